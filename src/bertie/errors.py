@@ -1,0 +1,30 @@
+"""The kinds of error bertie raises. Each message is one sentence: what, where, got, allowed, and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class BertieError(Exception):
+    """Any mistake that bertie explains to its user; the command line prints it without a traceback."""
+
+
+class ConfigError(BertieError, ValueError):
+    """A config field, or a combination of them, that no BERT model can have."""
+
+
+class CheckpointError(BertieError, OSError):
+    """A model folder or one of its files is missing, damaged, unsafe, or does not fit the model."""
+
+
+class InputError(BertieError, ValueError):
+    """A value given in a call (text, ids, mask, labels, an argument) is out of its range."""
+
+
+class InputTypeError(BertieError, TypeError):
+    """A value given in a call has the wrong type, or an argument that does not exist was named."""
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the allowed name closest to ``name``, or an empty string."""
+    close = difflib.get_close_matches(name, list(allowed), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

