@@ -44,7 +44,8 @@ def read_json(path: str | os.PathLike[str], what: str = "config") -> dict[str, A
         CheckpointError: as in `read_bytes`; or the content is not UTF-8, not JSON, nested too deeply, or no object.
     """
     raw = read_bytes(path, what)
-    problem, cause = "", None
+    problem: str
+    cause: ValueError | None = None
     try:
         value = json.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

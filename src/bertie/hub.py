@@ -168,7 +168,7 @@ def _download(
                 allow_patterns=patterns,
                 revision=revision,
                 token=token,
-                cache_dir=cache_dir,
+                cache_dir=None if cache_dir is None else Path(cache_dir),
                 local_files_only=offline,
                 force_download=force_download and not offline,
             )
