@@ -1,0 +1,476 @@
+"""BertConfig: the fields of a BERT, their ranges declared once, and config.json there and back."""
+
+import copy
+import importlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from bertie.errors import CheckpointError, ConfigError, InputTypeError, nearest
+from bertie.fields import FIELDS, NUMBER_OF_LABELS, checked, checked_indices, checked_labels, short
+from bertie.files import read_json, write_text
+from bertie.hub import member, resolve
+from bertie.report import say_once
+
+CONFIG_NAME = "config.json"
+# names in a file that ask for code, kernels or a certain attention: never followed (and never saved again)
+_NEVER_FOLLOWED = ("auto_map", "trust_remote_code", "custom_pipelines", "attn_implementation", "experts_implementation")
+_NEVER_FOLLOWED_PREFIXES = ("_attn_implementation", "_experts_implementation", "kernel", "use_kernel")
+_NOT_FIELDS = ("model_type", "_commit_hash", "_num_labels", "num_labels", "torch_dtype", "name_or_path")
+
+
+# left out of to_dict while they hold this: files of other programs do not have them
+_OPTIONAL = dict.fromkeys(
+    (
+        "sep_token_id",
+        "decoder_start_token_id",
+        "tokenizer_class",
+        "quantization_config",
+        "finetuning_task",
+        "transformers_version",
+    )
+) | {"position_embedding_type": "absolute"}
+# every model has these, BERT or not: to_diff_dict leaves them out while they hold this
+_GENERAL: dict[str, Any] = {
+    "architectures": None,
+    "chunk_size_feed_forward": 0,
+    "dtype": None,
+    "id2label": {0: "LABEL_0", 1: "LABEL_1"},
+    "is_encoder_decoder": False,
+    "label2id": {"LABEL_0": 0, "LABEL_1": 1},
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "problem_type": None,
+    "return_dict": True,
+}
+
+
+class BertConfig:
+    """The shape and settings of a BERT model.
+
+    Every field is checked when it is assigned (`describe_fields` lists what each may hold), fields together when a
+    config is made and by `validate`. New attributes may be set and are saved; in the constructor they are an error.
+
+    Raises:
+        ConfigError: a field, or fields together, hold what no BERT can have.
+        InputTypeError: an argument that is no field.
+    """
+
+    model_type: str = "bert"
+    attribute_map: ClassVar[dict[str, str]] = {}
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str | Callable[..., Any]
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    max_position_embeddings: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_eps: float
+    pad_token_id: int | None
+    position_embedding_type: str
+    use_cache: bool
+    classifier_dropout: float | None
+    is_decoder: bool
+    add_cross_attention: bool
+    bos_token_id: int | None
+    eos_token_id: int | list[int] | None
+    sep_token_id: int | None
+    decoder_start_token_id: int | None
+    tie_word_embeddings: bool
+    id2label: dict[int, str]
+    label2id: dict[str, int]
+    problem_type: str | None
+    output_hidden_states: bool
+    output_attentions: bool
+    return_dict: bool
+    chunk_size_feed_forward: int
+    is_encoder_decoder: bool
+    architectures: list[str] | None
+    tokenizer_class: str | None
+    quantization_config: dict[str, Any] | None
+    finetuning_task: str | None
+    transformers_version: str | None
+    _attn_implementation: str | None
+
+    def __init__(
+        self,
+        vocab_size: int = 30522,
+        hidden_size: int = 768,
+        num_hidden_layers: int = 12,
+        num_attention_heads: int = 12,
+        intermediate_size: int = 3072,
+        hidden_act: str | Callable[..., Any] = "gelu",
+        hidden_dropout_prob: float = 0.1,
+        attention_probs_dropout_prob: float = 0.1,
+        max_position_embeddings: int = 512,
+        type_vocab_size: int = 2,
+        initializer_range: float = 0.02,
+        layer_norm_eps: float = 1e-12,
+        pad_token_id: int | None = 0,
+        *,
+        position_embedding_type: str = "absolute",
+        use_cache: bool = True,
+        classifier_dropout: float | None = None,
+        is_decoder: bool = False,
+        add_cross_attention: bool = False,
+        bos_token_id: int | None = None,
+        eos_token_id: int | list[int] | None = None,
+        sep_token_id: int | None = None,
+        decoder_start_token_id: int | None = None,
+        tie_word_embeddings: bool = True,
+        num_labels: int | None = None,
+        id2label: dict[int, str] | dict[str, str] | None = None,
+        label2id: dict[str, int] | None = None,
+        problem_type: str | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        return_dict: bool = True,
+        chunk_size_feed_forward: int = 0,
+        is_encoder_decoder: bool = False,
+        architectures: list[str] | None = None,
+        dtype: Any = None,
+        torch_dtype: Any = None,
+        tokenizer_class: str | None = None,
+        quantization_config: dict[str, Any] | None = None,
+        finetuning_task: str | None = None,
+        transformers_version: str | None = None,
+        name_or_path: str = "",
+        _name_or_path: str = "",
+        attn_implementation: str | None = None,
+        model_type: str = "bert",
+        **unknown: Any,
+    ) -> None:
+        given = dict(locals())
+        for name in unknown:
+            raise InputTypeError(
+                f"BertConfig has no field {name!r}.{nearest(name, given)} To keep unknown keys of a file use "
+                "BertConfig.from_dict; to add an attribute, set it afterwards"
+            )
+        given |= {"dtype": torch_dtype if dtype is None else dtype, "_name_or_path": name_or_path or _name_or_path}
+        self.model_type = model_type
+        self._attn_implementation = attn_implementation
+        for name in FIELDS:
+            setattr(self, name, given[name])
+        self._set_labels(num_labels, id2label, label2id)
+        self.validate()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "model_type":
+            if value != self.model_type:
+                raise ConfigError(f"model_type is {value!r}; bertie runs models of type {self.model_type!r} only")
+        elif name == "id2label":
+            labels = checked_labels(value)
+            self.__dict__.update(id2label=labels, label2id={label: index for index, label in labels.items()})
+        elif name == "label2id":
+            self.__dict__["label2id"] = checked_indices(value)
+        elif name in FIELDS:
+            self.__dict__[name] = checked(name, value)
+        else:
+            object.__setattr__(self, name, value)
+
+    def validate(self) -> None:
+        """Check the fields against each other.
+
+        Raises:
+            ConfigError: fields that no BERT can have together.
+        """
+        for wrong, message in (
+            (
+                self.hidden_size % self.num_attention_heads,
+                f"hidden_size is {self.hidden_size}, not a multiple of num_attention_heads "
+                f"({self.num_attention_heads}); every head has the same width",
+            ),
+            (
+                self.add_cross_attention and not self.is_decoder,
+                "add_cross_attention is true but is_decoder is false; only a decoder has cross-attention",
+            ),
+            (
+                self.pad_token_id is not None and self.pad_token_id >= self.vocab_size,
+                f"pad_token_id is {self.pad_token_id}, outside the vocabulary of {self.vocab_size}",
+            ),
+            (
+                self.problem_type == "single_label_classification" and self.num_labels == 1,
+                "problem_type is 'single_label_classification' with one label; "
+                "use num_labels=2, or 'regression' for a single number",
+            ),
+            (
+                self.label2id != {label: index for index, label in self.id2label.items()},
+                f"label2id {short(self.label2id)} is not the inverse of id2label {short(self.id2label)}; "
+                "give id2label alone",
+            ),
+        ):
+            if wrong:
+                raise ConfigError(message)
+
+    # labels
+
+    @property
+    def num_labels(self) -> int:
+        """Number of classes; setting another number renames them LABEL_0, LABEL_1, …"""
+        return len(self.id2label)
+
+    @num_labels.setter
+    def num_labels(self, number: int) -> None:
+        if not NUMBER_OF_LABELS.allows(number):
+            raise ConfigError(f"num_labels is {short(number)}; allowed: {NUMBER_OF_LABELS.allowed}")
+        if "id2label" not in self.__dict__ or number != self.num_labels:
+            self.id2label = {index: f"LABEL_{index}" for index in range(number)}
+
+    def _set_labels(self, number: int | None, id2label: Any, label2id: Any) -> None:
+        if id2label is None and label2id is not None:
+            id2label = {index: label for label, index in checked_indices(label2id).items()}
+        if id2label is None:
+            self.num_labels = 2 if number is None else number
+        else:
+            self.id2label = id2label
+        if number is not None and number != self.num_labels:
+            raise ConfigError(
+                f"num_labels is {short(number)} but id2label has {self.num_labels} labels; give one of them"
+            )
+        if label2id is not None:
+            self.label2id = label2id
+
+    # older and other names
+
+    @property
+    def dtype(self) -> Any:
+        """The element type of the saved weights as a ``torch.dtype``, or None."""
+        name = self.__dict__["dtype"]
+        # kept as a name, because reading a config must not import torch; given as what programs compare with
+        return name and getattr(importlib.import_module("torch"), name)
+
+    @dtype.setter
+    def dtype(self, value: Any) -> None:
+        self.__dict__["dtype"] = checked("dtype", value)
+
+    @property
+    def name_or_path(self) -> str:
+        """The name or folder the config was loaded from, or an empty string."""
+        return str(self.__dict__["_name_or_path"])
+
+    @name_or_path.setter
+    def name_or_path(self, value: str | os.PathLike[str]) -> None:
+        self._name_or_path = os.fspath(value)
+
+    @property
+    def torch_dtype(self) -> Any:
+        """The older name of ``dtype``."""
+        return self.dtype
+
+    @torch_dtype.setter
+    def torch_dtype(self, value: Any) -> None:
+        self.dtype = value
+
+    @property
+    def use_return_dict(self) -> bool:
+        """The older name of ``return_dict``."""
+        return self.return_dict
+
+    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> Self:
+        """Return the config itself: BERT has no parts with configs of their own."""
+        del decoder, encoder
+        return self
+
+    # reading
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *,
+        cache_dir: str | os.PathLike[str] | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        subfolder: str = "",
+        trust_remote_code: bool | None = None,
+        return_unused_kwargs: bool = False,
+        **overrides: Any,
+    ) -> Any:
+        """Return the config of a model folder, a config file or a hub name, with ``overrides`` in place of its fields.
+
+        With ``return_unused_kwargs`` the answer is ``(config, overrides that are no field)``.
+
+        Raises:
+            CheckpointError: there is no such model, or its config.json cannot be read.
+            ConfigError: a field of the file or an override is out of its range, or the model is no BERT.
+            InputTypeError: an override that is no field.
+        """
+        if trust_remote_code:
+            say_once("trust_remote_code is ignored: bertie never runs code from a model's folder")
+        path = Path(pretrained_model_name_or_path)
+        if not (path.is_file() and not subfolder):
+            folder = resolve(
+                pretrained_model_name_or_path,
+                files=[CONFIG_NAME],
+                revision=revision,
+                token=token,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
+                force_download=force_download,
+                subfolder=subfolder,
+            )
+            path = member(folder, CONFIG_NAME)
+        try:
+            return cls.from_dict(
+                read_json(path) | {"_name_or_path": os.fspath(pretrained_model_name_or_path)},
+                return_unused_kwargs=return_unused_kwargs,
+                **overrides,
+            )
+        except ConfigError as error:
+            raise ConfigError(f"{str(path)!r}: {error}") from error
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any) -> Any:
+        """Return the config that a mapping describes, with ``overrides`` in place of its fields; unknown keys are kept.
+
+        Raises:
+            ConfigError: a field is out of its range, or ``model_type`` is not ``"bert"``.
+            InputTypeError: an override is neither a field nor a key of the mapping.
+        """
+        data, extra = _split(cls, dict(config_dict))
+        known = {*FIELDS, *_NOT_FIELDS, "id2label", "label2id", "attn_implementation", *extra}
+        unused = {name: overrides.pop(name) for name in list(overrides) if name not in known}
+        for name in unused if not return_unused_kwargs else ():
+            raise InputTypeError(f"BertConfig has no field {name!r}.{nearest(name, sorted(known))}")
+        extra |= {name: overrides.pop(name) for name in list(overrides) if name in extra}
+        config = cls(**_with_overrides(data, overrides))
+        for name, value in extra.items():
+            setattr(config, name, value)
+        return (config, unused) if return_unused_kwargs else config
+
+    @classmethod
+    def from_json_file(cls, json_file: str | os.PathLike[str]) -> Any:
+        """Return the config in a JSON file; errors as in `from_pretrained`."""
+        return cls.from_dict(read_json(json_file))
+
+    # writing
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as a new plain dict, ``model_type`` and unknown fields included, run-time state not."""
+        fields = {
+            name: value
+            for name, value in self.__dict__.items()
+            if (name in FIELDS or not name.startswith("_")) and not (name in _OPTIONAL and value == _OPTIONAL[name])
+        }
+        return copy.deepcopy(fields) | {"model_type": self.model_type}
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Return `to_dict` without the general fields that hold their default and without the path."""
+        return {
+            name: value
+            for name, value in self.to_dict().items()
+            if name != "_name_or_path" and not (name in _GENERAL and value == _GENERAL[name])
+        }
+
+    def to_json_string(self, use_diff: bool = True) -> str:
+        """Return the config as JSON, by default without general defaults.
+
+        Raises:
+            ConfigError: a field holds what JSON cannot, for instance an activation given as a function.
+        """
+        fields = self.to_diff_dict() if use_diff else self.to_dict()
+        for name, value in fields.items():
+            try:
+                json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError) as error:
+                hint = "; name the activation instead" if name == "hidden_act" else ""
+                raise ConfigError(f"{name} is {short(value)}, which cannot be saved as JSON{hint}") from error
+        return json.dumps(fields, indent=2, sort_keys=True) + "\n"
+
+    def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:
+        """Write `to_json_string` to a file, atomically."""
+        write_text(json_file_path, self.to_json_string(use_diff))
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False) -> None:
+        """Write config.json into a folder, which is made if needed.
+
+        Raises:
+            CheckpointError: ``save_directory`` is a file or cannot be written, or ``push_to_hub`` is asked for.
+            ConfigError: the fields do not fit each other or cannot be saved.
+        """
+        if push_to_hub:
+            raise CheckpointError("bertie does not upload; save to a folder and use 'hf upload' of huggingface_hub")
+        self.validate()
+        text = self.to_json_string()
+        try:
+            Path(save_directory).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"cannot make the folder {os.fspath(save_directory)!r}: {error.strerror}") from error
+        write_text(Path(save_directory) / CONFIG_NAME, text)
+
+    def update(self, config_dict: dict[str, Any]) -> None:
+        """Set every field of the mapping, then check them together.
+
+        Raises:
+            ConfigError: a field is out of its range or does not fit the others.
+        """
+        for name, value in config_dict.items():
+            setattr(self, name, value)
+        self.validate()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BertConfig) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]  # a config is mutable
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {json.dumps(self.to_diff_dict(), indent=2, sort_keys=True, default=repr)}"
+
+
+class AutoConfig:
+    """The thin door by the reference's name: every config it finds is a `BertConfig`."""
+
+    @staticmethod
+    def from_pretrained(pretrained_model_name_or_path: str | os.PathLike[str], **arguments: Any) -> Any:
+        """As `BertConfig.from_pretrained`."""
+        return BertConfig.from_pretrained(pretrained_model_name_or_path, **arguments)
+
+    @staticmethod
+    def for_model(model_type: str, **fields: Any) -> BertConfig:
+        """Return a new config of the given type, which must be ``"bert"``."""
+        return BertConfig(model_type=model_type, **fields)
+
+
+def _split(cls: type[BertConfig], data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split a file's keys into fields, made fit for the constructor, and unknown ones that are kept as they are."""
+    for name in [n for n in data if n in _NEVER_FOLLOWED or n.startswith(_NEVER_FOLLOWED_PREFIXES)]:
+        say_once(f"the config's key {name!r} ({short(data.pop(name))}) is ignored: a file cannot choose code to run")
+    number = data.pop("_num_labels", None)
+    if number is not None and data.get("id2label") is None:
+        data.setdefault("num_labels", number)
+    known = {name: data.pop(name) for name in list(data) if name in FIELDS or name in (*_NOT_FIELDS, *_GENERAL)}
+    known.pop("_commit_hash", None)
+    labels, indices = known.get("id2label"), known.get("label2id")
+    if labels is not None and indices is not None:
+        checked = checked_labels(labels)
+        if checked_indices(indices) != {label: index for index, label in checked.items()}:
+            say_once(f"the config's label2id {short(indices)} contradicts its id2label {short(labels)}, which is used")
+            del known["label2id"]
+    # null stands for the default where None is no value of the field
+    known = {
+        name: value for name, value in known.items() if value is not None or (name in FIELDS and FIELDS[name].none)
+    }
+    # a class attribute or method of the same name must not be hidden by a stranger's file
+    extra = {name: value for name, value in data.items() if not name.startswith("_") and not hasattr(cls, name)}
+    return known, extra
+
+
+def _with_overrides(data: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """Return the file's fields with the caller's in their place; labels and element type count as one field each."""
+    for group in (("dtype", "torch_dtype"), ("name_or_path", "_name_or_path")):
+        if any(overrides.get(name) is not None for name in group):
+            data = {name: value for name, value in data.items() if name not in group}
+    given = {name for name in ("num_labels", "id2label", "label2id") if overrides.get(name) is not None}
+    same_number = given == {"num_labels"} and overrides["num_labels"] == len(data.get("id2label") or ())
+    if given and not same_number:
+        data = {name: value for name, value in data.items() if name not in ("num_labels", "id2label", "label2id")}
+    return data | overrides

@@ -1,0 +1,180 @@
+"""What the fields of a BertConfig may hold, declared once: the table makes the check, the message and the docs."""
+
+import math
+import numbers
+from dataclasses import dataclass
+from typing import Any
+
+from bertie.errors import ConfigError
+
+ACTIVATIONS = (
+    *("gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh"),
+    *("gelu_pytorch_tanh", "hardswish", "laplace", "leaky_relu", "linear", "mish", "quick_gelu"),
+    *("relu", "relu2", "relu6", "sigmoid", "silu", "swish", "tanh"),
+)
+DTYPES = ("float32", "float16", "bfloat16", "float64")
+POSITIONS = ("absolute", "relative_key", "relative_key_query")
+PROBLEMS = ("regression", "single_label_classification", "multi_label_classification")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a config field may hold: the check, the words for it, and its line in the documentation."""
+
+    doc: str
+    kind: str  # "integer", "number", "true or false", "text", "choice", "list of texts", "mapping"
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False  # low itself is not allowed
+    choices: tuple[str, ...] = ()
+    none: bool = False
+    function: bool = False  # a callable is allowed too
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values in words, as errors and documentation print them."""
+        words = {"choice": f"one of {', '.join(map(repr, self.choices))}", "list of texts": "a list of texts"}
+        words |= {"text": "a text", "mapping": "a mapping", "true or false": "true or false"}
+        text = words.get(self.kind) or f"{'an' if self.kind == 'integer' else 'a'} {self.kind}{self._range}"
+        return text + (" or a function" if self.function else "") + (" or None" if self.none else "")
+
+    @property
+    def _range(self) -> str:
+        low = f"{'above' if self.above else 'from'} {self.low:g}"
+        return f" {low}" if self.high == math.inf else f" {low} to {self.high:.12g}"
+
+    def allows(self, value: Any) -> bool:
+        """Return whether ``value`` may stand in the field."""
+        if value is None or callable(value):
+            return self.none if value is None else self.function
+        if self.kind in ("integer", "number"):
+            return self._allows_number(value)
+        if self.kind == "list of texts":
+            return isinstance(value, list | tuple) and all(isinstance(text, str) for text in value)
+        if self.kind == "choice":
+            return isinstance(value, str) and value in self.choices
+        return isinstance(value, {"true or false": bool, "text": str, "mapping": dict}[self.kind])
+
+    def _allows_number(self, value: Any) -> bool:
+        # true and false are no numbers here; NaN fails every comparison
+        if isinstance(value, bool) or not isinstance(
+            value, numbers.Integral if self.kind == "integer" else numbers.Real
+        ):
+            return False
+        try:
+            number = float(value)
+        except OverflowError:
+            return False
+        return (self.low < number if self.above else self.low <= number) and number <= self.high and number < math.inf
+
+
+def _switch(doc: str) -> Rule:
+    return Rule(doc, "true or false")
+
+
+def _probability(doc: str, none: bool = False) -> Rule:
+    return Rule(doc, "number", 0, 1, none=none)
+
+
+def _token(doc: str) -> Rule:
+    return Rule(doc, "integer", 0, none=True)
+
+
+FIELDS: dict[str, Rule] = {
+    "vocab_size": Rule("tokens in the vocabulary", "integer", 1, 10_000_000),
+    "hidden_size": Rule("width of the hidden states", "integer", 1, 65_536),
+    "num_hidden_layers": Rule("layers of the encoder", "integer", 0, 1024),
+    "num_attention_heads": Rule("attention heads of a layer; they divide hidden_size", "integer", 1, 1024),
+    "intermediate_size": Rule("width of the feed-forward part", "integer", 1, 1_048_576),
+    "hidden_act": Rule("activation function of the feed-forward part", "choice", choices=ACTIVATIONS, function=True),
+    "hidden_dropout_prob": _probability("dropout after embeddings, attention and feed-forward"),
+    "attention_probs_dropout_prob": _probability("dropout of the attention probabilities"),
+    "max_position_embeddings": Rule("tokens the longest text may have", "integer", 1, 16_777_216),
+    "type_vocab_size": Rule("kinds of token types (first and second text)", "integer", 1, 65_536),
+    "initializer_range": Rule("standard deviation of new weights", "number", 0, 1000),
+    "layer_norm_eps": Rule("what layer normalisation adds to the variance", "number", 0, 1, above=True),
+    "pad_token_id": _token("id of [PAD]"),
+    "position_embedding_type": Rule("how positions enter attention", "choice", choices=POSITIONS),
+    "use_cache": _switch("a decoder returns its keys and values"),
+    "classifier_dropout": _probability("dropout before a classification head; None: hidden_dropout_prob", none=True),
+    "is_decoder": _switch("tokens see only those before them"),
+    "add_cross_attention": _switch("a decoder's layers look at an encoder's hidden states too"),
+    "tie_word_embeddings": _switch("the masked-LM decoder shares the word embeddings"),
+    "bos_token_id": _token("id of the token that begins a generated text"),
+    "eos_token_id": _token("id (or ids) of the token that ends a generated text"),
+    "sep_token_id": _token("id of [SEP]"),
+    "decoder_start_token_id": _token("id that decoding starts with"),
+    "problem_type": Rule("which loss a sequence classifier uses", "choice", choices=PROBLEMS, none=True),
+    "output_hidden_states": _switch("models return all hidden states"),
+    "output_attentions": _switch("models return attention probabilities"),
+    "return_dict": _switch("models return output objects (else tuples)"),
+    "chunk_size_feed_forward": Rule("rows per feed-forward step; 0: all at once", "integer", 0),
+    "is_encoder_decoder": _switch("part of an encoder-decoder"),
+    "architectures": Rule("model classes the weights were saved from", "list of texts", none=True),
+    "dtype": Rule("element type of the saved weights", "choice", choices=DTYPES, none=True),
+    "tokenizer_class": Rule("name of the tokenizer's class", "text", none=True),
+    "quantization_config": Rule("how the saved weights are quantised", "mapping", none=True),
+    "finetuning_task": Rule("name of the task the model was fine-tuned for", "text", none=True),
+    "transformers_version": Rule("version that wrote the file", "text", none=True),
+    "_name_or_path": Rule("where the model came from", "text"),
+}
+NUMBER_OF_LABELS = Rule("classes of a head", "integer", 1, 10_000_000)
+
+
+def describe_fields() -> str:
+    """Return one line for each field: its name, what it may hold, and what it is for."""
+    return "\n".join(f"{name}: {rule.doc} ({rule.allowed})" for name, rule in FIELDS.items())
+
+
+def checked(name: str, value: Any) -> Any:
+    """Return ``value`` as the field ``name`` stores it.
+
+    Raises:
+        ConfigError: the field may not hold it.
+    """
+    rule = FIELDS[name]
+    if name == "dtype" and value is not None:
+        value = str(value).removeprefix("torch.")
+    if name == "eos_token_id" and isinstance(value, list) and value and all(map(rule.allows, value)):
+        return value
+    if not rule.allows(value):
+        raise ConfigError(f"{name} is {short(value)}; allowed: {rule.allowed}")
+    # NumPy's numbers would not go into JSON
+    if rule.kind in ("integer", "number") and value is not None and not isinstance(value, int | float):
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
+    return value
+
+
+def checked_labels(value: Any) -> dict[int, str]:
+    """Return ``id2label`` with integer keys in order; they must be 0 … n-1 and the labels distinct texts."""
+    try:
+        labels = {int(index): label for index, label in value.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"id2label is {short(value)}; allowed: a mapping from class numbers to texts") from error
+    if not labels or sorted(labels) != list(range(len(value))):
+        raise ConfigError(f"id2label has the keys {short(list(value))}; allowed: every number from 0 to n-1 once")
+    for index, label in labels.items():
+        if not isinstance(label, str):
+            raise ConfigError(f"id2label[{index}] is {short(label)}; allowed: a text")
+    if len(set(labels.values())) < len(labels):
+        twice = next(label for label in labels.values() if list(labels.values()).count(label) > 1)
+        raise ConfigError(f"id2label has the label {short(twice)} more than once; every class needs a name of its own")
+    return dict(sorted(labels.items()))
+
+
+def checked_indices(value: Any) -> dict[str, int]:
+    """Return ``label2id`` with integer values; whether it fits ``id2label`` is for `BertConfig.validate`."""
+    try:
+        indices = {label: int(index) for label, index in value.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"label2id is {short(value)}; allowed: a mapping from texts to class numbers") from error
+    for label in indices:
+        if not isinstance(label, str):
+            raise ConfigError(f"label2id has the key {short(label)}; allowed: a text")
+    return indices
+
+
+def short(value: object) -> str:
+    """Return ``value`` as an error prints it, cut at 120 characters."""
+    text = repr(value)
+    return text if len(text) <= 120 else text[:117] + "..."
