@@ -1,0 +1,18 @@
+"""Bytes ⇄ tensors: reading model folders of several formats without trusting them, and writing them atomically."""
+
+from bertie.checkpoints.fitting import Fit, fit, listed, main_dtype
+from bertie.checkpoints.folder import Checkpoint, open_checkpoint, weight_files
+from bertie.checkpoints.tensors import TensorInfo
+from bertie.checkpoints.writing import write_checkpoint
+
+__all__ = [
+    "Checkpoint",
+    "Fit",
+    "TensorInfo",
+    "fit",
+    "listed",
+    "main_dtype",
+    "open_checkpoint",
+    "weight_files",
+    "write_checkpoint",
+]

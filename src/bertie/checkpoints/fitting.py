@@ -1,0 +1,118 @@
+"""Which stored tensor goes into which parameter of a model, and everything that does not fit, before any is read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from bertie.checkpoints.folder import Checkpoint
+from bertie.checkpoints.names import canonical, is_encoder
+from bertie.checkpoints.tensors import FLOATS, TensorInfo
+from bertie.errors import CheckpointError
+
+
+@dataclass
+class Fit:
+    """The assignment of a checkpoint's tensors to a model's parameters, both by name."""
+
+    stored: dict[str, str] = field(default_factory=dict)  # parameter → tensor in the file
+    missing: list[str] = field(default_factory=list)  # parameters without a tensor
+    unexpected: list[str] = field(default_factory=list)  # tensors without a parameter
+    mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+
+
+def fit(
+    shapes: Mapping[str, tuple[int, ...]],
+    checkpoint: Checkpoint,
+    aliases: Mapping[str, Sequence[str]],
+    ignore_mismatched_sizes: bool = False,
+) -> Fit:
+    """Assign tensors to the parameters of these ``shapes``; a parameter may be stored under one of its ``aliases`` too.
+
+    Raises:
+        CheckpointError: encoder tensors are missing, a shape differs (unless ignored), a tensor does not hold
+            floating-point numbers, or two stored names mean one tensor.
+    """
+    tensors = _canonical_names(checkpoint)
+    found = Fit()
+    used: set[str] = set()
+    for parameter, shape in shapes.items():
+        names = [canonical(name) or name for name in (parameter, *aliases.get(parameter, ()))]
+        used.update(names)
+        name = next((tensors[name] for name in names if name in tensors), None)
+        if name is None:
+            found.missing.append(parameter)
+            continue
+        info = checkpoint.infos[name]
+        _check_type(name, info)
+        if info.shape == tuple(shape):
+            found.stored[parameter] = name
+        else:
+            found.mismatched.append((parameter, info.shape, tuple(shape)))
+    found.unexpected = [stored for name, stored in tensors.items() if name not in used]
+    _check_missing(found, checkpoint)
+    if found.mismatched and not ignore_mismatched_sizes:
+        _refuse_shapes(found, checkpoint)
+    return found
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Return names for an error or a log line, the first few of many."""
+    return ", ".join(map(repr, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _canonical_names(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return canonical name → name in the file, without derived buffers."""
+    tensors: dict[str, str] = {}
+    for stored in checkpoint.infos:
+        name = canonical(stored)
+        if name in tensors:
+            raise CheckpointError(
+                f"{str(checkpoint.path)!r} has {tensors[name]!r} and {stored!r}, which are two names of one tensor; "
+                "remove the wrong one"
+            )
+        if name is not None:
+            tensors[name] = stored
+    return tensors
+
+
+def _check_type(name: str, info: TensorInfo) -> None:
+    if info.dtype not in FLOATS:
+        kind = str(info.dtype).removeprefix("torch.")
+        raise CheckpointError(
+            f"{str(info.file)!r}: the tensor {name!r} holds {kind} where one of "
+            f"{', '.join(str(dtype).removeprefix('torch.') for dtype in FLOATS)} belongs; "
+            "quantised weights must be declared in config.json, else save the model in floating point"
+        )
+
+
+def _check_missing(found: Fit, checkpoint: Checkpoint) -> None:
+    missing = [name for name in found.missing if is_encoder(canonical(name) or name)]
+    if missing and not any(is_encoder(canonical(name) or name) for name in found.stored):
+        raise CheckpointError(
+            f"{str(checkpoint.path)!r} is no BERT: none of its {len(checkpoint.infos)} tensors "
+            f"({listed(list(checkpoint.infos), 3)}) is an encoder's, such as {missing[0]!r}; give a BERT checkpoint"
+        )
+    if missing:
+        raise CheckpointError(
+            f"{str(checkpoint.path)!r} lacks {len(missing)} tensors of the encoder ({listed(missing)}); "
+            "the file is incomplete, or config.json describes another model"
+        )
+
+
+def _refuse_shapes(found: Fit, checkpoint: Checkpoint) -> None:
+    parts = [
+        f"{name} is {list(stored)} in the file and {list(shape)} in the model"
+        for name, stored, shape in found.mismatched
+    ]
+    raise CheckpointError(
+        f"{str(checkpoint.path)!r} does not fit the config: {'; '.join(parts[:4])}"
+        f"{f' and {len(parts) - 4} more' if len(parts) > 4 else ''}; correct the config, or pass "
+        "ignore_mismatched_sizes=True to start these anew"
+    )
+
+
+def main_dtype(infos: Sequence[TensorInfo]) -> torch.dtype:
+    """Return the element type that most of the numbers have; float32 if there are none."""
+    elements = {dtype: sum(info.elements for info in infos if info.dtype == dtype) for dtype in FLOATS}
+    return max(FLOATS, key=lambda dtype: elements[dtype])

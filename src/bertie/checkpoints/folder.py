@@ -1,0 +1,149 @@
+"""A model folder's weights: which of its files are read, shards put together, and each tensor on demand."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bertie.checkpoints.pickle_file import PickleFile
+from bertie.checkpoints.safetensors_file import SafetensorsFile
+from bertie.checkpoints.tensors import TensorFile, TensorInfo
+from bertie.errors import CheckpointError
+from bertie.files import read_json
+from bertie.hub import member
+
+SAFETENSORS = "model.safetensors"
+PICKLE = "pytorch_model.bin"
+# weights of formats that are not read, by the end of their names
+_UNREAD = (
+    ".h5",
+    ".msgpack",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".npz",
+    ".npy",
+    ".pkl",
+    ".joblib",
+    ".keras",
+    ".onnx",
+    ".gguf",
+    ".7z",
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of a model folder: names, shapes and types at once, the numbers on demand and memory-mapped."""
+
+    path: Path
+    infos: dict[str, TensorInfo]
+    _files: dict[Path, TensorFile]
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """Return a stored tensor by its name in the file.
+
+        Raises:
+            CheckpointError: its bytes cannot be read.
+        """
+        return self._files[self.infos[name].file].tensor(name)
+
+
+def weight_files(safetensors: bool, variant: str | None = None) -> list[str]:
+    """Return the names (and patterns, for shards) of a model's weight files in one format, best first."""
+    plain = SAFETENSORS if safetensors else PICKLE
+    stem, ending = plain.split(".")
+    shards = [f"{stem}-*.{ending}"] if not variant else [f"{stem}.{variant}-*.{ending}", f"{stem}-*.{variant}.{ending}"]
+    return [with_variant(plain, variant), with_variant(f"{plain}.index.json", variant), *shards]
+
+
+def with_variant(name: str, variant: str | None) -> str:
+    """Return ``model.fp16.safetensors`` for ``model.safetensors`` and the variant ``fp16``."""
+    stem, _, ending = name.rpartition(".")
+    return f"{stem}.{variant}.{ending}" if variant else name
+
+
+def open_checkpoint(
+    folder: str | os.PathLike[str], *, variant: str | None = None, use_safetensors: bool | None = None
+) -> Checkpoint:
+    """Open the weights in a folder: safetensors if there is such a file, else pytorch_model.bin.
+
+    ``use_safetensors`` True or False allows only the one or the other.
+
+    Raises:
+        CheckpointError: no such weights, or their files are missing, damaged, unsafe or contradict each other.
+    """
+    for path, reader in _candidates(Path(folder), variant, use_safetensors):
+        if path.suffix != ".json":
+            return _merge(path, [reader(path)])
+        return _open_shards(path, reader)
+    raise CheckpointError(_what_is_there(Path(folder), variant, use_safetensors))
+
+
+def _candidates(
+    folder: Path, variant: str | None, use_safetensors: bool | None
+) -> Iterator[tuple[Path, type[SafetensorsFile] | type[PickleFile]]]:
+    for safetensors, reader in ((True, SafetensorsFile), (False, PickleFile)):
+        if use_safetensors in (None, safetensors):
+            for name in weight_files(safetensors, variant)[:2]:
+                if os.path.lexists(folder / name):
+                    yield member(folder, name), reader
+
+
+def _open_shards(index: Path, reader: type[SafetensorsFile] | type[PickleFile]) -> Checkpoint:
+    where = read_json(index, "weight index").get("weight_map")
+    if not isinstance(where, dict) or not where or not all(isinstance(name, str) for name in where.values()):
+        raise CheckpointError(f"{str(index)!r} has no 'weight_map' from tensor names to file names; fetch it again")
+    shards = {name: member(index.parent, name) for name in sorted(set(where.values()))}
+    seen: dict[Path, str] = {}
+    for name, path in shards.items():
+        if not path.is_file():
+            raise CheckpointError(f"{str(index)!r} names the file {name!r}, which is missing; fetch the model again")
+        if path.suffix != (".safetensors" if reader is SafetensorsFile else ".bin"):
+            raise CheckpointError(f"{str(index)!r} names the file {name!r}, which is of another format")
+        if other := seen.get(path.resolve()):
+            raise CheckpointError(f"{str(index)!r} lists one file twice, as {other!r} and as {name!r}")
+        seen[path.resolve()] = name
+    merged = _merge(index, [reader(path) for path in shards.values()])
+    for tensor, name in where.items():
+        if tensor not in merged.infos or merged.infos[tensor].file != shards[name]:
+            raise CheckpointError(
+                f"{str(index)!r} says the tensor {tensor!r} is in {name!r}, where it is not; the files do not belong "
+                "together, fetch the model again"
+            )
+    return merged
+
+
+def _merge(
+    path: Path, files: list[SafetensorsFile] | list[PickleFile] | list[SafetensorsFile | PickleFile]
+) -> Checkpoint:
+    infos: dict[str, TensorInfo] = {}
+    for file in files:
+        for name, info in file.infos.items():
+            if name in infos:
+                raise CheckpointError(
+                    f"the tensor {name!r} is in two files, {infos[name].file.name!r} and {file.path.name!r} "
+                    f"of {str(path.parent)!r}; fetch the model again"
+                )
+            infos[name] = info
+    return Checkpoint(path, infos, {file.path: file for file in files})
+
+
+def _what_is_there(folder: Path, variant: str | None, use_safetensors: bool | None) -> str:
+    wanted = [
+        name
+        for safetensors in (True, False)
+        if use_safetensors in (None, safetensors)
+        for name in weight_files(safetensors, variant)[:2]
+    ]
+    here = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    unread = [name for name in here if name.endswith(_UNREAD)]
+    other = [name for name in here if name.endswith((".safetensors", ".bin", ".index.json")) and name not in wanted]
+    message = f"{str(folder)!r} has none of the weight files {', '.join(wanted)}"
+    if unread:
+        return f"{message}, only {unread[0]!r}, whose format is not read; convert it to model.safetensors"
+    if other:
+        return f"{message}, only {', '.join(other[:3])}; see the arguments variant and use_safetensors"
+    return f"{message}; give the folder of a saved model"

@@ -1,0 +1,43 @@
+"""The names of tensors: one table between those of old checkpoints and those of today, read in both directions.
+
+The canonical name of a tensor is the one it has in a task model: ``bert.encoder.layer.0.…``, ``cls.predictions.bias``.
+"""
+
+from collections.abc import Iterable
+
+# old ending → today's; (the TensorFlow code called LayerNorm's parameters gamma and beta)
+ENDINGS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+PREFIX = "bert."
+# the parts of a bare encoder, which a checkpoint saved from one names without the prefix
+BARE_PARTS = ("embeddings.", "encoder.", "pooler.")
+# buffers that older versions saved; they follow from the config
+DERIVED = ("embeddings.position_ids", "embeddings.token_type_ids")
+
+
+def canonical(name: str) -> str | None:
+    """Return today's full name of a stored tensor, or None if it is a buffer that nobody needs."""
+    if name.removeprefix(PREFIX) in DERIVED:
+        return None
+    if name.startswith(BARE_PARTS):
+        name = PREFIX + name
+    return _exchange(name, ENDINGS.items())
+
+
+def old_name(name: str) -> str:
+    """Return the name that the first checkpoints had for the tensor of this canonical name."""
+    return _exchange(name, ((new, old) for old, new in ENDINGS.items()))
+
+
+def is_encoder(name: str) -> bool:
+    """Whether a canonical name belongs to the pretrained encoder, which a checkpoint must have.
+
+    Pooler and heads may be new, and so may the cross-attention that a decoder adds to a pretrained encoder.
+    """
+    return name.startswith(("bert.embeddings.", "bert.encoder.layer.")) and ".crossattention." not in name
+
+
+def _exchange(name: str, endings: Iterable[tuple[str, str]]) -> str:
+    for ending, other in endings:
+        if name.endswith("." + ending):
+            return name.removesuffix(ending) + other
+    return name

@@ -1,0 +1,102 @@
+"""One pytorch_model.bin: looked at from outside first, then read by torch's loader of plain tensors only."""
+
+import zipfile
+from pathlib import Path
+
+import torch
+
+from bertie.checkpoints.tensors import LARGEST_HEADER, MOST_TENSORS, TensorInfo, check_count, check_name
+from bertie.errors import CheckpointError
+
+# the first bytes of files that are not what torch.save wrote
+_FOREIGN = {
+    b"7z\xbc\xaf": "a 7z archive",
+    b"\x93NUMPY": "a NumPy array",
+    b"\x89HDF": "an HDF5 file (Keras)",
+    b"\x1f\x8b": "a gzip archive",
+    b"\x78": "a zlib-compressed pickle (joblib)",
+}
+_ZIP = b"PK\x03\x04"
+# what torch.save wrote before its files were zip archives: the pickled magic number it begins with
+_OLD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_CONVERT = (
+    "; load it with the program that wrote it and save its state dict with safetensors.torch.save_file "
+    "as model.safetensors"
+)
+
+
+class PickleFile:
+    """A checked .bin file; its tensors are memory-mapped unless PyTorch before 1.6 wrote it.
+
+    Raises:
+        CheckpointError: the file was not written by torch.save, is damaged or hostile, or holds more than tensors.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        mapped = _look_from_outside(path)
+        try:
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        except Exception as error:  # damaged pickles raise errors of every kind
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            raise CheckpointError(
+                f"{str(path)!r} is damaged or holds more than tensors ({reason}){_CONVERT}"
+            ) from error
+        if not isinstance(loaded, dict):
+            raise CheckpointError(f"{str(path)!r} holds a {type(loaded).__name__} where a state dict belongs{_CONVERT}")
+        check_count(path, len(loaded))
+        self._tensors = {check_name(path, name): _checked(path, name, value) for name, value in loaded.items()}
+        self.infos = {name: TensorInfo(tuple(t.shape), t.dtype, path) for name, t in self._tensors.items()}
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """Return a tensor of the file."""
+        return self._tensors[name]
+
+
+def _look_from_outside(path: Path) -> bool:
+    """Return whether the file is today's zip archive, which can be mapped; refuse what torch.save did not write."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(32)
+    except OSError as error:
+        raise CheckpointError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    if start.startswith(_ZIP):
+        _look_into_zip(path)
+        return True
+    if not start.startswith(_OLD):
+        kinds = (kind for first, kind in _FOREIGN.items() if start.startswith(first))
+        kind = next(kinds, "a pickle of another program, or damaged" if start else "empty")
+        raise CheckpointError(f"{str(path)!r} is not a file of torch.save but {kind}{_CONVERT}")
+    return False
+
+
+def _look_into_zip(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise CheckpointError(f"{str(path)!r} is truncated or damaged ({error}); fetch it again") from error
+    names = [entry.filename.partition("/")[2] for entry in entries]
+    pickles = [entry for entry, name in zip(entries, names, strict=True) if name == "data.pkl"]
+    if len(pickles) != 1 or "constants.pkl" in names:
+        kind = "TorchScript code" if pickles else "some other zip archive"
+        raise CheckpointError(f"{str(path)!r} is {kind}, not a state dict{_CONVERT}")
+    # torch.save never compresses, so whatever unpacks to more than its size is a bomb
+    unpacked = sum(entry.file_size for entry in entries)
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or unpacked > path.stat().st_size:
+        raise CheckpointError(f"{str(path)!r} is compressed ({unpacked} bytes unpacked), which torch.save never does")
+    if len(entries) > MOST_TENSORS + 100 or pickles[0].file_size > LARGEST_HEADER:
+        raise CheckpointError(f"{str(path)!r} has {len(entries)} parts; at most {MOST_TENSORS} tensors are read")
+
+
+def _checked(path: Path, name: str, value: object) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor):
+        raise CheckpointError(
+            f"{str(path)!r} holds a {type(value).__name__} under {name!r} where a tensor belongs"
+            f"{' (is the state dict below that key?)' if isinstance(value, dict) else ''}{_CONVERT}"
+        )
+    # a stride of 0 makes a tensor of any size from one number
+    plain = value.layout == torch.strided and not value.is_quantized and value.device.type == "cpu"
+    if not plain or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise CheckpointError(f"{str(path)!r}: the tensor {name!r} is not stored as plain dense numbers{_CONVERT}")
+    return value.detach()

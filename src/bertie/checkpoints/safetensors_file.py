@@ -1,0 +1,133 @@
+"""One .safetensors file: its header is checked before anything is mapped, then tensors are views of the mapped file.
+
+The layout: 8 bytes with the header's length, a JSON header {name: {dtype, shape, data_offsets}}, the tensors' bytes.
+"""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from bertie.checkpoints.tensors import LARGEST_HEADER, TensorInfo, check_count, check_name
+from bertie.errors import CheckpointError
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}
+
+
+class SafetensorsFile:
+    """A checked safetensors file.
+
+    Raises:
+        CheckpointError: the file is truncated, its header is damaged or hostile, or its tensors overlap or have holes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.infos = _read_infos(path)
+        self._handle: Any = None
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """Return a tensor as a view of the mapped file; writing to it copies the page and leaves the file alone."""
+        try:
+            if self._handle is None:
+                self._handle = safe_open(str(self.path), framework="pt", device="cpu")
+            tensor: torch.Tensor = self._handle.get_tensor(name)
+        except (SafetensorError, OSError, RuntimeError) as error:
+            raise CheckpointError(f"{str(self.path)!r}: the tensor {name!r} cannot be read: {error}") from error
+        # a header of odd length puts numbers across their natural boundaries, which some kernels cannot read
+        return tensor if tensor.data_ptr() % tensor.element_size() == 0 else tensor.clone()
+
+
+def _read_infos(path: Path) -> dict[str, TensorInfo]:
+    header, space = _read_header(path)
+    header.pop("__metadata__", None)
+    check_count(path, len(header))
+    spans = {check_name(path, name): _span(path, name, entry) for name, entry in header.items()}
+    end = 0
+    for name, (begin, after, _) in sorted(spans.items(), key=lambda item: item[1][:2]):
+        if begin != end:
+            problem = "overlaps another tensor" if begin < end else "leaves a hole before it"
+            raise CheckpointError(f"{str(path)!r} is damaged: the tensor {name!r} {problem}; fetch the file again")
+        end = after
+    if end != space:
+        problem = f"its tensors need {end} bytes but {space} are there"
+        raise CheckpointError(
+            f"{str(path)!r} is {'truncated' if end > space else 'damaged'}: {problem}; fetch it again"
+        )
+    return {name: info for name, (_, _, info) in spans.items()}
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Return the header and the number of bytes behind it."""
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            start = file.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+            if length > size - 8:
+                raise CheckpointError(
+                    f"{str(path)!r} is truncated or no safetensors file: it has {size} bytes and its header alone "
+                    f"would need {length}; fetch it again"
+                )
+            if length > LARGEST_HEADER:
+                raise CheckpointError(
+                    f"{str(path)!r} has a header of {length} bytes; at most {LARGEST_HEADER} are read"
+                )
+            raw = file.read(length)
+    except OSError as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    try:
+        header = json.loads(raw, object_pairs_hook=_without_repeats)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise CheckpointError(f"{str(path)!r} is no safetensors file, or damaged: its header is {reason}") from error
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{str(path)!r} is damaged: its header is a JSON {type(header).__name__}, not an object")
+    return header, size - 8 - length
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"ambiguous, it names {name[:60]!r} twice")
+        found[name] = value
+    return found
+
+
+def _span(path: Path, name: str, entry: Any) -> tuple[int, int, TensorInfo]:
+    """Return begin, end and description of a tensor after checking that they fit each other."""
+    try:
+        kind, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+        whole = all(type(number) is int and number >= 0 for number in (*shape, begin, end)) and len(shape) <= 16
+    except (KeyError, TypeError, ValueError):
+        whole, kind = False, None
+    if not whole:
+        raise CheckpointError(f"{str(path)!r} is damaged: the header's entry for {name!r} is {repr(entry)[:100]}")
+    if kind not in DTYPES:
+        raise CheckpointError(f"{str(path)!r}: the tensor {name!r} has elements of type {kind!r}, which no BERT has")
+    info = TensorInfo(shape, DTYPES[kind], path)
+    if end - begin != info.elements * info.dtype.itemsize:
+        raise CheckpointError(
+            f"{str(path)!r} is damaged: the tensor {name!r} of shape {list(shape)} and type {kind} has {end - begin} "
+            f"bytes instead of {info.elements * info.dtype.itemsize}"
+        )
+    return begin, end, info

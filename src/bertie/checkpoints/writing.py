@@ -1,0 +1,118 @@
+"""Writing a model folder: safetensors, in shards if large, all files replaced together after all are on the disk."""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from bertie.checkpoints.folder import SAFETENSORS, with_variant
+from bertie.errors import CheckpointError, InputError
+from bertie.files import atomic_files
+
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def write_checkpoint(
+    folder: str | os.PathLike[str],
+    tensors: Mapping[str, torch.Tensor],
+    config: str,
+    *,
+    max_shard_size: int | str = "5GB",
+    variant: str | None = None,
+) -> None:
+    """Write ``tensors`` and the text of config.json into ``folder``, which is made if needed.
+
+    A failure leaves the folder as it was. Weight files of an earlier save that are not part of this one are removed
+    after it succeeded.
+
+    Raises:
+        CheckpointError: the folder cannot be made or written.
+        InputError: ``max_shard_size`` is no size.
+    """
+    target = Path(folder)
+    shards = _plan(tensors, parse_size(max_shard_size), variant)
+    texts = {"config.json": config}
+    if len(shards) > 1:
+        texts[with_variant(f"{SAFETENSORS}.index.json", variant)] = _index(shards)
+    _make(target)
+    names = [*shards, *texts]
+    try:
+        with atomic_files([target / name for name in names]) as temporaries:
+            for name, temporary in zip(names, temporaries, strict=True):
+                if name in texts:
+                    temporary.write_text(texts[name], encoding="utf-8", newline="\n")
+                else:
+                    _write_shard(shards[name], temporary)
+    except (OSError, SafetensorError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(
+            f"cannot save into {str(target)!r}: {error}; what was there before is unchanged"
+        ) from error
+    _remove_stale(target, names, variant)
+
+
+def parse_size(size: int | str) -> int:
+    """Return a number of bytes from a number or from text such as ``"5GB"`` or ``"200 MiB"``.
+
+    Raises:
+        InputError: it is neither, or less than one byte.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", str(size).strip())
+    if isinstance(size, bool) or match is None or match[2].upper() not in _UNITS:
+        raise InputError(f"max_shard_size is {size!r}; allowed: a number of bytes or a text such as '5GB' or '200MiB'")
+    number = int(float(match[1]) * _UNITS[match[2].upper()])
+    if number < 1:
+        raise InputError(f"max_shard_size is {size!r}; allowed: at least 1 byte")
+    return number
+
+
+def _plan(tensors: Mapping[str, torch.Tensor], limit: int, variant: str | None) -> dict[str, dict[str, torch.Tensor]]:
+    """Return file name → its tensors, filled in the tensors' order; a tensor larger than ``limit`` is a file alone."""
+    groups: list[dict[str, torch.Tensor]] = [{}]
+    room = limit
+    for name, tensor in tensors.items():
+        size = tensor.numel() * tensor.element_size()
+        if size > room and groups[-1]:
+            groups.append({})
+            room = limit
+        groups[-1][name] = tensor
+        room -= size
+    plain = with_variant(SAFETENSORS, variant)
+    if len(groups) == 1:
+        return {plain: groups[0]}
+    stem = plain.removesuffix(".safetensors")
+    return {f"{stem}-{i:05}-of-{len(groups):05}.safetensors": group for i, group in enumerate(groups, start=1)}
+
+
+def _index(shards: Mapping[str, Mapping[str, torch.Tensor]]) -> str:
+    size = sum(tensor.numel() * tensor.element_size() for shard in shards.values() for tensor in shard.values())
+    where = {name: file for file, shard in shards.items() for name in shard}
+    return json.dumps({"metadata": {"total_size": size}, "weight_map": where}, indent=2, sort_keys=True) + "\n"
+
+
+def _write_shard(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    save_file(dict(tensors), str(path), metadata={"format": "pt"})
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = "it is a file" if folder.is_file() else error.strerror
+        raise CheckpointError(f"cannot make the folder {str(folder)!r}: {what}; give the name of a folder") from error
+
+
+def _remove_stale(folder: Path, kept: list[str], variant: str | None) -> None:
+    """Remove single file, shards and index of an earlier save; they would be read instead of, or lie about, the new."""
+    stem = re.escape(with_variant(SAFETENSORS, variant).removesuffix(".safetensors"))
+    index = re.escape(with_variant(f"{SAFETENSORS}.index.json", variant))
+    ours = re.compile(rf"{stem}(-\d{{5}}-of-\d{{5}})?\.safetensors|{index}")
+    for path in folder.iterdir():
+        if ours.fullmatch(path.name) and path.name not in kept:
+            path.unlink()

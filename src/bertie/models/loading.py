@@ -1,0 +1,310 @@
+"""from_pretrained: config, weight files and a model without memory come together, each weight exactly once."""
+
+import inspect
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bertie.checkpoints import Checkpoint, Fit, fit, listed, main_dtype, open_checkpoint, weight_files
+from bertie.checkpoints.names import is_encoder
+from bertie.checkpoints.tensors import FLOATS
+from bertie.config import CONFIG_NAME, BertConfig
+from bertie.errors import CheckpointError, InputError, InputTypeError, nearest
+from bertie.hub import resolve
+from bertie.report import say_once
+
+ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+_HALF = (torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a model comes from: the arguments of `bertie.hub.resolve`."""
+
+    name_or_path: str | os.PathLike[str]
+    revision: str | None = None
+    token: str | bool | None = None
+    cache_dir: str | os.PathLike[str] | None = None
+    local_files_only: bool = False
+    force_download: bool = False
+    subfolder: str = ""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """All but the name, as keyword arguments."""
+        return {name: value for name, value in vars(self).items() if name != "name_or_path"}
+
+
+def load_pretrained(
+    cls: type[Any],
+    name_or_path: str | os.PathLike[str],
+    *,
+    config: Any = None,
+    dtype: torch.dtype | str | None = None,
+    torch_dtype: torch.dtype | str | None = None,
+    attn_implementation: str | None = None,
+    device_map: Any = None,
+    ignore_mismatched_sizes: bool = False,
+    use_safetensors: bool | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+    subfolder: str = "",
+    variant: str | None = None,
+    output_loading_info: bool = False,
+    low_cpu_mem_usage: bool | None = None,
+    trust_remote_code: bool | None = None,
+    allow_nan: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return a model of class ``cls`` in eval mode with the weights of a folder or hub name.
+
+    Args:
+        cls: a subclass of ``BertPreTrainedModel``.
+        name_or_path: a local folder, which is read without network, or a name in the hub.
+        config: a config, or the name or path of one, instead of the folder's.
+        dtype: element type of the model; None: float32 on the CPU where the file has half precision, else the file's;
+            ``"auto"``: the file's.
+        torch_dtype: the older name of ``dtype``.
+        attn_implementation: ``"eager"`` computes attention densely; the other names leave the choice to bertie.
+        device_map: one device for the whole model; ``"auto"``: CUDA if there is one.
+        ignore_mismatched_sizes: start tensors of another shape anew instead of failing.
+        use_safetensors: True or False allow only model.safetensors or only pytorch_model.bin.
+        revision, token, cache_dir, local_files_only, force_download, subfolder: which files of which model.
+        variant: ``"fp16"`` reads model.fp16.safetensors.
+        output_loading_info: return ``(model, {"missing_keys": …, "unexpected_keys": …, "mismatched_keys": …})``.
+        low_cpu_mem_usage: no meaning here: there is never a second copy.
+        trust_remote_code: ignored and reported; no code of a model's folder is ever run.
+        allow_nan: accept weights that are NaN or infinite.
+        overrides: arguments of ``cls`` such as ``add_pooling_layer``, and fields to change in the config.
+
+    Raises:
+        CheckpointError: the files are missing, damaged or unsafe, or do not fit the model.
+        ConfigError: the config describes no BERT.
+        InputError: an argument is out of its range.
+        InputTypeError: an override is neither an argument of ``cls`` nor a config field.
+    """
+    del low_cpu_mem_usage
+    if trust_remote_code:
+        say_once("trust_remote_code is ignored: bertie never runs code from a model's folder")
+    place = Place(name_or_path, revision, token, cache_dir, local_files_only, force_download, subfolder)
+    device = one_device(device_map)
+    arguments, fields = _split_overrides(cls, dict(overrides or {}))
+    config = _config(cls, place, config, fields)
+    if attn_implementation is not None:
+        config._attn_implementation = _attention(attn_implementation)
+    checkpoint = _open(place, variant, use_safetensors)
+    target = _element_type(dtype if dtype is not None else torch_dtype, checkpoint, device)
+    with torch.device("meta"):
+        model = cls(config, **arguments)
+    found = _fill(model, checkpoint, device, target, ignore_mismatched_sizes, allow_nan)
+    config.dtype = target
+    config.name_or_path = model.name_or_path = os.fspath(name_or_path)
+    model.eval()
+    _report(cls, place, found)
+    return (model, _loading_info(found)) if output_loading_info else model
+
+
+def one_device(device_map: Any) -> torch.device:
+    """Return the device that ``device_map`` names for the whole model.
+
+    Raises:
+        InputError: it names several devices, or none that PyTorch knows.
+    """
+    if isinstance(device_map, Mapping):
+        devices = {str(one_device(device)) for device in device_map.values()}
+        if len(devices) != 1:
+            raise InputError(
+                f"device_map names {len(devices)} devices; a bertie model lies on one: device_map='cuda:0'"
+            )
+        return torch.device(devices.pop())
+    if device_map in ("auto", "balanced", "balanced_low_0", "sequential"):
+        device_map = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.device("cpu" if device_map is None else device_map)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(
+            f"device_map is {device_map!r}; allowed: one device such as 'cpu', 'cuda:0' or 'auto'"
+        ) from error
+
+
+def _split_overrides(cls: type[Any], overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split what the caller named into arguments of the model class and config fields."""
+    parameters = inspect.signature(cls.__init__).parameters
+    arguments = {name: overrides.pop(name) for name in list(overrides) if name in parameters and name != "config"}
+    return arguments, overrides
+
+
+def _config(cls: type[Any], place: Place, config: Any, fields: dict[str, Any]) -> BertConfig:
+    """Return a config of the caller's own, changed as asked; an object that was passed stays as it was."""
+    config_class: type[BertConfig] = cls.config_class
+    if config is None or isinstance(config, str | os.PathLike):
+        source = place.name_or_path if config is None else config
+        made, unknown = config_class.from_pretrained(
+            source, return_unused_kwargs=True, **(place.arguments if config is None else {}), **fields
+        )
+    elif hasattr(config, "to_dict"):
+        made, unknown = config_class.from_dict(config.to_dict(), return_unused_kwargs=True, **fields)
+        made._attn_implementation = config._attn_implementation
+    else:
+        raise InputTypeError(f"config is {type(config).__name__}; allowed: a BertConfig, or the name or path of one")
+    for name in unknown:
+        allowed = {*inspect.signature(load_pretrained).parameters, *inspect.signature(config_class).parameters}
+        allowed |= {*inspect.signature(cls.__init__).parameters} - {"self"}
+        hint = nearest(name, sorted(allowed - {"cls", "overrides", "unknown"}))
+        raise InputTypeError(
+            f"{cls.__name__}.from_pretrained has no argument, and its config no field, {name!r}.{hint}"
+        )
+    _refuse_quantised(place, made)
+    return made
+
+
+def _refuse_quantised(place: Place, config: BertConfig) -> None:
+    if config.quantization_config is not None:
+        method = config.quantization_config.get("quant_method")
+        raise CheckpointError(
+            f"{os.fspath(place.name_or_path)!r} is quantised ({method!r}), which this version of bertie does not read; "
+            "use the model's floating-point version"
+        )
+
+
+def _attention(name: str) -> str:
+    if name not in ATTENTION:
+        raise InputError(
+            f"attn_implementation is {name!r}; allowed: {', '.join(ATTENTION)}.{nearest(str(name), ATTENTION)}"
+        )
+    return name
+
+
+def _open(place: Place, variant: str | None, use_safetensors: bool | None) -> Checkpoint:
+    """Open the model's weights; a hub's .bin files are downloaded only if it has no safetensors."""
+    folder = resolve(
+        place.name_or_path, files=[CONFIG_NAME, *weight_files(use_safetensors is not False, variant)], **place.arguments
+    )
+    if use_safetensors is None and not os.path.isdir(place.name_or_path):
+        single, index, *_ = weight_files(True, variant)
+        if not (folder / single).exists() and not (folder / index).exists():
+            folder = resolve(place.name_or_path, files=[CONFIG_NAME, *weight_files(False, variant)], **place.arguments)
+    return open_checkpoint(folder, variant=variant, use_safetensors=use_safetensors)
+
+
+def _element_type(asked: torch.dtype | str | None, checkpoint: Checkpoint, device: torch.device) -> torch.dtype:
+    stored = main_dtype(list(checkpoint.infos.values()))
+    if asked is None:
+        # half precision is up to ten times slower than float32 on a CPU
+        return torch.float32 if device.type == "cpu" and stored in _HALF else stored
+    if asked == "auto":
+        return stored
+    named = getattr(torch, asked.removeprefix("torch."), None) if isinstance(asked, str) else asked
+    if named not in FLOATS:
+        allowed = ", ".join(str(dtype).removeprefix("torch.") for dtype in FLOATS)
+        raise InputError(f"dtype is {asked!r}; allowed: {allowed}, 'auto' or None")
+    return named
+
+
+@torch.no_grad()
+def _fill(
+    model: Any,
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype,
+    ignore_mismatched_sizes: bool,
+    allow_nan: bool,
+) -> Fit:
+    """Give every parameter of a model without memory its tensor, or a new one where the file has none."""
+    model.tie_weights()
+    names = _names_of_parameters(model)
+    shapes = {name: tuple(parameter.shape) for name, (parameter, _) in names.items()}
+    aliases = {name: others for name, (_, others) in names.items()}
+    found = fit(shapes, checkpoint, aliases, ignore_mismatched_sizes)
+    for name, stored in found.stored.items():
+        tensor = _read(checkpoint, stored, device, dtype, allow_nan)
+        _place(model, (name, *aliases[name]), nn.Parameter(tensor, names[name][0].requires_grad))
+    new = [*found.missing, *(name for name, _, _ in found.mismatched)]
+    _start_anew(model, {name: (name, *aliases[name]) for name in new}, device, dtype)
+    return found
+
+
+def _names_of_parameters(model: nn.Module) -> dict[str, tuple[nn.Parameter, list[str]]]:
+    """Return each parameter once, with its other names; its own is the one that is no tied alias."""
+    groups: dict[int, tuple[nn.Parameter, list[str]]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        groups.setdefault(id(parameter), (parameter, []))[1].append(name)
+    tied: Mapping[str, str] = model._tied_weights_keys  # type: ignore[assignment]
+    named = {}
+    for parameter, group in groups.values():
+        group.sort(key=lambda name: name in tied)
+        named[group[0]] = (parameter, group[1:])
+    return named
+
+
+def _read(checkpoint: Checkpoint, name: str, device: torch.device, dtype: torch.dtype, allow_nan: bool) -> Tensor:
+    tensor = checkpoint.tensor(name).to(device=device, dtype=dtype)
+    if not allow_nan and not _is_finite(tensor):
+        raise CheckpointError(
+            f"{str(checkpoint.infos[name].file)!r}: the tensor {name!r} has NaN or infinite weights in {dtype}; fetch or "
+            "train the model again, or pass allow_nan=True to look into it"
+        )
+    return tensor
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # a sum is 15 times as fast as isfinite, and NaN and infinity survive it; finite numbers may overflow it
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
+
+
+def _place(model: nn.Module, names: tuple[str, ...], parameter: nn.Parameter) -> None:
+    for name in names:
+        owner, _, leaf = name.rpartition(".")
+        model.get_submodule(owner)._parameters[leaf] = parameter
+
+
+def _start_anew(model: Any, names: dict[str, tuple[str, ...]], device: torch.device, dtype: torch.dtype) -> None:
+    """Give the named parameters memory and draw them as the model's initialiser does, and only them."""
+    owners: dict[str, list[str]] = {}
+    for name in names:
+        owners.setdefault(name.rpartition(".")[0], []).append(name)
+    for owner, missing in owners.items():
+        module = model.get_submodule(owner)
+        loaded = dict(module._parameters)
+        for leaf, parameter in loaded.items():
+            if parameter is not None:
+                # drawn in float32 on the CPU, so that a seed gives one result on every device
+                empty = torch.zeros(parameter.shape, dtype=torch.float32, device="cpu")
+                module._parameters[leaf] = nn.Parameter(empty, parameter.requires_grad)
+        model._init_weights(module)
+        drawn = dict(module._parameters)
+        module._parameters.update(loaded)
+        for name in missing:
+            new = drawn[name.rpartition(".")[2]]
+            _place(model, names[name], nn.Parameter(new.to(device=device, dtype=dtype), new.requires_grad))
+
+
+def _report(cls: type[Any], place: Place, found: Fit) -> None:
+    source = f"{cls.__name__} from {os.fspath(place.name_or_path)!r}"
+    new = [*found.missing, *(name for name, _, _ in found.mismatched)]
+    if new:
+        say_once(f"{source}: {listed(new)} started anew, as the checkpoint has no such weights; train before use")
+    unread = [name for name in found.unexpected if is_encoder(name) or is_encoder(f"bert.{name}")]
+    if unread:
+        say_once(
+            f"{source}: the config has no place for {listed(unread)} of the checkpoint's encoder; they are left out"
+        )
+    if found.unexpected:
+        say_once(f"{source}: the checkpoint's {listed(found.unexpected, 20)} are not used", logging.INFO)
+
+
+def _loading_info(found: Fit) -> dict[str, Any]:
+    return {
+        "missing_keys": set(found.missing),
+        "unexpected_keys": set(found.unexpected),
+        "mismatched_keys": set(found.mismatched),
+        "error_msgs": [],
+    }

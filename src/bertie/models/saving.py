@@ -1,0 +1,96 @@
+"""save_pretrained: a model's own weights, each once, and its config into a folder, all or nothing."""
+
+import copy
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bertie.checkpoints import write_checkpoint
+from bertie.config import BertConfig
+from bertie.errors import InputError
+
+
+def save_pretrained(
+    model: Any,
+    save_directory: str | os.PathLike[str],
+    *,
+    is_main_process: bool = True,
+    state_dict: Mapping[str, Tensor] | None = None,
+    max_shard_size: int | str = "5GB",
+    safe_serialization: bool = True,
+    variant: str | None = None,
+    token: str | bool | None = None,
+    push_to_hub: bool = False,
+) -> None:
+    """Write config.json and model.safetensors so that bertie and ``transformers`` load the model back.
+
+    Args:
+        model: a ``BertPreTrainedModel``.
+        save_directory: the folder, made if needed; a failure leaves what is in it as it was.
+        is_main_process: False writes nothing (the other processes of a distributed run).
+        state_dict: tensors to write instead of the model's own.
+        max_shard_size: a larger model is written in several files of at most this size, with an index.
+        safe_serialization: only True; bertie writes no pickles.
+        variant: ``"fp16"`` writes model.fp16.safetensors.
+        token: without meaning, as nothing is uploaded.
+        push_to_hub: only False.
+
+    Raises:
+        CheckpointError: the folder cannot be made or written.
+        ConfigError: the config cannot be saved, for instance because its activation is a function.
+        InputError: an argument is out of its range.
+    """
+    del token
+    if push_to_hub:
+        raise InputError("push_to_hub=True: bertie does not upload; save to a folder and use 'hf upload'")
+    if not safe_serialization:
+        raise InputError(
+            "safe_serialization=False would write a pickle; bertie writes safetensors, which all tools read"
+        )
+    if not is_main_process:
+        return
+    tensors = own_tensors(model, model.state_dict() if state_dict is None else state_dict)
+    config = saved_config(model)
+    write_checkpoint(save_directory, tensors, config.to_json_string(), max_shard_size=max_shard_size, variant=variant)
+
+
+def saved_config(model: Any) -> BertConfig:
+    """Return the config to write: the model's, with its class and element type named.
+
+    Raises:
+        ConfigError: its fields do not fit each other.
+    """
+    config: BertConfig = copy.copy(model.config)
+    config.architectures = [type(model).__name__]
+    config.dtype = model.dtype
+    config.validate()
+    return config
+
+
+def own_tensors(model: Any, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what is written of a state dict: no aliases of tied weights, and every tensor with memory of its own."""
+    aliases = _tied_aliases(model)
+    seen: set[tuple[torch.device, int]] = set()
+    tensors = {}
+    for name, value in state_dict.items():
+        if name in aliases and aliases[name] in state_dict:
+            continue
+        tensor = value.detach().contiguous()
+        key = (tensor.device, tensor.untyped_storage().data_ptr())
+        # safetensors refuses tensors that share memory without being declared tied
+        tensors[name] = tensor.clone() if key in seen else tensor
+        seen.add(key)
+    return tensors
+
+
+def _tied_aliases(model: Any) -> dict[str, str]:
+    """Return alias → source of the declared pairs that are one parameter in this model."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    return {
+        alias: source
+        for alias, source in model._tied_weights_keys.items()
+        if alias in parameters and parameters[alias] is parameters.get(source)
+    }
