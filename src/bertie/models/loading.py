@@ -62,7 +62,8 @@ def load_pretrained(
     low_cpu_mem_usage: bool | None = None,
     trust_remote_code: bool | None = None,
     allow_nan: bool = False,
-    overrides: Mapping[str, Any] | None = None,
+    model_args: Mapping[str, Any] | None = None,
+    config_overrides: Mapping[str, Any] | None = None,
 ) -> Any:
     """Return a model of class ``cls`` in eval mode with the weights of a folder or hub name.
 
@@ -83,27 +84,28 @@ def load_pretrained(
         low_cpu_mem_usage: no meaning here: there is never a second copy.
         trust_remote_code: ignored and reported; no code of a model's folder is ever run.
         allow_nan: accept weights that are NaN or infinite.
-        overrides: arguments of ``cls`` such as ``add_pooling_layer``, and fields to change in the config.
+        model_args: arguments of ``cls`` beside the config, such as ``add_pooling_layer``.
+        config_overrides: fields to change in the config.
 
     Raises:
         CheckpointError: the files are missing, damaged or unsafe, or do not fit the model.
         ConfigError: the config describes no BERT.
         InputError: an argument is out of its range.
-        InputTypeError: an override is neither an argument of ``cls`` nor a config field.
+        InputTypeError: ``cls`` has no such argument, or the config no such field.
     """
     del low_cpu_mem_usage
     if trust_remote_code:
         say_once("trust_remote_code is ignored: bertie never runs code from a model's folder")
     place = Place(name_or_path, revision, token, cache_dir, local_files_only, force_download, subfolder)
     device = one_device(device_map)
-    arguments, fields = _split_overrides(cls, dict(overrides or {}))
-    config = _config(cls, place, config, fields)
+    _check_model_args(cls, model_args or {})
+    config = _config(cls, place, config, dict(config_overrides or {}))
     if attn_implementation is not None:
         config._attn_implementation = _attention(attn_implementation)
     checkpoint = _open(place, variant, use_safetensors)
     target = _element_type(dtype if dtype is not None else torch_dtype, checkpoint, device)
     with torch.device("meta"):
-        model = cls(config, **arguments)
+        model = cls(config, **(model_args or {}))
     found = _fill(model, checkpoint, device, target, ignore_mismatched_sizes, allow_nan)
     config.dtype = target
     config.name_or_path = model.name_or_path = os.fspath(name_or_path)
@@ -135,16 +137,16 @@ def one_device(device_map: Any) -> torch.device:
         ) from error
 
 
-def _split_overrides(cls: type[Any], overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split what the caller named into arguments of the model class and config fields."""
-    parameters = inspect.signature(cls.__init__).parameters
-    arguments = {name: overrides.pop(name) for name in list(overrides) if name in parameters and name != "config"}
-    return arguments, overrides
+def _check_model_args(cls: type[Any], model_args: Mapping[str, Any]) -> None:
+    for name in model_args:
+        if name not in inspect.signature(cls.__init__).parameters:
+            raise InputTypeError(f"{cls.__name__} has no argument {name!r}; leave it out, or load another class")
 
 
 def _config(cls: type[Any], place: Place, config: Any, fields: dict[str, Any]) -> BertConfig:
     """Return a config of the caller's own, changed as asked; an object that was passed stays as it was."""
     config_class: type[BertConfig] = cls.config_class
+    made: BertConfig
     if config is None or isinstance(config, str | os.PathLike):
         source = place.name_or_path if config is None else config
         made, unknown = config_class.from_pretrained(
@@ -157,8 +159,7 @@ def _config(cls: type[Any], place: Place, config: Any, fields: dict[str, Any]) -
         raise InputTypeError(f"config is {type(config).__name__}; allowed: a BertConfig, or the name or path of one")
     for name in unknown:
         allowed = {*inspect.signature(load_pretrained).parameters, *inspect.signature(config_class).parameters}
-        allowed |= {*inspect.signature(cls.__init__).parameters} - {"self"}
-        hint = nearest(name, sorted(allowed - {"cls", "overrides", "unknown"}))
+        hint = nearest(name, sorted(allowed - {"cls", "model_args", "config_overrides", "unknown"}))
         raise InputTypeError(
             f"{cls.__name__}.from_pretrained has no argument, and its config no field, {name!r}.{hint}"
         )
@@ -249,8 +250,8 @@ def _read(checkpoint: Checkpoint, name: str, device: torch.device, dtype: torch.
     tensor = checkpoint.tensor(name).to(device=device, dtype=dtype)
     if not allow_nan and not _is_finite(tensor):
         raise CheckpointError(
-            f"{str(checkpoint.infos[name].file)!r}: the tensor {name!r} has NaN or infinite weights in {dtype}; fetch or "
-            "train the model again, or pass allow_nan=True to look into it"
+            f"{str(checkpoint.infos[name].file)!r}: the tensor {name!r} has NaN or infinite weights in {dtype}; "
+            "fetch or train the model again, or pass allow_nan=True to look into it"
         )
     return tensor
 
