@@ -1,0 +1,97 @@
+"""``attend``: the one door to attention, which picks the first backend that has no objection and can explain why."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from bertie.attention.dense import Dense
+from bertie.attention.grouped import Grouped
+from bertie.attention.request import Backend, Request, ScoreBias
+from bertie.attention.varlen import Varlen
+from bertie.errors import InputError
+from bertie.packing import Packed
+
+BACKENDS: tuple[Backend, ...] = (Varlen(), Grouped(), Dense())
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    packed: Packed,
+    *,
+    keys: Packed | None = None,
+    causal: bool = False,
+    dropout_p: float = 0.0,
+    score_bias: ScoreBias | None = None,
+    weights: bool = False,
+    backend: str | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Scaled dot-product attention of packed tokens, each within its own text (arXiv 1706.03762, section 3.2.1).
+
+    Args:
+        q: queries ``[T, H, K]``.
+        k, v: keys and values, packed ``[T_keys, H, K]`` or as a rectangle ``[B, H, S_keys, K]`` from a cache.
+        packed: the batch that the queries belong to.
+        keys: the batch that keys and values belong to, if it is another one (cross-attention).
+        causal: whether a token sees only itself and what stands before it in its text.
+        dropout_p: the probability with which an attention weight is dropped.
+        score_bias: what to add to the scores, computed from the rectangles of queries and keys.
+        weights: whether to return the weights after softmax and dropout.
+        backend: the name of the only backend to consider.
+
+    Returns:
+        The context ``[T, H, K]``, and the weights ``[B, H, S, S_keys]`` (zeros for padded queries) or None.
+
+    Raises:
+        InputError: if no backend can serve the request; the message lists each one's objections.
+    """
+    other = packed if keys is None else keys
+    request = Request(
+        device=q.device.type,
+        dtype=q.dtype,
+        head_width=q.shape[-1],
+        dropout_p=dropout_p,
+        mask=other.attention_mask is not None,
+        score_bias=score_bias is not None,
+        weights=weights,
+        foreign_keys=keys is not None or k.dim() == 4,
+        compiling=torch.compiler.is_compiling(),
+    )
+    return choose(request, backend).attend(
+        q, k, v, packed, keys=other, causal=causal, dropout_p=dropout_p, score_bias=score_bias, weights=weights
+    )
+
+
+@lru_cache(maxsize=256)
+def choose(request: Request, name: str | None = None) -> Backend:
+    """Return the first backend without an objection to ``request`` (or the one called ``name``, if it has none)."""
+    considered = candidates(name)
+    for backend in considered:
+        if not backend.why_not(request):
+            return backend
+    raise InputError("No attention backend can serve this call:\n" + explain(request, considered))
+
+
+def candidates(name: str | None = None) -> tuple[Backend, ...]:
+    """Return the backends to consider: all, or the one called ``name``.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    known = [backend.name for backend in BACKENDS]
+    if name is not None and name not in known:
+        raise InputError(f"There is no attention backend {name!r}; choose one of {', '.join(known)}.")
+    return tuple(backend for backend in BACKENDS if name in (None, backend.name))
+
+
+def explain(request: Request, backends: tuple[Backend, ...] = BACKENDS) -> str:
+    """Return one line a backend: chosen, able, or every objection it has."""
+    lines, chosen = [], False
+    for backend in backends:
+        objections = backend.why_not(request)
+        verdict = "; ".join(objections) if objections else ("able, not needed" if chosen else "chosen")
+        chosen = chosen or not objections
+        lines.append(f"{backend.name:<8}  {verdict}")
+    return "\n".join(lines)

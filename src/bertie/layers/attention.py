@@ -1,0 +1,133 @@
+"""The attention sub-layers of a block: projections around ``attend``, with residual and normalisation after."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bertie.attention import attend
+from bertie.config import BertConfig
+from bertie.layers.relative import RelativePositions
+from bertie.packing import Packed
+
+
+class _Attention(nn.Module):
+    """What self- and cross-attention share: three projections and how they are cut into heads."""
+
+    def __init__(self, config: BertConfig, layer_idx: int) -> None:
+        super().__init__()
+        self.layer_idx = layer_idx
+        self.num_attention_heads = config.num_attention_heads
+        self.attention_head_size = config.hidden_size // config.num_attention_heads
+        self.query = nn.Linear(config.hidden_size, config.hidden_size)
+        self.key = nn.Linear(config.hidden_size, config.hidden_size)
+        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
+        self.backend = "dense" if config._attn_implementation == "eager" else None
+
+    def heads(self, projected: Tensor) -> Tensor:
+        """``[T, D]`` to ``[T, H, K]``."""
+        return projected.view(projected.shape[0], -1, self.attention_head_size)
+
+    @property
+    def dropout_p(self) -> float:
+        return self.dropout.p if self.training else 0.0
+
+
+class BertSelfAttention(_Attention):
+    """Every token of a text attends to its text, or, in a decoder, to itself and what stands before it."""
+
+    def __init__(self, config: BertConfig, layer_idx: int) -> None:
+        super().__init__(config, layer_idx)
+        self.is_causal = config.is_decoder
+        self.distances: RelativePositions | None = None
+        if config.position_embedding_type != "absolute":
+            self.distances = RelativePositions(config.position_embedding_type, config.max_position_embeddings)
+            self.distance_embedding = nn.Embedding(2 * config.max_position_embeddings - 1, self.attention_head_size)
+
+    def forward(self, hidden_states: Tensor, packed: Packed, cache: Any, weights: bool) -> tuple[Tensor, Tensor | None]:
+        q, k, v = (self.heads(project(hidden_states)) for project in (self.query, self.key, self.value))
+        if cache is not None:
+            own = getattr(cache, "self_attention_cache", cache)
+            k, v = own.update(packed.pad(k).transpose(1, 2), packed.pad(v).transpose(1, 2), self.layer_idx)
+        bias = None if self.distances is None else self.distances.score_bias(self.distance_embedding.weight)
+        context, attention = attend(
+            q,
+            k,
+            v,
+            packed,
+            causal=self.is_causal,
+            dropout_p=self.dropout_p,
+            score_bias=bias,
+            weights=weights,
+            backend=self.backend,
+        )
+        return context.flatten(1), attention
+
+
+class BertCrossAttention(_Attention):
+    """Every token of a decoder's text attends to the encoder's hidden states of the same text."""
+
+    def forward(
+        self, hidden_states: Tensor, packed: Packed, encoder: Packed, cache: Any, weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        q = self.heads(self.query(hidden_states))
+        k, v = self.keys_and_values(encoder, cache)
+        context, attention = attend(q, k, v, packed, keys=encoder, dropout_p=self.dropout_p, weights=weights)
+        return context.flatten(1), attention
+
+    def keys_and_values(self, encoder: Packed, cache: Any) -> tuple[Tensor, Tensor]:
+        """Project the encoder's hidden states, or take what an encoder-decoder cache keeps of them."""
+        updated = getattr(cache, "is_updated", None)
+        if updated is not None and updated.get(self.layer_idx):
+            # Appending nothing is how a cache of any make is read through ``update`` alone.
+            none = torch.empty(encoder.shape[0], self.num_attention_heads, 0, self.attention_head_size)
+            none = none.to(self.key.weight.device, self.key.weight.dtype)
+            return cache.cross_attention_cache.update(none, none, self.layer_idx)
+        k, v = (self.heads(project(encoder.inputs_embeds)) for project in (self.key, self.value))
+        if updated is not None:
+            k, v = (encoder.pad(part).transpose(1, 2) for part in (k, v))
+            k, v = cache.cross_attention_cache.update(k, v, self.layer_idx)
+            updated[self.layer_idx] = True
+        return k, v
+
+
+class BertSelfOutput(nn.Module):
+    """``LayerNorm(residual + dropout(dense(x)))``."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_states: Tensor, residual: Tensor) -> Tensor:
+        return self.LayerNorm(self.dropout(self.dense(hidden_states)) + residual)
+
+
+class BertAttention(nn.Module):
+    """Self-attention with its output projection: ``attention.self`` and ``attention.output`` of the checkpoints."""
+
+    def __init__(self, config: BertConfig, layer_idx: int) -> None:
+        super().__init__()
+        self.self = BertSelfAttention(config, layer_idx)
+        self.output = BertSelfOutput(config)
+
+    def forward(self, hidden_states: Tensor, packed: Packed, cache: Any, weights: bool) -> tuple[Tensor, Tensor | None]:
+        context, attention = self.self(hidden_states, packed, cache, weights)
+        return self.output(context, hidden_states), attention
+
+
+class BertEncoderAttention(nn.Module):
+    """Cross-attention with its output projection: ``crossattention`` of the checkpoints."""
+
+    def __init__(self, config: BertConfig, layer_idx: int) -> None:
+        super().__init__()
+        self.self = BertCrossAttention(config, layer_idx)
+        self.output = BertSelfOutput(config)
+
+    def forward(
+        self, hidden_states: Tensor, packed: Packed, encoder: Packed, cache: Any, weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        context, attention = self.self(hidden_states, packed, encoder, cache, weights)
+        return self.output(context, hidden_states), attention

@@ -1,0 +1,33 @@
+"""One transformer block: attention, in a decoder cross-attention, and feed-forward, each with its residual."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from bertie.config import BertConfig
+from bertie.errors import InputError
+from bertie.layers.attention import BertAttention, BertEncoderAttention
+from bertie.layers.feed_forward import BertIntermediate, BertOutput
+from bertie.packing import Packed
+
+
+class BertLayer(nn.Module):
+    """``[T, D]`` to ``[T, D]``, with the weights of self- and cross-attention if they are asked for."""
+
+    def __init__(self, config: BertConfig, layer_idx: int) -> None:
+        super().__init__()
+        self.attention = BertAttention(config, layer_idx)
+        self.crossattention = BertEncoderAttention(config, layer_idx) if config.add_cross_attention else None
+        self.intermediate = BertIntermediate(config)
+        self.output = BertOutput(config)
+
+    def forward(
+        self, hidden_states: Tensor, packed: Packed, encoder: Packed | None, cache: Any, weights: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        attended, attention = self.attention(hidden_states, packed, cache, weights)
+        cross_attention = None
+        if encoder is not None:
+            if self.crossattention is None:
+                raise InputError("encoder_hidden_states need a model made with config.add_cross_attention=True.")
+            attended, cross_attention = self.crossattention(attended, packed, encoder, cache, weights)
+        return self.output(self.intermediate(attended), attended), attention, cross_attention

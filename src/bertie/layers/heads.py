@@ -1,0 +1,72 @@
+"""The pretraining heads: words from hidden states, and whether one sentence follows another."""
+
+import torch
+from torch import Tensor, nn
+
+from bertie.config import BertConfig
+from bertie.layers.activations import activation
+
+
+class BertPredictionHeadTransform(nn.Module):
+    """``LayerNorm(activation(dense(x)))``: ``[M, D]`` to ``[M, D]``."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.transform_act_fn = activation(config.hidden_act)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return self.LayerNorm(self.transform_act_fn(self.dense(hidden_states)))
+
+
+class BertLMPredictionHead(nn.Module):
+    """``[M, D]`` to logits ``[M, V]``; the decoder's weight is tied to the word embeddings, its bias is ``bias``."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.transform = BertPredictionHeadTransform(config)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return self.decoder(self.transform(hidden_states))
+
+
+class BertOnlyMLMHead(nn.Module):
+    """The masked-LM head under the name it has in checkpoints, ``cls.predictions``."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.predictions = BertLMPredictionHead(config)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return self.predictions(hidden_states)
+
+
+class BertOnlyNSPHead(nn.Module):
+    """The next-sentence head under the name it has in checkpoints: ``[B, D]`` to ``[B, 2]``."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.seq_relationship = nn.Linear(config.hidden_size, 2)
+
+    def forward(self, pooled_output: Tensor) -> Tensor:
+        return self.seq_relationship(pooled_output)
+
+
+class BertPreTrainingHeads(nn.Module):
+    """Both heads: ``[M, D]`` and ``[B, D]`` to ``[M, V]`` and ``[B, 2]``."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.predictions = BertLMPredictionHead(config)
+        self.seq_relationship = nn.Linear(config.hidden_size, 2)
+
+    def forward(self, hidden_states: Tensor, pooled_output: Tensor) -> tuple[Tensor, Tensor]:
+        return self.predictions(hidden_states), self.seq_relationship(pooled_output)
+
+
+def classifier_dropout(config: BertConfig) -> float:
+    """Return the dropout before a classifier: its own if the config has one, else that of the hidden states."""
+    return config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout

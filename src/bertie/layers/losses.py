@@ -1,0 +1,105 @@
+"""Losses as plain functions of logits and labels; what is labelled -100 is left out, and nothing labelled costs 0."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bertie.errors import InputError, InputTypeError
+from bertie.packing import Packed
+
+IGNORED = -100
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+    """Mean cross-entropy of ``logits [M, C]`` over the labels ``[M]`` that are not -100; 0 if there is none.
+
+    ``num_items_in_batch`` replaces the number of labels as the divisor (gradient accumulation).
+    """
+    total = F.cross_entropy(logits, labels.to(logits.device).long(), ignore_index=IGNORED, reduction="sum")
+    if num_items_in_batch is None:
+        return total / (labels != IGNORED).sum().clamp(min=1).to(total.device, total.dtype)
+    return total / num_items_in_batch
+
+
+def masked_lm(
+    head: Callable[[Tensor], Tensor], hidden_states: Tensor, labels: Tensor | None, output_logits: bool = True
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return logits and loss of a word head over ``hidden_states [T, D]``, given labels ``[T]`` or None.
+
+    The loss needs the labelled tokens only; without ``output_logits`` the head sees no others and logits are None.
+    """
+    if labels is None:
+        return head(hidden_states), None
+    if torch.compiler.is_compiling():  # how many tokens are labelled is not known while a graph is captured
+        logits = head(hidden_states)
+        return logits, cross_entropy(logits, labels)
+    labelled = (labels != IGNORED).nonzero().squeeze(1)
+    if not output_logits:
+        return None, cross_entropy(head(hidden_states.index_select(0, labelled)), labels.index_select(0, labelled))
+    logits = head(hidden_states)
+    return logits, cross_entropy(logits.index_select(0, labelled), labels.index_select(0, labelled))
+
+
+def next_word(logits: Tensor, labels: Tensor, packed: Packed, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+    """Cross-entropy of ``logits [T, V]`` against the label in the next column, in fp32; the last has none."""
+    rectangle = packed.pad(labels, fill=IGNORED)
+    shifted = F.pad(rectangle[:, 1:], (0, 1), value=IGNORED)
+    return cross_entropy(logits.float(), packed.unpad(shifted, fill=IGNORED), num_items_in_batch)
+
+
+def classification(logits: Tensor, labels: Tensor, problem_type: str | None) -> Tensor:
+    """The loss of ``logits [B, C]``: by ``problem_type``, or what the labels' dtype and C suggest if it is None.
+
+    Regression is the mean squared error, multi-label classification the binary cross-entropy, each mean over all.
+    """
+    kind = problem_type or _problem_type(logits, labels)
+    if kind == "single_label_classification":
+        return cross_entropy(logits, labels.view(-1))
+    labels = labels.to(logits)
+    if kind == "multi_label_classification":
+        return F.binary_cross_entropy_with_logits(logits, labels)
+    return F.mse_loss(logits.view(-1), labels.view(-1)) if logits.shape[-1] == 1 else F.mse_loss(logits, labels)
+
+
+def _problem_type(logits: Tensor, labels: Tensor) -> str:
+    if logits.shape[-1] == 1:
+        return "regression"
+    return "multi_label_classification" if labels.is_floating_point() else "single_label_classification"
+
+
+def span(start_logits: Tensor, end_logits: Tensor, start_positions: Tensor, end_positions: Tensor) -> Tensor:
+    """Mean of the start's and the end's cross-entropy, each over the columns of ``[B, S]`` logits.
+
+    A position outside the row, or one whose logit is that of padding (the lowest number), is left out.
+    """
+    losses = []
+    for logits, positions in ((start_logits, start_positions), (end_logits, end_positions)):
+        columns = positions.to(logits.device).long().view(-1)
+        inside = (columns >= 0) & (columns < logits.shape[1])
+        reached = logits.gather(1, columns.clamp(0, max(logits.shape[1] - 1, 0))[:, None]).squeeze(1)
+        inside = inside & (reached > torch.finfo(logits.dtype).min)
+        losses.append(cross_entropy(logits, torch.where(inside, columns, IGNORED)))
+    return (losses[0] + losses[1]) / 2
+
+
+def check_labels(labels: Tensor, num_classes: int, name: str = "labels") -> None:
+    """Refuse class labels that are not integers in ``[0, num_classes)`` or -100, before a kernel meets them.
+
+    Raises:
+        InputTypeError: if they are not integers.
+        InputError: if one is out of range.
+    """
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise InputTypeError(f"{name} must be an integer tensor of class numbers, not {labels.dtype}.")
+    if torch.compiler.is_compiling() or labels.numel() == 0:
+        return
+    wrong = (labels != IGNORED) & ((labels < 0) | (labels >= num_classes))
+    if wrong.any():
+        where = wrong.nonzero()[0].tolist()
+        raise InputError(
+            f"{name}{where} is {int(labels[tuple(where)])}; allowed are 0 to {num_classes - 1}, "
+            f"and {IGNORED} for what is not to be learned."
+        )

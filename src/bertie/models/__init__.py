@@ -1,0 +1,1 @@
+"""The public model classes, one file each; ``pretrained`` is their parent."""

@@ -1,0 +1,90 @@
+"""The thin door by the reference's names: ``AutoModelForX`` is BERT's model for X, and BERT only."""
+
+from typing import Any, ClassVar
+
+from bertie.config import BertConfig
+from bertie.errors import BertieError, ConfigError
+from bertie.models.bert import BertModel
+from bertie.models.causal_lm import BertLMHeadModel
+from bertie.models.masked_lm import BertForMaskedLM
+from bertie.models.multiple_choice import BertForMultipleChoice
+from bertie.models.next_sentence import BertForNextSentencePrediction
+from bertie.models.pretrained import BertPreTrainedModel
+from bertie.models.pretraining import BertForPreTraining
+from bertie.models.question_answering import BertForQuestionAnswering
+from bertie.models.sequence_classification import BertForSequenceClassification
+from bertie.models.token_classification import BertForTokenClassification
+
+
+class AutoModel:
+    """``AutoModel`` is ``BertModel``."""
+
+    model_class: ClassVar[type[BertPreTrainedModel]] = BertModel
+
+    def __init__(self) -> None:
+        name = type(self).__name__
+        raise BertieError(f"{name} is a door, not a model: use {name}.from_pretrained(...) or from_config(...).")
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
+        """Load the model (arguments and errors as in ``BertPreTrainedModel.from_pretrained``)."""
+        return cls.model_class.from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    @classmethod
+    def from_config(cls, config: BertConfig) -> BertPreTrainedModel:
+        """Make the model with new weights.
+
+        Raises:
+            ConfigError: if it is the config of another kind of model.
+        """
+        if not isinstance(config, BertConfig):
+            raise ConfigError(f"{cls.__name__} makes BERT models from a BertConfig, not from {type(config).__name__}.")
+        return cls.model_class(config)
+
+
+class AutoModelForPreTraining(AutoModel):
+    """``AutoModelForPreTraining`` is ``BertForPreTraining``."""
+
+    model_class = BertForPreTraining
+
+
+class AutoModelForCausalLM(AutoModel):
+    """``AutoModelForCausalLM`` is ``BertLMHeadModel``."""
+
+    model_class = BertLMHeadModel
+
+
+class AutoModelForMaskedLM(AutoModel):
+    """``AutoModelForMaskedLM`` is ``BertForMaskedLM``."""
+
+    model_class = BertForMaskedLM
+
+
+class AutoModelForNextSentencePrediction(AutoModel):
+    """``AutoModelForNextSentencePrediction`` is ``BertForNextSentencePrediction``."""
+
+    model_class = BertForNextSentencePrediction
+
+
+class AutoModelForSequenceClassification(AutoModel):
+    """``AutoModelForSequenceClassification`` is ``BertForSequenceClassification``."""
+
+    model_class = BertForSequenceClassification
+
+
+class AutoModelForMultipleChoice(AutoModel):
+    """``AutoModelForMultipleChoice`` is ``BertForMultipleChoice``."""
+
+    model_class = BertForMultipleChoice
+
+
+class AutoModelForTokenClassification(AutoModel):
+    """``AutoModelForTokenClassification`` is ``BertForTokenClassification``."""
+
+    model_class = BertForTokenClassification
+
+
+class AutoModelForQuestionAnswering(AutoModel):
+    """``AutoModelForQuestionAnswering`` is ``BertForQuestionAnswering``."""
+
+    model_class = BertForQuestionAnswering

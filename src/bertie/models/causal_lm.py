@@ -1,0 +1,104 @@
+"""BertLMHeadModel: a BERT decoder that predicts the next word."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from bertie.config import BertConfig
+from bertie.errors import InputError
+from bertie.layers.heads import BertOnlyMLMHead
+from bertie.layers.losses import next_word
+from bertie.models.bert import BertModel
+from bertie.models.masked_lm import BertForMaskedLM
+from bertie.models.pretrained import BertPreTrainedModel
+from bertie.outputs import CausalLMOutputWithCrossAttentions
+from bertie.packing import Packed
+from bertie.report import say_once
+
+
+class BertLMHeadModel(BertPreTrainedModel):
+    """A score for every word to come next, at every token."""
+
+    accepts_loss_kwargs: ClassVar[bool] = True
+    _tied_weights_keys: ClassVar[dict[str, str]] = BertForMaskedLM._tied_weights_keys
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        if not config.is_decoder:
+            say_once("A BertLMHeadModel that stands alone wants config.is_decoder=True, or tokens see what comes next.")
+        self.bert = BertModel(config, add_pooling_layer=False)
+        self.cls = BertOnlyMLMHead(config)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | Packed | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: Tensor | Packed | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        past_key_values: Any = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        *,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Score the next word at every token; arguments as in ``BertModel.forward``.
+
+        Args:
+            labels: ``[B, S]`` (``[T]`` beside a ``Packed``): the words themselves, which the model shifts by one;
+                -100 where nothing is to be learned. No cache is kept with labels.
+            logits_to_keep: of each row only the last so many columns (0: all), or the columns in a 1-D tensor.
+            num_items_in_batch: the divisor of the loss instead of the number of labels (gradient accumulation).
+
+        Returns:
+            ``CausalLMOutputWithCrossAttentions``, or a tuple of its members.
+        """
+        everything = isinstance(logits_to_keep, int) and logits_to_keep == 0
+        if labels is not None and not everything:
+            raise InputError("labels need the logits of all tokens; leave logits_to_keep at 0 beside them.")
+        past_length = 0 if past_key_values is None else past_key_values.get_seq_length()
+        packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
+        outputs = self.bert(
+            packed,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
+            past_key_values=past_key_values,
+            use_cache=False if labels is not None else use_cache,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        hidden = outputs.last_hidden_state
+        logits = self.cls(hidden) if everything else None
+        labels = self.token_labels(labels, input_ids, packed, self.config.vocab_size)
+        output = CausalLMOutputWithCrossAttentions(
+            loss=None if labels is None or logits is None else next_word(logits, labels, packed, num_items_in_batch),
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            cross_attentions=outputs.cross_attentions,
+        )
+        finished = {} if everything else {"logits": self._kept_logits(hidden, packed, input_ids, logits_to_keep)}
+        return self.leave(output, input_ids, packed, return_dict, **finished)
+
+    def _kept_logits(
+        self, hidden: Tensor, packed: Packed, entered: Tensor | Packed | None, keep: int | Tensor
+    ) -> Tensor:
+        """Run the head on some columns of the rectangle only (beside a ``Packed``: on the tokens of these numbers)."""
+        if isinstance(entered, Packed):
+            if isinstance(keep, int):
+                raise InputError("Beside a Packed, logits_to_keep is 0 or a tensor of token numbers.")
+            return self.cls(hidden.index_select(0, keep))
+        numbers = packed.pad(torch.arange(1, packed.num_tokens + 1, device=hidden.device))
+        numbers = numbers[:, -keep:] if isinstance(keep, int) else numbers.index_select(1, keep)
+        logits = self.cls(hidden[(numbers - 1).clamp(min=0)])
+        return logits.masked_fill((numbers == 0)[..., None], 0)

@@ -1,0 +1,228 @@
+"""The door between rectangles and packed batches: what comes in is checked on the host, what goes out is padded."""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from bertie.config import BertConfig
+from bertie.errors import InputError, InputTypeError
+from bertie.outputs import ModelOutput
+from bertie.packing import Facts, Packed, require_integers
+
+
+def enter(
+    config: BertConfig,
+    input_ids: Tensor | Packed | None,
+    attention_mask: Tensor | None = None,
+    token_type_ids: Tensor | None = None,
+    position_ids: Tensor | None = None,
+    inputs_embeds: Tensor | None = None,
+    past_length: int = 0,
+) -> Packed:
+    """Return the batch without its padding, after checking all that a kernel would choke on.
+
+    A captured graph, a 3-D or 4-D mask, keep every place of the rectangle (decisions 4 and 7).
+
+    Raises:
+        InputError, InputTypeError: naming the argument, where it is wrong, and what is allowed.
+    """
+    if isinstance(input_ids, Packed):
+        _refuse_beside_packed(attention_mask, token_type_ids, position_ids, inputs_embeds)
+        if not torch.compiler.is_compiling():
+            _check_ranges(config, input_ids, input_ids.facts)
+        return input_ids
+    shape = _check_rectangle(config, input_ids, token_type_ids, position_ids, inputs_embeds)
+    mask = None if attention_mask is None else _check_mask(attention_mask, shape, past_length)
+    whole = mask is not None and mask.dim() > 2
+    if torch.compiler.is_compiling():
+        return _enter_graph(input_ids, mask, token_type_ids, position_ids, inputs_embeds, past_length, config)
+    packed = Packed.from_padded(
+        input_ids,
+        None if mask is None or whole else mask[:, past_length:],
+        token_type_ids,
+        position_ids,
+        inputs_embeds,
+        past_length,
+    )
+    _check_ranges(config, packed, packed.facts)
+    if mask is not None and whole:
+        return packed.with_attention_mask(mask if mask.dim() == 4 else mask[:, None])
+    if mask is not None and past_length:
+        return packed.with_attention_mask(_visible(mask, shape[1], config.is_decoder))
+    return packed
+
+
+def enter_encoder(hidden_states: Tensor | Packed | None, attention_mask: Tensor | None) -> Packed | None:
+    """Return an encoder's hidden states ``[B, S, D]`` packed by their mask, for cross-attention.
+
+    Raises:
+        InputError: if the mask does not fit, or stands beside a ``Packed``.
+    """
+    if hidden_states is None:
+        return None
+    if isinstance(hidden_states, Packed):
+        _refuse_beside_packed(attention_mask)
+        return hidden_states
+    mask = None if attention_mask is None else _check_mask(attention_mask, tuple(hidden_states.shape[:2]), 0, True)
+    if mask is None or (mask.dim() == 2 and not torch.compiler.is_compiling()):
+        return Packed.from_padded(inputs_embeds=hidden_states, attention_mask=mask)
+    packed = _whole_rectangle(None, None, None, hidden_states, 0)
+    return packed.with_attention_mask(mask if mask.dim() == 4 else mask[:, None] if mask.dim() == 3 else _keys(mask))
+
+
+def leave(output: ModelOutput, packed: Packed) -> ModelOutput:
+    """Return ``output`` with its per-token members laid out as rectangles (decision 1)."""
+    members: dict[str, Any] = {}
+    for name, value in output.items():
+        kind = output.token_fields.get(name)
+        if kind is None:
+            members[name] = value
+        elif isinstance(value, tuple):
+            members[name] = tuple(packed.pad(part) for part in value)
+        else:
+            members[name] = packed.pad(value, torch.finfo(value.dtype).min if kind == "lowest" else 0)
+    return type(output)(**members)
+
+
+def _refuse_beside_packed(*others: Tensor | None) -> None:
+    if any(other is not None for other in others):
+        raise InputError(
+            "A Packed already knows its padding, positions, token types and embeddings: "
+            "pass it alone, without attention_mask, token_type_ids, position_ids or inputs_embeds."
+        )
+
+
+def _check_rectangle(
+    config: BertConfig, ids: Tensor | None, types: Tensor | None, positions: Tensor | None, embeds: Tensor | None
+) -> tuple[int, int]:
+    if (ids is None) == (embeds is None):
+        raise InputError("Give exactly one of input_ids and inputs_embeds.")
+    for name, values in (("input_ids", ids), ("token_type_ids", types), ("position_ids", positions)):
+        if values is not None:
+            if not isinstance(values, Tensor):
+                raise InputTypeError(f"{name} must be a torch.Tensor or a Packed, not {type(values).__name__}.")
+            require_integers(name, values)
+            if values.dim() != 2:
+                raise InputError(f"{name} must have 2 dimensions [batch, length], not shape {tuple(values.shape)}.")
+    if embeds is not None and (embeds.dim() != 3 or embeds.shape[2] != config.hidden_size):
+        raise InputError(
+            f"inputs_embeds must have shape [batch, length, {config.hidden_size}], not {tuple(embeds.shape)}."
+        )
+    content = cast(Tensor, ids if embeds is None else embeds)
+    shape = (content.shape[0], content.shape[1])
+    for name, values in (("token_type_ids", types), ("position_ids", positions)):
+        if values is not None and (values.shape[0] not in (1, shape[0]) or values.shape[1] != shape[1]):
+            raise InputError(f"{name} has shape {tuple(values.shape)}, but the batch has shape {shape}.")
+    return shape
+
+
+def _check_mask(mask: Tensor, shape: tuple[int, ...], past_length: int, encoder: bool = False) -> Tensor:
+    """Return a usable mask: 2-D as given, 3-D and 4-D broadcastable to the scores (decision 4)."""
+    name = "encoder_attention_mask" if encoder else "attention_mask"
+    keys = shape[1] + past_length
+    if mask.dim() == 2:
+        if mask.shape != (shape[0], keys):
+            past = f" ({past_length} of them in past_key_values)" if past_length else ""
+            raise InputError(
+                f"{name} has shape {tuple(mask.shape)}, but the batch has shape {(shape[0], keys)}{past}; "
+                "give one entry a token."
+            )
+        return mask
+    if mask.dim() not in (3, 4):
+        raise InputError(f"{name} must have 2, 3 or 4 dimensions, not {mask.dim()}.")
+    if mask.dtype != torch.bool and not mask.is_floating_point():
+        raise InputTypeError(
+            f"A {mask.dim()}-D {name} must be bool (True: attend) or floats to be added to the scores, "
+            f"not {mask.dtype}; convert it with .bool() if it holds 0 and 1."
+        )
+    fits = mask.shape[-1] == keys and mask.shape[0] in (1, shape[0]) and (encoder or mask.shape[-2] in (1, shape[1]))
+    if not fits:
+        raise InputError(
+            f"{name} has shape {tuple(mask.shape)}, which does not fit {shape[0]} texts of {shape[1]} tokens "
+            f"looking at {keys} keys."
+        )
+    return mask
+
+
+def _check_ranges(config: BertConfig, packed: Packed, facts: Facts) -> None:
+    """Compare what the host knows of the batch with what the embeddings hold (bad inputs 18 to 20)."""
+    for name, values, (low, high), size, field in (
+        ("position_ids", packed.position_ids, facts.position_range, config.max_position_embeddings, None),
+        ("input_ids", packed.input_ids, facts.id_range, config.vocab_size, "vocab_size"),
+        ("token_type_ids", packed.token_type_ids, facts.type_range, config.type_vocab_size, "type_vocab_size"),
+    ):
+        if values is None or values.numel() == 0 or (low >= 0 and high < size):
+            continue
+        wrong = ((values < 0) | (values >= size)).nonzero()
+        if not wrong.numel():  # only a masked place is out of range, and nothing looks there
+            continue
+        token = int(wrong[0])
+        if field is None:
+            longest = max(facts.lengths, default=0)
+            raise InputError(
+                f"A text has position {int(values[token])} (the longest has {longest} tokens), but the model ends at "
+                f"max_position_embeddings = {size}; truncate the text (truncation=True, max_length={size}) "
+                "or split it into windows."
+            )
+        row, column = _cell(packed, token)
+        raise InputError(
+            f"{name}[{row}, {column}] is {int(values[token])}, but {field} is {size}: allowed are 0 to {size - 1}. "
+            "Is this the tokenizer the model was trained with?"
+        )
+
+
+def _cell(packed: Packed, token: int) -> tuple[int, int]:
+    cell = token if packed.cells is None else int(packed.cells[token])
+    return divmod(cell, max(packed.shape[1], 1))
+
+
+def _visible(mask: Tensor, width: int, causal: bool) -> Tensor:
+    """Return who sees whom, bool ``[B, 1, 1 or S, S_keys]``, where ``mask [B, S_keys]`` covers a cache too."""
+    keys = _keys(mask)
+    if not causal:
+        return keys
+    past = torch.ones(width, mask.shape[1], dtype=torch.bool, device=mask.device).tril(mask.shape[1] - width)
+    return keys & past
+
+
+def _keys(mask: Tensor) -> Tensor:
+    return (mask != 0)[:, None, None, :]
+
+
+def _enter_graph(
+    ids: Tensor | None,
+    mask: Tensor | None,
+    types: Tensor | None,
+    positions: Tensor | None,
+    embeds: Tensor | None,
+    past_length: int,
+    config: BertConfig,
+) -> Packed:
+    """Return the whole rectangle as one batch, with its mask beside it: a graph's shapes cannot depend on values."""
+    packed = _whole_rectangle(ids, types, positions, embeds, past_length)
+    if mask is None:
+        return packed
+    if mask.dim() > 2:
+        return packed.with_attention_mask(mask if mask.dim() == 4 else mask[:, None])
+    width = packed.shape[1]
+    real = (mask[:, past_length:] != 0).reshape(-1)
+    return packed.with_attention_mask(_visible(mask, width, config.is_decoder), token_mask=real)
+
+
+def _whole_rectangle(
+    ids: Tensor | None, types: Tensor | None, positions: Tensor | None, embeds: Tensor | None, past_length: int
+) -> Packed:
+    content = cast(Tensor, ids if embeds is None else embeds)
+    batch, width = content.shape[0], content.shape[1]
+    columns = torch.arange(past_length, past_length + width, device=content.device)
+    positions = (columns if positions is None else positions.long()).expand(batch, width)
+    types = torch.zeros_like(positions) if types is None else types.long().expand(batch, width)
+    return Packed(
+        input_ids=None if ids is None else ids.long().reshape(-1),
+        inputs_embeds=None if embeds is None else embeds.reshape(batch * width, embeds.shape[2]),
+        position_ids=positions.reshape(-1),
+        token_type_ids=types.reshape(-1),
+        cu_seqlens=torch.arange(batch + 1, device=content.device, dtype=torch.int32) * width,
+        shape=(batch, width),
+    )

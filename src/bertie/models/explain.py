@@ -1,0 +1,52 @@
+"""``bertie.explain_attention``: which attention backend a model would use for a batch, and why not the others."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from bertie.attention import Request, explain
+from bertie.attention.attend import candidates
+from bertie.errors import InputTypeError
+from bertie.models.pretrained import BertPreTrainedModel
+from bertie.packing import Packed
+
+
+def explain_attention(
+    model: BertPreTrainedModel, batch: Packed | Mapping[str, Any] | Tensor, *, output_attentions: bool = False
+) -> str:
+    """Return one line a backend for self-attention over ``batch``: chosen, able, or every objection it has.
+
+    Args:
+        model: any bertie model, in the mode (train or eval, dtype, device) that is meant.
+        batch: a ``Packed``, a tokenizer's answer, or ``input_ids [B, S]``.
+        output_attentions: whether the call would ask for attention weights.
+
+    Raises:
+        InputTypeError: if ``batch`` is none of these.
+    """
+    packed, device = _packed(model, batch), model.device.type
+    attention = cast(Any, model.base_model).encoder.layer[0].attention.self
+    request = Request(
+        device=device,
+        dtype=torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else model.dtype,
+        head_width=attention.attention_head_size,
+        dropout_p=attention.dropout_p,
+        mask=packed.attention_mask is not None,
+        score_bias=attention.distances is not None,
+        weights=output_attentions,
+        foreign_keys=model.config.is_decoder and model.config.use_cache,
+    )
+    return explain(request, candidates(attention.backend))
+
+
+def _packed(model: BertPreTrainedModel, batch: Packed | Mapping[str, Any] | Tensor) -> Packed:
+    if isinstance(batch, Packed):
+        return batch
+    if isinstance(batch, Tensor):
+        return model.enter(batch)
+    if not isinstance(batch, Mapping):
+        raise InputTypeError(f"batch must be a Packed, a mapping or a tensor of ids, not {type(batch).__name__}.")
+    names = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
+    return model.enter(*(batch.get(name) for name in names))

@@ -1,0 +1,70 @@
+"""BertForMaskedLM: which word stands behind a [MASK] (BERT, section 3.1, task 1)."""
+
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from bertie.config import BertConfig
+from bertie.layers.heads import BertOnlyMLMHead
+from bertie.layers.losses import masked_lm
+from bertie.models.bert import BertModel
+from bertie.models.pretrained import BertPreTrainedModel
+from bertie.outputs import MaskedLMOutput
+from bertie.packing import Packed
+
+
+class BertForMaskedLM(BertPreTrainedModel):
+    """A score for every word of the vocabulary at every token."""
+
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    }
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.bert = BertModel(config, add_pooling_layer=False)
+        self.cls = BertOnlyMLMHead(config)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | Packed | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: Tensor | Packed | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        *,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        output_logits: bool = True,
+    ) -> Any:
+        """Score every token; arguments as in ``BertModel.forward``.
+
+        Args:
+            labels: ``[B, S]`` (``[T]`` beside a ``Packed``): word ids, -100 where nothing is to be learned.
+            output_logits: False computes the head on labelled tokens only and leaves ``logits`` out: most of the
+                head's work and nearly all its memory in training.
+
+        Returns:
+            ``MaskedLMOutput``, or a tuple of its members.
+        """
+        packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        outputs = self.bert(
+            packed,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        labels = self.token_labels(labels, input_ids, packed, self.config.vocab_size)
+        logits, loss = masked_lm(self.cls, outputs.last_hidden_state, labels, output_logits)
+        output = MaskedLMOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+        return self.leave(output, input_ids, packed, return_dict)

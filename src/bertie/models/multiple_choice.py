@@ -1,0 +1,95 @@
+"""BertForMultipleChoice: which of several continuations fits best (BERT, section 4.4)."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from bertie.config import BertConfig
+from bertie.errors import InputError
+from bertie.layers.heads import classifier_dropout
+from bertie.layers.losses import check_labels, cross_entropy
+from bertie.models.bert import BertModel
+from bertie.models.pretrained import BertPreTrainedModel
+from bertie.outputs import MultipleChoiceModelOutput
+from bertie.packing import Packed
+
+
+class BertForMultipleChoice(BertPreTrainedModel):
+    """One score for every choice from the pooled vector of prompt and choice."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.bert = BertModel(config)
+        self.dropout = nn.Dropout(classifier_dropout(config))
+        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | Packed | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        *,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        num_choices: int | None = None,
+    ) -> Any:
+        """Score choices; arguments as in ``BertModel.forward``, each ``[B, N, S]`` for N choices.
+
+        Args:
+            labels: ``[B]``: the number of the right choice.
+            num_choices: N, beside a ``Packed`` of B times N texts.
+
+        Returns:
+            ``MultipleChoiceModelOutput``, or a tuple of its members; hidden states are those of B times N texts.
+        """
+        choices = _count(input_ids, inputs_embeds, num_choices)
+        packed = self.enter(
+            input_ids if isinstance(input_ids, Packed) else _flat(input_ids, 2),
+            _flat(attention_mask, 2),
+            _flat(token_type_ids, 2),
+            _flat(position_ids, 2),
+            _flat(inputs_embeds, 3),
+        )
+        outputs = self.bert(
+            packed,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        logits = self.classifier(self.dropout(outputs.pooler_output)).view(-1, choices)
+        loss = None
+        if labels is not None:
+            check_labels(labels, choices)
+            loss = cross_entropy(logits, labels.view(-1))
+        output = MultipleChoiceModelOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+        return self.leave(output, input_ids, packed, return_dict)
+
+
+def _count(input_ids: Tensor | Packed | None, inputs_embeds: Tensor | None, num_choices: int | None) -> int:
+    """Return N, the number of choices of every prompt."""
+    if isinstance(input_ids, Packed):
+        if num_choices is None or num_choices < 1 or input_ids.shape[0] % num_choices:
+            raise InputError(
+                f"num_choices is {num_choices}; a Packed of {input_ids.shape[0]} texts needs a number that divides it."
+            )
+        return num_choices
+    content = input_ids if inputs_embeds is None else inputs_embeds
+    dimensions = 3 if inputs_embeds is None else 4
+    if content is not None and content.dim() != dimensions:
+        raise InputError(
+            f"Multiple choice takes {dimensions} dimensions [batch, choices, length, ...], "
+            f"not shape {tuple(content.shape)}; add a choices dimension with unsqueeze(1)."
+        )
+    return 1 if content is None else content.shape[1]
+
+
+def _flat(values: Tensor | None, keep: int) -> Tensor | None:
+    """``[B, N, ...]`` to ``[B * N, ...]``, ``keep`` dimensions in all."""
+    return None if values is None else values.reshape(-1, *values.shape[values.dim() - keep + 1 :])

@@ -1,0 +1,61 @@
+"""BertForNextSentencePrediction: does the second sentence of a text follow the first? (BERT, section 3.1, task 2)"""
+
+from typing import Any
+
+from torch import Tensor
+
+from bertie.config import BertConfig
+from bertie.layers.heads import BertOnlyNSPHead
+from bertie.layers.losses import check_labels, cross_entropy
+from bertie.models.bert import BertModel
+from bertie.models.pretrained import BertPreTrainedModel
+from bertie.outputs import NextSentencePredictorOutput
+from bertie.packing import Packed
+
+
+class BertForNextSentencePrediction(BertPreTrainedModel):
+    """Two scores for every text: that its second sentence follows its first, and that it is a random one."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.bert = BertModel(config)
+        self.cls = BertOnlyNSPHead(config)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | Packed | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        *,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
+        """Score sentence pairs; arguments as in ``BertModel.forward``.
+
+        Args:
+            labels: ``[B]``: 0, the second sentence follows the first; 1, it is a random one.
+
+        Returns:
+            ``NextSentencePredictorOutput``, or a tuple of its members.
+        """
+        packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        outputs = self.bert(
+            packed,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        logits = self.cls(outputs.pooler_output)
+        loss = None
+        if labels is not None:
+            check_labels(labels, 2)
+            loss = cross_entropy(logits, labels.view(-1))
+        output = NextSentencePredictorOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+        return self.leave(output, input_ids, packed, return_dict)

@@ -1,0 +1,341 @@
+"""The parent of all models: how a batch enters and leaves, weights, embeddings, loading and saving."""
+
+import os
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from bertie.config import BertConfig
+from bertie.errors import InputError, InputTypeError
+from bertie.layers.encoder import Checkpointing
+from bertie.layers.losses import IGNORED, check_labels
+from bertie.models import loading, resizing, saving
+from bertie.models.entrance import enter, leave
+from bertie.outputs import ModelOutput
+from bertie.packing import Packed
+
+
+class BertPreTrainedModel(nn.Module):
+    """What every public model can do. Subclasses name their parts in ``__init__`` and compute in ``forward``."""
+
+    config_class: ClassVar[type[BertConfig]] = BertConfig
+    base_model_prefix: ClassVar[str] = "bert"
+    main_input_name: ClassVar[str] = "input_ids"
+    supports_gradient_checkpointing: ClassVar[bool] = True
+    accepts_loss_kwargs: ClassVar[bool] = False
+    # alias -> the parameter it shares its memory with
+    _tied_weights_keys: ClassVar[dict[str, str]] = {}
+    _keys_to_ignore_on_save: ClassVar[list[str] | None] = None
+    _no_split_modules: ClassVar[list[str]] = ["BertEmbeddings", "BertLayer"]
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        if not isinstance(config, BertConfig):
+            raise InputTypeError(
+                f"{type(self).__name__} is made from a bertie.BertConfig, not {type(config).__name__}; "
+                "convert another library's config with BertConfig.from_dict(config.to_dict())."
+            )
+        self.config = config
+        self.name_or_path = config.name_or_path
+        self.register_state_dict_post_hook(_leave_out_tied)
+        self.register_load_state_dict_pre_hook(_fill_in_tied)
+        self.register_load_state_dict_post_hook(_tie_again)
+
+    # A batch enters and leaves in these two lines and nowhere else.
+
+    def enter(
+        self,
+        input_ids: Tensor | Packed | None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_length: int = 0,
+    ) -> Packed:
+        """Return the checked batch without padding; a ``Packed`` comes back as it is."""
+        return enter(self.config, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
+
+    def leave(
+        self,
+        output: ModelOutput,
+        entered: Tensor | Packed | None,
+        packed: Packed,
+        return_dict: bool | None,
+        **finished: Tensor,
+    ) -> Any:
+        """Return ``output`` in the form in which the batch ``entered``: rectangles, or packed for a ``Packed``.
+
+        ``finished`` members already have their final form.
+        """
+        output = output if isinstance(entered, Packed) else leave(output, packed)
+        if finished:
+            output = type(output)(**output, **finished)
+        as_mapping = self.config.return_dict if return_dict is None else return_dict
+        return output if as_mapping else output.to_tuple()
+
+    def token_labels(
+        self, labels: Tensor | None, entered: Tensor | Packed | None, packed: Packed, num_classes: int
+    ) -> Tensor | None:
+        """Return checked labels of the tokens, ``[T]``, from ``[B, S]`` or, beside a ``Packed``, as given.
+
+        A label on a masked place goes with its token (decision 3).
+        """
+        if labels is None:
+            return None
+        check_labels(labels, num_classes)
+        shape = (packed.num_tokens,) if isinstance(entered, Packed) else packed.shape
+        if labels.shape != shape:
+            raise InputError(f"labels has shape {tuple(labels.shape)}, but this batch needs {tuple(shape)}.")
+        return labels if isinstance(entered, Packed) else packed.unpad(labels, fill=IGNORED)
+
+    # Weights.
+
+    def post_init(self) -> None:
+        """Tie what is tied and draw the new weights; the last line of a subclass's ``__init__``."""
+        self.tie_weights()
+        for name, part in self.named_children():
+            if name != self.base_model_prefix:  # the encoder inside a task model has drawn its own
+                part.apply(self._init_weights)
+
+    def init_weights(self) -> None:
+        """Draw all weights anew: normal with ``initializer_range``, biases 0, LayerNorm 1 (BERT, appendix A.2)."""
+        self.apply(self._init_weights)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            module.weight.normal_(mean=0.0, std=self.config.initializer_range)
+        if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            module.weight[module.padding_idx].zero_()
+        if isinstance(module, nn.LayerNorm):
+            module.weight.fill_(1.0)
+        if isinstance(bias := getattr(module, "bias", None), Tensor):
+            bias.zero_()
+
+    def tied_weights(self) -> dict[str, str]:
+        """Return the parameter that each alias stands for; empty if the config unties them."""
+        return self._tied_weights_keys if self.config.tie_word_embeddings else {}
+
+    def tie_weights(self) -> None:
+        """Make tied parameters one: the decoder's weight and the word embeddings, and the decoder's two biases."""
+        for alias, source in self.tied_weights().items():
+            owner, name = alias.rsplit(".", 1)
+            setattr(self.get_submodule(owner), name, self.get_parameter(source))
+
+    @property
+    def base_model(self) -> nn.Module:
+        """The bare encoder inside a task model; a bare encoder is its own."""
+        return getattr(self, self.base_model_prefix, self)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(parameter.dtype for parameter in self.parameters() if parameter.is_floating_point())
+
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """Count the parameters, each tied one once."""
+        tables = [module for module in self.modules() if isinstance(module, nn.Embedding)]
+        left_out = {id(table.weight) for table in tables} if exclude_embeddings else set()
+        return sum(
+            parameter.numel()
+            for parameter in self.parameters()
+            if id(parameter) not in left_out and (parameter.requires_grad or not only_trainable)
+        )
+
+    # Files.
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *,
+        config: BertConfig | str | os.PathLike[str] | None = None,
+        dtype: torch.dtype | str | None = None,
+        torch_dtype: torch.dtype | str | None = None,
+        attn_implementation: str | None = None,
+        device_map: Any = None,
+        ignore_mismatched_sizes: bool = False,
+        use_safetensors: bool | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        subfolder: str = "",
+        variant: str | None = None,
+        output_loading_info: bool = False,
+        low_cpu_mem_usage: bool | None = None,
+        trust_remote_code: bool | None = None,
+        allow_nan: bool = False,
+        **overrides: Any,
+    ) -> Any:
+        """Load a model from a folder or a hub name; other keywords must be fields of the config (decision 11).
+
+        Args:
+            pretrained_model_name_or_path: a folder with ``config.json`` and weights, or a name on the hub.
+            config: a config (or its folder) to use instead of the one in the folder.
+            dtype: of the weights; None is float32 on the CPU and the file's own on CUDA, ``"auto"`` the file's own.
+            attn_implementation: ``"eager"`` forces the dense backend; anything else leaves the choice to ``attend``.
+            device_map: the one device to load to.
+            ignore_mismatched_sizes: draw head weights of another shape anew instead of refusing them.
+            output_loading_info: return ``(model, info)``, with what was missing, unexpected or mismatched.
+            allow_nan: load weights that hold NaN or infinity.
+            overrides: arguments of the class such as ``add_pooling_layer``, and fields to change in the config.
+
+        Raises:
+            CheckpointError: a file is missing, damaged or unsafe, or does not fit the model.
+            ConfigError: the config describes no BERT.
+            InputTypeError: a keyword is neither an argument nor a field of the config.
+        """
+        return loading.load_pretrained(
+            cls,
+            pretrained_model_name_or_path,
+            config=config,
+            dtype=dtype,
+            torch_dtype=torch_dtype,
+            attn_implementation=attn_implementation,
+            device_map=device_map,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+            use_safetensors=use_safetensors,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            force_download=force_download,
+            subfolder=subfolder,
+            variant=variant,
+            output_loading_info=output_loading_info,
+            low_cpu_mem_usage=low_cpu_mem_usage,
+            trust_remote_code=trust_remote_code,
+            allow_nan=allow_nan,
+            overrides=overrides,
+        )
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        is_main_process: bool = True,
+        state_dict: dict[str, Tensor] | None = None,
+        max_shard_size: int | str = "5GB",
+        safe_serialization: bool = True,
+        variant: str | None = None,
+        token: str | bool | None = None,
+        push_to_hub: bool = False,
+    ) -> None:
+        """Write ``config.json`` and the weights (safetensors, atomically) so that ``transformers`` loads them too."""
+        saving.save_pretrained(
+            self,
+            save_directory,
+            is_main_process=is_main_process,
+            state_dict=state_dict,
+            max_shard_size=max_shard_size,
+            safe_serialization=safe_serialization,
+            variant=variant,
+            token=token,
+            push_to_hub=push_to_hub,
+        )
+
+    # Embeddings.
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the word embeddings."""
+        return cast(Any, self.base_model).embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the word embeddings."""
+        cast(Any, self.base_model).embeddings.word_embeddings = value
+
+    def get_output_embeddings(self) -> nn.Module | None:
+        """Return the decoder of a language-modelling head, or None in a model without one."""
+        predictions = getattr(getattr(self, "cls", None), "predictions", None)
+        return None if predictions is None else predictions.decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Replace the decoder of a language-modelling head, and its bias with it."""
+        predictions = cast(Any, self).cls.predictions
+        predictions.decoder, predictions.bias = new_embeddings, new_embeddings.bias
+
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
+    ) -> nn.Module:
+        """Give the vocabulary another size; new rows are the mean of the old ones (decision 15).
+
+        Args:
+            new_num_tokens: the new size; None keeps it (but for ``pad_to_multiple_of``).
+            pad_to_multiple_of: round the size up to a multiple of this.
+            mean_resizing: False draws new rows from the initialiser instead.
+        """
+        return resizing.resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of, mean_resizing)
+
+    def enable_input_require_grads(self) -> None:
+        """Make the embeddings' output require a gradient, so that adapters on a frozen model can be trained."""
+        self._require_grads_hook = self.get_input_embeddings().register_forward_hook(_require_grads)
+
+    def disable_input_require_grads(self) -> None:
+        """Undo ``enable_input_require_grads``."""
+        self._require_grads_hook.remove()
+
+    # Activation checkpointing.
+
+    def activation_checkpointing_enable(
+        self,
+        activation_checkpointing_kwargs: dict[str, Any] | None = None,
+        every_n_layers: int = 1,
+        offload: bool = False,
+    ) -> None:
+        """Keep only every ``every_n_layers``-th block's input for the backward pass and compute the rest anew."""
+        self._checkpointing.enable(activation_checkpointing_kwargs, every_n_layers, offload)
+        self.enable_input_require_grads()
+
+    def activation_checkpointing_disable(self) -> None:
+        """Undo ``activation_checkpointing_enable``."""
+        self._checkpointing.disable()
+        self.disable_input_require_grads()
+
+    def gradient_checkpointing_enable(
+        self,
+        gradient_checkpointing_kwargs: dict[str, Any] | None = None,
+        every_n_layers: int = 1,
+        offload: bool = False,
+    ) -> None:
+        """The older name of ``activation_checkpointing_enable``."""
+        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, every_n_layers, offload)
+
+    def gradient_checkpointing_disable(self) -> None:
+        """The older name of ``activation_checkpointing_disable``."""
+        self.activation_checkpointing_disable()
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        return self._checkpointing.every_n_layers > 0
+
+    @property
+    def _checkpointing(self) -> Checkpointing:
+        return cast(Any, self.base_model).encoder.checkpointing
+
+
+def _require_grads(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+    output.requires_grad_(True)
+
+
+def _leave_out_tied(module: BertPreTrainedModel, state: dict[str, Any], prefix: str, _metadata: Any) -> None:
+    """Leave tied aliases out of a state dict: what shares memory cannot be saved twice (decision 21)."""
+    for alias in module.tied_weights():
+        state.pop(prefix + alias, None)
+
+
+def _fill_in_tied(module: BertPreTrainedModel, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Give the aliases back before a state dict is loaded, so that strict loading finds nothing missing."""
+    for alias, source in module.tied_weights().items():
+        for given, absent in ((source, alias), (alias, source)):
+            if prefix + given in state:
+                state.setdefault(prefix + absent, state[prefix + given])
+
+
+def _tie_again(module: BertPreTrainedModel, _incompatible: Any) -> None:
+    # load_state_dict(assign=True) puts a new parameter in every place, tied or not
+    module.tie_weights()

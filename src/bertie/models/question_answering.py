@@ -1,0 +1,70 @@
+"""BertForQuestionAnswering: where in a text the answer begins and ends (BERT, section 4.2)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bertie.config import BertConfig
+from bertie.layers.losses import span
+from bertie.models.bert import BertModel
+from bertie.models.pretrained import BertPreTrainedModel
+from bertie.outputs import QuestionAnsweringModelOutput
+from bertie.packing import Packed
+
+
+class BertForQuestionAnswering(BertPreTrainedModel):
+    """Two scores for every token: that the answer begins there, and that it ends there."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.bert = BertModel(config, add_pooling_layer=False)
+        self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | Packed | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        *,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
+        """Score answer spans; arguments as in ``BertModel.forward``.
+
+        Args:
+            start_positions, end_positions: ``[B]``: the column (beside a ``Packed``: the place in the text) of the
+                answer's first and last token; one outside the text is left out of the loss.
+
+        Returns:
+            ``QuestionAnsweringModelOutput``, or a tuple of its members; padded places hold the lowest number, and
+            the loss is a softmax over a text's own tokens (decision 1).
+        """
+        packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        outputs = self.bert(
+            packed,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        start_logits, end_logits = self.qa_outputs(outputs.last_hidden_state).unbind(dim=-1)
+        loss = None
+        if start_positions is not None and end_positions is not None:
+            lowest = torch.finfo(start_logits.dtype).min
+            rows = packed.pad(start_logits, lowest), packed.pad(end_logits, lowest)
+            loss = span(*rows, start_positions, end_positions)
+        output = QuestionAnsweringModelOutput(
+            loss=loss,
+            start_logits=start_logits,
+            end_logits=end_logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+        return self.leave(output, input_ids, packed, return_dict)

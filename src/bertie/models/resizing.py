@@ -1,0 +1,62 @@
+"""Another vocabulary size for a model: word embeddings, decoder and its bias grow or shrink together."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from bertie.errors import InputError
+
+if TYPE_CHECKING:
+    from bertie.models.pretrained import BertPreTrainedModel
+
+
+def resize_token_embeddings(
+    model: "BertPreTrainedModel",
+    new_num_tokens: int | None,
+    pad_to_multiple_of: int | None,
+    mean_resizing: bool,
+) -> nn.Module:
+    """Resize and return the word embeddings (see ``BertPreTrainedModel.resize_token_embeddings``).
+
+    Raises:
+        InputError: if the new size or the multiple is not positive.
+    """
+    old = model.get_input_embeddings()
+    assert isinstance(old, nn.Embedding)
+    size = old.num_embeddings if new_num_tokens is None else new_num_tokens
+    if size < 1 or (pad_to_multiple_of is not None and pad_to_multiple_of < 1):
+        raise InputError(
+            f"A vocabulary of {size} tokens padded to a multiple of {pad_to_multiple_of} cannot be; both must be >= 1."
+        )
+    if pad_to_multiple_of is not None:
+        size = -(-size // pad_to_multiple_of) * pad_to_multiple_of
+    if size == old.num_embeddings:
+        return old
+    spread = None if mean_resizing else model.config.initializer_range
+    padding_idx = old.padding_idx if old.padding_idx is not None and old.padding_idx < size else None
+    new = nn.Embedding(size, old.embedding_dim, padding_idx, device="meta")
+    new.weight = _resized(old.weight, size, spread)
+    model.set_input_embeddings(new)
+    decoder = model.get_output_embeddings()
+    if isinstance(decoder, nn.Linear):
+        model.set_output_embeddings(_resized_decoder(decoder, size, spread))
+    model.config.vocab_size = size
+    model.tie_weights()
+    return new
+
+
+def _resized_decoder(old: nn.Linear, size: int, spread: float | None) -> nn.Linear:
+    new = nn.Linear(old.in_features, size, device="meta")
+    new.weight, new.bias = _resized(old.weight, size, spread), _resized(old.bias, size, None)
+    return new
+
+
+@torch.no_grad()
+def _resized(old: Tensor, size: int, spread: float | None) -> nn.Parameter:
+    """Return ``old`` cut or grown to ``size`` rows: new ones are the mean, or normal with deviation ``spread``."""
+    kept = old[:size]
+    shape = (size - kept.shape[0], *old.shape[1:])
+    mean = old.float().mean(dim=0).to(old.dtype)
+    rows = mean.expand(shape) if spread is None else old.new_empty(shape).normal_(0.0, spread)
+    return nn.Parameter(torch.cat([kept, rows]), requires_grad=old.requires_grad)

@@ -1,0 +1,62 @@
+"""BertForSequenceClassification: one class, several classes, or a number for each text."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from bertie.config import BertConfig
+from bertie.layers.heads import classifier_dropout
+from bertie.layers.losses import classification
+from bertie.models.bert import BertModel
+from bertie.models.pretrained import BertPreTrainedModel
+from bertie.outputs import SequenceClassifierOutput
+from bertie.packing import Packed
+
+
+class BertForSequenceClassification(BertPreTrainedModel):
+    """A score for every class (or one number) from the pooled vector of a text."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.bert = BertModel(config)
+        self.dropout = nn.Dropout(classifier_dropout(config))
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | Packed | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        *,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
+        """Classify texts; arguments as in ``BertModel.forward``.
+
+        Args:
+            labels: ``[B]`` class numbers, ``[B, C]`` zeros and ones (multi-label), or ``[B]`` or ``[B, C]`` numbers
+                (regression); which one, says ``config.problem_type``, or labels and ``config.num_labels`` if it is
+                None (decision 13).
+
+        Returns:
+            ``SequenceClassifierOutput``, or a tuple of its members.
+        """
+        packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        outputs = self.bert(
+            packed,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        logits = self.classifier(self.dropout(outputs.pooler_output))
+        loss = None if labels is None else classification(logits, labels, self.config.problem_type)
+        output = SequenceClassifierOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+        return self.leave(output, input_ids, packed, return_dict)

@@ -1,0 +1,61 @@
+"""BertForTokenClassification: a class for every token, as in named-entity recognition (BERT, section 5.3)."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from bertie.config import BertConfig
+from bertie.layers.heads import classifier_dropout
+from bertie.layers.losses import cross_entropy
+from bertie.models.bert import BertModel
+from bertie.models.pretrained import BertPreTrainedModel
+from bertie.outputs import TokenClassifierOutput
+from bertie.packing import Packed
+
+
+class BertForTokenClassification(BertPreTrainedModel):
+    """A score for every class at every token."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.bert = BertModel(config, add_pooling_layer=False)
+        self.dropout = nn.Dropout(classifier_dropout(config))
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | Packed | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        *,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
+        """Classify tokens; arguments as in ``BertModel.forward``.
+
+        Args:
+            labels: ``[B, S]`` (``[T]`` beside a ``Packed``): class numbers, -100 where nothing is to be learned.
+
+        Returns:
+            ``TokenClassifierOutput``, or a tuple of its members.
+        """
+        packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        outputs = self.bert(
+            packed,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        logits = self.classifier(self.dropout(outputs.last_hidden_state))
+        labels = self.token_labels(labels, input_ids, packed, self.num_labels)
+        loss = None if labels is None else cross_entropy(logits, labels)
+        output = TokenClassifierOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+        return self.leave(output, input_ids, packed, return_dict)

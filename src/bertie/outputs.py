@@ -1,0 +1,170 @@
+"""What models return: ordered mappings with attribute, key, index and tuple access that leave out what is None."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+HiddenStates = tuple[Tensor, ...]
+
+
+class ModelOutput(OrderedDict[str, Any]):
+    """An ordered mapping of the members that are not ``None``, as ``transformers``' class of the same name.
+
+    ``output.logits``, ``output["logits"]``, ``output[0]``, ``output[:2]`` and ``output.to_tuple()`` all work. It can
+    be built from keywords, from positions in the order of its fields, from one mapping, or from pairs.
+    """
+
+    field_names: ClassVar[tuple[str, ...]] = ()
+    # The fields that lead with one row a token, and what fills the padded places when they become rectangles.
+    token_fields: ClassVar[dict[str, str]] = {}
+
+    def __init_subclass__(cls) -> None:
+        cls.field_names = tuple(name for name in cls.__annotations__ if name not in ("field_names", "token_fields"))
+        pytree.register_pytree_node(
+            cls,
+            lambda output: (list(output.values()), tuple(output)),
+            lambda values, names: cls(**dict(zip(names, values, strict=True))),
+            serialized_type_name=f"{cls.__module__}.{cls.__name__}",
+        )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+        if len(args) == 1 and not kwargs and not isinstance(args[0], Tensor | tuple):
+            kwargs, args = dict(_pairs(args[0])), ()
+        kwargs.update(zip(self.field_names, args, strict=False))
+        if unknown := [name for name in kwargs if name not in self.field_names]:
+            raise TypeError(f"{type(self).__name__} has no field {unknown[0]!r}; its fields are {self.field_names}.")
+        for name in self.field_names:
+            if kwargs.get(name) is not None:
+                super().__setitem__(name, kwargs[name])
+
+    def __getattr__(self, name: str) -> Any:
+        if name in type(self).field_names:
+            return self.get(name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in type(self).field_names:
+            self[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if value is None:
+            super().pop(key, None)
+        else:
+            super().__setitem__(key, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """Return the members that are not ``None``, in the order of the fields."""
+        return tuple(super(ModelOutput, self).__getitem__(name) for name in self)
+
+
+def _pairs(source: Any) -> Iterable[tuple[str, Any]]:
+    return source.items() if isinstance(source, Mapping) else source
+
+
+class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
+    """``last_hidden_state [B, S, D]``, ``pooler_output [B, D]``, and per layer hidden states and attentions."""
+
+    last_hidden_state: Tensor
+    pooler_output: Tensor | None
+    # Before the hidden states, as the reference's tuples have it (its class lists them the other way round).
+    past_key_values: Any
+    hidden_states: HiddenStates | None
+    attentions: HiddenStates | None
+    cross_attentions: HiddenStates | None
+    token_fields: ClassVar = {"last_hidden_state": "zeros", "hidden_states": "zeros"}
+
+
+class BertForPreTrainingOutput(ModelOutput):
+    """``prediction_logits [B, S, V]`` and ``seq_relationship_logits [B, 2]``; the loss is the sum of both tasks'."""
+
+    loss: Tensor | None
+    prediction_logits: Tensor | None
+    seq_relationship_logits: Tensor
+    hidden_states: HiddenStates | None
+    attentions: HiddenStates | None
+    token_fields: ClassVar = {"prediction_logits": "zeros", "hidden_states": "zeros"}
+
+
+class CausalLMOutputWithCrossAttentions(ModelOutput):
+    """``logits [B, S, V]`` (or of the kept places only) and the cache of the decoder."""
+
+    loss: Tensor | None
+    logits: Tensor
+    past_key_values: Any
+    hidden_states: HiddenStates | None
+    attentions: HiddenStates | None
+    cross_attentions: HiddenStates | None
+    token_fields: ClassVar = {"logits": "zeros", "hidden_states": "zeros"}
+
+
+class MaskedLMOutput(ModelOutput):
+    """``logits [B, S, V]``."""
+
+    loss: Tensor | None
+    logits: Tensor | None
+    hidden_states: HiddenStates | None
+    attentions: HiddenStates | None
+    token_fields: ClassVar = {"logits": "zeros", "hidden_states": "zeros"}
+
+
+class NextSentencePredictorOutput(ModelOutput):
+    """``logits [B, 2]``: column 0 speaks for "B follows A", column 1 for "B is a random sentence"."""
+
+    loss: Tensor | None
+    logits: Tensor
+    hidden_states: HiddenStates | None
+    attentions: HiddenStates | None
+    token_fields: ClassVar = {"hidden_states": "zeros"}
+
+
+class SequenceClassifierOutput(ModelOutput):
+    """``logits [B, C]``."""
+
+    loss: Tensor | None
+    logits: Tensor
+    hidden_states: HiddenStates | None
+    attentions: HiddenStates | None
+    token_fields: ClassVar = {"hidden_states": "zeros"}
+
+
+class MultipleChoiceModelOutput(ModelOutput):
+    """``logits [B, N]``, one column a choice."""
+
+    loss: Tensor | None
+    logits: Tensor
+    hidden_states: HiddenStates | None
+    attentions: HiddenStates | None
+    token_fields: ClassVar = {"hidden_states": "zeros"}
+
+
+class TokenClassifierOutput(ModelOutput):
+    """``logits [B, S, C]``."""
+
+    loss: Tensor | None
+    logits: Tensor
+    hidden_states: HiddenStates | None
+    attentions: HiddenStates | None
+    token_fields: ClassVar = {"logits": "zeros", "hidden_states": "zeros"}
+
+
+class QuestionAnsweringModelOutput(ModelOutput):
+    """``start_logits [B, S]`` and ``end_logits [B, S]``; padded places hold the dtype's lowest number (decision 1)."""
+
+    loss: Tensor | None
+    start_logits: Tensor
+    end_logits: Tensor
+    hidden_states: HiddenStates | None
+    attentions: HiddenStates | None
+    token_fields: ClassVar = {"start_logits": "lowest", "end_logits": "lowest", "hidden_states": "zeros"}

@@ -1,0 +1,345 @@
+"""Ragged to rectangle and back: B texts of different lengths as one run of T real tokens.
+
+Letters: B texts, S columns of the padded rectangle, T packed tokens, D hidden, H heads.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate, chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from bertie.errors import InputError, InputTypeError
+
+Lists = Sequence[Sequence[int]]
+
+
+class Facts(NamedTuple):
+    """What the host knows of a batch, fetched in one transfer: lengths, and (lowest, highest) of each kind of value."""
+
+    lengths: tuple[int, ...]
+    id_range: tuple[int, int]
+    type_range: tuple[int, int]
+    position_range: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """A batch of texts without padding: one immutable value that every layer reads and none changes.
+
+    Attributes:
+        position_ids: ``[T]`` int64, the position embedding of each token.
+        token_type_ids: ``[T]`` int64.
+        cu_seqlens: ``[B + 1]`` int32, text ``i`` is the tokens ``cu_seqlens[i]:cu_seqlens[i + 1]``.
+        shape: ``(B, S)``, the rectangle this batch came from and ``pad`` goes back to.
+        input_ids: ``[T]`` int64, or None if ``inputs_embeds`` is given.
+        inputs_embeds: ``[T, D]``, or None.
+        cells: ``[T]`` int64, the cell of the flattened rectangle that each token stands in; None: token ``t`` stands
+            in cell ``t``, every cell holds a token.
+        attention_mask: None where each text attends to itself (the usual case); else who attends to whom,
+            ``[B, 1 or H, 1 or S, S_keys]``, bool (True: attend) or floats added to the scores.
+        token_mask: ``[T]`` bool, only where padding could not be packed away (while a graph is captured): False
+            marks a token that is padding.
+    """
+
+    position_ids: Tensor
+    token_type_ids: Tensor
+    cu_seqlens: Tensor
+    shape: tuple[int, int]
+    input_ids: Tensor | None = None
+    inputs_embeds: Tensor | None = None
+    cells: Tensor | None = None
+    attention_mask: Tensor | None = None
+    token_mask: Tensor | None = None
+    known: Facts | None = None
+
+    def __post_init__(self) -> None:
+        content = self.input_ids if self.input_ids is not None else self.inputs_embeds
+        if content is None or (self.input_ids is not None and self.inputs_embeds is not None):
+            raise InputError("A Packed holds exactly one of input_ids and inputs_embeds.")
+        for name in ("position_ids", "token_type_ids", "cells", "token_mask"):
+            value = getattr(self, name)
+            if value is not None and value.shape != content.shape[:1]:
+                raise InputError(f"{name} has shape {tuple(value.shape)}, but the batch has {content.shape[0]} tokens.")
+        if self.cu_seqlens.shape != (self.shape[0] + 1,):
+            raise InputError(
+                f"cu_seqlens has shape {tuple(self.cu_seqlens.shape)}; {self.shape[0]} texts need {self.shape[0] + 1}."
+            )
+
+    @classmethod
+    def from_lists(
+        cls,
+        input_ids: Lists,
+        token_type_ids: Lists | None = None,
+        position_ids: Lists | None = None,
+        device: torch.device | str | None = None,
+    ) -> "Packed":
+        """Pack token ids given as one list a text. The host knows all lengths and ranges, so no device is waited for.
+
+        Raises:
+            InputError: if a text's types or positions are not as many as its ids.
+        """
+        lengths = tuple(len(ids) for ids in input_ids)
+        for name, lists in (("token_type_ids", token_type_ids), ("position_ids", position_ids)):
+            if lists is not None and tuple(len(values) for values in lists) != lengths:
+                raise InputError(f"{name} must have as many entries as input_ids in every text.")
+        rows, columns = _rows_and_columns(lengths)
+        width = max(lengths, default=0)
+        ids = _chain(input_ids, len(rows))
+        types = np.zeros_like(ids) if token_type_ids is None else _chain(token_type_ids, len(rows))
+        positions = columns if position_ids is None else _chain(position_ids, len(rows))
+        full = len(rows) == width * len(lengths)
+        return cls(
+            input_ids=torch.from_numpy(ids).to(device),
+            token_type_ids=torch.from_numpy(types).to(device),
+            position_ids=torch.from_numpy(positions).to(device),
+            cu_seqlens=_cu_seqlens(lengths, device),
+            cells=None if full else torch.from_numpy(rows * width + columns).to(device),
+            shape=(len(lengths), width),
+            known=Facts(lengths, _range(ids), _range(types), _range(positions)),
+        )
+
+    @classmethod
+    def from_padded(
+        cls,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_length: int = 0,
+    ) -> "Packed":
+        """Pack a rectangle ``[B, S]`` (or ``[B, S, D]`` of embeddings), leaving out what a 2-D mask marks with 0.
+
+        A token keeps the position that its column gives it, counted from ``past_length``. On CUDA the lengths and
+        ranges come to the host in one transfer.
+
+        Raises:
+            InputError: if the mask holds anything but 0 and 1.
+        """
+        content = input_ids if input_ids is not None else inputs_embeds
+        if content is None:
+            raise InputError("Nothing to pack: give input_ids or inputs_embeds.")
+        shape = (content.shape[0], content.shape[1])
+        columns = torch.arange(past_length, past_length + shape[1], device=content.device)
+        positions = (columns if position_ids is None else position_ids).expand(shape)
+        types = positions.new_zeros(()).expand(shape) if token_type_ids is None else token_type_ids.expand(shape)
+        real = None if attention_mask is None else attention_mask != 0
+        known = _facts_of_rectangle(shape, input_ids, attention_mask, types, positions)
+        total = sum(known.lengths)
+        cells = None
+        if real is not None and total < shape[0] * shape[1]:
+            cells = torch.nonzero_static(real.flatten(), size=total).squeeze(1)
+
+        def pack(values: Tensor | None) -> Tensor | None:
+            if values is None:
+                return None
+            flat = values.reshape(shape[0] * shape[1], *values.shape[2:])
+            return flat if cells is None else flat.index_select(0, cells)
+
+        ids, packed_types, packed_positions = pack(input_ids), pack(types), pack(positions)
+        assert packed_types is not None
+        assert packed_positions is not None
+        return cls(
+            input_ids=None if ids is None else ids.long(),
+            inputs_embeds=pack(inputs_embeds),
+            token_type_ids=packed_types.long(),
+            position_ids=packed_positions.long(),
+            cu_seqlens=_cu_seqlens(known.lengths, content.device),
+            cells=cells,
+            shape=shape,
+            known=known,
+        )
+
+    @cached_property
+    def facts(self) -> Facts:
+        """Lengths and value ranges on the host; waits for the device only if this batch was not made on the host."""
+        if self.known is not None:
+            return self.known
+        ids = self.input_ids if self.input_ids is not None else self.position_ids.new_zeros(0)
+        ranges = [_range_tensors(values) for values in (ids, self.token_type_ids, self.position_ids)]
+        values = torch.cat([torch.stack([part for pair in ranges for part in pair]), self.cu_seqlens.diff()]).tolist()
+        return Facts(tuple(values[6:]), (values[0], values[1]), (values[2], values[3]), (values[4], values[5]))
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The number of tokens of each text, on the host."""
+        return self.facts.lengths
+
+    @property
+    def num_tokens(self) -> int:
+        """T, the number of tokens in the batch."""
+        return self.position_ids.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        return self.position_ids.device
+
+    def pad(self, values: Tensor, fill: float | bool = 0) -> Tensor:
+        """Lay ``values [T, ...]`` out as the rectangle ``[B, S, ...]``; places without a token hold ``fill``."""
+        tail = values.shape[1:]
+        if self.cells is None:
+            flat = values
+            if self.token_mask is not None:
+                mask = self.token_mask.reshape(-1, *(1 for _ in tail))
+                flat = torch.where(mask, values, torch.as_tensor(fill, dtype=values.dtype, device=values.device))
+            return flat.reshape(*self.shape, *tail)
+        blank = values.new_full((self.shape[0] * self.shape[1], *tail), fill)
+        return blank.index_copy(0, self.cells, values).view(*self.shape, *tail)
+
+    def unpad(self, values: Tensor, fill: float | bool | None = None) -> Tensor:
+        """Take the tokens' entries of a rectangle ``[B, S, ...]`` as ``[T, ...]``.
+
+        ``fill`` replaces entries of padding that could not be packed away (see ``token_mask``).
+        """
+        flat = values.reshape(self.shape[0] * self.shape[1], *values.shape[2:])
+        if self.cells is not None:
+            return flat.index_select(0, self.cells)
+        if self.token_mask is None or fill is None:
+            return flat
+        return torch.where(self.token_mask.reshape(-1, *(1 for _ in values.shape[2:])), flat, fill)
+
+    def first(self, values: Tensor) -> Tensor:
+        """Take each text's first token of ``values [T, ...]`` as ``[B, ...]`` (decision 2).
+
+        A text without tokens gets the entry of some other token: see ``empty``.
+        """
+        if values.shape[0] == 0:
+            return values.new_zeros(self.shape[0], *values.shape[1:])
+        starts = self.cu_seqlens[:-1].long()
+        if self.token_mask is not None:
+            starts = starts + self.token_mask.view(self.shape).to(torch.uint8).argmax(dim=1)
+        return values.index_select(0, starts.clamp(max=values.shape[0] - 1))
+
+    def empty(self) -> Tensor | None:
+        """Return ``[B]`` bool, True for a text without tokens; None where the host knows there is none."""
+        if self.token_mask is not None:
+            return ~self.token_mask.view(self.shape).any(dim=1)
+        if torch.compiler.is_compiling():
+            return self.cu_seqlens.diff() == 0
+        return self.cu_seqlens.diff() == 0 if 0 in self.lengths else None
+
+    def select(self, texts: Sequence[int]) -> "Packed":
+        """Return the batch of the texts with these indices, in this order."""
+        if self.attention_mask is not None or self.token_mask is not None:
+            raise InputError("Texts cannot be selected from a batch whose padding was not packed away.")
+        starts = np.array([0, *accumulate(self.lengths)])[list(texts)]
+        lengths = tuple(self.lengths[text] for text in texts)
+        rows, columns = _rows_and_columns(lengths)
+        index = torch.from_numpy(starts[rows] + columns).to(self.device)
+        width = self.shape[1]
+        own = torch.from_numpy(columns).to(self.device)
+        cells = torch.from_numpy(rows * width).to(self.device)
+        cells = cells + (own if self.cells is None else self.cells.index_select(0, index) % width)
+        return replace(
+            self,
+            input_ids=None if self.input_ids is None else self.input_ids.index_select(0, index),
+            inputs_embeds=None if self.inputs_embeds is None else self.inputs_embeds.index_select(0, index),
+            token_type_ids=self.token_type_ids.index_select(0, index),
+            position_ids=self.position_ids.index_select(0, index),
+            cu_seqlens=_cu_seqlens(lengths, self.device),
+            cells=None if len(rows) == width * len(lengths) else cells,
+            shape=(len(lengths), width),
+            known=None,
+        )
+
+    def with_attention_mask(self, attention_mask: Tensor, token_mask: Tensor | None = None) -> "Packed":
+        """Return the same batch with its own answer to who attends to whom (see the class's attributes)."""
+        return replace(self, attention_mask=attention_mask, token_mask=token_mask)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Packed":
+        """Return the same batch on ``device``; what the host knows of it stays known."""
+        moved = {
+            name: value.to(device, non_blocking=non_blocking)
+            for name in _TENSORS
+            if (value := getattr(self, name)) is not None
+        }
+        return replace(self, known=self.facts if not torch.compiler.is_compiling() else None, **moved)
+
+    def __repr__(self) -> str:
+        return f"Packed({self.shape[0]} texts, {self.num_tokens} tokens, rectangle {self.shape}, device={self.device})"
+
+
+_TENSORS = (
+    "position_ids",
+    "token_type_ids",
+    "cu_seqlens",
+    "input_ids",
+    "inputs_embeds",
+    "cells",
+    "attention_mask",
+    "token_mask",
+)
+
+
+def require_integers(name: str, values: Tensor) -> None:
+    """Refuse ids that are not integers, by name (bad input 21)."""
+    if values.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
+        raise InputTypeError(f"{name} must be an integer tensor, not {values.dtype}; convert it with .long() if it is.")
+
+
+def _chain(lists: Lists, total: int) -> "np.ndarray[Any, Any]":
+    return np.fromiter(chain.from_iterable(lists), dtype=np.int64, count=total)
+
+
+def _rows_and_columns(lengths: Sequence[int]) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
+    """Return the text and the place in it of every token of texts with these lengths, both ``[T]`` int64."""
+    counts = np.array(lengths, dtype=np.int64)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    return rows, np.arange(len(rows)) - np.repeat(counts.cumsum() - counts, counts)
+
+
+def _cu_seqlens(lengths: Sequence[int], device: torch.device | str | None) -> Tensor:
+    return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
+
+
+def _range(values: "np.ndarray[Any, Any]") -> tuple[int, int]:
+    return (int(values.min()), int(values.max())) if len(values) else (0, 0)
+
+
+def _range_tensors(values: Tensor) -> tuple[Tensor, Tensor]:
+    if values.numel() == 0:
+        zero = torch.zeros((), dtype=torch.int64, device=values.device)
+        return zero, zero
+    low, high = values.aminmax()
+    return low.long(), high.long()
+
+
+def _facts_of_rectangle(
+    shape: tuple[int, int], ids: Tensor | None, mask: Tensor | None, types: Tensor, positions: Tensor
+) -> Facts:
+    """Fetch lengths and ranges of a rectangle in one transfer, and refuse a mask that holds more than 0 and 1."""
+    ids = types if ids is None else ids
+    parts = [part for values in (ids, types, positions) for part in _range_tensors(values)]
+    if mask is None:
+        values = torch.stack(parts).tolist() if ids.is_cuda else [int(part) for part in parts]
+        lengths: tuple[int, ...] = (shape[1],) * shape[0]
+        odd = 0
+    else:
+        real = mask != 0
+        odd_count = (mask != real.to(mask.dtype)).sum()
+        odd, *values = torch.cat([torch.stack([odd_count, *parts]), real.sum(dim=1)]).tolist()
+        lengths = tuple(values[6:])
+    if odd:
+        raise InputError(
+            f"attention_mask may hold only 0 and 1 (or False and True), but {odd} of its entries are something else; "
+            "pass (mask > 0.5) or a 4-D mask of floats if they are meant to be added to the scores."
+        )
+    return Facts(lengths, (values[0], values[1]), (values[2], values[3]), (values[4], values[5]))
+
+
+def _flatten(packed: Packed) -> tuple[list[Any], Any]:
+    return [getattr(packed, name) for name in _TENSORS], packed.shape
+
+
+def _unflatten(values: Any, shape: Any) -> Packed:
+    # A graph knows a batch by its tensors: host facts would make it compile anew for every batch (decision 7).
+    return Packed(**dict(zip(_TENSORS, values, strict=True)), shape=shape)
+
+
+pytree.register_pytree_node(Packed, _flatten, _unflatten, serialized_type_name="bertie.packing.Packed")
