@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from bertie.checkpoints import Checkpoint, Fit, fit, listed, main_dtype, open_checkpoint, weight_files
 from bertie.checkpoints.names import is_encoder
@@ -19,6 +20,17 @@ from bertie.hub import resolve
 from bertie.report import say_once
 
 ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+_DRAWING = (
+    "normal_",
+    "uniform_",
+    "trunc_normal_",
+    "kaiming_uniform_",
+    "xavier_uniform_",
+    "zero_",
+    "zeros_",
+    "fill_",
+    "ones_",
+)
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -38,6 +50,16 @@ class Place:
     def arguments(self) -> dict[str, Any]:
         """All but the name, as keyword arguments."""
         return {name: value for name, value in vars(self).items() if name != "name_or_path"}
+
+
+class _Undrawn(TorchFunctionMode):
+    """Skip drawing weights that have no memory: PyTorch would import its whole compiler for it, which takes seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func.__name__ in _DRAWING:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def load_pretrained(
@@ -104,7 +126,7 @@ def load_pretrained(
         config._attn_implementation = _attention(attn_implementation)
     checkpoint = _open(place, variant, use_safetensors)
     target = _element_type(dtype if dtype is not None else torch_dtype, checkpoint, device)
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         model = cls(config, **(model_args or {}))
     found = _fill(model, checkpoint, device, target, ignore_mismatched_sizes, allow_nan)
     config.dtype = target
