@@ -1,0 +1,221 @@
+"""What a tokenizer gives back: a dictionary of ids and masks that also knows where each token came from."""
+
+from collections import UserDict
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Self, TypeVar
+
+import numpy as np
+
+from bertie.errors import InputError, InputTypeError
+from bertie.report import logger
+from bertie.tokenization.arguments import one_of
+from bertie.tokenization.encoding import Encoding
+
+Answer = TypeVar("Answer")
+
+
+class CharSpan(NamedTuple):
+    """Characters ``start:end`` of a text."""
+
+    start: int
+    end: int
+
+
+class TokenSpan(NamedTuple):
+    """Tokens ``start:end`` of a row."""
+
+    start: int
+    end: int
+
+
+class BatchEncoding(UserDict[Any, Any]):
+    """Ids, masks and what else was asked for, by name; ``model(**encoding)`` takes it as it is.
+
+    A value is a list (of lists, for a batch) of ints, or after ``return_tensors`` an int64 tensor or array ``[B, S]``.
+    Values are also attributes. From the fast tokenizer, ``encoding[i]`` is row ``i`` with its offsets and words, and
+    the methods below map between tokens, words and characters; they take ``(row, index)``, or the index alone for
+    row 0. From `BertTokenizerLegacy` they raise `InputError`.
+
+    Args:
+        data: the values by name.
+        encoding: the rows that the values were made from.
+        tensor_type: ``"pt"`` or ``"np"``: turn the values into tensors or arrays.
+        prepend_batch_axis: put an axis of length 1 before those of the tensors.
+        n_sequences: 1 for single texts, 2 for pairs.
+    """
+
+    def __init__(
+        self,
+        data: dict[str, Any] | None = None,
+        encoding: Encoding | Sequence[Encoding] | None = None,
+        tensor_type: str | None = None,
+        prepend_batch_axis: bool = False,
+        n_sequences: int | None = None,
+    ) -> None:
+        super().__init__(data)
+        self._encodings = [encoding] if isinstance(encoding, Encoding) else encoding
+        if n_sequences is None and self._encodings:
+            n_sequences = self._encodings[0].n_sequences
+        self._n_sequences = n_sequences
+        self.convert_to_tensors(tensor_type, prepend_batch_axis)
+
+    @property
+    def n_sequences(self) -> int | None:
+        """1 for single texts, 2 for pairs, None if it is not known."""
+        return self._n_sequences
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether rows with offsets and words are at hand."""
+        return self._encodings is not None
+
+    @property
+    def encodings(self) -> Sequence[Encoding] | None:
+        """The rows, or None from the legacy tokenizer."""
+        return self._encodings
+
+    def __getitem__(self, item: Any) -> Any:
+        if isinstance(item, str):
+            return self.data[item]
+        if self._encodings is not None:
+            return self._encodings[item]
+        if isinstance(item, slice):
+            return {key: value[item] for key, value in self.data.items()}
+        raise KeyError(f"{item!r}: give a name, or a slice; single rows need the fast tokenizer")
+
+    def __getattr__(self, item: str) -> Any:
+        # copying and unpickling ask for attributes before there are any
+        data = self.__dict__.get("data", {})
+        if item not in data:
+            raise AttributeError(f"this BatchEncoding has no {item!r}; it has {', '.join(map(str, data))}")
+        return data[item]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"data": self.data, "encodings": self._encodings, "n_sequences": self._n_sequences}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.data = state["data"]
+        self._encodings = state["encodings"]
+        self._n_sequences = state["n_sequences"]
+
+    def tokens(self, batch_index: int = 0) -> list[str]:
+        """Return the tokens of a row."""
+        return self._row("tokens", batch_index).tokens
+
+    def word_ids(self, batch_index: int = 0) -> list[int | None]:
+        """Return the number of each token's word; None for special tokens and padding."""
+        return self._row("word_ids", batch_index).word_ids
+
+    def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
+        """Return for each token of a row 0 or 1, the text it came from; None for special tokens and padding."""
+        return self._row("sequence_ids", batch_index).sequence_ids
+
+    def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
+        """Return the text (0 or 1) that a token came from, or None."""
+        return self._of_token("token_to_sequence", Encoding.token_to_sequence, batch_or_token_index, token_index)
+
+    def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
+        """Return the number of a token's word, or None."""
+        return self._of_token("token_to_word", Encoding.token_to_word, batch_or_token_index, token_index)
+
+    def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
+        """Return the characters that a token stands for, or None for a special token."""
+        span = self._of_token("token_to_chars", Encoding.token_to_chars, batch_or_token_index, token_index)
+        return None if span is None else CharSpan(*span)
+
+    def word_to_tokens(
+        self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
+    ) -> TokenSpan | None:
+        """Return the tokens of a word of text ``sequence_index``, or None."""
+        row, word = self._row_and_index("word_to_tokens", batch_or_word_index, word_index)
+        span = row.word_to_tokens(word, sequence_index)
+        return None if span is None else TokenSpan(*span)
+
+    def word_to_chars(
+        self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
+    ) -> CharSpan | None:
+        """Return the characters of a word of text ``sequence_index``, or None."""
+        row, word = self._row_and_index("word_to_chars", batch_or_word_index, word_index)
+        span = row.word_to_chars(word, sequence_index)
+        return None if span is None else CharSpan(*span)
+
+    def char_to_token(
+        self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
+    ) -> int | None:
+        """Return the token that holds a character of text ``sequence_index``, or None (white space)."""
+        row, char = self._row_and_index("char_to_token", batch_or_char_index, char_index)
+        return row.char_to_token(char, sequence_index)
+
+    def char_to_word(
+        self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
+    ) -> int | None:
+        """Return the word that holds a character of text ``sequence_index``, or None (white space)."""
+        row, char = self._row_and_index("char_to_word", batch_or_char_index, char_index)
+        return row.char_to_word(char, sequence_index)
+
+    def convert_to_tensors(self, tensor_type: str | None = None, prepend_batch_axis: bool = False) -> Self:
+        """Turn every value into a tensor (``"pt"``) or array (``"np"``), int64 where it is empty; None does nothing.
+
+        Raises:
+            InputError: rows of different lengths make no tensor, or the type of tensor does not exist.
+        """
+        if tensor_type is None:
+            return self
+        convert = _converter(one_of("return_tensors", tensor_type, ("pt", "np")))
+        for key, value in self.data.items():
+            try:
+                self.data[key] = convert([value] if prepend_batch_axis else value)
+            except (ValueError, TypeError, RuntimeError) as error:
+                raise InputError(
+                    f"the values of {key!r} make no tensor: {error}; "
+                    "rows of different lengths need padding=True (and truncation=True, to fit the model)"
+                ) from error
+        return self
+
+    def to(self, device: Any, *, non_blocking: bool = False) -> Self:
+        """Move every tensor to ``device`` in place, and return this encoding."""
+        import torch
+
+        if not isinstance(device, (str, int, torch.device)):
+            # wrappers that cast a model's inputs to a dtype must not cast ids
+            logger.warning("a BatchEncoding is moved to devices only; %s was ignored", device)
+            return self
+        for key, value in self.data.items():
+            if isinstance(value, torch.Tensor):
+                self.data[key] = value.to(device, non_blocking=non_blocking)
+        return self
+
+    def _row(self, method: str, index: int) -> Encoding:
+        if not self._encodings:
+            raise InputError(f"{method}() needs at least one text, encoded by BertTokenizer (the fast one)")
+        return self._encodings[index]
+
+    def _row_and_index(self, method: str, row_or_index: int, index: int | None) -> tuple[Encoding, int]:
+        row, index = (0, row_or_index) if index is None else (row_or_index, index)
+        return self._row(method, row), index
+
+    def _of_token(
+        self, method: str, ask: Callable[[Encoding, int], Answer], row_or_index: int, token: int | None
+    ) -> Answer:
+        row, token = self._row_and_index(method, row_or_index, token)
+        return ask(row, token + len(row) if token < 0 else token)
+
+
+def _converter(kind: str) -> Callable[[Any], Any]:
+    if kind == "np":
+        return _as_array
+    import torch
+
+    def as_tensor(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value
+        return torch.from_numpy(np.ascontiguousarray(_as_array(value)))
+
+    return as_tensor
+
+
+def _as_array(value: Any) -> Any:
+    array = np.asarray(value)
+    if array.dtype == object or array.dtype.kind in "US":
+        raise InputTypeError(f"it holds {array.dtype.type.__name__} values, not numbers")
+    return array.astype(np.int64) if array.size == 0 else array

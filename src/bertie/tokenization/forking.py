@@ -1,0 +1,25 @@
+"""Forking after use: the child of a process that has encoded in parallel must not try to use its parent's threads."""
+
+import os
+
+_NAME = "TOKENIZERS_PARALLELISM"
+_set_here = False
+
+
+def _before() -> None:
+    # `tokenizers` reads the variable in the child, where its threads are gone: said here, it neither warns nor hangs
+    global _set_here
+    if _NAME not in os.environ:
+        os.environ[_NAME] = "false"
+        _set_here = True
+
+
+def _in_parent() -> None:
+    global _set_here
+    if _set_here:
+        os.environ.pop(_NAME, None)
+        _set_here = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_in_parent)

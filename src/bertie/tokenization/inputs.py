@@ -1,0 +1,123 @@
+"""What a caller may give as text, read into one list of texts (and one of their partners), with each fault named."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bertie.errors import InputError, InputTypeError
+from bertie.report import logger
+from bertie.tokenization.arguments import one_of
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """``firsts`` are the texts (lists of words if they came pre-split), ``seconds`` their partners or None."""
+
+    firsts: list[Any]
+    seconds: list[Any] | None
+    batched: bool
+
+
+def read_inputs(text: Any, text_pair: Any, split: bool, na: str) -> Inputs:
+    """Read one text, one pair, a batch of texts, or a batch of pairs (also as a list of two-element tuples).
+
+    Raises:
+        InputTypeError: a text is no string (or no list of strings if ``split``); the message has its number and type.
+        InputError: texts and partners are not as many.
+    """
+    one_of("na", na, ("error", "skip"))
+    batched = _is_batch(text, split)
+    if not batched:
+        first, second = _text(text, "the text", split, na), None
+        if text_pair is not None:
+            second = [_text(text_pair, "the text_pair", split, na)]
+        return Inputs([first], second, False)
+    texts = _listed(text)
+    if text_pair is None:
+        return _read_batch(texts, split, na)
+    if isinstance(text_pair, str) or not hasattr(text_pair, "__len__"):
+        raise InputTypeError(
+            f"text is a batch of {len(texts)}, so text_pair must be a list of as many, not {text_pair!r:.60}"
+        )
+    pairs = _listed(text_pair)
+    if len(texts) != len(pairs):
+        raise InputError(f"text has {len(texts)} entries and text_pair {len(pairs)}; each text needs one partner")
+    return Inputs(_all_texts(texts, "text", split, na), _all_texts(pairs, "text_pair", split, na), True)
+
+
+def _read_batch(texts: Sequence[Any], split: bool, na: str) -> Inputs:
+    if not any(_is_pair(text, split) for text in texts):
+        return Inputs(_all_texts(texts, "text", split, na), None, True)
+    pairs = [text if _is_pair(text, split) else (text, None) for text in texts]
+    firsts = _all_texts([first for first, _ in pairs], "text", split, na)
+    seconds = [
+        None if second is None and not _is_pair(text, split) else _text(second, f"the partner of text {i}", split, na)
+        for i, (text, (_, second)) in enumerate(zip(texts, pairs, strict=True))
+    ]
+    return Inputs(firsts, seconds, True)
+
+
+def _all_texts(texts: Sequence[Any], name: str, split: bool, na: str) -> list[Any]:
+    return [_text(text, f"{name} {i}", split, na) for i, text in enumerate(texts)]
+
+
+def _text(text: Any, name: str, split: bool, na: str) -> Any:
+    if isinstance(text, str) and not split:
+        return text if text.isascii() else _without_surrogates(text, name)
+    if na == "skip" and (text is None or (isinstance(text, float) and math.isnan(text))):
+        return [] if split else ""
+    if split and isinstance(text, (list, tuple)):
+        return [_word(word, i, name, na) for i, word in enumerate(text)]
+    wanted = "a list of words (str), as is_split_into_words=True says" if split else "a str"
+    raise InputTypeError(f"{name} is {text!r:.60} ({type(text).__name__}); it must be {wanted}{_advice(text)}")
+
+
+def _word(word: Any, number: int, name: str, na: str) -> str:
+    if not isinstance(word, str):
+        return str(_text(word, f"word {number} of {name}", False, na))
+    return word if word.isascii() else _without_surrogates(word, name)
+
+
+def _advice(text: Any) -> str:
+    if isinstance(text, (bytes, bytearray)):
+        return "; decode it first: text.decode()"
+    if text is None or isinstance(text, float):
+        return '; na="skip" takes None and NaN as an empty text'
+    return ""
+
+
+def _without_surrogates(text: str, name: str) -> str:
+    """Half a UTF-16 character is no character: it is read as U+FFFD, so that offsets stay what they are."""
+    repaired, count = _SURROGATES.subn("\ufffd", text)
+    if count:
+        logger.warning("%s has %d lone surrogates, read as U+FFFD", name, count)
+    return repaired
+
+
+def _is_batch(text: Any, split: bool) -> bool:
+    if split:
+        return isinstance(text, (list, tuple)) and len(text) > 0 and isinstance(text[0], (list, tuple))
+    return not isinstance(text, (str, bytes, bytearray)) and (isinstance(text, Sequence) or _is_column(text))
+
+
+def _is_column(texts: Any) -> bool:
+    return hasattr(texts, "tolist") and hasattr(texts, "__len__")
+
+
+def _listed(texts: Any) -> Sequence[Any]:
+    """Lists as they are; columns of NumPy, pandas and datasets as lists."""
+    if isinstance(texts, (list, tuple)):
+        return texts
+    return texts.tolist() if _is_column(texts) else list(texts)
+
+
+def _is_pair(text: Any, split: bool) -> bool:
+    if not isinstance(text, (list, tuple)) or len(text) != 2:
+        return False
+    if split:
+        return isinstance(text, tuple) and all(isinstance(part, (list, tuple)) for part in text)
+    return True

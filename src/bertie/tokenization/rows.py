@@ -1,0 +1,98 @@
+"""Rows of ids → what a call gives back: lists, arrays, tensors, or a packed batch."""
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+from bertie.errors import InputError
+from bertie.tokenization.arguments import Layout, Wanted
+from bertie.tokenization.encoding import Encoding, Special
+from bertie.tokenization.padding import rectangle
+
+Values = dict[str, Any]
+
+
+def values_of(
+    rows: Sequence[Encoding], layout: Layout, wanted: Wanted, pad: Special, pad_type: int
+) -> tuple[list[Encoding], Values]:
+    """Return the rows, overflowing ones after their own if they are wanted, and the values that are wanted by name."""
+    samples: list[int] = []
+    if wanted.overflowing_tokens:
+        samples = [number for number, row in enumerate(rows) for _ in range(1 + len(row.overflowing))]
+    longest = max(map(len, rows), default=0)
+    if wanted.overflowing_tokens:
+        rows = list(chain.from_iterable((row, *row.overflowing) for row in rows))
+    if layout.pads:
+        width = layout.width(longest)
+        rows = [row.padded(width, layout.padding_side, pad, pad_type) for row in rows]
+    values = _tensors(rows, layout, wanted) if wanted.tensors else _lists(rows, wanted)
+    if wanted.overflowing_tokens:
+        values["overflow_to_sample_mapping"] = _convert(samples, wanted.tensors)
+    return list(rows), values
+
+
+def packed(rows: Sequence[Encoding], wanted: Wanted) -> Any:
+    """Return all texts as one `Packed`, without padding.
+
+    Raises:
+        InputError: the call asks for something that a `Packed` has no place for.
+    """
+    if wanted.offsets_mapping or wanted.special_tokens_mask or wanted.length:
+        raise InputError("return_tensors='packed' gives ids and token types only; ask for lists to have more")
+    from bertie.packing import Packed
+
+    if wanted.overflowing_tokens:
+        rows = list(chain.from_iterable((row, *row.overflowing) for row in rows))
+    types = [row.type_ids for row in rows] if any(row.n_sequences > 1 for row in rows) else None
+    return Packed.from_lists([row.ids for row in rows], types)
+
+
+def _lists(rows: Sequence[Encoding], wanted: Wanted) -> Values:
+    values: Values = {"input_ids": [row.ids for row in rows]}
+    for name, read in _columns(wanted).items():
+        values[name] = [read(row) for row in rows]
+    return values
+
+
+def _columns(wanted: Wanted) -> dict[str, Callable[[Encoding], Any]]:
+    """What is read from each row, beside its ids, in the order of the reference."""
+    columns: dict[str, tuple[bool, Callable[[Encoding], Any]]] = {
+        "token_type_ids": (wanted.token_type_ids, lambda row: row.type_ids),
+        "attention_mask": (wanted.attention_mask, lambda row: row.attention_mask),
+        "special_tokens_mask": (wanted.special_tokens_mask, lambda row: row.special_tokens_mask),
+        "offset_mapping": (wanted.offsets_mapping, lambda row: row.offsets),
+        "length": (wanted.length, len),
+    }
+    return {name: read for name, (is_wanted, read) in columns.items() if is_wanted}
+
+
+def _tensors(rows: Sequence[Encoding], layout: Layout, wanted: Wanted) -> Values:
+    lists = _lists(rows, wanted)
+    lengths = {len(row) for row in rows}
+    if len(lengths) > 1:
+        raise InputError(
+            f"the rows have {min(lengths)} to {max(lengths)} tokens, which makes no rectangle; pass padding=True, "
+            "or return_tensors='packed' for a batch without padding"
+        )
+    width = lengths.pop() if lengths else 0
+    values = {}
+    for name, value in lists.items():
+        if name in ("length", "offset_mapping"):
+            values[name] = _convert(value, wanted.tensors)
+        else:
+            values[name] = _convert(rectangle(value, width, 0, layout.padding_side), wanted.tensors)
+    return values
+
+
+def _convert(values: Any, kind: str | None) -> Any:
+    """Return numbers as an int64 array or tensor, or as they are for ``kind`` None."""
+    if kind is None:
+        return values
+    import numpy as np
+
+    array = np.asarray(values, dtype=np.int64)
+    if kind == "np":
+        return array
+    import torch
+
+    return torch.from_numpy(array)

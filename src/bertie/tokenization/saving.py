@@ -1,0 +1,87 @@
+"""A tokenizer → the files of a model folder, each replaced in one step."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tokenizers import AddedToken
+
+from bertie.errors import CheckpointError
+from bertie.files import write_json, write_text
+from bertie.report import say_once
+from bertie.tokenization.vocabulary import write_vocabulary
+
+if TYPE_CHECKING:
+    from bertie.tokenization.tokenizer import Tokenizer
+
+_NOT_SAVED = ("name_or_path", "vocab", "vocab_file", "tokenizer_file", "added_tokens_decoder", "verbose")
+
+
+def save(tokenizer: "Tokenizer", folder: str | os.PathLike[str], prefix: str | None = None) -> tuple[str, ...]:
+    """Write ``tokenizer_config.json``, ``vocab.txt`` and, from a fast tokenizer, ``tokenizer.json``.
+
+    Raises:
+        CheckpointError: the folder cannot be made or written.
+    """
+    directory = _made(folder)
+    name = f"{prefix}-" if prefix else ""
+    written = [directory / f"{name}tokenizer_config.json"]
+    write_json(written[0], _config(tokenizer))
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        written.append(directory / f"{name}tokenizer.json")
+        write_text(written[-1], backend.to_str())
+    try:
+        written += map(Path, save_vocabulary(tokenizer, directory, prefix))
+    except CheckpointError as error:
+        if backend is None:
+            raise
+        say_once(f"vocab.txt was not written: {error}")
+    return tuple(map(str, written))
+
+
+def save_vocabulary(
+    tokenizer: "Tokenizer", folder: str | os.PathLike[str], prefix: str | None = None
+) -> tuple[str, ...]:
+    """Write ``vocab.txt``, without added tokens, into an existing folder.
+
+    Raises:
+        CheckpointError: there is no such folder, or the ids leave gaps.
+    """
+    if not Path(folder).is_dir():
+        raise CheckpointError(f"there is no folder {str(folder)!r} to write the vocabulary into; make it first")
+    added = {token for token, index in tokenizer.added_tokens_encoder.items() if index >= tokenizer.vocab_size}
+    vocabulary = {token: index for token, index in tokenizer.get_vocab().items() if token not in added}
+    name = f"{prefix}-" if prefix else ""
+    return (str(write_vocabulary(Path(folder, f"{name}vocab.txt"), vocabulary)),)
+
+
+def _made(folder: str | os.PathLike[str]) -> Path:
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"the folder {str(folder)!r} cannot be made: {error.strerror}; choose another") from error
+    return Path(folder)
+
+
+def _config(tokenizer: "Tokenizer") -> dict[str, Any]:
+    config = {name: value for name, value in tokenizer.init_kwargs.items() if name not in _NOT_SAVED}
+    config = {name: _plain(getattr(tokenizer, name, value)) for name, value in config.items()}
+    config |= tokenizer.special_tokens_map
+    config["model_max_length"] = tokenizer.model_max_length
+    config["padding_side"] = tokenizer.padding_side
+    config["truncation_side"] = tokenizer.truncation_side
+    config["clean_up_tokenization_spaces"] = tokenizer.clean_up_tokenization_spaces
+    if tokenizer.extra_special_tokens:
+        config["extra_special_tokens"] = tokenizer.extra_special_tokens
+    # a name that every version of transformers knows
+    config["tokenizer_class"] = "BertTokenizer" if tokenizer.is_fast else "BertTokenizerLegacy"
+    decoder = tokenizer.added_tokens_decoder
+    config["added_tokens_decoder"] = {str(index): token.__getstate__() for index, token in decoder.items()}
+    return config
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, AddedToken):
+        return str(value)
+    return [_plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,107 @@
+"""Which pieces of a text, or of a pair of texts, fit into a row, and which windows hold the rest."""
+
+from bertie.errors import InputError
+from bertie.tokenization.arguments import Layout
+from bertie.tokenization.encoding import Encoding, Frame, Window
+
+Pair = tuple[Window, ...]
+
+
+def check_room(layout: Layout, pair: bool, added: int) -> None:
+    """Refuse a length in which no piece of a text would be left.
+
+    Raises:
+        InputError: ``max_length`` holds special tokens only, or ``stride`` fills what is left of it.
+    """
+    if not layout.truncates or layout.max_length is None:
+        return
+    room = layout.max_length - added
+    if room < 1:
+        texts = "a pair of texts" if pair else "a text"
+        raise InputError(
+            f"max_length is {layout.max_length}, but {added} special tokens go with {texts}; "
+            f"give at least {added + 1}, or truncation=False"
+        )
+    if layout.stride >= room:
+        raise InputError(
+            f"stride is {layout.stride}, but max_length={layout.max_length} leaves {room} tokens of text a window; "
+            f"the stride must be smaller than that"
+        )
+
+
+def rows_of(texts: Pair, layout: Layout, frame: Frame | None, odd_to_first: bool, second_type: int) -> Encoding:
+    """Return the row of one or two texts, cut to fit, with the rows of what was cut off as its ``overflowing``."""
+    added = len(texts) + 1 if frame else 0
+    excess = sum(len(text.ids) for text in texts) + added - (layout.max_length or 0)
+    if not layout.truncates or excess <= 0:
+        return Encoding(texts, frame, second_type=second_type)
+    windows = [_windows(text, room, layout) for text, room in zip(texts, _rooms(texts, excess, layout, odd_to_first))]
+    first, *rest = [Encoding(row, frame, second_type=second_type) for row in _combine(windows)]
+    return Encoding(first.windows, frame, overflowing=rest, second_type=second_type)
+
+
+def _combine(windows: list[list[Window]]) -> list[Pair]:
+    """Pair the windows of two texts: the row itself, then later firsts with every second, then later seconds."""
+    if len(windows) == 1:
+        return [(window,) for window in windows[0]]
+    firsts, seconds = windows
+    later = [(first, second) for first in firsts[1:] for second in seconds]
+    return [(firsts[0], seconds[0]), *later, *((firsts[0], second) for second in seconds[1:])]
+
+
+def _rooms(texts: Pair, excess: int, layout: Layout, odd_to_first: bool) -> list[int]:
+    """The number of pieces that each text may keep."""
+    lengths = [len(text.ids) for text in texts]
+    if len(texts) == 1 and layout.truncation != "only_second":
+        return [lengths[0] - excess]
+    if layout.truncation == "longest_first":
+        return list(_halves(lengths[0], lengths[1], sum(lengths) - excess, odd_to_first))
+    side = 0 if layout.truncation == "only_first" else 1
+    if side >= len(texts):
+        raise InputError(
+            f"truncation='only_second' cannot shorten a single text of {lengths[0]} tokens to max_length="
+            f"{layout.max_length}; use 'only_first' or 'longest_first'"
+        )
+    if lengths[side] <= excess:
+        name = ("first", "second")[side]
+        raise InputError(
+            f"truncation='only_{name}' cannot bring the pair to max_length={layout.max_length}: {excess} tokens are too "
+            f"many and the {name} text has {lengths[side]}; use 'longest_first' or a larger max_length"
+        )
+    lengths[side] -= excess
+    return lengths
+
+
+def _halves(first: int, second: int, room: int, odd_to_first: bool) -> tuple[int, int]:
+    """Shorten the longer text until both are equal, then both."""
+    half, rest = divmod(room, 2)
+    shorter = min(first, second)
+    if shorter <= half:
+        return (room - second, second) if second < first else (first, room - first)
+    if odd_to_first or first > second:
+        return half + rest, half
+    return half, half + rest
+
+
+def _windows(text: Window, room: int, layout: Layout) -> list[Window]:
+    """Cut a text into windows of ``room`` pieces that share ``stride`` of them, beginning at the side that is kept."""
+    length = len(text.ids)
+    if room >= length:
+        return [text]
+    if room == 0:
+        return [text.cut(0, 0), text]
+    step = room - layout.stride
+    if step < 1:
+        raise InputError(
+            f"stride is {layout.stride}, but only {room} tokens of one text of the pair fit into max_length="
+            f"{layout.max_length}; the stride must be smaller than that"
+        )
+    windows = []
+    for passed in range(0, length, step):
+        start, stop = passed, min(passed + room, length)
+        if layout.truncation_side == "left":
+            start, stop = length - stop, length - start
+        windows.append(text.cut(start, stop))
+        if passed + room >= length:
+            break
+    return windows

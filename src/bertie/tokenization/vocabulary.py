@@ -1,0 +1,122 @@
+"""The vocabulary file: one token a line, its id the number of its line from 0; every fault is named with its line."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bertie.errors import CheckpointError, InputError, InputTypeError
+from bertie.files import read_bytes, write_text
+from bertie.report import say_once
+
+VOCABULARY_LIMIT = 64 * 2**20
+"""Bytes of the largest vocabulary that is read: thirty times that of the multilingual BERT."""
+
+
+def read_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
+    """Read ``vocab.txt``. Windows line ends, a byte-order mark and empty last lines are taken as if they were not there.
+
+    A token that stands twice keeps its last line, as in the reference, and is reported.
+
+    Raises:
+        CheckpointError: no such file, more than 64 MiB, nothing in it, not UTF-8, or an empty line; with the line.
+    """
+    raw = read_bytes(path, "vocabulary", limit=VOCABULARY_LIMIT)
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise CheckpointError(
+            f"the vocabulary file {str(path)!r} is not UTF-8 text (line {line}); save it as UTF-8"
+        ) from error
+    tokens = text.replace("\r\n", "\n").rstrip("\n").split("\n")
+    if tokens == [""]:
+        raise CheckpointError(f"the vocabulary file {str(path)!r} is empty; it must hold one token a line")
+    if "" in tokens:
+        line = tokens.index("") + 1
+        raise CheckpointError(
+            f"the vocabulary file {str(path)!r} has an empty line {line}; each line must hold one token, "
+            "and taking the line out would change the ids after it"
+        )
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    if len(vocabulary) < len(tokens):
+        _report_duplicate(path, tokens, vocabulary)
+    return vocabulary
+
+
+def _report_duplicate(path: str | os.PathLike[str], tokens: list[str], vocabulary: Mapping[str, int]) -> None:
+    line, token = next((i, token) for i, token in enumerate(tokens) if vocabulary[token] != i)
+    say_once(
+        f"the vocabulary file {str(path)!r} has {len(tokens) - len(vocabulary)} tokens twice; the last line counts "
+        f"(the first one: {token!r} on lines {line + 1} and {vocabulary[token] + 1})"
+    )
+
+
+def write_vocabulary(path: str | os.PathLike[str], vocabulary: Mapping[str, int]) -> Path:
+    """Write ``vocab.txt``, atomically.
+
+    Raises:
+        CheckpointError: the ids are not 0, 1, 2, …: such a vocabulary has no place in a file of lines.
+    """
+    ordered = sorted(vocabulary.items(), key=lambda entry: entry[1])
+    for line, (token, number) in enumerate(ordered):
+        if number != line:
+            raise CheckpointError(
+                f"the vocabulary cannot be written as {str(path)!r}: line {line + 1} would hold {token!r}, "
+                f"whose id is {number}; only ids 0, 1, 2, … without gaps fit a file of lines"
+            )
+    write_text(path, "".join(token + "\n" for token, _ in ordered))
+    return Path(path)
+
+
+def check_vocabulary(vocabulary: Mapping[str, int], needed: Mapping[str, str], source: str) -> None:
+    """Refuse a vocabulary without the special tokens that no text can be encoded without.
+
+    Raises:
+        CheckpointError: one of ``needed`` (argument name → token) is missing from ``vocabulary``.
+    """
+    for name, token in needed.items():
+        if token not in vocabulary:
+            raise CheckpointError(
+                f"{source} has no token {token!r}; add it, or name the token that is used instead ({name}=...)"
+            )
+
+
+def check_added_ids(added: Mapping[str, int], named: Mapping[int, object]) -> None:
+    """Refuse added tokens that did not get the ids that a file gives them: ids would mean other tokens.
+
+    Raises:
+        CheckpointError: a token got another id.
+    """
+    for number, token in named.items():
+        if added.get(str(token)) != number:
+            raise CheckpointError(
+                f"the added token {str(token)!r} has the id {number} in the tokenizer's files, but would get "
+                f"{added.get(str(token))}; added ids must follow the vocabulary's without gaps"
+            )
+
+
+def given_vocabulary(
+    vocab: str | os.PathLike[str] | Mapping[str, int] | None,
+    vocab_file: str | os.PathLike[str] | None,
+    defaults: Sequence[str],
+) -> tuple[dict[str, int], str]:
+    """Return the vocabulary that a constructor was given by either name, or one of ``defaults``; and what to call it.
+
+    Raises:
+        InputError: both names were used.
+        InputTypeError: it is neither a path nor a mapping of tokens to ids.
+        CheckpointError: as `read_vocabulary`.
+    """
+    if vocab is not None and vocab_file is not None:
+        raise InputError("vocab and vocab_file are two names of one argument; give one of them")
+    given = vocab if vocab is not None else vocab_file
+    if given is None:
+        return {token: number for number, token in enumerate(dict.fromkeys(defaults))}, "the vocabulary"
+    if isinstance(given, (str, os.PathLike)):
+        return read_vocabulary(given), f"the vocabulary file {str(given)!r}"
+    if not isinstance(given, Mapping) or not all(isinstance(token, str) for token in given):
+        raise InputTypeError(f"vocab is {given!r:.60}; it must be a path of vocab.txt or a dict of token → id")
+    for token, number in given.items():
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise InputTypeError(f"vocab gives the token {token!r} the id {number!r}; ids are integers from 0")
+    return dict(given), "the vocabulary"
