@@ -59,12 +59,13 @@ def attend(
         foreign_keys=keys is not None or k.dim() == 4,
         compiling=torch.compiler.is_compiling(),
     )
-    return choose(request, backend).attend(
+    # A graph that is captured cannot look into a memo, and chooses once anyway.
+    chosen = (choose if request.compiling else _remembered)(request, backend)
+    return chosen.attend(
         q, k, v, packed, keys=other, causal=causal, dropout_p=dropout_p, score_bias=score_bias, weights=weights
     )
 
 
-@lru_cache(maxsize=256)
 def choose(request: Request, name: str | None = None) -> Backend:
     """Return the first backend without an objection to ``request`` (or the one called ``name``, if it has none)."""
     considered = candidates(name)
@@ -72,6 +73,9 @@ def choose(request: Request, name: str | None = None) -> Backend:
         if not backend.why_not(request):
             return backend
     raise InputError("No attention backend can serve this call:\n" + explain(request, considered))
+
+
+_remembered = lru_cache(maxsize=256)(choose)
 
 
 def candidates(name: str | None = None) -> tuple[Backend, ...]:
