@@ -1,0 +1,111 @@
+"""``attend``: its backends agree, in values and gradients, and the choice between them explains itself."""
+
+import pytest
+import torch
+
+from bertie import BertConfig, BertModel, InputError, InputTypeError, Packed, explain_attention
+from bertie.attention import Request, attend, explain
+from bertie.attention.attend import choose
+
+LENGTHS = (3, 5, 3, 0, 1, 5, 8)
+
+
+def batch(causal_free: bool = True) -> tuple[Packed, list[torch.Tensor]]:
+    packed = Packed.from_lists([[1] * length for length in LENGTHS])
+    generator = torch.Generator().manual_seed(0)
+    qkv = [torch.randn(packed.num_tokens, 2, 8, generator=generator, requires_grad=True) for _ in range(3)]
+    return packed, qkv
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_grouped_and_dense_agree(causal: bool) -> None:
+    packed, qkv = batch()
+    results = []
+    for backend, weights in (("grouped", False), ("dense", False), ("dense", True)):
+        context, _ = attend(*qkv, packed, causal=causal, backend=backend, weights=weights)
+        results.append((context, torch.autograd.grad(context.square().sum(), qkv)))
+    for context, gradients in results[1:]:
+        torch.testing.assert_close(context, results[0][0], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(gradients, results[0][1], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_each_text_attends_to_itself_only(causal: bool) -> None:
+    packed, qkv = batch()
+    context, _ = attend(*qkv, packed, causal=causal)
+    start = 0
+    for length in LENGTHS:
+        q, k, v = (part[start : start + length].transpose(0, 1)[None] for part in qkv)
+        alone = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal)[0].transpose(0, 1)
+        torch.testing.assert_close(context[start : start + length], alone, atol=1e-6, rtol=1e-5)
+        start += length
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_varlen_agrees_with_grouped(causal: bool, dtype: torch.dtype) -> None:
+    packed, qkv = batch()
+    packed = packed.to("cuda")
+    half = [part.detach().to("cuda", dtype).requires_grad_() for part in qkv]
+    results = []
+    for backend in ("varlen", "grouped"):
+        context, _ = attend(*half, packed, causal=causal, backend=backend)
+        results.append((context, *torch.autograd.grad(context.float().square().sum(), half)))
+    for got, wanted in zip(*results, strict=True):
+        torch.testing.assert_close(got, wanted, atol=2e-2, rtol=2e-2)
+
+
+def test_weights_are_a_rectangle_with_blank_padding() -> None:
+    packed, qkv = batch()
+    _, weights = attend(*qkv, packed, weights=True)
+    assert weights.shape == (7, 2, 8, 8)
+    for row, length in enumerate(LENGTHS):
+        torch.testing.assert_close(weights[row, :, :length].sum(-1), torch.ones(2, length))
+        assert not weights[row, :, length:].any()
+        assert not weights[row, :, :length, length:].any()
+
+
+def test_a_mask_of_its_own_is_complete() -> None:
+    packed, qkv = batch()
+    mask = torch.eye(8, dtype=torch.bool)[None, None].expand(7, 1, 8, 8)
+    context, _ = attend(*qkv, packed.with_attention_mask(mask), causal=True)
+    torch.testing.assert_close(context, qkv[2])
+
+
+REQUEST = Request(device="cpu", dtype=torch.float32, head_width=8)
+
+
+def test_the_choice_explains_itself() -> None:
+    lines = explain(REQUEST).splitlines()
+    assert [line.split()[0] for line in lines] == ["varlen", "grouped", "dense"]
+    assert "it needs a CUDA device, not cpu" in lines[0]
+    assert lines[1].endswith("chosen")
+    assert choose(REQUEST).name == "grouped"
+    on_cuda = Request(device="cuda", dtype=torch.bfloat16, head_width=64)
+    assert choose(on_cuda).name == "varlen"
+    assert choose(Request(device="cuda", dtype=torch.bfloat16, head_width=64, dropout_p=0.1)).name == "grouped"
+    assert choose(Request(device="cpu", dtype=torch.float32, head_width=8, weights=True)).name == "dense"
+
+
+def test_no_backend_left_lists_every_objection() -> None:
+    with pytest.raises(InputError, match=r"(?s)varlen.*it needs a CUDA device.*it needs float16 or bfloat16"):
+        choose(REQUEST, "varlen")
+    with pytest.raises(InputError, match="no attention backend 'magic'; choose one of varlen, grouped, dense"):
+        choose(REQUEST, "magic")
+
+
+def test_explain_attention_takes_any_kind_of_batch() -> None:
+    config = BertConfig(hidden_size=16, num_attention_heads=2, num_hidden_layers=1, vocab_size=9, intermediate_size=8)
+    model = BertModel(config).eval()
+    ids = torch.tensor([[1, 2, 3]])
+    table = explain_attention(model, ids)
+    assert "grouped   chosen" in table
+    assert explain_attention(model, {"input_ids": ids}) == table
+    assert explain_attention(model, Packed.from_lists([[1, 2, 3]])) == table
+    assert "dense     chosen" in explain_attention(model, ids, output_attentions=True)
+    with pytest.raises(InputTypeError, match="batch must be a Packed, a mapping or a tensor of ids, not str"):
+        explain_attention(model, "text")
+    config._attn_implementation = "eager"
+    assert "grouped" not in explain_attention(BertModel(config), ids)

@@ -1,0 +1,78 @@
+"""Imports run one way, from the command line down to the errors, and the package costs nothing until it is used."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bertie
+
+SOURCE = Path(bertie.__file__).parent
+# A room imports only from rooms below its own line.
+ROWS = [
+    {"cli"},
+    {"server"},
+    {"pipelines", "finetuning", "pretraining", "compression", "export", "bench"},
+    {"training", "tasks"},
+    {"models"},
+    {"generation", "layers"},
+    {"attention"},
+    {"batching"},
+    {"checkpoints", "tokenization"},
+    {"packing"},
+    {"config", "outputs"},
+    {"fields"},
+    {"hub"},
+    {"files"},
+    {"errors", "report"},
+]
+ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Return the rooms of bertie that a file imports, at its top or inside a function."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            module = node.module or ""
+            names += [f"bertie.{alias.name}" for alias in node.names] if module == "bertie" else [module]
+    return {name.split(".")[1] for name in names if name.startswith("bertie.")} - {"__version__"}
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_run_one_way(path: Path) -> None:
+    room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    if room == "__init__":
+        return
+    assert room in ROW_OF, f"{room} has no place in the order of imports"
+    for other in imported_rooms(path) - {room}:
+        assert ROW_OF[other] > ROW_OF[room], f"{room} must not import {other}"
+
+
+def test_nothing_imports_transformers() -> None:
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(module.split(".")[0] == "transformers" for module in modules), path
+
+
+def test_importing_bertie_does_not_import_torch() -> None:
+    code = "import sys, bertie; bertie.BertConfig; bertie.AutoTokenizer; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_is_there() -> None:
+    for name in bertie.__all__:
+        assert getattr(bertie, name) is not None
+    assert set(dir(bertie)) == set(bertie.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'BertForEverything'"):
+        bertie.BertForEverything  # noqa: B018
