@@ -171,7 +171,8 @@ class BertPreTrainedModel(nn.Module):
         low_cpu_mem_usage: bool | None = None,
         trust_remote_code: bool | None = None,
         allow_nan: bool = False,
-        **overrides: Any,
+        add_pooling_layer: bool | None = None,
+        **config_overrides: Any,
     ) -> Any:
         """Load a model from a folder or a hub name; other keywords must be fields of the config (decision 11).
 
@@ -184,7 +185,7 @@ class BertPreTrainedModel(nn.Module):
             ignore_mismatched_sizes: draw head weights of another shape anew instead of refusing them.
             output_loading_info: return ``(model, info)``, with what was missing, unexpected or mismatched.
             allow_nan: load weights that hold NaN or infinity.
-            overrides: arguments of the class such as ``add_pooling_layer``, and fields to change in the config.
+            add_pooling_layer: False leaves the pooler out (``BertModel`` only).
 
         Raises:
             CheckpointError: a file is missing, damaged or unsafe, or does not fit the model.
@@ -212,7 +213,8 @@ class BertPreTrainedModel(nn.Module):
             low_cpu_mem_usage=low_cpu_mem_usage,
             trust_remote_code=trust_remote_code,
             allow_nan=allow_nan,
-            overrides=overrides,
+            model_args={} if add_pooling_layer is None else {"add_pooling_layer": add_pooling_layer},
+            config_overrides=config_overrides,
         )
 
     def save_pretrained(
