@@ -1,0 +1,46 @@
+"""The name table, in both directions."""
+
+import pytest
+
+from bertie.checkpoints.names import canonical, is_encoder, old_name
+
+
+@pytest.mark.parametrize(
+    ("stored", "today"),
+    [
+        ("embeddings.LayerNorm.gamma", "bert.embeddings.LayerNorm.weight"),
+        ("bert.encoder.layer.3.output.LayerNorm.beta", "bert.encoder.layer.3.output.LayerNorm.bias"),
+        ("cls.predictions.transform.LayerNorm.gamma", "cls.predictions.transform.LayerNorm.weight"),
+        ("pooler.dense.weight", "bert.pooler.dense.weight"),
+        ("classifier.bias", "classifier.bias"),
+        ("bert.embeddings.position_ids", None),
+        ("embeddings.position_ids", None),
+        ("embeddings.token_type_ids", None),
+        ("something.gamma", "something.gamma"),
+        ("__class__", "__class__"),
+    ],
+)
+def test_stored_names_become_todays(stored: str, today: str | None) -> None:
+    assert canonical(stored) == today
+
+
+def test_todays_names_are_their_own_and_reversible() -> None:
+    for name in (
+        "bert.encoder.layer.0.output.LayerNorm.weight",
+        "bert.embeddings.LayerNorm.bias",
+        "cls.predictions.bias",
+    ):
+        assert canonical(name) == name
+        assert canonical(old_name(name)) == name
+    assert old_name("bert.embeddings.LayerNorm.weight") == "bert.embeddings.LayerNorm.gamma"
+
+
+def test_what_counts_as_encoder() -> None:
+    assert is_encoder("bert.embeddings.word_embeddings.weight")
+    assert is_encoder("bert.encoder.layer.0.attention.self.query.weight")
+    for head in (
+        "bert.pooler.dense.weight",
+        "cls.predictions.bias",
+        "bert.encoder.layer.0.crossattention.self.key.bias",
+    ):
+        assert not is_encoder(head)

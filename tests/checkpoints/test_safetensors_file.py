@@ -1,0 +1,133 @@
+"""safetensors: a good file is mapped, a damaged or hostile one is refused before anything is allocated."""
+
+import json
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from bertie.checkpoints.safetensors_file import SafetensorsFile
+from bertie.errors import CheckpointError
+
+ONE = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+
+
+def handmade(path: Path, header: Any, data: bytes = b"", length: int | None = None) -> Path:
+    """Write a file with any header, be it nonsense."""
+    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(raw) if length is None else length) + raw + data)
+    return path
+
+
+def test_names_shapes_types_and_numbers(tmp_path: Path) -> None:
+    tensors = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(3, dtype=torch.float16), "c": torch.zeros(0, 4)}
+    save_file(tensors, tmp_path / "m.safetensors", metadata={"format": "pt"})
+    file = SafetensorsFile(tmp_path / "m.safetensors")
+    assert {name: (info.shape, info.dtype) for name, info in file.infos.items()} == {
+        "a": ((2, 3), torch.float32),
+        "b": ((3,), torch.float16),
+        "c": ((0, 4), torch.float32),
+    }
+    assert all(torch.equal(file.tensor(name), tensor) for name, tensor in tensors.items())
+
+
+def test_writing_into_a_tensor_leaves_the_file_alone(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(4)}, tmp_path / "m.safetensors")
+    SafetensorsFile(tmp_path / "m.safetensors").tensor("a").fill_(1)
+    assert SafetensorsFile(tmp_path / "m.safetensors").tensor("a").sum() == 0
+
+
+def test_numbers_off_their_boundaries_are_copied(tmp_path: Path) -> None:
+    header = json.dumps({"a": ONE}).encode() + b" "
+    header += b" " * ((5 - len(header)) % 8)
+    path = handmade(tmp_path / "m.safetensors", header, struct.pack("<2f", 1.5, 2.5))
+    tensor = SafetensorsFile(path).tensor("a")
+    assert tensor.tolist() == [1.5, 2.5]
+    assert tensor.data_ptr() % 4 == 0
+
+
+def test_a_real_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
+    save_file({"a": torch.randn(50), "b": torch.randn(3)}, tmp_path / "whole.safetensors")
+    content = (tmp_path / "whole.safetensors").read_bytes()
+    path = tmp_path / "cut.safetensors"
+    for length in (0, 1, 7, 8, 9, 60, len(content) - 200, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(CheckpointError, match="truncated") as error:
+            SafetensorsFile(path)
+        assert str(path) in str(error.value)
+    path.write_bytes(content + b"x")
+    with pytest.raises(CheckpointError, match="damaged"):
+        SafetensorsFile(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "data", "says"),
+    [
+        (b"not json", b"", "its header is"),
+        (b'{"a": ' * 50_000, b"", "nested too deeply"),
+        (b"\xff\xfe", b"", "its header is"),
+        (b'{"a":1,"a":2}', b"", "names 'a' twice"),
+        ([1], b"", "a JSON list"),
+        ({"a": 1}, b"", "the header's entry for 'a' is 1"),
+        ({"a": {"dtype": "F32", "shape": [2]}}, b"", "the header's entry"),
+        ({"a": {**ONE, "shape": [-2]}}, b"12345678", "the header's entry"),
+        ({"a": {**ONE, "shape": [2.0]}}, b"12345678", "the header's entry"),
+        ({"a": {**ONE, "shape": [True, 2]}}, b"12345678", "the header's entry"),
+        ({"a": {**ONE, "data_offsets": [0, 8, 9]}}, b"12345678", "the header's entry"),
+        ({"a": {**ONE, "shape": [2**62, 2**62]}}, b"12345678", "instead of"),
+        ({"a": {**ONE, "shape": [2**32, 2**31, 0]}}, b"12345678", "instead of 0"),
+        ({"a": {**ONE, "dtype": "F4"}}, b"12345678", "elements of type 'F4'"),
+        ({"a": ONE}, b"1234", "truncated"),
+        ({"a": ONE}, b"123456789", "damaged: its tensors need 8 bytes but 9"),
+        ({"a": ONE, "b": ONE}, b"12345678", "overlaps"),
+        ({"a": ONE, "b": {**ONE, "data_offsets": [4, 12]}}, b"123456789012", "overlaps"),
+        ({"a": ONE, "b": {**ONE, "data_offsets": [9, 17]}}, b"12345678901234567", "hole"),
+        ({"a": {**ONE, "data_offsets": [8, 16]}}, b"1234567890123456", "hole"),
+        ({"": ONE}, b"12345678", "a tensor name"),
+        ({"n" * 10_000_000: ONE}, b"12345678", "longer than 512"),
+    ],
+)
+def test_hostile_headers(tmp_path: Path, header: Any, data: bytes, says: str) -> None:
+    path = handmade(tmp_path / "m.safetensors", header, data)
+    with pytest.raises(CheckpointError, match=says) as error:
+        SafetensorsFile(path)
+    assert str(path) in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("length", [2**63, 2**64 - 1, 99_000_000])
+def test_a_header_longer_than_its_file(tmp_path: Path, length: int) -> None:
+    with pytest.raises(CheckpointError, match="its header alone would need"):
+        SafetensorsFile(handmade(tmp_path / "m.safetensors", b"{}", length=length))
+
+
+def test_a_header_that_is_there_but_too_long(tmp_path: Path) -> None:
+    path = handmade(tmp_path / "m.safetensors", b"{}", length=99_000_000)
+    with path.open("r+b") as file:
+        file.truncate(100_000_000)
+    with pytest.raises(CheckpointError, match="at most 33554432"):
+        SafetensorsFile(path)
+
+
+def test_very_many_tiny_tensors_are_refused_soon(tmp_path: Path) -> None:
+    empty = '{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+    header = "{" + ",".join(f'"{i}":{empty}' for i in range(150_000)) + "}"
+    path = handmade(tmp_path / "m.safetensors", header.encode())
+    begin = time.perf_counter()
+    with pytest.raises(CheckpointError, match="150000 tensors; at most 100000"):
+        SafetensorsFile(path)
+    assert time.perf_counter() - begin < 10
+
+
+def test_a_python_name_is_only_a_name(tmp_path: Path) -> None:
+    path = handmade(tmp_path / "m.safetensors", {"__class__": ONE}, b"12345678")
+    assert list(SafetensorsFile(path).infos) == ["__class__"]
+
+
+def test_a_folder_instead_of_a_file(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        SafetensorsFile(tmp_path)
