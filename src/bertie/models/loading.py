@@ -151,12 +151,17 @@ def one_device(device_map: Any) -> torch.device:
         return torch.device(devices.pop())
     if device_map in ("auto", "balanced", "balanced_low_0", "sequential"):
         device_map = "cuda" if torch.cuda.is_available() else "cpu"
+    if isinstance(device_map, int) and not isinstance(device_map, bool):
+        device_map = f"cuda:{device_map}"
     try:
-        return torch.device("cpu" if device_map is None else device_map)
+        device = torch.device("cpu" if device_map is None else device_map)
     except (RuntimeError, TypeError) as error:
         raise InputError(
             f"device_map is {device_map!r}; allowed: one device such as 'cpu', 'cuda:0' or 'auto'"
         ) from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"device_map is {device_map!r}, but this machine has {torch.cuda.device_count()} CUDA devices")
+    return device
 
 
 def _check_model_args(cls: type[Any], model_args: Mapping[str, Any]) -> None:
@@ -314,7 +319,7 @@ def _report(cls: type[Any], place: Place, found: Fit) -> None:
     source = f"{cls.__name__} from {os.fspath(place.name_or_path)!r}"
     new = [*found.missing, *(name for name, _, _ in found.mismatched)]
     if new:
-        say_once(f"{source}: {listed(new)} started anew, as the checkpoint has no such weights; train before use")
+        say_once(f"{source}: {listed(new)} started anew, not being in the checkpoint in this shape; train before use")
     unread = [name for name in found.unexpected if is_encoder(name) or is_encoder(f"bert.{name}")]
     if unread:
         say_once(
