@@ -1,4 +1,4 @@
-"""The arguments of one call, read once: what to pad, what to cut, what to give back. Nothing of them outlives the call."""
+"""The arguments of one call, read once: what to pad, what to cut, what to give back. Nothing outlives the call."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -72,9 +72,9 @@ class Frame(NamedTuple):
 
 
 class Padding(NamedTuple):
-    """``count`` tokens beside a row, on its ``side``."""
+    """``size`` tokens beside a row, on its ``side``."""
 
-    count: int
+    size: int
     side: str
     special: Special
     type_id: int
@@ -137,13 +137,13 @@ class Encoding:
     @property
     def type_ids(self) -> list[int]:
         pad = self.padding.type_id if self.padding else 0
-        firsts = self._span_of(1).start if len(self.windows) > 1 else len(self) - self._padding_count
-        seconds = len(self) - self._padding_count - firsts
+        firsts = self._span_of(1).start if len(self.windows) > 1 else len(self) - self._padding_size
+        seconds = len(self) - self._padding_size - firsts
         return self._pad([0] * firsts + [self.second_type] * seconds, pad)
 
     @property
     def attention_mask(self) -> list[int]:
-        return self._pad([1] * (len(self) - self._padding_count), 0)
+        return self._pad([1] * (len(self) - self._padding_size), 0)
 
     @property
     def special_tokens_mask(self) -> list[int]:
@@ -206,12 +206,12 @@ class Encoding:
         return offsets[tokens[0]][0], offsets[tokens[1] - 1][1]
 
     @property
-    def _padding_count(self) -> int:
-        return self.padding.count if self.padding else 0
+    def _padding_size(self) -> int:
+        return self.padding.size if self.padding else 0
 
     @property
     def _left_padding(self) -> int:
-        return self.padding.count if self.padding and self.padding.side == "left" else 0
+        return self.padding.size if self.padding and self.padding.side == "left" else 0
 
     def _tokens_of(self, sequence_index: int) -> range:
         if not 0 <= sequence_index < len(self.windows):
@@ -235,9 +235,9 @@ class Encoding:
         return self._pad(values, pad)
 
     def _pad(self, values: list[Any], pad: Any) -> list[Any]:
-        if self.padding is None or self.padding.count == 0:
+        if self.padding is None or self.padding.size == 0:
             return values
-        filling = [pad] * self.padding.count
+        filling = [pad] * self.padding.size
         return filling + values if self.padding.side == "left" else values + filling
 
 

@@ -81,7 +81,7 @@ def _found(name_or_path: str | os.PathLike[str], hub: Mapping[str, Any]) -> dict
     files = {name: member(folder, name) for name in FILES if (folder / name).exists()}
     if "vocab.txt" not in files and "tokenizer.json" not in files:
         raise CheckpointError(
-            f"{str(name_or_path)!r} holds no tokenizer: there is neither vocab.txt nor tokenizer.json in {str(folder)!r}"
+            f"{str(name_or_path)!r} holds no tokenizer: neither vocab.txt nor tokenizer.json is in {str(folder)!r}"
         )
     return files
 
@@ -141,7 +141,8 @@ def _of_serialized(serialized: dict[str, Any] | None, config: Mapping[str, Any],
         raise CheckpointError(f"the tokenizer.json of {name!r} holds no WordPiece model, so it is not BERT's")
     if model.get("continuing_subword_prefix", "##") != "##":
         raise CheckpointError(
-            f"the tokenizer.json of {name!r} marks pieces with {model['continuing_subword_prefix']!r}; BERT's mark is '##'"
+            f"the tokenizer.json of {name!r} marks pieces with {model['continuing_subword_prefix']!r}, "
+            "which is not BERT's '##'"
         )
     found: dict[str, Any] = {}
     normalizer = serialized.get("normalizer") or {}

@@ -1,6 +1,7 @@
 """Rows of ids → what a call gives back: lists, arrays, tensors, or a packed batch."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -96,3 +97,41 @@ def _convert(values: Any, kind: str | None) -> Any:
     import torch
 
     return torch.from_numpy(array)
+
+
+def without_places(
+    rows: Sequence[Encoding], layout: Layout, wanted: Wanted, pad: Special, pad_type: int, batched: bool
+) -> Values:
+    """Return the values of rows whose tokens have no known places; what was cut off comes as ``overflowing_tokens``.
+
+    Raises:
+        InputError: offsets are wanted, or the overflowing tokens of a pair of which both texts were cut.
+    """
+    if wanted.offsets_mapping:
+        raise InputError("BertTokenizerLegacy knows no offsets; use BertTokenizer for return_offsets_mapping")
+    pairs = any(row.n_sequences > 1 for row in rows)
+    if wanted.overflowing_tokens and layout.truncation == "longest_first" and pairs:
+        raise InputError(
+            "truncation='longest_first' cuts both texts of a pair, so there is no one run of overflowing tokens; "
+            "use 'only_first' or 'only_second'"
+        )
+    _, values = values_of(rows, layout, replace(wanted, overflowing_tokens=False), pad, pad_type)
+    if wanted.length and batched:
+        values["length"] = _convert([len(row) for row in rows], wanted.tensors)
+    if wanted.overflowing_tokens and not wanted.tensors:
+        cut = [_cut_off(row, layout) for row in rows]
+        if any(count for _, count in cut):
+            values["overflowing_tokens"] = [ids for ids, _ in cut]
+            values["num_truncated_tokens"] = [count for _, count in cut]
+    if not batched and not wanted.tensors:
+        values = {name: value[0] for name, value in values.items()}
+    return values
+
+
+def _cut_off(row: Encoding, layout: Layout) -> tuple[list[int], int]:
+    """Return the ids that were cut off with ``stride`` of those that were not, and how many were cut off."""
+    window = row.windows[1 if layout.truncation == "only_second" and row.n_sequences > 1 else 0]
+    ids = window.pieces.ids
+    count = len(ids) - len(window.ids)
+    kept = len(ids) - min(len(ids), count + layout.stride) if count else len(ids)
+    return (ids[: len(ids) - kept] if layout.truncation_side == "left" else ids[kept:]), count

@@ -2,47 +2,50 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tokenizers import AddedToken
 
-from bertie.errors import CheckpointError
+from bertie.errors import CheckpointError, InputError
 from bertie.files import write_json, write_text
 from bertie.report import say_once
 from bertie.tokenization.vocabulary import write_vocabulary
 
-if TYPE_CHECKING:
-    from bertie.tokenization.tokenizer import Tokenizer
-
 _NOT_SAVED = ("name_or_path", "vocab", "vocab_file", "tokenizer_file", "added_tokens_decoder", "verbose")
 
 
-def save(tokenizer: "Tokenizer", folder: str | os.PathLike[str], prefix: str | None = None) -> tuple[str, ...]:
+def save(
+    tokenizer: Any, folder: str | os.PathLike[str], legacy_format: bool | None, prefix: str | None
+) -> tuple[str, ...]:
     """Write ``tokenizer_config.json``, ``vocab.txt`` and, from a fast tokenizer, ``tokenizer.json``.
 
+    ``legacy_format``: True leaves out ``tokenizer.json``, False leaves out ``vocab.txt``.
+
     Raises:
-        CheckpointError: the folder cannot be made or written.
+        CheckpointError: the folder cannot be made or written, or the ids of a legacy tokenizer leave gaps.
+        InputError: a legacy tokenizer without ``vocab.txt``.
     """
+    if legacy_format is False and not tokenizer.is_fast:
+        raise InputError("BertTokenizerLegacy has no other file than vocab.txt; leave legacy_format out")
     directory = _made(folder)
     name = f"{prefix}-" if prefix else ""
     written = [directory / f"{name}tokenizer_config.json"]
     write_json(written[0], _config(tokenizer))
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
+    if tokenizer.is_fast and not legacy_format:
         written.append(directory / f"{name}tokenizer.json")
-        write_text(written[-1], backend.to_str())
+        write_text(written[-1], tokenizer.backend_tokenizer.to_str())
+    if legacy_format is False:
+        return tuple(map(str, written))
     try:
         written += map(Path, save_vocabulary(tokenizer, directory, prefix))
     except CheckpointError as error:
-        if backend is None:
+        if legacy_format or not tokenizer.is_fast:
             raise
         say_once(f"vocab.txt was not written: {error}")
     return tuple(map(str, written))
 
 
-def save_vocabulary(
-    tokenizer: "Tokenizer", folder: str | os.PathLike[str], prefix: str | None = None
-) -> tuple[str, ...]:
+def save_vocabulary(tokenizer: Any, folder: str | os.PathLike[str], prefix: str | None = None) -> tuple[str, ...]:
     """Write ``vocab.txt``, without added tokens, into an existing folder.
 
     Raises:
@@ -64,7 +67,7 @@ def _made(folder: str | os.PathLike[str]) -> Path:
     return Path(folder)
 
 
-def _config(tokenizer: "Tokenizer") -> dict[str, Any]:
+def _config(tokenizer: Any) -> dict[str, Any]:
     config = {name: value for name, value in tokenizer.init_kwargs.items() if name not in _NOT_SAVED}
     config = {name: _plain(getattr(tokenizer, name, value)) for name, value in config.items()}
     config |= tokenizer.special_tokens_map

@@ -1,6 +1,6 @@
 """The special tokens of a tokenizer by name: ``tokenizer.cls_token``, ``tokenizer.cls_token_id``, and so on."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from tokenizers import AddedToken
 
@@ -44,7 +44,7 @@ class _TokenId:
 class SpecialTokens:
     """The names of special tokens. A subclass knows the vocabulary that gives them their ids."""
 
-    SPECIAL_TOKENS_ATTRIBUTES = list(NAMES)
+    SPECIAL_TOKENS_ATTRIBUTES: ClassVar[list[str]] = list(NAMES)
 
     bos_token, eos_token, unk_token, sep_token = _Token(), _Token(), _Token(), _Token()
     pad_token, cls_token, mask_token = _Token(), _Token(), _Token()

@@ -35,7 +35,8 @@ def rows_of(texts: Pair, layout: Layout, frame: Frame | None, odd_to_first: bool
     excess = sum(len(text.ids) for text in texts) + added - (layout.max_length or 0)
     if not layout.truncates or excess <= 0:
         return Encoding(texts, frame, second_type=second_type)
-    windows = [_windows(text, room, layout) for text, room in zip(texts, _rooms(texts, excess, layout, odd_to_first))]
+    rooms = _rooms(texts, excess, layout, odd_to_first)
+    windows = [_windows(text, room, layout) for text, room in zip(texts, rooms, strict=True)]
     first, *rest = [Encoding(row, frame, second_type=second_type) for row in _combine(windows)]
     return Encoding(first.windows, frame, overflowing=rest, second_type=second_type)
 
@@ -65,8 +66,8 @@ def _rooms(texts: Pair, excess: int, layout: Layout, odd_to_first: bool) -> list
     if lengths[side] <= excess:
         name = ("first", "second")[side]
         raise InputError(
-            f"truncation='only_{name}' cannot bring the pair to max_length={layout.max_length}: {excess} tokens are too "
-            f"many and the {name} text has {lengths[side]}; use 'longest_first' or a larger max_length"
+            f"truncation='only_{name}' cannot bring the pair to max_length={layout.max_length}: {excess} tokens are "
+            f"too many and the {name} text has {lengths[side]}; use 'longest_first' or a larger max_length"
         )
     lengths[side] -= excess
     return lengths

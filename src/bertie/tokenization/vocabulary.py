@@ -13,7 +13,7 @@ VOCABULARY_LIMIT = 64 * 2**20
 
 
 def read_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
-    """Read ``vocab.txt``. Windows line ends, a byte-order mark and empty last lines are taken as if they were not there.
+    """Read ``vocab.txt``. Windows line ends, a byte-order mark and empty last lines are taken as if not there.
 
     A token that stands twice keeps its last line, as in the reference, and is reported.
 
@@ -97,7 +97,7 @@ def check_added_ids(added: Mapping[str, int], named: Mapping[int, object]) -> No
 
 def given_vocabulary(
     vocab: str | os.PathLike[str] | Mapping[str, int] | None,
-    vocab_file: str | os.PathLike[str] | None,
+    vocab_file: str | os.PathLike[str] | Mapping[str, int] | None,
     defaults: Sequence[str],
 ) -> tuple[dict[str, int], str]:
     """Return the vocabulary that a constructor was given by either name, or one of ``defaults``; and what to call it.

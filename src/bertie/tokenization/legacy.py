@@ -1,0 +1,197 @@
+"""BertTokenizerLegacy: BERT's tokenizer in plain Python, to be read; it knows no offsets."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tokenizers import AddedToken
+
+from bertie.tokenization.arguments import Layout, Wanted
+from bertie.tokenization.batch_encoding import BatchEncoding
+from bertie.tokenization.encoding import Encoding, KnownPieces, Pieces
+from bertie.tokenization.options import read_options
+from bertie.tokenization.rows import packed, without_places
+from bertie.tokenization.special_tokens import as_special
+from bertie.tokenization.tokenizer import Tokenizer
+from bertie.tokenization.vocabulary import check_added_ids, check_vocabulary, given_vocabulary
+from bertie.tokenization.wordpiece import BasicTokenizer, WordPiece
+
+
+class BertTokenizerLegacy(Tokenizer):
+    """BERT's tokenizer as the algorithm it is: `BasicTokenizer` cuts a text into words, `WordPiece` words into pieces.
+
+    Arguments are those of `BertTokenizer`, and:
+
+    Args:
+        vocab_file: the path of ``vocab.txt``, or token → id; ``vocab`` is another name of it.
+        do_basic_tokenize: clean the text and cut it into words; without it the text is cut at white space only.
+        never_split: words that are left as they are.
+        clean_up_tokenization_spaces: take spaces before punctuation out of decoded texts.
+
+    Raises:
+        CheckpointError: a vocabulary file that cannot be read, or lacks a special token that texts need.
+        InputTypeError: an option that does not exist.
+    """
+
+    _odd_to_first = True
+    _bare_second_type = 0
+
+    def __init__(
+        self,
+        vocab_file: str | os.PathLike[str] | Mapping[str, int] | None = None,
+        do_lower_case: bool = True,
+        do_basic_tokenize: bool = True,
+        never_split: Sequence[str] | None = None,
+        unk_token: str | AddedToken = "[UNK]",
+        sep_token: str | AddedToken = "[SEP]",
+        pad_token: str | AddedToken = "[PAD]",
+        cls_token: str | AddedToken = "[CLS]",
+        mask_token: str | AddedToken = "[MASK]",
+        tokenize_chinese_chars: bool = True,
+        strip_accents: bool | None = None,
+        clean_up_tokenization_spaces: bool = True,
+        *,
+        vocab: str | os.PathLike[str] | Mapping[str, int] | None = None,
+        **options: Any,
+    ) -> None:
+        named: dict[str, Any] = {"do_lower_case": do_lower_case, "do_basic_tokenize": do_basic_tokenize}
+        named |= {"never_split": never_split, "unk_token": unk_token, "sep_token": sep_token, "pad_token": pad_token}
+        named |= {"cls_token": cls_token, "mask_token": mask_token, "tokenize_chinese_chars": tokenize_chinese_chars}
+        named |= {"strip_accents": strip_accents}
+        options["clean_up_tokenization_spaces"] = clean_up_tokenization_spaces
+        read = read_options(type(self).__name__, named, options)
+        super().__init__(read)
+        self.do_basic_tokenize, self.never_split = do_basic_tokenize, never_split
+        self.tokenize_chinese_chars, self.strip_accents = tokenize_chinese_chars, strip_accents
+        self.do_lower_case = do_lower_case
+        defaults = [str(token) for token in (pad_token, unk_token, cls_token, sep_token, mask_token)]
+        self._vocabulary, source = given_vocabulary(vocab, vocab_file, defaults)
+        needed = {"unk_token": str(unk_token), "cls_token": str(cls_token), "sep_token": str(sep_token)}
+        check_vocabulary(self._vocabulary, needed, source)
+        self._token_of = {number: token for token, number in self._vocabulary.items()}
+        self.basic_tokenizer = BasicTokenizer(do_lower_case, never_split, tokenize_chinese_chars, strip_accents)
+        self.wordpiece_tokenizer = WordPiece(self._vocabulary, str(unk_token))
+        self._added: dict[str, tuple[int, AddedToken]] = {}
+        self._added_pattern: re.Pattern[str] | None = None
+        decoder = read.added_tokens_decoder or {}
+        self._add_tokens([token for _, token in sorted(decoder.items())], special=False)
+        check_added_ids(self.added_tokens_encoder, decoder)
+        missing = [as_special(token) for token in self._special_token_values() if str(token) not in self._added]
+        self._add_tokens(list(missing), special=True)
+
+    # text → pieces
+
+    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> list[Pieces]:
+        return [self._pieces_of(text if split else [text], plain) for text in texts]
+
+    def _pieces_of(self, words: Sequence[str], plain: bool) -> Pieces:
+        tokens = [token for word in words for token in self._cut(word, plain)]
+        return KnownPieces([self.convert_tokens_to_ids(token) for token in tokens], tokens, [], [])
+
+    def tokenize(self, text: Any, pair: Any = None, add_special_tokens: bool = False, **more: Any) -> list[str]:
+        """Return the tokens of a text or pair; arguments as in a call."""
+        ids = self.encode(text, pair, add_special_tokens=add_special_tokens, **more)
+        return [str(token) for token in self.convert_ids_to_tokens(ids)]
+
+    def _cut(self, text: str, plain: bool) -> list[str]:
+        """Cut a text at the added tokens in it, and what stands between them into pieces."""
+        if plain or self._added_pattern is None:
+            return self._cut_plain(text, plain)
+        tokens = []
+        for part in self._parted(text):
+            if part in self._added:
+                tokens.append(part)
+            elif part:
+                tokens += self._cut_plain(part, plain)
+        return tokens
+
+    def _cut_plain(self, text: str, plain: bool) -> list[str]:
+        if not self.do_basic_tokenize:
+            return [token for word in text.split() for token in self.wordpiece_tokenizer.tokens(word)]
+        tokens = []
+        for word in self.basic_tokenizer.tokenize(text, never_split=None if plain else self.all_special_tokens):
+            kept = word in self.basic_tokenizer.never_split
+            tokens += [word] if kept else self.wordpiece_tokenizer.tokens(word)
+        return tokens
+
+    def _parted(self, text: str) -> list[str]:
+        """Part a text at added tokens, which may take the spaces beside them or need spaces there."""
+        assert self._added_pattern is not None
+        parts = [part for part in self._added_pattern.split(text) if part]
+        for i, part in enumerate(parts):
+            if part not in self._added:
+                continue
+            token = self._added[part][1]
+            before, after = parts[i - 1] if i else "", parts[i + 1] if i + 1 < len(parts) else ""
+            if token.rstrip and after:
+                parts[i + 1] = after.lstrip()
+            if token.lstrip and before:
+                parts[i - 1] = before.rstrip()
+            if token.single_word and before and before[-1] != " ":
+                parts[i - 1], parts[i] = before + part, ""
+            elif token.single_word and after and after[0] != " ":
+                parts[i], parts[i + 1] = "", part + after
+        return parts
+
+    # rows
+
+    def _give_back(self, rows: list[Encoding], layout: Layout, wanted: Wanted, batched: bool) -> Any:
+        if wanted.tensors == "packed":
+            return packed(rows, wanted)
+        pad = self._padding_token(layout)
+        return BatchEncoding(without_places(rows, layout, wanted, pad, self.pad_token_type_id, batched))
+
+    # tokens and ids
+
+    def _add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
+        before = len(self)
+        for token in tokens:
+            self._add_token(token, special)
+        longest_first = sorted(self._added, key=len, reverse=True)
+        self._added_pattern = re.compile(f"({'|'.join(map(re.escape, longest_first))})") if longest_first else None
+        return len(self) - before
+
+    def _add_token(self, token: str | AddedToken, special: bool) -> None:
+        special = special or str(token) in self.all_special_tokens
+        if isinstance(token, str):
+            token = AddedToken(token, normalized=not special, special=special)
+        elif special:
+            token = as_special(token)
+        if token.normalized and not token.special and self.do_lower_case:
+            token = AddedToken(**{**token.__getstate__(), "content": token.content.lower()})
+        if not token.content:
+            return
+        if token.special and token.content not in self.all_special_tokens:
+            self._extra.append(token)
+        known = self._token_to_id(token.content)
+        self._added[token.content] = (len(self) if known is None else known, token)
+
+    def get_vocab(self) -> dict[str, int]:
+        return {**self._vocabulary, **self.added_tokens_encoder}
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self._vocabulary)
+
+    def __len__(self) -> int:
+        return len(self._vocabulary) + sum(token not in self._vocabulary for token in self._added)
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        return dict(sorted(self._added.values(), key=lambda entry: entry[0]))
+
+    def _token_to_id(self, token: str) -> int | None:
+        return self._added[token][0] if token in self._added else self._vocabulary.get(token)
+
+    def _id_to_token(self, index: int) -> str | None:
+        for number, token in self._added.values():
+            if number == index:
+                return token.content
+        return self._token_of.get(index, self.unk_token)
+
+    def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
+        return self.convert_tokens_to_string(self.convert_ids_to_tokens(ids, skip_special_tokens))
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        return " ".join(tokens).replace(" ##", "").strip()

@@ -1,0 +1,221 @@
+"""The vocabulary side of a tokenizer: tokens, ids, added tokens, and ids back to text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tokenizers import AddedToken
+
+from bertie.errors import InputError, InputTypeError
+from bertie.tokenization import arguments
+from bertie.tokenization.padding import as_lists
+from bertie.tokenization.special_tokens import NAMES, SpecialTokens, as_special, checked_token
+
+
+class TokenTable(SpecialTokens):
+    """Tokens and ids, both ways. A subclass has the vocabulary; all that can be said without it is here."""
+
+    clean_up_tokenization_spaces: bool
+    model_max_length: int
+
+    def _add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
+        raise NotImplementedError
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return every token with its id, added tokens included."""
+        raise NotImplementedError
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens, without those that were added."""
+        raise NotImplementedError
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """The added tokens (special ones among them) by id."""
+        raise NotImplementedError
+
+    def _token_to_id(self, token: str) -> int | None:
+        raise NotImplementedError
+
+    def _id_to_token(self, index: int) -> str | None:
+        raise NotImplementedError
+
+    def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
+        raise NotImplementedError
+
+    # ids → text
+
+    def decode(
+        self,
+        token_ids: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> Any:
+        """Return the text of ids; a list of texts for a batch of ids (lists, arrays or tensors).
+
+        Raises:
+            InputError: a negative id.
+        """
+        ids = as_lists(token_ids)
+        if isinstance(ids, dict):
+            ids = ids["input_ids"]
+        if isinstance(ids, (list, tuple)) and len(ids) > 0 and isinstance(ids[0], (list, tuple)):
+            return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in ids]
+        ids = [_checked_id(ids)] if not isinstance(ids, (list, tuple)) else [_checked_id(i) for i in ids]
+        text = self._decode(ids, skip_special_tokens)
+        clean = (
+            self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
+        )
+        return self.clean_up_tokenization(text) if clean else text
+
+    def batch_decode(
+        self,
+        sequences: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> list[str]:
+        """Return the texts of a batch of ids, ``decode`` for each."""
+        texts = self.decode(sequences, skip_special_tokens, clean_up_tokenization_spaces)
+        return [texts] if isinstance(texts, str) else texts
+
+    @staticmethod
+    def clean_up_tokenization(text: str) -> str:
+        """Take out the spaces that decoding leaves before punctuation and in contractions."""
+        for spaced in (" .", " ?", " !", " ,"):
+            text = text.replace(spaced, spaced[1:])
+        text = text.replace(" ' ", "'")
+        for spaced in (" n't", " 'm", " 's", " 've", " 're"):
+            text = text.replace(spaced, spaced[1:])
+        return text
+
+    def convert_tokens_to_ids(self, tokens: Any) -> Any:
+        """Return the id of a token, or a list of them; the unknown token's where there is none."""
+        if isinstance(tokens, str):
+            found = self._token_to_id(tokens)
+            return self._unknown_id() if found is None else found
+        return [self.convert_tokens_to_ids(token) for token in tokens]
+
+    def _unknown_id(self) -> int | None:
+        return None if self.unk_token is None else self._token_to_id(self.unk_token)
+
+    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
+        """Return the token of an id, or a list of them; None for an id that has no token."""
+        ids = as_lists(ids)
+        if isinstance(ids, int):
+            return self._id_to_token(_checked_id(ids))
+        skipped = set(self.all_special_ids) if skip_special_tokens else set()
+        return [self._id_to_token(_checked_id(i)) for i in ids if i not in skipped]
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """Return the text that pieces make: ``##`` pieces are joined to the one before."""
+        raise NotImplementedError
+
+    # tokens and ids
+
+    def __len__(self) -> int:
+        """The number of tokens, added ones included: the rows that an embedding matrix needs."""
+        raise NotImplementedError
+
+    def __bool__(self) -> bool:
+        return True
+
+    @property
+    def vocab(self) -> dict[str, int]:
+        """Every token with its id."""
+        return self.get_vocab()
+
+    @property
+    def added_tokens_encoder(self) -> dict[str, int]:
+        """The added tokens (special ones among them) with their ids."""
+        return {token.content: index for index, token in sorted(self.added_tokens_decoder.items())}
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """Return the added tokens (special ones among them) with their ids."""
+        return self.added_tokens_encoder
+
+    def add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
+        """Add a token or a list of them; return how many were new. The model needs ``len(tokenizer)`` embeddings then.
+
+        Raises:
+            InputTypeError: one is neither a str nor an AddedToken.
+        """
+        listed = list(new_tokens) if isinstance(new_tokens, (list, tuple)) else [new_tokens] if new_tokens else []
+        tokens = [checked_token("a new token", token) for token in listed]
+        return self._add_tokens(tokens, special_tokens) if tokens else 0
+
+    def add_special_tokens(self, special_tokens_dict: dict[str, Any], replace_extra_special_tokens: bool = True) -> int:
+        """Name special tokens, ``{"cls_token": "<c>", "extra_special_tokens": ["<a>"]}``; return how many were new.
+
+        Raises:
+            InputError: a name that does not exist.
+            InputTypeError: a token that is neither a str nor an AddedToken.
+        """
+        added: list[str | AddedToken] = []
+        for name, value in special_tokens_dict.items():
+            if name in ("extra_special_tokens", "additional_special_tokens"):
+                tokens = [as_special(checked_token(name, token)) for token in value]
+                kept = [] if replace_extra_special_tokens else list(self._extra)
+                known = {str(token) for token in kept}
+                self._extra = kept + [token for token in tokens if str(token) not in known]
+            else:
+                arguments.one_of("the name of a special token", name, (*NAMES, "extra_special_tokens"))
+                tokens = [as_special(checked_token(name, value))]
+                self._name_token(name, tokens[0])
+            added += tokens
+        return self.add_tokens(added, special_tokens=True)
+
+    # rows by hand
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """Return how many special tokens go with a text, or with a pair."""
+        return 3 if pair else 2
+
+    @property
+    def max_len_single_sentence(self) -> int:
+        """The tokens of a text that fit into the model."""
+        return self.model_max_length - self.num_special_tokens_to_add()
+
+    @property
+    def max_len_sentences_pair(self) -> int:
+        """The tokens of a pair that fit into the model."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
+
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """Return ``[CLS] A [SEP]`` or ``[CLS] A [SEP] B [SEP]``."""
+        ids = [self.cls_token_id, *token_ids_0, self.sep_token_id]
+        return ids if token_ids_1 is None else [*ids, *token_ids_1, self.sep_token_id]
+
+    def create_token_type_ids_from_sequences(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """Return 0 for ``[CLS] A [SEP]`` and 1 for ``B [SEP]``."""
+        return [0] * (len(token_ids_0) + 2) + ([] if token_ids_1 is None else [1] * (len(token_ids_1) + 1))
+
+    def get_special_tokens_mask(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None, already_has_special_tokens: bool = False
+    ) -> list[int]:
+        """Return 1 for each special token of the row that the ids make, or of the row that they are already.
+
+        Raises:
+            InputError: a second list beside a row that is complete already.
+        """
+        if not already_has_special_tokens:
+            mask = [1, *[0] * len(token_ids_0), 1]
+            return mask if token_ids_1 is None else [*mask, *[0] * len(token_ids_1), 1]
+        if token_ids_1 is not None:
+            raise InputError(
+                "already_has_special_tokens=True says that token_ids_0 is the whole row; leave token_ids_1 out"
+            )
+        special = set(self.all_special_ids)
+        return [int(int(i) in special) for i in token_ids_0]
+
+
+def _checked_id(value: Any) -> int:
+    if not hasattr(value, "__index__"):
+        raise InputTypeError(f"{value!r:.60} is no id; ids are integers")
+    index = int(value)
+    if not 0 <= index < 2**32:
+        raise InputError(f"{index} is no id; ids begin at 0")
+    return index
