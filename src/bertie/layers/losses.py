@@ -35,7 +35,7 @@ def masked_lm(
         return head(hidden_states), None
     if torch.compiler.is_compiling():  # how many tokens are labelled is not known while a graph is captured
         logits = head(hidden_states)
-        return logits, cross_entropy(logits, labels)
+        return (logits if output_logits else None), cross_entropy(logits, labels)
     labelled = (labels != IGNORED).nonzero().squeeze(1)
     if not output_logits:
         return None, cross_entropy(head(hidden_states.index_select(0, labelled)), labels.index_select(0, labelled))
@@ -57,7 +57,9 @@ def classification(logits: Tensor, labels: Tensor, problem_type: str | None) -> 
     """
     kind = problem_type or _problem_type(logits, labels)
     if kind == "single_label_classification":
-        return cross_entropy(logits, labels.view(-1))
+        return cross_entropy(logits, class_labels(labels, *logits.shape))
+    if labels.numel() != logits.numel() or (logits.shape[-1] > 1 and labels.shape != logits.shape):
+        raise InputError(f"labels has shape {tuple(labels.shape)}, but {kind} needs {tuple(logits.shape)}.")
     labels = labels.to(logits)
     if kind == "multi_label_classification":
         return F.binary_cross_entropy_with_logits(logits, labels)
@@ -83,6 +85,18 @@ def span(start_logits: Tensor, end_logits: Tensor, start_positions: Tensor, end_
         inside = inside & (reached > torch.finfo(logits.dtype).min)
         losses.append(cross_entropy(logits, torch.where(inside, columns, IGNORED)))
     return (losses[0] + losses[1]) / 2
+
+
+def class_labels(labels: Tensor, texts: int, num_classes: int, name: str = "labels") -> Tensor:
+    """Return checked class numbers ``[B]`` of ``texts`` texts, given as ``[B]`` or ``[B, 1]``.
+
+    Raises:
+        InputError, InputTypeError: if they are too many, too few, or no classes.
+    """
+    check_labels(labels, num_classes, name)
+    if labels.numel() != texts:
+        raise InputError(f"{name} has shape {tuple(labels.shape)}, but this batch needs {(texts,)}, one a text.")
+    return labels.reshape(-1)
 
 
 def check_labels(labels: Tensor, num_classes: int, name: str = "labels") -> None:
