@@ -27,7 +27,7 @@ class _Attention(nn.Module):
 
     def heads(self, projected: Tensor) -> Tensor:
         """``[T, D]`` to ``[T, H, K]``."""
-        return projected.view(projected.shape[0], -1, self.attention_head_size)
+        return projected.view(projected.shape[0], self.num_attention_heads, self.attention_head_size)
 
     @property
     def dropout_p(self) -> float:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.heads import classifier_dropout
-from bertie.layers.losses import check_labels, cross_entropy
+from bertie.layers.losses import class_labels, cross_entropy
 from bertie.models.bert import BertModel
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import MultipleChoiceModelOutput
@@ -49,11 +49,11 @@ class BertForMultipleChoice(BertPreTrainedModel):
         """
         choices = _count(input_ids, inputs_embeds, num_choices)
         packed = self.enter(
-            input_ids if isinstance(input_ids, Packed) else _flat(input_ids, 2),
-            _flat(attention_mask, 2),
-            _flat(token_type_ids, 2),
-            _flat(position_ids, 2),
-            _flat(inputs_embeds, 3),
+            input_ids if isinstance(input_ids, Packed) else _flat(input_ids),
+            _flat(attention_mask),
+            _flat(token_type_ids),
+            _flat(position_ids),
+            _flat(inputs_embeds),
         )
         outputs = self.bert(
             packed,
@@ -64,8 +64,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
         logits = self.classifier(self.dropout(outputs.pooler_output)).view(-1, choices)
         loss = None
         if labels is not None:
-            check_labels(labels, choices)
-            loss = cross_entropy(logits, labels.view(-1))
+            loss = cross_entropy(logits, class_labels(labels, len(logits), choices))
         output = MultipleChoiceModelOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
@@ -90,6 +89,6 @@ def _count(input_ids: Tensor | Packed | None, inputs_embeds: Tensor | None, num_
     return 1 if content is None else content.shape[1]
 
 
-def _flat(values: Tensor | None, keep: int) -> Tensor | None:
-    """``[B, N, ...]`` to ``[B * N, ...]``, ``keep`` dimensions in all."""
-    return None if values is None else values.reshape(-1, *values.shape[values.dim() - keep + 1 :])
+def _flat(values: Tensor | None) -> Tensor | None:
+    """``[B, N, ...]`` to ``[B * N, ...]``."""
+    return None if values is None else values.flatten(0, 1)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from bertie.config import BertConfig
 from bertie.layers.heads import BertOnlyNSPHead
-from bertie.layers.losses import check_labels, cross_entropy
+from bertie.layers.losses import class_labels, cross_entropy
 from bertie.models.bert import BertModel
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import NextSentencePredictorOutput
@@ -53,8 +53,7 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
         logits = self.cls(outputs.pooler_output)
         loss = None
         if labels is not None:
-            check_labels(labels, 2)
-            loss = cross_entropy(logits, labels.view(-1))
+            loss = cross_entropy(logits, class_labels(labels, len(logits), 2))
         output = NextSentencePredictorOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )

@@ -1,5 +1,6 @@
 """The parent of all models: how a batch enters and leaves, weights, embeddings, loading and saving."""
 
+import inspect
 import os
 from typing import Any, ClassVar, cast
 
@@ -7,13 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from bertie.config import BertConfig
-from bertie.errors import InputError, InputTypeError
+from bertie.errors import InputError, InputTypeError, nearest
 from bertie.layers.encoder import Checkpointing
 from bertie.layers.losses import IGNORED, check_labels
 from bertie.models import loading, resizing, saving
 from bertie.models.entrance import enter, leave
 from bertie.outputs import ModelOutput
 from bertie.packing import Packed
+
+# What transformers' flattening collator passes beside a batch of texts laid end to end.
+_FLATTENED = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx")
 
 
 class BertPreTrainedModel(nn.Module):
@@ -27,6 +31,7 @@ class BertPreTrainedModel(nn.Module):
     # alias -> the parameter it shares its memory with
     _tied_weights_keys: ClassVar[dict[str, str]] = {}
     _keys_to_ignore_on_save: ClassVar[list[str] | None] = None
+    _forward_arguments: ClassVar[frozenset[str]] = frozenset()
     _no_split_modules: ClassVar[list[str]] = ["BertEmbeddings", "BertLayer"]
 
     def __init__(self, config: BertConfig) -> None:
@@ -41,6 +46,17 @@ class BertPreTrainedModel(nn.Module):
         self.register_state_dict_post_hook(_leave_out_tied)
         self.register_load_state_dict_pre_hook(_fill_in_tied)
         self.register_load_state_dict_post_hook(_tie_again)
+
+    def __init_subclass__(cls) -> None:
+        cls._forward_arguments = frozenset(inspect.signature(cls.forward).parameters)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        for name in kwargs.keys() - self._forward_arguments:
+            hint = nearest(name, self._forward_arguments)
+            if name in _FLATTENED:
+                hint = " It marks a flattened batch: pass a bertie.Packed as input_ids instead."
+            raise InputTypeError(f"{type(self).__name__} takes no argument {name!r}.{hint}")
+        return super().__call__(*args, **kwargs)
 
     # A batch enters and leaves in these two lines and nowhere else.
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from bertie.config import BertConfig
 from bertie.layers.heads import BertPreTrainingHeads
-from bertie.layers.losses import check_labels, cross_entropy, masked_lm
+from bertie.layers.losses import class_labels, cross_entropy, masked_lm
 from bertie.models.bert import BertModel
 from bertie.models.masked_lm import BertForMaskedLM
 from bertie.models.pretrained import BertPreTrainedModel
@@ -61,8 +61,8 @@ class BertForPreTraining(BertPreTrainedModel):
         logits, loss = masked_lm(self.cls.predictions, outputs.last_hidden_state, labels, output_logits)
         follows = self.cls.seq_relationship(outputs.pooler_output)
         if next_sentence_label is not None and loss is not None:
-            check_labels(next_sentence_label, 2, "next_sentence_label")
-            loss = loss + cross_entropy(follows, next_sentence_label.view(-1))
+            labels = class_labels(next_sentence_label, len(follows), 2, "next_sentence_label")
+            loss = loss + cross_entropy(follows, labels)
         output = BertForPreTrainingOutput(
             loss=None if next_sentence_label is None else loss,
             prediction_logits=logits,
