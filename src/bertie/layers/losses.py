@@ -1,6 +1,7 @@
 """Losses as plain functions of logits and labels; what is labelled -100 is left out, and nothing labelled costs 0."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,6 @@ from bertie.errors import InputError, InputTypeError
 from bertie.packing import Packed
 
 IGNORED = -100
-PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
@@ -24,23 +24,36 @@ def cross_entropy(logits: Tensor, labels: Tensor, num_items_in_batch: Tensor | i
     return total / num_items_in_batch
 
 
+class TokenLabels(NamedTuple):
+    """Checked labels ``[T]`` of packed tokens, and which tokens have one, ``[M]`` (None while a graph is captured)."""
+
+    values: Tensor
+    labelled: Tensor | None
+
+    @classmethod
+    def of(cls, values: Tensor) -> "TokenLabels":
+        """Find the labelled tokens. Done before the encoder is launched: on CUDA the host waits here."""
+        captured = torch.compiler.is_compiling()
+        return cls(values, None if captured else (values != IGNORED).nonzero().squeeze(1))
+
+
 def masked_lm(
-    head: Callable[[Tensor], Tensor], hidden_states: Tensor, labels: Tensor | None, output_logits: bool = True
+    head: Callable[[Tensor], Tensor], hidden_states: Tensor, labels: TokenLabels | None, output_logits: bool = True
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return logits and loss of a word head over ``hidden_states [T, D]``, given labels ``[T]`` or None.
+    """Return logits and loss of a word head over ``hidden_states [T, D]``, given the tokens' labels or None.
 
     The loss needs the labelled tokens only; without ``output_logits`` the head sees no others and logits are None.
     """
     if labels is None:
         return head(hidden_states), None
-    if torch.compiler.is_compiling():  # how many tokens are labelled is not known while a graph is captured
+    values, labelled = labels
+    if labelled is None:
         logits = head(hidden_states)
-        return (logits if output_logits else None), cross_entropy(logits, labels)
-    labelled = (labels != IGNORED).nonzero().squeeze(1)
+        return (logits if output_logits else None), cross_entropy(logits, values)
     if not output_logits:
-        return None, cross_entropy(head(hidden_states.index_select(0, labelled)), labels.index_select(0, labelled))
+        return None, cross_entropy(head(hidden_states.index_select(0, labelled)), values.index_select(0, labelled))
     logits = head(hidden_states)
-    return logits, cross_entropy(logits.index_select(0, labelled), labels.index_select(0, labelled))
+    return logits, cross_entropy(logits.index_select(0, labelled), values.index_select(0, labelled))
 
 
 def next_word(logits: Tensor, labels: Tensor, packed: Packed, num_items_in_batch: Tensor | int | None = None) -> Tensor:
@@ -51,25 +64,40 @@ def next_word(logits: Tensor, labels: Tensor, packed: Packed, num_items_in_batch
 
 
 def classification(logits: Tensor, labels: Tensor, problem_type: str | None) -> Tensor:
-    """The loss of ``logits [B, C]``: by ``problem_type``, or what the labels' dtype and C suggest if it is None.
+    """The loss of ``logits [B, C]`` and labels that ``check_targets`` let pass.
 
     Regression is the mean squared error, multi-label classification the binary cross-entropy, each mean over all.
     """
-    kind = problem_type or _problem_type(logits, labels)
+    kind = problem_type or _guess(labels, logits.shape[-1])
     if kind == "single_label_classification":
-        return cross_entropy(logits, class_labels(labels, *logits.shape))
-    if labels.numel() != logits.numel() or (logits.shape[-1] > 1 and labels.shape != logits.shape):
-        raise InputError(f"labels has shape {tuple(labels.shape)}, but {kind} needs {tuple(logits.shape)}.")
-    labels = labels.to(logits)
+        return cross_entropy(logits, labels.reshape(-1))
+    labels = labels.to(logits).reshape(logits.shape)
     if kind == "multi_label_classification":
         return F.binary_cross_entropy_with_logits(logits, labels)
-    return F.mse_loss(logits.view(-1), labels.view(-1)) if logits.shape[-1] == 1 else F.mse_loss(logits, labels)
+    return F.mse_loss(logits, labels)
 
 
-def _problem_type(logits: Tensor, labels: Tensor) -> str:
-    if logits.shape[-1] == 1:
+def check_targets(labels: Tensor | None, texts: int, num_labels: int, problem_type: str | None) -> None:
+    """Refuse labels that do not fit ``texts`` texts, ``num_labels`` classes and the kind of problem.
+
+    Raises:
+        InputError, InputTypeError: naming shape or value and what is allowed.
+    """
+    if labels is None:
+        return
+    kind = problem_type or _guess(labels, num_labels)
+    if kind == "single_label_classification":
+        class_labels(labels, texts, num_labels)
+    elif labels.shape != (texts, num_labels) and (num_labels > 1 or labels.numel() != texts):
+        shape = (texts, num_labels) if num_labels > 1 else (texts,)
+        raise InputError(f"labels has shape {tuple(labels.shape)}, but {kind} needs {shape} here.")
+
+
+def _guess(labels: Tensor, num_labels: int) -> str:
+    """Return the kind of problem that labels of this dtype and so many classes mean (decision 13)."""
+    if num_labels == 1:
         return "regression"
-    return "multi_label_classification" if labels.is_floating_point() else "single_label_classification"
+    return "single_label_classification" if labels.dtype in (torch.int64, torch.int32) else "multi_label_classification"
 
 
 def span(start_logits: Tensor, end_logits: Tensor, start_positions: Tensor, end_positions: Tensor) -> Tensor:

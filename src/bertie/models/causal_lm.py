@@ -66,6 +66,7 @@ class BertLMHeadModel(BertPreTrainedModel):
             raise InputError("labels need the logits of all tokens; leave logits_to_keep at 0 beside them.")
         past_length = 0 if past_key_values is None else past_key_values.get_seq_length()
         packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
+        targets = self.token_labels(labels, input_ids, packed, self.config.vocab_size)
         outputs = self.bert(
             packed,
             encoder_hidden_states=encoder_hidden_states,
@@ -78,9 +79,10 @@ class BertLMHeadModel(BertPreTrainedModel):
         )
         hidden = outputs.last_hidden_state
         logits = self.cls(hidden) if everything else None
-        labels = self.token_labels(labels, input_ids, packed, self.config.vocab_size)
         output = CausalLMOutputWithCrossAttentions(
-            loss=None if labels is None or logits is None else next_word(logits, labels, packed, num_items_in_batch),
+            loss=None
+            if targets is None or logits is None
+            else next_word(logits, targets.values, packed, num_items_in_batch),
             logits=logits,
             past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,

@@ -54,6 +54,7 @@ class BertForMaskedLM(BertPreTrainedModel):
             ``MaskedLMOutput``, or a tuple of its members.
         """
         packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        targets = self.token_labels(labels, input_ids, packed, self.config.vocab_size)
         outputs = self.bert(
             packed,
             encoder_hidden_states=encoder_hidden_states,
@@ -62,8 +63,7 @@ class BertForMaskedLM(BertPreTrainedModel):
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        labels = self.token_labels(labels, input_ids, packed, self.config.vocab_size)
-        logits, loss = masked_lm(self.cls, outputs.last_hidden_state, labels, output_logits)
+        logits, loss = masked_lm(self.cls, outputs.last_hidden_state, targets, output_logits)
         output = MaskedLMOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )

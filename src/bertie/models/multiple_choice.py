@@ -55,6 +55,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
             _flat(position_ids),
             _flat(inputs_embeds),
         )
+        targets = None if labels is None else class_labels(labels, packed.shape[0] // choices, choices)
         outputs = self.bert(
             packed,
             output_attentions=output_attentions,
@@ -62,9 +63,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
             return_dict=True,
         )
         logits = self.classifier(self.dropout(outputs.pooler_output)).view(-1, choices)
-        loss = None
-        if labels is not None:
-            loss = cross_entropy(logits, class_labels(labels, len(logits), choices))
+        loss = None if targets is None else cross_entropy(logits, targets)
         output = MultipleChoiceModelOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )

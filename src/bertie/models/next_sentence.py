@@ -44,6 +44,7 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
             ``NextSentencePredictorOutput``, or a tuple of its members.
         """
         packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        targets = None if labels is None else class_labels(labels, packed.shape[0], 2)
         outputs = self.bert(
             packed,
             output_attentions=output_attentions,
@@ -51,9 +52,7 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
             return_dict=True,
         )
         logits = self.cls(outputs.pooler_output)
-        loss = None
-        if labels is not None:
-            loss = cross_entropy(logits, class_labels(labels, len(logits), 2))
+        loss = None if targets is None else cross_entropy(logits, targets)
         output = NextSentencePredictorOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.layers.encoder import Checkpointing
-from bertie.layers.losses import IGNORED, check_labels
+from bertie.layers.losses import IGNORED, TokenLabels, check_labels
 from bertie.models import loading, resizing, saving
 from bertie.models.entrance import enter, leave
 from bertie.outputs import ModelOutput
@@ -92,8 +92,8 @@ class BertPreTrainedModel(nn.Module):
 
     def token_labels(
         self, labels: Tensor | None, entered: Tensor | Packed | None, packed: Packed, num_classes: int
-    ) -> Tensor | None:
-        """Return checked labels of the tokens, ``[T]``, from ``[B, S]`` or, beside a ``Packed``, as given.
+    ) -> TokenLabels | None:
+        """Return checked labels of the tokens, from ``[B, S]`` or, beside a ``Packed``, as given.
 
         A label on a masked place goes with its token (decision 3).
         """
@@ -103,7 +103,7 @@ class BertPreTrainedModel(nn.Module):
         shape = (packed.num_tokens,) if isinstance(entered, Packed) else packed.shape
         if labels.shape != shape:
             raise InputError(f"labels has shape {tuple(labels.shape)}, but this batch needs {tuple(shape)}.")
-        return labels if isinstance(entered, Packed) else packed.unpad(labels, fill=IGNORED)
+        return TokenLabels.of(labels if isinstance(entered, Packed) else packed.unpad(labels, fill=IGNORED))
 
     # Weights.
 

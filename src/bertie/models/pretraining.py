@@ -51,18 +51,19 @@ class BertForPreTraining(BertPreTrainedModel):
             ``BertForPreTrainingOutput``, or a tuple of its members; the loss, the sum of both, needs both labels.
         """
         packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        targets = self.token_labels(labels, input_ids, packed, self.config.vocab_size)
+        if next_sentence_label is not None:
+            class_labels(next_sentence_label, packed.shape[0], 2, "next_sentence_label")
         outputs = self.bert(
             packed,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        labels = self.token_labels(labels, input_ids, packed, self.config.vocab_size)
-        logits, loss = masked_lm(self.cls.predictions, outputs.last_hidden_state, labels, output_logits)
+        logits, loss = masked_lm(self.cls.predictions, outputs.last_hidden_state, targets, output_logits)
         follows = self.cls.seq_relationship(outputs.pooler_output)
         if next_sentence_label is not None and loss is not None:
-            labels = class_labels(next_sentence_label, len(follows), 2, "next_sentence_label")
-            loss = loss + cross_entropy(follows, labels)
+            loss = loss + cross_entropy(follows, next_sentence_label.reshape(-1))
         output = BertForPreTrainingOutput(
             loss=None if next_sentence_label is None else loss,
             prediction_logits=logits,

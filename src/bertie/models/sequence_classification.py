@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from bertie.config import BertConfig
 from bertie.layers.heads import classifier_dropout
-from bertie.layers.losses import classification
+from bertie.layers.losses import check_targets, classification
 from bertie.models.bert import BertModel
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import SequenceClassifierOutput
@@ -48,6 +48,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
             ``SequenceClassifierOutput``, or a tuple of its members.
         """
         packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        check_targets(labels, packed.shape[0], self.num_labels, self.config.problem_type)
         outputs = self.bert(
             packed,
             output_attentions=output_attentions,

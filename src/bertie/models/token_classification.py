@@ -46,6 +46,7 @@ class BertForTokenClassification(BertPreTrainedModel):
             ``TokenClassifierOutput``, or a tuple of its members.
         """
         packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        targets = self.token_labels(labels, input_ids, packed, self.num_labels)
         outputs = self.bert(
             packed,
             output_attentions=output_attentions,
@@ -53,8 +54,7 @@ class BertForTokenClassification(BertPreTrainedModel):
             return_dict=True,
         )
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
-        labels = self.token_labels(labels, input_ids, packed, self.num_labels)
-        loss = None if labels is None else cross_entropy(logits, labels)
+        loss = None if targets is None else cross_entropy(logits, targets.values)
         output = TokenClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
