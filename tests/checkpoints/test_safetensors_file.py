@@ -131,3 +131,20 @@ def test_a_python_name_is_only_a_name(tmp_path: Path) -> None:
 def test_a_folder_instead_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be read"):
         SafetensorsFile(tmp_path)
+
+
+def test_any_changed_byte_of_the_header_is_refused_or_harmless(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2, 3), "b": torch.ones(4, dtype=torch.float16)}, tmp_path / "whole.safetensors")
+    content = bytearray((tmp_path / "whole.safetensors").read_bytes())
+    path, refused = tmp_path / "m.safetensors", 0
+    header = 8 + struct.unpack("<Q", content[:8])[0]
+    for position in range(header):
+        for value in {0, 0x22, 0x39, 0x7B, 0xFF, content[position] ^ 1}:
+            path.write_bytes(content[:position] + bytes([value]) + content[position + 1 :])
+            try:
+                file = SafetensorsFile(path)
+                for name in file.infos:
+                    file.tensor(name)
+            except CheckpointError:
+                refused += 1
+    assert refused > header * 3

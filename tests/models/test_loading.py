@@ -330,6 +330,15 @@ def test_devices() -> None:
             one_device(wrong)
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_cuda_the_files_type_stays(saved: Path) -> None:
+    edit(saved, lambda t: {name: tensor.half() for name, tensor in t.items()})
+    for device_map in ("auto", 0, {"": "cuda"}):
+        model = BertForSequenceClassification.from_pretrained(saved, device_map=device_map)
+        assert {(p.device.type, p.dtype) for p in model.parameters()} == {("cuda", torch.float16)}
+
+
 def test_unknown_arguments_name_the_nearest(saved: Path) -> None:
     with pytest.raises(InputTypeError, match=r"no field, 'num_label'\. Did you mean 'num_labels'"):
         BertForSequenceClassification.from_pretrained(saved, num_label=2)
@@ -412,3 +421,28 @@ def test_real_checkpoints(mini: Path, minilm: Path) -> None:
     assert model.dtype == torch.float32
     _, info = BertModel.from_pretrained(minilm, output_loading_info=True)
     assert (info["missing_keys"], info["unexpected_keys"]) == (set(), set())
+
+
+class WithBuffers(BertModel):
+    """A model of someone's own, with a buffer that is saved and one that is not."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.register_buffer("class_weights", torch.ones(3))
+        self.register_buffer("steps", torch.arange(4), persistent=False)
+
+
+def test_buffers_of_a_models_own(saved: Path, tmp_path: Path) -> None:
+    model, info = WithBuffers.from_pretrained(saved, dtype="float16", output_loading_info=True)
+    assert info["missing_keys"] == set()
+    assert (model.class_weights.dtype, model.steps.tolist()) == (torch.float16, [0, 1, 2, 3])
+    model.class_weights[1] = 5
+    model.save_pretrained(tmp_path / "again")
+    again, info = WithBuffers.from_pretrained(tmp_path / "again", output_loading_info=True)
+    assert again.class_weights.tolist() == [1, 5, 1]
+    assert info["unexpected_keys"] == set()
+    edit(tmp_path / "again", lambda t: t.update({"class_weights": torch.ones(2)}))
+    with pytest.raises(
+        CheckpointError, match=r"the buffer 'class_weights' is \[2\] in the file and \[3\] in the model"
+    ):
+        WithBuffers.from_pretrained(tmp_path / "again")

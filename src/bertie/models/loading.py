@@ -1,4 +1,4 @@
-"""from_pretrained: config, weight files and a model without memory come together, each weight exactly once."""
+"""from_pretrained: what the caller asks for and what the folder holds become one config, device and element type."""
 
 import inspect
 import logging
@@ -8,29 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from bertie.checkpoints import Checkpoint, Fit, fit, listed, main_dtype, open_checkpoint, weight_files
+from bertie.checkpoints import Checkpoint, Fit, listed, main_dtype, open_checkpoint, weight_files
 from bertie.checkpoints.names import is_encoder
 from bertie.checkpoints.tensors import FLOATS
 from bertie.config import CONFIG_NAME, BertConfig
 from bertie.errors import CheckpointError, InputError, InputTypeError, nearest
 from bertie.hub import resolve
+from bertie.models.filling import empty_model, fill_model
 from bertie.report import say_once
 
 ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
-_DRAWING = (
-    "normal_",
-    "uniform_",
-    "trunc_normal_",
-    "kaiming_uniform_",
-    "xavier_uniform_",
-    "zero_",
-    "zeros_",
-    "fill_",
-    "ones_",
-)
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -50,16 +38,6 @@ class Place:
     def arguments(self) -> dict[str, Any]:
         """All but the name, as keyword arguments."""
         return {name: value for name, value in vars(self).items() if name != "name_or_path"}
-
-
-class _Undrawn(TorchFunctionMode):
-    """Skip drawing weights that have no memory: PyTorch would import its whole compiler for it, which takes seconds."""
-
-    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func.__name__ in _DRAWING:
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
 
 
 def load_pretrained(
@@ -126,9 +104,8 @@ def load_pretrained(
         config._attn_implementation = _attention(attn_implementation)
     checkpoint = _open(place, variant, use_safetensors)
     target = _element_type(dtype if dtype is not None else torch_dtype, checkpoint, device)
-    with torch.device("meta"), _Undrawn():
-        model = cls(config, **(model_args or {}))
-    found = _fill(model, checkpoint, device, target, ignore_mismatched_sizes, allow_nan)
+    model = empty_model(cls, config, model_args or {})
+    found = fill_model(model, checkpoint, device, target, ignore_mismatched_sizes, allow_nan)
     config.dtype = target
     config.name_or_path = model.name_or_path = os.fspath(name_or_path)
     model.eval()
@@ -235,84 +212,6 @@ def _element_type(asked: torch.dtype | str | None, checkpoint: Checkpoint, devic
         allowed = ", ".join(str(dtype).removeprefix("torch.") for dtype in FLOATS)
         raise InputError(f"dtype is {asked!r}; allowed: {allowed}, 'auto' or None")
     return named
-
-
-@torch.no_grad()
-def _fill(
-    model: Any,
-    checkpoint: Checkpoint,
-    device: torch.device,
-    dtype: torch.dtype,
-    ignore_mismatched_sizes: bool,
-    allow_nan: bool,
-) -> Fit:
-    """Give every parameter of a model without memory its tensor, or a new one where the file has none."""
-    model.tie_weights()
-    names = _names_of_parameters(model)
-    shapes = {name: tuple(parameter.shape) for name, (parameter, _) in names.items()}
-    aliases = {name: others for name, (_, others) in names.items()}
-    found = fit(shapes, checkpoint, aliases, ignore_mismatched_sizes)
-    for name, stored in found.stored.items():
-        tensor = _read(checkpoint, stored, device, dtype, allow_nan)
-        _place(model, (name, *aliases[name]), nn.Parameter(tensor, names[name][0].requires_grad))
-    new = [*found.missing, *(name for name, _, _ in found.mismatched)]
-    _start_anew(model, {name: (name, *aliases[name]) for name in new}, device, dtype)
-    return found
-
-
-def _names_of_parameters(model: nn.Module) -> dict[str, tuple[nn.Parameter, list[str]]]:
-    """Return each parameter once, with its other names; its own is the one that is no tied alias."""
-    groups: dict[int, tuple[nn.Parameter, list[str]]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        groups.setdefault(id(parameter), (parameter, []))[1].append(name)
-    tied: Mapping[str, str] = model._tied_weights_keys  # type: ignore[assignment]
-    named = {}
-    for parameter, group in groups.values():
-        group.sort(key=lambda name: name in tied)
-        named[group[0]] = (parameter, group[1:])
-    return named
-
-
-def _read(checkpoint: Checkpoint, name: str, device: torch.device, dtype: torch.dtype, allow_nan: bool) -> Tensor:
-    tensor = checkpoint.tensor(name).to(device=device, dtype=dtype)
-    if not allow_nan and not _is_finite(tensor):
-        raise CheckpointError(
-            f"{str(checkpoint.infos[name].file)!r}: the tensor {name!r} has NaN or infinite weights in {dtype}; "
-            "fetch or train the model again, or pass allow_nan=True to look into it"
-        )
-    return tensor
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    # a sum is 15 times as fast as isfinite, and NaN and infinity survive it; finite numbers may overflow it
-    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
-
-
-def _place(model: nn.Module, names: tuple[str, ...], parameter: nn.Parameter) -> None:
-    for name in names:
-        owner, _, leaf = name.rpartition(".")
-        model.get_submodule(owner)._parameters[leaf] = parameter
-
-
-def _start_anew(model: Any, names: dict[str, tuple[str, ...]], device: torch.device, dtype: torch.dtype) -> None:
-    """Give the named parameters memory and draw them as the model's initialiser does, and only them."""
-    owners: dict[str, list[str]] = {}
-    for name in names:
-        owners.setdefault(name.rpartition(".")[0], []).append(name)
-    for owner, missing in owners.items():
-        module = model.get_submodule(owner)
-        loaded = dict(module._parameters)
-        for leaf, parameter in loaded.items():
-            if parameter is not None:
-                # drawn in float32 on the CPU, so that a seed gives one result on every device
-                empty = torch.zeros(parameter.shape, dtype=torch.float32, device="cpu")
-                module._parameters[leaf] = nn.Parameter(empty, parameter.requires_grad)
-        model._init_weights(module)
-        drawn = dict(module._parameters)
-        module._parameters.update(loaded)
-        for name in missing:
-            new = drawn[name.rpartition(".")[2]]
-            _place(model, names[name], nn.Parameter(new.to(device=device, dtype=dtype), new.requires_grad))
 
 
 def _report(cls: type[Any], place: Place, found: Fit) -> None:

@@ -1,0 +1,146 @@
+"""A model without memory is given its weights: each stored tensor once, new numbers only where nothing is stored."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from bertie.checkpoints import Checkpoint, Fit, fit
+from bertie.checkpoints.names import canonical
+from bertie.config import BertConfig
+from bertie.errors import CheckpointError
+
+_DRAWING = (
+    "normal_",
+    "uniform_",
+    "trunc_normal_",
+    "kaiming_uniform_",
+    "xavier_uniform_",
+    "zero_",
+    "zeros_",
+    "fill_",
+    "ones_",
+)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Skip drawing weights that have no memory: PyTorch would import its whole compiler for it, which takes seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func.__name__ in _DRAWING:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def empty_model(cls: type[Any], config: BertConfig, model_args: Mapping[str, Any]) -> Any:
+    """Return a model whose parameters have no memory; one with buffers is built in full, for their values."""
+    with torch.device("meta"), _Undrawn():
+        model = cls(config, **model_args)
+    return cls(config, **model_args) if any(True for _ in model.buffers()) else model
+
+
+@torch.no_grad()
+def fill_model(
+    model: Any,
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype,
+    ignore_mismatched_sizes: bool,
+    allow_nan: bool,
+) -> Fit:
+    """Give every parameter of a model its stored tensor, or a new one where the file has none; say what did not fit.
+
+    Raises:
+        CheckpointError: the file does not fit the model (see `bertie.checkpoints.fit`) or holds NaN or infinity.
+    """
+    model.tie_weights()
+    names = _names_of_parameters(model)
+    shapes = {name: tuple(parameter.shape) for name, (parameter, _) in names.items()}
+    aliases = {name: others for name, (_, others) in names.items()}
+    found = fit(shapes, checkpoint, aliases, ignore_mismatched_sizes)
+    for name, stored in found.stored.items():
+        tensor = _read(checkpoint, stored, device, dtype, allow_nan)
+        _place(model, (name, *aliases[name]), nn.Parameter(tensor, names[name][0].requires_grad))
+    new = [*found.missing, *(name for name, _, _ in found.mismatched)]
+    _start_anew(model, {name: (name, *aliases[name]) for name in new}, device, dtype)
+    _fill_buffers(model, checkpoint, found, device, dtype)
+    return found
+
+
+def _names_of_parameters(model: nn.Module) -> dict[str, tuple[nn.Parameter, list[str]]]:
+    """Return each parameter once, with its other names; its own is the one that is no tied alias."""
+    groups: dict[int, tuple[nn.Parameter, list[str]]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        groups.setdefault(id(parameter), (parameter, []))[1].append(name)
+    tied: Mapping[str, str] = model._tied_weights_keys  # type: ignore[assignment]
+    named = {}
+    for parameter, group in groups.values():
+        group.sort(key=lambda name: name in tied)
+        named[group[0]] = (parameter, group[1:])
+    return named
+
+
+def _read(checkpoint: Checkpoint, name: str, device: torch.device, dtype: torch.dtype, allow_nan: bool) -> Tensor:
+    tensor = checkpoint.tensor(name).to(device=device, dtype=dtype)
+    if not allow_nan and not _is_finite(tensor):
+        raise CheckpointError(
+            f"{str(checkpoint.infos[name].file)!r}: the tensor {name!r} has NaN or infinite weights in {dtype}; "
+            "fetch or train the model again, or pass allow_nan=True to look into it"
+        )
+    return tensor
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # a sum is 15 times as fast as isfinite, and NaN and infinity survive it; finite numbers may overflow it
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
+
+
+def _place(model: nn.Module, names: tuple[str, ...], parameter: nn.Parameter) -> None:
+    for name in names:
+        owner, _, leaf = name.rpartition(".")
+        model.get_submodule(owner)._parameters[leaf] = parameter
+
+
+def _start_anew(model: Any, names: dict[str, tuple[str, ...]], device: torch.device, dtype: torch.dtype) -> None:
+    """Give the named parameters memory and draw them as the model's initialiser does, and only them."""
+    owners: dict[str, list[str]] = {}
+    for name in names:
+        owners.setdefault(name.rpartition(".")[0], []).append(name)
+    for owner, missing in owners.items():
+        module = model.get_submodule(owner)
+        loaded = dict(module._parameters)
+        for leaf, parameter in loaded.items():
+            if parameter is not None:
+                # drawn in float32 on the CPU, so that a seed gives one result on every device
+                empty = torch.zeros(parameter.shape, dtype=torch.float32, device="cpu")
+                module._parameters[leaf] = nn.Parameter(empty, parameter.requires_grad)
+        model._init_weights(module)
+        drawn = dict(module._parameters)
+        module._parameters.update(loaded)
+        for name in missing:
+            new = drawn[name.rpartition(".")[2]]
+            _place(model, names[name], nn.Parameter(new.to(device=device, dtype=dtype), new.requires_grad))
+
+
+def _fill_buffers(
+    model: nn.Module, checkpoint: Checkpoint, found: Fit, device: torch.device, dtype: torch.dtype
+) -> None:
+    """Put buffers where the parameters are; BERT has none, but a head of one's own may save some."""
+    stored = {canonical(name): name for name in found.unexpected}
+    saved = set(model.state_dict())
+    for name, buffer in model.named_buffers():
+        owner, _, leaf = name.rpartition(".")
+        value = buffer
+        if name in saved and (source := stored.get(canonical(name))):
+            value = checkpoint.tensor(source).clone()
+            found.unexpected.remove(source)
+            if value.shape != buffer.shape:
+                raise CheckpointError(
+                    f"{str(checkpoint.path)!r}: the buffer {name!r} is {list(value.shape)} in the file and "
+                    f"{list(buffer.shape)} in the model; correct the config"
+                )
+        kind = dtype if value.is_floating_point() else value.dtype
+        model.get_submodule(owner)._buffers[leaf] = value.to(device=device, dtype=kind)
