@@ -38,19 +38,22 @@ class BertEncoder(nn.Module):
         output_attentions: bool = False,
         output_hidden_states: bool = False,
     ) -> Encoded:
-        states, attentions, cross_attentions = [hidden_states], [], []
+        states: list[Tensor] = []
+        attentions: list[Tensor] = []
+        cross_attentions: list[Tensor] = []
         for index, layer in enumerate(self.layer):
+            if output_hidden_states:  # otherwise nothing holds on to a layer's output after its use
+                states.append(hidden_states)
             run = self.checkpointing.wrap(layer, index) if self.training else layer
             hidden_states, attention, cross_attention = run(hidden_states, packed, encoder, cache, output_attentions)
-            states.append(hidden_states)
-            attentions.append(attention)
-            cross_attentions.append(cross_attention)
+            attentions += [] if attention is None else [attention]
+            # As in the reference, the member is there, and empty, in a model without cross-attention (decision 16).
+            cross_attentions += [] if cross_attention is None else [cross_attention]
         return Encoded(
             hidden_states,
-            tuple(states) if output_hidden_states else None,
+            (*states, hidden_states) if output_hidden_states else None,
             tuple(attentions) if output_attentions else None,
-            # As in the reference, the member is there, and empty, in a model without cross-attention (decision 16).
-            tuple(weights for weights in cross_attentions if weights is not None) if output_attentions else None,
+            tuple(cross_attentions) if output_attentions else None,
         )
 
 
