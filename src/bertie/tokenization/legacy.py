@@ -36,6 +36,8 @@ class BertTokenizerLegacy(Tokenizer):
 
     _odd_to_first = True
     _bare_second_type = 0
+    # as in the reference, token types are given only if they are asked for
+    model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012 (copied)
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """What both tokenizers take when they are made, beside vocabulary and algorithm: lengths, sides, special tokens."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -18,7 +18,7 @@ class Options:
     model_max_length: int = UNLIMITED
     padding_side: str = "right"
     truncation_side: str = "right"
-    model_input_names: tuple[str, ...] | list[str] = ("input_ids", "token_type_ids", "attention_mask")
+    model_input_names: Sequence[str] | None = None
     split_special_tokens: bool = False
     pad_token_type_id: int = 0
     bos_token: Any = None

@@ -28,7 +28,7 @@ class Tokenizer(TokenTable):
     """
 
     vocab_files_names: ClassVar[dict[str, str]] = {"vocab_file": "vocab.txt", "tokenizer_file": "tokenizer.json"}
-    model_input_names: list[str] = ["input_ids", "token_type_ids", "attention_mask"]  # noqa: RUF012 (each sets its own)
+    model_input_names: list[str] = ["input_ids", "token_type_ids", "attention_mask"]  # noqa: RUF012 (copied)
     padding_side = "right"
     truncation_side = "right"
     pad_token_type_id = 0
@@ -44,7 +44,7 @@ class Tokenizer(TokenTable):
         self.model_max_length: int = options.model_max_length
         self.padding_side = arguments.one_of("padding_side", options.padding_side, arguments.SIDES)
         self.truncation_side = arguments.one_of("truncation_side", options.truncation_side, arguments.SIDES)
-        self.model_input_names = list(options.model_input_names)
+        self.model_input_names = list(options.model_input_names or type(self).model_input_names)
         self.clean_up_tokenization_spaces = bool(options.clean_up_tokenization_spaces)
         self.split_special_tokens = bool(options.split_special_tokens)
         self.pad_token_type_id = options.pad_token_type_id

@@ -1,0 +1,268 @@
+"""Ids, masks, types, offsets and words are those of transformers' tokenizers, on 194 languages, prose and odd text.
+
+``python tests/parity/test_tokenizers.py`` prints how many texts were compared and how many differed.
+"""
+
+import json
+import lzma
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from itertools import islice, product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bertie import BertTokenizer, BertTokenizerLegacy
+from bertie.tokenization.words import NotListed
+
+VARIANTS = {
+    "uncased": {},
+    "cased": {"do_lower_case": False},
+    "accents": {"strip_accents": False},
+    "cased, no accents": {"do_lower_case": False, "strip_accents": True},
+    "no Chinese": {"tokenize_chinese_chars": False},
+}
+LEGACY = {"fast": False, "return_special_tokens_mask": True, "return_token_type_ids": True, "verbose": False}
+EVERYTHING = {
+    "return_special_tokens_mask": True,
+    "return_offsets_mapping": True,
+    "return_length": True,
+}
+
+
+@cache
+def tokenizers_of(vocabulary: Path, variant: str) -> tuple[Any, Any, Any, Any]:
+    """Ours and theirs, fast and legacy, with the same vocabulary and options."""
+    options = {**VARIANTS[variant], "model_max_length": 512}
+    ours = BertTokenizer(vocabulary, **options)
+    theirs = transformers.BertTokenizer(vocab=ours.get_vocab(), **options)
+    legacy = BertTokenizerLegacy(vocabulary, **options), transformers.BertTokenizerLegacy(str(vocabulary), **options)
+    return ours, theirs, *legacy
+
+
+def languages(shared: Path, lines: int | None = None) -> list[str]:
+    """Lines of the declaration of human rights, up to ``lines`` of each language."""
+    texts: list[str] = []
+    with lzma.open(shared / "data" / "languages.jsonl.xz", "rt", encoding="utf-8") as file:
+        for record in file:
+            found = [line for line in json.loads(record)["text"].split("\n") if line.strip()]
+            texts += found[:lines]
+    return texts
+
+
+def prose(shared: Path, characters: int) -> list[str]:
+    """Paragraphs of the corpus, about ``characters`` in all, from documents all over it."""
+    texts: list[str] = []
+    with lzma.open(shared / "data" / "corpus.jsonl.xz", "rt", encoding="utf-8") as file:
+        for record in islice(file, 0, None, 100):
+            texts += json.loads(record)["text"][: characters // 12].split("\n\n")
+    return texts
+
+
+def rows(tokenizer: Any, encoding: Any, fast: bool) -> list[dict[str, Any]]:
+    """What is compared of each text of an encoded batch."""
+    found = [{name: encoding[name][i] for name in encoding} for i in range(len(encoding["input_ids"]))]
+    if fast:
+        for i, row in enumerate(found):
+            row |= {"words": encoding.word_ids(i), "sequences": encoding.sequence_ids(i), "tokens": encoding.tokens(i)}
+    return found
+
+
+def differing(
+    ours: Any, theirs: Any, texts: Sequence[Any], *pairs: Any, fast: bool = True, **options: Any
+) -> list[Any]:
+    """The texts on which two tokenizers differ."""
+    results = [rows(t, t(list(texts), *pairs, **options), fast) for t in (ours, theirs)]
+    assert len(results[0]) == len(results[1])
+    return [(texts[i] if i < len(texts) else i, a, b) for i, (a, b) in enumerate(zip(*results, strict=True)) if a != b]
+
+
+Compared = Iterator[tuple[str, int, list[Any]]]
+
+
+def compare_languages(shared: Path, vocabulary: Path) -> Compared:
+    texts = languages(shared, 100)
+    few = languages(shared, 6)
+    for variant in VARIANTS:
+        ours, theirs, legacy, their_legacy = tokenizers_of(vocabulary, variant)
+        chosen = texts if variant == "uncased" else few
+        yield f"languages, fast, {variant}", len(chosen), differing(ours, theirs, chosen, verbose=False, **EVERYTHING)
+        chosen = few if variant == "uncased" else few[::4]
+        yield f"languages, legacy, {variant}", len(chosen), differing(legacy, their_legacy, chosen, **LEGACY)
+
+
+def compare_prose(shared: Path, vocabulary: Path) -> Compared:
+    texts = prose(shared, 300_000)
+    for variant in ("uncased", "cased"):
+        ours, theirs, legacy, their_legacy = tokenizers_of(vocabulary, variant)
+        yield f"prose, fast, {variant}", len(texts), differing(ours, theirs, texts, verbose=False, **EVERYTHING)
+        some = texts[::5]
+        yield f"prose, legacy, {variant}", len(some), differing(legacy, their_legacy, some, **LEGACY)
+
+
+def compare_words(shared: Path, vocabulary: Path) -> Compared:
+    texts = [text.split() for text in languages(shared, 5)]
+    ours, theirs, legacy, their_legacy = tokenizers_of(vocabulary, "uncased")
+    split = {"is_split_into_words": True, "verbose": False}
+    yield "pre-split, fast", len(texts), differing(ours, theirs, texts, **split, **EVERYTHING)
+    yield (
+        "pre-split, legacy",
+        len(texts[::4]),
+        differing(legacy, their_legacy, texts[::4], is_split_into_words=True, **LEGACY),
+    )
+    pairs = texts[1:] + texts[:1]
+    yield "pre-split pairs, fast", len(texts), differing(ours, theirs, texts, pairs, **split, **EVERYTHING)
+
+
+def modes(pair: bool) -> Iterator[dict[str, Any]]:
+    """Every way to pad and cut that a call can ask for."""
+    strategies = ["longest_first", "only_first"] + ["only_second"] * pair
+    for padding, multiple, side in product((False, True, "max_length"), (None, 8), ("right", "left")):
+        yield {"padding": padding, "pad_to_multiple_of": multiple, "padding_side": side, "max_length": 72}
+        for strategy, stride in product(strategies, (0, 3)):
+            yield {
+                "padding": padding,
+                "pad_to_multiple_of": multiple,
+                "padding_side": side,
+                "truncation": strategy,
+                "max_length": 24,
+                "stride": stride,
+                "return_overflowing_tokens": stride > 0,
+            }
+
+
+def compare_modes(shared: Path, vocabulary: Path) -> Compared:
+    texts = [text for text in languages(shared, 40)[5::311] if len(text.split()) > 3]
+    shorter = [text[:40] for text in texts[1:]] + [texts[0]]
+    ours, theirs, legacy, their_legacy = tokenizers_of(vocabulary, "uncased")
+    for pair, side, special in product((False, True), ("right", "left"), (True, False)):
+        second = [shorter] if pair else []
+        found: list[Any] = []
+        found_legacy: list[Any] = []
+        count = 0
+        for tokenizer in (ours, theirs, legacy, their_legacy):
+            tokenizer.truncation_side = side
+        for mode in modes(pair):
+            mode = {**mode, "add_special_tokens": special, "verbose": False}
+            if cannot_fit(ours, texts, second, mode):
+                continue
+            count += len(texts)
+            found += differing(ours, theirs, texts, *second, **mode, **EVERYTHING)
+            mode["return_overflowing_tokens"] = False
+            found_legacy += differing(legacy, their_legacy, texts, *second, **{**mode, **LEGACY})
+        name = f"{'pairs' if pair else 'texts'}, cut {side}, {'' if special else 'no '}special tokens"
+        yield f"modes, fast, {name}", count, found
+        yield f"modes, legacy, {name}", count, found_legacy
+    for tokenizer in (ours, theirs, legacy, their_legacy):
+        tokenizer.truncation_side = "right"
+
+
+def cannot_fit(tokenizer: Any, texts: list[str], second: list[list[str]], mode: dict[str, Any]) -> bool:
+    """Whether a mode asks one text of a pair to make room that it does not have; both refuse that (`bad_inputs` 13)."""
+    strategy = mode.get("truncation")
+    if not second or strategy not in ("only_first", "only_second"):
+        return False
+    lengths = [
+        [len(ids) for ids in tokenizer(side, add_special_tokens=False)["input_ids"]] for side in (texts, *second)
+    ]
+    other = lengths[1] if strategy == "only_first" else lengths[0]
+    return max(other) + 3 + mode["stride"] >= mode["max_length"]
+
+
+COMPARISONS: list[Callable[[Path, Path], Compared]] = [compare_languages, compare_prose, compare_words, compare_modes]
+
+
+@pytest.mark.parametrize("comparison", COMPARISONS, ids=lambda comparison: comparison.__name__)
+def test_same_as_the_reference(
+    comparison: Callable[[Path, Path], Compared], shared: Path, mini: Path, record_property: Callable[[str, Any], None]
+) -> None:
+    texts = 0
+    for name, count, found in comparison(shared, mini / "vocab.txt"):
+        assert not found, f"{name}: {len(found)} of {count} differ, the first: {found[0]}"
+        assert count > 0, name
+        texts += count
+    record_property("texts", texts)
+
+
+ODD_CHARACTERS = st.one_of(
+    st.characters(exclude_categories=["Cs"]),
+    st.sampled_from(
+        "aAéÉ\u0301\u0308ßİıΣς 한\u1100\u1161\u11a8漢字\u3000\u00a0\u200b\u200d\ufeff\ufffd\x00\x1c\x85\u2028\t\n\r"
+    ),
+    st.sampled_from(["[MASK]", "[SEP]", "[sep]", "##", "😀", "👩\u200d🔬", "ﬁ", "ab", "12", "don't"]),
+)
+ODD_TEXT = st.lists(ODD_CHARACTERS, max_size=60).map("".join)
+HYPOTHESIS = settings(
+    max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@HYPOTHESIS
+@given(text=ODD_TEXT, variant=st.sampled_from(sorted(VARIANTS)))
+def test_odd_text(text: str, variant: str, mini: Path) -> None:
+    ours, theirs, *_ = tokenizers_of(mini / "vocab.txt", variant)
+    assert not differing(ours, theirs, [text], **EVERYTHING)
+
+
+@HYPOTHESIS
+@given(text=ODD_TEXT, variant=st.sampled_from(sorted(VARIANTS)))
+def test_odd_text_legacy(text: str, variant: str, mini: Path) -> None:
+    *_, ours, theirs = tokenizers_of(mini / "vocab.txt", variant)
+    assert ours(text).data == theirs(text).data
+
+
+@HYPOTHESIS
+@given(first=ODD_TEXT, second=ODD_TEXT, length=st.integers(6, 30), stride=st.integers(0, 1))
+def test_odd_pairs_cut(first: str, second: str, length: int, stride: int, mini: Path) -> None:
+    ours, theirs, legacy, their_legacy = tokenizers_of(mini / "vocab.txt", "uncased")
+    cut = {"truncation": True, "max_length": length, "padding": "max_length"}
+    overflowing = {"return_overflowing_tokens": True, "stride": stride} if length > 8 else {}
+    assert not differing(ours, theirs, [first], [second], **cut, **overflowing, **EVERYTHING)
+    assert legacy([first], [second], **cut).data == their_legacy([first], [second], **cut).data
+
+
+@pytest.mark.parametrize("variant", ["uncased", *(pytest.param(v, marks=pytest.mark.slow) for v in [*VARIANTS][1:])])
+def test_every_character_that_is_taken_from_rust(variant: str, mini: Path) -> None:
+    """All of Unicode: a character that the home-made path takes is cut as ``tokenizers`` cuts it (decision 30)."""
+    ours, theirs, *_ = tokenizers_of(mini / "vocab.txt", variant)
+    words = ours._backend._words
+    taken = []
+    for char in map(chr, range(0x110000)):
+        try:
+            words.ids(f"a{char}b {char}")
+        except NotListed:
+            continue
+        taken.append(f"a{char}b {char} {char}{char} Ab{char}")
+    assert 120 < len(taken) < 300
+    assert not differing(ours, theirs, taken, **EVERYTHING)
+
+
+LONG_WORDS = st.text(st.sampled_from("abcdxyzéß0ñабвгдеёжй각가힣ไทยكتابéΣἀ\u0301\u0308ﬁ"), min_size=15, max_size=110)
+
+
+@HYPOTHESIS
+@given(words=st.lists(LONG_WORDS, max_size=4), variant=st.sampled_from(sorted(VARIANTS)))
+def test_long_words(words: list[str], variant: str, mini: Path) -> None:
+    """Words that Rust is not let cut, because its time would grow with the square of their length."""
+    ours, theirs, *_ = tokenizers_of(mini / "vocab.txt", variant)
+    assert not differing(ours, theirs, [" ".join(words)], **EVERYTHING)
+    assert not differing(ours, theirs, [words], is_split_into_words=True, **EVERYTHING)
+
+
+def main() -> None:
+    """Print what every comparison found."""
+    shared = Path(__file__).resolve().parents[3] / "shared"
+    total = wrong = 0
+    for comparison in COMPARISONS:
+        for name, count, found in comparison(shared, shared / "models" / "bertie-mini-uncased" / "vocab.txt"):
+            total, wrong = total + count, wrong + len(found)
+            print(f"{name}: {count} texts, {len(found)} differ", *[f"\n   {text!r}" for text, *_ in found[:2]])
+    print(f"{total} texts compared, {wrong} differ")
+
+
+if __name__ == "__main__":
+    main()
