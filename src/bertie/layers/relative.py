@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from bertie.attention.request import ScoreBias
+from bertie.errors import InputError
 
 
 class RelativePositions:
@@ -17,6 +18,11 @@ class RelativePositions:
         """Return what ``attend`` adds to the scores, given the table ``[2 * max_positions - 1, K]`` of distances."""
 
         def bias(query: Tensor, key: Tensor) -> Tensor:
+            if key.shape[2] > self.max_positions:
+                raise InputError(
+                    f"A text of {key.shape[2]} columns is longer than max_position_embeddings = {self.max_positions}, "
+                    "beyond which the model knows no distances; truncate it or split it into windows."
+                )
             keys = torch.arange(key.shape[2], device=query.device)
             queries = keys[key.shape[2] - query.shape[2] :]
             vectors = embedding[queries[:, None] - keys[None, :] + self.max_positions - 1].to(query.dtype)

@@ -30,7 +30,7 @@ def enter(
     if isinstance(input_ids, Packed):
         _refuse_beside_packed(attention_mask, token_type_ids, position_ids, inputs_embeds)
         if not torch.compiler.is_compiling():
-            _check_ranges(config, input_ids, input_ids.facts)
+            _check_ranges(config, input_ids, input_ids.facts, past_length)
         return input_ids
     shape = _check_rectangle(config, input_ids, token_type_ids, position_ids, inputs_embeds)
     mask = None if attention_mask is None else _check_mask(attention_mask, shape, past_length)
@@ -45,7 +45,7 @@ def enter(
         inputs_embeds,
         past_length,
     )
-    _check_ranges(config, packed, packed.facts)
+    _check_ranges(config, packed, packed.facts, past_length)
     if mask is not None and whole:
         return packed.with_attention_mask(mask if mask.dim() == 4 else mask[:, None])
     if mask is not None and past_length:
@@ -145,7 +145,7 @@ def _check_mask(mask: Tensor, shape: tuple[int, ...], past_length: int, encoder:
     return mask
 
 
-def _check_ranges(config: BertConfig, packed: Packed, facts: Facts) -> None:
+def _check_ranges(config: BertConfig, packed: Packed, facts: Facts, past_length: int) -> None:
     """Compare what the host knows of the batch with what the embeddings hold (bad inputs 18 to 20)."""
     for name, values, (low, high), size, field in (
         ("position_ids", packed.position_ids, facts.position_range, config.max_position_embeddings, None),
@@ -159,11 +159,11 @@ def _check_ranges(config: BertConfig, packed: Packed, facts: Facts) -> None:
             continue
         token = int(wrong[0])
         if field is None:
-            longest = max(facts.lengths, default=0)
+            cached = f" and past_key_values holds {past_length} before it" if past_length else ""
             raise InputError(
-                f"A text has position {int(values[token])} (the longest has {longest} tokens), but the model ends at "
-                f"max_position_embeddings = {size}; truncate the text (truncation=True, max_length={size}) "
-                "or split it into windows."
+                f"A text has position {int(values[token])} (the longest has {max(facts.lengths)} tokens{cached}), "
+                f"but the model ends at max_position_embeddings = {size}; truncate the text (truncation=True, "
+                f"max_length={size}) or split it into windows."
             )
         row, column = _cell(packed, token)
         raise InputError(
