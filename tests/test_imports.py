@@ -73,6 +73,12 @@ def test_every_public_name_is_there() -> None:
     assert set(dir(bertie)) == set(bertie.__all__)
 
 
+def test_type_checkers_see_every_public_name() -> None:
+    stub = ast.parse((SOURCE / "__init__.pyi").read_text(encoding="utf-8"))
+    names = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert names == set(bertie.__all__) - {"__version__"}
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'BertForEverything'"):
         bertie.BertForEverything  # noqa: B018

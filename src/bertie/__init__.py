@@ -1,7 +1,7 @@
 """bertie: BERT, whole and fast. The public names, imported when they are first used."""
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -58,7 +58,7 @@ _MODULE_OF = {
     ),
 }
 
-__all__ = ["__version__", *_MODULE_OF]  # noqa: PLE0604
+__all__ = ["__version__", *_MODULE_OF]
 
 
 def __getattr__(name: str) -> Any:

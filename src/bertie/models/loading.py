@@ -26,7 +26,7 @@ _HALF = (torch.float16, torch.bfloat16)
 class Place:
     """Where a model comes from: the arguments of `bertie.hub.resolve`."""
 
-    name_or_path: str | os.PathLike[str]
+    name_or_path: str
     revision: str | None = None
     token: str | bool | None = None
     cache_dir: str | os.PathLike[str] | None = None
@@ -40,9 +40,10 @@ class Place:
         return {name: value for name, value in vars(self).items() if name != "name_or_path"}
 
 
-def load_pretrained(
+def from_pretrained(
     cls: type[Any],
-    name_or_path: str | os.PathLike[str],
+    /,
+    pretrained_model_name_or_path: str | os.PathLike[str],
     *,
     config: Any = None,
     dtype: torch.dtype | str | None = None,
@@ -62,14 +63,13 @@ def load_pretrained(
     low_cpu_mem_usage: bool | None = None,
     trust_remote_code: bool | None = None,
     allow_nan: bool = False,
-    model_args: Mapping[str, Any] | None = None,
-    config_overrides: Mapping[str, Any] | None = None,
+    add_pooling_layer: bool | None = None,
+    **config_overrides: Any,
 ) -> Any:
-    """Return a model of class ``cls`` in eval mode with the weights of a folder or hub name.
+    """Return a model of this class in eval mode with the weights of a folder or hub name (decision 11).
 
     Args:
-        cls: a subclass of ``BertPreTrainedModel``.
-        name_or_path: a local folder, which is read without network, or a name in the hub.
+        pretrained_model_name_or_path: a local folder, which is read without network, or a name in the hub.
         config: a config, or the name or path of one, instead of the folder's.
         dtype: element type of the model; None: float32 on the CPU where the file has half precision, else the file's;
             ``"auto"``: the file's.
@@ -84,30 +84,32 @@ def load_pretrained(
         low_cpu_mem_usage: no meaning here: there is never a second copy.
         trust_remote_code: ignored and reported; no code of a model's folder is ever run.
         allow_nan: accept weights that are NaN or infinite.
-        model_args: arguments of ``cls`` beside the config, such as ``add_pooling_layer``.
-        config_overrides: fields to change in the config.
+        add_pooling_layer: False leaves the pooler out (``BertModel`` only).
+        config_overrides: fields to change in the config, such as ``num_labels``.
 
     Raises:
         CheckpointError: the files are missing, damaged or unsafe, or do not fit the model.
         ConfigError: the config describes no BERT.
         InputError: an argument is out of its range.
-        InputTypeError: ``cls`` has no such argument, or the config no such field.
+        InputTypeError: this class has no such argument, or the config no such field.
     """
     del low_cpu_mem_usage
     if trust_remote_code:
         say_once("trust_remote_code is ignored: bertie never runs code from a model's folder")
-    place = Place(name_or_path, revision, token, cache_dir, local_files_only, force_download, subfolder)
+    place = Place(
+        pretrained_model_name_or_path, revision, token, cache_dir, local_files_only, force_download, subfolder
+    )
     device = one_device(device_map)
-    _check_model_args(cls, model_args or {})
-    config = _config(cls, place, config, dict(config_overrides or {}))
+    model_args = _model_args(cls, add_pooling_layer)
+    config = _config(cls, place, config, config_overrides)
     if attn_implementation is not None:
         config._attn_implementation = _attention(attn_implementation)
     checkpoint = _open(place, variant, use_safetensors)
     target = _element_type(dtype if dtype is not None else torch_dtype, checkpoint, device)
-    model = empty_model(cls, config, model_args or {})
+    model = empty_model(cls, config, model_args)
     found = fill_model(model, checkpoint, device, target, ignore_mismatched_sizes, allow_nan)
     config.dtype = target
-    config.name_or_path = model.name_or_path = os.fspath(name_or_path)
+    config.name_or_path = model.name_or_path = source
     model.eval()
     _report(cls, place, found)
     return (model, _loading_info(found)) if output_loading_info else model
@@ -141,10 +143,13 @@ def one_device(device_map: Any) -> torch.device:
     return device
 
 
-def _check_model_args(cls: type[Any], model_args: Mapping[str, Any]) -> None:
-    for name in model_args:
-        if name not in inspect.signature(cls.__init__).parameters:
-            raise InputTypeError(f"{cls.__name__} has no argument {name!r}; leave it out, or load another class")
+def _model_args(cls: type[Any], add_pooling_layer: bool | None) -> dict[str, bool]:
+    """Return what the class is made with beside its config."""
+    if add_pooling_layer is None:
+        return {}
+    if "add_pooling_layer" not in inspect.signature(cls.__init__).parameters:
+        raise InputTypeError(f"{cls.__name__} has no argument 'add_pooling_layer'; leave it out, or load another class")
+    return {"add_pooling_layer": add_pooling_layer}
 
 
 def _config(cls: type[Any], place: Place, config: Any, fields: dict[str, Any]) -> BertConfig:
@@ -162,8 +167,8 @@ def _config(cls: type[Any], place: Place, config: Any, fields: dict[str, Any]) -
     else:
         raise InputTypeError(f"config is {type(config).__name__}; allowed: a BertConfig, or the name or path of one")
     for name in unknown:
-        allowed = {*inspect.signature(load_pretrained).parameters, *inspect.signature(config_class).parameters}
-        hint = nearest(name, sorted(allowed - {"cls", "model_args", "config_overrides", "unknown"}))
+        allowed = {*inspect.signature(from_pretrained).parameters, *inspect.signature(config_class).parameters}
+        hint = nearest(name, sorted(allowed - {"cls", "config_overrides", "unknown"}))
         raise InputTypeError(
             f"{cls.__name__}.from_pretrained has no argument, and its config no field, {name!r}.{hint}"
         )
@@ -175,7 +180,7 @@ def _refuse_quantised(place: Place, config: BertConfig) -> None:
     if config.quantization_config is not None:
         method = config.quantization_config.get("quant_method")
         raise CheckpointError(
-            f"{os.fspath(place.name_or_path)!r} is quantised ({method!r}), which this version of bertie does not read; "
+            f"{place.name_or_path!r} is quantised ({method!r}), which this version of bertie does not read; "
             "use the model's floating-point version"
         )
 
@@ -215,7 +220,7 @@ def _element_type(asked: torch.dtype | str | None, checkpoint: Checkpoint, devic
 
 
 def _report(cls: type[Any], place: Place, found: Fit) -> None:
-    source = f"{cls.__name__} from {os.fspath(place.name_or_path)!r}"
+    source = f"{cls.__name__} from {place.name_or_path!r}"
     new = [*found.missing, *(name for name, _, _ in found.mismatched)]
     if new:
         say_once(f"{source}: {listed(new)} started anew, not being in the checkpoint in this shape; train before use")

@@ -1,7 +1,6 @@
 """The parent of all models: how a batch enters and leaves, weights, embeddings, loading and saving."""
 
 import inspect
-import os
 from typing import Any, ClassVar, cast
 
 import torch
@@ -11,8 +10,10 @@ from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.layers.encoder import Checkpointing
 from bertie.layers.losses import IGNORED, TokenLabels, check_labels
-from bertie.models import loading, resizing, saving
 from bertie.models.entrance import enter, leave
+from bertie.models.loading import from_pretrained
+from bertie.models.resizing import resize_token_embeddings
+from bertie.models.saving import save_pretrained
 from bertie.outputs import ModelOutput
 from bertie.packing import Packed
 
@@ -162,100 +163,10 @@ class BertPreTrainedModel(nn.Module):
             if id(parameter) not in left_out and (parameter.requires_grad or not only_trainable)
         )
 
-    # Files.
+    # Files and vocabulary: each has a file of its own.
 
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
-        *,
-        config: BertConfig | str | os.PathLike[str] | None = None,
-        dtype: torch.dtype | str | None = None,
-        torch_dtype: torch.dtype | str | None = None,
-        attn_implementation: str | None = None,
-        device_map: Any = None,
-        ignore_mismatched_sizes: bool = False,
-        use_safetensors: bool | None = None,
-        revision: str | None = None,
-        token: str | bool | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        force_download: bool = False,
-        subfolder: str = "",
-        variant: str | None = None,
-        output_loading_info: bool = False,
-        low_cpu_mem_usage: bool | None = None,
-        trust_remote_code: bool | None = None,
-        allow_nan: bool = False,
-        add_pooling_layer: bool | None = None,
-        **config_overrides: Any,
-    ) -> Any:
-        """Load a model from a folder or a hub name; other keywords must be fields of the config (decision 11).
-
-        Args:
-            pretrained_model_name_or_path: a folder with ``config.json`` and weights, or a name on the hub.
-            config: a config (or its folder) to use instead of the one in the folder.
-            dtype: of the weights; None is float32 on the CPU and the file's own on CUDA, ``"auto"`` the file's own.
-            attn_implementation: ``"eager"`` forces the dense backend; anything else leaves the choice to ``attend``.
-            device_map: the one device to load to.
-            ignore_mismatched_sizes: draw head weights of another shape anew instead of refusing them.
-            output_loading_info: return ``(model, info)``, with what was missing, unexpected or mismatched.
-            allow_nan: load weights that hold NaN or infinity.
-            add_pooling_layer: False leaves the pooler out (``BertModel`` only).
-
-        Raises:
-            CheckpointError: a file is missing, damaged or unsafe, or does not fit the model.
-            ConfigError: the config describes no BERT.
-            InputTypeError: a keyword is neither an argument nor a field of the config.
-        """
-        return loading.load_pretrained(
-            cls,
-            pretrained_model_name_or_path,
-            config=config,
-            dtype=dtype,
-            torch_dtype=torch_dtype,
-            attn_implementation=attn_implementation,
-            device_map=device_map,
-            ignore_mismatched_sizes=ignore_mismatched_sizes,
-            use_safetensors=use_safetensors,
-            revision=revision,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            force_download=force_download,
-            subfolder=subfolder,
-            variant=variant,
-            output_loading_info=output_loading_info,
-            low_cpu_mem_usage=low_cpu_mem_usage,
-            trust_remote_code=trust_remote_code,
-            allow_nan=allow_nan,
-            model_args={} if add_pooling_layer is None else {"add_pooling_layer": add_pooling_layer},
-            config_overrides=config_overrides,
-        )
-
-    def save_pretrained(
-        self,
-        save_directory: str | os.PathLike[str],
-        is_main_process: bool = True,
-        state_dict: dict[str, Tensor] | None = None,
-        max_shard_size: int | str = "5GB",
-        safe_serialization: bool = True,
-        variant: str | None = None,
-        token: str | bool | None = None,
-        push_to_hub: bool = False,
-    ) -> None:
-        """Write ``config.json`` and the weights (safetensors, atomically) so that ``transformers`` loads them too."""
-        saving.save_pretrained(
-            self,
-            save_directory,
-            is_main_process=is_main_process,
-            state_dict=state_dict,
-            max_shard_size=max_shard_size,
-            safe_serialization=safe_serialization,
-            variant=variant,
-            token=token,
-            push_to_hub=push_to_hub,
-        )
+    from_pretrained = classmethod(from_pretrained)
+    save_pretrained = save_pretrained
 
     # Embeddings.
 
@@ -277,17 +188,7 @@ class BertPreTrainedModel(nn.Module):
         predictions = cast(Any, self).cls.predictions
         predictions.decoder, predictions.bias = new_embeddings, new_embeddings.bias
 
-    def resize_token_embeddings(
-        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
-    ) -> nn.Module:
-        """Give the vocabulary another size; new rows are the mean of the old ones (decision 15).
-
-        Args:
-            new_num_tokens: the new size; None keeps it (but for ``pad_to_multiple_of``).
-            pad_to_multiple_of: round the size up to a multiple of this.
-            mean_resizing: False draws new rows from the initialiser instead.
-        """
-        return resizing.resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of, mean_resizing)
+    resize_token_embeddings = resize_token_embeddings
 
     def enable_input_require_grads(self) -> None:
         """Make the embeddings' output require a gradient, so that adapters on a frozen model can be trained."""

@@ -13,11 +13,17 @@ if TYPE_CHECKING:
 
 def resize_token_embeddings(
     model: "BertPreTrainedModel",
-    new_num_tokens: int | None,
-    pad_to_multiple_of: int | None,
-    mean_resizing: bool,
+    new_num_tokens: int | None = None,
+    pad_to_multiple_of: int | None = None,
+    mean_resizing: bool = True,
 ) -> nn.Module:
-    """Resize and return the word embeddings (see ``BertPreTrainedModel.resize_token_embeddings``).
+    """Give the vocabulary another size and return the word embeddings; new rows are the mean of the old (decision 15).
+
+    Args:
+        model: the model; its decoder, if it has one, grows or shrinks too.
+        new_num_tokens: the new size; None keeps it (but for ``pad_to_multiple_of``).
+        pad_to_multiple_of: round the size up to a multiple of this.
+        mean_resizing: False draws new rows from the initialiser instead.
 
     Raises:
         InputError: if the new size or the multiple is not positive.

@@ -1,0 +1,50 @@
+"""The public names for type checkers and editors; at run time ``__init__.py`` imports them lazily."""
+
+from bertie.attention.cache import Cache as Cache
+from bertie.attention.cache import EncoderDecoderCache as EncoderDecoderCache
+from bertie.config import AutoConfig as AutoConfig
+from bertie.config import BertConfig as BertConfig
+from bertie.errors import BertieError as BertieError
+from bertie.errors import CheckpointError as CheckpointError
+from bertie.errors import ConfigError as ConfigError
+from bertie.errors import InputError as InputError
+from bertie.errors import InputTypeError as InputTypeError
+from bertie.models.auto import AutoModel as AutoModel
+from bertie.models.auto import AutoModelForCausalLM as AutoModelForCausalLM
+from bertie.models.auto import AutoModelForMaskedLM as AutoModelForMaskedLM
+from bertie.models.auto import AutoModelForMultipleChoice as AutoModelForMultipleChoice
+from bertie.models.auto import AutoModelForNextSentencePrediction as AutoModelForNextSentencePrediction
+from bertie.models.auto import AutoModelForPreTraining as AutoModelForPreTraining
+from bertie.models.auto import AutoModelForQuestionAnswering as AutoModelForQuestionAnswering
+from bertie.models.auto import AutoModelForSequenceClassification as AutoModelForSequenceClassification
+from bertie.models.auto import AutoModelForTokenClassification as AutoModelForTokenClassification
+from bertie.models.bert import BertModel as BertModel
+from bertie.models.causal_lm import BertLMHeadModel as BertLMHeadModel
+from bertie.models.explain import explain_attention as explain_attention
+from bertie.models.masked_lm import BertForMaskedLM as BertForMaskedLM
+from bertie.models.multiple_choice import BertForMultipleChoice as BertForMultipleChoice
+from bertie.models.next_sentence import BertForNextSentencePrediction as BertForNextSentencePrediction
+from bertie.models.pretrained import BertPreTrainedModel as BertPreTrainedModel
+from bertie.models.pretraining import BertForPreTraining as BertForPreTraining
+from bertie.models.question_answering import BertForQuestionAnswering as BertForQuestionAnswering
+from bertie.models.sequence_classification import BertForSequenceClassification as BertForSequenceClassification
+from bertie.models.token_classification import BertForTokenClassification as BertForTokenClassification
+from bertie.outputs import BaseModelOutputWithPoolingAndCrossAttentions as BaseModelOutputWithPoolingAndCrossAttentions
+from bertie.outputs import BertForPreTrainingOutput as BertForPreTrainingOutput
+from bertie.outputs import CausalLMOutputWithCrossAttentions as CausalLMOutputWithCrossAttentions
+from bertie.outputs import MaskedLMOutput as MaskedLMOutput
+from bertie.outputs import ModelOutput as ModelOutput
+from bertie.outputs import MultipleChoiceModelOutput as MultipleChoiceModelOutput
+from bertie.outputs import NextSentencePredictorOutput as NextSentencePredictorOutput
+from bertie.outputs import QuestionAnsweringModelOutput as QuestionAnsweringModelOutput
+from bertie.outputs import SequenceClassifierOutput as SequenceClassifierOutput
+from bertie.outputs import TokenClassifierOutput as TokenClassifierOutput
+from bertie.packing import Packed as Packed
+from bertie.pipelines import pipeline as pipeline
+from bertie.tokenization.auto import AutoTokenizer as AutoTokenizer
+from bertie.tokenization.batch_encoding import BatchEncoding as BatchEncoding
+from bertie.tokenization.fast import BertTokenizer as BertTokenizer
+from bertie.tokenization.fast import BertTokenizerFast as BertTokenizerFast
+from bertie.tokenization.legacy import BertTokenizerLegacy as BertTokenizerLegacy
+
+__version__: str
