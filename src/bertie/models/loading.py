@@ -96,9 +96,8 @@ def from_pretrained(
     del low_cpu_mem_usage
     if trust_remote_code:
         say_once("trust_remote_code is ignored: bertie never runs code from a model's folder")
-    place = Place(
-        pretrained_model_name_or_path, revision, token, cache_dir, local_files_only, force_download, subfolder
-    )
+    source = os.fspath(pretrained_model_name_or_path)
+    place = Place(source, revision, token, cache_dir, local_files_only, force_download, subfolder)
     device = one_device(device_map)
     model_args = _model_args(cls, add_pooling_layer)
     config = _config(cls, place, config, config_overrides)
