@@ -42,6 +42,7 @@ class BertPreTrainedModel(nn.Module):
                 f"{type(self).__name__} is made from a bertie.BertConfig, not {type(config).__name__}; "
                 "convert another library's config with BertConfig.from_dict(config.to_dict())."
             )
+        config.validate()  # assignments check one field each
         self.config = config
         self.name_or_path = config.name_or_path
         self.register_state_dict_post_hook(_leave_out_tied)
