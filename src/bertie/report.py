@@ -1,9 +1,17 @@
-"""What bertie tells its user besides answers: log messages, each said once, under the logger named "bertie"."""
+"""What bertie tells its user besides answers: log messages under the logger "bertie", and progress on a terminal."""
 
 import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 logger = logging.getLogger("bertie")
 _said: set[str] = set()
+
+# Work that is done sooner needs no bar.
+PATIENCE = 1.0
 
 
 def say_once(message: str, level: int = logging.WARNING) -> None:
@@ -11,3 +19,52 @@ def say_once(message: str, level: int = logging.WARNING) -> None:
     if message not in _said:
         _said.add(message)
         logger.log(level, message)
+
+
+@contextmanager
+def progress(what: str, total: int | None, show: bool | None = None) -> Iterator[Callable[[int], None]]:
+    """Yield a function that counts work done; a bar appears on standard error once it takes more than a second.
+
+    Args:
+        what: a word or two for the bar.
+        total: how much there is to do; None if nobody knows.
+        show: True shows the bar at once and anywhere, False never, None on a terminal only.
+    """
+    if show is False or (show is None and not sys.stderr.isatty()):
+        yield lambda _: None
+        return
+    bar = _Bar(what, total, 0.0 if show else PATIENCE)
+    try:
+        yield bar.advance
+    finally:
+        bar.stop()
+
+
+class _Bar:
+    """A rich progress bar that starts late; rich is imported only then."""
+
+    def __init__(self, what: str, total: int | None, patience: float) -> None:
+        self._what, self._total, self._done = what, total, 0
+        self._start_at = time.monotonic() + patience
+        self._bar: Any = None
+        self._task: Any = None
+
+    def advance(self, done: int) -> None:
+        self._done += done
+        if self._bar is None and time.monotonic() >= self._start_at and self._done != self._total:
+            self._start()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done)
+
+    def stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task(self._what, total=self._total)
+        self._bar.start()

@@ -1,0 +1,156 @@
+"""``bertie.pipeline``: a task's name and a model's become a pipeline, after checking that they belong together."""
+
+import os
+from typing import Any
+
+import torch
+
+from bertie.config import CONFIG_NAME, BertConfig
+from bertie.errors import InputError, InputTypeError
+from bertie.hub import resolve
+from bertie.pipelines.embedding import EmbedPipeline
+from bertie.pipelines.running import Pipeline
+from bertie.tasks.embed import load_layers
+from bertie.tasks.recipe import FILES, Recipe, read_recipe
+from bertie.tasks.registry import Row, find
+from bertie.tokenization.auto import AutoTokenizer
+
+Name = str | os.PathLike[str]
+
+
+def pipeline(
+    task: str,
+    model: Any = None,
+    config: BertConfig | Name | None = None,
+    tokenizer: Any = None,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    device: int | str | torch.device | None = None,
+    device_map: Any = None,
+    dtype: torch.dtype | str | None = None,
+    torch_dtype: torch.dtype | str | None = None,
+    trust_remote_code: bool | None = None,
+    use_fast: bool = True,
+    model_kwargs: dict[str, Any] | None = None,
+    cache_dir: Name | None = None,
+    local_files_only: bool = False,
+    batch_size: int | None = None,
+    batch_tokens: int | None = None,
+    show_progress: bool | None = None,
+    **options: Any,
+) -> Any:
+    """Return a pipeline: ``bertie.pipeline("fill-mask", model="folder")("Paris is the capital of [MASK].")``.
+
+    Args:
+        task: "embed", "feature-extraction", "fill-mask", "next-sentence" or "text-classification" (also
+            "sentiment-analysis").
+        model: a folder, a name in the hub, or a model; None: the task's default, where there is one ("embed").
+        config: a config, or the name of one, instead of the model's own.
+        tokenizer: a folder, a name, or a tokenizer; None: the model's.
+        revision, token, cache_dir, local_files_only: which files of the hub, and whether to ask it at all.
+        device: "cpu", "cuda:1", a number (negative: the CPU); None: CUDA if there is any.
+        device_map: the same, by the reference's other name.
+        dtype: of the weights; None: float32 on the CPU, on CUDA the files' own (``torch_dtype`` is its older name).
+        trust_remote_code: ignored and reported; no code of a model's folder is ever run.
+        use_fast: False takes the pure-Python tokenizer.
+        model_kwargs: more arguments of the model's ``from_pretrained``.
+        batch_size: the most texts in a batch; None sets no limit.
+        batch_tokens: the most tokens in a batch; None: what suits the device.
+        show_progress: True shows a progress bar always, False never, None on a terminal and for long work only.
+        **options: the task's own, such as ``top_k``; each may be given in a call too.
+
+    Raises:
+        InputError: no such task, no model where one is needed, or a tokenizer with more words than the model.
+        InputTypeError: an option that does not exist.
+        CheckpointError: the model's files are missing, damaged or unsafe.
+    """
+    place = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+    loading = {"config": config, "dtype": torch_dtype if dtype is None else dtype, **(model_kwargs or {})}
+    if trust_remote_code is not None:
+        loading["trust_remote_code"] = trust_remote_code
+    running = {"batch_size": batch_size, "batch_tokens": batch_tokens, "show_progress": show_progress}
+    asked = device_map if device is None else device
+    return _assembled(find(task), model, tokenizer, asked, use_fast, place, loading, options, running)
+
+
+def _assembled(
+    row: Row,
+    model: Any,
+    tokenizer: Any,
+    device: Any,
+    use_fast: bool,
+    place: dict[str, Any],
+    loading: dict[str, Any],
+    options: dict[str, Any],
+    running: dict[str, Any],
+) -> Pipeline:
+    source = row.default_model() if model is None else model
+    origin = source if isinstance(source, str | os.PathLike) else getattr(source, "name_or_path", "")
+    recipe = Recipe()
+    if row.name == "embed" and origin:
+        recipe = read_recipe(resolve(origin, files=[CONFIG_NAME, *FILES], **place))
+    place = {**place, "subfolder": recipe.subfolder}
+    words = _tokenizer(origin if tokenizer is None else tokenizer, use_fast, place)
+    found = _model(row, source, device, {**place, **loading})
+    check_vocabulary(words, found)
+    given = {"tokenizer": words, "config": found.config}
+    if row.name != "embed":
+        return Pipeline(row.load_task()(**given).with_options(**options), found, **running)
+    task = row.load_task()(**given, recipe=recipe, layers=load_layers(recipe, found.device))
+    return EmbedPipeline(task.with_options(**options), found, **running)
+
+
+def check_vocabulary(tokenizer: Any, model: Any) -> None:
+    """Refuse a tokenizer that knows more words than the model has embeddings (bad input 16).
+
+    Raises:
+        InputError: it does.
+    """
+    words, rows = len(tokenizer), int(model.config.vocab_size)
+    if words > rows:
+        raise InputError(
+            f"The tokenizer has {words} tokens, but the model's embeddings only {rows}: they do not belong together; "
+            "give the model's own tokenizer, or call model.resize_token_embeddings(len(tokenizer)) and train."
+        )
+
+
+def _device(asked: Any) -> torch.device:
+    if isinstance(asked, torch.device):
+        return asked
+    if asked is None or asked == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if isinstance(asked, int) and not isinstance(asked, bool):
+        return torch.device("cpu") if asked < 0 else torch.device("cuda", asked)
+    try:
+        return torch.device(asked)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"device is {asked!r}; allowed are 'cpu', 'cuda', 'cuda:1', or a number.") from error
+
+
+def _model(row: Row, source: Any, device: Any, arguments: dict[str, Any]) -> Any:
+    """Return the model in eval mode: loaded to ``device``, or the caller's own, moved only if a device was named."""
+    if isinstance(source, str | os.PathLike):
+        where = _device(device)
+        if where.type == "cuda" and not torch.cuda.is_available():
+            raise InputError(f"device is {str(where)!r}, but PyTorch finds no CUDA device here; use device='cpu'.")
+        # the pooler takes no part in vectors of texts and tokens: its absence needs no mention
+        if row.model_class == "AutoModel":
+            arguments["add_pooling_layer"] = False
+        return row.load_model_class().from_pretrained(source, device_map=where, **arguments)
+    if not isinstance(source, torch.nn.Module):
+        raise InputTypeError(f"model is a {type(source).__name__}; give a folder, a name in the hub, or a model.")
+    if device is not None:
+        source = source.to(_device(device))
+    return source.eval()
+
+
+def _tokenizer(tokenizer: Any, use_fast: bool, place: dict[str, Any]) -> Any:
+    if not tokenizer and isinstance(tokenizer, str):
+        raise InputError("Give a tokenizer too: this model does not know the folder it came from.")
+    if isinstance(tokenizer, str | os.PathLike):
+        door: Any = AutoTokenizer
+        return door.from_pretrained(tokenizer, use_fast=use_fast, **place)
+    if not callable(tokenizer):
+        raise InputTypeError(f"tokenizer is a {type(tokenizer).__name__}; give a folder, a name, or a tokenizer.")
+    return tokenizer

@@ -1,0 +1,51 @@
+"""EmbedPipeline: a list of texts in, one float32 array of vectors out."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from bertie.errors import InputTypeError
+from bertie.pipelines.running import Pipeline, is_single, listed
+
+
+class EmbedPipeline(Pipeline):
+    """As `Pipeline`, with the answers of all texts in one array."""
+
+    def __call__(
+        self, inputs: Any, *, return_truncated: bool = False, batch_size: int | None = None, **options: Any
+    ) -> Any:
+        """Return the vectors of texts, as sentence-transformers' ``encode`` does.
+
+        Args:
+            inputs: one text or a list of them.
+            return_truncated: True returns ``(vectors, truncated)``, with the number of tokens cut off each text.
+            batch_size: the most texts in a batch, in this call.
+            **options: ``prompt``, ``prompt_name``, ``normalize``, ``max_length`` and the task's others.
+
+        Returns:
+            float32 ``[N, D]``, or ``[D]`` for one text; ``truncated`` is int64 ``[N]``, or a number for one text.
+
+        Raises:
+            As `Pipeline.__call__`.
+        """
+        if isinstance(inputs, Iterator):
+            raise InputTypeError("embed makes one array of all texts: give a list, or use .stream() for an iterator.")
+        single = is_single(inputs)
+        answered = list(self.stream([inputs] if single else listed(inputs), batch_size=batch_size, **options))
+        self.tell_truncated(answered)
+        vectors = np.zeros((len(answered), self.dimension), dtype=np.float32)
+        for row, one in zip(vectors, answered, strict=True):
+            row[:] = one.answer
+        truncated = np.array([one.truncated for one in answered], dtype=np.int64)
+        if single:
+            return (vectors[0], int(truncated[0])) if return_truncated else vectors[0]
+        return (vectors, truncated) if return_truncated else vectors
+
+    @property
+    def dimension(self) -> int:
+        """D, the width of a vector."""
+        task: Any = self.task
+        for layer in reversed(task.layers):
+            return int(layer[0].out_features)
+        return int(task.config.hidden_size) * len(task.recipe.modes)

@@ -1,0 +1,45 @@
+"""No NaN ever leaves a pipeline: a cheap check of every output and, if it fails, the layer and text it came from."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bertie.errors import BertieError
+from bertie.packing import Packed
+
+
+def refuse_non_finite(output: Tensor, model: Any, packed: Packed, numbers: Sequence[int]) -> None:
+    """Raise an error that names text and layer if ``output`` holds NaN or infinity (bad input 27).
+
+    Args:
+        output: what the task got from the model for the batch.
+        model: the model that computed it.
+        packed: the batch.
+        numbers: the number of each text in the caller's list.
+
+    Raises:
+        BertieError: there is such a value.
+    """
+    # NaN and infinity survive a sum, which is far cheaper than looking at each; finite numbers may overflow it
+    if bool(output.sum().isfinite()) or bool(output.isfinite().all()):
+        return
+    place, token = _origin(model, packed)
+    text = int(torch.searchsorted(packed.cu_seqlens.cpu(), torch.tensor(token), right=True)) - 1
+    dtype = str(model.dtype).removeprefix("torch.")
+    advice = "the weights are damaged" if dtype == "float32" else "use dtype='float32', or the weights are damaged"
+    raise BertieError(
+        f"The model gives NaN or infinite numbers: first in {place}, for text {numbers[text]} (computed in {dtype}); "
+        f"{advice}."
+    )
+
+
+def _origin(model: Any, packed: Packed) -> tuple[str, int]:
+    """Return the first part whose output is not finite, and the first such token, by computing the batch again."""
+    states = getattr(model, "bert", model)(packed, output_hidden_states=True, return_dict=True).hidden_states
+    for index, hidden in enumerate(states):
+        wrong = (~hidden.isfinite()).any(dim=1).nonzero()
+        if len(wrong):
+            return (f"encoder layer {index - 1}" if index else "the embeddings"), int(wrong[0])
+    return "the head", 0

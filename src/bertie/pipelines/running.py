@@ -1,0 +1,197 @@
+"""Pipeline: texts in, answers out, in batches without padding, with what was cut off or wrong told."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import torch
+
+from bertie.batching import default_tokens, in_batches, in_order
+from bertie.errors import InputTypeError
+from bertie.pipelines.finite import refuse_non_finite
+from bertie.report import logger, progress
+from bertie.tasks.task import Task, check_count
+
+# Texts are encoded and sorted this many at a time, so that memory does not grow with a file's length.
+CHUNK = 8_192
+
+
+class Answered(NamedTuple):
+    """A text's answer, how many of its tokens were cut off, and whether it has none of its own."""
+
+    answer: Any
+    truncated: int
+    empty: bool
+
+
+class Pipeline:
+    """A model, its tokenizer and a task. Calling it changes nothing in it, so threads may share one.
+
+    Args:
+        task: the task with its options.
+        model: a model in eval mode with the task's head.
+        batch_tokens: tokens in a batch; None: what suits the device.
+        batch_size: the most texts in a batch; None sets no limit.
+        show_progress: True shows a bar always, False never, None on a terminal and for long work only.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: Any,
+        *,
+        batch_tokens: int | None = None,
+        batch_size: int | None = None,
+        show_progress: bool | None = None,
+    ) -> None:
+        for name, value in (("batch_tokens", batch_tokens), ("batch_size", batch_size)):
+            if value is not None:
+                check_count(name, value)
+        self.task = task
+        self.model = model
+        self.batch_tokens = batch_tokens
+        self.batch_size = batch_size
+        self.show_progress = show_progress
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.task.tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def __call__(self, inputs: Any, *, batch_size: int | None = None, **options: Any) -> Any:
+        """Answer one text, a list of texts, or an iterator of them (then an iterator comes back).
+
+        A text is a str, a pair of them as a tuple, or a mapping with ``text`` and ``text_pair``. Answers that are
+        mappings have ``truncated`` (tokens cut off) where it is above 0, and ``empty: True`` for a text without
+        tokens.
+
+        Args:
+            inputs: what to answer.
+            batch_size: the most texts in a batch, in this call.
+            **options: the task's options, for this call.
+
+        Raises:
+            InputTypeError: an input that is no text, or an option that does not exist.
+            InputError: an option out of its range, or a text the task cannot take.
+            BertieError: the model gives NaN or infinite numbers, or one text exhausts the memory.
+        """
+        if isinstance(inputs, Iterator):
+            return (marked(answered) for answered in self.stream(inputs, batch_size=batch_size, **options))
+        single = is_single(inputs)
+        texts = [inputs] if single else listed(inputs)
+        answered = list(self.stream(texts, batch_size=batch_size, **options))
+        self.tell_truncated(answered)
+        task = self.task.with_options(**options)
+        return task.laid_out([marked(one) for one in answered], inputs, single, list(options))
+
+    def stream(
+        self, texts: Iterable[Any], *, batch_size: int | None = None, chunk: int = CHUNK, **options: Any
+    ) -> Iterator[Answered]:
+        """Yield the answer of each text in order, reading ``chunk`` texts at a time.
+
+        Args:
+            texts: one text after the other.
+            batch_size: the most texts in a batch.
+            chunk: how many texts to read before any is answered; more make better batches.
+            **options: the task's options.
+
+        Raises:
+            As ``__call__``.
+        """
+        if batch_size is not None:
+            check_count("batch_size", batch_size)
+        return self._stream(self.task.with_options(**options), texts, batch_size or self.batch_size, chunk)
+
+    def tell_truncated(self, answered: Sequence[Answered]) -> None:
+        """Warn once of the texts of a call that were cut (decision 29)."""
+        cut = sum(one.truncated > 0 for one in answered)
+        if cut:
+            logger.warning(
+                "%d of %d texts %s longer than the %d tokens the model reads; the rest was left out.",
+                cut,
+                len(answered),
+                "is" if cut == 1 else "are",
+                self.task.limit,
+            )
+
+    def _stream(self, task: Task, texts: Iterable[Any], size: int | None, chunk: int) -> Iterator[Answered]:
+        total = len(texts) if isinstance(texts, Sequence) else None
+        source, first = iter(texts), 0
+        with progress("texts", total, self.show_progress) as advance:
+            while part := list(islice(source, chunk)):
+                yield from self._answer(task, part, first, size, advance)
+                first += len(part)
+
+    def _answer(self, task: Task, texts: list[Any], first: int, size: int | None, advance: Any) -> Iterator[Answered]:
+        """Yield the answers of one chunk, whose first text has the number ``first``."""
+        check_texts(texts, first)
+        features = task.encode(texts, first)
+
+        def compute(batch: list[int]) -> Sequence[Any]:
+            part = features.select(batch)
+            packed = part.packed(self.device)
+            with torch.inference_mode():
+                output = task.run(self.model, packed)
+                refuse_non_finite(output, self.model, packed, [first + index for index in batch])
+                answers = task.decode(output, part)
+            advance(len(batch))
+            return answers
+
+        tokens = self.batch_tokens or default_tokens(self.device)
+        answers = in_order(in_batches(features.lengths, compute, tokens, size), len(texts))
+        yield from map(Answered, answers, features.truncated, features.empty)
+
+
+def is_single(inputs: Any) -> bool:
+    """Whether ``inputs`` is one text or pair, not several."""
+    return isinstance(inputs, str | Mapping) or (isinstance(inputs, tuple) and _is_pair(inputs))
+
+
+def listed(inputs: Any) -> list[Any]:
+    """Return several texts as a list: of any sequence, or a column of NumPy, pandas or datasets.
+
+    Raises:
+        InputTypeError: ``inputs`` is nothing of the kind.
+    """
+    if hasattr(inputs, "tolist"):
+        inputs = inputs.tolist()
+    if isinstance(inputs, Iterable) and not isinstance(inputs, bytes | bytearray):
+        return list(inputs)
+    raise InputTypeError(f"The input is {inputs!r:.60} ({type(inputs).__name__}); give a text or a list of texts.")
+
+
+def check_texts(texts: Sequence[Any], first: int) -> None:
+    """Refuse what is no text, a pair of texts or a mapping, with its number (bad inputs 2 and 3).
+
+    Raises:
+        InputTypeError: naming the first such input.
+    """
+    for index, text in enumerate(texts):
+        if not (isinstance(text, str | Mapping) or _is_pair(text)):
+            raise InputTypeError(
+                f"Input {first + index} is {text!r:.60} ({type(text).__name__}); it must be a str, a pair of them, "
+                "or a mapping with 'text' and 'text_pair'."
+            )
+
+
+def marked(answered: Answered) -> Any:
+    """Return the answer with ``truncated`` and ``empty`` in its mappings, where they say something."""
+    marks: dict[str, Any] = {"truncated": answered.truncated} if answered.truncated else {}
+    if answered.empty:
+        marks["empty"] = True
+    return _mark(answered.answer, marks) if marks else answered.answer
+
+
+def _mark(answer: Any, marks: dict[str, Any]) -> Any:
+    if isinstance(answer, dict):
+        return answer | marks
+    if isinstance(answer, list) and answer and isinstance(answer[0], dict | list):
+        return [_mark(one, marks) for one in answer]
+    return answer
+
+
+def _is_pair(text: Any) -> bool:
+    return isinstance(text, list | tuple) and len(text) == 2 and all(isinstance(part, str) for part in text)

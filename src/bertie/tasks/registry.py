@@ -1,0 +1,90 @@
+"""Every task once: from a row here its pipeline and its command are made. Reading this file imports no torch."""
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from bertie.errors import InputError, nearest
+from bertie.hub import default_embedding_model
+
+
+@dataclass(frozen=True)
+class Row:
+    """One task.
+
+    Attributes:
+        name: what ``bertie.pipeline`` and the command line call it.
+        aliases: other names, those of the reference among them.
+        model_class: the door to the model with the task's head.
+        task: ``module:class`` of its `bertie.tasks.task.Task`.
+        takes: what one input is, for messages.
+        has_default: whether a model is known for it when none is named (decision 32).
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    model_class: str
+    task: str
+    takes: str
+    has_default: bool = False
+
+    def load_task(self) -> Any:
+        """Return the task's class."""
+        module, name = self.task.split(":")
+        return getattr(importlib.import_module(module), name)
+
+    def load_model_class(self) -> Any:
+        """Return the model's class."""
+        return getattr(importlib.import_module("bertie.models.auto"), self.model_class)
+
+    def default_model(self) -> Any:
+        """Return the folder of the model to use when none is named.
+
+        Raises:
+            InputError: there is none for this task.
+            CheckpointError: it is not on this machine.
+        """
+        if not self.has_default:
+            raise InputError(f"{self.name!r} has no default model: name a folder or a model of the hub (model=...).")
+        return default_embedding_model()
+
+
+ROWS = (
+    Row(
+        "embed",
+        ("embedding", "embeddings", "sentence-embedding", "sentence-similarity"),
+        "AutoModel",
+        "bertie.tasks.embed:Embed",
+        "a text",
+        has_default=True,
+    ),
+    Row("feature-extraction", (), "AutoModel", "bertie.tasks.feature_extraction:FeatureExtraction", "a text"),
+    Row("fill-mask", ("masked-lm",), "AutoModelForMaskedLM", "bertie.tasks.fill_mask:FillMask", "a text with [MASK]"),
+    Row(
+        "next-sentence",
+        ("next-sentence-prediction",),
+        "AutoModelForNextSentencePrediction",
+        "bertie.tasks.next_sentence:NextSentence",
+        "a pair of texts",
+    ),
+    Row(
+        "text-classification",
+        ("sentiment-analysis", "classify"),
+        "AutoModelForSequenceClassification",
+        "bertie.tasks.text_classification:TextClassification",
+        "a text or a pair",
+    ),
+)
+
+
+def find(name: str) -> Row:
+    """Return the task of this name or alias.
+
+    Raises:
+        InputError: there is none; the message lists all and suggests the nearest.
+    """
+    rows = {alias: row for row in ROWS for alias in (row.name, *row.aliases)}
+    if name not in rows:
+        known = ", ".join(repr(row.name) for row in ROWS)
+        raise InputError(f"There is no task {name!r}; the tasks are {known}.{nearest(str(name), rows)}")
+    return rows[name]
