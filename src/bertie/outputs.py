@@ -32,8 +32,8 @@ class ModelOutput(OrderedDict[str, Any]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
-        if len(args) == 1 and not kwargs and not isinstance(args[0], Tensor | tuple):
-            kwargs, args = dict(_pairs(args[0])), ()
+        if len(args) == 1 and not kwargs and (members := _members(args[0])) is not None:
+            kwargs, args = members, ()
         kwargs.update(zip(self.field_names, args, strict=False))
         if unknown := [name for name in kwargs if name not in self.field_names]:
             raise TypeError(f"{type(self).__name__} has no field {unknown[0]!r}; its fields are {self.field_names}.")
@@ -69,8 +69,13 @@ class ModelOutput(OrderedDict[str, Any]):
         return tuple(super(ModelOutput, self).__getitem__(name) for name in self)
 
 
-def _pairs(source: Any) -> Iterable[tuple[str, Any]]:
-    return source.items() if isinstance(source, Mapping) else source
+def _members(source: Any) -> dict[str, Any] | None:
+    """Return the members that a mapping or pairs hold; None if ``source`` is a value, that of the first field."""
+    if isinstance(source, Mapping):
+        return dict(source.items())
+    pairs = [source] if isinstance(source, Tensor) or not isinstance(source, Iterable) else list(source)
+    are_pairs = all(isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs)
+    return dict(pairs) if are_pairs else None
 
 
 class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, nearest
@@ -45,6 +46,7 @@ class BertPreTrainedModel(nn.Module):
         config.validate()  # assignments check one field each
         self.config = config
         self.name_or_path = config.name_or_path
+        self._require_grads_hook: RemovableHandle | None = None
         self.register_state_dict_post_hook(_leave_out_tied)
         self.register_load_state_dict_pre_hook(_fill_in_tied)
         self.register_load_state_dict_post_hook(_tie_again)
@@ -110,15 +112,17 @@ class BertPreTrainedModel(nn.Module):
     # Weights.
 
     def post_init(self) -> None:
-        """Tie what is tied and draw the new weights; the last line of a subclass's ``__init__``."""
-        self.tie_weights()
+        """Draw the new weights and tie what is tied; the last line of a subclass's ``__init__``."""
         for name, part in self.named_children():
             if name != self.base_model_prefix:  # the encoder inside a task model has drawn its own
                 part.apply(self._init_weights)
+        self.tie_weights()
 
     def init_weights(self) -> None:
         """Draw all weights anew: normal with ``initializer_range``, biases 0, LayerNorm 1 (BERT, appendix A.2)."""
-        self.apply(self._init_weights)
+        # the embeddings last: a decoder that is tied to them would draw over the zeros of their padding row
+        for module in reversed(list(self.modules())):
+            self._init_weights(module)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -193,11 +197,14 @@ class BertPreTrainedModel(nn.Module):
 
     def enable_input_require_grads(self) -> None:
         """Make the embeddings' output require a gradient, so that adapters on a frozen model can be trained."""
+        self.disable_input_require_grads()  # asked for twice, it is undone at once all the same
         self._require_grads_hook = self.get_input_embeddings().register_forward_hook(_require_grads)
 
     def disable_input_require_grads(self) -> None:
         """Undo ``enable_input_require_grads``."""
-        self._require_grads_hook.remove()
+        if self._require_grads_hook is not None:
+            self._require_grads_hook.remove()
+            self._require_grads_hook = None
 
     # Activation checkpointing.
 

@@ -1,0 +1,369 @@
+"""What programs reach for beside ``forward``: the parent's methods, copies, hooks, checkpointing (decisions 17, 20-22)."""
+
+import copy
+import inspect
+import pickle
+from collections import OrderedDict
+
+import pytest
+import torch
+import transformers
+from torch import nn
+
+import bertie
+
+SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 12,
+}
+CLASSES = (
+    "BertModel",
+    "BertForPreTraining",
+    "BertLMHeadModel",
+    "BertForMaskedLM",
+    "BertForNextSentencePrediction",
+    "BertForSequenceClassification",
+    "BertForMultipleChoice",
+    "BertForTokenClassification",
+    "BertForQuestionAnswering",
+)
+WITH_DECODER = ("BertForPreTraining", "BertLMHeadModel", "BertForMaskedLM")
+every_class = pytest.mark.parametrize("name", CLASSES)
+IDS = torch.tensor([[1, 7, 3, 9], [1, 5, 0, 0]])
+MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+
+
+def make(name: str = "BertForMaskedLM", **fields) -> bertie.BertPreTrainedModel:
+    torch.manual_seed(0)
+    return getattr(bertie, name)(bertie.BertConfig(**SIZES, **fields)).eval()
+
+
+def hidden(model: bertie.BertPreTrainedModel) -> torch.Tensor:
+    return model.base_model(IDS, attention_mask=MASK).last_hidden_state
+
+
+# Signatures.
+
+
+def arguments(cls: type) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(cls.forward).parameters)
+
+
+@every_class
+def test_forward_takes_the_arguments_of_the_reference_in_its_order(name):
+    ours, theirs = arguments(getattr(bertie, name)), arguments(getattr(transformers, name))
+    expected = [(each.name, each.default) for each in theirs.values() if each.kind != each.VAR_KEYWORD]
+    assert [(each.name, each.default) for each in ours.values() if each.kind != each.KEYWORD_ONLY] == expected
+    assert not any(each.kind in (each.VAR_KEYWORD, each.VAR_POSITIONAL) for each in ours.values())
+    assert {"output_attentions", "output_hidden_states", "return_dict"} <= ours.keys()
+    assert ("num_items_in_batch" in ours) == getattr(bertie, name).accepts_loss_kwargs == (name == "BertLMHeadModel")
+
+
+@every_class
+def test_a_misspelt_argument_is_refused_with_the_nearest_name(name):
+    with pytest.raises(TypeError, match="Did you mean 'input_ids'"):
+        make(name)(inptu_ids=IDS)
+
+
+# What a model knows of itself.
+
+
+@every_class
+def test_a_model_knows_itself(name):
+    model = make(name)
+    assert model.device == torch.device("cpu")
+    assert model.dtype == torch.float32
+    assert model.to(torch.bfloat16).dtype == torch.bfloat16
+    assert model.base_model is (model if name == "BertModel" else model.bert)
+    assert model.name_or_path == ""
+    assert model.main_input_name == "input_ids"
+    assert model._keys_to_ignore_on_save is None
+    assert model.config_class is bertie.BertConfig
+    assert all(isinstance(getattr(model.base_model.encoder.layer[0].attention.self, part), nn.Linear)
+               for part in ("query", "key", "value"))  # fmt: skip
+
+
+@every_class
+def test_parameters_are_named_and_counted_as_in_the_reference(name):
+    ours, theirs = make(name), getattr(transformers, name)(transformers.BertConfig(**SIZES))
+    assert dict(ours.named_parameters()).keys() == dict(theirs.named_parameters()).keys()
+    for model in (ours, theirs):
+        model.base_model.embeddings.requires_grad_(False)
+    for options in ({}, {"exclude_embeddings": True}, {"only_trainable": True}):
+        assert ours.num_parameters(**options) == theirs.num_parameters(**options)
+
+
+def test_a_model_without_a_pooler():
+    model = bertie.BertModel(bertie.BertConfig(**SIZES), add_pooling_layer=False)
+    assert not any("pooler" in name for name, _ in model.named_parameters())
+    assert list(model(IDS)) == ["last_hidden_state"]
+
+
+@every_class
+def test_fresh_weights_follow_the_config(name):
+    model = make(name, initializer_range=0.5)
+    for path, module in model.named_modules():
+        if isinstance(module, nn.LayerNorm):
+            assert (module.weight == 1).all()
+        elif isinstance(module, nn.Linear | nn.Embedding) and module.weight.numel() > 100:
+            assert module.weight.std().item() == pytest.approx(0.5, rel=0.25), path
+        if isinstance(getattr(module, "bias", None), nn.Parameter):
+            assert not module.bias.any(), path
+    assert not model.get_input_embeddings().weight[0].any()  # the row of padding
+
+
+def test_init_weights_draws_anew_and_keeps_ties():
+    model = make()
+    before = model.get_input_embeddings().weight.clone()
+    model.init_weights()
+    assert not torch.equal(model.get_input_embeddings().weight, before)
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+def test_config_fields_are_assignable_and_printable():
+    config = make().config
+    config.use_cache = False
+    assert {"model_type": "bert", "tie_word_embeddings": True, "use_cache": False}.items() <= config.to_dict().items()
+    assert bertie.BertConfig.from_dict(config.to_dict()).to_json_string() == config.to_json_string()
+    assert config.get_text_config() is config
+
+
+# Embeddings.
+
+
+@every_class
+def test_embeddings_can_be_taken_and_replaced(name):
+    model = make(name)
+    assert model.get_input_embeddings() is model.base_model.embeddings.word_embeddings
+    model.set_input_embeddings(new := nn.Embedding(60, 16))
+    assert model.get_input_embeddings() is new
+    assert (model.get_output_embeddings() is None) == (name not in WITH_DECODER)
+
+
+@pytest.mark.parametrize("name", WITH_DECODER)
+def test_a_replaced_decoder_is_the_one_that_runs(name):
+    model = make(name, tie_word_embeddings=False)
+    model.set_output_embeddings(new := nn.Linear(16, 50))
+    assert model.get_output_embeddings() is new
+    assert model.cls.predictions.bias is new.bias
+    nn.init.zeros_(new.weight)
+    nn.init.constant_(new.bias, 3.0)
+    logits = model(IDS)["prediction_logits" if name == "BertForPreTraining" else "logits"]
+    assert (logits == 3).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "multiple", "rows"), [(53, None, 53), (53, 8, 56), (None, 32, 64), (40, None, 40), (None, None, 50)]
+)
+def test_resizing_the_vocabulary(size, multiple, rows):
+    model = make()
+    with torch.no_grad():
+        model.cls.predictions.bias.normal_()
+    old, bias = model.get_input_embeddings().weight.clone(), model.cls.predictions.bias.clone()
+    new = model.resize_token_embeddings(size, pad_to_multiple_of=multiple)
+    decoder, kept = model.get_output_embeddings(), min(rows, 50)
+    assert new is model.get_input_embeddings()
+    assert new.num_embeddings == model.config.vocab_size == decoder.out_features == rows
+    assert decoder.weight is new.weight
+    assert decoder.bias is model.cls.predictions.bias
+    assert torch.equal(new.weight[:kept], old[:kept])
+    assert torch.equal(new.weight[kept:], old.mean(dim=0).expand(rows - kept, -1))
+    assert torch.equal(decoder.bias[:kept], bias[:kept])
+    assert torch.equal(decoder.bias[kept:], bias.mean().expand(rows - kept))
+    assert model(torch.full((1, 3), rows - 1)).logits.shape == (1, 3, rows)
+
+
+def test_resizing_an_untied_decoder_takes_its_own_mean():
+    model = make(tie_word_embeddings=False)
+    old = model.get_output_embeddings().weight.clone()
+    model.resize_token_embeddings(52)
+    assert torch.equal(model.get_output_embeddings().weight[50:], old.mean(dim=0).expand(2, -1))
+    assert model.get_output_embeddings().weight is not model.get_input_embeddings().weight
+
+
+def test_resizing_can_draw_new_rows():
+    model = make("BertModel", initializer_range=0.5)
+    rows = model.resize_token_embeddings(1050, mean_resizing=False).weight[50:]
+    assert rows.std().item() == pytest.approx(0.5, rel=0.1)
+    with pytest.raises(bertie.InputError, match="-1"):
+        model.resize_token_embeddings(-1)
+
+
+def test_resized_weights_keep_dtype_and_whether_they_are_trained():
+    model = make("BertModel").to(torch.bfloat16)
+    model.get_input_embeddings().weight.requires_grad_(False)
+    new = model.resize_token_embeddings(60)
+    assert new.weight.dtype == torch.bfloat16
+    assert not new.weight.requires_grad
+    assert new.padding_idx == 0
+
+
+# Ties and state dicts.
+
+
+@pytest.mark.parametrize("assign", [False, True])
+@pytest.mark.parametrize("name", WITH_DECODER)
+def test_tied_aliases_are_left_out_and_filled_in(name, assign):
+    model, other = make(name), make(name)
+    other.init_weights()
+    state = other.state_dict()
+    assert not any("decoder" in key for key in state)
+    model.load_state_dict(state, strict=True, assign=assign)
+    assert torch.equal(model.get_output_embeddings().weight, other.get_input_embeddings().weight)
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    assert model.get_output_embeddings().bias is model.cls.predictions.bias
+
+
+def test_a_state_dict_with_aliases_loads_too():
+    model = make()
+    state = transformers.BertForMaskedLM(transformers.BertConfig(**SIZES)).state_dict()
+    assert "cls.predictions.decoder.weight" in state
+    model.load_state_dict(state, strict=True)
+    with pytest.raises(RuntimeError, match=r"Missing key.*encoder\.layer\.0"):
+        model.load_state_dict({key: value for key, value in state.items() if "layer.0" not in key})
+
+
+def test_untied_decoders_are_saved():
+    model = make(tie_word_embeddings=False)
+    assert model.get_output_embeddings().weight is not model.get_input_embeddings().weight
+    assert "cls.predictions.decoder.weight" in model.state_dict()
+
+
+# Copies.
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])  # noqa: S301
+@pytest.mark.parametrize("name", ["BertModel", "BertForMaskedLM"])
+def test_models_and_configs_are_copied_and_pickled(name, duplicate):
+    model = make(name)
+    model.gradient_checkpointing_enable()
+    twin = duplicate(model)
+    assert torch.equal(hidden(twin), hidden(model))
+    assert twin.config.to_dict() == model.config.to_dict()
+    assert twin.config is not model.config
+    with torch.no_grad():
+        twin.get_input_embeddings().weight.add_(1)
+    assert not torch.equal(hidden(twin), hidden(model))
+    if name in WITH_DECODER:
+        assert twin.get_output_embeddings().weight is twin.get_input_embeddings().weight
+        assert twin.state_dict().keys() == model.state_dict().keys()
+    twin.gradient_checkpointing_disable()
+    assert model.is_gradient_checkpointing
+    assert not twin.is_gradient_checkpointing
+    assert duplicate(model.config).to_dict() == model.config.to_dict()
+
+
+# Activation checkpointing.
+
+
+def gradients(model: bertie.BertPreTrainedModel) -> list[torch.Tensor]:
+    torch.manual_seed(1)  # dropout draws the same in every run
+    model.zero_grad()
+    loss = model(IDS, attention_mask=MASK, labels=IDS, use_cache=True, return_dict=True).loss
+    loss.backward()
+    return [parameter.grad.clone() for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"every_n_layers": 2}, {"offload": True}, {"every_n_layers": 3, "offload": True}]
+)
+@pytest.mark.parametrize("method", ["activation", "gradient"])
+def test_checkpointing_changes_no_gradient(method, options):
+    model = make("BertLMHeadModel", is_decoder=True).train()
+    expected = gradients(model)
+    runs = []
+    first = model.bert.encoder.layer[0].register_forward_pre_hook(lambda *_: runs.append(0))
+    second = model.bert.encoder.layer[1].register_forward_pre_hook(lambda *_: runs.append(1))
+    getattr(model, f"{method}_checkpointing_enable")(**options)
+    assert model.is_gradient_checkpointing
+    torch.testing.assert_close(gradients(model), expected, atol=1e-6, rtol=0)
+    assert runs.count(0) == 2  # once forward, once anew
+    assert runs.count(1) == (2 if "every_n_layers" not in options else 1)
+    runs.clear()
+    getattr(model, f"{method}_checkpointing_disable")()
+    torch.testing.assert_close(gradients(model), expected, atol=1e-6, rtol=0)
+    assert runs == [0, 1]
+    first.remove(), second.remove()
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpointing_takes_the_arguments_of_pytorch(reentrant):
+    model = make("BertLMHeadModel", is_decoder=True).train()
+    expected = gradients(model)
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": reentrant})
+    torch.testing.assert_close(gradients(model), expected, atol=1e-6, rtol=0)
+
+
+def test_inputs_of_a_frozen_model_can_require_gradients():
+    model = make()
+    model.requires_grad_(False)
+    assert not hidden(model).requires_grad
+    model.enable_input_require_grads()
+    model.enable_input_require_grads()  # peft and a trainer may both ask
+    assert hidden(model).requires_grad
+    model.disable_input_require_grads()
+    assert not hidden(model).requires_grad
+    model.disable_input_require_grads()
+
+
+# Hooks.
+
+
+def test_hooks_inside_see_packed_tokens_and_the_model_rectangles():
+    model, seen = make("BertModel"), {}
+    for path in ("embeddings.word_embeddings", "encoder.layer.0", "encoder.layer.1.attention.self.query", ""):
+        model.get_submodule(path).register_forward_hook(lambda _m, _i, output, path=path: seen.update({path: output}))
+    output = model(IDS, attention_mask=MASK)
+    assert seen[""] is output
+    assert output.last_hidden_state.shape == (2, 4, 16)
+    assert seen["embeddings.word_embeddings"].shape == (6, 16)
+    assert seen["encoder.layer.0"][0].shape == (6, 16)
+    assert seen["encoder.layer.1.attention.self.query"].shape == (6, 16)
+
+
+def test_a_hook_that_changes_an_activation_changes_the_answer():
+    model = make("BertModel")
+    before = hidden(model)
+    handle = model.encoder.layer[2].attention.self.value.register_forward_hook(lambda _m, _i, output: output * 2)
+    assert not torch.allclose(hidden(model), before)
+    handle.remove()
+    assert torch.equal(hidden(model), before)
+
+
+# Outputs.
+
+
+def test_outputs_are_built_as_other_tools_build_them():
+    loss, logits = torch.ones(()), torch.ones(2, 3)
+    for output in (
+        bertie.MaskedLMOutput(loss=loss, logits=logits),
+        bertie.MaskedLMOutput(loss, logits),
+        bertie.MaskedLMOutput({"loss": loss, "logits": logits}),
+        bertie.MaskedLMOutput([("loss", loss), ("logits", logits)]),
+        bertie.MaskedLMOutput((("loss", loss), ("logits", logits))),
+    ):
+        assert isinstance(output, OrderedDict)
+        assert list(output) == ["loss", "logits"]
+        assert output.logits is output["logits"] is output[1] is output.to_tuple()[1] is logits
+        assert output[:1] == (loss,)
+        assert output.hidden_states is None
+        assert "hidden_states" not in output
+    with pytest.raises(TypeError, match="no field 'logit'"):
+        bertie.MaskedLMOutput(logit=logits)
+
+
+@every_class
+def test_tuples_have_the_order_of_the_output(name):
+    model = make(name)
+    ids = IDS[None] if name == "BertForMultipleChoice" else IDS
+    named = model(ids, output_hidden_states=True, output_attentions=True)
+    bare = model(ids, output_hidden_states=True, output_attentions=True, return_dict=False)
+    assert isinstance(bare, tuple)
+    for value, expected in zip(bare, named.to_tuple(), strict=True):
+        torch.testing.assert_close(value, expected)
+    model.config.return_dict = False
+    assert isinstance(model(ids), tuple)
