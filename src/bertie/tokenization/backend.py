@@ -1,7 +1,7 @@
 """The fast tokenizer's engine: `Words` for common text, the Rust package ``tokenizers`` for all other."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -39,8 +39,7 @@ class Backend:
         self.rust = self._view(model)
         self._plain = self._view(self.rust.model)
         self._plain.encode_special_tokens = True
-        self._marked_pattern: re.Pattern[str] | None = None
-        self._plain_pattern: re.Pattern[str] | None = None
+        self._in_text = self._in_plain_text = _AddedTokens((), self._normal)
 
     def add_tokens(self, tokens: Sequence[str | AddedToken], special: bool) -> int:
         """Add tokens, as special ones if ``special``; return how many are new to the vocabulary."""
@@ -48,8 +47,8 @@ class Backend:
         getattr(self._plain, add)(tokens)
         count = int(getattr(self.rust, add)(tokens))
         added = self.rust.get_added_tokens_decoder().values()
-        self._marked_pattern = _pattern(added)
-        self._plain_pattern = _pattern([token for token in added if not token.special])
+        self._in_text = _AddedTokens(added, self._normal)
+        self._in_plain_text = _AddedTokens([token for token in added if not token.special], self._normal)
         return count
 
     def pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> list[Pieces]:
@@ -57,8 +56,8 @@ class Backend:
 
         ``plain``: special tokens that are written in a text are cut like any other text.
         """
-        pattern = self._plain_pattern if plain else self._marked_pattern
-        found: list[Pieces | None] = [self._common(text, split, pattern) for text in texts]
+        added = self._in_plain_text if plain else self._in_text
+        found: list[Pieces | None] = [self._common(text, split, added) for text in texts]
         rest = [index for index, pieces in enumerate(found) if pieces is None]
         if rest:
             rust = self._plain if plain else self.rust
@@ -81,8 +80,12 @@ class Backend:
         rust.decoder = decoders.WordPiece(prefix="##")
         return rust
 
-    def _common(self, text: Any, split: bool, added: re.Pattern[str] | None) -> Pieces | None:
-        if added and any(map(added.search, text) if split else (added.search(text),)):
+    def _normal(self, text: str) -> str:
+        # most texts need no more than the listed characters' normal form; a token may hold any character
+        return self._words.normal(text if text.isascii() else self._normalizer.normalize_str(text))
+
+    def _common(self, text: Any, split: bool, added: "_AddedTokens") -> Pieces | None:
+        if any(map(added.may_be_in, text)) if split else added.may_be_in(text):
             return None
         try:
             return WordPieces(self._words, text)
@@ -147,10 +150,26 @@ class _NormalChar(dict[str, str]):
         return self[char]
 
 
-def _pattern(tokens: Iterable[AddedToken]) -> re.Pattern[str] | None:
-    """A pattern that finds at least every place where one of the tokens could be found in a text."""
-    written = "|".join(re.escape(token.content) for token in tokens if not token.normalized)
-    # these are found after lower-casing, stripping accents and making every space a blank
-    loose = "|".join(r"\s".join(map(re.escape, token.content.split())) for token in tokens if token.normalized)
-    patterns = [pattern for pattern in (written, f"(?i:{loose})" if loose else "") if pattern]
-    return re.compile("|".join(patterns)) if patterns else None
+class _AddedTokens:
+    """Finds at least every text that holds one of the added tokens, so that Rust gets it."""
+
+    def __init__(self, tokens: Iterable[AddedToken], normal: Callable[[str], str]) -> None:
+        self._normal = normal
+        written, loose = [], []
+        for token in tokens:
+            if token.normalized:
+                # it is looked for after lower-casing, stripping accents and making every space a blank
+                loose.append(r"\s+".join(map(re.escape, normal(token.content).split())))
+            else:
+                written.append(re.escape(token.content))
+        self._written, self._loose = _any_of(written), _any_of(loose)
+
+    def may_be_in(self, text: str) -> bool:
+        if self._written and self._written.search(text):
+            return True
+        return bool(self._loose and self._loose.search(self._normal(text)))
+
+
+def _any_of(patterns: Iterable[str]) -> re.Pattern[str] | None:
+    joined = "|".join(filter(None, patterns))
+    return re.compile(joined) if joined else None

@@ -164,6 +164,11 @@ class Encoding:
     def n_sequences(self) -> int:
         return len(self.windows)
 
+    @property
+    def tokens_cut(self) -> int:
+        """How many tokens of its texts truncation left out of this row."""
+        return sum(len(window.pieces.ids) - len(window.ids) for window in self.windows)
+
     def token_to_sequence(self, token_index: int) -> int | None:
         """Return the number of the text that a token came from, or None."""
         sequence_ids = self.sequence_ids

@@ -48,7 +48,7 @@ class Words(dict[str, tuple[int, ...]]):
         self._listed = re.compile(f"[{letters}{re.escape(SIGNS)}]+")
 
     def __missing__(self, chunk: str) -> tuple[int, ...]:
-        normal = self._normal(chunk)
+        normal = self.normal(chunk)
         if not self._listed.fullmatch(normal):
             raise NotListed(chunk[:1])
         vocabulary = self._wordpiece.vocabulary
@@ -75,7 +75,7 @@ class Words(dict[str, tuple[int, ...]]):
         tokens: list[str] = []
         offsets: list[Span] = []
         word_ids: list[int | None] = []
-        for number, match in enumerate(self._parts.finditer(self._normal(text))):
+        for number, match in enumerate(self._parts.finditer(self.normal(text))):
             start = match.start()
             pieces = self._wordpiece.tokens(match[0])
             if pieces == [self._wordpiece.unk_token]:
@@ -89,7 +89,8 @@ class Words(dict[str, tuple[int, ...]]):
             word_ids += [number] * len(pieces)
         return tokens, offsets, word_ids
 
-    def _normal(self, text: str) -> str:
+    def normal(self, text: str) -> str:
+        """Return ``text`` in small letters without accents, as far as that was asked for."""
         # every listed character becomes exactly one, so that places in the result are places in the text
         if self._unaccent and not text.isascii():
             text = text.translate(self._unaccent)
