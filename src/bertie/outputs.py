@@ -73,7 +73,9 @@ def _members(source: Any) -> dict[str, Any] | None:
     """Return the members that a mapping or pairs hold; None if ``source`` is a value, that of the first field."""
     if isinstance(source, Mapping):
         return dict(source.items())
-    pairs = [source] if isinstance(source, Tensor) or not isinstance(source, Iterable) else list(source)
+    if isinstance(source, Tensor) or not isinstance(source, Iterable):
+        return None
+    pairs = list(source)
     are_pairs = all(isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs)
     return dict(pairs) if are_pairs else None
 

@@ -1,4 +1,4 @@
-"""What programs reach for beside ``forward``: the parent's methods, copies, hooks, checkpointing (decisions 17, 20-22)."""
+"""What programs reach for beside ``forward``: the parent's methods, copies, hooks, outputs (decisions 17, 20 to 22)."""
 
 import copy
 import inspect
