@@ -255,6 +255,7 @@ def test_long_words(words: list[str], variant: str, mini: Path) -> None:
 
 def main() -> None:
     """Print what every comparison found."""
+    transformers.logging.set_verbosity_error()
     shared = Path(__file__).resolve().parents[3] / "shared"
     total = wrong = 0
     for comparison in COMPARISONS:

@@ -5,7 +5,7 @@ Only texts made of the characters listed here are taken; a test checks every one
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import accumulate, chain, pairwise
 
 from bertie.tokenization.encoding import KnownPieces, Span
 from bertie.tokenization.wordpiece import MAX_WORD, WordPiece
@@ -39,6 +39,7 @@ class Words(dict[str, tuple[int, ...]]):
     def __init__(self, wordpiece: WordPiece, lower: bool, strip: bool) -> None:
         super().__init__()
         self._wordpiece = wordpiece
+        self._cuts: dict[str, tuple[Sequence[str], Sequence[int]]] = {}
         self._lower = lower
         self._unaccent = str.maketrans(ACCENTED, UNACCENTED) if strip else None
         letters = LETTERS + ("" if lower else CAPITALS)
@@ -76,18 +77,28 @@ class Words(dict[str, tuple[int, ...]]):
         offsets: list[Span] = []
         word_ids: list[int | None] = []
         for number, match in enumerate(self._parts.finditer(self.normal(text))):
+            pieces, stops = self._cuts_of(match[0])
             start = match.start()
-            pieces = self._wordpiece.tokens(match[0])
-            if pieces == [self._wordpiece.unk_token]:
+            if len(stops) == 1:
                 offsets.append(match.span())
             else:
-                for index, piece in enumerate(pieces):
-                    stop = start + len(piece) - (2 if index else 0)
-                    offsets.append((start, stop))
-                    start = stop
+                offsets += [(start + first, start + last) for first, last in pairwise((0, *stops))]
             tokens += pieces
             word_ids += [number] * len(pieces)
         return tokens, offsets, word_ids
+
+    def _cuts_of(self, word: str) -> tuple[Sequence[str], Sequence[int]]:
+        """Return a word's pieces and where each of them ends."""
+        cuts = self._cuts.get(word)
+        if cuts is None:
+            pieces = self._wordpiece.tokens(word)
+            ends = accumulate(len(piece) - (2 if index else 0) for index, piece in enumerate(pieces))
+            cuts = pieces, list(ends) if pieces != [self._wordpiece.unk_token] else [len(word)]
+            if len(word) <= MAX_WORD:
+                if len(self._cuts) >= REMEMBERED:
+                    self._cuts.clear()
+                self._cuts[word] = cuts
+        return cuts
 
     def normal(self, text: str) -> str:
         """Return ``text`` in small letters without accents, as far as that was asked for."""
