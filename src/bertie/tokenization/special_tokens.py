@@ -1,5 +1,6 @@
 """The special tokens of a tokenizer by name: ``tokenizer.cls_token``, ``tokenizer.cls_token_id``, and so on."""
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from tokenizers import AddedToken
@@ -41,7 +42,7 @@ class _TokenId:
         holder._name_token(self.name, None if token_id is None else holder.convert_ids_to_tokens(token_id))
 
 
-class SpecialTokens:
+class SpecialTokens(ABC):
     """The names of special tokens. A subclass knows the vocabulary that gives them their ids."""
 
     SPECIAL_TOKENS_ATTRIBUTES: ClassVar[list[str]] = list(NAMES)
@@ -58,11 +59,11 @@ class SpecialTokens:
             self._name_token(name, token)
         self.extra_special_tokens = extra
 
-    def convert_tokens_to_ids(self, tokens: Any) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def convert_tokens_to_ids(self, tokens: Any) -> Any: ...
 
-    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any: ...
 
     @property
     def extra_special_tokens(self) -> list[str]:

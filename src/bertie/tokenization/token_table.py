@@ -1,5 +1,6 @@
 """The vocabulary side of a tokenizer: tokens, ids, added tokens, and ids back to text."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,31 +18,31 @@ class TokenTable(SpecialTokens):
     clean_up_tokenization_spaces: bool
     model_max_length: int
 
-    def _add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def _add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int: ...
 
+    @abstractmethod
     def get_vocab(self) -> dict[str, int]:
         """Return every token with its id, added tokens included."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def vocab_size(self) -> int:
         """The number of tokens, without those that were added."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def added_tokens_decoder(self) -> dict[int, AddedToken]:
         """The added tokens (special ones among them) by id."""
-        raise NotImplementedError
 
-    def _token_to_id(self, token: str) -> int | None:
-        raise NotImplementedError
+    @abstractmethod
+    def _token_to_id(self, token: str) -> int | None: ...
 
-    def _id_to_token(self, index: int) -> str | None:
-        raise NotImplementedError
+    @abstractmethod
+    def _id_to_token(self, index: int) -> str | None: ...
 
-    def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _decode(self, ids: list[int], skip_special_tokens: bool) -> str: ...
 
     # ids → text
 
@@ -106,15 +107,15 @@ class TokenTable(SpecialTokens):
         skipped = set(self.all_special_ids) if skip_special_tokens else set()
         return [self._id_to_token(_checked_id(i)) for i in ids if i not in skipped]
 
+    @abstractmethod
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """Return the text that pieces make: ``##`` pieces are joined to the one before."""
-        raise NotImplementedError
 
     # tokens and ids
 
+    @abstractmethod
     def __len__(self) -> int:
         """The number of tokens, added ones included: the rows that an embedding matrix needs."""
-        raise NotImplementedError
 
     def __bool__(self) -> bool:
         return True

@@ -1,6 +1,7 @@
 """What both tokenizers share: the call from texts to rows of ids, and the way back."""
 
 import os
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -56,9 +57,9 @@ class Tokenizer(TokenTable):
 
     # what a subclass supplies
 
+    @abstractmethod
     def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> list[Pieces]:
         """Return the pieces of each text (list of words if ``split``); ``plain``: special tokens are cut like text."""
-        raise NotImplementedError
 
     # text → ids
 

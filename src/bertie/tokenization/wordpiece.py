@@ -1,6 +1,7 @@
 """The algorithm, readable: text → words (BasicTokenizer) → pieces of the vocabulary (WordPiece)."""
 
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
@@ -150,15 +151,15 @@ def is_chinese(char: str) -> bool:
     return any(first <= ord(char) <= last for first, last in _CHINESE)
 
 
-class _Table(dict[int, str]):
+class _Table(dict[int, str], ABC):
     """A table for `str.translate` that works out a character when it is first met."""
 
     def __missing__(self, code: int) -> str:
         value = self[code] = self.translation(chr(code))
         return value
 
-    def translation(self, char: str) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def translation(self, char: str) -> str: ...
 
 
 class _Clean(_Table):
