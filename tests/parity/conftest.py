@@ -4,15 +4,19 @@ from collections import defaultdict
 
 import pytest
 
+COUNTED = ("cases", "texts")
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    cases, worst = 0, defaultdict(float)
+    totals, worst = defaultdict(int), defaultdict(float)
     for report in terminalreporter.stats.get("passed", []):
-        measured = dict(report.user_properties)
-        if "cases" in measured:
-            cases += measured.pop("cases")
-            for name, value in measured.items():
+        for name, value in report.user_properties:
+            if name in COUNTED:
+                totals[name] += value
+            else:
                 worst[name] = max(worst[name], value)
-    if cases:
+    if totals["cases"]:
         figures = ", ".join(f"{name} {value:.1e}" for name, value in sorted(worst.items()))
-        terminalreporter.write_line(f"parity with transformers: {cases} cases; worst differences: {figures}")
+        terminalreporter.write_line(f"parity with transformers: {totals['cases']} cases; worst differences: {figures}")
+    if totals["texts"]:
+        terminalreporter.write_line(f"parity of tokenizers: {totals['texts']} texts, none differs")
