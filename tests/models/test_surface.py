@@ -252,7 +252,7 @@ def test_models_and_configs_are_copied_and_pickled(name, duplicate):
         assert twin.get_output_embeddings().weight is twin.get_input_embeddings().weight
         assert twin.state_dict().keys() == model.state_dict().keys()
     twin.gradient_checkpointing_disable()
-    assert model.is_gradient_checkpointing
+    assert model.is_gradient_checkpointing is model.is_activation_checkpointing is True
     assert not twin.is_gradient_checkpointing
     assert duplicate(model.config).to_dict() == model.config.to_dict()
 
@@ -279,7 +279,7 @@ def test_checkpointing_changes_no_gradient(method, options):
     first = model.bert.encoder.layer[0].register_forward_pre_hook(lambda *_: runs.append(0))
     second = model.bert.encoder.layer[1].register_forward_pre_hook(lambda *_: runs.append(1))
     getattr(model, f"{method}_checkpointing_enable")(**options)
-    assert model.is_gradient_checkpointing
+    assert model.is_gradient_checkpointing is model.is_activation_checkpointing is True
     torch.testing.assert_close(gradients(model), expected, atol=1e-6, rtol=0)
     assert runs.count(0) == 2  # once forward, once anew
     assert runs.count(1) == (2 if "every_n_layers" not in options else 1)

@@ -237,8 +237,12 @@ class BertPreTrainedModel(nn.Module):
         self.activation_checkpointing_disable()
 
     @property
-    def is_gradient_checkpointing(self) -> bool:
+    def is_activation_checkpointing(self) -> bool:
         return self._checkpointing.every_n_layers > 0
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        return self.is_activation_checkpointing
 
     @property
     def _checkpointing(self) -> Checkpointing:
