@@ -10,7 +10,7 @@ _MODULE_OF = {
     "Cache": "bertie.attention.cache",
     "EncoderDecoderCache": "bertie.attention.cache",
     "explain_attention": "bertie.models.explain",
-    **dict.fromkeys(("pipeline", "Pipeline", "EmbedPipeline"), "bertie.pipelines"),
+    **dict.fromkeys(("pipeline", "Pipeline", "EmbedPipeline", "SearchIndex"), "bertie.pipelines"),
     **dict.fromkeys(("BertConfig", "AutoConfig"), "bertie.config"),
     **dict.fromkeys(("BertTokenizer", "BertTokenizerFast"), "bertie.tokenization.fast"),
     "BertTokenizerLegacy": "bertie.tokenization.legacy",

@@ -3,5 +3,6 @@
 from bertie.pipelines.building import pipeline
 from bertie.pipelines.embedding import EmbedPipeline
 from bertie.pipelines.running import Pipeline
+from bertie.pipelines.searching import Hit, SearchIndex
 
-__all__ = ["EmbedPipeline", "Pipeline", "pipeline"]
+__all__ = ["EmbedPipeline", "Hit", "Pipeline", "SearchIndex", "pipeline"]

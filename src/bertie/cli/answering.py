@@ -1,0 +1,33 @@
+"""The loop of the commands that answer text by text: read, answer in batches, write one JSON line each."""
+
+import sys
+from collections.abc import Callable, Iterator
+from itertools import tee
+from typing import Any
+
+from bertie.cli.reading import Text
+from bertie.cli.writing import with_text, write_line
+
+
+def answer_all(pipe: Any, source: Iterator[Text], interactive: bool, form: Callable[[Any], dict[str, Any]]) -> None:
+    """Write the answer of each text of ``source`` after the text itself.
+
+    Args:
+        pipe: the pipeline.
+        source: the texts, read one by one.
+        interactive: whether a person is typing them and each is to be answered at once.
+        form: makes a JSON object of an answer.
+    """
+    asked, shown = tee(source)
+    cut = total = 0
+    for answered in pipe.stream(asked, **({"chunk": 1} if interactive else {})):
+        marks: dict[str, Any] = {"truncated": answered.truncated} if answered.truncated else {}
+        if answered.empty:
+            marks["empty"] = True
+        write_line(with_text(next(shown), form(answered.answer) | marks))
+        cut, total = cut + (answered.truncated > 0), total + 1
+        if interactive:
+            sys.stdout.flush()
+    if cut:
+        limit = pipe.task.limit
+        print(f"bertie: {cut} of {total} texts were longer than {limit} tokens and were cut", file=sys.stderr)

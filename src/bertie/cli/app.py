@@ -1,0 +1,43 @@
+"""The Typer application: its commands, and what ``bertie --version`` and ``bertie --help`` say."""
+
+from typing import Annotated
+
+import typer
+
+import bertie
+from bertie.cli.classify import classify
+from bertie.cli.demo import demo
+from bertie.cli.embed import embed
+from bertie.cli.fill_mask import fill_mask
+from bertie.cli.inspect import inspect
+from bertie.cli.next_sentence import next_sentence
+from bertie.cli.search import search
+
+app = typer.Typer(
+    name="bertie",
+    help="BERT, whole and fast. Commands read arguments, a file or standard input, and write JSON lines.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"bertie {bertie.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    del version
+
+
+for command in (demo, embed, search, fill_mask, next_sentence, classify, inspect):
+    app.command(no_args_is_help=command in (search, inspect))(command)

@@ -1,0 +1,46 @@
+"""``bertie classify``: the label of each text."""
+
+from typing import Annotated
+
+import typer
+
+from bertie.cli import options
+from bertie.cli.answering import answer_all
+from bertie.cli.opening import open_pipeline
+from bertie.cli.reading import is_interactive, read_texts
+
+
+def classify(
+    texts: options.Texts = None,
+    input: options.Input = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", "-k", min=1, help="Give this many labels a text.")] = None,
+    pair_column: Annotated[
+        str | None, typer.Option("--pair-column", help="The column of the second text, for models of pairs.")
+    ] = None,
+    model: options.Model = None,
+    device: options.Device = None,
+    batch_tokens: options.BatchTokens = None,
+    seed: options.Seed = None,
+    max_length: options.MaxLength = None,
+    split_special_tokens: options.SplitSpecial = False,
+    column: options.Column = "text",
+    format: options.Format = None,
+) -> None:
+    """Give each text its most likely label, with a score."""
+    pipe = open_pipeline(
+        "text-classification",
+        model,
+        device,
+        batch_tokens,
+        seed,
+        top_k=top_k,
+        max_length=max_length,
+        split_special_tokens=split_special_tokens,
+    )
+    source = read_texts(texts, input, format, column, pair=pair_column)
+    answer_all(
+        pipe,
+        source,
+        is_interactive(texts, input),
+        lambda answer: answer if isinstance(answer, dict) else {"labels": answer},
+    )

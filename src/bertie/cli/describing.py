@@ -1,0 +1,149 @@
+"""What is in a model's folder, as plain data: nothing in it is run, and the numbers are not read."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import bertie
+from bertie.checkpoints import Checkpoint, main_dtype, open_checkpoint
+from bertie.checkpoints.names import canonical
+from bertie.config import BertConfig
+from bertie.errors import BertieError, CheckpointError
+from bertie.hub import member, resolve
+from bertie.report import logger
+from bertie.tasks.recipe import read_recipe
+
+CLASSES = (
+    "BertModel",
+    "BertForPreTraining",
+    "BertLMHeadModel",
+    "BertForMaskedLM",
+    "BertForNextSentencePrediction",
+    "BertForSequenceClassification",
+    "BertForMultipleChoice",
+    "BertForTokenClassification",
+    "BertForQuestionAnswering",
+)
+_FILES = ("*.json", "vocab.txt", "model.safetensors", "model-*.safetensors", "*_*/*")
+# the beginning of a tensor's canonical name → what it belongs to
+_HEADS = {
+    "bert.pooler.": "pooler",
+    "cls.predictions.": "masked words",
+    "cls.seq_relationship.": "next sentence",
+    "classifier.": "classifier",
+    "qa_outputs.": "question answering",
+}
+_SHAPE = (
+    "num_hidden_layers",
+    "hidden_size",
+    "num_attention_heads",
+    "intermediate_size",
+    "vocab_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "hidden_act",
+    "position_embedding_type",
+)
+
+
+def describe(name_or_path: str) -> dict[str, Any]:
+    """Return what is in the folder (or in the hub under that name).
+
+    Raises:
+        CheckpointError: no such folder, or a file in it is unsafe.
+        ConfigError: the config describes no BERT.
+    """
+    folder = resolve(name_or_path, files=_FILES)
+    config = BertConfig.from_pretrained(folder)
+    found: dict[str, Any] = {
+        "model": name_or_path,
+        "folder": str(folder),
+        "files": {str(path.relative_to(folder)): path.stat().st_size for path in _files(folder)},
+        "architectures": config.architectures,
+        "config": {field: getattr(config, field) for field in _SHAPE},
+        "labels": list(config.id2label.values()),
+        "tokenizer": _tokenizer(folder, config),
+        "embedding": _embedding(folder),
+    }
+    try:
+        checkpoint = open_checkpoint(folder)
+    except CheckpointError as error:
+        return found | {"problem": str(error)}
+    return found | _weights(checkpoint) | {"classes": {name: _missing(name, folder) for name in CLASSES}}
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the plain files in the folder and one level below; what is unsafe is an error."""
+    paths = [path for path in sorted(folder.glob("*")) + sorted(folder.glob("*/*")) if not path.name.startswith(".")]
+    return [path for path in paths if member(folder, str(path.relative_to(folder))).is_file()]
+
+
+def _weights(checkpoint: Checkpoint) -> dict[str, Any]:
+    # buffers that old files hold beside the parameters have no name of today
+    known = {new: info for name, info in checkpoint.infos.items() if (new := canonical(name)) is not None}
+    infos, names = list(known.values()), list(known)
+    return {
+        "parameters": sum(info.elements for info in infos),
+        "tensors": len(infos),
+        "dtype": str(main_dtype(infos)).removeprefix("torch."),
+        "heads": [head for start, head in _HEADS.items() if any(name.startswith(start) for name in names)],
+    }
+
+
+def _missing(name: str, folder: Path) -> dict[str, Any]:
+    """Return what the class would not find in the checkpoint, and what it would not use."""
+    with _silence():
+        try:
+            # in the file's own type and without the check for NaN, no weight is read
+            _, info = getattr(bertie, name).from_pretrained(
+                folder, dtype="auto", allow_nan=True, ignore_mismatched_sizes=True, output_loading_info=True
+            )
+        except BertieError as error:
+            return {"problem": str(error)}
+    mismatched = [parameter for parameter, _, _ in info["mismatched_keys"]]
+    return {"missing": sorted([*info["missing_keys"], *mismatched]), "unused": len(info["unexpected_keys"])}
+
+
+def _tokenizer(folder: Path, config: BertConfig) -> dict[str, Any]:
+    try:
+        tokenizer = bertie.AutoTokenizer.from_pretrained(folder)
+    except BertieError as error:
+        return {"problem": str(error)}
+    words = len(tokenizer)
+    found = {"tokens": words, "model_max_length": tokenizer.model_max_length}
+    if words > config.vocab_size:
+        found["problem"] = f"it has {words} tokens, the model's embeddings only {config.vocab_size}"
+    return found
+
+
+def _embedding(folder: Path) -> dict[str, Any] | None:
+    """Return how the folder makes a text's vector, or None if it does not say."""
+    if not member(folder, "modules.json").exists():
+        return None
+    try:
+        recipe = read_recipe(folder)
+    except BertieError as error:
+        return {"problem": str(error)}
+    return {
+        "pooling": list(recipe.modes),
+        "dense_layers": len(recipe.dense),
+        "normalized": recipe.normalize,
+        "max_length": recipe.max_length,
+        "prompts": dict(recipe.prompts),
+    }
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep back the notices that loading gives: what they say is the answer here."""
+    level, state = logger.level, torch.get_rng_state()
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        torch.set_rng_state(state)

@@ -1,0 +1,49 @@
+"""``bertie embed``: a vector for each text."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bertie.cli import options
+from bertie.cli.answering import answer_all
+from bertie.cli.opening import open_pipeline
+from bertie.cli.reading import is_interactive, read_texts
+from bertie.cli.writing import numbers, write_array
+
+
+def embed(
+    texts: options.Texts = None,
+    input: options.Input = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write all vectors to this .npy file instead of JSON lines.")
+    ] = None,
+    prompt_name: Annotated[str | None, typer.Option("--prompt-name", help="One of the model's prompts.")] = None,
+    model: options.Model = None,
+    device: options.Device = None,
+    batch_tokens: options.BatchTokens = None,
+    seed: options.Seed = None,
+    max_length: options.MaxLength = None,
+    split_special_tokens: options.SplitSpecial = False,
+    column: options.Column = "text",
+    format: options.Format = None,
+) -> None:
+    """Turn each text into a vector; texts of like meaning have like vectors. The default model is all-MiniLM-L6-v2."""
+    pipe = open_pipeline(
+        "embed",
+        model,
+        device,
+        batch_tokens,
+        seed,
+        prompt_name=prompt_name,
+        max_length=max_length,
+        split_special_tokens=split_special_tokens,
+    )
+    source = read_texts(texts, input, format, column)
+    if output is None:
+        answer_all(pipe, source, is_interactive(texts, input), lambda vector: {"embedding": numbers(vector)})
+        return
+    vectors = pipe(list(source))
+    write_array(output, vectors)
+    print(f"bertie: {vectors.shape[0]} vectors of {vectors.shape[1]} numbers in {output}", file=sys.stderr)

@@ -1,0 +1,24 @@
+"""``bertie fill-mask``: which words fit at the [MASK] of a text."""
+
+from bertie.cli import options
+from bertie.cli.answering import answer_all
+from bertie.cli.opening import open_pipeline
+from bertie.cli.reading import is_interactive, read_texts
+
+
+def fill_mask(
+    texts: options.Texts = None,
+    input: options.Input = None,
+    top_k: options.TopK = 5,
+    model: options.Model = None,
+    device: options.Device = None,
+    batch_tokens: options.BatchTokens = None,
+    seed: options.Seed = None,
+    max_length: options.MaxLength = None,
+    column: options.Column = "text",
+    format: options.Format = None,
+) -> None:
+    """Guess the word behind each \\[MASK] in a text."""
+    pipe = open_pipeline("fill-mask", model, device, batch_tokens, seed, top_k=top_k, max_length=max_length)
+    source = read_texts(texts, input, format, column)
+    answer_all(pipe, source, is_interactive(texts, input), lambda candidates: {"candidates": candidates})

@@ -1,0 +1,82 @@
+"""``bertie inspect``: what is in a model's folder, and what each model class would miss in it."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from bertie.cli.writing import printable
+
+
+def inspect(
+    model: Annotated[str, typer.Argument(help="A folder, or a model's name in the hub.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON line instead of text.")] = False,
+) -> None:
+    """Show a model's files, shape, parameters and heads, and which classes it can be loaded into. Runs no code of it."""
+    from bertie.cli.describing import describe
+
+    found = describe(model)
+    lines = [json.dumps(found, ensure_ascii=False)] if as_json else _lines(found)
+    print("\n".join(map(printable, lines)))
+    if "problem" in found:
+        raise typer.Exit(2)
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    files = ", ".join(f"{name} ({_size(size)})" for name, size in found["files"].items())
+    lines = [
+        f"model      {found['model']}",
+        f"files      {files}",
+        f"made as    {', '.join(found['architectures'] or ['(not said)'])}",
+        f"shape      {_shape(found['config'])}",
+    ]
+    if found["labels"] != ["LABEL_0", "LABEL_1"]:
+        lines.append(f"labels     {', '.join(found['labels'])}")
+    lines.append(f"tokenizer  {_tokenizer(found['tokenizer'])}")
+    if found["embedding"]:
+        lines.append(f"embedding  {_embedding(found['embedding'])}")
+    if "problem" in found:
+        return [*lines, f"weights    PROBLEM: {found['problem']}"]
+    heads = ", ".join(found["heads"]) or "none"
+    lines.append(f"weights    {found['parameters']:,} parameters in {found['tensors']} tensors, {found['dtype']}")
+    lines += [f"heads      {heads}", "", "can be loaded as"]
+    return lines + [f"  {name:<31}{_fit(fit)}" for name, fit in found["classes"].items()]
+
+
+def _shape(config: dict[str, Any]) -> str:
+    return (
+        f"{config['num_hidden_layers']} layers, hidden {config['hidden_size']}, {config['num_attention_heads']} heads, "
+        f"feed-forward {config['intermediate_size']}, vocabulary {config['vocab_size']:,}, "
+        f"up to {config['max_position_embeddings']} tokens"
+    )
+
+
+def _tokenizer(found: dict[str, Any]) -> str:
+    if "problem" in found:
+        return f"PROBLEM: {found['problem']}"
+    return f"{found['tokens']:,} tokens"
+
+
+def _embedding(found: dict[str, Any]) -> str:
+    if "problem" in found:
+        return f"PROBLEM: {found['problem']}"
+    parts = [" + ".join(found["pooling"]), f"{found['dense_layers']} linear layers" if found["dense_layers"] else ""]
+    parts += ["length 1" if found["normalized"] else "", f"reads {found['max_length']} tokens of a text"]
+    return ", ".join(part for part in parts if part)
+
+
+def _fit(fit: dict[str, Any]) -> str:
+    if "problem" in fit:
+        return f"no: {fit['problem']}"
+    if not fit["missing"]:
+        return "complete"
+    shown = ", ".join(fit["missing"][:2]) + (f" and {len(fit['missing']) - 2} more" if len(fit["missing"]) > 2 else "")
+    return f"to be trained first: {shown}"
+
+
+def _size(count: int) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count = count / 1000  # type: ignore[assignment]
+    return f"{count:.1f} GB"

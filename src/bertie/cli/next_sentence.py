@@ -1,0 +1,24 @@
+"""``bertie next-sentence``: does the second text of a pair follow the first?"""
+
+from bertie.cli import options
+from bertie.cli.answering import answer_all
+from bertie.cli.opening import open_pipeline
+from bertie.cli.reading import is_interactive, read_texts
+
+
+def next_sentence(
+    texts: options.Texts = None,
+    input: options.Input = None,
+    model: options.Model = None,
+    device: options.Device = None,
+    batch_tokens: options.BatchTokens = None,
+    seed: options.Seed = None,
+    max_length: options.MaxLength = None,
+    column: options.Column = "text",
+    pair_column: options.PairColumn = "text_pair",
+    format: options.Format = None,
+) -> None:
+    """Say whether one text follows another: two arguments, fields 'text' and 'text_pair', or lines with a tab."""
+    pipe = open_pipeline("next-sentence", model, device, batch_tokens, seed, max_length=max_length)
+    source = read_texts(texts, input, format, column, pair=pair_column)
+    answer_all(pipe, source, is_interactive(texts, input), dict)

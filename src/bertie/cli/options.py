@@ -1,0 +1,31 @@
+"""The options that commands share, each declared once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Texts = Annotated[list[str] | None, typer.Argument(help="Texts; without any, --input or standard input is read.")]
+Input = Annotated[
+    Path | None,
+    typer.Option("--input", "-i", help="A file: .jsonl (field 'text'), .csv or .tsv (a column), else one text a line."),
+]
+Format = Annotated[
+    str | None, typer.Option("--format", help="lines, jsonl, csv or tsv, where the file's name does not say it.")
+]
+Column = Annotated[str, typer.Option("--column", help="The field or column that holds the text.")]
+Model = Annotated[str | None, typer.Option("--model", "-m", help="A folder, or a model's name in the hub.")]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1; the default is CUDA if there is any.")]
+BatchTokens = Annotated[
+    int | None, typer.Option("--batch-tokens", min=1, help="The most tokens in a batch; the default suits the device.")
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of all random numbers.")]
+TopK = Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many answers to give.")]
+MaxLength = Annotated[
+    int | None, typer.Option("--max-length", min=3, help="Tokens read of a text; the default is the model's limit.")
+]
+SplitSpecial = Annotated[
+    bool,
+    typer.Option("--split-special-tokens", help="Read \\[SEP] and the like in a text as plain text."),
+]
+PairColumn = Annotated[str, typer.Option("--pair-column", help="The field or column that holds the second text.")]

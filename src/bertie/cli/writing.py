@@ -1,0 +1,53 @@
+"""What commands write: JSON lines that no terminal takes for commands, and vectors in one file."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertie.files import atomic
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Control characters (ESC, which begins a terminal's commands, among them), and those that reorder or end lines.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with control characters as ``\\uXXXX``, so that a terminal shows them and obeys none."""
+    return _CONTROL.sub(_escaped, text)
+
+
+def write_line(record: dict[str, Any]) -> None:
+    """Write one JSON line to standard output."""
+    sys.stdout.write(printable(json.dumps(record, ensure_ascii=False, allow_nan=False)) + "\n")
+
+
+def with_text(text: Any, answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer after the text, or the two texts, that it belongs to."""
+    if isinstance(text, str):
+        return {"text": text, **answer}
+    return {"text": text[0], "text_pair": text[1], **answer}
+
+
+def numbers(vector: "np.ndarray[Any, Any]") -> list[float]:
+    """Return a float32 vector as the shortest numbers that name the same float32 values."""
+    return vector.astype(str).astype(float).tolist()  # type: ignore[no-any-return]
+
+
+def write_array(path: Path, array: "np.ndarray[Any, Any]") -> None:
+    """Write ``array`` to a .npy file, which holds either its old content or all of the new.
+
+    Raises:
+        CheckpointError: the folder cannot be written to.
+    """
+    import numpy
+
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        numpy.save(file, array, allow_pickle=False)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
