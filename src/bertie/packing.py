@@ -19,6 +19,11 @@ from bertie.errors import InputError, InputTypeError
 Lists = Sequence[Sequence[int]]
 
 
+def capturing() -> bool:
+    """Whether a graph is being captured (compiled, exported, traced), which knows shapes but no values."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+
+
 class Facts(NamedTuple):
     """What the host knows of a batch, fetched in one transfer: lengths, and (lowest, highest) of each kind of value."""
 
@@ -220,7 +225,7 @@ class Packed:
         """Return ``[B]`` bool, True for a text without tokens; None where the host knows there is none."""
         if self.token_mask is not None:
             return ~self.token_mask.view(self.shape).any(dim=1)
-        if torch.compiler.is_compiling():
+        if capturing():
             return self.cu_seqlens.diff() == 0
         return self.cu_seqlens.diff() == 0 if 0 in self.lengths else None
 
@@ -259,7 +264,7 @@ class Packed:
             for name in _TENSORS
             if (value := getattr(self, name)) is not None
         }
-        return replace(self, known=self.facts if not torch.compiler.is_compiling() else None, **moved)
+        return replace(self, known=self.facts if not capturing() else None, **moved)
 
     def __repr__(self) -> str:
         return f"Packed({self.shape[0]} texts, {self.num_tokens} tokens, rectangle {self.shape}, device={self.device})"

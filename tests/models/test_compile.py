@@ -199,3 +199,50 @@ def test_outputs_are_pytrees():
     assert isinstance(doubled, bertie.MaskedLMOutput)
     assert list(doubled) == ["loss", "logits", "hidden_states"]
     assert doubled.hidden_states[0].item() == 2
+
+
+@pytest.mark.parametrize("cross", [False, True], ids=["self", "cross"])
+def test_export_gives_a_decoder_with_its_cache(cross):
+    model = make("BertLMHeadModel", add_cross_attention=cross)
+    batch = {"input_ids": torch.randint(1, 99, (2, 6)), "attention_mask": MASK}
+    if cross:
+        batch["encoder_hidden_states"] = torch.randn(2, 3, 16)
+    file = io.BytesIO()
+    torch.export.save(torch.export.export(model, (), batch), file)
+    file.seek(0)
+    output = torch.export.load(file).module()(**batch)
+    cache, expected = output.past_key_values, model(**batch).past_key_values
+    assert type(cache) is type(expected)
+    assert cache.get_seq_length() == 6
+    step = {key: value for key, value in batch.items() if "encoder" in key}
+    ids = torch.tensor([[5], [6]])
+    again, once = (model(ids, past_key_values=each, **step).logits for each in (cache, expected))
+    if cross:
+        assert cache.is_updated == expected.is_updated
+    assert (again - once)[0].abs().max() <= 1e-5  # the second text is padded, and no mask says so here
+
+
+def test_decoding_steps_compile_once_for_all_lengths():
+    counter = CompileCounterWithBackend("eager")
+    model = make("BertLMHeadModel")
+    compiled = torch.compile(model, backend=counter, fullgraph=True)
+    ids, logits = torch.randint(1, 99, (2, 12)), []
+    with torch.no_grad():
+        cache = model(ids[:, :6]).past_key_values
+        for column in range(6, 12):
+            logits.append(compiled(ids[:, column : column + 1], past_key_values=cache).logits)
+        torch.testing.assert_close(torch.cat(logits, dim=1), model(ids).logits[:, 6:], atol=1e-5, rtol=0)
+    assert counter.frame_count <= 2  # one length, then any length
+
+
+@pytest.mark.parametrize("how", ["checkpointing", "autocast"])
+def test_a_training_step_stays_one_graph_with(how):
+    model = make("BertForMaskedLM").train()
+    batch = {**rectangle("BertForMaskedLM"), **LABELS["BertForMaskedLM"]}
+    if how == "checkpointing":
+        model.gradient_checkpointing_enable()
+    with torch.autocast("cpu", torch.bfloat16, enabled=how == "autocast"):
+        expected = model(**batch).loss
+        loss = torch.compile(model, backend="aot_eager", fullgraph=True)(**batch).loss
+    loss.backward()
+    torch.testing.assert_close(loss, expected, atol=1e-2 if how == "autocast" else 1e-5, rtol=0)

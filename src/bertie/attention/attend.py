@@ -2,7 +2,6 @@
 
 from functools import lru_cache
 
-import torch
 from torch import Tensor
 
 from bertie.attention.dense import Dense
@@ -10,7 +9,7 @@ from bertie.attention.grouped import Grouped
 from bertie.attention.request import Backend, Request, ScoreBias
 from bertie.attention.varlen import Varlen
 from bertie.errors import InputError
-from bertie.packing import Packed
+from bertie.packing import Packed, capturing
 
 BACKENDS: tuple[Backend, ...] = (Varlen(), Grouped(), Dense())
 
@@ -57,7 +56,7 @@ def attend(
         score_bias=score_bias is not None,
         weights=weights,
         foreign_keys=keys is not None or k.dim() == 4,
-        compiling=torch.compiler.is_compiling(),
+        compiling=capturing(),
     )
     # A graph that is captured cannot look into a memo, and chooses once anyway.
     chosen = (choose if request.compiling else _remembered)(request, backend)

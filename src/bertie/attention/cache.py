@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from bertie.errors import InputError
 
@@ -87,3 +88,33 @@ class EncoderDecoderCache:
 
     def __len__(self) -> int:
         return len(self.self_attention_cache)
+
+
+def _unflatten(layers: Any, _context: Any) -> Cache:
+    cache = Cache()
+    for keys, values in layers:
+        layer = CacheLayer()
+        layer.keys, layer.values = keys, values
+        cache.layers.append(layer)
+    return cache
+
+
+def _unflatten_both(halves: Any, updated: Any) -> EncoderDecoderCache:
+    cache = EncoderDecoderCache(*halves)
+    cache.is_updated = dict(updated)
+    return cache
+
+
+# So that a decoder can be exported together with the cache it answers with.
+pytree.register_pytree_node(
+    Cache,
+    lambda cache: ([(layer.keys, layer.values) for layer in cache.layers], None),
+    _unflatten,
+    serialized_type_name="bertie.attention.cache.Cache",
+)
+pytree.register_pytree_node(
+    EncoderDecoderCache,
+    lambda cache: ([cache.self_attention_cache, cache.cross_attention_cache], tuple(cache.is_updated.items())),
+    _unflatten_both,
+    serialized_type_name="bertie.attention.cache.EncoderDecoderCache",
+)

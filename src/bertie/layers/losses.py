@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertie.errors import InputError, InputTypeError
-from bertie.packing import Packed
+from bertie.packing import Packed, capturing
 
 IGNORED = -100
 
@@ -33,7 +33,7 @@ class TokenLabels(NamedTuple):
     @classmethod
     def of(cls, values: Tensor) -> "TokenLabels":
         """Find the labelled tokens. Done before the encoder is launched: on CUDA the host waits here."""
-        captured = torch.compiler.is_compiling()
+        captured = capturing()
         return cls(values, None if captured else (values != IGNORED).nonzero().squeeze(1))
 
 
@@ -136,7 +136,7 @@ def check_labels(labels: Tensor, num_classes: int, name: str = "labels") -> None
     """
     if labels.is_floating_point() or labels.dtype == torch.bool:
         raise InputTypeError(f"{name} must be an integer tensor of class numbers, not {labels.dtype}.")
-    if torch.compiler.is_compiling() or labels.numel() == 0:
+    if capturing() or labels.numel() == 0:
         return
     wrong = (labels != IGNORED) & ((labels < 0) | (labels >= num_classes))
     if wrong.any():

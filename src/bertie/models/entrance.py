@@ -8,7 +8,7 @@ from torch import Tensor
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError
 from bertie.outputs import ModelOutput
-from bertie.packing import Facts, Packed, require_integers
+from bertie.packing import Facts, Packed, capturing, require_integers
 
 
 def enter(
@@ -29,13 +29,13 @@ def enter(
     """
     if isinstance(input_ids, Packed):
         _refuse_beside_packed(attention_mask, token_type_ids, position_ids, inputs_embeds)
-        if not torch.compiler.is_compiling():
+        if not capturing():
             _check_ranges(config, input_ids, input_ids.facts, past_length)
         return input_ids
     shape = _check_rectangle(config, input_ids, token_type_ids, position_ids, inputs_embeds)
     mask = None if attention_mask is None else _check_mask(attention_mask, shape, past_length)
     whole = mask is not None and mask.dim() > 2
-    if torch.compiler.is_compiling():
+    if capturing():
         return _enter_graph(input_ids, mask, token_type_ids, position_ids, inputs_embeds, past_length, config)
     packed = Packed.from_padded(
         input_ids,
@@ -65,9 +65,11 @@ def enter_encoder(hidden_states: Tensor | Packed | None, attention_mask: Tensor 
         _refuse_beside_packed(attention_mask)
         return hidden_states
     mask = None if attention_mask is None else _check_mask(attention_mask, tuple(hidden_states.shape[:2]), 0, True)
-    if mask is None or (mask.dim() == 2 and not torch.compiler.is_compiling()):
+    if not capturing() and (mask is None or mask.dim() == 2):
         return Packed.from_padded(inputs_embeds=hidden_states, attention_mask=mask)
     packed = _whole_rectangle(None, None, None, hidden_states, 0)
+    if mask is None:
+        return packed
     return packed.with_attention_mask(mask if mask.dim() == 4 else mask[:, None] if mask.dim() == 3 else _keys(mask))
 
 
