@@ -28,14 +28,23 @@ MASKS = {
     "right": torch.tensor([[1] * WIDTH, [1, 1, 0, 0, 0, 1, 1, 1]]),
 }
 ENCODER_MASK = torch.tensor([[1, 1, 1, 1], [0, 1, 1, 0]])
+
+
+def static() -> transformers.StaticCache:
+    """A cache that holds more places than are filled."""
+    return transformers.StaticCache(config=transformers.BertConfig(**SIZES), max_cache_len=11)
+
+
 CACHES = {
     "none": lambda: None,
     "ours": bertie.Cache,
     "theirs": transformers.DynamicCache,
+    "theirs, static": static,
     "ours for encoder and decoder": bertie.EncoderDecoderCache,
     "theirs for encoder and decoder": lambda: transformers.EncoderDecoderCache(
         transformers.DynamicCache(), transformers.DynamicCache()
     ),
+    "theirs for encoder and decoder, static": lambda: transformers.EncoderDecoderCache(static(), static()),
 }
 
 
@@ -110,6 +119,15 @@ def test_cross_attention_with_a_cache_as_the_reference_without(model, reference,
     if hasattr(returned, "is_updated"):
         assert returned.is_updated == {0: True, 1: True}
         assert returned.cross_attention_cache.get_seq_length() == 4
+
+
+def test_an_encoder_may_be_packed(model, ids, encoder):
+    packed = bertie.Packed.from_padded(
+        inputs_embeds=encoder["encoder_hidden_states"], attention_mask=encoder["encoder_attention_mask"]
+    )
+    output = model(ids, attention_mask=MASKS["left"], encoder_hidden_states=packed)
+    expected = model(ids, attention_mask=MASKS["left"], **encoder)
+    torch.testing.assert_close(output.logits, expected.logits)
 
 
 def test_the_encoder_is_projected_once(model, ids, encoder):

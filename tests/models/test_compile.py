@@ -30,7 +30,7 @@ LABELS = {
     "BertForMaskedLM": {"labels": TOKEN_LABELS},
     "BertForNextSentencePrediction": {"labels": torch.tensor([0, 1])},
     "BertForSequenceClassification": {"labels": torch.tensor([0, 1])},
-    "BertForMultipleChoice": {"labels": torch.tensor([1])},
+    "BertForMultipleChoice": {"labels": torch.tensor([1, 0])},
     "BertForTokenClassification": {"labels": TOKEN_LABELS},
     "BertForQuestionAnswering": {"start_positions": torch.tensor([1, 0]), "end_positions": torch.tensor([5, 9])},
 }
@@ -57,8 +57,14 @@ def make(name: str, **fields) -> bertie.BertPreTrainedModel:
 
 
 def rectangle(name: str) -> dict[str, torch.Tensor]:
-    batch = {"input_ids": torch.randint(1, 99, (2, 6)), "attention_mask": MASK}
-    return {key: value[None] for key, value in batch.items()} if name == "BertForMultipleChoice" else batch
+    return shaped(name, MASK)
+
+
+def shaped(name: str, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return a batch with this mask; for multiple choice, two choices of every text."""
+    if name == "BertForMultipleChoice":
+        mask = mask[:, None].repeat(1, 2, 1)
+    return {"input_ids": torch.randint(1, 99, mask.shape), "attention_mask": mask}
 
 
 def packed(*lengths: int) -> bertie.Packed:
@@ -170,8 +176,9 @@ def test_compiling_is_quiet():
 )
 def test_export_takes_any_batch_and_length(name):
     model = make(name)
-    dynamic = {0: torch.export.Dim("B"), 1: torch.export.Dim("S", max=SIZES["max_position_embeddings"])}
     batch = rectangle(name)
+    last = batch["input_ids"].dim() - 1
+    dynamic = {0: torch.export.Dim("B"), last: torch.export.Dim("S", max=SIZES["max_position_embeddings"])}
     exported = torch.export.export(model, (), batch, dynamic_shapes=dict.fromkeys(batch, dynamic))
     file = io.BytesIO()
     torch.export.save(exported, file)
@@ -179,7 +186,7 @@ def test_export_takes_any_batch_and_length(name):
     loaded = torch.export.load(file).module()
     mask = torch.ones(3, 11, dtype=torch.int64)
     mask[0, :4], mask[1, 5:], mask[2, 3:6] = 0, 0, 0  # left padding, right padding, a hole
-    other = {"input_ids": torch.randint(1, 99, (3, 11)), "attention_mask": mask}
+    other = shaped(name, mask)
     assert_same(loaded(**other), model(**other))
 
 

@@ -69,6 +69,13 @@ class Cache:
         return len(self.layers)
 
 
+def extend(cache: Any, keys: Tensor, values: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
+    """Append to a layer of a cache of any make and return all it holds; of a cache with spare room, the filled part."""
+    keys, values = cache.update(keys, values, layer_idx)
+    filled = cache.get_seq_length()
+    return keys[:, :, :filled], values[:, :, :filled]
+
+
 class EncoderDecoderCache:
     """Both halves of a decoder with cross-attention; ``is_updated[layer]`` says that the encoder's half is filled."""
 

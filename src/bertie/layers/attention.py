@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bertie.attention import attend
+from bertie.attention.cache import extend
 from bertie.config import BertConfig
 from bertie.layers.relative import RelativePositions
 from bertie.packing import Packed
@@ -49,7 +50,7 @@ class BertSelfAttention(_Attention):
         q, k, v = (self.heads(project(hidden_states)) for project in (self.query, self.key, self.value))
         if cache is not None:
             own = getattr(cache, "self_attention_cache", cache)
-            k, v = own.update(packed.pad(k).transpose(1, 2), packed.pad(v).transpose(1, 2), self.layer_idx)
+            k, v = extend(own, packed.pad(k).transpose(1, 2), packed.pad(v).transpose(1, 2), self.layer_idx)
         bias = None if self.distances is None else self.distances.score_bias(self.distance_embedding.weight)
         context, attention = attend(
             q,
@@ -83,11 +84,11 @@ class BertCrossAttention(_Attention):
             # Appending nothing is how a cache of any make is read through ``update`` alone.
             none = torch.empty(encoder.shape[0], self.num_attention_heads, 0, self.attention_head_size)
             none = none.to(self.key.weight.device, self.key.weight.dtype)
-            return cache.cross_attention_cache.update(none, none, self.layer_idx)
+            return extend(cache.cross_attention_cache, none, none, self.layer_idx)
         k, v = (self.heads(project(encoder.inputs_embeds)) for project in (self.key, self.value))
         if updated is not None:
             k, v = (encoder.pad(part).transpose(1, 2) for part in (k, v))
-            k, v = cache.cross_attention_cache.update(k, v, self.layer_idx)
+            k, v = extend(cache.cross_attention_cache, k, v, self.layer_idx)
             updated[self.layer_idx] = True
         return k, v
 
