@@ -1,5 +1,6 @@
 """Every code block of the README, CONTRIBUTING and docs/ runs: Python as written, and each `$ bertie …` line."""
 
+import json
 import os
 import re
 import subprocess
@@ -35,20 +36,32 @@ def test_python_blocks_run(page: Path, workplace: Path) -> None:
         exec(compile(block, f"{page.name}, Python block {number}", "exec"), names)
 
 
-COMMANDS = [
-    (page, line[2:])
-    for page in PAGES
-    for block in blocks(page, "console")
-    for line in block.splitlines()
-    if line.startswith("$ ") and "bertie " in line and not any(left in line for left in LEFT_OUT)
-]
+def commands(page: Path) -> list[tuple[str, str]]:
+    """Return each `$ bertie …` line with the line of output the page shows below it, if any."""
+    lines = [line for block in blocks(page, "console") for line in [*block.splitlines(), "$"]]
+    pairs = zip(lines, lines[1:], strict=False)
+    return [
+        (line[2:], "" if shown.startswith("$") else shown)
+        for line, shown in pairs
+        if line.startswith("$ ") and "bertie " in line and not any(left in line for left in LEFT_OUT)
+    ]
 
 
-@pytest.mark.parametrize(("page", "command"), COMMANDS, ids=[f"{page.name}: {command}" for page, command in COMMANDS])
-def test_commands_run(page: Path, command: str, workplace: Path) -> None:
+COMMANDS = [(page.name, command, shown) for page in PAGES for command, shown in commands(page)]
+
+
+@pytest.mark.parametrize(("page", "command", "shown"), COMMANDS, ids=[f"{page}: {line}" for page, line, _ in COMMANDS])
+def test_commands_run(page: str, command: str, shown: str, workplace: Path) -> None:
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert done.stdout
+    assert done.stdout or done.stderr
+    if shown:
+        assert json.loads(done.stdout.splitlines()[0], parse_float=rounded) == json.loads(shown, parse_float=rounded)
+
+
+def rounded(number: str) -> float:
+    """Chips differ in a score's last digits."""
+    return round(float(number), 3)
 
 
 def test_make_targets_in_the_pages_exist() -> None:
