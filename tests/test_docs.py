@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,9 @@ def test_python_blocks_run(page: Path, workplace: Path) -> None:
 def commands(page: Path) -> list[tuple[str, str]]:
     """Return each `$ bertie …` line with the line of output the page shows below it, if any."""
     lines = [line for block in blocks(page, "console") for line in [*block.splitlines(), "$"]]
-    pairs = zip(lines, lines[1:], strict=False)
     return [
         (line[2:], "" if shown.startswith("$") else shown)
-        for line, shown in pairs
+        for line, shown in pairwise(lines)
         if line.startswith("$ ") and "bertie " in line and not any(left in line for left in LEFT_OUT)
     ]
 
