@@ -1,6 +1,6 @@
 """``bertie classify``: the label of each text."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,9 +38,8 @@ def classify(
         split_special_tokens=split_special_tokens,
     )
     source = read_texts(texts, input, format, column, pair=pair_column)
-    answer_all(
-        pipe,
-        source,
-        is_interactive(texts, input),
-        lambda answer: answer if isinstance(answer, dict) else {"labels": answer},
-    )
+    answer_all(pipe, source, is_interactive(texts, input), _form)
+
+
+def _form(answer: Any) -> dict[str, Any]:
+    return answer if isinstance(answer, dict) else {"labels": answer}

@@ -110,11 +110,11 @@ def _missing(name: str, folder: Path) -> dict[str, Any]:
 
 def _tokenizer(folder: Path, config: BertConfig) -> dict[str, Any]:
     try:
-        tokenizer = bertie.AutoTokenizer.from_pretrained(folder)
+        tokenizer = bertie.BertTokenizer.from_pretrained(folder)
     except BertieError as error:
         return {"problem": str(error)}
     words = len(tokenizer)
-    found = {"tokens": words, "model_max_length": tokenizer.model_max_length}
+    found: dict[str, Any] = {"tokens": words, "model_max_length": tokenizer.model_max_length}
     if words > config.vocab_size:
         found["problem"] = f"it has {words} tokens, the model's embeddings only {config.vocab_size}"
     return found

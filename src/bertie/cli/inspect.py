@@ -12,7 +12,7 @@ def inspect(
     model: Annotated[str, typer.Argument(help="A folder, or a model's name in the hub.")],
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON line instead of text.")] = False,
 ) -> None:
-    """Show a model's files, shape, parameters and heads, and which classes it can be loaded into. Runs no code of it."""
+    """Show what a model's folder holds and which classes it can be loaded into. Runs no code of it."""
     from bertie.cli.describing import describe
 
     found = describe(model)

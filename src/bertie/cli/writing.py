@@ -34,7 +34,7 @@ def with_text(text: Any, answer: dict[str, Any]) -> dict[str, Any]:
 
 def numbers(vector: "np.ndarray[Any, Any]") -> list[float]:
     """Return a float32 vector as the shortest numbers that name the same float32 values."""
-    return vector.astype(str).astype(float).tolist()  # type: ignore[no-any-return]
+    return vector.astype(str).astype(float).tolist()
 
 
 def write_array(path: Path, array: "np.ndarray[Any, Any]") -> None:

@@ -91,8 +91,8 @@ def _assembled(
     if row.name == "embed" and origin:
         recipe = read_recipe(resolve(origin, files=[CONFIG_NAME, *FILES], **place))
     place = {**place, "subfolder": recipe.subfolder}
-    words = _tokenizer(origin if tokenizer is None else tokenizer, use_fast, place)
     found = _model(row, source, device, {**place, **loading})
+    words = _tokenizer(origin if tokenizer is None else tokenizer, use_fast, place)
     check_vocabulary(words, found)
     given = {"tokenizer": words, "config": found.config}
     if row.name != "embed":

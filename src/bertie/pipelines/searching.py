@@ -55,7 +55,7 @@ class SearchIndex:
         ordered = best[np.lexsort((best, -scores[best]))]
         return [Hit(int(number), float(scores[number]), self.texts[number]) for number in ordered]
 
-    def _prompt(self, *names: str) -> dict[str, str]:
+    def _prompt(self, *names: str) -> dict[str, Any]:
         known: Any = self._embed.task
         return next(({"prompt_name": name} for name in names if name in known.recipe.prompts), {})
 

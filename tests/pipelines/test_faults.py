@@ -1,0 +1,149 @@
+"""What pipelines do with bad inputs: one clear sentence that names the text, or a defined answer; never NaN."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import bertie
+from bertie.errors import BertieError, InputError, InputTypeError
+
+Tiny = Callable[..., Path]
+
+
+@pytest.fixture
+def classify(tiny: Tiny) -> Any:
+    return bertie.pipeline("text-classification", tiny("BertForSequenceClassification"), device="cpu")
+
+
+@pytest.mark.parametrize("bad", [None, 3, b"bytes", float("nan"), ["a"], ("a", "b", "c")], ids=repr)
+def test_2_3_what_is_no_text_is_named_with_its_number(classify: Any, bad: Any) -> None:
+    with pytest.raises(InputTypeError, match="Input 1 is .*must be a str, a pair of them, or a mapping"):
+        classify(["fine", bad])
+
+
+def test_3_numbers_count_from_the_first_text_of_the_call(classify: Any) -> None:
+    source = iter([*["fine"] * 5, None])
+    with pytest.raises(InputTypeError, match="Input 5 is None"):
+        list(classify.stream(source, chunk=2))
+
+
+def test_what_is_no_list_of_texts(classify: Any) -> None:
+    for bad in (None, 3, b"bytes"):
+        with pytest.raises(InputTypeError, match="give a text or a list of texts"):
+            classify(bad)
+    with pytest.raises(InputTypeError, match="has 'text' and 'text_pair', not"):
+        classify({"txt": "a"})
+    assert classify([]) == []
+
+
+def test_5_a_text_without_tokens_says_so(classify: Any) -> None:
+    answers = classify(["", " \t", "\x00\u200b", "word"])
+    assert [answer.get("empty") for answer in answers] == [True, True, True, None]
+    assert [answer["empty"] for answer in classify("", top_k=2)] == [True, True]
+    assert "truncated" not in answers[3]
+
+
+def test_29_what_was_cut_is_told(classify: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "bertie"):
+        answers = classify(["word " * 70, "word", ("word " * 40, "word " * 40)])
+    assert [answer.get("truncated") for answer in answers] == [8, None, 19]
+    assert caplog.messages == ["2 of 3 texts are longer than the 64 tokens the model reads; the rest was left out."]
+    assert classify("word " * 10, max_length=8)[0]["truncated"] == 4
+    with pytest.raises(InputError, match="max_position_embeddings = 64"):
+        classify("word " * 70, truncation=False)
+
+
+def test_7_a_typed_mask_is_a_mask_and_others_may_be_text(tiny: Tiny, classify: Any) -> None:
+    fill = bertie.pipeline("fill-mask", tiny("BertForMaskedLM"), device="cpu")
+    assert len(fill("a [MASK]")) == 5
+    with pytest.raises(InputError, match=r"Text 1 has no \[MASK\] to fill\."):
+        fill(["a [MASK]", "none"])
+    with pytest.raises(InputError, match=r"Text 0 has no \[MASK\] to fill; 18 tokens were cut off"):
+        fill("word " * 79 + "[MASK]")
+    assert classify("a [SEP] b") != classify("a [SEP] b", split_special_tokens=True)
+
+
+def test_16_a_tokenizer_with_more_words_than_the_model(tiny: Tiny) -> None:
+    folder = tiny("BertForMaskedLM", vocab_size=30000)
+    with pytest.raises(InputError, match="The tokenizer has 30522 tokens, but the model's embeddings only 30000"):
+        bertie.pipeline("fill-mask", folder)
+
+
+def test_27_nan_names_layer_and_text(tiny: Tiny) -> None:
+    pipe = bertie.pipeline("embed", tiny(num_hidden_layers=3), device="cpu")
+    word = pipe.tokenizer.convert_tokens_to_ids("zebra")
+    with torch.no_grad():
+        pipe.model.embeddings.word_embeddings.weight[word] = float("inf")
+    texts = ["a dog", "a cat and a dog", "a zebra"]
+    assert pipe(texts[:2]).shape == (2, 32)
+    with pytest.raises(BertieError, match=r"first in the embeddings, for text 2 \(computed in float32\)"):
+        pipe(texts)
+
+
+def test_27_float16_overflow_names_the_layer(tiny: Tiny) -> None:
+    pipe = bertie.pipeline("text-classification", tiny("BertForSequenceClassification"), device="cpu", dtype="float16")
+    layer = pipe.model.bert.encoder.layer[1]
+    with torch.no_grad():
+        layer.intermediate.dense.bias.fill_(1000)
+        layer.output.dense.weight.fill_(100)  # 48 times 1000 times 100 is beyond 65504
+    with pytest.raises(BertieError, match=r"encoder layer 1, for text 0 \(computed in float16\); use dtype='float32'"):
+        pipe("a dog")
+
+
+def test_27_a_damaged_head_is_named(classify: Any) -> None:
+    with torch.no_grad():
+        classify.model.classifier.bias[0] = float("nan")
+    with pytest.raises(BertieError, match="first in the head"):
+        classify("a dog")
+
+
+def test_30_a_batch_that_is_too_large_is_split(classify: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"word {number}" for number in range(9)]
+    expected = classify(texts)
+    run = type(classify.task).run
+
+    def small_memory(self: Any, model: Any, packed: Any) -> Any:
+        if packed.num_tokens > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return run(self, model, packed)
+
+    monkeypatch.setattr(type(classify.task), "run", small_memory)
+    assert [answer["label"] for answer in classify(texts)] == [answer["label"] for answer in expected]
+
+
+def test_unknown_and_impossible_arguments(tiny: Tiny, classify: Any) -> None:
+    with pytest.raises(InputTypeError, match=r"no option 'topk'; it has .*Did you mean 'top_k'\?"):
+        classify("a", topk=2)
+    with pytest.raises(InputTypeError, match="no option 'maxlength'"):
+        bertie.pipeline("fill-mask", tiny("BertForMaskedLM"), maxlength=2)
+    for options, message in (
+        ({"top_k": 0}, "top_k is 0"),
+        ({"function_to_apply": "tanh"}, "'tanh'; allowed are sigmoid"),
+        ({"batch_size": 0}, "batch_size is 0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            classify("a", **options)
+    with pytest.raises(InputError, match="no task 'translate'"):
+        bertie.pipeline("translate")
+    with pytest.raises(InputError, match="has no default model"):
+        bertie.pipeline("text-classification")
+    with pytest.raises(InputTypeError, match="model is a int"):
+        bertie.pipeline("fill-mask", 3)
+    with pytest.raises(InputError, match="Give a tokenizer too"):
+        bertie.pipeline("embed", bertie.BertModel(classify.model.config))
+    with pytest.raises(InputError, match="is no pair of texts"):
+        bertie.pipeline("next-sentence", tiny("BertForNextSentencePrediction"))(["alone"])
+    with pytest.raises(InputError, match="device is 'gpu0'"):
+        bertie.pipeline("embed", tiny(), device="gpu0")
+
+
+def test_a_model_of_the_callers_is_put_in_eval_mode(tiny: Tiny) -> None:
+    folder = tiny("BertForMaskedLM")
+    model = bertie.BertForMaskedLM.from_pretrained(folder).train()
+    pipe = bertie.pipeline("fill-mask", model, tokenizer=folder, device=-1)
+    assert not model.training
+    assert pipe("a [MASK]") == pipe("a [MASK]")

@@ -1,0 +1,117 @@
+"""embed gives sentence-transformers' vectors: on real texts with real weights, and for every kind of folder."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer import modules as st
+
+import bertie
+from bertie.errors import CheckpointError, InputError
+
+SOME = ["", "A dog barks.", "The cat sat on the mat, and it would not go away.", "[SEP] and [MASK]", "word " * 100]
+
+
+def test_all_minilm_on_three_hundred_real_texts(
+    minilm: Path, texts: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = SentenceTransformer(str(minilm), device="cpu").encode(texts, batch_size=64)
+    pipe = bertie.pipeline("embed", device="cpu")
+    with caplog.at_level(logging.WARNING, "bertie"):
+        vectors, truncated = pipe(texts, return_truncated=True)
+    assert (vectors.dtype, vectors.shape) == (np.float32, (300, 384))
+    assert np.abs(vectors - expected).max() < 1e-6
+    whole = [len(ids) for ids in pipe.tokenizer(texts, verbose=False)["input_ids"]]
+    assert truncated.tolist() == [max(length - 256, 0) for length in whole]
+    cut = sum(length > 256 for length in whole)
+    assert cut >= 5
+    assert caplog.messages == [
+        f"{cut} of 300 texts are longer than the 256 tokens the model reads; the rest was left out."
+    ]
+    np.testing.assert_allclose(pipe(texts[0]), expected[0], atol=1e-6)
+
+
+def build(folder: Path, out: Path, pooling: dict[str, Any], *more: torch.nn.Module, **settings: Any) -> Path:
+    """Save a folder as sentence-transformers does."""
+    transformer = st.Transformer(str(folder), **settings.pop("transformer", {}))
+    pool = st.Pooling(32, **pooling)
+    SentenceTransformer(modules=[transformer, pool, *more], device="cpu", **settings).save(str(out))
+    return out
+
+
+KINDS: dict[str, tuple[dict[str, Any], list[Any], dict[str, Any], dict[str, Any]]] = {
+    **{mode: ({"pooling_mode": mode}, [], {}, {}) for mode in st.Pooling.POOLING_MODES},
+    "joined": ({"pooling_mode": ("cls", "mean", "max")}, [st.Normalize], {}, {}),
+    "dense": ({"pooling_mode": "cls"}, [lambda: st.Dense(32, 12), st.Normalize], {}, {}),
+    "prompt": ({"pooling_mode": "mean"}, [], {"prompts": {"query": "find this: "}}, {"prompt_name": "query"}),
+    "default prompt": ({}, [], {"prompts": {"q": "find this: "}, "default_prompt_name": "q"}, {}),
+    "prompt not pooled": ({"include_prompt": False}, [], {"prompts": {"q": "find this: "}}, {"prompt_name": "q"}),
+    "own prompt": ({}, [], {}, {"prompt": "Represent: "}),
+    "length": ({}, [], {"transformer": {"max_seq_length": 12}}, {}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_folder(kind: str, tiny: Callable[..., Path], tmp_path: Path) -> None:
+    pooling, more, settings, call = KINDS[kind]
+    torch.manual_seed(1)
+    out = build(tiny(), tmp_path / "out", pooling, *(make() for make in more), **settings)
+    expected = SentenceTransformer(str(out), device="cpu").encode(SOME, **call)
+    vectors = bertie.pipeline("embed", out, device="cpu")(SOME, **call)
+    assert vectors.shape == expected.shape
+    assert np.abs(vectors - expected).max() <= 1e-6 * max(1, np.abs(expected).max())
+
+
+def test_a_plain_folder_is_pooled_by_the_mean(tiny: Callable[..., Path]) -> None:
+    folder = tiny()
+    expected = SentenceTransformer(str(folder), device="cpu").encode(SOME, normalize_embeddings=True)
+    pipe = bertie.pipeline("embed", folder, device="cpu")
+    np.testing.assert_allclose(pipe(SOME, normalize=True), expected, atol=1e-6)
+    # the model may come as an object, too
+    np.testing.assert_allclose(bertie.pipeline("embed", pipe.model)(SOME), pipe(SOME), atol=1e-6)
+
+
+def test_the_models_files_in_a_subfolder(tiny: Callable[..., Path], tmp_path: Path) -> None:
+    tiny().rename(tmp_path / "0_Transformer")
+    kinds = [{"type": "x.Transformer", "path": "0_Transformer"}, {"type": "x.Normalize", "path": "1_Normalize"}]
+    (tmp_path / "modules.json").write_text(json.dumps(kinds))
+    vectors = bertie.pipeline("embed", tmp_path, device="cpu")(SOME)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_the_same_vector_in_any_batch(minilm: Path, texts: list[str]) -> None:
+    pipe = bertie.pipeline("embed", minilm, device="cpu")
+    together = pipe(texts[:40])
+    for options in ({"batch_tokens": 1}, {"batch_tokens": 300}, {"batch_size": 1}):
+        other = bertie.pipeline("embed", minilm, device="cpu", **options)
+        assert np.abs(other(texts[:40]) - together).max() < 1e-6
+
+
+def test_control_tokens_can_be_read_as_text(minilm: Path) -> None:
+    pipe = bertie.pipeline("embed", minilm, device="cpu")
+    plain, control = (pipe("a [SEP] b", split_special_tokens=split) for split in (True, False))
+    assert np.abs(plain - control).max() > 1e-3
+    assert np.array_equal(control, pipe("a [SEP] b"))
+
+
+def test_no_texts_and_bad_prompts(minilm: Path) -> None:
+    pipe = bertie.pipeline("embed", minilm, device="cpu")
+    vectors, truncated = pipe([], return_truncated=True)
+    assert (vectors.shape, vectors.dtype, truncated.shape) == ((0, 384), np.float32, (0,))
+    with pytest.raises(InputError, match="no prompt 'query'; it has none"):
+        pipe(["a"], prompt_name="query")
+
+
+def test_a_dense_layer_bertie_does_not_have(tiny: Callable[..., Path], tmp_path: Path) -> None:
+    out = build(tiny(), tmp_path / "out", {}, st.Dense(32, 12))
+    path = out / "2_Dense" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"activation_function": "os.system"}))
+    with pytest.raises(CheckpointError, match="asks for 'system', which bertie does not have"):
+        bertie.pipeline("embed", out)

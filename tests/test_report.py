@@ -1,0 +1,45 @@
+"""Messages are said once, and progress is shown on a terminal or when asked for."""
+
+import io
+import logging
+import sys
+
+import pytest
+
+from bertie import report
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_message_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(3):
+        report.say_once("the moon is full")
+    assert caplog.messages == ["the moon is full"]
+    assert caplog.records[0].levelno == logging.WARNING
+
+
+@pytest.mark.parametrize(
+    ("show", "terminal", "shown"), [(None, False, False), (False, True, False), (True, True, True)]
+)
+def test_where_progress_is_shown(
+    show: bool | None, terminal: bool, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with report.progress("texts", 10, show) as advance:
+        advance(3)
+        advance(7)
+    assert ("texts" in stream.getvalue()) == shown
+
+
+def test_short_work_shows_nothing_and_long_work_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    for patience, shown in ((60.0, False), (0.0, True)):
+        monkeypatch.setattr(report, "PATIENCE", patience)
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        with report.progress("texts", 10) as advance:
+            advance(4)
+            stream = sys.stderr
+        assert ("texts" in stream.getvalue()) == shown  # type: ignore[attr-defined]
