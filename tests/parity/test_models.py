@@ -217,4 +217,3 @@ def test_half_precision_errs_no_more_than_the_reference(name: str, dtype: torch.
     assert got.dtype == dtype
     own = float((wanted.float() - truth).abs().max())
     assert float((got.float() - truth).abs().max()) <= 3 * own + 1e-3
-
