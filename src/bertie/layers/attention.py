@@ -9,6 +9,7 @@ from bertie.attention import attend
 from bertie.attention.cache import extend
 from bertie.config import BertConfig
 from bertie.layers.relative import RelativePositions
+from bertie.layers.residual import BertResidual
 from bertie.packing import Packed
 
 
@@ -93,42 +94,15 @@ class BertCrossAttention(_Attention):
         return k, v
 
 
-class BertSelfOutput(nn.Module):
-    """``LayerNorm(residual + dropout(dense(x)))``."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-
-    def forward(self, hidden_states: Tensor, residual: Tensor) -> Tensor:
-        return self.LayerNorm(self.dropout(self.dense(hidden_states)) + residual)
-
-
 class BertAttention(nn.Module):
-    """Self-attention with its output projection: ``attention.self`` and ``attention.output`` of the checkpoints."""
+    """Either kind of attention with its end: ``attention`` and ``crossattention`` of the checkpoints."""
 
-    def __init__(self, config: BertConfig, layer_idx: int) -> None:
+    def __init__(self, config: BertConfig, attention: BertSelfAttention | BertCrossAttention) -> None:
         super().__init__()
-        self.self = BertSelfAttention(config, layer_idx)
-        self.output = BertSelfOutput(config)
+        self.self = attention
+        self.output = BertResidual(config, config.hidden_size)
 
-    def forward(self, hidden_states: Tensor, packed: Packed, cache: Any, weights: bool) -> tuple[Tensor, Tensor | None]:
-        context, attention = self.self(hidden_states, packed, cache, weights)
-        return self.output(context, hidden_states), attention
-
-
-class BertEncoderAttention(nn.Module):
-    """Cross-attention with its output projection: ``crossattention`` of the checkpoints."""
-
-    def __init__(self, config: BertConfig, layer_idx: int) -> None:
-        super().__init__()
-        self.self = BertCrossAttention(config, layer_idx)
-        self.output = BertSelfOutput(config)
-
-    def forward(
-        self, hidden_states: Tensor, packed: Packed, encoder: Packed, cache: Any, weights: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        context, attention = self.self(hidden_states, packed, encoder, cache, weights)
-        return self.output(context, hidden_states), attention
+    def forward(self, hidden_states: Tensor, *around: Any) -> tuple[Tensor, Tensor | None]:
+        """Take the hidden states ``[T, D]`` and whatever else the attention takes."""
+        context, weights = self.self(hidden_states, *around)
+        return self.output(context, hidden_states), weights

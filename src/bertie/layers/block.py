@@ -6,8 +6,9 @@ from torch import Tensor, nn
 
 from bertie.config import BertConfig
 from bertie.errors import InputError
-from bertie.layers.attention import BertAttention, BertEncoderAttention
-from bertie.layers.feed_forward import BertIntermediate, BertOutput
+from bertie.layers.attention import BertAttention, BertCrossAttention, BertSelfAttention
+from bertie.layers.feed_forward import BertIntermediate
+from bertie.layers.residual import BertResidual
 from bertie.packing import Packed
 
 
@@ -16,10 +17,12 @@ class BertLayer(nn.Module):
 
     def __init__(self, config: BertConfig, layer_idx: int) -> None:
         super().__init__()
-        self.attention = BertAttention(config, layer_idx)
-        self.crossattention = BertEncoderAttention(config, layer_idx) if config.add_cross_attention else None
+        self.attention = BertAttention(config, BertSelfAttention(config, layer_idx))
+        self.crossattention = None
+        if config.add_cross_attention:
+            self.crossattention = BertAttention(config, BertCrossAttention(config, layer_idx))
         self.intermediate = BertIntermediate(config)
-        self.output = BertOutput(config)
+        self.output = BertResidual(config, config.intermediate_size)
 
     def forward(
         self, hidden_states: Tensor, packed: Packed, encoder: Packed | None, cache: Any, weights: bool

@@ -1,0 +1,18 @@
+"""How every sub-layer ends: projected back, dropped out, added to what came in, normalised."""
+
+from torch import Tensor, nn
+
+from bertie.config import BertConfig
+
+
+class BertResidual(nn.Module):
+    """``LayerNorm(residual + dropout(dense(x)))``: ``[T, width]`` and the residual ``[T, D]`` to ``[T, D]``."""
+
+    def __init__(self, config: BertConfig, width: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_states: Tensor, residual: Tensor) -> Tensor:
+        return self.LayerNorm(self.dropout(self.dense(hidden_states)) + residual)
