@@ -40,6 +40,9 @@ from bertie.outputs import QuestionAnsweringModelOutput as QuestionAnsweringMode
 from bertie.outputs import SequenceClassifierOutput as SequenceClassifierOutput
 from bertie.outputs import TokenClassifierOutput as TokenClassifierOutput
 from bertie.packing import Packed as Packed
+from bertie.pipelines import EmbedPipeline as EmbedPipeline
+from bertie.pipelines import Pipeline as Pipeline
+from bertie.pipelines import SearchIndex as SearchIndex
 from bertie.pipelines import pipeline as pipeline
 from bertie.tokenization.auto import AutoTokenizer as AutoTokenizer
 from bertie.tokenization.batch_encoding import BatchEncoding as BatchEncoding

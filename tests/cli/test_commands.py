@@ -1,0 +1,190 @@
+"""Each command on real models: what it writes, and how it fails."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import bertie
+
+Run = Callable[..., Any]
+BERTIE = [sys.executable, "-c", "from bertie.cli import main; main()"]
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version", "embed --help"])
+def test_help_and_version_import_no_torch(argument: str) -> None:
+    code = (
+        "import sys; from bertie.cli import main\n"
+        f"sys.argv = ['bertie', *{argument.split()!r}]\n"
+        "try: main()\n"
+        "except SystemExit as left: assert not left.code\n"
+        "assert not {'torch', 'numpy', 'tokenizers'} & set(sys.modules), 'too much is imported'\n"
+    )
+    start = time.perf_counter()
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert time.perf_counter() - start < 5
+    assert (bertie.__version__ if argument == "--version" else "Usage: bertie") in ran.stdout
+
+
+def test_embed(run: Run, tmp_path: Path) -> None:
+    texts = ["hello world", "", "x " * 300]
+    ran = run("embed", stdin="\n".join(texts))
+    assert ran.code == 0
+    expected = bertie.pipeline("embed")(texts)
+    assert [record["text"] for record in ran.records] == texts
+    vectors = np.array([record["embedding"] for record in ran.records], dtype=np.float32)
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+    assert [(one.get("empty"), one.get("truncated")) for one in ran.records] == [(None, None), (True, None), (None, 46)]
+    assert "1 of 3 texts were longer than 256 tokens" in ran.err
+    path = tmp_path / "vectors.npy"
+    path.write_bytes(b"old")
+    assert run("embed", *texts, "--output", path, "--seed", 1, "--batch-tokens", 64, "--device", "cpu").code == 0
+    np.testing.assert_allclose(np.load(path), expected, atol=1e-6)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["vectors.npy"]
+
+
+def test_numbers_are_the_float32_values() -> None:
+    from bertie.cli.writing import numbers
+
+    vector = torch.randn(50).numpy()
+    read = json.loads(json.dumps(numbers(vector)))
+    assert np.array_equal(np.array(read, dtype=np.float32), vector)
+
+
+def test_search(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("The cat sleeps.\nStocks fell. Bonds rose.\n\nIt rained\nall day.\n")
+    first, second = run("search", path, "bad weather", "share prices", "-k", 1).records
+    assert first == {"question": "bad weather", "rank": 1, "score": first["score"], "line": 4, "text": "It rained"}
+    assert second["text"] == "Stocks fell. Bonds rose."
+    by = run("search", path, "--by", "sentence", "--top-k", 2, stdin="bad weather\n").records
+    assert (by[0]["text"], by[0]["rank"], by[1]["rank"]) == ("It rained all day.", 1, 2)
+    assert by[0]["score"] > by[1]["score"]
+    path.write_text("\n\n")
+    ran = run("search", path, "anything")
+    assert (ran.code, ran.err) == (2, f"bertie: The file {str(path)!r} has no text to search.\n")
+
+
+def test_fill_mask(run: Run, mini: Path) -> None:
+    (record,) = run("fill-mask", "-m", mini, "Paris is the capital of [MASK].", "--top-k", 2).records
+    assert record["text"] == "Paris is the capital of [MASK]."
+    assert [one["token_str"] for one in record["candidates"]] == ["paris", "france"]
+
+
+def test_next_sentence(run: Run, mini: Path) -> None:
+    pair = ("Where's Black Dog?", '"There is no Black Dog here," said the doctor.')
+    (record,) = run("next-sentence", "-m", mini, *pair).records
+    assert (record["text"], record["text_pair"]) == pair
+    again = run(
+        "next-sentence", "-m", mini, "--format", "jsonl", stdin=json.dumps({"text": pair[0], "text_pair": pair[1]})
+    )
+    assert again.records == [record]
+    assert 0 < record["score"] < 1
+
+
+@pytest.fixture
+def classifier(minilm: Path, tmp_path: Path) -> Path:
+    labels = {0: "bad\x1b[31m", 1: "good"}
+    config = bertie.BertConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, id2label=labels
+    )
+    bertie.BertForSequenceClassification(config).save_pretrained(tmp_path / "model")
+    bertie.BertTokenizer.from_pretrained(minilm).save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_classify(run: Run, classifier: Path, tmp_path: Path) -> None:
+    path = tmp_path / "films.csv"
+    path.write_text("id,review\n1,fine\n2,dull\n")
+    ran = run("classify", "-m", classifier, "-i", path, "--column", "review")
+    assert [record["text"] for record in ran.records] == ["fine", "dull"]
+    assert all(set(record) == {"text", "label", "score"} for record in ran.records)
+    (both,) = run("classify", "-m", classifier, "fine", "-k", 2).records
+    assert {one["label"] for one in both["labels"]} == {"bad\x1b[31m", "good"}
+
+
+def test_41_labels_and_texts_reach_no_terminal_as_commands(run: Run, classifier: Path) -> None:
+    ran = run("classify", "-m", classifier, "-k", 2, "a \x1b[2J \x9b b")
+    assert "\x1b" not in ran.out
+    assert "\x9b" not in ran.out
+    assert ran.records[0]["text"] == "a \x1b[2J \x9b b"  # and yet the JSON says what the text was
+    shown = run("inspect", classifier)
+    assert "\x1b" not in shown.out
+    assert r"bad\u001b[31m, good" in shown.out
+    broken = run("embed", "-m", "no\x1b[31msuch", "a")
+    assert broken.code == 2
+    assert "\x1b" not in broken.err
+
+
+def test_inspect(run: Run, mini: Path, minilm: Path) -> None:
+    (found,) = run("inspect", mini, "--json").records
+    assert found["heads"] == ["pooler", "masked words", "next sentence"]
+    model = bertie.BertForPreTraining.from_pretrained(mini)
+    assert (found["parameters"], found["dtype"]) == (model.num_parameters(), "float16")
+    assert found["classes"]["BertForPreTraining"] == {"missing": [], "unused": 0}
+    assert found["classes"]["BertForTokenClassification"]["missing"] == ["classifier.bias", "classifier.weight"]
+    text = run("inspect", minilm).out
+    for line in ("mean, length 1, reads 256 tokens", "22,713,216 parameters", "BertForMaskedLM", "to be trained first"):
+        assert line in text
+
+
+def test_inspect_of_damage(run: Run, classifier: Path) -> None:
+    (classifier / "model.safetensors").write_bytes(b"\xff" * 100)
+    ran = run("inspect", classifier)
+    assert ran.code == 2
+    assert "weights    PROBLEM:" in ran.out
+    assert run("inspect", classifier / "none").err.startswith("bertie: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fill-mask", "a [MASK]"], "bertie: 'fill-mask' has no default model"),
+        (["embed", "-i", "none.txt"], "bertie: The file 'none.txt' cannot be read: No such file"),
+        (["embed", "a", "-m", "./none"], "bertie: there is no folder './none'"),
+        (["embed", "a", "--prompt-name", "query"], "bertie: The model has no prompt 'query'"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_code_2(run: Run, arguments: list[str], message: str) -> None:
+    ran = run(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(message)
+    assert ran.err.count("\n") == 1
+
+
+def test_a_mistyped_option_or_command_is_code_2(run: Run) -> None:
+    assert run("embd").code == 2
+    ran = run("embed", "a", "--batch-tokens", "0")
+    assert ran.code == 2
+    assert "--batch-tokens" in ran.err
+
+
+def test_a_closed_pipe_is_quiet() -> None:
+    program = subprocess.Popen([*BERTIE, "embed"], stdin=-1, stdout=-1, stderr=-1)
+    assert program.stdin is not None
+    assert program.stdout is not None
+    assert program.stderr is not None
+    program.stdin.write(b"a line\n" * 200)
+    program.stdin.close()
+    program.stdout.read(10)
+    program.stdout.close()
+    assert program.stderr.read() == b""
+    assert program.wait(60) in (0, 1)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_is_quiet_and_130() -> None:
+    program = subprocess.Popen([*BERTIE, "embed"], stdin=-1, stdout=-1, stderr=-1)
+    time.sleep(3)  # it waits for its input
+    program.send_signal(signal.SIGINT)
+    _, err = program.communicate(timeout=60)
+    assert (program.returncode, err) == (130, b"")

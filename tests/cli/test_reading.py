@@ -1,0 +1,97 @@
+"""Texts of a command from arguments, lines, JSON lines and tables, and each fault with its line."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from bertie.cli.reading import read_texts
+from bertie.cli.sentences import sentences
+from bertie.cli.writing import printable
+from bertie.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.txt", "one\r\n\ntwo é\n", ["one", "", "two é"]),
+        ("a.txt", "\ufefffirst\nno newline", ["first", "no newline"]),
+        ("a.jsonl", '{"text": "one\\ntwo", "id": 3}\n\n{"text": ""}\n', ["one\ntwo", ""]),
+        ("a.csv", '\ufefflabel,text\n1,"one, ""two""\nthree"\n0,four\n', ['one, "two"\nthree', "four"]),
+        ("a.tsv", "text\tlabel\none\t1\n", ["one"]),
+        ("empty.txt", "", []),
+    ],
+)
+def test_formats(tmp_path: Path, name: str, content: str, expected: list[str]) -> None:
+    (tmp_path / name).write_bytes(content.encode())
+    assert list(read_texts(None, tmp_path / name)) == expected
+
+
+def test_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("a,b\none,two\n")
+    assert list(read_texts(None, path, column="a", pair="b")) == [("one", "two")]
+    path = tmp_path / "pairs.txt"
+    path.write_text("one\ttwo\n")
+    assert list(read_texts(None, path, pair="text_pair")) == [("one", "two")]
+    assert list(read_texts(["a", "b", "c", "d"], pair="text_pair")) == [("a", "b"), ("c", "d")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", b"fine\n\xff\xfe\n", "Line 2 of .* is not UTF-8"),
+        ("a.jsonl", b'{"text": "a"}\n{"text"\n', "Line 2 of .* is no JSON"),
+        ("a.jsonl", b"[" * 100_000, "Line 1 of .* is no JSON"),
+        ("a.jsonl", b'["a"]\n', "Line 1 of .* no JSON object"),
+        ("a.jsonl", b'{"text": null, "body": "x"}\n', "Line 1 .* has no text in 'text'; its fields are 'text', 'body'"),
+        ("a.csv", b"label,body\n1,x\n", "Line 2 of .* has no text in 'text'; its fields are 'label', 'body'"),
+        ("a.csv", b"label,text\n1\n", "Line 2 of .* has no text in 'text'"),
+    ],
+)
+def test_faults_have_their_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        list(read_texts(None, tmp_path / name))
+
+
+def test_other_faults(tmp_path: Path) -> None:
+    for arguments, message in (
+        ({"texts": None, "path": tmp_path / "none.txt"}, "cannot be read: No such file"),
+        ({"texts": None, "path": tmp_path}, "cannot be read: Is a directory"),
+        ({"texts": ["a"], "path": tmp_path}, "not both"),
+        ({"texts": ["a"], "form": "xml"}, "no format 'xml'"),
+        ({"texts": ["a"], "pair": "b"}, "two by two, and 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            list(read_texts(**arguments))
+
+
+def test_standard_input_is_read_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"text": "a"}\n{"broken')))
+    texts = read_texts(None, form="jsonl")
+    assert next(texts) == "a"  # before the broken line is reached
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            'Mr. Dance stood. "Who?" he said. It was I. Then it ended',
+            ["Mr. Dance stood.", '"Who?" he said.', "It was I.", "Then it ended"],
+        ),
+        ("One line\nof two. Next!\n\nHeading\n\nLast.", ["One line of two.", "Next!", "Heading", "Last."]),
+        ("See J. R. Smith, e.g. Here. Done… Yes.", ["See J. R. Smith, e.g. Here.", "Done…", "Yes."]),
+        ("", []),
+    ],
+)
+def test_sentences(text: str, expected: list[str]) -> None:
+    assert list(sentences(text)) == expected
+
+
+def test_41_a_terminal_is_given_no_commands() -> None:
+    assert printable("\x1b[31mred\x07 \x9b31m \u202eevil\u2066 tab\t") == (
+        r"\u001b[31mred\u0007 \u009b31m \u202eevil\u2066 tab\u0009"
+    )
+    assert printable("plain é 中 😀") == "plain é 中 😀"
