@@ -43,3 +43,12 @@ def test_short_work_shows_nothing_and_long_work_does(monkeypatch: pytest.MonkeyP
             advance(4)
             stream = sys.stderr
         assert ("texts" in stream.getvalue()) == shown  # type: ignore[attr-defined]
+
+
+def test_parts_of_texts_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with report.progress("texts", 3, show=True) as advance:
+        for _ in range(10):
+            advance(0.3)
+        stream = sys.stderr
+    assert "3/3" in stream.getvalue()  # type: ignore[attr-defined]

@@ -22,7 +22,7 @@ def say_once(message: str, level: int = logging.WARNING) -> None:
 
 
 @contextmanager
-def progress(what: str, total: int | None, show: bool | None = None) -> Iterator[Callable[[int], None]]:
+def progress(what: str, total: int | None, show: bool | None = None) -> Iterator[Callable[[float], None]]:
     """Yield a function that counts work done; a bar appears on standard error once it takes more than a second.
 
     Args:
@@ -44,17 +44,18 @@ class _Bar:
     """A rich progress bar that starts late; rich is imported only then."""
 
     def __init__(self, what: str, total: int | None, patience: float) -> None:
-        self._what, self._total, self._done = what, total, 0
+        self._what, self._total, self._done = what, total, 0.0
         self._start_at = time.monotonic() + patience
         self._bar: Any = None
         self._task: Any = None
 
-    def advance(self, done: int) -> None:
+    def advance(self, done: float) -> None:
         self._done += done
-        if self._bar is None and time.monotonic() >= self._start_at and self._done != self._total:
+        over = self._total is not None and self._done > self._total - 0.5
+        if self._bar is None and time.monotonic() >= self._start_at and not over:
             self._start()
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._done)
+            self._bar.update(self._task, completed=round(self._done))
 
     def stop(self) -> None:
         if self._bar is not None:

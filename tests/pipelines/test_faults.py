@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,11 @@ def test_a_model_of_the_callers_is_put_in_eval_mode(tiny: Tiny) -> None:
     pipe = bertie.pipeline("fill-mask", model, tokenizer=folder, device=-1)
     assert not model.training
     assert pipe("a [MASK]") == pipe("a [MASK]")
+
+
+def test_threads_may_share_a_pipeline(classify: Any) -> None:
+    texts = [f"word {number} " * (number % 7 + 1) for number in range(24)]
+    expected = classify(texts)
+    with ThreadPoolExecutor(8) as threads:
+        for answers in threads.map(lambda _: classify(texts), range(24)):
+            assert answers == expected

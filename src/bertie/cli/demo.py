@@ -111,4 +111,6 @@ def _show(console: "Console", question: str, hits: list[Any]) -> None:
 
 
 def _shortened(text: str, most: int) -> str:
+    if text.count('"') % 2:  # the other mark is in another sentence
+        text = text.strip('"')
     return text if len(text) <= most else text[:most].rsplit(" ", 1)[0] + " …"

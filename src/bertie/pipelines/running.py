@@ -137,9 +137,11 @@ class Pipeline:
                 output = task.run(self.model, packed)
                 refuse_non_finite(output, self.model, packed, [first + index for index in batch])
                 answers = task.decode(output, part)
-            advance(len(batch))
+            # long texts come first: counted by their tokens, the time left is not overestimated
+            advance(len(texts) * packed.num_tokens / work)
             return answers
 
+        work = max(sum(features.lengths), 1)
         tokens = self.batch_tokens or default_tokens(self.device)
         answers = in_order(in_batches(features.lengths, compute, tokens, size), len(texts))
         yield from map(Answered, answers, features.truncated, features.empty)
