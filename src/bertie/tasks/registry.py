@@ -45,7 +45,10 @@ class Row:
             CheckpointError: it is not on this machine.
         """
         if not self.has_default:
-            raise InputError(f"{self.name!r} has no default model: name a folder or a model of the hub (model=...).")
+            raise InputError(
+                f"{self.name!r} has no default model: name one, a folder or a model of the hub "
+                "(model=..., on the command line --model)."
+            )
         return default_embedding_model()
 
 
