@@ -6,10 +6,10 @@ from torch import Tensor
 
 from bertie.attention.dense import Dense
 from bertie.attention.grouped import Grouped
-from bertie.attention.request import Backend, Request, ScoreBias
+from bertie.attention.request import Backend, Inputs, Request, ScoreBias
 from bertie.attention.varlen import Varlen
 from bertie.errors import InputError
-from bertie.packing import Packed, capturing
+from bertie.packing import Packed
 
 BACKENDS: tuple[Backend, ...] = (Varlen(), Grouped(), Dense())
 
@@ -46,23 +46,12 @@ def attend(
     Raises:
         InputError: if no backend can serve the request; the message lists each one's objections.
     """
-    other = packed if keys is None else keys
-    request = Request(
-        device=q.device.type,
-        dtype=q.dtype,
-        head_width=q.shape[-1],
-        dropout_p=dropout_p,
-        mask=other.attention_mask is not None,
-        score_bias=score_bias is not None,
-        weights=weights,
-        foreign_keys=keys is not None or k.dim() == 4,
-        compiling=capturing(),
-    )
+    keys = packed if keys is None else keys
+    inputs = Inputs(q, k, v, packed, keys, causal, dropout_p, score_bias, weights)
+    request = inputs.request
     # A graph that is captured cannot look into a memo, and chooses once anyway.
     chosen = (choose if request.compiling else _remembered)(request, backend)
-    return chosen.attend(
-        q, k, v, packed, keys=other, causal=causal, dropout_p=dropout_p, score_bias=score_bias, weights=weights
-    )
+    return chosen.attend(inputs)
 
 
 def choose(request: Request, name: str | None = None) -> Backend:

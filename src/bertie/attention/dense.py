@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertie.attention.request import Request, ScoreBias
+from bertie.attention.request import Inputs, Request
 from bertie.packing import Packed
 
 
@@ -16,25 +16,15 @@ class Dense:
     def why_not(self, request: Request) -> list[str]:  # noqa: ARG002
         return []
 
-    def attend(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        packed: Packed,
-        *,
-        keys: Packed,
-        causal: bool,
-        dropout_p: float,
-        score_bias: ScoreBias | None,
-        weights: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        query = packed.pad(q).transpose(1, 2)
-        key, value = (part if part.dim() == 4 else keys.pad(part).transpose(1, 2) for part in (k, v))
-        mask = additive_mask(packed, keys, causal and keys is packed, key.shape[2], q.dtype)
-        if score_bias is not None:
-            mask = score_bias(query, key) if mask is None else mask + score_bias(query, key)
-        if not weights:
+    def attend(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
+        packed, keys, dropout_p = inputs.packed, inputs.keys, inputs.dropout_p
+        query = packed.pad(inputs.q).transpose(1, 2)
+        key, value = (part if part.dim() == 4 else keys.pad(part).transpose(1, 2) for part in (inputs.k, inputs.v))
+        mask = additive_mask(packed, keys, inputs.causal and keys is packed, key.shape[2], query.dtype)
+        if inputs.score_bias is not None:
+            bias = inputs.score_bias(query, key)
+            mask = bias if mask is None else mask + bias
+        if not inputs.weights:
             context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout_p)
             return packed.unpad(context.transpose(1, 2)), None
         scores = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertie.attention.request import Request, ScoreBias, needs_a_matrix
-from bertie.packing import Packed
+from bertie.attention.request import Inputs, Request, needs_a_matrix
 
 
 class Grouped:
@@ -22,20 +21,9 @@ class Grouped:
             reasons.append("text lengths are not known while a graph is captured")
         return reasons
 
-    def attend(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        packed: Packed,
-        *,
-        keys: Packed,  # noqa: ARG002
-        causal: bool,
-        dropout_p: float,
-        score_bias: ScoreBias | None,  # noqa: ARG002
-        weights: bool,  # noqa: ARG002
-    ) -> tuple[Tensor, Tensor | None]:
-        order, sizes = _groups(packed.lengths, q.device)
+    def attend(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
+        q, k, v = inputs.q, inputs.k, inputs.v
+        order, sizes = _groups(inputs.packed.lengths, q.device)
         if order is not None:
             q, k, v = (part.index_select(0, order) for part in (q, k, v))
         contexts, start = [], 0
@@ -44,7 +32,9 @@ class Grouped:
             query, key, value = (
                 part[start:stop].view(count, length, *part.shape[1:]).transpose(1, 2) for part in (q, k, v)
             )
-            context = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout_p, is_causal=causal)
+            context = F.scaled_dot_product_attention(
+                query, key, value, dropout_p=inputs.dropout_p, is_causal=inputs.causal
+            )
             contexts.append(context.transpose(1, 2).reshape(stop - start, *q.shape[1:]))
             start = stop
         context = torch.cat(contexts) if contexts else torch.zeros_like(q)

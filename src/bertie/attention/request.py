@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from bertie.packing import Packed
+from bertie.packing import Packed, capturing
 
 # Takes rectangles of queries [B, H, S, K] and keys [B, H, S_keys, K], gives [B, H, S, S_keys] to add to the scores.
 ScoreBias = Callable[[Tensor, Tensor], Tensor]
@@ -28,6 +28,36 @@ class Request:
     compiling: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """The arguments of one call of ``attend``, which says what each is; ``keys`` is ``packed`` in self-attention."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    packed: Packed
+    keys: Packed
+    causal: bool = False
+    dropout_p: float = 0.0
+    score_bias: ScoreBias | None = None
+    weights: bool = False
+
+    @property
+    def request(self) -> Request:
+        """The facts of this call."""
+        return Request(
+            device=self.q.device.type,
+            dtype=self.q.dtype,
+            head_width=self.q.shape[-1],
+            dropout_p=self.dropout_p,
+            mask=self.keys.attention_mask is not None,
+            score_bias=self.score_bias is not None,
+            weights=self.weights,
+            foreign_keys=self.keys is not self.packed or self.k.dim() == 4,
+            compiling=capturing(),
+        )
+
+
 class Backend(Protocol):
     """One way to compute attention. It shares no state with the others and no global switch."""
 
@@ -37,19 +67,7 @@ class Backend(Protocol):
     def why_not(self, request: Request) -> list[str]:
         """Return every objection to ``request``; an empty list means that this backend serves it."""
 
-    def attend(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        packed: Packed,
-        *,
-        keys: Packed,
-        causal: bool,
-        dropout_p: float,
-        score_bias: ScoreBias | None,
-        weights: bool,
-    ) -> tuple[Tensor, Tensor | None]:
+    def attend(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
         """Return the context ``[T, H, K]`` and, if asked, the weights ``[B, H, S, S_keys]``."""
 
 

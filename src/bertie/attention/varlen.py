@@ -5,8 +5,7 @@ import importlib.util
 import torch
 from torch import Tensor
 
-from bertie.attention.request import Request, ScoreBias, needs_a_matrix
-from bertie.packing import Packed
+from bertie.attention.request import Inputs, Request, needs_a_matrix
 
 _AVAILABLE = importlib.util.find_spec("torch.nn.attention.varlen") is not None
 # The kernel takes the longest length as a plain number: rounded, so that a captured graph serves many batches.
@@ -32,23 +31,14 @@ class Varlen:
             reasons.append(f"it needs a head width that is a multiple of 8 up to 256, not {request.head_width}")
         return reasons
 
-    def attend(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        packed: Packed,
-        *,
-        keys: Packed,  # noqa: ARG002
-        causal: bool,
-        dropout_p: float,  # noqa: ARG002
-        score_bias: ScoreBias | None,  # noqa: ARG002
-        weights: bool,  # noqa: ARG002
-    ) -> tuple[Tensor, Tensor | None]:
+    def attend(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
         from torch.nn.attention.varlen import varlen_attn
 
-        longest = -(-packed.shape[1] // _ROUND) * _ROUND
-        window = (-1, 0) if causal else (-1, -1)
-        context = varlen_attn(q, k, v, packed.cu_seqlens, packed.cu_seqlens, longest, longest, window_size=window)
+        cu_seqlens = inputs.packed.cu_seqlens
+        longest = -(-inputs.packed.shape[1] // _ROUND) * _ROUND
+        window = (-1, 0) if inputs.causal else (-1, -1)
+        context = varlen_attn(
+            inputs.q, inputs.k, inputs.v, cu_seqlens, cu_seqlens, longest, longest, window_size=window
+        )
         assert isinstance(context, Tensor)
         return context, None
