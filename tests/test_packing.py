@@ -122,6 +122,11 @@ def test_facts_are_the_same_when_they_are_fetched_later(mask: torch.Tensor) -> N
     assert later.lengths == packed.lengths
 
 
+def test_a_tree_map_may_put_anything_in_the_place_of_tensors() -> None:
+    packed = Packed.from_lists([[1, 2], [3]])
+    assert pytree.tree_map(lambda leaf: None, packed).shape == (2, 2)
+
+
 def test_a_packed_is_immutable_and_can_be_pickled_and_moved() -> None:
     packed = Packed.from_lists([[1, 2], [3]])
     with pytest.raises(AttributeError):

@@ -344,7 +344,10 @@ def _flatten(packed: Packed) -> tuple[list[Any], Any]:
 
 def _unflatten(values: Any, shape: Any) -> Packed:
     # A graph knows a batch by its tensors: host facts would make it compile anew for every batch (decision 7).
-    return Packed(**dict(zip(_TENSORS, values, strict=True)), shape=shape)
+    # Nothing is checked here: tree_map may put anything in the place of a tensor (activation checkpointing puts None).
+    packed = object.__new__(Packed)
+    packed.__dict__.update(zip(_TENSORS, values, strict=True), shape=shape, known=None)
+    return packed
 
 
 pytree.register_pytree_node(Packed, _flatten, _unflatten, serialized_type_name="bertie.packing.Packed")
