@@ -98,3 +98,19 @@ def test_a_trace_serves_other_batches():
         ids = torch.randint(1, 99, mask.shape)
         for ours, expected in zip(traced(ids, mask), model(ids, mask), strict=True):
             torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
+
+
+def test_a_batch_seen_in_inference_mode_can_be_trained_on_later(model):
+    with torch.inference_mode():
+        model(IDS, MASK)
+    model(IDS, MASK, labels=IDS).loss.backward()
+    assert model.bert.encoder.layer[0].attention.self.query.weight.grad.any()
+
+
+def test_the_loss_of_many_tokens_fits_into_float16(model):
+    model.half()
+    ids = torch.randint(1, 99, (700, 32), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        output = model(ids, labels=ids)
+        expected = torch.nn.functional.cross_entropy(output.logits.float().flatten(0, 1), ids.flatten())
+    torch.testing.assert_close(output.loss.float(), expected, rtol=2e-3, atol=0)

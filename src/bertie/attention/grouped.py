@@ -58,4 +58,6 @@ def _groups(lengths: tuple[int, ...], device: torch.device) -> tuple[Tensor | No
     values, sizes = np.unique(sorted_counts[sorted_counts > 0], return_counts=True)
     groups = tuple((int(size), int(value)) for value, size in zip(values[::-1], sizes[::-1], strict=True))
     in_place = bool((order == np.arange(len(order))).all())
-    return None if in_place else torch.from_numpy(order).to(device), groups
+    # remembered for calls that train: a tensor born in a caller's inference mode is refused by autograd
+    with torch.inference_mode(False):
+        return None if in_place else torch.from_numpy(order).to(device), groups

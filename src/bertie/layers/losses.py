@@ -18,10 +18,12 @@ def cross_entropy(logits: Tensor, labels: Tensor, num_items_in_batch: Tensor | i
 
     ``num_items_in_batch`` replaces the number of labels as the divisor (gradient accumulation).
     """
-    total = F.cross_entropy(logits, labels.to(logits.device).long(), ignore_index=IGNORED, reduction="sum")
+    losses = F.cross_entropy(logits, labels.to(logits.device).long(), ignore_index=IGNORED, reduction="none")
+    # summed in fp32 at least: the sum over a batch of some thousand tokens is more than fp16 can hold
+    total = losses.sum(dtype=torch.promote_types(losses.dtype, torch.float32))
     if num_items_in_batch is None:
-        return total / (labels != IGNORED).sum().clamp(min=1).to(total.device, total.dtype)
-    return total / num_items_in_batch
+        num_items_in_batch = (labels != IGNORED).sum().clamp(min=1).to(total.device, total.dtype)
+    return (total / num_items_in_batch).to(losses.dtype)
 
 
 class TokenLabels(NamedTuple):
