@@ -446,3 +446,49 @@ def test_buffers_of_a_models_own(saved: Path, tmp_path: Path) -> None:
         CheckpointError, match=r"the buffer 'class_weights' is \[2\] in the file and \[3\] in the model"
     ):
         WithBuffers.from_pretrained(tmp_path / "again")
+
+
+class WithParts(BertModel):
+    """A model of someone's own, with parts that BERT has none of."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.scale = torch.nn.Parameter(torch.full((1,), 3.0))
+        self.reader = torch.nn.LSTM(16, 4)
+        self.norm = torch.nn.BatchNorm1d(4, track_running_stats=False)
+
+
+def test_new_parts_of_a_models_own_begin_as_its_init_says(saved: Path) -> None:
+    model, info = WithParts.from_pretrained(saved, output_loading_info=True)
+    assert "reader.weight_hh_l0" in info["missing_keys"]
+    assert model.scale.item() == 3
+    assert model.norm.weight.tolist() == [1, 1, 1, 1]
+    assert model.reader.weight_hh_l0.std() > 0.1
+    assert torch.equal(
+        model.get_input_embeddings().weight, BertModel.from_pretrained(saved).get_input_embeddings().weight
+    )
+
+
+def test_a_decoder_stored_with_numbers_of_its_own_is_not_tied(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = BertForMaskedLM(BertConfig(**TINY, tie_word_embeddings=False)).eval()
+    model.config.tie_word_embeddings = True
+    model.save_pretrained(tmp_path)
+    with caplog.at_level("WARNING", "bertie"):
+        ours = BertForMaskedLM.from_pretrained(tmp_path)
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.BertForMaskedLM.from_pretrained(tmp_path)
+    ids = torch.tensor([[1, 2, 3]])
+    assert "they are not tied" in caplog.text
+    torch.testing.assert_close(ours(ids).logits, theirs(ids).logits)
+    torch.testing.assert_close(ours(ids).logits, model(ids).logits)
+    ours.save_pretrained(tmp_path / "again")
+    torch.testing.assert_close(BertForMaskedLM.from_pretrained(tmp_path / "again")(ids).logits, model(ids).logits)
+
+
+def test_a_tie_that_the_config_gave_up_is_saved_untied(tmp_path: Path) -> None:
+    model = BertForMaskedLM(BertConfig(**TINY)).eval()
+    model.config.tie_word_embeddings = False
+    model.save_pretrained(tmp_path)
+    again, info = BertForMaskedLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert info["missing_keys"] == set()
+    assert torch.equal(again.get_output_embeddings().weight, model.get_input_embeddings().weight)

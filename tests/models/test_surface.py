@@ -72,6 +72,25 @@ def test_a_misspelt_argument_is_refused_with_the_nearest_name(name):
 # What a model knows of itself.
 
 
+class Handing(bertie.BertPreTrainedModel):
+    """A model of someone's own that hands what it does not name on to the encoder."""
+
+    def __init__(self, config: bertie.BertConfig) -> None:
+        super().__init__(config)
+        self.bert = bertie.BertModel(config)
+        self.post_init()
+
+    def forward(self, input_ids=None, **kwargs):
+        return self.bert(input_ids, **kwargs).pooler_output
+
+
+def test_a_model_of_ones_own_may_take_any_argument():
+    model = Handing(bertie.BertConfig(**SIZES)).eval()
+    assert torch.equal(model(IDS, attention_mask=MASK), model.bert(IDS, MASK).pooler_output)
+    with pytest.raises(bertie.InputTypeError, match="BertModel takes no argument 'atention_mask'"):
+        model(IDS, atention_mask=MASK)
+
+
 @every_class
 def test_a_model_knows_itself(name):
     model = make(name)
@@ -225,6 +244,28 @@ def test_a_state_dict_with_aliases_loads_too():
     model.load_state_dict(state, strict=True)
     with pytest.raises(RuntimeError, match=r"Missing key.*encoder\.layer\.0"):
         model.load_state_dict({key: value for key, value in state.items() if "layer.0" not in key})
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_decoder_untied_by_hand_keeps_its_weights(assign):
+    model, other = make(), make()
+    for each in (model, other):
+        each.get_output_embeddings().weight = nn.Parameter(torch.randn(50, 16))
+    state = model.state_dict()
+    assert "cls.predictions.decoder.weight" in state
+    assert "cls.predictions.decoder.bias" not in state
+    other.load_state_dict(state, assign=assign)
+    assert torch.equal(other(IDS).logits, model(IDS).logits)
+    assert other.get_output_embeddings().bias is other.cls.predictions.bias
+
+
+def test_a_decoder_without_a_bias():
+    model = make()
+    model.set_output_embeddings(nn.Linear(16, 50, bias=False))
+    model.tie_weights()
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    model.resize_token_embeddings(60)
+    assert model(IDS).logits.shape == (2, 4, 60)
 
 
 def test_untied_decoders_are_saved():

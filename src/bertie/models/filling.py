@@ -1,6 +1,6 @@
 """A model without memory is given its weights: each stored tensor once, new numbers only where nothing is stored."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,8 @@ from bertie.checkpoints import Checkpoint, Fit, fit
 from bertie.checkpoints.names import canonical
 from bertie.config import BertConfig
 from bertie.errors import CheckpointError
+from bertie.models.saving import tied_aliases
+from bertie.report import say_once
 
 _DRAWING = (
     "normal_",
@@ -23,6 +25,10 @@ _DRAWING = (
     "fill_",
     "ones_",
 )
+
+
+# the modules whose first numbers are `_init_weights`' alone
+_DRAWN_HERE = (nn.Linear, nn.Embedding, nn.LayerNorm)
 
 
 class _Undrawn(TorchFunctionMode):
@@ -50,13 +56,17 @@ def fill_model(
     dtype: torch.dtype,
     ignore_mismatched_sizes: bool,
     allow_nan: bool,
+    build: Callable[[], Any],
 ) -> Fit:
     """Give every parameter of a model its stored tensor, or a new one where the file has none; say what did not fit.
+
+    ``build`` makes such a model in full, for parts of someone's own, whose first numbers only their ``__init__`` knows.
 
     Raises:
         CheckpointError: the file does not fit the model (see `bertie.checkpoints.fit`) or holds NaN or infinity.
     """
     model.tie_weights()
+    _untie_what_differs(model, checkpoint)
     names = _names_of_parameters(model)
     shapes = {name: tuple(parameter.shape) for name, (parameter, _) in names.items()}
     aliases = {name: others for name, (_, others) in names.items()}
@@ -64,10 +74,27 @@ def fill_model(
     for name, stored in found.stored.items():
         tensor = _read(checkpoint, stored, device, dtype, allow_nan)
         _place(model, (name, *aliases[name]), nn.Parameter(tensor, names[name][0].requires_grad))
-    new = [*found.missing, *(name for name, _, _ in found.mismatched)]
-    _start_anew(model, {name: (name, *aliases[name]) for name in new}, device, dtype)
+    new = {name: (name, *aliases[name]) for name in (*found.missing, *(name for name, _, _ in found.mismatched))}
+    if all(isinstance(model.get_submodule(name.rpartition(".")[0]), _DRAWN_HERE) for name in new):
+        _start_anew(model, new, device, dtype)
+    else:
+        _take_from(build(), model, new, device, dtype)
     _fill_buffers(model, checkpoint, found, device, dtype)
     return found
+
+
+def _untie_what_differs(model: Any, checkpoint: Checkpoint) -> None:
+    """Part tied parameters that the file holds both of, with other numbers: their model had no tie."""
+    stored = {canonical(name): name for name in checkpoint.infos}
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    for alias, source in tied_aliases(model).items():
+        one, two = (stored.get(canonical(name)) for name in (alias, source))
+        if one is None or two is None or checkpoint.infos[one][:2] != checkpoint.infos[two][:2]:  # shape and type
+            continue
+        if not torch.equal(checkpoint.tensor(one), checkpoint.tensor(two)):
+            say_once(f"{str(checkpoint.path)!r} holds other numbers in {one!r} than in {two!r}: they are not tied")
+            part = torch.empty_like(parameters[source])
+            _place(model, (alias,), nn.Parameter(part, parameters[source].requires_grad))
 
 
 def _names_of_parameters(model: nn.Module) -> dict[str, tuple[nn.Parameter, list[str]]]:
@@ -123,6 +150,16 @@ def _start_anew(model: Any, names: dict[str, tuple[str, ...]], device: torch.dev
         for name in missing:
             new = drawn[name.rpartition(".")[2]]
             _place(model, names[name], nn.Parameter(new.to(device=device, dtype=dtype), new.requires_grad))
+
+
+def _take_from(
+    built: Any, model: nn.Module, names: dict[str, tuple[str, ...]], device: torch.device, dtype: torch.dtype
+) -> None:
+    """Give the named parameters the numbers that they have in a model built in full."""
+    drawn = dict(built.named_parameters(remove_duplicate=False))
+    for name, places in names.items():
+        value = drawn[name].detach().to(device=device, dtype=dtype)
+        _place(model, places, nn.Parameter(value, drawn[name].requires_grad))
 
 
 def _fill_buffers(

@@ -3,8 +3,9 @@
 import inspect
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -106,7 +107,8 @@ def from_pretrained(
     checkpoint = _open(place, variant, use_safetensors)
     target = _element_type(dtype if dtype is not None else torch_dtype, checkpoint, device)
     model = empty_model(cls, config, model_args)
-    found = fill_model(model, checkpoint, device, target, ignore_mismatched_sizes, allow_nan)
+    build: Callable[[], Any] = partial(cls, config, **model_args)  # type: ignore[misc]
+    found = fill_model(model, checkpoint, device, target, ignore_mismatched_sizes, allow_nan, build)
     config.dtype = target
     config.name_or_path = model.name_or_path = source
     model.eval()

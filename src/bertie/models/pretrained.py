@@ -14,7 +14,7 @@ from bertie.layers.losses import IGNORED, TokenLabels, check_labels
 from bertie.models.entrance import enter, leave
 from bertie.models.loading import from_pretrained
 from bertie.models.resizing import resize_token_embeddings
-from bertie.models.saving import save_pretrained
+from bertie.models.saving import save_pretrained, tied_aliases
 from bertie.outputs import ModelOutput
 from bertie.packing import Packed
 
@@ -34,6 +34,7 @@ class BertPreTrainedModel(nn.Module):
     _tied_weights_keys: ClassVar[dict[str, str]] = {}
     _keys_to_ignore_on_save: ClassVar[list[str] | None] = None
     _forward_arguments: ClassVar[frozenset[str]] = frozenset()
+    _takes_any_argument: ClassVar[bool] = False
     _no_split_modules: ClassVar[list[str]] = ["BertEmbeddings", "BertLayer"]
 
     def __init__(self, config: BertConfig) -> None:
@@ -52,10 +53,14 @@ class BertPreTrainedModel(nn.Module):
         self.register_load_state_dict_post_hook(_tie_again)
 
     def __init_subclass__(cls) -> None:
-        cls._forward_arguments = frozenset(inspect.signature(cls.forward).parameters)
+        parameters = inspect.signature(cls.forward).parameters
+        cls._forward_arguments = frozenset(parameters)
+        # a model of someone's own may hand **kwargs on to the encoder, which then looks at the names
+        cls._takes_any_argument = any(each.kind == each.VAR_KEYWORD for each in parameters.values())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        for name in kwargs.keys() - self._forward_arguments:
+        unknown = [] if self._takes_any_argument else [name for name in kwargs if name not in self._forward_arguments]
+        for name in unknown:
             hint = nearest(name, self._forward_arguments)
             if name in _FLATTENED:
                 hint = " It marks a flattened batch: pass a bertie.Packed as input_ids instead."
@@ -141,9 +146,15 @@ class BertPreTrainedModel(nn.Module):
 
     def tie_weights(self) -> None:
         """Make tied parameters one: the decoder's weight and the word embeddings, and the decoder's two biases."""
+        parameters = dict(self.named_parameters(remove_duplicate=False))
         for alias, source in self.tied_weights().items():
-            owner, name = alias.rsplit(".", 1)
-            setattr(self.get_submodule(owner), name, self.get_parameter(source))
+            # an adapter that wraps the decoder or the embeddings ties what is inside it; a decoder may have no bias
+            if alias in parameters and source in parameters:
+                self._tie(alias, parameters[source])
+
+    def _tie(self, alias: str, source: nn.Parameter) -> None:
+        owner, name = alias.rsplit(".", 1)
+        setattr(self.get_submodule(owner), name, source)
 
     @property
     def base_model(self) -> nn.Module:
@@ -255,18 +266,24 @@ def _require_grads(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
 
 def _leave_out_tied(module: BertPreTrainedModel, state: dict[str, Any], prefix: str, _metadata: Any) -> None:
     """Leave tied aliases out of a state dict: what shares memory cannot be saved twice (decision 21)."""
-    for alias in module.tied_weights():
-        state.pop(prefix + alias, None)
+    for alias, source in tied_aliases(module).items():
+        if prefix + source in state:
+            state.pop(prefix + alias, None)
 
 
 def _fill_in_tied(module: BertPreTrainedModel, state: dict[str, Any], prefix: str, *_: Any) -> None:
     """Give the aliases back before a state dict is loaded, so that strict loading finds nothing missing."""
+    parameters = dict(module.named_parameters(remove_duplicate=False))
     for alias, source in module.tied_weights().items():
         for given, absent in ((source, alias), (alias, source)):
-            if prefix + given in state:
+            if prefix + given in state and absent in parameters:
                 state.setdefault(prefix + absent, state[prefix + given])
 
 
 def _tie_again(module: BertPreTrainedModel, _incompatible: Any) -> None:
-    # load_state_dict(assign=True) puts a new parameter in every place, tied or not
-    module.tie_weights()
+    # load_state_dict(assign=True) puts a new parameter in every place, tied or not; what was untied by hand stays so
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    pairs = [(alias, source) for alias, source in module.tied_weights().items() if {alias, source} <= parameters.keys()]
+    for alias, source in pairs:
+        if parameters[alias].data_ptr() == parameters[source].data_ptr():
+            module._tie(alias, parameters[source])

@@ -54,7 +54,9 @@ def resize_token_embeddings(
 
 def _resized_decoder(old: nn.Linear, size: int, spread: float | None) -> nn.Linear:
     new = nn.Linear(old.in_features, size, device="meta")
-    new.weight, new.bias = _resized(old.weight, size, spread), _resized(old.bias, size, None)
+    new.weight = _resized(old.weight, size, spread)
+    # a decoder that was put in the place of BERT's may have none
+    new.bias = None if old.bias is None else _resized(old.bias, size, None)
     return new
 
 

@@ -72,7 +72,7 @@ def saved_config(model: Any) -> BertConfig:
 
 def own_tensors(model: Any, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return what is written of a state dict: no aliases of tied weights, and every tensor with memory of its own."""
-    aliases = _tied_aliases(model)
+    aliases = tied_aliases(model)
     seen: set[tuple[torch.device, int]] = set()
     tensors = {}
     for name, value in state_dict.items():
@@ -86,11 +86,11 @@ def own_tensors(model: Any, state_dict: Mapping[str, Tensor]) -> dict[str, Tenso
     return tensors
 
 
-def _tied_aliases(model: Any) -> dict[str, str]:
-    """Return alias → source of the declared pairs that are one parameter in this model."""
+def tied_aliases(model: Any) -> dict[str, str]:
+    """Return alias → source of the pairs that are one parameter in this model, and will be again when it is loaded."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
     return {
         alias: source
-        for alias, source in model._tied_weights_keys.items()
+        for alias, source in model.tied_weights().items()
         if alias in parameters and parameters[alias] is parameters.get(source)
     }
