@@ -105,6 +105,17 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Pat
         write_text(tmp_path / "none" / "a.txt", "")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="queues of POSIX")
+def test_a_folder_or_device_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "queue")
+    for name, message in (("folder", "it is a folder"), ("queue", "it is no plain file")):
+        with pytest.raises(CheckpointError, match=message):
+            write_text(tmp_path / name, "")
+    assert (tmp_path / "queue").is_fifo()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "old")
     program = (

@@ -77,7 +77,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary file beside ``path`` that replaces it when the block ends well, and vanishes when it fails.
 
     Raises:
-        CheckpointError: the temporary file cannot be made (no such folder, read-only, disk full).
+        CheckpointError: the temporary file cannot be made (no such folder, read-only, disk full), or ``path`` is
+            a folder or device.
     """
     with atomic_files([path]) as (temporary,):
         yield temporary
@@ -88,9 +89,11 @@ def atomic_files(paths: Sequence[str | os.PathLike[str]]) -> Iterator[list[Path]
     """As `atomic` for files that belong together: none is replaced before all are written and on the disk.
 
     Raises:
-        CheckpointError: a temporary file cannot be made.
+        CheckpointError: a temporary file cannot be made, or one of the paths is a folder or device.
     """
     targets = [Path(path) for path in paths]
+    for target in targets:
+        _check_replaceable(target)
     temporaries = [target.with_name(f".{target.name[:80]}.{uuid.uuid4().hex[:12]}.tmp") for target in targets]
     try:
         for temporary in temporaries:
@@ -107,6 +110,13 @@ def atomic_files(paths: Sequence[str | os.PathLike[str]]) -> Iterator[list[Path]
         # Windows cannot open a folder; a rename there is on the disk when it returns
         with suppress(PermissionError):
             _sync(folder)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse what a rename must not replace: as root, it would put a plain file where ``/dev/null`` was."""
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "no plain file"
+        raise CheckpointError(f"cannot write {str(path)!r}: it is {kind}; name a file")
 
 
 def _create(path: Path) -> None:

@@ -181,6 +181,24 @@ def test_a_closed_pipe_is_quiet() -> None:
     assert program.wait(60) in (0, 1)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("arguments", [["--version"], ["embed", *["a text"] * 20]])
+def test_a_full_disk_is_one_sentence(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run([*BERTIE, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
+    assert ran.stderr.startswith("bertie: ")
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_work(run: Run, tmp_path: Path) -> None:
+    # the text that is no UTF-8 would be found by the work
+    (tmp_path / "a.txt").write_bytes(b"\xff")
+    for output, message in ((tmp_path, "it is a folder"), (tmp_path / "none" / "x.npy", "cannot write into")):
+        ran = run("embed", "--input", tmp_path / "a.txt", "--output", output)
+        assert ran.code == 2
+        assert message in ran.err
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_ctrl_c_is_quiet_and_130() -> None:
     program = subprocess.Popen([*BERTIE, "embed"], stdin=-1, stdout=-1, stderr=-1)

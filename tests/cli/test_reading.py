@@ -48,6 +48,8 @@ def test_pairs(tmp_path: Path) -> None:
         ("a.jsonl", b'{"text": null, "body": "x"}\n', "Line 1 .* has no text in 'text'; its fields are 'text', 'body'"),
         ("a.csv", b"label,body\n1,x\n", "Line 2 of .* has no text in 'text'; its fields are 'label', 'body'"),
         ("a.csv", b"label,text\n1\n", "Line 2 of .* has no text in 'text'"),
+        ("a.csv", b'text,label\nfine,x\n"open,y\nlost,z\n', "Line 3 of .* begins no row of a table"),
+        ("a.tsv", b'text\tlabel\n"Open," he said\tx\n', "Line 2 of .* begins no row of a table"),
     ],
 )
 def test_faults_have_their_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:

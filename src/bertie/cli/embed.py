@@ -44,6 +44,5 @@ def embed(
     if output is None:
         answer_all(pipe, source, is_interactive(texts, input), lambda vector: {"embedding": numbers(vector)})
         return
-    vectors = pipe(list(source))
-    write_array(output, vectors)
+    vectors = write_array(output, lambda: pipe(list(source)))
     print(f"bertie: {vectors.shape[0]} vectors of {vectors.shape[1]} numbers in {output}", file=sys.stderr)

@@ -110,12 +110,19 @@ def _json_lines(stream: BinaryIO, name: str, column: str, pair: str | None) -> I
 def _table(delimiter: str) -> Callable[[BinaryIO, str, str, str | None], Iterator[Text]]:
     def read(stream: BinaryIO, name: str, column: str, pair: str | None) -> Iterator[Text]:
         csv.field_size_limit(2**31 - 1)  # a text may be long
-        rows = csv.DictReader(_decoded(stream, name), delimiter=delimiter)
+        # strict: a quotation mark that is never closed must not swallow the rest of the file in silence
+        rows = csv.DictReader(_decoded(stream, name), delimiter=delimiter, strict=True)
+        last = 0
         try:
+            last = rows.line_num if rows.fieldnames else 0
             for row in rows:
-                yield _fields(row, rows.line_num, name, column, pair)
+                last = rows.line_num
+                yield _fields(row, last, name, column, pair)
         except csv.Error as error:
-            raise InputError(f"Line {rows.line_num} of {name} is no row of a table: {error}.") from error
+            raise InputError(
+                f"Line {last + 1} of {name} begins no row of a table: {error}. A text with quotation marks stands in "
+                'quotation marks, and its own are doubled: "say ""hi"""; or use --format lines.'
+            ) from error
 
     return read
 

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,16 +38,19 @@ def numbers(vector: "np.ndarray[Any, Any]") -> list[float]:
     return vector.astype(str).astype(float).tolist()
 
 
-def write_array(path: Path, array: "np.ndarray[Any, Any]") -> None:
-    """Write ``array`` to a .npy file, which holds either its old content or all of the new.
+def write_array(path: Path, compute: Callable[[], "np.ndarray[Any, Any]"]) -> "np.ndarray[Any, Any]":
+    """Write the array that ``compute`` returns to a .npy file, which holds its old content or all of the new.
 
     Raises:
-        CheckpointError: the folder cannot be written to.
+        CheckpointError: the file cannot be written; said before anything is computed.
     """
     import numpy
 
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        numpy.save(file, array, allow_pickle=False)
+    with atomic(path) as temporary:
+        array = compute()
+        with temporary.open("wb") as file:
+            numpy.save(file, array, allow_pickle=False)
+    return array
 
 
 def _escaped(match: re.Match[str]) -> str:
