@@ -155,6 +155,29 @@ def test_added_tokens_in_texts(token: Any, mini: Path) -> None:
         assert tokenizer(texts)["input_ids"] == reference(texts)["input_ids"]
 
 
+def test_legacy_tokens_and_added_tokens(mini: Path) -> None:
+    options = {"do_lower_case": False, "never_split": ["Foo"]}
+    ours, reference = (
+        cls(str(mini / "vocab.txt"), **options) for cls in (BertTokenizerLegacy, theirs(BertTokenizerLegacy))
+    )
+    assert ours.tokenize("a Foo b") == reference.tokenize("a Foo b") == ["a", "Foo", "b"]
+    for token in (
+        AddedToken("<e>", lstrip=True, rstrip=True, single_word=True),
+        AddedToken("[X]", normalized=False),
+        "[X]",
+    ):
+        assert ours.add_tokens([token]) == reference.add_tokens([token])
+    for text in ("one \n<e> two", "one <e> \ntwo", "one <e>\n two", "one [X] [x]"):
+        assert ours(text).data == reference(text).data, text
+
+
+@BOTH
+def test_length_as_in_the_reference(cls: type, mini: Path) -> None:
+    tokenizer, reference = loaded(cls, mini), theirs(cls).from_pretrained(mini)
+    for text in ("a b", ["a b"], ["a b", "c"]):
+        assert tokenizer(text, return_length=True)["length"] == reference(text, return_length=True)["length"]
+
+
 @BOTH
 def test_rows_by_hand(cls: type, mini: Path) -> None:
     tokenizer, reference = loaded(cls, mini), theirs(BertTokenizerLegacy).from_pretrained(mini)

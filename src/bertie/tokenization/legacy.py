@@ -10,6 +10,7 @@ from tokenizers import AddedToken
 from bertie.tokenization.arguments import Layout, Wanted
 from bertie.tokenization.batch_encoding import BatchEncoding
 from bertie.tokenization.encoding import Encoding, KnownPieces, Pieces
+from bertie.tokenization.inputs import read_inputs
 from bertie.tokenization.options import read_options
 from bertie.tokenization.rows import packed, without_places
 from bertie.tokenization.special_tokens import as_special
@@ -93,6 +94,10 @@ class BertTokenizerLegacy(Tokenizer):
 
     def tokenize(self, text: Any, pair: Any = None, add_special_tokens: bool = False, **more: Any) -> list[str]:
         """Return the tokens of a text or pair; arguments as in a call."""
+        if pair is None and not add_special_tokens and not more:
+            # not by way of ids: a word that is never split may have none
+            texts = read_inputs(text, None, False, "error").firsts
+            return [token for one in texts for token in self._cut(one, self.split_special_tokens)]
         ids = self.encode(text, pair, add_special_tokens=add_special_tokens, **more)
         return [str(token) for token in self.convert_ids_to_tokens(ids)]
 
@@ -131,9 +136,9 @@ class BertTokenizerLegacy(Tokenizer):
             if token.lstrip and before:
                 parts[i - 1] = before.rstrip()
             if token.single_word and before and before[-1] != " ":
-                parts[i - 1], parts[i] = before + part, ""
+                parts[i - 1], parts[i] = parts[i - 1] + part, ""
             elif token.single_word and after and after[0] != " ":
-                parts[i], parts[i + 1] = "", part + after
+                parts[i], parts[i + 1] = "", part + parts[i + 1]
         return parts
 
     # rows
@@ -155,6 +160,8 @@ class BertTokenizerLegacy(Tokenizer):
         return len(self) - before
 
     def _add_token(self, token: str | AddedToken, special: bool) -> None:
+        if isinstance(token, str) and token in self._added:
+            return
         special = special or str(token) in self.all_special_tokens
         if isinstance(token, str):
             token = AddedToken(token, normalized=not special, special=special)

@@ -257,7 +257,8 @@ class Tokenizer(TokenTable):
             return packed(rows, wanted)
         rows, values = values_of(rows, layout, wanted, self._padding_token(layout), self.pad_token_type_id)
         if not batched and wanted.tensors is None and not wanted.overflowing_tokens:
-            values = {name: value[0] for name, value in values.items()}
+            # as in the reference, the length of a single row is still a list of one
+            values = {name: value if name == "length" else value[0] for name, value in values.items()}
         return BatchEncoding(values, rows)
 
     def _padding_token(self, layout: Layout) -> Special:
