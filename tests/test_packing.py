@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils import _pytree as pytree
 
-from bertie import InputError, Packed
+from bertie import InputError, InputTypeError, Packed
 
 masks = st.integers(0, 4).flatmap(
     lambda batch: st.integers(0, 6).flatmap(
@@ -146,3 +146,17 @@ def test_what_does_not_fit_together_is_refused() -> None:
         Packed(packed.position_ids[:1], packed.token_type_ids, packed.cu_seqlens, (1, 2), packed.input_ids)
     with pytest.raises(InputError, match="cu_seqlens has shape"):
         Packed(packed.position_ids, packed.token_type_ids, packed.cu_seqlens, (2, 2), packed.input_ids)
+
+
+@pytest.mark.parametrize("text", [-1, 3])
+def test_a_text_that_is_not_there_cannot_be_selected(text: int) -> None:
+    with pytest.raises(InputError, match=f"There is no text {text} in this batch of 3"):
+        Packed.from_lists([[1, 2, 3], [4], [5, 6]]).select([0, text])
+
+
+def test_a_rectangle_is_checked_before_it_is_packed() -> None:
+    ids = torch.ones(2, 3, dtype=torch.int64)
+    with pytest.raises(InputError, match=r"attention_mask has shape \(2, 4\), but the batch has \(2, 3\)"):
+        Packed.from_padded(ids, torch.ones(2, 4).tril())
+    with pytest.raises(InputTypeError, match="input_ids must be an integer tensor"):
+        Packed.from_padded(ids.float())

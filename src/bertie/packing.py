@@ -125,12 +125,18 @@ class Packed:
         ranges come to the host in one transfer.
 
         Raises:
-            InputError: if the mask holds anything but 0 and 1.
+            InputError: if the mask has another shape or holds anything but 0 and 1.
+            InputTypeError: if ids are no integers.
         """
         content = input_ids if input_ids is not None else inputs_embeds
         if content is None:
             raise InputError("Nothing to pack: give input_ids or inputs_embeds.")
         shape = (content.shape[0], content.shape[1])
+        if attention_mask is not None and attention_mask.shape != shape:
+            raise InputError(f"attention_mask has shape {tuple(attention_mask.shape)}, but the batch has {shape}.")
+        for name, values in (("input_ids", input_ids), ("token_type_ids", token_type_ids)):
+            if values is not None:
+                require_integers(name, values)
         columns = torch.arange(past_length, past_length + shape[1], device=content.device)
         positions = (columns if position_ids is None else position_ids).expand(shape)
         types = positions.new_zeros(()).expand(shape) if token_type_ids is None else token_type_ids.expand(shape)
@@ -230,9 +236,14 @@ class Packed:
         return self.cu_seqlens.diff() == 0 if 0 in self.lengths else None
 
     def select(self, texts: Sequence[int]) -> "Packed":
-        """Return the batch of the texts with these indices, in this order."""
+        """Return the batch of the texts with these indices, in this order.
+
+        Raises:
+            InputError: if there is no such text, or the batch holds padding.
+        """
         if self.attention_mask is not None or self.token_mask is not None:
             raise InputError("Texts cannot be selected from a batch whose padding was not packed away.")
+        _check_texts(texts, self.shape[0])
         starts = np.array([0, *accumulate(self.lengths)])[list(texts)]
         lengths = tuple(self.lengths[text] for text in texts)
         rows, columns = _rows_and_columns(lengths)
@@ -282,10 +293,22 @@ _TENSORS = (
 )
 
 
+def require_tensor(name: str, values: object, allowed: str = "a torch.Tensor") -> None:
+    """Refuse lists, arrays and whatever else is no tensor, by name."""
+    if not isinstance(values, Tensor):
+        raise InputTypeError(f"{name} must be {allowed}, not {type(values).__name__}.")
+
+
 def require_integers(name: str, values: Tensor) -> None:
     """Refuse ids that are not integers, by name (bad input 21)."""
     if values.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
         raise InputTypeError(f"{name} must be an integer tensor, not {values.dtype}; convert it with .long() if it is.")
+
+
+def _check_texts(texts: Sequence[int], count: int) -> None:
+    for text in texts:
+        if not 0 <= text < count:
+            raise InputError(f"There is no text {int(text)} in this batch of {count}; texts count from 0.")
 
 
 def _chain(lists: Lists, total: int) -> "np.ndarray[Any, Any]":

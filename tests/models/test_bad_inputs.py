@@ -237,3 +237,62 @@ def test_an_unknown_argument_is_a_type_error(model: torch.nn.Module) -> None:
         model(IDS, atention_mask=torch.ones_like(IDS))
     with pytest.raises(InputTypeError, match=r"'cu_seq_lens_q'.*pass a bertie.Packed"):
         model(IDS, cu_seq_lens_q=torch.tensor([0, 3]))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("BertModel", {"attention_mask": [[1, 1, 1]] * 2}, "attention_mask must be a torch.Tensor, not list"),
+        (
+            "BertModel",
+            {"past_key_values": ((1, 2),)},
+            "past_key_values must be a bertie.Cache or one like it, not tuple",
+        ),
+        ("BertForSequenceClassification", {"labels": [0, 1]}, "labels must be a torch.Tensor, not list"),
+        ("BertForTokenClassification", {"labels": [[0, 1, 1]] * 2}, "labels must be a torch.Tensor, not list"),
+        ("BertForNextSentencePrediction", {"labels": [0, 1]}, "labels must be a torch.Tensor, not list"),
+        ("BertForMultipleChoice", {"input_ids": [[[1]]]}, "input_ids must be a torch.Tensor, not list"),
+        (
+            "BertForMultipleChoice",
+            {"input_ids": IDS[None], "attention_mask": [[1]]},
+            "attention_mask must be a torch.Tensor, not list",
+        ),
+        (
+            "BertForQuestionAnswering",
+            {"start_positions": [1, 2], "end_positions": [1, 2]},
+            "start_positions must be a torch.Tensor, not list",
+        ),
+    ],
+)
+def test_21_what_is_no_tensor_is_named(name: str, arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(InputTypeError, match=message):
+        make(name)(**{"input_ids": IDS, **arguments})
+    with pytest.raises(InputTypeError, match="inputs_embeds must be a torch.Tensor, not list"):
+        make()(inputs_embeds=[[1.0]])
+
+
+def test_29_answer_positions_are_one_integer_a_text() -> None:
+    model, columns = make("BertForQuestionAnswering"), torch.tensor([0, 1])
+    with pytest.raises(InputError, match=r"end_positions has shape \(3,\), but this batch needs \(2,\)"):
+        model(IDS, start_positions=columns, end_positions=torch.tensor([0, 1, 2]))
+    with pytest.raises(InputTypeError, match="start_positions must be an integer tensor"):
+        model(IDS, start_positions=columns.float(), end_positions=columns)
+    with pytest.raises(bertie.ConfigError, match="num_labels is 3, but answers have 2 scores"):
+        make("BertForQuestionAnswering", num_labels=3)
+
+
+@pytest.mark.parametrize("states", [torch.zeros(2, 16), torch.zeros(2, 4, 8)])
+def test_encoder_states_of_another_shape(states: torch.Tensor) -> None:
+    model = make("BertLMHeadModel", is_decoder=True, add_cross_attention=True)
+    with pytest.raises(InputError, match=r"encoder_hidden_states must have shape \[batch, length, 16\]"):
+        model(IDS, encoder_hidden_states=states)
+    with pytest.raises(InputError, match="holds hidden states as its inputs_embeds"):
+        model(IDS, encoder_hidden_states=Packed.from_padded(IDS))
+
+
+def test_28_no_cache_under_activation_checkpointing() -> None:
+    model = make("BertLMHeadModel", is_decoder=True)
+    cache = model(IDS, use_cache=True).past_key_values
+    model.gradient_checkpointing_enable()
+    with pytest.raises(InputError, match="past_key_values cannot be used in training under activation checkpointing"):
+        model.train()(IDS, past_key_values=cache)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertie.errors import InputError, InputTypeError
-from bertie.packing import Packed, capturing
+from bertie.packing import Packed, capturing, require_integers, require_tensor
 
 IGNORED = -100
 
@@ -87,6 +87,7 @@ def check_targets(labels: Tensor | None, texts: int, num_labels: int, problem_ty
     """
     if labels is None:
         return
+    require_tensor("labels", labels)
     kind = problem_type or _guess(labels, num_labels)
     if kind == "single_label_classification":
         class_labels(labels, texts, num_labels)
@@ -117,6 +118,18 @@ def span(start_logits: Tensor, end_logits: Tensor, start_positions: Tensor, end_
     return (losses[0] + losses[1]) / 2
 
 
+def check_positions(positions: Tensor, texts: int, name: str) -> None:
+    """Refuse answer positions that are not one integer a text; those outside a text are left out of the loss.
+
+    Raises:
+        InputError, InputTypeError: naming type or shape and what is needed.
+    """
+    require_tensor(name, positions)
+    require_integers(name, positions)
+    if positions.numel() != texts:
+        raise InputError(f"{name} has shape {tuple(positions.shape)}, but this batch needs {(texts,)}, one a text.")
+
+
 def class_labels(labels: Tensor, texts: int, num_classes: int, name: str = "labels") -> Tensor:
     """Return checked class numbers ``[B]`` of ``texts`` texts, given as ``[B]`` or ``[B, 1]``.
 
@@ -136,6 +149,7 @@ def check_labels(labels: Tensor, num_classes: int, name: str = "labels") -> None
         InputTypeError: if they are not integers.
         InputError: if one is out of range.
     """
+    require_tensor(name, labels)
     if labels.is_floating_point() or labels.dtype == torch.bool:
         raise InputTypeError(f"{name} must be an integer tensor of class numbers, not {labels.dtype}.")
     if capturing() or labels.numel() == 0:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from bertie.attention.cache import Cache, EncoderDecoderCache
 from bertie.config import BertConfig
-from bertie.errors import InputError
+from bertie.errors import InputError, InputTypeError
 from bertie.layers.embeddings import BertEmbeddings
 from bertie.layers.encoder import BertEncoder
 from bertie.layers.pooler import BertPooler
@@ -68,7 +68,7 @@ class BertModel(BertPreTrainedModel):
             InputError, InputTypeError: naming the argument that is wrong.
         """
         cache = self._cache(past_key_values, use_cache, encoder_hidden_states is not None)
-        past_length = 0 if cache is None else cache.get_seq_length()
+        past_length = self.past_length(cache)
         packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
         attentions = self.config.output_attentions if output_attentions is None else output_attentions
         hidden_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
@@ -90,6 +90,23 @@ class BertModel(BertPreTrainedModel):
         )
         return self.leave(output, input_ids, packed, return_dict)
 
+    def past_length(self, cache: Any) -> int:
+        """Return how many tokens ``cache`` holds (None: no cache), after checking that it can be read and extended.
+
+        Raises:
+            InputError, InputTypeError: if it is no cache, or blocks run twice, which would extend it twice.
+        """
+        if cache is None:
+            return 0
+        if not hasattr(cache, "get_seq_length"):
+            raise InputTypeError(f"past_key_values must be a bertie.Cache or one like it, not {type(cache).__name__}.")
+        if self.training and self.is_gradient_checkpointing:
+            raise InputError(
+                "past_key_values cannot be used in training under activation checkpointing; leave one out."
+            )
+        length: int = cache.get_seq_length()
+        return length
+
     def _returns_cache(self, use_cache: bool | None) -> bool:
         wanted = self.config.use_cache if use_cache is None else use_cache
         return self.config.is_decoder and wanted and not (self.training and self.is_gradient_checkpointing)
@@ -101,7 +118,7 @@ class BertModel(BertPreTrainedModel):
         return EncoderDecoderCache() if cross_attention or self.config.is_encoder_decoder else Cache()
 
     def _encoder_states(self, states: Tensor | Packed | None, mask: Tensor | None, packed: Packed) -> Packed | None:
-        encoder = enter_encoder(states, mask) if self.config.is_decoder else None
+        encoder = enter_encoder(self.config, states, mask) if self.config.is_decoder else None
         if encoder is not None and encoder.shape[0] != packed.shape[0]:
             raise InputError(
                 f"encoder_hidden_states holds {encoder.shape[0]} texts, but the batch has {packed.shape[0]}."

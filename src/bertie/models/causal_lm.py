@@ -64,7 +64,7 @@ class BertLMHeadModel(BertPreTrainedModel):
         everything = isinstance(logits_to_keep, int) and logits_to_keep == 0
         if labels is not None and not everything:
             raise InputError("labels need the logits of all tokens; leave logits_to_keep at 0 beside them.")
-        past_length = 0 if past_key_values is None else past_key_values.get_seq_length()
+        past_length = self.bert.past_length(past_key_values)
         packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
         targets = self.token_labels(labels, input_ids, packed, self.config.vocab_size)
         outputs = self.bert(

@@ -8,7 +8,7 @@ from torch import Tensor
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError
 from bertie.outputs import ModelOutput
-from bertie.packing import Facts, Packed, capturing, require_integers
+from bertie.packing import Facts, Packed, capturing, require_integers, require_tensor
 
 
 def enter(
@@ -53,17 +53,29 @@ def enter(
     return packed
 
 
-def enter_encoder(hidden_states: Tensor | Packed | None, attention_mask: Tensor | None) -> Packed | None:
+def enter_encoder(
+    config: BertConfig, hidden_states: Tensor | Packed | None, attention_mask: Tensor | None
+) -> Packed | None:
     """Return an encoder's hidden states ``[B, S, D]`` packed by their mask, for cross-attention.
 
     Raises:
-        InputError: if the mask does not fit, or stands beside a ``Packed``.
+        InputError, InputTypeError: if they are no hidden states, or the mask does not fit or is beside a ``Packed``.
     """
     if hidden_states is None:
         return None
     if isinstance(hidden_states, Packed):
         _refuse_beside_packed(attention_mask)
+        if hidden_states.inputs_embeds is None:
+            raise InputError(
+                "A Packed given as encoder_hidden_states holds hidden states as its inputs_embeds, no ids."
+            )
         return hidden_states
+    require_tensor("encoder_hidden_states", hidden_states, "a torch.Tensor or a Packed")
+    if hidden_states.dim() != 3 or hidden_states.shape[2] != config.hidden_size:
+        raise InputError(
+            f"encoder_hidden_states must have shape [batch, length, {config.hidden_size}], "
+            f"not {tuple(hidden_states.shape)}."
+        )
     mask = None if attention_mask is None else _check_mask(attention_mask, tuple(hidden_states.shape[:2]), 0, True)
     if not capturing() and (mask is None or mask.dim() == 2):
         return Packed.from_padded(inputs_embeds=hidden_states, attention_mask=mask)
@@ -102,11 +114,12 @@ def _check_rectangle(
         raise InputError("Give exactly one of input_ids and inputs_embeds.")
     for name, values in (("input_ids", ids), ("token_type_ids", types), ("position_ids", positions)):
         if values is not None:
-            if not isinstance(values, Tensor):
-                raise InputTypeError(f"{name} must be a torch.Tensor or a Packed, not {type(values).__name__}.")
+            require_tensor(name, values, "a torch.Tensor or a Packed")
             require_integers(name, values)
             if values.dim() != 2:
                 raise InputError(f"{name} must have 2 dimensions [batch, length], not shape {tuple(values.shape)}.")
+    if embeds is not None:
+        require_tensor("inputs_embeds", embeds)
     if embeds is not None and (embeds.dim() != 3 or embeds.shape[2] != config.hidden_size):
         raise InputError(
             f"inputs_embeds must have shape [batch, length, {config.hidden_size}], not {tuple(embeds.shape)}."
@@ -123,6 +136,7 @@ def _check_mask(mask: Tensor, shape: tuple[int, ...], past_length: int, encoder:
     """Return a usable mask: 2-D as given, 3-D and 4-D broadcastable to the scores (decision 4)."""
     name = "encoder_attention_mask" if encoder else "attention_mask"
     keys = shape[1] + past_length
+    require_tensor(name, mask)
     if mask.dim() == 2:
         if mask.shape != (shape[0], keys):
             past = f" ({past_length} of them in past_key_values)" if past_length else ""

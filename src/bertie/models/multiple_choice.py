@@ -11,7 +11,7 @@ from bertie.layers.losses import class_labels, cross_entropy
 from bertie.models.bert import BertModel
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import MultipleChoiceModelOutput
-from bertie.packing import Packed
+from bertie.packing import Packed, require_tensor
 
 
 class BertForMultipleChoice(BertPreTrainedModel):
@@ -80,6 +80,8 @@ def _count(input_ids: Tensor | Packed | None, inputs_embeds: Tensor | None, num_
         return num_choices
     content = input_ids if inputs_embeds is None else inputs_embeds
     dimensions = 3 if inputs_embeds is None else 4
+    if content is not None:
+        require_tensor("input_ids" if inputs_embeds is None else "inputs_embeds", content)
     if content is not None and content.dim() != dimensions:
         raise InputError(
             f"Multiple choice takes {dimensions} dimensions [batch, choices, length, ...], "
@@ -90,4 +92,5 @@ def _count(input_ids: Tensor | Packed | None, inputs_embeds: Tensor | None, num_
 
 def _flat(values: Tensor | None) -> Tensor | None:
     """``[B, N, ...]`` to ``[B * N, ...]``."""
-    return None if values is None else values.flatten(0, 1)
+    # what is no tensor is refused by its name on entering
+    return values.flatten(0, 1) if isinstance(values, Tensor) else values

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from bertie.config import BertConfig
-from bertie.layers.losses import span
+from bertie.errors import ConfigError
+from bertie.layers.losses import check_positions, span
 from bertie.models.bert import BertModel
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import QuestionAnsweringModelOutput
@@ -18,6 +19,8 @@ class BertForQuestionAnswering(BertPreTrainedModel):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
+        if config.num_labels != 2:
+            raise ConfigError(f"num_labels is {config.num_labels}, but answers have 2 scores a token: start and end.")
         self.num_labels = config.num_labels
         self.bert = BertModel(config, add_pooling_layer=False)
         self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
@@ -48,6 +51,9 @@ class BertForQuestionAnswering(BertPreTrainedModel):
             the loss is a softmax over a text's own tokens (decision 1).
         """
         packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        for name, positions in (("start_positions", start_positions), ("end_positions", end_positions)):
+            if positions is not None:
+                check_positions(positions, packed.shape[0], name)
         outputs = self.bert(
             packed,
             output_attentions=output_attentions,
