@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,16 @@ def test_legacy_tokens_and_added_tokens(mini: Path) -> None:
         assert ours.add_tokens([token]) == reference.add_tokens([token])
     for text in ("one \n<e> two", "one <e> \ntwo", "one <e>\n two", "one [X] [x]"):
         assert ours(text).data == reference(text).data, text
+
+
+def test_many_added_tokens_cost_no_more_each(mini: Path) -> None:
+    tokenizer = loaded(BertTokenizerLegacy, mini)
+    before, words = len(tokenizer), [f"<{number}>" for number in range(4_000)]
+    start = time.perf_counter()
+    assert tokenizer.add_tokens(words) == 4_000
+    assert tokenizer.convert_ids_to_tokens(list(range(before, before + 4_000))) == words
+    # looking through all added tokens for each of them took many times as long
+    assert time.perf_counter() - start < 1
 
 
 @BOTH

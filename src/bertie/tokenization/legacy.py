@@ -76,6 +76,7 @@ class BertTokenizerLegacy(Tokenizer):
         self.basic_tokenizer = BasicTokenizer(do_lower_case, never_split, tokenize_chinese_chars, strip_accents)
         self.wordpiece_tokenizer = WordPiece(self._vocabulary, str(unk_token))
         self._added: dict[str, tuple[int, AddedToken]] = {}
+        self._new = 0  # added tokens that the vocabulary does not have
         self._added_pattern: re.Pattern[str] | None = None
         decoder = read.added_tokens_decoder or {}
         self._add_tokens([token for _, token in sorted(decoder.items())], special=False)
@@ -174,7 +175,10 @@ class BertTokenizerLegacy(Tokenizer):
         if token.special and token.content not in self.all_special_tokens:
             self._extra.append(token)
         known = self._token_to_id(token.content)
-        self._added[token.content] = (len(self) if known is None else known, token)
+        number = len(self) if known is None else known
+        self._new += known is None
+        self._added[token.content] = (number, token)
+        self._token_of[number] = token.content
 
     def get_vocab(self) -> dict[str, int]:
         return {**self._vocabulary, **self.added_tokens_encoder}
@@ -184,7 +188,7 @@ class BertTokenizerLegacy(Tokenizer):
         return len(self._vocabulary)
 
     def __len__(self) -> int:
-        return len(self._vocabulary) + sum(token not in self._vocabulary for token in self._added)
+        return len(self._vocabulary) + self._new
 
     @property
     def added_tokens_decoder(self) -> dict[int, AddedToken]:
@@ -194,9 +198,6 @@ class BertTokenizerLegacy(Tokenizer):
         return self._added[token][0] if token in self._added else self._vocabulary.get(token)
 
     def _id_to_token(self, index: int) -> str | None:
-        for number, token in self._added.values():
-            if number == index:
-                return token.content
         return self._token_of.get(index, self.unk_token)
 
     def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
