@@ -296,3 +296,8 @@ def test_28_no_cache_under_activation_checkpointing() -> None:
     model.gradient_checkpointing_enable()
     with pytest.raises(InputError, match="past_key_values cannot be used in training under activation checkpointing"):
         model.train()(IDS, past_key_values=cache)
+
+
+def test_25_a_mask_of_another_number_of_heads(model: torch.nn.Module) -> None:
+    with pytest.raises(InputError, match="does not fit 2 texts of 3 tokens looking at 3 keys with 2 heads"):
+        model(IDS, attention_mask=torch.zeros(2, 5, 3, 3))

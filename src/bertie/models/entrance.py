@@ -33,7 +33,9 @@ def enter(
             _check_ranges(config, input_ids, input_ids.facts, past_length)
         return input_ids
     shape = _check_rectangle(config, input_ids, token_type_ids, position_ids, inputs_embeds)
-    mask = None if attention_mask is None else _check_mask(attention_mask, shape, past_length)
+    mask = (
+        None if attention_mask is None else _check_mask(attention_mask, shape, past_length, config.num_attention_heads)
+    )
     whole = mask is not None and mask.dim() > 2
     if capturing():
         return _enter_graph(input_ids, mask, token_type_ids, position_ids, inputs_embeds, past_length, config)
@@ -76,7 +78,8 @@ def enter_encoder(
             f"encoder_hidden_states must have shape [batch, length, {config.hidden_size}], "
             f"not {tuple(hidden_states.shape)}."
         )
-    mask = None if attention_mask is None else _check_mask(attention_mask, tuple(hidden_states.shape[:2]), 0, True)
+    shape, heads = tuple(hidden_states.shape[:2]), config.num_attention_heads
+    mask = None if attention_mask is None else _check_mask(attention_mask, shape, 0, heads, encoder=True)
     if not capturing() and (mask is None or mask.dim() == 2):
         return Packed.from_padded(inputs_embeds=hidden_states, attention_mask=mask)
     packed = _whole_rectangle(None, None, None, hidden_states, 0)
@@ -132,7 +135,7 @@ def _check_rectangle(
     return shape
 
 
-def _check_mask(mask: Tensor, shape: tuple[int, ...], past_length: int, encoder: bool = False) -> Tensor:
+def _check_mask(mask: Tensor, shape: tuple[int, ...], past_length: int, heads: int, encoder: bool = False) -> Tensor:
     """Return a usable mask: 2-D as given, 3-D and 4-D broadcastable to the scores (decision 4)."""
     name = "encoder_attention_mask" if encoder else "attention_mask"
     keys = shape[1] + past_length
@@ -153,10 +156,10 @@ def _check_mask(mask: Tensor, shape: tuple[int, ...], past_length: int, encoder:
             f"not {mask.dtype}; convert it with .bool() if it holds 0 and 1."
         )
     fits = mask.shape[-1] == keys and mask.shape[0] in (1, shape[0]) and (encoder or mask.shape[-2] in (1, shape[1]))
-    if not fits:
+    if not fits or (mask.dim() == 4 and mask.shape[1] not in (1, heads)):
         raise InputError(
             f"{name} has shape {tuple(mask.shape)}, which does not fit {shape[0]} texts of {shape[1]} tokens "
-            f"looking at {keys} keys."
+            f"looking at {keys} keys with {heads} heads."
         )
     return mask
 
