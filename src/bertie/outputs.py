@@ -34,6 +34,8 @@ class ModelOutput(OrderedDict[str, Any]):
         super().__init__()
         if len(args) == 1 and not kwargs and (members := _members(args[0])) is not None:
             kwargs, args = members, ()
+        if len(args) > len(self.field_names):
+            raise TypeError(f"{type(self).__name__} has {len(self.field_names)} fields, not {len(args)}.")
         kwargs.update(zip(self.field_names, args, strict=False))
         if unknown := [name for name in kwargs if name not in self.field_names]:
             raise TypeError(f"{type(self).__name__} has no field {unknown[0]!r}; its fields are {self.field_names}.")

@@ -88,16 +88,17 @@ class Packed:
 
         Raises:
             InputError: if a text's types or positions are not as many as its ids.
+            InputTypeError: if something is no list of integers.
         """
-        lengths = tuple(len(ids) for ids in input_ids)
+        lengths = _lengths(input_ids, "input_ids")
         for name, lists in (("token_type_ids", token_type_ids), ("position_ids", position_ids)):
-            if lists is not None and tuple(len(values) for values in lists) != lengths:
+            if lists is not None and _lengths(lists, name) != lengths:
                 raise InputError(f"{name} must have as many entries as input_ids in every text.")
         rows, columns = _rows_and_columns(lengths)
         width = max(lengths, default=0)
-        ids = _chain(input_ids, len(rows))
-        types = np.zeros_like(ids) if token_type_ids is None else _chain(token_type_ids, len(rows))
-        positions = columns if position_ids is None else _chain(position_ids, len(rows))
+        ids = _chain(input_ids, "input_ids")
+        types = np.zeros_like(ids) if token_type_ids is None else _chain(token_type_ids, "token_type_ids")
+        positions = columns if position_ids is None else _chain(position_ids, "position_ids")
         full = len(rows) == width * len(lengths)
         return cls(
             input_ids=torch.from_numpy(ids).to(device),
@@ -311,8 +312,18 @@ def _check_texts(texts: Sequence[int], count: int) -> None:
             raise InputError(f"There is no text {int(text)} in this batch of {count}; texts count from 0.")
 
 
-def _chain(lists: Lists, total: int) -> "np.ndarray[Any, Any]":
-    return np.fromiter(chain.from_iterable(lists), dtype=np.int64, count=total)
+def _chain(lists: Lists, name: str) -> "np.ndarray[Any, Any]":
+    values = np.array(list(chain.from_iterable(lists)))
+    if values.size and values.dtype.kind not in "iu":
+        raise InputTypeError(f"{name} must hold integers, not {values.dtype}.")
+    return values.astype(np.int64, copy=False)
+
+
+def _lengths(lists: Lists, name: str) -> tuple[int, ...]:
+    try:
+        return tuple(len(values) for values in lists)
+    except TypeError as error:
+        raise InputTypeError(f"{name} must be one list of integers a text, such as [[101, 7592, 102]].") from error
 
 
 def _rows_and_columns(lengths: Sequence[int]) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:

@@ -301,3 +301,45 @@ def test_28_no_cache_under_activation_checkpointing() -> None:
 def test_25_a_mask_of_another_number_of_heads(model: torch.nn.Module) -> None:
     with pytest.raises(InputError, match="does not fit 2 texts of 3 tokens looking at 3 keys with 2 heads"):
         model(IDS, attention_mask=torch.zeros(2, 5, 3, 3))
+
+
+def test_ids_follow_the_table_that_was_put_in() -> None:
+    model = make()
+    model.set_input_embeddings(torch.nn.Embedding(60, 16))
+    assert model(torch.tensor([[59]])).last_hidden_state.shape == (1, 1, 16)
+    with pytest.raises(InputError, match="vocab_size is 60"):
+        model(torch.tensor([[60]]))
+
+
+def test_resizing_keeps_the_module_and_its_hooks() -> None:
+    model = make("BertForMaskedLM")
+    words = model.get_input_embeddings()
+    model.enable_input_require_grads()
+    assert model.resize_token_embeddings(53) is words
+    model.requires_grad_(False)
+    assert model(torch.tensor([[52]])).logits.requires_grad
+    with pytest.raises(InputTypeError, match="new_num_tokens must be an integer"):
+        model.resize_token_embeddings(53.5)
+
+
+@pytest.mark.parametrize("keep", [-1, torch.tensor([3]), torch.tensor([-1])])
+def test_logits_to_keep_that_names_no_column(keep: object) -> None:
+    with pytest.raises(InputError, match="logits_to_keep is .*; allowed are"):
+        make("BertLMHeadModel", is_decoder=True)(IDS, logits_to_keep=keep)
+
+
+def test_lists_that_hold_no_integers() -> None:
+    with pytest.raises(InputTypeError, match="input_ids must be one list of integers a text"):
+        Packed.from_lists([1, 2, 3])
+    with pytest.raises(InputTypeError, match="input_ids must hold integers, not float64"):
+        Packed.from_lists([[1.5, 2.0]])
+
+
+def test_checkpointing_no_layer_is_refused() -> None:
+    with pytest.raises(InputError, match="every_n_layers is 0"):
+        make().activation_checkpointing_enable(every_n_layers=0)
+
+
+def test_an_output_takes_no_more_than_its_fields() -> None:
+    with pytest.raises(TypeError, match="MaskedLMOutput has 4 fields, not 5"):
+        bertie.MaskedLMOutput(1, 2, 3, 4, 5)

@@ -8,6 +8,7 @@ from torch.autograd.graph import save_on_cpu
 from torch.utils.checkpoint import checkpoint
 
 from bertie.config import BertConfig
+from bertie.errors import InputError
 from bertie.layers.block import BertLayer
 from bertie.packing import Packed
 
@@ -67,6 +68,8 @@ class Checkpointing:
 
     def enable(self, arguments: dict[str, Any] | None, every_n_layers: int, offload: bool) -> None:
         """Checkpoint every ``every_n_layers``-th block; ``offload`` keeps what is saved in host memory."""
+        if every_n_layers < 1:
+            raise InputError(f"every_n_layers is {every_n_layers}; it must be 1 or more.")
         self.arguments = {"use_reentrant": False} if arguments is None else dict(arguments)
         self.every_n_layers, self.offload = every_n_layers, offload
 

@@ -13,7 +13,7 @@ from bertie.models.bert import BertModel
 from bertie.models.masked_lm import BertForMaskedLM
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import CausalLMOutputWithCrossAttentions
-from bertie.packing import Packed
+from bertie.packing import Packed, capturing
 from bertie.report import say_once
 
 
@@ -100,7 +100,20 @@ class BertLMHeadModel(BertPreTrainedModel):
             if isinstance(keep, int):
                 raise InputError("Beside a Packed, logits_to_keep is 0 or a tensor of token numbers.")
             return self.cls(hidden.index_select(0, keep))
+        _check_columns(keep, packed.shape[1])
         numbers = packed.pad(torch.arange(1, packed.num_tokens + 1, device=hidden.device))
         numbers = numbers[:, -keep:] if isinstance(keep, int) else numbers.index_select(1, keep)
         logits = self.cls(hidden[(numbers - 1).clamp(min=0)])
         return logits.masked_fill((numbers == 0)[..., None], 0)
+
+
+def _check_columns(keep: int | Tensor, width: int) -> None:
+    """Refuse ``logits_to_keep`` that names no columns of a rectangle ``width`` wide."""
+    if isinstance(keep, int):
+        wrong = keep < 0
+    else:
+        wrong = not capturing() and keep.numel() > 0 and not (int(keep.min()) >= 0 and int(keep.max()) < width)
+    if wrong:
+        raise InputError(
+            f"logits_to_keep is {keep}; allowed are a number >= 0, or column numbers from 0 to {width - 1}."
+        )

@@ -191,8 +191,10 @@ class BertPreTrainedModel(nn.Module):
         return cast(Any, self.base_model).embeddings.word_embeddings
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the word embeddings."""
+        """Replace the word embeddings; a table of another size gives the config its ``vocab_size``."""
         cast(Any, self.base_model).embeddings.word_embeddings = value
+        if isinstance(value, nn.Embedding):
+            self.config.vocab_size = value.num_embeddings
 
     def get_output_embeddings(self) -> nn.Module | None:
         """Return the decoder of a language-modelling head, or None in a model without one."""

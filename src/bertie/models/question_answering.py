@@ -20,7 +20,10 @@ class BertForQuestionAnswering(BertPreTrainedModel):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         if config.num_labels != 2:
-            raise ConfigError(f"num_labels is {config.num_labels}, but answers have 2 scores a token: start and end.")
+            raise ConfigError(
+                f"num_labels is {config.num_labels}, but answers have 2 scores a token, start and end; "
+                "pass num_labels=2 to begin a new head."
+            )
         self.num_labels = config.num_labels
         self.bert = BertModel(config, add_pooling_layer=False)
         self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from bertie.errors import InputError
+from bertie.errors import InputError, InputTypeError
 
 if TYPE_CHECKING:
     from bertie.models.pretrained import BertPreTrainedModel
@@ -26,38 +26,35 @@ def resize_token_embeddings(
         mean_resizing: False draws new rows from the initialiser instead.
 
     Raises:
-        InputError: if the new size or the multiple is not positive.
+        InputError, InputTypeError: if the new size or the multiple is no positive integer.
     """
-    old = model.get_input_embeddings()
-    assert isinstance(old, nn.Embedding)
-    size = old.num_embeddings if new_num_tokens is None else new_num_tokens
+    words = model.get_input_embeddings()
+    assert isinstance(words, nn.Embedding)
+    size = words.num_embeddings if new_num_tokens is None else new_num_tokens
+    if not isinstance(size, int):
+        raise InputTypeError(f"new_num_tokens must be an integer, not {type(size).__name__}.")
     if size < 1 or (pad_to_multiple_of is not None and pad_to_multiple_of < 1):
         raise InputError(
             f"A vocabulary of {size} tokens padded to a multiple of {pad_to_multiple_of} cannot be; both must be >= 1."
         )
     if pad_to_multiple_of is not None:
         size = -(-size // pad_to_multiple_of) * pad_to_multiple_of
-    if size == old.num_embeddings:
-        return old
+    if size == words.num_embeddings:
+        return words
     spread = None if mean_resizing else model.config.initializer_range
-    padding_idx = old.padding_idx if old.padding_idx is not None and old.padding_idx < size else None
-    new = nn.Embedding(size, old.embedding_dim, padding_idx, device="meta")
-    new.weight = _resized(old.weight, size, spread)
-    model.set_input_embeddings(new)
+    # the modules stay, so that hooks on them do
+    words.weight, words.num_embeddings = _resized(words.weight, size, spread), size
+    if words.padding_idx is not None and words.padding_idx >= size:
+        words.padding_idx = None
     decoder = model.get_output_embeddings()
     if isinstance(decoder, nn.Linear):
-        model.set_output_embeddings(_resized_decoder(decoder, size, spread))
+        decoder.weight, decoder.out_features = _resized(decoder.weight, size, spread), size
+        if decoder.bias is not None:  # a decoder that was put in the place of BERT's may have none
+            decoder.bias = _resized(decoder.bias, size, None)
+        model.set_output_embeddings(decoder)
     model.config.vocab_size = size
     model.tie_weights()
-    return new
-
-
-def _resized_decoder(old: nn.Linear, size: int, spread: float | None) -> nn.Linear:
-    new = nn.Linear(old.in_features, size, device="meta")
-    new.weight = _resized(old.weight, size, spread)
-    # a decoder that was put in the place of BERT's may have none
-    new.bias = None if old.bias is None else _resized(old.bias, size, None)
-    return new
+    return words
 
 
 @torch.no_grad()
