@@ -36,7 +36,7 @@ def enter(
     mask = (
         None if attention_mask is None else _check_mask(attention_mask, shape, past_length, config.num_attention_heads)
     )
-    whole = mask is not None and mask.dim() > 2
+    whole = mask is not None and mask.dim() == 4
     if capturing():
         return _enter_graph(input_ids, mask, token_type_ids, position_ids, inputs_embeds, past_length, config)
     packed = Packed.from_padded(
@@ -49,7 +49,7 @@ def enter(
     )
     _check_ranges(config, packed, packed.facts, past_length)
     if mask is not None and whole:
-        return packed.with_attention_mask(mask if mask.dim() == 4 else mask[:, None])
+        return packed.with_attention_mask(mask)
     if mask is not None and past_length:
         return packed.with_attention_mask(_visible(mask, shape[1], config.is_decoder))
     return packed
@@ -85,7 +85,7 @@ def enter_encoder(
     packed = _whole_rectangle(None, None, None, hidden_states, 0)
     if mask is None:
         return packed
-    return packed.with_attention_mask(mask if mask.dim() == 4 else mask[:, None] if mask.dim() == 3 else _keys(mask))
+    return packed.with_attention_mask(mask if mask.dim() == 4 else _keys(mask))
 
 
 def leave(output: ModelOutput, packed: Packed) -> ModelOutput:
@@ -136,7 +136,7 @@ def _check_rectangle(
 
 
 def _check_mask(mask: Tensor, shape: tuple[int, ...], past_length: int, heads: int, encoder: bool = False) -> Tensor:
-    """Return a usable mask: 2-D as given, 3-D and 4-D broadcastable to the scores (decision 4)."""
+    """Return a usable mask: 2-D as given, any other as 4-D, broadcastable to the scores (decision 4)."""
     name = "encoder_attention_mask" if encoder else "attention_mask"
     keys = shape[1] + past_length
     require_tensor(name, mask)
@@ -161,7 +161,7 @@ def _check_mask(mask: Tensor, shape: tuple[int, ...], past_length: int, heads: i
             f"{name} has shape {tuple(mask.shape)}, which does not fit {shape[0]} texts of {shape[1]} tokens "
             f"looking at {keys} keys with {heads} heads."
         )
-    return mask
+    return mask if mask.dim() == 4 else mask[:, None]
 
 
 def _check_ranges(config: BertConfig, packed: Packed, facts: Facts, past_length: int) -> None:
@@ -222,8 +222,8 @@ def _enter_graph(
     packed = _whole_rectangle(ids, types, positions, embeds, past_length)
     if mask is None:
         return packed
-    if mask.dim() > 2:
-        return packed.with_attention_mask(mask if mask.dim() == 4 else mask[:, None])
+    if mask.dim() == 4:
+        return packed.with_attention_mask(mask)
     width = packed.shape[1]
     real = (mask[:, past_length:] != 0).reshape(-1)
     return packed.with_attention_mask(_visible(mask, width, config.is_decoder), token_mask=real)

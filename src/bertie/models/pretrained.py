@@ -14,7 +14,8 @@ from bertie.layers.losses import IGNORED, TokenLabels, check_labels
 from bertie.models.entrance import enter, leave
 from bertie.models.loading import from_pretrained
 from bertie.models.resizing import resize_token_embeddings
-from bertie.models.saving import save_pretrained, tied_aliases
+from bertie.models.saving import save_pretrained
+from bertie.models.tying import tied_aliases, tied_pairs
 from bertie.outputs import ModelOutput
 from bertie.packing import Packed
 
@@ -146,11 +147,8 @@ class BertPreTrainedModel(nn.Module):
 
     def tie_weights(self) -> None:
         """Make tied parameters one: the decoder's weight and the word embeddings, and the decoder's two biases."""
-        parameters = dict(self.named_parameters(remove_duplicate=False))
-        for alias, source in self.tied_weights().items():
-            # an adapter that wraps the decoder or the embeddings ties what is inside it; a decoder may have no bias
-            if alias in parameters and source in parameters:
-                self._tie(alias, parameters[source])
+        for pair in tied_pairs(self):
+            self._tie(pair.alias, pair.source_parameter)
 
     def _tie(self, alias: str, source: nn.Parameter) -> None:
         owner, name = alias.rsplit(".", 1)
@@ -284,8 +282,6 @@ def _fill_in_tied(module: BertPreTrainedModel, state: dict[str, Any], prefix: st
 
 def _tie_again(module: BertPreTrainedModel, _incompatible: Any) -> None:
     # load_state_dict(assign=True) puts a new parameter in every place, tied or not; what was untied by hand stays so
-    parameters = dict(module.named_parameters(remove_duplicate=False))
-    pairs = [(alias, source) for alias, source in module.tied_weights().items() if {alias, source} <= parameters.keys()]
-    for alias, source in pairs:
-        if parameters[alias].data_ptr() == parameters[source].data_ptr():
-            module._tie(alias, parameters[source])
+    for pair in tied_pairs(module):
+        if pair.alias_parameter.data_ptr() == pair.source_parameter.data_ptr():
+            module._tie(pair.alias, pair.source_parameter)

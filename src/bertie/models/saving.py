@@ -11,6 +11,7 @@ from torch import Tensor
 from bertie.checkpoints import write_checkpoint
 from bertie.config import BertConfig
 from bertie.errors import InputError
+from bertie.models.tying import tied_aliases
 
 
 def save_pretrained(
@@ -84,13 +85,3 @@ def own_tensors(model: Any, state_dict: Mapping[str, Tensor]) -> dict[str, Tenso
         tensors[name] = tensor.clone() if key in seen else tensor
         seen.add(key)
     return tensors
-
-
-def tied_aliases(model: Any) -> dict[str, str]:
-    """Return alias → source of the pairs that are one parameter in this model, and will be again when it is loaded."""
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    return {
-        alias: source
-        for alias, source in model.tied_weights().items()
-        if alias in parameters and parameters[alias] is parameters.get(source)
-    }
