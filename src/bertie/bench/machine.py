@@ -1,0 +1,95 @@
+"""The machine at hand, in words and without its maker's serial names: chip, features, cores; and a process's memory."""
+
+import os
+import platform
+import re
+import resource
+import sys
+from pathlib import Path
+
+# what decides which kernels run, best first
+FEATURES = (
+    "amx_int8",
+    "amx_bf16",
+    "avx512_bf16",
+    "avx512_vnni",
+    "avx512f",
+    "avx_vnni",
+    "avx2",
+    "i8mm",
+    "bf16",
+    "asimd",
+)
+_NAMES = {
+    "amx_int8": "AMX int8",
+    "amx_bf16": "AMX bf16",
+    "avx512_bf16": "AVX-512 bf16",
+    "avx512_vnni": "AVX-512 VNNI",
+    "avx512f": "AVX-512",
+    "avx_vnni": "AVX VNNI",
+    "avx2": "AVX2",
+    "asimd": "NEON",
+}
+
+
+def describe() -> str:
+    """Return the chip in words: ``"AMD Zen 3 (AVX2), 2 cores"``."""
+    flags = chip_features()
+    names = ", ".join(_NAMES.get(flag, flag) for flag in FEATURES if flag in flags and not _implied(flag, flags))
+    return f"{_chip(flags)} ({names or platform.machine()}), {cores()} core{'s' if cores() > 1 else ''}"
+
+
+def cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def chip_features() -> frozenset[str]:
+    """Return the processor's feature flags; empty where the system does not tell."""
+    found = re.search(r"^(?:flags|Features)\s*:(.*)$", _cpuinfo(), re.MULTILINE)
+    return frozenset(found[1].split()) if found else frozenset()
+
+
+def has_bf16(device: str) -> bool:
+    """Whether the chip, or the CUDA device, multiplies bf16 by itself."""
+    return device != "cpu" or bool(chip_features() & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def peak_memory() -> int:
+    """Return the most bytes that this process has had in memory so far."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return int(re.findall(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[0]) * 1024
+    except (OSError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def peak_device_memory() -> int:
+    """Return the most bytes that PyTorch has had on the CUDA device; 0 without one, or without PyTorch."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return 0
+    return int(torch.cuda.max_memory_allocated())
+
+
+def _chip(flags: frozenset[str]) -> str:
+    text = _cpuinfo()
+    family = re.search(r"^cpu family\s*:\s*(\d+)", text, re.MULTILINE)
+    if "AuthenticAMD" in text and family:
+        zen3_or_4 = "AMD Zen 4" if "avx512f" in flags else "AMD Zen 3"
+        return {"23": "AMD Zen 2 or older", "25": zen3_or_4, "26": "AMD Zen 5"}.get(family[1], "AMD")
+    if "GenuineIntel" in text:
+        return "Intel"
+    return "Apple" if sys.platform == "darwin" else platform.machine()
+
+
+def _implied(flag: str, flags: frozenset[str]) -> bool:
+    return flag in ("avx2", "avx_vnni") and "avx512f" in flags
+
+
+def _cpuinfo() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return ""

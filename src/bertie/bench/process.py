@@ -1,0 +1,105 @@
+"""The harness's end of a worker: a fresh process with its share of threads, asked one command at a time."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bertie.bench.job import Job
+from bertie.errors import BertieError
+
+# whoever counts threads by one of these gets the same number
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS", "TBB_NUM_THREADS")
+_LINE = 200
+
+
+class WorkerProcess:
+    """A running worker. Closing it ends the process.
+
+    Args:
+        job: what it is told.
+        folder: where its job, its answers and what its libraries print are kept.
+    """
+
+    def __init__(self, job: Job, folder: Path) -> None:
+        self.job = job
+        self.answers_path = folder / "answers.npy"
+        job.write(folder / "job.json")
+        self._log = folder / "log.txt"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "bertie.bench.worker", str(folder / "job.json")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment(job.threads),
+                text=True,
+                encoding="utf-8",
+            )
+
+    def ask(self, command: str, *arguments: Any) -> Any:
+        """Return the worker's answer to a command.
+
+        Raises:
+            BertieError: the engine failed, or its process died.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        line = ""
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps([command, *arguments]) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        if not line:
+            raise BertieError(f"Its process died: {self._last_words()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise BertieError(f"It failed: {_one_line(answer['error'])}")
+        return answer["answer"]
+
+    def close(self) -> None:
+        """End the process."""
+        for stream in (self._process.stdin, self._process.stdout):
+            with suppress(BrokenPipeError):
+                stream.close()  # type: ignore[union-attr]
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _last_words(self) -> str:
+        code = self._process.wait()
+        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return _one_line(lines[-1]) if lines else f"exit code {code}."
+
+
+def torch_memory(threads: int) -> int:
+    """Return the peak memory in bytes of a process that only imports torch."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bertie.bench.worker", "import-torch"],
+        env=environment(threads),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout)
+
+
+def environment(threads: int) -> dict[str, str]:
+    """Return the environment of a worker: so many threads for every library, and no network."""
+    return {
+        **os.environ,
+        **dict.fromkeys(_THREADS, str(threads)),
+        "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LINE else line[: _LINE - 2] + " …"
