@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from bertie.attention import attend
 from bertie.attention.cache import extend
 from bertie.config import BertConfig
+from bertie.layers.linear import linear, linears
 from bertie.layers.relative import RelativePositions
 from bertie.layers.residual import BertResidual
 from bertie.packing import Packed
@@ -48,7 +49,7 @@ class BertSelfAttention(_Attention):
             self.distance_embedding = nn.Embedding(2 * config.max_position_embeddings - 1, self.attention_head_size)
 
     def forward(self, hidden_states: Tensor, packed: Packed, cache: Any, weights: bool) -> tuple[Tensor, Tensor | None]:
-        q, k, v = (self.heads(project(hidden_states)) for project in (self.query, self.key, self.value))
+        q, k, v = map(self.heads, linears(hidden_states, self.query, self.key, self.value))
         if cache is not None:
             own = getattr(cache, "self_attention_cache", cache)
             k, v = extend(own, packed.pad(k).transpose(1, 2), packed.pad(v).transpose(1, 2), self.layer_idx)
@@ -73,7 +74,7 @@ class BertCrossAttention(_Attention):
     def forward(
         self, hidden_states: Tensor, packed: Packed, encoder: Packed, cache: Any, weights: bool
     ) -> tuple[Tensor, Tensor | None]:
-        q = self.heads(self.query(hidden_states))
+        q = self.heads(linear(hidden_states, self.query))
         k, v = self.keys_and_values(encoder, cache)
         context, attention = attend(q, k, v, packed, keys=encoder, dropout_p=self.dropout_p, weights=weights)
         return context.flatten(1), attention
@@ -86,7 +87,8 @@ class BertCrossAttention(_Attention):
             none = torch.empty(encoder.shape[0], self.num_attention_heads, 0, self.attention_head_size)
             none = none.to(self.key.weight.device, self.key.weight.dtype)
             return extend(cache.cross_attention_cache, none, none, self.layer_idx)
-        k, v = (self.heads(project(encoder.inputs_embeds)) for project in (self.key, self.value))
+        assert encoder.inputs_embeds is not None
+        k, v = map(self.heads, linears(encoder.inputs_embeds, self.key, self.value))
         if updated is not None:
             k, v = (encoder.pad(part).transpose(1, 2) for part in (k, v))
             k, v = extend(cache.cross_attention_cache, k, v, self.layer_idx)

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from bertie.config import BertConfig
 from bertie.layers.activations import activation
+from bertie.layers.linear import linear_activated
 
 
 class BertIntermediate(nn.Module):
@@ -15,4 +16,4 @@ class BertIntermediate(nn.Module):
         self.intermediate_act_fn = activation(config.hidden_act)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        return self.intermediate_act_fn(self.dense(hidden_states))
+        return linear_activated(hidden_states, self.dense, self.intermediate_act_fn)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from bertie.config import BertConfig
 from bertie.layers.activations import activation
+from bertie.layers.linear import linear, linear_activated
 
 
 class BertPredictionHeadTransform(nn.Module):
@@ -17,7 +18,7 @@ class BertPredictionHeadTransform(nn.Module):
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        return self.LayerNorm(self.transform_act_fn(self.dense(hidden_states)))
+        return self.LayerNorm(linear_activated(hidden_states, self.dense, self.transform_act_fn))
 
 
 class BertLMPredictionHead(nn.Module):
@@ -30,7 +31,7 @@ class BertLMPredictionHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        return self.decoder(self.transform(hidden_states))
+        return linear(self.transform(hidden_states), self.decoder)
 
 
 class BertOnlyMLMHead(nn.Module):
@@ -52,7 +53,7 @@ class BertOnlyNSPHead(nn.Module):
         self.seq_relationship = nn.Linear(config.hidden_size, 2)
 
     def forward(self, pooled_output: Tensor) -> Tensor:
-        return self.seq_relationship(pooled_output)
+        return linear(pooled_output, self.seq_relationship)
 
 
 class BertPreTrainingHeads(nn.Module):

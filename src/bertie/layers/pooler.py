@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from bertie.config import BertConfig
+from bertie.layers.linear import linear
 from bertie.packing import Packed
 
 
@@ -15,6 +16,6 @@ class BertPooler(nn.Module):
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, hidden_states: Tensor, packed: Packed) -> Tensor:
-        pooled = torch.tanh(self.dense(packed.first(hidden_states)))
+        pooled = torch.tanh(linear(packed.first(hidden_states), self.dense))
         empty = packed.empty()
         return pooled if empty is None else pooled.masked_fill(empty[:, None], 0)

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from bertie.config import BertConfig
+from bertie.layers.linear import linear_added
 
 
 class BertResidual(nn.Module):
@@ -15,4 +16,4 @@ class BertResidual(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden_states: Tensor, residual: Tensor) -> Tensor:
-        return self.LayerNorm(self.dropout(self.dense(hidden_states)) + residual)
+        return self.LayerNorm(linear_added(hidden_states, self.dense, self.dropout, residual))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.heads import classifier_dropout
+from bertie.layers.linear import linear
 from bertie.layers.losses import class_labels, cross_entropy
 from bertie.models.bert import BertModel
 from bertie.models.pretrained import BertPreTrainedModel
@@ -62,7 +63,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        logits = self.classifier(self.dropout(outputs.pooler_output)).view(-1, choices)
+        logits = linear(self.dropout(outputs.pooler_output), self.classifier).view(-1, choices)
         loss = None if targets is None else cross_entropy(logits, targets)
         output = MultipleChoiceModelOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from bertie.config import BertConfig
 from bertie.layers.heads import BertPreTrainingHeads
+from bertie.layers.linear import linear
 from bertie.layers.losses import class_labels, cross_entropy, masked_lm
 from bertie.models.bert import BertModel
 from bertie.models.masked_lm import BertForMaskedLM
@@ -61,7 +62,7 @@ class BertForPreTraining(BertPreTrainedModel):
             return_dict=True,
         )
         logits, loss = masked_lm(self.cls.predictions, outputs.last_hidden_state, targets, output_logits)
-        follows = self.cls.seq_relationship(outputs.pooler_output)
+        follows = linear(outputs.pooler_output, self.cls.seq_relationship)
         if next_sentence_label is not None and loss is not None:
             loss = loss + cross_entropy(follows, next_sentence_label.reshape(-1))
         output = BertForPreTrainingOutput(

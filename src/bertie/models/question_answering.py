@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from bertie.config import BertConfig
 from bertie.errors import ConfigError
+from bertie.layers.linear import linear
 from bertie.layers.losses import check_positions, span
 from bertie.models.bert import BertModel
 from bertie.models.pretrained import BertPreTrainedModel
@@ -63,7 +64,7 @@ class BertForQuestionAnswering(BertPreTrainedModel):
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        start_logits, end_logits = self.qa_outputs(outputs.last_hidden_state).unbind(dim=-1)
+        start_logits, end_logits = linear(outputs.last_hidden_state, self.qa_outputs).unbind(dim=-1)
         loss = None
         if start_positions is not None and end_positions is not None:
             lowest = torch.finfo(start_logits.dtype).min

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from bertie.config import BertConfig
 from bertie.layers.heads import classifier_dropout
+from bertie.layers.linear import linear
 from bertie.layers.losses import check_targets, classification
 from bertie.models.bert import BertModel
 from bertie.models.pretrained import BertPreTrainedModel
@@ -55,7 +56,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        logits = self.classifier(self.dropout(outputs.pooler_output))
+        logits = linear(self.dropout(outputs.pooler_output), self.classifier)
         loss = None if labels is None else classification(logits, labels, self.config.problem_type)
         output = SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions

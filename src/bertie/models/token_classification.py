@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from bertie.config import BertConfig
 from bertie.layers.heads import classifier_dropout
+from bertie.layers.linear import linear
 from bertie.layers.losses import cross_entropy
 from bertie.models.bert import BertModel
 from bertie.models.pretrained import BertPreTrainedModel
@@ -53,7 +54,7 @@ class BertForTokenClassification(BertPreTrainedModel):
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        logits = self.classifier(self.dropout(outputs.last_hidden_state))
+        logits = linear(self.dropout(outputs.last_hidden_state), self.classifier)
         loss = None if targets is None else cross_entropy(logits, targets.values)
         output = TokenClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions

@@ -1,0 +1,125 @@
+"""How a linear layer can be computed at run time, which way suits the chip, and why not the others.
+
+A kernel prepares a weight once; what it returns is called for every batch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bertie.layers import operators
+from bertie.layers.activations import Activation
+from bertie.layers.chip import chip
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What is asked of a kernel: the kind of weights, and whether a row's answer may depend on the rows beside it."""
+
+    device: str
+    dtype: torch.dtype
+    deterministic: bool = False
+
+
+class Prepared(Protocol):
+    """One weight, or several side by side, in the layout of a kernel: ``[T, in]`` to ``[T, out]``."""
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+    def activated(self, x: Tensor, activation: Activation) -> Tensor:
+        """Return ``activation(self(x))``."""
+
+    def added(self, x: Tensor, residual: Tensor) -> Tensor:
+        """Return ``self(x) + residual``."""
+
+
+class Kernel(Protocol):
+    """One way to compute linear layers."""
+
+    @property
+    def name(self) -> str: ...
+
+    def why_not(self, weights: Weights) -> list[str]:
+        """Return every objection to such weights; an empty list means that this kernel takes them."""
+
+    def prepare(self, weight: Tensor, bias: Tensor) -> Prepared:
+        """Return the prepared weight ``[out, in]`` and bias ``[out]``."""
+
+
+class OneDNN:
+    """Weights that oneDNN packs for its own products, with bias, GELU and residual added on the way."""
+
+    name = "onednn"
+
+    def why_not(self, weights: Weights) -> list[str]:
+        reasons = []
+        if weights.device != "cpu":
+            reasons.append(f"it runs on the CPU, not on {weights.device}")
+        elif weights.dtype not in (torch.float32, torch.bfloat16):
+            reasons.append(f"it takes float32 and bfloat16, not {weights.dtype}")
+        elif not operators.packing_works(weights.dtype):
+            reasons.append(f"PyTorch {torch.__version__} has no packed {weights.dtype} products here")
+        elif not weights.deterministic and weights.dtype == torch.float32 and not (chip().avx512 and chip().amd):
+            # measured on AVX2: with one thread MKL is 5 to 12 % faster; on AMD, MKL leaves AVX-512 unused
+            reasons.append(f"MKL's products are as fast on {chip()}")
+        return reasons
+
+    def prepare(self, weight: Tensor, bias: Tensor) -> Prepared:
+        return _Packed(operators.pack(weight), bias)
+
+
+class Plain:
+    """The module as it is: MKL's or cuBLAS's product over the parameter itself, without a copy of it."""
+
+    name = "plain"
+
+    def why_not(self, weights: Weights) -> list[str]:
+        if weights.deterministic and weights.device == "cpu":
+            return ["a row's last bits depend on how many rows are computed with it"]
+        return []
+
+    def prepare(self, weight: Tensor, bias: Tensor) -> Prepared:
+        raise NotImplementedError("A plain module needs no view: it is called.")
+
+
+PLAIN = Plain()
+KERNELS: tuple[Kernel, ...] = (OneDNN(), PLAIN)
+
+
+@lru_cache(maxsize=64)
+def choose(weights: Weights) -> Kernel | None:
+    """Return the first kernel without an objection to ``weights``, or None."""
+    return next((kernel for kernel in KERNELS if not kernel.why_not(weights)), None)
+
+
+def explain(weights: Weights, kernels: Sequence[Kernel] = KERNELS) -> str:
+    """Return one line a kernel: chosen, able, or every objection it has."""
+    lines, chosen = [], False
+    for kernel in kernels:
+        objections = kernel.why_not(weights)
+        verdict = "; ".join(objections) if objections else ("able, not needed" if chosen else "chosen")
+        chosen = chosen or not objections
+        lines.append(f"{kernel.name:<8}  {verdict}")
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True, eq=False)
+class _Packed:
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return operators.packed_linear(x, self.weight, self.bias)
+
+    def activated(self, x: Tensor, activation: Activation) -> Tensor:
+        if activation is F.gelu and chip().avx512:  # oneDNN's GELU is slower than PyTorch's on AVX2
+            return operators.packed_linear(x, self.weight, self.bias, gelu=True)
+        return activation(self(x))
+
+    def added(self, x: Tensor, residual: Tensor) -> Tensor:
+        return operators.packed_linear_add(x, self.weight, self.bias, residual)

@@ -1,0 +1,152 @@
+"""Linear layers at run time: modules are called, or the view of their weights that a kernel prepared once.
+
+A view stands in a weak table beside the modules, never in them: ``state_dict()``, saving, copying, training, hooks and
+adapters do not see it, and it is used only while the modules it stands for are plain and their weights unchanged.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary, ref
+
+import torch
+from torch import Tensor, nn
+
+from bertie.errors import InputError
+from bertie.layers.activations import Activation
+from bertie.layers.kernels import PLAIN, Kernel, Prepared, Weights, choose, explain
+from bertie.packing import capturing
+
+
+def linear(x: Tensor, module: nn.Module) -> Tensor:
+    """Return ``module(x)``: ``[T, in]`` to ``[T, out]``."""
+    view = _view(x, (module,))
+    return module(x) if view is None else view.prepared(x)
+
+
+def linears(x: Tensor, *modules: nn.Module) -> tuple[Tensor, ...]:
+    """Return ``module(x)`` of each module; one product serves them all where that pays."""
+    view = _view(x, modules)
+    if view is None:
+        return tuple(module(x) for module in modules)
+    return view.prepared(x).split(view.widths, dim=-1)
+
+
+def linear_activated(x: Tensor, module: nn.Module, activation: Activation) -> Tensor:
+    """Return ``activation(module(x))``."""
+    view = _view(x, (module,))
+    return activation(module(x)) if view is None else view.prepared.activated(x, activation)
+
+
+def linear_added(x: Tensor, module: nn.Module, dropout: nn.Module, residual: Tensor) -> Tensor:
+    """Return ``dropout(module(x)) + residual``."""
+    view = _view(x, (module,)) if _is_idle(dropout) else None
+    return dropout(module(x)) + residual if view is None else view.prepared.added(x, residual)
+
+
+def make_deterministic(model: nn.Module) -> None:
+    """Have every linear layer of ``model`` computed, from now on, so that a row's answer is bitwise its own.
+
+    Raises:
+        InputError: no kernel can do that here.
+    """
+    for module in model.modules():
+        if type(module) is nn.Linear:
+            weights = Weights(module.weight.device.type, module.weight.dtype, deterministic=True)
+            if choose(weights) is None:
+                raise InputError(f"deterministic=True cannot be kept here, no kernel can do it:\n{explain(weights)}")
+            vars(module)[_DETERMINISTIC] = True  # kept by copies, unlike a view
+
+
+# The first of the modules that a view stands for -> the view.
+_VIEWS: "WeakKeyDictionary[nn.Module, _View]" = WeakKeyDictionary()
+_DETERMINISTIC = "deterministic"
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """Weights that a kernel prepared, and how the tensors were that they were made from."""
+
+    prepared: Prepared
+    widths: list[int]
+    modules: tuple[ref[nn.Module], ...]
+    stamps: "list[_Stamp]"
+
+    def stands_for(self, modules: tuple[nn.Module, ...]) -> bool:
+        same = tuple(module() for module in self.modules) == modules
+        return same and all(map(_Stamp.holds, self.stamps, _tensors(modules)))
+
+
+class _Stamp:
+    """How a tensor was when a view was made of it."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.pointer, self.version = tensor.data_ptr(), tensor._version
+        # adapters are merged by ``weight.data += …``, which no version counts: a few of its numbers tell
+        numbers = tensor.detach().view(torch.uint8).reshape(-1).numpy()
+        self.glimpse = numbers[:: max(1, len(numbers) // 32)]
+        self.seen = self.glimpse.tobytes()
+
+    def holds(self, tensor: Tensor) -> bool:
+        same = tensor.data_ptr() == self.pointer and tensor._version == self.version
+        return same and self.glimpse.tobytes() == self.seen
+
+
+def _view(x: Tensor, modules: tuple[nn.Module, ...]) -> _View | None:
+    """Return the view that may stand for calling ``modules`` on ``x``, or None if they must be called."""
+    kernel = _kernel(x, modules)
+    if kernel is None or kernel is PLAIN or not _may_be_replaced(x, modules):
+        return None
+    view = _VIEWS.get(modules[0])
+    if view is None or not view.stands_for(modules):
+        _VIEWS.pop(modules[0], None)  # the old one's memory first
+        view = _VIEWS[modules[0]] = _made(kernel, modules)
+    return view
+
+
+def _kernel(x: Tensor, modules: tuple[nn.Module, ...]) -> Kernel | None:
+    weight = modules[0]._parameters.get("weight")
+    if weight is None or capturing():
+        return None
+    return choose(Weights(x.device.type, weight.dtype, _DETERMINISTIC in vars(modules[0])))
+
+
+def _may_be_replaced(x: Tensor, modules: tuple[nn.Module, ...]) -> bool:
+    """Whether nothing would be missed: gradients, hooks, adapters, other dtypes, a subclass of tensor."""
+    tensors = _tensors(modules)
+    return (
+        all(type(module) is nn.Linear and not has_hooks(module) for module in modules)
+        and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *tensors)))
+        and not torch.is_autocast_enabled(x.device.type)
+        and type(x) is Tensor
+        and x.shape[0] > 0
+        and all(type(each) is nn.Parameter and each.dtype == x.dtype and each.is_contiguous() for each in tensors)
+        and not any(each.is_inference() for each in tensors)  # these do not count their versions
+    )
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether something besides ``forward`` runs, or another ``forward``, when ``module`` is called."""
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or "forward" in vars(module)
+    )
+
+
+def _is_idle(dropout: nn.Module) -> bool:
+    return type(dropout) is nn.Dropout and not (dropout.training and dropout.p > 0) and not has_hooks(dropout)
+
+
+def _tensors(modules: tuple[nn.Module, ...]) -> list[Tensor]:
+    return [tensor for module in modules for tensor in module._parameters.values() if tensor is not None]
+
+
+@torch.no_grad()
+def _made(kernel: Kernel, modules: tuple[Any, ...]) -> _View:
+    stamps = [_Stamp(tensor) for tensor in _tensors(modules)]
+    weight = torch.cat([module.weight for module in modules]) if len(modules) > 1 else modules[0].weight
+    widths = [len(module.weight) for module in modules]
+    biases = [module.weight.new_zeros(len(module.weight)) if module.bias is None else module.bias for module in modules]
+    return _View(kernel.prepare(weight, torch.cat(biases)), widths, tuple(map(ref, modules)), stamps)
