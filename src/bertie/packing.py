@@ -94,20 +94,41 @@ class Packed:
         for name, lists in (("token_type_ids", token_type_ids), ("position_ids", position_ids)):
             if lists is not None and _lengths(lists, name) != lengths:
                 raise InputError(f"{name} must have as many entries as input_ids in every text.")
+        types = None if token_type_ids is None else _chain(token_type_ids, "token_type_ids")
+        positions = None if position_ids is None else _chain(position_ids, "position_ids")
+        return cls.from_flat(_chain(input_ids, "input_ids"), lengths, types, positions, device)
+
+    @classmethod
+    def from_flat(
+        cls,
+        input_ids: "np.ndarray[Any, Any]",
+        lengths: Sequence[int],
+        token_type_ids: "np.ndarray[Any, Any] | None" = None,
+        position_ids: "np.ndarray[Any, Any] | None" = None,
+        device: torch.device | str | None = None,
+    ) -> "Packed":
+        """Pack the ids of texts that lie side by side in one array; arrays are ``[T]`` int64 and are not copied.
+
+        ``lengths`` are the numbers of tokens of the texts, T in all.
+
+        Raises:
+            InputError: if the arrays and lengths are of different sizes.
+        """
         rows, columns = _rows_and_columns(lengths)
+        if len(rows) != len(input_ids):
+            raise InputError(f"lengths count {len(rows)} tokens in all, but input_ids has {len(input_ids)}.")
         width = max(lengths, default=0)
-        ids = _chain(input_ids, "input_ids")
-        types = np.zeros_like(ids) if token_type_ids is None else _chain(token_type_ids, "token_type_ids")
-        positions = columns if position_ids is None else _chain(position_ids, "position_ids")
+        types = np.zeros_like(input_ids) if token_type_ids is None else token_type_ids
+        positions = columns if position_ids is None else position_ids
         full = len(rows) == width * len(lengths)
         return cls(
-            input_ids=torch.from_numpy(ids).to(device),
+            input_ids=torch.from_numpy(input_ids).to(device),
             token_type_ids=torch.from_numpy(types).to(device),
             position_ids=torch.from_numpy(positions).to(device),
             cu_seqlens=_cu_seqlens(lengths, device),
             cells=None if full else torch.from_numpy(rows * width + columns).to(device),
             shape=(len(lengths), width),
-            known=Facts(lengths, _range(ids), _range(types), _range(positions)),
+            known=Facts(tuple(lengths), _range(input_ids), _range(types), _range(positions)),
         )
 
     @classmethod

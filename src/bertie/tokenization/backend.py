@@ -1,16 +1,18 @@
-"""The fast tokenizer's engine: `Words` for common text, the Rust package ``tokenizers`` for all other."""
+"""The fast tokenizer's engine: `Words` for nearly all text, the Rust package ``tokenizers`` for the rest."""
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from itertools import accumulate
-from typing import Any
+from array import array
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
 
 import tokenizers
 from tokenizers import AddedToken, PreTokenizedString, Token, decoders, models, normalizers, pre_tokenizers
 
-from bertie.tokenization.encoding import KnownPieces, Pieces, Span
+from bertie.tokenization.added import AddedTokens
+from bertie.tokenization.characters import Characters, NotListed
+from bertie.tokenization.encoding import KnownPieces, LatePieces, Pieces, Span
 from bertie.tokenization.wordpiece import MAX_WORD, WordPiece
-from bertie.tokenization.words import NotListed, WordPieces, Words
+from bertie.tokenization.words import WordCuts, WordIds, Words
 
 QUICK_WORD = 24
 """Rust tries every end of a word, so its time grows with the square; longer words are cut here instead."""
@@ -29,26 +31,16 @@ class Backend:
         self.vocabulary = vocabulary
         self._unk_id = vocabulary[unk_token]
         self._normalizer = normalizer
-        self._normal_char = _NormalChar(normalizer)
         self._wordpiece = WordPiece(vocabulary, unk_token)
-        strips = normalizer.strip_accents
-        lower = bool(normalizer.lowercase)
-        self._words = Words(self._wordpiece, lower, lower if strips is None else bool(strips))
-        model = models.WordPiece(vocabulary, unk_token=unk_token, max_input_chars_per_word=QUICK_WORD)
-        # two views of one model: `rust` finds added tokens in texts, `plain` leaves special ones to be cut as text
-        self.rust = self._view(model)
-        self._plain = self._view(self.rust.model)
-        self._plain.encode_special_tokens = True
-        self._in_text = self._in_plain_text = _AddedTokens((), self._normal)
+        self._characters = Characters(normalizer)
+        self._ids_of, self._cuts_of = WordIds(self._wordpiece), WordCuts(self._wordpiece)
+        self.rust = self._view(models.WordPiece(vocabulary, unk_token=unk_token, max_input_chars_per_word=QUICK_WORD))
+        self._readers: dict[bool, tuple[Words, tokenizers.Tokenizer]] = {}
 
-    def add_tokens(self, tokens: Sequence[str | AddedToken], special: bool) -> int:
+    def add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
         """Add tokens, as special ones if ``special``; return how many are new to the vocabulary."""
-        add = "add_special_tokens" if special else "add_tokens"
-        getattr(self._plain, add)(tokens)
-        count = int(getattr(self.rust, add)(tokens))
-        added = self.rust.get_added_tokens_decoder().values()
-        self._in_text = _AddedTokens(added, self._normal)
-        self._in_plain_text = _AddedTokens([token for token in added if not token.special], self._normal)
+        count = int(self.rust.add_special_tokens(tokens) if special else self.rust.add_tokens(tokens))
+        self._readers = {}
         return count
 
     def pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> list[Pieces]:
@@ -56,11 +48,16 @@ class Backend:
 
         ``plain``: special tokens that are written in a text are cut like any other text.
         """
-        added = self._in_plain_text if plain else self._in_text
-        found: list[Pieces | None] = [self._common(text, split, added) for text in texts]
-        rest = [index for index, pieces in enumerate(found) if pieces is None]
+        words, rust = self._readers.get(plain) or self._new_reader(plain)
+        found: list[Pieces | None] = []
+        rest: list[int] = []
+        for index, text in enumerate(texts):
+            try:
+                found.append(words.pieces(text))
+            except NotListed:
+                found.append(None)
+                rest.append(index)
         if rest:
-            rust = self._plain if plain else self.rust
             batch = [texts[index] for index in rest]
             encodings = rust.encode_batch(batch, is_pretokenized=split, add_special_tokens=False)
             for index, encoding in zip(rest, encodings, strict=True):
@@ -80,96 +77,78 @@ class Backend:
         rust.decoder = decoders.WordPiece(prefix="##")
         return rust
 
-    def _normal(self, text: str) -> str:
-        # most texts need no more than the listed characters' normal form; a token may hold any character
-        return self._words.normal(text if text.isascii() else self._normalizer.normalize_str(text))
-
-    def _common(self, text: Any, split: bool, added: "_AddedTokens") -> Pieces | None:
-        if any(map(added.may_be_in, text)) if split else added.may_be_in(text):
-            return None
-        try:
-            return WordPieces(self._words, text)
-        except NotListed:
-            return None
+    def _new_reader(self, plain: bool) -> tuple[Words, tokenizers.Tokenizer]:
+        """Return what reads texts: with the added tokens of now, and special ones among them unless ``plain``."""
+        tokens = [token for _, token in sorted(self.rust.get_added_tokens_decoder().items())]
+        rust = self.rust
+        if plain:
+            # another view of the same model: the state of one is never changed for the sake of a call
+            rust = self._view(self.rust.model)
+            rust.add_tokens(tokens)
+            rust.encode_special_tokens = True
+            tokens = [token for token in tokens if not token.special]
+        added = AddedTokens(tokens, self._characters, self._normalizer)
+        self._readers[plain] = Words(self._characters, added, self._ids_of, self._cuts_of), rust
+        return self._readers[plain]
 
     def _with_long_words(self, encoding: tokenizers.Encoding, text: Any, plain: bool) -> Pieces:
-        ids = encoding.ids
-        if self._unk_id not in ids:
-            return encoding
-        result = KnownPieces([], [], [], [])
-        lists = (ids, encoding.tokens, encoding.offsets, encoding.word_ids)
-        for id_, token, (start, stop), word in zip(*lists, strict=True):
-            source = text if isinstance(text, str) else text[word or 0]
-            pieces = self._long_word(source[start:stop], plain) if id_ == self._unk_id else None
-            if pieces is None:
-                result.append(id_, token, (start, stop), word)
+        """Return what Rust made of a text, with the words that it was not let cut."""
+        long = self._long_words(encoding, text, plain) if self._unk_id in encoding.ids else {}
+        cut_ids = {place: [self.vocabulary[token] for token in word.tokens] for place, word in long.items()}
+        ids = array("q", _filled(encoding.ids, cut_ids))
+
+        def known() -> KnownPieces:
+            tokens = _filled(encoding.tokens, {place: word.tokens for place, word in long.items()})
+            offsets = _filled(encoding.offsets, {place: self._spans(word) for place, word in long.items()})
+            numbers = encoding.word_ids
+            same = {place: [numbers[place]] * len(word.tokens) for place, word in long.items()}
+            return KnownPieces(ids, tokens, offsets, _filled(numbers, same))
+
+        return LatePieces(ids, known)
+
+    def _long_words(self, encoding: tokenizers.Encoding, text: Any, plain: bool) -> dict[int, "_LongWord"]:
+        """Return the words that Rust was not let cut and that have pieces, by the place of their unknown token."""
+        found = {}
+        entries = zip(encoding.ids, encoding.offsets, encoding.word_ids, strict=True)
+        for place, (id_, (start, stop), number) in enumerate(entries):
+            # no character is normalised to more than four
+            if id_ != self._unk_id or (stop - start) * 4 <= QUICK_WORD:
                 continue
-            for piece, (first, last) in pieces:
-                result.append(self.vocabulary[piece], piece, (start + first, start + last), word)
-        return result
+            word = (text if isinstance(text, str) else text[number or 0])[start:stop]
+            if not plain and word == self._wordpiece.unk_token:
+                continue
+            tokens = self._wordpiece.tokens(self._normalizer.normalize_str(word))
+            if tokens != [self._wordpiece.unk_token]:
+                found[place] = _LongWord(word, start, tokens)
+        return found
 
-    def _long_word(self, word: str, plain: bool) -> list[tuple[str, Span]] | None:
-        """Return the pieces of a word that Rust was not let cut, or None if it is unknown in any case."""
-        # no character is normalised to more than four
-        if len(word) * 4 <= QUICK_WORD or (not plain and word == self._wordpiece.unk_token):
-            return None
-        normal = self._normalizer.normalize_str(word)
-        if not QUICK_WORD < len(normal) <= MAX_WORD:
-            return None
-        tokens = self._wordpiece.tokens(normal)
-        if tokens == [self._wordpiece.unk_token]:
-            return None
-        return list(zip(tokens, self._spans(tokens, word, normal), strict=True))
-
-    def _spans(self, tokens: list[str], word: str, normal: str) -> list[Span]:
-        """Return the characters of ``word`` that each piece of its normal form stands for."""
-        lengths = [len(token) - (2 if index else 0) for index, token in enumerate(tokens)]
-        stops = list(accumulate(lengths))
-        starts = [0, *stops[:-1]]
-        parts = list(map(self._normal_char.__getitem__, word))
-        if "".join(parts) == normal:
-            origins = [index for index, part in enumerate(parts) for _ in part]
-            return [(origins[start], origins[stop - 1] + 1) for start, stop in zip(starts, stops, strict=True)]
-        # characters that change their neighbours: the slow, general way
-        rust = [Token(0, token, span) for token, span in zip(tokens, zip(starts, stops, strict=True), strict=True)]
-        aligned = PreTokenizedString(word)
-        aligned.normalize(self._normalizer.normalize)
-        aligned.tokenize(lambda _: rust)
-        return list(aligned.to_encoding().offsets)
+    def _spans(self, word: "_LongWord") -> list[Span]:
+        """Return the characters of the text that each piece of a long word's normal form stands for."""
+        lengths = [len(token) - (2 if index else 0) for index, token in enumerate(word.tokens)]
+        spans = list(pairwise(accumulate(lengths, initial=0)))
+        try:
+            origins = self._characters.origins(word.text)
+            found = [(origins[first], origins[last - 1] + 1) for first, last in spans]
+        except NotListed:
+            # characters that change their neighbours: the slow, general way
+            rust = [Token(0, token, span) for token, span in zip(word.tokens, spans, strict=True)]
+            aligned = PreTokenizedString(word.text)
+            aligned.normalize(self._normalizer.normalize)
+            aligned.tokenize(lambda _: rust)
+            found = aligned.to_encoding().offsets
+        return [(word.start + first, word.start + last) for first, last in found]
 
 
-class _NormalChar(dict[str, str]):
-    """Character → its normal form, found when it is first met."""
+class _LongWord(NamedTuple):
+    """A word, where in its text it starts, and its tokens."""
 
-    def __init__(self, normalizer: normalizers.BertNormalizer) -> None:
-        super().__init__()
-        self._normalizer = normalizer
-
-    def __missing__(self, char: str) -> str:
-        self[char] = self._normalizer.normalize_str(char)
-        return self[char]
+    text: str
+    start: int
+    tokens: list[str]
 
 
-class _AddedTokens:
-    """Finds at least every text that holds one of the added tokens, so that Rust gets it."""
-
-    def __init__(self, tokens: Iterable[AddedToken], normal: Callable[[str], str]) -> None:
-        self._normal = normal
-        written, loose = [], []
-        for token in tokens:
-            if token.normalized:
-                # it is looked for after lower-casing, stripping accents and making every space a blank
-                loose.append(r"\s+".join(map(re.escape, normal(token.content).split())))
-            else:
-                written.append(re.escape(token.content))
-        self._written, self._loose = _any_of(written), _any_of(loose)
-
-    def may_be_in(self, text: str) -> bool:
-        if self._written and self._written.search(text):
-            return True
-        return bool(self._loose and self._loose.search(self._normal(text)))
-
-
-def _any_of(patterns: Iterable[str]) -> re.Pattern[str] | None:
-    joined = "|".join(filter(None, patterns))
-    return re.compile(joined) if joined else None
+def _filled(values: Sequence[Any], instead: Mapping[int, Sequence[Any]]) -> list[Any]:
+    """Return the values with others instead of those at some places."""
+    if not instead:
+        return list(values)
+    return [new for place, value in enumerate(values) for new in instead.get(place, (value,))]

@@ -1,20 +1,23 @@
 """One row of ids and where each id came from: windows of one or two texts, framed by special tokens, and padding."""
 
+from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 Span = tuple[int, int]
+Ids: TypeAlias = "array[int]"
+"""Ids as int64 side by side, ``array("q")``: no object an id, and joined or cut in one step."""
 
 
 class Pieces(Protocol):
-    """What a tokenizer makes of one text; all lists have one entry a piece.
+    """What a tokenizer makes of one text, with one entry a piece.
 
     ``offsets`` are (first character, character after the last) in the text, or in its word if it came pre-split.
     """
 
     @property
-    def ids(self) -> list[int]: ...
+    def ids(self) -> Ids: ...
     @property
     def tokens(self) -> list[str]: ...
     @property
@@ -25,26 +28,51 @@ class Pieces(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KnownPieces:
-    """Pieces whose lists are all at hand."""
+    """Pieces of which all is at hand."""
 
-    ids: list[int]
+    ids: Ids
     tokens: list[str]
     offsets: list[Span]
     word_ids: list[int | None]
 
-    def append(self, id_: int, token: str, offsets: Span, word_id: int | None) -> None:
-        """Add one piece while the lists are being made."""
-        self.ids.append(id_)
-        self.tokens.append(token)
-        self.offsets.append(offsets)
-        self.word_ids.append(word_id)
+
+class LatePieces:
+    """Pieces of which the ids are at hand; all else is worked out when it is first asked for."""
+
+    __slots__ = ("_known", "_work_out", "ids")
+
+    def __init__(self, ids: Ids, work_out: Callable[[], KnownPieces]) -> None:
+        self.ids = ids
+        self._work_out = work_out
+        self._known: KnownPieces | None = None
+
+    @property
+    def tokens(self) -> list[str]:
+        return self.known().tokens
+
+    @property
+    def offsets(self) -> list[Span]:
+        return self.known().offsets
+
+    @property
+    def word_ids(self) -> list[int | None]:
+        return self.known().word_ids
+
+    def known(self) -> KnownPieces:
+        if self._known is None:
+            self._known = self._work_out()
+        return self._known
+
+    def __reduce__(self) -> tuple[type[KnownPieces], tuple[object, ...]]:
+        known = self.known()
+        return KnownPieces, (self.ids, known.tokens, known.offsets, known.word_ids)
 
 
 class Window(NamedTuple):
     """The pieces ``start:stop`` of a text; ``ids`` are theirs."""
 
     pieces: Pieces
-    ids: list[int]
+    ids: Ids
     start: int
     stop: int
 
@@ -92,13 +120,6 @@ class Encoding:
     padding: Padding | None = None
     overflowing: Sequence["Encoding"] = ()
     second_type: int = 1
-    _ids: list[int] = field(default_factory=list, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        first, last = self.frame or (None, None)
-        pad = self.padding.special.id if self.padding else 0
-        spread = self._spread(lambda window: window.ids, first and first.id, last and last.id, pad)
-        self._ids.extend(spread)
 
     def padded(self, width: int, side: str, special: Special, type_id: int) -> "Encoding":
         """Return this row with padding beside it up to ``width`` tokens; its overflowing rows likewise."""
@@ -107,14 +128,20 @@ class Encoding:
         return Encoding(self.windows, self.frame, padding, overflowing, self.second_type)
 
     def __len__(self) -> int:
-        return len(self._ids)
+        framed = 1 if self.frame else 0
+        size = framed + self._padding_size
+        for window in self.windows:
+            size += len(window.ids) + framed
+        return size
 
     def __repr__(self) -> str:
         return f"Encoding(num_tokens={len(self)}, tokens={self.tokens!r})"
 
     @property
     def ids(self) -> list[int]:
-        return list(self._ids)
+        first, last = self.frame or (None, None)
+        pad = self.padding.special.id if self.padding else 0
+        return self._spread(lambda window: window.ids.tolist(), first and first.id, last and last.id, pad)
 
     @property
     def tokens(self) -> list[str]:
@@ -137,9 +164,16 @@ class Encoding:
     @property
     def type_ids(self) -> list[int]:
         pad = self.padding.type_id if self.padding else 0
-        firsts = self._span_of(1).start if len(self.windows) > 1 else len(self) - self._padding_size
-        seconds = len(self) - self._padding_size - firsts
-        return self._pad([0] * firsts + [self.second_type] * seconds, pad)
+        (first, firsts), (second, seconds) = self.type_counts
+        return self._pad([first] * firsts + [second] * seconds, pad)
+
+    @property
+    def type_counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The token type of each of two texts, and how many tokens have it, without padding."""
+        size = len(self) - self._padding_size
+        # the special token between two texts belongs to the first
+        firsts = self._span_of(1).start if len(self.windows) > 1 else size
+        return (0, firsts), (self.second_type, size - firsts)
 
     @property
     def attention_mask(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -91,7 +92,7 @@ class BertTokenizerLegacy(Tokenizer):
 
     def _pieces_of(self, words: Sequence[str], plain: bool) -> Pieces:
         tokens = [token for word in words for token in self._cut(word, plain)]
-        return KnownPieces([self.convert_tokens_to_ids(token) for token in tokens], tokens, [], [])
+        return KnownPieces(array("q", map(self.convert_tokens_to_ids, tokens)), tokens, [], [])
 
     def tokenize(self, text: Any, pair: Any = None, add_special_tokens: bool = False, **more: Any) -> list[str]:
         """Return the tokens of a text or pair; arguments as in a call."""

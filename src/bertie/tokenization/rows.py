@@ -1,13 +1,16 @@
 """Rows of ids → what a call gives back: lists, arrays, tensors, or a packed batch."""
 
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from bertie.errors import InputError
 from bertie.tokenization.arguments import Layout, Wanted
-from bertie.tokenization.encoding import Encoding, Special
+from bertie.tokenization.encoding import Encoding, Ids, Special
 from bertie.tokenization.padding import rectangle
 
 Values = dict[str, Any]
@@ -44,8 +47,39 @@ def packed(rows: Sequence[Encoding], wanted: Wanted) -> Any:
 
     if wanted.overflowing_tokens:
         rows = list(chain.from_iterable((row, *row.overflowing) for row in rows))
-    types = [row.type_ids for row in rows] if any(row.n_sequences > 1 for row in rows) else None
-    return Packed.from_lists([row.ids for row in rows], types)
+    flat = flat_ids(rows)
+    return Packed.from_flat(flat.ids, flat.lengths, flat.types)
+
+
+class Flat(NamedTuple):
+    """Rows side by side, without padding.
+
+    Attributes:
+        ids: ``[T]`` int64.
+        lengths: the number of tokens of each row.
+        types: ``[T]`` int64, or None where every token has the type 0.
+    """
+
+    ids: "np.ndarray[Any, np.dtype[np.int64]]"
+    lengths: list[int]
+    types: "np.ndarray[Any, np.dtype[np.int64]] | None"
+
+
+def flat_ids(rows: Sequence[Encoding]) -> Flat:
+    """Return the ids of all rows of one call in one array; no list or object is made for a token."""
+    frame = rows[0].frame if rows else None
+    first, last = (array("q", [special.id]).tobytes() for special in frame) if frame else (b"", b"")
+    parts: list[bytes | Ids] = []
+    for row in rows:
+        parts.append(first)
+        for window in row.windows:
+            parts += (window.ids, last)
+    # a bytearray, because tensors want memory that may be written
+    ids = np.frombuffer(bytearray().join(parts), np.int64)
+    types = None
+    if any(row.n_sequences > 1 for row in rows):
+        types = np.repeat(*np.array([count for row in rows for count in row.type_counts], np.int64).reshape(-1, 2).T)
+    return Flat(ids, list(map(len, rows)), types)
 
 
 def _lists(rows: Sequence[Encoding], wanted: Wanted) -> Values:
@@ -131,7 +165,7 @@ def without_places(
 def _cut_off(row: Encoding, layout: Layout) -> tuple[list[int], int]:
     """Return the ids that were cut off with ``stride`` of those that were not, and how many were cut off."""
     window = row.windows[1 if layout.truncation == "only_second" and row.n_sequences > 1 else 0]
-    ids = window.pieces.ids
+    ids = window.pieces.ids.tolist()
     count = len(ids) - len(window.ids)
     kept = len(ids) - min(len(ids), count + layout.stride) if count else len(ids)
     return (ids[: len(ids) - kept] if layout.truncation_side == "left" else ids[kept:]), count

@@ -2,6 +2,7 @@
 
 import os
 from abc import abstractmethod
+from array import array
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -10,7 +11,7 @@ from bertie.report import logger
 from bertie.tokenization import arguments
 from bertie.tokenization.arguments import Layout, Wanted
 from bertie.tokenization.batch_encoding import BatchEncoding
-from bertie.tokenization.encoding import Encoding, Frame, KnownPieces, Pieces, Special, Window
+from bertie.tokenization.encoding import Encoding, Frame, Ids, KnownPieces, Pieces, Special, Window
 from bertie.tokenization.inputs import Inputs, read_inputs
 from bertie.tokenization.options import Options
 from bertie.tokenization.padding import Fillings, as_lists, collated, pad_values, tensor_kind
@@ -231,24 +232,26 @@ class Tokenizer(TokenTable):
         return layout
 
     def _rows(self, inputs: Inputs, layout: Layout, split: bool, plain: bool) -> list[Encoding]:
-        firsts = [Window.whole(pieces) for pieces in self._pieces(inputs.firsts, split, plain)]
+        firsts = map(Window.whole, self._pieces(inputs.firsts, split, plain))
+        frame = self._frame(layout)
         if inputs.seconds is None:
-            check_room(layout, False, 2 if layout.add_special_tokens else 0)
-            return [self._row((first,), layout) for first in firsts]
+            check_room(layout, False, 2 if frame else 0)
+            return [self._row((first,), layout, frame) for first in firsts]
         partners = [second for second in inputs.seconds if second is not None]
-        found = iter(self._pieces(partners, split, plain))
-        check_room(layout, True, 3 if layout.add_special_tokens else 0)
+        found = map(Window.whole, self._pieces(partners, split, plain))
+        check_room(layout, True, 3 if frame else 0)
         texts = [
-            (first,) if second is None else (first, Window.whole(next(found)))
+            (first,) if second is None else (first, next(found))
             for first, second in zip(firsts, inputs.seconds, strict=True)
         ]
-        return [self._row(pair, layout) for pair in texts]
+        return [self._row(pair, layout, frame) for pair in texts]
 
-    def _row(self, texts: tuple[Window, ...], layout: Layout) -> Encoding:
-        frame = self._frame() if layout.add_special_tokens else None
+    def _row(self, texts: tuple[Window, ...], layout: Layout, frame: Frame | None) -> Encoding:
         return rows_of(texts, layout, frame, self._odd_to_first, 1 if frame else self._bare_second_type)
 
-    def _frame(self) -> Frame:
+    def _frame(self, layout: Layout) -> Frame | None:
+        if not layout.add_special_tokens:
+            return None
         return Frame(Special(self.cls_token_id, self.cls_token), Special(self.sep_token_id, self.sep_token))
 
     def _give_back(self, rows: list[Encoding], layout: Layout, wanted: Wanted, batched: bool) -> Any:
@@ -317,10 +320,11 @@ class Tokenizer(TokenTable):
             return_length,
         )
         texts = [ids] if pair_ids is None else [ids, pair_ids]
-        windows = tuple(Window.whole(KnownPieces(list(text), [], [], [])) for text in texts)
+        windows = tuple(Window.whole(KnownPieces(_as_ids(text), [], [], [])) for text in texts)
         check_room(layout, len(texts) > 1, len(texts) + 1 if add_special_tokens else 0)
         pad = self._padding_token(layout)
-        values = without_places([self._row(windows, layout)], layout, wanted, pad, self.pad_token_type_id, False)
+        row = self._row(windows, layout, self._frame(layout))
+        values = without_places([row], layout, wanted, pad, self.pad_token_type_id, False)
         if wanted.tensors and not prepend_batch_axis:
             values = {name: value[0] for name, value in values.items()}
         return BatchEncoding(values)
@@ -444,3 +448,10 @@ class Tokenizer(TokenTable):
             f"model_max_length={self.model_max_length}, padding_side={self.padding_side!r}, "
             f"truncation_side={self.truncation_side!r}, special_tokens={self.special_tokens_map})"
         )
+
+
+def _as_ids(ids: Sequence[int]) -> Ids:
+    try:
+        return array("q", ids)
+    except (TypeError, OverflowError) as error:
+        raise InputTypeError(f"the ids are {ids!r:.60}; they must be integers, one a token") from error

@@ -32,8 +32,8 @@ def check_room(layout: Layout, pair: bool, added: int) -> None:
 def rows_of(texts: Pair, layout: Layout, frame: Frame | None, odd_to_first: bool, second_type: int) -> Encoding:
     """Return the row of one or two texts, cut to fit, with the rows of what was cut off as its ``overflowing``."""
     added = len(texts) + 1 if frame else 0
-    excess = sum(len(text.ids) for text in texts) + added - (layout.max_length or 0)
-    if not layout.truncates or excess <= 0:
+    excess = sum([len(text.ids) for text in texts]) + added - (layout.max_length or 0) if layout.truncates else 0
+    if excess <= 0:
         return Encoding(texts, frame, second_type=second_type)
     rooms = _rooms(texts, excess, layout, odd_to_first)
     windows = [_windows(text, room, layout) for text, room in zip(texts, rooms, strict=True)]

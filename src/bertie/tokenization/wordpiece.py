@@ -1,9 +1,10 @@
 """The algorithm, readable: text → words (BasicTokenizer) → pieces of the vocabulary (WordPiece)."""
 
 import unicodedata
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+
+from bertie.tokenization.remembering import Remembering
 
 MAX_WORD = 100
 """A word of more characters than this is one unknown token, as in the original BERT."""
@@ -20,57 +21,62 @@ class WordPiece:
         self.vocabulary = vocabulary
         self.unk_token = unk_token
         self.max_word = max_word
-        self._initial = _Entries({token: token for token in vocabulary})
-        self._inner = _Entries({token[2:]: token for token in vocabulary if token.startswith("##")})
+        self._first = _Entries(vocabulary)
+        self._later = _Entries({token[2:]: id_ for token, id_ in vocabulary.items() if token.startswith("##")})
 
     def tokens(self, word: str) -> list[str]:
         """Return the pieces of one word, ``["un", "##aff", "##able"]`` for ``"unaffable"``."""
+        first, *later = self.cut(word) or [""]
+        return [first, *(f"##{piece}" for piece in later)] if first else [self.unk_token]
+
+    def ids(self, word: str) -> list[int]:
+        """Return the ids of the pieces of one word."""
+        first, *later = self.cut(word) or [""]
+        if not first:
+            return [self.vocabulary[self.unk_token]]
+        return [self._first[first], *map(self._later.__getitem__, later)]
+
+    def cut(self, word: str) -> list[str]:
+        """Return the parts of a word that are its pieces, without ``##``; none if the word is unknown."""
         if len(word) > self.max_word:
-            return [self.unk_token]
-        tokens: list[str] = []
-        start, table, token_of = 0, self._initial, self._initial.token_of
+            return []
+        if word in self._first:
+            return [word]
+        parts: list[str] = []
+        start, entries, longer = 0, self._first, self._first.longer
         while start < len(word):
-            head = word[start : start + 3]
-            record = table.get(head) or table.get(head[:2]) or table.get(head[:1])
-            if record is None:
-                return [self.unk_token]
-            match = record.inside
-            for length in record.longer:
-                if (candidate := word[start : start + length]) in token_of:
-                    match = candidate
+            part = word[start : start + 3]
+            for length in longer.get(part, ()):
+                part = word[start : start + length]
+                if part in entries:
                     break
-            if not match:
-                return [self.unk_token]
-            tokens.append(token_of[match])
-            start += len(match)
-            table, token_of = self._inner, self._inner.token_of
-        return tokens
+            else:
+                part = part[:2]
+                if part not in entries:
+                    part = part[:1]
+                    if part not in entries:
+                        return []
+            parts.append(part)
+            start += len(part)
+            entries, longer = self._later, self._later.longer
+        return parts
 
 
-class _Record(NamedTuple):
-    """What may follow given characters: lengths of entries longer than they, longest first; the longest among them."""
+class _Entries(dict[str, int]):
+    """The pieces that may stand at one kind of place, with their ids.
 
-    longer: tuple[int, ...]
-    inside: str
+    ``longer`` holds, by the first three characters of a piece, the lengths that such pieces have, longest first.
+    """
 
-
-class _Entries(dict[str, _Record]):
-    """The pieces that may stand at one kind of place, by their first three characters (or two, or one)."""
-
-    def __init__(self, token_of: dict[str, str]) -> None:
-        super().__init__()
-        self.token_of = token_of
-        longer: dict[str, set[int]] = {}
-        for text in token_of:
-            # two characters are asked for only where three lead nowhere, so nothing longer begins with them
-            for width in (1, 2):
-                longer.setdefault(text[:width], set())
-            lengths = longer.setdefault(text[:3], set())
-            if len(text) > 3:
-                lengths.add(len(text))
-        for head, lengths in longer.items():
-            inside = next((head[:width] for width in (3, 2, 1) if head[:width] in token_of), "")
-            self[head] = _Record(tuple(sorted(lengths, reverse=True)), inside)
+    def __init__(self, id_of: Mapping[str, int]) -> None:
+        super().__init__(id_of)
+        self.longer: dict[str, list[int]] = {}
+        for text in sorted(self, key=len, reverse=True):
+            if len(text) < 3:
+                break
+            lengths = self.longer.setdefault(text[:3], [])
+            if len(text) not in lengths[-1:]:
+                lengths.append(len(text))
 
 
 class BasicTokenizer:
@@ -151,12 +157,11 @@ def is_chinese(char: str) -> bool:
     return any(first <= ord(char) <= last for first, last in _CHINESE)
 
 
-class _Table(dict[int, str], ABC):
-    """A table for `str.translate` that works out a character when it is first met."""
+class _Table(Remembering[int, str]):
+    """A table for `str.translate`."""
 
-    def __missing__(self, code: int) -> str:
-        value = self[code] = self.translation(chr(code))
-        return value
+    def work_out(self, key: int) -> str:
+        return self.translation(chr(key))
 
     @abstractmethod
     def translation(self, char: str) -> str: ...
