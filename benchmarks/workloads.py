@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import texts
+import torch
 
 import bertie
 from bertie.bench.engines.converting import once
+from bertie.bench.own import count_tokens
 from bertie.bench.workload import Workload
 from bertie.hub import default_embedding_model
 
@@ -43,9 +45,9 @@ def make(name: str, whole: bool, cache: Path) -> Workload:
     size = SIZES[name][whole]
     kind, _, tokens = name.partition("-")
     made = _MAKERS[kind](size.texts, *([int(tokens)] if tokens else []))
-    model = str(_base_model(cache) if made.get("task") == "classify" else default_embedding_model())
+    model = str(_MODELS.get(made.get("task", "embed"), lambda _: default_embedding_model())(cache))
     fields = {"task": "embed", "measure": "throughput", "max_length": 256, **made}
-    count = _tokens(fields["texts"], fields["max_length"], model)
+    count = count_tokens(Path(model), fields["texts"], fields["max_length"])
     return Workload(name=name, model=model, rounds=size.rounds, tokens=count, **fields)
 
 
@@ -108,21 +110,26 @@ def _length() -> Callable[[str], int]:
     return lambda text: len(tokenizer(text)["input_ids"])
 
 
-def _tokens(found: tuple[str, ...], max_length: int, model: str) -> int:
-    rows = bertie.AutoTokenizer.from_pretrained(model)(list(found), truncation=True, max_length=max_length)["input_ids"]
-    return sum(map(len, rows))
-
-
-def _base_model(cache: Path) -> Path:
+def _base_classifier(cache: Path) -> Path:
     """Return the folder of a classifier of BERT-base's shape with random weights: speed does not ask what it says."""
-    folder = cache / "base-random"
+    return _made("base-classifier", cache, lambda: bertie.BertForSequenceClassification(bertie.BertConfig()))
 
-    def write(temporary: Path) -> None:
-        import torch
 
+def _masked_lm(cache: Path) -> Path:
+    """Return the folder of MiniLM with a new head for masked words, the same for every engine."""
+    return _made("minilm-masked-lm", cache, lambda: bertie.BertForMaskedLM.from_pretrained(default_embedding_model()))
+
+
+def _made(name: str, cache: Path, make_model: Callable[[], Any]) -> Path:
+    """Return the folder of a model that is made with a fixed seed, and once."""
+
+    def write(folder: Path) -> None:
         torch.manual_seed(0)
-        bertie.BertForSequenceClassification(bertie.BertConfig()).save_pretrained(temporary)
-        bertie.AutoTokenizer.from_pretrained(default_embedding_model()).save_pretrained(temporary)
+        make_model().save_pretrained(folder)
+        bertie.BertTokenizer.from_pretrained(default_embedding_model()).save_pretrained(folder)
 
-    once(folder, write)
-    return folder
+    once(cache / name, write)
+    return cache / name
+
+
+_MODELS: dict[str, Callable[[Path], Path]] = {"classify": _base_classifier, "train": _masked_lm}

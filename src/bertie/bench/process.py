@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ class WorkerProcess:
         return _one_line(lines[-1]) if lines else f"exit code {code}."
 
 
+@cache
 def torch_memory(threads: int) -> int:
     """Return the peak memory in bytes of a process that only imports torch."""
     done = subprocess.run(

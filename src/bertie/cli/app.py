@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import bertie
+from bertie.cli.bench import bench
 from bertie.cli.classify import classify
 from bertie.cli.demo import demo
 from bertie.cli.embed import embed
@@ -39,5 +40,5 @@ def _main(
     del version
 
 
-for command in (demo, embed, search, fill_mask, next_sentence, classify, inspect):
+for command in (demo, embed, search, fill_mask, next_sentence, classify, inspect, bench):
     app.command(no_args_is_help=command in (search, inspect))(command)
