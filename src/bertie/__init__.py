@@ -9,6 +9,7 @@ _MODULE_OF = {
     "Packed": "bertie.packing",
     "Cache": "bertie.attention.cache",
     "EncoderDecoderCache": "bertie.attention.cache",
+    "compile": "bertie.models.compiling",
     "explain_attention": "bertie.models.explain",
     **dict.fromkeys(("pipeline", "Pipeline", "EmbedPipeline", "SearchIndex"), "bertie.pipelines"),
     **dict.fromkeys(("BertConfig", "AutoConfig"), "bertie.config"),

@@ -20,6 +20,7 @@ from bertie.models.auto import AutoModelForSequenceClassification as AutoModelFo
 from bertie.models.auto import AutoModelForTokenClassification as AutoModelForTokenClassification
 from bertie.models.bert import BertModel as BertModel
 from bertie.models.causal_lm import BertLMHeadModel as BertLMHeadModel
+from bertie.models.compiling import compile as compile
 from bertie.models.explain import explain_attention as explain_attention
 from bertie.models.masked_lm import BertForMaskedLM as BertForMaskedLM
 from bertie.models.multiple_choice import BertForMultipleChoice as BertForMultipleChoice

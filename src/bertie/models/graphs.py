@@ -1,0 +1,301 @@
+"""CUDA graphs for small batches: a few recorded runs of the encoder, by rounded size, replayed on new batches.
+
+Launching the hundred kernels of a small batch one by one takes longer than the kernels do; a recorded run is launched
+at once. It reads and writes fixed memory, so batches are filled up to a few sizes, copied in, and answers copied out.
+"""
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bertie.attention.attend import choose
+from bertie.attention.request import Request
+from bertie.outputs import BaseModelOutputWithPoolingAndCrossAttentions
+from bertie.packing import Facts, Packed, capturing
+
+# Above this, computing takes longer than launching (about 4 ms for a base model), and a graph saves nothing.
+MOST_TOKENS = 8_192
+MOST_GRAPHS = 32
+
+Outputs = tuple[Tensor | None, ...]
+# Records what a function does to fixed memory: returns how to do it again, and where it leaves its answers.
+Capture = Callable[[Callable[[], Outputs]], tuple[Callable[[], Any], Outputs]]
+
+
+class Size(NamedTuple):
+    """What a recorded run has room for: tokens, texts, and tokens of one text."""
+
+    tokens: int
+    texts: int
+    longest: int
+
+
+def rounded(lengths: Sequence[int], most_tokens: int = MOST_TOKENS) -> Size | None:
+    """Return the smallest size that holds texts of these lengths, filled up to it; None for none or too many tokens.
+
+    Tokens are rounded to 16, 24, 32, 48, 64, ...: at most half as much again is computed.
+    """
+    total = sum(lengths)
+    if not 0 < total <= most_tokens:
+        return None
+    power = max(16, 1 << (total - 1).bit_length())
+    tokens = power * 3 // 4 if total <= power * 3 // 4 and power > 16 else power
+    longest = max(128, 1 << (max(lengths) - 1).bit_length())
+    wanted, texts = len(lengths) + -(-(tokens - total) // longest), 2
+    while texts < wanted:
+        texts *= 4
+    return Size(tokens, texts, longest)
+
+
+def filled(lengths: Sequence[int], size: Size) -> list[int]:
+    """Return ``cu_seqlens`` of ``size.texts + 1`` entries: the texts, then texts of filler, then empty ones.
+
+    Every token belongs to a text, none longer than ``size.longest``, so that all of the run's memory is defined.
+    """
+    spare = size.tokens - sum(lengths)
+    filler = [size.longest] * (spare // size.longest)
+    if spare % size.longest:
+        filler.append(spare % size.longest)
+    ends = [0, *accumulate([*lengths, *filler])]
+    return ends + [size.tokens] * (size.texts + 1 - len(ends))
+
+
+class Inputs:
+    """The fixed memory that a recorded run reads: ids, types, positions and ``cu_seqlens`` in one int32 buffer.
+
+    One buffer, so that a batch from the host takes one transfer.
+    """
+
+    def __init__(self, size: Size, device: torch.device) -> None:
+        self.size = size
+        count = 3 * size.tokens + size.texts + 1
+        with torch.inference_mode(False):
+            self.buffer = torch.zeros(count, dtype=torch.int32, device=device)
+            self.staging = torch.zeros(count, dtype=torch.int32, pin_memory=device.type == "cuda")
+        self._sent = torch.cuda.Event() if device.type == "cuda" else None
+
+    def fill(self, packed: Packed) -> None:
+        """Copy a batch, which lies on the host or on the device, into the buffer. What it leaves is valid filler."""
+        if self._sent is not None:
+            self._sent.synchronize()  # the last batch may still be on its way out of the staging memory
+        tokens, host = self.size.tokens, self.staging.numpy()
+        host[3 * tokens :] = filled(packed.lengths, self.size)
+        rows = [packed.input_ids, packed.token_type_ids, packed.position_ids]
+        on_host = packed.device.type == "cpu"
+        for index, row in enumerate(rows):
+            assert row is not None
+            place = slice(index * tokens, index * tokens + packed.num_tokens)
+            if on_host:
+                host[place] = row.numpy()
+            else:
+                self.buffer[place].copy_(row)
+        sent = slice(0 if on_host else 3 * tokens, None)
+        self.buffer[sent].copy_(self.staging[sent], non_blocking=True)
+        if self._sent is not None:
+            self._sent.record()
+
+    def packed(self) -> Packed:
+        """Return the buffer as a batch. On a device its lengths stay unknown to the host, which must not wait."""
+        size = self.size
+        ids, types, positions = self.buffer[: 3 * size.tokens].view(3, -1)
+        # lengths of 0 say that some text may be empty
+        unknown = Facts((0,) * size.texts, (0, 0), (0, 0), (0, 0))
+        return Packed(
+            input_ids=ids,
+            token_type_ids=types,
+            position_ids=positions,
+            cu_seqlens=self.buffer[3 * size.tokens :],
+            shape=(size.texts, size.longest),
+            known=None if self.buffer.device.type == "cpu" else unknown,
+        )
+
+
+class Snapshot:
+    """How a model was when a run was recorded: its parts, its parameters and their memory."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.modules = list(model.modules())
+        self.members = [
+            (members, name, member)
+            for module in self.modules
+            for members in (module._modules, module._parameters)
+            for name, member in members.items()
+        ]
+        self.parameters = [member for _, _, member in self.members if isinstance(member, Tensor)]
+        self.stamps = self._stamps()
+
+    def holds(self) -> bool:
+        """Whether the model is still the same, down to the numbers of its weights, and nothing hooks into it."""
+        return (
+            all(members.get(name) is member for members, name, member in self.members)
+            and not any(
+                module.training or module._forward_hooks or module._forward_pre_hooks for module in self.modules
+            )
+            and self._stamps() == self.stamps
+        )
+
+    def _stamps(self) -> list[tuple[int, int]]:
+        # prepared weights are copies, so numbers changed in place count as well as another place
+        return [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in self.parameters]
+
+
+class Graphs:
+    """Recorded runs of ``compute``, by size; least recently used ones are dropped.
+
+    Args:
+        model: what ``compute`` runs; when it has changed, all runs are recorded anew.
+        compute: from a batch to tensors that lead with one row a token (the first) or a text (the others), or None.
+        device: where ``model`` lies.
+        capture: how a run is recorded; None: as a CUDA graph.
+        most: how many runs are kept.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        compute: Callable[[Packed], Outputs],
+        device: torch.device,
+        capture: Capture | None = None,
+        most: int = MOST_GRAPHS,
+    ) -> None:
+        self.model, self.compute, self.device, self.most = model, compute, device, most
+        self.capture = CudaCapture() if capture is None else capture
+        self.runs: OrderedDict[Size, _Run] = OrderedDict()
+        self.snapshot: Snapshot | None = None
+        self._seen: Counter[Size] = Counter()
+        self._lock = threading.Lock()
+
+    def __call__(self, packed: Packed) -> Outputs | None:
+        """Return what ``compute`` gives for the batch; None where it must be called itself.
+
+        A size is recorded the second time it comes: most sizes of a long job's last batches come once.
+        """
+        size = rounded(packed.lengths)
+        if size is None:
+            return None
+        with self._lock:
+            self._seen[size] += 1
+            if self._seen[size] < 2:
+                return None
+            with torch.inference_mode():
+                run = self._ready(size, packed)
+            if run is None:
+                return None
+            # copied at once: the next run may use the same memory
+            rows = (packed.num_tokens, *[packed.shape[0]] * (len(run.outputs) - 1))
+            return tuple(
+                None if each is None else each[:count].clone() for each, count in zip(run.outputs, rows, strict=True)
+            )
+
+    def _ready(self, size: Size, packed: Packed) -> "_Run | None":
+        """Return the run of this size with its answers to the batch; None if the model is not what was recorded."""
+        if self.snapshot is None:
+            self.snapshot = Snapshot(self.model)
+        run = self.runs.get(size)
+        if run is not None:
+            self.runs.move_to_end(size)
+            run.inputs.fill(packed)
+            run.replay()
+        # looked at while the device computes, so that it costs no time
+        if not self.snapshot.holds():
+            self.runs.clear()
+            self.snapshot = None
+            return None
+        return self._record(size, packed) if run is None else run
+
+    def _record(self, size: Size, packed: Packed) -> "_Run":
+        while len(self.runs) >= self.most:
+            self.runs.popitem(last=False)
+        inputs = Inputs(size, self.device)
+        inputs.fill(packed)
+        replay, outputs = self.capture(lambda: self.compute(inputs.packed()))
+        run = self.runs[size] = _Run(inputs, replay, outputs)
+        replay()  # recording computes nothing
+        return run
+
+
+class _Run(NamedTuple):
+    inputs: Inputs
+    replay: Callable[[], Any]
+    outputs: Outputs
+
+
+class CudaCapture:
+    """Records CUDA graphs; all share one pool of memory, since one runs at a time and its answers are copied out."""
+
+    def __init__(self) -> None:
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, compute: Callable[[], Outputs]) -> tuple[Callable[[], Any], Outputs]:
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(2):  # compiles, picks kernels and reserves their workspaces: none of it can be recorded
+                compute()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        # another thread may go on using the device meanwhile
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            outputs = compute()
+        return graph.replay, outputs
+
+
+class GraphedModel:
+    """The ``forward`` of a `BertModel` that replays graphs where it can. It can be copied and pickled, without them.
+
+    A small batch may lie on the host: it is brought to the device in one transfer.
+    """
+
+    def __init__(self, model: Any, capture: Capture | None = None) -> None:
+        self.model, self._capture = model, capture
+        self._graphs: Graphs | None = None
+
+    def __call__(self, input_ids: Any = None, *args: Any, **kwargs: Any) -> Any:
+        model = self.model
+        found = None
+        if isinstance(input_ids, Packed) and not capturing():
+            plain = not args and all(value is None or name == "return_dict" for name, value in kwargs.items())
+            if plain and not self.why_not(input_ids):
+                found = self._graphs_of(model.device)(model.enter(input_ids))
+            if input_ids.device != model.device:
+                input_ids = input_ids.to(model.device, non_blocking=True)
+        if found is None:
+            return type(model).forward(model, input_ids, *args, **kwargs)
+        output = BaseModelOutputWithPoolingAndCrossAttentions(last_hidden_state=found[0], pooler_output=found[1])
+        return model.leave(output, input_ids, input_ids, kwargs.get("return_dict"))
+
+    def why_not(self, packed: Packed) -> list[str]:
+        """Return every objection to replaying a graph for ``packed``."""
+        model, config = self.model, self.model.config
+        device = model.device.type
+        request = Request(device, model.dtype, config.hidden_size // config.num_attention_heads)
+        reasons = {
+            "it is in training mode": model.training,
+            "gradients are wanted": torch.is_grad_enabled(),
+            "autocast is on": torch.is_autocast_enabled(device),
+            "it is a decoder": config.is_decoder,
+            "attentions or hidden states of all layers are wanted": config.output_attentions
+            or config.output_hidden_states,
+            "the batch has no ids, or a mask of its own": packed.input_ids is None or packed.attention_mask is not None,
+            "attention reads lengths on the host": self._capture is None and choose(request).name != "varlen",
+            "attention needs the score matrix": config.position_embedding_type != "absolute"
+            or config._attn_implementation == "eager",
+        }
+        return [reason for reason, holds in reasons.items() if holds]
+
+    def _graphs_of(self, device: torch.device) -> Graphs:
+        if self._graphs is None or self._graphs.device != device:
+            self._graphs = Graphs(self.model, self._compute, device, self._capture)
+        return self._graphs
+
+    def _compute(self, packed: Packed) -> Outputs:
+        output = type(self.model).forward(self.model, packed, return_dict=True)
+        return output.last_hidden_state, output.pooler_output
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"model": self.model, "_capture": self._capture, "_graphs": None}
