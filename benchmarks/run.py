@@ -8,6 +8,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import workloads
@@ -36,7 +37,7 @@ def main() -> None:
     if not found:
         raise SystemExit(f"there are no figures in {options.results}; measure first")
     print(report.report(found))
-    print(report.legend(found[0].reference))
+    print(report.LEGEND)
     _draw(found, options.results / "bench.png")
     if options.docs:
         _write_page(found)
@@ -48,6 +49,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="every workload in its whole size")
     parser.add_argument("--engines", default="", help="names or patterns, with commas: 'bertie*,OpenVINO*'")
     parser.add_argument("--threads", type=int, help="for each engine; the default is one for each processor")
+    parser.add_argument("--rounds", type=int, help="how often each engine is timed, instead of the workload's number")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="the folder of the figures")
     parser.add_argument("--cache", type=Path, default=HERE / ".cache", help="the folder of converted models")
@@ -66,6 +68,7 @@ def _measure(names: Sequence[str], options: argparse.Namespace) -> list[Comparis
     for name in names:
         begin = time.monotonic()
         workload = workloads.make(name, options.all, options.cache)
+        workload = replace(workload, rounds=options.rounds or workload.rounds)
         found.append(
             compare(workload, engines, threads=options.threads, device=options.device, cache=options.cache, tell=_tell)
         )
@@ -92,7 +95,7 @@ def _write_page(found: Sequence[Comparison]) -> None:
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    figures = f"{report.report(found)}\n{report.legend(found[0].reference)}\n"
+    figures = f"{report.report(found)}\n{report.LEGEND}\n"
     with atomic(PAGE) as file:
         file.write_text(f"{before}{BEGIN}\n\n{figures}\n{END}{after}", encoding="utf-8")
     plot.plot(found, PAGE.with_suffix(".png"))

@@ -38,8 +38,8 @@ def test_an_engine_says_why_it_cannot_run(monkeypatch: pytest.MonkeyPatch) -> No
     assert engine.why_not(WORK, "cpu") == "ctranslate2 is not installed."
     installed.add("ctranslate2")
     assert engine.why_not(WORK, "cpu") == ""
-    assert engine.why_not(WORK, "cuda") == "CTranslate2 fp32 is measured on the CPU only."
-    assert engine.why_not(replace(WORK, task="train"), "cpu") == "CTranslate2 fp32 does not train."
+    assert engine.why_not(WORK, "cuda") == "Measured on the CPU only."
+    assert engine.why_not(replace(WORK, task="train"), "cpu") == "Does not train."
     assert "asks for max pooling" in engine.why_not(replace(WORK, pooling="max pooling"), "cpu")
     monkeypatch.setattr(machine, "chip_features", lambda: frozenset({"avx2"}))
     installed.add("bertie")
@@ -115,3 +115,17 @@ def test_the_machine_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not machine.has_bf16("cpu")
     assert "core" in machine.describe()
     assert machine.peak_memory() > 10_000_000
+
+
+def test_what_other_programs_take_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"/proc/stat": "cpu 100 0 20 500 5 0 0 0 0 0\ncpu0 1", "/proc/7/stat": "7 (a b) S " + "0 " * 10 + "50 5 0"}
+    monkeypatch.setattr(machine, "_read", lambda path: files.get(path, ""))
+    load = machine.Load()
+    with load.beside(7):
+        # 100 ticks pass: 60 by the worker, 15 by others, 25 idle
+        files["/proc/stat"] = "cpu 170 0 25 520 10 0 0 0 0 0\ncpu0 1"
+        files["/proc/7/stat"] = "7 (a b) S " + "0 " * 10 + "105 10 0"
+    assert load.share == pytest.approx(0.15)
+    files.clear()
+    with machine.Load().beside(7):
+        pass

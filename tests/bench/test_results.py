@@ -38,6 +38,7 @@ def comparison(**fields: object) -> Comparison:
         "device": "cpu",
         "machine": "AMD Zen 3 (AVX2), 2 cores",
         "reference": "transformers sorted",
+        "others": 0.02,
         "torch_peak": 200_000_000,
         "figures": figures,
     }
@@ -67,6 +68,7 @@ def test_the_baseline_may_be_named() -> None:
 
 def test_a_section_says_what_was_run_what_follows_and_who_was_not_run() -> None:
     text = report.section(comparison())
+    assert "Other programs took 2%" in text
     assert "8 texts, 320 tokens; peers' batches of 32; 3 rounds in turn; 2 threads; AMD Zen 3 (AVX2), 2 cores." in text
     assert "- bertie: 2.00 × the best fp32 peer, transformers." in text
     assert "- CTranslate2 fp32: ctranslate2 is not installed." in text

@@ -57,7 +57,7 @@ def test_bertie_and_transformers_side_by_side(work: Workload, tmp_path: Path) ->
         assert one.check.difference < 1e-5
         assert one.has_torch
         assert found.own_bytes(one) > 0
-    assert found.figures[1].skipped == "tokenizers does not make vectors."
+    assert found.figures[1].skipped == "Makes no vectors."
     assert told[0] == "embed: the right answers, by transformers sorted"
 
 
@@ -84,6 +84,8 @@ class Pretended:
     """A worker that answers as its engine's name says."""
 
     log: ClassVar[list[tuple[str, str]]] = []
+
+    pid = 0
 
     def __init__(self, job: Job, folder: Path) -> None:
         self.job, self.answers_path = job, folder / "answers.npy"

@@ -34,7 +34,7 @@ def test_figures_and_a_table(run: Run, classifier: Path, tmp_path: Path) -> None
     assert ran.code == 0, ran.err
     assert "## classify: model, labels of your texts" in ran.out
     assert "| **bertie** " in ran.out
-    assert "- tokenizers: tokenizers does not classify." in ran.out
+    assert "- tokenizers: Does not classify." in ran.out
     assert "round 2 of 2" in ran.err
     (found,) = read_results(output)
     assert (found.texts, found.rounds, found.threads) == (3, 2, 1)

@@ -1,10 +1,12 @@
-"""The machine at hand, in words and without its maker's serial names: chip, features, cores; and a process's memory."""
+"""The machine at hand: its chip in words, what else it does meanwhile, and a process's memory."""
 
 import os
 import platform
 import re
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # what decides which kernels run, best first
@@ -73,6 +75,43 @@ def peak_device_memory() -> int:
     return int(torch.cuda.max_memory_allocated())
 
 
+class Load:
+    """What else the processors did while a worker was timed: other programs, and what the host took for others.
+
+    Where the system does not tell, the share is 0.
+    """
+
+    def __init__(self) -> None:
+        self._others = self._all = 0.0
+
+    @property
+    def share(self) -> float:
+        """How much of the processors' time went to others so far, from 0 to 1."""
+        return max(0.0, self._others / self._all) if self._all else 0.0
+
+    @contextmanager
+    def beside(self, worker: int) -> Iterator[None]:
+        """Count what is done in this block by others than the process ``worker``."""
+        (busy, total), own = _processors(), _process(worker)
+        yield
+        (busy_now, total_now), own_now = _processors(), _process(worker)
+        self._others += (busy_now - busy) - (own_now - own)
+        self._all += total_now - total
+
+
+def _processors() -> tuple[int, int]:
+    """Return the clock ticks that all processors were busy, and that have passed."""
+    first = _read("/proc/stat").partition("\n")[0].split()[1:9]
+    ticks = [int(number) for number in first] or [0] * 8
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)  # less idle and waiting for disks
+
+
+def _process(pid: int) -> int:
+    """Return the clock ticks of processor time that a process has had."""
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12]) if fields else 0
+
+
 def _chip(flags: frozenset[str]) -> str:
     text = _cpuinfo()
     family = re.search(r"^cpu family\s*:\s*(\d+)", text, re.MULTILINE)
@@ -89,7 +128,11 @@ def _implied(flag: str, flags: frozenset[str]) -> bool:
 
 
 def _cpuinfo() -> str:
+    return _read("/proc/cpuinfo")
+
+
+def _read(path: str) -> str:
     try:
-        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except OSError:
         return ""

@@ -41,6 +41,10 @@ class WorkerProcess:
                 encoding="utf-8",
             )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def ask(self, command: str, *arguments: Any) -> Any:
         """Return the worker's answer to a command.
 

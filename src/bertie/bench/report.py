@@ -10,10 +10,10 @@ _SPEED = {
     "latency": ("p50 ms", "p99 ms"),
     "start": ("seconds", ""),
 }
-_LEGEND = (
+LEGEND = (
     "×: how many times as fast as the baseline, by the median. spread: slowest round less fastest, of the median. "
     "peak: the most memory of the engine's process; above torch: the same less what `import torch` alone takes "
-    "(engines that run without PyTorch have none). cosine: to the answers of fp32 {reference}, mean and worst text; "
+    "(engines that run without PyTorch have none). cosine: to the reference's answers, mean and worst text; "
     "differs: the largest difference of an fp32 engine."
 )
 
@@ -28,9 +28,8 @@ def section(comparison: Comparison, baseline: str | None = None) -> str:
     parts = [f"## {comparison.name}: {comparison.title}", setting(comparison)]
     if comparison.timed:
         parts += ["\n".join(table(comparison, baseline)), "\n".join(verdicts(comparison, baseline))]
-    skipped = [f"- {one.engine}: {one.skipped}" for one in comparison.figures if one.skipped]
-    if skipped:
-        parts.append("Not run:\n" + "\n".join(skipped))
+    if skipped := _skipped(comparison):
+        parts.append("Not run:\n\n" + "\n".join(skipped))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -39,12 +38,9 @@ def setting(one: Comparison) -> str:
     where = one.machine if one.device == "cpu" else f"{one.device} beside {one.machine}"
     threads = f"{one.threads} thread{'s' if one.threads > 1 else ''}"
     batches = "" if one.measure != "throughput" or one.task == "tokenize" else f"peers' batches of {one.batch_size}; "
-    return f"{one.texts} texts, {one.tokens:,} tokens; {batches}{one.rounds} rounds in turn; {threads}; {where}."
-
-
-def legend(reference: str) -> str:
-    """Return what the columns mean."""
-    return _LEGEND.format(reference=reference)
+    work = f"{one.texts} texts, {one.tokens:,} tokens; {batches}{one.rounds} rounds in turn; {threads}; {where}."
+    quiet = f"Other programs took {one.others:.0%} of the processors' time meanwhile."
+    return f"{work} Answers are compared with those of {one.reference}. {quiet}"
 
 
 def table(comparison: Comparison, baseline: str | None = None) -> list[str]:
@@ -70,7 +66,8 @@ def verdicts(comparison: Comparison, baseline: str | None = None) -> list[str]:
     base = comparison.baseline(baseline)
     for ours in (one for one in comparison.timed if one.is_bertie):
         peer = comparison.best_peer(ours.precision)
-        beside = [(peer, f"the best {ours.precision} peer, {peer.engine}" if peer else "")]
+        kind = "" if comparison.task == "tokenize" else f"{ours.precision} "
+        beside = [(peer, f"the best {kind}peer, {peer.engine}" if peer else "")]
         beside += [(base, base.engine)] if base and base is not peer and not base.is_bertie else []
         said = [f"{other.median / ours.median:.2f} × {words}" for other, words in beside if other]
         if said:
@@ -88,6 +85,15 @@ def value(comparison: Comparison, one: Figures) -> float:
 def unit(comparison: Comparison) -> str:
     """Return the unit of `value`."""
     return _speed_names(comparison)[0]
+
+
+def _skipped(comparison: Comparison) -> list[str]:
+    """Return a line for each reason not to be run, with all engines that have it."""
+    of_reason: dict[str, list[str]] = {}
+    for one in comparison.figures:
+        if one.skipped:
+            of_reason.setdefault(one.skipped, []).append(one.engine)
+    return [f"- {', '.join(engines)}: {reason}" for reason, engines in of_reason.items()]
 
 
 def _speed_names(comparison: Comparison) -> tuple[str, str]:

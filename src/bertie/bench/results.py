@@ -63,6 +63,7 @@ class Comparison:
         texts, tokens, bytes: how much is read in a round.
         batch_size, rounds, threads, device: how.
         reference: the engine whose answers are the right ones.
+        others: the share of the processors' time that went to other programs while engines were timed.
         torch_peak: bytes that ``import torch`` alone takes.
         figures: one for each engine.
     """
@@ -80,6 +81,7 @@ class Comparison:
     device: str
     machine: str
     reference: str
+    others: float
     torch_peak: int
     figures: tuple[Figures, ...] = field(default=())
 

@@ -60,6 +60,7 @@ def compare(
         device=device,
         machine=machine.describe(),
         reference=reference,
+        others=turns.load.share,
         torch_peak=torch_memory(threads),
         figures=tuple(figures),
     )
@@ -75,6 +76,7 @@ class _Turns:
         self.folder, self.tell, self.stack = folder, tell, stack
         self.expected: NDArray[np.float64] = np.zeros(0)
         self._opened = 0
+        self.load = machine.Load()
         # the reference's process, if the engine is compared too
         self._kept: WorkerProcess | None = None
 
@@ -151,7 +153,8 @@ class _Turns:
     def _timed(self, one: Figures, worker: WorkerProcess, command: str) -> Figures:
         time.sleep(PAUSE)
         try:
-            taken = worker.ask(command)
+            with self.load.beside(worker.pid):
+                taken = worker.ask(command)
         except BertieError as error:
             return replace(one, skipped=str(error))
         return replace(one, seconds=(*one.seconds, *(taken if isinstance(taken, list) else [taken])))

@@ -86,7 +86,7 @@ def _show(found: "Comparison", output: Path | None, plot: Path | None) -> None:
     from bertie.bench.results import write_results
 
     print(_printable_lines(report.section(found)))
-    print(f"\n{report.legend(found.reference)}")
+    print(f"\n{report.LEGEND}")
     if output is not None:
         write_results(output, [found])
     if plot is not None:

@@ -55,11 +55,11 @@ class Engine:
         """Return one sentence on why the engine cannot run this workload here; empty if it can."""
         missing = [name for name in self.packages if not _is_installed(name)]
         if workload.task not in self.tasks:
-            return f"{self.name} does not {_VERBS[workload.task]}."
+            return _CANNOT[workload.task]
         if missing:
             return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed."
         if device != "cpu" and not self.cuda:
-            return f"{self.name} is measured on the CPU only."
+            return "Measured on the CPU only."
         if self.precision == "bf16" and not has_bf16(device):
             return "This chip does not multiply bf16 by itself."
         if self.compiles and not any(map(shutil.which, ("g++", "clang++", "c++"))):
@@ -70,7 +70,7 @@ class Engine:
         """Return why it would give other answers than the others."""
         knows_recipes = self.is_bertie or self.packages[0] == "sentence-transformers"
         if workload.task == "embed" and workload.pooling not in ("mean", "cls") and not knows_recipes:
-            return f"{self.name} is run with mean or [CLS] pooling only, and this model asks for {workload.pooling}."
+            return f"Run with mean or [CLS] pooling only, and this model asks for {workload.pooling}."
         if self.options.get("quantize"):
             import bertie
 
@@ -97,11 +97,11 @@ def _engine(name: str, opens: str, packages: str, **fields: Any) -> Engine:
 
 _ALL = ("embed", "classify", "train")
 _EXPORT = "torch transformers"
-_VERBS = {
-    "embed": "make vectors",
-    "classify": "classify",
-    "train": "train",
-    "tokenize": "turn text into ids by itself",
+_CANNOT = {
+    "embed": "Makes no vectors.",
+    "classify": "Does not classify.",
+    "train": "Does not train.",
+    "tokenize": "Has no tokenizer of its own.",
 }
 ENGINES = (
     _engine(
