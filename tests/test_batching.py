@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertie.batching import batches, default_tokens, in_batches, in_order, is_out_of_memory, padding_share
+from bertie import batching
+from bertie.batching import Budget, batches, budget, in_batches, in_order, is_out_of_memory, padding_share
 from bertie.errors import BertieError, InputError
 
 LENGTHS = st.lists(st.integers(0, 60), max_size=60)
@@ -30,9 +31,9 @@ def test_every_text_is_in_one_batch_that_keeps_the_budget(lengths: list[int], to
     assert order == sorted(order, reverse=True)
 
 
-@given(LENGTHS, st.integers(1, 100))
-def test_answers_come_back_in_order(lengths: list[int], tokens: int) -> None:
-    answers = in_batches(lengths, lambda batch: [10 * index for index in batch], tokens)
+@given(LENGTHS, st.integers(1, 100), st.integers(1, 3))
+def test_answers_come_back_in_order(lengths: list[int], tokens: int, workers: int) -> None:
+    answers = in_batches(lengths, lambda batch: [10 * index for index in batch], tokens, workers=workers)
     assert in_order(answers, len(lengths)) == [10 * index for index in range(len(lengths))]
 
 
@@ -60,6 +61,16 @@ def test_30_a_batch_that_exhausts_the_memory_is_halved(error: Exception, caplog:
     assert tried == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
 
 
+@pytest.mark.parametrize("workers", [2, 5])
+def test_30_halves_are_computed_by_several_workers(workers: int) -> None:
+    def compute(batch: list[int]) -> list[int]:
+        if len(batch) > 3:
+            raise MemoryError
+        return batch
+
+    assert in_order(in_batches([5] * 40, compute, tokens=40, workers=workers), 40) == list(range(40))
+
+
 def test_30_one_text_that_exhausts_the_memory_is_named() -> None:
     def compute(batch: list[int]) -> list[int]:
         raise MemoryError
@@ -78,8 +89,21 @@ def test_other_errors_pass() -> None:
         list(in_batches([3, 7], compute, tokens=8))
 
 
-def test_budgets() -> None:
-    assert default_tokens(torch.device("cpu")) < default_tokens(torch.device("cuda"))
+def test_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(batching, "can_divide_cores", lambda: True)
+    cpu = torch.device("cpu")
+    assert budget([100] * 200, cpu) == Budget(batching.CPU_TOKENS, 4)
+    assert budget([100] * 200, cpu, tokens=300) == Budget(300, 4)
+    assert budget([100] * 6, cpu) == Budget(300, 2)  # two cores with three texts each
+    assert budget([500], cpu) == Budget(500, 1)
+    assert budget([], cpu) == Budget(1, 1)
+    assert budget([100] * 200, torch.device("cuda")) == Budget(batching.GPU_TOKENS, 1)
+    monkeypatch.setattr(batching, "can_divide_cores", lambda: False)
+    assert budget([100] * 200, cpu).workers == 1
+
+
+def test_budgets_below_one_are_refused() -> None:
     for tokens, texts in ((0, None), (4, 0)):
         with pytest.raises(InputError, match="at least 1"):
             list(batches([1], tokens, texts))

@@ -20,6 +20,7 @@ ROWS = [
     {"generation", "layers"},
     {"attention"},
     {"batching"},
+    {"workers"},
     {"checkpoints", "tokenization"},
     {"packing"},
     {"config", "outputs"},

@@ -6,24 +6,47 @@ beside each other (grouped attention then copies nothing), and a batch that does
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
 from bertie.errors import BertieError, InputError
 from bertie.report import logger
+from bertie.workers import can_divide_cores, compute_each
 
 Answer = TypeVar("Answer")
 
-# On a CPU a batch's activations should stay in the cache; a GPU wants enough work for all its units.
-CPU_TOKENS = 4_096
+# On a CPU a batch's activations should stay in a core's cache; a GPU wants enough work for all its units.
+CPU_TOKENS = 1_024
 GPU_TOKENS = 65_536
+# Fewer tokens than this are not worth a thread of their own.
+WORKER_TOKENS = 256
 
 
-def default_tokens(device: torch.device) -> int:
-    """Return the token budget of a batch on this kind of device."""
-    return CPU_TOKENS if device.type == "cpu" else GPU_TOKENS
+class Budget(NamedTuple):
+    """How much is computed at a time: the tokens of a batch, and how many batches at once."""
+
+    tokens: int
+    workers: int
+
+
+def budget(lengths: Sequence[int], device: torch.device, tokens: int | None = None) -> Budget:
+    """Return what suits this kind of device and this much work.
+
+    On a CPU every core computes batches of its own, unless the work is too little to be divided.
+
+    Args:
+        lengths: the number of tokens of each text.
+        device: where they are computed.
+        tokens: the most tokens of a batch; None: what suits the device.
+    """
+    if device.type != "cpu":
+        return Budget(tokens or GPU_TOKENS, 1)
+    work = sum(lengths)
+    cores = torch.get_num_threads() if can_divide_cores() else 1
+    workers = max(1, min(cores, work // WORKER_TOKENS, len(lengths)))
+    return Budget(max(1, min(tokens or CPU_TOKENS, -(-work // workers))), workers)
 
 
 def batches(lengths: Sequence[int], tokens: int, texts: int | None = None) -> Iterator[list[int]]:
@@ -53,26 +76,36 @@ def batches(lengths: Sequence[int], tokens: int, texts: int | None = None) -> It
 
 
 def in_batches(
-    lengths: Sequence[int], compute: Callable[[list[int]], Answer], tokens: int, texts: int | None = None
+    lengths: Sequence[int],
+    compute: Callable[[list[int]], Answer],
+    tokens: int,
+    texts: int | None = None,
+    workers: int = 1,
 ) -> Iterator[tuple[list[int], Answer]]:
     """Yield every batch with what ``compute`` makes of it; one that exhausts the memory is halved and tried again.
 
-    What did not fit once is not tried again: later batches are held to the size that is known to fail.
+    What did not fit once is not tried again: later batches are held to the size that is known to fail. With several
+    ``workers``, ``compute`` is called from as many threads.
 
     Raises:
         BertieError: a single text exhausts the memory.
     """
     waiting = deque(batches(lengths, tokens, texts))
     too_many = tokens + max(lengths, default=0) + 1
-    while waiting:
-        batch = waiting.popleft()
-        size = sum(lengths[index] for index in batch)
-        answer = _attempt(compute, batch) if size < too_many or len(batch) == 1 else None
-        if answer is not None:
-            yield batch, answer[0]
-            continue
-        too_many = min(too_many, size)
-        waiting.extendleft(reversed(_halves(batch, size)))
+
+    def size(batch: list[int]) -> int:
+        return sum(lengths[index] for index in batch)
+
+    def attempt(batch: list[int]) -> tuple[Answer] | None:
+        return _attempt(compute, batch) if size(batch) < too_many or len(batch) == 1 else None
+
+    while waiting:  # what is halved comes back when others are already being computed
+        for batch, answer in compute_each(attempt, _taken(waiting), workers):
+            if answer is not None:
+                yield batch, answer[0]
+            else:
+                too_many = min(too_many, size(batch))
+                waiting.extendleft(reversed(_halves(batch, size(batch))))
 
 
 def in_order(answers: Iterator[tuple[list[int], Sequence[Answer]]], count: int) -> list[Answer]:
@@ -101,6 +134,11 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     # the CPU's allocator has no kind of error of its own
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _taken(waiting: deque[list[int]]) -> Iterator[list[int]]:
+    while waiting:
+        yield waiting.popleft()
 
 
 def _attempt(compute: Callable[[list[int]], Answer], batch: list[int]) -> tuple[Answer] | None:

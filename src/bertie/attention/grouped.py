@@ -43,7 +43,7 @@ class Grouped:
         return context, None
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=256)
 def _groups(lengths: tuple[int, ...], device: torch.device) -> tuple[Tensor | None, tuple[tuple[int, int], ...]]:
     """Return the order of tokens that brings texts of equal length together, and (texts, length) of each group.
 

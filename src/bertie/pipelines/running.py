@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from bertie.batching import default_tokens, in_batches, in_order
+from bertie.batching import budget, in_batches, in_order
 from bertie.errors import InputTypeError
 from bertie.pipelines.finite import refuse_non_finite
 from bertie.report import logger, progress
@@ -142,8 +142,8 @@ class Pipeline:
             return answers
 
         work = max(sum(features.lengths), 1)
-        tokens = self.batch_tokens or default_tokens(self.device)
-        answers = in_order(in_batches(features.lengths, compute, tokens, size), len(texts))
+        tokens, workers = budget(features.lengths, self.device, self.batch_tokens)
+        answers = in_order(in_batches(features.lengths, compute, tokens, size, workers), len(texts))
         yield from map(Answered, answers, features.truncated, features.empty)
 
 

@@ -1,0 +1,75 @@
+"""Several batches at once on a CPU: threads that each compute with one core, where one batch cannot fill them all.
+
+A product shared by several cores makes them wait for each other at its end, and at every small operation between two
+products. Batches need no such waiting: two cores with a batch each do 15 to 20 % more than both with one.
+"""
+
+import ctypes
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def compute_each(
+    compute: Callable[[Item], Answer], items: Iterable[Item], workers: int
+) -> Iterator[tuple[Item, Answer]]:
+    """Yield each item with what ``compute`` makes of it, in order; at most ``workers`` are computed at once.
+
+    Items are taken as they are needed, so the caller may add to what it iterates over. With one worker everything runs
+    in the caller's thread.
+
+    Raises:
+        Whatever ``compute`` raises, for the first item that fails; what was not begun by then never is.
+    """
+    if workers < 2:
+        for item in items:
+            yield item, compute(item)
+        return
+    pool = ThreadPoolExecutor(workers, "bertie", initializer=_compute_with_one_core)
+    running: list[tuple[Item, Future[Answer]]] = []
+    try:
+        for item in items:
+            running.append((item, pool.submit(compute, item)))
+            if len(running) > workers:
+                first, future = running.pop(0)
+                yield first, future.result()
+        while running:
+            first, future = running.pop(0)
+            yield first, future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@lru_cache(maxsize=1)
+def can_divide_cores() -> bool:
+    """Whether threads can be held to a core each without touching the settings of the rest of the program."""
+    return _libraries() is not None
+
+
+def _compute_with_one_core() -> None:
+    """Hold the thread that calls this to one core; PyTorch's own setting is the whole process's."""
+    import torch
+
+    torch.get_num_threads()  # a thread takes over the process's setting at its first look
+    library = _libraries()
+    if library is not None:
+        library.omp_set_num_threads(1)
+        library.MKL_Set_Num_Threads_Local(1)
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> ctypes.CDLL | None:
+    """Return the library that PyTorch computes with if it has OpenMP's and MKL's settings of a thread, or None."""
+    import torch
+
+    try:
+        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+    except OSError:
+        return None
+    names = ("omp_set_num_threads", "MKL_Set_Num_Threads_Local")
+    return library if all(hasattr(library, name) for name in names) else None
