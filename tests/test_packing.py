@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils import _pytree as pytree
 
-from bertie import InputError, InputTypeError, Packed
+from bertie import InputError, InputTypeError, Packed, packing
 
 masks = st.integers(0, 4).flatmap(
     lambda batch: st.integers(0, 6).flatmap(
@@ -160,3 +160,17 @@ def test_a_rectangle_is_checked_before_it_is_packed() -> None:
         Packed.from_padded(ids, torch.ones(2, 4).tril())
     with pytest.raises(InputTypeError, match="input_ids must be an integer tensor"):
         Packed.from_padded(ids.float())
+
+
+def test_all_tensors_travel_side_by_side_in_one_transfer():
+    packed = Packed.from_lists([[5, 6, 7], [8]], token_type_ids=[[0, 1, 1], [0]])
+    embeds = torch.randn(3, 2, requires_grad=True)
+    tensors = {"input_ids": packed.input_ids, "cu_seqlens": packed.cu_seqlens, "embeds": embeds, "cells": packed.cells}
+    moved = packing._in_one_transfer(tensors, torch.device("cpu"))
+    assert sorted(moved) == sorted(tensors)
+    for name, value in tensors.items():
+        assert moved[name].dtype == value.dtype
+        assert torch.equal(moved[name], value)
+    assert moved["embeds"].requires_grad
+    starts = [moved[name].data_ptr() for name in ("input_ids", "cu_seqlens", "cells")]
+    assert [start - starts[0] for start in starts] == [0, 32, 48]

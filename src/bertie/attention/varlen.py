@@ -1,6 +1,7 @@
 """Attention over packed tokens in one flash kernel that knows where texts begin: CUDA, half precision."""
 
 import importlib.util
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ _ROUND = 64
 
 
 class Varlen:
-    """``torch.nn.attention.varlen.varlen_attn`` over ``cu_seqlens``."""
+    """``torch.nn.attention.varlen.varlen_attn`` over ``cu_seqlens``; with dropout, the operator underneath it."""
 
     name = "varlen"
 
@@ -25,20 +26,71 @@ class Varlen:
             reasons.append(f"it needs a CUDA device, not {request.device}")
         if request.dtype not in (torch.float16, torch.bfloat16):
             reasons.append(f"it needs float16 or bfloat16, not {request.dtype}")
-        if request.dropout_p > 0:
-            reasons.append("it has no dropout")
         if request.head_width % 8 or request.head_width > 256:
             reasons.append(f"it needs a head width that is a multiple of 8 up to 256, not {request.head_width}")
+        if request.dropout_p > 0:
+            reasons += _why_no_dropout(request)
         return reasons
 
     def attend(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
+        packed = inputs.packed
+        longest = -(-packed.shape[1] // _ROUND) * _ROUND
+        qkv = (inputs.q, inputs.k, inputs.v)
+        if inputs.dropout_p > 0:
+            return flash_with_dropout(*qkv, packed.cu_seqlens, longest, inputs.causal, inputs.dropout_p), None
         from torch.nn.attention.varlen import varlen_attn
 
-        cu_seqlens = inputs.packed.cu_seqlens
-        longest = -(-inputs.packed.shape[1] // _ROUND) * _ROUND
         window = (-1, 0) if inputs.causal else (-1, -1)
-        context = varlen_attn(
-            inputs.q, inputs.k, inputs.v, cu_seqlens, cu_seqlens, longest, longest, window_size=window
-        )
+        context = varlen_attn(*qkv, packed.cu_seqlens, packed.cu_seqlens, longest, longest, window_size=window)
         assert isinstance(context, Tensor)
         return context, None
+
+
+def flash_with_dropout(
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, longest: int, causal: bool, dropout_p: float
+) -> Tensor:
+    """Return the context ``[T, H, K]`` of one flash kernel that drops attention weights.
+
+    The operator is private to PyTorch: ask `dropout_works` first. It knows its own gradient.
+    """
+    found = torch.ops.aten._flash_attention_forward(
+        q, k, v, cu_seqlens, cu_seqlens, longest, longest, dropout_p, causal, False
+    )
+    return found[0]
+
+
+def _why_no_dropout(request: Request) -> list[str]:
+    if request.compiling:
+        return ["its dropout is a private operator, which is not captured in graphs"]
+    if request.device == "cuda" and not dropout_works():
+        return [f"PyTorch {torch.__version__} has no working variable-length kernel with dropout here"]
+    return []
+
+
+@lru_cache(maxsize=1)
+def dropout_works() -> bool:
+    """Whether the kernel with dropout is there, drops the right share, and its gradient fits what it dropped."""
+    if not torch.cuda.is_available():
+        return False
+    try:
+        # the user's own random numbers go on as if nothing had been tried
+        own_numbers = torch.random.fork_rng(devices=[torch.cuda.current_device()])
+        with own_numbers, torch.inference_mode(False), torch.enable_grad(), torch.autocast("cuda", enabled=False):
+            return _drops_rightly()
+    except (RuntimeError, AttributeError, TypeError, NotImplementedError):
+        return False
+
+
+def _drops_rightly() -> bool:
+    """Try it on equal scores: an answer is then the mean of what was kept, and the kept share can be counted."""
+    lengths, width, dropout_p = (128, 64), 64, 0.25
+    total = sum(lengths)
+    cu_seqlens = torch.tensor([0, lengths[0], total], dtype=torch.int32, device="cuda")
+    q = torch.zeros(total, 2, width, dtype=torch.bfloat16, device="cuda")
+    v = torch.ones_like(q, requires_grad=True)
+    answer = flash_with_dropout(q, q, v, cu_seqlens, lengths[0], False, dropout_p)
+    (gradient,) = torch.autograd.grad(answer.float().sum(), v)
+    kept = answer.float()[:, :, 0]
+    # 192 rows of 64 or more weights, two heads: the mean strays from 1 by less than 0.01, rows differ
+    mean, gradient_mean = kept.mean().item(), gradient.float().mean().item()
+    return abs(mean - 1) < 0.05 and abs(gradient_mean - mean) < 0.02 and kept.std().item() > 0.02

@@ -11,7 +11,14 @@ from bertie.errors import BertieError
 from bertie.packing import Packed
 
 
-def refuse_non_finite(output: Tensor, model: Any, packed: Packed, numbers: Sequence[int]) -> None:
+def looks_finite(output: Tensor) -> Tensor:
+    """Return a bool for `refuse_non_finite`, computed where ``output`` lies, without waiting for it."""
+    return output.sum().isfinite()
+
+
+def refuse_non_finite(
+    output: Tensor, model: Any, packed: Packed, numbers: Sequence[int], looked: Tensor | None = None
+) -> None:
     """Raise an error that names text and layer if ``output`` holds NaN or infinity (bad input 27).
 
     Args:
@@ -19,11 +26,12 @@ def refuse_non_finite(output: Tensor, model: Any, packed: Packed, numbers: Seque
         model: the model that computed it.
         packed: the batch.
         numbers: the number of each text in the caller's list.
+        looked: what `looks_finite` said; asked for after the answers were fetched, it costs a device no wait.
 
     Raises:
         BertieError: there is such a value.
     """
-    if all_finite(output):
+    if (looked is not None and bool(looked)) or all_finite(output):
         return
     place, token = _origin(model, packed)
     text = int(torch.searchsorted(packed.cu_seqlens.cpu(), torch.tensor(token), right=True)) - 1

@@ -28,14 +28,18 @@ def pool(hidden: Tensor, packed: Packed, modes: Sequence[str], skip: int = 0) ->
         places = torch.arange(len(hidden), device=hidden.device) - packed.cu_seqlens[:-1].long().repeat_interleave(
             lengths, output_size=len(hidden)
         )
-        hidden, lengths = hidden[places >= skip], (lengths - skip).clamp(min=0)
+        # the host knows how many are left, and need not wait for the device to count them
+        left = sum(max(length - skip, 0) for length in packed.lengths)
+        kept = torch.nonzero_static(places >= skip, size=left).squeeze(1)
+        hidden, lengths = hidden.index_select(0, kept), (lengths - skip).clamp(min=0)
     wide = hidden if hidden.dtype == torch.float64 else hidden.float()
     return torch.cat([MODES[mode](wide, lengths) for mode in modes], dim=1)
 
 
 def _sum(tokens: Tensor, lengths: Tensor) -> Tensor:
     # runs lie beside each other: unlike index_add, each sum has one order, on a GPU too
-    return torch.segment_reduce(tokens, "sum", lengths=lengths, initial=0.0)
+    # unsafe: without a look at the lengths, for which the host would wait
+    return torch.segment_reduce(tokens, "sum", lengths=lengths, initial=0.0, unsafe=True)
 
 
 def _mean(tokens: Tensor, lengths: Tensor) -> Tensor:
@@ -47,7 +51,8 @@ def _mean_sqrt_len(tokens: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _max(tokens: Tensor, lengths: Tensor) -> Tensor:
-    return torch.segment_reduce(tokens, "max", lengths=lengths, initial=None if bool((lengths > 0).all()) else 0.0)
+    highest = torch.segment_reduce(tokens, "max", lengths=lengths, unsafe=True)
+    return highest.masked_fill(lengths[:, None] == 0, 0.0)
 
 
 def _weighted_mean(tokens: Tensor, lengths: Tensor) -> Tensor:
