@@ -92,7 +92,7 @@ class Embed(Task):
         """How many tokens of every text are the prompt's and take no part: ``[CLS]`` and the prompt itself."""
         if self.recipe.include_prompt or not self._prompt:
             return 0
-        return len(self._rows([self._prompt], truncation=True)[0][0]) - 1
+        return self._features([self._prompt], truncation=True).lengths[0] - 1
 
 
 def load_layers(recipe: Recipe, device: torch.device) -> tuple[torch.nn.Module, ...]:

@@ -12,6 +12,7 @@ from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.packing import Packed
 from bertie.tasks.features import Features
+from bertie.tokenization.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +50,8 @@ class Task(ABC):
         Raises:
             InputTypeError: a text that is none.
         """
-        inputs = [self.read(text) for text in texts]
-        ids, types = self._rows(inputs, truncation=False)
-        whole = [len(row) for row in ids]
-        alone, paired = (self.tokenizer.num_special_tokens_to_add(pair) for pair in (False, True))
-        empty = [
-            length == (paired if isinstance(text, tuple) else alone) for length, text in zip(whole, inputs, strict=True)
-        ]
-        long = [index for index, length in enumerate(whole) if length > self.limit and self.truncation is not False]
-        if long:
-            cut = self._rows([inputs[index] for index in long], truncation=self.truncation or True)
-            for index, row, row_types in zip(long, *cut, strict=True):
-                ids[index], types[index] = row, row_types
-        return Features(ids, types, [before - len(row) for before, row in zip(whole, ids, strict=True)], empty)
+        truncation = False if self.truncation is False else self.truncation or True
+        return self._features([self.read(text) for text in texts], truncation)
 
     def read(self, text: Any) -> Any:
         """Return an input in the form the tokenizer takes: a str, or a pair as a tuple."""
@@ -81,9 +71,34 @@ class Task(ABC):
             return self.max_length
         return min(self.tokenizer.model_max_length, self.config.max_position_embeddings)
 
-    def _rows(self, inputs: list[Any], truncation: bool | str) -> tuple[list[list[int]], list[list[int]]]:
+    def _features(self, inputs: list[Any], truncation: bool | str) -> Features:
         if not inputs:
-            return [], []
+            return Features.from_lists([], [], [], [])
+        if isinstance(self.tokenizer, Tokenizer):
+            limit = self.limit if truncation else None
+            plain = self.split_special_tokens
+            rows = self.tokenizer.rows(inputs, truncation=truncation, max_length=limit, split_special_tokens=plain)
+            return Features.from_rows(rows)
+        return self._foreign_features(inputs, truncation)
+
+    def _foreign_features(self, inputs: list[Any], truncation: bool | str) -> Features:
+        """As `_features`, by a tokenizer that gives back lists and does not say how much it cut off."""
+        ids, types = self._lists(inputs, truncation=False)
+        whole = [len(row) for row in ids]
+        alone, paired = (self.tokenizer.num_special_tokens_to_add(pair) for pair in (False, True))
+        empty = [
+            length == (paired if isinstance(text, tuple) else alone) for length, text in zip(whole, inputs, strict=True)
+        ]
+        long = [index for index, length in enumerate(whole) if length > self.limit and truncation]
+        if long:
+            cut = self._lists([inputs[index] for index in long], truncation)
+            for index, row, row_types in zip(long, *cut, strict=True):
+                ids[index], types[index] = row, row_types
+        return Features.from_lists(
+            ids, types, [before - len(row) for before, row in zip(whole, ids, strict=True)], empty
+        )
+
+    def _lists(self, inputs: list[Any], truncation: bool | str) -> tuple[list[list[int]], list[list[int]]]:
         rows = self.tokenizer(
             inputs,
             truncation=truncation,

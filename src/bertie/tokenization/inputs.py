@@ -62,7 +62,13 @@ def _read_batch(texts: Sequence[Any], split: bool, na: str) -> Inputs:
 
 
 def _all_texts(texts: Sequence[Any], name: str, split: bool, na: str) -> list[Any]:
-    return [_text(text, f"{name} {i}", split, na) for i, text in enumerate(texts)]
+    if split:
+        return [_text(text, f"{name} {i}", split, na) for i, text in enumerate(texts)]
+    # most texts are right as they are
+    return [
+        text if isinstance(text, str) and text.isascii() else _text(text, f"{name} {i}", split, na)
+        for i, text in enumerate(texts)
+    ]
 
 
 def _text(text: Any, name: str, split: bool, na: str) -> Any:

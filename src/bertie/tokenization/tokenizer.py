@@ -19,6 +19,7 @@ from bertie.tokenization.rows import packed, values_of, without_places
 from bertie.tokenization.token_table import TokenTable
 from bertie.tokenization.truncation import check_room, rows_of
 
+_PLAIN_ROWS: dict[str, Any] = {"padding": False, "stride": 0, "pad_to_multiple_of": None, "add_special_tokens": True}
 _TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 
 
@@ -160,6 +161,26 @@ class Tokenizer(TokenTable):
         encoding = self._encode(text, text_pair, **named)
         encoding["labels"] = targets["input_ids"]
         return encoding
+
+    def rows(
+        self,
+        texts: Any,
+        *,
+        truncation: bool | str = False,
+        max_length: int | None = None,
+        split_special_tokens: bool | None = None,
+        na: str = "error",
+    ) -> list[Encoding]:
+        """Return the rows of texts and pairs, which know their ids and what was cut off; no list of ids is made.
+
+        Arguments as in a call.
+
+        Raises:
+            InputError, InputTypeError: as in a call.
+        """
+        layout = self._layout(truncation=truncation, max_length=max_length, **_PLAIN_ROWS)
+        plain = self.split_special_tokens if split_special_tokens is None else split_special_tokens
+        return self._rows(read_inputs(texts, None, False, na), layout, False, plain)
 
     def encode(
         self,
