@@ -250,6 +250,25 @@ class Packed:
             starts = starts + self.token_mask.view(self.shape).to(torch.uint8).argmax(dim=1)
         return values.index_select(0, starts.clamp(max=values.shape[0] - 1))
 
+    def firsts(self) -> "Packed":
+        """Return the batch of each text's first token alone; every text must have one.
+
+        Raises:
+            InputError: a text has no token.
+        """
+        if 0 in self.lengths:
+            raise InputError(f"Text {self.lengths.index(0)} has no first token.")
+        starts, count = self.cu_seqlens[:-1].long(), self.shape[0]
+        return Packed(
+            input_ids=None if self.input_ids is None else self.input_ids.index_select(0, starts),
+            inputs_embeds=None if self.inputs_embeds is None else self.inputs_embeds.index_select(0, starts),
+            position_ids=self.position_ids.index_select(0, starts),
+            token_type_ids=self.token_type_ids.index_select(0, starts),
+            cu_seqlens=torch.arange(count + 1, dtype=torch.int32, device=self.device),
+            shape=(count, 1),
+            known=self.facts._replace(lengths=(1,) * count),
+        )
+
     def empty(self) -> Tensor | None:
         """Return ``[B]`` bool, True for a text without tokens; None where the host knows there is none."""
         if self.token_mask is not None:

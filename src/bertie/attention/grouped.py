@@ -1,6 +1,7 @@
 """Attention in groups of texts of equal length, through ``scaled_dot_product_attention``: any device, any dtype."""
 
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,9 +10,15 @@ from torch import Tensor
 
 from bertie.attention.request import Inputs, Request, needs_a_matrix
 
+Integers = np.ndarray[Any, np.dtype[np.int64]]
+
 
 class Grouped:
-    """Texts of equal length form a small rectangle without padding, so the fused kernel needs no mask."""
+    """Texts of equal length form a small rectangle without padding, so the fused kernel needs no mask.
+
+    Keys may belong to another batch of as many texts: then a group's texts have equally many queries and equally many
+    keys. A text without keys gets zeros.
+    """
 
     name = "grouped"
 
@@ -23,41 +30,65 @@ class Grouped:
 
     def attend(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
         q, k, v = inputs.q, inputs.k, inputs.v
-        order, sizes = _groups(inputs.packed.lengths, q.device)
-        if order is not None:
-            q, k, v = (part.index_select(0, order) for part in (q, k, v))
-        contexts, start = [], 0
-        for count, length in sizes:
-            stop = start + count * length
-            query, key, value = (
-                part[start:stop].view(count, length, *part.shape[1:]).transpose(1, 2) for part in (q, k, v)
-            )
-            context = F.scaled_dot_product_attention(
-                query, key, value, dropout_p=inputs.dropout_p, is_causal=inputs.causal
-            )
-            contexts.append(context.transpose(1, 2).reshape(stop - start, *q.shape[1:]))
-            start = stop
-        context = torch.cat(contexts) if contexts else torch.zeros_like(q)
-        if order is not None:
-            context = torch.zeros_like(context).index_copy(0, order, context)
+        groups = _groups(inputs.packed.lengths, inputs.keys.lengths, q.device)
+        if groups.queries is not None:
+            q = q.index_select(0, groups.queries)
+        if groups.keys is not None:
+            k, v = (part.index_select(0, groups.keys) for part in (k, v))
+        causal = inputs.causal and inputs.keys is inputs.packed
+        contexts, at, at_key = [q[:0]], 0, 0
+        for texts, length, keys in groups.sizes:
+            query = _rectangle(q, at, texts, length)
+            key, value = (_rectangle(part, at_key, texts, keys) for part in (k, v))
+            if keys and length:
+                query = F.scaled_dot_product_attention(query, key, value, dropout_p=inputs.dropout_p, is_causal=causal)
+            else:
+                query = torch.zeros_like(query)
+            contexts.append(query.transpose(1, 2).reshape(texts * length, *q.shape[1:]))
+            at, at_key = at + texts * length, at_key + texts * keys
+        context = torch.cat(contexts)
+        if groups.queries is not None:
+            context = torch.zeros_like(context).index_copy(0, groups.queries, context)
         return context, None
 
 
-@lru_cache(maxsize=256)
-def _groups(lengths: tuple[int, ...], device: torch.device) -> tuple[Tensor | None, tuple[tuple[int, int], ...]]:
-    """Return the order of tokens that brings texts of equal length together, and (texts, length) of each group.
+class _Groups(NamedTuple):
+    """The order of tokens that brings groups together, None if they already lie so, and the size of each group.
 
-    The order is None if they already lie together, so that batches sorted by length are attended to without a copy.
+    ``sizes`` holds (texts, queries of each, keys of each).
     """
-    counts = np.array(lengths, dtype=np.int64)
+
+    queries: Tensor | None
+    keys: Tensor | None
+    sizes: tuple[tuple[int, int, int], ...]
+
+
+def _rectangle(values: Tensor, start: int, texts: int, length: int) -> Tensor:
+    """``[T, H, K]`` from ``start`` on as ``[texts, H, length, K]``."""
+    return values[start : start + texts * length].view(texts, length, *values.shape[1:]).transpose(1, 2)
+
+
+@lru_cache(maxsize=256)
+def _groups(queries: tuple[int, ...], keys: tuple[int, ...], device: torch.device) -> _Groups:
+    """Return how texts with so many queries and keys are grouped.
+
+    Batches sorted by length are attended to without a copy.
+    """
+    counts = np.array([queries, keys], dtype=np.int64).reshape(2, -1)
+    texts = np.lexsort((-counts[0], -counts[1]))
+    pairs, first, sizes = np.unique(counts[:, texts], axis=1, return_index=True, return_counts=True)
+    by_place = np.argsort(first)
+    groups = [(int(sizes[i]), int(pairs[0, i]), int(pairs[1, i])) for i in by_place]
+    # remembered for calls that train: a tensor born in a caller's inference mode is refused by autograd
+    with torch.inference_mode(False):
+        order_q, order_k = (_order(each, texts, device) for each in counts)
+        return _Groups(order_q, order_k, tuple(groups))
+
+
+def _order(counts: Integers, texts: Integers, device: torch.device) -> Tensor | None:
+    """Return the tokens of texts with these lengths in the order ``texts``, or None if that is their order."""
     starts = counts.cumsum() - counts
-    texts = np.argsort(-counts, kind="stable")
     sorted_counts = counts[texts]
     offsets = np.arange(counts.sum()) - np.repeat(sorted_counts.cumsum() - sorted_counts, sorted_counts)
     order = np.repeat(starts[texts], sorted_counts) + offsets
-    values, sizes = np.unique(sorted_counts[sorted_counts > 0], return_counts=True)
-    groups = tuple((int(size), int(value)) for value, size in zip(values[::-1], sizes[::-1], strict=True))
-    in_place = bool((order == np.arange(len(order))).all())
-    # remembered for calls that train: a tensor born in a caller's inference mode is refused by autograd
-    with torch.inference_mode(False):
-        return None if in_place else torch.from_numpy(order).to(device), groups
+    return None if bool((order == np.arange(len(order))).all()) else torch.from_numpy(order).to(device)

@@ -25,6 +25,7 @@ class Request:
     score_bias: bool = False
     weights: bool = False
     foreign_keys: bool = False
+    cached_keys: bool = False
     compiling: bool = False
 
 
@@ -53,7 +54,8 @@ class Inputs:
             mask=self.keys.attention_mask is not None,
             score_bias=self.score_bias is not None,
             weights=self.weights,
-            foreign_keys=self.keys is not self.packed or self.k.dim() == 4,
+            foreign_keys=self.keys is not self.packed,
+            cached_keys=self.k.dim() == 4,
             compiling=capturing(),
         )
 
@@ -77,6 +79,6 @@ def needs_a_matrix(request: Request) -> list[str]:
         "a mask of its own (3-D, 4-D, or of a captured graph) needs the score matrix": request.mask,
         "relative positions are added to the score matrix": request.score_bias,
         "attention weights are asked for": request.weights,
-        "keys come from a cache or from another batch": request.foreign_keys,
+        "keys come from a cache": request.cached_keys,
     }
     return [reason for reason, holds in reasons.items() if holds]

@@ -20,6 +20,8 @@ class Varlen:
 
     def why_not(self, request: Request) -> list[str]:
         reasons = needs_a_matrix(request)
+        if request.foreign_keys:
+            reasons.append("keys come from another batch")
         if not _AVAILABLE:
             reasons.append(f"PyTorch {torch.__version__} has no torch.nn.attention.varlen")
         if request.device != "cuda":
@@ -40,8 +42,8 @@ class Varlen:
             return flash_with_dropout(*qkv, packed.cu_seqlens, longest, inputs.causal, inputs.dropout_p), None
         from torch.nn.attention.varlen import varlen_attn
 
-        window = (-1, 0) if inputs.causal else (-1, -1)
-        context = varlen_attn(*qkv, packed.cu_seqlens, packed.cu_seqlens, longest, longest, window_size=window)
+        places = (packed.cu_seqlens, packed.cu_seqlens, longest, longest)
+        context = varlen_attn(*qkv, *places, window_size=(-1, 0)) if inputs.causal else varlen_attn(*qkv, *places)
         assert isinstance(context, Tensor)
         return context, None
 

@@ -67,6 +67,13 @@ class BertSelfAttention(_Attention):
         )
         return context.flatten(1), attention
 
+    def first_tokens(self, hidden_states: Tensor, packed: Packed) -> Tensor:
+        """Return the context ``[B, D]`` of each text's first token, which attends to its whole text."""
+        q = self.heads(linear(packed.first(hidden_states), self.query))
+        k, v = map(self.heads, linears(hidden_states, self.key, self.value))
+        context, _ = attend(q, k, v, packed.firsts(), keys=packed, dropout_p=self.dropout_p)
+        return context.flatten(1)
+
 
 class BertCrossAttention(_Attention):
     """Every token of a decoder's text attends to the encoder's hidden states of the same text."""

@@ -8,8 +8,9 @@ from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.attention import BertAttention, BertCrossAttention, BertSelfAttention
 from bertie.layers.feed_forward import BertIntermediate
+from bertie.layers.linear import has_hooks
 from bertie.layers.residual import BertResidual
-from bertie.packing import Packed
+from bertie.packing import Packed, capturing
 
 
 class BertLayer(nn.Module):
@@ -34,3 +35,26 @@ class BertLayer(nn.Module):
                 raise InputError("encoder_hidden_states need a model made with config.add_cross_attention=True.")
             attended, cross_attention = self.crossattention(attended, packed, encoder, cache, weights)
         return self.output(self.intermediate(attended), attended), attention, cross_attention
+
+    def first_tokens(self, hidden_states: Tensor, packed: Packed) -> Tensor:
+        """Return the first member of ``forward`` for each text's first token alone, ``[B, D]``.
+
+        The other tokens are read, as keys and values, but nothing else is computed of them.
+        """
+        attention: Any = self.attention
+        context = attention.self.first_tokens(hidden_states, packed)
+        attended = attention.output(context, packed.first(hidden_states))
+        return self.output(self.intermediate(attended), attended)
+
+    def can_skip(self, packed: Packed) -> bool:
+        """Whether `first_tokens` gives what ``forward`` would: no mask of its own, no decoder, no one looking in."""
+        own: Any = self.attention.self
+        return (
+            not own.is_causal
+            and own.distances is None
+            and own.backend is None
+            and packed.attention_mask is None
+            and not capturing()
+            and 0 not in packed.lengths
+            and not any(has_hooks(module) for module in self.modules())
+        )

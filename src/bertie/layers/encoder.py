@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.block import BertLayer
+from bertie.layers.linear import has_hooks
 from bertie.packing import Packed
 
 
@@ -56,6 +57,19 @@ class BertEncoder(nn.Module):
             tuple(attentions) if output_attentions else None,
             tuple(cross_attentions) if output_attentions else None,
         )
+
+    def first_tokens(self, hidden_states: Tensor, packed: Packed) -> Tensor:
+        """Return the last hidden state of each text's first token, ``[B, D]``: the last block computes nothing else."""
+        last: Any = self.layer[-1]
+        for index, layer in enumerate(self.layer[:-1]):
+            run = self.checkpointing.wrap(layer, index) if self.training else layer
+            hidden_states, _, _ = run(hidden_states, packed, None, None, False)
+        return last.first_tokens(hidden_states, packed)
+
+    def can_skip(self, packed: Packed) -> bool:
+        """Whether `first_tokens` may be called: see `BertLayer.can_skip`."""
+        last: Any = self.layer[-1] if len(self.layer) else None
+        return last is not None and last.can_skip(packed) and not has_hooks(self)
 
 
 class Checkpointing:

@@ -9,6 +9,7 @@ from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError
 from bertie.layers.embeddings import BertEmbeddings
 from bertie.layers.encoder import BertEncoder
+from bertie.layers.linear import has_hooks
 from bertie.layers.pooler import BertPooler
 from bertie.models.entrance import enter_encoder
 from bertie.models.pretrained import BertPreTrainedModel
@@ -89,6 +90,30 @@ class BertModel(BertPreTrainedModel):
             cross_attentions=encoded.cross_attentions,
         )
         return self.leave(output, input_ids, packed, return_dict)
+
+    def pooled(
+        self, packed: Packed, output_attentions: bool | None = None, output_hidden_states: bool | None = None
+    ) -> Any:
+        """Return what calling the model returns, for heads that read ``pooler_output`` and no ``last_hidden_state``.
+
+        The last block is then computed for each text's first token alone, unless something else of it is asked for.
+        """
+        attentions = self.config.output_attentions if output_attentions is None else output_attentions
+        hidden_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        if attentions or hidden_states or self.pooler is None or not self._can_skip(packed):
+            return self(packed, output_attentions=attentions, output_hidden_states=hidden_states, return_dict=True)
+        first = self.encoder.first_tokens(self.embeddings(packed), packed)
+        return BaseModelOutputWithPoolingAndCrossAttentions(pooler_output=self.pooler(first, packed.firsts()))
+
+    def first_tokens(self, packed: Packed) -> Tensor:
+        """Return the last hidden state of each text's first token, ``[B, D]``, computing the others only so far."""
+        if not self._can_skip(packed):
+            return packed.first(self(packed, return_dict=True).last_hidden_state)
+        packed = self.enter(packed)
+        return self.encoder.first_tokens(self.embeddings(packed), packed)
+
+    def _can_skip(self, packed: Packed) -> bool:
+        return not has_hooks(self) and self.encoder.can_skip(packed)
 
     def past_length(self, cache: Any) -> int:
         """Return how many tokens ``cache`` holds (None: no cache), after checking that it can be read and extended.

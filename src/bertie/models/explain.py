@@ -36,7 +36,7 @@ def explain_attention(
         mask=packed.attention_mask is not None,
         score_bias=attention.distances is not None,
         weights=output_attentions,
-        foreign_keys=model.config.is_decoder and model.config.use_cache,
+        cached_keys=model.config.is_decoder and model.config.use_cache,
     )
     return explain(request, candidates(attention.backend))
 

@@ -57,12 +57,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
             _flat(inputs_embeds),
         )
         targets = None if labels is None else class_labels(labels, packed.shape[0] // choices, choices)
-        outputs = self.bert(
-            packed,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
+        outputs = self.bert.pooled(packed, output_attentions, output_hidden_states)
         logits = linear(self.dropout(outputs.pooler_output), self.classifier).view(-1, choices)
         loss = None if targets is None else cross_entropy(logits, targets)
         output = MultipleChoiceModelOutput(

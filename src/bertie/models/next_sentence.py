@@ -45,12 +45,7 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
         """
         packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         targets = None if labels is None else class_labels(labels, packed.shape[0], 2)
-        outputs = self.bert(
-            packed,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
+        outputs = self.bert.pooled(packed, output_attentions, output_hidden_states)
         logits = self.cls(outputs.pooler_output)
         loss = None if targets is None else cross_entropy(logits, targets)
         output = NextSentencePredictorOutput(

@@ -50,12 +50,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
         """
         packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         check_targets(labels, packed.shape[0], self.num_labels, self.config.problem_type)
-        outputs = self.bert(
-            packed,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
+        outputs = self.bert.pooled(packed, output_attentions, output_hidden_states)
         logits = linear(self.dropout(outputs.pooler_output), self.classifier)
         loss = None if labels is None else classification(logits, labels, self.config.problem_type)
         output = SequenceClassifierOutput(

@@ -69,8 +69,12 @@ class Embed(Task):
 
     def run(self, model: Any, packed: Packed) -> Tensor:
         """Return the vectors ``[B, D]``."""
-        hidden = getattr(model, "bert", model)(packed, return_dict=True).last_hidden_state
-        vectors = pool(hidden, packed, self.recipe.modes, self._skip)
+        encoder = getattr(model, "bert", model)
+        if tuple(self.recipe.modes) == ("cls",) and not self._skip and hasattr(encoder, "first_tokens"):
+            vectors = encoder.first_tokens(packed).float()
+        else:
+            hidden = encoder(packed, return_dict=True).last_hidden_state
+            vectors = pool(hidden, packed, self.recipe.modes, self._skip)
         for layer in self.layers:
             vectors = layer(vectors)
         return F.normalize(vectors, dim=1) if self.recipe.normalize or self.normalize else vectors
