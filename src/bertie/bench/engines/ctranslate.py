@@ -23,6 +23,8 @@ def convert(job: Job, folder: Path, compute_type: str) -> None:
     save_tokenizer(job.workload, folder)
     source = folder / "source"
     model = transformers.BertModel.from_pretrained(job.workload.model, dtype=torch.float32)
+    # the converter asks for a field that newer configs leave out
+    model.config.position_embedding_type = "absolute"
     model.save_pretrained(source)
     save_tokenizer(job.workload, source)
     ctranslate2.converters.TransformersConverter(str(source)).convert(
