@@ -7,6 +7,7 @@ at once. It reads and writes fixed memory, so batches are filled up to a few siz
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -77,25 +78,24 @@ class Inputs:
         with torch.inference_mode(False):
             self.buffer = torch.zeros(count, dtype=torch.int32, device=device)
             self.staging = torch.zeros(count, dtype=torch.int32, pin_memory=device.type == "cuda")
+        self._host = self.staging.numpy()  # the same memory
         self._sent = torch.cuda.Event() if device.type == "cuda" else None
 
     def fill(self, packed: Packed) -> None:
         """Copy a batch, which lies on the host or on the device, into the buffer. What it leaves is valid filler."""
         if self._sent is not None:
             self._sent.synchronize()  # the last batch may still be on its way out of the staging memory
-        tokens, host = self.size.tokens, self.staging.numpy()
-        host[3 * tokens :] = filled(packed.lengths, self.size)
-        rows = [packed.input_ids, packed.token_type_ids, packed.position_ids]
-        on_host = packed.device.type == "cpu"
-        for index, row in enumerate(rows):
-            assert row is not None
-            place = slice(index * tokens, index * tokens + packed.num_tokens)
+        tokens, on_host = self.size.tokens, packed.device.type == "cpu"
+        self._host[3 * tokens :] = filled(packed.lengths, self.size)
+        for start, row in zip((0, tokens, 2 * tokens), _rows(packed), strict=True):
             if on_host:
-                host[place] = row.numpy()
+                self._host[start : start + len(row)] = row.numpy()
             else:
-                self.buffer[place].copy_(row)
-        sent = slice(0 if on_host else 3 * tokens, None)
-        self.buffer[sent].copy_(self.staging[sent], non_blocking=True)
+                self.buffer[start : start + len(row)].copy_(row)
+        if on_host:
+            self.buffer.copy_(self.staging, non_blocking=True)
+        else:
+            self.buffer[3 * tokens :].copy_(self.staging[3 * tokens :], non_blocking=True)
         if self._sent is not None:
             self._sent.record()
 
@@ -113,6 +113,11 @@ class Inputs:
             shape=(size.texts, size.longest),
             known=None if self.buffer.device.type == "cpu" else unknown,
         )
+
+
+def _rows(packed: Packed) -> tuple[Tensor, Tensor, Tensor]:
+    assert packed.input_ids is not None
+    return packed.input_ids, packed.token_type_ids, packed.position_ids
 
 
 class Snapshot:
@@ -273,7 +278,7 @@ class GraphedModel:
         """Return every objection to replaying a graph for ``packed``."""
         model, config = self.model, self.model.config
         device = model.device.type
-        request = Request(device, model.dtype, config.hidden_size // config.num_attention_heads)
+        backend = _backend(device, model.dtype, config.hidden_size // config.num_attention_heads)
         reasons = {
             "it is in training mode": model.training,
             "gradients are wanted": torch.is_grad_enabled(),
@@ -282,7 +287,7 @@ class GraphedModel:
             "attentions or hidden states of all layers are wanted": config.output_attentions
             or config.output_hidden_states,
             "the batch has no ids, or a mask of its own": packed.input_ids is None or packed.attention_mask is not None,
-            "attention reads lengths on the host": self._capture is None and choose(request).name != "varlen",
+            "attention reads lengths on the host": self._capture is None and backend != "varlen",
             "attention needs the score matrix": config.position_embedding_type != "absolute"
             or config._attn_implementation == "eager",
         }
@@ -299,3 +304,8 @@ class GraphedModel:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"model": self.model, "_capture": self._capture, "_graphs": None}
+
+
+@lru_cache(maxsize=16)
+def _backend(device: str, dtype: torch.dtype, head_width: int) -> str:
+    return choose(Request(device, dtype, head_width)).name
