@@ -8,6 +8,7 @@ import torch
 from bertie.config import CONFIG_NAME, BertConfig
 from bertie.errors import InputError, InputTypeError
 from bertie.hub import resolve
+from bertie.layers.linear import make_deterministic
 from bertie.pipelines.embedding import EmbedPipeline
 from bertie.pipelines.running import Pipeline
 from bertie.tasks.embed import load_layers
@@ -38,6 +39,7 @@ def pipeline(
     batch_size: int | None = None,
     batch_tokens: int | None = None,
     show_progress: bool | None = None,
+    deterministic: bool = False,
     **options: Any,
 ) -> Any:
     """Return a pipeline: ``bertie.pipeline("fill-mask", model="folder")("Paris is the capital of [MASK].")``.
@@ -58,6 +60,8 @@ def pipeline(
         batch_size: the most texts in a batch; None sets no limit.
         batch_tokens: the most tokens in a batch; None: what suits the device.
         show_progress: True shows a progress bar always, False never, None on a terminal and for long work only.
+        deterministic: True computes on the CPU so that a text's answer is bitwise the same whatever stands beside it in
+            its batch (a model that was given stays so).
         **options: the task's own, such as ``top_k``; each may be given in a call too.
 
     Raises:
@@ -71,7 +75,10 @@ def pipeline(
         loading["trust_remote_code"] = trust_remote_code
     running = {"batch_size": batch_size, "batch_tokens": batch_tokens, "show_progress": show_progress}
     asked = device_map if device is None else device
-    return _assembled(find(task), model, tokenizer, asked, use_fast, place, loading, options, running)
+    made = _assembled(find(task), model, tokenizer, asked, use_fast, place, loading, options, running)
+    if deterministic:
+        make_deterministic(made.model, *getattr(made.task, "layers", ()))
+    return made
 
 
 def _assembled(

@@ -15,6 +15,7 @@ from bertie.checkpoints import open_checkpoint
 from bertie.errors import CheckpointError, InputError, nearest
 from bertie.files import read_json
 from bertie.hub import member
+from bertie.layers.linear import linear
 from bertie.packing import Packed
 from bertie.tasks.features import Features
 from bertie.tasks.pooling import pool
@@ -30,7 +31,7 @@ class Embed(Task):
 
     Args:
         recipe: pooling, normalisation, length limit and prompts of the model.
-        layers: the linear layers after the pooling, ready to be called.
+        layers: the layers after the pooling, each a linear one and its activation.
         prompt: what to put before every text; wins over ``prompt_name``.
         prompt_name: the name of one of the model's prompts; None takes its default, if it has one.
         normalize: True gives every vector length 1; None does what the model's files say, and so does False, which
@@ -38,7 +39,7 @@ class Embed(Task):
     """
 
     recipe: Recipe = field(default_factory=Recipe)
-    layers: tuple[torch.nn.Module, ...] = ()
+    layers: tuple[torch.nn.Sequential, ...] = ()
     prompt: str | None = None
     prompt_name: str | None = None
     normalize: bool | None = None
@@ -75,8 +76,8 @@ class Embed(Task):
         else:
             hidden = encoder(packed, return_dict=True).last_hidden_state
             vectors = pool(hidden, packed, self.recipe.modes, self._skip)
-        for layer in self.layers:
-            vectors = layer(vectors)
+        for dense, activation in self.layers:
+            vectors = activation(linear(vectors, dense))
         return F.normalize(vectors, dim=1) if self.recipe.normalize or self.normalize else vectors
 
     def decode(self, output: Tensor, features: Features) -> "Sequence[np.ndarray[Any, Any]]":
@@ -99,7 +100,7 @@ class Embed(Task):
         return self._features([self._prompt], truncation=True).lengths[0] - 1
 
 
-def load_layers(recipe: Recipe, device: torch.device) -> tuple[torch.nn.Module, ...]:
+def load_layers(recipe: Recipe, device: torch.device) -> tuple[torch.nn.Sequential, ...]:
     """Return the linear layers that follow the pooling, each with its activation, in float32 like the pooled vectors.
 
     Raises:
@@ -108,7 +109,7 @@ def load_layers(recipe: Recipe, device: torch.device) -> tuple[torch.nn.Module, 
     return tuple(_dense(folder).to(device=device, dtype=torch.float32).eval() for folder in recipe.dense)
 
 
-def _dense(folder: Path) -> torch.nn.Module:
+def _dense(folder: Path) -> torch.nn.Sequential:
     config = read_json(member(folder, "config.json"))
     activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
     usual = {"use_residual": False, "module_input_name": "sentence_embedding", "module_output_name": None}
