@@ -11,6 +11,7 @@ _MODULE_OF = {
     "EncoderDecoderCache": "bertie.attention.cache",
     "compile": "bertie.models.compiling",
     "explain_attention": "bertie.models.explain",
+    "quantize": "bertie.compression",
     **dict.fromkeys(("pipeline", "Pipeline", "EmbedPipeline", "SearchIndex"), "bertie.pipelines"),
     **dict.fromkeys(("BertConfig", "AutoConfig"), "bertie.config"),
     **dict.fromkeys(("BertTokenizer", "BertTokenizerFast"), "bertie.tokenization.fast"),

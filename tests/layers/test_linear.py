@@ -197,7 +197,7 @@ class TestChoice:
         monkeypatch.setattr(kernels, "chip", lambda: chip)
         choose.cache_clear()
         assert choose(weights).name == chosen
-        assert f"{chosen:<8}  chosen" in explain(weights)
+        assert f"{chosen:<11}  chosen" in explain(weights)
         choose.cache_clear()
 
     def test_operators_that_are_missing_or_wrong_are_not_used(self, monkeypatch) -> None:

@@ -1,6 +1,6 @@
 """Which stored tensor goes into which parameter of a model, and everything that does not fit, before any is read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -26,8 +26,11 @@ def fit(
     checkpoint: Checkpoint,
     aliases: Mapping[str, Sequence[str]],
     ignore_mismatched_sizes: bool = False,
+    integers: Collection[str] = (),
 ) -> Fit:
     """Assign tensors to the parameters of these ``shapes``; a parameter may be stored under one of its ``aliases`` too.
+
+    ``integers`` names the parameters that hold 8-bit integers.
 
     Raises:
         CheckpointError: encoder tensors are missing, a shape differs (unless ignored), a tensor does not hold
@@ -44,7 +47,8 @@ def fit(
             found.missing.append(parameter)
             continue
         info = checkpoint.infos[name]
-        _check_type(name, info)
+        if parameter not in integers:
+            _check_type(name, info)
         if info.shape == tuple(shape):
             found.stored[parameter] = name
         else:

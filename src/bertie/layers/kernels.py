@@ -6,15 +6,16 @@ A kernel prepares a weight once; what it returns is called for every batch.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from bertie.layers import operators
 from bertie.layers.activations import Activation
 from bertie.layers.chip import chip
+from bertie.layers.int8 import Int8Linear, prepare_int8
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,22 @@ class Kernel(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def takes(self) -> type[nn.Module]:
+        """The layers whose weights it prepares."""
+
     def why_not(self, weights: Weights) -> list[str]:
         """Return every objection to such weights; an empty list means that this kernel takes them."""
 
-    def prepare(self, weight: Tensor, bias: Tensor) -> Prepared:
-        """Return the prepared weight ``[out, in]`` and bias ``[out]``."""
+    def prepare(self, modules: Sequence[nn.Module]) -> Prepared:
+        """Return the prepared weights of layers that read one input, side by side."""
 
 
 class OneDNN:
     """Weights that oneDNN packs for its own products, with bias, GELU and residual added on the way."""
 
     name = "onednn"
+    takes = nn.Linear
 
     def why_not(self, weights: Weights) -> list[str]:
         reasons = []
@@ -69,26 +75,60 @@ class OneDNN:
             reasons.append(f"MKL's products are as fast on {chip()}")
         return reasons
 
-    def prepare(self, weight: Tensor, bias: Tensor) -> Prepared:
-        return _Packed(operators.pack(weight), bias)
+    def prepare(self, modules: Sequence[Any]) -> Prepared:
+        weight = torch.cat([module.weight for module in modules]) if len(modules) > 1 else modules[0].weight
+        biases = [
+            module.weight.new_zeros(len(module.weight)) if module.bias is None else module.bias for module in modules
+        ]
+        return _Packed(operators.pack(weight), torch.cat(biases))
+
+
+@dataclass(frozen=True)
+class Int8:
+    """Products of 8-bit integers by one of PyTorch's engines: x86 without VNNI, onednn with it."""
+
+    engine: str
+    takes: ClassVar[type[nn.Module]] = Int8Linear
+
+    @property
+    def name(self) -> str:
+        return f"int8-{self.engine}"
+
+    def why_not(self, weights: Weights) -> list[str]:
+        reasons = []
+        if weights.dtype != torch.int8:
+            reasons.append(f"it takes int8, not {weights.dtype}")
+        elif weights.device != "cpu":
+            reasons.append(f"it runs on the CPU, not on {weights.device}")
+        elif not operators.int8_works(self.engine):
+            reasons.append(f"PyTorch {torch.__version__} has no such products here")
+        elif self.engine == "onednn" and weights.deterministic:
+            reasons.append("a row's rounding depends on the rows beside it")
+        elif self.engine != operators.int8_engine(chip().vnni) and not weights.deterministic:
+            reasons.append(f"{operators.int8_engine(chip().vnni)}'s products are faster on {chip()}")
+        return reasons
+
+    def prepare(self, modules: Sequence[nn.Module]) -> Prepared:
+        return prepare_int8(modules, self.engine, chip().vnni)
 
 
 class Plain:
     """The module as it is: MKL's or cuBLAS's product over the parameter itself, without a copy of it."""
 
     name = "plain"
+    takes = nn.Module
 
     def why_not(self, weights: Weights) -> list[str]:
         if weights.deterministic and weights.device == "cpu":
             return ["a row's last bits depend on how many rows are computed with it"]
         return []
 
-    def prepare(self, weight: Tensor, bias: Tensor) -> Prepared:
+    def prepare(self, modules: Sequence[nn.Module]) -> Prepared:
         raise NotImplementedError("A plain module needs no view: it is called.")
 
 
 PLAIN = Plain()
-KERNELS: tuple[Kernel, ...] = (OneDNN(), PLAIN)
+KERNELS: tuple[Kernel, ...] = (OneDNN(), Int8("x86"), Int8("onednn"), PLAIN)
 
 
 @lru_cache(maxsize=64)
@@ -104,7 +144,7 @@ def explain(weights: Weights, kernels: Sequence[Kernel] = KERNELS) -> str:
         objections = kernel.why_not(weights)
         verdict = "; ".join(objections) if objections else ("able, not needed" if chosen else "chosen")
         chosen = chosen or not objections
-        lines.append(f"{kernel.name:<8}  {verdict}")
+        lines.append(f"{kernel.name:<11}  {verdict}")
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ adapters do not see it, and it is used only while the modules it stands for are 
 """
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from bertie.errors import InputError
 from bertie.layers.activations import Activation
+from bertie.layers.int8 import Int8Linear
 from bertie.layers.kernels import PLAIN, Kernel, Prepared, Weights, choose, explain
 from bertie.packing import capturing
 
@@ -43,14 +45,14 @@ def linear_added(x: Tensor, module: nn.Module, dropout: nn.Module, residual: Ten
     return dropout(module(x)) + residual if view is None else view.prepared.added(x, residual)
 
 
-def make_deterministic(model: nn.Module) -> None:
-    """Have every linear layer of ``model`` computed, from now on, so that a row's answer is bitwise its own.
+def make_deterministic(*models: nn.Module) -> None:
+    """Have every linear layer of ``models`` computed, from now on, so that a row's answer is bitwise its own.
 
     Raises:
         InputError: no kernel can do that here.
     """
-    for module in model.modules():
-        if type(module) is nn.Linear:
+    for module in chain.from_iterable(model.modules() for model in models):
+        if type(module) is nn.Linear or type(module) is Int8Linear:
             weights = Weights(module.weight.device.type, module.weight.dtype, deterministic=True)
             if choose(weights) is None:
                 raise InputError(f"deterministic=True cannot be kept here, no kernel can do it:\n{explain(weights)}")
@@ -94,7 +96,7 @@ class _Stamp:
 def _view(x: Tensor, modules: tuple[nn.Module, ...]) -> _View | None:
     """Return the view that may stand for calling ``modules`` on ``x``, or None if they must be called."""
     kernel = _kernel(x, modules)
-    if kernel is None or kernel is PLAIN or not _may_be_replaced(x, modules):
+    if kernel is None or kernel is PLAIN or not _may_be_replaced(x, modules, kernel.takes):
         return None
     view = _VIEWS.get(modules[0])
     if view is None or not view.stands_for(modules):
@@ -110,16 +112,17 @@ def _kernel(x: Tensor, modules: tuple[nn.Module, ...]) -> Kernel | None:
     return choose(Weights(x.device.type, weight.dtype, _DETERMINISTIC in vars(modules[0])))
 
 
-def _may_be_replaced(x: Tensor, modules: tuple[nn.Module, ...]) -> bool:
+def _may_be_replaced(x: Tensor, modules: tuple[nn.Module, ...], kind: type[nn.Module]) -> bool:
     """Whether nothing would be missed: gradients, hooks, adapters, other dtypes, a subclass of tensor."""
     tensors = _tensors(modules)
     return (
-        all(type(module) is nn.Linear and not has_hooks(module) for module in modules)
+        all(type(module) is kind and not has_hooks(module) for module in modules)
         and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *tensors)))
         and not torch.is_autocast_enabled(x.device.type)
         and type(x) is Tensor
         and x.shape[0] > 0
-        and all(type(each) is nn.Parameter and each.dtype == x.dtype and each.is_contiguous() for each in tensors)
+        and all(type(each) is nn.Parameter and each.is_contiguous() for each in tensors)
+        and all(each.dtype in (x.dtype, torch.int8) for each in tensors)
         and not any(each.is_inference() for each in tensors)  # these do not count their versions
     )
 
@@ -146,7 +149,5 @@ def _tensors(modules: tuple[nn.Module, ...]) -> list[Tensor]:
 @torch.no_grad()
 def _made(kernel: Kernel, modules: tuple[Any, ...]) -> _View:
     stamps = [_Stamp(tensor) for tensor in _tensors(modules)]
-    weight = torch.cat([module.weight for module in modules]) if len(modules) > 1 else modules[0].weight
     widths = [len(module.weight) for module in modules]
-    biases = [module.weight.new_zeros(len(module.weight)) if module.bias is None else module.bias for module in modules]
-    return _View(kernel.prepare(weight, torch.cat(biases)), widths, tuple(map(ref, modules)), stamps)
+    return _View(kernel.prepare(modules), widths, tuple(map(ref, modules)), stamps)

@@ -12,6 +12,7 @@ from bertie.checkpoints.names import canonical
 from bertie.checkpoints.tensors import all_finite
 from bertie.config import BertConfig
 from bertie.errors import CheckpointError
+from bertie.models.quantized import int8_names
 from bertie.models.tying import tied_aliases
 from bertie.report import say_once
 
@@ -71,9 +72,10 @@ def fill_model(
     names = _names_of_parameters(model)
     shapes = {name: tuple(parameter.shape) for name, (parameter, _) in names.items()}
     aliases = {name: others for name, (_, others) in names.items()}
-    found = fit(shapes, checkpoint, aliases, ignore_mismatched_sizes)
+    found = fit(shapes, checkpoint, aliases, ignore_mismatched_sizes, int8_names(model))
     for name, stored in found.stored.items():
-        tensor = _read(checkpoint, stored, device, dtype, allow_nan)
+        integers = names[name][0].dtype == torch.int8
+        tensor = _read(checkpoint, stored, device, torch.int8 if integers else dtype, allow_nan or integers)
         _place(model, (name, *aliases[name]), nn.Parameter(tensor, names[name][0].requires_grad))
     new = {name: (name, *aliases[name]) for name in (*found.missing, *(name for name, _, _ in found.mismatched))}
     if all(isinstance(model.get_submodule(name.rpartition(".")[0]), _DRAWN_HERE) for name in new):

@@ -14,9 +14,10 @@ from bertie.checkpoints import Checkpoint, Fit, listed, main_dtype, open_checkpo
 from bertie.checkpoints.names import is_encoder
 from bertie.checkpoints.tensors import FLOATS
 from bertie.config import CONFIG_NAME, BertConfig
-from bertie.errors import CheckpointError, InputError, InputTypeError, nearest
+from bertie.errors import InputError, InputTypeError, nearest
 from bertie.hub import resolve
 from bertie.models.filling import empty_model, fill_model
+from bertie.models.quantized import check_declaration, place_int8
 from bertie.report import say_once
 
 ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
@@ -107,8 +108,12 @@ def from_pretrained(
     checkpoint = _open(place, variant, use_safetensors)
     target = _element_type(dtype if dtype is not None else torch_dtype, checkpoint, device)
     model = empty_model(cls, config, model_args)
+    if config.quantization_config is not None:
+        place_int8(model, checkpoint)
     build: Callable[[], Any] = partial(cls, config, **model_args)  # type: ignore[misc]
     found = fill_model(model, checkpoint, device, target, ignore_mismatched_sizes, allow_nan, build)
+    if config.quantization_config is not None:
+        model.requires_grad_(False)
     config.dtype = target
     config.name_or_path = model.name_or_path = source
     model.eval()
@@ -173,17 +178,8 @@ def _config(cls: type[Any], place: Place, config: Any, fields: dict[str, Any]) -
         raise InputTypeError(
             f"{cls.__name__}.from_pretrained has no argument, and its config no field, {name!r}.{hint}"
         )
-    _refuse_quantised(place, made)
+    check_declaration(made.quantization_config, place.name_or_path)
     return made
-
-
-def _refuse_quantised(place: Place, config: BertConfig) -> None:
-    if config.quantization_config is not None:
-        method = config.quantization_config.get("quant_method")
-        raise CheckpointError(
-            f"{place.name_or_path!r} is quantised ({method!r}), which this version of bertie does not read; "
-            "use the model's floating-point version"
-        )
 
 
 def _attention(name: str) -> str:

@@ -18,6 +18,7 @@ class BertForMaskedLM(BertPreTrainedModel):
 
     _tied_weights_keys: ClassVar[dict[str, str]] = {
         "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.weight_scale": "bert.embeddings.word_embeddings.weight_scale",
         "cls.predictions.decoder.bias": "cls.predictions.bias",
     }
 

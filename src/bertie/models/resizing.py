@@ -29,7 +29,11 @@ def resize_token_embeddings(
         InputError, InputTypeError: if the new size or the multiple is no positive integer.
     """
     words = model.get_input_embeddings()
-    assert isinstance(words, nn.Embedding)
+    if not isinstance(words, nn.Embedding):
+        raise InputTypeError(
+            f"The word embeddings are {type(words).__name__}, whose size is fixed; resize the floating-point model and "
+            "quantize it again."
+        )
     size = words.num_embeddings if new_num_tokens is None else new_num_tokens
     if not isinstance(size, int):
         raise InputTypeError(f"new_num_tokens must be an integer, not {type(size).__name__}.")

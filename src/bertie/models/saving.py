@@ -11,6 +11,7 @@ from torch import Tensor
 from bertie.checkpoints import write_checkpoint
 from bertie.config import BertConfig
 from bertie.errors import InputError
+from bertie.models.quantized import declaration
 from bertie.models.tying import tied_aliases
 
 
@@ -67,6 +68,7 @@ def saved_config(model: Any) -> BertConfig:
     config: BertConfig = copy.copy(model.config)
     config.architectures = [type(model).__name__]
     config.dtype = model.dtype
+    config.quantization_config = declaration(model, config.quantization_config)
     config.validate()
     return config
 

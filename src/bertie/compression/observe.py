@@ -1,0 +1,97 @@
+"""What passes through a model on given texts: the inputs of its layers, and the vectors it makes of the texts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bertie.batching import batches
+from bertie.compression.groups import Group
+from bertie.packing import Packed
+
+# Rows of a layer's input that are kept to compare its answers.
+ROWS = 512
+# Tokens computed at once.
+BATCH = 1_024
+
+
+@dataclass
+class Inputs:
+    """The inputs of one group of layers: each channel's largest magnitude ``[in]``, and some of the rows."""
+
+    largest: Tensor
+    rows: list[Tensor]
+
+    @property
+    def sample(self) -> Tensor:
+        """Rows of all texts, float32 ``[<= ROWS, in]``."""
+        rows = torch.cat(self.rows)
+        return rows[torch.linspace(0, len(rows) - 1, min(ROWS, len(rows))).long()]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts as ids, one ``Packed`` of one text each way they are needed again and again."""
+
+    ids: Sequence[Sequence[int]]
+    types: Sequence[Sequence[int]]
+
+    def select(self, indices: Sequence[int]) -> "Texts":
+        return Texts([self.ids[index] for index in indices], [self.types[index] for index in indices])
+
+    def batches(self) -> list[tuple[list[int], Packed]]:
+        """Return batches of a cache's size: the numbers of the texts, and the texts."""
+        lengths = [len(row) for row in self.ids]
+        return [
+            (part, Packed.from_lists([self.ids[index] for index in part], [self.types[index] for index in part]))
+            for part in batches(lengths, BATCH)
+        ]
+
+
+def observe(model: Any, groups: Sequence[Group], texts: Texts) -> dict[Group, Inputs]:
+    """Return what each group of layers reads when ``model`` reads ``texts``."""
+    found: dict[Group, Inputs] = {}
+
+    def watch(group: Group) -> Any:
+        def note(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            x = inputs[0].detach().float()
+            largest = x.abs().amax(dim=0)
+            kept = x[:: max(1, len(x) // 64)].clone()
+            if group in found:
+                found[group].largest = torch.maximum(found[group].largest, largest)
+                found[group].rows.append(kept)
+            else:
+                found[group] = Inputs(largest, [kept])
+
+        return note
+
+    hooks = [model.get_submodule(group.first).register_forward_pre_hook(watch(group)) for group in groups]
+    try:
+        with torch.inference_mode():
+            for _, packed in texts.batches():
+                model(packed.to(model.device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {
+        group: Inputs(inputs.largest.clone(), [row.clone() for row in inputs.rows]) for group, inputs in found.items()
+    }
+
+
+def vectors(model: Any, texts: Texts) -> Tensor:
+    """Return two vectors of each text, ``[N, 2, D]``: the mean of its tokens' and its first token's."""
+    made: list[Any] = [None] * len(texts.ids)
+    with torch.inference_mode():
+        for part, packed in texts.batches():
+            hidden = model.base_model(packed.to(model.device), return_dict=True).last_hidden_state.float().cpu()
+            for index, rows in zip(part, hidden.split(packed.lengths), strict=True):
+                made[index] = torch.stack([rows.mean(dim=0), rows[0]])
+    return torch.stack(made)
+
+
+def cosines(found: Tensor, expected: Tensor) -> Tensor:
+    """Return each text's lower cosine of its two vectors, ``[N]``."""
+    return F.cosine_similarity(found, expected, dim=-1).amin(dim=-1)

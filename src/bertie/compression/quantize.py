@@ -1,0 +1,192 @@
+"""bertie.quantize: a model with int8 layers out of a floating-point one, as close to it as was asked."""
+
+import copy
+import logging
+import lzma
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from typing import Any
+
+from torch import Tensor, nn
+
+from bertie.compression.groups import Group, groups, replace, word_tables
+from bertie.compression.observe import Inputs, Texts, cosines, observe, vectors
+from bertie.compression.rounding import Rounded, round_layers, round_table
+from bertie.errors import InputError, InputTypeError, nearest
+from bertie.models.pretrained import BertPreTrainedModel
+from bertie.models.quantized import declaration
+from bertie.report import logger, progress, say_once
+from bertie.tokenization.auto import AutoTokenizer
+
+METHODS = ("int8",)
+# Texts of these many sentences are made of the bundled book, so that lengths are as mixed as in life.
+_BOOK = ("cli", "treasure_island.txt.xz")
+_SENTENCES = (1, 1, 2, 3, 1, 2, 5, 8)
+_FALLBACK_TEXTS = 256
+# So many of the worst texts tell which layer to keep, out of so many with the largest errors.
+_WORST_TEXTS = 16
+_SUSPECTS = 6
+
+
+def quantize(
+    model: Any,
+    method: str = "int8",
+    *,
+    texts: Iterable[Any] | None = None,
+    tokenizer: Any = None,
+    min_cosine: float = 0.99,
+    show_progress: bool | None = None,
+) -> Any:
+    """Return a new model with int8 weights whose vectors stay close to those of ``model``, which is left as it is.
+
+    Layers that hurt stay in floating point until every text's cosine is at least ``min_cosine``, of the mean of its
+    tokens and of its first token; which ones is logged. Calibrate on the kind of machine where the model will run:
+    processors without VNNI compute with one bit less.
+
+    Args:
+        model: a floating-point model of bertie's on the CPU.
+        method: "int8".
+        texts: a few hundred texts (or pairs) of the kind the model will read; None: English sentences that come with
+            bertie.
+        tokenizer: the model's; None: from ``model.name_or_path``.
+        min_cosine: the least cosine that a text's vectors may have to those of ``model``.
+        show_progress: True shows a progress bar always, False never, None on a terminal and for long work only.
+
+    Raises:
+        InputError: an argument out of its range, or no tokenizer.
+        InputTypeError: no model of bertie's, one that is int8 already, or one with adapters.
+    """
+    _check(model, method, min_cosine)
+    found = groups(model)
+    calibration = _encoded(book_texts() if texts is None else texts, tokenizer, model)
+    if texts is None:
+        say_once("quantize has no texts of yours and calibrates on English sentences; give texts=[...]")
+    training = model.training
+    model.eval()
+    try:
+        with progress("layers", len(found) + 2, show_progress) as advance:
+            inputs = observe(model, found, calibration)
+            found = [group for group in found if group in inputs]  # cross-attention is not reached by texts alone
+            expected = vectors(model, calibration)
+            advance(1)
+            small, errors = _rounded(model, found, inputs, advance)
+            kept = _restore(small, model, errors, calibration, expected, min_cosine)
+            advance(1)
+    finally:
+        model.train(training)
+    if kept:
+        logger.log(
+            logging.WARNING if len(kept) > len(found) // 4 else logging.INFO,
+            "%d of %d groups of layers stay in floating point, to keep every text's cosine at %s: %s",
+            len(kept),
+            len(found),
+            min_cosine,
+            "; ".join(map(str, kept)),
+        )
+    return small
+
+
+def book_texts() -> list[str]:
+    """Return texts of one to eight sentences of the book that comes with bertie."""
+    packed = files("bertie").joinpath(*_BOOK).read_bytes()
+    sentences = lzma.decompress(packed).decode("utf-8").splitlines()
+    step = len(sentences) // _FALLBACK_TEXTS
+    return [
+        " ".join(sentences[number * step : number * step + _SENTENCES[number % len(_SENTENCES)]])
+        for number in range(_FALLBACK_TEXTS)
+    ]
+
+
+def _check(model: Any, method: str, min_cosine: float) -> None:
+    if method not in METHODS:
+        raise InputError(f"method is {method!r}; allowed: {', '.join(map(repr, METHODS))}.{nearest(method, METHODS)}")
+    if not isinstance(model, BertPreTrainedModel):
+        raise InputTypeError(
+            f"quantize takes a model of bertie's, not a {type(model).__name__}; load it with from_pretrained"
+        )
+    if model.device.type != "cpu":
+        raise InputError(f"the model lies on {model.device}; int8 is for the CPU: model.to('cpu')")
+    if not 0 <= min_cosine <= 1:
+        raise InputError(f"min_cosine is {min_cosine}; allowed: numbers from 0 to 1")
+
+
+def _encoded(texts: Iterable[Any], tokenizer: Any, model: Any) -> Texts:
+    given = list(texts) if not isinstance(texts, str) else [texts]
+    if not given:
+        raise InputError("texts is empty; give a few hundred texts of the kind the model will read")
+    if tokenizer is None:
+        if not model.name_or_path:
+            raise InputError("the model does not know the folder it came from: give a tokenizer too")
+        door: Any = AutoTokenizer
+        tokenizer = door.from_pretrained(model.name_or_path)
+    limit = min(tokenizer.model_max_length, model.config.max_position_embeddings)
+    rows = tokenizer(given, truncation=True, max_length=limit, return_token_type_ids=True)
+    return Texts(rows["input_ids"], rows["token_type_ids"])
+
+
+def _rounded(
+    model: Any, found: Sequence[Group], inputs: dict[Group, Inputs], advance: Any
+) -> tuple[Any, dict[Group, float]]:
+    """Return the model with every group rounded, and the error of each."""
+    small = _copy(model, [name for group in found for name in group.names])
+    for name in word_tables(model):
+        replace(small, name, round_table(model.get_submodule(name)))
+    errors = {}
+    for group in found:
+        rounded = _round(model, group, inputs[group])
+        errors[group] = rounded.error
+        for name, layer in zip(group.names, rounded.layers, strict=True):
+            replace(small, name, layer)
+        advance(1)
+    small.tie_weights()
+    for parameter in small.parameters():
+        parameter.requires_grad_(False)
+    small.config.quantization_config = declaration(small, None)
+    return small, errors
+
+
+def _round(model: Any, group: Group, inputs: Inputs) -> Rounded:
+    return round_layers([model.get_submodule(name) for name in group.names], inputs, group.smoothed)
+
+
+def _copy(model: Any, replaced: Sequence[str]) -> Any:
+    """Return a copy of the model that shares, for now, the weights of the layers that will be replaced."""
+    shared = [*replaced, *word_tables(model)]
+    memo = {id(each): each for name in shared for each in model.get_submodule(name).parameters()}
+    return copy.deepcopy(model, memo).eval()
+
+
+def _restore(
+    small: Any, model: Any, errors: dict[Group, float], texts: Texts, expected: Tensor, floor: float
+) -> list[Group]:
+    """Put layers of ``model`` back, those first that help the worst texts most, until none lies below the floor."""
+    kept: list[Group] = []
+    suspects = sorted(errors, key=lambda group: -errors[group])
+    while suspects:
+        found = cosines(vectors(small, texts), expected)
+        if float(found.min()) >= floor:
+            break
+        worst = found.argsort()[:_WORST_TEXTS].tolist()
+        part, target = texts.select(worst), expected[worst]
+        best = max(suspects[:_SUSPECTS], key=lambda group: _lowest_with(group, small, model, part, target))
+        _put_back(small, model, best)
+        suspects.remove(best)
+        kept.append(best)
+    return kept
+
+
+def _lowest_with(group: Group, small: Any, model: Any, texts: Texts, expected: Tensor) -> float:
+    """Return the lowest cosine with this group in floating point."""
+    rounded = {name: small.get_submodule(name) for name in group.names}
+    for name in group.names:
+        replace(small, name, model.get_submodule(name))
+    lowest = float(cosines(vectors(small, texts), expected).min())
+    for name, layer in rounded.items():
+        replace(small, name, layer)
+    return lowest
+
+
+def _put_back(small: Any, model: Any, group: Group) -> None:
+    for name in group.names:
+        layer: nn.Module = copy.deepcopy(model.get_submodule(name))
+        replace(small, name, layer.requires_grad_(False).eval())

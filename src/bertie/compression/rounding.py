@@ -1,0 +1,87 @@
+"""Floating-point layers → int8 layers: scales of rows and channels, chosen by the error they leave on real inputs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bertie.compression.observe import Inputs
+from bertie.layers.int8 import LARGEST, Int8Embedding, Int8Linear
+from bertie.layers.linear import linears
+
+# SmoothQuant's alpha (arXiv 2211.10438): how much of a channel's size moves from the input into the weights.
+ALPHA = 0.5
+_TINY = 1e-12
+_SMALLEST_CHANNEL = 1e-5
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """Int8 layers that stand for others, and their error: the root mean square over rows, relative to the answer."""
+
+    layers: list[Int8Linear]
+    error: float
+
+
+@torch.no_grad()
+def round_layers(layers: Sequence[nn.Linear], inputs: Inputs, smoothed: bool) -> Rounded:
+    """Return the int8 layers that come closest to ``layers`` on a sample of their common input."""
+    sample = inputs.sample
+    expected = torch.cat([layer(sample.to(layer.weight.dtype)).float() for layer in layers], dim=-1)
+    tried = []
+    for input_scale in _input_scales(layers, inputs) if smoothed else [None]:
+        for input_range in [None] if smoothed else _ranges(sample):
+            made = [_rounded(layer, input_scale, input_range) for layer in layers]
+            tried.append(Rounded(made, _error(torch.cat(linears(sample, *made), dim=-1), expected)))
+    return min(tried, key=lambda each: each.error)
+
+
+def round_table(table: nn.Embedding) -> Int8Embedding:
+    """Return a table of embeddings with rows of int8."""
+    made = Int8Embedding(table.num_embeddings, table.embedding_dim)
+    _fill(made, table.weight.detach().float())
+    return made
+
+
+def _input_scales(layers: Sequence[nn.Linear], inputs: Inputs) -> list[Tensor | None]:
+    columns = torch.stack([layer.weight.detach().float().abs().amax(dim=0) for layer in layers]).amax(dim=0)
+    size = inputs.largest.clamp(min=_SMALLEST_CHANNEL) ** ALPHA
+    divisor = size / columns.clamp(min=_SMALLEST_CHANNEL) ** (1 - ALPHA)
+    return [None, divisor.mean() / divisor]
+
+
+def _ranges(sample: Tensor) -> Iterator[Tensor | None]:
+    """Yield how a row's range may be told: by its largest magnitude, or, of one-sided inputs, by its largest number."""
+    yield None
+    lowest, tops = float(sample.min()), sample.amax(dim=1)
+    for share in (0.0, 0.05, 0.25, 0.5):
+        top = float(tops.quantile(share))
+        if 0 <= -lowest < top / 2:
+            yield torch.tensor([lowest, top])
+    if -lowest < 0.25:  # GELU and its like, whatever the texts
+        yield torch.tensor([lowest, max(1.0, -2 * lowest)])
+
+
+def _rounded(layer: nn.Linear, input_scale: Tensor | None, input_range: Tensor | None) -> Int8Linear:
+    made = Int8Linear(
+        layer.in_features, layer.out_features, layer.bias is not None, input_scale is not None, input_range is not None
+    )
+    weight = layer.weight.detach().float()
+    _fill(made, weight if input_scale is None else weight / input_scale)
+    for name, value in (("bias", layer.bias), ("input_scale", input_scale), ("input_range", input_range)):
+        if value is not None:
+            getattr(made, name).copy_(value.detach())
+    return made
+
+
+@torch.no_grad()
+def _fill(made: Int8Linear | Int8Embedding, weight: Tensor) -> None:
+    scale = (weight.abs().amax(dim=1) / LARGEST).clamp(min=_TINY)
+    made.weight.copy_((weight / scale[:, None]).round())
+    made.weight_scale.copy_(scale)
+
+
+def _error(found: Tensor, expected: Tensor) -> float:
+    lost = (found - expected).norm(dim=1) / expected.norm(dim=1).clamp(min=_TINY)
+    return float(lost.square().mean().sqrt())

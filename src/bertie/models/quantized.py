@@ -1,0 +1,99 @@
+"""int8 in a model's files: how config.json declares it, and which layers hold 8-bit integers when a model is loaded."""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from bertie.checkpoints import Checkpoint, TensorInfo
+from bertie.checkpoints.names import canonical
+from bertie.errors import CheckpointError
+from bertie.layers.int8 import Int8Embedding, Int8Linear
+
+METHOD = "bertie-int8"
+VERSION = 1
+
+
+def declaration(model: nn.Module, given: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the ``quantization_config`` to save with a model: ours if it has int8 layers, else what was ``given``."""
+    if any(isinstance(module, Int8Linear | Int8Embedding) for module in model.modules()):
+        return {"quant_method": METHOD, "version": VERSION}
+    return None if given is not None and given.get("quant_method") == METHOD else given
+
+
+def check_declaration(declared: dict[str, Any] | None, source: str) -> None:
+    """Refuse a config that declares a quantisation which is not read here.
+
+    Raises:
+        CheckpointError: naming what it declares.
+    """
+    if declared is None:
+        return
+    method, version = declared.get("quant_method"), declared.get("version")
+    if method != METHOD:
+        raise CheckpointError(
+            f"{source!r} is quantised by {method!r:.60}, which bertie does not read; it reads {METHOD!r}: quantise the "
+            "model's floating-point version with bertie.quantize"
+        )
+    if version != VERSION:
+        raise CheckpointError(
+            f"{source!r} is quantised by version {version!r:.60} of {METHOD!r}; this bertie reads version {VERSION}: "
+            "use a newer one, or quantise the model again"
+        )
+
+
+def place_int8(model: Any, checkpoint: Checkpoint) -> None:
+    """Put int8 layers, without memory, in the place of those whose weights are stored as 8-bit integers.
+
+    Raises:
+        CheckpointError: such a weight is stored without its scale.
+    """
+    stored = {canonical(name): info for name, info in checkpoint.infos.items()}
+    for name, module in list(model.named_modules()):
+        infos = _infos(model, name, stored)
+        if type(module) not in (nn.Linear, nn.Embedding) or "weight" not in infos:
+            continue
+        if infos["weight"].dtype == torch.int8:
+            if "weight_scale" not in infos:
+                raise CheckpointError(
+                    f"{str(checkpoint.path)!r} has int8 numbers in '{name}.weight', but no '{name}.weight_scale'; "
+                    "quantise the model again"
+                )
+            _replace(model, name, _empty(module, infos))
+
+
+def int8_names(model: nn.Module) -> frozenset[str]:
+    """Return the names of the parameters that hold 8-bit integers."""
+    named = model.named_parameters(remove_duplicate=False)
+    return frozenset(name for name, parameter in named if parameter.dtype == torch.int8)
+
+
+def _infos(model: Any, module: str, stored: dict[str | None, TensorInfo]) -> dict[str, TensorInfo]:
+    """Return what is stored of a module's parameters, under its own name or that of the one it is tied to."""
+    tied: dict[str, str] = model.tied_weights()
+
+    def found() -> Iterator[tuple[str, TensorInfo]]:
+        for leaf in ("weight", "weight_scale", "bias", "input_scale", "input_range"):
+            for name in (f"{module}.{leaf}", tied.get(f"{module}.{leaf}", "")):
+                if (info := stored.get(canonical(name))) is not None:
+                    yield leaf, info
+                    break
+
+    return dict(found())
+
+
+def _empty(module: nn.Module, infos: dict[str, TensorInfo]) -> nn.Module:
+    with torch.device("meta"):
+        if isinstance(module, nn.Embedding):
+            return Int8Embedding(module.num_embeddings, module.embedding_dim)
+        layer = cast(nn.Linear, module)
+        has_bias = layer.bias is not None
+        return Int8Linear(
+            layer.in_features, layer.out_features, has_bias, "input_scale" in infos, "input_range" in infos
+        )
+
+
+def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    owner, _, leaf = name.rpartition(".")
+    setattr(model.get_submodule(owner), leaf, module)

@@ -1,0 +1,274 @@
+"""bertie.quantize: close to the model it was made of, in files and back, and clear about what cannot be."""
+
+import copy
+import json
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import bertie
+from bertie import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    CheckpointError,
+    InputError,
+    InputTypeError,
+)
+from bertie.compression.observe import Texts, cosines, vectors
+from bertie.compression.quantize import book_texts
+from bertie.layers.int8 import Int8Embedding, Int8Linear
+
+TEXTS = ["She opened the door.", "It rained all day, and nobody came.", "Why?", "The price of bread rose again " * 5]
+WORDS = 120
+
+
+class Letters:
+    """A tokenizer that takes every character for a word."""
+
+    model_max_length = 64
+
+    def __call__(self, texts: list[str], **_: Any) -> dict[str, list[list[int]]]:
+        ids = [[2, *(5 + ord(letter) % (WORDS - 5) for letter in text[:62]), 3] for text in texts]
+        return {"input_ids": ids, "token_type_ids": [[0] * len(row) for row in ids]}
+
+
+def small(kind: type[Any] = BertModel, **fields: Any) -> Any:
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=WORDS,
+        hidden_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=96,
+        max_position_embeddings=64,
+        **fields,
+    )
+    return kind(config).eval()
+
+
+def int8(model: Any, **options: Any) -> Any:
+    return bertie.quantize(model, "int8", texts=TEXTS, tokenizer=Letters(), **options)
+
+
+def encoded() -> Texts:
+    rows = Letters()(TEXTS)
+    return Texts(rows["input_ids"], rows["token_type_ids"])
+
+
+def padded() -> dict[str, torch.Tensor]:
+    rows = [torch.tensor(row) for row in encoded().ids]
+    ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    return {"input_ids": ids, "attention_mask": (ids != 0).long()}
+
+
+class TestQuantize:
+    def test_close_and_the_given_model_untouched(self) -> None:
+        model = small()
+        before = copy.deepcopy(model.state_dict())
+        made = int8(model)
+        assert cosines(vectors(made, encoded()), vectors(model, encoded())).min() >= 0.99
+        assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+        assert model.config.quantization_config is None
+        assert not any(module._forward_pre_hooks for module in model.modules())
+        kinds = {type(module) for name, module in made.named_modules() if name.endswith(("dense", "query", "key"))}
+        assert kinds == {Int8Linear}
+        assert isinstance(made.embeddings.word_embeddings, Int8Embedding)
+        assert type(made) is BertModel
+        with torch.no_grad():  # and no memory in common
+            for parameter in model.parameters():
+                parameter.zero_()
+        assert made.embeddings.LayerNorm.weight.abs().sum() > 0
+
+    def test_training_mode_comes_back(self) -> None:
+        model = small().train()
+        int8(model)
+        assert model.training
+
+    def test_layers_that_hurt_stay(self, caplog: pytest.LogCaptureFixture) -> None:
+        model = small()
+        with torch.no_grad():  # one number of a row decides, and the others' rounding shows
+            model.encoder.layer[1].output.dense.weight[:, 0] *= 3000
+        with caplog.at_level(logging.INFO, "bertie"):
+            made = int8(model, min_cosine=0.99999)
+        kept = [name for name, module in made.named_modules() if type(module) is nn.Linear]
+        assert kept
+        assert kept[0] in caplog.text
+        assert "stay in floating point" in caplog.text
+        ours, theirs = made.get_submodule(kept[0]).weight, model.get_submodule(kept[0]).weight
+        assert torch.equal(ours, theirs)
+        assert ours.data_ptr() != theirs.data_ptr()
+
+    def test_padded_calls_hidden_states_and_attentions(self) -> None:
+        model, batch = small(), padded()
+        made = int8(model)
+        found, plain = (
+            each(**batch, output_hidden_states=True, output_attentions=True).to_tuple() for each in (made, model)
+        )
+        for ours, theirs in zip(found[2], plain[2], strict=True):
+            assert F.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0) > 0.99
+        assert not found[0].requires_grad
+
+    def test_masked_lm_keeps_its_tie(self) -> None:
+        model, batch = small(BertForMaskedLM), padded()
+        made = int8(model)
+        decoder, words = made.cls.predictions.decoder, made.bert.embeddings.word_embeddings
+        assert isinstance(decoder, Int8Linear)
+        assert decoder.weight is words.weight
+        assert decoder.weight_scale is words.weight_scale
+        assert decoder.bias is made.cls.predictions.bias
+        logits, plain = made(**batch).logits, model(**batch).logits
+        assert F.cosine_similarity(logits[3], plain[3], dim=-1).min() > 0.99
+        assert "cls.predictions.decoder.weight_scale" not in made.state_dict()
+
+    def test_decoder_with_cross_attention(self) -> None:
+        model = small(is_decoder=True, add_cross_attention=True)
+        made = int8(model)
+        # texts alone do not reach it
+        assert type(made.encoder.layer[0].crossattention.self.query) is nn.Linear
+        states, ids = torch.randn(1, 5, 48), torch.tensor([[2, 9, 3]])
+        ours, theirs = (each(ids, encoder_hidden_states=states).last_hidden_state[0] for each in (made, model))
+        assert F.cosine_similarity(ours, theirs, dim=-1).min() > 0.99
+
+    def test_without_texts(self) -> None:
+        texts = book_texts()
+        assert len(texts) == 256
+        assert len({len(text.split()) for text in texts}) > 50
+
+    @pytest.mark.parametrize(
+        ("arguments", "error", "message"),
+        [
+            ({"method": "int4"}, InputError, "method is 'int4'; allowed: 'int8'"),
+            ({"min_cosine": 2}, InputError, "min_cosine is 2; allowed: numbers from 0 to 1"),
+            ({"texts": []}, InputError, "texts is empty"),
+            ({"tokenizer": None}, InputError, "give a tokenizer too"),
+            ({"model": nn.Linear(2, 2)}, InputTypeError, "takes a model of bertie's, not a Linear"),
+        ],
+    )
+    def test_arguments(self, arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+        usual = {"model": small(), "texts": TEXTS, "tokenizer": Letters()}
+        with pytest.raises(error, match=message):
+            bertie.quantize(**usual | arguments)
+
+    def test_twice(self) -> None:
+        with pytest.raises(InputTypeError, match="int8 already"):
+            int8(int8(small()))
+
+    def test_adapters(self) -> None:
+        class Adapted(nn.Linear):
+            pass
+
+        model = small()
+        model.encoder.layer[0].attention.self.query = Adapted(48, 48)
+        with pytest.raises(InputTypeError, match=r"query' is a Adapted, not a plain nn\.Linear"):
+            int8(model)
+
+
+class TestLife:
+    def test_copies_pickles_and_types(self) -> None:
+        made, batch = int8(small()), padded()
+        expected = made(**batch).last_hidden_state
+        for twin in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):  # noqa: S301
+            assert torch.equal(twin(**batch).last_hidden_state, expected)
+        half = copy.deepcopy(made).to(torch.bfloat16)
+        assert half.encoder.layer[0].output.dense.weight.dtype == torch.int8
+        ours = half(**batch).last_hidden_state[3].float()
+        assert F.cosine_similarity(ours, expected[3], dim=-1).min() > 0.98
+        state = made.state_dict()
+        again = copy.deepcopy(made)
+        again.load_state_dict(state)
+        assert torch.equal(again(**batch).last_hidden_state, expected)
+
+    def test_training_and_resizing_are_refused(self) -> None:
+        made = int8(small())
+        with pytest.raises(InputError, match="int8 model cannot be trained"):
+            made.train()
+        with pytest.raises(InputTypeError, match="whose size is fixed"):
+            made.resize_token_embeddings(WORDS + 1)
+        embeds = torch.randn(1, 3, 48, requires_grad=True)
+        with pytest.raises(InputError, match="int8 model cannot be trained"):
+            made(inputs_embeds=embeds)
+
+
+class TestFiles:
+    @pytest.mark.parametrize("kind", [BertModel, BertForMaskedLM, BertForSequenceClassification])
+    def test_round_trip(self, kind: type[Any], tmp_path: Path) -> None:
+        made, batch = int8(small(kind)), padded()
+        made.save_pretrained(tmp_path)
+        again = kind.from_pretrained(tmp_path)
+        assert torch.equal(again(**batch)[0], made(**batch)[0])
+        assert json.loads((tmp_path / "config.json").read_text())["quantization_config"] == {
+            "quant_method": "bertie-int8",
+            "version": 1,
+        }
+        stored = load_file(tmp_path / "model.safetensors")
+        name = "encoder.layer.0.output.dense"
+        name = name if kind is BertModel else f"bert.{name}"
+        assert (stored[f"{name}.weight"].dtype, stored[f"{name}.weight_scale"].shape) == (torch.int8, (48,))
+        assert stored[f"{name}.bias"].dtype == torch.float32
+        assert not any(parameter.requires_grad for parameter in again.parameters() if parameter.dtype == torch.int8)
+        again.save_pretrained(tmp_path / "again")
+        assert load_file(tmp_path / "again" / "model.safetensors").keys() == stored.keys()
+
+    def test_layers_in_floating_point_among_them(self, tmp_path: Path) -> None:
+        made = int8(small(), min_cosine=1.0)  # nothing is that close
+        assert any(type(module) is nn.Linear for module in made.modules())
+        made.save_pretrained(tmp_path)
+        again = BertModel.from_pretrained(tmp_path)
+        assert torch.equal(again(**padded()).last_hidden_state, made(**padded()).last_hidden_state)
+
+    def test_another_class_of_the_same_folder(self, tmp_path: Path) -> None:
+        int8(small(BertForMaskedLM)).save_pretrained(tmp_path)
+        model = BertForSequenceClassification.from_pretrained(tmp_path)
+        assert isinstance(model.bert.encoder.layer[0].intermediate.dense, Int8Linear)
+        assert model.classifier.weight.dtype == torch.float32
+        model.save_pretrained(tmp_path / "again")
+        assert BertModel.from_pretrained(tmp_path, dtype="auto").dtype == torch.float32
+
+    def test_a_floating_point_model_from_such_a_config_declares_nothing(self, tmp_path: Path) -> None:
+        int8(small()).save_pretrained(tmp_path)
+        BertModel(BertConfig.from_pretrained(tmp_path)).save_pretrained(tmp_path / "plain")
+        assert "quantization_config" not in json.loads((tmp_path / "plain" / "config.json").read_text())
+
+    @pytest.mark.parametrize(
+        ("declared", "message"),
+        [
+            (None, "quantised weights must be declared in config.json"),
+            ({"quant_method": "gptq"}, "is quantised by 'gptq', which bertie does not read"),
+            ({"quant_method": "bertie-int8", "version": 2}, "version 2 of 'bertie-int8'; this bertie reads version 1"),
+        ],
+    )
+    def test_declarations(self, declared: dict[str, Any] | None, message: str, tmp_path: Path) -> None:
+        int8(small()).save_pretrained(tmp_path)
+        config = json.loads((tmp_path / "config.json").read_text())
+        config.pop("quantization_config")
+        if declared is not None:
+            config["quantization_config"] = declared
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        with pytest.raises(CheckpointError, match=message):
+            BertModel.from_pretrained(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"encoder.layer.0.output.dense.weight_scale": None}, "but no 'encoder.layer.0.output.dense.weight_scale'"),
+            ({"encoder.layer.0.output.dense.weight_scale": torch.ones(7)}, "is \\[7\\] in the file and \\[48\\]"),
+            ({"encoder.layer.0.output.dense.weight_scale": torch.full((48,), float("nan"))}, "has NaN or infinite"),
+            ({"encoder.layer.0.output.dense.bias": torch.ones(48, dtype=torch.int8)}, "holds int8 where one of"),
+            ({"encoder.layer.0.output.LayerNorm.weight": torch.ones(48, dtype=torch.int8)}, "holds int8 where one of"),
+        ],
+    )
+    def test_damage(self, change: dict[str, torch.Tensor | None], message: str, tmp_path: Path) -> None:
+        int8(small()).save_pretrained(tmp_path)
+        tensors = load_file(tmp_path / "model.safetensors") | change
+        save_file({name: each for name, each in tensors.items() if each is not None}, tmp_path / "model.safetensors")
+        with pytest.raises(CheckpointError, match=message):
+            BertModel.from_pretrained(tmp_path)
