@@ -35,6 +35,13 @@ def test_one_file(tmp_path: Path) -> None:
         assert file.metadata() == {"format": "pt"}
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
+def test_others_may_read_the_weights_as_they_may_any_new_file(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, TENSORS, "{}")
+    (tmp_path / "other").touch()
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1
+
+
 def test_shards(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, TENSORS, "{}", max_shard_size=800)
     assert sorted(os.listdir(tmp_path)) == [

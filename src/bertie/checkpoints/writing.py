@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -97,7 +98,10 @@ def _index(shards: Mapping[str, Mapping[str, torch.Tensor]]) -> str:
 
 
 def _write_shard(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    mode = path.stat().st_mode
     save_file(dict(tensors), str(path), metadata={"format": "pt"})
+    # safetensors puts a file of its own there, which only its owner may read
+    path.chmod(stat.S_IMODE(mode))
 
 
 def _make(folder: Path) -> None:

@@ -1,0 +1,58 @@
+"""Memory pages given back: numbers that lie unchanged in a mapped file can be read from it again when they are needed.
+
+Only Linux has the call for it that can lose nothing, whatever the memory holds.
+"""
+
+import ctypes
+import mmap
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from torch import Tensor
+
+_MADV_PAGEOUT = 21
+_PAGEMAP = "/proc/self/pagemap"
+_PRESENT, _OF_A_FILE = 63, 61  # bits of an entry of the page map
+
+
+def drop_pages(tensor: Tensor) -> None:
+    """Give back the memory of a tensor that lies in a mapped file; its values stay, and are read again when used.
+
+    Nothing happens where the tensor is not mapped, was changed since, or the system has no such call.
+
+    Args:
+        tensor: of any shape and dtype.
+    """
+    if sys.platform != "linux" or tensor.device.type != "cpu" or not tensor.is_contiguous():
+        return
+    # a page on the edge is its neighbour's too
+    first = -(-tensor.data_ptr() // mmap.PAGESIZE)
+    count = (tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE - first
+    advise = _madvise()
+    if count > 0 and advise is not None and _all_of_a_file(first, count):
+        advise(first * mmap.PAGESIZE, count * mmap.PAGESIZE, _MADV_PAGEOUT)
+
+
+def _all_of_a_file(first: int, count: int) -> bool:
+    """Whether every page in memory is a file's: others would be written to swap space, which helps nobody."""
+    try:
+        with open(_PAGEMAP, "rb", buffering=0) as file:
+            file.seek(first * 8)
+            entries = np.frombuffer(file.read(count * 8), dtype=np.uint64)
+    except OSError:
+        return False
+    present = (entries >> np.uint64(_PRESENT)) & np.uint64(1)
+    return bool((((entries >> np.uint64(_OF_A_FILE)) & np.uint64(1)) >= present).all())
+
+
+@lru_cache(maxsize=1)
+def _madvise() -> Callable[[int, int, int], int] | None:
+    """Return the C library's ``madvise``, or None where there is none."""
+    try:
+        call = ctypes.CDLL(None, use_errno=True).madvise
+    except (OSError, AttributeError, TypeError):
+        return None
+    call.argtypes, call.restype = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int), ctypes.c_int
+    return call
