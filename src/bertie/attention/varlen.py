@@ -42,8 +42,8 @@ class Varlen:
             return flash_with_dropout(*qkv, packed.cu_seqlens, longest, inputs.causal, inputs.dropout_p), None
         from torch.nn.attention.varlen import varlen_attn
 
-        places = (packed.cu_seqlens, packed.cu_seqlens, longest, longest)
-        context = varlen_attn(*qkv, *places, window_size=(-1, 0)) if inputs.causal else varlen_attn(*qkv, *places)
+        ends, window = packed.cu_seqlens, (-1, 0) if inputs.causal else (-1, -1)
+        context = varlen_attn(*qkv, ends, ends, longest, longest, window_size=window)
         assert isinstance(context, Tensor)
         return context, None
 
