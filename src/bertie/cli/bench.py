@@ -47,12 +47,18 @@ def bench(
     ] = None,
     column: options.Column = "text",
     format: options.Format = None,
+    kernels: Annotated[
+        bool, typer.Option("--kernels", help="Time the kernels of linear layers here instead, and keep the fastest.")
+    ] = False,
 ) -> None:
     """Compare bertie with the peers that are installed: speed, memory, and how equal the answers are.
 
     Each engine runs in a process of its own, in turn, with equal threads. Its answers are compared with those of
     transformers in float32 before it is timed. The default model is all-MiniLM-L6-v2.
     """
+    if kernels:
+        _time_kernels()
+        return
     given = [_one(text) for text in islice(read_texts(None, input, format, column), _READ) if text]
     if not given:
         raise InputError("There is no text to run; give a file with --input, or texts on standard input.")
@@ -77,6 +83,19 @@ def bench(
     )
     found = compare(workload, asked, threads=threads, device=device, cache=cache or _cache(), tell=_tell)
     _show(found, output, plot)
+
+
+def _time_kernels() -> None:
+    """Print what each kernel does on this machine, and have the fastest chosen from now on."""
+    import torch
+
+    from bertie.bench.kernels import fastest_of, table, time_kernels
+    from bertie.layers.measured import remember
+
+    torch.set_num_threads(1)  # so pipelines compute: each batch has one core
+    timed = time_kernels()
+    print(table(timed))
+    _tell(f"The fastest of each dtype are kept in {remember(fastest_of(timed))}; delete it to undo that.")
 
 
 def _show(found: "Comparison", output: Path | None, plot: Path | None) -> None:

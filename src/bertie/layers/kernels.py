@@ -16,6 +16,7 @@ from bertie.layers import operators
 from bertie.layers.activations import Activation
 from bertie.layers.chip import chip
 from bertie.layers.int8 import Int8Linear, prepare_int8
+from bertie.layers.measured import fastest
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ class Kernel(Protocol):
         """The layers whose weights it prepares."""
 
     def why_not(self, weights: Weights) -> list[str]:
-        """Return every objection to such weights; an empty list means that this kernel takes them."""
+        """Return every reason for which such weights cannot be computed; an empty list means that they can."""
+
+    def why_slower(self, weights: Weights) -> list[str]:
+        """Return why another kernel is expected to be faster on this chip: the table of decision 24."""
 
     def prepare(self, modules: Sequence[nn.Module]) -> Prepared:
         """Return the prepared weights of layers that read one input, side by side."""
@@ -70,10 +74,13 @@ class OneDNN:
             reasons.append(f"it takes float32 and bfloat16, not {weights.dtype}")
         elif not operators.packing_works(weights.dtype):
             reasons.append(f"PyTorch {torch.__version__} has no packed {weights.dtype} products here")
-        elif not weights.deterministic and weights.dtype == torch.float32 and not (chip().avx512 and chip().amd):
-            # measured on AVX2: with one thread MKL is 5 to 12 % faster; on AMD, MKL leaves AVX-512 unused
-            reasons.append(f"MKL's products are as fast on {chip()}")
         return reasons
+
+    def why_slower(self, weights: Weights) -> list[str]:
+        # measured on AVX2: with one thread MKL is 5 to 12 % faster; on AMD, MKL leaves AVX-512 unused
+        if weights.dtype == torch.float32 and not (chip().avx512 and chip().amd):
+            return [f"MKL's products are as fast on {chip()}"]
+        return []
 
     def prepare(self, modules: Sequence[Any]) -> Prepared:
         weight = torch.cat([module.weight for module in modules]) if len(modules) > 1 else modules[0].weight
@@ -104,9 +111,11 @@ class Int8:
             reasons.append(f"PyTorch {torch.__version__} has no such products here")
         elif self.engine == "onednn" and weights.deterministic:
             reasons.append("a row's rounding depends on the rows beside it")
-        elif self.engine != operators.int8_engine(chip().vnni) and not weights.deterministic:
-            reasons.append(f"{operators.int8_engine(chip().vnni)}'s products are faster on {chip()}")
         return reasons
+
+    def why_slower(self, weights: Weights) -> list[str]:  # noqa: ARG002
+        best = operators.int8_engine(chip().vnni)
+        return [] if self.engine == best else [f"{best}'s products are faster on {chip()}"]
 
     def prepare(self, modules: Sequence[nn.Module]) -> Prepared:
         return prepare_int8(modules, self.engine, chip().vnni)
@@ -123,6 +132,9 @@ class Plain:
             return ["a row's last bits depend on how many rows are computed with it"]
         return []
 
+    def why_slower(self, weights: Weights) -> list[str]:  # noqa: ARG002
+        return []
+
     def prepare(self, modules: Sequence[nn.Module]) -> Prepared:
         raise NotImplementedError("A plain module needs no view: it is called.")
 
@@ -133,17 +145,24 @@ KERNELS: tuple[Kernel, ...] = (OneDNN(), Int8("x86"), Int8("onednn"), PLAIN)
 
 @lru_cache(maxsize=64)
 def choose(weights: Weights) -> Kernel | None:
-    """Return the first kernel without an objection to ``weights``, or None."""
-    return next((kernel for kernel in KERNELS if not kernel.why_not(weights)), None)
+    """Return the kernel that was measured to be the fastest here, else the first that the table has no objection to.
+
+    None if no kernel can take such weights.
+    """
+    able = [kernel for kernel in KERNELS if not kernel.why_not(weights)]
+    if weights.deterministic:
+        return able[0] if able else None
+    measured = fastest(weights.dtype) if weights.device == "cpu" else None
+    expected = [kernel for kernel in able if kernel.name == measured or not kernel.why_slower(weights)]
+    return min(expected, key=lambda kernel: kernel.name != measured, default=None)
 
 
 def explain(weights: Weights, kernels: Sequence[Kernel] = KERNELS) -> str:
     """Return one line a kernel: chosen, able, or every objection it has."""
-    lines, chosen = [], False
+    chosen, lines = choose(weights), []
     for kernel in kernels:
-        objections = kernel.why_not(weights)
-        verdict = "; ".join(objections) if objections else ("able, not needed" if chosen else "chosen")
-        chosen = chosen or not objections
+        objections = kernel.why_not(weights) or kernel.why_slower(weights)
+        verdict = "chosen" if kernel is chosen else "; ".join(objections) or "able, not needed"
         lines.append(f"{kernel.name:<11}  {verdict}")
     return "\n".join(lines)
 
