@@ -11,6 +11,8 @@ _MODULE_OF = {
     "EncoderDecoderCache": "bertie.attention.cache",
     "compile": "bertie.models.compiling",
     "explain_attention": "bertie.models.explain",
+    "explain_linear": "bertie.models.explain",
+    "make_deterministic": "bertie.layers.linear",
     "quantize": "bertie.compression",
     **dict.fromkeys(("pipeline", "Pipeline", "EmbedPipeline", "SearchIndex"), "bertie.pipelines"),
     **dict.fromkeys(("BertConfig", "AutoConfig"), "bertie.config"),

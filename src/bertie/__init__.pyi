@@ -10,6 +10,7 @@ from bertie.errors import CheckpointError as CheckpointError
 from bertie.errors import ConfigError as ConfigError
 from bertie.errors import InputError as InputError
 from bertie.errors import InputTypeError as InputTypeError
+from bertie.layers.linear import make_deterministic as make_deterministic
 from bertie.models.auto import AutoModel as AutoModel
 from bertie.models.auto import AutoModelForCausalLM as AutoModelForCausalLM
 from bertie.models.auto import AutoModelForMaskedLM as AutoModelForMaskedLM
@@ -23,6 +24,7 @@ from bertie.models.bert import BertModel as BertModel
 from bertie.models.causal_lm import BertLMHeadModel as BertLMHeadModel
 from bertie.models.compiling import compile as compile
 from bertie.models.explain import explain_attention as explain_attention
+from bertie.models.explain import explain_linear as explain_linear
 from bertie.models.masked_lm import BertForMaskedLM as BertForMaskedLM
 from bertie.models.multiple_choice import BertForMultipleChoice as BertForMultipleChoice
 from bertie.models.next_sentence import BertForNextSentencePrediction as BertForNextSentencePrediction

@@ -59,6 +59,11 @@ def make_deterministic(*models: nn.Module) -> None:
             vars(module)[_DETERMINISTIC] = True  # kept by copies, unlike a view
 
 
+def is_deterministic(module: nn.Module) -> bool:
+    """Whether `make_deterministic` was asked for this layer."""
+    return _DETERMINISTIC in vars(module)
+
+
 # The first of the modules that a view stands for -> the view.
 _VIEWS: "WeakKeyDictionary[nn.Module, _View]" = WeakKeyDictionary()
 _DETERMINISTIC = "deterministic"
@@ -83,14 +88,19 @@ class _Stamp:
 
     def __init__(self, tensor: Tensor) -> None:
         self.pointer, self.version = tensor.data_ptr(), tensor._version
-        # adapters are merged by ``weight.data += …``, which no version counts: a few of its numbers tell
+        # Adapters are merged by ``weight.data += …``, which no version counts: a few of its numbers tell. They stand in
+        # two places only, because each brings back pages of a mapped file that its view has made needless.
         numbers = tensor.detach().view(torch.uint8).reshape(-1).numpy()
-        self.glimpse = numbers[:: max(1, len(numbers) // 32)]
-        self.seen = self.glimpse.tobytes()
+        middle = len(numbers) // 2
+        self.start, self.middle = numbers[:32], numbers[middle : middle + 32]
+        self.seen = self._glimpse()
 
     def holds(self, tensor: Tensor) -> bool:
         same = tensor.data_ptr() == self.pointer and tensor._version == self.version
-        return same and self.glimpse.tobytes() == self.seen
+        return same and self._glimpse() == self.seen
+
+    def _glimpse(self) -> bytes:
+        return self.start.tobytes() + self.middle.tobytes()
 
 
 def _view(x: Tensor, modules: tuple[nn.Module, ...]) -> _View | None:
@@ -109,7 +119,7 @@ def _kernel(x: Tensor, modules: tuple[nn.Module, ...]) -> Kernel | None:
     weight = modules[0]._parameters.get("weight")
     if weight is None or capturing():
         return None
-    return choose(Weights(x.device.type, weight.dtype, _DETERMINISTIC in vars(modules[0])))
+    return choose(Weights(x.device.type, weight.dtype, is_deterministic(modules[0])))
 
 
 def _may_be_replaced(x: Tensor, modules: tuple[nn.Module, ...], kind: type[nn.Module]) -> bool:

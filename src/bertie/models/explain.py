@@ -1,14 +1,19 @@
-"""``bertie.explain_attention``: which attention backend a model would use for a batch, and why not the others."""
+"""Which attention backend and which kernels of linear layers a model would use, and why not the others."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bertie.attention import Request, explain
 from bertie.attention.attend import candidates
 from bertie.errors import InputTypeError
+from bertie.layers import kernels
+from bertie.layers.int8 import Int8Linear
+from bertie.layers.kernels import Weights
+from bertie.layers.linear import is_deterministic
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.packing import Packed
 
@@ -39,6 +44,23 @@ def explain_attention(
         cached_keys=model.config.is_decoder and model.config.use_cache,
     )
     return explain(request, candidates(attention.backend))
+
+
+def explain_linear(model: nn.Module) -> str:
+    """Return, for each kind of linear layers in ``model``, one line a kernel: chosen, able, or every objection it has.
+
+    Layers that are trained, hooked or wrapped are called as they are, whatever is chosen.
+    """
+    counts = Counter(
+        Weights(layer.weight.device.type, layer.weight.dtype, is_deterministic(layer))
+        for layer in model.modules()
+        if isinstance(layer, nn.Linear | Int8Linear)
+    )
+    return "\n".join(
+        f"{count} linear layers of {weights.dtype} on {weights.device}"
+        f"{', deterministic' if weights.deterministic else ''}:\n{kernels.explain(weights)}"
+        for weights, count in counts.items()
+    )
 
 
 def _packed(model: BertPreTrainedModel, batch: Packed | Mapping[str, Any] | Tensor) -> Packed:
