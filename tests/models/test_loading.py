@@ -277,7 +277,7 @@ def test_another_model_type_is_refused_and_a_missing_one_read_as_bert(saved: Pat
 
 def test_quantised_weights_are_refused(saved: Path) -> None:
     rewrite_config(saved, quantization_config={"quant_method": "bitsandbytes"})
-    with pytest.raises(CheckpointError, match="is quantised \\('bitsandbytes'\\)"):
+    with pytest.raises(CheckpointError, match="is quantised by 'bitsandbytes'"):
         BertModel.from_pretrained(saved)
 
 
@@ -325,6 +325,7 @@ def test_an_element_type_that_is_none(saved: Path, dtype: Any) -> None:
 def test_devices() -> None:
     assert one_device(None) == one_device("cpu") == one_device({"": "cpu"}) == torch.device("cpu")
     assert one_device({"bert": "meta", "cls": torch.device("meta")}).type == "meta"
+    assert one_device(-1) == torch.device("cpu")
     assert one_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
     for wrong in ({"bert": "cpu", "cls": 0}, {}, "gpu", 1.5, 99, "cuda:99"):
         with pytest.raises(InputError, match="device"):

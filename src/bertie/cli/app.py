@@ -12,6 +12,7 @@ from bertie.cli.embed import embed
 from bertie.cli.fill_mask import fill_mask
 from bertie.cli.inspect import inspect
 from bertie.cli.next_sentence import next_sentence
+from bertie.cli.quantize import quantize
 from bertie.cli.search import search
 
 app = typer.Typer(
@@ -40,5 +41,5 @@ def _main(
     del version
 
 
-for command in (demo, embed, search, fill_mask, next_sentence, classify, inspect, bench):
-    app.command(no_args_is_help=command in (search, inspect))(command)
+for command in (demo, embed, search, fill_mask, next_sentence, classify, inspect, quantize, bench):
+    app.command(no_args_is_help=command in (search, inspect, quantize))(command)

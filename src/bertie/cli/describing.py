@@ -86,10 +86,12 @@ def _weights(checkpoint: Checkpoint) -> dict[str, Any]:
     # buffers that old files hold beside the parameters have no name of today
     known = {new: info for name, info in checkpoint.infos.items() if (new := canonical(name)) is not None}
     infos, names = list(known.values()), list(known)
+    # the largest tensors of an int8 model are no floating-point numbers
+    is_int8 = any(info.dtype == torch.int8 for info in infos)
     return {
         "parameters": sum(info.elements for info in infos),
         "tensors": len(infos),
-        "dtype": str(main_dtype(infos)).removeprefix("torch."),
+        "dtype": "int8" if is_int8 else str(main_dtype(infos)).removeprefix("torch."),
         "heads": [head for start, head in _HEADS.items() if any(name.startswith(start) for name in names)],
     }
 

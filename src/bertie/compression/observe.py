@@ -34,7 +34,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts as ids, one ``Packed`` of one text each way they are needed again and again."""
+    """Texts as ids and token types, one list each."""
 
     ids: Sequence[Sequence[int]]
     types: Sequence[Sequence[int]]
@@ -45,10 +45,11 @@ class Texts:
     def batches(self) -> list[tuple[list[int], Packed]]:
         """Return batches of a cache's size: the numbers of the texts, and the texts."""
         lengths = [len(row) for row in self.ids]
-        return [
-            (part, Packed.from_lists([self.ids[index] for index in part], [self.types[index] for index in part]))
-            for part in batches(lengths, BATCH)
-        ]
+        return [(part, self.packed(part)) for part in batches(lengths, BATCH)]
+
+    def packed(self, indices: Sequence[int]) -> Packed:
+        """Return the texts with these numbers as one batch."""
+        return Packed.from_lists([self.ids[index] for index in indices], [self.types[index] for index in indices])
 
 
 def observe(model: Any, groups: Sequence[Group], texts: Texts) -> dict[Group, Inputs]:

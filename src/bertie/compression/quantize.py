@@ -58,7 +58,7 @@ def quantize(
     """
     _check(model, method, min_cosine)
     found = groups(model)
-    calibration = _encoded(book_texts() if texts is None else texts, tokenizer, model)
+    calibration = encode(book_texts() if texts is None else texts, tokenizer, model)
     if texts is None:
         say_once("quantize has no texts of yours and calibrates on English sentences; give texts=[...]")
     training = model.training
@@ -110,7 +110,12 @@ def _check(model: Any, method: str, min_cosine: float) -> None:
         raise InputError(f"min_cosine is {min_cosine}; allowed: numbers from 0 to 1")
 
 
-def _encoded(texts: Iterable[Any], tokenizer: Any, model: Any) -> Texts:
+def encode(texts: Iterable[Any], tokenizer: Any, model: Any) -> Texts:
+    """Return texts, or pairs, as ids for ``model``; a tokenizer of None is the model's own.
+
+    Raises:
+        InputError: no texts, or no tokenizer.
+    """
     given = list(texts) if not isinstance(texts, str) else [texts]
     if not given:
         raise InputError("texts is empty; give a few hundred texts of the kind the model will read")

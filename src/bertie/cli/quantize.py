@@ -1,0 +1,80 @@
+"""``bertie quantize``: an int8 model out of a floating-point one, measured before it is written."""
+
+import json
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bertie.cli import options
+from bertie.cli.reading import read_texts
+from bertie.cli.writing import printable
+from bertie.errors import BertieError
+
+if TYPE_CHECKING:
+    from bertie.compression.check import Comparison
+
+# Calibration takes seconds with so many texts, and gains nothing from more.
+_CALIBRATION = 512
+_CHECK = 1_024
+
+
+def quantize(
+    model: Annotated[str, typer.Argument(help="A folder, or a model's name in the hub.")],
+    out: Annotated[Path, typer.Argument(help="The new folder to write.")],
+    texts: Annotated[
+        Path | None, typer.Option("--texts", help="A file of texts like those the model will read; a few hundred do.")
+    ] = None,
+    check: Annotated[
+        Path | None, typer.Option("--check", help="A file of other texts to compare both models on.")
+    ] = None,
+    min_cosine: Annotated[
+        float, typer.Option("--min-cosine", min=0, max=1, help="The least cosine of a text's vectors, old and new.")
+    ] = 0.99,
+    force: Annotated[bool, typer.Option("--force", help="Write it even if it is slower here, or too far off.")] = False,
+    column: options.Column = "text",
+    format: options.Format = None,
+) -> None:
+    """Make a model smaller and faster on CPUs: weights of 8 bits, checked on your own texts and on this machine."""
+    from bertie.compression.check import compare
+    from bertie.compression.folder import check_new, write_folder
+    from bertie.compression.opening import open_model
+    from bertie.compression.quantize import book_texts, encode
+    from bertie.compression.quantize import quantize as make
+
+    check_new(out)
+    given = None if texts is None else list(islice(read_texts(None, texts, format, column), _CALIBRATION))
+    checked = None if check is None else list(islice(read_texts(None, check, format, column), _CHECK))
+    opened = open_model(model)
+    small = make(opened.model, "int8", texts=given, tokenizer=opened.tokenizer, min_cosine=min_cosine)
+    seen = encode(checked or given or book_texts(), opened.tokenizer, opened.model)
+    found = compare(opened.model, small, seen)
+    print("\n".join(map(printable, found.lines())), file=sys.stderr)
+    problem = _problem(found, min_cosine)
+    if problem and not force:
+        raise BertieError(f"{problem}. Nothing is written; --force writes it all the same.")
+    write_folder(out, small, opened.folder, opened.subfolder)
+    print(json.dumps(_record(found, out)))
+
+
+def _problem(found: "Comparison", min_cosine: float) -> str:
+    if found.cosine_worst < min_cosine:
+        return f"The worst text's cosine is {found.cosine_worst:.4f}, below {min_cosine}"
+    if found.speed_up < 1:
+        return f"It would be slower on this machine ({found.speed_up:.2f} x)"
+    return ""
+
+
+def _record(found: "Comparison", out: Path) -> dict[str, Any]:
+    return {
+        "model": str(out),
+        "texts": found.texts,
+        "cosine_mean": round(found.cosine_mean, 5),
+        "cosine_worst": round(found.cosine_worst, 5),
+        "agreement": found.agreement,
+        "speed_up": round(found.speed_up, 3),
+        "bytes_before": found.size,
+        "bytes": found.small_size,
+    }

@@ -1,0 +1,123 @@
+"""A small model beside the one it was made of, on texts and on this very machine: vectors, predictions, speed, size."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bertie.batching import budget, in_batches
+from bertie.compression.observe import Texts, cosines, vectors
+from bertie.packing import Packed
+
+ROUNDS = 5
+# the members of an output that hold scores, best first
+_SCORES = ("logits", "prediction_logits", "start_logits")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a small model compares with the one it was made of.
+
+    Attributes:
+        texts: how many were read.
+        cosine_mean, cosine_worst: over texts, each the lower one of the mean of its tokens and of its first token.
+        agreement: the share of equal predictions; None for a model without a head that predicts.
+        rate, small_rate: texts a second on this machine, the median of rounds in turn.
+        size, small_size: bytes of the weights.
+    """
+
+    texts: int
+    cosine_mean: float
+    cosine_worst: float
+    agreement: float | None
+    rate: float
+    small_rate: float
+    size: int
+    small_size: int
+
+    @property
+    def speed_up(self) -> float:
+        return self.small_rate / self.rate
+
+    def lines(self) -> list[str]:
+        """Return the comparison in words."""
+        agreement = [] if self.agreement is None else [f"predictions  {self.agreement:.2%} equal"]
+        return [
+            f"texts        {self.texts}",
+            f"cosine       {self.cosine_mean:.4f} on average, {self.cosine_worst:.4f} for the worst text",
+            *agreement,
+            f"texts/s      {self.rate:.1f} before, {self.small_rate:.1f} now ({self.speed_up:.2f} x)",
+            f"size         {self.size / 2**20:.1f} MiB before, {self.small_size / 2**20:.1f} MiB now",
+        ]
+
+
+def compare(model: Any, small: Any, texts: Texts, rounds: int = ROUNDS) -> Comparison:
+    """Return how ``small`` compares with ``model`` on ``texts``; both in eval mode, on the CPU."""
+    found = cosines(vectors(small, texts), vectors(model, texts))
+    rate, small_rate = _rates([model, small], texts, rounds)
+    return Comparison(
+        texts=len(texts.ids),
+        cosine_mean=float(found.mean()),
+        cosine_worst=float(found.min()),
+        agreement=_agreement(model, small, texts),
+        rate=rate,
+        small_rate=small_rate,
+        size=_size(model),
+        small_size=_size(small),
+    )
+
+
+def _agreement(model: Any, small: Any, texts: Texts) -> float | None:
+    """Return the share of texts, or tokens, for which both models choose the same label or word."""
+    equal = total = 0
+    with torch.inference_mode():
+        for _, packed in texts.batches():
+            outputs = [each(packed, return_dict=True) for each in (model, small)]
+            name = next((name for name in _SCORES if outputs[0].get(name) is not None), None)
+            # a single number is no choice between classes
+            if name is None or model.config.problem_type == "regression" or outputs[0][name].shape[-1] < 2:
+                return None
+            first, second = (_chosen(output[name], name, packed, model.config.problem_type) for output in outputs)
+            equal += int((first == second).sum())
+            total += first.numel()
+    return equal / total if total else None
+
+
+def _chosen(scores: Tensor, name: str, packed: Packed, problem_type: str | None) -> Tensor:
+    if name == "start_logits":  # one score a token: the best token of each text
+        return torch.stack([rows.argmax() for rows in scores.split(packed.lengths)])
+    return scores > 0 if problem_type == "multi_label_classification" else scores.argmax(dim=-1)
+
+
+def _rates(models: Sequence[Any], texts: Texts, rounds: int) -> list[float]:
+    """Return the texts a second of each model: the median of rounds in which they take turns."""
+    seconds: list[list[float]] = [[] for _ in models]
+    for turn in range(rounds + 1):
+        for model, spent in zip(models, seconds, strict=True):
+            start = time.perf_counter()
+            _read_all(model.base_model, texts)
+            if turn:  # the first warms up
+                spent.append(time.perf_counter() - start)
+    return [len(texts.ids) / statistics.median(spent) for spent in seconds]
+
+
+def _read_all(model: Callable[..., Any], texts: Texts) -> None:
+    """Have all texts read as a pipeline would."""
+    lengths = [len(row) for row in texts.ids]
+
+    def compute(part: list[int]) -> bool:
+        with torch.inference_mode():
+            model(texts.packed(part))
+        return True
+
+    tokens, workers = budget(lengths, torch.device("cpu"))
+    for _ in in_batches(lengths, compute, tokens, workers=workers):
+        pass
+
+
+def _size(model: Any) -> int:
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())

@@ -1,0 +1,69 @@
+"""A complete model folder for a model made from another: its weights, and what else the other's folder holds."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bertie.config import CONFIG_NAME
+from bertie.errors import CheckpointError
+from bertie.hub import member
+
+# beside a model's weights: tokenizer, pooling, words about it
+_COPIED = (".json", ".txt", ".md")
+_COPIED_NAMES = ("LICENSE", "NOTICE")
+
+
+def check_new(folder: str | os.PathLike[str]) -> Path:
+    """Return ``folder`` if a model may be written there: it is not there yet, or empty.
+
+    Raises:
+        CheckpointError: there is something in it, or it is a file.
+    """
+    path = Path(folder)
+    if path.is_dir() and any(path.iterdir()):
+        raise CheckpointError(f"the folder {str(path)!r} is not empty; name a new one")
+    if path.exists() and not path.is_dir():
+        raise CheckpointError(f"{str(path)!r} is a file; name a new folder")
+    return path
+
+
+def write_folder(out: str | os.PathLike[str], model: Any, source: Path, subfolder: str = "") -> None:
+    """Write ``model`` into the new folder ``out``, with what lies beside the weights in ``source``.
+
+    ``subfolder`` is where the model's own files lie in both. ``out`` appears when all is written, or never.
+
+    Raises:
+        CheckpointError: ``out`` is not new or cannot be written, or a file of ``source`` is unsafe.
+    """
+    target = check_new(out)
+    temporary = target.with_name(f".{target.name[:80]}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        for name in _beside_the_weights(source, subfolder):
+            (temporary / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(source / name, temporary / name)
+        model.save_pretrained(temporary / subfolder)
+        if target.is_dir():
+            target.rmdir()
+        os.replace(temporary, target)
+    except OSError as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"cannot write the folder {str(target)!r}: {error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside_the_weights(source: Path, subfolder: str) -> Iterator[str]:
+    place = source / subfolder
+    for path in sorted([*source.glob("*"), *source.glob("*/*")]):
+        own = path.parent == place and (path.name == CONFIG_NAME or path.name.endswith(".index.json"))
+        # a dense layer of sentence-transformers has weights of its own, in a folder such as 2_Dense
+        part = path.parent != source and path.parent != place and path.parent.name[:1].isdigit()
+        wanted = path.suffix in _COPIED or path.name in _COPIED_NAMES or (part and path.suffix == ".safetensors")
+        name = str(path.relative_to(source))
+        if wanted and not own and not path.name.startswith(".") and member(source, name).is_file():
+            yield name

@@ -1,0 +1,47 @@
+"""A model's name → the model as the class it was saved from, its tokenizer, and where its files lie."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bertie
+from bertie.config import CONFIG_NAME, BertConfig
+from bertie.errors import CheckpointError
+from bertie.hub import resolve
+from bertie.tasks.recipe import FILES, read_recipe
+
+_POOLER = ("pooler.dense.weight", "pooler.dense.bias")
+_BARE = "BertModel"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model with what belongs to it; its own files lie in ``folder / subfolder``."""
+
+    model: Any
+    tokenizer: Any
+    folder: Path
+    subfolder: str
+
+
+def open_model(name_or_path: str) -> Opened:
+    """Load a model with all the parts that its files hold.
+
+    Raises:
+        CheckpointError: the files are missing or damaged, or lack the head that config.json names.
+        ConfigError: the config describes no BERT.
+    """
+    folder = resolve(name_or_path, files=[CONFIG_NAME, "*.json", "*.txt", "*.md", *FILES, "*.safetensors"])
+    subfolder = read_recipe(folder).subfolder
+    place = folder / subfolder
+    name = (BertConfig.from_pretrained(place).architectures or [_BARE])[0]
+    kind: Any = getattr(bertie, name if name.startswith("Bert") and name in dir(bertie) else _BARE)
+    model, info = kind.from_pretrained(place, output_loading_info=True)
+    missing = sorted(info["missing_keys"])
+    if kind is bertie.BertModel and set(missing) <= set(_POOLER) and missing:
+        model, missing = kind.from_pretrained(place, add_pooling_layer=False), []
+    if missing:
+        raise CheckpointError(
+            f"{str(place)!r} is to be a {name}, but lacks {missing[0]!r}; train it before it is quantized"
+        )
+    return Opened(model, bertie.BertTokenizer.from_pretrained(place), folder, subfolder)
