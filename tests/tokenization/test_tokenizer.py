@@ -310,3 +310,61 @@ def test_columns_are_texts(mini: Path) -> None:
     tokenizer = loaded(BertTokenizer, mini)
     assert tokenizer(np.array(["a", "b"]))["input_ids"] == tokenizer(["a", "b"])["input_ids"]
     assert tokenizer([("a", "b"), ["c", "d"]])["input_ids"] == tokenizer(["a", "c"], ["b", "d"])["input_ids"]
+
+
+@BOTH
+def test_rows_know_what_was_cut(cls: type, mini: Path) -> None:
+    tokenizer = loaded(cls, mini)
+    texts = ["one two three four five", "", "a b", ("one two three", "four five six seven")]
+    rows = list(tokenizer.rows(texts, truncation=True, max_length=6))
+    assert [row.ids for row in rows] == tokenizer(texts, truncation=True, max_length=6)["input_ids"]
+    assert [row.tokens_cut for row in rows] == [1, 0, 0, 4]
+    assert [row.is_empty for row in rows] == [False, True, False, False]
+
+
+def test_memory_of_words_is_bounded(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bertie.tokenization.remembering.MOST", 100)
+    tokenizer = loaded(BertTokenizer, mini)
+    words = [f"word{number} é{number}й {'x' * 101}{number}" for number in range(300)]
+    expected = loaded(BertTokenizer, mini)(words)["input_ids"]
+    assert tokenizer(words)["input_ids"] == tokenizer(words)["input_ids"] == expected
+    (words_of_texts, _) = tokenizer._backend._readers[False]
+    for table in (words_of_texts, tokenizer._backend._ids_of, tokenizer._backend._characters):
+        assert 0 < len(table) <= 100
+        assert all(len(key) <= 100 for key in table if isinstance(key, str))
+
+
+def test_many_added_tokens_are_found(mini: Path) -> None:
+    """Those with spaces, with capitals, with signs, of one sign alone, and of characters beyond the usual."""
+    added = [f"tok{number}" for number in range(50)] + ["c++", "New York", "Ünï", "你好", "don't", "\u302ea", "x y"]
+    added += [AddedToken("<E>", normalized=False), AddedToken("W X", normalized=False), AddedToken("%", lstrip=True)]
+    texts = [
+        "a tok7 b",
+        "TOK49!",
+        "I know C++.",
+        "new  york",
+        "new york",
+        "uni ÜNI",
+        "你好 吗你好",
+        "don't DON'T do n't",
+    ]
+    texts += [
+        "\u302ea b",
+        "<E> <e> x<E>y",
+        "W X w x",
+        "w\tx",
+        "x y",
+        "100 % of",
+        "tok",
+        "[MASK]tok1[SEP]",
+        "plain text",
+    ]
+    tokenizer, reference = loaded(BertTokenizer, mini), theirs(BertTokenizer).from_pretrained(mini)
+    for made in (tokenizer, reference):
+        made.add_tokens(added)
+    for plain in (False, True):
+        ours = tokenizer(texts, return_offsets_mapping=True, split_special_tokens=plain)
+        other = reference(texts, return_offsets_mapping=True, split_special_tokens=plain)
+        for index, text in enumerate(texts):
+            assert ours["input_ids"][index] == other["input_ids"][index], text
+            assert ours["offset_mapping"][index] == other["offset_mapping"][index], text

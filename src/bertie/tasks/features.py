@@ -1,6 +1,6 @@
 """What a task makes of texts before the model sees them: ids without padding, and what had to be left out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -33,11 +33,9 @@ class Features:
     empty: list[bool]
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Encoding]) -> "Features":
+    def from_rows(cls, rows: Iterable[Encoding]) -> "Features":
         """Return the features of rows as bertie's tokenizers make them."""
-        flat = flat_ids(rows)
-        truncated = [row.tokens_cut for row in rows]
-        return cls(flat.ids, flat.types, flat.lengths, truncated, [row.is_empty for row in rows])
+        return cls(*flat_ids(rows))
 
     @classmethod
     def from_lists(

@@ -37,7 +37,7 @@ class AddedTokens:
 
     def in_chunk(self, chunk: str, normal: str) -> bool:
         """Whether a chunk of a text may hold a token without spaces; ``normal`` is the chunk's normal form."""
-        return self._written.any_in(chunk) or self._normal.any_in(normal)
+        return self._written.any_in(chunk) or (len(self._normal) > 0 and self._normal.any_in(normal))
 
     def in_text(self, text: str | Sequence[str]) -> bool:
         """Whether a text (or one of a list of words) may hold a token with spaces."""

@@ -201,12 +201,15 @@ class Encoding:
     @property
     def tokens_cut(self) -> int:
         """How many tokens of its texts truncation left out of this row."""
-        return sum([len(window.pieces.ids) - len(window.ids) for window in self.windows])
+        cut = 0
+        for window in self.windows:
+            cut += len(window.pieces.ids) - len(window.ids)
+        return cut
 
     @property
     def is_empty(self) -> bool:
         """Whether its texts have no token at all, cut off or not."""
-        return not any(window.pieces.ids for window in self.windows)
+        return not any(len(window.pieces.ids) for window in self.windows)
 
     def token_to_sequence(self, token_index: int) -> int | None:
         """Return the number of the text that a token came from, or None."""

@@ -13,7 +13,7 @@ from bertie.tokenization.batch_encoding import BatchEncoding
 from bertie.tokenization.encoding import Encoding, KnownPieces, Pieces
 from bertie.tokenization.inputs import read_inputs
 from bertie.tokenization.options import read_options
-from bertie.tokenization.rows import packed, without_places
+from bertie.tokenization.rows import without_places
 from bertie.tokenization.special_tokens import as_special
 from bertie.tokenization.tokenizer import Tokenizer
 from bertie.tokenization.vocabulary import check_added_ids, check_vocabulary, given_vocabulary
@@ -146,8 +146,6 @@ class BertTokenizerLegacy(Tokenizer):
     # rows
 
     def _give_back(self, rows: list[Encoding], layout: Layout, wanted: Wanted, batched: bool) -> Any:
-        if wanted.tensors == "packed":
-            return packed(rows, wanted)
         pad = self._padding_token(layout)
         return BatchEncoding(without_places(rows, layout, wanted, pad, self.pad_token_type_id, batched))
 

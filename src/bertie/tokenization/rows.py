@@ -1,7 +1,7 @@
 """Rows of ids → what a call gives back: lists, arrays, tensors, or a packed batch."""
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ def values_of(
     return list(rows), values
 
 
-def packed(rows: Sequence[Encoding], wanted: Wanted) -> Any:
+def packed(rows: Iterable[Encoding], wanted: Wanted) -> Any:
     """Return all texts as one `Packed`, without padding.
 
     Raises:
@@ -46,40 +46,52 @@ def packed(rows: Sequence[Encoding], wanted: Wanted) -> Any:
     from bertie.packing import Packed
 
     if wanted.overflowing_tokens:
-        rows = list(chain.from_iterable((row, *row.overflowing) for row in rows))
+        rows = chain.from_iterable((row, *row.overflowing) for row in rows)
     flat = flat_ids(rows)
     return Packed.from_flat(flat.ids, flat.lengths, flat.types)
 
 
 class Flat(NamedTuple):
-    """Rows side by side, without padding.
+    """Rows side by side, without padding; lists have one entry a row.
 
     Attributes:
         ids: ``[T]`` int64.
-        lengths: the number of tokens of each row.
         types: ``[T]`` int64, or None where every token has the type 0.
+        lengths: the number of tokens.
+        tokens_cut: how many tokens truncation left out.
+        empty: whether the row's texts have no token, cut off or not.
     """
 
     ids: "np.ndarray[Any, np.dtype[np.int64]]"
-    lengths: list[int]
     types: "np.ndarray[Any, np.dtype[np.int64]] | None"
+    lengths: list[int]
+    tokens_cut: list[int]
+    empty: list[bool]
 
 
-def flat_ids(rows: Sequence[Encoding]) -> Flat:
+def flat_ids(rows: Iterable[Encoding]) -> Flat:
     """Return the ids of all rows of one call in one array; no list or object is made for a token."""
-    frame = rows[0].frame if rows else None
-    first, last = (array("q", [special.id]).tobytes() for special in frame) if frame else (b"", b"")
     parts: list[bytes | Ids] = []
+    lengths: list[int] = []
+    tokens_cut: list[int] = []
+    empty: list[bool] = []
+    type_counts: list[tuple[int, int]] = []
+    first = last = b""
     for row in rows:
+        # one frame is that of all rows
+        if not lengths and row.frame:
+            first, last = (array("q", [special.id]).tobytes() for special in row.frame)
         parts.append(first)
         for window in row.windows:
             parts += (window.ids, last)
+        lengths.append(len(row))
+        tokens_cut.append(row.tokens_cut)
+        empty.append(row.is_empty)
+        type_counts += row.type_counts if len(row.windows) > 1 else ((0, lengths[-1]), (1, 0))
     # a bytearray, because tensors want memory that may be written
     ids = np.frombuffer(bytearray().join(parts), np.int64)
-    types = None
-    if any(row.n_sequences > 1 for row in rows):
-        types = np.repeat(*np.array([count for row in rows for count in row.type_counts], np.int64).reshape(-1, 2).T)
-    return Flat(ids, list(map(len, rows)), types)
+    types = np.repeat(*np.array(type_counts, np.int64).T) if any(count for _, count in type_counts[1::2]) else None
+    return Flat(ids, types, lengths, tokens_cut, empty)
 
 
 def _lists(rows: Sequence[Encoding], wanted: Wanted) -> Values:

@@ -3,7 +3,7 @@
 import os
 from abc import abstractmethod
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 from bertie.errors import InputError, InputTypeError
@@ -19,6 +19,7 @@ from bertie.tokenization.rows import packed, values_of, without_places
 from bertie.tokenization.token_table import TokenTable
 from bertie.tokenization.truncation import check_room, rows_of
 
+TEXTS_AT_A_TIME = 256
 _PLAIN_ROWS: dict[str, Any] = {"padding": False, "stride": 0, "pad_to_multiple_of": None, "add_special_tokens": True}
 _TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 
@@ -170,8 +171,8 @@ class Tokenizer(TokenTable):
         max_length: int | None = None,
         split_special_tokens: bool | None = None,
         na: str = "error",
-    ) -> list[Encoding]:
-        """Return the rows of texts and pairs, which know their ids and what was cut off; no list of ids is made.
+    ) -> Iterator[Encoding]:
+        """Yield the row of each text or pair, which knows its ids and what was cut off; no list of ids is made.
 
         Arguments as in a call.
 
@@ -234,8 +235,12 @@ class Tokenizer(TokenTable):
         plain = self.split_special_tokens if split_special_tokens is None else split_special_tokens
         rows = self._rows(inputs, layout, is_split_into_words, plain)
         if lengths["max_length"] is None and not layout.truncates and verbose:
-            self._warn_of_length(max((len(row) for row in rows), default=0))
-        return self._give_back(rows, layout, wanted, inputs.batched)
+            rows = self._with_warning(rows)
+        return (
+            packed(rows, wanted)
+            if return_tensors == "packed"
+            else self._give_back(list(rows), layout, wanted, inputs.batched)
+        )
 
     def _or_if_taken(self, wanted: bool | None, name: str) -> bool:
         return name in self.model_input_names if wanted is None else wanted
@@ -252,20 +257,21 @@ class Tokenizer(TokenTable):
             raise InputError("padding needs a padding token; set one, for example tokenizer.pad_token = '[PAD]'")
         return layout
 
-    def _rows(self, inputs: Inputs, layout: Layout, split: bool, plain: bool) -> list[Encoding]:
-        firsts = map(Window.whole, self._pieces(inputs.firsts, split, plain))
+    def _rows(self, inputs: Inputs, layout: Layout, split: bool, plain: bool) -> Iterator[Encoding]:
+        """Yield the rows, some texts at a time: what is not kept of them is gone before the next are read."""
         frame = self._frame(layout)
-        if inputs.seconds is None:
-            check_room(layout, False, 2 if frame else 0)
-            return [self._row((first,), layout, frame) for first in firsts]
-        partners = [second for second in inputs.seconds if second is not None]
-        found = map(Window.whole, self._pieces(partners, split, plain))
-        check_room(layout, True, 3 if frame else 0)
-        texts = [
-            (first,) if second is None else (first, next(found))
-            for first, second in zip(firsts, inputs.seconds, strict=True)
-        ]
-        return [self._row(pair, layout, frame) for pair in texts]
+        texts_a_row = 1 if inputs.seconds is None else 2
+        check_room(layout, texts_a_row == 2, texts_a_row + 1 if frame else 0)
+        for start in range(0, len(inputs.firsts), TEXTS_AT_A_TIME):
+            some = slice(start, start + TEXTS_AT_A_TIME)
+            firsts = map(Window.whole, self._pieces(inputs.firsts[some], split, plain))
+            if inputs.seconds is None:
+                yield from (self._row((first,), layout, frame) for first in firsts)
+                continue
+            partners = [second for second in inputs.seconds[some] if second is not None]
+            found = map(Window.whole, self._pieces(partners, split, plain))
+            for first, second in zip(firsts, inputs.seconds[some], strict=True):
+                yield self._row((first,) if second is None else (first, next(found)), layout, frame)
 
     def _row(self, texts: tuple[Window, ...], layout: Layout, frame: Frame | None) -> Encoding:
         return rows_of(texts, layout, frame, self._odd_to_first, 1 if frame else self._bare_second_type)
@@ -277,8 +283,6 @@ class Tokenizer(TokenTable):
 
     def _give_back(self, rows: list[Encoding], layout: Layout, wanted: Wanted, batched: bool) -> Any:
         """Return the rows as the caller wants them."""
-        if wanted.tensors == "packed":
-            return packed(rows, wanted)
         rows, values = values_of(rows, layout, wanted, self._padding_token(layout), self.pad_token_type_id)
         if not batched and wanted.tensors is None and not wanted.overflowing_tokens:
             # as in the reference, the length of a single row is still a list of one
@@ -288,15 +292,18 @@ class Tokenizer(TokenTable):
     def _padding_token(self, layout: Layout) -> Special:
         return Special(self.pad_token_id, self.pad_token) if layout.pads else Special(0, "")
 
-    def _warn_of_length(self, longest: int) -> None:
-        if longest > self.model_max_length and not self.deprecation_warnings.get(_TOO_LONG):
-            self.deprecation_warnings[_TOO_LONG] = True
-            logger.warning(
-                "a text has %d tokens, but the model takes %d: cut it (truncation=True), split it "
-                "(return_overflowing_tokens=True), or the model will refuse it",
-                longest,
-                self.model_max_length,
-            )
+    def _with_warning(self, rows: Iterable[Encoding]) -> Iterator[Encoding]:
+        """Yield the rows, and warn once of the first that the model will refuse."""
+        for row in rows:
+            if not self.deprecation_warnings.get(_TOO_LONG) and len(row) > self.model_max_length:
+                self.deprecation_warnings[_TOO_LONG] = True
+                logger.warning(
+                    "a text has %d tokens, but the model takes %d: cut it (truncation=True), split it "
+                    "(return_overflowing_tokens=True), or the model will refuse it",
+                    len(row),
+                    self.model_max_length,
+                )
+            yield row
 
     def prepare_for_model(
         self,

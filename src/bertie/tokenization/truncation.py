@@ -32,9 +32,11 @@ def check_room(layout: Layout, pair: bool, added: int) -> None:
 def rows_of(texts: Pair, layout: Layout, frame: Frame | None, odd_to_first: bool, second_type: int) -> Encoding:
     """Return the row of one or two texts, cut to fit, with the rows of what was cut off as its ``overflowing``."""
     added = len(texts) + 1 if frame else 0
-    excess = sum([len(text.ids) for text in texts]) + added - (layout.max_length or 0) if layout.truncates else 0
-    if excess <= 0:
-        return Encoding(texts, frame, second_type=second_type)
+    excess = added - (layout.max_length or 0)
+    for text in texts:
+        excess += len(text.ids)
+    if excess <= 0 or not layout.truncates:
+        return Encoding(texts, frame, None, (), second_type)
     rooms = _rooms(texts, excess, layout, odd_to_first)
     windows = [_windows(text, room, layout) for text, room in zip(texts, rooms, strict=True)]
     first, *rest = [Encoding(row, frame, second_type=second_type) for row in _combine(windows)]

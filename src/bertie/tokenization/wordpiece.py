@@ -31,10 +31,11 @@ class WordPiece:
 
     def ids(self, word: str) -> list[int]:
         """Return the ids of the pieces of one word."""
-        first, *later = self.cut(word) or [""]
-        if not first:
+        parts = self.cut(word)
+        if not parts:
             return [self.vocabulary[self.unk_token]]
-        return [self._first[first], *map(self._later.__getitem__, later)]
+        first = self._first[parts[0]]
+        return [first] if len(parts) == 1 else [first, *map(self._later.__getitem__, parts[1:])]
 
     def cut(self, word: str) -> list[str]:
         """Return the parts of a word that are its pieces, without ``##``; none if the word is unknown."""

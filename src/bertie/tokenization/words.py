@@ -16,7 +16,7 @@ from bertie.tokenization.remembering import Remembering
 from bertie.tokenization.wordpiece import WordPiece
 
 NOT_SPACES = "\x0b\x0c\x1c\x1d\x1e\x1f\x85"
-"""Spaces to Python, nothing to BERT. All other white space is the same to both."""
+"""Spaces to Python, nothing to BERT: a text with one of them is a single chunk. All other white space is the same."""
 
 
 class WordIds(Remembering[str, bytes]):
@@ -63,7 +63,8 @@ class Words(Remembering[str, bytes]):
         normal = key.translate(self._characters)
         if self._added.in_chunk(key, normal):
             raise NotListed(key)
-        return b"".join(map(self._ids_of.__getitem__, normal.split()))
+        words = normal.split()
+        return self._ids_of[words[0]] if len(words) == 1 else b"".join(map(self._ids_of.__getitem__, words))
 
     def pieces(self, text: str | Sequence[str]) -> LatePieces:
         """Return the pieces of a text, or of a list of words.
@@ -74,7 +75,8 @@ class Words(Remembering[str, bytes]):
         if self._added.in_text(text):
             raise NotListed(text)
         if isinstance(text, str):
-            ids = array("q", b"".join(map(self.__getitem__, _chunks(text))))
+            chunks = [text] if any(map(text.__contains__, NOT_SPACES)) else text.split()
+            ids = array("q", b"".join(map(self.__getitem__, chunks)))
             return LatePieces(ids, partial(self._places, text))
         ids = array("q", b"".join(map(self.__getitem__, text)))
         return LatePieces(ids, partial(self._places_in_words, text))
@@ -102,8 +104,3 @@ class Words(Remembering[str, bytes]):
             known.offsets.extend(places.offsets)
             known.word_ids.extend([number] * len(places.tokens))
         return known
-
-
-def _chunks(text: str) -> list[str]:
-    """Cut a text at its spaces; one with characters that only Python takes for spaces stays whole."""
-    return [text] if any(map(text.__contains__, NOT_SPACES)) else text.split()
