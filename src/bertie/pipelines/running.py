@@ -8,7 +8,7 @@ import torch
 
 from bertie.batching import budget, in_batches, in_order
 from bertie.errors import InputTypeError
-from bertie.pipelines.finite import refuse_non_finite
+from bertie.pipelines.finite import looks_finite, refuse_non_finite
 from bertie.report import logger, progress
 from bertie.tasks.task import Task, check_count
 
@@ -135,8 +135,9 @@ class Pipeline:
             packed = part.packed(self.device)
             with torch.inference_mode():
                 output = task.run(self.model, packed)
-                refuse_non_finite(output, self.model, packed, [first + index for index in batch])
+                looked = looks_finite(output)  # before the answers are fetched: a device is waited for once
                 answers = task.decode(output, part)
+                refuse_non_finite(output, self.model, packed, [first + index for index in batch], looked)
             # long texts come first: counted by their tokens, the time left is not overestimated
             advance(len(texts) * packed.num_tokens / work)
             return answers
