@@ -140,6 +140,8 @@ def test_unknown_and_impossible_arguments(tiny: Tiny, classify: Any) -> None:
         bertie.pipeline("next-sentence", tiny("BertForNextSentencePrediction"))(["alone"])
     with pytest.raises(InputError, match="device is 'gpu0'"):
         bertie.pipeline("embed", tiny(), device="gpu0")
+    with pytest.raises(InputError, match="device is 'cuda:99', but this machine has"):
+        bertie.pipeline("embed", tiny(), device="cuda:99")
 
 
 def test_a_model_of_the_callers_is_put_in_eval_mode(tiny: Tiny) -> None:

@@ -121,31 +121,29 @@ def from_pretrained(
     return (model, _loading_info(found)) if output_loading_info else model
 
 
-def one_device(device_map: Any) -> torch.device:
-    """Return the device that ``device_map`` names for the whole model.
+def one_device(asked: Any, name: str = "device_map") -> torch.device:
+    """Return the device that the argument ``name`` asks for, for the whole model (None and below 0: the CPU).
 
     Raises:
-        InputError: it names several devices, or none that PyTorch knows.
+        InputError: it names several devices, none that PyTorch knows, or one that is not here.
     """
-    if isinstance(device_map, Mapping):
-        devices = {str(one_device(device)) for device in device_map.values()}
+    if isinstance(asked, Mapping):
+        devices = {str(one_device(device, name)) for device in asked.values()}
         if len(devices) != 1:
-            raise InputError(
-                f"device_map names {len(devices)} devices; a bertie model lies on one: device_map='cuda:0'"
-            )
+            raise InputError(f"{name} names {len(devices)} devices; a bertie model lies on one: {name}='cuda:0'")
         return torch.device(devices.pop())
-    if device_map in ("auto", "balanced", "balanced_low_0", "sequential"):
-        device_map = "cuda" if torch.cuda.is_available() else "cpu"
-    if isinstance(device_map, int) and not isinstance(device_map, bool):
-        device_map = f"cuda:{device_map}"
+    if asked in ("auto", "balanced", "balanced_low_0", "sequential"):
+        asked = "cuda" if torch.cuda.is_available() else "cpu"
+    if isinstance(asked, int) and not isinstance(asked, bool):
+        asked = f"cuda:{asked}" if asked >= 0 else "cpu"
     try:
-        device = torch.device("cpu" if device_map is None else device_map)
+        device = torch.device("cpu" if asked is None else asked)
     except (RuntimeError, TypeError) as error:
         raise InputError(
-            f"device_map is {device_map!r}; allowed: one device such as 'cpu', 'cuda:0' or 'auto'"
+            f"{name} is {asked!r}; allowed: one device such as 'cpu', 'cuda:0' or 'auto', or its number"
         ) from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"device_map is {device_map!r}, but this machine has {torch.cuda.device_count()} CUDA devices")
+        raise InputError(f"{name} is {str(asked)!r}, but this machine has {torch.cuda.device_count()} CUDA devices")
     return device
 
 

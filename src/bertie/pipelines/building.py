@@ -9,6 +9,7 @@ from bertie.config import CONFIG_NAME, BertConfig
 from bertie.errors import InputError, InputTypeError
 from bertie.hub import resolve
 from bertie.layers.linear import make_deterministic
+from bertie.models.loading import one_device
 from bertie.pipelines.embedding import EmbedPipeline
 from bertie.pipelines.running import Pipeline
 from bertie.tasks.embed import load_layers
@@ -122,25 +123,10 @@ def check_vocabulary(tokenizer: Any, model: Any) -> None:
         )
 
 
-def _device(asked: Any) -> torch.device:
-    if isinstance(asked, torch.device):
-        return asked
-    if asked is None or asked == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if isinstance(asked, int) and not isinstance(asked, bool):
-        return torch.device("cpu") if asked < 0 else torch.device("cuda", asked)
-    try:
-        return torch.device(asked)
-    except (RuntimeError, TypeError) as error:
-        raise InputError(f"device is {asked!r}; allowed are 'cpu', 'cuda', 'cuda:1', or a number.") from error
-
-
 def _model(row: Row, source: Any, device: Any, arguments: dict[str, Any]) -> Any:
     """Return the model in eval mode: loaded to ``device``, or the caller's own, moved only if a device was named."""
     if isinstance(source, str | os.PathLike):
-        where = _device(device)
-        if where.type == "cuda" and not torch.cuda.is_available():
-            raise InputError(f"device is {str(where)!r}, but PyTorch finds no CUDA device here; use device='cpu'.")
+        where = one_device("auto" if device is None else device, "device")
         # the pooler takes no part in vectors of texts and tokens: its absence needs no mention
         if row.model_class == "AutoModel":
             arguments["add_pooling_layer"] = False
@@ -148,7 +134,7 @@ def _model(row: Row, source: Any, device: Any, arguments: dict[str, Any]) -> Any
     if not isinstance(source, torch.nn.Module):
         raise InputTypeError(f"model is a {type(source).__name__}; give a folder, a name in the hub, or a model.")
     if device is not None:
-        source = source.to(_device(device))
+        source = source.to(one_device(device, "device"))
     return source.eval()
 
 
