@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary, ref
 import torch
 from torch import Tensor, nn
 
+from bertie.checkpoints.pages import drop_pages
 from bertie.errors import InputError
 from bertie.layers.activations import Activation
 from bertie.layers.int8 import Int8Linear
@@ -160,4 +161,7 @@ def _tensors(modules: tuple[nn.Module, ...]) -> list[Tensor]:
 def _made(kernel: Kernel, modules: tuple[Any, ...]) -> _View:
     stamps = [_Stamp(tensor) for tensor in _tensors(modules)]
     widths = [len(module.weight) for module in modules]
-    return _View(kernel.prepare(modules), widths, tuple(map(ref, modules)), stamps)
+    prepared = kernel.prepare(modules)
+    for module in modules:  # what is mapped is in memory once: as the kernel prepared it
+        drop_pages(module.weight)
+    return _View(prepared, widths, tuple(map(ref, modules)), stamps)
