@@ -94,7 +94,7 @@ def test_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "can_divide_cores", lambda: True)
     cpu = torch.device("cpu")
     assert budget([100] * 200, cpu) == Budget(batching.CPU_TOKENS, 4)
-    assert budget([100] * 200, cpu, tokens=300) == Budget(300, 4)
+    assert budget([100] * 200, cpu, tokens=1200) == Budget(300, 4)
     assert budget([100] * 6, cpu) == Budget(300, 2)  # two cores with three texts each
     assert budget([500], cpu) == Budget(500, 1)
     assert budget([], cpu) == Budget(1, 1)

@@ -39,14 +39,15 @@ def budget(lengths: Sequence[int], device: torch.device, tokens: int | None = No
     Args:
         lengths: the number of tokens of each text.
         device: where they are computed.
-        tokens: the most tokens of a batch; None: what suits the device.
+        tokens: the most tokens computed at a time, by all cores together; None: what suits the device.
     """
     if device.type != "cpu":
         return Budget(tokens or GPU_TOKENS, 1)
     work = sum(lengths)
     cores = torch.get_num_threads() if can_divide_cores() else 1
     workers = max(1, min(cores, work // WORKER_TOKENS, len(lengths)))
-    return Budget(max(1, min(tokens or CPU_TOKENS, -(-work // workers))), workers)
+    share = CPU_TOKENS if tokens is None else -(-tokens // workers)
+    return Budget(max(1, min(share, -(-work // workers))), workers)
 
 
 def batches(lengths: Sequence[int], tokens: int, texts: int | None = None) -> Iterator[list[int]]:

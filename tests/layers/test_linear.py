@@ -85,6 +85,30 @@ class TestNumbers:
         assert query in views._VIEWS
 
 
+class TestInPlace:
+    """Without a gradient or a hook no one else has a product, and its memory is used again."""
+
+    def test_gelu_and_residual(self, module, x) -> None:
+        residual, before = torch.randn(7, 48), x.clone()
+        kept = residual.clone()
+        with torch.no_grad():
+            assert torch.equal(linear_activated(x, module, F.gelu), F.gelu(module(x)))
+            assert torch.equal(linear_added(x, module, nn.Dropout(), residual.clone()), module(x) + residual) is False
+            assert torch.equal(linear_added(x, module, nn.Dropout().eval(), residual), module(x) + residual)
+        assert torch.equal(x, before)
+        assert torch.equal(residual, kept)
+
+    @pytest.mark.usefixtures("packed")
+    def test_what_a_hook_saw_stays(self, module, x) -> None:
+        seen: list[Tensor] = []
+        module.register_forward_hook(lambda module, inputs, output: seen.append(output))
+        with torch.no_grad():
+            linear_activated(x, module, F.gelu)
+            linear_added(x, module, nn.Dropout().eval(), torch.ones(7, 48))
+        assert torch.equal(seen[0], F.linear(x, module.weight, module.bias))
+        assert torch.equal(seen[1], seen[0])
+
+
 @pytest.mark.usefixtures("packed")
 class TestInvalidation:
     @pytest.mark.parametrize("change", ["in place", "data in place", "data", "parameter", "bias", "loaded"])

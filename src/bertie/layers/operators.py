@@ -52,6 +52,20 @@ def packing_works(dtype: torch.dtype) -> bool:
     return torch.backends.mkldnn.is_available() and _works(attempt)
 
 
+def gelu_(x: Tensor) -> Tensor:
+    """Return ``F.gelu(x)`` in the memory of ``x``."""
+    return torch.ops.aten.gelu_(x) if _gelu_works() else F.gelu(x)
+
+
+@lru_cache(maxsize=1)
+def _gelu_works() -> bool:
+    def attempt() -> bool:
+        x = _sample(bias=False)[0]
+        return torch.equal(torch.ops.aten.gelu_(x.clone()), F.gelu(x))
+
+    return _works(attempt)
+
+
 # Products of 8-bit integers.
 
 
