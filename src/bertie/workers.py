@@ -45,7 +45,6 @@ def compute_each(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-@lru_cache(maxsize=1)
 def can_divide_cores() -> bool:
     """Whether threads can be held to a core each without touching the settings of the rest of the program."""
     return _libraries() is not None

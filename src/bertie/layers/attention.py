@@ -67,9 +67,9 @@ class BertSelfAttention(_Attention):
         )
         return context.flatten(1), attention
 
-    def first_tokens(self, hidden_states: Tensor, packed: Packed) -> Tensor:
-        """Return the context ``[B, D]`` of each text's first token, which attends to its whole text."""
-        q = self.heads(linear(packed.first(hidden_states), self.query))
+    def first_tokens(self, first: Tensor, hidden_states: Tensor, packed: Packed) -> Tensor:
+        """Return the context ``[B, D]`` of each text's ``first`` token ``[B, D]``, which attends to its whole text."""
+        q = self.heads(linear(first, self.query))
         k, v = map(self.heads, linears(hidden_states, self.key, self.value))
         context, _ = attend(q, k, v, packed.firsts(), keys=packed, dropout_p=self.dropout_p)
         return context.flatten(1)

@@ -42,8 +42,8 @@ class BertLayer(nn.Module):
         The other tokens are read, as keys and values, but nothing else is computed of them.
         """
         attention: Any = self.attention
-        context = attention.self.first_tokens(hidden_states, packed)
-        attended = attention.output(context, packed.first(hidden_states))
+        first = packed.first(hidden_states)
+        attended = attention.output(attention.self.first_tokens(first, hidden_states, packed), first)
         return self.output(self.intermediate(attended), attended)
 
     def can_skip(self, packed: Packed) -> bool:
