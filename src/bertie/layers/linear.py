@@ -162,7 +162,7 @@ def has_hooks(module: nn.Module) -> bool:
 def _is_ours(module: nn.Module) -> bool:
     """Whether no one else can hold on to what ``module`` just returned, so that it may be changed in place.
 
-    A third of a batch's memory is the output of the first feed-forward layer; without this it is there twice.
+    The output of the first feed-forward layer is the largest tensor of a batch; without this it is there twice.
     """
     return not torch.is_grad_enabled() and type(module) is nn.Linear and not has_hooks(module) and not capturing()
 
