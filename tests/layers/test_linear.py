@@ -30,6 +30,15 @@ def packed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def plain(monkeypatch) -> Iterator[None]:
+    """Take every machine for one of which nothing is known, on which modules are called as they are."""
+    monkeypatch.setattr(kernels, "chip", Chip)
+    choose.cache_clear()
+    yield
+    choose.cache_clear()
+
+
+@pytest.fixture
 def module() -> nn.Linear:
     torch.manual_seed(0)
     return nn.Linear(32, 48).requires_grad_(False)
@@ -88,6 +97,7 @@ class TestNumbers:
 class TestInPlace:
     """Without a gradient or a hook no one else has a product, and its memory is used again."""
 
+    @pytest.mark.usefixtures("plain")
     def test_gelu_and_residual(self, module, x) -> None:
         residual, before = torch.randn(7, 48), x.clone()
         kept = residual.clone()
@@ -212,7 +222,9 @@ class TestChoice:
             (Chip(), Weights("cpu", torch.float32), "plain"),
             (Chip(), Weights("cpu", torch.float32, deterministic=True), "onednn"),
             (Chip(amd=True, avx512=True), Weights("cpu", torch.float32), "onednn"),
-            (Chip(avx512=True), Weights("cpu", torch.float32), "plain"),
+            (Chip(avx512=True), Weights("cpu", torch.float32, threads=2), "plain"),
+            (Chip(amd=True), Weights("cpu", torch.float32), "plain"),
+            (Chip(amd=True), Weights("cpu", torch.float32, threads=2), "onednn"),
             (Chip(amd=True, avx512=True), Weights("cuda", torch.float32), "plain"),
             (Chip(amd=True, avx512=True), Weights("cpu", torch.float64), "plain"),
         ],

@@ -10,7 +10,9 @@ from bertie.bench import kernels as bench
 from bertie.bench.kernels import Timed, fastest_of, table, time_kernels
 from bertie.layers import operators
 from bertie.layers.kernels import Weights, choose, explain
-from bertie.layers.measured import _measured, fastest, remember
+from bertie.layers.measured import _measured, fastest, measured_as, remember
+
+FLOATS = measured_as(torch.float32, 1)
 
 
 @pytest.fixture(autouse=True)
@@ -24,13 +26,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_nothing_measured() -> None:
-    assert fastest(torch.float32) is None
+    assert fastest(torch.float32, 1) is None
 
 
 @pytest.mark.skipif(not operators.packing_works(torch.float32), reason="nothing to choose between")
 @pytest.mark.parametrize("name", ["onednn", "plain"])
 def test_what_was_measured_is_chosen(cache: Path, name: str) -> None:
-    assert remember({"torch.float32": name}) == cache
+    assert remember({FLOATS: name}) == cache
     assert choose(Weights("cpu", torch.float32)).name == name
     assert f"{name:<11}  chosen" in explain(Weights("cpu", torch.float32))
     assert choose(Weights("cpu", torch.float32, deterministic=True)).name == "onednn"
@@ -38,17 +40,17 @@ def test_what_was_measured_is_chosen(cache: Path, name: str) -> None:
 
 
 def test_a_kernel_that_cannot_is_not_chosen() -> None:
-    remember({"torch.float64": "onednn", "torch.float32": "unheard-of"})
+    remember({measured_as(torch.float64, 1): "onednn", FLOATS: "unheard-of"})
     assert choose(Weights("cpu", torch.float64)).name == "plain"
     assert choose(Weights("cpu", torch.float32)) is not None
 
 
 def test_other_machines_are_measured_anew(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    remember({"torch.float32": "onednn"})
+    remember({FLOATS: "onednn"})
     monkeypatch.setattr("os.cpu_count", lambda: 99)
     _measured.cache_clear()
-    assert fastest(torch.float32) is None
-    remember({"torch.float32": "plain"})
+    assert fastest(torch.float32, 1) is None
+    remember({FLOATS: "plain"})
     assert cache.read_text().count("torch.float32") == 2
 
 
@@ -56,7 +58,7 @@ def test_a_broken_file_is_not_used(cache: Path, caplog: pytest.LogCaptureFixture
     cache.parent.mkdir()
     cache.write_text("{")
     with caplog.at_level("WARNING", "bertie"):
-        assert fastest(torch.float32) is None
+        assert fastest(torch.float32, 1) is None
     assert "bertie bench --kernels" in caplog.text
 
 
@@ -64,11 +66,14 @@ def test_timing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "_SECONDS", 0.0)
     monkeypatch.setattr(bench, "SIZES", ((16, 8),))
     timed = time_kernels()
-    assert {"plain"} <= {each.kernel for each in timed if each.dtype == "torch.float32"}
+    assert {"plain"} <= {each.kernel for each in timed if each.dtype == torch.float32}
     assert all(each.few > 0 and each.many > 0 for each in timed)
     assert len(table(timed).splitlines()) == 2 + len(timed)
 
 
 def test_the_fastest_with_many_rows_wins() -> None:
-    timed = [Timed("torch.float32", "plain", 9, 100), Timed("torch.float32", "onednn", 1, 200)]
-    assert fastest_of(timed) == {"torch.float32": "onednn"}
+    timed = [
+        Timed(torch.float32, threads, kernel, few, many)
+        for threads, kernel, few, many in ((1, "plain", 9, 100), (1, "onednn", 1, 200), (2, "plain", 1, 300))
+    ]
+    assert fastest_of(timed) == {measured_as(torch.float32, 1): "onednn", measured_as(torch.float32, 2): "plain"}

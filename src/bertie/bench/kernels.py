@@ -10,6 +10,7 @@ from torch import nn
 
 from bertie.layers.int8 import LARGEST, Int8Linear
 from bertie.layers.kernels import KERNELS, PLAIN, Kernel, Weights
+from bertie.layers.measured import measured_as
 
 # (out, in) of the products of all-MiniLM and of BERT base
 SIZES = ((1152, 384), (1536, 384), (384, 1536), (3072, 768), (768, 3072))
@@ -22,35 +23,42 @@ _SECONDS = 0.05
 class Timed(NamedTuple):
     """The GFLOP/s of a kernel over all sizes, with few rows and with many."""
 
-    dtype: str
+    dtype: torch.dtype
+    threads: int
     kernel: str
     few: float
     many: float
 
 
 def time_kernels() -> list[Timed]:
-    """Time every kernel that can compute each dtype here; integers' products count as floating-point ones."""
-    found = []
-    for dtype in DTYPES:
-        for kernel in _able(dtype):
-            few, many = (_gflops(kernel, dtype, rows) for rows in ROWS)
-            found.append(Timed(str(dtype), kernel.name, few, many))
+    """Time every kernel that can compute each dtype here; integers' products count as floating-point ones.
+
+    With one thread, as batches are computed that share the cores, and with all, as one batch is.
+    """
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in sorted({1, before}):
+            torch.set_num_threads(threads)
+            for dtype in DTYPES:
+                for kernel in _able(dtype):
+                    few, many = (_gflops(kernel, dtype, rows) for rows in ROWS)
+                    found.append(Timed(dtype, threads, kernel.name, few, many))
+    finally:
+        torch.set_num_threads(before)
     return found
 
 
 def fastest_of(timed: list[Timed]) -> dict[str, str]:
-    """Return the name of the fastest kernel of each dtype, by batches."""
-    best: dict[str, Timed] = {}
-    for each in timed:
-        if each.dtype not in best or each.many > best[each.dtype].many:
-            best[each.dtype] = each
-    return {dtype: each.kernel for dtype, each in best.items()}
+    """Return the name of the fastest kernel by batches, for each that `measured_as` tells apart."""
+    return {measured_as(each.dtype, each.threads): each.kernel for each in sorted(timed, key=lambda each: each.many)}
 
 
 def table(timed: list[Timed]) -> str:
     """Return the figures as a Markdown table."""
-    head = f"| weights | kernel | GFLOP/s, {ROWS[0]} rows | {ROWS[1]} rows |\n|---|---|---:|---:|"
-    lines = [f"| {each.dtype} | {each.kernel} | {each.few:,.0f} | {each.many:,.0f} |" for each in timed]
+    head = f"| weights | threads | kernel | GFLOP/s, {ROWS[0]} rows | {ROWS[1]} rows |\n|---|---:|---|---:|---:|"
+    lines = [
+        f"| {each.dtype} | {each.threads} | {each.kernel} | {each.few:,.0f} | {each.many:,.0f} |" for each in timed
+    ]
     return "\n".join([head, *lines])
 
 

@@ -87,12 +87,9 @@ def bench(
 
 def _time_kernels() -> None:
     """Print what each kernel does on this machine, and have the fastest chosen from now on."""
-    import torch
-
     from bertie.bench.kernels import fastest_of, table, time_kernels
     from bertie.layers.measured import remember
 
-    torch.set_num_threads(1)  # so pipelines compute: each batch has one core
     timed = time_kernels()
     print(table(timed))
     _tell(f"The fastest of each dtype are kept in {remember(fastest_of(timed))}; delete it to undo that.")

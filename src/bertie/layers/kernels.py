@@ -6,7 +6,7 @@ A kernel prepares a weight once; what it returns is called for every batch.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +19,16 @@ from bertie.layers.int8 import Int8Linear, prepare_int8
 from bertie.layers.measured import fastest
 
 
-@dataclass(frozen=True)
-class Weights:
-    """What is asked of a kernel: the kind of weights, and whether a row's answer may depend on the rows beside it."""
+class Weights(NamedTuple):
+    """What is asked of a kernel: the kind of weights, and how they are used.
+
+    ``deterministic``: a row's answer may not depend on the rows beside it. ``threads``: how many share one product.
+    """
 
     device: str
     dtype: torch.dtype
     deterministic: bool = False
+    threads: int = 1
 
 
 class Prepared(Protocol):
@@ -77,10 +80,12 @@ class OneDNN:
         return reasons
 
     def why_slower(self, weights: Weights) -> list[str]:
-        # measured on AVX2: with one thread MKL is 5 to 12 % faster; on AMD, MKL leaves AVX-512 unused
-        if weights.dtype == torch.float32 and not (chip().avx512 and chip().amd):
+        if weights.dtype != torch.float32 or (chip().amd and chip().avx512):  # MKL leaves AMD's AVX-512 unused
+            return []
+        if not chip().amd:
             return [f"MKL's products are as fast on {chip()}"]
-        return []
+        # measured with AVX2: MKL lays the weights out anew for every product, which takes as long as a short text
+        return [] if weights.threads > 1 else ["MKL's products of many rows are as fast in one thread"]
 
     def prepare(self, modules: Sequence[Any]) -> Prepared:
         weight = torch.cat([module.weight for module in modules]) if len(modules) > 1 else modules[0].weight
@@ -152,7 +157,7 @@ def choose(weights: Weights) -> Kernel | None:
     able = [kernel for kernel in KERNELS if not kernel.why_not(weights)]
     if weights.deterministic:
         return able[0] if able else None
-    measured = fastest(weights.dtype) if weights.device == "cpu" else None
+    measured = fastest(weights.dtype, weights.threads) if weights.device == "cpu" else None
     expected = [kernel for kernel in able if kernel.name == measured or not kernel.why_slower(weights)]
     return min(expected, key=lambda kernel: kernel.name != measured, default=None)
 
@@ -178,7 +183,8 @@ class _Packed:
     def activated(self, x: Tensor, activation: Activation) -> Tensor:
         if activation is F.gelu and chip().avx512:  # oneDNN's GELU is slower than PyTorch's on AVX2
             return operators.packed_linear(x, self.weight, self.bias, gelu=True)
-        return activation(self(x))
+        product = self(x)
+        return operators.gelu_(product) if activation is F.gelu else activation(product)
 
     def added(self, x: Tensor, residual: Tensor) -> Tensor:
         return operators.packed_linear_add(x, self.weight, self.bias, residual)

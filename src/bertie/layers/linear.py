@@ -85,67 +85,95 @@ class _View:
     """Weights that a kernel prepared, and how the tensors were that they were made from."""
 
     prepared: Prepared
+    kernel: Kernel
+    dtype: torch.dtype  # of its inputs
     widths: list[int]
     modules: tuple[ref[nn.Module], ...]
     stamps: "list[_Stamp]"
 
     def stands_for(self, modules: tuple[nn.Module, ...]) -> bool:
-        same = tuple(module() for module in self.modules) == modules
-        return same and all(map(_Stamp.holds, self.stamps, _tensors(modules)))
+        tensors = _tensors(modules)
+        return (
+            tuple(module() for module in self.modules) == modules
+            and len(tensors) == len(self.stamps)
+            and all(map(_Stamp.holds, self.stamps, tensors))
+        )
 
 
 class _Stamp:
     """How a tensor was when a view was made of it."""
 
     def __init__(self, tensor: Tensor) -> None:
-        self.pointer, self.version = tensor.data_ptr(), tensor._version
+        self.tensor, self.pointer, self.version = ref(tensor), tensor.data_ptr(), tensor._version
         # Adapters are merged by ``weight.data += …``, which no version counts: a few of its numbers tell. They stand in
         # two places only, because each brings back pages of a mapped file that its view has made needless.
         numbers = tensor.detach().view(torch.uint8).reshape(-1).numpy()
         middle = len(numbers) // 2
         self.start, self.middle = numbers[:32], numbers[middle : middle + 32]
-        self.seen = self._glimpse()
+        self.seen = self.start.tobytes(), self.middle.tobytes()
 
     def holds(self, tensor: Tensor) -> bool:
-        same = tensor.data_ptr() == self.pointer and tensor._version == self.version
-        return same and self._glimpse() == self.seen
-
-    def _glimpse(self) -> bytes:
-        return self.start.tobytes() + self.middle.tobytes()
+        return (
+            self.tensor() is tensor
+            and tensor._version == self.version
+            and tensor.data_ptr() == self.pointer
+            and (self.start.tobytes(), self.middle.tobytes()) == self.seen
+        )
 
 
 def _view(x: Tensor, modules: tuple[nn.Module, ...]) -> _View | None:
     """Return the view that may stand for calling ``modules`` on ``x``, or None if they must be called."""
-    kernel = _kernel(x, modules)
-    if kernel is None or kernel is PLAIN or not _may_be_replaced(x, modules, kernel.takes):
+    first = modules[0]
+    weight = first._parameters.get("weight")
+    if weight is None or capturing() or _would_be_missed(x, modules):
         return None
-    view = _VIEWS.get(modules[0])
-    if view is None or not view.stands_for(modules):
-        _VIEWS.pop(modules[0], None)  # the old one's memory first
-        view = _VIEWS[modules[0]] = _made(kernel, modules)
-    return view
-
-
-def _kernel(x: Tensor, modules: tuple[nn.Module, ...]) -> Kernel | None:
-    weight = modules[0]._parameters.get("weight")
-    if weight is None or capturing():
+    kernel = choose(Weights(x.device.type, weight.dtype, is_deterministic(first), torch.get_num_threads()))
+    if kernel is None or kernel is PLAIN:
         return None
-    return choose(Weights(x.device.type, weight.dtype, is_deterministic(modules[0])))
+    view = _VIEWS.get(first)
+    if view is not None and view.kernel is kernel and view.dtype is x.dtype and view.stands_for(modules):
+        return view
+    return _new_view(x, modules, kernel)
 
 
-def _may_be_replaced(x: Tensor, modules: tuple[nn.Module, ...], kind: type[nn.Module]) -> bool:
-    """Whether nothing would be missed: gradients, hooks, adapters, other dtypes, a subclass of tensor."""
+def _would_be_missed(x: Tensor, modules: tuple[nn.Module, ...]) -> bool:
+    """Whether calling ``modules`` on ``x`` does more than a product: gradients, hooks, a cast, a subclass of tensor."""
+    return (
+        any(map(has_hooks, modules))
+        or type(x) is not Tensor
+        or len(x) == 0
+        or torch.is_autocast_enabled(x.device.type)
+        or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *_tensors(modules))))
+    )
+
+
+def _new_view(x: Tensor, modules: tuple[nn.Module, ...], kernel: Kernel) -> _View | None:
+    _VIEWS.pop(modules[0], None)  # the old one's memory first
+    if not _can_be_prepared(x, modules, kernel.takes):
+        return None
+    _VIEWS[modules[0]] = made = _made(kernel, x, modules)
+    return made
+
+
+def _can_be_prepared(x: Tensor, modules: tuple[nn.Module, ...], kind: type[nn.Module]) -> bool:
+    """Whether ``modules`` are plain layers with weights of their own, which a kernel can read."""
     tensors = _tensors(modules)
     return (
-        all(type(module) is kind and not has_hooks(module) for module in modules)
-        and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *tensors)))
-        and not torch.is_autocast_enabled(x.device.type)
-        and type(x) is Tensor
-        and x.shape[0] > 0
+        all(type(module) is kind for module in modules)
         and all(type(each) is nn.Parameter and each.is_contiguous() for each in tensors)
         and all(each.dtype in (x.dtype, torch.int8) for each in tensors)
         and not any(each.is_inference() for each in tensors)  # these do not count their versions
     )
+
+
+@torch.no_grad()
+def _made(kernel: Kernel, x: Tensor, modules: tuple[Any, ...]) -> _View:
+    stamps = [_Stamp(tensor) for tensor in _tensors(modules)]
+    widths = [len(module.weight) for module in modules]
+    prepared = kernel.prepare(modules)
+    for module in modules:  # what is mapped is in memory once: as the kernel prepared it
+        drop_pages(module.weight)
+    return _View(prepared, kernel, x.dtype, widths, tuple(map(ref, modules)), stamps)
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -173,13 +201,3 @@ def _is_idle(dropout: nn.Module) -> bool:
 
 def _tensors(modules: tuple[nn.Module, ...]) -> list[Tensor]:
     return [tensor for module in modules for tensor in module._parameters.values() if tensor is not None]
-
-
-@torch.no_grad()
-def _made(kernel: Kernel, modules: tuple[Any, ...]) -> _View:
-    stamps = [_Stamp(tensor) for tensor in _tensors(modules)]
-    widths = [len(module.weight) for module in modules]
-    prepared = kernel.prepare(modules)
-    for module in modules:  # what is mapped is in memory once: as the kernel prepared it
-        drop_pages(module.weight)
-    return _View(prepared, widths, tuple(map(ref, modules)), stamps)

@@ -13,13 +13,18 @@ from bertie.layers.chip import chip
 from bertie.report import logger
 
 
-def fastest(dtype: torch.dtype) -> str | None:
-    """Return the name of the kernel that was the fastest for weights of ``dtype``, or None if no one measured."""
-    return _measured().get(str(dtype))
+def fastest(dtype: torch.dtype, threads: int) -> str | None:
+    """Return the name of the kernel that was the fastest with so many threads, or None if no one measured."""
+    return _measured().get(measured_as(dtype, threads))
+
+
+def measured_as(dtype: torch.dtype, threads: int) -> str:
+    """Return what a measurement is kept under: ``"torch.float32, threads: 2"``."""
+    return f"{dtype}, threads: {threads}"
 
 
 def remember(choices: dict[str, str]) -> Path:
-    """Keep the fastest kernel of each dtype (``{"torch.float32": "onednn"}``) and return the file that holds them."""
+    """Keep the fastest kernels, by what `measured_as` returns, and return the file that holds them."""
     path = _path()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {**_read(path), _machine(): choices})

@@ -27,7 +27,9 @@ def pack(weight: Tensor) -> Tensor:
 
 def packed_linear(x: Tensor, packed: Tensor, bias: Tensor, gelu: bool = False) -> Tensor:
     """Return ``x [T, in]`` times the packed weight plus ``bias``, through the erf GELU if asked."""
-    return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "gelu" if gelu else "none", [], "none" if gelu else "")
+    return torch.ops.mkldnn._linear_pointwise.default(
+        x, packed, bias, "gelu" if gelu else "none", [], "none" if gelu else ""
+    )
 
 
 def packed_linear_add(x: Tensor, packed: Tensor, bias: Tensor, residual: Tensor) -> Tensor:
@@ -54,7 +56,7 @@ def packing_works(dtype: torch.dtype) -> bool:
 
 def gelu_(x: Tensor) -> Tensor:
     """Return ``F.gelu(x)`` in the memory of ``x``."""
-    return torch.ops.aten.gelu_(x) if _gelu_works() else F.gelu(x)
+    return torch.ops.aten.gelu_.default(x) if _gelu_works() else F.gelu(x)
 
 
 @lru_cache(maxsize=1)

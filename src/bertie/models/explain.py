@@ -52,13 +52,13 @@ def explain_linear(model: nn.Module) -> str:
     Layers that are trained, hooked or wrapped are called as they are, whatever is chosen.
     """
     counts = Counter(
-        Weights(layer.weight.device.type, layer.weight.dtype, is_deterministic(layer))
+        Weights(layer.weight.device.type, layer.weight.dtype, is_deterministic(layer), torch.get_num_threads())
         for layer in model.modules()
         if isinstance(layer, nn.Linear | Int8Linear)
     )
     return "\n".join(
         f"{count} linear layers of {weights.dtype} on {weights.device}"
-        f"{', deterministic' if weights.deterministic else ''}:\n{kernels.explain(weights)}"
+        f"{', deterministic' if weights.deterministic else ''}, threads: {weights.threads}\n{kernels.explain(weights)}"
         for weights, count in counts.items()
     )
 
