@@ -328,8 +328,9 @@ def test_memory_of_words_is_bounded(mini: Path, monkeypatch: pytest.MonkeyPatch)
     words = [f"word{number} é{number}й {'x' * 101}{number}" for number in range(300)]
     expected = loaded(BertTokenizer, mini)(words)["input_ids"]
     assert tokenizer(words)["input_ids"] == tokenizer(words)["input_ids"] == expected
-    (words_of_texts, _) = tokenizer._backend._readers[False]
-    for table in (words_of_texts, tokenizer._backend._ids_of, tokenizer._backend._characters):
+    tokenizer(words, return_offsets_mapping=True)
+    backend = tokenizer._backend
+    for table in (backend._ids_of, backend._cuts_of, backend._characters, backend._normal._beyond_ascii):
         assert 0 < len(table) <= 100
         assert all(len(key) <= 100 for key in table if isinstance(key, str))
 

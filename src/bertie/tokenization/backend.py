@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Mapping, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, repeat
 from typing import Any, NamedTuple
 
 import tokenizers
@@ -10,7 +10,8 @@ from tokenizers import AddedToken, PreTokenizedString, Token, decoders, models, 
 
 from bertie.tokenization.added import AddedTokens
 from bertie.tokenization.characters import Characters, NotListed
-from bertie.tokenization.encoding import KnownPieces, LatePieces, Pieces, Span
+from bertie.tokenization.normal import Normal
+from bertie.tokenization.pieces import Block, KnownPieces, LatePieces, Pieces, Span, joined
 from bertie.tokenization.wordpiece import MAX_WORD, WordPiece
 from bertie.tokenization.words import WordCuts, WordIds, Words
 
@@ -33,6 +34,7 @@ class Backend:
         self._normalizer = normalizer
         self._wordpiece = WordPiece(vocabulary, unk_token)
         self._characters = Characters(normalizer)
+        self._normal = Normal(self._characters)
         self._ids_of, self._cuts_of = WordIds(self._wordpiece), WordCuts(self._wordpiece)
         self.rust = self._view(models.WordPiece(vocabulary, unk_token=unk_token, max_input_chars_per_word=QUICK_WORD))
         self._readers: dict[bool, tuple[Words, tokenizers.Tokenizer]] = {}
@@ -43,26 +45,22 @@ class Backend:
         self._readers = {}
         return count
 
-    def pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> list[Pieces]:
+    def pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Block:
         """Return the pieces of each text (each list of words if ``split``), without special tokens around them.
 
         ``plain``: special tokens that are written in a text are cut like any other text.
         """
         words, rust = self._readers.get(plain) or self._new_reader(plain)
-        found: list[Pieces | None] = []
-        rest: list[int] = []
-        for index, text in enumerate(texts):
-            try:
-                found.append(words.pieces(text))
-            except NotListed:
-                found.append(None)
-                rest.append(index)
-        if rest:
-            batch = [texts[index] for index in rest]
-            encodings = rust.encode_batch(batch, is_pretokenized=split, add_special_tokens=False)
-            for index, encoding in zip(rest, encodings, strict=True):
-                found[index] = self._with_long_words(encoding, texts[index], plain)
-        return [pieces for pieces in found if pieces is not None]
+        blocks, first = [], 0
+        for block, rest in words.blocks(texts):
+            if rest:
+                batch = [texts[first + number] for number in rest]
+                encodings = rust.encode_batch(batch, is_pretokenized=split, add_special_tokens=False)
+                read = map(self._with_long_words, encodings, batch, repeat(plain))
+                block = block.replaced(dict(zip(rest, read, strict=True)))
+            blocks.append(block)
+            first += len(block)
+        return joined(blocks)
 
     def full(self) -> tokenizers.Tokenizer:
         """Return a copy of the Rust tokenizer with the original's limit on words, to be saved or used elsewhere."""
@@ -88,7 +86,7 @@ class Backend:
             rust.encode_special_tokens = True
             tokens = [token for token in tokens if not token.special]
         added = AddedTokens(tokens, self._characters, self._normalizer)
-        self._readers[plain] = Words(self._characters, added, self._ids_of, self._cuts_of), rust
+        self._readers[plain] = Words(self._characters, self._normal, added, self._ids_of, self._cuts_of), rust
         return self._readers[plain]
 
     def _with_long_words(self, encoding: tokenizers.Encoding, text: Any, plain: bool) -> Pieces:
@@ -127,7 +125,7 @@ class Backend:
         lengths = [len(token) - (2 if index else 0) for index, token in enumerate(word.tokens)]
         spans = list(pairwise(accumulate(lengths, initial=0)))
         try:
-            origins = self._characters.origins(word.text)
+            origins = self._characters.origins(word.text).tolist()
             found = [(origins[first], origins[last - 1] + 1) for first, last in spans]
         except NotListed:
             # characters that change their neighbours: the slow, general way

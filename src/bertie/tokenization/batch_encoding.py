@@ -54,14 +54,14 @@ class BatchEncoding(UserDict[Any, Any]):
     ) -> None:
         super().__init__(data)
         self._encodings = [encoding] if isinstance(encoding, Encoding) else encoding
-        if n_sequences is None and self._encodings:
-            n_sequences = self._encodings[0].n_sequences
         self._n_sequences = n_sequences
         self.convert_to_tensors(tensor_type, prepend_batch_axis)
 
     @property
     def n_sequences(self) -> int | None:
         """1 for single texts, 2 for pairs, None if it is not known."""
+        if self._n_sequences is None and self._encodings:
+            return self._encodings[0].n_sequences
         return self._n_sequences
 
     @property

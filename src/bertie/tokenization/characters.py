@@ -1,7 +1,9 @@
 """What each character becomes before a text is cut into words: asked of ``tokenizers`` itself, one by one."""
 
+import numpy as np
 from tokenizers import normalizers, pre_tokenizers
 
+from bertie.tokenization.pieces import Array
 from bertie.tokenization.remembering import Remembering
 
 # two marks that stay where accents are stripped, but are put in order: one goes behind others, one before them
@@ -24,6 +26,7 @@ class Characters(Remembering[int, str]):
         super().__init__()
         self._normalize = normalizer.normalize_str
         self._part = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
+        self._sizes = _Sizes(self)
 
     def work_out(self, key: int) -> str:
         char = chr(key)
@@ -32,6 +35,19 @@ class Characters(Remembering[int, str]):
             raise NotListed(char)
         return " ".join(part for part, _ in self._part(f"a{normal}a"))[1:-1]
 
-    def origins(self, text: str) -> list[int]:
-        """Return the place in ``text`` of each character of its normal form."""
-        return [place for place, char in enumerate(text) for _ in self[ord(char)]]
+    def origins(self, text: str) -> Array:
+        """Return the place in ``text`` of each character of its normal form that is no blank, int64."""
+        sizes = np.frombuffer(text.translate(self._sizes).encode("latin-1"), np.uint8)
+        normal = np.frombuffer(text.translate(self).encode("utf-32-le"), np.uint32)
+        return np.repeat(np.arange(len(text)), sizes)[normal != ord(" ")]
+
+
+class _Sizes(Remembering[int, str]):
+    """Code point → the character whose code is the size of the normal form."""
+
+    def __init__(self, characters: Characters) -> None:
+        super().__init__()
+        self._characters = characters
+
+    def work_out(self, key: int) -> str:
+        return chr(len(self._characters[key]))

@@ -1,71 +1,10 @@
 """One row of ids and where each id came from: windows of one or two texts, framed by special tokens, and padding."""
 
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple
 
-Span = tuple[int, int]
-Ids: TypeAlias = "array[int]"
-"""Ids as int64 side by side, ``array("q")``: no object an id, and joined or cut in one step."""
-
-
-class Pieces(Protocol):
-    """What a tokenizer makes of one text, with one entry a piece.
-
-    ``offsets`` are (first character, character after the last) in the text, or in its word if it came pre-split.
-    """
-
-    @property
-    def ids(self) -> Ids: ...
-    @property
-    def tokens(self) -> list[str]: ...
-    @property
-    def offsets(self) -> list[Span]: ...
-    @property
-    def word_ids(self) -> list[int | None]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class KnownPieces:
-    """Pieces of which all is at hand."""
-
-    ids: Ids
-    tokens: list[str]
-    offsets: list[Span]
-    word_ids: list[int | None]
-
-
-class LatePieces:
-    """Pieces of which the ids are at hand; all else is worked out when it is first asked for."""
-
-    __slots__ = ("_known", "_work_out", "ids")
-
-    def __init__(self, ids: Ids, work_out: Callable[[], KnownPieces]) -> None:
-        self.ids = ids
-        self._work_out = work_out
-        self._known: KnownPieces | None = None
-
-    @property
-    def tokens(self) -> list[str]:
-        return self.known().tokens
-
-    @property
-    def offsets(self) -> list[Span]:
-        return self.known().offsets
-
-    @property
-    def word_ids(self) -> list[int | None]:
-        return self.known().word_ids
-
-    def known(self) -> KnownPieces:
-        if self._known is None:
-            self._known = self._work_out()
-        return self._known
-
-    def __reduce__(self) -> tuple[type[KnownPieces], tuple[object, ...]]:
-        known = self.known()
-        return KnownPieces, (self.ids, known.tokens, known.offsets, known.word_ids)
+from bertie.tokenization.pieces import Ids, Pieces, Span
 
 
 class Window(NamedTuple):

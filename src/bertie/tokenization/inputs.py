@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,12 @@ class Inputs:
     firsts: list[Any]
     seconds: list[Any] | None
     batched: bool
+
+    def parts(self, size: int) -> Iterator["Inputs"]:
+        """Yield ``size`` texts at a time."""
+        for start in range(0, len(self.firsts), size):
+            some = slice(start, start + size)
+            yield Inputs(self.firsts[some], None if self.seconds is None else self.seconds[some], self.batched)
 
 
 def read_inputs(text: Any, text_pair: Any, split: bool, na: str) -> Inputs:

@@ -10,12 +10,13 @@ from tokenizers import AddedToken
 
 from bertie.tokenization.arguments import Layout, Wanted
 from bertie.tokenization.batch_encoding import BatchEncoding
-from bertie.tokenization.encoding import Encoding, KnownPieces, Pieces
+from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.inputs import read_inputs
 from bertie.tokenization.options import read_options
-from bertie.tokenization.rows import without_places
+from bertie.tokenization.pieces import Block, KnownPieces, Pieces
 from bertie.tokenization.special_tokens import as_special
 from bertie.tokenization.tokenizer import Tokenizer
+from bertie.tokenization.values import without_places
 from bertie.tokenization.vocabulary import check_added_ids, check_vocabulary, given_vocabulary
 from bertie.tokenization.wordpiece import BasicTokenizer, WordPiece
 
@@ -87,8 +88,8 @@ class BertTokenizerLegacy(Tokenizer):
 
     # text → pieces
 
-    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> list[Pieces]:
-        return [self._pieces_of(text if split else [text], plain) for text in texts]
+    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Block:
+        return Block.of([self._pieces_of(text if split else [text], plain) for text in texts])
 
     def _pieces_of(self, words: Sequence[str], plain: bool) -> Pieces:
         tokens = [token for word in words for token in self._cut(word, plain)]
@@ -145,7 +146,7 @@ class BertTokenizerLegacy(Tokenizer):
 
     # rows
 
-    def _give_back(self, rows: list[Encoding], layout: Layout, wanted: Wanted, batched: bool) -> Any:
+    def _give_back(self, rows: Sequence[Encoding], layout: Layout, wanted: Wanted, batched: bool) -> Any:
         pad = self._padding_token(layout)
         return BatchEncoding(without_places(rows, layout, wanted, pad, self.pad_token_type_id, batched))
 

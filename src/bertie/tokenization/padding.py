@@ -8,8 +8,6 @@ import numpy as np
 from bertie.errors import InputError, InputTypeError
 from bertie.tokenization.arguments import Layout
 
-Rows = Sequence[Sequence[int]]
-
 
 class Fillings(NamedTuple):
     """What padding is made of, by the name of the value that is padded."""
@@ -21,18 +19,6 @@ class Fillings(NamedTuple):
         """Return the filling of a value, or None if it is not padded."""
         known = {"attention_mask": 0, "token_type_ids": self.token_type_ids, "special_tokens_mask": 1, main: self.ids}
         return known.get(name)
-
-
-def rectangle(rows: Rows, width: int, filling: int, side: str) -> Any:
-    """Return the rows as an int64 array ``[B, width]``, filled up on ``side``."""
-    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-    array = np.full((len(rows), width), filling, np.int64)
-    columns = np.arange(width)
-    starts = width - lengths if side == "left" else np.zeros_like(lengths)
-    inside = (columns >= starts[:, None]) & (columns < (starts + lengths)[:, None])
-    flat = np.fromiter((value for row in rows for value in row), np.int64, int(lengths.sum()))
-    array[inside] = flat
-    return array
 
 
 def filled(values: list[Any], width: int, filling: Any, side: str) -> list[Any]:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import TypeVar
 
-Key = TypeVar("Key", int, str)
+Key = TypeVar("Key", int, str, bytes)
 Value = TypeVar("Value")
 MOST = 1 << 16
 """Entries that a table remembers; when there are more, all are forgotten."""
@@ -19,7 +19,7 @@ class Remembering(dict[Key, Value], ABC):
 
     def __missing__(self, key: Key) -> Value:
         value = self.work_out(key)
-        if not isinstance(key, str) or len(key) <= LONGEST:
+        if isinstance(key, int) or len(key) <= LONGEST:
             if len(self) >= MOST:
                 self.clear()
             self[key] = value

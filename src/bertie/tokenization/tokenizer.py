@@ -3,7 +3,7 @@
 import os
 from abc import abstractmethod
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 from bertie.errors import InputError, InputTypeError
@@ -11,15 +11,17 @@ from bertie.report import logger
 from bertie.tokenization import arguments
 from bertie.tokenization.arguments import Layout, Wanted
 from bertie.tokenization.batch_encoding import BatchEncoding
-from bertie.tokenization.encoding import Encoding, Frame, Ids, KnownPieces, Pieces, Special, Window
+from bertie.tokenization.encoding import Encoding, Frame, Special, Window
 from bertie.tokenization.inputs import Inputs, read_inputs
 from bertie.tokenization.options import Options
 from bertie.tokenization.padding import Fillings, as_lists, collated, pad_values, tensor_kind
-from bertie.tokenization.rows import packed, values_of, without_places
+from bertie.tokenization.pieces import Block, Ids, KnownPieces
+from bertie.tokenization.rows import RowsInTurn, TextRows
 from bertie.tokenization.token_table import TokenTable
 from bertie.tokenization.truncation import check_room, rows_of
+from bertie.tokenization.values import packed, values_of, without_places
 
-TEXTS_AT_A_TIME = 256
+TEXTS_AT_A_TIME = 1024
 _PLAIN_ROWS: dict[str, Any] = {"padding": False, "stride": 0, "pad_to_multiple_of": None, "add_special_tokens": True}
 _TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 
@@ -61,7 +63,7 @@ class Tokenizer(TokenTable):
     # what a subclass supplies
 
     @abstractmethod
-    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> list[Pieces]:
+    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Block:
         """Return the pieces of each text (list of words if ``split``); ``plain``: special tokens are cut like text."""
 
     # text → ids
@@ -171,8 +173,8 @@ class Tokenizer(TokenTable):
         max_length: int | None = None,
         split_special_tokens: bool | None = None,
         na: str = "error",
-    ) -> Iterator[Encoding]:
-        """Yield the row of each text or pair, which knows its ids and what was cut off; no list of ids is made.
+    ) -> RowsInTurn:
+        """Return the rows of texts or pairs, to be gone through once; they know their ids and what was cut off.
 
         Arguments as in a call.
 
@@ -181,7 +183,7 @@ class Tokenizer(TokenTable):
         """
         layout = self._layout(truncation=truncation, max_length=max_length, **_PLAIN_ROWS)
         plain = self.split_special_tokens if split_special_tokens is None else split_special_tokens
-        return self._rows(read_inputs(texts, None, False, na), layout, False, plain)
+        return self._rows_in_turn(read_inputs(texts, None, False, na), layout, False, plain)
 
     def encode(
         self,
@@ -233,14 +235,11 @@ class Tokenizer(TokenTable):
         layout = self._layout(verbose=verbose, **lengths)
         inputs = read_inputs(text, text_pair, is_split_into_words, na)
         plain = self.split_special_tokens if split_special_tokens is None else split_special_tokens
-        rows = self._rows(inputs, layout, is_split_into_words, plain)
-        if lengths["max_length"] is None and not layout.truncates and verbose:
-            rows = self._with_warning(rows)
-        return (
-            packed(rows, wanted)
-            if return_tensors == "packed"
-            else self._give_back(list(rows), layout, wanted, inputs.batched)
-        )
+        warn = lengths["max_length"] is None and not layout.truncates and verbose
+        read = inputs, layout, is_split_into_words, plain, warn
+        if return_tensors == "packed":
+            return packed(self._rows_in_turn(*read), wanted)
+        return self._give_back(self._rows(*read), layout, wanted, inputs.batched)
 
     def _or_if_taken(self, wanted: bool | None, name: str) -> bool:
         return name in self.model_input_names if wanted is None else wanted
@@ -257,21 +256,28 @@ class Tokenizer(TokenTable):
             raise InputError("padding needs a padding token; set one, for example tokenizer.pad_token = '[PAD]'")
         return layout
 
-    def _rows(self, inputs: Inputs, layout: Layout, split: bool, plain: bool) -> Iterator[Encoding]:
-        """Yield the rows, some texts at a time: what is not kept of them is gone before the next are read."""
+    def _rows_in_turn(self, inputs: Inputs, layout: Layout, split: bool, plain: bool, warn: bool = False) -> RowsInTurn:
+        """Return the rows; what is not kept of some texts is gone before the next are read."""
+        parts = inputs.parts(TEXTS_AT_A_TIME)
+        return RowsInTurn(self._rows(some, layout, split, plain, warn) for some in parts)
+
+    def _rows(self, inputs: Inputs, layout: Layout, split: bool, plain: bool, warn: bool) -> Sequence[Encoding]:
         frame = self._frame(layout)
         texts_a_row = 1 if inputs.seconds is None else 2
         check_room(layout, texts_a_row == 2, texts_a_row + 1 if frame else 0)
-        for start in range(0, len(inputs.firsts), TEXTS_AT_A_TIME):
-            some = slice(start, start + TEXTS_AT_A_TIME)
-            firsts = map(Window.whole, self._pieces(inputs.firsts[some], split, plain))
-            if inputs.seconds is None:
-                yield from (self._row((first,), layout, frame) for first in firsts)
-                continue
-            partners = [second for second in inputs.seconds[some] if second is not None]
-            found = map(Window.whole, self._pieces(partners, split, plain))
-            for first, second in zip(firsts, inputs.seconds[some], strict=True):
-                yield self._row((first,) if second is None else (first, next(found)), layout, frame)
+        firsts = self._pieces(inputs.firsts, split, plain)
+        rows: Sequence[Encoding]
+        if inputs.seconds is None:
+            rows = TextRows(firsts, layout, frame)
+        else:
+            seconds = self._pieces([text for text in inputs.seconds if text is not None], split, plain)
+            found = map(Window.whole, seconds)
+            partners = [() if second is None else (next(found),) for second in inputs.seconds]
+            texts = ((Window.whole(first), *second) for first, second in zip(firsts, partners, strict=True))
+            rows = [self._row(one, layout, frame) for one in texts]
+        if warn:
+            self._warn_of_long(rows)
+        return rows
 
     def _row(self, texts: tuple[Window, ...], layout: Layout, frame: Frame | None) -> Encoding:
         return rows_of(texts, layout, frame, self._odd_to_first, 1 if frame else self._bare_second_type)
@@ -281,7 +287,7 @@ class Tokenizer(TokenTable):
             return None
         return Frame(Special(self.cls_token_id, self.cls_token), Special(self.sep_token_id, self.sep_token))
 
-    def _give_back(self, rows: list[Encoding], layout: Layout, wanted: Wanted, batched: bool) -> Any:
+    def _give_back(self, rows: Sequence[Encoding], layout: Layout, wanted: Wanted, batched: bool) -> Any:
         """Return the rows as the caller wants them."""
         rows, values = values_of(rows, layout, wanted, self._padding_token(layout), self.pad_token_type_id)
         if not batched and wanted.tensors is None and not wanted.overflowing_tokens:
@@ -292,18 +298,20 @@ class Tokenizer(TokenTable):
     def _padding_token(self, layout: Layout) -> Special:
         return Special(self.pad_token_id, self.pad_token) if layout.pads else Special(0, "")
 
-    def _with_warning(self, rows: Iterable[Encoding]) -> Iterator[Encoding]:
-        """Yield the rows, and warn once of the first that the model will refuse."""
-        for row in rows:
-            if not self.deprecation_warnings.get(_TOO_LONG) and len(row) > self.model_max_length:
-                self.deprecation_warnings[_TOO_LONG] = True
-                logger.warning(
-                    "a text has %d tokens, but the model takes %d: cut it (truncation=True), split it "
-                    "(return_overflowing_tokens=True), or the model will refuse it",
-                    len(row),
-                    self.model_max_length,
-                )
-            yield row
+    def _warn_of_long(self, rows: Sequence[Encoding]) -> None:
+        """Warn once of the first row that the model will refuse."""
+        if self.deprecation_warnings.get(_TOO_LONG):
+            return
+        lengths = rows.flat.lengths if isinstance(rows, TextRows) else map(len, rows)
+        too_long = next((length for length in lengths if length > self.model_max_length), None)
+        if too_long is not None:
+            self.deprecation_warnings[_TOO_LONG] = True
+            logger.warning(
+                "a text has %d tokens, but the model takes %d: cut it (truncation=True), split it "
+                "(return_overflowing_tokens=True), or the model will refuse it",
+                too_long,
+                self.model_max_length,
+            )
 
     def prepare_for_model(
         self,

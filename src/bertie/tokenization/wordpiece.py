@@ -2,7 +2,7 @@
 
 import unicodedata
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from bertie.tokenization.remembering import Remembering
 
@@ -41,43 +41,55 @@ class WordPiece:
         """Return the parts of a word that are its pieces, without ``##``; none if the word is unknown."""
         if len(word) > self.max_word:
             return []
-        if word in self._first:
+        entries = self._first
+        if word in entries:
             return [word]
         parts: list[str] = []
-        start, entries, longer = 0, self._first, self._first.longer
+        start = 0
         while start < len(word):
-            part = word[start : start + 3]
-            for length in longer.get(part, ()):
-                part = word[start : start + length]
-                if part in entries:
+            part, lengths = entries.heads[word[start : start + _HEAD]]
+            for length in lengths:
+                longer = word[start : start + length]
+                if longer in entries:
+                    part = longer
                     break
-            else:
-                part = part[:2]
-                if part not in entries:
-                    part = part[:1]
-                    if part not in entries:
-                        return []
+            if not part:
+                return []
             parts.append(part)
             start += len(part)
-            entries, longer = self._later, self._later.longer
+            entries = self._later
         return parts
 
 
-class _Entries(dict[str, int]):
-    """The pieces that may stand at one kind of place, with their ids.
+_HEAD = 3
 
-    ``longer`` holds, by the first three characters of a piece, the lengths that such pieces have, longest first.
-    """
+
+class _Entries(dict[str, int]):
+    """The pieces that may stand at one kind of place, with their ids; ``heads`` says which to look for."""
 
     def __init__(self, id_of: Mapping[str, int]) -> None:
         super().__init__(id_of)
-        self.longer: dict[str, list[int]] = {}
-        for text in sorted(self, key=len, reverse=True):
-            if len(text) < 3:
+        self.heads = _Heads(self)
+
+
+class _Heads(Remembering[str, tuple[str, Sequence[int]]]):
+    """The next `_HEAD` characters of a word → the longest piece in them, and the lengths of those that go beyond."""
+
+    def __init__(self, entries: Collection[str]) -> None:
+        super().__init__()
+        self._entries = entries
+        self._beyond: dict[str, list[int]] = {}
+        for text in sorted(entries, key=len, reverse=True):
+            if len(text) <= _HEAD:
                 break
-            lengths = self.longer.setdefault(text[:3], [])
+            lengths = self._beyond.setdefault(text[:_HEAD], [])
             if len(text) not in lengths[-1:]:
                 lengths.append(len(text))
+
+    def work_out(self, key: str) -> tuple[str, Sequence[int]]:
+        ends = range(len(key), 0, -1)
+        longest = next((key[:end] for end in ends if key[:end] in self._entries), "")
+        return longest, self._beyond.get(key, ())
 
 
 class BasicTokenizer:
