@@ -33,7 +33,7 @@ SIZES = {
     "query-8": (Size(40, 2), Size(60, 3)),
     "query-64": (Size(40, 2), Size(60, 3)),
     "query-256": (Size(20, 2), Size(40, 3)),
-    "train": (Size(64, 2), Size(128, 3)),
+    "train": (Size(32, 2), Size(64, 3)),
     "tokenize": (Size(2000, 5), Size(4000, 7)),
     "start": (Size(1, 3), Size(1, 5)),
 }

@@ -93,14 +93,15 @@ def test_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     monkeypatch.setattr(batching, "can_divide_cores", lambda: True)
     cpu = torch.device("cpu")
-    assert budget([100] * 200, cpu) == Budget(batching.CPU_TOKENS, 4)
-    assert budget([100] * 200, cpu, tokens=1200) == Budget(300, 4)
-    assert budget([100] * 6, cpu) == Budget(300, 2)  # two cores with three texts each
-    assert budget([500], cpu) == Budget(500, 1)
-    assert budget([], cpu) == Budget(1, 1)
-    assert budget([100] * 200, torch.device("cuda")) == Budget(batching.GPU_TOKENS, 1)
+    assert budget([100] * 200, cpu, 384) == Budget(1024, 4)
+    assert budget([100] * 200, cpu, 1024) == Budget(384, 4)
+    assert budget([100] * 200, cpu, 384, tokens=1200) == Budget(300, 4)
+    assert budget([100] * 6, cpu, 384) == Budget(300, 2)  # two cores with three texts each
+    assert budget([500], cpu, 384) == Budget(500, 1)
+    assert budget([], cpu, 384) == Budget(1, 1)
+    assert budget([100] * 200, torch.device("cuda"), 384) == Budget(batching.GPU_TOKENS, 1)
     monkeypatch.setattr(batching, "can_divide_cores", lambda: False)
-    assert budget([100] * 200, cpu).workers == 1
+    assert budget([100] * 200, cpu, 384).workers == 1
 
 
 def test_budgets_below_one_are_refused() -> None:

@@ -17,8 +17,8 @@ from bertie.workers import can_divide_cores, compute_each
 
 Answer = TypeVar("Answer")
 
-# On a CPU a batch's activations should stay in a core's cache; a GPU wants enough work for all its units.
-CPU_TOKENS = 1_024
+# On a CPU a batch's hidden states [tokens, width] should stay in a core's cache; a GPU wants work for all its units.
+CPU_NUMBERS = 1_024 * 384
 GPU_TOKENS = 65_536
 # Fewer tokens than this are not worth a thread of their own.
 WORKER_TOKENS = 256
@@ -31,7 +31,7 @@ class Budget(NamedTuple):
     workers: int
 
 
-def budget(lengths: Sequence[int], device: torch.device, tokens: int | None = None) -> Budget:
+def budget(lengths: Sequence[int], device: torch.device, width: int, tokens: int | None = None) -> Budget:
     """Return what suits this kind of device and this much work.
 
     On a CPU every core computes batches of its own, unless the work is too little to be divided.
@@ -39,6 +39,7 @@ def budget(lengths: Sequence[int], device: torch.device, tokens: int | None = No
     Args:
         lengths: the number of tokens of each text.
         device: where they are computed.
+        width: of a token's hidden state.
         tokens: the most tokens computed at a time, by all cores together; None: what suits the device.
     """
     if device.type != "cpu":
@@ -46,7 +47,7 @@ def budget(lengths: Sequence[int], device: torch.device, tokens: int | None = No
     work = sum(lengths)
     cores = torch.get_num_threads() if can_divide_cores() else 1
     workers = max(1, min(cores, work // WORKER_TOKENS, len(lengths)))
-    share = CPU_TOKENS if tokens is None else -(-tokens // workers)
+    share = max(WORKER_TOKENS, CPU_NUMBERS // width) if tokens is None else -(-tokens // workers)
     return Budget(max(1, min(share, -(-work // workers))), workers)
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from bertie.checkpoints import open_checkpoint
 from bertie.checkpoints import pages as room
-from bertie.checkpoints.pages import drop_pages
+from bertie.checkpoints.pages import drop_pages, give_back_freed
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives pages back")
 
@@ -98,3 +98,21 @@ def test_nothing_happens_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "platform", "darwin")
     drop_pages(tensor)
     assert tensor.sum() == 2**20
+
+
+@linux
+def test_freed_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = [bytearray(b"1") * 50_000 for _ in range(2_000)]  # each below what the C library maps by itself
+    last = blocks[-1]  # on top of the heap: nothing below it shrinks by itself
+    held = _resident()
+    del blocks
+    give_back_freed()
+    assert last[0] == ord("1")
+    if room._c_library() is not None and hasattr(room._c_library(), "malloc_trim"):
+        assert _resident() < held - 50e6
+    monkeypatch.setattr(room, "_c_library", lambda: None)
+    give_back_freed()
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

@@ -1,6 +1,6 @@
-"""Memory pages given back: numbers that lie unchanged in a mapped file can be read from it again when they are needed.
+"""Memory pages given back: numbers that lie unchanged in a mapped file, and what the program itself has freed.
 
-Only Linux has the call for it that can lose nothing, whatever the memory holds.
+Only Linux has calls for it that can lose nothing, whatever the memory holds.
 """
 
 import ctypes
@@ -35,6 +35,13 @@ def drop_pages(tensor: Tensor) -> None:
         advise(first * mmap.PAGESIZE, count * mmap.PAGESIZE, _MADV_PAGEOUT)
 
 
+def give_back_freed() -> None:
+    """Give the system what the C library keeps of freed memory: a lot, once large tensors are not needed again."""
+    trim = getattr(_c_library(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def _all_of_a_file(first: int, count: int) -> bool:
     """Whether every page in memory is a file's: others would be written to swap space, which helps nobody."""
     try:
@@ -50,9 +57,15 @@ def _all_of_a_file(first: int, count: int) -> bool:
 @lru_cache(maxsize=1)
 def _madvise() -> Callable[[int, int, int], int] | None:
     """Return the C library's ``madvise``, or None where there is none."""
-    try:
-        call = ctypes.CDLL(None, use_errno=True).madvise
-    except (OSError, AttributeError, TypeError):
-        return None
-    call.argtypes, call.restype = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int), ctypes.c_int
+    call = getattr(_c_library(), "madvise", None)
+    if call is not None:
+        call.argtypes, call.restype = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int), ctypes.c_int
     return call
+
+
+@lru_cache(maxsize=1)
+def _c_library() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(None, use_errno=True)
+    except (OSError, TypeError):  # there is none to name on Windows
+        return None

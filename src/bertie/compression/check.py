@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +105,7 @@ def _rates(models: Sequence[Any], texts: Texts, rounds: int) -> list[float]:
     return [len(texts.ids) / statistics.median(spent) for spent in seconds]
 
 
-def _read_all(model: Callable[..., Any], texts: Texts) -> None:
+def _read_all(model: Any, texts: Texts) -> None:
     """Have all texts read as a pipeline would."""
     lengths = [len(row) for row in texts.ids]
 
@@ -114,7 +114,7 @@ def _read_all(model: Callable[..., Any], texts: Texts) -> None:
             model(texts.packed(part))
         return True
 
-    tokens, workers = budget(lengths, torch.device("cpu"))
+    tokens, workers = budget(lengths, torch.device("cpu"), model.config.hidden_size)
     for _ in in_batches(lengths, compute, tokens, workers=workers):
         pass
 

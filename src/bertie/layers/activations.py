@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertie.errors import ConfigError, nearest
+from bertie.layers import operators
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -68,3 +69,8 @@ def activation(hidden_act: str | Activation) -> Activation:
             + nearest(hidden_act, ACTIVATIONS)
         )
     return ACTIVATIONS[hidden_act]
+
+
+def activate_(x: Tensor, function: Activation) -> Tensor:
+    """Return ``function(x)``, in the memory of ``x`` where that can be: nothing else may need ``x``."""
+    return operators.gelu_(x) if function is F.gelu else function(x)

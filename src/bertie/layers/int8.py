@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bertie.errors import InputError
 from bertie.layers import operators
-from bertie.layers.activations import Activation
+from bertie.layers.activations import Activation, activate_
 
 LARGEST = 127
 # a row of zeros is divided by this
@@ -154,7 +154,7 @@ class Int8Product:
         return torch.addcmul(self.bias, found, divisors, out=found).to(x.dtype)
 
     def activated(self, x: Tensor, activation: Activation) -> Tensor:
-        return activation(self(x))
+        return activate_(self(x), activation)
 
     def added(self, x: Tensor, residual: Tensor) -> Tensor:
         found, divisors = self._product(x)
@@ -182,7 +182,7 @@ class Int8SideBySide:
         return torch.cat([product(x) for product in self.products], dim=-1)
 
     def activated(self, x: Tensor, activation: Activation) -> Tensor:
-        return activation(self(x))
+        return activate_(self(x), activation)
 
     def added(self, x: Tensor, residual: Tensor) -> Tensor:
         return self(x) + residual

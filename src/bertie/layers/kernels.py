@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bertie.layers import operators
-from bertie.layers.activations import Activation
+from bertie.layers.activations import Activation, activate_
 from bertie.layers.chip import chip
 from bertie.layers.int8 import Int8Linear, prepare_int8
 from bertie.layers.measured import fastest
@@ -183,8 +183,7 @@ class _Packed:
     def activated(self, x: Tensor, activation: Activation) -> Tensor:
         if activation is F.gelu and chip().avx512:  # oneDNN's GELU is slower than PyTorch's on AVX2
             return operators.packed_linear(x, self.weight, self.bias, gelu=True)
-        product = self(x)
-        return operators.gelu_(product) if activation is F.gelu else activation(product)
+        return activate_(self(x), activation)
 
     def added(self, x: Tensor, residual: Tensor) -> Tensor:
         return operators.packed_linear_add(x, self.weight, self.bias, residual)

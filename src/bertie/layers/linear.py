@@ -6,17 +6,16 @@ adapters do not see it, and it is used only while the modules it stands for are 
 
 from dataclasses import dataclass
 from itertools import chain
+from threading import RLock
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bertie.checkpoints.pages import drop_pages
+from bertie.checkpoints.pages import drop_pages, give_back_freed
 from bertie.errors import InputError
-from bertie.layers import operators
-from bertie.layers.activations import Activation
+from bertie.layers.activations import Activation, activate_
 from bertie.layers.int8 import Int8Linear
 from bertie.layers.kernels import PLAIN, Kernel, Prepared, Weights, choose, explain
 from bertie.packing import capturing
@@ -42,7 +41,7 @@ def linear_activated(x: Tensor, module: nn.Module, activation: Activation) -> Te
     if view is not None:
         return view.prepared.activated(x, activation)
     product = module(x)
-    return operators.gelu_(product) if activation is F.gelu and _is_ours(module) else activation(product)
+    return activate_(product, activation) if _is_ours(module) else activation(product)
 
 
 def linear_added(x: Tensor, module: nn.Module, dropout: nn.Module, residual: Tensor) -> Tensor:
@@ -77,6 +76,7 @@ def is_deterministic(module: nn.Module) -> bool:
 
 # The first of the modules that a view stands for -> the view.
 _VIEWS: "WeakKeyDictionary[nn.Module, _View]" = WeakKeyDictionary()
+_PREPARING = RLock()
 _DETERMINISTIC = "deterministic"
 
 
@@ -128,12 +128,20 @@ def _view(x: Tensor, modules: tuple[nn.Module, ...]) -> _View | None:
     if weight is None or capturing() or _would_be_missed(x, modules):
         return None
     kernel = choose(Weights(x.device.type, weight.dtype, is_deterministic(first), torch.get_num_threads()))
-    if kernel is None or kernel is PLAIN:
-        return None
     view = _VIEWS.get(first)
-    if view is not None and view.kernel is kernel and view.dtype is x.dtype and view.stands_for(modules):
+    # what is prepared already serves where the plain product would do: the weights are in memory once
+    if view is not None and kernel in (view.kernel, PLAIN) and view.dtype is x.dtype and view.stands_for(modules):
         return view
-    return _new_view(x, modules, kernel)
+    if kernel is None or (kernel is PLAIN and view is None):
+        return None
+    with _PREPARING:  # threads that compute batches of their own need one view, not one each
+        if _VIEWS.get(first) is not view:
+            return _view(x, modules)
+        _VIEWS.pop(first, None)  # the old one's memory first
+        if kernel is PLAIN or not _can_be_prepared(x, modules, kernel.takes):
+            return None
+        _VIEWS[first] = view = _made(kernel, x, modules)
+        return view
 
 
 def _would_be_missed(x: Tensor, modules: tuple[nn.Module, ...]) -> bool:
@@ -145,14 +153,6 @@ def _would_be_missed(x: Tensor, modules: tuple[nn.Module, ...]) -> bool:
         or torch.is_autocast_enabled(x.device.type)
         or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *_tensors(modules))))
     )
-
-
-def _new_view(x: Tensor, modules: tuple[nn.Module, ...], kernel: Kernel) -> _View | None:
-    _VIEWS.pop(modules[0], None)  # the old one's memory first
-    if not _can_be_prepared(x, modules, kernel.takes):
-        return None
-    _VIEWS[modules[0]] = made = _made(kernel, x, modules)
-    return made
 
 
 def _can_be_prepared(x: Tensor, modules: tuple[nn.Module, ...], kind: type[nn.Module]) -> bool:
@@ -173,6 +173,7 @@ def _made(kernel: Kernel, x: Tensor, modules: tuple[Any, ...]) -> _View:
     prepared = kernel.prepare(modules)
     for module in modules:  # what is mapped is in memory once: as the kernel prepared it
         drop_pages(module.weight)
+    give_back_freed()  # what the kernel made on the way is as large as the weights
     return _View(prepared, kernel, x.dtype, widths, tuple(map(ref, modules)), stamps)
 
 

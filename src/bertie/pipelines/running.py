@@ -143,7 +143,7 @@ class Pipeline:
             return answers
 
         work = max(sum(features.lengths), 1)
-        tokens, workers = budget(features.lengths, self.device, self.batch_tokens)
+        tokens, workers = budget(features.lengths, self.device, self.model.config.hidden_size, self.batch_tokens)
         answers = in_order(in_batches(features.lengths, compute, tokens, size, workers), len(texts))
         yield from map(Answered, answers, features.truncated, features.empty)
 
