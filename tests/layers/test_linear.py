@@ -30,7 +30,7 @@ def packed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def plain(monkeypatch) -> Iterator[None]:
+def plain(monkeypatch: pytest.MonkeyPatch):
     """Take every machine for one of which nothing is known, on which modules are called as they are."""
     monkeypatch.setattr(kernels, "chip", Chip)
     choose.cache_clear()
