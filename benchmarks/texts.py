@@ -1,8 +1,10 @@
 """The texts of the named workloads: real ones, mixed by a fixed seed; without the data they come from the novel."""
 
 import csv
+import json
+import lzma
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from bertie.cli.demo import read_book
@@ -39,6 +41,37 @@ def documents(count: int) -> list[str]:
     return [" ".join(next(book) for _ in range(chance.randint(10, 60))) for _ in range(count)]
 
 
+def short(count: int) -> list[str]:
+    """Return single sentences."""
+    if DATA.is_dir():
+        return (column("sentiment") + column("sentiment", "train"))[:count]
+    return [sentence for text in read_book() for sentence in text.split(". ")][:count]
+
+
+def prose(characters: int) -> list[str]:
+    """Return the paragraphs of novels, about ``characters`` in all."""
+    found: list[str] = []
+    for text in _novels():
+        found += [paragraph for paragraph in map(_one_line, text.split("\n\n")) if paragraph]
+        if sum(map(len, found)) >= characters:
+            break
+    return found
+
+
+def _novels() -> Iterator[str]:
+    if not DATA.is_dir():
+        yield "\n\n".join(read_book())
+        return
+    with lzma.open(DATA / "corpus.jsonl.xz", "rt", encoding="utf-8") as file:
+        for record in map(json.loads, file):
+            if record["source"].startswith("novel/"):
+                yield record["text"][:300_000]
+
+
+def _one_line(paragraph: str) -> str:
+    return " ".join(paragraph.split())
+
+
 def full(count: int, at_least: int, length: Callable[[str], int]) -> list[str]:
     """Return texts that have ``at_least`` tokens each, joined from real ones."""
     found, waiting = [], iter(documents(100) * 20)
@@ -61,7 +94,7 @@ def cut_to(tokens: int, texts: Iterable[str], length: Callable[[str], int]) -> l
     return found
 
 
-def column(name: str) -> list[str]:
-    """Return the texts of a data set's dev part."""
-    with (DATA / name / "dev.csv").open(encoding="utf-8", newline="") as file:
+def column(name: str, part: str = "dev") -> list[str]:
+    """Return the texts of a data set's part."""
+    with (DATA / name / f"{part}.csv").open(encoding="utf-8", newline="") as file:
         return [row["text"] for row in csv.DictReader(file)]

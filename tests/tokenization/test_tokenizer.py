@@ -330,7 +330,7 @@ def test_memory_of_words_is_bounded(mini: Path, monkeypatch: pytest.MonkeyPatch)
     assert tokenizer(words)["input_ids"] == tokenizer(words)["input_ids"] == expected
     tokenizer(words, return_offsets_mapping=True)
     backend = tokenizer._backend
-    for table in (backend._ids_of, backend._cuts_of, backend._characters, backend._normal._beyond_ascii):
+    for table in (backend._cuts_of, backend._characters, backend._normal._beyond_ascii):
         assert 0 < len(table) <= 100
         assert all(len(key) <= 100 for key in table if isinstance(key, str))
 

@@ -16,7 +16,7 @@ class AddedTokens:
     """Finds at least every text that holds one of the tokens.
 
     Most tokens have no space in them, so whatever stands between two spaces can be looked at alone, once (`_Chunks`),
-    and if they are looked for as they are written, only in texts with one of their first characters. The few that have
+    and if they are looked for as they are written, only in texts with their first characters. The few that have
     a space are looked for in whole texts.
     """
 
@@ -39,19 +39,20 @@ class AddedTokens:
                     continue  # a text that holds it holds a character that is not listed
         self._chunks = _Chunks(characters, written, normal)
         self._spaced = re.compile("|".join(spaced)) if spaced else None
-        # a text without one of them holds no token; None: it must be looked at
-        self._firsts = None if normal or spaced else re.compile("|".join(map(re.escape, written.firsts)) or "(?!)")
+        # a text in which no token even begins holds none; None: every text must be looked at
+        begins = {re.escape(content[:2]) for content in written}
+        self._begins = None if normal or spaced else re.compile("|".join(begins) or "(?!)")
 
     def found_in(self, texts: Sequence[str | Sequence[str]], whole: Sequence[str]) -> list[int]:
         """Return the numbers of the texts that may hold a token; ``whole`` has lists of words joined to texts."""
-        if self._firsts and not self._firsts.search("".join(whole)):
+        if self._begins and not self._begins.search("".join(whole)):
             return []
         return [number for number, text in enumerate(texts) if self._in_text(text)]
 
     def _in_text(self, text: str | Sequence[str]) -> bool:
         if not isinstance(text, str):
             return any(map(self._in_text, text))
-        if self._firsts and not self._firsts.search(text):
+        if self._begins and not self._begins.search(text):
             return False
         if self._spaced and (self._spaced.search(text) or self._spaced.search(self._normalizer.normalize_str(text))):
             return True
@@ -81,17 +82,17 @@ class _Contents(set[str]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.firsts: set[str] = set()
+        self._firsts: set[str] = set()
         self._lengths: set[int] = set()
 
     def add(self, content: str) -> None:
         if content:
             super().add(content)
-            self.firsts.add(content[0])
+            self._firsts.add(content[0])
             self._lengths.add(len(content))
 
     def any_in(self, text: str) -> bool:
-        if self.firsts.isdisjoint(text):
+        if self._firsts.isdisjoint(text):
             return False
-        starts = [place for place, char in enumerate(text) if char in self.firsts]
+        starts = [place for place, char in enumerate(text) if char in self._firsts]
         return any(text[start : start + length] in self for start in starts for length in self._lengths)

@@ -11,9 +11,10 @@ from tokenizers import AddedToken, PreTokenizedString, Token, decoders, models, 
 from bertie.tokenization.added import AddedTokens
 from bertie.tokenization.characters import Characters, NotListed
 from bertie.tokenization.normal import Normal
-from bertie.tokenization.pieces import Block, KnownPieces, LatePieces, Pieces, Span, joined
+from bertie.tokenization.pieces import KnownPieces, LatePieces, Pieces, Span, joined, replaced
+from bertie.tokenization.word_table import WordIds
 from bertie.tokenization.wordpiece import MAX_WORD, WordPiece
-from bertie.tokenization.words import WordCuts, WordIds, Words
+from bertie.tokenization.words import WordCuts, Words
 
 QUICK_WORD = 24
 """Rust tries every end of a word, so its time grows with the square; longer words are cut here instead."""
@@ -45,22 +46,23 @@ class Backend:
         self._readers = {}
         return count
 
-    def pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Block:
+    def pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
         """Return the pieces of each text (each list of words if ``split``), without special tokens around them.
 
         ``plain``: special tokens that are written in a text are cut like any other text.
         """
         words, rust = self._readers.get(plain) or self._new_reader(plain)
-        blocks, first = [], 0
-        for block, rest in words.blocks(texts):
-            if rest:
-                batch = [texts[first + number] for number in rest]
+        parts: list[Sequence[Pieces]] = []
+        first = 0
+        for some, rest in words.read(texts):
+            batch = [texts[first + number] for number in rest]
+            first += len(some)
+            if batch:
                 encodings = rust.encode_batch(batch, is_pretokenized=split, add_special_tokens=False)
                 read = map(self._with_long_words, encodings, batch, repeat(plain))
-                block = block.replaced(dict(zip(rest, read, strict=True)))
-            blocks.append(block)
-            first += len(block)
-        return joined(blocks)
+                some = replaced(some, dict(zip(rest, read, strict=True)))
+            parts.append(some)
+        return joined(parts)
 
     def full(self) -> tokenizers.Tokenizer:
         """Return a copy of the Rust tokenizer with the original's limit on words, to be saved or used elsewhere."""

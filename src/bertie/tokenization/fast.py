@@ -11,7 +11,7 @@ from bertie.report import say_once
 from bertie.tokenization import forking  # noqa: F401 (quiet and safe after os.fork)
 from bertie.tokenization.backend import Backend
 from bertie.tokenization.options import read_options
-from bertie.tokenization.pieces import Block
+from bertie.tokenization.pieces import Pieces
 from bertie.tokenization.special_tokens import as_special
 from bertie.tokenization.tokenizer import Tokenizer
 from bertie.tokenization.vocabulary import check_added_ids, check_vocabulary, given_vocabulary
@@ -93,7 +93,7 @@ class BertTokenizer(Tokenizer):
         missing = [as_special(token) for token in self._special_token_values() if str(token) not in known]
         self._add_tokens(list(missing), special=True)
 
-    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Block:
+    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
         return self._backend.pieces(texts, split, plain)
 
     def _add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:

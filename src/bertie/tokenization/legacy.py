@@ -13,7 +13,7 @@ from bertie.tokenization.batch_encoding import BatchEncoding
 from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.inputs import read_inputs
 from bertie.tokenization.options import read_options
-from bertie.tokenization.pieces import Block, KnownPieces, Pieces
+from bertie.tokenization.pieces import KnownPieces, Pieces
 from bertie.tokenization.special_tokens import as_special
 from bertie.tokenization.tokenizer import Tokenizer
 from bertie.tokenization.values import without_places
@@ -88,8 +88,8 @@ class BertTokenizerLegacy(Tokenizer):
 
     # text → pieces
 
-    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Block:
-        return Block.of([self._pieces_of(text if split else [text], plain) for text in texts])
+    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
+        return [self._pieces_of(text if split else [text], plain) for text in texts]
 
     def _pieces_of(self, words: Sequence[str], plain: bool) -> Pieces:
         tokens = [token for word in words for token in self._cut(word, plain)]

@@ -1,18 +1,22 @@
-"""Texts → their words in normal form, all texts of a block at once: passes over bytes instead of steps in Python."""
+"""Texts → the words of their normal form, all texts of a block at once: passes over bytes, not steps in Python."""
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
 
 from bertie.tokenization.characters import Characters, NotListed
+from bertie.tokenization.pieces import Array
 from bertie.tokenization.remembering import Remembering
 
-BETWEEN, NOT_READ = "\0", "\1"
+BETWEEN, NOT_READ = b"\0", b"\1"
 """The word that stands behind each text, and the one instead of characters that are not listed. Both are control
 characters, which no normal form holds."""
 
-_BEYOND_ASCII = re.compile(rb"([\x80-\xfe]+)")
-# no byte of UTF-8
-_BETWEEN = b"\xff"
+_NO_BYTE_OF_UTF_8 = b"\xff"
+_BLANK, _LETTER, _SIGN = range(3)
+"""What a byte is: no part of a word, a part of one, or a word by itself."""
 
 
 class Normal:
@@ -21,21 +25,39 @@ class Normal:
     def __init__(self, characters: Characters) -> None:
         self._beyond_ascii = _Runs(characters)
         forms = [characters[code] for code in range(128)]
-        ascii_forms = [(form.strip() or " ").encode() for form in forms]
-        self._table = b"".join(ascii_forms) + bytes(range(128, 256))
         self._dropped = bytes(code for code, form in enumerate(forms) if not form)
-        self._signs = [(form.strip().encode(), form.encode()) for form in forms if form.strip() not in ("", form)]
+        normal = b"".join((form.strip() or " ").encode() for form in forms)
+        self._table = normal + bytes(range(128, 255)) + BETWEEN
+        signs = {form.strip().encode() for form in forms if form.strip() not in ("", form)} | {BETWEEN, NOT_READ}
+        kinds = dict.fromkeys(b"".join(signs), _SIGN) | {ord(" "): _BLANK}
+        self._kinds = bytes(kinds.get(code, _LETTER) for code in range(256))
+        sign = re.escape(b"".join(signs))
+        self._word = re.compile(b"[^ %b]+|[%b]" % (sign, sign))
 
-    def words(self, texts: Sequence[str]) -> list[str]:
-        """Return the words of all texts; behind those of each text follows `BETWEEN`."""
-        raw = _BETWEEN.join([*map(str.encode, texts), b""]).translate(self._table, self._dropped)
-        for sign, parted in self._signs:
-            raw = raw.replace(sign, parted)
-        if not all(map(str.isascii, texts)):
-            parts = _BEYOND_ASCII.split(raw)
-            parts[1::2] = map(self._beyond_ascii.__getitem__, parts[1::2])
-            raw = b"".join(parts)
-        return raw.replace(_BETWEEN, f" {BETWEEN} ".encode()).decode().split()
+    def form(self, texts: Sequence[str]) -> bytes:
+        """Return the normal form of all texts in UTF-8, `BETWEEN` behind each; signs are not parted from words yet."""
+        form = _NO_BYTE_OF_UTF_8.join([*map(str.encode, texts), b""]).translate(self._table, self._dropped)
+        if form.isascii():
+            return form
+        beyond = np.flatnonzero(np.frombuffer(form, np.int8) < 0)
+        gaps = np.flatnonzero(np.diff(beyond) > 1)
+        starts = beyond[np.concatenate(([0], gaps + 1))]
+        stops = beyond[np.concatenate((gaps, [-1]))] + 1
+        bounds = [0, *np.stack((starts, stops), 1).ravel().tolist(), len(form)]
+        parts = [form[start:stop] for start, stop in pairwise(bounds)]
+        parts[1::2] = map(self._beyond_ascii.__getitem__, parts[1::2])
+        return b"".join(parts)
+
+    def words(self, form: bytes) -> list[bytes]:
+        """Return the words of a normal form; the quick way for few of them."""
+        return self._word.findall(form)
+
+    def parted(self, form: bytes) -> tuple[Array, Array]:
+        """Return where the words of a normal form start and stop, each ``[W]`` int64."""
+        kinds = np.frombuffer(b"".join((bytes(1), form.translate(self._kinds), bytes(1))), np.uint8)
+        before, after = kinds[:-1], kinds[1:]
+        edges = (before != after) | (after == _SIGN)
+        return np.flatnonzero(edges & (after != _BLANK)), np.flatnonzero(edges & (before != _BLANK))
 
 
 class _Runs(Remembering[bytes, bytes]):
@@ -49,4 +71,4 @@ class _Runs(Remembering[bytes, bytes]):
         try:
             return key.decode().translate(self._characters).encode()
         except NotListed:
-            return f" {NOT_READ} ".encode()
+            return NOT_READ

@@ -1,7 +1,7 @@
 """What a tokenizer makes of texts before rows are made of it: of one text (`Pieces`), and of many side by side."""
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, overload
 
@@ -94,10 +94,8 @@ class Block(Sequence[Pieces]):
         ids = np.frombuffer(b"".join([*(one.ids for one in pieces), bytes(8)]), np.int64)
         return cls(ids, starts, stops, lambda number, _: pieces[number])
 
-    def replaced(self, instead: dict[int, Pieces]) -> "Block":
+    def replaced(self, instead: Mapping[int, Pieces]) -> "Block":
         """Return this block with other pieces for some texts."""
-        if not instead:
-            return self
         starts, stops = self.starts.copy(), self.stops.copy()
         added = Block.of(list(instead.values()))
         numbers = list(instead)
@@ -120,22 +118,28 @@ class Block(Sequence[Pieces]):
         return self._make(range(len(self))[index], array("q", ids.tobytes()))
 
 
-def joined(blocks: Iterable[Block]) -> Block:
-    """Return the texts of several blocks as one."""
-    found = list(blocks)
-    if len(found) == 1:
-        return found[0]
-    shifts = np.cumsum([0, *(len(block.ids) for block in found)])
-    firsts = np.cumsum([0, *map(len, found)])
+def replaced(pieces: Sequence[Pieces], instead: Mapping[int, Pieces]) -> Sequence[Pieces]:
+    """Return the pieces of texts with others for some of them."""
+    if isinstance(pieces, Block):
+        return pieces.replaced(instead)
+    return [instead.get(number) or one for number, one in enumerate(pieces)]
+
+
+def joined(parts: Sequence[Sequence[Pieces]]) -> Sequence[Pieces]:
+    """Return the pieces of the texts of all parts, of which those are blocks if there are several."""
+    if len(parts) == 1:
+        return parts[0]
+    blocks = [part for part in parts if isinstance(part, Block)]
+    shifts = np.cumsum([0, *(len(block.ids) for block in blocks)])
+    firsts = np.cumsum([0, *map(len, blocks)])
 
     def make(number: int, ids: Ids) -> Pieces:
         which = int(np.searchsorted(firsts, number, "right")) - 1
-        return found[which]._make(number - int(firsts[which]), ids)
+        return blocks[which]._make(number - int(firsts[which]), ids)
 
-    empty = np.zeros(0, np.int64)
     return Block(
-        np.concatenate([*(block.ids for block in found), np.zeros(1, np.int64)]),
-        np.concatenate([empty, *(block.starts + shift for block, shift in zip(found, shifts, strict=False))]),
-        np.concatenate([empty, *(block.stops + shift for block, shift in zip(found, shifts, strict=False))]),
+        np.concatenate([block.ids for block in blocks]),
+        np.concatenate([block.starts + shift for block, shift in zip(blocks, shifts, strict=False)]),
+        np.concatenate([block.stops + shift for block, shift in zip(blocks, shifts, strict=False)]),
         make,
     )

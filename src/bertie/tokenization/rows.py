@@ -125,6 +125,7 @@ def _flat_ids(rows: Iterable[Encoding]) -> Flat:
     tokens_cut: list[int] = []
     empty: list[bool] = []
     type_counts: list[tuple[int, int]] = []
+    pairs = False
     first = last = b""
     for row in rows:
         # one frame is that of all rows
@@ -136,8 +137,12 @@ def _flat_ids(rows: Iterable[Encoding]) -> Flat:
         lengths.append(len(row))
         tokens_cut.append(row.tokens_cut)
         empty.append(row.is_empty)
-        type_counts += row.type_counts if len(row.windows) > 1 else ((0, lengths[-1]), (1, 0))
+        if len(row.windows) > 1:
+            pairs = True
+            type_counts += row.type_counts
+        else:
+            type_counts.append((0, lengths[-1]))
     # a bytearray, because tensors want memory that may be written
     ids = np.frombuffer(bytearray().join(parts), np.int64)
-    types = np.repeat(*np.array(type_counts, np.int64).T) if any(count for _, count in type_counts[1::2]) else None
+    types = np.repeat(*np.array(type_counts, np.int64).T) if pairs else None
     return Flat(ids, types, lengths, tokens_cut, empty)

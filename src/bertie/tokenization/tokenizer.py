@@ -15,7 +15,7 @@ from bertie.tokenization.encoding import Encoding, Frame, Special, Window
 from bertie.tokenization.inputs import Inputs, read_inputs
 from bertie.tokenization.options import Options
 from bertie.tokenization.padding import Fillings, as_lists, collated, pad_values, tensor_kind
-from bertie.tokenization.pieces import Block, Ids, KnownPieces
+from bertie.tokenization.pieces import Block, Ids, KnownPieces, Pieces
 from bertie.tokenization.rows import RowsInTurn, TextRows
 from bertie.tokenization.token_table import TokenTable
 from bertie.tokenization.truncation import check_room, rows_of
@@ -63,7 +63,7 @@ class Tokenizer(TokenTable):
     # what a subclass supplies
 
     @abstractmethod
-    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Block:
+    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
         """Return the pieces of each text (list of words if ``split``); ``plain``: special tokens are cut like text."""
 
     # text → ids
@@ -267,8 +267,10 @@ class Tokenizer(TokenTable):
         check_room(layout, texts_a_row == 2, texts_a_row + 1 if frame else 0)
         firsts = self._pieces(inputs.firsts, split, plain)
         rows: Sequence[Encoding]
-        if inputs.seconds is None:
+        if isinstance(firsts, Block) and inputs.seconds is None:
             rows = TextRows(firsts, layout, frame)
+        elif inputs.seconds is None:
+            rows = [self._row((Window.whole(first),), layout, frame) for first in firsts]
         else:
             seconds = self._pieces([text for text in inputs.seconds if text is not None], split, plain)
             found = map(Window.whole, seconds)

@@ -2,7 +2,9 @@
 
 import unicodedata
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
+from itertools import pairwise
+from typing import Any
 
 from bertie.tokenization.remembering import Remembering
 
@@ -24,6 +26,10 @@ class WordPiece:
         self._first = _Entries(vocabulary)
         self._later = _Entries({token[2:]: id_ for token, id_ in vocabulary.items() if token.startswith("##")})
 
+    def __reduce__(self) -> tuple[type["WordPiece"], tuple[Any, ...]]:
+        # what is remembered of words is no part of it: copies and fingerprints are the same after use
+        return type(self), (self.vocabulary, self.unk_token, self.max_word)
+
     def tokens(self, word: str) -> list[str]:
         """Return the pieces of one word, ``["un", "##aff", "##able"]`` for ``"unaffable"``."""
         first, *later = self.cut(word) or [""]
@@ -31,65 +37,71 @@ class WordPiece:
 
     def ids(self, word: str) -> list[int]:
         """Return the ids of the pieces of one word."""
-        parts = self.cut(word)
-        if not parts:
-            return [self.vocabulary[self.unk_token]]
-        first = self._first[parts[0]]
-        return [first] if len(parts) == 1 else [first, *map(self._later.__getitem__, parts[1:])]
+        return self._matched(word)[0] or [self.vocabulary[self.unk_token]]
 
     def cut(self, word: str) -> list[str]:
         """Return the parts of a word that are its pieces, without ``##``; none if the word is unknown."""
-        if len(word) > self.max_word:
-            return []
-        entries = self._first
-        if word in entries:
-            return [word]
-        parts: list[str] = []
-        start = 0
-        while start < len(word):
-            part, lengths = entries.heads[word[start : start + _HEAD]]
-            for length in lengths:
-                longer = word[start : start + length]
-                if longer in entries:
-                    part = longer
+        return [word[start:stop] for start, stop in pairwise([0, *self._matched(word)[1]])]
+
+    def _matched(self, word: str) -> tuple[list[int], list[int]]:
+        """Return the ids of the pieces of a word and where each stops; none if the word is unknown."""
+        ids: list[int] = []
+        stops: list[int] = []
+        start, end, entries = 0, len(word), self._first
+        if end > self.max_word:
+            return ids, stops
+        while start < end:
+            head = word[start : start + _HEAD]
+            for size in entries.beyond.get(head, ()):
+                id_ = entries.get(word[start : start + size])
+                if id_ is not None:
                     break
-            if not part:
-                return []
-            parts.append(part)
-            start += len(part)
+            else:
+                size, id_ = len(head), entries.get(head)
+                if id_ is None:
+                    size, id_ = entries.within[head[:-1]]
+            if not size:
+                return [], []
+            start += size
+            ids.append(id_)
+            stops.append(start)
             entries = self._later
-        return parts
+        return ids, stops
 
 
-_HEAD = 3
+_HEAD = 4
 
 
 class _Entries(dict[str, int]):
-    """The pieces that may stand at one kind of place, with their ids; ``heads`` says which to look for."""
+    """The pieces that may stand at one kind of place, with their ids.
+
+    ``beyond`` holds, by the first `_HEAD` characters of longer pieces, the lengths that such pieces have, longest
+    first; ``within`` the longest piece that fewer characters begin with.
+    """
 
     def __init__(self, id_of: Mapping[str, int]) -> None:
         super().__init__(id_of)
-        self.heads = _Heads(self)
-
-
-class _Heads(Remembering[str, tuple[str, Sequence[int]]]):
-    """The next `_HEAD` characters of a word → the longest piece in them, and the lengths of those that go beyond."""
-
-    def __init__(self, entries: Collection[str]) -> None:
-        super().__init__()
-        self._entries = entries
-        self._beyond: dict[str, list[int]] = {}
-        for text in sorted(entries, key=len, reverse=True):
-            if len(text) <= _HEAD:
-                break
-            lengths = self._beyond.setdefault(text[:_HEAD], [])
+        self.within = _Within(self)
+        self.beyond: dict[str, list[int]] = {}
+        for text in sorted((text for text in self if len(text) > _HEAD), key=len, reverse=True):
+            lengths = self.beyond.setdefault(text[:_HEAD], [])
             if len(text) not in lengths[-1:]:
                 lengths.append(len(text))
 
-    def work_out(self, key: str) -> tuple[str, Sequence[int]]:
-        ends = range(len(key), 0, -1)
-        longest = next((key[:end] for end in ends if key[:end] in self._entries), "")
-        return longest, self._beyond.get(key, ())
+
+class _Within(Remembering[str, tuple[int, int]]):
+    """Some characters → size and id of the longest piece that they begin with; 0 and 0 if there is none."""
+
+    def __init__(self, entries: Mapping[str, int]) -> None:
+        super().__init__()
+        self._entries = entries
+
+    def work_out(self, key: str) -> tuple[int, int]:
+        for size in range(len(key), 0, -1):
+            id_ = self._entries.get(key[:size])
+            if id_ is not None:
+                return size, id_
+        return 0, 0
 
 
 class BasicTokenizer:

@@ -1,37 +1,26 @@
-"""Texts → words → ids, without Rust: the ids of every word are remembered from its last time.
-
-Texts are read some at a time: `Normal` makes words of them, `WordPiece` pieces of a word. Ids are int64 side by side
-from here on: those of a text are the bytes of its words, joined.
-"""
+"""Texts → words → ids, without Rust, many texts at a time: `Normal` makes words of them, `WordIds` ids of words."""
 
 from array import array
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain
+from typing import TypeAlias
 
 import numpy as np
 
 from bertie.tokenization.added import AddedTokens
 from bertie.tokenization.characters import Characters
-from bertie.tokenization.normal import BETWEEN, NOT_READ, Normal
-from bertie.tokenization.pieces import Block, Ids, KnownPieces, LatePieces
+from bertie.tokenization.normal import NOT_READ, Normal
+from bertie.tokenization.pieces import Block, Ids, KnownPieces, LatePieces, Pieces
 from bertie.tokenization.remembering import Remembering
+from bertie.tokenization.word_table import BETWEEN_ID, WordIds
 from bertie.tokenization.wordpiece import WordPiece
 
+Text: TypeAlias = str | Sequence[str]
 AT_A_TIME = 1 << 17
 """Characters of texts that are read together."""
-_MARKS = {BETWEEN: -1, NOT_READ: -2}
-
-
-class WordIds(Remembering[str, bytes]):
-    """Word → the ids of its pieces; the marks between words have ids of their own."""
-
-    def __init__(self, wordpiece: WordPiece) -> None:
-        super().__init__()
-        self._wordpiece = wordpiece
-
-    def work_out(self, key: str) -> bytes:
-        ids = [_MARKS[key]] if key in _MARKS else self._wordpiece.ids(key)
-        return array("q", ids).tobytes()
+FEW_TEXTS, FEW_CHARACTERS = 16, 1000
+"""Up to so many texts of so many characters together are read one by one."""
 
 
 class WordCuts(Remembering[str, tuple[list[str], bytes]]):
@@ -42,8 +31,10 @@ class WordCuts(Remembering[str, tuple[list[str], bytes]]):
         self._wordpiece = wordpiece
 
     def work_out(self, key: str) -> tuple[list[str], bytes]:
-        parts = self._wordpiece.cut(key) or [key]
-        return self._wordpiece.tokens(key), array("q", map(len, parts)).tobytes()
+        parts = self._wordpiece.cut(key)
+        if not parts:
+            return [self._wordpiece.unk_token], array("q", [len(key)]).tobytes()
+        return [parts[0], *("##" + part for part in parts[1:])], array("q", map(len, parts)).tobytes()
 
 
 class Words:
@@ -66,29 +57,44 @@ class Words:
         self._ids_of = ids_of
         self._cuts_of = cuts_of
 
-    def blocks(self, texts: Sequence[str | Sequence[str]]) -> Iterator[tuple[Block, list[int]]]:
+    def read(self, texts: Sequence[Text]) -> Iterator[tuple[Sequence[Pieces], list[int]]]:
         """Yield the pieces of some texts, and the numbers of those among them that ``tokenizers`` must read."""
-        for some in _in_turn(texts):
-            yield self._block(texts[some])
+        if len(texts) <= FEW_TEXTS and sum(map(len, texts)) <= FEW_CHARACTERS:
+            yield self._one_by_one(texts)
+        else:
+            for some in _in_turn(texts):
+                yield self._side_by_side(texts[some])
 
-    def _block(self, texts: Sequence[str | Sequence[str]]) -> tuple[Block, list[int]]:
-        whole = [text if isinstance(text, str) else " ".join(text) for text in texts]
-        found = map(self._ids_of.__getitem__, self._normal.words(whole))
-        ids = np.frombuffer(b"".join(found), np.int64)
+    def _one_by_one(self, texts: Sequence[Text]) -> tuple[list[Pieces], list[int]]:
+        """Read a few texts, for which NumPy's calls would cost more than they save."""
+        found: list[Pieces] = []
+        others = []
+        for number, text in enumerate(texts):
+            whole = _whole(text)
+            words = self._normal.words(self._normal.form([whole])[:-1])
+            if NOT_READ in words or self._added.found_in([text], [whole]):
+                others.append(number)
+            found.append(LatePieces(self._ids_of.of_few(words), partial(self._places, text)))
+        return found, others
+
+    def _side_by_side(self, texts: Sequence[Text]) -> tuple[Block, list[int]]:
+        whole = list(map(_whole, texts))
+        form = self._normal.form(whole)
+        ids = self._ids_of.of(form, *self._normal.parted(form))
         marks = np.flatnonzero(ids < 0)
-        between = ids[marks] == _MARKS[BETWEEN]
+        between = ids[marks] == BETWEEN_ID
         stops = marks[between]
         starts = np.concatenate((np.zeros(1, np.int64), stops[:-1] + 1))
         others = set(self._added.found_in(texts, whole))
         if not between.all():
             others.update(np.searchsorted(stops, marks[~between]).tolist())
 
-        def pieces(number: int, ids: Ids) -> LatePieces:
-            return LatePieces(ids, lambda: self._places(texts[number]))
+        def pieces(number: int, ids: Ids) -> Pieces:
+            return LatePieces(ids, partial(self._places, texts[number]))
 
         return Block(ids, starts, stops, pieces), sorted(others)
 
-    def _places(self, text: str | Sequence[str]) -> KnownPieces:
+    def _places(self, text: Text) -> KnownPieces:
         """Return all that is known of the pieces of a text, but their ids."""
         if isinstance(text, str):
             return self._places_in_text(text)
@@ -112,7 +118,11 @@ class Words:
         return KnownPieces(array("q"), tokens, offsets, list(np.repeat(np.arange(len(cuts)), counts).tolist()))
 
 
-def _in_turn(texts: Sequence[str | Sequence[str]]) -> Iterator[slice]:
+def _whole(text: Text) -> str:
+    return text if isinstance(text, str) else " ".join(text)
+
+
+def _in_turn(texts: Sequence[Text]) -> Iterator[slice]:
     """Yield the places of neighbouring texts of about `AT_A_TIME` characters together."""
     start = size = 0
     for stop, text in enumerate(texts, 1):
