@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bertie import BertTokenizer
-from bertie.tokenization import word_table
+from bertie.tokenization import word_table, words
 from bertie.tokenization.word_table import WordIds
 from bertie.tokenization.wordpiece import WordPiece
 from bertie.tokenization.words import FEW_TEXTS
@@ -51,18 +52,13 @@ def test_rows_made_together_as_rows_made_alone(
 ) -> None:
     tokenizer = BertTokenizer.from_pretrained(mini, truncation_side=side, padding_side=side)
     options: dict[str, Any] = {"truncation": truncation, "max_length": max_length, "add_special_tokens": frame}
-    options |= {"return_special_tokens_mask": True, "return_offsets_mapping": True, "verbose": False}
-    together = tokenizer(texts * FEW_TEXTS * 2, padding=padding, **options)
-    width = max(map(len, together["input_ids"]))
-    for number, text in enumerate(texts * 2):
-        padded = {"padding": "max_length", "max_length": width} if padding and not truncation else {"padding": padding}
-        alone = tokenizer(text, **(options | padded))
-        rows = {name: value[number] for name, value in together.items()}
-        if padding is True and truncation:
-            size = len(alone["input_ids"])
-            rows = {name: row[-size:] if side == "left" else row[:size] for name, row in rows.items()}
-        assert rows == alone.data
-        assert together[number].tokens[-3:] == tokenizer.convert_ids_to_tokens(together["input_ids"][number])[-3:]
+    options |= {"return_special_tokens_mask": True, "return_offsets_mapping": True, "return_length": True}
+    together, alone = [], []
+    for few, found in ((0, together), (1000, alone)):
+        with patch.multiple(words, FEW_TEXTS=few, FEW_CHARACTERS=few * 1000):
+            encoding = tokenizer(texts, padding=padding, verbose=False, **options)
+        found += [encoding.data, [(row.tokens, row.word_ids, row.tokens_cut) for row in encoding.encodings]]
+    assert together == alone
 
 
 @pytest.mark.parametrize("bits", [2, 18])
@@ -71,10 +67,10 @@ def test_words_of_every_size_in_a_table_of_any_size(bits: int, monkeypatch: pyte
     monkeypatch.setattr(word_table, "_SHIFT", np.uint64(64 - bits))
     tokens = ["[UNK]", "", "a", "##a", "##aa", "b", "##b", "a" * 15, "a" * 16, "a" * 17, "b" * 8, "b" * 9, "é" * 8]
     wordpiece = WordPiece({token: number for number, token in enumerate(tokens)}, "[UNK]")
-    words = [letter * size for letter in "abcé" for size in range(1, 40)] * 2
-    raw = [word.encode() for word in words]
+    many = [letter * size for letter in "abcé" for size in range(1, 40)] * 2
+    raw = [word.encode() for word in many]
     stops = np.cumsum([0, *map(len, raw)])
-    expected = [id_ for word in words for id_ in wordpiece.ids(word)]
+    expected = [id_ for word in many for id_ in wordpiece.ids(word)]
     ids = WordIds(wordpiece)
     assert ids.of(b"".join(raw), stops[:-1], stops[1:]).tolist() == expected
     assert ids.of(b"".join(raw), stops[:-1], stops[1:]).tolist() == expected

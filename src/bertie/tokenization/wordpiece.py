@@ -2,7 +2,7 @@
 
 import unicodedata
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -51,15 +51,12 @@ class WordPiece:
         if end > self.max_word:
             return ids, stops
         while start < end:
-            head = word[start : start + _HEAD]
-            for size in entries.beyond.get(head, ()):
-                id_ = entries.get(word[start : start + size])
-                if id_ is not None:
+            size, id_, lengths = entries.heads[word[start : start + _HEAD]]
+            for length in lengths:
+                longer = entries.get(word[start : start + length])
+                if longer is not None:
+                    size, id_ = length, longer
                     break
-            else:
-                size, id_ = len(head), entries.get(head)
-                if id_ is None:
-                    size, id_ = entries.within[head[:-1]]
             if not size:
                 return [], []
             start += size
@@ -69,39 +66,37 @@ class WordPiece:
         return ids, stops
 
 
-_HEAD = 4
+_HEAD = 3
 
 
 class _Entries(dict[str, int]):
-    """The pieces that may stand at one kind of place, with their ids.
-
-    ``beyond`` holds, by the first `_HEAD` characters of longer pieces, the lengths that such pieces have, longest
-    first; ``within`` the longest piece that fewer characters begin with.
-    """
+    """The pieces that may stand at one kind of place, with their ids; ``heads`` says which to look for."""
 
     def __init__(self, id_of: Mapping[str, int]) -> None:
         super().__init__(id_of)
-        self.within = _Within(self)
-        self.beyond: dict[str, list[int]] = {}
-        for text in sorted((text for text in self if len(text) > _HEAD), key=len, reverse=True):
-            lengths = self.beyond.setdefault(text[:_HEAD], [])
-            if len(text) not in lengths[-1:]:
-                lengths.append(len(text))
+        self.heads = _Heads(self)
 
 
-class _Within(Remembering[str, tuple[int, int]]):
-    """Some characters → size and id of the longest piece that they begin with; 0 and 0 if there is none."""
+class _Heads(Remembering[str, tuple[int, int, Sequence[int]]]):
+    """The next `_HEAD` characters of a word → size and id of the longest piece within them (0 and 0: there is none),
+    and the lengths of the pieces that go beyond, longest first."""
 
     def __init__(self, entries: Mapping[str, int]) -> None:
         super().__init__()
         self._entries = entries
+        self._beyond: dict[str, list[int]] = {}
+        for text in sorted((text for text in entries if len(text) > _HEAD), key=len, reverse=True):
+            lengths = self._beyond.setdefault(text[:_HEAD], [])
+            if len(text) not in lengths[-1:]:
+                lengths.append(len(text))
 
-    def work_out(self, key: str) -> tuple[int, int]:
+    def work_out(self, key: str) -> tuple[int, int, Sequence[int]]:
+        lengths = self._beyond.get(key, ())
         for size in range(len(key), 0, -1):
             id_ = self._entries.get(key[:size])
             if id_ is not None:
-                return size, id_
-        return 0, 0
+                return size, id_, lengths
+        return 0, 0, lengths
 
 
 class BasicTokenizer:
