@@ -31,6 +31,11 @@ class Job:
     versions: str = ""
 
     @property
+    def workers(self) -> int:
+        """How many batches a runtime that can do so computes at once: texts that are all there need not wait."""
+        return self.threads if self.workload.measure == "throughput" else 1
+
+    @property
     def converted(self) -> Path:
         """The folder of the model in the engine's own format: another model, task or version has another."""
         work = self.workload

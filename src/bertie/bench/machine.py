@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bertie.layers import chip
+
 # what decides which kernels run, best first
 FEATURES = (
     "amx_int8",
@@ -36,7 +38,7 @@ _NAMES = {
 
 def describe() -> str:
     """Return the chip in words: ``"AMD Zen 3 (AVX2), 2 cores"``."""
-    flags = chip_features()
+    flags = chip.flags(chip.cpuinfo())
     names = ", ".join(_NAMES.get(flag, flag) for flag in FEATURES if flag in flags and not _implied(flag, flags))
     return f"{_chip(flags)} ({names or platform.machine()}), {cores()} core{'s' if cores() > 1 else ''}"
 
@@ -46,15 +48,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def chip_features() -> frozenset[str]:
-    """Return the processor's feature flags; empty where the system does not tell."""
-    found = re.search(r"^(?:flags|Features)\s*:(.*)$", _cpuinfo(), re.MULTILINE)
-    return frozenset(found[1].split()) if found else frozenset()
-
-
 def has_bf16(device: str) -> bool:
     """Whether the chip, or the CUDA device, multiplies bf16 by itself."""
-    return device != "cpu" or bool(chip_features() & {"avx512_bf16", "amx_bf16", "bf16"})
+    return device != "cpu" or chip.read_chip(chip.cpuinfo()).bf16
 
 
 def peak_memory() -> int:
@@ -113,22 +109,18 @@ def _process(pid: int) -> int:
 
 
 def _chip(flags: frozenset[str]) -> str:
-    text = _cpuinfo()
-    family = re.search(r"^cpu family\s*:\s*(\d+)", text, re.MULTILINE)
-    if "AuthenticAMD" in text and family:
+    text = chip.cpuinfo()
+    vendor, family = chip.field(text, "vendor_id"), chip.field(text, "cpu family")
+    if vendor == "AuthenticAMD":
         zen3_or_4 = "AMD Zen 4" if "avx512f" in flags else "AMD Zen 3"
-        return {"23": "AMD Zen 2 or older", "25": zen3_or_4, "26": "AMD Zen 5"}.get(family[1], "AMD")
-    if "GenuineIntel" in text:
+        return {"23": "AMD Zen 2 or older", "25": zen3_or_4, "26": "AMD Zen 5"}.get(family, "AMD")
+    if vendor == "GenuineIntel":
         return "Intel"
     return "Apple" if sys.platform == "darwin" else platform.machine()
 
 
 def _implied(flag: str, flags: frozenset[str]) -> bool:
     return flag in ("avx2", "avx_vnni") and "avx512f" in flags
-
-
-def _cpuinfo() -> str:
-    return _read("/proc/cpuinfo")
 
 
 def _read(path: str) -> str:

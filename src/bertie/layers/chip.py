@@ -1,11 +1,10 @@
-"""What the processor at hand can do: the facts by which a kernel is chosen."""
+"""What the processor at hand can do: the facts by which a kernel is chosen. Reading them needs no PyTorch."""
 
 import platform
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-
-import torch
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -19,7 +18,7 @@ class Chip:
         amd: MKL runs its AVX2 code on every AMD chip, whatever else the chip has.
         avx512: 512-bit vectors.
         vnni: products of 8-bit integers in one instruction, without the 16-bit sums that saturate.
-        bf16: products of bfloat16 (AVX-512 BF16 or AMX).
+        bf16: products of bfloat16 (AVX-512 BF16, AMX or Arm's).
     """
 
     name: str = "unknown"
@@ -30,26 +29,41 @@ class Chip:
 
     def __str__(self) -> str:
         able = [word for word in ("avx512", "vnni", "bf16") if getattr(self, word)]
-        return f"{self.name} ({', '.join(able) or torch.backends.cpu.get_cpu_capability()})"
+        return f"{self.name} ({', '.join(able) or 'no avx512'})"
 
 
 @lru_cache(maxsize=1)
 def chip() -> Chip:
-    """Return the processor that PyTorch runs on; where the system does not tell, one that can do little."""
-    return read_chip(_CPUINFO.read_text()) if _CPUINFO.is_file() else Chip(platform.processor() or "unknown")
+    """Return the processor at hand; where the system does not tell, one that can do little."""
+    return read_chip(cpuinfo()) if _CPUINFO.is_file() else Chip(platform.processor() or "unknown")
 
 
 def read_chip(cpuinfo: str) -> Chip:
     """Return the processor that a text laid out like Linux's ``/proc/cpuinfo`` describes."""
-    fields: dict[str, str] = {}
-    for line in cpuinfo.splitlines():
-        key, _, value = line.partition(":")
-        fields.setdefault(key.strip(), value.strip())
-    flags = set(fields.get("flags", "").split())
+    has = flags(cpuinfo)
     return Chip(
-        name=fields.get("model name", "unknown"),
-        amd=fields.get("vendor_id") == "AuthenticAMD",
-        avx512="avx512f" in flags,
-        vnni=bool(flags & {"avx512_vnni", "avx_vnni"}),
-        bf16=bool(flags & {"avx512_bf16", "amx_bf16"}),
+        name=field(cpuinfo, "model name") or "unknown",
+        amd=field(cpuinfo, "vendor_id") == "AuthenticAMD",
+        avx512="avx512f" in has,
+        vnni=bool(has & {"avx512_vnni", "avx_vnni"}),
+        bf16=bool(has & {"avx512_bf16", "amx_bf16", "bf16"}),
     )
+
+
+def cpuinfo() -> str:
+    """Return the system's description of the processors; empty where there is none."""
+    try:
+        return _CPUINFO.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def field(cpuinfo: str, name: str) -> str:
+    """Return what the first processor has under ``name``, or an empty text."""
+    found = re.search(rf"^{name}\s*:(.*)$", cpuinfo, re.MULTILINE)
+    return found[1].strip() if found else ""
+
+
+def flags(cpuinfo: str) -> frozenset[str]:
+    """Return the instruction sets by the names the system gives them."""
+    return frozenset((field(cpuinfo, "flags") or field(cpuinfo, "Features")).split())

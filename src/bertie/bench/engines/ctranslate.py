@@ -40,7 +40,11 @@ def open(job: Job, compute_type: str) -> Run:
     """Return CTranslate2 on this workload."""
     folder, work = job.converted, job.workload
     runtime = ctranslate2.Encoder(
-        str(folder / ENCODER), device="cpu", compute_type=compute_type, inter_threads=1, intra_threads=job.threads
+        str(folder / ENCODER),
+        device="cpu",
+        compute_type=compute_type,
+        inter_threads=job.workers,
+        intra_threads=job.threads // job.workers,
     )
     head = [np.load(folder / f"{name}.npy") for name in ("weight", "bias")] if work.task == "classify" else []
 
@@ -53,7 +57,7 @@ def open(job: Job, compute_type: str) -> Run:
             return np.asarray(found.pooler_output) @ head[0].T + head[1]
         return _vectors(np.asarray(found.last_hidden_state), mask, work.pooling, work.normalize)
 
-    return runner(encoder(folder / "tokenizer.json", work.max_length), forward, work.batch_size)
+    return runner(encoder(folder / "tokenizer.json", work.max_length), forward, work.batch_size, workers=job.workers)
 
 
 def _vectors(hidden: Array, mask: Array, pooling: str, normalize: bool) -> Array:

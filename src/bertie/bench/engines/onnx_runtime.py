@@ -83,7 +83,7 @@ def open(job: Job, quantized: bool = False) -> Run:
     """Return ONNX Runtime on this workload; ``quantized`` says which file `convert` has written."""
     del quantized
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = job.threads
+    options.intra_op_num_threads = job.threads // job.workers
     options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(job.converted / NAME, options, providers=["CPUExecutionProvider"])
 
@@ -92,4 +92,4 @@ def open(job: Job, quantized: bool = False) -> Run:
         return answers
 
     encode = encoder(job.converted / "tokenizer.json", job.workload.max_length)
-    return runner(encode, forward, job.workload.batch_size)
+    return runner(encode, forward, job.workload.batch_size, workers=job.workers)

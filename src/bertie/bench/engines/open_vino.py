@@ -1,6 +1,7 @@
 """OpenVINO: the converted model with its precision set, in fp32, bf16, or int8 by NNCF's post-training quantisation."""
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +53,17 @@ def open(job: Job, precision: str, quantized: bool = False) -> Run:
     settings = {
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": job.threads,
-        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": job.workers,
         "ENABLE_HYPER_THREADING": True,
     }
-    request = core.compile_model(core.read_model(job.converted / NAME), "CPU", settings).create_infer_request()
+    model = core.compile_model(core.read_model(job.converted / NAME), "CPU", settings)
+    own = threading.local()  # a request serves one thread at a time
 
     def forward(ids: Array, mask: Array) -> Array:
-        answers: Array = request.infer({"input_ids": ids, "attention_mask": mask})[0]
+        if not hasattr(own, "request"):
+            own.request = model.create_infer_request()
+        answers: Array = own.request.infer({"input_ids": ids, "attention_mask": mask})[0]
         return answers.copy()
 
     encode = encoder(job.converted / "tokenizer.json", job.workload.max_length)
-    return runner(encode, forward, job.workload.batch_size)
+    return runner(encode, forward, job.workload.batch_size, workers=job.workers)

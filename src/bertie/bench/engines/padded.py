@@ -1,6 +1,7 @@
 """What the peers share: texts to ids, sorted batches padded to their longest, and answers put back in order."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +42,23 @@ def padded(rows: Sequence[Sequence[int]]) -> tuple[Array, Array]:
     return ids, mask
 
 
-def runner(encode: Encode, forward: Forward, size: int, order: str = "sorted") -> Callable[[Sequence[str]], Array]:
-    """Return the function from texts to answers ``[N, D]`` of an engine that takes padded batches."""
+def runner(
+    encode: Encode, forward: Forward, size: int, order: str = "sorted", workers: int = 1
+) -> Callable[[Sequence[str]], Array]:
+    """Return the function from texts to answers ``[N, D]`` of an engine that takes padded batches.
+
+    With several ``workers`` as many batches are computed at once: ``forward`` is called from threads of their own.
+    """
+    pool = ThreadPoolExecutor(workers)
 
     def run(texts: Sequence[str]) -> Array:
         rows = encode(list(texts))
         answers: list[Any] = [None] * len(rows)
-        for batch in batches(rows, size, order):
-            for index, answer in zip(batch, forward(*padded([rows[index] for index in batch])), strict=True):
+        work = list(batches(rows, size, order))
+        inputs = (padded([rows[index] for index in batch]) for batch in work)
+        found = pool.map(lambda each: forward(*each), inputs) if workers > 1 else (forward(*each) for each in inputs)
+        for batch, answered in zip(work, found, strict=True):
+            for index, answer in zip(batch, answered, strict=True):
                 answers[index] = answer
         return np.stack(answers)
 
