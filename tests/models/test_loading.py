@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 import bertie
 from bertie import BertConfig, BertForMaskedLM, BertForPreTraining, BertForSequenceClassification, BertModel, report
 from bertie.errors import CheckpointError, ConfigError, InputError, InputTypeError
+from bertie.layers.chip import Chip
+from bertie.models import loading
 from bertie.models.loading import one_device
 
 TINY: dict[str, Any] = {
@@ -314,6 +316,24 @@ def test_element_types(saved: Path, stored: torch.dtype, asked: Any, got: torch.
         model = BertForSequenceClassification.from_pretrained(saved, **arguments)
         assert {parameter.dtype for parameter in model.parameters()} == {got}
         assert model.config.dtype is got
+
+
+@pytest.mark.parametrize(
+    ("bf16", "dtype", "warned"),
+    [
+        (False, torch.bfloat16, True),
+        (True, torch.bfloat16, False),
+        (True, torch.float16, True),
+        (False, torch.float32, False),
+    ],
+)
+def test_an_element_type_that_is_slow_here(
+    saved: Path, bf16: bool, dtype: torch.dtype, warned: bool, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(loading, "chip", lambda: Chip("a chip", bf16=bf16))
+    with caplog.at_level(logging.WARNING, "bertie"):
+        BertModel.from_pretrained(saved, dtype=dtype, add_pooling_layer=False)
+    assert (f"{dtype} is slower than torch.float32 on a chip" in caplog.text) == warned
 
 
 @pytest.mark.parametrize("dtype", ["int8", "flot16", torch.int32, 16])

@@ -16,6 +16,7 @@ from bertie.checkpoints.tensors import FLOATS
 from bertie.config import CONFIG_NAME, BertConfig
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.hub import resolve
+from bertie.layers.chip import chip
 from bertie.models.filling import empty_model, fill_model
 from bertie.models.quantized import check_declaration, place_int8
 from bertie.report import say_once
@@ -107,6 +108,7 @@ def from_pretrained(
         config._attn_implementation = _attention(attn_implementation)
     checkpoint = _open(place, variant, use_safetensors)
     target = _element_type(dtype if dtype is not None else torch_dtype, checkpoint, device)
+    _warn_if_slow(target, device)
     model = empty_model(cls, config, model_args)
     if config.quantization_config is not None:
         place_int8(model, checkpoint)
@@ -212,6 +214,11 @@ def _element_type(asked: torch.dtype | str | None, checkpoint: Checkpoint, devic
         allowed = ", ".join(str(dtype).removeprefix("torch.") for dtype in FLOATS)
         raise InputError(f"dtype is {asked!r}; allowed: {allowed}, 'auto' or None")
     return named
+
+
+def _warn_if_slow(target: torch.dtype, device: torch.device) -> None:
+    if device.type == "cpu" and target in _HALF and not (target == torch.bfloat16 and chip().bf16):
+        say_once(f"{target} is slower than torch.float32 on {chip()}; load with dtype=torch.float32 for speed")
 
 
 def _report(cls: type[Any], place: Place, found: Fit) -> None:
