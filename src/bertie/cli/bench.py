@@ -59,9 +59,7 @@ def bench(
     if kernels:
         _time_kernels()
         return
-    given = [_one(text) for text in islice(read_texts(None, input, format, column), _READ) if text]
-    if not given:
-        raise InputError("There is no text to run; give a file with --input, or texts on standard input.")
+    given = _given(input, format, column)
     from bertie.bench.engines.table import chosen
     from bertie.bench.own import own_workload
     from bertie.bench.plot import why_no_plot
@@ -83,6 +81,13 @@ def bench(
     )
     found = compare(workload, asked, threads=threads, device=device, cache=cache or _cache(), tell=_tell)
     _show(found, output, plot)
+
+
+def _given(input: Path | None, format: str | None, column: str) -> list[str]:
+    given = [_one(text) for text in islice(read_texts(None, input, format, column), _READ) if text]
+    if not given:
+        raise InputError("There is no text to run; give a file with --input, or texts on standard input.")
+    return given
 
 
 def _time_kernels() -> None:

@@ -43,10 +43,9 @@ class BertEncoder(nn.Module):
         states: list[Tensor] = []
         attentions: list[Tensor] = []
         cross_attentions: list[Tensor] = []
-        for index, layer in enumerate(self.layer):
+        for run in self._blocks():
             if output_hidden_states:  # otherwise nothing holds on to a layer's output after its use
                 states.append(hidden_states)
-            run = self.checkpointing.wrap(layer, index) if self.training else layer
             hidden_states, attention, cross_attention = run(hidden_states, packed, encoder, cache, output_attentions)
             attentions += [] if attention is None else [attention]
             # As in the reference, the member is there, and empty, in a model without cross-attention (decision 16).
@@ -61,10 +60,13 @@ class BertEncoder(nn.Module):
     def first_tokens(self, hidden_states: Tensor, packed: Packed) -> Tensor:
         """Return the last hidden state of each text's first token, ``[B, D]``: the last block computes nothing else."""
         last: Any = self.layer[-1]
-        for index, layer in enumerate(self.layer[:-1]):
-            run = self.checkpointing.wrap(layer, index) if self.training else layer
+        for run in self._blocks()[:-1]:
             hidden_states, _, _ = run(hidden_states, packed, None, None, False)
         return last.first_tokens(hidden_states, packed)
+
+    def _blocks(self) -> list[Callable[..., Any]]:
+        wrap = self.checkpointing.wrap
+        return [wrap(layer, index) if self.training else layer for index, layer in enumerate(self.layer)]
 
     def can_skip(self, packed: Packed) -> bool:
         """Whether `first_tokens` may be called: see `BertLayer.can_skip`."""
