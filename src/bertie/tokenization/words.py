@@ -96,26 +96,21 @@ class Words:
 
     def _places(self, text: Text) -> KnownPieces:
         """Return all that is known of the pieces of a text, but their ids."""
-        if isinstance(text, str):
-            return self._places_in_text(text)
-        known = KnownPieces(array("q"), [], [], [])
-        for number, word in enumerate(text):
-            places = self._places_in_text(word)
-            known.tokens.extend(places.tokens)
-            known.offsets.extend(places.offsets)
-            known.word_ids.extend([number] * len(places.tokens))
-        return known
-
-    def _places_in_text(self, text: str) -> KnownPieces:
-        cuts = [self._cuts_of[word] for word in text.translate(self._characters).split()]
+        whole = _whole(text)
+        cuts = [self._cuts_of[word] for word in whole.translate(self._characters).split()]
         tokens = list(chain.from_iterable(tokens for tokens, _ in cuts))
-        counts = [len(tokens) for tokens, _ in cuts]
         stops = np.cumsum(np.frombuffer(b"".join([sizes for _, sizes in cuts]), np.int64))
-        origins = self._characters.origins(text)
-        ends = origins[stops - 1] + 1
+        origins = self._characters.origins(whole)
+        lasts = origins[stops - 1]
         firsts = origins[np.concatenate((np.zeros(1, np.int64), stops[:-1]))[: len(stops)]]
-        offsets = list(zip(firsts.tolist(), ends.tolist(), strict=True))
-        return KnownPieces(array("q"), tokens, offsets, list(np.repeat(np.arange(len(cuts)), counts).tolist()))
+        if isinstance(text, str):
+            numbers = np.repeat(np.arange(len(cuts)), [len(tokens) for tokens, _ in cuts])
+        else:
+            begins = np.cumsum([0, *(len(word) + 1 for word in text)])
+            numbers = np.searchsorted(begins, firsts, "right") - 1
+            firsts, lasts = firsts - begins[numbers], lasts - begins[numbers]
+        offsets = list(zip(firsts.tolist(), (lasts + 1).tolist(), strict=True))
+        return KnownPieces(array("q"), tokens, offsets, list(numbers.tolist()))
 
 
 def _whole(text: Text) -> str:
