@@ -127,7 +127,7 @@ class Backend:
         lengths = [len(token) - (2 if index else 0) for index, token in enumerate(word.tokens)]
         spans = list(pairwise(accumulate(lengths, initial=0)))
         try:
-            origins = self._characters.origins(word.text).tolist()
+            origins = self._characters.origins(word.text, word.text.translate(self._characters)).tolist()
             found = [(origins[first], origins[last - 1] + 1) for first, last in spans]
         except NotListed:
             # characters that change their neighbours: the slow, general way

@@ -35,11 +35,11 @@ class Characters(Remembering[int, str]):
             raise NotListed(char)
         return " ".join(part for part, _ in self._part(f"a{normal}a"))[1:-1]
 
-    def origins(self, text: str) -> Array:
-        """Return the place in ``text`` of each character of its normal form that is no blank, int64."""
+    def origins(self, text: str, normal: str) -> Array:
+        """Return the place in ``text`` of each character of its ``normal`` form that is no blank, int64."""
         sizes = np.frombuffer(text.translate(self._sizes).encode("latin-1"), np.uint8)
-        normal = np.frombuffer(text.translate(self).encode("utf-32-le"), np.uint32)
-        return np.repeat(np.arange(len(text)), sizes)[normal != ord(" ")]
+        codes = np.frombuffer(normal.encode("utf-32-le"), np.uint32)
+        return np.repeat(np.arange(len(text)), sizes)[codes != ord(" ")]
 
 
 class _Sizes(Remembering[int, str]):

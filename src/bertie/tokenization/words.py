@@ -97,10 +97,11 @@ class Words:
     def _places(self, text: Text) -> KnownPieces:
         """Return all that is known of the pieces of a text, but their ids."""
         whole = _whole(text)
-        cuts = [self._cuts_of[word] for word in whole.translate(self._characters).split()]
+        normal = whole.translate(self._characters)
+        cuts = [self._cuts_of[word] for word in normal.split()]
         tokens = list(chain.from_iterable(tokens for tokens, _ in cuts))
         stops = np.cumsum(np.frombuffer(b"".join([sizes for _, sizes in cuts]), np.int64))
-        origins = self._characters.origins(whole)
+        origins = self._characters.origins(whole, normal)
         lasts = origins[stops - 1]
         firsts = origins[np.concatenate((np.zeros(1, np.int64), stops[:-1]))[: len(stops)]]
         if isinstance(text, str):
