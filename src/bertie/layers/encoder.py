@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.block import BertLayer
+from bertie.layers.flat import flat
 from bertie.layers.linear import has_hooks
 from bertie.packing import Packed
 
@@ -40,6 +41,10 @@ class BertEncoder(nn.Module):
         output_attentions: bool = False,
         output_hidden_states: bool = False,
     ) -> Encoded:
+        if encoder is None and cache is None and not (output_attentions or output_hidden_states):
+            together = flat(self.layer, hidden_states, packed)
+            if together is not None:
+                return Encoded(together(hidden_states, packed), None, None, None)
         states: list[Tensor] = []
         attentions: list[Tensor] = []
         cross_attentions: list[Tensor] = []
@@ -60,6 +65,9 @@ class BertEncoder(nn.Module):
     def first_tokens(self, hidden_states: Tensor, packed: Packed) -> Tensor:
         """Return the last hidden state of each text's first token, ``[B, D]``: the last block computes nothing else."""
         last: Any = self.layer[-1]
+        together = flat(self.layer, hidden_states, packed)
+        if together is not None:
+            return last.first_tokens(together(hidden_states, packed, len(self.layer) - 1), packed)
         for run in self._blocks()[:-1]:
             hidden_states, _, _ = run(hidden_states, packed, None, None, False)
         return last.first_tokens(hidden_states, packed)

@@ -23,13 +23,13 @@ from bertie.packing import capturing
 
 def linear(x: Tensor, module: nn.Module) -> Tensor:
     """Return ``module(x)``: ``[T, in]`` to ``[T, out]``."""
-    view = _view(x, (module,))
+    view = prepared_view(x, (module,))
     return module(x) if view is None else view.prepared(x)
 
 
 def linears(x: Tensor, *modules: nn.Module) -> tuple[Tensor, ...]:
     """Return ``module(x)`` of each module; one product serves them all where that pays."""
-    view = _view(x, modules)
+    view = prepared_view(x, modules)
     if view is None:
         return tuple(module(x) for module in modules)
     return view.prepared(x).split(view.widths, dim=-1)
@@ -37,7 +37,7 @@ def linears(x: Tensor, *modules: nn.Module) -> tuple[Tensor, ...]:
 
 def linear_activated(x: Tensor, module: nn.Module, activation: Activation) -> Tensor:
     """Return ``activation(module(x))``."""
-    view = _view(x, (module,))
+    view = prepared_view(x, (module,))
     if view is not None:
         return view.prepared.activated(x, activation)
     product = module(x)
@@ -48,7 +48,7 @@ def linear_added(x: Tensor, module: nn.Module, dropout: nn.Module, residual: Ten
     """Return ``dropout(module(x)) + residual``."""
     if not _is_idle(dropout):
         return dropout(module(x)) + residual
-    view = _view(x, (module,))
+    view = prepared_view(x, (module,))
     if view is not None:
         return view.prepared.added(x, residual)
     product = module(x)
@@ -67,6 +67,7 @@ def make_deterministic(*models: nn.Module) -> None:
             if choose(weights) is None:
                 raise InputError(f"deterministic=True cannot be kept here, no kernel can do it:\n{explain(weights)}")
             vars(module)[_DETERMINISTIC] = True  # kept by copies, unlike a view
+            _VIEWS.pop(module, None)
 
 
 def is_deterministic(module: nn.Module) -> bool:
@@ -75,13 +76,13 @@ def is_deterministic(module: nn.Module) -> bool:
 
 
 # The first of the modules that a view stands for -> the view.
-_VIEWS: "WeakKeyDictionary[nn.Module, _View]" = WeakKeyDictionary()
+_VIEWS: "WeakKeyDictionary[nn.Module, View]" = WeakKeyDictionary()
 _PREPARING = RLock()
 _DETERMINISTIC = "deterministic"
 
 
 @dataclass(frozen=True, eq=False)
-class _View:
+class View:
     """Weights that a kernel prepared, and how the tensors were that they were made from."""
 
     prepared: Prepared
@@ -98,6 +99,12 @@ class _View:
             and len(tensors) == len(self.stamps)
             and all(map(_Stamp.holds, self.stamps, tensors))
         )
+
+    def is_current(self) -> bool:
+        """Whether it still stands for the modules that it was made of."""
+        modules = tuple(module() for module in self.modules)
+        first = modules[0]
+        return first is not None and _VIEWS.get(first) is self and self.stands_for(modules)  # type: ignore[arg-type]
 
 
 class _Stamp:
@@ -121,7 +128,7 @@ class _Stamp:
         )
 
 
-def _view(x: Tensor, modules: tuple[nn.Module, ...]) -> _View | None:
+def prepared_view(x: Tensor, modules: tuple[nn.Module, ...]) -> View | None:
     """Return the view that may stand for calling ``modules`` on ``x``, or None if they must be called."""
     first = modules[0]
     weight = first._parameters.get("weight")
@@ -136,7 +143,7 @@ def _view(x: Tensor, modules: tuple[nn.Module, ...]) -> _View | None:
         return None
     with _PREPARING:  # threads that compute batches of their own need one view, not one each
         if _VIEWS.get(first) is not view:
-            return _view(x, modules)
+            return prepared_view(x, modules)
         _VIEWS.pop(first, None)  # the old one's memory first
         if kernel is PLAIN or not _can_be_prepared(x, modules, kernel.takes):
             return None
@@ -167,14 +174,14 @@ def _can_be_prepared(x: Tensor, modules: tuple[nn.Module, ...], kind: type[nn.Mo
 
 
 @torch.no_grad()
-def _made(kernel: Kernel, x: Tensor, modules: tuple[Any, ...]) -> _View:
+def _made(kernel: Kernel, x: Tensor, modules: tuple[Any, ...]) -> View:
     stamps = [_Stamp(tensor) for tensor in _tensors(modules)]
     widths = [len(module.weight) for module in modules]
     prepared = kernel.prepare(modules)
     for module in modules:  # what is mapped is in memory once: as the kernel prepared it
         drop_pages(module.weight)
     give_back_freed()  # what the kernel made on the way is as large as the weights
-    return _View(prepared, kernel, x.dtype, widths, tuple(map(ref, modules)), stamps)
+    return View(prepared, kernel, x.dtype, widths, tuple(map(ref, modules)), stamps)
 
 
 def has_hooks(module: nn.Module) -> bool:

@@ -1,0 +1,146 @@
+"""The blocks as one flat loop over prepared weights, for inference when no one looks in.
+
+Between two products of a short text the modules' own Python takes as long as a product. Here all that they would look
+at in every call is looked at once a batch, and only products, attention and normalisation are left.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from bertie.attention.attend import choose
+from bertie.attention.request import Inputs, Request
+from bertie.layers.activations import Activation
+from bertie.layers.attention import BertAttention, BertSelfAttention
+from bertie.layers.block import BertLayer
+from bertie.layers.feed_forward import BertIntermediate
+from bertie.layers.int8 import Int8Linear
+from bertie.layers.linear import View, has_hooks, prepared_view
+from bertie.layers.residual import BertResidual
+from bertie.packing import Packed, capturing
+
+# what a module of any other type does is not known here
+_KNOWN = {BertLayer, BertAttention, BertSelfAttention, BertIntermediate, BertResidual}
+_KNOWN |= {nn.Linear, Int8Linear, nn.LayerNorm, nn.Dropout}
+# where a module hangs: its owner's modules, its name there, itself
+Slot = tuple[dict[str, Any], str, nn.Module]
+
+
+def flat(blocks: nn.ModuleList, hidden_states: Tensor, packed: Packed) -> "Flat | None":
+    """Return the loop that does what calling ``blocks`` would, or None where it might do less.
+
+    That is in training, with gradients, hooks, adapters, autocast or a capture, for masks of one's own, decoders and
+    relative positions, and for weights that no kernel has prepared.
+    """
+    if (
+        torch.is_grad_enabled()
+        or capturing()
+        or packed.attention_mask is not None
+        or type(hidden_states) is not Tensor
+        or len(hidden_states) == 0
+        or torch.is_autocast_enabled(hidden_states.device.type)
+    ):
+        return None
+    known = _FLAT.get(blocks)
+    if known is not None and len(known.blocks) == len(blocks) and known.holds(hidden_states):
+        return known
+    _FLAT.pop(blocks, None)
+    made = _flattened(blocks, hidden_states)
+    if made is not None:
+        _FLAT[blocks] = made
+    return made
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """What is left of a block: four products, and the normalisations after the second and the last."""
+
+    views: tuple[View, ...]
+    norms: tuple[nn.Module, nn.Module]
+    activation: Activation
+    heads: tuple[int, int]  # how many, and how wide
+
+    def __call__(self, x: Tensor, attend: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+        projections, output, intermediate, last = (view.prepared for view in self.views)
+        q, k, v = projections(x).view(-1, 3, *self.heads).unbind(1)
+        x = _normalised(output.added(attend(q, k, v).flatten(1), x), self.norms[0])
+        return _normalised(last.added(intermediate.activated(x, self.activation), x), self.norms[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Flat:
+    """The blocks' products in their order, and where the modules hung when it was made."""
+
+    blocks: list[_Block]
+    slots: list[Slot]
+
+    def __call__(self, hidden_states: Tensor, packed: Packed, blocks: int | None = None) -> Tensor:
+        """Return what the first ``blocks`` of them, or all, make of hidden states ``[T, D]``."""
+        width = self.blocks[0].heads[1]
+        backend = choose(Request(hidden_states.device.type, hidden_states.dtype, width))
+
+        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return backend.attend(Inputs(q, k, v, packed, packed))[0]
+
+        for block in self.blocks[:blocks]:
+            hidden_states = block(hidden_states, attend)
+        return hidden_states
+
+    def holds(self, x: Tensor) -> bool:
+        """Whether modules, weights and settings are as they were, and made for hidden states like ``x``."""
+        return (
+            all(owner.get(name) is module for owner, name, module in self.slots)
+            and not any(module.training or has_hooks(module) for _, _, module in self.slots)
+            and all(view.dtype is x.dtype and view.is_current() for block in self.blocks for view in block.views)
+        )
+
+
+_FLAT: "WeakKeyDictionary[nn.Module, Flat]" = WeakKeyDictionary()
+
+
+def _flattened(blocks: nn.ModuleList, x: Tensor) -> Flat | None:
+    slots = _slots(blocks)
+    if not slots or any(type(module) not in _KNOWN for _, _, module in slots):
+        return None
+    found = []
+    for layer in blocks:
+        block = _block(layer, x)
+        if block is None:
+            return None
+        found.append(block)
+    made = Flat(found, slots)
+    return made if made.holds(x) else None
+
+
+def _slots(module: nn.Module) -> list[Slot]:
+    children = [(module._modules, name, child) for name, child in module._modules.items() if child is not None]
+    return children + [slot for _, _, child in children for slot in _slots(child)]
+
+
+def _block(layer: Any, x: Tensor) -> _Block | None:
+    own = layer.attention.self
+    if own.is_causal or own.distances is not None or own.backend is not None:
+        return None
+    wide = x.new_empty(1, layer.output.dense.in_features)
+    views = (
+        prepared_view(x, (own.query, own.key, own.value)),
+        prepared_view(x, (layer.attention.output.dense,)),
+        prepared_view(x, (layer.intermediate.dense,)),
+        prepared_view(wide, (layer.output.dense,)),
+    )
+    if None in views:
+        return None
+    return _Block(
+        tuple(view for view in views if view is not None),
+        (layer.attention.output.LayerNorm, layer.output.LayerNorm),
+        layer.intermediate.intermediate_act_fn,
+        (own.num_attention_heads, own.attention_head_size),
+    )
+
+
+def _normalised(x: Tensor, norm: Any) -> Tensor:
+    return torch.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
