@@ -41,6 +41,7 @@ def flat(blocks: nn.ModuleList, hidden_states: Tensor, packed: Packed) -> "Flat 
         or capturing()
         or packed.attention_mask is not None
         or type(hidden_states) is not Tensor
+        or not hidden_states.is_cpu  # weights are prepared for no other device
         or len(hidden_states) == 0
         or torch.is_autocast_enabled(hidden_states.device.type)
     ):
