@@ -80,7 +80,7 @@ def _query(count: int, tokens: int | None = None) -> dict[str, Any]:
 
 
 def _train(count: int) -> dict[str, Any]:
-    title = "masked-LM training of MiniLM size on mixed lengths, steps of 32 texts, fp32"
+    title = "masked-LM training steps of 32 mixed-length texts"
     return {"title": title, "texts": tuple(texts.mixed(count)), "task": "train"}
 
 
