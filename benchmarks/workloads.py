@@ -25,8 +25,8 @@ class Size:
 
 # name → (quick: `make bench`, whole: `make bench-all`)
 SIZES = {
-    "embed": (Size(256, 3), Size(256, 5)),
-    "classify": (Size(64, 2), Size(96, 3)),
+    "embed": (Size(256, 2), Size(256, 5)),
+    "classify": (Size(32, 2), Size(96, 3)),
     "long": (Size(48, 2), Size(64, 3)),
     "full": (Size(16, 3), Size(32, 3)),
     "query": (Size(100, 2), Size(100, 5)),
