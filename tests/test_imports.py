@@ -26,7 +26,9 @@ ROWS = [
     {"config", "outputs"},
     {"fields"},
     {"hub"},
+    {"reading"},
     {"files"},
+    {"extras"},
     {"errors", "report"},
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}

@@ -1,13 +1,12 @@
 """The picture of a comparison: speed and memory of every engine side by side, bertie's bars in colour."""
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bertie.bench.report import unit, value
 from bertie.bench.results import Comparison, Figures
-from bertie.errors import BertieError
+from bertie.extras import missing, need
 from bertie.files import atomic
 
 OURS = {"fp32": "#0b5fa5", "bf16": "#2f8fd0", "int8": "#6cbcea"}
@@ -18,9 +17,7 @@ WIDTH = 11.0
 
 def why_no_plot() -> str:
     """Return why nothing can be drawn; empty if it can."""
-    if importlib.util.find_spec("matplotlib") is None:
-        return "The picture needs matplotlib: pip install 'bertie[bench]'."
-    return ""
+    return missing("matplotlib.figure", "bench", "The picture")
 
 
 def plot(comparisons: Sequence[Comparison], path: Path) -> None:
@@ -29,13 +26,10 @@ def plot(comparisons: Sequence[Comparison], path: Path) -> None:
     Raises:
         BertieError: matplotlib is missing.
     """
-    if why := why_no_plot():
-        raise BertieError(why)
-    from matplotlib.figure import Figure
-
+    pictures = need("matplotlib.figure", "bench", "The picture")
     drawn = [one for one in comparisons if one.timed]
     heights = [1.1 + BAR * len(one.timed) for one in drawn]
-    figure = Figure(figsize=(WIDTH, sum(heights) + 0.6), dpi=130, layout="constrained")
+    figure = pictures.Figure(figsize=(WIDTH, sum(heights) + 0.6), dpi=130, layout="constrained")
     panels = figure.subplots(len(drawn), 2, height_ratios=heights, width_ratios=(3, 2), squeeze=False)
     for (speed, memory), one in zip(panels, drawn, strict=True):
         _speed(speed, one)

@@ -1,0 +1,45 @@
+"""Optional packages: imported where they are needed, or one sentence that says how to install them."""
+
+import importlib
+from types import ModuleType
+
+from bertie.errors import BertieError
+
+# Modules whose package bears another name.
+_PACKAGES = {"sklearn": "scikit-learn"}
+
+
+def need(module: str, extra: str, what: str = "This") -> ModuleType:
+    """Import ``module`` and return it.
+
+    Args:
+        module: its dotted name, such as ``pyarrow.parquet``.
+        extra: the extra of bertie that installs it.
+        what: what it is needed for; it begins the sentence: "Reading Parquet files".
+
+    Raises:
+        BertieError: it is not installed, or it is and cannot be imported.
+    """
+    package = module.partition(".")[0]
+    name = _PACKAGES.get(package, package)
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise _broken(name, what, error) from error
+        raise BertieError(f"{what} needs {name}, which is not installed: pip install 'bertie[{extra}]'") from error
+    except ImportError as error:
+        raise _broken(name, what, error) from error
+
+
+def missing(module: str, extra: str, what: str = "This") -> str:
+    """Return the sentence with which `need` would refuse; empty if it would not."""
+    try:
+        need(module, extra, what)
+    except BertieError as error:
+        return str(error)
+    return ""
+
+
+def _broken(name: str, what: str, error: ImportError) -> BertieError:
+    return BertieError(f"{what} needs {name}, which is installed but cannot be imported ({error}); install it again")
