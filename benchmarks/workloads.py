@@ -25,8 +25,8 @@ class Size:
 
 # name → (quick: `make bench`, whole: `make bench-all`)
 SIZES = {
-    "embed": (Size(256, 2), Size(256, 5)),
-    "classify": (Size(32, 2), Size(96, 3)),
+    "embed": (Size(224, 2), Size(256, 5)),
+    "classify": (Size(20, 2), Size(96, 3)),
     "long": (Size(48, 2), Size(64, 3)),
     "full": (Size(16, 3), Size(32, 3)),
     "query": (Size(100, 2), Size(100, 5)),
@@ -35,7 +35,7 @@ SIZES = {
     "query-256": (Size(20, 2), Size(40, 3)),
     "train": (Size(32, 2), Size(64, 3)),
     "tokenize": (Size(2000, 5), Size(4000, 7)),
-    "start": (Size(1, 3), Size(1, 5)),
+    "start": (Size(1, 2), Size(1, 5)),
 }
 NAMES = tuple(SIZES)
 
@@ -57,8 +57,8 @@ def _embed(count: int) -> dict[str, Any]:
 
 def _classify(count: int) -> dict[str, Any]:
     title = "base-size classification of mixed-length texts"
-    # two batches of 32 would be half empty: the peers do better with 16
-    return {"title": title, "texts": tuple(texts.mixed(count)), "task": "classify", "batch_size": 16}
+    # a few batches of 32 would be half empty: the peers do better with smaller ones
+    return {"title": title, "texts": tuple(texts.mixed(count)), "task": "classify", "batch_size": 10}
 
 
 def _long(count: int) -> dict[str, Any]:
