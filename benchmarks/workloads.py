@@ -58,7 +58,7 @@ def _embed(count: int) -> dict[str, Any]:
 def _classify(count: int) -> dict[str, Any]:
     title = "base-size classification of mixed-length texts"
     # a few batches of 32 would be half empty: the peers do better with smaller ones
-    return {"title": title, "texts": tuple(texts.mixed(count)), "task": "classify", "batch_size": 10}
+    return {"title": title, "texts": tuple(texts.mixed(count)), "task": "classify", "batch_size": min(16, count // 2)}
 
 
 def _long(count: int) -> dict[str, Any]:
