@@ -1,6 +1,7 @@
 """Batches by token budget: every text once, within budget, equal lengths together, and past full memory."""
 
 import logging
+import threading
 
 import pytest
 import torch
@@ -71,6 +72,11 @@ def test_30_halves_are_computed_by_several_workers(workers: int) -> None:
     assert in_order(in_batches([5] * 40, compute, tokens=40, workers=workers), 40) == list(range(40))
 
 
+def test_a_batch_alone_is_computed_by_the_caller() -> None:
+    found = in_batches([5] * 4, lambda _: threading.get_ident(), tokens=20, workers=2)
+    assert [thread for _, thread in found] == [threading.get_ident()]
+
+
 def test_30_one_text_that_exhausts_the_memory_is_named() -> None:
     def compute(batch: list[int]) -> list[int]:
         raise MemoryError
@@ -99,7 +105,8 @@ def test_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert budget([100] * 6, cpu, 384) == Budget(300, 2)  # two cores with three texts each
     assert budget([500], cpu, 384) == Budget(500, 1)
     assert budget([], cpu, 384) == Budget(1, 1)
-    assert budget([100] * 200, torch.device("cuda"), 384) == Budget(batching.GPU_TOKENS, 1)
+    assert budget([100] * 200, torch.device("cuda"), 384) == Budget(batching.GPU_TOKENS, 2)
+    assert budget([100] * 200, torch.device("mps"), 384).workers == 1
     monkeypatch.setattr(batching, "can_divide_cores", lambda: False)
     assert budget([100] * 200, cpu, 384).workers == 1
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from bertie.workers import can_divide_cores, compute_each
+from bertie.workers import can_divide_cores, compute_each, computed_ahead
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
@@ -68,3 +68,52 @@ def test_each_has_one_core_and_the_rest_of_the_program_keeps_its_own() -> None:
         assert seen == [2]
     finally:
         torch.set_num_threads(before)
+
+
+def test_threads_have_the_settings_of_the_caller() -> None:
+    def settings(_: int) -> tuple[bool, bool, torch.dtype]:
+        return torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+
+    with torch.no_grad(), torch.autocast("cpu", torch.float16):
+        inside = list(compute_each(settings, range(3), 2))
+    assert inside == [(number, (False, True, torch.float16)) for number in range(3)]
+    assert list(compute_each(settings, [0], 2)) == [(0, settings(0))]
+
+
+def test_what_comes_next_is_computed_ahead() -> None:
+    computed, begun = [], threading.Event()
+
+    def compute(item: int) -> int:
+        computed.append(item)
+        if item == 1:
+            begun.set()
+        return item * item
+
+    found = computed_ahead(compute, range(5))
+    assert next(found) == 0
+    assert begun.wait(10)  # while the caller has the first
+    assert computed == [0, 1]
+    assert list(found) == [1, 4, 9, 16]
+    assert list(computed_ahead(compute, [])) == []
+
+
+def test_nothing_is_left_of_what_was_computed_ahead() -> None:
+    found = computed_ahead(lambda item: item, range(5))
+    next(found)
+    found.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("bertie")]
+
+
+def test_errors_ahead_come_in_turn() -> None:
+    def items() -> Iterator[int]:
+        yield from (1, 0)
+        raise ValueError("no more")
+
+    found = computed_ahead(lambda item: 1 // item, items())
+    assert next(found) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(found)
+    found = computed_ahead(lambda item: item, items())
+    assert [next(found), next(found)] == [1, 0]
+    with pytest.raises(ValueError, match="no more"):
+        next(found)

@@ -20,6 +20,8 @@ Answer = TypeVar("Answer")
 # On a CPU a batch's hidden states [tokens, width] should stay in a core's cache; a GPU wants work for all its units.
 CPU_NUMBERS = 1_024 * 384
 GPU_TOKENS = 65_536
+# While one thread waits for a batch's answers, the other packs and launches the next.
+GPU_WORKERS = 2
 # Fewer tokens than this are not worth a thread of their own.
 WORKER_TOKENS = 256
 
@@ -34,7 +36,8 @@ class Budget(NamedTuple):
 def budget(lengths: Sequence[int], device: torch.device, width: int, tokens: int | None = None) -> Budget:
     """Return what suits this kind of device and this much work.
 
-    On a CPU every core computes batches of its own, unless the work is too little to be divided.
+    On a CPU every core computes batches of its own, unless the work is too little to be divided. A CUDA device is fed
+    by more than one thread, so that it need not wait for the host.
 
     Args:
         lengths: the number of tokens of each text.
@@ -43,7 +46,7 @@ def budget(lengths: Sequence[int], device: torch.device, width: int, tokens: int
         tokens: the most tokens computed at a time, by all cores together; None: what suits the device.
     """
     if device.type != "cpu":
-        return Budget(tokens or GPU_TOKENS, 1)
+        return Budget(tokens or GPU_TOKENS, GPU_WORKERS if device.type == "cuda" else 1)
     work = sum(lengths)
     cores = torch.get_num_threads() if can_divide_cores() else 1
     workers = max(1, min(cores, work // WORKER_TOKENS, len(lengths)))
@@ -87,7 +90,7 @@ def in_batches(
     """Yield every batch with what ``compute`` makes of it; one that exhausts the memory is halved and tried again.
 
     What did not fit once is not tried again: later batches are held to the size that is known to fail. With several
-    ``workers``, ``compute`` is called from as many threads.
+    ``workers``, ``compute`` is called from as many threads, but a batch alone in the caller's.
 
     Raises:
         BertieError: a single text exhausts the memory.
@@ -102,7 +105,7 @@ def in_batches(
         return _attempt(compute, batch) if size(batch) < too_many or len(batch) == 1 else None
 
     while waiting:  # what is halved comes back when others are already being computed
-        for batch, answer in compute_each(attempt, _taken(waiting), workers):
+        for batch, answer in compute_each(attempt, _taken(waiting), min(workers, len(waiting))):
             if answer is not None:
                 yield batch, answer[0]
             else:

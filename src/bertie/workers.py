@@ -1,7 +1,7 @@
-"""Several batches at once on a CPU: threads that each compute with one core, where one batch cannot fill them all.
+"""Several batches at once: on a CPU, threads that each compute with one core, where one batch cannot fill them all.
 
 A product shared by several cores makes them wait for each other at its end, and at every small operation between two
-products. Cores with a batch each need no such waiting.
+products. Cores with a batch each need no such waiting. For a GPU, one thread prepares while another waits.
 """
 
 import ctypes
@@ -30,7 +30,7 @@ def compute_each(
         for item in items:
             yield item, compute(item)
         return
-    pool = ThreadPoolExecutor(workers, "bertie", initializer=_compute_with_one_core)
+    pool = ThreadPoolExecutor(workers, "bertie", initializer=_begin, initargs=(_settings_of_caller(),))
     running: list[tuple[Item, Future[Answer]]] = []
     try:
         for item in items:
@@ -45,9 +45,61 @@ def compute_each(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def computed_ahead(compute: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
+    """Yield what ``compute`` makes of each item, in order; while the caller uses one, a thread computes the next.
+
+    Items are taken in the caller's thread, one ahead.
+
+    Raises:
+        What ``compute`` or taking an item raises, once all before it has been yielded.
+    """
+    source = iter(items)
+    with ThreadPoolExecutor(1, "bertie") as pool:
+
+        def begin() -> Future[Answer] | None:
+            try:
+                return pool.submit(compute, next(source))
+            except StopIteration:
+                return None
+            except Exception as error:
+                failed: Future[Answer] = Future()
+                failed.set_exception(error)
+                return failed
+
+        current = begin()
+        while current is not None:
+            answer = current.result()
+            current = begin()
+            yield answer
+
+
 def can_divide_cores() -> bool:
     """Whether threads can be held to a core each without touching the settings of the rest of the program."""
     return _libraries() is not None
+
+
+def _begin(take_over: Callable[[], None]) -> None:
+    _compute_with_one_core()
+    take_over()
+
+
+def _settings_of_caller() -> Callable[[], None]:
+    """Return what gives another thread the settings that PyTorch keeps for each thread, as they are in this one."""
+    import torch
+
+    gradients = torch.is_grad_enabled()
+    autocast = {kind: torch.get_autocast_dtype(kind) for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)}
+    stream = torch.cuda.current_stream() if torch.cuda.is_initialized() else None
+
+    def take_over() -> None:
+        torch.set_grad_enabled(gradients)
+        for kind, dtype in autocast.items():
+            torch.set_autocast_enabled(kind, True)
+            torch.set_autocast_dtype(kind, dtype)
+        if stream is not None:
+            torch.cuda.set_stream(stream)  # and its device
+
+    return take_over
 
 
 def _compute_with_one_core() -> None:

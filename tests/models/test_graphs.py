@@ -6,6 +6,7 @@ Recording needs a GPU; here it is replaced by running again, on the same buffers
 import copy
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
@@ -177,6 +178,19 @@ def test_what_is_not_plain_inference_is_computed():
             graphed(batch)
     assert recorder.recorded == 0
     assert GraphedModel(model).why_not(batch)[-1] == "attention reads lengths on the host"
+
+
+def test_threads_may_share_a_model():
+    model, graphed, _ = make()
+    batches = [packed(*lengths) for lengths in ((5, 3), (7, 1), (20,), (9, 6), (22,))] * 8
+
+    def answer(batch: bertie.Packed) -> torch.Tensor:
+        with torch.inference_mode():
+            return graphed(batch).last_hidden_state
+
+    with ThreadPoolExecutor(4) as threads:
+        for batch, ours in zip(batches, threads.map(answer, batches), strict=True):
+            torch.testing.assert_close(ours, model(batch).last_hidden_state, atol=1e-6, rtol=0)
 
 
 def test_the_oldest_run_is_dropped():

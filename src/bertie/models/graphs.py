@@ -174,6 +174,7 @@ class Graphs:
         self.snapshot: Snapshot | None = None
         self._seen: Counter[Size] = Counter()
         self._lock = threading.Lock()
+        self._copied = torch.cuda.Event() if device.type == "cuda" else None
 
     def __call__(self, packed: Packed) -> Outputs | None:
         """Return what ``compute`` gives for the batch; None where it must be called itself.
@@ -187,15 +188,20 @@ class Graphs:
             self._seen[size] += 1
             if self._seen[size] < 2:
                 return None
+            if self._copied is not None:
+                self._copied.wait()  # the thread before may have another stream
             with torch.inference_mode():
                 run = self._ready(size, packed)
             if run is None:
                 return None
             # copied at once: the next run may use the same memory
             rows = (packed.num_tokens, *[packed.shape[0]] * (len(run.outputs) - 1))
-            return tuple(
+            copies = tuple(
                 None if each is None else each[:count].clone() for each, count in zip(run.outputs, rows, strict=True)
             )
+            if self._copied is not None:
+                self._copied.record()
+            return copies
 
     def _ready(self, size: Size, packed: Packed) -> "_Run | None":
         """Return the run of this size with its answers to the batch; None if the model is not what was recorded."""
@@ -230,6 +236,10 @@ class _Run(NamedTuple):
     outputs: Outputs
 
 
+# PyTorch records all graphs of a process on one stream.
+_RECORDING = threading.Lock()
+
+
 class CudaCapture:
     """Records CUDA graphs; all share one pool of memory, since one runs at a time and its answers are copied out."""
 
@@ -237,6 +247,10 @@ class CudaCapture:
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, compute: Callable[[], Outputs]) -> tuple[Callable[[], Any], Outputs]:
+        with _RECORDING:
+            return self._recorded(compute)
+
+    def _recorded(self, compute: Callable[[], Outputs]) -> tuple[Callable[[], Any], Outputs]:
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):

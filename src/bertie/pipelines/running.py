@@ -1,7 +1,9 @@
 """Pipeline: texts in, answers out, in batches without padding, with what was cut off or wrong told."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import islice
+from threading import Lock
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +12,9 @@ from bertie.batching import budget, in_batches, in_order
 from bertie.errors import InputTypeError
 from bertie.pipelines.finite import looks_finite, refuse_non_finite
 from bertie.report import logger, progress
+from bertie.tasks.features import Features
 from bertie.tasks.task import Task, check_count
+from bertie.workers import computed_ahead
 
 # Texts are encoded and sorted this many at a time, so that memory does not grow with a file's length.
 CHUNK = 8_192
@@ -92,10 +96,13 @@ class Pipeline:
     ) -> Iterator[Answered]:
         """Yield the answer of each text in order, reading ``chunk`` texts at a time.
 
+        While a GPU computes, the next ``chunk`` texts are already read and encoded.
+
         Args:
             texts: one text after the other.
             batch_size: the most texts in a batch.
-            chunk: how many texts to read before any is answered; more make better batches.
+            chunk: how many texts to read before any is answered; more make better batches, and with 1 no text is read
+                before the one before it is answered.
             **options: the task's options.
 
         Raises:
@@ -119,32 +126,42 @@ class Pipeline:
 
     def _stream(self, task: Task, texts: Iterable[Any], size: int | None, chunk: int) -> Iterator[Answered]:
         total = len(texts) if isinstance(texts, Sequence) else None
-        source, first = iter(texts), 0
-        with progress("texts", total, self.show_progress) as advance:
-            while part := list(islice(source, chunk)):
-                yield from self._answer(task, part, first, size, advance)
-                first += len(part)
+        source = iter(texts)
+        parts = enumerate(iter(lambda: list(islice(source, chunk)), []))
 
-    def _answer(self, task: Task, texts: list[Any], first: int, size: int | None, advance: Any) -> Iterator[Answered]:
+        def encoded(numbered: tuple[int, list[Any]]) -> tuple[int, Features]:
+            first, part = numbered[0] * chunk, numbered[1]
+            check_texts(part, first)
+            return first, task.encode(part, first)
+
+        # a CPU has no time left over while it computes
+        ahead = chunk > 1 and self.device.type != "cpu"
+        with progress("texts", total, self.show_progress) as advance:
+            for first, features in computed_ahead(encoded, parts) if ahead else map(encoded, parts):
+                yield from self._answer(task, features, first, size, advance)
+
+    def _answer(self, task: Task, features: Features, first: int, size: int | None, advance: Any) -> Iterator[Answered]:
         """Yield the answers of one chunk, whose first text has the number ``first``."""
-        check_texts(texts, first)
-        features = task.encode(texts, first)
+        device, count = self.device, len(features.truncated)
+        # launched in turn: two batches that a device was given at once would need the memory of both
+        launching = nullcontext() if device.type == "cpu" else Lock()
 
         def compute(batch: list[int]) -> Sequence[Any]:
             part = features.select(batch)
-            packed = part.packed(self.device)
+            packed = part.packed(device)
             with torch.inference_mode():
-                output = task.run(self.model, packed)
+                with launching:
+                    output = task.run(self.model, packed)
                 looked = looks_finite(output)  # before the answers are fetched: a device is waited for once
                 answers = task.decode(output, part)
                 refuse_non_finite(output, self.model, packed, [first + index for index in batch], looked)
             # long texts come first: counted by their tokens, the time left is not overestimated
-            advance(len(texts) * packed.num_tokens / work)
+            advance(count * packed.num_tokens / work)
             return answers
 
         work = max(sum(features.lengths), 1)
-        tokens, workers = budget(features.lengths, self.device, self.model.config.hidden_size, self.batch_tokens)
-        answers = in_order(in_batches(features.lengths, compute, tokens, size, workers), len(texts))
+        tokens, workers = budget(features.lengths, device, self.model.config.hidden_size, self.batch_tokens)
+        answers = in_order(in_batches(features.lengths, compute, tokens, size, workers), count)
         yield from map(Answered, answers, features.truncated, features.empty)
 
 

@@ -1,0 +1,100 @@
+"""A GPU is fed while it computes: batches prepared and texts read ahead. Here the CPU stands for it."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import bertie
+from bertie.errors import InputTypeError
+from bertie.pipelines import running
+from bertie.tasks.features import Features
+
+TEXTS = [f"word {number} " * (number % 5 + 1) for number in range(12)]
+
+
+@pytest.fixture
+def classify(tiny: Callable[..., Path]) -> Any:
+    return bertie.pipeline("text-classification", tiny("BertForSequenceClassification"), device="cpu")
+
+
+@pytest.fixture
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pipelines take the CPU for a CUDA device."""
+    packed = Features.packed
+    monkeypatch.setattr(running.Pipeline, "device", torch.device("cuda"))
+    monkeypatch.setattr(Features, "packed", lambda self, device=None: packed(self))
+
+
+def test_a_batch_is_launched_while_another_is_waited_for(
+    classify: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = classify(TEXTS, batch_size=3)
+    request.getfixturevalue("on_a_gpu")
+    run, looks_finite = type(classify.task).run, running.looks_finite
+    launching, both_wait = threading.Lock(), threading.Barrier(2, timeout=30)
+
+    def launch(self: Any, *given: Any) -> torch.Tensor:
+        assert launching.acquire(blocking=False), "batches are launched in turn"
+        time.sleep(0.01)
+        launching.release()
+        return run(self, *given)
+
+    def wait(output: torch.Tensor) -> torch.Tensor:
+        both_wait.wait()
+        return looks_finite(output)
+
+    monkeypatch.setattr(type(classify.task), "run", launch)
+    monkeypatch.setattr(running, "looks_finite", wait)
+    assert [answer["label"] for answer in classify(TEXTS, batch_size=3)] == [answer["label"] for answer in expected]
+
+
+def test_one_batch_needs_no_thread(classify: Any, on_a_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    looks_finite = running.looks_finite
+    monkeypatch.setattr(running, "looks_finite", lambda it: seen.append(threading.current_thread()) or looks_finite(it))
+    classify(TEXTS)
+    assert seen == [threading.main_thread()]
+
+
+@pytest.mark.parametrize(("chunk", "ahead"), [(1, 1), (2, 4), (5, 10)])
+def test_texts_are_read_one_chunk_ahead_but_not_one_by_one(
+    classify: Any, on_a_gpu: None, chunk: int, ahead: int
+) -> None:
+    taken: list[threading.Thread] = []
+
+    def source() -> Iterator[str]:
+        for text in TEXTS:
+            taken.append(threading.current_thread())
+            yield text
+
+    answers = classify.stream(source(), chunk=chunk)
+    next(answers)
+    assert taken == [threading.main_thread()] * ahead
+    assert len(list(answers)) == len(TEXTS) - 1
+
+
+def test_on_a_cpu_no_text_is_read_ahead(classify: Any) -> None:
+    source = iter(TEXTS)
+    next(classify.stream(source, chunk=2))
+    assert next(source) == TEXTS[2]
+
+
+def test_an_error_comes_after_the_answers_before_it(classify: Any, on_a_gpu: None) -> None:
+    def fails() -> Iterator[str]:
+        yield from TEXTS[:4]
+        raise ValueError("no more")
+
+    sources: list[tuple[Any, type[Exception], str]] = [
+        (iter([*TEXTS[:5], None]), InputTypeError, "Input 5 is None"),
+        (fails(), ValueError, "no more"),
+    ]
+    for source, kind, message in sources:
+        answers = classify.stream(source, chunk=2)
+        assert len([next(answers) for _ in range(4)]) == 4
+        with pytest.raises(kind, match=message):
+            next(answers)
