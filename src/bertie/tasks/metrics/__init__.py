@@ -1,0 +1,14 @@
+"""Metrics: predictions and labels come in, in parts of any size; figures with bootstrap intervals come out. NumPy only.
+
+`Scores` runs any of them; `Differences` compares two systems on the same rows.
+"""
+
+from bertie.tasks.metrics.answers import Answers
+from bertie.tasks.metrics.classes import Classes
+from bertie.tasks.metrics.entities import Entities
+from bertie.tasks.metrics.labels import Labels
+from bertie.tasks.metrics.numbers import Numbers
+from bertie.tasks.metrics.ranking import Ranking
+from bertie.tasks.metrics.scores import Differences, Metric, Scores
+
+__all__ = ["Answers", "Classes", "Differences", "Entities", "Labels", "Metric", "Numbers", "Ranking", "Scores"]

@@ -1,0 +1,142 @@
+"""One class a row: accuracy, precision, recall, F1, Matthews' correlation, and the confusion matrix."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.errors import InputError, nearest
+from bertie.tasks.metrics.ratios import averages, precision_recall_f1, ratio, rows_of_table, split
+from bertie.tasks.metrics.scores import Additive, Scores, Sums
+
+
+@dataclass(frozen=True)
+class Classes(Additive):
+    """Predictions and labels ``[n]``: numbers of classes, or their names.
+
+    Figures: ``accuracy``; ``precision``, ``recall`` and ``f1`` (each class counts alike: macro averages over all of
+    ``labels``, where a class that neither occurs nor is predicted counts 0, as scikit-learn's ``labels=…`` and
+    ``zero_division=0``); ``f1_macro`` (the same as ``f1``), ``f1_micro`` (here equal to accuracy), ``f1_weighted``;
+    ``matthews``; with ``positive`` also that class's own ``precision_positive``, ``recall_positive``, ``f1_positive``.
+
+    Args:
+        labels: the classes' names, in order.
+        positive: the class that is looked for, if there is one.
+        main: the figure that stands for all.
+    """
+
+    labels: Sequence[str]
+    positive: str | None = None
+    main: str = "accuracy"
+
+    def __post_init__(self) -> None:
+        if self.positive is not None and self.positive not in self.labels:
+            raise InputError(f"positive is {self.positive!r}; the classes are {_listed(self.labels)}.")
+
+    def rows(self, predictions: Any, labels: Any) -> NDArray:
+        """Return one number a row for the pair of its label and its prediction, int64 ``[n, 1]``."""
+        gold, predicted = self._numbers("label", labels), self._numbers("prediction", predictions)
+        return (gold * len(self.labels) + predicted)[:, None]
+
+    def statistics(self, rows: NDArray) -> NDArray:
+        """Return for each class whether it was rightly predicted, predicted, and there ``[n, 3C]``."""
+        size = len(self.labels)
+        gold, predicted = np.divmod(rows[:, 0], size)
+        ones = np.zeros((len(rows), 3, size))
+        place = np.arange(len(rows))
+        ones[place, 0, gold] = gold == predicted
+        ones[place, 1, predicted] = 1
+        ones[place, 2, gold] = 1
+        return ones.reshape(len(rows), 3 * size)
+
+    def figures(self, sums: NDArray) -> dict[str, NDArray]:
+        """Return the figures named above."""
+        right, predicted, gold = split(sums, 3)
+        means = averages(right, predicted, gold)
+        figures = {
+            "accuracy": means["f1_micro"],
+            "precision": means["precision_macro"],
+            "recall": means["recall_macro"],
+            "f1": means["f1_macro"],
+            **{name: means[name] for name in ("f1_macro", "f1_micro", "f1_weighted")},
+            "matthews": _matthews(right, predicted, gold),
+        }
+        if self.positive is not None:
+            of_class = [values[..., list(self.labels).index(self.positive)] for values in (right, predicted, gold)]
+            names = ("precision_positive", "recall_positive", "f1_positive")
+            figures |= dict(zip(names, precision_recall_f1(*of_class), strict=True))
+        return figures
+
+    def table(self, sums: NDArray) -> list[dict[str, Any]]:
+        """Return precision, recall, F1 and support of each class."""
+        return rows_of_table(self.labels, *split(sums, 3))
+
+    def notes(self, sums: NDArray) -> list[str]:
+        """Return which classes never occur, and whether one class was predicted throughout."""
+        _, predicted, gold = split(sums, 3)
+        notes = []
+        absent = [label for label, rows in zip(self.labels, gold, strict=True) if not rows]
+        if absent:
+            notes.append(f"No row has the label {_listed(absent)}: F1 there is 0 and lowers the macro averages.")
+        if np.count_nonzero(predicted) == 1 and len(self.labels) > 1 and predicted.sum() > 1:
+            notes.append(f"Every prediction is {self.labels[int(predicted.argmax())]!r}.")
+        return notes
+
+    def confusion(self, scores: Scores) -> NDArray | None:
+        """Return how often each class (row) was predicted as each (column), int64 ``[C, C]``.
+
+        None if there are so many classes that the pairs that came could not be kept.
+        """
+        assert isinstance(scores.collector, Sums)
+        distinct = scores.collector.tally.distinct()
+        if distinct is None:
+            return None
+        size = len(self.labels)
+        counts = np.bincount(distinct[0][:, 0], weights=distinct[1], minlength=size * size)
+        return counts.reshape(size, size).astype(np.int64)
+
+    def _numbers(self, what: str, given: Any) -> NDArray:
+        values = np.asarray(given)
+        if values.dtype.kind in "OUT":
+            return self._by_name(what, values)
+        if values.dtype.kind not in "iub" or values.ndim != 1:
+            raise InputError(
+                f"{what}s are {values.dtype} of shape {list(values.shape)}; give one class number or name a row."
+            )
+        values = values.astype(np.int64)
+        outside = np.flatnonzero((values < 0) | (values >= len(self.labels)))
+        if len(outside):
+            raise InputError(
+                f"{what} {outside[0]} is class {values[outside[0]]}; there are {len(self.labels)} classes, from 0."
+            )
+        return values
+
+    def _by_name(self, what: str, values: NDArray) -> NDArray:
+        try:
+            return np.fromiter((self._number_of[value] for value in values.tolist()), np.int64, len(values))
+        except (KeyError, TypeError) as error:
+            unknown = next((place, value) for place, value in enumerate(values.tolist()) if value not in self.labels)
+            raise InputError(
+                f"{what} {unknown[0]} is {unknown[1]!r}; the classes are {_listed(self.labels)}."
+                f"{nearest(str(unknown[1]), self.labels)}"
+            ) from error
+
+    @cached_property
+    def _number_of(self) -> dict[str, int]:
+        return {label: number for number, label in enumerate(self.labels)}
+
+
+def _matthews(right: NDArray, predicted: NDArray, gold: NDArray) -> NDArray:
+    """Return the correlation of prediction and label, 0 where either is constant (Gorodkin 2004)."""
+    rows = gold.sum(-1)
+    covariance = right.sum(-1) * rows - (predicted * gold).sum(-1)
+    spreads = (rows**2 - (predicted**2).sum(-1)) * (rows**2 - (gold**2).sum(-1))
+    return ratio(covariance, np.sqrt(np.maximum(spreads, 0)))
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:8]))
+    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown
