@@ -1,0 +1,150 @@
+"""Words and their pieces, both ways: labels of words to pieces, scores of pieces to words, words to characters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.errors import InputError
+from bertie.tokenization.pieces import Span
+
+Integers = NDArray[np.int64]
+IGNORED = -100
+"""The label of a piece from which nothing is learned."""
+LABELLED = ("first", "all")
+MERGES = ("first", "average", "max")
+
+
+def check_labelled(which: str) -> None:
+    """Refuse what says no pieces to label.
+
+    Raises:
+        InputError: naming what does.
+    """
+    if which not in LABELLED:
+        raise InputError(f"label_pieces is {which!r}; allowed are 'first' (a word's first piece) and 'all'.")
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """The words of one text and which of its T pieces are theirs. W words have pieces; a control character has none.
+
+    Attributes:
+        numbers: ``[W]`` int64 in rising order, the words that have pieces.
+        firsts: ``[W]``, the first piece of each.
+        stops: ``[W]``, the piece behind its last.
+        num_words: how many words the text has, with and without pieces.
+        num_pieces: T.
+    """
+
+    numbers: Integers
+    firsts: Integers
+    stops: Integers
+    num_words: int
+    num_pieces: int
+
+    @classmethod
+    def of(cls, word_ids: Sequence[int | None], num_words: int | None = None) -> "Alignment":
+        """Return the alignment of pieces that know their words.
+
+        Args:
+            word_ids: the number of each piece's word; None for a piece of no word.
+            num_words: how many words the text has, if it came as words; None: up to the last that has pieces.
+
+        Raises:
+            InputError: a piece belongs to a word the text does not have.
+        """
+        ids = np.array([-1 if word is None else word for word in word_ids], np.int64)
+        begins = np.flatnonzero(np.diff(ids, prepend=-2))
+        stops = np.append(begins[1:], len(ids))
+        real = ids[begins] >= 0
+        numbers = ids[begins[real]]
+        seen = int(numbers[-1]) + 1 if len(numbers) else 0
+        if num_words is not None and seen > num_words:
+            raise InputError(f"A text of {num_words} words has a piece of word {seen - 1}; give the text's own words.")
+        return cls(numbers, begins[real], stops[real], seen if num_words is None else num_words, len(ids))
+
+    @classmethod
+    def of_prefixes(cls, tokens: Sequence[str], prefix: str = "##") -> "Alignment":
+        """Return the alignment of pieces of which those that go on in a word begin with ``prefix``."""
+        goes_on = np.array([token.startswith(prefix) for token in tokens], np.bool_)
+        return cls.of(np.maximum(np.cumsum(~goes_on) - 1, 0).tolist())
+
+    @cached_property
+    def missing(self) -> list[int]:
+        """The words without pieces: of control characters alone, or cut off."""
+        return np.setdiff1d(np.arange(self.num_words), self.numbers).tolist()
+
+    def piece_labels(self, labels: Sequence[int] | Integers, which: str = "first") -> Integers:
+        """Return the label of each piece ``[T]`` int64: its word's, or -100.
+
+        Args:
+            labels: one a word.
+            which: ``"first"`` labels the first piece of a word alone, ``"all"`` all of them.
+
+        Raises:
+            InputError: labels and words are not as many.
+        """
+        check_labelled(which)
+        if len(labels) != self.num_words:
+            raise InputError(f"A text has {self.num_words} words and {len(labels)} labels; each word needs one.")
+        found = np.full(self.num_pieces, IGNORED, np.int64)
+        given = np.asarray(labels, np.int64)[self.numbers]
+        if which == "first":
+            found[self.firsts] = given
+        else:
+            sizes = self.stops - self.firsts
+            found[_ranges(self.firsts, sizes)] = np.repeat(given, sizes)
+        return found
+
+    def word_scores(self, scores: NDArray[Any], how: str = "first") -> NDArray[Any]:
+        """Return the scores ``[W, C]`` of the words that have pieces.
+
+        Args:
+            scores: ``[T, C]``, those of the pieces: probabilities, where they are to be averaged.
+            how: ``"first"`` takes a word's first piece, ``"average"`` the mean of all, ``"max"`` the piece whose best
+                label has the highest score.
+
+        Raises:
+            InputError: ``how`` is none of these.
+        """
+        if how not in MERGES:
+            raise InputError(f"Scores of words are merged by {', '.join(MERGES)}, not {how!r}.")
+        if how == "first" or not len(self.firsts):
+            return scores[self.firsts]
+        sizes = self.stops - self.firsts
+        mine = scores[_ranges(self.firsts, sizes)]
+        begins = np.cumsum(sizes) - sizes
+        if how == "average":
+            return np.add.reduceat(mine, begins) / sizes[:, None].astype(scores.dtype)
+        highest = mine.max(axis=1)
+        is_best = highest == np.repeat(np.maximum.reduceat(highest, begins), sizes)
+        places = np.where(is_best, np.arange(len(mine)), len(mine))
+        return mine[np.minimum.reduceat(places, begins)]
+
+    def word_spans(self, offsets: Sequence[Span]) -> Integers:
+        """Return the characters ``[W, 2]`` (first, behind the last) of the words that have pieces.
+
+        Args:
+            offsets: those of the pieces, T of them.
+        """
+        characters = np.array(offsets, np.int64).reshape(-1, 2)
+        return np.stack((characters[self.firsts, 0], characters[self.stops - 1, 1]), axis=1)
+
+
+def joined_offsets(
+    offsets: Sequence[Span], word_ids: Sequence[int | None], words: Sequence[str], delimiter: str = " "
+) -> list[Span]:
+    """Return the characters of pieces in ``delimiter.join(words)`` from those in their words."""
+    begins = np.cumsum([0, *(len(word) + len(delimiter) for word in words)]).tolist()
+    shifts = [0 if word is None else begins[word] for word in word_ids]
+    return [(start + shift, stop + shift) for (start, stop), shift in zip(offsets, shifts, strict=True)]
+
+
+def _ranges(firsts: Integers, sizes: Integers) -> Integers:
+    """Return the numbers of several ranges, one after the other."""
+    begins = np.cumsum(sizes) - sizes
+    return np.arange(sizes.sum()) + np.repeat(firsts - begins, sizes)

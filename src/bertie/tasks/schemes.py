@@ -1,0 +1,251 @@
+"""Tag schemes: which tag may follow which, the best tags under that rule, and entities to and from tags."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.errors import InputError, nearest
+
+SCHEMES = ("BIO", "BIOES", "IO", "IOB1", "plain")
+"""``BIO``: B- begins every entity, I- goes on. ``BIOES``: E- ends one, S- is one of a single word (BILOU's letters are
+read too). ``IO``: I- alone. ``IOB1``: I- begins an entity, B- only one beside another of its type. ``plain``: labels
+without prefixes, each a type of its own."""
+OUTSIDE = "O"
+# how other papers call the same prefixes
+_BIOES_OF = {"L": "E", "U": "S", "M": "I", "W": "S"}
+_BEGINNING, _GOING_ON, _ENDING = ("B", "S"), ("I", "E"), ("E", "S")
+
+
+class Entity(NamedTuple):
+    """An entity of a type: the words ``first`` to ``last``, both included."""
+
+    type: str
+    first: int
+    last: int
+
+
+def check_scheme(scheme: str) -> None:
+    """Refuse a scheme that does not exist.
+
+    Raises:
+        InputError: naming those that do.
+    """
+    if scheme not in SCHEMES:
+        raise InputError(f"There is no scheme {scheme!r}; allowed are {', '.join(SCHEMES)}.{nearest(scheme, SCHEMES)}")
+
+
+def split_tag(tag: str, scheme: str) -> tuple[str, str]:
+    """Return a tag's prefix (one of O, B, I, E, S) and its type: ``("B", "PER")``; ``("O", "")`` for O.
+
+    A tag without prefix, and every tag of a plain scheme but O, is read as ``("I", tag)``.
+    """
+    if tag == OUTSIDE:
+        return OUTSIDE, ""
+    prefix, dash, kind = tag.partition("-")
+    if scheme == "plain" or not dash:
+        # a bare B or I is a prefix without a type
+        return (tag, "") if scheme != "plain" and tag in ("B", "I", "E", "S") else ("I", tag)
+    prefix = _BIOES_OF.get(prefix, prefix) if scheme == "BIOES" else prefix
+    return (prefix, kind) if prefix in ("B", "I", "E", "S") else ("I", tag)
+
+
+def guess_scheme(labels: Iterable[str], sequences: Iterable[Sequence[str]] = ()) -> str:
+    """Return the scheme of a list of labels; ``plain`` where they fit no other.
+
+    Args:
+        labels: the labels, each once.
+        sequences: tags of texts, if at hand: B- and I- are IOB1 rather than BIO if some I- begins an entity and every
+            B- stands beside an entity of its type.
+    """
+    parted = [label.partition("-") for label in labels if label != OUTSIDE]
+    prefixes = {prefix for prefix, _, _ in parted}
+    if not parted or not all(kind or (not dash and prefix in ("B", "I", "E", "S")) for prefix, dash, kind in parted):
+        return "plain"
+    if prefixes <= {"B", "I"}:
+        if "B" not in prefixes:
+            return "IO"
+        return "IOB1" if _is_iob1(sequences) else "BIO"
+    return "BIOES" if any(prefixes <= set(letters) for letters in ("BIES", "BILU", "BMES", "BMEW")) else "plain"
+
+
+def _is_iob1(sequences: Iterable[Sequence[str]]) -> bool:
+    begun_by_i = False
+    for tags in sequences:
+        for before, tag in pairwise([OUTSIDE, *tags]):
+            beside = split_tag(before, "BIO")[1] == split_tag(tag, "BIO")[1]
+            if tag.startswith("B") and not beside:
+                return False
+            begun_by_i = begun_by_i or (tag.startswith("I") and not beside)
+    return begun_by_i
+
+
+def entities(tags: Sequence[str], scheme: str) -> list[Entity]:
+    """Return the entities of a text's tags, in order.
+
+    Tags that break the scheme are read as conlleval reads them: an I- or E- that follows nothing of its type begins an
+    entity, and a change of type ends one.
+    """
+    found = []
+    first, before, kind_before = 0, OUTSIDE, ""
+    for place, tag in enumerate([*tags, OUTSIDE]):
+        prefix, kind = split_tag(tag, scheme)
+        goes_on = prefix in _GOING_ON and kind == kind_before and before in ("B", "I")
+        if not goes_on:
+            if before != OUTSIDE:
+                found.append(Entity(kind_before, first, place - 1))
+            first = place
+        before, kind_before = prefix, kind
+    return found
+
+
+def tags_of(entities: Iterable[Entity], words: int, scheme: str) -> list[str]:
+    """Return the tags of a text of so many words with these entities.
+
+    ``IO`` and ``plain`` cannot part two neighbours of one type: they become one.
+
+    Raises:
+        InputError: entities that overlap or stand outside the text.
+    """
+    tags = [OUTSIDE] * words
+    for kind, first, last in sorted(entities, key=lambda entity: entity.first):
+        if not 0 <= first <= last < words or any(tag != OUTSIDE for tag in tags[first : last + 1]):
+            raise InputError(
+                f"The entity {kind!r} of words {first} to {last} overlaps another one or leaves the text of {words} "
+                "words; give entities side by side."
+            )
+        beside = first > 0 and split_tag(tags[first - 1], scheme)[1] == kind and tags[first - 1] != OUTSIDE
+        tags[first : last + 1] = _tags(kind, last + 1 - first, scheme, beside)
+    return tags
+
+
+def _tags(kind: str, words: int, scheme: str, beside: bool) -> list[str]:
+    """Return the tags of one entity; ``beside`` says that one of its type ends where it begins."""
+    if scheme == "plain":
+        return [kind] * words
+    prefixes = ["I"] * words
+    if scheme in ("BIO", "BIOES") or (scheme == "IOB1" and beside):
+        prefixes[0] = "B"
+    if scheme == "BIOES":
+        prefixes[-1] = "E" if words > 1 else "S"
+    return [f"{prefix}-{kind}" if kind else prefix for prefix in prefixes]
+
+
+def converted(tags: Sequence[str], scheme: str, other: str) -> list[str]:
+    """Return a text's tags in another scheme: ``converted(["I-PER", "I-PER"], "IOB1", "BIO")`` begins with B-PER."""
+    return tags_of(entities(tags, scheme), len(tags), other)
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """Which of C labels may follow which.
+
+    Attributes:
+        first: bool ``[C]``, those that a text may begin with.
+        follow: bool ``[C, C]``, whether the label of the column may follow that of the row.
+        last: bool ``[C]``, those that a text may end with.
+    """
+
+    first: NDArray[np.bool_]
+    follow: NDArray[np.bool_]
+    last: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, labels: Sequence[str], scheme: str) -> "Rules":
+        """Return the rules of labels under a scheme.
+
+        A type that has no label to begin (or end) with may begin (or end) with any it has: a model that never saw
+        E-PER can still name a person.
+
+        Raises:
+            InputError: a scheme that does not exist.
+        """
+        check_scheme(scheme)
+        parts = [split_tag(label, scheme) for label in labels]
+        prefixes_of = defaultdict(set)
+        for prefix, kind in parts:
+            prefixes_of[kind].add(prefix)
+        outside = [(OUTSIDE, ""), *parts]
+        allowed = np.array(
+            [[_may_follow(before, after, scheme, prefixes_of) for after in outside] for before in outside], np.bool_
+        )
+        # what stands before a text, and behind it, is outside every entity
+        return cls(allowed[0, 1:], allowed[1:, 1:], allowed[1:, 0])
+
+
+def _may_follow(before: tuple[str, str], after: tuple[str, str], scheme: str, prefixes_of: dict[str, set[str]]) -> bool:
+    (end, kind_before), (start, kind) = before, after
+    inside = end != OUTSIDE and start != OUTSIDE and kind == kind_before
+    if scheme in ("IO", "plain"):
+        return True
+    if scheme == "IOB1":
+        return start != "B" or inside or "I" not in prefixes_of[kind]
+    begins = start in _BEGINNING or prefixes_of[kind].isdisjoint(_BEGINNING)
+    if scheme == "BIO":
+        return start == OUTSIDE or inside or begins
+    open_before = end in ("B", "I")
+    if inside and open_before and start in _GOING_ON:
+        return True
+    closed = not open_before or prefixes_of[kind_before].isdisjoint(_ENDING)
+    return closed and (start == OUTSIDE or begins)
+
+
+def best_tags(scores: NDArray[Any], rules: Rules) -> NDArray[np.int64]:
+    """Return the labels ``[n]`` (int64) that keep the rules and have the highest sum of scores, by Viterbi's algorithm.
+
+    Of labels that do equally well, the one of the lower number is taken, decided from the end of the text. Where no
+    tags at all keep the rules, each word has its best label.
+
+    Args:
+        scores: ``[n, C]`` real numbers, log-probabilities or logits.
+        rules: those of the C labels.
+    """
+    free: NDArray[np.int64] = scores.argmax(axis=1) if len(scores) else np.zeros(0, np.int64)
+    # the best labels of all are the best that keep the rules, if they do
+    if len(free) == 0 or _keeps(free, rules):
+        return free
+    barred = np.where(rules.follow, 0.0, -np.inf)
+    best = np.where(rules.first, scores[0], -np.inf).astype(np.float64)
+    columns = np.arange(scores.shape[1])
+    origins = np.zeros(scores.shape, np.int64)
+    for place in range(1, len(scores)):
+        through = best[:, None] + barred
+        origins[place] = through.argmax(axis=0)
+        best = through[origins[place], columns] + scores[place]
+    best = np.where(rules.last, best, -np.inf)
+    tag = int(best.argmax())
+    if best[tag] == -np.inf:
+        return free
+    return _traced(origins, tag)
+
+
+def _keeps(tags: NDArray[np.int64], rules: Rules) -> bool:
+    return bool(rules.first[tags[0]] and rules.last[tags[-1]] and rules.follow[tags[:-1], tags[1:]].all())
+
+
+def _traced(origins: NDArray[np.int64], tag: int) -> NDArray[np.int64]:
+    tags = np.empty(len(origins), np.int64)
+    for place in range(len(origins) - 1, -1, -1):
+        tags[place] = tag
+        tag = int(origins[place, tag])
+    return tags
+
+
+def entity_scores(
+    probabilities: NDArray[Any], tags: NDArray[np.int64], entities: Sequence[Entity]
+) -> NDArray[np.float64]:
+    """Return the score ``[E]`` of each entity: the mean, over its words, of the probability of the word's tag.
+
+    Args:
+        probabilities: ``[n, C]``, those of the words' labels, before any rule.
+        tags: ``[n]``, the number of each word's label.
+        entities: E of them.
+    """
+    chosen = probabilities[np.arange(len(tags)), tags].astype(np.float64)
+    sums = np.concatenate((np.zeros(1), chosen.cumsum()))
+    first, last = (np.array([entity[part] for entity in entities], np.int64) for part in (1, 2))
+    return (sums[last + 1] - sums[first]) / np.maximum(last + 1 - first, 1)
