@@ -33,10 +33,18 @@ class TokenLabels(NamedTuple):
     labelled: Tensor | None
 
     @classmethod
-    def of(cls, values: Tensor) -> "TokenLabels":
-        """Find the labelled tokens. Done before the encoder is launched: on CUDA the host waits here."""
-        captured = capturing()
-        return cls(values, None if captured else (values != IGNORED).nonzero().squeeze(1))
+    def of(cls, values: Tensor, given: Tensor, num_classes: int) -> "TokenLabels":
+        """Check labels as they were ``given`` (see `check_labels`), and find the tokens that have one.
+
+        Done before the encoder is launched: on CUDA the host waits here, once.
+        """
+        if capturing():
+            return cls(values, None)
+        labelled, wrong = values != IGNORED, _outside(given, num_classes)
+        count, any_wrong = torch.stack([labelled.sum(), wrong.sum()]).tolist()
+        if any_wrong:
+            raise _out_of_range(given, wrong, num_classes, "labels")
+        return cls(values, labelled.nonzero_static(size=count).squeeze(1))
 
 
 def masked_lm(
@@ -149,15 +157,29 @@ def check_labels(labels: Tensor, num_classes: int, name: str = "labels") -> None
         InputTypeError: if they are not integers.
         InputError: if one is out of range.
     """
+    require_class_numbers(labels, name)
+    if capturing():
+        return
+    wrong = _outside(labels, num_classes)
+    if wrong.any():
+        raise _out_of_range(labels, wrong, num_classes, name)
+
+
+def require_class_numbers(labels: Tensor, name: str = "labels") -> None:
+    """Refuse labels that are not integers, by name."""
     require_tensor(name, labels)
     if labels.is_floating_point() or labels.dtype == torch.bool:
         raise InputTypeError(f"{name} must be an integer tensor of class numbers, not {labels.dtype}.")
-    if capturing() or labels.numel() == 0:
-        return
-    wrong = (labels != IGNORED) & ((labels < 0) | (labels >= num_classes))
-    if wrong.any():
-        where = wrong.nonzero()[0].tolist()
-        raise InputError(
-            f"{name}{where} is {int(labels[tuple(where)])}; allowed are 0 to {num_classes - 1}, "
-            f"and {IGNORED} for what is not to be learned."
-        )
+
+
+def _outside(labels: Tensor, num_classes: int) -> Tensor:
+    """Return which labels are neither a class nor -100."""
+    return (labels != IGNORED) & ((labels < 0) | (labels >= num_classes))
+
+
+def _out_of_range(labels: Tensor, wrong: Tensor, num_classes: int, name: str) -> InputError:
+    where = wrong.nonzero()[0].tolist()
+    return InputError(
+        f"{name}{where} is {int(labels[tuple(where)])}; allowed are 0 to {num_classes - 1}, "
+        f"and {IGNORED} for what is not to be learned."
+    )

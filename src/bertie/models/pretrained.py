@@ -10,7 +10,7 @@ from torch.utils.hooks import RemovableHandle
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.layers.encoder import Checkpointing
-from bertie.layers.losses import IGNORED, TokenLabels, check_labels
+from bertie.layers.losses import IGNORED, TokenLabels, require_class_numbers
 from bertie.models.entrance import enter, leave
 from bertie.models.loading import from_pretrained
 from bertie.models.resizing import resize_token_embeddings
@@ -109,11 +109,12 @@ class BertPreTrainedModel(nn.Module):
         """
         if labels is None:
             return None
-        check_labels(labels, num_classes)
+        require_class_numbers(labels)
         shape = (packed.num_tokens,) if isinstance(entered, Packed) else packed.shape
         if labels.shape != shape:
             raise InputError(f"labels has shape {tuple(labels.shape)}, but this batch needs {tuple(shape)}.")
-        return TokenLabels.of(labels if isinstance(entered, Packed) else packed.unpad(labels, fill=IGNORED))
+        values = labels if isinstance(entered, Packed) else packed.unpad(labels, fill=IGNORED)
+        return TokenLabels.of(values, labels, num_classes)
 
     # Weights.
 
