@@ -12,6 +12,7 @@ import torch
 import bertie
 from bertie.errors import InputTypeError
 from bertie.pipelines import running
+from bertie.tasks import computing
 from bertie.tasks.features import Features
 
 TEXTS = [f"word {number} " * (number % 5 + 1) for number in range(12)]
@@ -26,7 +27,8 @@ def classify(tiny: Callable[..., Path]) -> Any:
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let pipelines take the CPU for a CUDA device."""
     packed = Features.packed
-    monkeypatch.setattr(running.Pipeline, "device", torch.device("cuda"))
+    for room in (running, computing):
+        monkeypatch.setattr(room, "device_of", lambda model: torch.device("cuda"))
     monkeypatch.setattr(Features, "packed", lambda self, device=None: packed(self))
 
 
@@ -35,7 +37,7 @@ def test_a_batch_is_launched_while_another_is_waited_for(
 ) -> None:
     expected = classify(TEXTS, batch_size=3)
     request.getfixturevalue("on_a_gpu")
-    run, looks_finite = type(classify.task).run, running.looks_finite
+    run, looks_finite = type(classify.task).run, computing.looks_finite
     launching, both_wait = threading.Lock(), threading.Barrier(2, timeout=30)
 
     def launch(self: Any, *given: Any) -> torch.Tensor:
@@ -49,14 +51,16 @@ def test_a_batch_is_launched_while_another_is_waited_for(
         return looks_finite(output)
 
     monkeypatch.setattr(type(classify.task), "run", launch)
-    monkeypatch.setattr(running, "looks_finite", wait)
+    monkeypatch.setattr(computing, "looks_finite", wait)
     assert [answer["label"] for answer in classify(TEXTS, batch_size=3)] == [answer["label"] for answer in expected]
 
 
 def test_one_batch_needs_no_thread(classify: Any, on_a_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    looks_finite = running.looks_finite
-    monkeypatch.setattr(running, "looks_finite", lambda it: seen.append(threading.current_thread()) or looks_finite(it))
+    looks_finite = computing.looks_finite
+    monkeypatch.setattr(
+        computing, "looks_finite", lambda it: seen.append(threading.current_thread()) or looks_finite(it)
+    )
     classify(TEXTS)
     assert seen == [threading.main_thread()]
 

@@ -10,7 +10,6 @@ from bertie.errors import InputError, InputTypeError
 from bertie.hub import resolve
 from bertie.layers.linear import make_deterministic
 from bertie.models.loading import one_device
-from bertie.pipelines.embedding import EmbedPipeline
 from bertie.pipelines.running import Pipeline
 from bertie.tasks.embed import load_layers
 from bertie.tasks.recipe import FILES, Recipe, read_recipe
@@ -103,10 +102,17 @@ def _assembled(
     words = _tokenizer(origin if tokenizer is None else tokenizer, use_fast, place)
     check_vocabulary(words, found)
     given = {"tokenizer": words, "config": found.config}
-    if row.name != "embed":
-        return Pipeline(row.load_task()(**given).with_options(**options), found, **running)
-    task = row.load_task()(**given, recipe=recipe, layers=load_layers(recipe, found.device))
-    return EmbedPipeline(task.with_options(**options), found, **running)
+    if row.name == "embed":
+        given |= {"recipe": recipe, "layers": load_layers(recipe, found.device)}
+    task = row.load_task()(**given).with_options(**saved_options(row, found.config), **options)
+    return row.load_pipeline()(task, found, **running)
+
+
+def saved_options(row: Row, config: BertConfig) -> dict[str, Any]:
+    """Return the options of a task that training settled and the config keeps, in ``task_specific_params``."""
+    saved = (getattr(config, "task_specific_params", None) or {}).get(row.name)
+    known = row.load_task().saved
+    return {name: value for name, value in saved.items() if name in known} if isinstance(saved, dict) else {}
 
 
 def check_vocabulary(tokenizer: Any, model: Any) -> None:

@@ -1,19 +1,16 @@
 """Pipeline: texts in, answers out, in batches without padding, with what was cut off or wrong told."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from itertools import islice
-from threading import Lock
 from typing import Any, NamedTuple
 
 import torch
 
-from bertie.batching import budget, in_batches, in_order
 from bertie.errors import InputTypeError
-from bertie.pipelines.finite import looks_finite, refuse_non_finite
 from bertie.report import logger, progress
+from bertie.tasks.computing import compute, device_of
 from bertie.tasks.features import Features
-from bertie.tasks.task import Task, check_count
+from bertie.tasks.task import Task, check_count, is_pair
 from bertie.workers import computed_ahead
 
 # Texts are encoded and sorted this many at a time, so that memory does not grow with a file's length.
@@ -63,7 +60,7 @@ class Pipeline:
 
     @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        return device_of(self.model)
 
     def __call__(self, inputs: Any, *, batch_size: int | None = None, **options: Any) -> Any:
         """Answer one text, a list of texts, or an iterator of them (then an iterator comes back).
@@ -130,44 +127,28 @@ class Pipeline:
         parts = enumerate(iter(lambda: list(islice(source, chunk)), []))
 
         def encoded(numbered: tuple[int, list[Any]]) -> tuple[int, Features]:
-            first, part = numbered[0] * chunk, numbered[1]
-            check_texts(part, first)
-            return first, task.encode(part, first)
+            first = numbered[0] * chunk
+            return first, task.encode(numbered[1], first)
 
         # a CPU has no time left over while it computes
         ahead = chunk > 1 and self.device.type != "cpu"
         with progress("texts", total, self.show_progress) as advance:
             for first, features in computed_ahead(encoded, parts) if ahead else map(encoded, parts):
-                yield from self._answer(task, features, first, size, advance)
-
-    def _answer(self, task: Task, features: Features, first: int, size: int | None, advance: Any) -> Iterator[Answered]:
-        """Yield the answers of one chunk, whose first text has the number ``first``."""
-        device, count = self.device, len(features.truncated)
-        # launched in turn: two batches that a device was given at once would need the memory of both
-        launching = nullcontext() if device.type == "cpu" else Lock()
-
-        def compute(batch: list[int]) -> Sequence[Any]:
-            part = features.select(batch)
-            packed = part.packed(device)
-            with torch.inference_mode():
-                with launching:
-                    output = task.run(self.model, packed)
-                looked = looks_finite(output)  # before the answers are fetched: a device is waited for once
-                answers = task.decode(output, part)
-                refuse_non_finite(output, self.model, packed, [first + index for index in batch], looked)
-            # long texts come first: counted by their tokens, the time left is not overestimated
-            advance(count * packed.num_tokens / work)
-            return answers
-
-        work = max(sum(features.lengths), 1)
-        tokens, workers = budget(features.lengths, device, self.model.config.hidden_size, self.batch_tokens)
-        answers = in_order(in_batches(features.lengths, compute, tokens, size, workers), count)
-        yield from map(Answered, answers, features.truncated, features.empty)
+                values = compute(
+                    task,
+                    self.model,
+                    features,
+                    batch_tokens=self.batch_tokens,
+                    batch_size=size,
+                    first=first,
+                    advance=advance,
+                )
+                yield from map(Answered, task.decode(values, features), features.truncated, features.empty)
 
 
 def is_single(inputs: Any) -> bool:
     """Whether ``inputs`` is one text or pair, not several."""
-    return isinstance(inputs, str | Mapping) or (isinstance(inputs, tuple) and _is_pair(inputs))
+    return isinstance(inputs, str | Mapping) or (isinstance(inputs, tuple) and is_pair(inputs))
 
 
 def listed(inputs: Any) -> list[Any]:
@@ -181,20 +162,6 @@ def listed(inputs: Any) -> list[Any]:
     if isinstance(inputs, Iterable) and not isinstance(inputs, bytes | bytearray):
         return list(inputs)
     raise InputTypeError(f"The input is {inputs!r:.60} ({type(inputs).__name__}); give a text or a list of texts.")
-
-
-def check_texts(texts: Sequence[Any], first: int) -> None:
-    """Refuse what is no text, a pair of texts or a mapping, with its number (bad inputs 2 and 3).
-
-    Raises:
-        InputTypeError: naming the first such input.
-    """
-    for index, text in enumerate(texts):
-        if not (isinstance(text, str | Mapping) or _is_pair(text)):
-            raise InputTypeError(
-                f"Input {first + index} is {text!r:.60} ({type(text).__name__}); it must be a str, a pair of them, "
-                "or a mapping with 'text' and 'text_pair'."
-            )
 
 
 def marked(answered: Answered) -> Any:
@@ -211,7 +178,3 @@ def _mark(answer: Any, marks: dict[str, Any]) -> Any:
     if isinstance(answer, list) and answer and isinstance(answer[0], dict | list):
         return [_mark(one, marks) for one in answer]
     return answer
-
-
-def _is_pair(text: Any) -> bool:
-    return isinstance(text, list | tuple) and len(text) == 2 and all(isinstance(part, str) for part in text)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from bertie.checkpoints import open_checkpoint
 from bertie.errors import CheckpointError, InputError, nearest
@@ -18,7 +18,7 @@ from bertie.hub import member
 from bertie.layers.linear import linear
 from bertie.packing import Packed
 from bertie.tasks.features import Features
-from bertie.tasks.pooling import pool
+from bertie.tasks.pooling import merge, pool
 from bertie.tasks.recipe import Recipe
 from bertie.tasks.task import Task
 
@@ -68,22 +68,37 @@ class Embed(Task):
         text = self._prompt + text
         return text.lower() if self.recipe.lower_case else text
 
-    def run(self, model: Any, packed: Packed) -> Tensor:
-        """Return the vectors ``[B, D]``."""
+    def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
+        """As `Task.encode`; a prompt that takes no part is no window's own."""
+        features = super().encode(inputs, first)
+        if features.owned is not None and self._skip:
+            starts = np.cumsum([0, *features.lengths])[[group[0] for group in features.groups()]]
+            features.owned[(starts[:, None] + np.arange(self._skip)).ravel()] = False
+        return features
+
+    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
+        """Return the vectors ``[R, D]``; of windows, what their tokens' vectors are pooled to."""
         encoder = getattr(model, "bert", model)
         if tuple(self.recipe.modes) == ("cls",) and not self._skip and hasattr(encoder, "first_tokens"):
             vectors = encoder.first_tokens(packed).float()
         else:
             hidden = encoder(packed, return_dict=True).last_hidden_state
-            vectors = pool(hidden, packed, self.recipe.modes, self._skip)
+            vectors = pool(hidden, packed, self.recipe.modes, self._skip, features.owned)
+        return vectors if self.windows else self._finished(vectors)
+
+    def combine(self, rows: Sequence[Any], features: Features) -> Sequence[Any]:
+        """Return the vectors ``[D]`` of the texts."""
+        if not self.windows:
+            return rows
+        vectors = merge(rows, features, self.recipe.modes)
+        device = next((cast(nn.Linear, layer[0]).weight.device for layer in self.layers), None)
+        return list(self._finished(torch.as_tensor(vectors, device=device)).cpu().numpy())
+
+    def _finished(self, vectors: Tensor) -> Tensor:
+        """Return pooled vectors as the model's last layers leave them."""
         for dense, activation in self.layers:
             vectors = activation(linear(vectors, dense))
         return F.normalize(vectors, dim=1) if self.recipe.normalize or self.normalize else vectors
-
-    def decode(self, output: Tensor, features: Features) -> "Sequence[np.ndarray[Any, Any]]":
-        """Return the vectors one by one, as float32 on the host."""
-        del features
-        return list(output.float().cpu().numpy())
 
     @property
     def _prompt(self) -> str:
@@ -97,7 +112,7 @@ class Embed(Task):
         """How many tokens of every text are the prompt's and take no part: ``[CLS]`` and the prompt itself."""
         if self.recipe.include_prompt or not self._prompt:
             return 0
-        return self._features([self._prompt], truncation=True).lengths[0] - 1
+        return self._cut([self._prompt]).lengths[0] - 1
 
 
 def load_layers(recipe: Recipe, device: torch.device) -> tuple[torch.nn.Sequential, ...]:

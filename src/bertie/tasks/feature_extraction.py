@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from bertie.packing import Packed
-from bertie.tasks.features import Features
+from bertie.tasks.features import Features, Values
 from bertie.tasks.task import Task
 
 
@@ -21,12 +22,25 @@ class FeatureExtraction(Task):
 
     return_tensors: bool = False
 
-    def run(self, model: Any, packed: Packed) -> Tensor:
+    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
         """Return the hidden states ``[T, D]``."""
+        del features
         hidden: Tensor = getattr(model, "bert", model)(packed, return_dict=True).last_hidden_state
         return hidden
 
-    def decode(self, output: Tensor, features: Features) -> Sequence[Any]:
-        """Return each text's part."""
+    def rows(self, output: Tensor, features: Features) -> Sequence[Tensor]:
+        """Return the hidden states of each row's own tokens."""
         parts = output.cpu().split(features.lengths)
-        return [part[None] if self.return_tensors else [part.tolist()] for part in parts]
+        if features.owned is None:
+            return parts
+        owned = torch.from_numpy(features.owned).split(features.lengths)
+        return [part[mask] for part, mask in zip(parts, owned, strict=True)]
+
+    def combine(self, rows: Sequence[Any], features: Features) -> list[Tensor]:
+        """Return the hidden states of each text's tokens ``[S, D]``."""
+        return [torch.cat([rows[row] for row in group]) for group in features.groups()]
+
+    def decode(self, values: Values, features: Features) -> Sequence[Any]:
+        """Return them as tensors or nested lists."""
+        del features
+        return [value[None] if self.return_tensors else [value.tolist()] for value in values]

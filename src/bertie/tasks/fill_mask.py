@@ -1,19 +1,24 @@
 """Fill-mask: which words fit at the [MASK] of a text. The head runs on the masks alone, not on every token."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from bertie.errors import InputError
 from bertie.packing import Packed
 from bertie.report import say_once
-from bertie.tasks.features import Features
+from bertie.tasks.features import Features, Integers, Values
 from bertie.tasks.task import Task, check_count
 
 Candidate = dict[str, Any]
+# the scores of a mask's best words, and the words
+Best = tuple[list[float], list[int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,48 +38,68 @@ class FillMask(Task):
         if self.tokenizer.mask_token_id is None:
             raise InputError("This tokenizer has no mask token, so there is nothing to fill.")
 
-    def encode(self, texts: Sequence[Any], first: int = 0) -> Features:
+    def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
         """As `Task.encode`; in addition every text must hold a mask.
 
         Raises:
             InputError: a text without a mask, or one whose mask was cut off.
         """
-        features = super().encode(texts, first)
+        features = super().encode(inputs, first)
         mask = self.tokenizer.mask_token_id
-        for index, ids in enumerate(features.input_ids):
-            if mask not in ids:
+        rows = features.input_ids
+        for index, group in enumerate(features.groups()):
+            if not any(mask in rows[row] for row in group):
                 cut = features.truncated[index]
                 why = f"; {cut} tokens were cut off, any mask with them: shorten it" if cut else ""
                 raise InputError(f"Text {first + index} has no {self.tokenizer.mask_token} to fill{why}.")
         return features
 
-    def run(self, model: Any, packed: Packed) -> Tensor:
+    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
         """Return the logits ``[M, V]`` of the ``M`` masks in the batch."""
         hidden = model.bert(packed).last_hidden_state
-        assert packed.input_ids is not None
-        masks = (packed.input_ids == self.tokenizer.mask_token_id).nonzero().squeeze(1)
+        masks = torch.from_numpy(self._masks(features)).to(hidden.device)
         return model.cls.predictions(hidden.index_select(0, masks))
 
-    def decode(self, output: Tensor, features: Features) -> list[Any]:
-        """Return the best candidates of each text, best first."""
+    def rows(self, output: Tensor, features: Features) -> list[list[Best]]:
+        """Return the best words of each row's masks, with their scores."""
         scores = output.float().softmax(dim=-1)
-        ids = self._target_ids
-        if ids is not None:
-            scores = scores[:, ids]
+        if self._target_ids is not None:
+            scores = scores[:, self._target_ids]
         best, places = scores.topk(min(self.top_k, scores.shape[1]), dim=-1)
-        rows = zip(best.tolist(), places.tolist(), strict=True)
-        return [self._text_answer(text, rows, ids) for text in features.input_ids]
+        found = list(zip(best.tolist(), places.tolist(), strict=True))
+        ends = np.cumsum(features.lengths)
+        stops = np.searchsorted(self._masks(features), ends)
+        return [found[start:stop] for start, stop in pairwise([0, *stops.tolist()])]
+
+    def combine(self, rows: Sequence[Any], features: Features) -> list[tuple[list[int], list[Best]]]:
+        """Return the ids of each text, whole, and the best words of its masks."""
+        ids, ends = features.ids, np.cumsum(features.lengths)
+        texts = []
+        for group in features.groups():
+            parts = [slice(ends[row] - features.lengths[row], ends[row]) for row in group]
+            whole = [ids[part] if features.owned is None else ids[part][features.owned[part]] for part in parts]
+            texts.append((np.concatenate(whole).tolist(), [best for row in group for best in rows[row]]))
+        return texts
+
+    def decode(self, values: Values, features: Features) -> list[Any]:
+        """Return the best candidates of each text, best first."""
+        del features
+        return [self._text_answer(*value) for value in values]
 
     def laid_out(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
         """As `Task.laid_out`; as in the reference, a list of one text is answered like the text alone."""
         return super().laid_out(answers, inputs, single or (isinstance(inputs, list) and len(inputs) == 1), named)
 
-    def _text_answer(
-        self, text: list[int], rows: Iterable[tuple[list[float], list[int]]], targets: list[int] | None
-    ) -> Any:
+    def _masks(self, features: Features) -> Integers:
+        """Return the tokens of the batch that are masks, and their rows' own."""
+        found = features.ids == self.tokenizer.mask_token_id
+        return np.flatnonzero(found if features.owned is None else found & features.owned)
+
+    def _text_answer(self, text: list[int], rows: list[Best]) -> Any:
+        targets = self._target_ids
         masks = [place for place, token in enumerate(text) if token == self.tokenizer.mask_token_id]
         answers = []
-        for mask, (scores, found) in zip(masks, rows, strict=False):
+        for mask, (scores, found) in zip(masks, rows, strict=True):
             tokens = found if targets is None else [targets[index] for index in found]
             answers.append(
                 [self._candidate(text, mask, *pair, len(masks) == 1) for pair in zip(scores, tokens, strict=True)]

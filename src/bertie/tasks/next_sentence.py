@@ -2,38 +2,84 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from bertie.errors import InputError
 from bertie.packing import Packed
-from bertie.tasks.features import Features
-from bertie.tasks.task import Task
+from bertie.tasks.combining import check_way, combined, combined_logits
+from bertie.tasks.features import Array, Features, Values
+from bertie.tasks.metrics import Classes, Metric
+from bertie.tasks.objectives import cross_entropy_sum
+from bertie.tasks.trainable import TrainableTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class NextSentence(Task):
-    """An answer is ``{"is_next": bool, "score": float}``; the score is the probability that B follows A."""
+class NextSentence(TrainableTask):
+    """An answer is ``{"is_next": bool, "score": float}``; the score is the probability that B follows A.
 
-    def encode(self, texts: Sequence[Any], first: int = 0) -> Features:
-        """As `Task.encode`; in addition every input must be a pair.
+    Args:
+        window_scores: how the logits of a pair's windows become the pair's: ``"mean"`` or ``"max"``.
+        temperature: what logits are divided by before they become scores (Guo et al. 2017).
+    """
+
+    window_scores: str = "mean"
+    temperature: float = 1.0
+    saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature")
+
+    def __post_init__(self) -> None:
+        check_way(self.window_scores)
+
+    def check(self, inputs: Sequence[Any], first: int) -> None:
+        """As `Task.check`; in addition every input must be a pair.
 
         Raises:
             InputError: an input that is a single text.
         """
-        for index, text in enumerate(texts):
-            if not isinstance(self.read(text), tuple):
+        super().check(inputs, first)
+        for index, one in enumerate(inputs):
+            if not isinstance(self.read(one), tuple):
                 raise InputError(f"Input {first + index} is no pair of texts; give (A, B), or a mapping with both.")
-        return super().encode(texts, first)
 
-    def run(self, model: Any, packed: Packed) -> Tensor:
-        """Return the logits ``[B, 2]``: column 0 speaks for "B follows A"."""
+    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
+        """Return the logits ``[R, 2]``: column 0 speaks for "B follows A"."""
+        del features
         # not model(packed).logits: a model with both pretraining heads serves as well, without its other head
         pooled: Tensor = model.bert(packed).pooler_output
         return model.cls.seq_relationship(pooled)
 
-    def decode(self, output: Tensor, features: Features) -> list[dict[str, Any]]:
+    def combine(self, rows: Sequence[Any], features: Features) -> Array:
+        """Return the logits ``[N, 2]``."""
+        return combined(rows, features, self.window_scores)
+
+    def decode(self, values: Values, features: Features) -> list[dict[str, Any]]:
         """Return the probability of each pair."""
         del features
-        return [{"is_next": score >= 0.5, "score": score} for score in output.float().softmax(dim=-1)[:, 0].tolist()]
+        logits = torch.as_tensor(np.asarray(values, np.float32)).reshape(len(values), -1) / self.temperature
+        return [{"is_next": score >= 0.5, "score": score} for score in logits.softmax(dim=-1)[:, 0].tolist()]
+
+    def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
+        """Return the features with labels: 0 where B follows A, 1 where it does not."""
+        return features.with_labels(np.asarray(labels, np.int64))
+
+    def divisor(self, features: Features) -> float:
+        """Return the number of pairs."""
+        return float(features.num_inputs)
+
+    def loss(self, output: Tensor, features: Features) -> Tensor:
+        """Return the summed cross-entropy."""
+        assert features.labels is not None
+        wanted = torch.from_numpy(features.labels.values).to(output.device)
+        return cross_entropy_sum(combined_logits(output, features, self.window_scores), wanted)
+
+    def metric(self) -> Metric:
+        """Return accuracy and F1."""
+        return Classes(["follows", "does not follow"])
+
+    def predictions(self, values: Values, features: Features) -> Array:
+        """Return class numbers ``[N]``."""
+        del features
+        return np.asarray(values).argmax(axis=-1)

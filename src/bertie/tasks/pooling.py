@@ -5,16 +5,18 @@ Letters: T packed tokens, B texts, D hidden.
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bertie.packing import Packed
+from bertie.tasks.features import Array, Features
 
 # What makes one text's vector: takes tokens [T, D] and each text's number of tokens [B], gives [B, D].
 Pool = Callable[[Tensor, Tensor], Tensor]
 
 
-def pool(hidden: Tensor, packed: Packed, modes: Sequence[str], skip: int = 0) -> Tensor:
+def pool(hidden: Tensor, packed: Packed, modes: Sequence[str], skip: int = 0, owned: Array | None = None) -> Tensor:
     """Return ``[B, D · len(modes)]`` in the order of ``modes``, accumulated in float32 (float64 stays).
 
     Args:
@@ -22,18 +24,57 @@ def pool(hidden: Tensor, packed: Packed, modes: Sequence[str], skip: int = 0) ->
         packed: the batch.
         modes: names in `MODES`; several are concatenated.
         skip: tokens at the start of every text that take no part (a prompt's).
+        owned: of texts read in windows, ``[T]`` bool: the tokens that take part, except in `WHOLE` modes; in place of
+            ``skip``.
     """
-    lengths = packed.cu_seqlens.diff().long()
-    if skip:
-        places = torch.arange(len(hidden), device=hidden.device) - packed.cu_seqlens[:-1].long().repeat_interleave(
-            lengths, output_size=len(hidden)
-        )
-        # the host knows how many are left, and need not wait for the device to count them
-        left = sum(max(length - skip, 0) for length in packed.lengths)
-        kept = torch.nonzero_static(places >= skip, size=left).squeeze(1)
-        hidden, lengths = hidden.index_select(0, kept), (lengths - skip).clamp(min=0)
     wide = hidden if hidden.dtype == torch.float64 else hidden.float()
-    return torch.cat([MODES[mode](wide, lengths) for mode in modes], dim=1)
+    lengths = packed.cu_seqlens.diff().long()
+    kept = wide, lengths
+    if owned is not None:
+        kept = _owned(wide, packed, owned)
+    elif skip:
+        kept = _without_first(wide, packed, lengths, skip)
+    whole = kept if owned is None else (wide, lengths)
+    return torch.cat([MODES[mode](*(whole if mode in WHOLE else kept)) for mode in modes], dim=1)
+
+
+def merge(rows: Sequence[Array], features: Features, modes: Sequence[str]) -> Array:
+    """Return the vectors ``[N, D · len(modes)]`` of texts from those of their windows ``[D · len(modes)]``.
+
+    A window counts by the tokens it owns, so that a mean is the mean of all tokens of the text.
+    """
+    if not rows:
+        return np.zeros((0, 0), np.float32)
+    assert features.owned is not None
+    counts = np.add.reduceat(features.owned, [0, *np.cumsum(features.lengths)[:-1]], dtype=np.float32)
+    firsts = [group[0] for group in features.groups()]
+    weights = counts[:, None] / np.repeat(np.add.reduceat(counts, firsts), np.diff([*firsts, len(rows)]))[:, None]
+    merged = []
+    for mode, part in zip(modes, np.split(np.stack(rows), len(modes), axis=1), strict=True):
+        if mode == "max":
+            merged.append(np.maximum.reduceat(part, firsts))
+        else:
+            shares = np.sqrt(weights) if mode == "mean_sqrt_len_tokens" else weights
+            merged.append(np.add.reduceat(part * shares, firsts))
+    return np.concatenate(merged, axis=1)
+
+
+def _owned(tokens: Tensor, packed: Packed, owned: Array) -> tuple[Tensor, Tensor]:
+    """Return the tokens that are their windows' own, and how many each has."""
+    counts = np.add.reduceat(owned, np.cumsum([0, *packed.lengths[:-1]]), dtype=np.int64)
+    places = torch.from_numpy(np.flatnonzero(owned)).to(tokens.device)
+    return tokens.index_select(0, places), torch.from_numpy(counts).to(tokens.device)
+
+
+def _without_first(tokens: Tensor, packed: Packed, lengths: Tensor, skip: int) -> tuple[Tensor, Tensor]:
+    """Return the tokens without the first ``skip`` of each text, and how many each keeps."""
+    places = torch.arange(len(tokens), device=tokens.device) - packed.cu_seqlens[:-1].long().repeat_interleave(
+        lengths, output_size=len(tokens)
+    )
+    # the host knows how many are left, and need not wait for the device to count them
+    left = sum(max(length - skip, 0) for length in packed.lengths)
+    kept = torch.nonzero_static(places >= skip, size=left).squeeze(1)
+    return tokens.index_select(0, kept), (lengths - skip).clamp(min=0)
 
 
 def _sum(tokens: Tensor, lengths: Tensor) -> Tensor:
@@ -77,3 +118,5 @@ MODES: dict[str, Pool] = {
     "weightedmean": _weighted_mean,
     "lasttoken": _last,
 }
+# of a window, these take a token that stands for all of it
+WHOLE = ("cls", "lasttoken")

@@ -19,6 +19,7 @@ class Row:
         task: ``module:class`` of its `bertie.tasks.task.Task`.
         takes: what one input is, for messages.
         has_default: whether a model is known for it when none is named (decision 32).
+        pipeline: the class of its pipeline in `bertie.pipelines`.
     """
 
     name: str
@@ -27,11 +28,16 @@ class Row:
     task: str
     takes: str
     has_default: bool = False
+    pipeline: str = "Pipeline"
 
     def load_task(self) -> Any:
         """Return the task's class."""
         module, name = self.task.split(":")
         return getattr(importlib.import_module(module), name)
+
+    def load_pipeline(self) -> Any:
+        """Return the pipeline's class."""
+        return getattr(importlib.import_module("bertie.pipelines"), self.pipeline)
 
     def load_model_class(self) -> Any:
         """Return the model's class."""
@@ -60,6 +66,7 @@ ROWS = (
         "bertie.tasks.embed:Embed",
         "a text",
         has_default=True,
+        pipeline="EmbedPipeline",
     ),
     Row("feature-extraction", (), "AutoModel", "bertie.tasks.feature_extraction:FeatureExtraction", "a text"),
     Row("fill-mask", ("masked-lm",), "AutoModelForMaskedLM", "bertie.tasks.fill_mask:FillMask", "a text with [MASK]"),
@@ -72,7 +79,7 @@ ROWS = (
     ),
     Row(
         "text-classification",
-        ("sentiment-analysis", "classify"),
+        ("sequence-classification", "sentiment-analysis", "classify"),
         "AutoModelForSequenceClassification",
         "bertie.tasks.text_classification:TextClassification",
         "a text or a pair",

@@ -1,17 +1,20 @@
-"""What every task is: options, texts to features, one call of the model, and answers from what it computed."""
+"""What every task is: options, inputs to features, one call of the model, and answers from what it computed."""
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from torch import Tensor
 
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.packing import Packed
-from bertie.tasks.features import Features
+from bertie.tasks.features import Features, Values
+from bertie.tasks.windows import in_windows, owned_tokens, tokens_left_out
+from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.tokenizer import Tokenizer
 
 
@@ -28,6 +31,9 @@ class Task(ABC):
         padding: taken for programs that pass it, and without meaning: nothing is ever padded.
         split_special_tokens: True reads ``[SEP]``, ``[MASK]`` and the like in a text as plain text; the default, as
             in the reference, is to take them for the control tokens they name.
+        windows: True reads a text that is too long in windows that overlap (of a pair, its second text) and answers
+            from all of them, instead of cutting it.
+        overlap: the tokens that neighbouring windows share; None: a quarter of ``limit``.
     """
 
     tokenizer: Any
@@ -36,22 +42,41 @@ class Task(ABC):
     max_length: int | None = None
     padding: bool | str = False
     split_special_tokens: bool = False
+    windows: bool = False
+    overlap: int | None = None
     given: ClassVar[tuple[str, ...]] = ("tokenizer", "config")
+    # the options that training settles and that are saved with the model
+    saved: ClassVar[tuple[str, ...]] = ("max_length", "windows", "overlap")
 
-    # texts → features
+    # inputs → features
 
-    def encode(self, texts: Sequence[Any], first: int = 0) -> Features:  # noqa: ARG002 (tasks that refuse texts name it)
-        """Return the features of texts (each a str, a pair, or a mapping with ``text`` and ``text_pair``).
+    def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
+        """Return the features of inputs (each a str, a pair, or a mapping with ``text`` and ``text_pair``).
 
         Args:
-            texts: what to encode.
+            inputs: what to encode.
             first: the number of the first of them in the caller's list, for error messages.
 
         Raises:
-            InputTypeError: a text that is none.
+            InputTypeError: an input that is no text.
+            InputError: one that is too long, if nothing may be cut; windows that leave no room to go on.
         """
-        truncation = False if self.truncation is False else self.truncation or True
-        return self._features([self.read(text) for text in texts], truncation)
+        self.check(inputs, first)
+        read = [self.read(one) for one in inputs]
+        return self._windowed(read) if self.windows else self._cut(read)
+
+    def check(self, inputs: Sequence[Any], first: int) -> None:
+        """Refuse what is no text, a pair of texts or a mapping, with its number (bad inputs 2 and 3).
+
+        Raises:
+            InputTypeError: naming the first such input.
+        """
+        for index, one in enumerate(inputs):
+            if not (isinstance(one, str | Mapping) or is_pair(one)):
+                raise InputTypeError(
+                    f"Input {first + index} is {one!r:.60} ({type(one).__name__}); it must be a str, a pair of them, "
+                    "or a mapping with 'text' and 'text_pair'."
+                )
 
     def read(self, text: Any) -> Any:
         """Return an input in the form the tokenizer takes: a str, or a pair as a tuple."""
@@ -71,15 +96,37 @@ class Task(ABC):
             return self.max_length
         return min(self.tokenizer.model_max_length, self.config.max_position_embeddings)
 
-    def _features(self, inputs: list[Any], truncation: bool | str) -> Features:
+    def _cut(self, inputs: list[Any]) -> Features:
+        """Return inputs as a row each, cut to the limit."""
+        truncation = False if self.truncation is False else self.truncation or True
         if not inputs:
             return Features.from_lists([], [], [], [])
-        if isinstance(self.tokenizer, Tokenizer):
-            limit = self.limit if truncation else None
-            plain = self.split_special_tokens
-            rows = self.tokenizer.rows(inputs, truncation=truncation, max_length=limit, split_special_tokens=plain)
-            return Features.from_rows(rows)
-        return self._foreign_features(inputs, truncation)
+        if not isinstance(self.tokenizer, Tokenizer):
+            return self._foreign_features(inputs, truncation)
+        limit = self.limit if truncation else None
+        return Features.from_rows(self._rows(inputs, truncation=truncation, max_length=limit))
+
+    def _windowed(self, inputs: list[Any]) -> Features:
+        """Return inputs as one row for each of their windows, with encodings."""
+        rows = list(self._rows(inputs))
+        limit = self.limit
+        overlap = limit // 4 if self.overlap is None else self.overlap
+        groups = [in_windows(row, limit, overlap) for row in rows]
+        left_out = [tokens_left_out(row, group) for row, group in zip(rows, groups, strict=True)]
+        owned = np.concatenate([np.ones(0, dtype=bool), *map(owned_tokens, groups)])
+        return Features.from_groups(groups, left_out, [row.is_empty for row in rows], owned)
+
+    def _rows(self, inputs: list[Any], **more: Any) -> Iterable[Encoding]:
+        """Return the rows of inputs as bertie's tokenizers make them, uncut unless ``more`` says otherwise.
+
+        Raises:
+            InputTypeError: the tokenizer is another library's.
+        """
+        if not isinstance(self.tokenizer, Tokenizer):
+            raise InputTypeError(
+                f"This needs to know where tokens come from: give bertie's tokenizer, not {type(self.tokenizer)!r}."
+            )
+        return self.tokenizer.rows(inputs, split_special_tokens=self.split_special_tokens, **more)
 
     def _foreign_features(self, inputs: list[Any], truncation: bool | str) -> Features:
         """As `_features`, by a tokenizer that gives back lists and does not say how much it cut off."""
@@ -113,12 +160,30 @@ class Task(ABC):
     # features → answers
 
     @abstractmethod
-    def run(self, model: Any, packed: Packed) -> Tensor:
-        """Return what the task needs of the model for one batch: logits or hidden states, never a rectangle."""
+    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
+        """Return what the task needs of the model for one batch: logits or hidden states, never a rectangle.
 
-    @abstractmethod
-    def decode(self, output: Tensor, features: Features) -> Sequence[Any]:
-        """Return one answer a text from what `run` computed for a batch with these features."""
+        Args:
+            model: computes it, with gradients if PyTorch is told to keep them.
+            packed: the rows of the batch.
+            features: the same rows on the host.
+        """
+
+    def rows(self, output: Tensor, features: Features) -> Sequence[Any]:
+        """Return what is kept of a batch that `run` computed: one value a row, on the host."""
+        del features
+        return list(output.float().cpu().numpy())
+
+    def combine(self, rows: Sequence[Any], features: Features) -> Values:
+        """Return one value an input from those of all its rows."""
+        if features.owners is not None:
+            raise InputError(f"{type(self).__name__} reads no text in windows; cut it, or give it in parts.")
+        return rows
+
+    def decode(self, values: Values, features: Features) -> Sequence[Any]:
+        """Return one answer an input from what `combine` gave."""
+        del features
+        return list(values)
 
     def laid_out(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
         """Return the answers in the form the caller expects: one for a single input, else a list.
@@ -155,6 +220,11 @@ class Task(ABC):
                     f"{nearest(name, self.options())}"
                 )
         return dataclasses.replace(self, **options) if options else self
+
+
+def is_pair(value: Any) -> bool:
+    """Whether ``value`` is two texts."""
+    return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(part, str) for part in value)
 
 
 def check_count(name: str, value: Any, most: int | None = None) -> None:

@@ -2,32 +2,49 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from bertie.errors import InputError
+from bertie.errors import InputError, nearest
 from bertie.packing import Packed
-from bertie.tasks.features import Features
-from bertie.tasks.task import Task, check_count
+from bertie.tasks.combining import check_way, combined, combined_logits
+from bertie.tasks.features import Array, Features, Values
+from bertie.tasks.metrics import Classes, Labels, Metric, Numbers
+from bertie.tasks.objectives import binary_sum, cross_entropy_sum
+from bertie.tasks.task import check_count
+from bertie.tasks.trainable import TrainableTask
 
 FUNCTIONS = ("sigmoid", "softmax", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextClassification(Task):
+class TextClassification(TrainableTask):
     """An answer is ``{"label": str, "score": float}``; with ``top_k`` named, a list of them, best first.
 
     Args:
         top_k: how many labels to give; None gives all. The empty string, as in the reference, is "not named": the
-            best label alone.
+            best label alone, or with ``thresholds`` the list of labels that reach theirs.
         function_to_apply: what turns logits into scores: ``"sigmoid"``, ``"softmax"``, ``"none"``; None (or
             ``"default"``) follows the config: nothing for regression, sigmoid for several labels at a time or a
             single one, else softmax.
+        window_scores: how the logits of a text's windows become the text's: ``"mean"`` or ``"max"``.
+        temperature: what logits are divided by before they become scores (Guo et al. 2017).
+        thresholds: for several labels at a time, the score at which each of the config's labels is given.
+        class_weights: what a text of each class counts in the loss; None: 1.
+        focal: gamma of the focal loss; 0 is the plain loss.
     """
 
     top_k: int | str | None = ""
     function_to_apply: str | None = None
+    window_scores: str = "mean"
+    temperature: float = 1.0
+    thresholds: Sequence[float] | None = None
+    class_weights: Sequence[float] | None = None
+    focal: float = 0.0
+    saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature", "thresholds")
 
     def __post_init__(self) -> None:
         if self.top_k not in ("", None):
@@ -36,16 +53,32 @@ class TextClassification(Task):
             raise InputError(
                 f"function_to_apply is {self.function_to_apply!r}; allowed are {', '.join(FUNCTIONS)} and 'default'."
             )
+        check_way(self.window_scores)
+        if not self.temperature > 0:
+            raise InputError(f"temperature is {self.temperature}; it must be above 0.")
+        for name in ("thresholds", "class_weights"):
+            values = getattr(self, name)
+            if values is not None and len(values) != self.config.num_labels:
+                raise InputError(
+                    f"{name} has {len(values)} entries, but the model has {self.config.num_labels} labels."
+                )
 
-    def run(self, model: Any, packed: Packed) -> Tensor:
-        """Return the logits ``[B, C]``."""
+    # text → answer
+
+    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
+        """Return the logits ``[R, C]``."""
+        del features
         logits: Tensor = model(packed, return_dict=True).logits
         return logits
 
-    def decode(self, output: Tensor, features: Features) -> list[Any]:
+    def combine(self, rows: Sequence[Any], features: Features) -> Array:
+        """Return the logits ``[N, C]``."""
+        return combined(rows, features, self.window_scores)
+
+    def decode(self, values: Values, features: Features) -> list[Any]:
         """Return the labels of each text with their scores."""
         del features
-        return [self._labels(scores) for scores in self._scores(output.float()).tolist()]
+        return [self._labels(scores) for scores in self.scores(values).tolist()]
 
     def laid_out(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
         """As `Task.laid_out`; as in the reference, one str is answered by a list unless ``top_k`` is named."""
@@ -53,24 +86,103 @@ class TextClassification(Task):
             return answers
         return super().laid_out(answers, inputs, single, named)
 
-    def _labels(self, scores: list[float]) -> Any:
-        names = self.config.id2label
-        best = sorted(range(len(scores)), key=lambda index: -scores[index])
-        found = [{"label": names[index], "score": scores[index]} for index in best]
-        if self.top_k == "":
-            return found[0]
-        return found if self.top_k is None else found[: int(self.top_k)]
-
-    def _scores(self, logits: Tensor) -> Tensor:
+    def scores(self, values: Values) -> Array:
+        """Return the score of every label, ``[N, C]``, from logits."""
+        logits = torch.as_tensor(np.asarray(values, np.float32)).reshape(len(values), -1) / self.temperature
         function = self.function_to_apply
         if function in (None, "default"):
             function = self._usual_function()
         if function == "none":
-            return logits
-        return logits.sigmoid() if function == "sigmoid" else logits.softmax(dim=-1)
+            return logits.numpy()
+        return (logits.sigmoid() if function == "sigmoid" else logits.softmax(dim=-1)).numpy()
+
+    def _labels(self, scores: list[float]) -> Any:
+        names = self.config.id2label
+        best = sorted(range(len(scores)), key=lambda index: -scores[index])
+        if self.top_k == "" and self.thresholds is not None:
+            best = [index for index in best if scores[index] >= self.thresholds[index]]
+        found = [{"label": names[index], "score": scores[index]} for index in best]
+        if self.top_k == "":
+            return found[0] if self.thresholds is None else found
+        return found if self.top_k is None else found[: int(self.top_k)]
 
     def _usual_function(self) -> str:
-        kind = self.config.problem_type
-        if kind == "regression":
+        if self.kind == "regression" and self.config.problem_type is not None:
             return "none"
-        return "sigmoid" if kind == "multi_label_classification" or self.config.num_labels == 1 else "softmax"
+        several = self.config.problem_type == "multi_label_classification"
+        return "sigmoid" if several or self.config.num_labels == 1 else "softmax"
+
+    # labels → loss and figures
+
+    @property
+    def kind(self) -> str:
+        """The config's ``problem_type``; where it says none, one label means a number, several mean one of them."""
+        return self.config.problem_type or (
+            "regression" if self.config.num_labels == 1 else "single_label_classification"
+        )
+
+    def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
+        """Return the features with labels: a class's name, several names, or a number (or C of them) a text.
+
+        Raises:
+            InputError: a name that is none of the config's labels.
+        """
+        if self.kind == "single_label_classification":
+            return features.with_labels(np.array([self._number(label) for label in labels], np.int64))
+        wanted = np.zeros((len(labels), self.config.num_labels), np.float32)
+        if self.kind == "regression" or (self.config.num_labels == 1 and not _are_names(labels)):
+            wanted[:] = np.asarray(labels, np.float32).reshape(len(labels), -1)
+            return features.with_labels(wanted)
+        for row, names in zip(wanted, labels, strict=True):
+            row[[self._number(name) for name in names]] = 1
+        return features.with_labels(wanted)
+
+    def divisor(self, features: Features) -> float:
+        """Return the sum of the texts' class weights, or the number of entries of ``[N, C]`` labels."""
+        assert features.labels is not None
+        wanted = features.labels.values
+        if wanted.ndim == 1 and self.class_weights is not None:
+            return float(np.asarray(self.class_weights)[wanted].sum())
+        return float(wanted.size)
+
+    def loss(self, output: Tensor, features: Features) -> Tensor:
+        """Return the summed loss of logits ``[R, C]``: cross-entropy, binary cross-entropy, or squared error."""
+        assert features.labels is not None
+        logits = combined_logits(output, features, self.window_scores)
+        wanted = torch.from_numpy(features.labels.values).to(logits.device)
+        weights = None if self.class_weights is None else torch.tensor(self.class_weights, device=logits.device)
+        if self.kind == "single_label_classification":
+            return cross_entropy_sum(logits, wanted, weights, self.focal)
+        if self.kind == "multi_label_classification":
+            return binary_sum(logits, wanted, weights, self.focal)
+        return torch.nn.functional.mse_loss(logits.float(), wanted, reduction="sum")
+
+    def metric(self) -> Metric:
+        """Return accuracy and F1, the same for several labels, or correlations."""
+        names = list(self.config.id2label.values())
+        if self.kind == "regression":
+            return Numbers()
+        return Labels(names) if self.kind == "multi_label_classification" else Classes(names)
+
+    def predictions(self, values: Values, features: Features) -> Array:
+        """Return class numbers ``[N]``, for several labels bool ``[N, C]``, or numbers ``[N, C]``."""
+        del features
+        if self.kind == "single_label_classification":
+            return np.asarray(values).argmax(axis=-1)
+        scores = self.scores(values)
+        if self.kind == "regression":
+            return scores
+        return scores >= np.asarray(0.5 if self.thresholds is None else self.thresholds)
+
+    def _number(self, label: Any) -> int:
+        number = self.config.label2id.get(str(label))
+        if number is None:
+            raise InputError(
+                f"The label {label!r:.60} is none of the model's {self.config.num_labels} labels "
+                f"({', '.join(map(repr, list(self.config.label2id)[:8]))}).{nearest(str(label), self.config.label2id)}"
+            )
+        return number
+
+
+def _are_names(labels: Sequence[Any]) -> bool:
+    return any(isinstance(label, list | tuple | set) for label in labels)

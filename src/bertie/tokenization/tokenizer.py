@@ -172,6 +172,7 @@ class Tokenizer(TokenTable):
         truncation: bool | str = False,
         max_length: int | None = None,
         split_special_tokens: bool | None = None,
+        is_split_into_words: bool = False,
         na: str = "error",
     ) -> RowsInTurn:
         """Return the rows of texts or pairs, to be gone through once; they know their ids and what was cut off.
@@ -183,7 +184,8 @@ class Tokenizer(TokenTable):
         """
         layout = self._layout(truncation=truncation, max_length=max_length, **_PLAIN_ROWS)
         plain = self.split_special_tokens if split_special_tokens is None else split_special_tokens
-        return self._rows_in_turn(read_inputs(texts, None, False, na), layout, False, plain)
+        inputs = read_inputs(texts, None, is_split_into_words, na)
+        return self._rows_in_turn(inputs, layout, is_split_into_words, plain)
 
     def encode(
         self,

@@ -1,0 +1,85 @@
+"""Texts longer than the model: read in windows that overlap, each token owned by the window where it has most context.
+
+The windows of a pair are cut from its second text; the first stands before each of them.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.errors import InputError
+from bertie.tokenization.encoding import Encoding
+
+Flags: TypeAlias = NDArray[np.bool_]
+
+
+def in_windows(row: Encoding, limit: int, overlap: int) -> list[Encoding]:
+    """Return the windows of at most ``limit`` tokens that cover a row, or the row itself if it is not longer.
+
+    Neighbours share ``overlap`` tokens; the last begins early enough to be full, so it may share more. The first text
+    of a pair is cut to half of the room if it is longer (`tokens_left_out` counts that).
+
+    Raises:
+        InputError: ``limit`` leaves no room for a text, or ``overlap`` none to go on.
+    """
+    if len(row) <= limit:
+        return [row]
+    *before, text = row.windows
+    room = limit - (len(row) - sum(len(window.ids) for window in row.windows))
+    before = [first.cut(0, min(len(first.ids), room // 2)) for first in before]
+    room -= sum(len(first.ids) for first in before)
+    if room < 1 or overlap >= room:
+        raise InputError(
+            f"A window of {limit} tokens has room for {max(room, 0)} tokens of a text, and an overlap of {overlap} "
+            "leaves none to go on; give a smaller overlap or a larger max_length."
+        )
+    total = len(text.ids)
+    starts = [*range(0, max(total - room, 0), room - overlap), max(total - room, 0)]
+    return [
+        Encoding((*before, text.cut(start, min(start + room, total))), row.frame, None, (), row.second_type)
+        for start in starts
+    ]
+
+
+def tokens_left_out(row: Encoding, group: Sequence[Encoding]) -> int:
+    """Return how many tokens of a row's first texts stand in none of its windows."""
+    return sum(
+        len(whole.ids) - len(kept.ids) for whole, kept in zip(row.windows[:-1], group[0].windows[:-1], strict=True)
+    )
+
+
+def owned(group: Sequence[Encoding]) -> list[range]:
+    """Return, for each window of one text, the pieces of the text that it owns; each piece has one owner.
+
+    A piece belongs to the window whose middle is nearest, which is where the smaller of its left and right context is
+    largest (the "maximum context" of BERT's question answering).
+    """
+    spans = [(row.windows[-1].start, row.windows[-1].stop) for row in group]
+    if len(spans) == 1:
+        return [range(*spans[0])]
+    between = [(stop + start + 1) // 2 for (_, stop), (start, _) in itertools.pairwise(spans)]
+    return [range(*span) for span in zip([spans[0][0], *between], [*between, spans[-1][1]], strict=True)]
+
+
+def first_piece(row: Encoding) -> int:
+    """Return the place in the row of the first token of its last text."""
+    framed = 1 if row.frame else 0
+    return framed + sum(len(window.ids) + framed for window in row.windows[:-1])
+
+
+def owned_tokens(group: Sequence[Encoding]) -> Flags:
+    """Return which tokens of a text's windows, side by side, are their windows' own: each token of the row once.
+
+    What stands before the text is the first window's own, what stands behind it the last one's.
+    """
+    masks = []
+    for number, (row, pieces) in enumerate(zip(group, owned(group), strict=True)):
+        mask, window, first = np.zeros(len(row), dtype=bool), row.windows[-1], first_piece(row)
+        mask[first + pieces.start - window.start : first + pieces.stop - window.start] = True
+        mask[:first] |= number == 0
+        mask[first + len(window.ids) :] |= number == len(group) - 1
+        masks.append(mask)
+    return np.concatenate(masks)
