@@ -14,6 +14,7 @@ PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, ma
 SWITCHES = st.lists(st.tuples(*[st.booleans()] * 8), min_size=1, max_size=30)
 
 
+@pytest.mark.filterwarnings("ignore:A single label was found")
 @given(PAIRS)
 @settings(deadline=None)
 def test_classes_equal_scikit_learn(pairs: list) -> None:

@@ -18,7 +18,7 @@ HELD = 4_000_000
 
 @dataclass(frozen=True)
 class Numbers:
-    """Predictions and labels float ``[n]``.
+    """Predictions and labels float ``[n]`` or ``[n, 1]``.
 
     Figures: ``pearson``, ``spearman`` (equal numbers share their average rank), ``mse``, ``mae``. A correlation with
     numbers that are all the same is undefined: None, and `Scores.notes` says so. Ranks need all rows: two floats a
@@ -191,6 +191,8 @@ def _of_moments(sums: NDArray) -> dict[str, NDArray]:
 
 def _numbers(what: str, given: Any) -> NDArray:
     values = np.asarray(given)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
     if values.dtype.kind not in "fiub" or values.ndim != 1:
         raise InputError(f"{what}s are {values.dtype} of shape {list(values.shape)}; give one number a row.")
     values = values.astype(np.float64)
