@@ -14,7 +14,7 @@ SOURCE = Path(bertie.__file__).parent
 ROWS = [
     {"cli"},
     {"server"},
-    {"pipelines", "finetuning", "pretraining", "compression", "export", "bench"},
+    {"pipelines", "pictures", "finetuning", "pretraining", "compression", "export", "bench"},
     {"training", "tasks"},
     {"models"},
     {"generation", "layers"},

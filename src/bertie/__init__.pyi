@@ -44,6 +44,9 @@ from bertie.outputs import QuestionAnsweringModelOutput as QuestionAnsweringMode
 from bertie.outputs import SequenceClassifierOutput as SequenceClassifierOutput
 from bertie.outputs import TokenClassifierOutput as TokenClassifierOutput
 from bertie.packing import Packed as Packed
+from bertie.pictures import Picture as Picture
+from bertie.pictures import plot_attention as plot_attention
+from bertie.pictures import plot_entities as plot_entities
 from bertie.pipelines import EmbedPipeline as EmbedPipeline
 from bertie.pipelines import Pipeline as Pipeline
 from bertie.pipelines import SearchIndex as SearchIndex

@@ -1,0 +1,128 @@
+"""``bertie.plot_attention``: which tokens look at which, in any layer and head."""
+
+import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from bertie.errors import InputError, InputTypeError
+from bertie.pictures.heads import Heads, drawn, paged
+from bertie.pictures.lettering import shortened
+from bertie.pictures.picture import Picture
+from bertie.pictures.png import LEVELS, opacity_of
+
+# A base-size model has 144 heads. Up to 170 tokens all of them fit in 4 MB in fine steps, and up to 512 in 8 MB in
+# coarse ones, which are off by 0.01 at a weight of 0.1; what is larger is no longer opened at once.
+FINE, COARSE = LEVELS - 1, 31
+FINE_WEIGHTS, MOST_WEIGHTS = 2**22, 2**26
+
+
+def plot_attention(
+    model: nn.Module,
+    tokenizer: Any,
+    text: str,
+    text_pair: str | None = None,
+    layer: int | None = None,
+    head: int | None = None,
+) -> Picture:
+    """Return a picture of the attention weights in ``text``: a page to look around in, and a drawing.
+
+    Row ``i`` of a head's square shows how token ``i`` shares its attention among all tokens; darker is more. The model
+    runs once, in evaluation mode and through the dense backend, whichever backend it uses otherwise; it is left as it
+    was. A text longer than the model is cut, and the picture says so.
+
+    Args:
+        model: a bertie model of any class.
+        tokenizer: its tokenizer.
+        text: the text to read.
+        text_pair: a second text, read together with the first.
+        layer: one layer, counted from 0 (from the end if negative); None: all.
+        head: one head, counted in the same way; None: all.
+
+    Raises:
+        InputTypeError: ``text`` is no str, or ``model`` no model.
+        InputError: no such layer or head, nothing to draw, or more weights than fit in a page.
+    """
+    if not isinstance(model, nn.Module):
+        raise InputTypeError(f"model is a {type(model).__name__}; give a bertie model.")
+    for name, value in (("text", text), ("text_pair", text_pair)):
+        if not isinstance(value, str) and (value is not None or name == "text"):
+            raise InputTypeError(f"{name} is a {type(value).__name__}; give one str, a picture is of one text.")
+    config: Any = model.config
+    layers = _chosen("layer", layer, config.num_hidden_layers)
+    heads = _chosen("head", head, config.num_attention_heads)
+    inputs, left_out = _read(tokenizer, text, text_pair, config)
+    steps = _steps(len(layers) * len(heads), len(inputs["input_ids"]))
+    weights = _weights(model, inputs)
+    shown = Heads(
+        title=f"Attention: {shortened(' '.join(text.split()), 60)}",
+        tokens=tuple(tokenizer.convert_ids_to_tokens(inputs["input_ids"])),
+        left_out=left_out,
+        rounded=steps < FINE,
+        opacity={(one, other): opacity_of(weights[one][other], steps) for one in layers for other in heads},
+    )
+    return Picture(shown.title, paged(shown), drawn(shown))
+
+
+def _chosen(name: str, index: int | None, count: int) -> list[int]:
+    if index is None:
+        return list(range(count))
+    try:
+        place = operator.index(index)
+    except TypeError:
+        raise InputTypeError(f"{name} is {index!r:.40}; give an integer, or None for all.") from None
+    if not -count <= place < count:
+        raise InputError(f"{name} is {place}; the model has {name}s 0 to {count - 1} (-1 is the last).")
+    return [place % count]
+
+
+def _read(tokenizer: Any, text: str, text_pair: str | None, config: Any) -> tuple[dict[str, list[int]], int]:
+    """Return ids and token types of one row, and how many tokens did not fit the model."""
+    kinds = {"return_token_type_ids": True, "return_attention_mask": False, "verbose": False}
+    limit = min(tokenizer.model_max_length, config.max_position_embeddings)
+    whole = tokenizer(text, text_pair, **kinds)
+    cut = len(whole["input_ids"]) - limit
+    row = tokenizer(text, text_pair, truncation=True, max_length=limit, **kinds) if cut > 0 else whole
+    if not row["input_ids"]:
+        raise InputError("The text has no tokens, so there is no attention to draw; give a text with words.")
+    return {name: list(row[name]) for name in ("input_ids", "token_type_ids")}, max(cut, 0)
+
+
+def _steps(heads: int, tokens: int) -> int:
+    """Return in how many steps the weights are drawn."""
+    count = heads * tokens**2
+    if count > MOST_WEIGHTS:
+        raise InputError(
+            f"{heads} heads of {tokens} tokens are {count:,} weights, and a page holds {MOST_WEIGHTS:,}; "
+            "name a layer or a head, or give a shorter text."
+        )
+    return FINE if count <= FINE_WEIGHTS else COARSE
+
+
+def _weights(model: nn.Module, inputs: dict[str, list[int]]) -> list[NDArray[np.float32]]:
+    """Return the attention weights of every layer, ``[H, S, S]``."""
+    device = next(model.parameters()).device
+    tensors = {name: torch.tensor([values], device=device) for name, values in inputs.items()}
+    encoder: Any = getattr(model, "base_model", model)
+    with _evaluating(model), torch.no_grad():
+        attentions = encoder(**tensors, output_attentions=True, return_dict=True).attentions
+    if not attentions or attentions[0] is None:
+        raise InputError("The model gave back no attention weights; give a bertie model, or load it as 'eager'.")
+    return [one[0].float().cpu().numpy() for one in attentions]
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch dropout off, and afterwards give each module back the mode it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,152 @@
+"""``bertie.plot_entities``: entities marked in the text they were found in."""
+
+import operator
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from bertie.errors import InputError, InputTypeError
+from bertie.pictures.colours import Look, check_colour, look_of
+from bertie.pictures.lettering import escaped, shortened
+from bertie.pictures.lines import LINE, Span, lettered
+from bertie.pictures.picture import Picture, page
+
+LABELS = ("label", "entity_group", "entity")
+
+
+@dataclass(frozen=True)
+class Entity:
+    """Characters ``start:end`` of a text, with what they are and how it looks."""
+
+    start: int
+    end: int
+    label: str
+    score: float | None
+    look: Look
+
+    @property
+    def tag(self) -> str:
+        return self.label if self.score is None else f"{self.label} {self.score:.2f}"
+
+
+def plot_entities(
+    text: str | Sequence[str],
+    entities: Sequence[Mapping[str, Any]] | Sequence[Sequence[Mapping[str, Any]]],
+    *,
+    title: str | None = None,
+    colors: Mapping[str, str] | None = None,
+) -> Picture:
+    """Return a picture of ``text`` with its entities marked: a page, and a drawing.
+
+    A kind of entity looks the same in every picture, and its label stands beside it, so that nothing hangs on colour
+    alone. The drawing sets lines anew: of several spaces it keeps one.
+
+    Args:
+        text: one text, or several.
+        entities: of one text a list, of several texts a list for each. An entity is a mapping with ``start`` and
+            ``end`` (characters), ``label`` (or ``entity_group``, or ``entity``) and, if you like, ``score``.
+        title: the heading; None: the beginning of the text.
+        colors: colours of your own, ``#rrggbb`` by label.
+
+    Raises:
+        InputTypeError: a text that is no str, or an entity that is no such mapping.
+        InputError: an entity outside its text, or one that overlaps another.
+    """
+    several = not isinstance(text, str)
+    texts: Sequence[Any] = text if several else [text]
+    lists: Sequence[Any] = entities if several else [entities]
+    if len(texts) != len(lists):
+        raise InputError(f"There are {len(texts)} texts and {len(lists)} lists of entities; give one list a text.")
+    own = {label: check_colour(label, colour) for label, colour in (colors or {}).items()}
+    read = [
+        _entities(one, found, own, f" of text {number}" if several else "")
+        for number, (one, found) in enumerate(zip(texts, lists, strict=True))
+    ]
+    named = title if title is not None else _title(texts)
+    spans = [[Span(one.start, one.end, one.tag, one.look) for one in found] for found in read]
+    svg, height = lettered(named, texts, spans)
+    return Picture(named, _page(named, texts, read), svg, round(height * 1.2) + LINE * 5)
+
+
+def _title(texts: Sequence[str]) -> str:
+    if len(texts) != 1:
+        return f"Entities in {len(texts)} texts"
+    return f"Entities: {shortened(' '.join(texts[0].split()), 60)}"
+
+
+def _entities(text: Any, found: Any, own: Mapping[str, str], where: str) -> list[Entity]:
+    """Return the entities of one text in order, after checking that they can be drawn."""
+    if not isinstance(text, str):
+        raise InputTypeError(f"text is a {type(text).__name__}; give a str, or a list of them.")
+    if isinstance(found, str | Mapping) or not isinstance(found, Sequence):
+        raise InputTypeError(f"entities{where} is a {type(found).__name__}; give a list of mappings.")
+    read = [_entity(one, len(text), own, f"Entity {number}{where}") for number, one in enumerate(found)]
+    read.sort(key=lambda one: one.start)
+    for one, other in pairwise(read):
+        if other.start < one.end:
+            raise InputError(
+                f"Entities{where} overlap: {one.label!r} at {one.start} to {one.end} and {other.label!r} at "
+                f"{other.start} to {other.end}; keep one of them, or draw them in two pictures."
+            )
+    return read
+
+
+def _entity(one: Any, length: int, own: Mapping[str, str], which: str) -> Entity:
+    if not isinstance(one, Mapping):
+        raise InputTypeError(f"{which} is a {type(one).__name__}; give a mapping with 'start', 'end' and 'label'.")
+    label = next((one[name] for name in LABELS if isinstance(one.get(name), str)), None)
+    if label is None:
+        raise InputTypeError(f"{which} has no label; give it as 'label', 'entity_group' or 'entity', a str.")
+    start, end = (_place(one.get(name), name, which) for name in ("start", "end"))
+    if not 0 <= start < end <= length:
+        raise InputError(
+            f"{which} ({label!r:.40}) covers characters {start} to {end}, but its text has {length}; "
+            "start is at least 0, and end after it and at most the text's length."
+        )
+    look = look_of(label)
+    return Entity(start, end, label, _score(one.get("score"), which), look._replace(own=own.get(label)))
+
+
+def _place(value: Any, name: str, which: str) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise InputTypeError(f"{which} has {value!r:.40} as its {name}; it must be an integer.") from None
+
+
+def _score(value: Any, which: str) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        raise InputTypeError(f"{which} has {value!r:.40} as its score; it must be a number.") from None
+
+
+def _page(title: str, texts: Sequence[str], read: Sequence[Sequence[Entity]]) -> str:
+    looks = {one.label: one.look for found in read for one in found}
+    counts = Counter(one.label for found in read for one in found)
+    kinds = "\n".join(
+        f"<span>{_open(looks[label])}{escaped(label)}</mark> {count:,}</span>" for label, count in counts.most_common()
+    )
+    body = "".join(f"{_marked(text, found)}\n" for text, found in zip(texts, read, strict=True))
+    return page(title, f'<h1>{escaped(title)}</h1>\n{body}<p class="kinds faint">{kinds or "no entities"}</p>')
+
+
+def _marked(text: str, found: Sequence[Entity]) -> str:
+    """Return a paragraph with its entities marked."""
+    parts, before = [], 0
+    for one in found:
+        parts.append(escaped(text[before : one.start]))
+        score = "" if one.score is None else f" <small>{one.score:.2f}</small>"
+        place = f"characters {one.start} to {one.end}"
+        parts.append(
+            f"{_open(one.look, place)}{escaped(text[one.start : one.end])}<bdi>{escaped(one.label)}{score}</bdi></mark>"
+        )
+        before = one.end
+    return f'<p class="text" dir="auto">{"".join(parts)}{escaped(text[before:])}</p>'
+
+
+def _open(look: Look, hint: str = "") -> str:
+    own = f' style="--kind:{look.own}"' if look.own else ""
+    return f'<mark class="k{look.colour} {look.line}"{own}{f" title={chr(34)}{hint}{chr(34)}" if hint else ""}>'

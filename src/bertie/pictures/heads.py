@@ -1,0 +1,149 @@
+"""Attention weights on paper: one head large, or all heads small, and a page to choose among them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.pictures.colours import FAINT
+from bertie.pictures.lettering import cells, escaped, shortened
+from bertie.pictures.picture import drawing, page, script
+from bertie.pictures.png import data_uri
+
+CELL = 15
+SMALL, GAP, MARGIN = 64, 6, 12
+COLUMN = 6.7  # width of a letter of 11 pixels
+MARKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1)
+LONGEST = 24  # letters of a token beside the square; the rest shows on the page
+
+
+@dataclass(frozen=True)
+class Heads:
+    """What is drawn: tokens ``[S]`` and, for each (layer, head), the opacity of its weights ``[S, S]``.
+
+    ``left_out`` tokens did not fit the model; ``rounded`` weights are drawn in coarse steps.
+    """
+
+    title: str
+    tokens: tuple[str, ...]
+    left_out: int
+    rounded: bool
+    opacity: dict[tuple[int, int], NDArray[np.uint8]]
+
+    @property
+    def layers(self) -> list[int]:
+        return sorted({layer for layer, _ in self.opacity})
+
+    @property
+    def heads(self) -> list[int]:
+        return sorted({head for _, head in self.opacity})
+
+    @cached_property
+    def images(self) -> dict[tuple[int, int], str]:
+        return {key: data_uri(opacity) for key, opacity in self.opacity.items()}
+
+
+def drawn(shown: Heads) -> str:
+    """Return the drawing: one head with its tokens, or a table of small ones, a layer a row."""
+    return square(shown) if len(shown.opacity) == 1 else overview(shown)
+
+
+def square(shown: Heads) -> str:
+    """Return the first head's weights, with the tokens at the top and at the left."""
+    count = len(shown.tokens)
+    names = [escaped(shortened(token, LONGEST)) for token in shown.tokens]
+    room = max(cells(shortened(token, LONGEST)) for token in shown.tokens) * COLUMN + MARGIN
+    (layer, head), image = next(iter(shown.images.items()))
+    top = room + 20
+    middles = [place * CELL + CELL / 2 for place in range(count)]
+    rows = "".join(
+        f'<text x="{room - 5:g}" y="{top + middle + 4:g}" text-anchor="end">{name}</text>\n'
+        for name, middle in zip(names, middles, strict=True)
+    )
+    columns = "".join(
+        f'<text transform="translate({room + middle + 4:g} {top - 5:g}) rotate(-90)">{name}</text>\n'
+        for name, middle in zip(names, middles, strict=True)
+    )
+    side = count * CELL
+    large = _image(image, room, top, side, 'id="large" image-rendering="pixelated"')
+    content = (
+        f'<text id="which" class="faint" x="{MARGIN}" y="16">layer {layer}, head {head}</text>\n{rows}{columns}'
+        f'{large}<rect id="row" x="{room:g}" y="{top:g}" width="{side}" height="{CELL}" fill="none"/>\n'
+        f'<rect x="{room:g}" y="{top:g}" width="{side}" height="{side}" fill="none" stroke="{FAINT[0]}"/>\n'
+    )
+    return drawing(room + side + MARGIN, top + side + MARGIN, shown.title, content)
+
+
+def overview(shown: Heads) -> str:
+    """Return all heads as small squares: a row is a layer, a column a head."""
+    left, top, step = 74, 34, SMALL + GAP
+    rows = "".join(
+        f'<text class="faint" x="{left - 8}" y="{top + row * step + SMALL / 2 + 4:g}" text-anchor="end">'
+        f"layer {layer}</text>\n"
+        for row, layer in enumerate(shown.layers)
+    )
+    columns = "".join(
+        f'<text class="faint" x="{left + column * step + SMALL / 2:g}" y="{top - 8}" text-anchor="middle">'
+        f"head {head}</text>\n"
+        for column, head in enumerate(shown.heads)
+    )
+    content = "".join(
+        _small(shown, layer, head, left + column * step, top + row * step)
+        for row, layer in enumerate(shown.layers)
+        for column, head in enumerate(shown.heads)
+    )
+    width, height = left + len(shown.heads) * step + MARGIN, top + len(shown.layers) * step + MARGIN
+    return drawing(width, height, shown.title, rows + columns + content)
+
+
+def paged(shown: Heads) -> str:
+    """Return the page: the text, the chosen head, and below it all heads to choose from."""
+    several = len(shown.opacity) > 1
+    tokens = "\n".join(f'<span tabindex="0">{escaped(token)}</span>' for token in shown.tokens)
+    cut = f" The last {shown.left_out:,} tokens did not fit the model and were left out." if shown.left_out else ""
+    body = (
+        f"<h1>{escaped(shown.title)}</h1>\n"
+        f'<p class="faint">Point at a token, or at a row of the square, to see how it shares its attention.{cut}</p>\n'
+        f"{_choices(shown) if several else ''}"
+        f'<p class="tokens" id="tokens">\n{tokens}\n</p>\n<p id="said" aria-live="polite">&nbsp;</p>\n'
+        '<noscript><p class="faint">Choosing needs JavaScript; the squares are all here without it.</p></noscript>\n'
+        f'<div class="wide">\n{square(shown)}</div>\n{_legend(shown.rounded)}'
+    )
+    if several:
+        body += f'<div class="wide">\n{overview(shown)}</div>\n'
+    return page(shown.title, body, script("attention.js"))
+
+
+def _choices(shown: Heads) -> str:
+    return '<p class="choices">' + _choice("layer", shown.layers) + _choice("head", shown.heads) + "</p>\n"
+
+
+def _choice(name: str, numbers: list[int]) -> str:
+    options = "".join(f"<option>{number}</option>" for number in numbers)
+    return f'<label>{name} <select id="{name}">{options}</select></label> '
+
+
+def _legend(rounded: bool) -> str:
+    marks = "".join(f'<span><i style="opacity:{weight**0.5:.3f}"></i>{weight:g}</span>' for weight in MARKS)
+    more = "; so many weights are kept in coarse steps" if rounded else ""
+    return f'<p class="legend faint">weight {marks}{more}</p>\n'
+
+
+def _small(shown: Heads, layer: int, head: int, x: float, y: float) -> str:
+    where = f'data-layer="{layer}" data-head="{head}"'
+    # enlarged cells keep their edges, shrunken ones are averaged
+    edges = 'image-rendering="pixelated"' if len(shown.tokens) <= SMALL else ""
+    return (
+        f'<g {where} class="small"><title>layer {layer}, head {head}</title>'
+        f'<rect x="{x - 0.5:g}" y="{y - 0.5:g}" width="{SMALL + 1}" height="{SMALL + 1}" fill="none" '
+        f'stroke="{FAINT[0]}" stroke-opacity="0.4"/>{_image(shown.images[layer, head], x, y, SMALL, edges)}</g>\n'
+    )
+
+
+def _image(uri: str, x: float, y: float, side: float, more: str = "") -> str:
+    # the older name of href is the one that every program knows
+    return (
+        f'<image {more} x="{x:g}" y="{y:g}" width="{side:g}" height="{side:g}" preserveAspectRatio="none" '
+        f'xlink:href="{uri}"/>\n'
+    )

@@ -1,0 +1,113 @@
+"""A picture: one HTML page and one SVG drawing, each complete in itself."""
+
+import os
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from bertie.errors import InputError
+from bertie.files import write_text
+from bertie.pictures.colours import DARK, FAINT, INK, LIGHT, LINES, PAPER, TEXT
+from bertie.pictures.lettering import escaped
+
+HERE = Path(__file__).parent
+FONT = "'DejaVu Sans Mono', Menlo, Consolas, monospace"
+# nothing is fetched from anywhere, whatever a text may hold
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+DASHES = {"solid": "none", "dashed": "5 3", "dotted": "1.5 2.5"}
+
+
+@dataclass(frozen=True, repr=False)
+class Picture:
+    """What `bertie.plot_attention` and `bertie.plot_entities` return; a notebook shows it by itself.
+
+    Attributes:
+        title: a few words that say what is shown.
+        html: a page with everything in it: styles, drawings, and a short script where there is something to choose.
+        svg: a drawing without a script, for papers and slides.
+        height: about how many pixels high the page is; a notebook gives it as much, up to 720.
+    """
+
+    title: str
+    html: str
+    svg: str
+    height: int = 720
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page (``.html``) or the drawing (``.svg``), as the file's suffix says, and return the path.
+
+        Raises:
+            InputError: another suffix.
+            CheckpointError: the file cannot be written; what it held before is then still there.
+        """
+        path = Path(path)
+        kinds = {".html": self.html, ".svg": self.svg}
+        if path.suffix.lower() not in kinds:
+            raise InputError(f"A picture is saved as .html or .svg, not as {path.name!r}; change the file's suffix.")
+        write_text(path, kinds[path.suffix.lower()])
+        return path
+
+    def __repr__(self) -> str:
+        return f"Picture({self.title!r}, {len(self.html):,} bytes of HTML; see it with .save('picture.html'))"
+
+    def _repr_html_(self) -> str:
+        # a frame of its own: the notebook's styles and the page's do not meet, and the script reaches nothing outside
+        height = min(self.height, 720)
+        return (
+            f'<iframe title="{escaped(self.title)}" srcdoc="{escape(self.html, quote=True)}" sandbox="allow-scripts" '
+            f'style="width:100%;height:{height}px;border:0"></iframe>'
+        )
+
+
+def page(title: str, body: str, script: str = "") -> str:
+    """Return a complete HTML page; ``title`` is plain text, ``body`` is HTML."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escaped(title)}</title>\n<style>\n{_page_style()}</style>\n</head>\n<body>\n{body}\n"
+        f"{f'<script>{chr(10)}{script}</script>{chr(10)}' if script else ''}</body>\n</html>\n"
+    )
+
+
+def drawing(width: float, height: float, title: str, content: str) -> str:
+    """Return a complete SVG drawing of ``width`` × ``height`` pixels; ``title`` is plain text, ``content`` is SVG."""
+    size = f'width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}"'
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'{size} font-family="{FONT}" font-size="11" role="img">\n<title>{escaped(title)}</title>\n'
+        f'<style>{_drawing_style()}</style>\n<rect class="paper" width="100%" height="100%"/>\n{content}</svg>\n'
+    )
+
+
+def script(name: str) -> str:
+    """Return a script of this room."""
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def _page_style() -> str:
+    light, dark = (_variables(theme) for theme in (0, 1))
+    kinds = "".join(f".k{number} {{ --kind: var(--k{number}); }}\n" for number in range(len(LIGHT)))
+    lines = "".join(f".{line} {{ --line: {line}; }}\n" for line in LINES)
+    themes = (
+        f":root {{ color-scheme: light dark; {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
+    )
+    return themes + kinds + lines + (HERE / "page.css").read_text(encoding="utf-8")
+
+
+def _variables(theme: int) -> str:
+    kinds = " ".join(f"--k{number}: {colour};" for number, colour in enumerate((LIGHT, DARK)[theme]))
+    return f"--ink: {INK[theme]}; --paper: {PAPER[theme]}; --text: {TEXT[theme]}; --faint: {FAINT[theme]}; {kinds}"
+
+
+def _drawing_style() -> str:
+    """Return plain rules, light first: programs that know no media queries draw black on white."""
+    dashes = "".join(f".{line}{{stroke-dasharray:{dash}}}" for line, dash in DASHES.items())
+    return f"{_rules(0)}{dashes}@media (prefers-color-scheme:dark){{{_rules(1)}image{{filter:brightness(1.5)}}}}"
+
+
+def _rules(theme: int) -> str:
+    kinds = "".join(
+        f".k{number}{{fill:{colour};stroke:{colour}}}" for number, colour in enumerate((LIGHT, DARK)[theme])
+    )
+    return f".paper{{fill:{PAPER[theme]}}}text{{fill:{TEXT[theme]}}}text.faint{{fill:{FAINT[theme]}}}{kinds}"

@@ -1,0 +1,50 @@
+"""Matrices as PNG: one byte a cell, transparent to opaque in one colour, so that they read on any background.
+
+The bytes before and after the compressed rows are always the same; ``attention.js`` counts on that to read them back.
+"""
+
+import base64
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.pictures.colours import INK
+
+LEVELS = 256
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def opacity_of(weights: NDArray[Any], steps: int = LEVELS - 1) -> NDArray[np.uint8]:
+    """Return weights between 0 and 1 as bytes, by their square roots: weights of a few percent are seen too.
+
+    Fewer than 255 steps make a smaller file.
+    """
+    roots = np.sqrt(np.clip(weights, 0, 1))
+    return np.rint(np.rint(roots * steps) * ((LEVELS - 1) / steps)).astype(np.uint8)
+
+
+def png(opacity: NDArray[np.uint8]) -> bytes:
+    """Return the PNG file of a matrix ``[rows, columns]``, a pixel a cell; 0 is transparent, 255 opaque."""
+    rows, columns = opacity.shape
+    # each row begins with the number of its filter, 0: none
+    lines = np.pad(opacity, ((0, 0), (1, 0))).tobytes()
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)),
+        (b"PLTE", bytes.fromhex(INK[0][1:]) * LEVELS),
+        (b"tRNS", bytes(range(LEVELS))),
+        (b"IDAT", zlib.compress(lines)),
+        (b"IEND", b""),
+    )
+    return _SIGNATURE + b"".join(_chunk(kind, body) for kind, body in chunks)
+
+
+def data_uri(opacity: NDArray[np.uint8]) -> str:
+    """Return the PNG file of a matrix as an address that holds it."""
+    return "data:image/png;base64," + base64.b64encode(png(opacity)).decode("ascii")
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
