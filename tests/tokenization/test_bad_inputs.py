@@ -344,6 +344,39 @@ assert tokenizer(texts).data == expected
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_17_fork_while_threads_encode(mini: Path) -> None:
+    """In a process of its own: a child that waits for a lock of its parent's threads would wait forever."""
+    program = f"""
+import itertools, os, signal, threading
+from bertie import BertTokenizer
+tokenizer = BertTokenizer({str(mini / "vocab.txt")!r})
+numbers = itertools.count()
+def new_texts():
+    return [f"unaffable{{number}}ness{{number}}" for number in itertools.islice(numbers, 400)]
+def encode():
+    while True:
+        tokenizer(new_texts())
+for _ in range(3):
+    threading.Thread(target=encode, daemon=True).start()
+texts = new_texts()
+expected = tokenizer(texts).data
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        tokenizer(new_texts())
+        os._exit(0 if tokenizer(texts).data == expected else 1)
+    assert os.waitpid(child, 0)[1] == 0
+print("done", flush=True)
+os._exit(0)
+"""
+    # newer Pythons give every such fork a DeprecationWarning
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("done\n", "")
+
+
 @BOTH
 def test_unknown_arguments_are_named(cls: type, tmp_path: Path) -> None:
     tokenizer = make(cls)

@@ -8,7 +8,6 @@ from tokenizers import AddedToken, normalizers, processors
 from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.report import say_once
-from bertie.tokenization import forking  # noqa: F401 (quiet and safe after os.fork)
 from bertie.tokenization.backend import Backend
 from bertie.tokenization.options import read_options
 from bertie.tokenization.pieces import Pieces

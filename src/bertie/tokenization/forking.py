@@ -1,6 +1,10 @@
-"""Forking after use: the child of a process that has encoded in parallel must not try to use its parent's threads."""
+"""Forking after use: a child must neither use its parent's threads nor wait for them."""
 
 import os
+from threading import Lock
+
+LEARNING = Lock()
+"""Held while a table takes words in, and while the process forks: a child has no thread that would give it back."""
 
 _NAME = "TOKENIZERS_PARALLELISM"
 _set_here = False
@@ -23,3 +27,4 @@ def _in_parent() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before, after_in_parent=_in_parent)
+    os.register_at_fork(before=LEARNING.acquire, after_in_parent=LEARNING.release, after_in_child=LEARNING.release)

@@ -2,12 +2,12 @@
 
 from array import array
 from collections.abc import Sequence
-from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertie.tokenization import remembering
+from bertie.tokenization.forking import LEARNING
 from bertie.tokenization.normal import BETWEEN, NOT_READ
 from bertie.tokenization.pieces import Array, Ids
 from bertie.tokenization.wordpiece import WordPiece
@@ -60,7 +60,6 @@ class WordTable:
 
     def __init__(self, wordpiece: WordPiece) -> None:
         self._wordpiece = wordpiece
-        self._lock = Lock()
         self._codes: dict[bytes, int] = {BETWEEN: BETWEEN_ID, NOT_READ: NOT_READ_ID}
         self._pieces, self._bounds = array("q"), array("q", [0])
         # a free place is that of the word `BETWEEN`, whose key is 0
@@ -84,7 +83,7 @@ class WordTable:
         many = np.flatnonzero(codes <= _MANY)
         if not len(many):
             return codes
-        with self._lock:
+        with LEARNING:
             pieces, bounds = np.array(self._pieces), np.array(self._bounds)
         which = _MANY - codes[many]
         counts = np.ones(len(codes), np.int64)
@@ -101,7 +100,7 @@ class WordTable:
         for word in words:
             code = self._codes.get(word)
             if code is None:
-                with self._lock:
+                with LEARNING:
                     code = self._code_of(word)
             if code > _MANY:
                 ids.append(code)
@@ -123,7 +122,7 @@ class WordTable:
             rest = rest[~self._found(place, first[rest], second[rest]) | (sizes[rest] > _WIDEST)]
         if len(rest):
             spans = zip(starts[rest].tolist(), stops[rest].tolist(), strict=True)
-            with self._lock:
+            with LEARNING:
                 codes[rest] = [self._code_of(form[start:stop]) for start, stop in spans]
                 short = rest[sizes[rest] <= _WIDEST]
                 self._insert(first[short], second[short], codes[short])
