@@ -173,7 +173,7 @@ def test_bad_rows_are_skipped_alone(tmp_path: Path) -> None:
         "Line 6",
         "Line 8",
     ]
-    assert bad.summary().startswith("4 bad rows were left out:\n  Line 3 of ")
+    assert bad.summary().startswith("4 bad rows were left out:\n  Line 6 of ")
     bad = BadRows("skip")
     path = written(tmp_path, "a.conll", b"a O\nb\nc O\n\n\xff O\nd O\n\ne O\n")
     assert fields(path, bad=bad) == [{"words": ["e"], "tags": ["O"]}]

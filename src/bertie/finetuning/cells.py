@@ -1,0 +1,89 @@
+"""What stands in a cell: texts, lists, numbers and nothing, each refused with its place if it is something else."""
+
+import ast
+import json
+import math
+import unicodedata
+from typing import Any
+
+
+class BadRow(Exception):
+    """A row that no example can be made of; its only argument is the sentence that says why."""
+
+
+def is_nothing(value: Any) -> bool:
+    """Whether a cell is empty: None, NaN, or a text without a letter."""
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
+def text_in(value: Any, role: str, where: str) -> str:
+    """Return a text that has something to read in it."""
+    if value is None or value != value:
+        raise BadRow(f"There is no {role} in {where}.")
+    if not isinstance(value, str):
+        raise BadRow(f"The {role} in {where} is {shown(value)}, not a text.")
+    if not has_content(value):
+        raise BadRow(f"The {role} in {where} is empty.")
+    return value
+
+
+def has_content(text: str) -> bool:
+    """Whether a tokenizer finds anything in a text: control and format characters and U+FFFD are dropped."""
+    return any(
+        not one.isspace() and one != "\ufffd" and (one.isprintable() or unicodedata.category(one)[0] != "C")
+        for one in text
+    )
+
+
+def list_in(value: Any, gap: str | None = None) -> list[Any] | None:
+    """Return the list in a cell: a list, or a str that is one in JSON or Python; None if it is none.
+
+    Args:
+        value: the cell.
+        gap: what parts the items of a str that is written without brackets.
+    """
+    if isinstance(value, list | tuple):
+        return list(value)
+    if not isinstance(value, str):
+        return None
+    stripped = value.strip()
+    if stripped.startswith("[") and stripped.endswith("]"):
+        for read in (json.loads, ast.literal_eval):
+            try:
+                items = read(stripped)
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                continue
+            return items if isinstance(items, list) else None
+    return [item for item in stripped.split(gap) if item] if gap is not None and stripped else None
+
+
+def number_in(value: Any, role: str, where: str) -> float:
+    """Return a finite number."""
+    number = number_or_none(value)
+    if number is None:
+        raise BadRow(f"The {role} in {where} is {shown(value)}, not a number.")
+    return number
+
+
+def number_or_none(value: Any) -> float | None:
+    """Return the finite number in a cell, None if there is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def name_in(value: Any) -> str | None:
+    """Return a label's name as CSV would write it, None if there is none; a whole number has no decimal point."""
+    if is_nothing(value):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def shown(value: Any) -> str:
+    """Return a value for a message, not too long."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…" + text[0] * isinstance(value, str)

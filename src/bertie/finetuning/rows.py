@@ -1,0 +1,146 @@
+"""One row → one example, for each task but those of `answers`. A row that cannot be used is a `BadRow`."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bertie.finetuning.answers import choice_example, question_example
+from bertie.finetuning.cells import BadRow, has_content, is_nothing, list_in, name_in, number_in, shown, text_in
+from bertie.finetuning.columns import Found
+from bertie.reading import Record
+from bertie.tasks.example import Example
+
+Reader = Callable[[Record, Found, bool, Counter[str]], Example]
+"""Record, columns, whether a label is needed, what is counted for a warning → example."""
+
+
+def _text_or_pair(record: Record, found: Found) -> Any:
+    first = text_in(record.fields.get(_one(found, "text")), "text", record.where)
+    if "text_pair" not in found:
+        return first
+    return first, text_in(record.fields.get(_one(found, "text_pair")), "second text", record.where)
+
+
+def _classified(record: Record, found: Found, needs_label: bool, notes: Counter[str]) -> Example:
+    del notes
+    text = _text_or_pair(record, found)
+    column = found.get("label")
+    if isinstance(column, list):
+        return Example(text, _flags(record, column, needs_label), record.where)
+    label = _names(record.fields.get(column)) if column else None
+    if label is None and needs_label:
+        hint = "; where a text may have several labels, [] stands for none" if str(column).lower() == "labels" else ""
+        raise BadRow(f"There is no label in {record.where}{hint}.")
+    return Example(text, label, record.where)
+
+
+def _names(value: Any) -> str | list[str] | None:
+    """Return the label as one name or a list of them; what they mean is settled when all are known (`labels`)."""
+    items = list_in(value)
+    return name_in(value) if items is None else [name for item in items if (name := name_in(item)) is not None]
+
+
+def _flags(record: Record, columns: list[str], needs_label: bool) -> list[str] | None:
+    names = []
+    for column in columns:
+        flag = name_in(record.fields.get(column))
+        if flag is None and not needs_label:
+            return None
+        if flag not in ("0", "1", "True", "False"):
+            raise BadRow(f"The label {column!r} in {record.where} is {shown(record.fields.get(column))}, not 0 or 1.")
+        if flag in ("1", "True"):
+            names.append(column)
+    return names
+
+
+def _tagged(record: Record, found: Found, needs_label: bool, notes: Counter[str]) -> Example:
+    del notes
+    where = record.where
+    words = list_in(record.fields.get(_one(found, "words")), gap=" ")
+    if not words:
+        raise BadRow(f"There are no words in {where}.")
+    for place, word in enumerate(words):
+        if not isinstance(word, str) or not has_content(word):
+            raise BadRow(f"Word {place} of {len(words)} in {where} is {shown(word)}, which has nothing to read.")
+    tags = list_in(record.fields.get(_one(found, "tags")), gap=" ") if "tags" in found else None
+    if tags is None:
+        if needs_label:
+            raise BadRow(f"There are no tags in {where}.")
+        return Example(words, None, where)
+    if len(tags) != len(words):
+        raise BadRow(f"There are {len(words)} words and {len(tags)} tags in {where}; each word has one tag.")
+    named = [name_in(tag) for tag in tags]
+    if None in named:
+        place = named.index(None)
+        raise BadRow(f"Word {place} of {len(words)} in {where}, {shown(words[place])}, has no tag.")
+    return Example(words, named, where)
+
+
+def _followed(record: Record, found: Found, needs_label: bool, notes: Counter[str]) -> Example:
+    del notes
+    text = _text_or_pair(record, found)
+    follows = "is_next" in found
+    column = found.get("is_next", found.get("label"))
+    value = record.fields.get(column) if isinstance(column, str) else None
+    if is_nothing(value) and not needs_label:
+        return Example(text, None, record.where)
+    # the reference's label 0 says that the second follows the first; a column is_next says so by 1
+    meanings = {"1": 0, "true": 0, "0": 1, "false": 1} if follows else {"0": 0, "1": 1}
+    meanings |= {"isnext": 0, "notnext": 1}
+    label = meanings.get(str(name_in(value)).lower())
+    if label is None:
+        allowed = "1 (follows) or 0" if follows else "0 (follows) or 1 (does not)"
+        raise BadRow(f"The label in {record.where} is {shown(value)}; it must be {allowed}.")
+    return Example(text, label, record.where)
+
+
+def _plain(record: Record, found: Found, needs_label: bool, notes: Counter[str]) -> Example:
+    del needs_label, notes
+    return Example(_text_or_pair(record, found), None, record.where)
+
+
+def _embedded(record: Record, found: Found, needs_label: bool, notes: Counter[str]) -> Example:
+    del needs_label, notes
+    fields, where = record.fields, record.where
+    if "positive" in found:
+        roles = [role for role in ("anchor", "positive", "negative") if role in found]
+        text = tuple(text_in(fields.get(_one(found, role)), role, where) for role in roles)
+    else:
+        text = _text_or_pair(record, found)
+    if "label" not in found:
+        return Example(text, None, where)
+    return Example(text, _score(fields, found, where), where)
+
+
+def _ranked(record: Record, found: Found, needs_label: bool, notes: Counter[str]) -> Example:
+    del notes
+    pair = tuple(text_in(record.fields.get(_one(found, role)), role, record.where) for role in ("query", "passage"))
+    column = found.get("label")
+    if not needs_label and (column is None or is_nothing(record.fields.get(str(column)))):
+        return Example(pair, None, record.where)
+    return Example(pair, _score(record.fields, found, record.where), record.where)
+
+
+def _score(fields: Mapping[str, Any], found: Found, where: str) -> float:
+    value = fields.get(_one(found, "label"))
+    if is_nothing(value):
+        raise BadRow(f"There is no label in {where}.")
+    return number_in(value, "label", where)
+
+
+def _one(found: Found, role: str) -> str:
+    column = found[role]
+    assert isinstance(column, str), role
+    return column
+
+
+READERS: dict[str, Reader] = {
+    "sequence-classification": _classified,
+    "token-classification": _tagged,
+    "question-answering": question_example,
+    "multiple-choice": choice_example,
+    "next-sentence": _followed,
+    "masked-lm": _plain,
+    "embedding": _embedded,
+    "reranking": _ranked,
+}

@@ -1,0 +1,83 @@
+"""Parting examples in two by a seed: so that classes keep their shares and no text stands on both sides."""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+
+from bertie.errors import InputError
+from bertie.finetuning.checks import text_key
+from bertie.tasks.example import Example
+
+
+def split(examples: Sequence[Example], fraction: float, seed: int = 0) -> tuple[list[Example], list[Example]]:
+    """Part examples in two, each in the order given.
+
+    Examples of the same text, and questions of the same context, stay together. Single labels keep their shares, texts
+    of several labels go by the rarest of theirs; a class of one text stays in the first part. Others are drawn at
+    random. The same examples, fraction and seed give the same parts on any machine.
+
+    Args:
+        examples: two or more texts.
+        fraction: the share of the second part, between 0 and 1.
+        seed: of the drawing.
+
+    Returns:
+        The larger part to learn from and the ``fraction`` kept for tuning; neither is empty.
+
+    Raises:
+        InputError: no such fraction; all examples have the same text.
+    """
+    if not 0 < fraction < 1:
+        raise InputError(f"The fraction of a split is {fraction!r}; it must lie between 0 and 1.")
+    groups = _groups(examples)
+    if len(groups) < 2:
+        raise InputError("Examples of one text cannot be split in two; give a file for the other part.")
+    strata = _strata(examples, groups)
+    drawn = _drawn(strata, fraction, random.Random(seed)) or [min(strata[-1], key=len)]
+    held = {index for group in drawn for index in group}
+    first = [example for index, example in enumerate(examples) if index not in held]
+    return first, [examples[index] for index in sorted(held)]
+
+
+def _groups(examples: Sequence[Example]) -> list[list[int]]:
+    """Return the numbers of the examples that must stay together."""
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for index, example in enumerate(examples):
+        context = example.text.get("context") if isinstance(example.text, dict) else None
+        groups[text_key(example) if context is None else context].append(index)
+    return list(groups.values())
+
+
+def _strata(examples: Sequence[Example], groups: Iterable[list[int]]) -> list[list[list[int]]]:
+    """Return the groups by class, the rarest class first."""
+    counts = Counter(name for example in examples for name in _classes(example))
+    strata: dict[str | None, list[list[int]]] = defaultdict(list)
+    for group in groups:
+        names = {name for index in group for name in _classes(examples[index])}
+        # by name where counts are equal: a set has no order of its own
+        strata[min(names, key=lambda name: (counts[name], name), default=None)].append(group)
+    return sorted(strata.values(), key=len)
+
+
+def _classes(example: Example) -> Sequence[str]:
+    """Return the classes of an example whose shares are to be kept."""
+    label = example.label
+    if isinstance(label, str):
+        return (label,)
+    return label if isinstance(label, list) and not isinstance(example.text, list) else ()
+
+
+def _drawn(strata: list[list[list[int]]], fraction: float, chance: random.Random) -> list[list[int]]:
+    """Draw from each class its share; what rounding leaves is made up for by the next class."""
+    drawn: list[list[int]] = []
+    owed = 0.0
+    for groups in strata:
+        chance.shuffle(groups)
+        share = fraction * sum(len(group) for group in groups)
+        owed = min(owed + share, share + 1)
+        # one text of each class stays to be learned from
+        for group in groups[1:]:
+            if len(group) <= 2 * owed:
+                drawn.append(group)
+                owed -= len(group)
+    return drawn

@@ -1,0 +1,23 @@
+"""One row of labelled data, in the form that every task of its kind learns from and is scored on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One text, or what a task reads in its place, with its label.
+
+    Attributes:
+        text: by task: a str; a pair ``(str, str)``; for words, a ``list[str]``; for questions ``{"question", "context",
+            "id"}``; for choices ``{"prompt", "choices"}``; for embeddings a pair or ``(anchor, positive, negative)``.
+        label: a class name (str); class names (``list[str]``, multi-label); a number (float: regression, similarity,
+            relevance); one tag a word (``list[str]``); for questions ``{"answers": [{"text", "answer_start"}, …]}``,
+            an empty list if there is no answer; an int (the right choice from 0; next sentence: 0 if it follows); None
+            where there is none.
+        where: "train.csv, line 17", for messages.
+    """
+
+    text: Any
+    label: Any = None
+    where: str = ""

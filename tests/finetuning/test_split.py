@@ -1,0 +1,75 @@
+"""Splits: shares of classes, texts that stay together, and the same parts for the same seed."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bertie.errors import InputError
+from bertie.finetuning.examples import load
+from bertie.finetuning.split import split
+from bertie.tasks.example import Example
+
+
+def named(labels: str) -> list[Example]:
+    return [Example(f"text {number}", label) for number, label in enumerate(labels)]
+
+
+def test_classes_keep_their_shares() -> None:
+    kept, held = split(named("a" * 50 + "b" * 30 + "c" * 20 + "d"), 0.1)
+    assert Counter(example.label for example in held) == {"a": 5, "b": 3, "c": 2}
+    assert len(kept) == 91
+
+
+def test_the_seed_is_all_that_counts() -> None:
+    examples = named("ab" * 50)
+    assert split(examples, 0.2, 1) == split(examples, 0.2, 1) != split(examples, 0.2, 2)
+    first = [example.text for example in split(examples, 0.05, 7)[1]]
+    assert first == ["text 28", "text 35", "text 61", "text 62", "text 70"]  # on any machine
+
+
+def test_labels_go_by_the_rarest() -> None:
+    examples = [Example(str(n), ["often", "rare"] if n % 10 == 0 else ["often"] if n % 3 else []) for n in range(400)]
+    held = split(examples, 0.25)[1]
+    assert (len(held), sum("rare" in example.label for example in held)) == (100, 10)
+
+
+def test_equal_texts_and_contexts_stay_together() -> None:
+    examples = [
+        Example({"question": str(n), "context": f"context {n // 5}", "id": str(n)}, {"answers": []}) for n in range(100)
+    ]
+    kept, held = split(examples, 0.2)
+    assert len(held) == 20
+    assert not {one.text["context"] for one in kept} & {one.text["context"] for one in held}
+    kept, held = split([Example("same", "a"), Example("same", "b"), Example("other", "a")], 0.5)
+    assert {example.text for example in kept} != {example.text for example in held}
+
+
+def test_what_cannot_be_split() -> None:
+    with pytest.raises(InputError, match=r"^The fraction of a split is 1.5; it must lie between 0 and 1.$"):
+        split(named("ab"), 1.5)
+    with pytest.raises(InputError, match="^Examples of one text cannot be split in two; give a file for"):
+        split([Example("same", "a")] * 3, 0.5)
+
+
+LABELS = st.none() | st.floats(0, 1) | st.sampled_from("abcd") | st.lists(st.sampled_from("abcd"), unique=True)
+
+
+@given(st.lists(st.builds(Example, st.sampled_from("uvwxyz"), LABELS), max_size=40), st.floats(0.01, 0.99))
+def test_nothing_is_lost_and_no_text_is_on_both_sides(examples: list[Example], fraction: float) -> None:
+    if len({example.text for example in examples}) < 2:
+        return
+    kept, held = split(examples, fraction)
+    assert kept
+    assert held
+    assert sorted(map(repr, kept + held)) == sorted(map(repr, examples))
+    assert not {example.text for example in kept} & {example.text for example in held}
+
+
+def test_real_labels(shared) -> None:
+    data = load("sequence-classification", shared / "data" / "emotions" / "train.csv")
+    held = split(data.train, 0.1)[1]
+    assert abs(len(held) - 4341) < 30
+    counts, all_counts = (Counter(name for one in part for name in one.label) for part in (held, data.train))
+    assert all(0.05 < counts[name] / all_counts[name] < 0.2 for name in data.labels)
