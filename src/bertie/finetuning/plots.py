@@ -1,0 +1,233 @@
+"""The pictures of a run: loss and quality by step, confusion, thresholds, and confidence against accuracy."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.errors import InputError
+from bertie.extras import missing, need
+from bertie.files import atomic
+from bertie.tasks.calibration import Reliability
+from bertie.tasks.metrics.ratios import ratio
+from bertie.tasks.thresholds import f1_curves
+
+BLUE, GREY, ORANGE = "#0b5fa5", "#8a8f98", "#d1690e"
+# more cannot be read in one picture
+MOST_CLASSES, MOST_PANELS, MOST_NUMBERS = 40, 12, 30
+NAME_LENGTH = 22
+DRAWING = "Drawing the run"
+
+
+def why_no_plots() -> str:
+    """Return why nothing can be drawn; empty if it can."""
+    return missing("matplotlib.figure", "train", DRAWING)
+
+
+def draw_curves(records: Sequence[Mapping[str, Any]], main: str, best_step: int | None, path: Path) -> None:
+    """Draw the loss of training and the figure ``main`` on the tuning data by step, the best step marked.
+
+    Args:
+        records: the log lines of a run (`bertie.training.history.History`): those with ``loss`` are of steps, those
+            with ``figures`` of evaluations; a ``loss`` among the figures is drawn beside that of training.
+        main: the figure that chose the best step.
+        best_step: the step whose model was kept; None if there is none.
+        path: of the PNG file.
+
+    Raises:
+        BertieError: matplotlib is missing.
+    """
+    steps = [(record["step"], record["loss"]) for record in records if record.get("loss") is not None]
+    evaluations = [(record["step"], record["figures"]) for record in records if record.get("figures")]
+    figure, (losses, scores) = _figure(8, 6.4, 2, 1, sharex=True)
+    _draw_losses(losses, steps, [(step, figures.get("loss")) for step, figures in evaluations])
+    found = [(step, figures[main]) for step, figures in evaluations if figures.get(main) is not None]
+    if found:
+        scores.plot(*zip(*found, strict=True), color=BLUE, marker="o", markersize=4)
+    _mark_best((losses, scores), dict(found), best_step)
+    scores.set_ylabel(_text(main))
+    scores.set_xlabel("step")
+    scores.margins(y=0.2)
+    scores.set_xlim(left=0)
+    # a run of two steps has no step 0.5
+    scores.xaxis.get_major_locator().set_params(integer=True)
+    _save(figure, path)
+
+
+def draw_confusion(matrix: NDArray, labels: Sequence[str], path: Path) -> None:
+    """Draw how often each class (row) was predicted as each class (column); the colour is the share of its row.
+
+    Args:
+        matrix: counts ``[C, C]``, as `Classes.confusion` returns them; of more than 40 classes those with the most
+            rows are drawn.
+        labels: the classes' names.
+        path: of the PNG file.
+
+    Raises:
+        BertieError: matplotlib is missing.
+        InputError: the matrix does not fit the labels.
+    """
+    if matrix.shape != (len(labels), len(labels)):
+        raise InputError(f"the matrix has shape {list(matrix.shape)} for {len(labels)} labels; give one row a label.")
+    shown = np.sort(np.argsort(-matrix.sum(axis=1), kind="stable")[:MOST_CLASSES])
+    counts = matrix[np.ix_(shown, shown)]
+    shares = ratio(counts, matrix.sum(axis=1)[shown][:, None])
+    size = max(3.4, 0.36 * len(shown) + 1.6)
+    figure, (panel,) = _figure(size + 1, size, 1, 1)
+    # the square root: errors are small shares, and they are what is looked for
+    scale = need("matplotlib.colors", "train", DRAWING).PowerNorm(0.5, vmin=0, vmax=1)
+    image = panel.imshow(shares, cmap="Blues", norm=scale)
+    figure.colorbar(image, ax=panel, shrink=0.8, label="share of the label's rows")
+    if len(shown) <= MOST_NUMBERS:
+        _write_counts(panel, counts, shares)
+    names = [_text(labels[number]) for number in shown]
+    panel.set_xticks(range(len(shown)), names, rotation=90 if len(shown) > 4 else 0)
+    panel.set_yticks(range(len(shown)), names)
+    panel.set_xlabel("predicted")
+    panel.set_ylabel("label")
+    if len(shown) < len(labels):
+        panel.set_title(f"the {len(shown)} of {len(labels)} classes with the most rows", fontsize=9)
+    _save(figure, path)
+
+
+def draw_thresholds(
+    probabilities: NDArray, truth: NDArray, thresholds: Sequence[float], labels: Sequence[str], path: Path
+) -> None:
+    """Draw each label's F1 by threshold, with the threshold that was chosen and the usual 0.5.
+
+    Args:
+        probabilities: of the data that thresholds were found on ``[n, C]``.
+        truth: bool (or 0 and 1) ``[n, C]``.
+        thresholds: the chosen ones ``[C]``.
+        labels: their names; of more than 12 those with the most rows are drawn.
+        path: of the PNG file.
+
+    Raises:
+        BertieError: matplotlib is missing.
+        InputError: shapes that do not fit.
+    """
+    places = np.linspace(0.005, 0.995, 199)
+    rows = np.asarray(truth).sum(axis=0)
+    shown = np.argsort(-rows, kind="stable")[:MOST_PANELS]
+    curves = f1_curves(np.asarray(probabilities)[:, shown], np.asarray(truth)[:, shown], places)
+    wide = min(4, len(shown))
+    high = -(-len(shown) // wide)
+    figure, panels = _figure(max(2.7 * wide, 4.2), 2.1 * high + 0.7, high, wide, sharex=True, sharey=True)
+    for panel, label, curve in zip(panels, shown, curves, strict=False):
+        panel.plot(places, curve, color=BLUE)
+        panel.axvline(0.5, color=GREY, linestyle=":", linewidth=1)
+        panel.axvline(thresholds[label], color=ORANGE, linewidth=1.2)
+        panel.set_title(f"{_text(labels[label])} ({rows[label]:.0f} rows): {thresholds[label]:.2f}", fontsize=8)
+    for panel in panels[len(shown) :]:
+        panel.set_visible(False)
+    panels[0].set_xlim(0, 1)
+    panels[0].set_ylim(0, 1)
+    more = f"; the {len(shown)} of {len(labels)} labels with the most rows" if len(shown) < len(labels) else ""
+    figure.suptitle(f"F1 by threshold; orange: chosen, dotted: 0.5{more}", fontsize=9)
+    figure.supxlabel("threshold", fontsize=9)
+    figure.supylabel("F1", fontsize=9)
+    _save(figure, path)
+
+
+def draw_reliability(before: Reliability, after: Reliability, temperature: float, path: Path) -> None:
+    """Draw accuracy by confidence before and after the temperature; on the diagonal, confidence means what it says.
+
+    Raises:
+        BertieError: matplotlib is missing.
+    """
+    figure, panels = _figure(8, 4.6, 2, 2, sharex=True, sharey="row", height_ratios=(4, 1))
+    named = (("before (temperature 1)", before), (f"after (temperature {temperature:.2f})", after))
+    for column, (name, bins) in enumerate(named):
+        _draw_bins(panels[column], panels[column + 2], bins)
+        panels[column].set_title(f"{name}: calibration error {bins.error:.3f}", fontsize=9)
+    panels[0].set_ylabel("accuracy")
+    panels[2].set_ylabel("share")
+    _save(figure, path)
+
+
+def _figure(width: float, height: float, rows: int, columns: int, **options: Any) -> tuple[Any, list[Any]]:
+    """Return a figure of this size in inches and its panels, row by row."""
+    figure = need("matplotlib.figure", "train", DRAWING).Figure(figsize=(width, height), dpi=130, layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False, **options).flat)
+    for panel in panels:
+        panel.tick_params(labelsize=8)
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure, panels
+
+
+def _save(figure: Any, path: Path) -> None:
+    with atomic(path) as file, warnings.catch_warnings():
+        # a label in a script that the font lacks shows as boxes, which is no news to the user's terminal
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(file, format="png", bbox_inches="tight", pad_inches=0.1)
+
+
+def _draw_losses(panel: Any, steps: Sequence[tuple[int, float]], tuning: Sequence[tuple[int, float | None]]) -> None:
+    if steps:
+        places, values = (np.array(column, np.float64) for column in zip(*steps, strict=True))
+        window = max(1, len(values) // 40)
+        if window > 1:
+            panel.plot(places, values, color=GREY, linewidth=0.6, alpha=0.5)
+        smooth, middle = _running_mean(values, window), _running_mean(places, window)
+        mean = f", mean of {window} log lines" if window > 1 else ""
+        panel.plot(middle, smooth, color=GREY, marker="." if len(values) < 30 else "", label=f"training{mean}")
+    known = [(step, loss) for step, loss in tuning if loss is not None]
+    if known:
+        panel.plot(*zip(*known, strict=True), color=BLUE, marker="o", markersize=4, label="tuning data")
+    panel.set_ylabel("loss")
+    if steps or known:
+        panel.legend(fontsize=8, frameon=False)
+
+
+def _running_mean(values: NDArray, window: int) -> NDArray:
+    return np.convolve(values, np.full(window, 1 / window), mode="valid")
+
+
+def _mark_best(panels: Sequence[Any], found: Mapping[int, float], best_step: int | None) -> None:
+    if best_step is None:
+        return
+    for panel in panels:
+        panel.axvline(best_step, color=ORANGE, linestyle="--", linewidth=1)
+    if best_step in found:
+        value = found[best_step]
+        panels[-1].plot([best_step], [value], color=ORANGE, marker="o", markersize=7, linestyle="")
+        panels[-1].set_title(f"kept: step {best_step}, {value:.4f}", fontsize=9, color=ORANGE, loc="right")
+
+
+def _write_counts(panel: Any, counts: NDArray, shares: NDArray) -> None:
+    size = 9 if len(counts) <= 8 else 6
+    for row, column in np.argwhere(counts > 0):
+        colour = "white" if shares[row, column] > 0.3 else "black"
+        number = _short(int(counts[row, column]))
+        panel.text(column, row, number, ha="center", va="center", fontsize=size, color=colour)
+
+
+def _draw_bins(panel: Any, sizes: Any, bins: Reliability) -> None:
+    width = 1 / len(bins.count)
+    middles = (np.arange(len(bins.count)) + 0.5) * width
+    filled = bins.count > 0
+    panel.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
+    panel.bar(middles[filled], bins.accuracy[filled], width=0.9 * width, color=BLUE, alpha=0.35)
+    panel.plot(bins.mean_confidence[filled], bins.accuracy[filled], color=BLUE, marker="o", markersize=4)
+    panel.set_xlim(0, 1)
+    panel.set_ylim(0, 1)
+    sizes.bar(middles, ratio(bins.count, bins.count.sum()), width=0.9 * width, color=GREY)
+    sizes.set_xlabel("confidence")
+
+
+def _text(label: str) -> str:
+    """Return a label as one short line that matplotlib does not take for a formula."""
+    line = " ".join(str(label).split())
+    if len(line) > NAME_LENGTH:
+        # what tells long labels apart is often their end
+        line = f"{line[: NAME_LENGTH - 9]}…{line[-8:]}"
+    return line.replace("$", r"\$")
+
+
+def _short(number: int) -> str:
+    if number < 10_000:
+        return str(number)
+    return f"{number / 1000:.0f}k" if number < 1_000_000 else f"{number / 1e6:.1f}M"

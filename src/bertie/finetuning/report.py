@@ -1,0 +1,295 @@
+"""``report.md`` of a run: what was trained on what, how good it is and how sure that is, and what it gets wrong."""
+
+import heapq
+import statistics
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bertie.files import write_text
+from bertie.tasks.metrics.scores import Figures, Intervals
+
+NAME = "report.md"
+TEXT_LENGTH = 200
+MISTAKES = 10
+# what Markdown or HTML would take for markup in the middle of a line
+_MARKUP = str.maketrans({**{sign: f"\\{sign}" for sign in "\\`*_[]|~$"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"})
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the data.
+
+    Attributes:
+        role: what it was for: "trained on", "tuned on", "scored on".
+        source: file names, and what was taken of them: "train.csv", "a tenth of train.csv".
+        rows: rows that were used.
+        skipped: bad rows that were left out.
+        truncated: texts that were too long and were cut.
+    """
+
+    role: str
+    source: str
+    rows: int
+    skipped: int = 0
+    truncated: int = 0
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """One value that was found on data kept for it.
+
+    Attributes:
+        name: "temperature", "thresholds", "no-answer threshold", "best step".
+        value: as a person reads it.
+        effect: what it changed there: "calibration error 0.091 → 0.034".
+    """
+
+    name: str
+    value: str
+    effect: str = ""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A row that was answered wrongly.
+
+    Attributes:
+        text: the input, of any length.
+        gold, predicted: what is right, and what was answered.
+        score: the model's confidence in its answer; None if it has none.
+        where: file and line.
+    """
+
+    text: str
+    gold: str
+    predicted: str
+    score: float | None
+    where: str
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """All that the report says.
+
+    Attributes:
+        task, model: the task's name, and the model that training began with.
+        main: the figure that stands for all.
+        figures, intervals, table: of the data scored, as `Scores` gives them.
+        level: of the intervals.
+        data: the parts of the data, in the order of their use.
+        settings: what the user could have chosen otherwise, with the values used; the seed among them.
+        seconds: of the training.
+        steps, best_step: how many there were, and the one whose model was kept; None: the last.
+        stopped_early: whether training ended before its last step because nothing improved.
+        tuned: what was found on the data kept for it.
+        seeds: where several were run: each with its main figure.
+        pictures: file names in the run folder with what they show.
+        mistakes: the worst errors on the data scored, the worst first.
+        warnings: sentences on bad rows, cut texts, one-class predictions and the like.
+        made_with: versions and machine.
+    """
+
+    task: str
+    model: str
+    main: str
+    figures: Figures
+    intervals: Intervals = field(default_factory=dict)
+    table: Sequence[Mapping[str, Any]] = ()
+    level: float = 0.95
+    data: Sequence[Part] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    steps: int = 0
+    best_step: int | None = None
+    stopped_early: bool = False
+    tuned: Sequence[Tuned] = ()
+    seeds: Mapping[int, float] = field(default_factory=dict)
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    mistakes: Sequence[Mistake] = ()
+    warnings: Sequence[str] = ()
+    made_with: str = ""
+
+
+class Worst:
+    """The worst mistakes of a long evaluation, in constant memory.
+
+    Args:
+        most: how many are kept.
+    """
+
+    def __init__(self, most: int = MISTAKES) -> None:
+        self._most = most
+        self._heap: list[tuple[float, int, Mistake]] = []
+        self._seen = 0
+
+    def add(self, mistake: Mistake, badness: float) -> None:
+        """Take in a mistake; the greater the badness, the worse. Of equally bad ones the first are kept."""
+        self._seen += 1
+        entry = (badness, -self._seen, mistake)
+        if len(self._heap) < self._most:
+            heapq.heappush(self._heap, entry)
+        else:
+            heapq.heappushpop(self._heap, entry)
+
+    def mistakes(self) -> list[Mistake]:
+        """Return those kept, the worst first."""
+        return [mistake for _, _, mistake in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
+
+
+def write_report(summary: RunSummary, folder: Path) -> Path:
+    """Write ``report.md`` into the run folder and return its path.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    path = folder / NAME
+    write_text(path, render(summary))
+    return path
+
+
+def render(summary: RunSummary) -> str:
+    """Return the report as Markdown. Texts of the data stand in it as text, whatever markup they hold."""
+    sections = (
+        _head(summary),
+        _warnings(summary.warnings),
+        _figures(summary),
+        _seeds(summary),
+        _classes(summary.table),
+        _mistakes(summary.mistakes),
+        _data(summary.data),
+        _training(summary),
+        _tuned(summary.tuned),
+        _pictures(summary.pictures),
+    )
+    end = f"\n---\n\n{plain(summary.made_with)}\n" if summary.made_with else ""
+    return "\n".join(section for section in sections if section) + end
+
+
+def plain(text: Any, most: int = 10_000) -> str:
+    """Return a text as one line without markup and control characters, cut at ``most`` characters."""
+    # control characters colour terminals, and direction marks turn what is read around
+    line = " ".join("".join(" " if unicodedata.category(sign)[0] == "C" else sign for sign in str(text)).split())
+    return (line if len(line) <= most else line[: most - 1] + "…").translate(_MARKUP)
+
+
+def number(value: float | None) -> str:
+    """Return a figure with three decimals, or four digits if it is large or tiny."""
+    if value is None:
+        return "undefined"
+    return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.4g}"
+
+
+def _head(summary: RunSummary) -> str:
+    scored = [part for part in summary.data if part.role == "scored on"]
+    on = f" on {plain(scored[-1].source)} ({scored[-1].rows:,} rows)" if scored else ""
+    interval = summary.intervals.get(summary.main)
+    sure = f", {summary.level:.0%} interval {number(interval[0])} to {number(interval[1])}" if interval else ""
+    return (
+        f"# {plain(summary.task)}: {plain(summary.main)} {number(summary.figures.get(summary.main))}\n\n"
+        f"`{plain(summary.model)}`, fine-tuned, reaches {plain(summary.main)} "
+        f"**{number(summary.figures.get(summary.main))}**{on}{sure}.\n"
+    )
+
+
+def _warnings(warnings: Sequence[str]) -> str:
+    return _section("Look at this first", [f"- {plain(warning)}" for warning in dict.fromkeys(warnings)])
+
+
+def _figures(summary: RunSummary) -> str:
+    rows = []
+    for name, value in summary.figures.items():
+        interval = summary.intervals.get(name)
+        rows.append([plain(name), number(value), f"{number(interval[0])} to {number(interval[1])}" if interval else ""])
+    note = (
+        "The interval says how much another sample of as many rows might have given (bootstrap over rows), not how "
+        "much another training might."
+    )
+    lines = _table(["figure", "value", f"{summary.level:.0%} interval"], rows)
+    return _section("Figures", lines + (["", note] if summary.intervals else []))
+
+
+def _seeds(summary: RunSummary) -> str:
+    if len(summary.seeds) < 2:
+        return ""
+    values = list(summary.seeds.values())
+    mean, deviation = statistics.mean(values), statistics.stdev(values)
+    rows = [[str(seed), number(value)] for seed, value in summary.seeds.items()]
+    rows.append(["mean ± deviation", f"{number(mean)} ± {number(deviation)}"])
+    return _section("Seeds", _table(["seed", plain(summary.main)], rows))
+
+
+def _classes(table: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        [plain(row["label"], 60), *(number(row[name]) for name in ("precision", "recall", "f1")), f"{row['support']:,}"]
+        for row in table
+    ]
+    return _section("By class", _table(["class", "precision", "recall", "F1", "rows"], rows))
+
+
+def _mistakes(mistakes: Sequence[Mistake]) -> str:
+    rows = [
+        [
+            plain(mistake.text, TEXT_LENGTH),
+            plain(mistake.gold, 60),
+            plain(mistake.predicted, 60),
+            "" if mistake.score is None else number(mistake.score),
+            plain(mistake.where),
+        ]
+        for mistake in mistakes
+    ]
+    return _section("Worst errors", _table(["text", "right", "predicted", "score", "where"], rows))
+
+
+def _data(data: Sequence[Part]) -> str:
+    rows = [
+        [part.role, plain(part.source), f"{part.rows:,}", f"{part.skipped:,}", f"{part.truncated:,}"] for part in data
+    ]
+    return _section("Data", _table(["used for", "from", "rows", "bad rows left out", "texts cut"], rows))
+
+
+def _training(summary: RunSummary) -> str:
+    kept = f"; the model of step {summary.best_step:,} was kept" if summary.best_step is not None else ""
+    early = ", which ended early because nothing improved" if summary.stopped_early else ""
+    lines = [f"{summary.steps:,} steps in {duration(summary.seconds)}{early}{kept}.", ""]
+    rows = [[plain(name), plain(value)] for name, value in summary.settings.items()]
+    return _section("Training", lines + _table(["setting", "value"], rows))
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person says it: "41 s", "3 min 5 s", "2 h 10 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _tuned(tuned: Sequence[Tuned]) -> str:
+    rows = [[plain(one.name), plain(one.value), plain(one.effect)] for one in tuned]
+    lines = _table(["what", "value", "effect there"], rows)
+    if not lines:
+        return ""
+    note = "Found on data kept for it, never on the rows that are scored; saved in `config.json` and used from there."
+    return _section("Tuned", [note, "", *lines])
+
+
+def _pictures(pictures: Mapping[str, str]) -> str:
+    lines: list[str] = []
+    for name, what in pictures.items():
+        lines += [f"![{plain(what)}]({name})", "", f"{plain(what)}.", ""]
+    return _section("Pictures", lines[:-1])
+
+
+def _section(title: str, lines: Sequence[str]) -> str:
+    """Return a section, or nothing if it would be empty."""
+    return "\n".join([f"## {title}", "", *lines, ""]) if any(lines) else ""
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    if not rows:
+        return []
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
