@@ -52,3 +52,14 @@ def test_parts_of_texts_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
             advance(0.3)
         stream = sys.stderr
     assert "3/3" in stream.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_note_stands_beside_the_bar_and_a_file_gets_the_last_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+    with report.progress("steps", 9, show=True) as advance:
+        for loss in (3, 2, 1):
+            advance(1, f"loss [{loss}]")
+        advance(1)
+    assert stream.getvalue().count("steps") == 1
+    assert "4/9" in stream.getvalue()
+    assert "loss [1]" in stream.getvalue()

@@ -3,15 +3,21 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 logger = logging.getLogger("bertie")
 _said: set[str] = set()
 
 # Work that is done sooner needs no bar.
 PATIENCE = 1.0
+
+
+class Advance(Protocol):
+    """Counts work done; ``note`` stands beside the bar until the next one comes."""
+
+    def __call__(self, done: float, note: str = "") -> None: ...
 
 
 def say_once(message: str, level: int = logging.WARNING) -> None:
@@ -22,7 +28,7 @@ def say_once(message: str, level: int = logging.WARNING) -> None:
 
 
 @contextmanager
-def progress(what: str, total: int | None, show: bool | None = None) -> Iterator[Callable[[float], None]]:
+def progress(what: str, total: int | None, show: bool | None = None) -> Iterator[Advance]:
     """Yield a function that counts work done; a bar appears on standard error once it takes more than a second.
 
     Args:
@@ -31,7 +37,7 @@ def progress(what: str, total: int | None, show: bool | None = None) -> Iterator
         show: True shows the bar at once and anywhere, False never, None on a terminal only.
     """
     if show is False or (show is None and not sys.stderr.isatty()):
-        yield lambda _: None
+        yield _unseen
         return
     bar = _Bar(what, total, 0.0 if show else PATIENCE)
     try:
@@ -40,22 +46,28 @@ def progress(what: str, total: int | None, show: bool | None = None) -> Iterator
         bar.stop()
 
 
+def _unseen(done: float, note: str = "") -> None:
+    del done, note
+
+
 class _Bar:
     """A rich progress bar that starts late; rich is imported only then."""
 
     def __init__(self, what: str, total: int | None, patience: float) -> None:
         self._what, self._total, self._done = what, total, 0.0
+        self._note = ""
         self._start_at = time.monotonic() + patience
         self._bar: Any = None
         self._task: Any = None
 
-    def advance(self, done: float) -> None:
+    def advance(self, done: float, note: str = "") -> None:
         self._done += done
+        self._note = note or self._note
         over = self._total is not None and self._done > self._total - 0.5
         if self._bar is None and time.monotonic() >= self._start_at and not over:
             self._start()
         if self._bar is not None:
-            self._bar.update(self._task, completed=round(self._done))
+            self._bar.update(self._task, completed=round(self._done), note=self._note)
 
     def stop(self) -> None:
         if self._bar is not None:
@@ -65,7 +77,11 @@ class _Bar:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task(self._what, total=self._total)
+        columns = (
+            *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()),
+            TextColumn("{task.fields[note]}", markup=False),
+        )
+        # a file or a log gets the last state of the bar, once
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=sys.stderr.isatty())
+        self._task = self._bar.add_task(self._what, total=self._total, completed=round(self._done), note=self._note)
         self._bar.start()

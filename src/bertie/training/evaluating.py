@@ -1,0 +1,64 @@
+"""Evaluations during training: when, with which figures, and which of them says what is best."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from bertie.errors import InputError
+from bertie.report import logger
+from bertie.training.distributed import Processes
+from bertie.training.history import History, finite
+from bertie.training.signals import Signals
+
+Evaluate = Callable[[], Mapping[str, float]]
+Check = Callable[[Mapping[str, float]], str | None]
+Figures = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the caller wants to know of the model: see ``evaluate``, ``metric`` and ``check`` of `train`."""
+
+    evaluate: Evaluate | None
+    metric: str | None
+    check: Check | None
+
+    def figures(self, model: nn.Module, history: History, group: Processes, signals: Signals) -> Figures | None:
+        """Return the first process's figures, with None for NaN; None in their stead: a signal came meanwhile."""
+        figures: Figures | None = None
+        model.eval()
+        if group.rank == 0:
+            try:
+                with signals.at_once():
+                    figures = self._computed(history)
+            except KeyboardInterrupt:
+                if not signals.received:
+                    raise
+        model.train()
+        told: Figures | None = group.told(figures)
+        return told
+
+    def score(self, figures: Figures) -> float | None:
+        """Return the figure that decides; None if it is NaN.
+
+        Raises:
+            InputError: it is not among them.
+        """
+        name = self.metric if self.metric is not None else next(iter(figures), "")
+        if name not in figures:
+            raise InputError(f"evaluate() gave no figure {name!r}; it gave: {', '.join(figures) or 'nothing'}.")
+        return figures[name]
+
+    def _computed(self, history: History) -> Figures:
+        assert self.evaluate is not None
+        found = self.evaluate()
+        if self.check is not None and (sentence := self.check(found)):
+            warn(history, f"After step {history.step}: {sentence}")
+        return finite(found)
+
+
+def warn(history: History, message: str) -> None:
+    """Log a warning and keep it with the run."""
+    history.warnings.append(message)
+    logger.warning("%s", message)

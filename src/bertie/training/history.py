@@ -1,0 +1,126 @@
+"""What a run has done so far: its log lines, its best score, and all that is needed to go on."""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from bertie.files import write_text
+
+Record = dict[str, Any]
+
+
+@dataclass
+class History:
+    """A run up to now; `train` returns it.
+
+    Attributes:
+        step: finished steps.
+        total: the steps of the whole run, were it not to stop early.
+        records: log lines. Of steps: ``step``, ``epoch``, ``loss``, ``learning_rate``, ``grad_norm``,
+            ``tokens_per_second``, ``seconds``; of evaluations: ``step``, ``epoch``, ``figures``, ``is_best``,
+            ``seconds``.
+        best_step, best_score: of the best evaluation; None before the first.
+        best_figures: what it gave.
+        waited: evaluations since then.
+        evaluated: the step after which the last evaluation was made.
+        stopped_early: whether ``patience`` ended the run.
+        skipped: steps left out because a number in them was not finite.
+        warnings: sentences for the user.
+        seconds: training time, that of earlier sessions of a resumed run included.
+        losses, norms: of the steps since the last log line.
+        tokens: computed since the last log line.
+        micro_tokens: tokens computed at a time; less after memory was exhausted.
+    """
+
+    total: int = 0
+    step: int = 0
+    records: list[Record] = field(default_factory=list)
+    best_step: int | None = None
+    best_score: float | None = None
+    best_figures: dict[str, float | None] = field(default_factory=dict)
+    waited: int = 0
+    evaluated: int = 0
+    stopped_early: bool = False
+    skipped: list[int] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+    tokens: int = 0
+    micro_tokens: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as JSON takes it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return what `to_dict` was made of."""
+        return cls(**{each.name: values[each.name] for each in fields(cls)})
+
+    def note(self) -> str:
+        """Return loss and speed as a progress bar shows them; empty before the first log line."""
+        lines = [record for record in self.records[-2:] if record.get("loss") is not None]
+        return f"loss {lines[-1]['loss']:.4f}, {lines[-1]['tokens_per_second']:,.0f} tokens/s" if lines else ""
+
+    def is_better(self, score: float | None) -> bool:
+        """Whether ``score`` is higher than all before; the first of equal ones stays the best, NaN (None) is none."""
+        return score is not None and (self.best_score is None or score > self.best_score)
+
+
+def finite(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """Return the figures with None for what is no finite number, which JSON does not have."""
+    return {name: float(value) if math.isfinite(value) else None for name, value in figures.items()}
+
+
+class JsonLines:
+    """A log that writes every record as a line of a file; what the file held before goes at the first record."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path, self._is_new = Path(path), True
+
+    def __call__(self, record: Record) -> None:
+        line = json.dumps(record) + "\n"
+        if self._is_new:
+            write_text(self._path, line)
+            self._is_new = False
+            return
+        with self._path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(line)
+
+
+def line_of_steps(history: History, epoch: float, rate: float, seconds: float) -> Record:
+    """Return the log line of the steps since the last one, and begin to count anew."""
+    computing = seconds - max((record["seconds"] for record in history.records), default=0.0)
+    record: Record = {
+        "step": history.step,
+        "epoch": round(epoch, 4),
+        **finite({"loss": _mean(history.losses)}),
+        "learning_rate": rate,
+        **finite({"grad_norm": _mean(history.norms)}),
+        "tokens_per_second": round(history.tokens / max(computing, 1e-9), 1),
+        "seconds": round(seconds, 3),
+    }
+    history.losses, history.norms, history.tokens = [], [], 0
+    return record
+
+
+def line_of_evaluation(
+    history: History, epoch: float, figures: Mapping[str, float | None], is_best: bool, seconds: float
+) -> Record:
+    """Return the log line of an evaluation."""
+    return {
+        "step": history.step,
+        "epoch": round(epoch, 4),
+        "figures": dict(figures),
+        "is_best": is_best,
+        "seconds": round(seconds, 3),
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan

@@ -1,0 +1,31 @@
+"""What the loop trains: anything with a model whose loss is a sum over numbered examples."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor, nn
+
+
+class Learner(Protocol):
+    """A model and N examples, known to the loop by number only.
+
+    Attributes:
+        model: its parameters with ``requires_grad`` learn. The loop sets train and eval mode.
+        sizes: the tokens of each example, ``[N]``; batches are counted and sorted by them.
+    """
+
+    model: nn.Module
+    sizes: Sequence[int]
+
+    def divisor(self, examples: Sequence[int]) -> float:
+        """Return the number of labelled items of a whole step, by which its loss is divided; the host knows it."""
+
+    def loss(self, examples: Sequence[int]) -> Tensor:
+        """Return the sum ``[]`` of the losses of these examples, with gradient.
+
+        It is called for parts of a step, longest examples first, and may draw random numbers from PyTorch's global
+        generator, which is seeded for every step.
+        """
+
+    def describe(self, examples: Sequence[int]) -> str:
+        """Return words that lead a user to these examples: ``train.csv, lines 3, 17``."""

@@ -1,0 +1,284 @@
+"""The loop: steps of examples, gradients, updates, log lines, evaluations, and states to resume from."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from bertie.errors import BertieError, InputError
+from bertie.report import Advance, progress
+from bertie.training.distributed import Processes, processes
+from bertie.training.divergence import ADVICE, explain, is_bad
+from bertie.training.evaluating import Check, Evaluate, Evaluation, warn
+from bertie.training.gradients import Gradients, micro_tokens, precision_on
+from bertie.training.groups import checkpointed, frozen, groups, trainable
+from bertie.training.history import History, Record, line_of_evaluation, line_of_steps
+from bertie.training.identity import identity
+from bertie.training.keeping import Keeper, same_device
+from bertie.training.learner import Learner
+from bertie.training.optimizer import AdamW
+from bertie.training.order import Order, seed_of_step, share
+from bertie.training.rows import by_rows, tables
+from bertie.training.schedule import factor
+from bertie.training.settings import Settings
+from bertie.training.signals import Signals, Stopped
+
+Log = Callable[[Record], None]
+
+
+def train(
+    learner: Learner,
+    settings: Settings | None = None,
+    *,
+    evaluate: Evaluate | None = None,
+    metric: str | None = None,
+    check: Check | None = None,
+    folder: Path | None = None,
+    resume: bool = False,
+    data: Mapping[str, Any] | None = None,
+    log: Log | None = None,
+    show_progress: bool | None = None,
+    divisible: bool = True,
+) -> History:
+    """Train ``learner.model`` in place; it then holds the best weights evaluated, or without ``evaluate`` the last.
+
+    The result depends on learner, settings and the number of processes alone: not on how often it was saved, stopped
+    and resumed. PyTorch's random numbers, the model's mode and its ``requires_grad`` are afterwards as before.
+
+    Args:
+        learner: the model and its examples.
+        settings: how to train; None: the defaults.
+        evaluate: returns figures of the model, which is in eval mode; called by the first process alone.
+        metric: the figure that decides which weights are best (higher is better); None: the first.
+        check: is shown the figures of every evaluation and returns a sentence if they look wrong, to be warned of.
+        folder: where states and the best weights are kept; None: in memory, and nothing can be resumed.
+        resume: go on with the run in ``folder``; if there is none yet, begin it.
+        data: what tells this data and task from others (digests, options), in JSON's kinds, by the name under which a
+            refusal to resume speaks of it.
+        log: is given every log line of the run once, after a resume those of before first (see `JsonLines`).
+        show_progress: True shows a bar, False none, None on a terminal only.
+        divisible: False if a step's loss compares its examples with each other: it is then computed in one piece.
+
+    Raises:
+        InputError: settings, model or evaluation do not fit each other; a run is resumed otherwise than started.
+        CheckpointError: the folder cannot be written, or its state is damaged.
+        BertieError: loss or gradients are not finite, memory is exhausted, or another process has ended.
+        Stopped: SIGINT or SIGTERM came; the state was saved.
+    """
+    settings = settings or Settings()
+    model = learner.model
+    with (
+        frozen(model, settings.frozen_layers),
+        checkpointed(model, settings.gradient_checkpointing),
+        _restored(model),
+        processes(same_device(trainable(model))) as group,
+        Signals() as signals,
+    ):
+        if group.world > 1 and not divisible:
+            raise InputError("A loss that compares a step's examples needs one process; start it without torchrun.")
+        run = _Run(learner, settings, group, signals, Evaluation(evaluate, metric, check), data or {}, log, divisible)
+        with by_rows(run.tables), progress("steps", run.total, show_progress) as advance:
+            return run.run(Keeper(folder, run.identity, settings, writes=group.rank == 0), resume, advance)
+
+
+class _Run:
+    """One call of `train`: what stays the same during it, and the history that changes."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        settings: Settings,
+        group: Processes,
+        signals: Signals,
+        evaluation: Evaluation,
+        data: Mapping[str, Any],
+        log: Log | None,
+        divisible: bool,
+    ) -> None:
+        self.learner, self.settings, self.group, self.signals = learner, settings, group, signals
+        self.model, self.evaluation = learner.model, evaluation
+        self.log = log if log is not None and group.rank == 0 else _ignore
+        parameters = trainable(self.model)
+        self.parameters, self.device = list(parameters.values()), same_device(parameters)
+        self.order = Order(learner.sizes, settings.seed, settings.examples_in_a_step, settings.batch_tokens)
+        in_an_epoch = self.order.steps_in(0)
+        self.total = settings.steps or self.order.steps_before(settings.epochs_over(in_an_epoch))
+        self.warmup = settings.warmup_steps(self.total)
+        self.log_every = settings.log_interval(self.total)
+        self.evaluate_every = settings.evaluation_interval(in_an_epoch)
+        # a GPU clears and updates a table faster than its rows are looked up, and processes sum whole gradients
+        self.tables = tables(self.model) if self.device.type == "cpu" and group.world == 1 else {}
+        alike = groups(self.model, settings.weight_decay, settings.layer_decay)
+        self.optimizer = AdamW(parameters, alike, tuple(self.tables))
+        tokens = settings.micro_tokens or micro_tokens(self.device)
+        precision = precision_on(self.device, settings.precision)
+        self.gradients = Gradients(learner, self.order.sizes, tokens, precision, whole=not divisible)
+        self.identity = identity(self.model, self.order, settings, self.total, group.world, data)
+        self.history = History()
+        # of the steps since the last look at the device: number, loss, norm
+        self.unseen: list[tuple[int, Tensor, Tensor]] = []
+        self.clock = 0.0
+
+    def run(self, keeper: Keeper, resume: bool, advance: Advance) -> History:
+        """Take all steps that are left."""
+        self.keeper = keeper
+        self._begin(resume)
+        show = advance if self.group.rank == 0 else _silent
+        show(self.history.step)
+        while True:
+            if self._evaluation_is_due():
+                self._evaluate()
+            if self._is_over():
+                return self._end()
+            self._step()
+            self._look()
+            self._leave_if_asked()
+            if keeper.is_due(self.history.step):
+                self._keep()
+            show(1, self.history.note())
+
+    def _begin(self, resume: bool) -> None:
+        self.group.share_model(self.model)
+        self.history = self.keeper.resume(self.model, self.optimizer, resume) or self.history
+        self.history.total = self.total
+        self.gradients.tokens = self.history.micro_tokens or self.gradients.tokens
+        self.clock = time.perf_counter() - self.history.seconds
+        for record in self.history.records:
+            self.log(record)
+        self.model.train()
+
+    def _is_over(self) -> bool:
+        history, patience = self.history, self.settings.patience
+        ended = history.step >= self.total
+        history.stopped_early = not ended and patience is not None and history.waited >= patience
+        return ended or history.stopped_early
+
+    def _step(self) -> None:
+        step = self.history.step
+        examples = self.order.examples(step)
+        divisor = self.learner.divisor(examples.tolist()) or 1.0
+        own = share(examples, self.order.sizes, self.group.rank, self.group.world)
+        self.optimizer.zero()
+        seed = seed_of_step(self.settings.seed, step, self.group.rank)
+        loss = self.gradients.compute(own, divisor, seed, self.device)
+        loss = self.group.sum_gradients(self.parameters, loss)
+        norm = self.optimizer.step(self._rate(step), self.settings.max_grad_norm, loss)
+        self.unseen.append((step + 1, loss, norm))
+        self.history.step = step + 1
+        self.history.tokens += int(self.order.sizes[examples].sum())
+
+    def _look(self) -> None:
+        """Fetch what the last steps gave, if the device need not be waited for, or a log line is due."""
+        due = self.history.step % self.log_every == 0 or self.history.step == self.total
+        if self.device.type == "cpu" or due:
+            self._fetch()
+        if due:
+            rate, epoch = self._rate(self.history.step - 1), self.order.epochs_done(self.history.step)
+            self._record(line_of_steps(self.history, epoch, rate, self._seconds()))
+
+    def _fetch(self) -> None:
+        if not self.unseen:
+            return
+        numbers = torch.stack([torch.stack([loss.float(), norm]) for _, loss, norm in self.unseen]).tolist()
+        steps, self.unseen = [step for step, _, _ in self.unseen], []
+        for step, (loss, norm) in zip(steps, numbers, strict=True):
+            if is_bad(loss, norm):
+                self._bad_step(step, loss, norm)
+            else:
+                self.history.losses.append(loss)
+                self.history.norms.append(norm)
+
+    def _bad_step(self, step: int, loss: float, norm: float) -> None:
+        epoch, rate = self.order.epochs_done(step - 1), self._rate(step - 1)
+        message = explain(self.learner, self.order.examples(step - 1), step, epoch, rate, loss, norm)
+        self.history.skipped.append(step)
+        if len(self.history.skipped) > self.settings.skip_bad_steps:
+            kept = f" in {self.keeper.where!r}" if self._keep() else ""
+            raise BertieError(f"{message.removesuffix('.')}{kept}. {ADVICE}")
+        warn(self.history, message)
+
+    def _evaluation_is_due(self) -> bool:
+        step = self.history.step
+        if self.evaluation.evaluate is None or step == 0 or self.history.evaluated == step:
+            return False
+        if step >= self.total:
+            return True
+        return step % self.evaluate_every == 0 if self.evaluate_every else self.order.locate(step)[1] == 0
+
+    def _evaluate(self) -> None:
+        self._fetch()
+        history = self.history
+        figures = self.evaluation.figures(self.model, history, self.group, self.signals)
+        if figures is None:
+            self._leave(self.group.highest(self.signals.received)[0])
+        score = self.evaluation.score(figures)
+        best = history.is_better(score)
+        history.evaluated, history.waited = history.step, 0 if best else history.waited + 1
+        if best:
+            history.best_step, history.best_score, history.best_figures = history.step, score, figures
+            self.keeper.keep_best(self.model, history.step)
+        epoch = self.order.epochs_done(history.step)
+        self._record(line_of_evaluation(history, epoch, figures, best, self._seconds()))
+
+    def _leave_if_asked(self) -> None:
+        """Save and leave if a signal came to any process; agree on the size of micro-batches by the way."""
+        number, tokens = self.group.highest(self.signals.received, -self.gradients.tokens)
+        self.gradients.tokens = self.history.micro_tokens = -tokens
+        if number:
+            self._leave(number)
+
+    def _leave(self, number: int) -> NoReturn:
+        kept = self._keep()
+        where = f"resume goes on from {self.keeper.where!r}" if kept else "nothing was kept, for want of a folder"
+        raise Stopped(f"Training was stopped after step {self.history.step} of {self.total}; {where}.", number)
+
+    def _keep(self) -> bool:
+        self._fetch()
+        self._seconds()
+        return self.keeper.keep(self.model, self.optimizer, self.history)
+
+    def _end(self) -> History:
+        self._keep()
+        if self.history.best_step is not None and self.history.best_step != self.history.step:
+            self.keeper.restore_best(self.model, self.history.best_step)
+            self.group.share_model(self.model)
+        return self.history
+
+    def _rate(self, step: int) -> float:
+        return self.settings.learning_rate * factor(step, self.total, self.warmup, self.settings.schedule)
+
+    def _seconds(self) -> float:
+        """Return the seconds that the run has taken, also as the history notes them."""
+        self.history.seconds = time.perf_counter() - self.clock
+        return self.history.seconds
+
+    def _record(self, record: Record) -> None:
+        self.history.records.append(record)
+        self.log(record)
+
+
+@contextmanager
+def _restored(model: nn.Module) -> Iterator[None]:
+    """Give random numbers and the model's mode back as they were, and leave no gradients."""
+    device = next(model.parameters()).device
+    training = {module: module.training for module in model.modules()}
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            yield
+        finally:
+            for module, mode in training.items():
+                module.training = mode
+            for parameter in model.parameters():
+                parameter.grad = None
+
+
+def _silent(done: float, note: str = "") -> None:
+    del done, note
+
+
+def _ignore(record: Record) -> None:
+    del record

@@ -1,0 +1,141 @@
+"""What a training run is told: one frozen, validated value, the same for fine-tuning, pretraining and distillation."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from bertie.errors import InputError
+from bertie.fields import Rule, short
+
+SCHEDULES = ("linear", "cosine", "constant")
+PRECISIONS = ("auto", "fp32", "bf16")
+BATCH_SIZE = 32
+# Without a number of epochs: few rows are read more often, so that the optimiser gets its steps.
+ENOUGH_STEPS = 600
+FEWEST_EPOCHS, MOST_EPOCHS = 3, 20
+# An epoch longer than this is evaluated more than once.
+STEPS_UNEVALUATED = 2000
+LOG_LINES = 200
+LONGEST_LOG_INTERVAL = 50
+
+RULES = {
+    "epochs": Rule("passes over the data; None: 3 for much data, up to 20 for little", "integer", 1, none=True),
+    "steps": Rule("updates, instead of epochs", "integer", 1, none=True),
+    "learning_rate": Rule("at its highest", "number", 0, 10, above=True),
+    "batch_size": Rule("examples of a step; None: 32", "integer", 1, none=True),
+    "batch_tokens": Rule("most tokens of a step, instead of batch_size", "integer", 1, none=True),
+    "warmup": Rule("steps until the highest rate; below 1: their share of all steps", "number", 0),
+    "schedule": Rule("how the rate goes on after warm-up", "choice", choices=SCHEDULES),
+    "weight_decay": Rule("decay of all weights but biases and LayerNorm", "number", 0, 1),
+    "max_grad_norm": Rule("norm to which gradients are clipped; None: never", "number", 0, above=True, none=True),
+    "layer_decay": Rule("each layer learns at this share of the rate of the one above it", "number", 0, 1, above=True),
+    "precision": Rule("auto: bf16 where the GPU has it", "choice", choices=PRECISIONS),
+    "gradient_checkpointing": Rule("less memory, a third more time", "true or false"),
+    "patience": Rule("evaluations without a better score before the end; None: no limit", "integer", 1, none=True),
+    "evaluate_every": Rule("steps between evaluations; None: an epoch, of long ones a part", "integer", 1, none=True),
+    "save_every": Rule("steps between saved states; None: by save_minutes alone", "integer", 1, none=True),
+    "save_minutes": Rule("minutes between saved states; None: by save_every alone", "number", 0, above=True, none=True),
+    "log_every": Rule("steps between log lines; None: about 200 lines a run", "integer", 1, none=True),
+    "skip_bad_steps": Rule("steps with NaN or infinity to be left out before it is an error", "integer", 0),
+    "seed": Rule("of order, dropout and whatever else is random", "integer", 0, 2**63 - 1),
+    "micro_tokens": Rule("most tokens computed at a time; None: what suits the device", "integer", 1, none=True),
+}
+
+# What may change when a run is resumed: none of it changes a number that the optimiser sees.
+FREE = frozenset({"patience", "evaluate_every", "save_every", "save_minutes", "log_every", "skip_bad_steps"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to train; `describe_settings` lists what each field may hold.
+
+    Raises:
+        InputError: a field, or two of them together, that cannot be; the message names the allowed values.
+    """
+
+    epochs: int | None = None
+    steps: int | None = None
+    learning_rate: float = 3e-5
+    batch_size: int | None = None
+    batch_tokens: int | None = None
+    warmup: float = 0.1
+    schedule: str = "linear"
+    weight_decay: float = 0.01
+    max_grad_norm: float | None = 1.0
+    layer_decay: float = 1.0
+    freeze: int | str | None = None
+    precision: str = "auto"
+    gradient_checkpointing: bool = False
+    patience: int | None = 5
+    evaluate_every: int | None = None
+    save_every: int | None = None
+    save_minutes: float | None = 10.0
+    log_every: int | None = None
+    skip_bad_steps: int = 0
+    seed: int = 0
+    micro_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, rule in RULES.items():
+            value = getattr(self, name)
+            if not rule.allows(value):
+                raise InputError(f"{name} is {short(value)}; allowed: {rule.allowed}.")
+        self._check_freeze()
+        for one, other in (("epochs", "steps"), ("batch_size", "batch_tokens")):
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise InputError(
+                    f"{one}={getattr(self, one)} and {other}={getattr(self, other)} exclude each other; give one."
+                )
+        if self.warmup >= 1 and self.warmup != int(self.warmup):
+            raise InputError(f"warmup is {self.warmup:g}; allowed: a share below 1, or a whole number of steps.")
+
+    @property
+    def frozen_layers(self) -> int | None:
+        """How many layers above the embeddings do not learn; None if the embeddings do."""
+        return 0 if self.freeze == "embeddings" else self.freeze  # type: ignore[return-value]
+
+    @property
+    def examples_in_a_step(self) -> int | None:
+        """The number of examples of a step; None where tokens are counted instead."""
+        return None if self.batch_tokens is not None else self.batch_size or BATCH_SIZE
+
+    def epochs_over(self, steps_in_an_epoch: int) -> int:
+        """Return the number of epochs, which depends on the amount of data where none was given."""
+        if self.epochs is not None:
+            return self.epochs
+        return max(FEWEST_EPOCHS, min(MOST_EPOCHS, math.ceil(ENOUGH_STEPS / max(steps_in_an_epoch, 1))))
+
+    def warmup_steps(self, total: int) -> int:
+        """Return the number of warm-up steps of a run of ``total`` steps."""
+        return min(total, math.ceil(self.warmup * total) if self.warmup < 1 else int(self.warmup))
+
+    def log_interval(self, total: int) -> int:
+        """Return the number of steps between log lines of a run of ``total`` steps."""
+        return self.log_every or max(1, min(LONGEST_LOG_INTERVAL, total // LOG_LINES))
+
+    def evaluation_interval(self, steps_in_an_epoch: int) -> int | None:
+        """Return the number of steps between evaluations; None: at the end of every epoch."""
+        if self.evaluate_every is not None or steps_in_an_epoch <= STEPS_UNEVALUATED:
+            return self.evaluate_every
+        parts = math.ceil(steps_in_an_epoch / STEPS_UNEVALUATED)
+        return math.ceil(steps_in_an_epoch / parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON takes them."""
+        return dataclasses.asdict(self)
+
+    def _check_freeze(self) -> None:
+        number = isinstance(self.freeze, int) and not isinstance(self.freeze, bool) and self.freeze >= 1
+        if not (self.freeze is None or self.freeze == "embeddings" or number):
+            raise InputError(
+                f"freeze is {short(self.freeze)}; allowed: 'embeddings', a number of layers of at least 1 "
+                "(they and the embeddings do not learn), or None."
+            )
+
+
+def describe_settings() -> dict[str, str]:
+    """Return for each field what it is for and what it may hold, in words."""
+    words = {name: f"{rule.doc} ({rule.allowed})" for name, rule in RULES.items()}
+    words["freeze"] = "what does not learn ('embeddings', the number of layers above them too, or None)"
+    return words

@@ -1,0 +1,206 @@
+"""A run on the disk: weights and moments in safetensors, all else in JSON, in folders that are whole or not there.
+
+Each save is a new folder ``state-N``, written beside and renamed when it is on the disk; only then the one before goes.
+The best weights are files of their own, named by their step and never changed.
+"""
+
+import json
+import os
+import re
+import shutil
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bertie.checkpoints.safetensors_file import SafetensorsFile
+from bertie.errors import CheckpointError
+from bertie.files import atomic, read_json
+from bertie.report import logger
+
+VERSION = 1
+PARTS = ("model", "optimizer")
+_STATE = re.compile(r"state-(\d{6,})")
+_BEST = re.compile(r"best-(\d{8,})\.safetensors")
+
+
+class Saved(NamedTuple):
+    """What a state holds: what the run was started with, its history, and tensors by name."""
+
+    identity: dict[str, Any]
+    history: dict[str, Any]
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+
+
+class States:
+    """The states and best weights of one run in ``folder``, which is made when something is saved."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def exist(self) -> bool:
+        """Whether a run has left a state here."""
+        return bool(self._numbered())
+
+    def save(
+        self,
+        identity: Mapping[str, Any],
+        history: Mapping[str, Any],
+        model: dict[str, Tensor],
+        optimizer: dict[str, Tensor],
+    ) -> None:
+        """Write a state; if that fails the one before is still there.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+        number = max(self._numbered(), default=0) + 1
+        final = self._path(number)
+        new = final.with_name(f".{final.name}.tmp")
+        with _written(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir()
+            sums = {
+                part: _write(tensors, new / f"{part}.safetensors")
+                for part, tensors in zip(PARTS, (model, optimizer), strict=True)
+            }
+            values = {"version": VERSION, "sums": sums, "identity": dict(identity), "history": dict(history)}
+            (new / "state.json").write_text(json.dumps(values, indent=1), encoding="utf-8")
+            _sync(new / "state.json")
+            _sync(new)
+            new.rename(final)
+            _sync(self._folder)
+        self._tidy(number, history["best_step"])
+
+    def load(self) -> Saved | None:
+        """Return the latest state that is whole, or None if there is none at all.
+
+        Raises:
+            CheckpointError: all that are there are damaged.
+        """
+        problem: CheckpointError | None = None
+        for number in sorted(self._numbered(), reverse=True):
+            try:
+                return _read(self._path(number))
+            except CheckpointError as error:
+                problem = problem or error
+                logger.warning("%s; looking for the state before it", error)
+        if problem is not None:
+            raise CheckpointError(
+                f"No saved state in {str(self._folder)!r} is whole: {problem}; start the run anew, without resume"
+            ) from problem
+        return None
+
+    def save_best(self, step: int, model: dict[str, Tensor]) -> None:
+        """Write the weights of the best evaluation so far.
+
+        Raises:
+            CheckpointError: they cannot be written.
+        """
+        with _written(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with atomic(self._best(step)) as temporary:
+                save_file(_plain(model), str(temporary))
+
+    def load_best(self, step: int) -> dict[str, Tensor]:
+        """Return the weights that were best.
+
+        Raises:
+            CheckpointError: they are missing or damaged.
+        """
+        path = self._best(step)
+        if not path.is_file():
+            raise CheckpointError(f"the best weights {str(path)!r} are not there; start the run anew, without resume")
+        return _tensors(path)
+
+    def clear(self) -> None:
+        """Remove what a run left here."""
+        self._tidy(None, None)
+
+    def _tidy(self, state: int | None, best: int | None) -> None:
+        for number in self._numbered():
+            if number != state:
+                shutil.rmtree(self._path(number), ignore_errors=True)
+        for path in self._folder.glob("best-*.safetensors"):
+            if (found := _BEST.fullmatch(path.name)) and (best is None or int(found[1]) != best):
+                path.unlink(missing_ok=True)
+        for path in self._folder.glob(".state-*.tmp"):  # of a save that was cut off
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _numbered(self) -> list[int]:
+        return [int(found[1]) for path in self._folder.glob("state-*") if (found := _STATE.fullmatch(path.name))]
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"state-{number:06}"
+
+    def _best(self, step: int) -> Path:
+        return self._folder / f"best-{step:08}.safetensors"
+
+
+def _read(folder: Path) -> Saved:
+    values = read_json(folder / "state.json", "training state")
+    if values.get("version") != VERSION:
+        raise CheckpointError(
+            f"the training state {str(folder)!r} is of version {values.get('version')!r}, and {VERSION} is read here; "
+            "resume with the release of bertie that wrote it"
+        )
+    for part in PARTS:
+        path = folder / f"{part}.safetensors"
+        if not path.is_file() or _sum(path) != values.get("sums", {}).get(part):
+            raise CheckpointError(f"the training state {str(folder)!r} is damaged ({path.name})")
+    if not isinstance(values.get("history"), dict) or not isinstance(values.get("identity"), dict):
+        raise CheckpointError(f"the training state {str(folder)!r} is damaged (state.json)")
+    tensors = (_tensors(folder / f"{part}.safetensors") for part in PARTS)
+    return Saved(values["identity"], values["history"], *tensors)
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    file = SafetensorsFile(path)
+    return {name: file.tensor(name) for name in file.infos}
+
+
+def _write(tensors: dict[str, Tensor], path: Path) -> int:
+    save_file(_plain(tensors), str(path))
+    _sync(path)
+    return _sum(path)
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors that a file takes: on the host and contiguous."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _sum(path: Path) -> int:
+    total = 0
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            total = zlib.crc32(block, total)
+    return total
+
+
+def _sync(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # Windows cannot open a folder; a rename there is on the disk when it returns
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"the training state cannot be written into {str(folder)!r}: {error}; what was saved before is unchanged"
+        ) from error

@@ -1,0 +1,67 @@
+"""NaN and infinity stop a run with words about where and what to do, and never reach the weights."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from learning import TextLearner, weights
+from torch import Tensor
+
+from bertie.errors import BertieError
+from bertie.training import Settings, train
+from bertie.training.order import shuffled
+
+SETTINGS = Settings(steps=8, batch_size=6, learning_rate=1e-2, seed=3)
+BAD = int(shuffled(20, 3, 0)[8])  # an example of the second step
+
+
+class Poisoned(TextLearner):
+    """One example has a loss of NaN."""
+
+    def loss(self, examples: Sequence[int]) -> Tensor:
+        loss = super().loss(examples)
+        return loss * float("nan") if BAD in examples else loss
+
+
+class Exploding(TextLearner):
+    """One example has a loss of 0 and a gradient without end."""
+
+    def loss(self, examples: Sequence[int]) -> Tensor:
+        loss = super().loss(examples)
+        if BAD in examples:
+            loss = loss + (self.model.classifier.bias.sum() * 0).sqrt()
+        return loss
+
+
+def test_a_loss_that_is_nan_names_step_rate_and_example(tmp_path: Path) -> None:
+    learner, other = Poisoned(), TextLearner()
+    with pytest.raises(BertieError) as error:
+        train(learner, SETTINGS, folder=tmp_path)
+    message = str(error.value)
+    assert message.startswith("In step 2 (epoch 0.25, learning rate 0.01) the loss is nan; ")
+    assert f"the example that alone gives such a loss: train.csv, lines {BAD + 2}. " in message
+    assert f"the weights before it are kept in {str(tmp_path)!r}. Look at" in message
+    with pytest.raises(BertieError):
+        train(Poisoned(), SETTINGS)
+    # what is kept are the weights of the step before
+    train(other, Settings(steps=1, batch_size=6, learning_rate=1e-2, seed=3, warmup=0, schedule="constant"))
+    assert all(torch.equal(each, weights(other)[name]) for name, each in weights(learner).items())
+
+
+def test_gradients_without_end_name_the_step() -> None:
+    learner = Exploding()
+    with pytest.raises(BertieError, match=r"In step 2 .* the norm of the gradients is (inf|nan); its examples: train"):
+        train(learner, SETTINGS)
+    assert all(each.isfinite().all() for each in weights(learner).values())
+
+
+def test_bad_steps_may_be_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    learner = Poisoned()
+    settings = Settings(steps=8, batch_size=6, learning_rate=1e-2, seed=3, skip_bad_steps=2)
+    history = train(learner, settings)
+    assert len(history.skipped) == 2
+    assert history.skipped[0] == 2
+    assert history.warnings == caplog.messages
+    assert all(each.isfinite().all() for each in weights(learner).values())
+    assert sum(record["loss"] is None for record in history.records) == 2
