@@ -18,6 +18,7 @@ from bertie.tasks.thresholds import f1_curves
 BLUE, GREY, ORANGE = "#0b5fa5", "#8a8f98", "#d1690e"
 # more cannot be read in one picture
 MOST_CLASSES, MOST_PANELS, MOST_NUMBERS = 40, 12, 30
+FEW_CLASSES = 10
 NAME_LENGTH = 22
 DRAWING = "Drawing the run"
 
@@ -75,7 +76,7 @@ def draw_confusion(matrix: NDArray, labels: Sequence[str], path: Path) -> None:
     shown = np.sort(np.argsort(-matrix.sum(axis=1), kind="stable")[:MOST_CLASSES])
     counts = matrix[np.ix_(shown, shown)]
     shares = ratio(counts, matrix.sum(axis=1)[shown][:, None])
-    size = max(3.4, 0.36 * len(shown) + 1.6)
+    size = (0.62 if len(shown) <= FEW_CLASSES else 0.36) * len(shown) + 2.2
     figure, (panel,) = _figure(size + 1, size, 1, 1)
     # the square root: errors are small shares, and they are what is looked for
     scale = need("matplotlib.colors", "train", DRAWING).PowerNorm(0.5, vmin=0, vmax=1)
@@ -198,7 +199,7 @@ def _mark_best(panels: Sequence[Any], found: Mapping[int, float], best_step: int
 
 
 def _write_counts(panel: Any, counts: NDArray, shares: NDArray) -> None:
-    size = 9 if len(counts) <= 8 else 6
+    size = 9 if len(counts) <= FEW_CLASSES else 6
     for row, column in np.argwhere(counts > 0):
         colour = "white" if shares[row, column] > 0.3 else "black"
         number = _short(int(counts[row, column]))

@@ -1,6 +1,6 @@
 """``report.md`` of a run: what was trained on what, how good it is and how sure that is, and what it gets wrong."""
 
-import heapq
+import re
 import statistics
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ from bertie.tasks.metrics.scores import Figures, Intervals
 
 NAME = "report.md"
 TEXT_LENGTH = 200
-MISTAKES = 10
-# what Markdown or HTML would take for markup in the middle of a line
-_MARKUP = str.maketrans({**{sign: f"\\{sign}" for sign in "\\`*_[]|~$"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"})
+# what Markdown or HTML would take for markup in the middle of a line; inside a word, "_" is no markup
+_MARKUP = str.maketrans({**{sign: f"\\{sign}" for sign in "\\`*[]|~$"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"})
+_EDGE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 
 
 @dataclass(frozen=True)
@@ -113,32 +113,6 @@ class RunSummary:
     made_with: str = ""
 
 
-class Worst:
-    """The worst mistakes of a long evaluation, in constant memory.
-
-    Args:
-        most: how many are kept.
-    """
-
-    def __init__(self, most: int = MISTAKES) -> None:
-        self._most = most
-        self._heap: list[tuple[float, int, Mistake]] = []
-        self._seen = 0
-
-    def add(self, mistake: Mistake, badness: float) -> None:
-        """Take in a mistake; the greater the badness, the worse. Of equally bad ones the first are kept."""
-        self._seen += 1
-        entry = (badness, -self._seen, mistake)
-        if len(self._heap) < self._most:
-            heapq.heappush(self._heap, entry)
-        else:
-            heapq.heappushpop(self._heap, entry)
-
-    def mistakes(self) -> list[Mistake]:
-        """Return those kept, the worst first."""
-        return [mistake for _, _, mistake in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
-
-
 def write_report(summary: RunSummary, folder: Path) -> Path:
     """Write ``report.md`` into the run folder and return its path.
 
@@ -172,7 +146,8 @@ def plain(text: Any, most: int = 10_000) -> str:
     """Return a text as one line without markup and control characters, cut at ``most`` characters."""
     # control characters colour terminals, and direction marks turn what is read around
     line = " ".join("".join(" " if unicodedata.category(sign)[0] == "C" else sign for sign in str(text)).split())
-    return (line if len(line) <= most else line[: most - 1] + "…").translate(_MARKUP)
+    line = line if len(line) <= most else line[: most - 1] + "…"
+    return _EDGE.sub(r"\\_", line.translate(_MARKUP))
 
 
 def number(value: float | None) -> str:
@@ -189,7 +164,7 @@ def _head(summary: RunSummary) -> str:
     sure = f", {summary.level:.0%} interval {number(interval[0])} to {number(interval[1])}" if interval else ""
     return (
         f"# {plain(summary.task)}: {plain(summary.main)} {number(summary.figures.get(summary.main))}\n\n"
-        f"`{plain(summary.model)}`, fine-tuned, reaches {plain(summary.main)} "
+        f"{plain(summary.model)}, fine-tuned, reaches {plain(summary.main)} "
         f"**{number(summary.figures.get(summary.main))}**{on}{sure}.\n"
     )
 
