@@ -1,5 +1,6 @@
 """Texts of a command from arguments, lines, JSON lines and tables, and each fault with its line."""
 
+import gzip
 import io
 import sys
 from pathlib import Path
@@ -26,6 +27,15 @@ from bertie.errors import InputError
 def test_formats(tmp_path: Path, name: str, content: str, expected: list[str]) -> None:
     (tmp_path / name).write_bytes(content.encode())
     assert list(read_texts(None, tmp_path / name)) == expected
+
+
+def test_compressed_files_and_parquet(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"text\none\n"))
+    assert list(read_texts(None, tmp_path / "a.csv.gz")) == ["one"]
+    pytest.importorskip("pyarrow.parquet").write_table(
+        pytest.importorskip("pyarrow").table({"body": ["one", "two"]}), tmp_path / "a.parquet"
+    )
+    assert list(read_texts(None, tmp_path / "a.parquet", column="body")) == ["one", "two"]
 
 
 def test_pairs(tmp_path: Path) -> None:

@@ -1,14 +1,19 @@
 """Records → examples: every task's forms, every kind of bad row with its sentence, and the real files."""
 
+import contextlib
 import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bertie.errors import InputError
+from bertie.finetuning.columns import TASKS
 from bertie.finetuning.examples import Data, Rows, load
+from bertie.finetuning.labels import KINDS
 from bertie.reading import BadRows
 from bertie.tasks.example import Example
 
@@ -212,6 +217,31 @@ def test_45_46_47_bad_rows(task: str, row: dict[str, Any], options: dict[str, An
     assert bad.sentences == [message]
 
 
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["text", "answer_start"]), inner),
+    max_leaves=6,
+)
+COLUMNS = ["text", "label", "labels", "words", "tags", "question", "context", "answers", "answer_start", "prompt",
+           "choices", "sentence1", "sentence2", "is_next", "score", "query", "passage", "a", "b"]  # fmt: skip
+
+
+@given(st.sampled_from(TASKS), st.lists(st.dictionaries(st.sampled_from(COLUMNS), ANYTHING), max_size=4))
+def test_no_row_is_more_than_an_input_error(task: str, rows: list[dict[str, Any]]) -> None:
+    with contextlib.suppress(InputError):
+        for kind in (None, *KINDS):
+            read(task, rows, kind=kind, bad=BadRows("skip"))
+        load(task, rows, rows, on_bad_row="skip")
+
+
+def test_one_task_reads_its_own_fields_from_anything() -> None:
+    for task, row, _, _ in BAD:
+        for field in row:
+            for value in (None, "", [], {}, 0, -1, 1.5, "x", [None], {"text": None}, float("nan"), [["x"]], True):
+                with contextlib.suppress(InputError):  # a column that is missing
+                    read(task, [{**row, field: value}], bad=BadRows("skip"))
+
+
 # whole files
 
 
@@ -262,7 +292,8 @@ def test_the_kind_is_said(tmp_path: Path) -> None:
         (CLASSIFY, "text,labels\na,[]\nb,[]\n", "No row of FILE has any label; a classifier needs some."),
         (CLASSIFY, "text,label\n" + "".join(f"t{n},l{n}\n" for n in range(20)), "FILE has 20 different labels in "
         "20 rows, "
-            "such as 'l0': name the column of the label (--label-column), or the kind 'regression' if it is a number."),
+            "such as 'l0': name the column of the label (--label-column), or the kind: 'single-label' if they are "
+            "classes, 'regression' if they are numbers."),
         (CLASSIFY, "text,label\na,2.5\nb,1.5\nc,n/a\n", "The label in FILE, line 4 is 'n/a', not a number."),
         (TAG, "words,tags\na b,O O\nc,O\n", "All words of FILE have the tag 'O'; a tagger needs words of two tags."),
         (TAG, "words,tags\na b,B-X O\nc,X-Y\n", "The tag 'X-Y' of word 0 in FILE, line 3 fits no scheme, and "
@@ -353,6 +384,10 @@ def test_real_files(shared: Path, task: str, name: str, kind: str | None, labels
     if "emotions" in name:
         says = "43 of 5,426 texts of dev stand in train too: the figures on dev look better than they are."
         assert data.warnings == [says]
+
+
+def test_a_file_of_words_is_conll_unless_its_name_says_else(tmp_path: Path) -> None:
+    assert read(TAG, table(tmp_path, "train.txt", "EU B-ORG\nsaid O\n")) == [(["EU", "said"], ["B-ORG", "O"])]
 
 
 def test_squad_files(tmp_path: Path) -> None:

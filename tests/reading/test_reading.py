@@ -76,7 +76,7 @@ def test_squad(tmp_path: Path) -> None:
     first, second = records(path, "squad", bad)
     assert first.fields == {"title": "T", "context": "C is", "id": "q", "question": "what?", "answers": [answer]}
     assert second.fields == {"title": "T", "context": "C is", "id": "r", "is_impossible": True}
-    assert second.where == f"{path}, article 0, paragraph 0, question 1"
+    assert second.where == f"{path}, question r"
     assert bad.sentences == [f"Paragraph 1 of article 0 in {path} is no object with a 'context' and a list 'qas'."]
 
 
@@ -91,12 +91,18 @@ def test_compressed(tmp_path: Path, suffix: str, pack: Any) -> None:
 def test_parquet_and_the_objects_of_other_packages(tmp_path: Path) -> None:
     pandas, datasets = pytest.importorskip("pandas"), pytest.importorskip("datasets")
     pytest.importorskip("pyarrow")
+    import numpy
+
     frame = pandas.DataFrame({"text": ["a", None], "score": [1.5, float("nan")], "words": [["x"], ["y", "z"]]})
     expected = [{"text": "a", "score": 1.5, "words": ["x"]}, {"text": None, "score": None, "words": ["y", "z"]}]
     assert fields(frame) == expected
     frame.to_parquet(tmp_path / "a.parquet")
     assert fields(tmp_path / "a.parquet") == expected
     assert places(tmp_path / "a.parquet") == ["a.parquet, row 0", "a.parquet, row 1"]
+    array = frame.words.map(numpy.array)
+    assert fields([{"text": float("nan"), "words": array[1], "n": numpy.int64(3)}]) == [
+        {"text": None, "words": ["y", "z"], "n": 3}
+    ]
     features = datasets.Features(
         {
             "label": datasets.ClassLabel(names=["neg", "pos"]),

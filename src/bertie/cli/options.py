@@ -8,10 +8,10 @@ import typer
 Texts = Annotated[list[str] | None, typer.Argument(help="Texts; without any, --input or standard input is read.")]
 Input = Annotated[
     Path | None,
-    typer.Option("--input", "-i", help="A file: .jsonl (field 'text'), .csv or .tsv (a column), else one text a line."),
+    typer.Option("--input", "-i", help="A file: .jsonl, .csv, .tsv or .parquet (see --column), else one text a line."),
 ]
 Format = Annotated[
-    str | None, typer.Option("--format", help="lines, jsonl, csv or tsv, where the file's name does not say it.")
+    str | None, typer.Option("--format", help="lines, jsonl, csv, tsv, … where the file's name does not say it.")
 ]
 Column = Annotated[str, typer.Option("--column", help="The field or column that holds the text.")]
 Model = Annotated[str | None, typer.Option("--model", "-m", help="A folder, or a model's name in the hub.")]

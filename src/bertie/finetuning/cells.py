@@ -6,6 +6,8 @@ import math
 import unicodedata
 from typing import Any
 
+FLAGS = ("0", "1", "True", "False")
+
 
 class BadRow(Exception):
     """A row that no example can be made of; its only argument is the sentence that says why."""

@@ -62,8 +62,8 @@ def check_size(examples: list[Example], name: str, least: int, bad: BadRows) -> 
         raise InputError(f"{name} holds one row{left_out}; training needs {least} or more.")
 
 
-def check_classes(examples: list[Example], labels: list[str], task: str, kind: str | None, name: str) -> None:
-    """Refuse data from which nothing can be learned: one class, one number, one tag, a class for every row.
+def check_classes(examples: list[Example], task: str, kind: str | None, name: str) -> None:
+    """Refuse data from which nothing can be learned: one class, one number, one tag.
 
     Raises:
         InputError: saying which.
@@ -78,10 +78,19 @@ def check_classes(examples: list[Example], labels: list[str], task: str, kind: s
         raise InputError(f"{rows} have the label {first:g}; training needs rows of two.")
     if task == "token-classification" and len({tag for example in examples for tag in example.label}) == 1:
         raise InputError(f"All words of {name} have the tag {first[0]!r}; a tagger needs words of two tags.")
-    if kind == "single-label" and len(examples) >= _MANY and 2 * len(labels) > len(examples):
+
+
+def check_guess(examples: list[Example], labels: list[str], name: str) -> None:
+    """Refuse labels of which there are nearly as many as rows: they are most likely no classes.
+
+    Raises:
+        InputError: saying how to name the column or the kind.
+    """
+    if len(examples) >= _MANY and 2 * len(labels) > len(examples):
         raise InputError(
             f"{name} has {len(labels):,} different labels in {len(examples):,} rows, such as {labels[0]!r}: name the "
-            "column of the label (--label-column), or the kind 'regression' if it is a number."
+            "column of the label (--label-column), or the kind: 'single-label' if they are classes, 'regression' if "
+            "they are numbers."
         )
 
 

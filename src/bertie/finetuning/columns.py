@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bertie.errors import InputError, nearest
+from bertie.finetuning.cells import FLAGS, name_in
 
 Found = dict[str, str | list[str]]
 """Role → column; the roles ``labels`` and ``choices`` may have several."""
@@ -251,7 +252,7 @@ class _Finder:
     def _flags(self) -> None:
         """Take columns of 0 and 1, one a label, if all columns but the texts are such."""
         rest = self._rest()
-        if len(rest) > 1 and all(str(self.first[column]) in ("0", "1", "True", "False") for column in rest):
+        if len(rest) > 1 and all(name_in(self.first[column]) in FLAGS for column in rest):
             self.found["label"] = rest
 
     def _other(self, role: str) -> None:

@@ -7,7 +7,16 @@ from functools import partial
 from typing import Any
 
 from bertie.finetuning.cells import BadRow
-from bertie.finetuning.checks import called, check_classes, check_size, in_one_scheme, kept, oddities, shared
+from bertie.finetuning.checks import (
+    called,
+    check_classes,
+    check_guess,
+    check_size,
+    in_one_scheme,
+    kept,
+    oddities,
+    shared,
+)
 from bertie.finetuning.columns import Found, find_columns, find_task
 from bertie.finetuning.labels import check_kind, check_known, guess_kind, ordered, ordered_tags, settled
 from bertie.finetuning.rows import READERS
@@ -71,9 +80,13 @@ class Rows:
             if not self.found:
                 self.found = find_columns(self.task, record.fields, self.columns, self.needs_label)
             try:
-                yield self._example(record)
+                example = self._example(record)
             except BadRow as error:
-                self.bad.add(str(error))
+                problem = str(error)
+            else:
+                yield example
+                continue
+            self.bad.add(problem)
 
     def warnings(self) -> list[str]:
         """Return a sentence for each kind of thing that was put right or is odd."""
@@ -149,7 +162,8 @@ def load(
     options: dict[str, Any] = {"form": form, "columns": columns, "bad": bad, "owner": "train"}
     rows = Rows(task, kind=kind, labels=labels, name="train", **options)
     examples = list(rows.read(train))
-    if rows.task == "sequence-classification" and kind is None and examples:
+    is_guess = rows.task == "sequence-classification" and kind is None and bool(examples)
+    if is_guess:
         kind = guess_kind([example.label for example in examples], rows.found.get("label"))
         examples = kept(examples, partial(rows.settle, kind=kind), bad)
     if rows.task == "token-classification":
@@ -157,7 +171,9 @@ def load(
     name = called(train, "train")
     check_size(examples, name, 2, bad)
     known = list(labels) if labels is not None else _labels(examples, rows.task, kind)
-    check_classes(examples, known, rows.task, kind, name)
+    check_classes(examples, rows.task, kind, name)
+    if is_guess:
+        check_guess(examples, known, name)
     found = [*rows.warnings(), *oddities(examples, rows.task, kind, "train")]
     if dev is None:
         return Data(examples, None, kind, known, bad, found)

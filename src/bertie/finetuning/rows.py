@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bertie.finetuning.answers import choice_example, question_example
-from bertie.finetuning.cells import BadRow, has_content, is_nothing, list_in, name_in, number_in, shown, text_in
+from bertie.finetuning.cells import FLAGS, BadRow, has_content, is_nothing, list_in, name_in, number_in, shown, text_in
 from bertie.finetuning.columns import Found
 from bertie.reading import Record
 from bertie.tasks.example import Example
@@ -46,7 +46,7 @@ def _flags(record: Record, columns: list[str], needs_label: bool) -> list[str] |
         flag = name_in(record.fields.get(column))
         if flag is None and not needs_label:
             return None
-        if flag not in ("0", "1", "True", "False"):
+        if flag not in FLAGS:
             raise BadRow(f"The label {column!r} in {record.where} is {shown(record.fields.get(column))}, not 0 or 1.")
         if flag in ("1", "True"):
             names.append(column)

@@ -73,11 +73,13 @@ def _questions(article: dict[str, Any], number: int, name: str, bad: BadRows) ->
             bad.add(f"Paragraph {place} of article {number} in {name} is no object with a 'context' and a list 'qas'.")
             continue
         for count, question in enumerate(questions):
-            where = f"{name}, article {number}, paragraph {place}, question {count}"
             if not isinstance(question, dict):
-                bad.add(f"A question is no object but a {type(question).__name__} in {where}.")
+                kind = type(question).__name__
+                bad.add(f"Question {count} of paragraph {place} of article {number} in {name} is a {kind}, no object.")
                 continue
-            yield Record({"title": title, "context": paragraph.get("context"), **question}, where)
+            # in a file of one line, the id is what can be searched for
+            known = question.get("id", f"{count} of paragraph {place} of article {number}")
+            yield Record({"title": title, "context": paragraph.get("context"), **question}, f"{name}, question {known}")
 
 
 def _list(value: Any) -> list[Any]:

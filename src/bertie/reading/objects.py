@@ -10,7 +10,9 @@ _TAKES = "a file's path, a split of a datasets.DatasetDict, a pandas DataFrame, 
 
 
 def object_records(source: Any, bad: BadRows, name: str | None = None) -> Iterator[Record]:
-    """Yield the rows of an object; class numbers of ``datasets`` become the classes' names, NaN of pandas None.
+    """Yield the rows of an object with plain Python values.
+
+    Class numbers of ``datasets`` become the classes' names, NaN and what pandas writes for nothing None, arrays lists.
 
     Raises:
         InputTypeError: it holds no rows.
@@ -22,7 +24,8 @@ def object_records(source: Any, bad: BadRows, name: str | None = None) -> Iterat
         if not isinstance(row, Mapping):
             bad.add(f"Row {number}{of} is a {type(row).__name__}, not a dict from column to value.")
             continue
-        fields = {column: namers[column](value) if column in namers else value for column, value in row.items()}
+        fields = {str(column): _plain(value) for column, value in row.items()}
+        fields |= {column: namer(fields.get(column)) for column, namer in namers.items()}
         yield Record(fields, f"row {number}{of}")
 
 
@@ -40,14 +43,14 @@ def _rows(source: Any) -> Iterable[Any]:
 def _frame(frame: Any) -> Iterator[dict[str, Any]]:
     columns = [str(column) for column in frame.columns]
     for row in frame.itertuples(index=False, name=None):
-        yield {column: _plain(value) for column, value in zip(columns, row, strict=True)}
+        yield dict(zip(columns, row, strict=True))
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(value, "tolist"):  # an array in a cell, or a NumPy number
+    if hasattr(value, "tolist"):  # an array, or a NumPy number
         value = value.tolist()
     # NaN, NaT and pandas.NA are what pandas writes for nothing; none of them equals itself
-    return None if not isinstance(value, list | str) and not _equals_itself(value) else value
+    return value if isinstance(value, str | list) or _equals_itself(value) else None
 
 
 def _equals_itself(value: Any) -> bool:
