@@ -8,7 +8,7 @@ SHARED ?= ../shared
 # bertie's peers live in an environment of their own; `make bench` uses it where it is there
 PEERS  := .venv-peers
 
-.PHONY: demo test test-all check format bench bench-all bench-docs clean
+.PHONY: demo test test-all check format docs bench bench-all bench-docs clean
 
 demo: $(VENV)/.run
 	$(BIN)/bertie demo
@@ -28,6 +28,10 @@ check: $(VENV)/.test
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# the docs site in site/; a broken link or a page without a place in mkdocs.yml fails it
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.test
 	$(if $(wildcard $(PEERS)/bin/bertie),$(PEERS)/bin,$(BIN))/python benchmarks/run.py
@@ -52,6 +56,10 @@ $(VENV)/.test: $(VENV)/.run
 	$(PIP) -e ".[test,dev]"
 	touch $@
 
+$(VENV)/.docs: $(VENV)/.run
+	$(PIP) -e ".[docs]"
+	touch $@
+
 $(PEERS)/.made: pyproject.toml constraints.txt benchmarks/peers.txt
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PIP_PEERS) "$$(grep '^torch==' constraints.txt)"
@@ -60,4 +68,4 @@ $(PEERS)/.made: pyproject.toml constraints.txt benchmarks/peers.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS) benchmarks/.cache benchmarks/results build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) benchmarks/.cache benchmarks/results build dist site .pytest_cache .mypy_cache .ruff_cache

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+import bertie
+
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LEFT_OUT = ("bertie demo",)  # the main job has a test of its own
 
@@ -30,7 +32,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini: Path, minil
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_python_blocks_run(page: Path, workplace: Path) -> None:
     names: dict[str, object] = {"__name__": "__main__"}
     for number, block in enumerate(blocks(page, "python"), start=1):
@@ -47,7 +51,7 @@ def commands(page: Path) -> list[tuple[str, str]]:
     ]
 
 
-COMMANDS = [(page.name, command, shown) for page in PAGES for command, shown in commands(page)]
+COMMANDS = [(str(page.relative_to(ROOT)), command, shown) for page in PAGES for command, shown in commands(page)]
 
 
 @pytest.mark.parametrize(("page", "command", "shown"), COMMANDS, ids=[f"{page}: {line}" for page, line, _ in COMMANDS])
@@ -69,3 +73,16 @@ def test_make_targets_in_the_pages_exist() -> None:
     for page in PAGES:
         for target in re.findall(r"^\$ make ([\w-]+)", page.read_text(encoding="utf-8"), re.MULTILINE):
             assert target in targets, f"{page.name} names make {target}"
+
+
+def test_every_public_name_has_a_place_in_the_api_pages() -> None:
+    pages = sorted((ROOT / "docs" / "api").glob("*.md"))
+    named = [
+        name for page in pages for name in re.findall(r"^::: bertie\.(\w+)$", page.read_text("utf-8"), re.MULTILINE)
+    ]
+    assert sorted(named) == sorted(set(bertie.__all__) - {"__version__"})
+
+
+def test_every_page_has_a_place_in_the_navigation() -> None:
+    named = re.findall(r"[\w/-]+\.md$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(named) == sorted(str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md"))
