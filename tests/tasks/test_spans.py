@@ -8,7 +8,6 @@ from bertie.tasks.spans import (
     Normalizer,
     WindowScores,
     best_spans,
-    no_answer_margin,
     null_scores,
     pieces_of,
     positions_in,
@@ -59,16 +58,12 @@ def test_equal_answers_go_in_order() -> None:
 def test_a_context_without_pieces_has_no_answer() -> None:
     window = WindowScores(0, np.zeros(0), np.zeros(0), range(0), (1.0, 2.0))
     assert best_spans([window], 3, 5) == []
-    assert no_answer_margin([window], None) == float("inf")
     assert Normalizer.of([window]).probability(3.0) == pytest.approx(1.0)
 
 
 def test_no_answer_is_that_of_the_window_least_sure_of_it() -> None:
     windows = scored(0, BORDERS)
-    least = min(sum(window.null) for window in windows)
-    assert sum(null_scores(windows)) == least
-    (best,) = best_spans(windows, 1, 5)
-    assert no_answer_margin(windows, best) == least - best.logit
+    assert sum(null_scores(windows)) == min(sum(window.null) for window in windows)
 
 
 def test_probabilities_of_one_window_are_products_of_softmaxes() -> None:

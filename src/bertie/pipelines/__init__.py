@@ -2,7 +2,9 @@
 
 from bertie.pipelines.building import pipeline
 from bertie.pipelines.embedding import EmbedPipeline
+from bertie.pipelines.questions import QuestionPipeline
 from bertie.pipelines.running import Pipeline
 from bertie.pipelines.searching import Hit, SearchIndex
+from bertie.pipelines.tagging import TaggingPipeline
 
-__all__ = ["EmbedPipeline", "Hit", "Pipeline", "SearchIndex", "pipeline"]
+__all__ = ["EmbedPipeline", "Hit", "Pipeline", "QuestionPipeline", "SearchIndex", "TaggingPipeline", "pipeline"]

@@ -1,5 +1,6 @@
 """Every task once: from a row here its pipeline and its command are made. Reading this file imports no torch."""
 
+import dataclasses
 import importlib
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ class Row:
         takes: what one input is, for messages.
         has_default: whether a model is known for it when none is named (decision 32).
         pipeline: the class of its pipeline in `bertie.pipelines`.
+        learns: what its labelled data is called in `bertie.finetuning`; empty: it cannot be trained.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Row:
     takes: str
     has_default: bool = False
     pipeline: str = "Pipeline"
+    learns: str = ""
 
     def load_task(self) -> Any:
         """Return the task's class."""
@@ -42,6 +45,19 @@ class Row:
     def load_model_class(self) -> Any:
         """Return the model's class."""
         return getattr(importlib.import_module("bertie.models.auto"), self.model_class)
+
+    def saved_options(self, config: Any) -> dict[str, Any]:
+        """Return the options that training settled and the model's config keeps, in ``task_specific_params``."""
+        saved = (getattr(config, "task_specific_params", None) or {}).get(self.name)
+        known = self.load_task().saved
+        return {name: value for name, value in saved.items() if name in known} if isinstance(saved, dict) else {}
+
+    def save_options(self, config: Any, task: Any) -> None:
+        """Keep in a model's config what `saved_options` returns: the task's options that differ from the usual."""
+        usual = {field.name: field.default for field in dataclasses.fields(task)}
+        saved = {name: getattr(task, name) for name in task.saved if getattr(task, name) != usual[name]}
+        others = getattr(config, "task_specific_params", None) or {}
+        config.task_specific_params = {**others, self.name: saved}
 
     def default_model(self) -> Any:
         """Return the folder of the model to use when none is named.
@@ -71,11 +87,30 @@ ROWS = (
     Row("feature-extraction", (), "AutoModel", "bertie.tasks.feature_extraction:FeatureExtraction", "a text"),
     Row("fill-mask", ("masked-lm",), "AutoModelForMaskedLM", "bertie.tasks.fill_mask:FillMask", "a text with [MASK]"),
     Row(
+        "question-answering",
+        ("questions", "answer"),
+        "AutoModelForQuestionAnswering",
+        "bertie.tasks.question_answering:QuestionAnswering",
+        "a question with its context",
+        pipeline="QuestionPipeline",
+        learns="question-answering",
+    ),
+    Row(
+        "token-classification",
+        ("ner", "tag"),
+        "AutoModelForTokenClassification",
+        "bertie.tasks.token_classification:TokenClassification",
+        "a text or a list of words",
+        pipeline="TaggingPipeline",
+        learns="token-classification",
+    ),
+    Row(
         "next-sentence",
         ("next-sentence-prediction",),
         "AutoModelForNextSentencePrediction",
         "bertie.tasks.next_sentence:NextSentence",
         "a pair of texts",
+        learns="next-sentence",
     ),
     Row(
         "text-classification",
@@ -83,6 +118,7 @@ ROWS = (
         "AutoModelForSequenceClassification",
         "bertie.tasks.text_classification:TextClassification",
         "a text or a pair",
+        learns="sequence-classification",
     ),
 )
 

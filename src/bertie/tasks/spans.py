@@ -67,11 +67,6 @@ def null_scores(windows: Sequence[WindowScores]) -> tuple[float, float]:
     return min((window.null for window in windows), key=sum)
 
 
-def no_answer_margin(windows: Sequence[WindowScores], best: AnswerSpan | None) -> float:
-    """Return by how much no answer beats the best one: what SQuAD v2 compares with the threshold; inf without any."""
-    return float("inf") if best is None else sum(null_scores(windows)) - best.logit
-
-
 class Normalizer(NamedTuple):
     """The logarithms of what exponentiated scores of starts, and of ends, sum to."""
 

@@ -1,0 +1,332 @@
+"""Question answering: the part of a context that answers a question, or that none does (BERT, sections 4.2 and 4.3)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bertie.errors import InputError, InputTypeError
+from bertie.packing import Packed
+from bertie.tasks.features import Features, Values
+from bertie.tasks.metrics import Answers, Metric
+from bertie.tasks.metrics.answers import best_match
+from bertie.tasks.objectives import cross_entropy_sum
+from bertie.tasks.spans import (
+    AnswerSpan,
+    Normalizer,
+    WindowScores,
+    best_spans,
+    null_scores,
+    pieces_of,
+    positions_in,
+    whole_words,
+)
+from bertie.tasks.task import check_count, is_pair
+from bertie.tasks.text_features import TextFeatures, pieces_read
+from bertie.tasks.thresholds import find_no_answer_threshold
+from bertie.tasks.trainable import Fault, TrainableTask
+from bertie.tasks.windows import first_piece, in_windows, owned, owned_tokens
+from bertie.tokenization.encoding import Encoding
+
+LONGEST_ROW = 384
+"""The tokens of a window where nobody says: what BERT was trained on SQuAD with."""
+SHARED = 128
+"""The most tokens that neighbouring windows share where nobody says."""
+_ALIASES = {"max_seq_len": "max_length", "doc_stride": "overlap", "topk": "top_k"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionAnswering(TrainableTask):
+    """An answer is ``{"score", "start", "end", "answer"}``, ``answer`` being ``context[start:end]``, or a list of them.
+
+    An input is a pair (question, context), or a mapping with ``question`` and ``context``. The score is the
+    probability of the start times that of the end; answers of the same words are put together, and their scores added
+    up, as in transformers 4. Several windows share one softmax, so that their answers can be compared.
+
+    Args:
+        top_k: how many answers to give; with 1 the answer stands alone, else they come as a list, best first.
+        handle_impossible_answer: True lets "no answer" compete: an empty ``answer`` from 0 to 0.
+        no_answer_threshold: how much better than the best answer, in logits, "no answer" must be to win.
+        max_answer_len: the most tokens of an answer.
+        max_question_len: the most tokens read of a question.
+        align_to_words: True lets answers begin and end with whole words.
+        windows: False cuts a long context instead of reading it in windows.
+        max_length: tokens of a window; also called ``max_seq_len``; None: 384, or what tokenizer and model allow.
+        overlap: the tokens that neighbouring windows share; also called ``doc_stride``; None: 128, or a third of a
+            shorter window.
+    """
+
+    windows: bool = True
+    top_k: int = 1
+    handle_impossible_answer: bool = False
+    no_answer_threshold: float = 0.0
+    max_answer_len: int = 15
+    max_question_len: int = 64
+    align_to_words: bool = True
+    saved: ClassVar[tuple[str, ...]] = (
+        *TrainableTask.saved,
+        *("handle_impossible_answer", "no_answer_threshold", "max_answer_len", "max_question_len"),
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("top_k", "max_answer_len", "max_question_len"):
+            check_count(name, getattr(self, name))
+
+    def with_options(self, **options: Any) -> Self:
+        """As `Task.with_options`; ``max_seq_len``, ``doc_stride`` and ``topk`` are names of the reference's."""
+        for alias, name in _ALIASES.items():
+            if (value := options.pop(alias, None)) is not None:
+                options.setdefault(name, value)
+        return super().with_options(**options)
+
+    @property
+    def limit(self) -> int:
+        """The most tokens of a window."""
+        return super().limit if self.max_length is not None else min(super().limit, LONGEST_ROW)
+
+    # questions → features
+
+    def check(self, inputs: Sequence[Any], first: int) -> None:
+        """Refuse what is no question with its context.
+
+        Raises:
+            InputTypeError: naming the first such input.
+            InputError: a question or context without a character.
+        """
+        for index, one in enumerate(inputs):
+            if not (isinstance(one, Mapping) or is_pair(one)):
+                raise InputTypeError(
+                    f"Input {first + index} is {one!r:.60} ({type(one).__name__}); it must be a pair (question, "
+                    "context) or a mapping with 'question' and 'context'."
+                )
+            for name, text in zip(("question", "context"), self.read(one), strict=True):
+                if not isinstance(text, str):
+                    raise InputTypeError(f"The {name} of input {first + index} is {text!r:.60}; it must be a str.")
+                if not text:
+                    raise InputError(f"The {name} of input {first + index} is empty; give a text.")
+
+    def read(self, text: Any) -> Any:
+        """Return an input as (question, context).
+
+        Raises:
+            InputTypeError: a mapping that lacks one of them.
+        """
+        if not isinstance(text, Mapping):
+            return tuple(text)
+        if "question" not in text or "context" not in text:
+            raise InputTypeError(f"A question given as a mapping has 'question' and 'context', not {sorted(text)}.")
+        return text["question"], text["context"]
+
+    def encode(self, inputs: Sequence[Any], first: int = 0) -> TextFeatures:
+        """As `Task.encode`, with each context in windows behind its question."""
+        self.check(inputs, first)
+        pairs = [self.read(one) for one in inputs]
+        whole = list(self._rows(pairs)) if pairs else []
+        groups = [self._group(row) for row in whole]
+        left_out = [_tokens_left_out(row, group) for row, group in zip(whole, groups, strict=True)]
+        own = np.concatenate([np.ones(0, dtype=bool), *map(owned_tokens, groups)])
+        features = Features.from_groups(groups, left_out, [row.is_empty for row in whole], own)
+        return TextFeatures.of(features, [context for _, context in pairs])
+
+    def _group(self, row: Encoding) -> list[Encoding]:
+        """Return the windows of one question with its context."""
+        limit = self.limit
+        question, context = row.windows
+        question = question.cut(0, min(len(question.ids), self.max_question_len))
+        short = replace(row, windows=(question, context))
+        overlap = min(SHARED, limit // 3) if self.overlap is None else self.overlap
+        group = in_windows(short, limit, overlap)
+        if len(group) > 1 and not self.windows:
+            if self.truncation is False:
+                raise InputError(f"A question and its context have {len(row)} tokens, but only {limit} are read.")
+            return group[:1]
+        return group
+
+    # features → answers
+
+    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
+        """Return the logits of start and end ``[T, 2]``."""
+        del features
+        output = model(packed, return_dict=True)
+        return torch.stack((output.start_logits, output.end_logits), dim=-1)
+
+    def rows(self, output: Tensor, features: Features) -> list[NDArray[Any]]:
+        """Return the logits ``[n, 2]`` of each row."""
+        return np.split(output.float().cpu().numpy(), np.cumsum(features.lengths)[:-1])
+
+    def combine(self, rows: Sequence[Any], features: Features) -> list[list[WindowScores]]:
+        """Return what the windows of each input say."""
+        assert isinstance(features, TextFeatures)
+        return [_scores([rows[row] for row in group], features.rows_of(group)) for group in features.groups()]
+
+    def decode(self, values: Values, features: Features) -> list[Any]:
+        """Return the best answer to each question, or the ``top_k`` best."""
+        assert isinstance(features, TextFeatures)
+        found = []
+        for text, group, windows in zip(features.texts, features.groups(), values, strict=True):
+            answers = self._answers(text, features.rows_of(group), windows)
+            found.append(answers[0] if self.top_k == 1 else answers)
+        return found
+
+    def _answers(self, text: str, encodings: Sequence[Encoding], windows: list[WindowScores]) -> list[dict[str, Any]]:
+        normalizer = Normalizer.of(windows)
+        # some answers become one when they are aligned to words
+        count = 2 * self.top_k + 10 if self.align_to_words else self.top_k
+        answers: dict[str, dict[str, Any]] = {}
+        for span in best_spans(windows, count, self.max_answer_len):
+            start, stop = self._characters(span, encodings)
+            score = normalizer.probability(span.logit)
+            answer = {"score": score, "start": start, "end": stop, "answer": text[start:stop]}
+            first = answers.setdefault(text[start:stop].lower(), answer)
+            if first is not answer:
+                first["score"] += score
+        found = list(answers.values())
+        if self.handle_impossible_answer:
+            score = normalizer.probability(sum(null_scores(windows)) - self.no_answer_threshold)
+            found.append({"score": score, "start": 0, "end": 0, "answer": ""})
+        found.sort(key=lambda answer: -answer["score"])
+        return found[: self.top_k] or [{"score": 0.0, "start": 0, "end": 0, "answer": ""}]
+
+    def _characters(self, span: AnswerSpan, encodings: Sequence[Encoding]) -> tuple[int, int]:
+        pieces, _ = pieces_read(encodings)
+        first, last = whole_words(span, pieces.word_ids) if self.align_to_words else (span.first, span.last)
+        return pieces.offsets[first][0], pieces.offsets[last][1]
+
+    # labels → loss and figures
+
+    def suited(self, labels: Iterable[Mapping[str, Any]]) -> Self:
+        """Return the task with "no answer" allowed if a question has none."""
+        return replace(self, handle_impossible_answer=True) if any(not label["answers"] for label in labels) else self
+
+    def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
+        """Return the features with the places of answers, int64 ``[R, 2]``: a row's start and end, 0 and 0 for none.
+
+        Of several right answers the first is learned. A window that holds only a part of it has none.
+
+        Args:
+            features: what `encode` gave.
+            labels: ``{"answers": [{"text", "answer_start"}, …]}`` for each question.
+
+        Raises:
+            InputError: an answer that does not stand in its context.
+        """
+        assert isinstance(features, TextFeatures)
+        wanted = []
+        for number, (group, label) in enumerate(zip(features.groups(), labels, strict=True)):
+            encodings = features.rows_of(group)
+            span = self._answer_pieces(features.texts[number], label["answers"], encodings)
+            for encoding in encodings:
+                window = encoding.windows[-1]
+                wanted.append(positions_in(span, window.start, window.stop, first_piece(encoding)))
+        return features.with_labels(np.array(wanted, np.int64).reshape(-1, 2), "row")
+
+    def _answer_pieces(
+        self, context: str, answers: Sequence[Mapping[str, Any]], encodings: Sequence[Encoding]
+    ) -> tuple[int, int] | None:
+        if not answers:
+            return None
+        text, start = answers[0]["text"], int(answers[0]["answer_start"])
+        stop = start + len(text)
+        if not text or context[start:stop] != text:
+            raise InputError(
+                f"The answer {text!r:.60} does not stand at character {start} of its context, where "
+                f"{context[max(start, 0) : stop]!r:.60} does."
+            )
+        pieces, _ = pieces_read(encodings)
+        span = pieces_of(pieces.offsets, start, stop)
+        if span is None:
+            raise InputError(f"The answer {text!r:.60} at character {start} of its context holds no token.")
+        return span
+
+    def divisor(self, features: Features) -> float:
+        """Return the number of rows: each has a start and an end to learn."""
+        return float(len(features.lengths))
+
+    def loss(self, output: Tensor, features: Features) -> Tensor:
+        """Return the summed loss of logits ``[T, 2]``: of each row the mean of its start's and its end's."""
+        assert features.labels is not None
+        logits = _rectangle(output.float(), features.lengths)
+        wanted = torch.from_numpy(features.labels.values).to(output.device)
+        start, end = (cross_entropy_sum(logits[..., side], wanted[:, side]) for side in (0, 1))
+        return (start + end) / 2
+
+    def metric(self) -> Metric:
+        """Return exact match and F1 as SQuAD counts them: v2.0 if "no answer" may win, else v1.1."""
+        return Answers(unanswerable=self.handle_impossible_answer)
+
+    def gold(self, labels: Sequence[Any]) -> list[list[str]]:
+        """Return the texts of the right answers to each question."""
+        return [[answer["text"] for answer in label["answers"]] for label in labels]
+
+    def predictions(self, values: Values, features: Features) -> list[str]:
+        """Return the text of the best answer to each question, empty for none."""
+        best = replace(self, top_k=1)
+        return [answer["answer"] for answer in best.decode(values, features)]
+
+    def named(self, prediction: Any) -> str:
+        """Return an answer, or that there is none."""
+        return prediction or "no answer"
+
+    def faults(self, values: Values, features: Features, labels: Sequence[Any]) -> list[Fault | None]:
+        """Return answers that are not right to the letter; those with least in common stand out."""
+        found: list[Fault | None] = []
+        for given, right in zip(self.predictions(values, features), self.gold(labels), strict=True):
+            exact, f1 = best_match(given, right or [""])
+            found.append(
+                None if exact else Fault(1 - f1, " | ".join(dict.fromkeys(right)) or "no answer", self.named(given))
+            )
+        return found
+
+    def tuned(self, values: Values, features: Features, labels: Sequence[Any]) -> Self:
+        """Return the task with the threshold of "no answer" that earns most F1, if questions without answer occur."""
+        task = self.suited(labels)
+        if not task.handle_impossible_answer or not len(labels):
+            return task
+        texts, differences = task.margins(values, features)
+        right = self.gold(labels)
+        earned = [best_match(text, answers)[1] for text, answers in zip(texts, right, strict=True)]
+        threshold, _ = find_no_answer_threshold(differences, earned, [bool(answers) for answers in right])
+        return replace(task, no_answer_threshold=round(threshold, 4))
+
+    def margins(self, values: Values, features: Features) -> tuple[list[str], NDArray[np.float64]]:
+        """Return what a threshold is tuned on: each question's best answer, and how much better no answer is.
+
+        The difference is that of the logarithms of the two scores, which of a single answer is that of its logits;
+        "no answer" wins where it is above ``no_answer_threshold``.
+        """
+        both = replace(self, top_k=2, handle_impossible_answer=True, no_answer_threshold=0.0)
+        texts, differences = [], []
+        for answers in both.decode(values, features):
+            scores = {bool(answer["answer"]): max(answer["score"], np.finfo(float).tiny) for answer in answers}
+            texts.append(next((answer["answer"] for answer in answers if answer["answer"]), ""))
+            differences.append(np.log(scores[False]) - np.log(scores.get(True, np.finfo(float).tiny)))
+        return texts, np.array(differences, np.float64)
+
+
+def _tokens_left_out(row: Encoding, group: Sequence[Encoding]) -> int:
+    """Return how many tokens of a question and its context stand in none of the context's windows."""
+    (question, context), last = row.windows, group[-1].windows[-1]
+    return len(question.ids) - len(group[0].windows[0].ids) + len(context.ids) - last.stop
+
+
+def _scores(rows: Sequence[NDArray[Any]], group: Sequence[Encoding]) -> list[WindowScores]:
+    """Return what the windows of one context say, from the logits ``[n, 2]`` of their rows."""
+    found = []
+    for logits, encoding, own in zip(rows, group, owned(group), strict=True):
+        place, window = first_piece(encoding), encoding.windows[-1]
+        start, end = logits[place : place + len(window.ids)].T
+        null = float(logits[0, 0]), float(logits[0, 1])
+        found.append(WindowScores(window.start, start, end, own, null))
+    return found
+
+
+def _rectangle(logits: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Return ``[T, 2]`` as ``[R, S, 2]``, minus infinity where a row has no token."""
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    columns = np.arange(len(rows)) - np.repeat(np.cumsum([0, *lengths[:-1]]), lengths)
+    places = tuple(torch.from_numpy(part).to(logits.device) for part in (rows, columns))
+    return logits.new_full((len(lengths), max(lengths), 2), -torch.inf).index_put(places, logits)

@@ -1,0 +1,350 @@
+"""Token classification: a label for every word, and the entities that the labels make (BERT, section 5.3)."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bertie.errors import InputError, InputTypeError, nearest
+from bertie.packing import Packed
+from bertie.report import say_once
+from bertie.tasks.alignment import IGNORED, MERGES, Alignment, check_labelled, joined_offsets
+from bertie.tasks.calibration import find_temperature
+from bertie.tasks.features import Features, Values
+from bertie.tasks.grouping import STRATEGIES, Grouper, TaggedText, chosen
+from bertie.tasks.metrics import Metric
+from bertie.tasks.objectives import cross_entropy_sum
+from bertie.tasks.schemes import OUTSIDE, Rules, check_scheme, entities, guess_scheme, tags_of
+from bertie.tasks.tag_metric import entities_metric
+from bertie.tasks.text_features import TextFeatures, pieces_read
+from bertie.tasks.trainable import Fault, TrainableTask
+from bertie.tasks.windows import first_piece
+from bertie.tokenization.arguments import one_of
+from bertie.tokenization.encoding import Encoding
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenClassification(TrainableTask):
+    """An answer is a list of mappings: of tokens with ``aggregation_strategy="none"``, else of entities.
+
+    A token's has ``entity`` (its label), ``score``, ``index``, ``word``, ``start``, ``end``; an entity's has
+    ``entity_group`` (its type), ``score``, ``word``, ``start``, ``end``. ``text[start:end]`` are the user's own
+    characters; ``word`` is made of tokens. The score of an entity is the mean, over its words, of the probability of
+    the word's label.
+
+    An input is a text, or a list of words; characters of the latter are counted in ``delimiter.join(words)``.
+
+    Args:
+        aggregation_strategy: ``"none"`` answers token by token, ``"simple"`` joins neighbouring tokens of a type;
+            ``"first"``, ``"average"`` and ``"max"`` let words be tagged as a whole, by their first piece, the mean of
+            their pieces' probabilities, or the surest piece.
+        ignore_labels: the labels, or types of entities, that are left out of the answer; None: O.
+        scheme: one of `bertie.tasks.schemes.SCHEMES`: the tags of a text are the most probable ones that keep it, so
+            that no I- stands without its B-. None, as in the reference: each token or word has its best label.
+        is_split_into_words: True takes a list of strings that a pipeline is given for one text's words.
+        delimiter: stands between words.
+        stride: as in the reference; sets ``windows`` and ``overlap``.
+        label_pieces: whether training labels a word's ``"first"`` piece or ``"all"`` of them.
+        temperature: what logits are divided by before they become scores.
+        class_weights: what a word of each class counts in the loss; None: 1.
+        focal: gamma of the focal loss; 0 is the plain loss.
+    """
+
+    aggregation_strategy: str = "none"
+    ignore_labels: Sequence[str] | None = None
+    scheme: str | None = None
+    is_split_into_words: bool = False
+    delimiter: str | None = None
+    label_pieces: str = "first"
+    temperature: float = 1.0
+    class_weights: Sequence[float] | None = None
+    focal: float = 0.0
+    saved: ClassVar[tuple[str, ...]] = (
+        *TrainableTask.saved,
+        *("aggregation_strategy", "scheme", "label_pieces", "temperature"),
+    )
+
+    def __post_init__(self) -> None:
+        one_of("aggregation_strategy", self.aggregation_strategy, STRATEGIES)
+        check_labelled(self.label_pieces)
+        if self.scheme is not None:
+            check_scheme(self.scheme)
+        if not self.temperature > 0:
+            raise InputError(f"temperature is {self.temperature}; it must be above 0.")
+        if isinstance(self.ignore_labels, str):
+            raise InputTypeError(f"ignore_labels is {self.ignore_labels!r}; give a list of labels.")
+        if self.class_weights is not None and len(self.class_weights) != self.config.num_labels:
+            raise InputError(
+                f"class_weights has {len(self.class_weights)} entries, but the model has {self.config.num_labels} "
+                "labels."
+            )
+
+    def with_options(self, **options: Any) -> Self:
+        """As `Task.with_options`; ``stride`` is another name of ``overlap`` that turns windows on."""
+        stride = options.pop("stride", None)
+        return super().with_options(**options, **({} if stride is None else {"windows": True, "overlap": stride}))
+
+    # texts → features
+
+    def check(self, inputs: Sequence[Any], first: int) -> None:
+        """Refuse what is neither a text, a list of words, nor a mapping with ``text``.
+
+        Raises:
+            InputTypeError: naming the first such input.
+        """
+        for index, one in enumerate(inputs):
+            if not isinstance(one, str | Mapping) and not is_words(one):
+                raise InputTypeError(
+                    f"Input {first + index} is {one!r:.60} ({type(one).__name__}); it must be a str or a list of words."
+                )
+
+    def read(self, text: Any) -> Any:
+        """Return a text as a str, or words as a list.
+
+        Raises:
+            InputTypeError: a mapping without ``text``.
+        """
+        if isinstance(text, Mapping):
+            if list(text) != ["text"]:
+                raise InputTypeError(f"A text given as a mapping has 'text' alone, not {sorted(text)}.")
+            text = text["text"]
+        return list(text) if is_words(text) else text
+
+    def encode(self, inputs: Sequence[Any], first: int = 0) -> TextFeatures:
+        """As `Task.encode`; texts and lists of words cannot be mixed.
+
+        Raises:
+            InputTypeError: they are.
+        """
+        self.check(inputs, first)
+        texts = [self.read(one) for one in inputs]
+        kinds = [isinstance(text, list) for text in texts]
+        if any(kinds) and not all(kinds):
+            raise InputTypeError(
+                f"Input {first + kinds.index(not kinds[0])} is {'words' if kinds[-1] else 'a text'} and input {first} "
+                "is not: give texts, or lists of words."
+            )
+        return TextFeatures.of(self._windowed(texts) if self.windows else self._one_row_each(texts), texts)
+
+    def _one_row_each(self, texts: list[Any]) -> Features:
+        truncation = False if self.truncation is False else self.truncation or True
+        rows = list(self._rows(texts, truncation=truncation, max_length=self.limit if truncation else None))
+        cut, empty = [row.tokens_cut for row in rows], [row.is_empty for row in rows]
+        return Features.from_groups([[row] for row in rows], cut, empty)
+
+    def _rows(self, inputs: list[Any], **more: Any) -> list[Encoding]:
+        split = bool(inputs) and isinstance(inputs[0], list)
+        return list(super()._rows(inputs, is_split_into_words=split, **more)) if inputs else []
+
+    # features → answers
+
+    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
+        """Return the logits ``[T, C]``."""
+        del features
+        logits: Tensor = model(packed, return_dict=True).logits
+        return logits
+
+    def rows(self, output: Tensor, features: Features) -> list[NDArray[Any]]:
+        """Return the logits ``[n, C]`` of each row."""
+        return np.split(output.float().cpu().numpy(), np.cumsum(features.lengths)[:-1])
+
+    def combine(self, rows: Sequence[Any], features: Features) -> list[NDArray[Any]]:
+        """Return the logits ``[n, C]`` of each input's pieces, each from the window that owns it."""
+        assert isinstance(features, TextFeatures)
+        own = None if features.owned is None else np.split(features.owned, np.cumsum(features.lengths)[:-1])
+        found = []
+        for group, encodings in _groups(features):
+            parts = [rows[row] if own is None else rows[row][own[row]] for row in group]
+            first, (_, read) = first_piece(encodings[0]), pieces_read(encodings)
+            found.append(np.concatenate(parts)[first : first + len(read)])
+        return found
+
+    def decode(self, values: Values, features: Features) -> list[list[dict[str, Any]]]:
+        """Return the tokens or entities of each text."""
+        assert isinstance(features, TextFeatures)
+        return [
+            self._grouper.answers(self._tagged(text, encodings, logits))
+            for text, (_, encodings), logits in zip(features.texts, _groups(features), values, strict=True)
+        ]
+
+    def _tagged(self, text: Any, encodings: Sequence[Encoding], logits: NDArray[Any]) -> TaggedText:
+        pieces, read = pieces_read(encodings)
+        spans = pieces.offsets
+        if isinstance(text, list):
+            delimiter = " " if self.delimiter is None else self.delimiter
+            spans, text = joined_offsets(spans, pieces.word_ids, text, delimiter), delimiter.join(text)
+        spans = spans[read.start : read.stop]
+        unknown = self.tokenizer.unk_token
+        tokens = [
+            text[start:stop] if token == unknown else token
+            for token, (start, stop) in zip(pieces.tokens[read.start : read.stop], spans, strict=True)
+        ]
+        return TaggedText(text, tokens, spans, self._probabilities(logits), first_piece(encodings[0]) + read.start)
+
+    def _probabilities(self, logits: NDArray[Any]) -> NDArray[Any]:
+        return torch.from_numpy(logits / self.temperature).softmax(dim=-1).numpy()
+
+    @cached_property
+    def _labels(self) -> list[str]:
+        return [self.config.id2label[number] for number in range(self.config.num_labels)]
+
+    @cached_property
+    def _grouper(self) -> Grouper:
+        ignored = ["O"] if self.ignore_labels is None else self.ignore_labels
+        join = self.tokenizer.convert_tokens_to_string
+        return Grouper(self._labels, self.aggregation_strategy, ignored, self.scheme, join)
+
+    # labels → loss and figures
+
+    @classmethod
+    def head(cls, kind: str | None, labels: Sequence[str]) -> dict[str, Any]:
+        """As `TrainableTask.head`."""
+        del kind
+        return {"id2label": dict(enumerate(labels))}
+
+    def suited(self, labels: Iterable[Sequence[str]]) -> Self:
+        """Return the task with the scheme that tags are in, and with words tagged as a whole, where nothing is said."""
+        scheme = guess_scheme(self._labels, labels) if self.scheme is None else self.scheme
+        usual = "first" if self.label_pieces == "first" else "average"
+        strategy = usual if self.aggregation_strategy == "none" else self.aggregation_strategy
+        return replace(self, scheme=scheme, aggregation_strategy=strategy)
+
+    def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
+        """Return the features with one tag a word: a word's first piece, or all of them, in the window that owns it.
+
+        Raises:
+            InputError: a tag that is none of the config's labels, or not one tag a word.
+        """
+        assert isinstance(features, TextFeatures)
+        wanted = np.full(len(features.ids), IGNORED, np.int64)
+        begins = np.cumsum([0, *features.lengths])
+        unseen = 0
+        for number, ((group, encodings), tags) in enumerate(zip(_groups(features), labels, strict=True)):
+            alignment = self._alignment(features, number, encodings)
+            numbers = alignment.piece_labels([self._number(tag) for tag in tags], self.label_pieces)
+            unseen += len(alignment.missing)
+            for row, encoding in zip(group, encodings, strict=True):
+                window, first = encoding.windows[-1], begins[row] + first_piece(encoding)
+                wanted[first : first + len(window.ids)] = numbers[window.start : window.stop]
+        if features.owned is not None:
+            wanted[~features.owned] = IGNORED
+        if unseen:
+            say_once(
+                "Some words have no token (control characters alone): their labels are left out, others keep theirs."
+            )
+        return features.with_labels(wanted, "token")
+
+    def divisor(self, features: Features) -> float:
+        """Return the number of labelled pieces, or the sum of their class weights."""
+        assert features.labels is not None
+        wanted = features.labels.values[features.labels.values != IGNORED]
+        return float(len(wanted) if self.class_weights is None else np.asarray(self.class_weights)[wanted].sum())
+
+    def loss(self, output: Tensor, features: Features) -> Tensor:
+        """Return the summed cross-entropy of logits ``[T, C]`` over the labelled pieces."""
+        assert features.labels is not None
+        wanted = torch.from_numpy(features.labels.values).to(output.device)
+        weights = None if self.class_weights is None else torch.tensor(self.class_weights, device=output.device)
+        return cross_entropy_sum(output, wanted, weights, self.focal)
+
+    def metric(self) -> Metric:
+        """Return precision, recall and F1 of entities, as conlleval counts them."""
+        return entities_metric(self._labels, self.scheme)
+
+    def tuned(self, values: Values, features: Features, labels: Sequence[Any]) -> Self:
+        """Return the task as `suited` to these texts, with the temperature at which their tags are likeliest."""
+        task = self.suited(labels)
+        logits, gold = [np.zeros((0, len(self._labels)))], []
+        for (words, scores), tags in zip(self._words(values, features), labels, strict=True):
+            logits.append(scores[words.firsts])
+            gold += [self._number(tags[word]) for word in words.numbers.tolist()]
+        return replace(task, temperature=round(find_temperature(np.concatenate(logits), gold), 4)) if gold else task
+
+    def predictions(self, values: Values, features: Features) -> list[list[str]]:
+        """Return the tags of each text, one a word; of words without pieces (or cut off) O, if no entity goes on."""
+        how = self.aggregation_strategy if self.aggregation_strategy in MERGES else "first"
+        rules = None if self.scheme is None else Rules.of(self._labels, self.scheme)
+        found = []
+        for words, logits in self._words(values, features):
+            tags = chosen(words.word_scores(self._probabilities(logits), how), rules)
+            found.append(self._spread([self._labels[tag] for tag in tags], words))
+        return found
+
+    def named(self, prediction: Any) -> str:
+        """Return tags side by side."""
+        return " ".join(prediction)
+
+    def faults(self, values: Values, features: Features, labels: Sequence[Any]) -> list[Fault | None]:
+        """Return the entities that were expected and given in each text; those with most wrong words stand out."""
+        assert isinstance(features, TextFeatures)
+        found: list[Fault | None] = []
+        for number, (given, tags) in enumerate(zip(self.predictions(values, features), labels, strict=True)):
+            wrong = sum(one != other for one, other in zip(given, tags, strict=True))
+            words = self._strings(features, number)
+            found.append(Fault(wrong, self._shown(words, tags), self._shown(words, given)) if wrong else None)
+        return found
+
+    def _shown(self, words: Sequence[str], tags: Sequence[str]) -> str:
+        scheme = guess_scheme(self._labels) if self.scheme is None else self.scheme
+        found = [f"{kind}: {' '.join(words[first : last + 1])}" for kind, first, last in entities(tags, scheme)]
+        return " | ".join(found) or "none"
+
+    def _strings(self, features: TextFeatures, number: int) -> list[str]:
+        text = features.texts[number]
+        if isinstance(text, list):
+            return text
+        pieces, _ = pieces_read(features.rows_of(features.groups()[number]))
+        spans = Alignment.of(pieces.word_ids).word_spans(pieces.offsets)
+        return [text[start:stop] for start, stop in spans.tolist()]
+
+    def _words(self, values: Values, features: Features) -> Iterator[tuple[Alignment, NDArray[Any]]]:
+        """Yield the words of each text that were read, and the logits of its pieces."""
+        assert isinstance(features, TextFeatures)
+        for number, ((_, encodings), logits) in enumerate(zip(_groups(features), values, strict=True)):
+            pieces, read = pieces_read(encodings)
+            num_words = self._alignment(features, number, encodings).num_words
+            yield Alignment.of(pieces.word_ids[read.start : read.stop], num_words), logits
+
+    def _spread(self, tags: list[str], words: Alignment) -> list[str]:
+        """Return tags of all words from those of the words with pieces."""
+        places = words.numbers.tolist()
+        if len(tags) == words.num_words:
+            return tags
+        if self.scheme is None:
+            spread = dict(zip(places, tags, strict=True))
+            return [spread.get(word, OUTSIDE) for word in range(words.num_words)]
+        # an entity goes on through a word without pieces
+        moved = [
+            entity._replace(first=places[entity.first], last=places[entity.last])
+            for entity in entities(tags, self.scheme)
+        ]
+        return tags_of(moved, words.num_words, self.scheme)
+
+    def _alignment(self, features: TextFeatures, number: int, encodings: Sequence[Encoding]) -> Alignment:
+        """Return the alignment of a whole text, whatever was cut off it."""
+        text = features.texts[number]
+        word_ids = encodings[0].windows[-1].pieces.word_ids
+        return Alignment.of(word_ids, len(text) if isinstance(text, list) else None)
+
+    def _number(self, tag: Any) -> int:
+        number = self.config.label2id.get(tag)
+        if number is None:
+            raise InputError(
+                f"The tag {tag!r:.60} is none of the model's {self.config.num_labels} labels "
+                f"({', '.join(map(repr, self._labels[:8]))}).{nearest(str(tag), self._labels)}"
+            )
+        return number
+
+
+def is_words(value: Any) -> bool:
+    """Whether ``value`` is a list of words."""
+    return isinstance(value, list | tuple) and all(isinstance(word, str) for word in value)
+
+
+def _groups(features: TextFeatures) -> list[tuple[range, list[Encoding]]]:
+    return [(group, features.rows_of(group)) for group in features.groups()]

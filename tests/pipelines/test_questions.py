@@ -1,0 +1,145 @@
+"""question-answering: transformers 4's answers, windows, no answer, and questions in every form."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import bertie
+from bertie.errors import InputError, InputTypeError
+from bertie.tasks.computing import compute
+from bertie.tasks.spans import WindowScores
+
+FIXTURE = Path(__file__).parents[1] / "parity" / "fixtures" / "question-answering"
+
+
+@pytest.fixture(scope="module")
+def pipe() -> Any:
+    tokenizer = bertie.BertTokenizer(FIXTURE / "vocab.txt", model_max_length=128)
+    model = bertie.BertForQuestionAnswering.from_pretrained(FIXTURE)
+    return bertie.pipeline("question-answering", model, tokenizer=tokenizer, device="cpu")
+
+
+def same(ours: Any, theirs: Any) -> None:
+    if isinstance(theirs, list):
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            same(one, other)
+    else:
+        assert list(ours) == list(theirs)
+        assert ours == {**theirs, "score": pytest.approx(theirs["score"], rel=1e-4, abs=1e-12)}
+
+
+def test_answers_are_those_of_transformers_4(pipe: Any) -> None:
+    cases = json.loads((FIXTURE / "expected.json").read_text(encoding="utf-8"))
+    assert len(cases) > 50
+    for case in cases:
+        same(pipe(question=case["question"], context=case["context"], **case["options"]), case["answer"])
+
+
+def test_questions_come_in_every_form(pipe: Any) -> None:
+    questions, context = ["Where was Ada born?", "Who?"], "Ada was born in London."
+    one, other = (pipe(question=question, context=context) for question in questions)
+    both = [{"question": question, "context": context} for question in questions]
+    assert pipe(both[0]) == pipe((questions[0], context)) == one
+    assert pipe(both) == pipe(question=questions, context=context) == [one, other]
+    assert pipe(question=questions, context=[context] * 2) == list(pipe(iter(both))) == [one, other]
+    assert pipe(both[:1]) == [one]
+    assert pipe([{**both[0], "id": "q1"}]) == [one]
+    assert pipe(both[0], topk=2, max_seq_len=64, doc_stride=8) == pipe(both[0], top_k=2, max_length=64, overlap=8)
+    assert pipe([]) == []
+
+
+def test_what_is_no_question_is_refused(pipe: Any) -> None:
+    for given, message in (
+        ({"question": "Who?"}, "both question"),
+        ({"inputs": ("a", "b"), "question": "Who?"}, "not both"),
+        ({"inputs": "Who?"}, "must be a pair"),
+        ({"inputs": {"question": "Who?"}}, "'question' and 'context'"),
+        ({"inputs": {"question": "Who?", "context": None}}, "The context of input 0 is None"),
+    ):
+        with pytest.raises(InputTypeError, match=message):
+            pipe(**given)
+    for given, message in (
+        ({"question": "Who?", "context": ["a", "b"]}, "one question and a list"),
+        ({"question": ["Who?"], "context": ["a", "b"]}, "1 questions and 2 contexts"),
+        ({"question": "Who?", "context": ""}, "The context of input 0 is empty"),
+        ({"question": "Who?", "context": "a", "top_k": 0}, "top_k is 0"),
+        ({"question": "Who?", "context": "a", "max_answer_len": 0}, "max_answer_len is 0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            pipe(**given)
+
+
+def test_a_context_without_tokens_has_no_answer(pipe: Any) -> None:
+    assert pipe(question="Who?", context=" \n") == {"score": 0.0, "start": 0, "end": 0, "answer": ""}
+
+
+def test_long_contexts_are_read_in_windows(pipe: Any) -> None:
+    context = "he lived in rome " * 60 + "ada was born in london " + "and died in rome " * 60
+    question = "where was ada born?"
+    answers = pipe(question=question, context=context, top_k=5)
+    assert len(answers) == 5
+    for answer in answers:
+        assert answer["answer"] == context[answer["start"] : answer["end"]]
+        assert 0 < answer["score"] <= 1
+        assert "truncated" not in answer
+    cut = pipe(question=question, context=context, windows=False)
+    whole = len(pipe.tokenizer.tokenize(question)) + len(pipe.tokenizer.tokenize(context)) + 3
+    assert cut["truncated"] == whole - 128
+    assert cut["end"] < 600
+    with pytest.raises(InputError, match="only 128 are read"):
+        pipe(question=question, context=context, windows=False, truncation=False)
+
+
+def test_the_best_answer_of_all_windows_has_the_highest_logits(pipe: Any) -> None:
+    context = "he lived in rome and ada was born in london, who died in 1815. " * 12
+    task = pipe.task.with_options(max_length=64, overlap=16)
+    (values,) = windows_of(pipe, task, [("where was ada born?", context)])
+    every = []
+    for window in values:
+        for first in window.owned:
+            start = first - window.first
+            ends = window.end[start : start + 15]
+            every.append((float(window.start[start] + ends.max()), first, first + int(ends.argmax())))
+    _, first, last = max(every)
+    answer = pipe(question="where was ada born?", context=context, max_length=64, overlap=16, align_to_words=False)
+    (row,) = pipe.tokenizer.rows([context])
+    offsets = row.windows[0].pieces.offsets
+    assert context[offsets[first][0] : offsets[last][1]] == answer["answer"]
+
+
+def windows_of(pipe: Any, task: Any, inputs: list[Any]) -> list[list[WindowScores]]:
+    return list(compute(task, pipe.model, task.encode(inputs)))
+
+
+def test_a_threshold_weighs_no_answer(pipe: Any) -> None:
+    given = {"question": "where?", "context": "ada was born in london", "handle_impossible_answer": True, "top_k": 3}
+    usual = pipe(**given)
+    (null,) = [answer for answer in usual if not answer["answer"]] or [None]
+    eager = pipe(**given, no_answer_threshold=-50.0)
+    assert eager[0]["answer"] == ""
+    assert eager[0]["score"] == 1.0
+    shy = pipe(**given, no_answer_threshold=50.0)
+    assert all(answer["answer"] for answer in shy)
+    assert null is None or null["score"] < 1
+
+
+def test_long_questions_are_cut(pipe: Any) -> None:
+    answer = pipe(question="who was he " * 40, context="ada was born in london")
+    assert answer["truncated"] == 40 * 3 - 64
+    assert "truncated" not in pipe(question="who was he", context="ada was born in london")
+
+
+def test_half_precision_and_batches_change_nothing(tiny: Callable[..., Path], texts: list[str]) -> None:
+    folder = tiny("BertForQuestionAnswering")
+    pipe = bertie.pipeline("question-answering", folder, device="cpu")
+    inputs = [("What is it?", text) for text in texts[:60]]
+    together, alone = pipe(inputs), [pipe(one) for one in inputs]
+    for one, other in zip(together, alone, strict=True):
+        assert one["score"] == pytest.approx(other["score"], rel=1e-3)
+    small = bertie.pipeline("question-answering", folder, device="cpu", dtype=torch.bfloat16)
+    assert small(inputs[0])["score"] > 0
