@@ -103,7 +103,7 @@ class Pipeline:
             **options: the task's options.
 
         Raises:
-            As ``__call__``.
+            InputError, InputTypeError: as when the pipeline is called.
         """
         if batch_size is not None:
             check_count("batch_size", batch_size)
