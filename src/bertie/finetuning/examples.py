@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -108,7 +108,7 @@ class Rows:
         if self._known is not None and kind != "regression":
             names = label if isinstance(label, list) else [label]
             check_known(names, self._known, example.where, self.owner)
-        return replace(example, label=label)
+        return Example(example.text, label, example.where)
 
 
 @dataclass(frozen=True)
