@@ -101,7 +101,7 @@ def paged(shown: Heads) -> str:
     """Return the page: the text, the chosen head, and below it all heads to choose from."""
     several = len(shown.opacity) > 1
     tokens = "\n".join(f'<span tabindex="0">{escaped(token)}</span>' for token in shown.tokens)
-    cut = f" The last {shown.left_out:,} tokens did not fit the model and were left out." if shown.left_out else ""
+    cut = f" {shown.left_out:,} tokens did not fit the model and were left out." if shown.left_out else ""
     body = (
         f"<h1>{escaped(shown.title)}</h1>\n"
         f'<p class="faint">Point at a token, or at a row of the square, to see how it shares its attention.{cut}</p>\n'
