@@ -298,12 +298,13 @@ class QuestionAnswering(TrainableTask):
         The difference is that of the logarithms of the two scores, which of a single answer is that of its logits;
         "no answer" wins where it is above ``no_answer_threshold``.
         """
-        both = replace(self, top_k=2, handle_impossible_answer=True, no_answer_threshold=0.0)
+        only = replace(self, top_k=1, handle_impossible_answer=False)
+        lowest = np.finfo(float).tiny
         texts, differences = [], []
-        for answers in both.decode(values, features):
-            scores = {bool(answer["answer"]): max(answer["score"], np.finfo(float).tiny) for answer in answers}
-            texts.append(next((answer["answer"] for answer in answers if answer["answer"]), ""))
-            differences.append(np.log(scores[False]) - np.log(scores.get(True, np.finfo(float).tiny)))
+        for windows, answer in zip(values, only.decode(values, features), strict=True):
+            null = Normalizer.of(windows).probability(sum(null_scores(windows)))
+            texts.append(answer["answer"])
+            differences.append(np.log(max(null, lowest)) - np.log(max(answer["score"], lowest)))
         return texts, np.array(differences, np.float64)
 
 

@@ -1,0 +1,214 @@
+"""Token classification as it is learned and scored: labels on pieces, summed losses, tags of words, what is tuned."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from seqeval.metrics import f1_score
+
+import bertie
+from bertie.errors import InputError
+from bertie.tasks.computing import compute
+from bertie.tasks.metrics import Scores
+from bertie.tasks.tag_metric import entities_metric
+from bertie.tasks.token_classification import TokenClassification
+
+TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+WORDS = [
+    ["Ada", "Lovelace", "lived", "unbelievably", "well", "in", "London", "."],
+    ["\x00", "Rome", "\u200b", "Rome"],
+    [],
+]
+LABELS = [["B-PER", "I-PER", "O", "O", "O", "O", "B-LOC", "O"], ["O", "B-LOC", "I-LOC", "I-LOC"], []]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(minilm: Path) -> Any:
+    return bertie.BertTokenizer.from_pretrained(minilm)
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    torch.manual_seed(0)
+    config = bertie.BertConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=64,
+        **TokenClassification.head(None, TAGS),
+    )
+    return bertie.BertForTokenClassification(config).eval()
+
+
+@pytest.fixture
+def task(tokenizer: Any, model: Any) -> TokenClassification:
+    return TokenClassification(tokenizer=tokenizer, config=model.config)
+
+
+def numbers(task: Any, features: Any) -> list[list[tuple[str, int]]]:
+    """Return, for each row, its labelled tokens and their labels."""
+    rows = np.split(features.labels.values, np.cumsum(features.lengths)[:-1])
+    return [
+        [(token, int(label)) for token, label in zip(row.tokens, labels, strict=True) if label != -100]
+        for row, labels in zip(features.encodings, rows, strict=True)
+    ]
+
+
+def test_labels_stand_on_the_pieces_of_their_words(task: TokenClassification) -> None:
+    features = task.labelled(task.encode(WORDS), LABELS)
+    first, second, third = numbers(task, features)
+    assert first == [
+        *(("ada", 1), ("love", 2), ("lived", 0), ("un", 0), ("well", 0), ("in", 0), ("london", 3), (".", 0)),
+    ]
+    assert second == [("rome", 3), ("rome", 4)]
+    assert third == []
+    assert task.divisor(features) == 10
+    every = task.with_options(label_pieces="all")
+    first, *_ = numbers(every, every.labelled(every.encode(WORDS), LABELS))
+    assert first[:4] == [("ada", 1), ("love", 2), ("##lace", 2), ("lived", 0)]
+
+
+def test_each_word_is_labelled_once_in_the_window_that_owns_it(task: TokenClassification) -> None:
+    words = [f"word{number}" for number in range(40)]
+    labels = [TAGS[number % 5 if number % 5 in (0, 1, 3) else 0] for number in range(40)]
+    windowed = task.with_options(windows=True, max_length=16, overlap=6)
+    features = windowed.labelled(windowed.encode([words, ["a"]]), [labels, ["O"]])
+    assert len(features.lengths) > 4
+    assert windowed.divisor(features) == 41
+    whole = task.labelled(task.encode([words[:15]]), [labels[:15]])
+    assert [label for row in numbers(windowed, features)[:-1] for _, label in row][:15] == [
+        label for _, label in numbers(task, whole)[0]
+    ]
+    # cut instead, the words behind the cut have no label
+    cut = task.with_options(max_length=16)
+    features = cut.labelled(cut.encode([words]), [labels])
+    assert cut.divisor(features) == 7
+    assert features.truncated == [80 - 14]
+
+
+def test_what_cannot_be_learned_is_refused(task: TokenClassification) -> None:
+    features = task.encode(WORDS[:1])
+    with pytest.raises(InputError, match="'B-PRE' is none of the model's 5 labels .* Did you mean 'B-PER'"):
+        task.labelled(features, [["B-PRE", *LABELS[0][1:]]])
+    with pytest.raises(InputError, match="8 words and 7 labels"):
+        task.labelled(features, [LABELS[0][1:]])
+    with pytest.raises(InputError, match="class_weights has 2 entries"):
+        task.with_options(class_weights=[1.0, 2.0])
+
+
+def test_losses_are_sums_and_add_up(task: TokenClassification, model: Any) -> None:
+    features = task.labelled(task.encode(WORDS), LABELS)
+    packed = features.packed()
+    output = task.run(model, packed, features)
+    loss = task.loss(output, features)
+    wanted = torch.from_numpy(features.labels.values)
+    torch.testing.assert_close(loss, F.cross_entropy(output, wanted, reduction="sum"))
+    parts = [features.of_inputs([number]) for number in range(3)]
+    torch.testing.assert_close(loss, sum(task.loss(task.run(model, part.packed(), part), part) for part in parts))
+    weighted = task.with_options(class_weights=[1.0, 2.0, 2.0, 3.0, 1.0])
+    assert weighted.divisor(features) == 5 + 2 + 2 + 3 + 3 + 1
+    torch.testing.assert_close(
+        weighted.loss(output, features),
+        F.cross_entropy(output, wanted, torch.tensor([1.0, 2.0, 2.0, 3.0, 1.0]), reduction="sum"),
+    )
+    loss.backward()
+    assert all(parameter.grad is not None for name, parameter in model.named_parameters() if "pooler" not in name)
+    model.zero_grad()
+
+
+def test_predictions_are_one_tag_a_word(task: TokenClassification, model: Any) -> None:
+    for options in ({}, {"scheme": "BIO"}, {"scheme": "BIO", "aggregation_strategy": "average"}, {"max_length": 6}):
+        asked = task.with_options(**options)
+        features = asked.encode(WORDS)
+        found = asked.predictions(compute(asked, model, features), features)
+        assert [len(tags) for tags in found] == [8, 4, 0]
+        assert all(tag in TAGS for tags in found for tag in tags)
+
+
+def values_for(features: Any, tags: list[list[str]]) -> list[np.ndarray]:
+    """Return logits that say these tags of words, on first pieces."""
+    found = []
+    for row, wanted in zip(features.encodings, tags, strict=True):
+        pieces = row.windows[-1].pieces
+        logits = np.zeros((len(pieces.ids), 5), np.float32)
+        for place, word in enumerate(pieces.word_ids):
+            logits[place, TAGS.index(wanted[word])] = 4
+        found.append(logits)
+    return found
+
+
+def test_an_entity_goes_on_through_a_word_without_pieces(task: TokenClassification) -> None:
+    asked = task.with_options(scheme="BIO")
+    features = asked.encode(WORDS)
+    values = values_for(features, LABELS)
+    assert asked.predictions(values, features) == LABELS
+    assert asked.faults(values, features, LABELS) == [None] * 3
+    wrong = [["O", *LABELS[0][1:]], *LABELS[1:]]
+    (fault, *others) = asked.faults(values, features, wrong)
+    assert others == [None, None]
+    assert fault is not None
+    assert fault[:3] == (1, "PER: Lovelace | LOC: London", "PER: Ada Lovelace | LOC: London")
+    (loose, *_) = task.predictions(values_for(features, [["I-PER", "B-LOC", *["O"] * 6], *LABELS[1:]]), features)
+    assert loose[:2] == ["I-PER", "B-LOC"]
+    (kept, *_) = asked.predictions(values_for(features, [["I-PER", "B-LOC", *["O"] * 6], *LABELS[1:]]), features)
+    assert kept[0] != "I-PER"
+
+
+def test_what_suits_the_labels_is_found(task: TokenClassification) -> None:
+    features = task.encode(WORDS)
+    tuned = task.tuned(values_for(features, LABELS), features, LABELS)
+    assert (tuned.scheme, tuned.aggregation_strategy) == ("BIO", "first")
+    assert tuned.temperature < 1  # all are right, so they may be surer
+    assert task.suited([["I-PER", "B-PER"], ["O", "I-LOC"]]).scheme == "IOB1"
+    assert task.with_options(label_pieces="all").suited(LABELS).aggregation_strategy == "average"
+    assert task.with_options(scheme="IO", aggregation_strategy="max").suited(LABELS).scheme == "IO"
+    assert task.tuned([], task.encode([]), []).temperature == 1
+
+
+@pytest.mark.parametrize(
+    ("scheme", "gold", "said"),
+    [
+        ("BIO", ["B-A", "I-A", "O", "B-B"], ["B-A", "I-A", "O", "B-A"]),
+        ("IOB1", ["I-A", "I-A", "B-A", "O"], ["I-A", "I-A", "I-A", "O"]),
+        ("BIOES", ["B-A", "E-A", "S-A", "O"], ["B-A", "E-A", "O", "O"]),
+        ("IO", ["I-A", "I-A", "O", "I-B"], ["I-A", "I-A", "O", "I-A"]),
+        ("plain", ["A", "A", "O", "B"], ["A", "A", "O", "A"]),
+    ],
+)
+def test_entities_are_counted_in_every_scheme(scheme: str, gold: list[str], said: list[str]) -> None:
+    scores = Scores(entities_metric(sorted({*gold, *said}), scheme), replicates=0)
+    scores.add([said], [gold])
+    prefixed = [[tag if tag == "O" or "-" in tag else f"I-{tag}" for tag in tags] for tags in (gold, said)]
+    assert scores.figures()["f1"] == pytest.approx(f1_score([prefixed[0]], [prefixed[1]]))
+
+
+def test_bilou_is_counted_as_bioes() -> None:
+    scores = Scores(entities_metric(["O", "B-A", "I-A", "L-A", "U-A"], "BIOES", strict=True), replicates=0)
+    scores.add([["B-A", "L-A", "O", "U-A"]], [["B-A", "L-A", "U-A", "U-A"]])
+    assert scores.figures()["precision"] == 1
+    assert scores.figures()["recall"] == pytest.approx(2 / 3)
+
+
+def test_a_few_steps_learn_a_few_texts(tokenizer: Any, model: Any) -> None:
+    torch.manual_seed(0)
+    learner = bertie.BertForTokenClassification(model.config).train()
+    task = TokenClassification(tokenizer=tokenizer, config=model.config)
+    features = task.labelled(task.encode(WORDS), LABELS)
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=5e-3)
+    for _ in range(60):
+        loss = task.loss(task.run(learner, features.packed(), features), features) / task.divisor(features)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    learner.eval()
+    answers = task.suited(LABELS)
+    scores = Scores(answers.metric(), replicates=0)
+    scores.add(answers.predictions(compute(answers, learner, features), features), answers.gold(LABELS))
+    assert scores.figures()["f1"] == 1
+    (entities, *_) = answers.decode(compute(answers, learner, features), features)
+    text = " ".join(WORDS[0])
+    assert [text[one["start"] : one["end"]] for one in entities] == ["Ada Lovelace", "London"]
