@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,18 @@ MOST_CLASSES, MOST_PANELS, MOST_NUMBERS = 40, 12, 30
 FEW_CLASSES = 10
 NAME_LENGTH = 22
 DRAWING = "Drawing the run"
+# parts of the names of fonts that hold Chinese, Japanese, Korean, and nearly everything
+WIDE_FONTS = (
+    "CJK",
+    "WenQuanYi",
+    "PingFang",
+    "Hiragino Sans",
+    "YaHei",
+    "SimHei",
+    "Yu Gothic",
+    "Malgun",
+    "Arial Unicode",
+)
 
 
 def why_no_plots() -> str:
@@ -160,10 +173,19 @@ def _figure(width: float, height: float, rows: int, columns: int, **options: Any
 
 
 def _save(figure: Any, path: Path) -> None:
+    for text in figure.findobj(need("matplotlib.text", "train", DRAWING).Text):
+        text.set_fontfamily(_fonts())
     with atomic(path) as file, warnings.catch_warnings():
         # a label in a script that the font lacks shows as boxes, which is no news to the user's terminal
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(file, format="png", bbox_inches="tight", pad_inches=0.1)
+
+
+@cache
+def _fonts() -> list[str]:
+    """Return the usual font, and those installed that have the scripts it lacks."""
+    installed = need("matplotlib.font_manager", "train", DRAWING).get_font_names()
+    return ["DejaVu Sans", *sorted(name for name in installed if any(part in name for part in WIDE_FONTS))]
 
 
 def _draw_losses(panel: Any, steps: Sequence[tuple[int, float]], tuning: Sequence[tuple[int, float | None]]) -> None:

@@ -44,7 +44,7 @@ class Tuned:
     Attributes:
         name: "temperature", "thresholds", "no-answer threshold", "best step".
         value: as a person reads it.
-        effect: what it changed there: "calibration error 0.091 → 0.034".
+        effect: what it changed, and where: "on dev, calibration error 0.091 → 0.034".
     """
 
     name: str
@@ -244,8 +244,8 @@ def duration(seconds: float) -> str:
 
 
 def _tuned(tuned: Sequence[Tuned]) -> str:
-    rows = [[plain(one.name), plain(one.value), plain(one.effect)] for one in tuned]
-    lines = _table(["what", "value", "effect there"], rows)
+    rows = [[plain(one.name), plain(one.value, 400), plain(one.effect)] for one in tuned]
+    lines = _table(["what", "value", "effect"], rows)
     if not lines:
         return ""
     note = "Found on data kept for it, never on the rows that are scored; saved in `config.json` and used from there."
