@@ -9,7 +9,13 @@ from bertie.cli.reading import Text
 from bertie.cli.writing import with_text, write_line
 
 
-def answer_all(pipe: Any, source: Iterator[Text], interactive: bool, form: Callable[[Any], dict[str, Any]]) -> None:
+def answer_all(
+    pipe: Any,
+    source: Iterator[Text],
+    interactive: bool,
+    form: Callable[[Any], dict[str, Any]],
+    beside: Callable[[Any, dict[str, Any]], dict[str, Any]] = with_text,
+) -> None:
     """Write the answer of each text of ``source`` after the text itself.
 
     Args:
@@ -17,6 +23,7 @@ def answer_all(pipe: Any, source: Iterator[Text], interactive: bool, form: Calla
         source: the texts, read one by one.
         interactive: whether a person is typing them and each is to be answered at once.
         form: makes a JSON object of an answer.
+        beside: puts that beside the text it belongs to.
     """
     asked, shown = tee(source)
     cut = total = 0
@@ -24,7 +31,7 @@ def answer_all(pipe: Any, source: Iterator[Text], interactive: bool, form: Calla
         marks: dict[str, Any] = {"truncated": answered.truncated} if answered.truncated else {}
         if answered.empty:
             marks["empty"] = True
-        write_line(with_text(next(shown), form(answered.answer) | marks))
+        write_line(beside(next(shown), form(answered.answer) | marks))
         cut, total = cut + (answered.truncated > 0), total + 1
         if interactive:
             sys.stdout.flush()

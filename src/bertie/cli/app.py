@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import bertie
+from bertie.cli.answer import answer
 from bertie.cli.bench import bench
 from bertie.cli.classify import classify
 from bertie.cli.demo import demo
@@ -14,6 +15,7 @@ from bertie.cli.inspect import inspect
 from bertie.cli.next_sentence import next_sentence
 from bertie.cli.quantize import quantize
 from bertie.cli.search import search
+from bertie.cli.tag import tag
 
 app = typer.Typer(
     name="bertie",
@@ -41,5 +43,5 @@ def _main(
     del version
 
 
-for command in (demo, embed, search, fill_mask, next_sentence, classify, inspect, quantize, bench):
+for command in (demo, embed, search, fill_mask, next_sentence, classify, tag, answer, inspect, quantize, bench):
     app.command(no_args_is_help=command in (search, inspect, quantize))(command)

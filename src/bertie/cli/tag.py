@@ -1,0 +1,68 @@
+"""``bertie tag``: the entities in each text."""
+
+from typing import Annotated, Any
+
+import typer
+
+from bertie.cli import options
+from bertie.cli.answering import answer_all
+from bertie.cli.opening import open_pipeline
+from bertie.cli.reading import is_interactive, read_texts
+
+
+def tag(
+    texts: options.Texts = None,
+    input: options.Input = None,
+    aggregation: Annotated[
+        str | None,
+        typer.Option(
+            "--aggregation",
+            help="How pieces make words: first, average or max; simple joins pieces; none shows every token. "
+            "The default is what the model was saved with, or first.",
+        ),
+    ] = None,
+    scheme: Annotated[
+        str | None,
+        typer.Option("--scheme", help="Keep tags within BIO, BIOES, IO, IOB1 or plain; the default is the model's."),
+    ] = None,
+    windows: Annotated[
+        bool, typer.Option("--windows/--no-windows", help="Read long texts in windows that overlap, or cut them.")
+    ] = True,
+    overlap: Annotated[int | None, typer.Option("--overlap", min=0, help="Tokens that windows share.")] = None,
+    model: options.Model = None,
+    device: options.Device = None,
+    batch_tokens: options.BatchTokens = None,
+    seed: options.Seed = None,
+    max_length: options.MaxLength = None,
+    split_special_tokens: options.SplitSpecial = False,
+    column: options.Column = "text",
+    format: options.Format = None,
+) -> None:
+    """Find the entities in each text: their type, their characters, and a score."""
+    pipe = open_pipeline(
+        "token-classification",
+        model,
+        device,
+        batch_tokens,
+        seed,
+        aggregation_strategy=aggregation,
+        scheme=scheme,
+        windows=windows,
+        overlap=overlap,
+        max_length=max_length,
+        split_special_tokens=split_special_tokens,
+    )
+    if aggregation is None and pipe.task.aggregation_strategy == "none":
+        pipe.task = pipe.task.with_options(aggregation_strategy="first")
+    source = read_texts(texts, input, format, column)
+    answer_all(pipe, source, is_interactive(texts, input), lambda found: {"entities": found}, _record)
+
+
+def _record(text: str, answer: dict[str, Any]) -> dict[str, Any]:
+    return {"text": text, **answer, "entities": [_entity(text, entity) for entity in answer["entities"]]}
+
+
+def _entity(text: str, entity: dict[str, Any]) -> dict[str, Any]:
+    start, end = entity["start"], entity["end"]
+    kind = entity.get("entity_group", entity.get("entity"))
+    return {"type": kind, "text": text[start:end], "start": start, "end": end, "score": entity["score"]}
