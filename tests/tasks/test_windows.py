@@ -76,6 +76,25 @@ def test_a_long_first_text_is_cut_to_half() -> None:
     assert tokens_left_out(whole, parts) == 4
 
 
+def test_windows_of_a_pair_may_be_cut_from_its_first_text() -> None:
+    whole = row(7, 2)
+    parts = in_windows(whole, 8, 1, moving=0)
+    assert [part.tokens for part in parts] == [
+        ["[CLS]", *"abc", "[SEP]", "a", "b", "[SEP]"],
+        ["[CLS]", *"cde", "[SEP]", "a", "b", "[SEP]"],
+        ["[CLS]", *"efg", "[SEP]", "a", "b", "[SEP]"],
+    ]
+    assert [part.type_ids for part in parts] == [[0] * 5 + [1] * 3] * 3
+    assert tokens_left_out(whole, parts, moving=0) == 0
+
+
+def test_a_text_beside_a_short_one_has_the_room_it_leaves() -> None:
+    whole = row(9, 2)
+    (only,) = in_windows(whole, 13, 3)
+    assert only.tokens == ["[CLS]", *"abcdefgh", "[SEP]", "a", "b", "[SEP]"]
+    assert tokens_left_out(whole, [only]) == 1
+
+
 @given(st.integers(0, 60), st.integers(3, 20), st.integers(0, 12))
 def test_every_token_has_one_owner(length: int, limit: int, overlap: int) -> None:
     whole = row(length)

@@ -43,6 +43,8 @@ class Features:
         owners: ``[R]`` int64 in rising order, the input that each row belongs to; None: row ``i`` is input ``i``.
         encodings: each row with the places in the text that its tokens come from; None where no task needs it.
         owned: ``[T]`` bool: where windows share a token, one of them owns it; None: all tokens are their rows' own.
+        parts: ``[R]`` int64, rising within an input: which part of it (a choice, a text of several) a row belongs to;
+            None where inputs have no parts.
         labels: what is to be learned; None while answers are wanted.
     """
 
@@ -54,6 +56,7 @@ class Features:
     owners: Integers | None = None
     encodings: Sequence[Encoding] | None = None
     owned: Array | None = None
+    parts: Integers | None = None
     labels: Labels | None = None
 
     @classmethod
@@ -82,6 +85,30 @@ class Features:
         ids, types, lengths, *_ = flat_ids(rows)
         owners = np.repeat(np.arange(len(groups)), list(map(len, groups)))
         return cls(ids, types, lengths, truncated, empty, None if len(rows) == len(groups) else owners, rows, owned)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Features]") -> "Features":
+        """Return the features of all parts' inputs, one after the other; encodings are left out."""
+        firsts = [0, *accumulate(part.num_inputs for part in parts)]
+        owners = [start + part.owner_of_rows for start, part in zip(firsts, parts, strict=False)]
+        types = [np.zeros_like(part.ids) if part.types is None else part.types for part in parts]
+        labels = [part.labels for part in parts if part.labels is not None]
+        return cls(
+            ids=np.concatenate([part.ids for part in parts]),
+            types=None if all(part.types is None for part in parts) else np.concatenate(types),
+            lengths=[length for part in parts for length in part.lengths],
+            truncated=[cut for part in parts for cut in part.truncated],
+            empty=[empty for part in parts for empty in part.empty],
+            owners=None if all(part.owners is None for part in parts) else np.concatenate(owners),
+            owned=_joined([part.owned for part in parts]),
+            parts=_joined([part.parts for part in parts]),
+            labels=Labels(np.concatenate([each.values for each in labels]), labels[0].each) if labels else None,
+        )
+
+    @property
+    def owner_of_rows(self) -> Integers:
+        """``[R]`` int64, the input that each row belongs to."""
+        return np.arange(len(self.lengths)) if self.owners is None else self.owners
 
     @property
     def num_inputs(self) -> int:
@@ -162,6 +189,7 @@ class Features:
             types=None if self.types is None else cut(self.types),
             lengths=[self.lengths[row] for row in rows],
             owned=None if self.owned is None else cut(self.owned),
+            parts=None if self.parts is None else self.parts[list(rows)],
             encodings=None if self.encodings is None else [self.encodings[row] for row in rows],
             labels=labels,
         )
@@ -175,3 +203,9 @@ class Features:
         """``[N + 1]``: where each input's rows begin."""
         assert self.owners is not None
         return np.searchsorted(self.owners, np.arange(self.num_inputs + 1))
+
+
+def _joined(arrays: Sequence[Array | None]) -> Array | None:
+    """Return arrays one after the other; None if there are none."""
+    known = [array for array in arrays if array is not None]
+    return np.concatenate(known) if known else None

@@ -3,11 +3,14 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from torch import Tensor
 
+from bertie.errors import InputTypeError
+from bertie.tasks.calibration import Reliability
 from bertie.tasks.features import Features, Values
 from bertie.tasks.metrics.scores import Metric
 from bertie.tasks.task import Task
@@ -17,9 +20,50 @@ from bertie.tasks.task import Task
 class TrainableTask(Task):
     """A task with labels. Losses are sums, so that batches, accumulation and processes can be put together at will."""
 
+    # learning
+
+    @classmethod
+    def head(cls, kind: str | None, labels: Sequence[str]) -> dict[str, Any]:
+        """Return the config fields of a new head for a kind of classification and these labels, in order."""
+        del kind, labels
+        return {}
+
+    def expects(self) -> tuple[str | None, list[str] | None]:
+        """Return the kind of classification and the labels that labelled data must have; None for what is open."""
+        return None, None
+
+    @classmethod
+    def of(cls, task: Task) -> Self:
+        """Return what learns for a task that answers; most tasks do both.
+
+        Raises:
+            InputTypeError: it is another task.
+        """
+        if not isinstance(task, cls):
+            raise InputTypeError(f"{cls.__name__} cannot learn for {type(task).__name__}.")
+        return task
+
+    def answering(self) -> Task:
+        """Return the task that answers with what this one learned; most tasks do both."""
+        return self
+
+    def suited(self, labels: Sequence[Any]) -> Self:
+        """Return the task with what it must know of the labels to learn from them and be scored by them."""
+        del labels
+        return self
+
+    @property
+    def divisible(self) -> bool:
+        """Whether the losses of a step's parts add up; False if the loss compares the step's inputs with each other."""
+        return True
+
     @abstractmethod
     def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
-        """Return the features with what is to be learned of each input."""
+        """Return the features with what is to be learned of each input.
+
+        Raises:
+            InputError: a label that the model does not have.
+        """
 
     def drawn(self, features: Features, random: np.random.Generator) -> Features:
         """Return the features of a training batch as this step sees them; tasks that mask words draw them here."""
@@ -34,10 +78,48 @@ class TrainableTask(Task):
     def loss(self, output: Tensor, features: Features) -> Tensor:
         """Return the sum of the losses of a batch of whole inputs, from what `run` computed for its rows."""
 
+    def save(self, folder: Path) -> None:
+        """Write what a model's folder needs for this task beside model and tokenizer."""
+        del folder
+
+    # scoring
+
     @abstractmethod
     def metric(self) -> Metric:
         """Return what scores the predictions of this task."""
 
+    def gold(self, labels: Sequence[Any]) -> Values:
+        """Return labels in the form of `predictions`."""
+        return labels
+
     @abstractmethod
     def predictions(self, values: Values, features: Features) -> Values:
         """Return, from what `combine` gave, what `metric` compares with the labels, one an input."""
+
+    def named(self, prediction: Any) -> str:
+        """Return a prediction in words."""
+        return str(prediction)
+
+    def faults(self, values: Values, features: Features, labels: Sequence[Any]) -> list["Fault | None"]:
+        """Return what is wrong with the answer to each input, None where nothing is."""
+        del values, features
+        return [None] * len(labels)
+
+    def tuned(self, values: Values, features: Features, labels: Sequence[Any]) -> Self:
+        """Return the task with the options (temperature, thresholds, …) that suit these inputs best."""
+        del values, features, labels
+        return self
+
+    def reliability(self, values: Values, labels: Sequence[Any]) -> Reliability | None:
+        """Return how often predictions of each confidence are right; None where there is no confidence."""
+        del values, labels
+        return None
+
+
+class Fault(NamedTuple):
+    """A wrong answer: how wrong in comparison to others, both answers in words, and the confidence if there is one."""
+
+    size: float
+    expected: str
+    given: str
+    score: float | None = None

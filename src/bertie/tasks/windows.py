@@ -1,6 +1,6 @@
 """Texts longer than the model: read in windows that overlap, each token owned by the window where it has most context.
 
-The windows of a pair are cut from its second text; the first stands before each of them.
+The windows of a pair are cut from its second text, unless asked otherwise; the first stands before each of them.
 """
 
 import itertools
@@ -16,39 +16,49 @@ from bertie.tokenization.encoding import Encoding
 Flags: TypeAlias = NDArray[np.bool_]
 
 
-def in_windows(row: Encoding, limit: int, overlap: int) -> list[Encoding]:
+def in_windows(row: Encoding, limit: int, overlap: int, moving: int = -1) -> list[Encoding]:
     """Return the windows of at most ``limit`` tokens that cover a row, or the row itself if it is not longer.
 
-    Neighbours share ``overlap`` tokens; the last begins early enough to be full, so it may share more. The first text
-    of a pair is cut to half of the room if it is longer (`tokens_left_out` counts that).
+    Neighbours share ``overlap`` tokens; the last begins early enough to be full, so it may share more. The other text
+    of a pair is cut if it needs more than half of the room, and more than the windows' text leaves of it
+    (`tokens_left_out` counts that).
+
+    Args:
+        row: of one or two texts, whole.
+        limit: the most tokens of a window.
+        overlap: the tokens that neighbours share.
+        moving: the number of the text that the windows are cut from.
 
     Raises:
         InputError: ``limit`` leaves no room for a text, or ``overlap`` none to go on.
     """
     if len(row) <= limit:
         return [row]
-    *before, text = row.windows
+    others = list(row.windows)
+    text = others.pop(moving)
     room = limit - (len(row) - sum(len(window.ids) for window in row.windows))
-    before = [first.cut(0, min(len(first.ids), room // 2)) for first in before]
-    room -= sum(len(first.ids) for first in before)
-    if room < 1 or overlap >= room:
+    total = len(text.ids)
+    others = [other.cut(0, min(len(other.ids), max(room // 2, room - total, 0))) for other in others]
+    room -= sum(len(other.ids) for other in others)
+    place = moving % len(row.windows)
+    if total > room and overlap >= room:
         raise InputError(
             f"A window of {limit} tokens has room for {max(room, 0)} tokens of a text, and an overlap of {overlap} "
             "leaves none to go on; give a smaller overlap or a larger max_length."
         )
-    total = len(text.ids)
-    starts = [*range(0, max(total - room, 0), room - overlap), max(total - room, 0)]
+    last = max(total - room, 0)
+    starts = [*range(0, last, max(room - overlap, 1)), last]
     return [
-        Encoding((*before, text.cut(start, min(start + room, total))), row.frame, None, (), row.second_type)
-        for start in starts
+        Encoding((*others[:place], window, *others[place:]), row.frame, None, (), row.second_type)
+        for window in (text.cut(start, min(start + room, total)) for start in starts)
     ]
 
 
-def tokens_left_out(row: Encoding, group: Sequence[Encoding]) -> int:
-    """Return how many tokens of a row's first texts stand in none of its windows."""
-    return sum(
-        len(whole.ids) - len(kept.ids) for whole, kept in zip(row.windows[:-1], group[0].windows[:-1], strict=True)
-    )
+def tokens_left_out(row: Encoding, group: Sequence[Encoding], moving: int = -1) -> int:
+    """Return how many tokens of a row's texts, but the one that windows are cut from, stand in none of them."""
+    texts = list(zip(row.windows, group[0].windows, strict=True))
+    del texts[moving]
+    return sum(len(whole.ids) - len(kept.ids) for whole, kept in texts)
 
 
 def owned(group: Sequence[Encoding]) -> list[range]:

@@ -4,11 +4,29 @@
 """
 
 from bertie.tasks.metrics.answers import Answers
+from bertie.tasks.metrics.choices import Choices
 from bertie.tasks.metrics.classes import Classes
 from bertie.tasks.metrics.entities import Entities
+from bertie.tasks.metrics.guesses import Guesses
 from bertie.tasks.metrics.labels import Labels
 from bertie.tasks.metrics.numbers import Numbers
+from bertie.tasks.metrics.queries import Queries
 from bertie.tasks.metrics.ranking import Ranking
+from bertie.tasks.metrics.retrieval import Retrieval
 from bertie.tasks.metrics.scores import Differences, Metric, Scores
 
-__all__ = ["Answers", "Classes", "Differences", "Entities", "Labels", "Metric", "Numbers", "Ranking", "Scores"]
+__all__ = [
+    "Answers",
+    "Choices",
+    "Classes",
+    "Differences",
+    "Entities",
+    "Guesses",
+    "Labels",
+    "Metric",
+    "Numbers",
+    "Queries",
+    "Ranking",
+    "Retrieval",
+    "Scores",
+]
