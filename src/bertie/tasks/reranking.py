@@ -1,0 +1,171 @@
+"""Reranking: how well a passage answers a query, by a cross-encoder, which is a classifier of pairs with one label."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from bertie.errors import InputError
+from bertie.tasks.calibration import Reliability, confidences, find_temperature, reliability
+from bertie.tasks.features import Array, Features, Values
+from bertie.tasks.metrics import Metric, Queries
+from bertie.tasks.task import Task
+from bertie.tasks.text_classification import TextClassification
+from bertie.tasks.text_features import TextFeatures
+from bertie.tasks.trainable import Fault
+
+# a pair's query and its score
+QueryScore = tuple[str, float]
+_KIND = "multi_label_classification"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reranking(TextClassification):
+    """An answer to a pair (query, passage) is ``{"score": float}``.
+
+    Args:
+        top_k: how many passages of a query the pipeline gives, best first; None gives all.
+        function_to_apply: what turns a logit into a score: ``"sigmoid"`` or ``"none"``; None does what the config
+            says for sentence-transformers' cross-encoders, else sigmoid.
+        window_scores: how the logits of a passage's windows become the passage's.
+        highest: the relevance that stands for certainty: labels are divided by it.
+    """
+
+    top_k: int | str | None = None
+    window_scores: str = "max"
+    highest: float = 1.0
+    saved: ClassVar[tuple[str, ...]] = (*Task.saved, "window_scores", "temperature", "highest")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.config.num_labels != 1:
+            raise InputError(
+                f"The model has {self.config.num_labels} labels; a reranker scores with one (num_labels=1). Take a "
+                "cross-encoder, or fine-tune this model as one."
+            )
+
+    # pairs → scores
+
+    def check(self, inputs: Sequence[Any], first: int) -> None:
+        """As `Task.check`; in addition every input must be a pair.
+
+        Raises:
+            InputError: an input that is a single text.
+        """
+        super().check(inputs, first)
+        for number, one in enumerate(inputs, first):
+            if not isinstance(self.read(one), tuple):
+                raise InputError(f"Input {number} is no pair of texts; give (query, passage).")
+
+    def encode(self, inputs: Sequence[Any], first: int = 0) -> TextFeatures:
+        """As `Task.encode`, with the pairs kept."""
+        return TextFeatures.of(super().encode(inputs, first), [self.read(one) for one in inputs])
+
+    def decode(self, values: Values, features: Features) -> list[dict[str, float]]:
+        """Return the score of each pair."""
+        del features
+        return [{"score": score} for score in self.scores(values)[:, 0].tolist()]
+
+    def laid_out(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
+        """As `Task.laid_out`."""
+        return Task.laid_out(self, answers, inputs, single, named)
+
+    def _usual_function(self) -> str:
+        known = getattr(self.config, "sentence_transformers", None)
+        named = known.get("activation_fn") if isinstance(known, Mapping) else None
+        named = named or getattr(self.config, "sbert_ce_default_activation_function", None)
+        return "none" if str(named).endswith(".Identity") else "sigmoid"
+
+    # relevance → loss and figures
+
+    @property
+    def kind(self) -> str:
+        """A passage is relevant or not, whatever the config calls it."""
+        return _KIND
+
+    @classmethod
+    def head(cls, kind: str | None, labels: Sequence[str]) -> dict[str, Any]:
+        """As `TrainableTask.head`: one label."""
+        del kind, labels
+        return {"num_labels": 1, "problem_type": _KIND}
+
+    def expects(self) -> tuple[str | None, list[str] | None]:
+        """As `TrainableTask.expects`: labels are numbers."""
+        return None, None
+
+    def suited(self, labels: Sequence[Any]) -> Self:
+        """As `TrainableTask.suited`: the highest relevance in the training data, if it is above 1, is certainty."""
+        most = max((float(label) for label in labels), default=1.0)
+        return dataclasses.replace(self, highest=most) if most > self.highest else self
+
+    def gold(self, labels: Sequence[Any]) -> Array:
+        """Return the relevance as parts of the highest, float32 ``[N, 1]``.
+
+        Raises:
+            InputError: a relevance below 0.
+        """
+        found = np.asarray(labels, np.float32).reshape(-1, 1) / np.float32(self.highest)
+        if (found < 0).any():
+            raise InputError(f"A relevance is {found.min() * self.highest:g}; the least is 0, not relevant.")
+        return found
+
+    def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
+        """Return the features with the relevance of each pair.
+
+        Raises:
+            InputError: a relevance below 0 or above the highest.
+        """
+        gold = self.gold(labels)
+        if (gold > 1).any():
+            raise InputError(
+                f"A relevance is {gold.max() * self.highest:g}, but the highest is {self.highest:g}; set highest."
+            )
+        return features.with_labels(gold)
+
+    def metric(self) -> Metric:
+        """Return the figures of rankings, one a query."""
+        return Queries()
+
+    def predictions(  # type: ignore[override]
+        self, values: Values, features: Features
+    ) -> list[QueryScore]:
+        """Return each pair's query, and its score from 0 to 1."""
+        assert isinstance(features, TextFeatures)
+        queries = (query for query, _ in features.texts)
+        return list(zip(queries, self._chances(values).tolist(), strict=True))
+
+    def named(self, prediction: Any) -> str:
+        """Return a prediction in words."""
+        return f"{prediction[1]:.3g}"
+
+    def faults(self, values: Values, features: Features, labels: Sequence[Any]) -> list[Fault | None]:
+        """Return passages on the wrong side of 0.5, the surest first to be looked at."""
+        del features
+        found: list[Fault | None] = []
+        for gold, score in zip(self.gold(labels)[:, 0].tolist(), self._chances(values).tolist(), strict=True):
+            wrong = (gold >= 0.5) != (score >= 0.5)
+            found.append(Fault(abs(gold - score), f"{gold:.3g}", f"{score:.3g}", score) if wrong else None)
+        return found
+
+    def tuned(self, values: Values, features: Features, labels: Sequence[Any]) -> Self:
+        """Return the task with the likeliest temperature, where labels say yes or no."""
+        del features
+        gold = self.gold(labels)
+        if not len(gold) or not _is_binary(gold):
+            return self
+        return dataclasses.replace(self, temperature=round(find_temperature(values, gold, "sigmoid"), 4))
+
+    def reliability(self, values: Values, labels: Sequence[Any]) -> Reliability | None:
+        """Return how often scores of each confidence are right, where labels say yes or no."""
+        gold = self.gold(labels)
+        return reliability(*confidences(values, gold, "sigmoid", self.temperature)) if _is_binary(gold) else None
+
+    def _chances(self, values: Values) -> Array:
+        """Return the scores from 0 to 1, ``[N]``, whatever the answers show."""
+        return dataclasses.replace(self, function_to_apply="sigmoid").scores(values)[:, 0]
+
+
+def _is_binary(gold: Array) -> bool:
+    return bool(np.isin(gold, (0, 1)).all())
