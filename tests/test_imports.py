@@ -14,7 +14,8 @@ SOURCE = Path(bertie.__file__).parent
 ROWS = [
     {"cli"},
     {"server"},
-    {"pipelines", "pictures", "finetuning", "pretraining", "compression", "export", "bench"},
+    {"pictures", "finetuning", "pretraining", "compression", "export", "bench"},
+    {"pipelines"},
     {"training", "tasks"},
     {"models"},
     {"generation", "layers"},

@@ -14,6 +14,8 @@ _MODULE_OF = {
     "explain_linear": "bertie.models.explain",
     "make_deterministic": "bertie.layers.linear",
     "quantize": "bertie.compression",
+    **dict.fromkeys(("finetune", "evaluate", "Finetuned", "Evaluation"), "bertie.finetuning"),
+    "Settings": "bertie.training",
     **dict.fromkeys(("plot_attention", "plot_entities", "Picture"), "bertie.pictures"),
     **dict.fromkeys(("pipeline", "Pipeline", "EmbedPipeline", "SearchIndex"), "bertie.pipelines"),
     **dict.fromkeys(("BertConfig", "AutoConfig"), "bertie.config"),

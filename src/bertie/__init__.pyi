@@ -10,6 +10,10 @@ from bertie.errors import CheckpointError as CheckpointError
 from bertie.errors import ConfigError as ConfigError
 from bertie.errors import InputError as InputError
 from bertie.errors import InputTypeError as InputTypeError
+from bertie.finetuning import Evaluation as Evaluation
+from bertie.finetuning import Finetuned as Finetuned
+from bertie.finetuning import evaluate as evaluate
+from bertie.finetuning import finetune as finetune
 from bertie.layers.linear import make_deterministic as make_deterministic
 from bertie.models.auto import AutoModel as AutoModel
 from bertie.models.auto import AutoModelForCausalLM as AutoModelForCausalLM
@@ -56,5 +60,6 @@ from bertie.tokenization.batch_encoding import BatchEncoding as BatchEncoding
 from bertie.tokenization.fast import BertTokenizer as BertTokenizer
 from bertie.tokenization.fast import BertTokenizerFast as BertTokenizerFast
 from bertie.tokenization.legacy import BertTokenizerLegacy as BertTokenizerLegacy
+from bertie.training import Settings as Settings
 
 __version__: str

@@ -104,15 +104,8 @@ def _assembled(
     given = {"tokenizer": words, "config": found.config}
     if row.name == "embed":
         given |= {"recipe": recipe, "layers": load_layers(recipe, found.device)}
-    task = row.load_task()(**given).with_options(**saved_options(row, found.config), **options)
+    task = row.load_task()(**given).with_options(**row.saved_options(found.config), **options)
     return row.load_pipeline()(task, found, **running)
-
-
-def saved_options(row: Row, config: BertConfig) -> dict[str, Any]:
-    """Return the options of a task that training settled and the config keeps, in ``task_specific_params``."""
-    saved = (getattr(config, "task_specific_params", None) or {}).get(row.name)
-    known = row.load_task().saved
-    return {name: value for name, value in saved.items() if name in known} if isinstance(saved, dict) else {}
 
 
 def check_vocabulary(tokenizer: Any, model: Any) -> None:

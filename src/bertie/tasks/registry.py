@@ -22,6 +22,7 @@ class Row:
         has_default: whether a model is known for it when none is named (decision 32).
         pipeline: the class of its pipeline in `bertie.pipelines`.
         learns: what its labelled data is called in `bertie.finetuning`; empty: it cannot be trained.
+        trained: ``module:class`` of the `bertie.tasks.trainable.TrainableTask` that learns for it, where it is another.
     """
 
     name: str
@@ -32,11 +33,15 @@ class Row:
     has_default: bool = False
     pipeline: str = "Pipeline"
     learns: str = ""
+    trained: str = ""
 
     def load_task(self) -> Any:
         """Return the task's class."""
-        module, name = self.task.split(":")
-        return getattr(importlib.import_module(module), name)
+        return _load(self.task)
+
+    def load_trained(self) -> Any:
+        """Return the class of the task that learns; its ``of`` makes one from the task that answers."""
+        return _load(self.trained or self.task)
 
     def load_pipeline(self) -> Any:
         """Return the pipeline's class."""
@@ -83,9 +88,37 @@ ROWS = (
         "a text",
         has_default=True,
         pipeline="EmbedPipeline",
+        learns="embedding",
+        trained="bertie.tasks.similarity:Similarity",
     ),
     Row("feature-extraction", (), "AutoModel", "bertie.tasks.feature_extraction:FeatureExtraction", "a text"),
-    Row("fill-mask", ("masked-lm",), "AutoModelForMaskedLM", "bertie.tasks.fill_mask:FillMask", "a text with [MASK]"),
+    Row(
+        "fill-mask",
+        ("masked-lm",),
+        "AutoModelForMaskedLM",
+        "bertie.tasks.fill_mask:FillMask",
+        "a text with [MASK]",
+        learns="masked-lm",
+        trained="bertie.tasks.masked_lm:MaskedLM",
+    ),
+    Row(
+        "multiple-choice",
+        ("choose",),
+        "AutoModelForMultipleChoice",
+        "bertie.tasks.multiple_choice:MultipleChoice",
+        "a prompt with its choices",
+        pipeline="ChoicePipeline",
+        learns="multiple-choice",
+    ),
+    Row(
+        "reranking",
+        ("rerank", "cross-encoder", "text-ranking"),
+        "AutoModelForSequenceClassification",
+        "bertie.tasks.reranking:Reranking",
+        "a pair of a query and a passage",
+        pipeline="RerankPipeline",
+        learns="reranking",
+    ),
     Row(
         "question-answering",
         ("questions", "answer"),
@@ -121,6 +154,11 @@ ROWS = (
         learns="sequence-classification",
     ),
 )
+
+
+def _load(place: str) -> Any:
+    module, name = place.split(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def find(name: str) -> Row:

@@ -1,8 +1,9 @@
 """Text classification: the label of a text or a pair, several labels, or a number."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -10,12 +11,14 @@ from torch import Tensor
 
 from bertie.errors import InputError, nearest
 from bertie.packing import Packed
+from bertie.tasks.calibration import Reliability, confidences, find_temperature, reliability
 from bertie.tasks.combining import check_way, combined, combined_logits
 from bertie.tasks.features import Array, Features, Values
 from bertie.tasks.metrics import Classes, Labels, Metric, Numbers
 from bertie.tasks.objectives import binary_sum, cross_entropy_sum
 from bertie.tasks.task import check_count
-from bertie.tasks.trainable import TrainableTask
+from bertie.tasks.thresholds import find_thresholds
+from bertie.tasks.trainable import Fault, TrainableTask
 
 FUNCTIONS = ("sigmoid", "softmax", "none")
 
@@ -121,21 +124,38 @@ class TextClassification(TrainableTask):
             "regression" if self.config.num_labels == 1 else "single_label_classification"
         )
 
-    def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
-        """Return the features with labels: a class's name, several names, or a number (or C of them) a text.
+    @classmethod
+    def head(cls, kind: str | None, labels: Sequence[str]) -> dict[str, Any]:
+        """As `TrainableTask.head`; the kind is "single-label", "multi-label" or "regression"."""
+        if kind == "regression":
+            return {"num_labels": 1, "problem_type": "regression"}
+        problem = "multi_label_classification" if kind == "multi-label" else "single_label_classification"
+        return {"id2label": dict(enumerate(labels)), "problem_type": problem}
+
+    def expects(self) -> tuple[str | None, list[str] | None]:
+        """As `TrainableTask.expects`."""
+        kinds = {"regression": "regression", "multi_label_classification": "multi-label"}
+        return kinds.get(self.kind, "single-label"), None if self.kind == "regression" else [*self.config.label2id]
+
+    def gold(self, labels: Sequence[Any]) -> Array:
+        """Return class numbers ``[N]``, or float32 ``[N, C]``: 0 and 1 for several labels, numbers for regression.
 
         Raises:
             InputError: a name that is none of the config's labels.
         """
         if self.kind == "single_label_classification":
-            return features.with_labels(np.array([self._number(label) for label in labels], np.int64))
+            return np.array([self._number(label) for label in labels], np.int64)
         wanted = np.zeros((len(labels), self.config.num_labels), np.float32)
-        if self.kind == "regression" or (self.config.num_labels == 1 and not _are_names(labels)):
+        if self.kind == "regression":
             wanted[:] = np.asarray(labels, np.float32).reshape(len(labels), -1)
-            return features.with_labels(wanted)
+            return wanted
         for row, names in zip(wanted, labels, strict=True):
             row[[self._number(name) for name in names]] = 1
-        return features.with_labels(wanted)
+        return wanted
+
+    def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
+        """Return the features with labels as `gold` has them."""
+        return features.with_labels(self.gold(labels))
 
     def divisor(self, features: Features) -> float:
         """Return the sum of the texts' class weights, or the number of entries of ``[N, C]`` labels."""
@@ -174,6 +194,48 @@ class TextClassification(TrainableTask):
             return scores
         return scores >= np.asarray(0.5 if self.thresholds is None else self.thresholds)
 
+    def faults(self, values: Values, features: Features, labels: Sequence[Any]) -> list[Fault | None]:
+        """Return wrong labels, the surest first to be looked at, or numbers that are off."""
+        gold, found = self.gold(labels), self.predictions(values, features)
+        wrong = (gold != found) if gold.ndim == 1 else (gold != found).any(axis=1)
+        if self.kind == "single_label_classification":
+            sizes = self.scores(values)[np.arange(len(gold)), found]
+        else:
+            sizes = np.abs(gold - self.scores(values)).max(axis=1)
+        sure = self.kind == "single_label_classification"
+        return [
+            Fault(size, self.named(gold[at]), self.named(found[at]), size if sure else None) if wrong[at] else None
+            for at, size in enumerate(sizes.tolist())
+        ]
+
+    def tuned(self, values: Values, features: Features, labels: Sequence[Any]) -> Self:
+        """Return the task with the likeliest temperature, and for several labels with the thresholds of the best F1."""
+        del features
+        if self.kind == "regression" or not len(labels):
+            return self
+        gold, kind = self.gold(labels), self._usual_function()
+        task = dataclasses.replace(self, temperature=round(find_temperature(values, gold, kind), 4))
+        if kind == "softmax":
+            return task
+        thresholds = [float(f"{value:.4g}") for value in find_thresholds(task.scores(values), gold)]
+        return dataclasses.replace(task, thresholds=thresholds)
+
+    def reliability(self, values: Values, labels: Sequence[Any]) -> Reliability | None:
+        """Return how often predictions of each confidence are right; None for regression."""
+        if self.kind == "regression":
+            return None
+        gold, kind = self.gold(labels), self._usual_function()
+        return reliability(*confidences(values, gold, kind, self.temperature))
+
+    def named(self, prediction: Any) -> str:
+        """Return a prediction, or a label in its form, in words."""
+        names = self.config.id2label
+        if self.kind == "regression":
+            return ", ".join(f"{number:.3g}" for number in prediction)
+        if self.kind == "single_label_classification":
+            return names[int(prediction)]
+        return " | ".join(names[int(index)] for index in np.flatnonzero(prediction)) or "none"
+
     def _number(self, label: Any) -> int:
         number = self.config.label2id.get(str(label))
         if number is None:
@@ -182,7 +244,3 @@ class TextClassification(TrainableTask):
                 f"({', '.join(map(repr, list(self.config.label2id)[:8]))}).{nearest(str(label), self.config.label2id)}"
             )
         return number
-
-
-def _are_names(labels: Sequence[Any]) -> bool:
-    return any(isinstance(label, list | tuple | set) for label in labels)

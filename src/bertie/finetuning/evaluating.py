@@ -1,0 +1,103 @@
+"""``bertie.evaluate``: how good a model is on labelled data, with the uncertainty of every figure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bertie.errors import InputError
+from bertie.finetuning.examples import Rows
+from bertie.finetuning.scoring import Scored, score
+from bertie.pipelines import pipeline
+from bertie.reading import BadRows
+from bertie.report import logger
+from bertie.tasks.metrics.scores import REPLICATES
+from bertie.tasks.registry import find
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good a model is.
+
+    Attributes:
+        figures: each by its name; None where the rows leave one undefined (`notes` says why).
+        intervals: of each figure: 95 % of other samples of as many rows would give one within.
+        table: the figures of each class.
+        rows: how many were scored.
+        skipped: bad rows that were left out.
+        truncated: inputs that were longer than the model reads.
+        notes: what should be known.
+        scored: all of it.
+    """
+
+    figures: dict[str, float | None]
+    intervals: dict[str, tuple[float, float] | None]
+    table: list[dict[str, Any]]
+    rows: int
+    skipped: int
+    truncated: int
+    notes: list[str]
+    scored: Scored
+
+
+def evaluate(
+    task: str,
+    data: Any,
+    *,
+    model: Any,
+    tokenizer: Any = None,
+    form: str | None = None,
+    columns: Mapping[str, Any] | None = None,
+    on_bad_row: str = "error",
+    device: Any = None,
+    batch_tokens: int | None = None,
+    seed: int = 0,
+    worst: int = 0,
+    show_progress: bool | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Score a model on labelled data; memory does not grow with the number of rows.
+
+    Args:
+        task: as for `bertie.finetune`.
+        data: as ``train`` there.
+        model: a folder, a name in the hub, or a model (then ``tokenizer`` too).
+        tokenizer: None: the model's.
+        form, columns, on_bad_row: as for `bertie.finetune`.
+        device, batch_tokens: as for `bertie.pipeline`.
+        seed: of the bootstrap.
+        worst: how many of the worst mistakes to keep (``scored.mistakes``).
+        show_progress: True shows a bar always, False never, None on a terminal only.
+        **options: of the task; those that training settled (windows, thresholds, …) hold without being named.
+
+    Raises:
+        InputError: no rows, or rows that cannot be used.
+        CheckpointError: the model's files are missing or damaged.
+    """
+    row = find(task)
+    if not row.learns:
+        raise InputError(f"There is nothing to score the task {row.name!r} by.")
+    pipe = pipeline(row.name, model, tokenizer=tokenizer, device=device, **options)
+    bad = BadRows(on_bad_row)
+    kind, labels = pipe.task.expects()
+    rows = Rows(row.learns, form=form, columns=columns, kind=kind, labels=labels, bad=bad, name="data")
+    scored = score(
+        {"model": pipe.task},
+        pipe.model,
+        rows.read(data),
+        replicates=REPLICATES,
+        seed=seed,
+        worst=worst,
+        batch_tokens=batch_tokens,
+        show_progress=show_progress,
+    )["model"]
+    scores = scored.scores
+    if not scores.count:
+        raise InputError(f"There is no row to score{': ' + bad.summary() if bad.count else ''}.")
+    notes = [*rows.warnings(), *scores.notes(), *([bad.summary()] if bad.count else [])]
+    if warning := scored.warning():
+        notes.append(warning)
+    for note in notes:
+        logger.warning("%s", note)
+    return Evaluation(
+        scores.figures(), scored.intervals, scores.table(), scores.count, bad.count, scored.cut, notes, scored
+    )

@@ -1,0 +1,213 @@
+"""``bertie.finetune``: labelled data and a checkpoint become a model, its true quality, and a folder to forward."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from bertie.errors import InputError
+from bertie.finetuning.folder import write_folder
+from bertie.finetuning.plan import Plan, settings_from
+from bertie.finetuning.run import Outcome, refuse_other_content, run
+from bertie.pipelines import Pipeline
+from bertie.report import logger
+from bertie.training import History, Settings
+
+
+@dataclass
+class Finetuned:
+    """A model that was fine-tuned.
+
+    Attributes:
+        pipeline: answers with the model, and with all that was tuned.
+        figures: on dev, which nothing was learned from or tuned on.
+        intervals: of these figures: 95 % of other samples of as many rows would give one within.
+        spread: with several seeds, each figure's mean and standard deviation over them.
+        history: of the training.
+        warnings: what should be known.
+        folder: the model in hub layout, figures, plots and a report; None if none was asked for.
+        seed: of the run; of several seeds, of the one that was best on the rows kept for tuning.
+    """
+
+    pipeline: Any
+    figures: dict[str, float | None]
+    intervals: dict[str, tuple[float, float] | None]
+    spread: dict[str, tuple[float, float]]
+    history: History
+    warnings: list[str]
+    folder: Path | None
+    seed: int
+
+    @property
+    def model(self) -> Any:
+        """The model, in eval mode."""
+        return self.pipeline.model
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        return self.pipeline.tokenizer
+
+
+def finetune(
+    task: str,
+    train: Any,
+    *,
+    model: Any,
+    dev: Any = None,
+    tune: Any = None,
+    out: str | os.PathLike[str] | None = None,
+    form: str | None = None,
+    columns: Mapping[str, Any] | None = None,
+    kind: str | None = None,
+    on_bad_row: str = "error",
+    max_length: int | None = None,
+    windows: bool | None = None,
+    overlap: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    class_weights: str | Sequence[float] | None = None,
+    focal: float | None = None,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    batch_tokens: int | None = None,
+    patience: int | None = None,
+    seed: int | Sequence[int] | None = None,
+    settings: Settings | None = None,
+    lora: int | None = None,
+    metric: str | None = None,
+    resume: bool = False,
+    device: Any = None,
+    show_progress: bool | None = None,
+) -> Finetuned | None:
+    """Fine-tune a model for a task, and say how good it is on data that it has not seen.
+
+    ``bertie.finetune("sequence-classification", "train.csv", model="all-MiniLM-L6-v2", out="runs/first")``
+
+    Nothing is scored on what it was tuned on: best epoch, temperature, thresholds and the like are chosen on rows of
+    train that are kept for it (or on ``tune``), the figures are those of ``dev``.
+
+    Args:
+        task: "sequence-classification", "token-classification", "question-answering", "multiple-choice",
+            "next-sentence", "masked-lm", "embedding" or "reranking".
+        train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON), a ``datasets.Dataset``, a pandas DataFrame, or
+            a list of dicts.
+        model: a folder or a name in the hub, to start from.
+        dev: what to score the finished model on; None: a tenth of train, which is then not learned from.
+        tune: a source of its own to tune on, or the share of train to keep for it; None: a tenth; 0: nothing is tuned
+            and the last epoch is kept.
+        out: the folder of the run; None keeps everything in memory.
+        form: of the files, where their names do not say it.
+        columns: what each column is, where usual names do not tell: ``{"text": "Body", "label": "Kind"}``.
+        kind: of a classification: "single-label", "multi-label" or "regression"; None: as the labels look.
+        on_bad_row: "error", or "skip" to leave out rows that cannot be used and count them.
+        max_length: tokens read of a text; None: what the model allows.
+        windows: True reads longer texts in windows that overlap by ``overlap`` tokens, instead of cutting them.
+        options: more options of the task.
+        class_weights: what rows of each class count: "auto" lets all classes weigh alike.
+        focal: gamma of the focal loss.
+        epochs, learning_rate, batch_size, batch_tokens, patience, seed: as in `bertie.Settings`, which chooses epochs
+            by the number of rows; several seeds train as many models, and the best on the rows for tuning is given.
+        settings: all settings of the training.
+        lora: the rank of low-rank adapters to train instead of all weights (needs peft); they are merged at the end.
+        metric: the figure that decides which epoch is best; None: the task's own.
+        resume: go on with the run in ``out`` where it was interrupted; if there is none, begin it.
+        device: None: CUDA if there is any, else the CPU.
+        show_progress: True shows bars always, False never, None on a terminal only.
+
+    Returns:
+        The model with its figures; None in all but the first of several processes (torchrun).
+
+    Raises:
+        InputError: an argument, a column or a row that cannot be used; data, settings or seed of a run that is resumed
+            are others.
+        CheckpointError: the model's files are missing or damaged, or ``out`` cannot be written.
+        BertieError: the training diverged, or a package that is needed is not installed.
+        KeyboardInterrupt: it was interrupted; with ``out``, ``resume=True`` goes on from there.
+    """
+    reading = {"max_length": max_length, "windows": windows, "overlap": overlap, "focal": focal}
+    seeds = list(seed) if isinstance(seed, Sequence) else []
+    if isinstance(seed, Sequence) and len(set(seeds)) < 2:
+        raise InputError(f"seed is {seed!r}; give a number, or a list of several.")
+    named = {
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "batch_tokens": batch_tokens,
+        "patience": patience,
+        "seed": seeds[0] if seeds else seed,
+    }
+    plan = Plan(
+        task=task,
+        train=train,
+        model=model,
+        dev=dev,
+        tune=tune,
+        out=None if out is None else Path(out),
+        form=form,
+        columns=columns,
+        kind=kind,
+        on_bad_row=on_bad_row,
+        options={**{name: value for name, value in reading.items() if value is not None}, **(options or {})},
+        class_weights=class_weights,
+        lora=lora,
+        metric=metric,
+        settings=settings_from(settings, lora, named),
+        resume=resume,
+        device=device,
+        show_progress=show_progress,
+    )
+    refuse_other_content(plan)
+    return _several(plan, seeds) if seeds else _one(plan)
+
+
+def _one(plan: Plan) -> Finetuned | None:
+    outcome = run(plan)
+    if outcome is None:
+        return None
+    if plan.out is not None:
+        write_folder(outcome)
+    return _finetuned(outcome, {})
+
+
+def _several(plan: Plan, seeds: Sequence[int]) -> Finetuned | None:
+    """Train a model a seed, and return the best on the rows kept for tuning, with the spread of all."""
+    found = []
+    for number in seeds:
+        of_seed = None if plan.out is None else plan.out / f"seed-{number}"
+        outcome = run(replace(plan, settings=replace(plan.settings, seed=number), out=of_seed))
+        if outcome is not None:
+            found.append(outcome)
+    if not found:
+        return None
+    figures = [outcome.scored.scores.figures() for outcome in found]
+    spread = {}
+    for name in figures[0]:
+        values = [value for each in figures if (value := each[name]) is not None]
+        if len(values) == len(figures):
+            spread[name] = (fmean(values), stdev(values))
+            logger.info("%s over %d seeds: %.4f ± %.4f", name, len(seeds), *spread[name])
+    best = max(found, key=lambda outcome: outcome.history.best_score or 0.0)
+    if plan.out is not None:
+        write_folder(replace(best, plan=replace(best.plan, out=plan.out)), spread)
+    return _finetuned(best, spread)
+
+
+def _finetuned(outcome: Outcome, spread: dict[str, tuple[float, float]]) -> Finetuned:
+    row = outcome.plan.row
+    return Finetuned(
+        pipeline=_pipeline(row.load_pipeline(), outcome),
+        figures=outcome.scored.scores.figures(),
+        intervals=outcome.scored.intervals,
+        spread=spread,
+        history=outcome.history,
+        warnings=outcome.warnings,
+        folder=outcome.plan.out,
+        seed=outcome.plan.settings.seed,
+    )
+
+
+def _pipeline(kind: type[Pipeline], outcome: Outcome) -> Pipeline:
+    return kind(outcome.task, outcome.model)

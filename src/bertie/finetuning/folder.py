@@ -1,0 +1,148 @@
+"""The folder of a run: the model in hub layout, figures as JSON, plots, and a report that a person can forward."""
+
+import platform
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import bertie
+from bertie.files import write_json
+from bertie.finetuning import plots
+from bertie.finetuning.report import Part, RunSummary, Tuned, write_report
+from bertie.finetuning.run import PLAN, STATE, Outcome
+from bertie.report import logger
+from bertie.tasks.metrics import Classes
+
+Spread = Mapping[str, tuple[float, float]]
+
+
+def write_folder(outcome: Outcome, spread: Spread | None = None, seeds: Mapping[int, float] | None = None) -> None:
+    """Write everything into ``outcome.plan.out``; the report comes last, so a folder that has one is complete.
+
+    Args:
+        outcome: of the run.
+        spread: with several seeds, mean and standard deviation of each figure.
+        seeds: with several seeds, each with its main figure.
+
+    Raises:
+        CheckpointError: a file cannot be written.
+    """
+    folder = outcome.plan.out
+    assert folder is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    row = outcome.plan.row
+    row.save_options(outcome.model.config, outcome.task)
+    outcome.model.save_pretrained(folder)
+    outcome.task.tokenizer.save_pretrained(folder)
+    write_json(folder / PLAN, outcome.plan.to_dict())
+    write_json(folder / "figures.json", figures_of(outcome, spread or {}))
+    pictures = _draw(outcome, folder)
+    write_report(_summary(outcome, pictures, seeds or {}), folder)
+    shutil.rmtree(folder / STATE, ignore_errors=True)
+
+
+def figures_of(outcome: Outcome, spread: Spread) -> dict[str, Any]:
+    """Return a run's figures as JSON takes them."""
+    scores = outcome.scored.scores
+    found: dict[str, Any] = {
+        "rows": scores.count,
+        "metrics": scores.figures(),
+        "intervals": outcome.scored.intervals,
+        "table": scores.table(),
+        "calibration_error": None if outcome.scored.reliability is None else outcome.scored.reliability.error,
+    }
+    if outcome.untuned is not None:
+        before = outcome.untuned
+        found["before_tuning"] = {
+            "metrics": before.scores.figures(),
+            "calibration_error": None if before.reliability is None else before.reliability.error,
+        }
+    if spread:
+        found["seeds"] = {name: {"mean": mean, "deviation": deviation} for name, (mean, deviation) in spread.items()}
+    return found
+
+
+def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
+    """Draw what can be drawn; return the pictures' names with what they show."""
+    if why := plots.why_no_plots():
+        logger.warning("No plots were drawn: %s", why)
+        return {}
+    main = outcome.plan.metric or outcome.task.metric().main
+    history, task = outcome.history, outcome.task
+    plots.draw_curves(history.records, main, history.best_step, folder / "curves.png")
+    drawn = {"curves.png": f"loss of training, and {main} on the rows kept for tuning, by step"}
+    metric = outcome.scored.scores.metric
+    if isinstance(metric, Classes) and (matrix := metric.confusion(outcome.scored.scores)) is not None:
+        plots.draw_confusion(matrix, metric.labels, folder / "confusion.png")
+        drawn["confusion.png"] = "how often each class was taken for each"
+    before = outcome.untuned
+    if before is not None and before.reliability is not None and outcome.scored.reliability is not None:
+        temperature = getattr(task, "temperature", 1.0)
+        plots.draw_reliability(before.reliability, outcome.scored.reliability, temperature, folder / "reliability.png")
+        drawn["reliability.png"] = "how often answers of each confidence are right, before and after tuning"
+    thresholds, tuning = getattr(task, "thresholds", None), outcome.tuning
+    if thresholds is not None and len(tuning.values):
+        truth = np.asarray(task.gold(tuning.labels))
+        names = list(task.config.id2label.values())
+        plots.draw_thresholds(_scores(task, tuning.values), truth, thresholds, names, folder / "thresholds.png")
+        drawn["thresholds.png"] = "F1 by threshold on the rows kept for tuning"
+    return drawn
+
+
+def _scores(task: Any, values: Any) -> Any:
+    return task.scores(values)
+
+
+def _summary(outcome: Outcome, pictures: Mapping[str, str], seeds: Mapping[int, float]) -> RunSummary:
+    plan, history, scores = outcome.plan, outcome.history, outcome.scored.scores
+    parts, told = outcome.parts, outcome.parts.told
+    cut = sum(count > 0 for count in outcome.features.truncated)
+    data = [Part("trained on", told["train"], len(parts.train), outcome.data.bad.count, cut)]
+    if parts.tune:
+        data.append(Part("tuned on", told["tune"], len(parts.tune)))
+    data.append(Part("scored on", told["dev"], len(parts.dev), 0, outcome.scored.cut))
+    described = plan.to_dict()
+    return RunSummary(
+        task=plan.row.name,
+        model=described["model"],
+        main=scores.metric.main,
+        figures=scores.figures(),
+        intervals=outcome.scored.intervals,
+        table=scores.table(),
+        data=data,
+        settings={**described["settings"], **described["options"]},
+        seconds=history.seconds,
+        steps=history.step,
+        best_step=history.best_step,
+        stopped_early=history.stopped_early,
+        tuned=_tuned(outcome),
+        seeds=seeds,
+        pictures=pictures,
+        mistakes=outcome.scored.mistakes,
+        warnings=outcome.warnings,
+        made_with=f"bertie {bertie.__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}",
+    )
+
+
+def _tuned(outcome: Outcome) -> list[Tuned]:
+    """Return what was chosen on the rows kept for tuning."""
+    if outcome.untuned is None:
+        return []
+    before, after = outcome.untuned, outcome.scored
+    found = []
+    for name in outcome.task.saved:
+        value = getattr(outcome.task, name)
+        if value == getattr(outcome.tuning.task, name):
+            continue
+        effect = ""
+        if name == "temperature" and before.reliability is not None and after.reliability is not None:
+            effect = f"calibration error on dev {before.reliability.error:.3f} → {after.reliability.error:.3f}"
+        else:
+            main = after.scores.metric.main
+            effect = f"{main} on dev {before.scores.figures()[main]:.4f} → {after.scores.figures()[main]:.4f}"
+        found.append(Tuned(name, str(value), effect))
+    return found

@@ -1,0 +1,102 @@
+"""All that a fine-tuning is told, as one checked value that goes into the run's folder."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bertie.errors import InputError, InputTypeError
+from bertie.tasks.registry import Row, find
+from bertie.training import Settings
+
+# What LoRA learns at, where full fine-tuning learns at the settings' default.
+LORA_RATE = 5e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Arguments of `bertie.finetune`, which says what they mean."""
+
+    task: str
+    train: Any
+    model: Any
+    dev: Any = None
+    tune: Any = None
+    out: Path | None = None
+    form: str | None = None
+    columns: Mapping[str, Any] | None = None
+    kind: str | None = None
+    on_bad_row: str = "error"
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    class_weights: str | Sequence[float] | None = None
+    lora: int | None = None
+    metric: str | None = None
+    settings: Settings = dataclasses.field(default_factory=Settings)
+    resume: bool = False
+    device: Any = None
+    show_progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not self.row.learns:
+            raise InputError(f"The task {self.row.name!r} has nothing to learn.")
+        if self.lora is not None and (isinstance(self.lora, bool) or self.lora < 1):
+            raise InputError(f"lora is {self.lora}; it is the rank of the adapters, a number of at least 1.")
+        if self.resume and self.out is None:
+            raise InputError("resume needs out, the folder of the run to go on with.")
+        if isinstance(self.class_weights, str) and self.class_weights != "auto":
+            raise InputError(f"class_weights is {self.class_weights!r}; give 'auto', a list of numbers, or None.")
+
+    @property
+    def row(self) -> Row:
+        """The task."""
+        return find(self.task)
+
+    def named(self) -> dict[str, str]:
+        """Return what to call train, dev and tune."""
+        return {name: called(getattr(self, name)) for name in ("train", "dev", "tune")}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON takes it."""
+        plain = {
+            name: getattr(self, name)
+            for name in ("kind", "form", "on_bad_row", "class_weights", "lora", "metric")
+            if getattr(self, name) is not None
+        }
+        columns = {} if self.columns is None else {"columns": dict(self.columns)}
+        return {
+            "task": self.row.name,
+            "model": called(self.model),
+            **{name: value for name, value in self.named().items() if value},
+            **plain,
+            **columns,
+            "options": dict(self.options),
+            "settings": self.settings.to_dict(),
+        }
+
+
+def settings_from(settings: Settings | None, lora: int | None, named: Mapping[str, Any]) -> Settings:
+    """Return the settings with those of ``named`` that are not None in their place.
+
+    Raises:
+        InputError: a value that a setting cannot have.
+        InputTypeError: ``settings`` is none.
+    """
+    if settings is not None and not isinstance(settings, Settings):
+        raise InputTypeError(f"settings is a {type(settings).__name__}; give a bertie.Settings.")
+    given = {name: value for name, value in named.items() if value is not None}
+    if settings is None and lora is not None:
+        given.setdefault("learning_rate", LORA_RATE)
+    return dataclasses.replace(settings or Settings(), **given)
+
+
+def called(source: Any) -> str:
+    """Return a source's name for a person: a file's path, or what kind of thing it is."""
+    if source is None or isinstance(source, int | float):
+        return ""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    name = getattr(source, "name_or_path", None)
+    rows = f" of {len(source)} rows" if hasattr(source, "__len__") else ""
+    return name or f"a {type(source).__name__}{rows}"

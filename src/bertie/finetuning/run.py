@@ -1,0 +1,221 @@
+"""One fine-tuning from data to a model with its figures: start, train, tune, score."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bertie.errors import InputError
+from bertie.files import write_json
+from bertie.finetuning.examples import Data, Rows, load
+from bertie.finetuning.learner import TaskLearner, encoded
+from bertie.finetuning.parts import Parts, parted
+from bertie.finetuning.plan import Plan
+from bertie.finetuning.scoring import Scored, Scorer, score
+from bertie.finetuning.starting import merged, start
+from bertie.report import logger
+from bertie.tasks.computing import compute
+from bertie.tasks.example import Example
+from bertie.tasks.features import Features, Values
+from bertie.tasks.metrics.scores import REPLICATES
+from bertie.tasks.trainable import TrainableTask
+from bertie.training import History, JsonLines, is_first, train
+
+LOG = "metrics.jsonl"
+STATE = "state"
+PLAN = "run.json"
+# Faults that the report shows.
+WORST = 20
+
+
+@dataclass
+class Outcome:
+    """What a fine-tuning came to.
+
+    Attributes:
+        plan: what it was told.
+        task: with its tuned options.
+        model: plain, in eval mode, with the best weights.
+        data, parts: what it learned from and was scored on.
+        history: of the training.
+        scored: on dev, as tuned.
+        untuned: on dev, with the options it was trained with; None where nothing was tuned.
+        tuning: what the rows kept for tuning said.
+        features: of what was learned from.
+        seconds: all of it.
+        warnings: what its user should know.
+    """
+
+    plan: Plan
+    task: TrainableTask
+    model: Any
+    data: Data
+    parts: Parts
+    history: History
+    scored: Scored
+    untuned: Scored | None
+    tuning: "Tuning"
+    features: Features
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+
+
+def run(plan: Plan) -> Outcome | None:
+    """Carry out a plan; of several processes, all but the first get None.
+
+    Raises:
+        As `bertie.finetune`.
+    """
+    begin = time.monotonic()
+    data = load(
+        plan.row.learns,
+        plan.train,
+        plan.dev,
+        form=plan.form,
+        columns=plan.columns,
+        kind=plan.kind,
+        on_bad_row=plan.on_bad_row,
+    )
+    parts = parted(data, plan.tune, plan.settings.seed, _rows(plan, data), plan.named())
+    task, model = start(plan, data)
+    if plan.out is not None and is_first():
+        plan.out.mkdir(parents=True, exist_ok=True)
+        write_json(plan.out / PLAN, plan.to_dict())
+    features = encoded(task, parts.train, plan.show_progress)
+    learner = TaskLearner(task, model, features, [example.where for example in parts.train])
+    tuning = Tuning(task, model, parts.tune)
+    history = train(
+        learner,
+        plan.settings,
+        evaluate=tuning.figures if parts.tune else None,
+        metric=plan.metric or task.metric().main,
+        check=tuning.warning,
+        folder=None if plan.out is None else plan.out / STATE,
+        resume=plan.resume,
+        data=_identity(plan, task, features),
+        log=None if plan.out is None else JsonLines(plan.out / LOG),
+        show_progress=plan.show_progress,
+    )
+    if not is_first():
+        return None
+    model = merged(model).eval()
+    tuned = tuning.tuned()
+    tasks = {"tuned": tuned, **({"untuned": task} if tuned != task else {})}
+    scored = score(tasks, model, parts.dev, replicates=REPLICATES, worst=WORST, show_progress=plan.show_progress)
+    seconds = time.monotonic() - begin
+    return Outcome(
+        plan=plan,
+        task=tuned,
+        model=model,
+        data=data,
+        parts=parts,
+        history=history,
+        scored=scored["tuned"],
+        untuned=scored.get("untuned"),
+        tuning=tuning,
+        features=features,
+        seconds=seconds,
+        warnings=_warnings(data, history, features, scored["tuned"]),
+    )
+
+
+class Tuning:
+    """The examples that the best epoch and the task's options are chosen by.
+
+    Args:
+        task: with the options it is trained with.
+        model: as it learns.
+        examples: none of those it learns from, nor of those it is scored on.
+    """
+
+    def __init__(self, task: TrainableTask, model: Any, examples: list[Example]) -> None:
+        self.task, self.model, self.examples = task, model, examples
+        self.features = task.encode([example.text for example in examples])
+        self._last: Scored | None = None
+        self.values: Values = []
+
+    def figures(self) -> Mapping[str, float]:
+        """Return the model's figures."""
+        scorer = Scorer(self.task)
+        scorer.add(compute(self.task, self.model, self.features), self.features, self.examples)
+        self._last = scorer.done()
+        return {name: float("nan") if value is None else value for name, value in self._last.scores.figures().items()}
+
+    def warning(self, _: Mapping[str, float]) -> str | None:
+        """Return a sentence if the last answers were all the same."""
+        return None if self._last is None else self._last.warning()
+
+    def tuned(self) -> TrainableTask:
+        """Return the task with the options that suit these examples, once the model is trained."""
+        if not self.examples:
+            return self.task
+        self.values = compute(self.task, self.model, self.features)
+        return self.task.tuned(self.values, self.features, self.labels)
+
+    @property
+    def labels(self) -> list[Any]:
+        """The examples' labels."""
+        return [example.label for example in self.examples]
+
+
+def _rows(plan: Plan, data: Data) -> Rows:
+    """Return what reads a file for tuning as train was read."""
+    return Rows(
+        plan.row.learns,
+        form=plan.form,
+        columns=plan.columns,
+        kind=data.kind,
+        labels=data.labels or None,
+        owner="train",
+        bad=data.bad,
+        name="tune",
+    )
+
+
+def _identity(plan: Plan, task: TrainableTask, features: Features) -> dict[str, Any]:
+    """Return what tells this run's data and task from another's."""
+    digest = hashlib.sha256()
+    for values in (features.ids, features.types, features.owner_of_rows):
+        digest.update(b"" if values is None else values.tobytes())
+    if features.labels is not None:
+        digest.update(features.labels.values.tobytes())
+    options = {name: getattr(task, name) for name in task.options()}
+    return {
+        "examples": digest.hexdigest(),
+        "options": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
+        "lora": plan.lora,
+    }
+
+
+def _warnings(data: Data, history: History, features: Features, scored: Scored) -> list[str]:
+    """Return what the report warns of."""
+    found = [*data.warnings, *history.warnings]
+    cut = sum(count > 0 for count in features.truncated)
+    if cut:
+        found.append(
+            f"{cut:,} of {features.num_inputs:,} texts to learn from are longer than the model reads and lost "
+            f"{sum(features.truncated):,} tokens; windows=True reads them whole."
+        )
+    if data.bad.count:
+        found.append(data.bad.summary())
+    if warning := scored.warning():
+        found.append(warning)
+    for sentence in dict.fromkeys(found):
+        logger.warning("%s", sentence)
+    return list(dict.fromkeys(found))
+
+
+def refuse_other_content(plan: Plan) -> None:
+    """Refuse a folder for the results that holds something else, before anything is computed.
+
+    Raises:
+        InputError: it holds a finished run, or files of another kind.
+    """
+    if plan.out is None or not plan.out.exists():
+        return
+    names = {path.name for path in plan.out.iterdir()} if plan.out.is_dir() else {plan.out.name}
+    if "report.md" in names:
+        raise InputError(f"{str(plan.out)!r} holds a finished run; give another folder with out, or remove this one.")
+    if names - {STATE, LOG, PLAN}:
+        raise InputError(f"{str(plan.out)!r} is not empty and holds no run of bertie; give another folder with out.")

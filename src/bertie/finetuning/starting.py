@@ -1,0 +1,93 @@
+"""What a fine-tuning starts from: a checkpoint with the head its labels need, its tokenizer, and the task's options."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bertie.errors import InputError
+from bertie.extras import need
+from bertie.finetuning.examples import Data
+from bertie.finetuning.plan import Plan
+from bertie.models.loading import one_device
+from bertie.tasks.example import Example
+from bertie.tasks.trainable import TrainableTask
+from bertie.tokenization.auto import AutoTokenizer
+from bertie.training import local_device
+
+# No class counts more than this many times another: a handful of rows cannot carry more.
+MOST_WEIGHT = 20.0
+
+
+def start(plan: Plan, data: Data) -> tuple[TrainableTask, Any]:
+    """Return the task with its options, and the model in float32 where it is to be trained.
+
+    Raises:
+        CheckpointError: the model's files are missing or damaged.
+        InputError, InputTypeError: an option that does not exist or fit.
+        BertieError: LoRA without peft.
+    """
+    row = plan.row
+    kind: Any = row.load_task()
+    device = local_device() if plan.device is None else one_device(plan.device, "device")
+    # a new head is the same for the same seed, and the caller's random numbers stay as they were
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(plan.settings.seed)
+        model = row.load_model_class().from_pretrained(
+            plan.model,
+            dtype="float32",
+            device_map=device,
+            ignore_mismatched_sizes=True,
+            **kind.head(data.kind, data.labels),
+        )
+        tokenizer: Any = AutoTokenizer
+        task = kind(tokenizer=tokenizer.from_pretrained(plan.model), config=model.config)
+        task = task.with_options(**plan.options, **_weights(plan, data))
+        adapted = model if plan.lora is None else with_adapters(model, plan.lora)
+    return task, adapted
+
+
+def with_adapters(model: nn.Module, rank: int) -> Any:
+    """Return the model with LoRA on its queries and values (Hu et al. 2021, section 4.2); all of its head learns too.
+
+    Raises:
+        BertieError: peft is not installed.
+    """
+    peft: Any = need("peft", extra="lora", what="LoRA")
+    head = [name for name, child in model.named_children() if name != "bert" and any(True for _ in child.parameters())]
+    if getattr(getattr(model, "bert", None), "pooler", None) is not None:
+        head.append("pooler")
+    config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=["query", "value"], modules_to_save=head)
+    return peft.get_peft_model(model, config)
+
+
+def merged(model: Any) -> Any:
+    """Return a plain model: adapters are added into the weights they adapt."""
+    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+def _weights(plan: Plan, data: Data) -> dict[str, Any]:
+    if plan.class_weights is None:
+        return {}
+    if data.kind not in ("single-label", "multi-label"):
+        raise InputError("class_weights needs a classification with classes.")
+    if not isinstance(plan.class_weights, str):
+        return {"class_weights": tuple(plan.class_weights)}
+    return {"class_weights": tuple(balanced(data.train, data.labels, data.kind))}
+
+
+def balanced(examples: Sequence[Example], labels: Sequence[str], kind: str) -> list[float]:
+    """Return what each class counts so that all weigh alike, at most `MOST_WEIGHT` (scikit-learn's "balanced").
+
+    For several labels at a time: how many rows lack the label for one that has it.
+    """
+    number: Mapping[str, int] = {label: index for index, label in enumerate(labels)}
+    names = [[example.label] if kind == "single-label" else example.label for example in examples]
+    counts = np.bincount([number[name] for each in names for name in each], minlength=len(labels))
+    if kind == "multi-label":
+        ratios = (len(examples) - counts) / np.maximum(counts, 1)
+    else:
+        ratios = len(examples) / (len(labels) * np.maximum(counts, 1))
+    return [round(float(weight), 4) for weight in np.clip(ratios, 1 / MOST_WEIGHT, MOST_WEIGHT)]

@@ -1,0 +1,233 @@
+"""Fine-tuning: figures on rows that nothing was tuned on, a folder that transformers loads too, and resuming."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+import bertie
+from bertie.errors import InputError
+from bertie.finetuning.run import LOG, STATE
+from bertie.finetuning.starting import balanced
+from bertie.tasks.example import Example
+
+GOOD, BAD = ["good", "lovely", "fine"], ["bad", "awful", "dull"]
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, "a", "film", "the", "plot", "is"]
+
+
+def rows(count: int, seed: int = 0) -> list[dict[str, str]]:
+    draw = torch.Generator().manual_seed(seed)
+
+    def one(words: list[str]) -> str:
+        return words[int(torch.randint(len(words), (), generator=draw))]
+
+    found = []
+    for number in range(count):
+        kind = ("pos", GOOD) if number % 2 else ("neg", BAD)
+        filling = " ".join(one(["a", "film", "the", "plot", "is"]) for _ in range(number % 7))
+        found.append({"text": f"{filling} {one(kind[1])} film {number % 10}", "label": kind[0]})
+    return found
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random BERT in hub layout."""
+    folder = tmp_path_factory.mktemp("start")
+    torch.manual_seed(0)
+    config = bertie.BertConfig(
+        vocab_size=len(WORDS),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=24,
+    )
+    bertie.BertModel(config).save_pretrained(folder)
+    bertie.BertTokenizer(vocab={word: number for number, word in enumerate(WORDS)}).save_pretrained(folder)
+    return folder
+
+
+def finetuned(start: Path, train: Any, **more: Any) -> Any:
+    options = {"model": start, "epochs": 6, "learning_rate": 3e-3, "batch_size": 8, "show_progress": False}
+    return bertie.finetune("sequence-classification", train, **{**options, **more})
+
+
+def test_a_csv_becomes_a_model_with_its_quality(start: Path, tmp_path: Path) -> None:
+    train, dev = tmp_path / "train.csv", tmp_path / "dev.csv"
+    for path, data in ((train, rows(160)), (dev, rows(60, seed=1))):
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["text", "label"])
+            writer.writeheader()
+            writer.writerows(data)
+    result = finetuned(start, train, dev=dev, out=tmp_path / "run")
+    assert result.figures["accuracy"] > 0.95
+    low, high = result.intervals["accuracy"]
+    assert low <= result.figures["accuracy"] <= high
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"config.json", "model.safetensors", "vocab.txt", "report.md", "run.json", "figures.json", LOG} <= names
+    assert {"curves.png", "confusion.png", "reliability.png"} <= names
+    assert STATE not in names
+    saved = json.loads((tmp_path / "run" / "figures.json").read_text())
+    assert saved["metrics"]["accuracy"] == result.figures["accuracy"]
+    assert saved["rows"] == 60
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "train.csv" in report
+    assert f"{result.figures['accuracy']:.3f}" in report
+
+    again = bertie.evaluate("sequence-classification", dev, model=tmp_path / "run")
+    assert again.figures == result.figures
+    assert again.table == saved["table"]
+    pipe = bertie.pipeline("text-classification", tmp_path / "run")
+    assert pipe.task.temperature == result.pipeline.task.temperature != 1.0
+    texts = [row["text"] for row in rows(6, seed=2)]
+    assert pipe(texts) == result.pipeline(texts)
+    theirs = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "run")
+    encoded = pipe.tokenizer(texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(**encoded).logits, result.model(**encoded).logits)
+    assert theirs.config.id2label == {0: "neg", 1: "pos"}
+
+
+def test_one_file_is_parted_in_three(start: Path) -> None:
+    result = finetuned(start, rows(100), epochs=1)
+    assert result.folder is None
+    assert result.history.total == 11  # 81 rows to learn from: a tenth for scoring, a tenth of the rest for tuning
+    assert set(result.figures) >= {"accuracy", "f1_macro", "f1_micro", "precision", "recall", "f1"}
+
+
+def test_nothing_is_tuned(start: Path) -> None:
+    result = finetuned(start, rows(40), dev=rows(20, 1), tune=0, epochs=2)
+    assert result.history.best_step is None
+    assert result.pipeline.task.temperature == 1.0
+
+
+def test_several_labels_have_thresholds(start: Path, tmp_path: Path) -> None:
+    data = [
+        {"text": row["text"], "labels": f"{row['label']}|film" if "plot" in row["text"] else row["label"]}
+        for row in rows(160)
+    ]
+    result = finetuned(start, data, out=tmp_path / "run", class_weights="auto", focal=1.0, epochs=8)
+    assert result.pipeline.task.thresholds is not None
+    assert (tmp_path / "run" / "thresholds.png").exists()
+    pipe = bertie.pipeline("text-classification", tmp_path / "run")
+    assert pipe.task.thresholds == result.pipeline.task.thresholds
+    found = pipe("the plot is good film 3", top_k="")
+    assert {one["label"] for one in found} <= {"neg", "pos", "film"}
+    assert all(one["score"] >= pipe.task.thresholds[pipe.task.config.label2id[one["label"]]] for one in found)
+
+
+def test_numbers(start: Path) -> None:
+    data = [{"text": row["text"], "score": 0.5 + (row["label"] == "pos")} for row in rows(160)]
+    result = finetuned(start, data, columns={"label": "score"}, kind="regression", epochs=8)
+    assert result.figures["spearman"] > 0.7
+    assert result.pipeline("a good film")[0]["label"] == "LABEL_0"
+
+
+def test_long_texts_in_windows(start: Path) -> None:
+    filling = "a film the plot is " * 8
+    data = [{"text": filling + row["text"], "label": row["label"]} for row in rows(160)]
+    result = finetuned(start, data, windows=True, overlap=4, epochs=15)
+    assert result.figures["accuracy"] > 0.9
+    assert not result.warnings
+    cut = finetuned(start, data, epochs=1)
+    assert any("lost" in warning and "windows=True" in warning for warning in cut.warnings)
+
+
+def test_adapters_are_merged(start: Path, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    result = finetuned(start, rows(160), dev=rows(40, 1), lora=4, learning_rate=1e-2, out=tmp_path / "run")
+    assert result.figures["accuracy"] > 0.8
+    assert type(result.model) is bertie.BertForSequenceClassification
+    assert bertie.evaluate("sequence-classification", rows(40, 1), model=tmp_path / "run").figures == result.figures
+
+
+def test_several_seeds(start: Path, tmp_path: Path) -> None:
+    result = finetuned(start, rows(60), dev=rows(30, 1), seed=[1, 2], epochs=2, out=tmp_path / "run")
+    mean, deviation = result.spread["accuracy"]
+    assert 0 <= mean <= 1
+    assert deviation >= 0
+    assert result.seed in (1, 2)
+    assert (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_an_interrupted_run_goes_on_to_the_same_model(start: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    whole = finetuned(start, rows(80), dev=rows(20, 1), out=tmp_path / "whole", epochs=3)
+    calls = []
+    from bertie.finetuning.learner import TaskLearner
+
+    loss = TaskLearner.loss
+
+    def interrupted(self: Any, examples: Any) -> Any:
+        calls.append(examples)
+        if len(calls) == 14:
+            raise KeyboardInterrupt
+        return loss(self, examples)
+
+    monkeypatch.setattr(TaskLearner, "loss", interrupted)
+    settings = bertie.Settings(save_every=5)
+    with pytest.raises(KeyboardInterrupt):
+        finetuned(start, rows(80), dev=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings)
+    with pytest.raises(InputError, match="other data|data|examples"):
+        finetuned(start, rows(80, 3), dev=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings, resume=True)
+    again = finetuned(start, rows(80), dev=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings, resume=True)
+    assert again.figures == whole.figures
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"tune": 1.5}, "tune is 1.5; allowed: a share"),
+        ({"seed": []}, r"seed is \[\]; give a number"),
+        ({"lora": 0}, "lora is 0"),
+        ({"resume": True}, "resume needs out"),
+        ({"class_weights": "balanced"}, "'balanced'; give 'auto'"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"options": {"top_q": 1}}, "no option 'top_q'"),
+        ({"overlap": 99, "windows": True, "max_length": 5}, "smaller overlap"),
+    ],
+)
+def test_bad_arguments(start: Path, more: dict[str, Any], message: str) -> None:
+    with pytest.raises((InputError, TypeError), match=message):
+        finetuned(start, rows(40), **more)
+
+
+def test_a_folder_with_other_things_is_refused(start: Path, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(InputError, match="is not empty and holds no run"):
+        finetuned(start, rows(40), out=tmp_path)
+    finetuned(start, rows(40), out=tmp_path / "run", epochs=1)
+    with pytest.raises(InputError, match="holds a finished run"):
+        finetuned(start, rows(40), out=tmp_path / "run")
+
+
+def test_a_task_without_labels_cannot_be_trained(start: Path) -> None:
+    with pytest.raises(InputError, match="'feature-extraction' has nothing to learn"):
+        bertie.finetune("feature-extraction", rows(9), model=start)
+    with pytest.raises(InputError, match="nothing to score"):
+        bertie.evaluate("feature-extraction", rows(9), model=start)
+
+
+def test_evaluation_names_unknown_labels(start: Path, tmp_path: Path) -> None:
+    finetuned(start, rows(40), out=tmp_path / "run", epochs=1)
+    with pytest.raises(InputError, match="'so-so'"):
+        bertie.evaluate("sequence-classification", [{"text": "a", "label": "so-so"}], model=tmp_path / "run")
+    found = bertie.evaluate(
+        "sequence-classification",
+        [{"text": "a", "label": "so-so"}, *rows(3)],
+        model=tmp_path / "run",
+        on_bad_row="skip",
+    )
+    assert (found.rows, found.skipped) == (3, 1)
+
+
+def test_balanced_weights() -> None:
+    data = [Example("", "a")] * 30 + [Example("", "b")] * 10
+    assert balanced(data, ["a", "b"], "single-label") == [0.6667, 2.0]
+    several = [Example("", ["a"])] * 30 + [Example("", ["a", "b"])] * 10
+    assert balanced(several, ["a", "b"], "multi-label") == [0.05, 3.0]
