@@ -36,16 +36,20 @@ class Grouped:
         if groups.keys is not None:
             k, v = (part.index_select(0, groups.keys) for part in (k, v))
         causal = inputs.causal and inputs.keys is inputs.packed
-        contexts, at, at_key = [q[:0]], 0, 0
-        for texts, length, keys in groups.sizes:
-            query = _rectangle(q, at, texts, length)
-            key, value = (_rectangle(part, at_key, texts, keys) for part in (k, v))
+        contexts = [q[:0]]
+        # split at once: the gradient of each slice would be a tensor as large as the whole
+        each_q = q.split([texts * length for texts, length, _ in groups.sizes])
+        each_k, each_v = (part.split([texts * keys for texts, _, keys in groups.sizes]) for part in (k, v))
+        for (texts, length, keys), *parts in zip(groups.sizes, each_q, each_k, each_v, strict=True):
+            query, key, value = (
+                part.view(texts, count, *part.shape[1:]).transpose(1, 2)
+                for part, count in zip(parts, (length, keys, keys), strict=True)
+            )
             if keys and length:
                 query = F.scaled_dot_product_attention(query, key, value, dropout_p=inputs.dropout_p, is_causal=causal)
             else:
                 query = torch.zeros_like(query)
             contexts.append(query.transpose(1, 2).reshape(texts * length, *q.shape[1:]))
-            at, at_key = at + texts * length, at_key + texts * keys
         context = torch.cat(contexts)
         if groups.queries is not None:
             context = torch.zeros_like(context).index_copy(0, groups.queries, context)
@@ -61,11 +65,6 @@ class _Groups(NamedTuple):
     queries: Tensor | None
     keys: Tensor | None
     sizes: tuple[tuple[int, int, int], ...]
-
-
-def _rectangle(values: Tensor, start: int, texts: int, length: int) -> Tensor:
-    """``[T, H, K]`` from ``start`` on as ``[texts, H, length, K]``."""
-    return values[start : start + texts * length].view(texts, length, *values.shape[1:]).transpose(1, 2)
 
 
 @lru_cache(maxsize=256)
