@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from learning import TextLearner, weights
 from torch import Tensor
 
 from bertie.errors import BertieError
-from bertie.training import Settings, train
+from bertie.training import Settings, loop, train
 from bertie.training.order import shuffled
 
 SETTINGS = Settings(steps=8, batch_size=6, learning_rate=1e-2, seed=3)
@@ -54,6 +55,26 @@ def test_gradients_without_end_name_the_step() -> None:
     with pytest.raises(BertieError, match=r"In step 2 .* the norm of the gradients is (inf|nan); its examples: train"):
         train(learner, SETTINGS)
     assert all(each.isfinite().all() for each in weights(learner).values())
+
+
+def test_a_device_that_is_not_waited_for_is_looked_at_with_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: the bad step is found some steps later, and named all the same; it never reached the weights."""
+    begin = loop._Run._begin
+
+    def on_gpu(run: Any, resume: bool) -> None:
+        run.is_waited_for = True
+        begin(run, resume)
+
+    monkeypatch.setattr(loop._Run, "_begin", on_gpu)
+    learner = Poisoned()
+    with pytest.raises(BertieError, match=r"In step 2 \(epoch 0.25, .* the loss is nan; the example"):
+        train(learner, Settings(**SETTINGS.to_dict() | {"log_every": 4}))
+    assert all(each.isfinite().all() for each in weights(learner).values())
+    late, prompt = TextLearner(), TextLearner()
+    history = train(late, Settings(**SETTINGS.to_dict() | {"log_every": 3}))
+    monkeypatch.undo()
+    expected = train(prompt, Settings(**SETTINGS.to_dict() | {"log_every": 3}))
+    assert [record["loss"] for record in history.records] == [record["loss"] for record in expected.records]
 
 
 def test_bad_steps_may_be_left_out(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,7 @@ from torch import nn
 
 from bertie.errors import InputError
 from bertie.report import logger
-from bertie.training.distributed import Processes
+from bertie.training.distributed import Processes, is_first
 from bertie.training.history import History, finite
 from bertie.training.signals import Signals
 
@@ -59,6 +59,7 @@ class Evaluation:
 
 
 def warn(history: History, message: str) -> None:
-    """Log a warning and keep it with the run."""
+    """Keep a warning with the run, and log it in the first process."""
     history.warnings.append(message)
-    logger.warning("%s", message)
+    if is_first():
+        logger.warning("%s", message)

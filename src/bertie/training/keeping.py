@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bertie.errors import InputError
+from bertie.errors import CheckpointError, InputError
 from bertie.report import logger
 from bertie.training.groups import restore, snapshot
 from bertie.training.history import History
@@ -56,9 +56,14 @@ class Keeper:
         if saved is None:
             return None
         refuse_other(saved.identity, self._identity, self._where)
-        restore(model, saved.model)
-        optimizer.load(saved.optimizer)
-        history = History.from_dict(saved.history)
+        try:
+            history = History.from_dict(saved.history)
+            restore(model, saved.model)
+            optimizer.load(saved.optimizer)
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(
+                f"the training state in {self._where!r} lacks {error}; start the run anew, without resume"
+            ) from error
         self._saved = _mark(history)
         logger.info("The run in %r goes on after step %d.", self._where, history.step)
         return history

@@ -37,7 +37,7 @@ def train(
     evaluate: Evaluate | None = None,
     metric: str | None = None,
     check: Check | None = None,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     resume: bool = False,
     data: Mapping[str, Any] | None = None,
     log: Log | None = None,
@@ -81,8 +81,9 @@ def train(
         if group.world > 1 and not divisible:
             raise InputError("A loss that compares a step's examples needs one process; start it without torchrun.")
         run = _Run(learner, settings, group, signals, Evaluation(evaluate, metric, check), data or {}, log, divisible)
+        where = None if folder is None else Path(folder)
         with by_rows(run.tables), progress("steps", run.total, show_progress) as advance:
-            return run.run(Keeper(folder, run.identity, settings, writes=group.rank == 0), resume, advance)
+            return run.run(Keeper(where, run.identity, settings, writes=group.rank == 0), resume, advance)
 
 
 class _Run:
@@ -119,6 +120,7 @@ class _Run:
         self.gradients = Gradients(learner, self.order.sizes, tokens, precision, whole=not divisible)
         self.identity = identity(self.model, self.order, settings, self.total, group.world, data)
         self.history = History()
+        self.is_waited_for = self.device.type != "cpu"  # fetching a number waits until the device is done
         # of the steps since the last look at the device: number, loss, norm
         self.unseen: list[tuple[int, Tensor, Tensor]] = []
         self.clock = 0.0
@@ -172,9 +174,9 @@ class _Run:
         self.history.tokens += int(self.order.sizes[examples].sum())
 
     def _look(self) -> None:
-        """Fetch what the last steps gave, if the device need not be waited for, or a log line is due."""
+        """Fetch what the last steps gave, if the device is not waited for, or a log line is due."""
         due = self.history.step % self.log_every == 0 or self.history.step == self.total
-        if self.device.type == "cpu" or due:
+        if due or not self.is_waited_for:
             self._fetch()
         if due:
             rate, epoch = self._rate(self.history.step - 1), self.order.epochs_done(self.history.step)
