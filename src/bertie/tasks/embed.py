@@ -84,7 +84,7 @@ class Embed(Task):
         else:
             hidden = encoder(packed, return_dict=True).last_hidden_state
             vectors = pool(hidden, packed, self.recipe.modes, self._skip, features.owned)
-        return vectors if self.windows else self._finished(vectors)
+        return vectors if self.windows else self.finished(vectors)
 
     def combine(self, rows: Sequence[Any], features: Features) -> Sequence[Any]:
         """Return the vectors ``[D]`` of the texts."""
@@ -92,9 +92,9 @@ class Embed(Task):
             return rows
         vectors = merge(rows, features, self.recipe.modes)
         device = next((cast(nn.Linear, layer[0]).weight.device for layer in self.layers), None)
-        return list(self._finished(torch.as_tensor(vectors, device=device)).cpu().numpy())
+        return list(self.finished(torch.as_tensor(vectors, device=device)).cpu().numpy())
 
-    def _finished(self, vectors: Tensor) -> Tensor:
+    def finished(self, vectors: Tensor) -> Tensor:
         """Return pooled vectors as the model's last layers leave them."""
         for dense, activation in self.layers:
             vectors = activation(linear(vectors, dense))
@@ -121,7 +121,8 @@ def load_layers(recipe: Recipe, device: torch.device) -> tuple[torch.nn.Sequenti
     Raises:
         CheckpointError: a file is missing or damaged, or asks for an activation bertie does not have.
     """
-    return tuple(_dense(folder).to(device=device, dtype=torch.float32).eval() for folder in recipe.dense)
+    layers = (_dense(folder).to(device=device, dtype=torch.float32) for folder in recipe.dense)
+    return tuple(layer.eval().requires_grad_(False) for layer in layers)
 
 
 def _dense(folder: Path) -> torch.nn.Sequential:

@@ -39,24 +39,30 @@ def pool(hidden: Tensor, packed: Packed, modes: Sequence[str], skip: int = 0, ow
 
 
 def merge(rows: Sequence[Array], features: Features, modes: Sequence[str]) -> Array:
-    """Return the vectors ``[N, D · len(modes)]`` of texts from those of their windows ``[D · len(modes)]``.
+    """As `merged`, of rows on the host."""
+    if not rows:
+        return np.zeros((0, 0), np.float32)
+    return merged(torch.from_numpy(np.stack(rows)), features, modes).numpy()
+
+
+def merged(vectors: Tensor, features: Features, modes: Sequence[str]) -> Tensor:
+    """Return the vectors ``[N, D · len(modes)]`` of texts from those of their windows ``[R, D · len(modes)]``.
 
     A window counts by the tokens it owns, so that a mean is the mean of all tokens of the text.
     """
-    if not rows:
-        return np.zeros((0, 0), np.float32)
     assert features.owned is not None
     counts = np.add.reduceat(features.owned, [0, *np.cumsum(features.lengths)[:-1]], dtype=np.float32)
-    firsts = [group[0] for group in features.groups()]
-    weights = counts[:, None] / np.repeat(np.add.reduceat(counts, firsts), np.diff([*firsts, len(rows)]))[:, None]
-    merged = []
-    for mode, part in zip(modes, np.split(np.stack(rows), len(modes), axis=1), strict=True):
+    owners = features.owner_of_rows
+    totals = np.bincount(owners, counts, features.num_inputs).astype(np.float32)
+    weights = torch.from_numpy((counts / np.maximum(totals, 1)[owners])[:, None]).to(vectors)
+    lengths = torch.from_numpy(np.bincount(owners, minlength=features.num_inputs)).to(vectors.device)
+    found = []
+    for mode, part in zip(modes, vectors.chunk(len(modes), dim=1), strict=True):
         if mode == "max":
-            merged.append(np.maximum.reduceat(part, firsts))
+            found.append(_max(part, lengths))
         else:
-            shares = np.sqrt(weights) if mode == "mean_sqrt_len_tokens" else weights
-            merged.append(np.add.reduceat(part * shares, firsts))
-    return np.concatenate(merged, axis=1)
+            found.append(_sum(part * (weights.sqrt() if mode == "mean_sqrt_len_tokens" else weights), lengths))
+    return torch.cat(found, dim=1)
 
 
 def _owned(tokens: Tensor, packed: Packed, owned: Array) -> tuple[Tensor, Tensor]:

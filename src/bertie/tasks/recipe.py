@@ -1,19 +1,21 @@
-"""How a sentence-transformers folder makes a text's vector: its small JSON files, read as data and never followed."""
+"""How a sentence-transformers folder makes a text's vector: its small JSON files, read as data, and written."""
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bertie.errors import CheckpointError
-from bertie.files import read_bytes, read_json
+from bertie.files import atomic, read_bytes, read_json, write_json
 from bertie.hub import member
 from bertie.tasks.pooling import MODES
 
 # what a folder of this kind holds beside the model itself
 FILES = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "*_*/*")
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 # the older way to name the modes, in the order in which their vectors are joined
 _OLD_MODES = {
     "pooling_mode_cls_token": "cls",
@@ -89,6 +91,79 @@ def read_recipe(folder: str | os.PathLike[str]) -> Recipe:
         include_prompt=pooling.get("include_prompt", True) is not False,
         subfolder=subfolder,
     )
+
+
+def recipe_to_learn(folder: str | os.PathLike[str]) -> Recipe:
+    """Return the recipe of a model that is to learn embeddings: its own, else the mean with length 1.
+
+    Raises:
+        CheckpointError: as for `read_recipe`.
+    """
+    recipe = read_recipe(folder)
+    return recipe if member(Path(folder), "modules.json").exists() else replace(recipe, normalize=True)
+
+
+def write_recipe(folder: str | os.PathLike[str], recipe: Recipe, width: int) -> None:
+    """Write a recipe beside a model's own files, so that bertie and sentence-transformers read it.
+
+    Args:
+        folder: with the model and its tokenizer, whatever ``recipe.subfolder`` was before.
+        recipe: its linear layers are copied from where they lie.
+        width: D, of a token's vector.
+
+    Raises:
+        CheckpointError: a file cannot be written, or a linear layer's cannot be read.
+    """
+    folder = Path(folder)
+    kinds = ["Pooling", *["Dense"] * len(recipe.dense), *["Normalize"] * recipe.normalize]
+    steps = [("Transformer", ""), *((kind, f"{number}_{kind}") for number, kind in enumerate(kinds, 1))]
+    for _, path in steps[1:]:
+        (folder / path).mkdir(parents=True, exist_ok=True)
+    write_json(folder / "1_Pooling" / "config.json", _pooling(recipe, width))
+    for number, source in enumerate(recipe.dense, 2):
+        _copy(source, folder / f"{number}_Dense")
+    write_json(
+        folder / "sentence_bert_config.json",
+        {"max_seq_length": recipe.max_length, "do_lower_case": recipe.lower_case},
+    )
+    write_json(
+        folder / "config_sentence_transformers.json",
+        {
+            "prompts": dict(recipe.prompts),
+            "default_prompt_name": recipe.default_prompt,
+            "similarity_fn_name": "cosine",
+        },
+    )
+    # last: a folder with this file has all that it names
+    write_json(
+        folder / "modules.json",
+        [
+            {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for number, (kind, path) in enumerate(steps)
+        ],
+    )
+
+
+def _pooling(recipe: Recipe, width: int) -> dict[str, Any]:
+    """Return the pooling's config, by flags, which every version of sentence-transformers reads, if they can say it."""
+    if tuple(mode for mode in _OLD_MODES.values() if mode in recipe.modes) != recipe.modes:
+        return {
+            "embedding_dimension": width,
+            "pooling_mode": list(recipe.modes),
+            "include_prompt": recipe.include_prompt,
+        }
+    flags = {name: mode in recipe.modes for name, mode in _OLD_MODES.items()}
+    return {"word_embedding_dimension": width, **flags, "include_prompt": recipe.include_prompt}
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a linear layer's files."""
+    if source.resolve() == target.resolve():
+        return
+    names = [name for name in ("config.json", *_WEIGHTS) if member(source, name).exists()]
+    for name in names:
+        with atomic(target / name) as temporary:
+            shutil.copyfile(member(source, name), temporary)
 
 
 def _steps(folder: Path) -> list[tuple[str, str]]:

@@ -1,0 +1,209 @@
+"""Similarity: what embeddings learn from, pairs of texts with a score, or texts that belong together."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bertie.errors import InputError, InputTypeError
+from bertie.report import logger
+from bertie.tasks.embed import Embed
+from bertie.tasks.features import Array, Features, Values
+from bertie.tasks.metrics import Metric, Numbers, Retrieval
+from bertie.tasks.parts import by_part, in_parts, part_counts, part_keys
+from bertie.tasks.pooling import merged
+from bertie.tasks.recipe import write_recipe
+from bertie.tasks.retrieval import ranks_of_partners
+from bertie.tasks.task import Task
+from bertie.tasks.trainable import Fault, TrainableTask
+
+# A cosine that far from its score is worth showing.
+OFF = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Similarity(Embed, TrainableTask):
+    """What learns for `bertie.tasks.embed.Embed`. An input is a pair of texts, or (anchor, positive, negative).
+
+    Pairs with scores: the cosine of the two vectors is drawn to the score, scaled to 0 to 1 (squared error). Without
+    scores the two belong together: each has to recognise its partner among those of all pairs of the step, by the
+    softmax of ``scale`` times the cosine (InfoNCE; van den Oord et al. 2018), in both directions. Negatives are more
+    candidates for the anchors, which alone look for their partners then.
+
+    Args:
+        scored: whether inputs come with scores.
+        lowest, highest: the scores that stand for a cosine of 0 and of 1.
+        scale: what cosines are multiplied by before the softmax.
+    """
+
+    scored: bool = False
+    lowest: float = 0.0
+    highest: float = 1.0
+    scale: float = 20.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.lowest < self.highest:
+            raise InputError(f"lowest is {self.lowest:g} and highest {self.highest:g}; scores need a range.")
+        if not self.scale > 0:
+            raise InputError(f"scale is {self.scale:g}; it must be above 0.")
+
+    @classmethod
+    def of(cls, task: Task) -> Self:
+        """As `TrainableTask.of`, for an `Embed`."""
+        return cls(**_of(task, Embed))
+
+    def answering(self) -> Embed:
+        """Return the task that embeds texts."""
+        return Embed(**_of(self, Embed))
+
+    def suited(self, labels: Sequence[Any]) -> Self:
+        """As `TrainableTask.suited`: with scores they take their range, unless it lies between 0 and 1.
+
+        Raises:
+            InputError: some inputs have scores and others none.
+        """
+        numbers = [float(label) for label in labels if label is not None]
+        if not numbers:
+            return dataclasses.replace(self, scored=False)
+        if len(numbers) < len(labels):
+            raise InputError(f"{len(labels) - len(numbers)} of {len(labels)} pairs have no score; give all or none.")
+        low, high = min(numbers), max(numbers)
+        if (low >= 0 and high <= 1) or low == high:
+            low, high = 0.0, 1.0
+        else:
+            logger.info("Scores from %g to %g are learned as cosines from 0 to 1.", low, high)
+        return dataclasses.replace(self, scored=True, lowest=low, highest=high)
+
+    def save(self, folder: Path) -> None:
+        """Write the recipe, so that bertie and sentence-transformers make vectors of texts as they were learned."""
+        write_recipe(folder, replace(self.recipe, max_length=self.limit), self.config.hidden_size)
+
+    # texts → vectors
+
+    def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
+        """Return the features of inputs, with a row, or windows, for each text.
+
+        Raises:
+            InputTypeError: an input that is no pair and no triple of str.
+        """
+        for number, one in enumerate(inputs, first):
+            if not (
+                isinstance(one, list | tuple) and len(one) in (2, 3) and all(isinstance(text, str) for text in one)
+            ):
+                raise InputTypeError(
+                    f"Input {number} is {one!r:.60} ({type(one).__name__}); it must be a pair of texts, or "
+                    "(anchor, positive, negative)."
+                )
+        features = super().encode([text for one in inputs for text in one])
+        return in_parts(features, [len(one) for one in inputs])
+
+    def combine(self, rows: Sequence[Any], features: Features) -> list[Array]:
+        """Return the vectors ``[2 or 3, D]`` of each input's texts, of length 1."""
+        vectors = super().combine(rows, by_part(features))
+        if not len(vectors):
+            return []
+        stacked = F.normalize(torch.from_numpy(np.stack(vectors)), dim=1).numpy()
+        return np.split(stacked, np.cumsum(part_counts(features))[:-1])
+
+    # labels → loss
+
+    @property
+    def divisible(self) -> bool:
+        """Whether inputs have scores; if not, they are compared with each other."""
+        return self.scored
+
+    def gold(self, labels: Sequence[Any]) -> Values:
+        """Return the scores from 0 to 1, float32 ``[N]``; zeros where there are none."""
+        if not self.scored:
+            return np.zeros(len(labels), np.float32)
+        return (np.asarray(labels, np.float32) - np.float32(self.lowest)) / np.float32(self.highest - self.lowest)
+
+    def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
+        """Return the features with scores from 0 to 1, or as they are where there are none.
+
+        Raises:
+            InputError: three texts with a score, or none where there should be one.
+        """
+        if not self.scored:
+            return features
+        if any(label is None for label in labels):
+            raise InputError(f"The pair {list(labels).index(None)} has no score, and others do; give all or none.")
+        if (part_counts(features) != 2).any():
+            raise InputError("A score belongs to a pair of texts; leave scores out where there is a negative, too.")
+        return features.with_labels(np.asarray(self.gold(labels)))
+
+    def divisor(self, features: Features) -> float:
+        """Return the number of inputs."""
+        return float(features.num_inputs)
+
+    def loss(self, output: Tensor, features: Features) -> Tensor:
+        """Return the summed squared error of cosines, or the summed cross-entropy of finding partners."""
+        parts = by_part(features)
+        vectors = self.finished(merged(output, parts, self.recipe.modes)) if self.windows else output
+        vectors = F.normalize(vectors.float(), dim=1)
+        counts = part_counts(features)
+        firsts = np.cumsum(counts) - counts
+        places = (firsts, firsts + 1, firsts[counts > 2] + 2)
+        anchors, positives, negatives = (
+            vectors.index_select(0, torch.from_numpy(place).to(vectors.device)) for place in places
+        )
+        if features.labels is not None:
+            wanted = torch.from_numpy(features.labels.values).to(vectors.device)
+            return F.mse_loss((anchors * positives).sum(dim=1), wanted, reduction="sum")
+        return contrast_sum(anchors, positives, negatives, self.scale)
+
+    # scoring
+
+    def metric(self) -> Metric:
+        """Return correlations with the scores; without any, how early partners are found."""
+        return Numbers() if self.scored else Retrieval()
+
+    def predictions(self, values: Values, features: Features) -> Array:
+        """Return the cosine of each pair, or the rank of each anchor's partner among all texts here, ``[N]``."""
+        if self.scored:
+            return np.array([float(pair[0] @ pair[1]) for pair in values])
+        return ranks_of_partners(values, part_keys(features))
+
+    def named(self, prediction: Any) -> str:
+        """Return a prediction in words."""
+        return f"{prediction:.3g}" if self.scored else f"rank {prediction:.0f}"
+
+    def faults(self, values: Values, features: Features, labels: Sequence[Any]) -> list[Fault | None]:
+        """Return pairs whose cosine is off by `OFF` or more, or anchors whose partner is not found first."""
+        found = self.predictions(values, features)
+        if not self.scored:
+            return [None if rank == 1 else Fault(float(rank), "rank 1", f"rank {rank:.0f}") for rank in found]
+        both = zip(np.asarray(self.gold(labels)).tolist(), found.tolist(), strict=True)
+        return [
+            Fault(abs(gold - cosine), f"{gold:.2f}", f"{cosine:.2f}") if abs(gold - cosine) >= OFF else None
+            for gold, cosine in both
+        ]
+
+
+def contrast_sum(anchors: Tensor, positives: Tensor, negatives: Tensor, scale: float) -> Tensor:
+    """Return the summed cross-entropy of finding partners by ``scale`` times the dot product.
+
+    Without negatives it is the mean of both directions: anchors find positives, and positives find anchors.
+
+    Args:
+        anchors, positives: ``[N, D]``, of length 1; row ``i`` of one is the partner of row ``i`` of the other.
+        negatives: ``[K, D]``, of length 1: more candidates for all anchors.
+        scale: what dot products are multiplied by.
+    """
+    partners = torch.arange(len(anchors), device=anchors.device)
+    found = scale * anchors @ torch.cat([positives, negatives]).T
+    loss = F.cross_entropy(found, partners, reduction="sum")
+    if len(negatives):
+        return loss
+    return (loss + F.cross_entropy(found.T, partners, reduction="sum")) / 2
+
+
+def _of(task: Task, kind: type[Task]) -> dict[str, Any]:
+    return {field.name: getattr(task, field.name) for field in fields(kind)}

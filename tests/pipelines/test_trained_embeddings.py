@@ -1,0 +1,99 @@
+"""Folders of embeddings that were trained: bertie and sentence-transformers read from them the same vectors."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer import modules as st
+
+import bertie
+from bertie.errors import InputTypeError
+from bertie.tasks.embed import Embed, load_layers
+from bertie.tasks.recipe import Recipe, read_recipe, recipe_to_learn, write_recipe
+from bertie.tasks.registry import find
+from bertie.tasks.similarity import Similarity
+
+
+def trained(row: Any, pipe: Any) -> Similarity:
+    task: Similarity = row.load_trained().of(pipe.task)
+    return task
+
+
+def test_what_learns_is_made_from_what_answers(minilm: Path) -> None:
+    pipe, row = bertie.pipeline("embed", minilm, device="cpu"), find("embedding")
+    task = trained(row, pipe)
+    assert (task.recipe, task.limit, type(task.answering())) == (pipe.task.recipe, 256, Embed)
+    assert task.answering() == pipe.task
+    with pytest.raises(InputTypeError, match="MultipleChoice cannot learn for Embed"):
+        find("choose").load_trained().of(pipe.task)
+
+
+def save(folder: Path, pipe: Any, task: Similarity) -> Path:
+    pipe.model.save_pretrained(folder)
+    pipe.tokenizer.save_pretrained(folder)
+    task.save(folder)
+    return folder
+
+
+TEXTS = ["A dog barks.", "word " * 100, "The cat sat on the mat.", ""]
+
+
+def same_vectors(folder: Path, **call: Any) -> np.ndarray:
+    expected = SentenceTransformer(str(folder), device="cpu").encode(TEXTS, **call)
+    found = bertie.pipeline("embed", folder, device="cpu")(TEXTS, **call)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    return found
+
+
+def test_the_folder_of_a_plain_bert(tiny: Callable[..., Path], tmp_path: Path) -> None:
+    folder = tiny()
+    recipe = recipe_to_learn(folder)
+    assert recipe == Recipe(modes=("mean",), normalize=True)
+    pipe = bertie.pipeline("embed", folder, device="cpu")
+    task = Similarity(tokenizer=pipe.tokenizer, config=pipe.model.config, recipe=recipe, max_length=20)
+    vectors = same_vectors(save(tmp_path / "out", pipe, task))
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert read_recipe(tmp_path / "out") == Recipe(modes=("mean",), normalize=True, max_length=20)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "more", "settings", "call"),
+    [
+        ("cls", [], {}, {}),
+        (("cls", "mean", "max"), [st.Normalize], {}, {}),
+        (("max", "cls"), [], {}, {}),
+        ("mean", [lambda: st.Dense(32, 12), st.Normalize], {}, {}),
+        ("mean", [], {"prompts": {"query": "find this: "}}, {"prompt_name": "query"}),
+    ],
+    ids=["cls", "joined", "other order", "dense", "prompt"],
+)
+def test_the_recipe_a_model_came_with_stays(
+    pooling: Any, more: list[Any], settings: Any, call: Any, tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    modules = [st.Transformer(str(tiny())), st.Pooling(32, pooling_mode=pooling), *(make() for make in more)]
+    SentenceTransformer(modules=modules, device="cpu", **settings).save(str(tmp_path / "in"))
+    pipe = bertie.pipeline("embed", tmp_path / "in", device="cpu")
+    assert recipe_to_learn(tmp_path / "in") == pipe.task.recipe
+    out = save(tmp_path / "out", pipe, trained(find("embed"), pipe))
+    np.testing.assert_allclose(same_vectors(out, **call), pipe(TEXTS, **call), atol=1e-6)
+    write_recipe(out, read_recipe(out), 32)  # over itself
+    same_vectors(out, **call)
+
+
+def test_linear_layers_stay_as_they_are(tiny: Callable[..., Path], tmp_path: Path) -> None:
+    modules = [st.Transformer(str(tiny())), st.Pooling(32), st.Dense(32, 12)]
+    SentenceTransformer(modules=modules, device="cpu").save(str(tmp_path / "in"))
+    recipe = read_recipe(tmp_path / "in")
+    layers = load_layers(recipe, torch.device("cpu"))
+    assert not any(parameter.requires_grad for layer in layers for parameter in layer.parameters())
+    pipe = bertie.pipeline("embed", tmp_path / "in", device="cpu")
+    task = trained(find("embed"), pipe)
+    features = task.encode([("a dog", "a cat"), ("snow", "rain")])
+    pipe.model.train()
+    task.loss(task.run(pipe.model, features.packed(), features), features).backward()
+    assert pipe.model.embeddings.word_embeddings.weight.grad.abs().sum() > 0

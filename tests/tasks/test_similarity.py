@@ -1,0 +1,161 @@
+"""Similarity: losses equal to sentence-transformers' on the same vectors, gradients, and figures."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers.sentence_transformer import losses
+
+import bertie
+from bertie.errors import InputError, InputTypeError
+from bertie.tasks.computing import compute
+from bertie.tasks.embed import Embed
+from bertie.tasks.features import Features
+from bertie.tasks.metrics import Numbers, Retrieval, Scores
+from bertie.tasks.retrieval import ranks_of_partners
+from bertie.tasks.similarity import Similarity, contrast_sum
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]
+TOKENIZER = bertie.BertTokenizer(vocab={word: number for number, word in enumerate(WORDS)})
+PAIRS = [("a b c d e f g h", "b c"), ("d", "e f g"), ("h i", "h i j"), ("a c e", "c")]
+TRIPLES = [(*pair, negative) for pair, negative in zip(PAIRS, ["i", "a a a", "b", "j i h g f e d c b"], strict=True)]
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    torch.manual_seed(0)
+    config = bertie.BertConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=32,
+    )
+    return bertie.BertModel(config, add_pooling_layer=False).eval()
+
+
+def task_of(model: Any, **options: Any) -> Similarity:
+    return Similarity(tokenizer=TOKENIZER, config=model.config, **options)
+
+
+def loss_of(task: Similarity, model: Any, features: Features) -> torch.Tensor:
+    return task.loss(task.run(model, features.packed(), features), features)
+
+
+def vectors_of(model: Any, texts: list[str], **options: Any) -> torch.Tensor:
+    task = Embed(tokenizer=TOKENIZER, config=model.config, **options)
+    return torch.from_numpy(np.stack(compute(task, model, task.encode(texts))))
+
+
+@pytest.mark.parametrize("windows", [False, True])
+@pytest.mark.parametrize("inputs", [PAIRS, TRIPLES], ids=["pairs", "triples"])
+def test_in_batch_negatives_as_in_sentence_transformers(model: Any, inputs: Any, windows: bool) -> None:
+    options = {"windows": True, "max_length": 6, "overlap": 1} if windows else {}
+    task = task_of(model, **options).suited([None] * 4)
+    assert not task.divisible
+    features = task.labelled(task.encode(inputs), [None] * 4)
+    columns = [vectors_of(model, list(column), **options) for column in zip(*inputs, strict=True)]
+    both: dict[str, Any] = {"directions": ("query_to_doc", "doc_to_query"), "partition_mode": "per_direction"}
+    peer = losses.MultipleNegativesRankingLoss(None, **(both if inputs is PAIRS else {}))
+    expected = peer.compute_loss_from_embeddings(columns, torch.zeros(4))
+    loss = loss_of(task, model, features) / task.divisor(features)
+    torch.testing.assert_close(loss.detach(), expected, atol=1e-5, rtol=1e-5)
+    loss.backward()
+    gradient = model.embeddings.word_embeddings.weight.grad
+    assert gradient.isfinite().all()
+    assert gradient.abs().sum() > 0
+    model.zero_grad()
+
+
+def test_pairs_and_triples_may_be_mixed() -> None:
+    random = torch.Generator().manual_seed(0)
+    anchors, positives, negatives = (
+        torch.nn.functional.normalize(torch.randn(count, 8, generator=random), dim=1) for count in (3, 3, 1)
+    )
+    found = 20 * anchors @ torch.cat([positives, negatives]).T
+    expected = torch.nn.functional.cross_entropy(found, torch.arange(3), reduction="sum")
+    torch.testing.assert_close(contrast_sum(anchors, positives, negatives, 20), expected)
+
+
+def test_scores_are_learned_as_cosines(model: Any) -> None:
+    scores = [5.0, 0.0, 2.5, 4.0]
+    task = task_of(model).suited(scores)
+    assert (task.scored, task.lowest, task.highest, task.divisible) == (True, 0.0, 5.0, True)
+    features = Features.joined([task.labelled(task.encode(PAIRS), scores)])
+    first, second = (vectors_of(model, list(column)) for column in zip(*PAIRS, strict=True))
+    peer = losses.CosineSimilarityLoss(None)
+    expected = peer.compute_loss_from_embeddings([first, second], torch.tensor(scores) / 5)
+    whole = loss_of(task, model, features)
+    torch.testing.assert_close(whole.detach() / 4, expected)
+    parts = [loss_of(task, model, features.of_inputs(part)) for part in ([3, 1], [0], [2])]
+    torch.testing.assert_close(sum(parts), whole)
+    assert task_of(model).suited([0.2, 0.9]).highest == 1.0
+    assert task_of(model).suited([-1.0, 1.0]).lowest == -1.0
+
+
+def test_scores_belong_to_all_pairs_and_to_pairs_only(model: Any) -> None:
+    with pytest.raises(InputError, match="1 of 2 pairs have no score"):
+        task_of(model).suited([0.5, None])
+    task = task_of(model, scored=True)
+    with pytest.raises(InputError, match="pair 1 has no score"):
+        task.labelled(task.encode(PAIRS[:2]), [0.5, None])
+    with pytest.raises(InputError, match="A score belongs to a pair"):
+        task.labelled(task.encode(TRIPLES[:1]), [0.5])
+    for wrong in ("a", ("a",), ("a", "b", "c", "d"), ("a", 3)):
+        with pytest.raises(InputTypeError, match="Input 1 is .* must be a pair"):
+            task.encode([PAIRS[0], wrong])
+    for options in ({"scale": 0.0}, {"lowest": 1.0}):
+        with pytest.raises(InputError, match=next(iter(options))):
+            task_of(model, **options)
+
+
+def test_figures_with_scores(model: Any) -> None:
+    gold = [5.0, 0.0, 2.5, 4.0]
+    task = task_of(model).suited(gold)
+    features = task.encode(PAIRS)
+    values = compute(task, model, features)
+    first, second = (vectors_of(model, list(column)) for column in zip(*PAIRS, strict=True))
+    cosines = torch.nn.functional.cosine_similarity(first, second).numpy()
+    found = task.predictions(values, features)
+    np.testing.assert_allclose(found, cosines, atol=1e-6)
+    scores = Scores(task.metric())
+    assert isinstance(scores.metric, Numbers)
+    scores.add(found, task.gold(gold))
+    assert scores.figures()["pearson"] == pytest.approx(np.corrcoef(cosines, gold)[0, 1])
+    gaps = np.abs(cosines - np.array(gold) / 5)
+    faults = task.faults(values, features, gold)
+    assert [fault.size if fault else None for fault in faults] == [
+        pytest.approx(gap, abs=1e-6) if gap >= 0.25 else None for gap in gaps
+    ]
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_figures_without_scores(model: Any, windows: bool) -> None:
+    task = task_of(model, **({"windows": True, "max_length": 6, "overlap": 1} if windows else {}))
+    features = task.encode(TRIPLES)
+    values = compute(task, model, features)
+    ranks = task.predictions(values, features)
+    anchors = np.stack([vectors[0] for vectors in values])
+    others = np.concatenate([vectors[1:] for vectors in values])
+    cosines = anchors @ others.T
+    assert ranks.tolist() == [int((row >= row[2 * at]).sum()) for at, row in enumerate(cosines)]
+    scores = Scores(task.metric())
+    assert isinstance(scores.metric, Retrieval)
+    scores.add(ranks, task.gold([None] * 4))
+    figures = scores.figures()
+    assert figures["mrr"] == pytest.approx(np.mean(1 / ranks))
+    assert figures["recall@1"] == np.mean(ranks == 1)
+    assert [fault is None for fault in task.faults(values, features, [None] * 4)] == (ranks == 1).tolist()
+    assert task.predictions([], features.of_inputs([])).tolist() == []
+
+
+def test_partners_that_stand_twice_and_models_that_say_nothing() -> None:
+    one, other = np.eye(2)
+    twice = [np.stack([one, one]), np.stack([one, one]), np.stack([other, other])]
+    assert ranks_of_partners(twice, ["a", "b", "c", "b", "d", "e"]).tolist() == [1, 1, 1]
+    same = [np.stack([one, one])] * 3
+    assert ranks_of_partners(same, ["a", "b", "c", "d", "e", "f"]).tolist() == [3, 3, 3]
+    with pytest.raises(InputError, match="one integer from 1"):
+        Retrieval().rows([0.5], [None])
