@@ -1,0 +1,196 @@
+"""Masked words: learning to guess hidden words from what stands around them (BERT, section 3.1, task 1)."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bertie.errors import InputError
+from bertie.packing import Packed
+from bertie.tasks.features import Array, Features, Integers, Labels, Values
+from bertie.tasks.fill_mask import FillMask
+from bertie.tasks.metrics import Guesses, Metric
+from bertie.tasks.objectives import cross_entropy_sum
+from bertie.tasks.task import Task
+from bertie.tasks.trainable import TrainableTask
+
+IGNORED = -100
+# Of the words to guess: hidden behind [MASK], and replaced by a random one; the rest stays (BERT, section 3.1).
+MASKED, RANDOM = 0.8, 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedLM(TrainableTask):
+    """What learns for `bertie.tasks.fill_mask.FillMask`. An input is a text; a long one is read in windows.
+
+    Of every row, ``share`` of the ordinary tokens (one at least) are to be guessed: 80 % of them are hidden behind
+    ``[MASK]``, 10 % are replaced by a random token, and 10 % stay. Training draws them anew at every step; where the
+    model is scored, they follow from the row alone, so that figures can be compared.
+
+    Args:
+        share: of the tokens to guess.
+        whole_word: True draws words, all their pieces at a time; the last one only so far as the number allows.
+    """
+
+    windows: bool = True
+    overlap: int | None = 0
+    share: float = 0.15
+    whole_word: bool = False
+    saved: ClassVar[tuple[str, ...]] = ("max_length",)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise InputError(f"share is {self.share}; it must be between 0 and 1.")
+        if self.tokenizer.mask_token_id is None:
+            raise InputError("This tokenizer has no mask token, so there is nothing to guess.")
+
+    @classmethod
+    def of(cls, task: Task) -> Self:
+        """As `TrainableTask.of`, for a `FillMask`."""
+        return cls(tokenizer=task.tokenizer, config=task.config, max_length=task.max_length)
+
+    def answering(self) -> FillMask:
+        """Return the task that fills masks."""
+        return FillMask(tokenizer=self.tokenizer, config=self.config, max_length=self.max_length)
+
+    # which tokens are to be guessed
+
+    def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
+        """Return the features as they are: what is to be learned is in the texts."""
+        del labels
+        return features
+
+    def drawn(self, features: Features, random: np.random.Generator) -> Features:
+        """Return the features with tokens hidden, and what they were as labels ``[T]``; others' are -100."""
+        return self._hidden(features, random.random((3, len(features.ids))))
+
+    def fixed(self, features: Features) -> Features:
+        """As `drawn`, with draws that follow from each row's own tokens."""
+        rows = np.split(features.ids, np.cumsum(features.lengths)[:-1])
+        draws = [np.random.default_rng(zlib.crc32(row.tobytes())).random((3, len(row))) for row in rows]
+        return self._hidden(features, np.concatenate([np.zeros((3, 0)), *draws], axis=1))
+
+    def divisor(self, features: Features) -> float:
+        """Return the number of tokens to guess."""
+        if features.labels is not None:
+            return float(np.count_nonzero(features.labels.values != IGNORED))
+        return float(self._counts(features).sum())
+
+    def _hidden(self, features: Features, draws: Array) -> Features:
+        """Hide tokens by uniform numbers ``[3, T]``: which, how, and behind what."""
+        chosen = self._chosen(features, draws[0])
+        labels = np.where(chosen, features.ids, IGNORED)
+        ids = np.where(chosen & (draws[1] < MASKED), self.tokenizer.mask_token_id, features.ids)
+        swapped = chosen & (draws[1] >= MASKED) & (draws[1] < MASKED + RANDOM)
+        ids[swapped] = self._words[(draws[2][swapped] * len(self._words)).astype(np.int64)]
+        return replace(features, ids=ids, labels=Labels(labels, "token"))
+
+    def _chosen(self, features: Features, draws: Array) -> NDArray[np.bool_]:
+        """Return the tokens to guess, ``[T]``: in every row those of its words that were drawn lowest."""
+        places = np.flatnonzero(self._can_be_guessed(features))
+        rows = np.repeat(np.arange(len(features.lengths)), features.lengths)[places]
+        if self.whole_word:
+            # a word's pieces all have the draw of its first
+            begins = ~self._goes_on[features.ids[places]] | (np.diff(rows, prepend=-1) != 0)
+            draws = draws[places[begins]][np.cumsum(begins) - 1]
+        else:
+            draws = draws[places]
+        order = np.lexsort((draws, rows))
+        starts = np.searchsorted(rows, np.arange(len(features.lengths)))
+        ranks = np.arange(len(places)) - starts[rows]
+        chosen = np.zeros(len(features.ids), np.bool_)
+        chosen[places[order[ranks < self._counts(features)[rows]]]] = True
+        return chosen
+
+    def _counts(self, features: Features) -> Integers:
+        """Return how many tokens of each row are to be guessed, ``[R]``."""
+        ends = np.cumsum(self._can_be_guessed(features))[np.cumsum(features.lengths) - 1]
+        able = np.diff(ends, prepend=0)
+        return np.minimum(able, np.maximum(1, np.rint(self.share * able))).astype(np.int64)
+
+    def _can_be_guessed(self, features: Features) -> NDArray[np.bool_]:
+        """Return which tokens are ordinary, and their window's own, ``[T]``."""
+        ordinary = self._is_ordinary[features.ids]
+        return ordinary if features.owned is None else ordinary & features.owned
+
+    # what the model guesses
+
+    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
+        """Return the logits ``[M, V]`` of the M tokens to guess."""
+        if features.labels is None:
+            features = self.fixed(features)
+            packed = features.packed(packed.device)
+        assert features.labels is not None
+        hidden = model.bert(packed).last_hidden_state
+        places = torch.from_numpy(np.flatnonzero(features.labels.values != IGNORED)).to(hidden.device)
+        logits: Tensor = model.cls.predictions(hidden.index_select(0, places))
+        return logits
+
+    def loss(self, output: Tensor, features: Features) -> Tensor:
+        """Return the summed cross-entropy of the tokens to guess."""
+        return cross_entropy_sum(output, _wanted(features).to(output.device))
+
+    def rows(self, output: Tensor, features: Features) -> Sequence[Array]:
+        """Return for each row its guesses: how many are right, their summed cross-entropy, and how many there are."""
+        features = self.fixed(features)
+        assert features.labels is not None
+        wanted = _wanted(features).to(output.device)
+        right = output.argmax(dim=1) == wanted
+        losses = F.cross_entropy(output.float(), wanted, reduction="none")
+        each = torch.stack([right.float(), losses, torch.ones_like(losses)], dim=1).double().cpu().numpy()
+        guessed = np.cumsum(features.labels.values != IGNORED)[np.cumsum(features.lengths) - 1]
+        return [each[start:stop].sum(axis=0) for start, stop in pairwise([0, *guessed.tolist()])]
+
+    def combine(self, rows: Sequence[Any], features: Features) -> Array:
+        """Return the sums of each text's rows, float64 ``[N, 3]``."""
+        sums = np.zeros((features.num_inputs, 3))
+        np.add.at(sums, features.owner_of_rows, np.reshape(rows, (-1, 3)))
+        return sums
+
+    def metric(self) -> Metric:
+        """Return the share of tokens guessed, their mean cross-entropy, and the perplexity."""
+        return Guesses()
+
+    def predictions(self, values: Values, features: Features) -> Values:
+        """Return the sums of each text."""
+        del features
+        return values
+
+    def named(self, prediction: Any) -> str:
+        """Return a prediction in words."""
+        return f"{prediction[0]:.0f} of {prediction[2]:.0f} tokens"
+
+    # the vocabulary
+
+    @cached_property
+    def _is_ordinary(self) -> NDArray[np.bool_]:
+        """Which ids are words, and no control tokens, ``[V]``."""
+        ordinary = np.ones(max(self.config.vocab_size, len(self.tokenizer)), np.bool_)
+        ordinary[list(self.tokenizer.all_special_ids)] = False
+        return ordinary
+
+    @cached_property
+    def _words(self) -> Integers:
+        """The ids that a token may be replaced by."""
+        return np.flatnonzero(self._is_ordinary[: len(self.tokenizer)])
+
+    @cached_property
+    def _goes_on(self) -> NDArray[np.bool_]:
+        """Which ids are pieces that go on in a word, ``[V]``."""
+        goes_on = np.zeros(len(self._is_ordinary), np.bool_)
+        goes_on[[number for word, number in self.tokenizer.get_vocab().items() if word.startswith("##")]] = True
+        return goes_on
+
+
+def _wanted(features: Features) -> Tensor:
+    """Return the ids of the tokens to guess, ``[M]``."""
+    assert features.labels is not None
+    return torch.from_numpy(features.labels.values[features.labels.values != IGNORED])

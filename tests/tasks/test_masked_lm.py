@@ -1,0 +1,157 @@
+"""Masked words: how many tokens are drawn and what becomes of them, the loss, and figures without luck."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import bertie
+from bertie.errors import InputError
+from bertie.tasks.computing import compute
+from bertie.tasks.features import Features
+from bertie.tasks.fill_mask import FillMask
+from bertie.tasks.masked_lm import IGNORED, MaskedLM
+from bertie.tasks.metrics import Scores
+from bertie.tasks.registry import find
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij", *("##" + letter for letter in "abcdefghij")]
+TOKENIZER = bertie.BertTokenizer(vocab={word: number for number, word in enumerate(WORDS)})
+CONFIG = bertie.BertConfig(
+    vocab_size=len(WORDS),
+    hidden_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=24,
+    max_position_embeddings=32,
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    torch.manual_seed(0)
+    return bertie.BertForMaskedLM(CONFIG).eval()
+
+
+def task_of(**options: Any) -> MaskedLM:
+    return MaskedLM(tokenizer=TOKENIZER, config=CONFIG, **options)
+
+
+def text(length: int, seed: int = 0) -> str:
+    """Words of one to four pieces, ``length`` pieces in all."""
+    random = np.random.default_rng(seed)
+    letters = random.choice(list("abcdefghij"), length)
+    return "".join(" " * bool(gap) + letter for gap, letter in zip(random.random(length) < 0.4, letters, strict=True))
+
+
+@given(st.lists(st.integers(0, 70), min_size=1, max_size=6), st.booleans(), st.sampled_from([0.15, 0.4]))
+@settings(max_examples=50, deadline=None)
+def test_exactly_so_many_tokens_are_drawn(lengths: list[int], whole_word: bool, share: float) -> None:
+    task = task_of(whole_word=whole_word, share=share)
+    features = task.encode([text(length, seed) for seed, length in enumerate(lengths)])
+    drawn = task.drawn(features, np.random.default_rng(1))
+    assert drawn.labels is not None
+    labels, ordinary = drawn.labels.values, features.ids > 4
+    assert features.owned is not None
+    own = ordinary & features.owned
+    assert own.sum() == sum(lengths)  # every token of a text can be drawn once, in windows too
+    stops = np.cumsum(features.lengths)
+    for start, stop in zip([0, *stops[:-1]], stops, strict=True):
+        able, chosen = own[start:stop].sum(), labels[start:stop] != IGNORED
+        assert chosen.sum() == (max(1, round(share * able)) if able else 0)
+        assert not (chosen & ~own[start:stop]).any()
+    assert task.divisor(features) == task.divisor(drawn) == (labels != IGNORED).sum()
+    assert (features.ids == np.where(labels == IGNORED, drawn.ids, labels)).all()
+
+
+def test_what_becomes_of_drawn_tokens() -> None:
+    task = task_of()
+    features = task.encode([text(30, seed) for seed in range(2000)])
+    drawn = task.drawn(features, np.random.default_rng(0))
+    assert drawn.labels is not None
+    chosen = drawn.labels.values != IGNORED
+    new, old = drawn.ids[chosen], features.ids[chosen]
+    masked, kept = new == TOKENIZER.mask_token_id, new == old
+    assert masked.mean() == pytest.approx(0.8, abs=0.02)
+    # a random token may be the token that stood there
+    assert kept.mean() == pytest.approx(0.1 + 0.1 / 20, abs=0.02)
+    random = new[~masked & ~kept]
+    assert set(random) == set(range(5, 25))
+    other = task.drawn(features, np.random.default_rng(1))
+    assert (other.ids != drawn.ids).any()
+    assert (task.drawn(features, np.random.default_rng(0)).ids == drawn.ids).all()
+    places = chosen.reshape(2000, 32).mean(axis=0)[1:-1]
+    np.testing.assert_allclose(places, 4 / 30, atol=0.03)  # no place is more likely than others
+
+
+def test_words_are_drawn_whole() -> None:
+    task = task_of(whole_word=True, share=0.5)
+    features = task.encode(["abcd efgh ij abcd efgh"])
+    cut = 0
+    for seed in range(30):
+        labels = task.drawn(features, np.random.default_rng(seed)).labels
+        assert labels is not None
+        chosen = (labels.values != IGNORED)[1:-1]
+        words = np.split(chosen, [4, 8, 10, 14])
+        assert chosen.sum() == 9
+        cut += sum(word.any() and not word.all() for word in words)
+    assert 0 < cut <= 30  # at most one word a text
+
+
+def test_the_loss_is_that_of_drawn_tokens(model: Any) -> None:
+    task = task_of()
+    features = task.encode([text(28, seed) for seed in range(5)] + [text(90)])
+    drawn = task.drawn(features, np.random.default_rng(0))
+    assert drawn.labels is not None
+    loss = task.loss(task.run(model, drawn.packed(), drawn), drawn)
+    own = model(drawn.packed(), labels=torch.from_numpy(drawn.labels.values)).loss
+    torch.testing.assert_close(loss / task.divisor(drawn), own)
+    parts = [drawn.of_inputs(part) for part in ([5, 0], [1, 2, 3], [4])]
+    torch.testing.assert_close(sum(task.loss(task.run(model, part.packed(), part), part) for part in parts), loss)
+    joined = Features.joined([features.of_inputs([0, 1]), features.of_inputs([5])])
+    assert task.divisor(joined) == sum(task.divisor(features.of_inputs([number])) for number in (0, 1, 5))
+    loss.backward()
+    assert model.bert.embeddings.word_embeddings.weight.grad.abs().sum() > 0
+    model.zero_grad()
+
+
+def test_figures_do_not_depend_on_batches_or_luck(model: Any) -> None:
+    task = task_of()
+    texts = [text(28, seed) for seed in range(5)] + [text(90), ""]
+    features = task.encode(texts)
+    values = np.asarray(compute(task, model, features))
+    np.testing.assert_allclose(compute(task, model, features, batch_tokens=20), values, rtol=1e-5)
+    backwards = task.encode(texts[::-1])
+    np.testing.assert_allclose(np.asarray(compute(task, model, backwards))[::-1], values, rtol=1e-5)
+    fixed = task.fixed(features)
+    assert fixed.labels is not None
+    with torch.inference_mode():
+        logits = task.run(model, fixed.packed(), fixed)
+    wanted = torch.from_numpy(fixed.labels.values[fixed.labels.values != IGNORED])
+    right = (logits.argmax(1) == wanted).sum()
+    loss = torch.nn.functional.cross_entropy(logits, wanted)
+    assert values.sum(axis=0)[[0, 2]].tolist() == [float(right), task.divisor(features)]
+    assert values[-1].tolist() == [0, 0, 0]
+    scores = Scores(task.metric())
+    scores.add(task.predictions(values[:3], features), task.gold([None] * 3))
+    scores.add(task.predictions(values[3:], features), task.gold([None] * 4))
+    figures = scores.figures()
+    assert figures["loss"] == pytest.approx(float(loss))
+    assert figures["perplexity"] == pytest.approx(float(loss.exp()))
+    assert figures["accuracy"] == pytest.approx(float(right) / len(wanted))
+    assert task.named(values[5]).endswith("of 12 tokens")
+
+
+def test_what_learns_is_made_from_what_answers(model: Any) -> None:
+    pipe = bertie.pipeline("masked-lm", model, tokenizer=TOKENIZER, max_length=9)
+    row = find("fill-mask")
+    task = row.load_trained().of(pipe.task)
+    assert (type(task), task.limit, task.windows) == (MaskedLM, 9, True)
+    assert type(task.answering()) is FillMask
+    assert task.answering().max_length == 9
+    row.save_options(model.config, task)
+    assert row.saved_options(model.config) == {"max_length": 9}
+    with pytest.raises(InputError, match="share is 1.5"):
+        task_of(share=1.5)
