@@ -118,6 +118,30 @@ def test_weights_changed_later_and_hooks_count():
     assert seen == ["attention", "block"]
 
 
+class Numbers:
+    """A tokenizer that makes one id of every character."""
+
+    model_max_length = 40
+
+    def __call__(self, texts, **_):
+        ids = [[ord(letter) % 99 for letter in text[:40]] for text in texts]
+        return {"input_ids": ids, "token_type_ids": [[0] * len(row) for row in ids]}
+
+
+@pytest.mark.parametrize("first", ["quantized", "compiled"])
+def test_int8_blocks_keep_their_integer_products(first):
+    def small(each):
+        return bertie.quantize(each, "int8", texts=["some words", "a few more of them"] * 4, tokenizer=Numbers())
+
+    model, compiled = make()
+    expected = small(model)
+    ours = small(compiled) if first == "compiled" else bertie.compile(copy.deepcopy(expected), backend="eager")
+    with torch.inference_mode():
+        for lengths in RAGGED:
+            batch = packed(*lengths)
+            assert torch.equal(ours(batch)[0], expected(batch)[0])
+
+
 def test_a_compiled_model_is_copied_pickled_and_saved_like_any_other(tmp_path):
     model, compiled = make()
     batch = packed(5, 4)

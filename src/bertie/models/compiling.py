@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bertie.errors import BertieError, InputTypeError
 from bertie.layers.block import BertLayer
 from bertie.layers.embeddings import BertEmbeddings
+from bertie.layers.int8 import Int8Embedding, Int8Linear
 from bertie.layers.linear import has_hooks
 from bertie.models.bert import BertModel
 from bertie.models.graphs import GraphedModel
@@ -29,8 +30,9 @@ def compile(model: Model, *, mode: str | None = None, backend: str = "inductor",
     """Make ``model`` run compiled from now on, in training and inference, and return it.
 
     The first batch takes the time to compile one block; from then on batches of any lengths run without compiling
-    again. Weights, names, saving, hooks and adapters stay as they are. ``torch.compile(model)`` is PyTorch's own way
-    and independent of this one: it captures the whole model.
+    again. Weights, names, saving, hooks and adapters stay as they are. On a CPU what is int8
+    stays as it is: a compiler sees no integer product, and makes what lies between two slower.
+    ``torch.compile(model)`` is PyTorch's own way and independent of this one: it captures the whole model.
 
     Args:
         model: any bertie model; compiled again, it takes the new arguments.
@@ -49,7 +51,7 @@ def compile(model: Model, *, mode: str | None = None, backend: str = "inductor",
     options = _Options(mode, backend)
     for module in model.modules():
         kind = _FORWARDS.get(type(module))
-        if kind is not None:
+        if kind is not None and not _is_better_left(module):
             vars(module)["forward"] = kind(cast(Any, module), options)
         elif type(module) is BertModel:
             vars(module).pop("forward", None)
@@ -75,7 +77,13 @@ class _Block:
         self, hidden_states: Tensor, packed: Packed, encoder: Packed | None, cache: Any, weights: bool
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         block = self.block
-        if capturing() or encoder is not None or has_hooks(block.attention) or len(hidden_states) < 2:
+        if (
+            capturing()
+            or encoder is not None
+            or has_hooks(block.attention)
+            or len(hidden_states) < 2
+            or _is_better_left(block)  # quantised since
+        ):
             return BertLayer.forward(block, hidden_states, packed, encoder, cache, weights)
         context, attention = block.attention.self(hidden_states, packed, cache, weights)
         return _compiled(after_attention, self.options)(block, context, hidden_states), attention, None
@@ -92,7 +100,7 @@ class _Embeddings:
     options: _Options
 
     def __call__(self, packed: Packed) -> Tensor:
-        if capturing() or torch.is_grad_enabled() or packed.num_tokens < 2:
+        if capturing() or torch.is_grad_enabled() or packed.num_tokens < 2 or _is_better_left(self.embeddings):
             return BertEmbeddings.forward(self.embeddings, packed)
         return _compiled(BertEmbeddings.forward, self.options)(self.embeddings, packed)
 
@@ -110,6 +118,16 @@ def after_attention(block: BertLayer, context: Tensor, hidden_states: Tensor) ->
 def _compiled(function: Any, options: _Options) -> Any:
     """Return ``function`` compiled for any number of tokens; all models share it, and what was compiled for it."""
     return torch.compile(function, dynamic=True, mode=options.mode, backend=options.backend)
+
+
+def _is_better_left(part: Any) -> bool:
+    """Whether a block or the embeddings are int8 on a CPU: a captured graph would compute with numbers instead."""
+    layers: tuple[Any, ...]
+    if isinstance(part, BertLayer):
+        layers = (part.attention.output.dense, part.intermediate.dense, part.output.dense)
+    else:
+        layers = (part.word_embeddings,)
+    return any(type(layer) in (Int8Linear, Int8Embedding) and layer.weight.is_cpu for layer in layers)
 
 
 def _has_compiler() -> bool:
