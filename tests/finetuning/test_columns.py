@@ -81,13 +81,13 @@ def test_the_users_word_goes_first() -> None:
     ("task", "columns", "given", "message"),
     [
         (CLASSIFY, "a b label", None, "No column is known to hold the text: the columns are 'a', 'b', 'label'; name it "
-            "with columns={'text': …} (--text-column)."),
+            "with columns={'text': …} (--column text=…)."),
         (CLASSIFY, "text b c", None, "No column is known to hold the label: the columns are 'text', 'b', 'c'; name it "
-            "with columns={'label': …} (--label-column)."),
+            "with columns={'label': …} (--column label=…)."),
         (CLASSIFY, "sentence review label", None, "Several columns may hold the text: 'sentence', 'review'; name it "
-            "with columns={'text': …} (--text-column)."),
+            "with columns={'text': …} (--column text=…)."),
         (CLASSIFY, "text label labels", None, "Several columns may hold the label: 'label', 'labels'; name it with "
-            "columns={'label': …} (--label-column)."),
+            "columns={'label': …} (--column label=…)."),
         (CLASSIFY, "text label", {"text": "Body"}, "There is no column 'Body'; the columns are 'text', 'label'."),
         (CLASSIFY, "text labels", {"label": "lables"}, "There is no column 'lables'; the columns are 'text', 'labels'. "
             "Did you mean 'labels'?"),
@@ -96,11 +96,11 @@ def test_the_users_word_goes_first() -> None:
             "'text_pair', 'label'. Did you mean 'label'?"),
         ("embedding", "text", None, "No column is known to hold the text and text pair: the columns are 'text'; "
         "name it "
-            "with columns={'text': …, 'text_pair': …} (--text-column --text-pair-column)."),
+            "with columns={'text': …, 'text_pair': …} (--column text=… --column text_pair=…)."),
         (ANSWER, "question context", None, "No column is known to hold the answers: the columns are 'question', "
-            "'context'; name it with columns={'answers': …} (--answers-column)."),
+            "'context'; name it with columns={'answers': …} (--column answers=…)."),
         (TAG, "3.5 x y", None, "No column is known to hold the words: the columns are '3.5', 'x', 'y'; name it with "
-            "columns={'words': …} (--words-column) (if these are the first row, put a line with the columns' names "
+            "columns={'words': …} (--column words=…) (if these are the first row, put a line with the columns' names "
         "above "
             "it)."),
     ],

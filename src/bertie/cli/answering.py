@@ -5,33 +5,38 @@ from collections.abc import Callable, Iterator
 from itertools import tee
 from typing import Any
 
-from bertie.cli.reading import Text
-from bertie.cli.writing import with_text, write_line
+from bertie.cli.writing import with_text, writer
 
 
 def answer_all(
     pipe: Any,
-    source: Iterator[Text],
+    source: Iterator[Any],
     interactive: bool,
     form: Callable[[Any], dict[str, Any]],
     beside: Callable[[Any, dict[str, Any]], dict[str, Any]] = with_text,
+    to: str = "jsonl",
 ) -> None:
     """Write the answer of each text of ``source`` after the text itself.
 
     Args:
         pipe: the pipeline.
-        source: the texts, read one by one.
+        source: the texts, or what the task reads in their place, one by one.
         interactive: whether a person is typing them and each is to be answered at once.
         form: makes a JSON object of an answer.
         beside: puts that beside the text it belongs to.
+        to: "jsonl" or "csv".
+
+    Raises:
+        InputError: ``to`` is something else.
     """
+    write = writer(to)
     asked, shown = tee(source)
     cut = total = 0
     for answered in pipe.stream(asked, **({"chunk": 1} if interactive else {})):
         marks: dict[str, Any] = {"truncated": answered.truncated} if answered.truncated else {}
         if answered.empty:
             marks["empty"] = True
-        write_line(beside(next(shown), form(answered.answer) | marks))
+        write(beside(next(shown), form(answered.answer) | marks))
         cut, total = cut + (answered.truncated > 0), total + 1
         if interactive:
             sys.stdout.flush()

@@ -7,13 +7,17 @@ import typer
 import bertie
 from bertie.cli.answer import answer
 from bertie.cli.bench import bench
+from bertie.cli.choose import choose
 from bertie.cli.classify import classify
 from bertie.cli.demo import demo
 from bertie.cli.embed import embed
+from bertie.cli.evaluate import evaluate
 from bertie.cli.fill_mask import fill_mask
+from bertie.cli.finetune import finetune
 from bertie.cli.inspect import inspect
 from bertie.cli.next_sentence import next_sentence
 from bertie.cli.quantize import quantize
+from bertie.cli.rerank import rerank
 from bertie.cli.search import search
 from bertie.cli.tag import tag
 
@@ -43,5 +47,9 @@ def _main(
     del version
 
 
-for command in (demo, embed, search, fill_mask, next_sentence, classify, tag, answer, inspect, quantize, bench):
-    app.command(no_args_is_help=command in (search, inspect, quantize))(command)
+COMMANDS = (
+    *(demo, embed, search, fill_mask, next_sentence, classify, tag, answer, choose, rerank),
+    *(finetune, evaluate, quantize, inspect, bench),
+)
+for command in COMMANDS:
+    app.command(no_args_is_help=command in (search, rerank, finetune, evaluate, inspect, quantize))(command)

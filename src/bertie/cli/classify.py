@@ -22,9 +22,12 @@ def classify(
     batch_tokens: options.BatchTokens = None,
     seed: options.Seed = None,
     max_length: options.MaxLength = None,
+    windows: options.Windows = None,
+    overlap: options.Overlap = None,
     split_special_tokens: options.SplitSpecial = False,
     column: options.Column = "text",
     format: options.Format = None,
+    to: options.To = "jsonl",
 ) -> None:
     """Give each text its most likely label, with a score."""
     pipe = open_pipeline(
@@ -35,10 +38,12 @@ def classify(
         seed,
         top_k=top_k,
         max_length=max_length,
+        windows=windows,
+        overlap=overlap,
         split_special_tokens=split_special_tokens,
     )
     source = read_texts(texts, input, format, column, pair=pair_column)
-    answer_all(pipe, source, is_interactive(texts, input), _form)
+    answer_all(pipe, source, is_interactive(texts, input), _form, to=to)
 
 
 def _form(answer: Any) -> dict[str, Any]:

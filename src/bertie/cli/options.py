@@ -29,3 +29,16 @@ SplitSpecial = Annotated[
     typer.Option("--split-special-tokens", help="Read \\[SEP] and the like in a text as plain text."),
 ]
 PairColumn = Annotated[str, typer.Option("--pair-column", help="The field or column that holds the second text.")]
+Windows = Annotated[
+    bool | None,
+    typer.Option("--windows/--no-windows", help="Read long texts in windows that overlap, or cut them."),
+]
+Overlap = Annotated[int | None, typer.Option("--overlap", min=0, help="Tokens that neighbouring windows share.")]
+Columns = Annotated[
+    list[str] | None, typer.Option("--column", help="What a column is: ROLE=NAME, such as text=Body; may be repeated.")
+]
+TextColumn = Annotated[str | None, typer.Option("--text-column", help="The column of the text.")]
+TextPairColumn = Annotated[str | None, typer.Option("--text-pair-column", help="The column of the second text.")]
+LabelColumn = Annotated[str | None, typer.Option("--label-column", help="The column of the label.")]
+OnBadRow = Annotated[str, typer.Option("--on-bad-row", help="error, or skip to leave out and count what is unusable.")]
+To = Annotated[str, typer.Option("--to", help="What to write: jsonl, or csv.")]

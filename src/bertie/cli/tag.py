@@ -37,6 +37,7 @@ def tag(
     split_special_tokens: options.SplitSpecial = False,
     column: options.Column = "text",
     format: options.Format = None,
+    to: options.To = "jsonl",
 ) -> None:
     """Find the entities in each text: their type, their characters, and a score."""
     pipe = open_pipeline(
@@ -55,7 +56,7 @@ def tag(
     if aggregation is None and pipe.task.aggregation_strategy == "none":
         pipe.task = pipe.task.with_options(aggregation_strategy="first")
     source = read_texts(texts, input, format, column)
-    answer_all(pipe, source, is_interactive(texts, input), lambda found: {"entities": found}, _record)
+    answer_all(pipe, source, is_interactive(texts, input), lambda found: {"entities": found}, _record, to=to)
 
 
 def _record(text: str, answer: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What commands write: JSON lines that no terminal takes for commands, and vectors in one file."""
 
+import csv
 import json
 import re
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertie.errors import InputError
 from bertie.files import atomic
 
 if TYPE_CHECKING:
@@ -24,6 +26,41 @@ def printable(text: str) -> str:
 def write_line(record: dict[str, Any]) -> None:
     """Write one JSON line to standard output."""
     sys.stdout.write(printable(json.dumps(record, ensure_ascii=False, allow_nan=False)) + "\n")
+
+
+class Table:
+    """Writes records to standard output as CSV; the first one's fields, ``truncated`` and ``empty`` are the columns.
+
+    What is no single value stands in its cell as JSON; a field that comes up later has no column and is left out.
+    """
+
+    def __init__(self) -> None:
+        self._writer: Any = None
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Write one record, and before the first the columns' names."""
+        if self._writer is None:
+            columns = list(dict.fromkeys([*record, "truncated", "empty"]))
+            self._writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
+            self._writer.writeheader()
+        self._writer.writerow({name: _cell(value) for name, value in record.items()})
+
+
+def writer(to: str) -> Callable[[dict[str, Any]], None]:
+    """Return what writes records to standard output in a form, "jsonl" or "csv".
+
+    Raises:
+        InputError: the form is another.
+    """
+    if to not in ("jsonl", "csv"):
+        raise InputError(f"--to is {to!r}; answers are written as jsonl or csv.")
+    return write_line if to == "jsonl" else Table().write
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return _CONTROL.sub(lambda found: found[0] if found[0] in "\n\t" else _escaped(found), value)
+    return printable(json.dumps(value, ensure_ascii=False)) if isinstance(value, dict | list) else value
 
 
 def with_text(text: Any, answer: dict[str, Any]) -> dict[str, Any]:

@@ -305,7 +305,7 @@ class _Finder:
 
 def _how(roles: Sequence[str]) -> str:
     asked = ", ".join(f"{role!r}: …" for role in roles)
-    options = " ".join(f"--{role.replace('_', '-')}-column" for role in roles)
+    options = " ".join(f"--column {role}=…" for role in roles)
     return f"name it with columns={{{asked}}} ({options})"
 
 

@@ -1,0 +1,86 @@
+"""``bertie evaluate``: how good a model is on labelled rows, as one JSON object, and a table for a person."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bertie.cli import options
+from bertie.cli.rows import columns_of
+from bertie.cli.writing import printable
+
+if TYPE_CHECKING:
+    from bertie.finetuning import Evaluation
+
+
+def evaluate(
+    task: Annotated[str, typer.Argument(help="As for bertie finetune.")],
+    data: Annotated[Path, typer.Option("--data", help="Labelled rows.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="A folder, or a model's name in the hub.")],
+    windows: options.Windows = None,
+    overlap: options.Overlap = None,
+    max_length: options.MaxLength = None,
+    column: options.Columns = None,
+    text_column: options.TextColumn = None,
+    text_pair_column: options.TextPairColumn = None,
+    label_column: options.LabelColumn = None,
+    format: options.Format = None,
+    on_bad_row: options.OnBadRow = "error",
+    device: options.Device = None,
+    batch_tokens: options.BatchTokens = None,
+    seed: options.Seed = None,
+) -> None:
+    """Score a model on labelled rows: figures with 95 % intervals."""
+    import bertie
+
+    given: dict[str, Any] = {"windows": windows, "overlap": overlap, "max_length": max_length}
+    found = bertie.evaluate(
+        task,
+        data,
+        model=model,
+        form=format,
+        columns=columns_of(column, text=text_column, text_pair=text_pair_column, label=label_column),
+        on_bad_row=on_bad_row,
+        device=device,
+        batch_tokens=batch_tokens,
+        seed=seed or 0,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    print("\n".join(_table(found)), file=sys.stderr)
+    print(json.dumps(_record(task, model, data, found), ensure_ascii=False))
+
+
+def _record(task: str, model: str, data: Path, found: "Evaluation") -> dict[str, Any]:
+    return {
+        "task": task,
+        "model": model,
+        "data": str(data),
+        "rows": found.rows,
+        "skipped": found.skipped,
+        "truncated": found.truncated,
+        "metrics": found.figures,
+        "intervals": found.intervals,
+        "classes": found.table,
+        "notes": found.notes,
+    }
+
+
+def _table(found: "Evaluation") -> list[str]:
+    """Return figures and classes in columns, for a terminal."""
+    lines = [f"{found.rows:,} rows"]
+    for name, value in found.figures.items():
+        interval = found.intervals.get(name)
+        shown = "undefined" if value is None else f"{value:8.4f}"
+        lines.append(f"  {name:<20} {shown}" + (f"  ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""))
+    if found.table:
+        names = [name for name in found.table[0] if name != "label"]
+        width = min(40, max(len(str(row["label"])) for row in found.table))
+        lines.append(f"  {'label':<{width}} " + " ".join(f"{name:>10}" for name in names))
+        for row in found.table:
+            cells = " ".join(
+                f"{row[name]:>10.4f}" if isinstance(row[name], float) else f"{row[name]:>10}" for name in names
+            )
+            lines.append(f"  {printable(str(row['label']))[:width]:<{width}} {cells}")
+    return lines

@@ -1,0 +1,163 @@
+"""``bertie finetune``: labelled data and a checkpoint become a model, its quality, and a folder with both."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bertie.cli import options
+from bertie.cli.rows import columns_of
+from bertie.cli.writing import printable
+from bertie.errors import InputError
+
+if TYPE_CHECKING:
+    from bertie.finetuning import Finetuned
+
+
+def finetune(
+    task: Annotated[
+        str,
+        typer.Argument(
+            help="sequence-classification, token-classification, question-answering, multiple-choice, next-sentence, "
+            "masked-lm, embedding or reranking."
+        ),
+    ],
+    train: Annotated[Path, typer.Option("--train", help="Labelled rows to learn from.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The new folder of the run.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="The folder or hub name to start from.")],
+    dev: Annotated[
+        Path | None, typer.Option("--dev", help="Rows to score the finished model on; else a tenth of train.")
+    ] = None,
+    tune: Annotated[
+        str | None,
+        typer.Option("--tune", help="A file, or the share of train, to choose epoch and thresholds by; 0: nothing is."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Default: by the number of rows.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="At its highest.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Rows of a step.")] = None,
+    batch_tokens: Annotated[int | None, typer.Option("--batch-tokens", min=1, help="Tokens of a step instead.")] = None,
+    max_length: options.MaxLength = None,
+    windows: options.Windows = None,
+    overlap: options.Overlap = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="Of a classification: single-label, multi-label or regression.")
+    ] = None,
+    class_weights: Annotated[
+        str | None, typer.Option("--class-weights", help="auto lets all classes weigh alike; or numbers with commas.")
+    ] = None,
+    focal: Annotated[float | None, typer.Option("--focal", min=0, help="Gamma of the focal loss.")] = None,
+    patience: Annotated[
+        int | None, typer.Option("--patience", min=1, help="Evaluations without a better score before the end.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option("--metric", help="The figure that decides which epoch is best.")] = None,
+    seed: Annotated[list[int] | None, typer.Option("--seed", help="Several give mean and deviation.")] = None,
+    lora: Annotated[int | None, typer.Option("--lora", min=1, help="Train adapters of this rank only.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other setting of the training: NAME=VALUE, such as warmup=0.1."),
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="An option of the task: NAME=VALUE, such as scheme=BIOES.")
+    ] = None,
+    column: options.Columns = None,
+    text_column: options.TextColumn = None,
+    text_pair_column: options.TextPairColumn = None,
+    label_column: options.LabelColumn = None,
+    format: options.Format = None,
+    on_bad_row: options.OnBadRow = "error",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    device: options.Device = None,
+) -> None:
+    """Fine-tune a model on labelled rows and say how good it is on rows it has not seen."""
+    import bertie
+
+    result = bertie.finetune(
+        task,
+        train,
+        model=model,
+        dev=dev,
+        tune=_source_or_share(tune),
+        out=out,
+        form=format,
+        columns=columns_of(column, text=text_column, text_pair=text_pair_column, label=label_column),
+        kind=kind,
+        on_bad_row=on_bad_row,
+        max_length=max_length,
+        windows=windows,
+        overlap=overlap,
+        options=_assigned(option, "--option"),
+        class_weights=_weights(class_weights),
+        focal=focal,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        batch_tokens=batch_tokens,
+        patience=patience,
+        seed=seed[0] if seed and len(seed) == 1 else seed or None,
+        settings=_settings(_assigned(settings, "--set")),
+        lora=lora,
+        metric=metric,
+        resume=resume,
+        device=device,
+    )
+    if result is not None:
+        _tell(result)
+
+
+def _tell(result: "Finetuned") -> None:
+    print(
+        json.dumps(
+            {
+                "model": str(result.folder),
+                "metrics": result.figures,
+                "intervals": result.intervals,
+                **({"seeds": result.spread} if result.spread else {}),
+            }
+        )
+    )
+    print(f"bertie: the report is {printable(str(result.folder))}/report.md", file=sys.stderr)
+
+
+def _settings(given: dict[str, Any]) -> Any:
+    """Return the settings that ``--set`` names; None if it names none."""
+    from bertie.errors import nearest
+    from bertie.training import Settings, describe_settings
+
+    known = describe_settings()
+    for name in given:
+        if name not in known:
+            listed = ", ".join(known)
+            raise InputError(f"There is no setting {name!r}; there are {listed}.{nearest(name, known)}")
+    return Settings(**given) if given else None
+
+
+def _assigned(pairs: list[str] | None, option: str) -> dict[str, Any]:
+    """Return ``NAME=VALUE`` texts as a dict; a value that is JSON is read as such, any other as text."""
+    found: dict[str, Any] = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"{option} is {pair!r}; write NAME=VALUE.")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def _source_or_share(tune: str | None) -> Any:
+    try:
+        return None if tune is None else float(tune)
+    except ValueError:
+        return tune
+
+
+def _weights(given: str | None) -> Any:
+    if given is None or given == "auto":
+        return given
+    try:
+        return [float(number) for number in given.split(",")]
+    except ValueError:
+        raise InputError(f"--class-weights is {given!r}; write auto, or numbers with commas.") from None

@@ -1,0 +1,22 @@
+"""Labelled rows for a command: which column holds what."""
+
+from bertie.errors import InputError
+
+
+def columns_of(pairs: list[str] | None, **named: str | None) -> dict[str, str | list[str]] | None:
+    """Return role → column from ``ROLE=NAME`` texts and from options of their own; a role named twice has a list.
+
+    Raises:
+        InputError: a text without ``=``.
+    """
+    found: dict[str, str | list[str]] = {role: column for role, column in named.items() if column is not None}
+    for pair in pairs or []:
+        role, equals, column = pair.partition("=")
+        if not equals:
+            raise InputError(f"--column is {pair!r}; write ROLE=NAME, such as text=Body.")
+        before = found.get(role)
+        if before is None:
+            found[role] = column
+        else:
+            found[role] = [*([before] if isinstance(before, str) else before), column]
+    return found or None

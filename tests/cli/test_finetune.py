@@ -1,0 +1,90 @@
+"""``bertie finetune`` and ``bertie evaluate``: from a file to a model and its figures, and mistakes in a sentence."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import bertie
+
+Run = Callable[..., Any]
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "a"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
+    bertie.BertModel(bertie.BertConfig(vocab_size=len(WORDS), max_position_embeddings=16, **shape)).save_pretrained(
+        tmp_path / "start"
+    )
+    bertie.BertTokenizer(vocab={word: number for number, word in enumerate(WORDS)}).save_pretrained(tmp_path / "start")
+    return tmp_path / "start"
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "train.csv"
+    lines = [f"{'a ' * (number % 5)}{'good' if number % 2 else 'bad'} film,{number % 2}" for number in range(80)]
+    path.write_text("Body,Kind\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: Path) -> None:
+    columns = ("--text-column", "Body", "--column", "label=Kind")
+    settings = ("--epochs", 8, "--lr", 5e-3, "--batch-size", 8, "--set", "warmup=0.2", "--class-weights", "auto")
+    out = tmp_path / "run"
+    ran = run(
+        "finetune", "sequence-classification", "--train", table, "--model", start, "--out", out, *columns, *settings
+    )
+    assert (ran.code, "report.md" in ran.err) == (0, True)
+    (record,) = ran.records
+    assert record["model"] == str(out)
+    assert record["metrics"]["accuracy"] == 1.0
+    plan = json.loads((out / "run.json").read_text())
+    assert plan["settings"]["warmup"] == 0.2
+    assert plan["columns"] == {"text": "Body", "label": "Kind"}
+
+    ran = run("evaluate", "text-classification", "--model", out, "--data", table, *columns)
+    (record,) = ran.records
+    assert record["rows"] == 80
+    assert record["metrics"]["accuracy"] == 1.0
+    assert {"f1_macro", "f1_micro", "precision", "recall", "f1"} <= set(record["metrics"])
+    assert [row["label"] for row in record["classes"]] == ["0", "1"]
+    assert "80 rows" in ran.err
+    assert "accuracy" in ran.err
+
+    ran = run("classify", "good film", 'bad "film", a', "--model", out, "--to", "csv")
+    found = list(csv.DictReader(io.StringIO(ran.out)))
+    assert [(row["text"], row["label"]) for row in found] == [("good film", "1"), ('bad "film", a', "0")]
+    assert run("classify", "a", "--model", out, "--to", "xml").err.startswith("bertie: --to is 'xml'")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--set", "epoch=2"), "There is no setting 'epoch'; there are epochs"),
+        (("--set", "warmup"), "--set is 'warmup'; write NAME=VALUE."),
+        (("--column", "text"), "--column is 'text'; write ROLE=NAME"),
+        (("--class-weights", "auto,1"), "write auto, or numbers with commas"),
+        (("--tune", "missing.csv"), "'missing.csv'"),
+        (("--on-bad-row", "warn"), "on_bad_row is 'warn'"),
+        (("--text-column", "Text"), "There is no column 'Text'"),
+        (("--option", "top=1"), "no option 'top'"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    run: Run, start: Path, table: Path, tmp_path: Path, more: tuple[str, ...], message: str
+) -> None:
+    given = ("--train", table, "--model", start, "--out", tmp_path / "run", "--label-column", "Kind")
+    columns = () if "--text-column" in more else ("--text-column", "Body")
+    ran = run("finetune", "sequence-classification", *given, *columns, *more)
+    assert ran.code == 2
+    assert message in ran.err
+    assert ran.out == ""
+    assert not (tmp_path / "run" / "model.safetensors").exists()
