@@ -1,0 +1,89 @@
+"""``bertie choose``: which of several texts fits a prompt."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bertie.cli import options
+from bertie.cli.answering import answer_all
+from bertie.cli.opening import open_pipeline
+from bertie.cli.reading import is_interactive
+from bertie.errors import InputError
+from bertie.reading import stream_records
+
+Question = dict[str, Any]
+
+
+def choose(
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(help="A prompt and its choices; without any, --input or standard input is read."),
+    ] = None,
+    input: Annotated[
+        Path | None,
+        typer.Option(
+            "--input", "-i", help="A file of rows with 'prompt' and 'choices' (a list, or a column a choice)."
+        ),
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", "-k", min=1, help="Give this many choices, best first.")
+    ] = None,
+    model: options.Model = None,
+    device: options.Device = None,
+    batch_tokens: options.BatchTokens = None,
+    seed: options.Seed = None,
+    max_length: options.MaxLength = None,
+    windows: options.Windows = None,
+    overlap: options.Overlap = None,
+    split_special_tokens: options.SplitSpecial = False,
+    format: options.Format = None,
+    to: options.To = "jsonl",
+) -> None:
+    """Choose the text that fits a prompt best: an argument for the prompt and each choice, or JSON lines with both."""
+    pipe = open_pipeline(
+        "multiple-choice",
+        model,
+        device,
+        batch_tokens,
+        seed,
+        top_k=top_k,
+        max_length=max_length,
+        windows=windows,
+        overlap=overlap,
+        split_special_tokens=split_special_tokens,
+    )
+    answer_all(pipe, _questions(texts, input, format), is_interactive(texts, input), _form, _record, to=to)
+
+
+def _questions(texts: list[str] | None, path: Path | None, form: str | None) -> Iterator[Question]:
+    """Yield each prompt with its choices.
+
+    Raises:
+        InputError: there are fewer than two choices, or a row that has no prompt or choices.
+    """
+    if texts:
+        if path is not None:
+            raise InputError("Give a prompt and its choices as arguments or a file with --input, not both.")
+        if len(texts) < 3:
+            raise InputError(f"Give a prompt and two choices at least; there is only {texts[-1]!r:.60} beside it.")
+        yield {"prompt": texts[0], "choices": texts[1:]}
+        return
+    from bertie.finetuning.examples import Rows
+
+    rows = Rows("multiple-choice", form=form, needs_label=False, name="standard input")
+    source: Any = path
+    if path is None or str(path) == "-":
+        source = (record.fields for record in stream_records(sys.stdin.buffer, "standard input", form or "jsonl"))
+    for example in rows.read(source):
+        yield example.text
+
+
+def _form(answer: Any) -> dict[str, Any]:
+    return answer if isinstance(answer, dict) else {"best": answer}
+
+
+def _record(question: Question, answer: dict[str, Any]) -> dict[str, Any]:
+    return {**question, **answer}

@@ -1,0 +1,55 @@
+"""``bertie rerank``: the passages of a file in the order in which they answer a query."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bertie.cli import options
+from bertie.cli.opening import open_pipeline
+from bertie.cli.reading import read_texts
+from bertie.cli.writing import writer
+from bertie.errors import InputError
+
+
+def rerank(
+    file: Annotated[Path, typer.Argument(help="The passages: .jsonl, .csv, .tsv, or one a line.")],
+    queries: Annotated[list[str] | None, typer.Argument(help="Queries; without any, standard input.")] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", "-k", min=1, help="Give this many passages; the default is all.")
+    ] = None,
+    model: options.Model = None,
+    device: options.Device = None,
+    batch_tokens: options.BatchTokens = None,
+    seed: options.Seed = None,
+    max_length: options.MaxLength = None,
+    windows: options.Windows = None,
+    overlap: options.Overlap = None,
+    split_special_tokens: options.SplitSpecial = False,
+    column: options.Column = "text",
+    format: options.Format = None,
+    to: options.To = "jsonl",
+) -> None:
+    """Put the passages of a file in the order in which a cross-encoder finds that they answer a query, best first."""
+    write = writer(to)
+    lines = enumerate(map(str, read_texts(None, file, format, column)), 1)
+    found = [(number, text) for number, text in lines if text.strip()]
+    if not found:
+        raise InputError(f"The file {str(file)!r} has no passage to rank.")
+    pipe = open_pipeline(
+        "reranking",
+        model,
+        device,
+        batch_tokens,
+        seed,
+        top_k=top_k,
+        max_length=max_length,
+        windows=windows,
+        overlap=overlap,
+        split_special_tokens=split_special_tokens,
+    )
+    passages = [text for _, text in found]
+    for query in map(str, read_texts(queries)):
+        for rank, one in enumerate(pipe(query, passages), 1):
+            score = {"score": round(one.pop("score"), 6), "line": found[one.pop("index")][0]}
+            write({"query": query, "rank": rank, **score, **one})
