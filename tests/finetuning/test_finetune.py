@@ -105,6 +105,16 @@ def test_nothing_is_tuned(start: Path) -> None:
     assert result.pipeline.task.temperature == 1.0
 
 
+def test_nothing_is_scored(start: Path, tmp_path: Path) -> None:
+    result = finetuned(start, rows(40), dev=0, epochs=1, out=tmp_path / "run")
+    assert (result.figures, result.intervals) == ({}, {})
+    assert result.history.total == 5  # 36 rows to learn from, 4 to tune on
+    assert "it was not scored" in (tmp_path / "run" / "report.md").read_text()
+    assert json.loads((tmp_path / "run" / "figures.json").read_text())["rows"] == 0
+    with pytest.raises(InputError, match="dev is 1.5; allowed: a share"):
+        finetuned(start, rows(40), dev=1.5)
+
+
 def test_several_labels_have_thresholds(start: Path, tmp_path: Path) -> None:
     data = [
         {"text": row["text"], "labels": f"{row['label']}|film" if "plot" in row["text"] else row["label"]}

@@ -95,7 +95,8 @@ def finetune(
         train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON), a ``datasets.Dataset``, a pandas DataFrame, or
             a list of dicts.
         model: a folder or a name in the hub, to start from.
-        dev: what to score the finished model on; None: a tenth of train, which is then not learned from.
+        dev: what to score the finished model on, or the share of train to keep for it, which is then not learned
+            from; None: a tenth; 0: nothing is scored.
         tune: a source of its own to tune on, or the share of train to keep for it; None: a tenth; 0: nothing is tuned
             and the last epoch is kept.
         out: the folder of the run; None keeps everything in memory.
@@ -182,7 +183,7 @@ def _several(plan: Plan, seeds: Sequence[int]) -> Finetuned | None:
             found.append(outcome)
     if not found:
         return None
-    figures = [outcome.scored.scores.figures() for outcome in found]
+    figures = [outcome.scored.figures for outcome in found]
     spread = {}
     for name in figures[0]:
         values = [value for each in figures if (value := each[name]) is not None]
@@ -199,7 +200,7 @@ def _finetuned(outcome: Outcome, spread: dict[str, tuple[float, float]]) -> Fine
     row = outcome.plan.row
     return Finetuned(
         pipeline=_pipeline(row.load_pipeline(), outcome),
-        figures=outcome.scored.scores.figures(),
+        figures=outcome.scored.figures,
         intervals=outcome.scored.intervals,
         spread=spread,
         history=outcome.history,

@@ -12,7 +12,7 @@ import torch
 import bertie
 from bertie.files import write_json
 from bertie.finetuning import plots
-from bertie.finetuning.report import Part, RunSummary, Tuned, write_report
+from bertie.finetuning.report import Part, RunSummary, Tuned, number, write_report
 from bertie.finetuning.run import PLAN, STATE, Outcome
 from bertie.report import logger
 from bertie.tasks.metrics import Classes
@@ -50,15 +50,15 @@ def figures_of(outcome: Outcome, spread: Spread) -> dict[str, Any]:
     scores = outcome.scored.scores
     found: dict[str, Any] = {
         "rows": scores.count,
-        "metrics": scores.figures(),
+        "metrics": outcome.scored.figures,
         "intervals": outcome.scored.intervals,
-        "table": scores.table(),
+        "table": outcome.scored.table,
         "calibration_error": None if outcome.scored.reliability is None else outcome.scored.reliability.error,
     }
     if outcome.untuned is not None:
         before = outcome.untuned
         found["before_tuning"] = {
-            "metrics": before.scores.figures(),
+            "metrics": before.figures,
             "calibration_error": None if before.reliability is None else before.reliability.error,
         }
     if spread:
@@ -76,7 +76,8 @@ def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
     plots.draw_curves(history.records, main, history.best_step, folder / "curves.png")
     drawn = {"curves.png": f"loss of training, and {main} on the rows kept for tuning, by step"}
     metric = outcome.scored.scores.metric
-    if isinstance(metric, Classes) and (matrix := metric.confusion(outcome.scored.scores)) is not None:
+    has_rows = outcome.scored.scores.count > 0
+    if has_rows and isinstance(metric, Classes) and (matrix := metric.confusion(outcome.scored.scores)) is not None:
         plots.draw_confusion(matrix, metric.labels, folder / "confusion.png")
         drawn["confusion.png"] = "how often each class was taken for each"
     before = outcome.untuned
@@ -104,15 +105,16 @@ def _summary(outcome: Outcome, pictures: Mapping[str, str], seeds: Mapping[int, 
     data = [Part("trained on", told["train"], len(parts.train), outcome.data.bad.count, cut)]
     if parts.tune:
         data.append(Part("tuned on", told["tune"], len(parts.tune)))
-    data.append(Part("scored on", told["dev"], len(parts.dev), 0, outcome.scored.cut))
+    if parts.dev:
+        data.append(Part("scored on", told["dev"], len(parts.dev), 0, outcome.scored.cut))
     described = plan.to_dict()
     return RunSummary(
         task=plan.row.name,
         model=described["model"],
         main=scores.metric.main,
-        figures=scores.figures(),
+        figures=outcome.scored.figures,
         intervals=outcome.scored.intervals,
-        table=scores.table(),
+        table=outcome.scored.table,
         data=data,
         settings={**described["settings"], **described["options"]},
         seconds=history.seconds,
@@ -133,6 +135,7 @@ def _tuned(outcome: Outcome) -> list[Tuned]:
     if outcome.untuned is None:
         return []
     before, after = outcome.untuned, outcome.scored
+    main = after.scores.metric.main
     found = []
     for name in outcome.task.saved:
         value = getattr(outcome.task, name)
@@ -141,8 +144,7 @@ def _tuned(outcome: Outcome) -> list[Tuned]:
         effect = ""
         if name == "temperature" and before.reliability is not None and after.reliability is not None:
             effect = f"calibration error on dev {before.reliability.error:.3f} → {after.reliability.error:.3f}"
-        else:
-            main = after.scores.metric.main
-            effect = f"{main} on dev {before.scores.figures()[main]:.4f} → {after.scores.figures()[main]:.4f}"
+        elif main in before.figures:
+            effect = f"{main} on dev {number(before.figures[main])} → {number(after.figures[main])}"
         found.append(Tuned(name, str(value), effect))
     return found

@@ -23,7 +23,7 @@ class Parts:
     Attributes:
         train: what is learned from.
         tune: what the best epoch, thresholds and temperature are chosen by; empty: the last epoch is kept.
-        dev: what the finished model is scored on, and nothing else.
+        dev: what the finished model is scored on, and nothing else; empty: it is not scored.
         told: where each part comes from, for the report.
     """
 
@@ -33,11 +33,12 @@ class Parts:
     told: dict[str, str]
 
 
-def parted(data: Data, tune: Any, seed: int, rows: Rows, named: Mapping[str, str]) -> Parts:
+def parted(data: Data, dev: Any, tune: Any, seed: int, rows: Rows, named: Mapping[str, str]) -> Parts:
     """Return the parts: what no file is given for is split off train, by ``seed``.
 
     Args:
         data: train, and dev if there is a file.
+        dev: the share of train to score on where there is no file, or None for `SHARE`; 0 scores nothing.
         tune: a source of its own, the share of train to keep for it, or None for `SHARE`; 0 keeps nothing.
         seed: of the splits.
         rows: reads ``tune`` if it is a source.
@@ -47,25 +48,33 @@ def parted(data: Data, tune: Any, seed: int, rows: Rows, named: Mapping[str, str
         InputError: no such share; too few examples to split.
     """
     train, told = data.train, {"train": named["train"]}
-    dev = data.dev
-    told["dev"] = named["dev"]
-    if dev is None:
-        train, dev = split(train, _share(len(train), SHARE), seed)
-        told["dev"] = f"{len(dev)} rows of train, split off and not learned from"
-    if tune is None or isinstance(tune, int | float):
-        share = SHARE if tune is None else float(tune)
-        if not 0 <= share < 1:
-            raise InputError(
-                f"tune is {tune}; allowed: a share of train, from 0 (nothing is tuned) to below 1; a file."
-            )
-        train, kept = split(train, _share(len(train), share), seed + 1) if share else (train, [])
-        told["tune"] = f"{len(kept)} rows of train, split off and not learned from" if kept else "nothing"
+    scored, told["dev"] = data.dev, named["dev"]
+    if scored is None:
+        train, scored = _split_off(train, dev, seed, "dev", "nothing is scored")
+        told["dev"] = _told(scored)
+    if is_share(tune):
+        train, kept = _split_off(train, tune, seed + 1, "tune", "nothing is tuned")
+        told["tune"] = _told(kept)
     else:
         kept = list(rows.read(tune))
         told["tune"] = named["tune"]
-    logger.info("%d examples to learn from, %d to tune on, %d to score on.", len(train), len(kept), len(dev))
-    return Parts(train, kept, dev, told)
+    logger.info("%d examples to learn from, %d to tune on, %d to score on.", len(train), len(kept), len(scored))
+    return Parts(train, kept, scored, told)
 
 
-def _share(count: int, share: float) -> float:
-    return min(share, MOST / count)
+def is_share(part: Any) -> bool:
+    """Whether a part is named by its share of train, or left to the default, not given as a source."""
+    return part is None or isinstance(part, int | float)
+
+
+def _split_off(
+    train: list[Example], part: float | None, seed: int, name: str, none: str
+) -> tuple[list[Example], list[Example]]:
+    share = SHARE if part is None else float(part)
+    if not 0 <= share < 1:
+        raise InputError(f"{name} is {part}; allowed: a share of train, from 0 ({none}) to below 1; a file.")
+    return split(train, min(share, MOST / len(train)), seed) if share else (train, [])
+
+
+def _told(part: list[Example]) -> str:
+    return f"{len(part)} rows of train, split off and not learned from" if part else "nothing"

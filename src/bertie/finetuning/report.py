@@ -158,6 +158,8 @@ def number(value: float | None) -> str:
 
 
 def _head(summary: RunSummary) -> str:
+    if not summary.figures:
+        return f"# {plain(summary.task)}\n\n{plain(summary.model)}, fine-tuned; it was not scored.\n"
     scored = [part for part in summary.data if part.role == "scored on"]
     on = f" on {plain(scored[-1].source)} ({scored[-1].rows:,} rows)" if scored else ""
     interval = summary.intervals.get(summary.main)

@@ -1,16 +1,15 @@
 """One fine-tuning from data to a model with its figures: start, train, tune, score."""
 
 import hashlib
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from bertie.errors import InputError
 from bertie.files import write_json
 from bertie.finetuning.examples import Data, Rows, load
 from bertie.finetuning.learner import TaskLearner, encoded
-from bertie.finetuning.parts import Parts, parted
+from bertie.finetuning.parts import Parts, is_share, parted
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.scoring import Scored, Scorer, score
 from bertie.finetuning.starting import merged, start
@@ -21,6 +20,7 @@ from bertie.tasks.features import Features, Values
 from bertie.tasks.metrics.scores import REPLICATES
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import History, JsonLines, is_first, train
+from bertie.training.loop import Log
 
 LOG = "metrics.jsonl"
 STATE = "state"
@@ -30,35 +30,42 @@ WORST = 20
 
 
 @dataclass
-class Outcome:
-    """What a fine-tuning came to.
+class Learned:
+    """A model that was trained and tuned, and not yet scored.
 
     Attributes:
         plan: what it was told.
+        data, parts: what it learned from and is to be scored on.
         task: with its tuned options.
         model: plain, in eval mode, with the best weights.
-        data, parts: what it learned from and was scored on.
         history: of the training.
-        scored: on dev, as tuned.
-        untuned: on dev, with the options it was trained with; None where nothing was tuned.
         tuning: what the rows kept for tuning said.
         features: of what was learned from.
-        seconds: all of it.
-        warnings: what its user should know.
     """
 
     plan: Plan
-    task: TrainableTask
-    model: Any
     data: Data
     parts: Parts
+    task: TrainableTask
+    model: Any
     history: History
-    scored: Scored
-    untuned: Scored | None
     tuning: "Tuning"
     features: Features
-    seconds: float
-    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Outcome(Learned):
+    """What a fine-tuning came to.
+
+    Attributes:
+        scored: on dev, as tuned.
+        untuned: on dev, with the options it was trained with; None where nothing was tuned.
+        warnings: what its user should know.
+    """
+
+    scored: Scored
+    untuned: Scored | None
+    warnings: list[str]
 
 
 def run(plan: Plan) -> Outcome | None:
@@ -67,17 +74,26 @@ def run(plan: Plan) -> Outcome | None:
     Raises:
         As `bertie.finetune`.
     """
-    begin = time.monotonic()
+    learned = learn(plan, *prepare(plan))
+    return None if learned is None else scored(learned)
+
+
+def prepare(plan: Plan) -> tuple[Data, Parts]:
+    """Read and check the data, and part it."""
     data = load(
         plan.row.learns,
         plan.train,
-        plan.dev,
+        None if is_share(plan.dev) else plan.dev,
         form=plan.form,
         columns=plan.columns,
         kind=plan.kind,
         on_bad_row=plan.on_bad_row,
     )
-    parts = parted(data, plan.tune, plan.settings.seed, _rows(plan, data), plan.named())
+    return data, parted(data, plan.dev, plan.tune, plan.settings.seed, _rows(plan, data), plan.named())
+
+
+def learn(plan: Plan, data: Data, parts: Parts, log: Log | None = None) -> Learned | None:
+    """Train and tune; ``log`` is given every log line. Of several processes, all but the first get None."""
     task, model = start(plan, data)
     if plan.out is not None and is_first():
         plan.out.mkdir(parents=True, exist_ok=True)
@@ -94,29 +110,32 @@ def run(plan: Plan) -> Outcome | None:
         folder=None if plan.out is None else plan.out / STATE,
         resume=plan.resume,
         data=_identity(plan, task, features),
-        log=None if plan.out is None else JsonLines(plan.out / LOG),
+        log=log if plan.out is None else JsonLines(plan.out / LOG),
         show_progress=plan.show_progress,
     )
     if not is_first():
         return None
     model = merged(model).eval()
-    tuned = tuning.tuned()
-    tasks = {"tuned": tuned, **({"untuned": task} if tuned != task else {})}
-    scored = score(tasks, model, parts.dev, replicates=REPLICATES, worst=WORST, show_progress=plan.show_progress)
-    seconds = time.monotonic() - begin
+    return Learned(plan, data, parts, tuning.tuned(), model, history, tuning, features)
+
+
+def scored(learned: Learned) -> Outcome:
+    """Score a model on dev: once, when all else is settled."""
+    tuned, untuned = learned.task, learned.tuning.task
+    tasks = {"tuned": tuned, **({"untuned": untuned} if tuned != untuned else {})}
+    found = score(
+        tasks,
+        learned.model,
+        learned.parts.dev,
+        replicates=REPLICATES,
+        worst=WORST,
+        show_progress=learned.plan.show_progress,
+    )
     return Outcome(
-        plan=plan,
-        task=tuned,
-        model=model,
-        data=data,
-        parts=parts,
-        history=history,
-        scored=scored["tuned"],
-        untuned=scored.get("untuned"),
-        tuning=tuning,
-        features=features,
-        seconds=seconds,
-        warnings=_warnings(data, history, features, scored["tuned"]),
+        **vars(learned),
+        scored=found["tuned"],
+        untuned=found.get("untuned"),
+        warnings=_warnings(learned.data, learned.history, learned.features, found["tuned"]),
     )
 
 

@@ -16,7 +16,7 @@ from bertie.tasks.computing import compute
 from bertie.tasks.example import Example
 from bertie.tasks.features import Features, Values
 from bertie.tasks.metrics import Scores
-from bertie.tasks.metrics.scores import Intervals
+from bertie.tasks.metrics.scores import Figures, Intervals
 from bertie.tasks.trainable import Fault, TrainableTask
 
 # Examples are read and encoded this many at a time.
@@ -45,10 +45,20 @@ class Scored:
     reliability: Reliability | None = None
     only: str | None = None
 
+    @property
+    def figures(self) -> Figures:
+        """Each figure by its name; none where no row was scored."""
+        return self.scores.figures() if self.scores.count else {}
+
     @cached_property
     def intervals(self) -> Intervals:
         """Of each figure: 95 % of other samples of as many rows would give one within."""
-        return self.scores.intervals()
+        return self.scores.intervals() if self.scores.count else {}
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """The figures of each class; empty without classes or rows."""
+        return self.scores.table() if self.scores.count else []
 
     def warning(self) -> str | None:
         """Return a sentence if every input was given the same answer, else None."""
