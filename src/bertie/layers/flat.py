@@ -126,12 +126,11 @@ def _block(layer: Any, x: Tensor) -> _Block | None:
     own = layer.attention.self
     if own.is_causal or own.distances is not None or own.backend is not None:
         return None
-    wide = x.new_empty(1, layer.output.dense.in_features)
     views = (
         prepared_view(x, (own.query, own.key, own.value)),
         prepared_view(x, (layer.attention.output.dense,)),
         prepared_view(x, (layer.intermediate.dense,)),
-        prepared_view(wide, (layer.output.dense,)),
+        prepared_view(x, (layer.output.dense,)),
     )
     if None in views:
         return None

@@ -93,18 +93,20 @@ class View:
     stamps: "list[_Stamp]"
 
     def stands_for(self, modules: tuple[nn.Module, ...]) -> bool:
-        tensors = _tensors(modules)
-        return (
-            tuple(module() for module in self.modules) == modules
-            and len(tensors) == len(self.stamps)
-            and all(map(_Stamp.holds, self.stamps, tensors))
-        )
+        return self._own() == modules and self._is_unchanged(modules)
 
     def is_current(self) -> bool:
         """Whether it still stands for the modules that it was made of."""
-        modules = tuple(module() for module in self.modules)
-        first = modules[0]
-        return first is not None and _VIEWS.get(first) is self and self.stands_for(modules)  # type: ignore[arg-type]
+        modules = self._own()
+        return len(modules) == len(self.modules) and _VIEWS.get(modules[0]) is self and self._is_unchanged(modules)
+
+    def _own(self) -> tuple[nn.Module, ...]:
+        """Return those of its modules that are still there."""
+        return tuple(module for each in self.modules if (module := each()) is not None)
+
+    def _is_unchanged(self, modules: tuple[nn.Module, ...]) -> bool:
+        tensors = _tensors(modules)
+        return len(tensors) == len(self.stamps) and all(map(_Stamp.holds, self.stamps, tensors))
 
 
 class _Stamp:
@@ -129,7 +131,10 @@ class _Stamp:
 
 
 def prepared_view(x: Tensor, modules: tuple[nn.Module, ...]) -> View | None:
-    """Return the view that may stand for calling ``modules`` on ``x``, or None if they must be called."""
+    """Return the view that may stand for calling ``modules`` on inputs like ``x``, or None if they must be called.
+
+    Of ``x`` all counts but its width.
+    """
     first = modules[0]
     weight = first._parameters.get("weight")
     if weight is None or capturing() or _would_be_missed(x, modules):

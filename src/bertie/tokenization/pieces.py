@@ -1,13 +1,15 @@
 """What a tokenizer makes of texts before rows are made of it: of one text (`Pieces`), and of many side by side."""
 
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, overload
+from typing import Protocol, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+Item = TypeVar("Item", covariant=True)
 Span = tuple[int, int]
 Ids: TypeAlias = "array[int]"
 """Ids as int64 side by side, ``array("q")``: no object an id, and joined or cut in one step."""
@@ -72,7 +74,23 @@ class LatePieces:
         return KnownPieces, (self.ids, known.tokens, known.offsets, known.word_ids)
 
 
-class Block(Sequence[Pieces]):
+class MadeLate(Sequence[Item], ABC):
+    """A sequence whose items are made when they are asked for."""
+
+    @abstractmethod
+    def item(self, number: int) -> Item:
+        """Return the item of a number from 0 on."""
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        found = range(len(self))[index]
+        return self.item(found) if isinstance(found, int) else [self.item(number) for number in found]
+
+
+class Block(MadeLate[Pieces]):
     """The pieces of several texts; an object for one of them is made when it is asked for.
 
     Args:
@@ -107,15 +125,9 @@ class Block(Sequence[Pieces]):
     def __len__(self) -> int:
         return len(self.starts)
 
-    @overload
-    def __getitem__(self, index: int) -> Pieces: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Pieces]: ...
-    def __getitem__(self, index: int | slice) -> Pieces | list[Pieces]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        ids = self.ids[self.starts[index] : self.stops[index]]
-        return self._make(range(len(self))[index], array("q", ids.tobytes()))
+    def item(self, number: int) -> Pieces:
+        ids = self.ids[self.starts[number] : self.stops[number]]
+        return self._make(number, array("q", ids.tobytes()))
 
 
 def replaced(pieces: Sequence[Pieces], instead: Mapping[int, Pieces]) -> Sequence[Pieces]:

@@ -3,13 +3,13 @@
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bertie.tokenization.arguments import Layout
 from bertie.tokenization.encoding import Encoding, Frame, Special, Window
-from bertie.tokenization.pieces import Array, Block
+from bertie.tokenization.pieces import Array, Block, MadeLate
 from bertie.tokenization.truncation import rows_of
 
 
@@ -31,7 +31,7 @@ class Flat(NamedTuple):
     empty: list[bool]
 
 
-class TextRows(Sequence[Encoding]):
+class TextRows(MadeLate[Encoding]):
     """The rows of single texts (not pairs): `flat` has them all, an `Encoding` is made when it is first asked for.
 
     Raises:
@@ -71,14 +71,7 @@ class TextRows(Sequence[Encoding]):
     def __len__(self) -> int:
         return len(self._block)
 
-    @overload
-    def __getitem__(self, index: int) -> Encoding: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Encoding]: ...
-    def __getitem__(self, index: int | slice) -> Encoding | list[Encoding]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        number = range(len(self))[index]
+    def item(self, number: int) -> Encoding:
         if number not in self._made:
             row = rows_of((Window.whole(self._block[number]),), self._layout, self._frame, False, 1)
             self._made[number] = row.padded(*self._padding) if self._padding else row

@@ -49,14 +49,13 @@ def runner(
 
     With several ``workers`` as many batches are computed at once: ``forward`` is called from threads of their own.
     """
-    pool = ThreadPoolExecutor(workers)
+    each: Any = ThreadPoolExecutor(workers).map if workers > 1 else map
 
     def run(texts: Sequence[str]) -> Array:
         rows = encode(list(texts))
         answers: list[Any] = [None] * len(rows)
         work = list(batches(rows, size, order))
-        inputs = (padded([rows[index] for index in batch]) for batch in work)
-        found = pool.map(lambda each: forward(*each), inputs) if workers > 1 else (forward(*each) for each in inputs)
+        found = each(lambda batch: forward(*padded([rows[index] for index in batch])), work)
         for batch, answered in zip(work, found, strict=True):
             for index, answer in zip(batch, answered, strict=True):
                 answers[index] = answer
