@@ -6,8 +6,10 @@ import sys
 import pytest
 
 from bertie.errors import InputError
+from bertie.finetuning import columns
 from bertie.tasks.registry import ROWS, find
 from bertie.tasks.task import Task
+from bertie.tasks.trainable import TrainableTask
 
 
 def test_reading_the_table_imports_no_torch() -> None:
@@ -23,8 +25,32 @@ def test_what_a_row_names_exists(row) -> None:
         assert find(name) is row
 
 
-def test_the_references_alias() -> None:
-    assert find("sentiment-analysis").name == "text-classification"
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [
+        ("sentiment-analysis", "text-classification"),
+        ("ner", "token-classification"),
+        ("text-ranking", "reranking"),
+        ("cross-encoder", "reranking"),
+        ("choose", "multiple-choice"),
+        ("masked-lm", "fill-mask"),
+        ("embedding", "embed"),
+    ],
+)
+def test_the_references_aliases(alias: str, name: str) -> None:
+    assert find(alias).name == name
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.learns], ids=lambda row: row.name)
+def test_what_learns(row) -> None:
+    assert row.learns in columns.TASKS
+    assert find(row.learns) is row
+    assert issubclass(row.load_trained(), TrainableTask)
+    assert set(row.load_trained().saved) <= set(row.load_trained().options())
+
+
+def test_all_labelled_data_has_its_task() -> None:
+    assert {row.learns for row in ROWS} - {""} == set(columns.TASKS)
 
 
 def test_an_unknown_task_is_answered_with_the_nearest() -> None:

@@ -45,8 +45,9 @@ def pipeline(
     """Return a pipeline: ``bertie.pipeline("fill-mask", model="folder")("Paris is the capital of [MASK].")``.
 
     Args:
-        task: "embed", "feature-extraction", "fill-mask", "next-sentence" or "text-classification" (also
-            "sentiment-analysis").
+        task: "embed", "feature-extraction", "fill-mask", "multiple-choice", "next-sentence", "question-answering",
+            "reranking" (also "text-ranking"), "text-classification" (also "sentiment-analysis") or
+            "token-classification" (also "ner").
         model: a folder, a name in the hub, or a model; None: the task's default, where there is one ("embed").
         config: a config, or the name of one, instead of the model's own.
         tokenizer: a folder, a name, or a tokenizer; None: the model's.
