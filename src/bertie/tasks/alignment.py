@@ -67,12 +67,6 @@ class Alignment:
             raise InputError(f"A text of {num_words} words has a piece of word {seen - 1}; give the text's own words.")
         return cls(numbers, begins[real], stops[real], seen if num_words is None else num_words, len(ids))
 
-    @classmethod
-    def of_prefixes(cls, tokens: Sequence[str], prefix: str = "##") -> "Alignment":
-        """Return the alignment of pieces of which those that go on in a word begin with ``prefix``."""
-        goes_on = np.array([token.startswith(prefix) for token in tokens], np.bool_)
-        return cls.of(np.maximum(np.cumsum(~goes_on) - 1, 0).tolist())
-
     @cached_property
     def missing(self) -> list[int]:
         """The words without pieces: of control characters alone, or cut off."""

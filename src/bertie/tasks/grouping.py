@@ -1,37 +1,122 @@
-"""Entities from the scores of pieces: words made of pieces, tags of words, and runs of tags, with their characters."""
+"""Entities from the scores of pieces: words made of pieces, tags of words, and runs of tags, with their characters.
+
+Many texts are read side by side: T pieces in all, U units (pieces or words), C labels.
+"""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.tasks.alignment import MERGES, Alignment
-from bertie.tasks.schemes import Rules, best_tags, entities
+from bertie.tasks.alignment import MERGES, Alignment, Integers
+from bertie.tasks.schemes import OUTSIDE, Rules, best_tags, split_tag
 from bertie.tokenization.pieces import Span
 
 STRATEGIES = ("none", "simple", *MERGES)
+Flags = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class TaggedText:
-    """One text with the scores of its T pieces.
+class Source(NamedTuple):
+    """Where the pieces of one text come from.
 
     Attributes:
         text: what the characters are of.
-        tokens: T pieces; of an unknown word its own characters.
+        tokens: its pieces; of an unknown word its own characters.
         spans: the characters of each in the text.
-        scores: ``[T, C]``, the probability of each label.
         place: where in the row the first piece stands.
     """
 
     text: str
     tokens: Sequence[str]
     spans: Sequence[Span]
-    scores: NDArray[Any]
     place: int
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Texts with the scores of their pieces.
+
+    Attributes:
+        sizes: the number of pieces of each text.
+        scores: ``[T, C]``, the probability of each label.
+        goes_on: ``[T]``, whether a piece goes on in the word of the one before it.
+        source: gives where the pieces of a text come from, by its number; asked for texts with answers alone.
+    """
+
+    sizes: Sequence[int]
+    scores: NDArray[Any]
+    goes_on: Flags
+    source: Callable[[int], Source]
+
+    @cached_property
+    def begins(self) -> Integers:
+        """Where each text begins."""
+        return np.cumsum([0, *self.sizes[:-1]])[: len(self.sizes)]
+
+    @cached_property
+    def texts(self) -> Integers:
+        """``[T]``, the text of each piece."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
+
+
+class Run(NamedTuple):
+    """Neighbouring units that make an entity: ``first`` to ``last``, both included."""
+
+    kind: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What labels mean side by side.
+
+    Attributes:
+        names: what each label's entity is called.
+        kinds: ``[C]``, a number for each type; -1 where a label is outside every entity.
+        anew: ``[C]``, whether an entity begins with the label whatever stands before it.
+        ends: ``[C]``, whether one ends with it whatever stands behind it.
+    """
+
+    names: Sequence[str]
+    kinds: Integers
+    anew: Flags
+    ends: Flags
+
+    @classmethod
+    def of(cls, labels: Sequence[str], scheme: str | None) -> "Reading":
+        """Return the meaning of labels by a scheme, or without one as transformers' pipeline reads them.
+
+        There B- alone begins an entity anew, a label with neither B- nor I- is a type of its own, and so is O.
+        """
+        if scheme is None:
+            kinds = [label[2:] if label.startswith(("B-", "I-")) else label for label in labels]
+            names = [label.split("-", 1)[-1] for label in labels]
+            anew, ends = [label.startswith("B-") for label in labels], [False] * len(labels)
+        else:
+            parts = [split_tag(label, scheme) for label in labels]
+            names = kinds = [kind for _, kind in parts]
+            anew, ends = ([prefix in which for prefix, _ in parts] for which in ("BS", "ES"))
+        number = {kind: place for place, kind in enumerate(dict.fromkeys(kinds))}
+        outside = [scheme is not None and label == OUTSIDE for label in labels]
+        numbers = [-1 if out else number[kind] for kind, out in zip(kinds, outside, strict=True)]
+        return cls(names, np.array(numbers, np.int64), np.array(anew, np.bool_), np.array(ends, np.bool_))
+
+    def runs(self, tags: Integers, begins: Flags) -> list[Run]:
+        """Return the entities of labels ``[U]``; ``begins`` says where texts begin."""
+        kinds = self.kinds[tags]
+        goes_on = np.zeros(len(tags), np.bool_)
+        goes_on[1:] = (kinds[1:] == kinds[:-1]) & ~self.anew[tags[1:]] & ~self.ends[tags[:-1]]
+        goes_on &= ~begins
+        starts = np.flatnonzero(~goes_on)
+        lasts = np.append(starts[1:], len(tags)) - 1
+        inside = kinds[starts] >= 0
+        found = zip(tags[starts[inside]].tolist(), starts[inside].tolist(), lasts[inside].tolist(), strict=True)
+        return [Run(self.names[tag], first, last) for tag, first, last in found]
 
 
 @dataclass(frozen=True)
@@ -42,8 +127,7 @@ class Grouper:
         labels: the names of the C labels.
         strategy: one of `STRATEGIES`.
         ignored: the labels, and types of entities, that are left out.
-        scheme: keeps the tags within a scheme, and reads entities by it; None takes every piece's or word's best
-            label, and reads B-, I- and plain labels as the reference does.
+        scheme: keeps the tags within a scheme, and reads entities by it; None takes every unit's best label.
         join: makes a string of tokens.
     """
 
@@ -53,90 +137,121 @@ class Grouper:
     scheme: str | None
     join: Callable[[Sequence[str]], str]
 
-    def answers(self, text: TaggedText) -> list[dict[str, Any]]:
-        """Return an entry a token with the strategy "none", else one an entity."""
-        if not len(text.tokens):
-            return []
-        if self.strategy == "none":
-            return self._tokens(text)
-        if self.strategy == "simple":
-            return self._entities(text, text.scores, [range(place, place + 1) for place in range(len(text.tokens))])
-        words = Alignment.of_prefixes(text.tokens)
-        pieces = list(map(range, words.firsts.tolist(), words.stops.tolist()))
-        return self._entities(text, words.word_scores(text.scores, self.strategy), pieces)
-
-    def _tokens(self, text: TaggedText) -> list[dict[str, Any]]:
-        tags = chosen(text.scores, self._rules)
-        scores = text.scores[np.arange(len(tags)), tags].tolist()
-        return [
-            {
-                "entity": self.labels[tag],
-                "score": score,
-                "index": text.place + place,
-                "word": text.tokens[place],
-                "start": text.spans[place][0],
-                "end": text.spans[place][1],
-            }
-            for place, (tag, score) in enumerate(zip(tags.tolist(), scores, strict=True))
-            if self.labels[tag] not in self.ignored
-        ]
-
-    def _entities(self, text: TaggedText, scores: NDArray[Any], pieces: Sequence[range]) -> list[dict[str, Any]]:
-        """Return the entities of units (pieces or words) with these scores, each of them so many pieces."""
-        tags = chosen(scores, self._rules)
-        certainty = scores[np.arange(len(tags)), tags].astype(np.float64)
-        found = []
-        for kind, first, last in self._runs([self.labels[tag] for tag in tags.tolist()]):
-            if kind in self.ignored:
-                continue
-            units = pieces[first : last + 1]
-            found.append(
-                {
-                    "entity_group": kind,
-                    "score": float(certainty[first : last + 1].mean()),
-                    "word": self._word(text, units),
-                    "start": text.spans[units[0].start][0],
-                    "end": text.spans[units[-1].stop - 1][1],
-                }
-            )
+    def answers(self, texts: Scored) -> list[list[dict[str, Any]]]:
+        """Return, for each text, an entry a token with the strategy "none", else one an entity."""
+        found: list[list[dict[str, Any]]] = [[] for _ in texts.sizes]
+        if not len(texts.scores):
+            return found
+        words = self.strategy in MERGES
+        firsts = np.flatnonzero(~texts.goes_on) if words else np.arange(len(texts.scores))
+        stops = np.append(firsts[1:], len(texts.scores))
+        scores = texts.scores
+        if words:
+            units = Alignment(np.arange(len(firsts)), firsts, stops, len(firsts), len(scores))
+            scores = units.word_scores(scores, self.strategy)
+        tags = chosen(scores, np.bincount(texts.texts[firsts], minlength=len(texts.sizes)), self._rules)
+        certainty = scores[np.arange(len(tags)), tags]
+        add = self._add_tokens if self.strategy == "none" else self._add_entities
+        add(found, texts, tags, certainty, firsts, stops)
         return found
 
-    def _word(self, text: TaggedText, units: Sequence[range]) -> str:
-        if self.strategy == "simple":
-            return self.join([text.tokens[unit.start] for unit in units])
-        return self.join([self.join(text.tokens[unit.start : unit.stop]) for unit in units])
+    def _add_tokens(
+        self,
+        found: list[list[dict[str, Any]]],
+        texts: Scored,
+        tags: Integers,
+        certainty: NDArray[Any],
+        firsts: Integers,
+        stops: Integers,
+    ) -> None:
+        del firsts, stops
+        wanted = np.array([label not in self.ignored for label in self.labels], np.bool_)
+        sources = _Sources(texts)
+        for piece in np.flatnonzero(wanted[tags]).tolist():
+            number, source, place = sources.of(piece)
+            found[number].append(
+                {
+                    "entity": self.labels[tags[piece]],
+                    "score": float(certainty[piece]),
+                    "index": source.place + place,
+                    "word": source.tokens[place],
+                    "start": source.spans[place][0],
+                    "end": source.spans[place][1],
+                }
+            )
 
-    def _runs(self, tags: list[str]) -> list[tuple[str, int, int]]:
-        if self.scheme is not None:
-            return [(kind, first, last) for kind, first, last in entities(tags, self.scheme)]
-        return runs(tags)
+    def _add_entities(
+        self,
+        found: list[list[dict[str, Any]]],
+        texts: Scored,
+        tags: Integers,
+        certainty: NDArray[Any],
+        firsts: Integers,
+        stops: Integers,
+    ) -> None:
+        at_text = np.zeros(len(tags), np.bool_)
+        at_text[np.searchsorted(firsts, texts.begins[np.asarray(texts.sizes) > 0])] = True
+        sums = np.concatenate((np.zeros(1), certainty.cumsum(dtype=np.float64)))
+        sources = _Sources(texts)
+        for kind, first, last in self._reading.runs(tags, at_text):
+            if kind in self.ignored:
+                continue
+            number, source, place = sources.of(int(firsts[first]))
+            shift = place - int(firsts[first])
+            bounds = [*(firsts[first : last + 1] + shift).tolist(), int(stops[last]) + shift]
+            found[number].append(
+                {
+                    "entity_group": kind,
+                    "score": float(sums[last + 1] - sums[first]) / (last + 1 - first),
+                    "word": self._word(source.tokens, bounds),
+                    "start": source.spans[bounds[0]][0],
+                    "end": source.spans[bounds[-1] - 1][1],
+                }
+            )
+
+    def _word(self, tokens: Sequence[str], bounds: Sequence[int]) -> str:
+        """Return the string of units; unit ``i`` has the tokens from ``bounds[i]`` up to ``bounds[i + 1]``."""
+        if self.strategy == "simple":
+            return self.join(tokens[bounds[0] : bounds[-1]])
+        pairs = pairwise(bounds)
+        return self.join(
+            [tokens[start] + "".join(token[2:] for token in tokens[start + 1 : stop]) for start, stop in pairs]
+        )
 
     @cached_property
     def _rules(self) -> Rules | None:
         return None if self.scheme is None else Rules.of(self.labels, self.scheme)
 
+    @cached_property
+    def _reading(self) -> Reading:
+        return Reading.of(self.labels, self.scheme)
 
-def runs(tags: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Return (type, first, last) of neighbouring tags that go together, O included, as transformers' pipeline does.
 
-    A tag goes on with what stands before it if both have its type and it does not begin with B-; a tag with neither
-    B- nor I- is a type of its own.
+class _Sources:
+    """Finds the texts of pieces, which are asked for in order."""
+
+    def __init__(self, texts: Scored) -> None:
+        self._texts = texts
+        self._number = -1
+        self._source: Source | None = None
+
+    def of(self, piece: int) -> tuple[int, Source, int]:
+        """Return a piece's text, its source, and the piece's place among the text's."""
+        number = int(self._texts.texts[piece])
+        if number != self._number or self._source is None:
+            self._number, self._source = number, self._texts.source(number)
+        return number, self._source, piece - int(self._texts.begins[number])
+
+
+def chosen(scores: NDArray[Any], sizes: Sequence[int] | Integers, rules: Rules | None) -> Integers:
+    """Return the label of each unit: the best one, or of each text the best tags that keep the rules.
+
+    Args:
+        scores: ``[U, C]`` probabilities of texts side by side.
+        sizes: the number of units of each text.
+        rules: those of the labels; None: there are none.
     """
-    found: list[tuple[str, int, int]] = []
-    before = None
-    for place, tag in enumerate(tags):
-        kind = tag[2:] if tag.startswith(("B-", "I-")) else tag
-        if found and kind == before and not tag.startswith("B-"):
-            found[-1] = (found[-1][0], found[-1][1], place)
-        else:
-            found.append((tag.split("-", 1)[-1], place, place))
-        before = kind
-    return found
-
-
-def chosen(scores: NDArray[Any], rules: Rules | None) -> NDArray[np.int64]:
-    """Return the label of each row of probabilities ``[n, C]``: the best one, or the best tags that keep rules."""
     if rules is None:
         return scores.argmax(axis=1)
     with np.errstate(divide="ignore"):
-        return best_tags(np.log(scores.astype(np.float64)), rules)
+        return best_tags(np.log(scores.astype(np.float64)), rules, sizes)

@@ -18,6 +18,8 @@ without prefixes, each a type of its own."""
 OUTSIDE = "O"
 # how other papers call the same prefixes
 _BIOES_OF = {"L": "E", "U": "S", "M": "I", "W": "S"}
+TOGETHER = 256
+"""Texts whose tags are searched together."""
 _BEGINNING, _GOING_ON, _ENDING = ("B", "S"), ("I", "E"), ("E", "S")
 
 
@@ -194,8 +196,10 @@ def _may_follow(before: tuple[str, str], after: tuple[str, str], scheme: str, pr
     return closed and (start == OUTSIDE or begins)
 
 
-def best_tags(scores: NDArray[Any], rules: Rules) -> NDArray[np.int64]:
-    """Return the labels ``[n]`` (int64) that keep the rules and have the highest sum of scores, by Viterbi's algorithm.
+def best_tags(
+    scores: NDArray[Any], rules: Rules, sizes: Sequence[int] | NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """Return the labels ``[n]`` that keep the rules and have the highest sum of scores, by Viterbi's algorithm.
 
     Of labels that do equally well, the one of the lower number is taken, decided from the end of the text. Where no
     tags at all keep the rules, each word has its best label.
@@ -203,49 +207,44 @@ def best_tags(scores: NDArray[Any], rules: Rules) -> NDArray[np.int64]:
     Args:
         scores: ``[n, C]`` real numbers, log-probabilities or logits.
         rules: those of the C labels.
+        sizes: of several texts side by side, the number of words of each; None: there is one.
     """
-    free: NDArray[np.int64] = scores.argmax(axis=1) if len(scores) else np.zeros(0, np.int64)
+    free: NDArray[np.int64] = scores.argmax(axis=1)
+    lengths = np.array([len(scores)] if sizes is None else sizes, np.int64)
+    stops = np.cumsum(lengths)
+    starts = stops - lengths
     # the best labels of all are the best that keep the rules, if they do
-    if len(free) == 0 or _keeps(free, rules):
-        return free
+    wrong = np.zeros(len(free), np.bool_)
+    wrong[1:] = ~rules.follow[free[:-1], free[1:]]
+    wrong[starts[lengths > 0]] = ~rules.first[free[starts[lengths > 0]]]
+    wrong[stops[lengths > 0] - 1] |= ~rules.last[free[stops[lengths > 0] - 1]]
+    texts = np.unique(np.searchsorted(stops, np.flatnonzero(wrong), "right"))
+    # texts of like length go through the steps together
+    texts = texts[np.argsort(-lengths[texts], kind="stable")]
+    for begin in range(0, len(texts), TOGETHER):
+        some = texts[begin : begin + TOGETHER]
+        _viterbi(scores, starts[some], lengths[some], rules, free)
+    return free
+
+
+def _viterbi(
+    scores: NDArray[Any], starts: NDArray[np.int64], lengths: NDArray[np.int64], rules: Rules, tags: NDArray[np.int64]
+) -> None:
+    """Write the best tags of B texts, the longest first, into ``tags``; what has no tags that keep the rules stays."""
+    texts = np.arange(len(starts))
     barred = np.where(rules.follow, 0.0, -np.inf)
-    best = np.where(rules.first, scores[0], -np.inf).astype(np.float64)
-    columns = np.arange(scores.shape[1])
-    origins = np.zeros(scores.shape, np.int64)
-    for place in range(1, len(scores)):
-        through = best[:, None] + barred
-        origins[place] = through.argmax(axis=0)
-        best = through[origins[place], columns] + scores[place]
+    best = np.where(rules.first, scores[starts].astype(np.float64), -np.inf)
+    origins = np.zeros((int(lengths[0]), len(starts), scores.shape[1]), np.int32)
+    for place in range(1, len(origins)):
+        going = int(np.searchsorted(-lengths, -place, "left"))
+        through = best[:going, :, None] + barred
+        origins[place, :going] = through.argmax(axis=1)
+        best[:going] = through.max(axis=1) + scores[starts[:going] + place]
     best = np.where(rules.last, best, -np.inf)
-    tag = int(best.argmax())
-    if best[tag] == -np.inf:
-        return free
-    return _traced(origins, tag)
-
-
-def _keeps(tags: NDArray[np.int64], rules: Rules) -> bool:
-    return bool(rules.first[tags[0]] and rules.last[tags[-1]] and rules.follow[tags[:-1], tags[1:]].all())
-
-
-def _traced(origins: NDArray[np.int64], tag: int) -> NDArray[np.int64]:
-    tags = np.empty(len(origins), np.int64)
+    tag = best.argmax(axis=1)
+    possible = best[texts, tag] > -np.inf
     for place in range(len(origins) - 1, -1, -1):
-        tags[place] = tag
-        tag = int(origins[place, tag])
-    return tags
-
-
-def entity_scores(
-    probabilities: NDArray[Any], tags: NDArray[np.int64], entities: Sequence[Entity]
-) -> NDArray[np.float64]:
-    """Return the score ``[E]`` of each entity: the mean, over its words, of the probability of the word's tag.
-
-    Args:
-        probabilities: ``[n, C]``, those of the words' labels, before any rule.
-        tags: ``[n]``, the number of each word's label.
-        entities: E of them.
-    """
-    chosen = probabilities[np.arange(len(tags)), tags].astype(np.float64)
-    sums = np.concatenate((np.zeros(1), chosen.cumsum()))
-    first, last = (np.array([entity[part] for entity in entities], np.int64) for part in (1, 2))
-    return (sums[last + 1] - sums[first]) / np.maximum(last + 1 - first, 1)
+        here = possible & (place < lengths)
+        tags[starts[here] + place] = tag[here]
+        # origins of a text's first word are never looked at
+        tag = np.where(here, origins[place, texts, tag], tag) if place else tag

@@ -1,6 +1,6 @@
 """Token classification: a label for every word, and the entities that the labels make (BERT, section 5.3)."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -11,25 +11,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertie.errors import InputError, InputTypeError, nearest
-from bertie.packing import Packed
 from bertie.report import say_once
 from bertie.tasks.alignment import IGNORED, MERGES, Alignment, check_labelled, joined_offsets
 from bertie.tasks.calibration import find_temperature
 from bertie.tasks.features import Features, Values
-from bertie.tasks.grouping import STRATEGIES, Grouper, TaggedText, chosen
+from bertie.tasks.grouping import STRATEGIES, Grouper, Scored, Source, chosen
 from bertie.tasks.metrics import Metric
 from bertie.tasks.objectives import cross_entropy_sum
 from bertie.tasks.schemes import OUTSIDE, Rules, check_scheme, entities, guess_scheme, tags_of
 from bertie.tasks.tag_metric import entities_metric
 from bertie.tasks.text_features import TextFeatures, pieces_read
-from bertie.tasks.trainable import Fault, TrainableTask
+from bertie.tasks.trainable import Fault
 from bertie.tasks.windows import first_piece
+from bertie.tasks.word_rows import WordTask, groups_of
 from bertie.tokenization.arguments import one_of
 from bertie.tokenization.encoding import Encoding
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenClassification(TrainableTask):
+class TokenClassification(WordTask):
     """An answer is a list of mappings: of tokens with ``aggregation_strategy="none"``, else of entities.
 
     A token's has ``entity`` (its label), ``score``, ``index``, ``word``, ``start``, ``end``; an entity's has
@@ -65,7 +65,7 @@ class TokenClassification(TrainableTask):
     class_weights: Sequence[float] | None = None
     focal: float = 0.0
     saved: ClassVar[tuple[str, ...]] = (
-        *TrainableTask.saved,
+        *WordTask.saved,
         *("aggregation_strategy", "scheme", "label_pieces", "temperature"),
     )
 
@@ -89,104 +89,47 @@ class TokenClassification(TrainableTask):
         stride = options.pop("stride", None)
         return super().with_options(**options, **({} if stride is None else {"windows": True, "overlap": stride}))
 
-    # texts → features
-
-    def check(self, inputs: Sequence[Any], first: int) -> None:
-        """Refuse what is neither a text, a list of words, nor a mapping with ``text``.
-
-        Raises:
-            InputTypeError: naming the first such input.
-        """
-        for index, one in enumerate(inputs):
-            if not isinstance(one, str | Mapping) and not is_words(one):
-                raise InputTypeError(
-                    f"Input {first + index} is {one!r:.60} ({type(one).__name__}); it must be a str or a list of words."
-                )
-
-    def read(self, text: Any) -> Any:
-        """Return a text as a str, or words as a list.
-
-        Raises:
-            InputTypeError: a mapping without ``text``.
-        """
-        if isinstance(text, Mapping):
-            if list(text) != ["text"]:
-                raise InputTypeError(f"A text given as a mapping has 'text' alone, not {sorted(text)}.")
-            text = text["text"]
-        return list(text) if is_words(text) else text
-
-    def encode(self, inputs: Sequence[Any], first: int = 0) -> TextFeatures:
-        """As `Task.encode`; texts and lists of words cannot be mixed.
-
-        Raises:
-            InputTypeError: they are.
-        """
-        self.check(inputs, first)
-        texts = [self.read(one) for one in inputs]
-        kinds = [isinstance(text, list) for text in texts]
-        if any(kinds) and not all(kinds):
-            raise InputTypeError(
-                f"Input {first + kinds.index(not kinds[0])} is {'words' if kinds[-1] else 'a text'} and input {first} "
-                "is not: give texts, or lists of words."
-            )
-        return TextFeatures.of(self._windowed(texts) if self.windows else self._one_row_each(texts), texts)
-
-    def _one_row_each(self, texts: list[Any]) -> Features:
-        truncation = False if self.truncation is False else self.truncation or True
-        rows = list(self._rows(texts, truncation=truncation, max_length=self.limit if truncation else None))
-        cut, empty = [row.tokens_cut for row in rows], [row.is_empty for row in rows]
-        return Features.from_groups([[row] for row in rows], cut, empty)
-
-    def _rows(self, inputs: list[Any], **more: Any) -> list[Encoding]:
-        split = bool(inputs) and isinstance(inputs[0], list)
-        return list(super()._rows(inputs, is_split_into_words=split, **more)) if inputs else []
-
     # features → answers
-
-    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
-        """Return the logits ``[T, C]``."""
-        del features
-        logits: Tensor = model(packed, return_dict=True).logits
-        return logits
-
-    def rows(self, output: Tensor, features: Features) -> list[NDArray[Any]]:
-        """Return the logits ``[n, C]`` of each row."""
-        return np.split(output.float().cpu().numpy(), np.cumsum(features.lengths)[:-1])
-
-    def combine(self, rows: Sequence[Any], features: Features) -> list[NDArray[Any]]:
-        """Return the logits ``[n, C]`` of each input's pieces, each from the window that owns it."""
-        assert isinstance(features, TextFeatures)
-        own = None if features.owned is None else np.split(features.owned, np.cumsum(features.lengths)[:-1])
-        found = []
-        for group, encodings in _groups(features):
-            parts = [rows[row] if own is None else rows[row][own[row]] for row in group]
-            first, (_, read) = first_piece(encodings[0]), pieces_read(encodings)
-            found.append(np.concatenate(parts)[first : first + len(read)])
-        return found
 
     def decode(self, values: Values, features: Features) -> list[list[dict[str, Any]]]:
         """Return the tokens or entities of each text."""
         assert isinstance(features, TextFeatures)
-        return [
-            self._grouper.answers(self._tagged(text, encodings, logits))
-            for text, (_, encodings), logits in zip(features.texts, _groups(features), values, strict=True)
-        ]
+        groups = [encodings for _, encodings in groups_of(features)]
+        read = [pieces_read(encodings) for encodings in groups]
+        ids = np.concatenate([np.zeros(0, np.int64), *(np.asarray(pieces.ids)[part] for pieces, part in read)])
+        sizes = [len(part) for _, part in read]
+        goes_on = self._goes_on[ids]
+        goes_on[np.cumsum([0, *sizes])[:-1][np.array(sizes) > 0]] = False
 
-    def _tagged(self, text: Any, encodings: Sequence[Encoding], logits: NDArray[Any]) -> TaggedText:
+        def source(number: int) -> Source:
+            return self._source(features.texts[number], groups[number])
+
+        return self._grouper.answers(Scored(sizes, self._probabilities(values), goes_on, source))
+
+    def _source(self, text: Any, encodings: Sequence[Encoding]) -> Source:
         pieces, read = pieces_read(encodings)
         spans = pieces.offsets
         if isinstance(text, list):
             delimiter = " " if self.delimiter is None else self.delimiter
             spans, text = joined_offsets(spans, pieces.word_ids, text, delimiter), delimiter.join(text)
-        spans = spans[read.start : read.stop]
-        unknown = self.tokenizer.unk_token
-        tokens = [
-            text[start:stop] if token == unknown else token
-            for token, (start, stop) in zip(pieces.tokens[read.start : read.stop], spans, strict=True)
-        ]
-        return TaggedText(text, tokens, spans, self._probabilities(logits), first_piece(encodings[0]) + read.start)
+        tokens, unknown = pieces.tokens, self.tokenizer.unk_token
+        if unknown in tokens:
+            tokens = [
+                text[start:stop] if token == unknown else token
+                for token, (start, stop) in zip(tokens, spans, strict=True)
+            ]
+        place = first_piece(encodings[0]) + read.start
+        return Source(text, tokens[read.start : read.stop], spans[read.start : read.stop], place)
 
-    def _probabilities(self, logits: NDArray[Any]) -> NDArray[Any]:
+    @cached_property
+    def _goes_on(self) -> NDArray[np.bool_]:
+        """``[V]``, which tokens go on in a word."""
+        tokens = self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))
+        return np.array([token is not None and token.startswith("##") for token in tokens], np.bool_)
+
+    def _probabilities(self, values: Values) -> NDArray[Any]:
+        """Return the scores ``[T, C]`` of the pieces of all texts, side by side."""
+        logits = np.concatenate([np.zeros((0, len(self._labels)), np.float32), *values])
         return torch.from_numpy(logits / self.temperature).softmax(dim=-1).numpy()
 
     @cached_property
@@ -224,7 +167,7 @@ class TokenClassification(TrainableTask):
         wanted = np.full(len(features.ids), IGNORED, np.int64)
         begins = np.cumsum([0, *features.lengths])
         unseen = 0
-        for number, ((group, encodings), tags) in enumerate(zip(_groups(features), labels, strict=True)):
+        for number, ((group, encodings), tags) in enumerate(zip(groups_of(features), labels, strict=True)):
             alignment = self._alignment(features, number, encodings)
             numbers = alignment.piece_labels([self._number(tag) for tag in tags], self.label_pieces)
             unseen += len(alignment.missing)
@@ -269,11 +212,16 @@ class TokenClassification(TrainableTask):
         """Return the tags of each text, one a word; of words without pieces (or cut off) O, if no entity goes on."""
         how = self.aggregation_strategy if self.aggregation_strategy in MERGES else "first"
         rules = None if self.scheme is None else Rules.of(self._labels, self.scheme)
-        found = []
-        for words, logits in self._words(values, features):
-            tags = chosen(words.word_scores(self._probabilities(logits), how), rules)
-            found.append(self._spread([self._labels[tag] for tag in tags], words))
-        return found
+        words = [words for words, _ in self._words(values, features)]
+        pieces = np.split(self._probabilities(values), np.cumsum(list(map(len, values)))[:-1])
+        scores = [each.word_scores(part, how) for each, part in zip(words, pieces, strict=False)]
+        sizes = list(map(len, scores))
+        tags = chosen(np.concatenate([np.zeros((0, len(self._labels))), *scores]), sizes, rules)
+        split = np.split(tags, np.cumsum(sizes)[:-1])
+        return [
+            self._spread([self._labels[tag] for tag in part.tolist()], each)
+            for each, part in zip(words, split, strict=False)
+        ]
 
     def named(self, prediction: Any) -> str:
         """Return tags side by side."""
@@ -305,7 +253,7 @@ class TokenClassification(TrainableTask):
     def _words(self, values: Values, features: Features) -> Iterator[tuple[Alignment, NDArray[Any]]]:
         """Yield the words of each text that were read, and the logits of its pieces."""
         assert isinstance(features, TextFeatures)
-        for number, ((_, encodings), logits) in enumerate(zip(_groups(features), values, strict=True)):
+        for number, ((_, encodings), logits) in enumerate(zip(groups_of(features), values, strict=True)):
             pieces, read = pieces_read(encodings)
             num_words = self._alignment(features, number, encodings).num_words
             yield Alignment.of(pieces.word_ids[read.start : read.stop], num_words), logits
@@ -339,12 +287,3 @@ class TokenClassification(TrainableTask):
                 f"({', '.join(map(repr, self._labels[:8]))}).{nearest(str(tag), self._labels)}"
             )
         return number
-
-
-def is_words(value: Any) -> bool:
-    """Whether ``value`` is a list of words."""
-    return isinstance(value, list | tuple) and all(isinstance(word, str) for word in value)
-
-
-def _groups(features: TextFeatures) -> list[tuple[range, list[Encoding]]]:
-    return [(group, features.rows_of(group)) for group in features.groups()]

@@ -1,0 +1,104 @@
+"""Texts, or lists of words, as rows; and the logits of their pieces, windows put together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bertie.errors import InputTypeError
+from bertie.packing import Packed
+from bertie.tasks.features import Features
+from bertie.tasks.text_features import TextFeatures, pieces_read
+from bertie.tasks.trainable import TrainableTask
+from bertie.tasks.windows import first_piece
+from bertie.tokenization.encoding import Encoding
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordTask(TrainableTask):
+    """A task that has logits for every piece of a text, or of a list of words."""
+
+    def check(self, inputs: Sequence[Any], first: int) -> None:
+        """Refuse what is neither a text, a list of words, nor a mapping with ``text``.
+
+        Raises:
+            InputTypeError: naming the first such input.
+        """
+        for index, one in enumerate(inputs):
+            if not isinstance(one, str | Mapping) and not is_words(one):
+                raise InputTypeError(
+                    f"Input {first + index} is {one!r:.60} ({type(one).__name__}); it must be a str or a list of words."
+                )
+
+    def read(self, text: Any) -> Any:
+        """Return a text as a str, or words as a list.
+
+        Raises:
+            InputTypeError: a mapping without ``text``.
+        """
+        if isinstance(text, Mapping):
+            if list(text) != ["text"]:
+                raise InputTypeError(f"A text given as a mapping has 'text' alone, not {sorted(text)}.")
+            text = text["text"]
+        return list(text) if is_words(text) else text
+
+    def encode(self, inputs: Sequence[Any], first: int = 0) -> TextFeatures:
+        """As `Task.encode`; texts and lists of words cannot be mixed.
+
+        Raises:
+            InputTypeError: they are.
+        """
+        self.check(inputs, first)
+        texts = [self.read(one) for one in inputs]
+        kinds = [isinstance(text, list) for text in texts]
+        if any(kinds) and not all(kinds):
+            odd = kinds.index(not kinds[0])
+            raise InputTypeError(
+                f"Input {first + odd} is {'words' if kinds[odd] else 'a text'} and input {first} is not: give texts, "
+                "or lists of words."
+            )
+        return TextFeatures.of(self._windowed(texts) if self.windows else self._one_row_each(texts), texts)
+
+    def _one_row_each(self, texts: list[Any]) -> Features:
+        truncation = False if self.truncation is False else self.truncation or True
+        rows = list(self._rows(texts, truncation=truncation, max_length=self.limit if truncation else None))
+        cut, empty = [row.tokens_cut for row in rows], [row.is_empty for row in rows]
+        return Features.from_groups([[row] for row in rows], cut, empty)
+
+    def _rows(self, inputs: list[Any], **more: Any) -> list[Encoding]:
+        split = bool(inputs) and isinstance(inputs[0], list)
+        return list(super()._rows(inputs, is_split_into_words=split, **more)) if inputs else []
+
+    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
+        """Return the logits ``[T, C]``."""
+        del features
+        logits: Tensor = model(packed, return_dict=True).logits
+        return logits
+
+    def rows(self, output: Tensor, features: Features) -> list[NDArray[Any]]:
+        """Return the logits ``[n, C]`` of each row."""
+        return np.split(output.float().cpu().numpy(), np.cumsum(features.lengths)[:-1])
+
+    def combine(self, rows: Sequence[Any], features: Features) -> list[NDArray[Any]]:
+        """Return the logits ``[n, C]`` of each input's pieces, each from the window that owns it."""
+        assert isinstance(features, TextFeatures)
+        own = None if features.owned is None else np.split(features.owned, np.cumsum(features.lengths)[:-1])
+        found = []
+        for group, encodings in groups_of(features):
+            parts = [rows[row] if own is None else rows[row][own[row]] for row in group]
+            first, (_, read) = first_piece(encodings[0]), pieces_read(encodings)
+            found.append(np.concatenate(parts)[first : first + len(read)])
+        return found
+
+
+def is_words(value: Any) -> bool:
+    """Whether ``value`` is a list of words."""
+    return isinstance(value, list | tuple) and all(isinstance(word, str) for word in value)
+
+
+def groups_of(features: TextFeatures) -> list[tuple[range, list[Encoding]]]:
+    """Return the rows of each input, by their numbers and as they are."""
+    return [(group, features.rows_of(group)) for group in features.groups()]
