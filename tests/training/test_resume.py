@@ -22,6 +22,8 @@ from torch import Tensor
 
 from bertie.errors import CheckpointError, InputError
 from bertie.training import History, Settings, Stopped, rows, train
+from bertie.training.identity import refuse_other
+from bertie.training.state import States
 
 PROGRAM = Path(__file__).with_name("learning.py")
 SETTINGS: dict[str, Any] = {
@@ -201,6 +203,13 @@ def test_other_data_that_the_caller_knows_of_is_refused_by_its_name(stopped_run:
     learner = TextLearner()
     with pytest.raises(InputError, match="the training file was 'abc' and is now 'xyz'"):
         train(learner, Settings(**SETTINGS), folder=stopped_run, resume=True, data={"the training file": "xyz"})
+
+
+def test_another_number_of_processes_is_refused(stopped_run: Path) -> None:
+    saved = States(stopped_run).load()
+    assert saved is not None
+    with pytest.raises(InputError, match="number of processes was 1 and is now 2"):
+        refuse_other(saved.identity, saved.identity | {"number of processes": 2}, str(stopped_run))
 
 
 def test_what_the_optimiser_does_not_see_may_change(stopped_run: Path) -> None:
