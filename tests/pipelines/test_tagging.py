@@ -11,6 +11,8 @@ import transformers
 
 import bertie
 from bertie.errors import InputError, InputTypeError
+from bertie.tasks.computing import compute
+from bertie.tasks.schemes import entities
 
 BIO = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 LABELS = {
@@ -115,6 +117,20 @@ def test_entities_by_a_scheme_are_slices_and_keep_the_rules(bio: Any, texts: lis
                 tags = [entry["entity"] for entry in every]
                 for before, tag in zip(["O", *tags], tags, strict=False):
                     assert tag[0] != "I" or before[1:] == tag[1:]
+
+
+def test_a_scheme_tags_the_words_that_are_given(bio: Any) -> None:
+    sentences = [["Ada", "U.S.A.", "Neu-Ulm", "unbelievably", "\x00", "don't"], ["e.g.", "A.B."], [], ["x"]]
+    for strategy in ("first", "average", "max"):
+        task = bio.task.with_options(scheme="BIO", aggregation_strategy=strategy)
+        features = task.encode(sentences)
+        values = compute(task, bio.model, features)
+        tags = task.predictions(values, features)
+        for words, found, expected in zip(sentences, task.decode(values, features), tags, strict=True):
+            text = " ".join(words)
+            assert [(one["entity_group"], text[one["start"] : one["end"]]) for one in found] == [
+                (kind, " ".join(words[first : last + 1])) for kind, first, last in entities(expected, "BIO")
+            ]
 
 
 def test_long_texts_are_cut_or_read_in_windows(bio: Any, texts: list[str]) -> None:

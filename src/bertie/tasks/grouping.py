@@ -213,9 +213,11 @@ class Grouper:
         """Return the string of units; unit ``i`` has the tokens from ``bounds[i]`` up to ``bounds[i + 1]``."""
         if self.strategy == "simple":
             return self.join(tokens[bounds[0] : bounds[-1]])
-        pairs = pairwise(bounds)
         return self.join(
-            [tokens[start] + "".join(token[2:] for token in tokens[start + 1 : stop]) for start, stop in pairs]
+            [
+                tokens[start] + "".join(token.removeprefix("##") for token in tokens[start + 1 : stop])
+                for start, stop in pairwise(bounds)
+            ]
         )
 
     @cached_property

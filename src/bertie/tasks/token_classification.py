@@ -26,6 +26,7 @@ from bertie.tasks.windows import first_piece
 from bertie.tasks.word_rows import WordTask, groups_of
 from bertie.tokenization.arguments import one_of
 from bertie.tokenization.encoding import Encoding
+from bertie.tokenization.pieces import Pieces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,8 @@ class TokenClassification(WordTask):
     Args:
         aggregation_strategy: ``"none"`` answers token by token, ``"simple"`` joins neighbouring tokens of a type;
             ``"first"``, ``"average"`` and ``"max"`` let words be tagged as a whole, by their first piece, the mean of
-            their pieces' probabilities, or the surest piece.
+            their pieces' probabilities, or the surest piece. Words are what the tokenizer parts a text into, and with
+            a ``scheme`` those of a list of words.
         ignore_labels: the labels, or types of entities, that are left out of the answer; None: O.
         scheme: one of `bertie.tasks.schemes.SCHEMES`: the tags of a text are the most probable ones that keep it, so
             that no I- stands without its B-. None, as in the reference: each token or word has its best label.
@@ -96,15 +98,14 @@ class TokenClassification(WordTask):
         assert isinstance(features, TextFeatures)
         groups = [encodings for _, encodings in groups_of(features)]
         read = [pieces_read(encodings) for encodings in groups]
-        ids = np.concatenate([np.zeros(0, np.int64), *(np.asarray(pieces.ids)[part] for pieces, part in read)])
         sizes = [len(part) for _, part in read]
-        goes_on = self._goes_on[ids]
-        goes_on[np.cumsum([0, *sizes])[:-1][np.array(sizes) > 0]] = False
+        goes_on = [self._goes_on(*one, text) for one, text in zip(read, features.texts, strict=True)]
 
         def source(number: int) -> Source:
             return self._source(features.texts[number], groups[number])
 
-        return self._grouper.answers(Scored(sizes, self._probabilities(values), goes_on, source))
+        together = np.concatenate([np.zeros(0, np.bool_), *goes_on])
+        return self._grouper.answers(Scored(sizes, self._probabilities(values), together, source))
 
     def _source(self, text: Any, encodings: Sequence[Encoding]) -> Source:
         pieces, read = pieces_read(encodings)
@@ -121,8 +122,18 @@ class TokenClassification(WordTask):
         place = first_piece(encodings[0]) + read.start
         return Source(text, tokens[read.start : read.stop], spans[read.start : read.stop], place)
 
+    def _goes_on(self, pieces: Pieces, read: range, text: Any) -> NDArray[np.bool_]:
+        """Return which pieces go on in a word: by a scheme in the user's own, else in those that the tokenizer made."""
+        if self.scheme is not None and isinstance(text, list):
+            words = np.array(pieces.word_ids[read.start : read.stop])
+            found = np.concatenate((np.zeros(1, np.bool_), words[1:] == words[:-1]))[: len(words)]
+        else:
+            found = self._continuing[np.asarray(pieces.ids, np.int64)[read.start : read.stop]]
+            found[:1] = False
+        return found
+
     @cached_property
-    def _goes_on(self) -> NDArray[np.bool_]:
+    def _continuing(self) -> NDArray[np.bool_]:
         """``[V]``, which tokens go on in a word."""
         tokens = self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))
         return np.array([token is not None and token.startswith("##") for token in tokens], np.bool_)
