@@ -11,6 +11,7 @@ import transformers
 
 import bertie
 from bertie.errors import InputError
+from bertie.finetuning import finetuned as finetuning
 from bertie.finetuning.run import LOG, STATE
 from bertie.finetuning.starting import balanced
 from bertie.tasks.example import Example
@@ -155,13 +156,40 @@ def test_adapters_are_merged(start: Path, tmp_path: Path) -> None:
     assert bertie.evaluate("sequence-classification", rows(40, 1), model=tmp_path / "run").figures == result.figures
 
 
-def test_several_seeds(start: Path, tmp_path: Path) -> None:
-    result = finetuned(start, rows(60), dev=rows(30, 1), seed=[1, 2], epochs=2, out=tmp_path / "run")
+def test_several_seeds(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {"seed": [1, 2], "epochs": 2, "out": tmp_path / "run"}
+    result = finetuned(start, rows(60), **options)
+    figures = [json.loads((tmp_path / "run" / f"seed-{seed}" / "figures.json").read_text()) for seed in (1, 2)]
+    values = [each["metrics"]["accuracy"] for each in figures]
     mean, deviation = result.spread["accuracy"]
-    assert 0 <= mean <= 1
-    assert deviation >= 0
-    assert result.seed in (1, 2)
-    assert (tmp_path / "run" / "model.safetensors").exists()
+    assert mean == pytest.approx(sum(values) / 2)
+    assert deviation == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert result.figures["accuracy"] == values[result.seed - 1]
+    top = tmp_path / "run"
+    assert (top / "model.safetensors").read_bytes() == (top / f"seed-{result.seed}" / "model.safetensors").read_bytes()
+    assert not list(top.glob("**/state"))
+    parts = [json.loads((top / f"seed-{seed}" / "run.json").read_text())["settings"]["seed"] for seed in (1, 2)]
+    assert parts == [1, 2]
+
+    again = tmp_path / "again"
+    with monkeypatch.context() as patch:
+        patch.setattr(finetuning, "scored", stopped_at_the_second(finetuning.scored))
+        with pytest.raises(KeyboardInterrupt):
+            finetuned(start, rows(60), **{**options, "out": again})
+    resumed = finetuned(start, rows(60), **{**options, "out": again}, resume=True)
+    assert (resumed.figures, resumed.spread) == (result.figures, result.spread)
+
+
+def stopped_at_the_second(scored: Any) -> Any:
+    calls: list[Any] = []
+
+    def stopping(learned: Any) -> Any:
+        calls.append(learned)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return scored(learned)
+
+    return stopping
 
 
 def test_an_interrupted_run_goes_on_to_the_same_model(start: Path, tmp_path: Path, monkeypatch: Any) -> None:

@@ -8,10 +8,9 @@ from statistics import fmean, stdev
 from typing import Any
 
 from bertie.errors import InputError
-from bertie.finetuning.folder import write_folder
+from bertie.finetuning.folder import forget_state, write_folder
 from bertie.finetuning.plan import Plan, settings_from
-from bertie.finetuning.run import Outcome, refuse_other_content, run
-from bertie.pipelines import Pipeline
+from bertie.finetuning.run import SEED, Outcome, learn, prepare, refuse_other_content, run, scored
 from bertie.report import logger
 from bertie.training import History, Settings
 
@@ -170,36 +169,54 @@ def _one(plan: Plan) -> Finetuned | None:
         return None
     if plan.out is not None:
         write_folder(outcome)
+        forget_state(plan.out)
     return _finetuned(outcome, {})
 
 
 def _several(plan: Plan, seeds: Sequence[int]) -> Finetuned | None:
-    """Train a model a seed, and return the best on the rows kept for tuning, with the spread of all."""
-    found = []
+    """Train a model a seed on the same rows; return the best on those kept for tuning, with the spread of all."""
+    data, parts = prepare(plan)
+    best: Outcome | None = None
+    figures = {}
     for number in seeds:
-        of_seed = None if plan.out is None else plan.out / f"seed-{number}"
-        outcome = run(replace(plan, settings=replace(plan.settings, seed=number), out=of_seed))
-        if outcome is not None:
-            found.append(outcome)
-    if not found:
+        out = None if plan.out is None else plan.out / f"{SEED}{number}"
+        learned = learn(replace(plan, settings=replace(plan.settings, seed=number), out=out), data, parts)
+        if learned is None:
+            continue
+        outcome = scored(learned)
+        figures[number] = outcome.scored.figures
+        if out is not None:
+            write_folder(outcome)
+        if best is None or (outcome.history.best_score or 0.0) > (best.history.best_score or 0.0):
+            best = outcome
+    if best is None:
         return None
-    figures = [outcome.scored.figures for outcome in found]
+    spread = _spread(list(figures.values()))
+    main = best.task.metric().main
+    if plan.out is not None:
+        seen = {number: value for number, each in figures.items() if (value := each.get(main)) is not None}
+        best = replace(best, plan=replace(best.plan, out=plan.out))
+        write_folder(best, spread, seen)
+        for number in seeds:
+            forget_state(plan.out / f"{SEED}{number}")
+    return _finetuned(best, spread)
+
+
+def _spread(figures: Sequence[Mapping[str, float | None]]) -> dict[str, tuple[float, float]]:
+    """Return mean and standard deviation of each figure that all runs have."""
     spread = {}
     for name in figures[0]:
         values = [value for each in figures if (value := each[name]) is not None]
         if len(values) == len(figures):
             spread[name] = (fmean(values), stdev(values))
-            logger.info("%s over %d seeds: %.4f ± %.4f", name, len(seeds), *spread[name])
-    best = max(found, key=lambda outcome: outcome.history.best_score or 0.0)
-    if plan.out is not None:
-        write_folder(replace(best, plan=replace(best.plan, out=plan.out)), spread)
-    return _finetuned(best, spread)
+            logger.info("%s over %d seeds: %.4f ± %.4f", name, len(figures), *spread[name])
+    return spread
 
 
 def _finetuned(outcome: Outcome, spread: dict[str, tuple[float, float]]) -> Finetuned:
     row = outcome.plan.row
     return Finetuned(
-        pipeline=_pipeline(row.load_pipeline(), outcome),
+        pipeline=row.load_pipeline()(outcome.task, outcome.model),
         figures=outcome.scored.figures,
         intervals=outcome.scored.intervals,
         spread=spread,
@@ -208,7 +225,3 @@ def _finetuned(outcome: Outcome, spread: dict[str, tuple[float, float]]) -> Fine
         folder=outcome.plan.out,
         seed=outcome.plan.settings.seed,
     )
-
-
-def _pipeline(kind: type[Pipeline], outcome: Outcome) -> Pipeline:
-    return kind(outcome.task, outcome.model)

@@ -42,6 +42,10 @@ def write_folder(outcome: Outcome, spread: Spread | None = None, seeds: Mapping[
     write_json(folder / "figures.json", figures_of(outcome, spread or {}))
     pictures = _draw(outcome, folder)
     write_report(_summary(outcome, pictures, seeds or {}), folder)
+
+
+def forget_state(folder: Path) -> None:
+    """Remove what a finished run was to be resumed from; it is larger than all else in its folder."""
     shutil.rmtree(folder / STATE, ignore_errors=True)
 
 

@@ -25,6 +25,8 @@ from bertie.training.loop import Log
 LOG = "metrics.jsonl"
 STATE = "state"
 PLAN = "run.json"
+# The folders of single seeds begin so.
+SEED = "seed-"
 # Faults that the report shows.
 WORST = 20
 
@@ -236,5 +238,5 @@ def refuse_other_content(plan: Plan) -> None:
     names = {path.name for path in plan.out.iterdir()} if plan.out.is_dir() else {plan.out.name}
     if "report.md" in names:
         raise InputError(f"{str(plan.out)!r} holds a finished run; give another folder with out, or remove this one.")
-    if names - {STATE, LOG, PLAN}:
+    if {name for name in names if not name.startswith(SEED)} - {STATE, LOG, PLAN}:
         raise InputError(f"{str(plan.out)!r} is not empty and holds no run of bertie; give another folder with out.")
