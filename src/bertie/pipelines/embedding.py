@@ -26,8 +26,7 @@ class EmbedPipeline(Pipeline):
         Returns:
             float32 ``[N, D]``, or ``[D]`` for one text; ``truncated`` is int64 ``[N]``, or a number for one text.
 
-        Raises:
-            As `Pipeline.__call__`.
+        It raises what `Pipeline.__call__` raises.
         """
         if isinstance(inputs, Iterator):
             raise InputTypeError("embed makes one array of all texts: give a list, or use .stream() for an iterator.")
