@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from labelled import FILES
+from small import TINY
 
 import bertie
 
@@ -23,6 +26,24 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return capsys.readouterr().out
 
     return call
+
+
+@pytest.fixture
+def tiny(mini: Path, tmp_path: Path) -> Path:
+    """A random BERT that learns in a second."""
+    torch.manual_seed(0)
+    bertie.BertForPreTraining(bertie.BertConfig(**TINY)).save_pretrained(tmp_path / "tiny")
+    bertie.BertTokenizer.from_pretrained(mini, model_max_length=64).save_pretrained(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with small files of labelled rows, where the example is run."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def test_every_example_is_run_here() -> None:
@@ -57,3 +78,68 @@ def test_from_transformers(run: Run, mini: Path) -> None:
     assert padded.removeprefix("padded:") == packed.removeprefix("packed:")
     assert "table" in padded
     assert count == "27 tokens instead of 36 cells"
+
+
+def test_a_classifier_from_a_file_is_evaluated(run: Run, tiny: Path, data: Path) -> None:
+    out = run("finetune_classifier.py", tiny, "reviews.csv", "runs/classifier")
+    assert "in 95 % of other samples" in out
+    assert out.count("'label': ") == 2
+    assert "worst errors" in Path("runs/classifier/report.md").read_text(encoding="utf-8").lower()
+    out = run("evaluate.py", "runs/classifier", "more-reviews.csv")
+    assert "accuracy" in out
+    assert "'support': 8" in out
+
+
+def test_several_labels(run: Run, tiny: Path, data: Path) -> None:
+    thresholds, some, every = run("several_labels.py", tiny, "emotions.csv").splitlines()
+    assert thresholds.startswith("thresholds: [")
+    assert every.count("'label'") == 4 >= some.count("'label'")
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "said"),
+    [
+        ("score_pairs.py", 1, "["),
+        ("finetune_tagger.py", 0, ""),
+        ("answer_questions.py", 2, "'answer'"),
+        ("multiple_choice.py", 1, "'choice'"),
+        ("next_sentence.py", 1, "'is_next'"),
+        ("rerank.py", 2, "score"),
+        ("train_embeddings.py", 2, "0."),
+    ],
+)
+def test_rows_in_the_script(name: str, lines: int, said: str, run: Run, tiny: Path) -> None:
+    found = run(name, tiny).splitlines()
+    assert len(found) == lines or (name == "finetune_tagger.py" and len(found) <= 7)
+    assert all(said in line for line in found)
+
+
+def test_adapt_to_texts(run: Run, tiny: Path, data: Path) -> None:
+    before, after, _ = run("adapt_to_texts.py", tiny, "corpus.txt", "runs/adapted").splitlines()
+    assert before.startswith("hidden words guessed before: {")
+    assert "accuracy" in after
+
+
+def test_a_run_that_is_stopped_goes_on(run: Run, tiny: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bertie.finetuning.learner import TaskLearner
+
+    loss, calls = TaskLearner.loss, []
+
+    def interrupted(self: TaskLearner, examples: list[int]) -> torch.Tensor:
+        calls.append(examples)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return loss(self, examples)
+
+    monkeypatch.setattr(TaskLearner, "loss", interrupted)
+    with pytest.raises(SystemExit, match="Start me again"):
+        run("resume.py", tiny, "reviews.csv", "runs/long")
+    assert run("resume.py", tiny, "reviews.csv", "runs/long").startswith("6 steps, accuracy ")
+
+
+def test_long_texts(run: Run, tiny: Path, data: Path) -> None:
+    rows = FILES["reviews.csv"].replace("scene after scene", "scene after scene " * 40)
+    Path("long.csv").write_text(rows, encoding="utf-8")
+    cut, whole = run("long_texts.py", tiny, "long.csv").splitlines()
+    assert "lost" in cut
+    assert "lost" not in whole

@@ -94,8 +94,8 @@ def _show_quality(console: "Console", result: "Finetuned", rows: int) -> None:
     low, high = interval
     console.print(
         f"\n[bold]{accuracy:.1%} right[/bold] on {rows} sentences it had never seen, after "
-        f"{result.history.seconds:.0f} s of learning. On another {rows} it would most likely be {low:.1%} to {high:.1%} "
-        "(95 % interval); guessing gets half of them.\n"
+        f"{result.history.seconds:.0f} s of learning. On another {rows} it would most likely be {low:.1%} to "
+        f"{high:.1%} (95 % interval); guessing gets half of them.\n"
     )
 
 

@@ -1,0 +1,15 @@
+"""Let a BERT guess hidden words of your own texts, one a line, before it learns anything else.
+
+python examples/adapt_to_texts.py google-bert/bert-base-uncased letters.txt runs/adapted
+"""
+
+import sys
+
+import bertie
+
+model, texts, folder = sys.argv[1:4]
+before = bertie.evaluate("masked-lm", texts, model=model)
+result = bertie.finetune("masked-lm", texts, model=model, out=folder, epochs=1)
+print("hidden words guessed before:", before.figures)
+print("and now, on texts kept for it:", result.figures)
+print(f"go on with: bertie finetune sequence-classification --model {folder} …")

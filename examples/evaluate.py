@@ -1,0 +1,17 @@
+"""How good is a model, and how sure is that? Any size of file is read in constant memory.
+
+python examples/evaluate.py runs/classifier test.csv
+"""
+
+import sys
+
+import bertie
+
+found = bertie.evaluate("sequence-classification", sys.argv[2], model=sys.argv[1], worst=3)
+for name, value in found.figures.items():
+    print(f"{name:<12} {value}  {found.intervals[name]}")
+for row in found.table:
+    print(row)
+print("the worst mistakes:")
+for mistake in found.scored.mistakes:
+    print(f"  {mistake.where}: {mistake.text!r} is {mistake.gold}, not {mistake.predicted}")

@@ -1,0 +1,23 @@
+"""Find names in texts: fine-tune on words with tags, or on a CoNLL file, and get slices of your own text.
+
+python examples/finetune_tagger.py google-bert/bert-base-cased
+"""
+
+import sys
+
+import bertie
+
+WORDS = ["Ada", "Lovelace", "went", "to", "Paris", "."]
+TAGS = ["B-person", "I-person", "O", "O", "B-place", "O"]
+ROWS = [
+    {"words": WORDS, "tags": TAGS},
+    {"words": ["Grace", "Hopper", "stayed", "in", "London", "."], "tags": TAGS},
+    {"words": ["Nobody", "went", "home", "."], "tags": ["O", "O", "O", "O"]},
+]
+
+# So few rows are all learned from; of a file, as in finetune(…, "train.conll", …), a part is kept to tune and score on.
+result = bertie.finetune("token-classification", ROWS, model=sys.argv[1], tune=0, dev=0)
+
+text = "Mary Shelley went to Rome."
+for entity in result.pipeline(text, aggregation_strategy="first"):
+    print(entity["entity_group"], repr(text[entity["start"] : entity["end"]]), round(entity["score"], 2))

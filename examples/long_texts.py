@@ -1,0 +1,13 @@
+"""Texts beyond what a model reads: in windows that overlap, in training and ever after.
+
+python examples/long_texts.py google-bert/bert-base-uncased reviews.csv
+"""
+
+import sys
+
+import bertie
+
+cut = bertie.finetune("sequence-classification", sys.argv[2], model=sys.argv[1], epochs=2)
+whole = bertie.finetune("sequence-classification", sys.argv[2], model=sys.argv[1], epochs=2, windows=True)
+print("cut:  ", cut.figures["accuracy"], *cut.warnings)
+print("whole:", whole.figures["accuracy"], *whole.warnings)

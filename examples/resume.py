@@ -1,0 +1,17 @@
+"""A training that may be stopped at any time: the same call goes on where it was, and comes to the same weights.
+
+python examples/resume.py google-bert/bert-base-uncased train.csv runs/long
+"""
+
+import sys
+
+import bertie
+
+model, table, folder = sys.argv[1:4]
+settings = bertie.Settings(epochs=3, save_minutes=1.0, seed=7)
+try:
+    # resume=True begins the run if there is none in the folder
+    result = bertie.finetune("sequence-classification", table, model=model, out=folder, settings=settings, resume=True)
+except KeyboardInterrupt:
+    sys.exit(f"Stopped. Start me again, and I go on in {folder}.")
+print(f"{result.history.step} steps, accuracy {result.figures['accuracy']}")

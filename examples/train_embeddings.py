@@ -1,0 +1,22 @@
+"""Teach an embedding model what belongs together in your texts, and search with it.
+
+python examples/train_embeddings.py sentence-transformers/all-MiniLM-L6-v2
+"""
+
+import sys
+
+import bertie
+
+PARTNERS = {
+    "Where is my parcel?": "You can follow a parcel by its number.",
+    "How do I pay?": "We send an invoice with each order.",
+    "Can I send it back?": "Within two weeks, at our expense.",
+    "Who can help me?": "Call us from nine to five.",
+}
+ROWS = [{"anchor": question, "positive": answer} for question, answer in PARTNERS.items()]
+
+# So few rows are all learned from; of a file, as in finetune(…, "train.csv", …), a part is kept to tune and score on.
+result = bertie.finetune("embedding", ROWS, model=sys.argv[1], tune=0, dev=0)
+index = bertie.SearchIndex(list(PARTNERS.values()), result.pipeline)
+for hit in index.search("I want my money back.", top_k=2):
+    print(f"{hit.score:.2f} {hit.text}")
