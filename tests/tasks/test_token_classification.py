@@ -163,6 +163,7 @@ def test_what_suits_the_labels_is_found(task: TokenClassification) -> None:
     tuned = task.tuned(values_for(features, LABELS), features, LABELS)
     assert (tuned.scheme, tuned.aggregation_strategy) == ("BIO", "first")
     assert tuned.temperature < 1  # all are right, so they may be surer
+    assert task.expects() == (None, TAGS)
     assert task.suited([["I-PER", "B-PER"], ["O", "I-LOC"]]).scheme == "IOB1"
     assert task.with_options(label_pieces="all").suited(LABELS).aggregation_strategy == "average"
     assert task.with_options(scheme="IO", aggregation_strategy="max").suited(LABELS).scheme == "IO"

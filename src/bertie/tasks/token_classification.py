@@ -161,6 +161,10 @@ class TokenClassification(WordTask):
         del kind
         return {"id2label": dict(enumerate(labels))}
 
+    def expects(self) -> tuple[str | None, list[str] | None]:
+        """As `TrainableTask.expects`."""
+        return None, self._labels
+
     def suited(self, labels: Iterable[Sequence[str]]) -> Self:
         """Return the task with the scheme that tags are in, and with words tagged as a whole, where nothing is said."""
         scheme = guess_scheme(self._labels, labels) if self.scheme is None else self.scheme
