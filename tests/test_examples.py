@@ -114,6 +114,21 @@ def test_rows_in_the_script(name: str, lines: int, said: str, run: Run, tiny: Pa
     assert all(said in line for line in found)
 
 
+def test_sweep(run: Run, tiny: Path, data: Path) -> None:
+    pytest.importorskip("optuna")
+    values, accuracy = run("sweep.py", tiny, "reviews.csv", "runs/sweep", 2).splitlines()
+    assert "learning_rate" in values
+    assert accuracy.startswith("accuracy on rows kept for scoring: ")
+    assert Path("runs/sweep/report.md").exists()
+
+
+def test_scikit_learn(run: Run, tiny: Path, data: Path) -> None:
+    pytest.importorskip("sklearn")
+    folds, predicted = run("scikit_learn.py", tiny, "reviews.csv").splitlines()
+    assert folds.startswith("accuracy of each fold: [")
+    assert predicted.count("tive'") == 2
+
+
 def test_adapt_to_texts(run: Run, tiny: Path, data: Path) -> None:
     before, after, _ = run("adapt_to_texts.py", tiny, "corpus.txt", "runs/adapted").splitlines()
     assert before.startswith("hidden words guessed before: {")

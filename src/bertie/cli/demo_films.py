@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from bertie.finetuning import Finetuned
 
 PARTS = ("film_sentences_train.csv.xz", "film_sentences_dev.csv.xz")
-SETTINGS: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-4, "batch_size": 16}
+SETTINGS: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-4, "batch_size": 16, "evaluate_every": 27}
 FOLDER = "bertie-demo"
 SENTENCES = (
-    "A moving film, beautifully acted.",
+    "Funny, warm and wise.",
     "Two hours of my life that I will not get back.",
-    "Thin plot, but so funny that I would watch it again.",
+    "A moving film, beautifully acted.",
 )
 
 
@@ -42,7 +42,7 @@ def learn(console: "Console", out: Path | None, model: str | None, device: str |
             model=model or default_embedding_model(),
             out=folder,
             device=device,
-            **SETTINGS,
+            settings=bertie.Settings(**SETTINGS),
         )
     if result is None:  # another process shows it
         return

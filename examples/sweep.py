@@ -1,0 +1,20 @@
+"""Try many settings and keep the best model (pip install 'bertie[sweep]'); dev takes no part in the choice.
+
+python examples/sweep.py google-bert/bert-base-uncased train.csv runs/sweep 20
+"""
+
+import sys
+
+import bertie
+
+model, table, folder, trials = sys.argv[1:5]
+found = bertie.sweep(
+    "sequence-classification",
+    table,
+    model=model,
+    trials=int(trials),
+    space={"learning_rate": (1e-5, 2e-4, "log"), "epochs": [1, 2, 3]},
+    out=folder,
+)
+print("best settings:", found.values)
+print("accuracy on rows kept for scoring:", found.best.figures["accuracy"])
