@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from bertie.errors import InputError
 from bertie.finetuning.examples import Rows
-from bertie.finetuning.scoring import Scored, score
+from bertie.finetuning.scoring import CHUNK, Scored, score
 from bertie.pipelines import pipeline
 from bertie.reading import BadRows
 from bertie.report import logger
 from bertie.tasks.metrics.scores import REPLICATES
 from bertie.tasks.registry import find
+from bertie.tasks.trainable import TrainableTask
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,16 @@ def evaluate(
     if not row.learns:
         raise InputError(f"There is nothing to score the task {row.name!r} by.")
     pipe = pipeline(row.name, model, tokenizer=tokenizer, device=device, **options)
+    scoring: TrainableTask = row.load_trained().of(pipe.task)
     bad = BadRows(on_bad_row)
-    kind, labels = pipe.task.expects()
+    kind, labels = scoring.expects()
     rows = Rows(row.learns, form=form, columns=columns, kind=kind, labels=labels, bad=bad, name="data")
+    examples = rows.read(data)
+    seen = list(islice(examples, CHUNK))
     scored = score(
-        {"model": pipe.task},
+        {"model": scoring.suited([example.label for example in seen])},
         pipe.model,
-        rows.read(data),
+        chain(seen, examples),
         replicates=REPLICATES,
         seed=seed,
         worst=worst,

@@ -170,7 +170,7 @@ def _one(plan: Plan) -> Finetuned | None:
     if plan.out is not None:
         write_folder(outcome)
         forget_state(plan.out)
-    return _finetuned(outcome, {})
+    return finetuned_of(outcome, {})
 
 
 def _several(plan: Plan, seeds: Sequence[int]) -> Finetuned | None:
@@ -199,7 +199,7 @@ def _several(plan: Plan, seeds: Sequence[int]) -> Finetuned | None:
         write_folder(best, spread, seen)
         for number in seeds:
             forget_state(plan.out / f"{SEED}{number}")
-    return _finetuned(best, spread)
+    return finetuned_of(best, spread)
 
 
 def _spread(figures: Sequence[Mapping[str, float | None]]) -> dict[str, tuple[float, float]]:
@@ -213,10 +213,11 @@ def _spread(figures: Sequence[Mapping[str, float | None]]) -> dict[str, tuple[fl
     return spread
 
 
-def _finetuned(outcome: Outcome, spread: dict[str, tuple[float, float]]) -> Finetuned:
+def finetuned_of(outcome: Outcome, spread: dict[str, tuple[float, float]]) -> Finetuned:
+    """Return what a fine-tuning gives its caller."""
     row = outcome.plan.row
     return Finetuned(
-        pipeline=row.load_pipeline()(outcome.task, outcome.model),
+        pipeline=row.load_pipeline()(outcome.task.answering(), outcome.model),
         figures=outcome.scored.figures,
         intervals=outcome.scored.intervals,
         spread=spread,

@@ -2,7 +2,8 @@
 
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,21 @@ from bertie.tasks.metrics import Classes
 Spread = Mapping[str, tuple[float, float]]
 
 
-def write_folder(outcome: Outcome, spread: Spread | None = None, seeds: Mapping[int, float] | None = None) -> None:
+def write_folder(
+    outcome: Outcome,
+    spread: Spread | None = None,
+    seeds: Mapping[int, float] | None = None,
+    notes: Sequence[str] = (),
+    pictures: Mapping[str, str] | None = None,
+) -> None:
     """Write everything into ``outcome.plan.out``; the report comes last, so a folder that has one is complete.
 
     Args:
         outcome: of the run.
         spread: with several seeds, mean and standard deviation of each figure.
         seeds: with several seeds, each with its main figure.
+        notes: sentences on the training for the report.
+        pictures: more pictures in the folder, with what they show.
 
     Raises:
         CheckpointError: a file cannot be written.
@@ -35,13 +44,14 @@ def write_folder(outcome: Outcome, spread: Spread | None = None, seeds: Mapping[
     assert folder is not None
     folder.mkdir(parents=True, exist_ok=True)
     row = outcome.plan.row
-    row.save_options(outcome.model.config, outcome.task)
+    row.save_options(outcome.model.config, outcome.task.answering())
     outcome.model.save_pretrained(folder)
     outcome.task.tokenizer.save_pretrained(folder)
+    outcome.task.save(folder)
     write_json(folder / PLAN, outcome.plan.to_dict())
     write_json(folder / "figures.json", figures_of(outcome, spread or {}))
-    pictures = _draw(outcome, folder)
-    write_report(_summary(outcome, pictures, seeds or {}), folder)
+    drawn = {**_draw(outcome, folder), **(pictures or {})}
+    write_report(replace(_summary(outcome, drawn, seeds or {}), notes=notes), folder)
 
 
 def forget_state(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """One fine-tuning from data to a model with its figures: start, train, tune, score."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,10 @@ from bertie.tasks.features import Features, Values
 from bertie.tasks.metrics.scores import REPLICATES
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import History, JsonLines, is_first, train
+from bertie.training.history import Record
 from bertie.training.loop import Log
 
+Watch = Callable[[float, float | None], None]
 LOG = "metrics.jsonl"
 STATE = "state"
 PLAN = "run.json"
@@ -94,9 +96,16 @@ def prepare(plan: Plan) -> tuple[Data, Parts]:
     return data, parted(data, plan.dev, plan.tune, plan.settings.seed, _rows(plan, data), plan.named())
 
 
-def learn(plan: Plan, data: Data, parts: Parts, log: Log | None = None) -> Learned | None:
-    """Train and tune; ``log`` is given every log line. Of several processes, all but the first get None."""
-    task, model = start(plan, data)
+def learn(plan: Plan, data: Data, parts: Parts, watch: Watch | None = None) -> Learned | None:
+    """Train and tune; of several processes, all but the first get None.
+
+    Args:
+        plan: without a folder, if ``watch`` is given.
+        data, parts: as `prepare` gives them.
+        watch: is told the epoch and the deciding figure of every evaluation, and may end the training by raising.
+    """
+    task, model = start(plan, data, parts.train)
+    metric = plan.metric or task.metric().main
     if plan.out is not None and is_first():
         plan.out.mkdir(parents=True, exist_ok=True)
         write_json(plan.out / PLAN, plan.to_dict())
@@ -107,13 +116,14 @@ def learn(plan: Plan, data: Data, parts: Parts, log: Log | None = None) -> Learn
         learner,
         plan.settings,
         evaluate=tuning.figures if parts.tune else None,
-        metric=plan.metric or task.metric().main,
+        metric=metric,
         check=tuning.warning,
         folder=None if plan.out is None else plan.out / STATE,
         resume=plan.resume,
         data=_identity(plan, task, features),
-        log=log if plan.out is None else JsonLines(plan.out / LOG),
+        log=_log(plan, metric, watch),
         show_progress=plan.show_progress,
+        divisible=task.divisible,
     )
     if not is_first():
         return None
@@ -178,6 +188,17 @@ class Tuning:
     def labels(self) -> list[Any]:
         """The examples' labels."""
         return [example.label for example in self.examples]
+
+
+def _log(plan: Plan, metric: str, watch: Watch | None) -> Log | None:
+    if plan.out is not None:
+        return JsonLines(plan.out / LOG)
+
+    def told(record: Record) -> None:
+        if watch is not None and "figures" in record:
+            watch(record["epoch"], record["figures"][metric])
+
+    return told
 
 
 def _rows(plan: Plan, data: Data) -> Rows:

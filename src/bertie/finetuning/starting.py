@@ -12,17 +12,17 @@ from bertie.extras import need
 from bertie.finetuning.examples import Data
 from bertie.finetuning.plan import Plan
 from bertie.models.loading import one_device
+from bertie.pipelines.building import opened
 from bertie.tasks.example import Example
 from bertie.tasks.trainable import TrainableTask
-from bertie.tokenization.auto import AutoTokenizer
 from bertie.training import local_device
 
 # No class counts more than this many times another: a handful of rows cannot carry more.
 MOST_WEIGHT = 20.0
 
 
-def start(plan: Plan, data: Data) -> tuple[TrainableTask, Any]:
-    """Return the task with its options, and the model in float32 where it is to be trained.
+def start(plan: Plan, data: Data, examples: Sequence[Example]) -> tuple[TrainableTask, Any]:
+    """Return the task with its options, and the model in float32 where it is to be trained on ``examples``.
 
     Raises:
         CheckpointError: the model's files are missing or damaged.
@@ -30,23 +30,17 @@ def start(plan: Plan, data: Data) -> tuple[TrainableTask, Any]:
         BertieError: LoRA without peft.
     """
     row = plan.row
-    kind: Any = row.load_task()
+    learns: Any = row.load_trained()
     device = local_device() if plan.device is None else one_device(plan.device, "device")
     # a new head is the same for the same seed, and the caller's random numbers stay as they were
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(plan.settings.seed)
-        model = row.load_model_class().from_pretrained(
-            plan.model,
-            dtype="float32",
-            device_map=device,
-            ignore_mismatched_sizes=True,
-            **kind.head(data.kind, data.labels),
-        )
-        tokenizer: Any = AutoTokenizer
-        task = kind(tokenizer=tokenizer.from_pretrained(plan.model), config=model.config)
-        task = task.with_options(**plan.options, **_weights(plan, data))
-        adapted = model if plan.lora is None else with_adapters(model, plan.lora)
-    return task, adapted
+        head = learns.head(data.kind, data.labels)
+        loading = {"dtype": "float32", "ignore_mismatched_sizes": True, **head}
+        answers, model = opened(row, plan.model, device=device, loading=loading)
+        task = learns.of(answers).with_options(**plan.options, **_weights(plan, data, examples))
+        task = task.suited([example.label for example in examples])
+        return task, model if plan.lora is None else with_adapters(model, plan.lora)
 
 
 def with_adapters(model: nn.Module, rank: int) -> Any:
@@ -56,10 +50,13 @@ def with_adapters(model: nn.Module, rank: int) -> Any:
         BertieError: peft is not installed.
     """
     peft: Any = need("peft", extra="lora", what="LoRA")
-    head = [name for name, child in model.named_children() if name != "bert" and any(True for _ in child.parameters())]
+    heads = model.named_children() if hasattr(model, "bert") else ()
+    learned = [name for name, part in heads if name != "bert" and any(True for _ in part.parameters())]
     if getattr(getattr(model, "bert", None), "pooler", None) is not None:
-        head.append("pooler")
-    config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=["query", "value"], modules_to_save=head)
+        learned.append("pooler")
+    config = peft.LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules=["query", "value"], modules_to_save=learned or None
+    )
     return peft.get_peft_model(model, config)
 
 
@@ -68,14 +65,14 @@ def merged(model: Any) -> Any:
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
-def _weights(plan: Plan, data: Data) -> dict[str, Any]:
+def _weights(plan: Plan, data: Data, examples: Sequence[Example]) -> dict[str, Any]:
     if plan.class_weights is None:
         return {}
     if data.kind not in ("single-label", "multi-label"):
         raise InputError("class_weights needs a classification with classes.")
     if not isinstance(plan.class_weights, str):
         return {"class_weights": tuple(plan.class_weights)}
-    return {"class_weights": tuple(balanced(data.train, data.labels, data.kind))}
+    return {"class_weights": tuple(balanced(examples, data.labels, data.kind))}
 
 
 def balanced(examples: Sequence[Example], labels: Sequence[str], kind: str) -> list[float]:

@@ -1,6 +1,7 @@
 """``bertie.pipeline``: a task's name and a model's become a pipeline, after checking that they belong together."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from bertie.pipelines.running import Pipeline
 from bertie.tasks.embed import load_layers
 from bertie.tasks.recipe import FILES, Recipe, read_recipe
 from bertie.tasks.registry import Row, find
+from bertie.tasks.task import Task
 from bertie.tokenization.auto import AutoTokenizer
 
 Name = str | os.PathLike[str]
@@ -94,19 +96,47 @@ def _assembled(
     running: dict[str, Any],
 ) -> Pipeline:
     source = row.default_model() if model is None else model
+    task, found = opened(row, source, tokenizer, device=device, use_fast=use_fast, place=place, loading=loading)
+    chosen = task.with_options(**{**row.saved_options(found.config), **options})
+    return row.load_pipeline()(chosen, found, **running)
+
+
+def opened(
+    row: Row,
+    source: Any,
+    tokenizer: Any = None,
+    *,
+    device: Any = None,
+    use_fast: bool = True,
+    place: Mapping[str, Any] | None = None,
+    loading: Mapping[str, Any] | None = None,
+) -> tuple[Task, Any]:
+    """Return a task with its usual options, and its model in eval mode.
+
+    Args:
+        row: the task.
+        source: the model, its folder, or its name in the hub.
+        tokenizer: the same of a tokenizer; None: the model's.
+        device: None: CUDA if there is any; a model that was given stays where it is.
+        use_fast: False takes the pure-Python tokenizer.
+        place: which files of the hub.
+        loading: more arguments of the model's ``from_pretrained``.
+
+    Raises:
+        As `pipeline`.
+    """
     origin = source if isinstance(source, str | os.PathLike) else getattr(source, "name_or_path", "")
-    recipe = Recipe()
+    files, recipe = dict(place or {}), Recipe()
     if row.name == "embed" and origin:
-        recipe = read_recipe(resolve(origin, files=[CONFIG_NAME, *FILES], **place))
-    place = {**place, "subfolder": recipe.subfolder}
-    found = _model(row, source, device, {**place, **loading})
-    words = _tokenizer(origin if tokenizer is None else tokenizer, use_fast, place)
+        recipe = read_recipe(resolve(origin, files=[CONFIG_NAME, *FILES], **files))
+    files["subfolder"] = recipe.subfolder
+    found = _model(row, source, device, {**files, **(loading or {})})
+    words = _tokenizer(origin if tokenizer is None else tokenizer, use_fast, files)
     check_vocabulary(words, found)
     given = {"tokenizer": words, "config": found.config}
     if row.name == "embed":
         given |= {"recipe": recipe, "layers": load_layers(recipe, found.device)}
-    task = row.load_task()(**given).with_options(**row.saved_options(found.config), **options)
-    return row.load_pipeline()(task, found, **running)
+    return row.load_task()(**given), found
 
 
 def check_vocabulary(tokenizer: Any, model: Any) -> None:
