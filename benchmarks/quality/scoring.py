@@ -1,0 +1,85 @@
+"""Scoring trained models: the same code answers dev for all of them, and compares two of them row by row."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments import Experiment, Reading
+from rows import Row
+
+import bertie
+from bertie.finetuning.examples import Rows
+from bertie.tasks.computing import compute
+from bertie.tasks.metrics import Differences, Scores
+from bertie.tasks.registry import find
+
+Figures = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model answered to dev, and the right answers."""
+
+    metric: Any
+    predictions: Any
+    gold: Any
+
+    def figures(self) -> Figures:
+        """Return the figures."""
+        scores = Scores(self.metric, replicates=0)
+        scores.add(self.predictions, self.gold)
+        return scores.figures()
+
+    def better_than(self, other: "Answers") -> dict[str, Any]:
+        """Return by how much each figure is better than another model's, with a paired bootstrap interval."""
+        both = Differences(self.metric)
+        both.add(self.predictions, other.predictions, self.gold)
+        return {"difference": both.figures(), "interval": both.intervals()}
+
+
+def answers(
+    experiment: Experiment, folder: Path, readings: Sequence[Reading], dev: list[Row], tune: list[Row]
+) -> dict[str, Answers]:
+    """Return a trained model's answers to dev, by the name of the reading."""
+    found = {}
+    for options, alike in _by_options(readings):
+        model = _Model(experiment, folder, options)
+        task, values, features, labels = model.computed(dev)
+        for reading in alike:
+            own = task
+            if reading.tuned:
+                _, tuning, tuned_features, tuned_labels = model.computed(tune)
+                own = task.tuned(tuning, tuned_features, tuned_labels)
+            found[reading.name] = Answers(own.metric(), own.predictions(values, features), own.gold(labels))
+    return found
+
+
+class _Model:
+    """A trained model with its task, as labelled rows are answered by it."""
+
+    def __init__(self, experiment: Experiment, folder: Path, options: Mapping[str, Any]) -> None:
+        self.row, self.kind = find(experiment.task), experiment.kind
+        self.pipe = bertie.pipeline(self.row.name, str(folder), max_length=experiment.max_length, **options)
+        self.task = self.row.load_trained().of(self.pipe.task)
+
+    def computed(self, rows: list[Row]) -> tuple[Any, Any, Any, list[Any]]:
+        """Return the task suited to the rows, what the model computes of them, and their labels."""
+        examples = list(Rows(self.row.learns, kind=self.kind).read(rows))
+        labels = [example.label for example in examples]
+        task = self.task.suited(labels)
+        features = task.encode([example.text for example in examples])
+        return task, compute(task, self.pipe.model, features), features, labels
+
+
+def _by_options(readings: Sequence[Reading]) -> list[tuple[Mapping[str, Any], list[Reading]]]:
+    """Return the readings that one pass of the model serves, together."""
+    found: list[tuple[Mapping[str, Any], list[Reading]]] = []
+    for reading in readings:
+        for options, alike in found:
+            if options == reading.options:
+                alike.append(reading)
+                break
+        else:
+            found.append((reading.options, [reading]))
+    return found
