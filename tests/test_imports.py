@@ -13,7 +13,7 @@ SOURCE = Path(bertie.__file__).parent
 # A room imports only from rooms below its own line.
 ROWS = [
     {"cli"},
-    {"server"},
+    {"server", "estimators"},
     {"pictures", "finetuning", "pretraining", "compression", "export", "bench"},
     {"pipelines"},
     {"training", "tasks"},

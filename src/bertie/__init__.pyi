@@ -10,10 +10,16 @@ from bertie.errors import CheckpointError as CheckpointError
 from bertie.errors import ConfigError as ConfigError
 from bertie.errors import InputError as InputError
 from bertie.errors import InputTypeError as InputTypeError
+from bertie.estimators import BertClassifier as BertClassifier
+from bertie.estimators import BertEmbedder as BertEmbedder
+from bertie.estimators import BertRegressor as BertRegressor
+from bertie.estimators import BertTagger as BertTagger
 from bertie.finetuning import Evaluation as Evaluation
 from bertie.finetuning import Finetuned as Finetuned
+from bertie.finetuning import Sweep as Sweep
 from bertie.finetuning import evaluate as evaluate
 from bertie.finetuning import finetune as finetune
+from bertie.finetuning import sweep as sweep
 from bertie.layers.linear import make_deterministic as make_deterministic
 from bertie.models.auto import AutoModel as AutoModel
 from bertie.models.auto import AutoModelForCausalLM as AutoModelForCausalLM

@@ -2,5 +2,7 @@
 
 from bertie.finetuning.evaluating import Evaluation, evaluate
 from bertie.finetuning.finetuned import Finetuned, finetune
+from bertie.finetuning.searching import Trial
+from bertie.finetuning.sweep import Sweep, sweep
 
-__all__ = ["Evaluation", "Finetuned", "evaluate", "finetune"]
+__all__ = ["Evaluation", "Finetuned", "Sweep", "Trial", "evaluate", "finetune", "sweep"]

@@ -1,7 +1,7 @@
 """The pictures of a run: loss and quality by step, confusion, thresholds, and confidence against accuracy."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -159,6 +159,41 @@ def draw_reliability(before: Reliability, after: Reliability, temperature: float
         panels[column].set_title(f"{name}: calibration error {bins.error:.3f}", fontsize=9)
     panels[0].set_ylabel("accuracy")
     panels[2].set_ylabel("share")
+    _save(figure, path)
+
+
+def draw_sweep(
+    trials: Sequence[tuple[Mapping[str, Any], float | None]], best: int, logarithmic: Collection[str], path: Path
+) -> None:
+    """Draw the score of each trial by each of its settings, the best one marked.
+
+    Args:
+        trials: the settings of each, and its score on the rows kept for tuning; None if it has none.
+        best: the number of the best.
+        logarithmic: the settings whose values are drawn on such a scale.
+        path: of the PNG file.
+
+    Raises:
+        BertieError: matplotlib is missing.
+    """
+    names = list(trials[best][0])[:MOST_PANELS]
+    wide = min(4, len(names))
+    high = -(-len(names) // wide)
+    figure, panels = _figure(max(2.7 * wide, 4.2), 2.3 * high + 0.5, high, wide, sharey=True)
+    for panel, name in zip(panels, names, strict=False):
+        points = [(values[name], score) for values, score in trials if score is not None and name in values]
+        plain = all(isinstance(value, int | float) and not isinstance(value, bool) for value, _ in points)
+        shown = [(value if plain else str(value), score) for value, score in points]
+        panel.plot(*zip(*shown, strict=True), color=BLUE, marker="o", markersize=4, linestyle="", alpha=0.7)
+        value = trials[best][0][name]
+        chosen = value if plain else str(value)
+        panel.plot([chosen], [trials[best][1]], color=ORANGE, marker="o", markersize=7, linestyle="")
+        panel.set_title(f"{_text(name)}: {_text(f'{value:.3g}' if isinstance(value, float) else value)}", fontsize=8)
+        if plain and name in logarithmic:
+            panel.set_xscale("log")
+    for panel in panels[len(names) :]:
+        panel.set_visible(False)
+    figure.supylabel("score on the rows kept for tuning", fontsize=9)
     _save(figure, path)
 
 

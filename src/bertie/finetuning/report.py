@@ -89,6 +89,7 @@ class RunSummary:
         pictures: file names in the run folder with what they show.
         mistakes: the worst errors on the data scored, the worst first.
         warnings: sentences on bad rows, cut texts, one-class predictions and the like.
+        notes: sentences on the training, such as how its settings were chosen.
         made_with: versions and machine.
     """
 
@@ -110,6 +111,7 @@ class RunSummary:
     pictures: Mapping[str, str] = field(default_factory=dict)
     mistakes: Sequence[Mistake] = ()
     warnings: Sequence[str] = ()
+    notes: Sequence[str] = ()
     made_with: str = ""
 
 
@@ -231,6 +233,7 @@ def _training(summary: RunSummary) -> str:
     kept = f"; the model of step {summary.best_step:,} was kept" if summary.best_step is not None else ""
     early = ", which ended early because nothing improved" if summary.stopped_early else ""
     lines = [f"{summary.steps:,} steps in {duration(summary.seconds)}{early}{kept}.", ""]
+    lines += [line for note in summary.notes for line in (plain(note), "")]
     rows = [[plain(name), plain(value)] for name, value in summary.settings.items()]
     return _section("Training", lines + _table(["setting", "value"], rows))
 

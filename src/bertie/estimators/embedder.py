@@ -1,0 +1,82 @@
+"""BertEmbedder: the vectors of texts, as a step before any classifier of scikit-learn."""
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from bertie.estimators.estimator import Estimator
+from bertie.estimators.inputs import texts_in
+from bertie.pipelines import pipeline
+from bertie.tasks.recipe import write_recipe
+
+
+@dataclass(eq=False, repr=False)
+class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
+    """A transformer for scikit-learn: ``make_pipeline(BertEmbedder(), LogisticRegression())``.
+
+    Args:
+        model: a folder or a name in the hub; None: `all-MiniLM-L6-v2`.
+        prompt, prompt_name, normalize: what is put before every text, the name of one of the model's own prompts, and
+            whether vectors have length 1; None: as the model's files say.
+        max_length: tokens read of a text; None: what the model allows.
+        windows: True reads longer texts in windows that overlap by ``overlap`` tokens, instead of cutting them.
+        batch_tokens: tokens in a batch; None: what suits the device.
+        device: None: CUDA if there is any, else the CPU.
+        show_progress: True shows bars always, False never, None on a terminal only.
+
+    Attributes:
+        pipeline_: the `bertie.EmbedPipeline`.
+    """
+
+    model: Any = None
+    _: KW_ONLY
+    prompt: str | None = None
+    prompt_name: str | None = None
+    normalize: bool | None = None
+    max_length: int | None = None
+    windows: bool = False
+    overlap: int | None = None
+    batch_tokens: int | None = None
+    device: Any = None
+    show_progress: bool | None = None
+    task: ClassVar[str] = "embed"
+
+    def fit(self, X: Any = None, y: Any = None) -> Self:
+        """Load the model; nothing is learned, and ``X`` and ``y`` are not looked at.
+
+        Raises:
+            CheckpointError: the model's files are missing or damaged.
+            InputError: an option out of its range.
+        """
+        del X, y
+        named = {"device": self.device, "batch_tokens": self.batch_tokens, "show_progress": self.show_progress}
+        self.pipeline_ = pipeline(self.task, self.model, **named, **self._options())
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Return the vectors of texts, float32 ``[n, D]``.
+
+        Raises:
+            NotFittedError: `fit` comes first.
+            InputTypeError: an ``X`` that holds no texts.
+        """
+        check_is_fitted(self)
+        vectors: NDArray[np.float32] = self.pipeline_(texts_in(X))
+        return vectors
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.pipeline_.dimension)
+
+    def _options(self) -> dict[str, Any]:
+        names = ("prompt", "prompt_name", "normalize", "max_length", "windows", "overlap")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    def _write(self, folder: Path) -> None:
+        super()._write(folder)
+        write_recipe(folder, self.pipeline_.task.recipe, self.pipeline_.model.config.hidden_size)

@@ -1,0 +1,146 @@
+"""What all estimators share: a pipeline that is pickled and saved as files in hub layout, never as pickled modules."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, Self
+
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from bertie.errors import CheckpointError
+from bertie.files import read_json, write_json
+from bertie.pipelines import pipeline
+from bertie.tasks.registry import find
+from bertie.training import Settings
+
+# Beside the model's own files: what scikit-learn knows of the estimator and they do not.
+NOTE = "estimator.json"
+
+
+class Estimator(BaseEstimator):
+    """A scikit-learn estimator around a `bertie.Pipeline`. Subclasses are dataclasses of their parameters.
+
+    Attributes:
+        pipeline_: answers with the fitted model.
+    """
+
+    task: ClassVar[str]
+    pipeline_: Any
+
+    # scikit-learn's protocol
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "pipeline_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array, tags.input_tags.two_d_array, tags.input_tags.string = True, False, True
+        return tags
+
+    # files
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Save the fitted model in hub layout; `from_pretrained`, `bertie.pipeline` and ``transformers`` load it.
+
+        Raises:
+            NotFittedError: it was not fitted.
+            CheckpointError: a file cannot be written.
+        """
+        check_is_fitted(self)
+        folder = Path(folder)
+        self._write(folder)
+        write_json(folder / NOTE, {"class": type(self).__name__, "parameters": self._plain(), **self._noted()})
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str], **parameters: Any) -> Self:
+        """Return a fitted estimator.
+
+        Args:
+            folder: what `save_pretrained` wrote, or any model for the task: a folder, or a name in the hub.
+            **parameters: other values for parameters than those saved, such as ``device``.
+
+        Raises:
+            CheckpointError: the files are missing or damaged, or another estimator's.
+        """
+        path = Path(folder) / NOTE
+        note: dict[str, Any] = read_json(path, "estimator") if path.exists() else {"class": cls.__name__}
+        if note.get("class") != cls.__name__:
+            raise CheckpointError(f"{str(path)!r} is of a {note.get('class')!r:.60}; load it with that class.")
+        saved = note.get("parameters", {})
+        known = {field.name for field in fields(cls)}
+        if not isinstance(saved, dict) or not set(saved) <= known:
+            raise CheckpointError(f"{str(path)!r} has parameters that {cls.__name__} lacks; load it with its version.")
+        if isinstance(saved.get("settings"), dict):
+            saved["settings"] = Settings(**saved["settings"])
+        estimator = cls(**{"model": os.fspath(folder), **saved, **parameters})
+        estimator.pipeline_ = estimator._opened(folder)
+        estimator._restore(note)
+        return estimator
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state with the model as files: name → bytes."""
+        state = dict(super().__getstate__())
+        state.pop("_folder", None)
+        if state.pop("pipeline_", None) is not None:
+            with TemporaryDirectory() as folder:
+                self._write(Path(folder))
+                files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+                state["_files"] = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        files = state.pop("_files", None)
+        super().__setstate__(state)
+        if files is not None:
+            # weights stay mapped to their file, which lasts as long as the estimator
+            self._folder = TemporaryDirectory(ignore_cleanup_errors=True)
+            _unpack(files, Path(self._folder.name))
+            self.pipeline_ = self._opened(self._folder.name)
+
+    # what a subclass may say otherwise
+
+    def _options(self) -> dict[str, Any]:
+        """Return the options of the task that a saved model does not keep by itself."""
+        return {}
+
+    def _noted(self) -> dict[str, Any]:
+        """Return what `_restore` needs, as JSON takes it."""
+        return {}
+
+    def _restore(self, note: Mapping[str, Any]) -> None:
+        """Set the fitted attributes besides ``pipeline_`` from what `_noted` gave, or without it."""
+
+    def _write(self, folder: Path) -> None:
+        pipe = self.pipeline_
+        folder.mkdir(parents=True, exist_ok=True)
+        find(self.task).save_options(pipe.model.config, pipe.task)
+        pipe.model.save_pretrained(folder)
+        pipe.tokenizer.save_pretrained(folder)
+
+    def _opened(self, folder: str | os.PathLike[str]) -> Any:
+        given: dict[str, Any] = self.get_params(deep=False)
+        named = {name: given[name] for name in ("device", "batch_tokens", "show_progress") if name in given}
+        return pipeline(self.task, folder, **named, **self._options())
+
+    def _plain(self) -> dict[str, Any]:
+        """Return the parameters that JSON can hold."""
+        found = {}
+        for name, value in self.get_params(deep=False).items():
+            if isinstance(value, Settings):
+                value = value.to_dict()
+            elif isinstance(value, os.PathLike):
+                value = os.fspath(value)
+            if value is None or isinstance(value, bool | int | float | str | dict):
+                found[name] = value
+        return found
+
+
+def _unpack(files: Mapping[str, bytes], folder: Path) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)

@@ -1,0 +1,96 @@
+"""BertTagger: a tag for every word of a text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from bertie.errors import InputError
+from bertie.estimators.inputs import sequences_in
+from bertie.estimators.learning import LearningEstimator
+from bertie.estimators.scoring import computed
+from bertie.tasks.metrics import Scores
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class BertTagger(LearningEstimator):
+    """A tagger of words for scikit-learn: ``BertTagger("all-MiniLM-L6-v2").fit(words, tags).predict(words)``.
+
+    ``X`` holds a list of words for each text, ``y`` a list of as many tags.
+
+    Args:
+        model, epochs, learning_rate, batch_size, patience, seed, max_length, windows, overlap: as for `BertClassifier`.
+        tune, lora, settings, device, show_progress: as for `BertClassifier`.
+        scheme: of the tags, "BIO", "BIOES" or "IO"; None: as they look.
+        focal: gamma of the focal loss.
+
+    Attributes:
+        classes_: the tags ``[C]``, in the model's order.
+        pipeline_: the fitted `bertie.Pipeline`.
+        figures_: of the rows kept for tuning, at the best epoch; empty if none were kept.
+        history_: of the training.
+    """
+
+    scheme: str | None = None
+    focal: float | None = None
+    task: ClassVar[str] = "token-classification"
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fine-tune the model on words and their tags.
+
+        Args:
+            X: n lists of words.
+            y: n lists of tags.
+
+        Raises:
+            InputError: words and tags of different length, one tag only, and what `bertie.finetune` refuses.
+            InputTypeError: an ``X`` or ``y`` that holds no lists of str.
+        """
+        words, tags = sequences_in(X, "X", "word"), sequences_in(y, "y", "tag")
+        check_consistent_length(words, tags)
+        rows = [{"words": one, "tags": other} for one, other in zip(words, tags, strict=True)]
+        options = {} if self.scheme is None else {"scheme": self.scheme}
+        self._learn(rows, self.tune, options=options, focal=self.focal)
+        return self
+
+    def predict(self, X: Any) -> list[list[str]]:
+        """Return the tags of each text, one a word.
+
+        Raises:
+            NotFittedError: `fit` comes first.
+        """
+        check_is_fitted(self)
+        pipe, words = self.pipeline_, sequences_in(X, "X", "word")
+        found: list[list[str]] = []
+        for values, features in computed(pipe, words):
+            found += pipe.task.predictions(values, features)
+        return found
+
+    def score(self, X: Any, y: Any) -> float:
+        """Return the F1 of entities, as conlleval counts them; of tags that name no entities, their accuracy.
+
+        Raises:
+            NotFittedError: `fit` comes first.
+            InputError: words and tags of different length.
+        """
+        predictions, tags = self.predict(X), sequences_in(y, "y", "tag")
+        _check_lengths(predictions, tags)
+        scores = Scores(self.pipeline_.task.metric(), replicates=0)
+        scores.add(predictions, tags)
+        return float(scores.figures()[scores.metric.main] or 0.0)
+
+    @property
+    def classes_(self) -> NDArray[np.str_]:
+        """The tags ``[C]``, in the model's order."""
+        check_is_fitted(self)
+        return np.array(list(self.pipeline_.model.config.id2label.values()))
+
+
+def _check_lengths(predictions: Sequence[Sequence[str]], tags: Sequence[Sequence[str]]) -> None:
+    check_consistent_length(predictions, tags)
+    for place, (given, wanted) in enumerate(zip(predictions, tags, strict=True)):
+        if len(given) != len(wanted):
+            raise InputError(f"Text {place} has {len(given)} words and {len(wanted)} tags; each word has one tag.")

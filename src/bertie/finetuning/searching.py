@@ -1,0 +1,229 @@
+"""The trials of a sweep: what optuna proposes is trained and compared, and the best model is kept."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bertie.errors import BertieError, InputError
+from bertie.extras import need
+from bertie.files import write_text
+from bertie.finetuning import plots
+from bertie.finetuning.examples import Data
+from bertie.finetuning.folder import write_folder
+from bertie.finetuning.parts import Parts
+from bertie.finetuning.plan import Plan
+from bertie.finetuning.run import LOG, Learned, Outcome, learn, scored
+from bertie.finetuning.space import Space, distributions, usual_space, usual_values, with_values
+from bertie.report import logger
+from bertie.training import JsonLines
+
+STUDY, TRIALS, PICTURE = "sweep.log", "trials.jsonl", "sweep.png"
+# Nothing is pruned before so many trials are complete, nor in a trial's first epoch.
+UNPRUNED = 5
+WHAT = "A sweep"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One fine-tuning of a sweep.
+
+    Attributes:
+        number: from 0.
+        state: "complete", "pruned" (it fell behind the others and was stopped) or "failed" (it diverged).
+        score: on the rows kept for tuning, at its best epoch, or of a pruned one its last.
+        values: the settings that it was tried with.
+        figures: all figures on these rows, at the best epoch.
+        seconds: of its training.
+        why: it failed.
+    """
+
+    number: int
+    state: str
+    score: float | None
+    values: dict[str, Any]
+    figures: dict[str, float | None]
+    seconds: float
+    why: str = ""
+
+
+class Search:
+    """A study of optuna's, and the best model it has led to."""
+
+    def __init__(
+        self, plan: Plan, data: Data, parts: Parts, space: Space | None, folder: Path | None, prune: bool
+    ) -> None:
+        self.plan, self.data, self.parts, self.folder, self.prune = plan, data, parts, folder, prune
+        self.space = dict(usual_space(plan, len(parts.train)) if space is None else space)
+        self.distributions = distributions(self.space)
+        with_values(plan, {name: value[0] for name, value in self.space.items()})
+        self.optuna: Any = need("optuna", extra="sweep", what=WHAT)
+        self.states: Any = self.optuna.trial.TrialState
+        self.study = self._study()
+        self.kept: tuple[int, float, Learned] | None = None
+
+    def finished(self) -> list[Any]:
+        """Return the trials of optuna's that count: all but those that were interrupted, whose time is unknown."""
+        return [each for each in self.study.trials if each.state.is_finished() and "seconds" in each.user_attrs]
+
+    def trial(self, done: int) -> None:
+        """Make one more trial, the one after ``done`` others."""
+        # what is tried depends on what was found and on the seed, not on when the sweep was interrupted
+        self.study.sampler = self.optuna.samplers.TPESampler(seed=self.plan.settings.seed + done)
+        if not done:
+            self.study.enqueue_trial(usual_values(self.plan, self.space, len(self.parts.train)), skip_if_exists=True)
+        asked = self.study.ask(self.distributions)
+        begin = time.monotonic()
+        try:
+            learned = self._learn(asked)
+        except self.optuna.TrialPruned:
+            self._tell(asked, begin, self.states.PRUNED)
+            return
+        except BaseException as error:
+            # a plain BertieError says that the training diverged: the rate was too high, and others need not suffer
+            if type(error) is not BertieError:
+                self._cut(asked.number)
+                raise
+            self._tell(asked, begin, self.states.FAIL, why=str(error))
+            logger.warning("Trial %d failed: %s", asked.number, error)
+            return
+        score = learned.history.best_score
+        if score is None:
+            self._tell(asked, begin, self.states.FAIL, why="its score is undefined on the rows kept for tuning")
+            return
+        asked.set_user_attr("figures", learned.history.best_figures)
+        self._keep(asked.number, score, learned)
+        self._tell(asked, begin, self.states.COMPLETE, score)
+
+    def best(self) -> Trial:
+        """Return the trial of the best score; of equal ones the first.
+
+        Raises:
+            BertieError: no trial gave a score.
+        """
+        table = self.table()
+        complete = [each for each in table if each.state == "complete"]
+        if not complete:
+            why = next((each.why for each in table if each.why), "all were pruned")
+            raise BertieError(f"None of {len(table)} trials gave a score; the first: {why}")
+        return max(complete, key=lambda each: (each.score or 0.0, -each.number))
+
+    def outcome(self, best: Trial) -> Outcome:
+        """Score the model of a trial on dev, and write the folder."""
+        outcome = scored(self._learned(best))
+        if self.folder is None:
+            return outcome
+        outcome = replace(outcome, plan=replace(outcome.plan, out=self.folder))
+        log = JsonLines(self.folder / LOG)
+        for record in outcome.history.records:
+            log(record)
+        table = self.table()
+        note = (
+            f"These settings are those of trial {best.number}, the best of {len(table)} by its score on the rows "
+            f"kept for tuning, {best.score:.4f}: {_listed(best.values)}; {TRIALS} has all trials."
+        )
+        write_folder(outcome, notes=[note], pictures=self._draw(table, table.index(best)))
+        return outcome
+
+    def table(self) -> list[Trial]:
+        """Return all trials."""
+        named = {self.states.COMPLETE: "complete", self.states.PRUNED: "pruned", self.states.FAIL: "failed"}
+        return [
+            Trial(
+                each.number,
+                named[each.state],
+                each.value,
+                dict(each.params),
+                each.user_attrs.get("figures", {}),
+                each.user_attrs.get("seconds", 0.0),
+                each.user_attrs.get("why", ""),
+            )
+            for each in self.finished()
+        ]
+
+    def _learn(self, asked: Any) -> Learned:
+        def watch(epoch: float, score: float | None) -> None:
+            # trials of any batch size are compared after the same epochs
+            if score is None or not float(epoch).is_integer():
+                return
+            asked.report(score, int(epoch))
+            if self.prune and asked.should_prune():
+                raise self.optuna.TrialPruned
+
+        learned = learn(with_values(self.plan, asked.params), self.data, self.parts, watch)
+        assert learned is not None
+        return learned
+
+    def _keep(self, number: int, score: float, learned: Learned) -> None:
+        if self.kept is None or score > self.kept[1]:
+            self.kept = number, score, learned
+
+    def _learned(self, best: Trial) -> Learned:
+        """Return the model of a trial; that of an earlier session is trained again, to the same weights."""
+        if self.kept is not None and self.kept[0] == best.number:
+            return self.kept[2]
+        learned = learn(with_values(self.plan, best.values), self.data, self.parts)
+        assert learned is not None
+        return learned
+
+    def _tell(self, asked: Any, begin: float, state: Any, score: float | None = None, why: str = "") -> None:
+        asked.set_user_attr("seconds", round(time.monotonic() - begin, 3))
+        if why:
+            asked.set_user_attr("why", why)
+        self.study.tell(asked, score, state=state)
+        if self.folder is not None:
+            write_text(self.folder / TRIALS, "".join(json.dumps(asdict(each)) + "\n" for each in self.table()))
+
+    def _cut(self, number: int) -> None:
+        """Note that a trial was interrupted; it counts for nothing."""
+        self.study.tell(number, state=self.states.FAIL)
+
+    def _study(self) -> Any:
+        """Return the study in the folder, or a new one."""
+        made: Any = self.optuna.storages
+        storage = None
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            backend = need("optuna.storages.journal", extra="sweep", what=WHAT).JournalFileBackend
+            storage = made.JournalStorage(backend(str(self.folder / STUDY)))
+        study = self.optuna.create_study(
+            storage=storage,
+            study_name="sweep",
+            direction="maximize",
+            load_if_exists=True,
+            pruner=self.optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=1),
+        )
+        begun = json.loads(json.dumps(self._identity()))
+        before = study.user_attrs.get("begun", begun)
+        for name, value in begun.items():
+            if before.get(name) != value:
+                raise InputError(f"The sweep in {str(self.folder)!r} was begun with another {name}; give another out.")
+        study.set_user_attr("begun", begun)
+        for each in study.trials:
+            if each.state == self.states.RUNNING:
+                study.tell(each.number, state=self.states.FAIL)
+        return study
+
+    def _identity(self) -> dict[str, Any]:
+        digest = hashlib.sha256()
+        for part in (self.parts.train, self.parts.tune, self.parts.dev):
+            for example in part:
+                digest.update(repr((example.text, example.label)).encode())
+        plan = self.plan.to_dict()
+        return {"model": plan["model"], "space": self.space, "plan": plan, "data": digest.hexdigest()}
+
+    def _draw(self, table: Sequence[Trial], best: int) -> dict[str, str]:
+        if plots.why_no_plots() or self.folder is None:
+            return {}
+        logarithmic = [name for name, value in self.space.items() if isinstance(value, tuple) and value[2:]]
+        plots.draw_sweep([(each.values, each.score) for each in table], best, logarithmic, self.folder / PICTURE)
+        return {PICTURE: f"score of {len(table)} trials on the rows kept for tuning, by setting; orange: kept"}
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+    )

@@ -1,0 +1,154 @@
+"""``bertie.sweep``: fine-tuning tried with many settings; the best of them is kept, and scored once on dev."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bertie.errors import InputError
+from bertie.extras import need
+from bertie.finetuning.finetuned import Finetuned, finetuned_of
+from bertie.finetuning.plan import Plan
+from bertie.finetuning.run import LOG, prepare
+from bertie.finetuning.searching import STUDY, TRIALS, WHAT, Search, Trial
+from bertie.finetuning.space import Space
+from bertie.report import progress
+from bertie.training import Settings, world_size
+
+
+@dataclass
+class Sweep:
+    """What a sweep found.
+
+    Attributes:
+        best: the model of the best trial, with its figures on dev.
+        values: the settings of that trial.
+        trials: all of them.
+        folder: the model in hub layout, figures, plots and a report; None if none was asked for.
+    """
+
+    best: Finetuned
+    values: dict[str, Any]
+    trials: list[Trial]
+    folder: Path | None
+
+
+def sweep(
+    task: str,
+    train: Any,
+    *,
+    model: Any,
+    trials: int,
+    space: Space | None = None,
+    out: str | os.PathLike[str] | None = None,
+    dev: Any = None,
+    tune: Any = None,
+    form: str | None = None,
+    columns: Mapping[str, Any] | None = None,
+    kind: str | None = None,
+    on_bad_row: str = "error",
+    options: Mapping[str, Any] | None = None,
+    class_weights: str | Sequence[float] | None = None,
+    settings: Settings | None = None,
+    lora: int | None = None,
+    metric: str | None = None,
+    prune: bool = True,
+    seed: int = 0,
+    resume: bool = False,
+    device: Any = None,
+    show_progress: bool | None = None,
+) -> Sweep:
+    """Fine-tune with many settings and keep the best model; needs optuna (``pip install 'bertie[sweep]'``).
+
+    ``bertie.sweep("sequence-classification", "train.csv", model="all-MiniLM-L6-v2", trials=20, out="runs/sweep")``
+
+    Trials are compared on the same rows of train, kept for tuning; dev takes no part in the choice, and the best model
+    alone is scored on it, once. The first trial has the usual settings, so that no sweep ends below them. The best
+    score on the rows for tuning, being the best of many, is too good; the figures on dev are not.
+
+    Args:
+        task, train, model: as for `bertie.finetune`.
+        trials: how many to make, those that are pruned or fail included.
+        space: setting → a list of choices, a range ``(low, high)``, or ``(low, high, "log")``; a range of two int is of
+            whole numbers. Any setting of `bertie.Settings`, ``lora``, ``class_weights``, or option of the task. None:
+            learning rate, epochs, batch size, warm-up and layer-wise decay, in ranges from the literature.
+        out: the folder of the sweep: that of the best run, with ``trials.jsonl`` and ``sweep.png``; None keeps
+            everything in memory.
+        dev, tune: as for `bertie.finetune`; ``tune`` must keep some rows.
+        form, columns, kind, on_bad_row, metric, device, show_progress: as for `bertie.finetune`.
+        options, class_weights, settings, lora: as for `bertie.finetune`; the same in all trials, if not in ``space``.
+        prune: stop a trial that after an epoch, from its second on, is below the median of others at theirs.
+        seed: of the splits, of each training and of what is tried.
+        resume: go on with the sweep in ``out``; if there is none, begin it. A model of before is trained anew if it
+            is the best.
+
+    Raises:
+        InputError: a value that cannot be; a sweep that is resumed was started otherwise.
+        InputTypeError: a value of ``space`` of another kind.
+        BertieError: optuna is not installed, or no trial gave a score; and all that `bertie.finetune` raises.
+    """
+    optuna = need("optuna", extra="sweep", what=WHAT)
+    folder = None if out is None else Path(out)
+    _refuse(trials, folder, resume)
+    plan = Plan(
+        task=task,
+        train=train,
+        model=model,
+        dev=dev,
+        tune=tune,
+        form=form,
+        columns=columns,
+        kind=kind,
+        on_bad_row=on_bad_row,
+        options=dict(options or {}),
+        class_weights=class_weights,
+        lora=lora,
+        metric=metric,
+        settings=replace(settings or Settings(), seed=seed),
+        device=device,
+        show_progress=show_progress,
+    )
+    data, parts = prepare(plan)
+    if not parts.tune:
+        raise InputError("A sweep compares its trials on rows kept for tuning; let tune keep some.")
+    with _quiet(optuna):
+        search = Search(plan, data, parts, space, folder, prune)
+        with progress("trials", trials, show_progress) as advance:
+            while (done := len(search.finished())) < trials:
+                search.trial(done)
+                advance(1)
+        best = search.best()
+        outcome = search.outcome(best)
+    return Sweep(finetuned_of(outcome, {}), best.values, search.table(), folder)
+
+
+def _refuse(trials: int, folder: Path | None, resume: bool) -> None:
+    """Refuse what cannot be done, before anything is read."""
+    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+        raise InputError(f"trials is {trials!r}; it is the number of fine-tunings to make, at least 1.")
+    if world_size() > 1:
+        raise InputError("A sweep runs in one process; start it without torchrun.")
+    if resume and folder is None:
+        raise InputError("resume needs out, the folder of the sweep to go on with.")
+    if folder is None or not folder.exists():
+        return
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    if "report.md" in names:
+        raise InputError(f"{str(folder)!r} holds a finished run; give another folder with out, or remove this one.")
+    if names - {STUDY, f"{STUDY}.lock", TRIALS, LOG}:
+        raise InputError(f"{str(folder)!r} is not empty and holds no sweep; give another folder with out.")
+    if STUDY in names and not resume:
+        raise InputError(f"{str(folder)!r} holds a sweep; resume goes on with it, or give another folder with out.")
+
+
+@contextmanager
+def _quiet(optuna: Any) -> Iterator[None]:
+    """Let optuna log warnings only: the trials are told of by a bar and a table."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
