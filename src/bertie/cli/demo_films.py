@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bertie.finetuning import Finetuned
 
 PARTS = ("film_sentences_train.csv.xz", "film_sentences_dev.csv.xz")
-SETTINGS: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-4, "batch_size": 16, "evaluate_every": 27}
+SETTINGS: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-4, "batch_size": 16, "evaluate_every": 45}
 FOLDER = "bertie-demo"
 SENTENCES = (
     "Funny, warm and wise.",
