@@ -57,7 +57,7 @@ def with_values(plan: Plan, values: Mapping[str, Any]) -> Plan:
     Raises:
         InputError: a value out of its range, or a name that is none of these.
     """
-    options = plan.row.load_task().options()
+    options = plan.row.load_trained().options()
     known = [*sorted(_SETTINGS), *_OF_PLAN, *options]
     for name in values:
         if name not in known:
