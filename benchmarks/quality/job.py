@@ -46,13 +46,13 @@ class Effort:
         seconds: of wall time from the first batch to the last update, without imports, loading and text → ids.
         steps: updates.
         others: the share of the processors' time that went to other programs meanwhile.
-        padding: the share of tokens that were computed and are padding.
+        padding: the share of tokens that were computed and are padding; None: not counted.
     """
 
     seconds: float
     steps: int
     others: float = 0.0
-    padding: float = 0.0
+    padding: float | None = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON takes it."""

@@ -67,7 +67,7 @@ def sentences(job: Job) -> Effort:
     )
     done = run.train()
     model.save(job.out)
-    return Effort(done.metrics["train_runtime"], done.global_step)
+    return Effort(done.metrics["train_runtime"], done.global_step, padding=None)
 
 
 def _arguments(job: Job) -> dict[str, Any]:

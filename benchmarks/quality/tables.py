@@ -48,9 +48,9 @@ def table(one: Found) -> list[str]:
         name, efforts = line["line"], one["systems"][line["system"]]
         figures = [_spread([seed[figure] for seed in line["seeds"]]) for figure in one["figures"]]
         shown = f"**{name}**" if line["system"].startswith("bertie") else name
-        padding = fmean(effort["padding"] for effort in efforts)
+        padding = _padding([effort["padding"] for effort in efforts])
         seconds = fmean(effort["seconds"] for effort in efforts)
-        rows.append([shown, *figures, f"{seconds:,.1f}", f"{ratio(one, line['system']):.2f}", f"{padding:.0%}"])
+        rows.append([shown, *figures, f"{seconds:,.1f}", f"{ratio(one, line['system']):.2f}", padding])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["| " + " | ".join(_cell(row, widths)) + " |" for row in rows]
     rule = "|".join(["", "-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:]), ""])
@@ -83,6 +83,12 @@ def _spread(values: Sequence[float | None]) -> str:
     if len(known) < len(values):
         return "undefined"
     return f"{fmean(known):.3f}" + (f" ± {stdev(known):.3f}" if len(known) > 1 else "")
+
+
+def _padding(shares: Sequence[float | None]) -> str:
+    """Return the mean share; nothing where it was not counted."""
+    known = [share for share in shares if share is not None]
+    return f"{fmean(known):.0%}" if known else ""
 
 
 def _cell(row: Sequence[str], widths: Sequence[int]) -> list[str]:
