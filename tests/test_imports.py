@@ -23,6 +23,7 @@ ROWS = [
     {"batching"},
     {"workers"},
     {"checkpoints", "tokenization"},
+    {"dropout"},
     {"packing"},
     {"config", "outputs"},
     {"fields"},

@@ -79,9 +79,10 @@ REQUEST = Request(device="cpu", dtype=torch.float32, head_width=8)
 
 def test_the_choice_explains_itself() -> None:
     lines = explain(REQUEST).splitlines()
-    assert [line.split()[0] for line in lines] == ["varlen", "grouped", "dense"]
+    assert [line.split()[0] for line in lines] == ["varlen", "bucketed", "grouped", "dense"]
     assert "it needs a CUDA device, not cpu" in lines[0]
-    assert lines[1].endswith("chosen")
+    assert lines[1].endswith("without dropout the fused kernel is faster")
+    assert lines[2].endswith("chosen")
     assert choose(REQUEST).name == "grouped"
     on_cuda = Request(device="cuda", dtype=torch.bfloat16, head_width=64)
     assert choose(on_cuda).name == "varlen"
@@ -93,7 +94,9 @@ def test_the_choice_explains_itself() -> None:
 def test_no_backend_left_lists_every_objection() -> None:
     with pytest.raises(InputError, match=r"(?s)varlen.*it needs a CUDA device.*it needs float16 or bfloat16"):
         choose(REQUEST, "varlen")
-    with pytest.raises(InputError, match="no attention backend 'magic'; choose one of varlen, grouped, dense"):
+    with pytest.raises(
+        InputError, match="no attention backend 'magic'; choose one of varlen, bucketed, grouped, dense"
+    ):
         choose(REQUEST, "magic")
 
 

@@ -4,6 +4,7 @@ from functools import lru_cache
 
 from torch import Tensor
 
+from bertie.attention.bucketed import Bucketed
 from bertie.attention.dense import Dense
 from bertie.attention.grouped import Grouped
 from bertie.attention.request import Backend, Inputs, Request, ScoreBias
@@ -11,7 +12,7 @@ from bertie.attention.varlen import Varlen
 from bertie.errors import InputError
 from bertie.packing import Packed
 
-BACKENDS: tuple[Backend, ...] = (Varlen(), Grouped(), Dense())
+BACKENDS: tuple[Backend, ...] = (Varlen(), Bucketed(), Grouped(), Dense())
 
 
 def attend(

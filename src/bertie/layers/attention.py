@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from bertie.attention import attend
 from bertie.attention.cache import extend
 from bertie.config import BertConfig
+from bertie.layers.dropout import Dropout
 from bertie.layers.linear import linear, linears
 from bertie.layers.relative import RelativePositions
 from bertie.layers.residual import BertResidual
@@ -25,7 +26,7 @@ class _Attention(nn.Module):
         self.query = nn.Linear(config.hidden_size, config.hidden_size)
         self.key = nn.Linear(config.hidden_size, config.hidden_size)
         self.value = nn.Linear(config.hidden_size, config.hidden_size)
-        self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
+        self.dropout = Dropout(config.attention_probs_dropout_prob)
         self.backend = "dense" if config._attn_implementation == "eager" else None
 
     def heads(self, projected: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from bertie.config import BertConfig
+from bertie.layers.dropout import Dropout
 from bertie.packing import Packed
 
 
@@ -16,7 +17,7 @@ class BertEmbeddings(nn.Module):
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
         self.absolute = config.position_embedding_type == "absolute"
 
     def forward(self, packed: Packed) -> Tensor:

@@ -17,6 +17,7 @@ from bertie.attention.request import Inputs, Request
 from bertie.layers.activations import Activation
 from bertie.layers.attention import BertAttention, BertSelfAttention
 from bertie.layers.block import BertLayer
+from bertie.layers.dropout import Dropout
 from bertie.layers.feed_forward import BertIntermediate
 from bertie.layers.int8 import Int8Linear
 from bertie.layers.linear import View, has_hooks, prepared_view
@@ -25,7 +26,7 @@ from bertie.packing import Packed, capturing
 
 # what a module of any other type does is not known here
 _KNOWN = {BertLayer, BertAttention, BertSelfAttention, BertIntermediate, BertResidual}
-_KNOWN |= {nn.Linear, Int8Linear, nn.LayerNorm, nn.Dropout}
+_KNOWN |= {nn.Linear, Int8Linear, nn.LayerNorm, Dropout}
 # where a module hangs: its owner's modules, its name there, itself
 Slot = tuple[dict[str, Any], str, nn.Module]
 

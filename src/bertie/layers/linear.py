@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bertie.checkpoints.pages import drop_pages, give_back_freed
 from bertie.errors import InputError
 from bertie.layers.activations import Activation, activate_
+from bertie.layers.dropout import Dropout
 from bertie.layers.int8 import Int8Linear
 from bertie.layers.kernels import PLAIN, Kernel, Prepared, Weights, choose, explain
 from bertie.packing import capturing
@@ -209,7 +210,9 @@ def _is_ours(module: nn.Module) -> bool:
 
 
 def _is_idle(dropout: nn.Module) -> bool:
-    return type(dropout) is nn.Dropout and not (dropout.training and dropout.p > 0) and not has_hooks(dropout)
+    return (
+        type(dropout) in (Dropout, nn.Dropout) and not (dropout.training and dropout.p > 0) and not has_hooks(dropout)
+    )
 
 
 def _tensors(modules: tuple[nn.Module, ...]) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from bertie.config import BertConfig
+from bertie.layers.dropout import Dropout
 from bertie.layers.linear import linear_added
 
 
@@ -13,7 +14,7 @@ class BertResidual(nn.Module):
         super().__init__()
         self.dense = nn.Linear(width, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden_states: Tensor, residual: Tensor) -> Tensor:
         return self.LayerNorm(linear_added(hidden_states, self.dense, self.dropout, residual))

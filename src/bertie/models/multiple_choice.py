@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from bertie.config import BertConfig
 from bertie.errors import InputError
+from bertie.layers.dropout import Dropout
 from bertie.layers.heads import classifier_dropout
 from bertie.layers.linear import linear
 from bertie.layers.losses import class_labels, cross_entropy
@@ -21,7 +22,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.bert = BertModel(config)
-        self.dropout = nn.Dropout(classifier_dropout(config))
+        self.dropout = Dropout(classifier_dropout(config))
         self.classifier = nn.Linear(config.hidden_size, 1)
         self.post_init()
 

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bertie.config import BertConfig
+from bertie.layers.dropout import Dropout
 from bertie.layers.heads import classifier_dropout
 from bertie.layers.linear import linear
 from bertie.layers.losses import cross_entropy
@@ -21,7 +22,7 @@ class BertForTokenClassification(BertPreTrainedModel):
         super().__init__(config)
         self.num_labels = config.num_labels
         self.bert = BertModel(config, add_pooling_layer=False)
-        self.dropout = nn.Dropout(classifier_dropout(config))
+        self.dropout = Dropout(classifier_dropout(config))
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 

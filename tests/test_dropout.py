@@ -1,0 +1,61 @@
+"""Dropout by sixteen bits a number: as often, as large and with the gradient of PyTorch's."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from bertie.dropout import dropout
+from bertie.layers.dropout import Dropout
+
+
+@pytest.mark.parametrize("p", [0.02, 0.1, 0.5, 0.9])
+def test_numbers_are_dropped_as_often_as_asked(p: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(1000, 1001)
+    found = dropout(x, p)
+    share = float((found == 0).float().mean())
+    assert abs(share - p) < 5 * (p * (1 - p) / x.numel()) ** 0.5 + 2**-17
+    kept = found[found != 0]
+    assert float(kept.min()) == float(kept.max()) == pytest.approx(1 / (1 - p), rel=1e-4)
+
+
+def test_neighbours_and_calls_are_independent() -> None:
+    torch.manual_seed(1)
+    kept = (dropout(torch.ones(1_000_000), 0.5) > 0).float() - 0.5
+    for apart in range(1, 9):
+        assert abs(float((kept[apart:] * kept[:-apart]).mean())) < 0.001
+    again = (dropout(torch.ones(1_000_000), 0.5) > 0).float() - 0.5
+    assert abs(float((kept * again).mean())) < 0.001
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_the_gradient_passes_what_was_kept(dtype: torch.dtype) -> None:
+    x = torch.randn(7, 5, dtype=dtype, requires_grad=True)
+    found = dropout(x, 0.4)
+    assert found.dtype == dtype
+    weights = torch.randn(7, 5, dtype=dtype)
+    (found * weights).sum().backward()
+    assert x.grad is not None
+    scale = torch.where(found == 0, 0.0, 65536 / (65536 - round(0.4 * 65536))).to(dtype)
+    torch.testing.assert_close(found, x.detach() * scale)
+    torch.testing.assert_close(x.grad, weights * scale)
+
+
+def test_the_seed_decides() -> None:
+    x = torch.ones(33)
+    found = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        found.append(dropout(x, 0.5))
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_nothing_and_everything() -> None:
+    x = torch.randn(9)
+    assert torch.equal(dropout(x, 0.0), x)
+    assert torch.equal(dropout(x, 1.0), F.dropout(x, 1.0))
+    assert dropout(torch.zeros(0, 3), 0.5).shape == (0, 3)
+    module = Dropout(0.5)
+    assert module.eval()(x) is x
+    assert not torch.equal(module.train()(x), x)
