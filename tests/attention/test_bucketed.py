@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bertie
@@ -18,6 +18,7 @@ def tensors(tokens: int, dtype: torch.dtype = torch.float64) -> list[torch.Tenso
     return [torch.randn(tokens, HEADS, WIDTH, dtype=dtype, generator=draw).requires_grad_() for _ in range(3)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 9), max_size=7), st.booleans(), st.sampled_from([0, 20, 10**6]))
 def test_equals_attention_by_groups(lengths: list[int], causal: bool, scores: int) -> None:
     packed = bertie.Packed.from_lists([[1] * length for length in lengths])

@@ -210,9 +210,9 @@ def _is_ours(module: nn.Module) -> bool:
 
 
 def _is_idle(dropout: nn.Module) -> bool:
-    return (
-        type(dropout) in (Dropout, nn.Dropout) and not (dropout.training and dropout.p > 0) and not has_hooks(dropout)
-    )
+    if type(dropout) is not Dropout and type(dropout) is not nn.Dropout:
+        return False
+    return not (dropout.training and dropout.p > 0) and not has_hooks(dropout)
 
 
 def _tensors(modules: tuple[nn.Module, ...]) -> list[Tensor]:
