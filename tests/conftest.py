@@ -1,10 +1,15 @@
 """What tests share: real checkpoints and data beside the repository, the default model, and the figures of parity."""
 
 import importlib.util
+import signal
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
+
+# a shell's background jobs ignore Ctrl-C, which tests send to themselves and to what they start
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

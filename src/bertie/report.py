@@ -28,6 +28,17 @@ def say_once(message: str, level: int = logging.WARNING) -> None:
 
 
 @contextmanager
+def quietly(level: int = logging.ERROR) -> Iterator[None]:
+    """Keep back messages below ``level`` that are no news where they come up."""
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
 def progress(what: str, total: int | None, show: bool | None = None) -> Iterator[Advance]:
     """Yield a function that counts work done; a bar appears on standard error once it takes more than a second.
 

@@ -20,6 +20,7 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "a
 def start(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
+    shape |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     bertie.BertModel(bertie.BertConfig(vocab_size=len(WORDS), max_position_embeddings=16, **shape)).save_pretrained(
         tmp_path / "start"
     )
@@ -30,7 +31,7 @@ def start(tmp_path: Path) -> Path:
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     path = tmp_path / "train.csv"
-    lines = [f"{'a ' * (number % 5)}{'good' if number % 2 else 'bad'} film,{number % 2}" for number in range(80)]
+    lines = [f"{'a ' * (number % 11)}{'good' if number % 2 else 'bad'} film,{number % 2}" for number in range(80)]
     path.write_text("Body,Kind\n" + "\n".join(lines) + "\n")
     return path
 
@@ -88,3 +89,15 @@ def test_a_mistake_is_one_sentence(
     assert message in ran.err
     assert ran.out == ""
     assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_the_best_of_several_settings(run: Run, start: Path, table: Path, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    given = ("--train", table, "--model", start, "--out", tmp_path / "run", "--text-column", "Body")
+    ran = run("finetune", "sequence-classification", *given, "--label-column", "Kind", "--sweep", 2, "--seed", 1)
+    assert ran.code == 0, ran.err
+    (record,) = ran.records
+    assert "learning_rate" in record["settings"]
+    assert (tmp_path / "run" / "trials.jsonl").read_text().count("\n") == 2
+    many = ("--sweep", 2, "--seed", 1, "--seed", 2)
+    assert run("finetune", "sequence-classification", *given, *many).err == "bertie: A sweep has one --seed.\n"

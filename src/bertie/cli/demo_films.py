@@ -1,7 +1,6 @@
 """The second half of ``bertie demo``: labelled sentences become a model, its quality, and a folder to look into."""
 
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.resources import as_file, files
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertie.cli.writing import printable
-from bertie.report import logger
+from bertie.report import quietly
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,7 +33,7 @@ def learn(console: "Console", out: Path | None, model: str | None, device: str |
 
     folder = out or _free(FOLDER)
     console.print(_introduction(folder), markup=True)
-    with sample() as (train, dev), _only_errors():
+    with sample() as (train, dev), quietly():
         result = bertie.finetune(
             "sequence-classification",
             train,
@@ -57,17 +56,6 @@ def sample() -> Iterator[tuple[Path, ...]]:
     """Yield the files of the sample, to learn from and to be scored on, wherever the package lies."""
     with ExitStack() as stack:
         yield tuple(stack.enter_context(as_file(files("bertie.cli").joinpath(name))) for name in PARTS)
-
-
-@contextmanager
-def _only_errors() -> Iterator[None]:
-    """Keep warnings from the screen: that a new head starts anew is no news here, and the report holds the rest."""
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _free(name: str) -> Path:

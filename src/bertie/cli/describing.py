@@ -14,7 +14,7 @@ from bertie.checkpoints.names import canonical
 from bertie.config import BertConfig
 from bertie.errors import BertieError, CheckpointError
 from bertie.hub import member, resolve
-from bertie.report import logger
+from bertie.report import quietly
 from bertie.tasks.recipe import read_recipe
 
 CLASSES = (
@@ -142,10 +142,9 @@ def _embedding(folder: Path) -> dict[str, Any] | None:
 @contextmanager
 def _silence() -> Iterator[None]:
     """Keep back the notices that loading gives: what they say is the answer here."""
-    level, state = logger.level, torch.get_rng_state()
-    logger.setLevel(logging.CRITICAL)
+    state = torch.get_rng_state()
     try:
-        yield
+        with quietly(logging.CRITICAL):
+            yield
     finally:
-        logger.setLevel(level)
         torch.set_rng_state(state)

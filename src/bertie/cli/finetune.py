@@ -67,46 +67,68 @@ def finetune(
     label_column: options.LabelColumn = None,
     format: options.Format = None,
     on_bad_row: options.OnBadRow = "error",
+    sweep: Annotated[
+        int | None, typer.Option("--sweep", min=1, help="Try this many settings and keep the best (needs optuna).")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     device: options.Device = None,
 ) -> None:
     """Fine-tune a model on labelled rows and say how good it is on rows it has not seen."""
+    said = {
+        "model": model,
+        "dev": dev,
+        "tune": _source_or_share(tune),
+        "out": out,
+        "form": format,
+        "columns": columns_of(column, text=text_column, text_pair=text_pair_column, label=label_column),
+        "kind": kind,
+        "on_bad_row": on_bad_row,
+        "class_weights": _weights(class_weights),
+        "lora": lora,
+        "metric": metric,
+        "resume": resume,
+        "device": device,
+    }
+    reading = {"max_length": max_length, "windows": windows, "overlap": overlap, "focal": focal}
+    training = {
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "batch_tokens": batch_tokens,
+        "patience": patience,
+    }
+    options = _assigned(option, "--option") | {name: value for name, value in reading.items() if value is not None}
+    chosen = _assigned(settings, "--set") | {name: value for name, value in training.items() if value is not None}
+    if sweep is None:
+        _train(task, train, said, options, _settings(chosen), seed or [])
+    else:
+        _sweep(task, train, said, options, _settings(chosen), seed or [], sweep)
+
+
+def _train(
+    task: str, train: Path, said: dict[str, Any], options: dict[str, Any], settings: Any, seeds: list[int]
+) -> None:
     import bertie
 
-    result = bertie.finetune(
-        task,
-        train,
-        model=model,
-        dev=dev,
-        tune=_source_or_share(tune),
-        out=out,
-        form=format,
-        columns=columns_of(column, text=text_column, text_pair=text_pair_column, label=label_column),
-        kind=kind,
-        on_bad_row=on_bad_row,
-        max_length=max_length,
-        windows=windows,
-        overlap=overlap,
-        options=_assigned(option, "--option"),
-        class_weights=_weights(class_weights),
-        focal=focal,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        batch_tokens=batch_tokens,
-        patience=patience,
-        seed=seed[0] if seed and len(seed) == 1 else seed or None,
-        settings=_settings(_assigned(settings, "--set")),
-        lora=lora,
-        metric=metric,
-        resume=resume,
-        device=device,
-    )
+    seed = seeds[0] if len(seeds) == 1 else seeds or None
+    result = bertie.finetune(task, train, options=options, settings=settings, seed=seed, **said)
     if result is not None:
-        _tell(result)
+        _tell(result, {})
 
 
-def _tell(result: "Finetuned") -> None:
+def _sweep(
+    task: str, train: Path, said: dict[str, Any], options: dict[str, Any], settings: Any, seeds: list[int], trials: int
+) -> None:
+    import bertie
+
+    if len(seeds) > 1:
+        raise InputError("A sweep has one --seed.")
+    given: dict[str, Any] = {"seed": seeds[0]} if seeds else {}
+    found = bertie.sweep(task, train, trials=trials, options=options, settings=settings, **said, **given)
+    _tell(found.best, {"settings": found.values})
+
+
+def _tell(result: "Finetuned", more: dict[str, Any]) -> None:
     print(
         json.dumps(
             {
@@ -114,6 +136,7 @@ def _tell(result: "Finetuned") -> None:
                 "metrics": result.figures,
                 "intervals": result.intervals,
                 **({"seeds": result.spread} if result.spread else {}),
+                **more,
             }
         )
     )
@@ -121,7 +144,7 @@ def _tell(result: "Finetuned") -> None:
 
 
 def _settings(given: dict[str, Any]) -> Any:
-    """Return the settings that ``--set`` names; None if it names none."""
+    """Return the settings that are named; None if none is."""
     from bertie.errors import nearest
     from bertie.training import Settings, describe_settings
 

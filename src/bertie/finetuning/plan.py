@@ -86,9 +86,10 @@ def settings_from(settings: Settings | None, lora: int | None, named: Mapping[st
     if settings is not None and not isinstance(settings, Settings):
         raise InputTypeError(f"settings is a {type(settings).__name__}; give a bertie.Settings.")
     given = {name: value for name, value in named.items() if value is not None}
-    if settings is None and lora is not None:
+    usual = Settings()
+    if lora is not None and (settings or usual).learning_rate == usual.learning_rate:
         given.setdefault("learning_rate", LORA_RATE)
-    return dataclasses.replace(settings or Settings(), **given)
+    return dataclasses.replace(settings or usual, **given)
 
 
 def called(source: Any) -> str:

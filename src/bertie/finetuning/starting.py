@@ -1,6 +1,7 @@
 """What a fine-tuning starts from: a checkpoint with the head its labels need, its tokenizer, and the task's options."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,15 @@ from bertie.finetuning.examples import Data
 from bertie.finetuning.plan import Plan
 from bertie.models.loading import one_device
 from bertie.pipelines.building import opened
+from bertie.report import quietly
 from bertie.tasks.example import Example
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import local_device
 
 # No class counts more than this many times another: a handful of rows cannot carry more.
 MOST_WEIGHT = 20.0
+# What a checkpoint may have a head for; that any other starts anew is no news.
+PRETRAINED = ("masked-lm", "next-sentence")
 
 
 def start(plan: Plan, data: Data, examples: Sequence[Example]) -> tuple[TrainableTask, Any]:
@@ -37,7 +41,8 @@ def start(plan: Plan, data: Data, examples: Sequence[Example]) -> tuple[Trainabl
         torch.manual_seed(plan.settings.seed)
         head = learns.head(data.kind, data.labels)
         loading = {"dtype": "float32", "ignore_mismatched_sizes": True, **head}
-        answers, model = opened(row, plan.model, device=device, loading=loading)
+        with nullcontext() if row.learns in PRETRAINED else quietly():
+            answers, model = opened(row, plan.model, device=device, loading=loading)
         task = learns.of(answers).with_options(**plan.options, **_weights(plan, data, examples))
         task = task.suited([example.label for example in examples])
         return task, model if plan.lora is None else with_adapters(model, plan.lora)
