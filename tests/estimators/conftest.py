@@ -3,31 +3,13 @@
 from pathlib import Path
 
 import pytest
-import torch
-
-import bertie
-
-GOOD, BAD = ["good", "lovely", "fine"], ["bad", "awful", "dull"]
-FILLING = ["a", "film", "the", "plot", "is"]
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *FILLING]
+from films import BAD, FILLING, GOOD, write_start
 
 
 @pytest.fixture(scope="session")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model, in hub layout."""
-    folder = tmp_path_factory.mktemp("start")
-    torch.manual_seed(0)
-    config = bertie.BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=48,
-        max_position_embeddings=24,
-    )
-    bertie.BertModel(config).save_pretrained(folder)
-    bertie.BertTokenizer(vocab={word: number for number, word in enumerate(WORDS)}).save_pretrained(folder)
-    return folder
+    return write_start(tmp_path_factory.mktemp("start"))
 
 
 @pytest.fixture(scope="session")

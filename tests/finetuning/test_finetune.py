@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from films import BAD, FILLING, GOOD, write_start
 
 import bertie
 from bertie.errors import InputError
@@ -15,9 +16,6 @@ from bertie.finetuning import finetuned as finetuning
 from bertie.finetuning.run import LOG, STATE
 from bertie.finetuning.starting import balanced
 from bertie.tasks.example import Example
-
-GOOD, BAD = ["good", "lovely", "fine"], ["bad", "awful", "dull"]
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, "a", "film", "the", "plot", "is"]
 
 
 def rows(count: int, seed: int = 0) -> list[dict[str, str]]:
@@ -29,37 +27,21 @@ def rows(count: int, seed: int = 0) -> list[dict[str, str]]:
     found = []
     for number in range(count):
         kind = ("pos", GOOD) if number % 2 else ("neg", BAD)
-        filling = " ".join(one(["a", "film", "the", "plot", "is"]) for _ in range(number % 7))
+        filling = " ".join(one(FILLING) for _ in range(number % 7))
         found.append({"text": f"{filling} {one(kind[1])} film {number % 10}", "label": kind[0]})
     return found
 
 
-def written(folder: Path, **more: float) -> Path:
-    """Return the folder of a small random BERT in hub layout."""
-    torch.manual_seed(0)
-    config = bertie.BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=48,
-        max_position_embeddings=24,
-        **more,
-    )
-    bertie.BertModel(config).save_pretrained(folder)
-    bertie.BertTokenizer(vocab={word: number for number, word in enumerate(WORDS)}).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("start"))
+    return write_start(tmp_path_factory.mktemp("start"), num_hidden_layers=2)
 
 
 @pytest.fixture(scope="module")
 def steady(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same without dropout: it learns faster, and alike with any generator."""
-    return written(tmp_path_factory.mktemp("steady"), hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return write_start(tmp_path_factory.mktemp("steady"), num_hidden_layers=2, **none)
 
 
 def finetuned(start: Path, train: Any, **more: Any) -> Any:

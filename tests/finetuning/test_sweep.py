@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from films import BAD, GOOD, WORDS, write_start
 
 import bertie
 from bertie.errors import BertieError, InputError, InputTypeError
@@ -14,27 +15,13 @@ from bertie.finetuning.learner import TaskLearner
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.space import usual_space, usual_values, with_values
 
-GOOD, BAD = ["good", "lovely", "fine"], ["bad", "awful", "dull"]
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, "a", "film", "the", "plot", "is"]
 SPACE = {"learning_rate": (1e-6, 1e-2, "log"), "epochs": [1, 2], "batch_size": (4, 8)}
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random BERT in hub layout."""
-    folder = tmp_path_factory.mktemp("start")
-    torch.manual_seed(0)
-    config = bertie.BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=24,
-    )
-    bertie.BertModel(config).save_pretrained(folder)
-    bertie.BertTokenizer(vocab={word: number for number, word in enumerate(WORDS)}).save_pretrained(folder)
-    return folder
+    return write_start(tmp_path_factory.mktemp("start"), hidden_size=16, intermediate_size=16)
 
 
 def rows(count: int = 60) -> list[dict[str, str]]:

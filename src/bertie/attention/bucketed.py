@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bertie.attention.grouped import token_order
 from bertie.attention.request import Inputs, Request, needs_a_matrix
 from bertie.dropout import dropout
 
@@ -118,11 +119,7 @@ def _buckets(lengths: tuple[int, ...]) -> tuple[list[_Bucket], Tensor | None]:
     # remembered for calls that train: a tensor born in a caller's inference mode is refused by autograd
     with torch.inference_mode(False):
         buckets = [_bucket(part) for part in _cut(counts[texts].tolist())]
-        starts = counts.cumsum() - counts
-        order = [np.arange(starts[text], starts[text] + counts[text]) for text in texts]
-        flat = np.concatenate([np.zeros(0, np.int64), *order])
-        in_order = bool((flat == np.arange(len(flat))).all())
-        return buckets, None if in_order else torch.from_numpy(flat)
+        return buckets, token_order(counts, texts, torch.device("cpu"))
 
 
 def _cut(falling: Sequence[int]) -> list[list[int]]:

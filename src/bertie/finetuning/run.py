@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bertie.errors import InputError
@@ -11,6 +12,7 @@ from bertie.finetuning.examples import Data, Rows, load
 from bertie.finetuning.learner import TaskLearner, encoded
 from bertie.finetuning.parts import Parts, is_share, parted
 from bertie.finetuning.plan import Plan
+from bertie.finetuning.report import NAME as REPORT
 from bertie.finetuning.scoring import Scored, Scorer, score
 from bertie.finetuning.starting import merged, start
 from bertie.report import logger
@@ -254,10 +256,20 @@ def refuse_other_content(plan: Plan) -> None:
     Raises:
         InputError: it holds a finished run, or files of another kind.
     """
-    if plan.out is None or not plan.out.exists():
-        return
-    names = {path.name for path in plan.out.iterdir()} if plan.out.is_dir() else {plan.out.name}
-    if "report.md" in names:
-        raise InputError(f"{str(plan.out)!r} holds a finished run; give another folder with out, or remove this one.")
+    names = unfinished(plan.out)
     if {name for name in names if not name.startswith(SEED)} - {STATE, LOG, PLAN}:
         raise InputError(f"{str(plan.out)!r} is not empty and holds no run of bertie; give another folder with out.")
+
+
+def unfinished(folder: Path | None) -> set[str]:
+    """Return the names of what is in a folder for results; empty if there is no such folder yet.
+
+    Raises:
+        InputError: it holds a finished run.
+    """
+    if folder is None or not folder.exists():
+        return set()
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    if REPORT in names:
+        raise InputError(f"{str(folder)!r} holds a finished run; give another folder with out, or remove this one.")
+    return names

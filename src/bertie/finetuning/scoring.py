@@ -32,7 +32,6 @@ class Scored:
     Attributes:
         scores: gives figures, intervals and the table of classes.
         cut: how many inputs were longer than the model reads, and lost tokens.
-        tokens_cut: how many tokens they lost.
         mistakes: the worst, the worst first.
         reliability: how often answers of each confidence are right; None where there is no confidence.
         only: the one answer that all inputs were given; None if there are several.
@@ -40,7 +39,6 @@ class Scored:
 
     scores: Scores
     cut: int = 0
-    tokens_cut: int = 0
     mistakes: list[Mistake] = field(default_factory=list)
     reliability: Reliability | None = None
     only: str | None = None
@@ -116,7 +114,6 @@ class Scorer:
         predictions = task.predictions(values, features)
         scored.scores.add(predictions, task.gold(labels))
         scored.cut += sum(cut > 0 for cut in features.truncated)
-        scored.tokens_cut += sum(features.truncated)
         self._note_reliability(task.reliability(values, labels))
         self._note_only(predictions)
         if self._worst is not None:

@@ -11,7 +11,7 @@ from bertie.errors import InputError
 from bertie.extras import need
 from bertie.finetuning.finetuned import Finetuned, finetuned_of
 from bertie.finetuning.plan import Plan
-from bertie.finetuning.run import LOG, prepare
+from bertie.finetuning.run import LOG, prepare, unfinished
 from bertie.finetuning.searching import STUDY, TRIALS, WHAT, Search, Trial
 from bertie.finetuning.space import Space
 from bertie.report import progress
@@ -132,11 +132,7 @@ def _refuse(trials: int, folder: Path | None, resume: bool) -> None:
         raise InputError("A sweep runs in one process; start it without torchrun.")
     if resume and folder is None:
         raise InputError("resume needs out, the folder of the sweep to go on with.")
-    if folder is None or not folder.exists():
-        return
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    if "report.md" in names:
-        raise InputError(f"{str(folder)!r} holds a finished run; give another folder with out, or remove this one.")
+    names = unfinished(folder)
     if names - {STUDY, f"{STUDY}.lock", TRIALS, LOG}:
         raise InputError(f"{str(folder)!r} is not empty and holds no sweep; give another folder with out.")
     if STUDY in names and not resume:

@@ -28,10 +28,10 @@ def combined(rows: Sequence[Any], features: Features, way: str) -> Array:
     values = np.stack(rows) if len(rows) else np.zeros((0,), np.float32)
     if features.owners is None or not len(rows):
         return values
-    firsts = np.searchsorted(features.owners, np.arange(features.num_inputs))
+    firsts = features.first_rows[:-1]
     if way == "max":
         return np.maximum.reduceat(values, firsts)
-    counts = np.bincount(features.owners, minlength=features.num_inputs).astype(values.dtype)
+    counts = np.diff(features.first_rows).astype(values.dtype)
     return np.add.reduceat(values, firsts) / counts.reshape(-1, *(1 for _ in values.shape[1:]))
 
 
@@ -39,5 +39,5 @@ def combined_logits(logits: Tensor, features: Features, way: str) -> Tensor:
     """Return ``[N, C]`` from logits ``[R, C]``, with gradients."""
     if features.owners is None:
         return logits
-    lengths = torch.from_numpy(np.bincount(features.owners, minlength=features.num_inputs)).to(logits.device)
+    lengths = torch.from_numpy(np.diff(features.first_rows)).to(logits.device)
     return torch.segment_reduce(logits.float(), way, lengths=lengths).to(logits.dtype)

@@ -128,7 +128,11 @@ class Features:
         """Return the rows of each input."""
         if self.owners is None:
             return [range(row, row + 1) for row in range(len(self.lengths))]
-        return [range(start, stop) for start, stop in pairwise(self._first_rows.tolist())]
+        return [range(start, stop) for start, stop in pairwise(self.first_rows.tolist())]
+
+    def by_row(self, values: Array) -> list[Array]:
+        """Return ``values [T, ...]`` as one part a row."""
+        return np.split(values, np.cumsum(self.lengths)[:-1])
 
     def sizes(self) -> list[int]:
         """Return the number of tokens of each input, in all its rows."""
@@ -144,7 +148,7 @@ class Features:
         """Return the features of the inputs with these numbers, all their rows, in this order."""
         if self.owners is None:
             return self.select(inputs)
-        firsts = self._first_rows
+        firsts = self.first_rows
         rows = [row for number in inputs for row in range(firsts[number], firsts[number + 1])]
         part = self._select_rows(rows)
         owners = np.repeat(np.arange(len(inputs)), np.diff(firsts)[np.asarray(inputs, np.int64)])
@@ -199,10 +203,9 @@ class Features:
         return list(pairwise(accumulate(self.lengths, initial=0)))
 
     @cached_property
-    def _first_rows(self) -> Integers:
-        """``[N + 1]``: where each input's rows begin."""
-        assert self.owners is not None
-        return np.searchsorted(self.owners, np.arange(self.num_inputs + 1))
+    def first_rows(self) -> Integers:
+        """``[N + 1]``: where each input's rows begin, and where the last ones end."""
+        return np.searchsorted(self.owner_of_rows, np.arange(self.num_inputs + 1))
 
 
 def _joined(arrays: Sequence[Array | None]) -> Array | None:

@@ -74,7 +74,7 @@ class MaskedLM(TrainableTask):
 
     def fixed(self, features: Features) -> Features:
         """As `drawn`, with draws that follow from each row's own tokens."""
-        rows = np.split(features.ids, np.cumsum(features.lengths)[:-1])
+        rows = features.by_row(features.ids)
         draws = [np.random.default_rng(zlib.crc32(row.tobytes())).random((3, len(row))) for row in rows]
         return self._hidden(features, np.concatenate([np.zeros((3, 0)), *draws], axis=1))
 

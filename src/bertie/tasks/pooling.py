@@ -55,7 +55,7 @@ def merged(vectors: Tensor, features: Features, modes: Sequence[str]) -> Tensor:
     owners = features.owner_of_rows
     totals = np.bincount(owners, counts, features.num_inputs).astype(np.float32)
     weights = torch.from_numpy((counts / np.maximum(totals, 1)[owners])[:, None]).to(vectors)
-    lengths = torch.from_numpy(np.bincount(owners, minlength=features.num_inputs)).to(vectors.device)
+    lengths = torch.from_numpy(np.diff(features.first_rows)).to(vectors.device)
     found = []
     for mode, part in zip(modes, vectors.chunk(len(modes), dim=1), strict=True):
         if mode == "max":

@@ -156,7 +156,7 @@ class QuestionAnswering(TrainableTask):
 
     def rows(self, output: Tensor, features: Features) -> list[NDArray[Any]]:
         """Return the logits ``[n, 2]`` of each row."""
-        return np.split(output.float().cpu().numpy(), np.cumsum(features.lengths)[:-1])
+        return features.by_row(output.float().cpu().numpy())
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[list[WindowScores]]:
         """Return what the windows of each input say."""

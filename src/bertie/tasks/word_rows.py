@@ -80,12 +80,12 @@ class WordTask(TrainableTask):
 
     def rows(self, output: Tensor, features: Features) -> list[NDArray[Any]]:
         """Return the logits ``[n, C]`` of each row."""
-        return np.split(output.float().cpu().numpy(), np.cumsum(features.lengths)[:-1])
+        return features.by_row(output.float().cpu().numpy())
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[NDArray[Any]]:
         """Return the logits ``[n, C]`` of each input's pieces, each from the window that owns it."""
         assert isinstance(features, TextFeatures)
-        own = None if features.owned is None else np.split(features.owned, np.cumsum(features.lengths)[:-1])
+        own = None if features.owned is None else features.by_row(features.owned)
         found = []
         for group, encodings in groups_of(features):
             parts = [rows[row] if own is None else rows[row][own[row]] for row in group]
