@@ -59,5 +59,5 @@ def test_cross_validation(start: Path, texts: list[str], prices: list[float]) ->
 def test_bad_numbers(start: Path, texts: list[str]) -> None:
     with pytest.raises(InputError, match=r"y\[1\] is nan"):
         regressor(start).fit(texts[:2], [1.0, float("nan")])
-    with pytest.raises(InputError, match="have the label 0"):
+    with pytest.raises(InputError, match="have the label 3"):
         regressor(start).fit(texts, [3.0] * 60)

@@ -130,6 +130,23 @@ def test_numbers(start: Path) -> None:
     assert result.pipeline("a good film")[0]["label"] == "LABEL_0"
 
 
+@pytest.mark.parametrize("lora", [None, 4])
+def test_numbers_of_any_size_and_training_on_from_them(start: Path, tmp_path: Path, lora: int | None) -> None:
+    if lora is not None:
+        pytest.importorskip("peft")
+    data = [{"text": row["text"], "label": 120_000.5 + 50_000 * (row["label"] == "pos")} for row in rows(160)]
+    rate = 3e-3 if lora is None else 1e-2
+    result = finetuned(
+        start, data, dev=data[:40], kind="regression", epochs=10, lora=lora, learning_rate=rate, out=tmp_path / "run"
+    )
+    assert result.figures["mae"] < 15_000
+    again = bertie.evaluate("sequence-classification", data[:40], model=tmp_path / "run")
+    assert again.figures["mae"] == pytest.approx(result.figures["mae"], rel=1e-4)
+    # what it knows is where the next training begins
+    on = finetuned(tmp_path / "run", data, dev=data[:40], kind="regression", epochs=1, learning_rate=1e-9)
+    assert on.figures["mae"] == pytest.approx(result.figures["mae"], rel=1e-3)
+
+
 def test_long_texts_in_windows(steady: Path) -> None:
     filling = "a film the plot is " * 5
     data = [{"text": filling + row["text"], "label": row["label"]} for row in rows(240)]

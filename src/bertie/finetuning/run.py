@@ -130,6 +130,7 @@ def learn(plan: Plan, data: Data, parts: Parts, watch: Watch | None = None) -> L
     if not is_first():
         return None
     model = merged(model).eval()
+    tuning.task = task.ended(model)
     return Learned(plan, data, parts, tuning.tuned(), model, history, tuning, features)
 
 
@@ -157,7 +158,7 @@ class Tuning:
     """The examples that the best epoch and the task's options are chosen by.
 
     Args:
-        task: with the options it is trained with.
+        task: with the options it is trained with; once `ended`, as it answers.
         model: as it learns.
         examples: none of those it learns from, nor of those it is scored on.
     """

@@ -44,7 +44,7 @@ def start(plan: Plan, data: Data, examples: Sequence[Example]) -> tuple[Trainabl
         with nullcontext() if row.learns in PRETRAINED else quietly():
             answers, model = opened(row, plan.model, device=device, loading=loading)
         task = learns.of(answers).with_options(**plan.options, **_weights(plan, data, examples))
-        task = task.suited([example.label for example in examples])
+        task = task.begun(model, [example.label for example in examples])
         return task, model if plan.lora is None else with_adapters(model, plan.lora)
 
 

@@ -19,6 +19,7 @@ from bertie.tasks.objectives import binary_sum, cross_entropy_sum
 from bertie.tasks.task import check_count
 from bertie.tasks.thresholds import find_thresholds
 from bertie.tasks.trainable import Fault, TrainableTask
+from bertie.tasks.units import OWN, Unit
 
 FUNCTIONS = ("sigmoid", "softmax", "none")
 
@@ -38,6 +39,7 @@ class TextClassification(TrainableTask):
         thresholds: for several labels at a time, the score at which each of the config's labels is given.
         class_weights: what a text of each class counts in the loss; None: 1.
         focal: gamma of the focal loss; 0 is the plain loss.
+        unit: in which a model that is being trained answers numbers; set by `begun`.
     """
 
     top_k: int | str | None = ""
@@ -47,6 +49,8 @@ class TextClassification(TrainableTask):
     thresholds: Sequence[float] | None = None
     class_weights: Sequence[float] | None = None
     focal: float = 0.0
+    unit: Unit = OWN
+    given: ClassVar[tuple[str, ...]] = (*TrainableTask.given, "unit")
     saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature", "thresholds")
 
     def __post_init__(self) -> None:
@@ -92,6 +96,7 @@ class TextClassification(TrainableTask):
     def scores(self, values: Values) -> Array:
         """Return the score of every label, ``[N, C]``, from logits."""
         logits = torch.as_tensor(np.asarray(values, np.float32)).reshape(len(values), -1) / self.temperature
+        logits = self.unit.left(logits)
         function = self.function_to_apply
         if function in (None, "default"):
             function = self._usual_function()
@@ -175,7 +180,23 @@ class TextClassification(TrainableTask):
             return cross_entropy_sum(logits, wanted, weights, self.focal)
         if self.kind == "multi_label_classification":
             return binary_sum(logits, wanted, weights, self.focal)
-        return torch.nn.functional.mse_loss(logits.float(), wanted, reduction="sum")
+        return torch.nn.functional.mse_loss(logits.float(), self.unit.entered(wanted), reduction="sum")
+
+    def begun(self, model: Any, labels: Sequence[Any]) -> Self:
+        """As `TrainableTask.begun`; numbers are learned at mean 0 and deviation 1."""
+        task = super().begun(model, labels)
+        if self.kind != "regression":
+            return task
+        unit = Unit.of(labels)
+        unit.enter(model.classifier)
+        return dataclasses.replace(task, unit=unit)
+
+    def ended(self, model: Any) -> Self:
+        """As `TrainableTask.ended`; the head answers numbers in their own unit."""
+        if self.unit == OWN:
+            return self
+        self.unit.leave(model.classifier)
+        return dataclasses.replace(self, unit=OWN)
 
     def metric(self) -> Metric:
         """Return accuracy and F1, the same for several labels, or correlations."""

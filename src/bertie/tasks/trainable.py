@@ -52,6 +52,16 @@ class TrainableTask(Task):
         del labels
         return self
 
+    def begun(self, model: Any, labels: Sequence[Any]) -> Self:
+        """Return the task as it learns from these labels; a head may be changed to what it needs for that."""
+        del model
+        return self.suited(labels)
+
+    def ended(self, model: Any) -> Self:
+        """Return the task as it answers once ``model`` has learned; undoes what `begun` did to its head."""
+        del model
+        return self
+
     @property
     def divisible(self) -> bool:
         """Whether the losses of a step's parts add up; False if the loss compares the step's inputs with each other."""
