@@ -94,6 +94,8 @@ def test_the_users_word_goes_first() -> None:
         (CLASSIFY, "text label", {"lable": "label"}, "sequence-classification has no column for 'lable'; it has "
         "'text', "
             "'text_pair', 'label'. Did you mean 'label'?"),
+        (CLASSIFY, "a b label", {"text": ["a", "b"]}, "columns['text'] is ['a', 'b']; it is one column, named by a "
+            "str."),
         ("embedding", "text", None, "No column is known to hold the text and text pair: the columns are 'text'; "
         "name it "
             "with columns={'text': …, 'text_pair': …} (--column text=… --column text_pair=…)."),

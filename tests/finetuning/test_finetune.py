@@ -147,6 +147,18 @@ def test_numbers_of_any_size_and_training_on_from_them(start: Path, tmp_path: Pa
     assert on.figures["mae"] == pytest.approx(result.figures["mae"], rel=1e-3)
 
 
+def test_one_answer_for_all_is_warned_of(start: Path) -> None:
+    same = [{"text": "the plot is", "label": "pos" if number % 5 else "neg"} for number in range(60)]
+    result = finetuned(start, same, dev=same[:30], tune=0, epochs=2)
+    assert any("All 30 texts are given the same answer, pos" in warning for warning in result.warnings)
+    tagged = [{"words": row["text"].split(), "tags": "B-X" if number == 0 else "O"} for number, row in enumerate(same)]
+    tagged = [{"words": row["words"], "tags": [row["tags"], "O", "O"]} for row in tagged]
+    result = bertie.finetune(
+        "token-classification", tagged, dev=tagged[:30], model=start, tune=0, epochs=2, learning_rate=1e-2
+    )
+    assert any("All 30 texts are given the same answer, O" in warning for warning in result.warnings)
+
+
 def test_long_texts_in_windows(steady: Path) -> None:
     filling = "a film the plot is " * 5
     data = [{"text": filling + row["text"], "label": row["label"]} for row in rows(240)]

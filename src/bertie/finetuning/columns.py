@@ -279,6 +279,8 @@ class _Finder:
             allowed = ", ".join(repr(one) for one in roles)
             raise InputError(f"{self.task} has no column for {role!r}; it has {allowed}.{nearest(role, roles)}")
         if isinstance(named, Sequence) and not isinstance(named, str):
+            if role not in ("label", "choices"):
+                raise InputError(f"columns[{role!r}] is {named!r:.60}; it is one column, named by a str.")
             return [self._given(role, one) for one in named]
         if named in self.columns:
             return named

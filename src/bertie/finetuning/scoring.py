@@ -64,7 +64,7 @@ class Scored:
             return None
         return (
             f"All {self.scores.count} texts are given the same answer, {self.only}: the model has not learned to tell "
-            "them apart; try a lower learning rate, more epochs, or class_weights='auto'."
+            "them apart; try another learning rate, more epochs, or (for classes) class_weights='auto'."
         )
 
 
@@ -132,10 +132,11 @@ class Scorer:
             self.scored.reliability = found if before is None else before + found
 
     def _note_only(self, predictions: Values) -> None:
+        gist = self.task.gist
         if not self._count:
-            self._first = predictions[0]
+            self._first = gist(predictions[0])
         self._count += len(predictions)
-        self._alike = self._alike and all(np.array_equal(self._first, one) for one in predictions)
+        self._alike = self._alike and all(np.array_equal(self._first, gist(one)) for one in predictions)
 
     def _note_faults(self, faults: Sequence[Fault | None], examples: Sequence[Example]) -> None:
         assert self._worst is not None

@@ -238,6 +238,10 @@ class TokenClassification(WordTask):
             for each, part in zip(words, split, strict=False)
         ]
 
+    def gist(self, prediction: Any) -> list[str]:
+        """Return which tags occur."""
+        return sorted(set(prediction))
+
     def named(self, prediction: Any) -> str:
         """Return tags side by side."""
         return " ".join(prediction)

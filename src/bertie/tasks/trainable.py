@@ -106,6 +106,10 @@ class TrainableTask(Task):
     def predictions(self, values: Values, features: Features) -> Values:
         """Return, from what `combine` gave, what `metric` compares with the labels, one an input."""
 
+    def gist(self, prediction: Any) -> Any:
+        """Return what must differ between some inputs: a model whose predictions all have one gist tells none apart."""
+        return prediction
+
     def named(self, prediction: Any) -> str:
         """Return a prediction in words."""
         return str(prediction)
