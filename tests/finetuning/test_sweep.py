@@ -1,6 +1,7 @@
 """Sweeps: trials on the rows kept for tuning, the best scored once on dev, and going on after an interruption."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,12 +135,16 @@ def test_a_trial_that_diverges_is_passed_over(start: Path, monkeypatch: Any) -> 
         swept(start, trials=1)
 
 
-def test_the_first_trial_is_the_usual_one(start: Path) -> None:
-    plan = Plan(task="sequence-classification", train=[], model=start)
+def test_the_first_trial_is_the_usual_one(tmp_path: Path) -> None:
+    wide = bertie.BertConfig(hidden_size=768)
+    wide.save_pretrained(tmp_path)
+    plan = Plan(task="sequence-classification", train=[], model=tmp_path)
     space = usual_space(plan, 1000)
     assert set(space) == {"learning_rate", "epochs", "batch_size", "warmup", "layer_decay"}
     usual = usual_values(plan, space, 1000)
     assert usual == {"learning_rate": 3e-5, "epochs": 19, "batch_size": 32, "warmup": 0.1, "layer_decay": 1.0}
+    assert usual_values(replace(plan, lora=8), usual_space(replace(plan, lora=8), 9), 9)["learning_rate"] == 5e-4
+    assert usual_values(replace(plan, model="nowhere"), space, 1000) == usual
     assert with_values(plan, {"focal": 1.0, "batch_tokens": 99}).options == {"focal": 1.0}
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.training import Settings, describe_settings
 
@@ -13,7 +14,7 @@ from bertie.training import Settings, describe_settings
     [
         ({"epochs": 0}, "epochs is 0; allowed: an integer of at least 1 or None."),
         ({"epochs": True}, "epochs is True"),
-        ({"learning_rate": 0}, "learning_rate is 0; allowed: a number above 0 and at most 10."),
+        ({"learning_rate": 0}, "learning_rate is 0; allowed: a number above 0 and at most 10 or None."),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"batch_size": -1}, "batch_size is -1"),
         ({"schedule": "step"}, "schedule is 'step'; allowed: one of 'linear', 'cosine', 'constant'."),
@@ -48,6 +49,14 @@ def test_little_data_is_read_more_often(examples: int, epochs: int) -> None:
     steps = -(-examples // 32)
     assert Settings().epochs_over(steps) == epochs
     assert Settings(epochs=2).epochs_over(steps) == 2
+
+
+@pytest.mark.parametrize(("width", "rate"), [(1024, 1.7e-5), (768, 3e-5), (384, 1.2e-4), (128, 3e-4)])
+def test_narrow_models_learn_faster(width: int, rate: float) -> None:
+    config = BertConfig(hidden_size=width, num_attention_heads=1)
+    assert Settings().rate_for(config) == rate
+    assert Settings(learning_rate=1e-5).rate_for(config) == 1e-5
+    assert Settings().rate_for(None) == 3e-5
 
 
 def test_long_epochs_are_evaluated_in_equal_parts() -> None:

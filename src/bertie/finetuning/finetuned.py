@@ -154,7 +154,7 @@ def finetune(
         class_weights=class_weights,
         lora=lora,
         metric=metric,
-        settings=settings_from(settings, lora, named),
+        settings=settings_from(settings, named),
         resume=resume,
         device=device,
         show_progress=show_progress,

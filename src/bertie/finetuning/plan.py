@@ -11,7 +11,7 @@ from bertie.errors import InputError, InputTypeError
 from bertie.tasks.registry import Row, find
 from bertie.training import Settings
 
-# What LoRA learns at, where full fine-tuning learns at the settings' default.
+# What LoRA learns at, where nobody says.
 LORA_RATE = 5e-4
 
 
@@ -53,6 +53,13 @@ class Plan:
         """The task."""
         return find(self.task)
 
+    def rated(self, config: Any) -> "Plan":
+        """Return the plan with its learning rate, which LoRA and the model's width decide where nobody says."""
+        settings = self.settings
+        adapters = self.lora is not None and settings.learning_rate is None
+        rate = LORA_RATE if adapters else settings.rate_for(config)
+        return dataclasses.replace(self, settings=dataclasses.replace(settings, learning_rate=rate))
+
     def named(self) -> dict[str, str]:
         """Return what to call train, dev and tune."""
         return {name: called(getattr(self, name)) for name in ("train", "dev", "tune")}
@@ -76,7 +83,7 @@ class Plan:
         }
 
 
-def settings_from(settings: Settings | None, lora: int | None, named: Mapping[str, Any]) -> Settings:
+def settings_from(settings: Settings | None, named: Mapping[str, Any]) -> Settings:
     """Return the settings with those of ``named`` that are not None in their place.
 
     Raises:
@@ -86,10 +93,7 @@ def settings_from(settings: Settings | None, lora: int | None, named: Mapping[st
     if settings is not None and not isinstance(settings, Settings):
         raise InputTypeError(f"settings is a {type(settings).__name__}; give a bertie.Settings.")
     given = {name: value for name, value in named.items() if value is not None}
-    usual = Settings()
-    if lora is not None and (settings or usual).learning_rate == usual.learning_rate:
-        given.setdefault("learning_rate", LORA_RATE)
-    return dataclasses.replace(settings or usual, **given)
+    return dataclasses.replace(settings or Settings(), **given)
 
 
 def called(source: Any) -> str:

@@ -107,6 +107,7 @@ def learn(plan: Plan, data: Data, parts: Parts, watch: Watch | None = None) -> L
         watch: is told the epoch and the deciding figure of every evaluation, and may end the training by raising.
     """
     task, model = start(plan, data, parts.train)
+    plan = plan.rated(model.config)
     metric = plan.metric or task.metric().main
     if plan.out is not None and is_first():
         plan.out.mkdir(parents=True, exist_ok=True)

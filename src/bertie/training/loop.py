@@ -109,6 +109,7 @@ class _Run:
         in_an_epoch = self.order.steps_in(0)
         self.total = settings.steps or self.order.steps_before(settings.epochs_over(in_an_epoch))
         self.warmup = settings.warmup_steps(self.total)
+        self.highest_rate = settings.rate_for(getattr(self.model, "config", None))
         self.log_every = settings.log_interval(self.total)
         self.evaluate_every = settings.evaluation_interval(in_an_epoch)
         # a GPU clears and updates a table faster than its rows are looked up, and processes sum whole gradients
@@ -251,7 +252,7 @@ class _Run:
         return self.history
 
     def _rate(self, step: int) -> float:
-        return self.settings.learning_rate * factor(step, self.total, self.warmup, self.settings.schedule)
+        return self.highest_rate * factor(step, self.total, self.warmup, self.settings.schedule)
 
     def _seconds(self) -> float:
         """Return the seconds that the run has taken, also as the history notes them."""

@@ -11,6 +11,9 @@ from bertie.fields import Rule, short
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("auto", "fp32", "bf16")
 BATCH_SIZE = 32
+# Without a rate: 3e-5 for a model as wide as BERT-base (Devlin et al. 2019, A.3: 2e-5 to 5e-5), more for narrower ones,
+# which learn too slowly by it, up to the highest that Turc et al. (2019) try for small models.
+USUAL_RATE, USUAL_WIDTH, HIGHEST_RATE = 3e-5, 768, 3e-4
 # Without a number of epochs: few rows are read more often, so that the optimiser gets its steps.
 ENOUGH_STEPS = 600
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 20
@@ -22,7 +25,9 @@ LONGEST_LOG_INTERVAL = 50
 RULES = {
     "epochs": Rule("passes over the data; None: 3 for much data, up to 20 for little", "integer", 1, none=True),
     "steps": Rule("updates, instead of epochs", "integer", 1, none=True),
-    "learning_rate": Rule("at its highest", "number", 0, 10, above=True),
+    "learning_rate": Rule(
+        "at its highest; None: 3e-5 for width 768, more for narrower models", "number", 0, 10, above=True, none=True
+    ),
     "batch_size": Rule("examples of a step; None: 32", "integer", 1, none=True),
     "batch_tokens": Rule("most tokens of a step, instead of batch_size", "integer", 1, none=True),
     "warmup": Rule("steps until the highest rate; below 1: their share of all steps", "number", 0),
@@ -56,7 +61,7 @@ class Settings:
 
     epochs: int | None = None
     steps: int | None = None
-    learning_rate: float = 3e-5
+    learning_rate: float | None = None
     batch_size: int | None = None
     batch_tokens: int | None = None
     warmup: float = 0.1
@@ -99,6 +104,17 @@ class Settings:
     def examples_in_a_step(self) -> int | None:
         """The number of examples of a step; None where tokens are counted instead."""
         return None if self.batch_tokens is not None else self.batch_size or BATCH_SIZE
+
+    def rate_for(self, config: Any) -> float:
+        """Return the highest learning rate, which depends on the width of the model where none was given.
+
+        Args:
+            config: the model's; one without ``hidden_size``, or None, stands for width 768.
+        """
+        if self.learning_rate is not None:
+            return self.learning_rate
+        width = getattr(config, "hidden_size", USUAL_WIDTH)
+        return float(f"{min(USUAL_RATE * (USUAL_WIDTH / width) ** 2, HIGHEST_RATE):.2g}")
 
     def epochs_over(self, steps_in_an_epoch: int) -> int:
         """Return the number of epochs, which depends on the amount of data where none was given."""
