@@ -107,7 +107,7 @@ ALL = (
         start=MINILM,
         kind="single-label",
         quick=Size(1200, None, 2, 1),
-        whole=Size(3000, None, 2, 3),
+        whole=Size(2400, None, 2, 2),
     ),
     Experiment(
         name="emotions",
@@ -120,7 +120,7 @@ ALL = (
         kind="multi-label",
         learning_rate=3e-4,
         quick=Size(2400, 2000, 2, 1, tune=800),
-        whole=Size(6000, None, 2, 3, tune=2000),
+        whole=Size(4000, None, 3, 1, tune=2000),
         readings=(AT_HALF, TUNED),
         compared=(
             ((OURS, AT_HALF), (TRAINER, AT_HALF)),
@@ -139,7 +139,7 @@ ALL = (
         start=MINILM,
         kind="regression",
         quick=Size(1000, None, 2, 1),
-        whole=Size(3000, None, 2, 3),
+        whole=Size(2000, None, 2, 1),
     ),
     Experiment(
         name="choices",
@@ -151,7 +151,7 @@ ALL = (
         start=MINI,
         batch_size=16,
         quick=Size(320, 400, 1, 1),
-        whole=Size(800, 600, 1, 3),
+        whole=Size(480, 400, 1, 1),
         note=(
             "Made by script: a sentence of a novel, the one behind it, and three others of the same novel; dev is of "
             "ten novels that the start has never seen."
@@ -169,7 +169,7 @@ ALL = (
         learning_rate=2e-4,
         max_length=384,
         quick=Size(320, None, 1, 1),
-        whole=Size(838, None, 3, 2),
+        whole=Size(838, None, 2, 1),
         note="838 questions are few: what counts is whether both learn alike.",
     ),
     Experiment(
@@ -184,7 +184,7 @@ ALL = (
         learning_rate=2e-4,
         max_length=384,
         quick=Size(320, None, 1, 1, tune=100),
-        whole=Size(1000, None, 3, 2, tune=200),
+        whole=Size(1000, None, 2, 1, tune=200),
         readings=(AT_ZERO, TUNED_NONE),
         compared=(
             ((OURS, AT_ZERO), (TRAINER, AT_ZERO)),
@@ -203,7 +203,7 @@ ALL = (
         start=MINI,
         learning_rate=3e-4,
         quick=Size(1200, None, 2, 1),
-        whole=Size(3394, None, 3, 2),
+        whole=Size(2400, None, 3, 1),
     ),
     Experiment(
         name="reviews",
@@ -217,7 +217,7 @@ ALL = (
         batch_size=16,
         max_length=512,
         quick=Size(64, 100, 1, 1),
-        whole=Size(400, None, 2, 2),
+        whole=Size(160, None, 2, 1),
         systems=(OURS, WHOLE, TRAINER),
         readings=(CUT, WINDOWS),
         compared=(
@@ -237,7 +237,7 @@ ALL = (
         start=MINILM,
         learning_rate=5e-5,
         quick=Size(1000, None, 2, 1),
-        whole=Size(3000, None, 2, 3),
+        whole=Size(2000, None, 2, 1),
         systems=(OURS, SENTENCES),
         compared=(((OURS, PLAIN), (SENTENCES, PLAIN)),),
         note="Both learn by the squared error of the cosine (CosineSimilarityLoss).",

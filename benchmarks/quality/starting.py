@@ -60,6 +60,8 @@ def make_start(experiment: Experiment, rows: Sequence[Row], seed: int, folder: P
     torch.manual_seed(seed)
     model_class = getattr(bertie, _MODELS[experiment.task])
     model = model_class.from_pretrained(base, dtype="float32", **_head(experiment, rows))
+    if experiment.kind == "regression":  # the head begins at the mean: else most steps would go into reaching it
+        torch.nn.init.constant_(model.classifier.bias, sum(row["score"] for row in rows) / len(rows))
     model.save_pretrained(folder)
     bertie.AutoTokenizer.from_pretrained(base).save_pretrained(folder)
     if experiment.task == "embedding":
