@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from experiments import Experiment, Size
 from rows import Row, sampled
 
 import bertie
 from bertie.finetuning.labels import ordered, ordered_tags
+from bertie.tasks.heads import begin_at, logits_of_classes, logits_of_labels
 
 _MODELS = {
     "sequence-classification": "AutoModelForSequenceClassification",
@@ -60,12 +62,27 @@ def make_start(experiment: Experiment, rows: Sequence[Row], seed: int, folder: P
     torch.manual_seed(seed)
     model_class = getattr(bertie, _MODELS[experiment.task])
     model = model_class.from_pretrained(base, dtype="float32", **_head(experiment, rows))
-    if experiment.kind == "regression":  # the head begins at the mean: else most steps would go into reaching it
-        torch.nn.init.constant_(model.classifier.bias, sum(row["score"] for row in rows) / len(rows))
+    _begin(model, experiment, rows)
     model.save_pretrained(folder)
     bertie.AutoTokenizer.from_pretrained(base).save_pretrained(folder)
     if experiment.task == "embedding":
         copy_recipe(base, folder)
+
+
+def _begin(model: Any, experiment: Experiment, rows: Sequence[Row]) -> None:
+    """Let the head begin at the mean of the numbers, or at the shares of the labels, as bertie lets a new head begin."""
+    if experiment.kind == "regression":
+        torch.nn.init.constant_(model.classifier.bias, sum(row["score"] for row in rows) / len(rows))
+        return
+    number = model.config.label2id
+    names = [experiment.names(row) for row in rows]
+    if not any(names):
+        return
+    wanted = np.zeros((len(rows), len(number)))
+    for row, own in zip(wanted, names, strict=True):
+        np.add.at(row, [number[name] for name in own], 1)
+    several = experiment.kind == "multi-label"
+    begin_at(model.classifier, logits_of_labels(wanted) if several else logits_of_classes(wanted.sum(axis=0)))
 
 
 def copy_recipe(base: Path, folder: Path) -> None:

@@ -14,12 +14,12 @@ from bertie.packing import Packed
 from bertie.tasks.calibration import Reliability, confidences, find_temperature, reliability
 from bertie.tasks.combining import check_way, combined, combined_logits
 from bertie.tasks.features import Array, Features, Values
+from bertie.tasks.heads import OWN, Unit, begin_at, logits_of_classes, logits_of_labels
 from bertie.tasks.metrics import Classes, Labels, Metric, Numbers
 from bertie.tasks.objectives import binary_sum, cross_entropy_sum
 from bertie.tasks.task import check_count
 from bertie.tasks.thresholds import find_thresholds
 from bertie.tasks.trainable import Fault, TrainableTask
-from bertie.tasks.units import OWN, Unit
 
 FUNCTIONS = ("sigmoid", "softmax", "none")
 
@@ -183,13 +183,19 @@ class TextClassification(TrainableTask):
         return torch.nn.functional.mse_loss(logits.float(), self.unit.entered(wanted), reduction="sum")
 
     def begun(self, model: Any, labels: Sequence[Any]) -> Self:
-        """As `TrainableTask.begun`; numbers are learned at mean 0 and deviation 1."""
+        """As `TrainableTask.begun`; numbers are learned at mean 0 and deviation 1, labels from their shares."""
         task = super().begun(model, labels)
-        if self.kind != "regression":
-            return task
-        unit = Unit.of(labels)
-        unit.enter(model.classifier)
-        return dataclasses.replace(task, unit=unit)
+        if self.kind == "regression":
+            unit = Unit.of(labels)
+            unit.enter(model.classifier)
+            return dataclasses.replace(task, unit=unit)
+        gold = task.gold(labels)
+        if gold.ndim == 1:
+            usual = logits_of_classes(np.bincount(gold, minlength=self.config.num_labels), self.class_weights)
+        else:
+            usual = logits_of_labels(gold, self.class_weights)
+        begin_at(model.classifier, usual)
+        return task
 
     def ended(self, model: Any) -> Self:
         """As `TrainableTask.ended`; the head answers numbers in their own unit."""

@@ -16,6 +16,7 @@ from bertie.tasks.alignment import IGNORED, MERGES, Alignment, check_labelled, j
 from bertie.tasks.calibration import find_temperature
 from bertie.tasks.features import Features, Values
 from bertie.tasks.grouping import STRATEGIES, Grouper, Scored, Source, chosen
+from bertie.tasks.heads import begin_at, logits_of_classes
 from bertie.tasks.metrics import Metric
 from bertie.tasks.objectives import cross_entropy_sum
 from bertie.tasks.schemes import OUTSIDE, Rules, check_scheme, entities, guess_scheme, tags_of
@@ -171,6 +172,13 @@ class TokenClassification(WordTask):
         usual = "first" if self.label_pieces == "first" else "average"
         strategy = usual if self.aggregation_strategy == "none" else self.aggregation_strategy
         return replace(self, scheme=scheme, aggregation_strategy=strategy)
+
+    def begun(self, model: Any, labels: Sequence[Sequence[str]]) -> Self:
+        """As `TrainableTask.begun`; tags are learned from how often they occur."""
+        numbers = [self._number(tag) for tags in labels for tag in tags]
+        counts = np.bincount(numbers, minlength=self.config.num_labels)
+        begin_at(model.classifier, logits_of_classes(counts, self.class_weights))
+        return super().begun(model, labels)
 
     def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
         """Return the features with one tag a word: a word's first piece, or all of them, in the window that owns it.

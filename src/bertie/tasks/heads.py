@@ -1,11 +1,33 @@
-"""The unit of a regression: numbers are learned at mean 0 and deviation 1, by a head that then answers in their own."""
+"""Where a head begins to learn: a new one at how often each label occurs, a regression's in a unit that suits it."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
+
+
+@torch.no_grad()
+def begin_at(head: nn.Linear, logits: NDArray[Any]) -> None:
+    """Let a new head, which has no bias yet, begin with these logits ``[C]``; one that has learned stays as it is.
+
+    From zero, the first steps would go into how often each label occurs, which is known (Lin et al. 2017, section 3.3).
+    """
+    if not head.bias.any():
+        head.bias.copy_(torch.from_numpy(logits))
+
+
+def logits_of_classes(counts: NDArray[Any], weights: Sequence[float] | None = None) -> NDArray[Any]:
+    """Return the logits ``[C]`` of classes that occur so often, each counting as its weight says."""
+    return np.log(counts * (1.0 if weights is None else np.asarray(weights)) + 1)
+
+
+def logits_of_labels(wanted: NDArray[Any], weights: Sequence[float] | None = None) -> NDArray[Any]:
+    """Return the logits ``[C]`` of labels that each row has or has not, ``wanted [N, C]`` in [0, 1]."""
+    have = wanted.sum(axis=0)
+    return np.log((have * (1.0 if weights is None else np.asarray(weights)) + 1) / (len(wanted) - have + 1))
 
 
 class Unit(NamedTuple):
