@@ -70,7 +70,7 @@ def make_start(experiment: Experiment, rows: Sequence[Row], seed: int, folder: P
 
 
 def _begin(model: Any, experiment: Experiment, rows: Sequence[Row]) -> None:
-    """Let the head begin at the mean of the numbers, or at the shares of the labels, as bertie lets a new head begin."""
+    """Let the head begin at the mean of its numbers or the shares of its labels, as bertie lets a new head begin."""
     if experiment.kind == "regression":
         torch.nn.init.constant_(model.classifier.bias, sum(row["score"] for row in rows) / len(rows))
         return
