@@ -46,6 +46,15 @@ def test_fit_and_predict(fitted: Any, words: list[list[str]], tags: list[list[st
     assert fitted.predict([np.array(each) for each in words]) == found
 
 
+def test_probabilities(fitted: Any, words: list[list[str]]) -> None:
+    found = fitted.predict_proba([*words, ["good", "\x00", "film"]])
+    assert [each.shape for each in found[:-1]] == [(len(each), 3) for each in words]
+    assert np.concatenate(found[:-1]).sum(axis=1) == pytest.approx(1, abs=1e-5)
+    likeliest = [fitted.classes_[each.argmax(axis=1)].tolist() for each in found[:-1]]
+    assert likeliest == fitted.predict(words)  # no tag here goes on, so none is forbidden
+    assert found[-1].sum(axis=1) == pytest.approx([1, 0, 1], abs=1e-5)
+
+
 def test_kept_as_files(fitted: Any, words: list[list[str]], tmp_path: Path) -> None:
     again = pickle.loads(pickle.dumps(fitted))  # noqa: S301 (the pickle is our own)
     assert again.predict(words) == fitted.predict(words)

@@ -69,6 +69,21 @@ class BertTagger(LearningEstimator):
             found += pipe.task.predictions(values, features)
         return found
 
+    def predict_proba(self, X: Any) -> list[NDArray[np.float32]]:
+        """Return the probability of each tag for the words of each text, float32 ``[W, C]`` in the order of `classes_`.
+
+        A word that was not read, beyond the longest text or without a token, has zeros.
+
+        Raises:
+            NotFittedError: `fit` comes first.
+        """
+        check_is_fitted(self)
+        pipe, words = self.pipeline_, sequences_in(X, "X", "word")
+        found: list[NDArray[np.float32]] = []
+        for values, features in computed(pipe, words):
+            found += pipe.task.word_scores(values, features)
+        return found
+
     def score(self, X: Any, y: Any) -> float:
         """Return the F1 of entities, as conlleval counts them; of tags that name no entities, their accuracy.
 

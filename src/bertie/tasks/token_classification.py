@@ -233,11 +233,8 @@ class TokenClassification(WordTask):
 
     def predictions(self, values: Values, features: Features) -> list[list[str]]:
         """Return the tags of each text, one a word; of words without pieces (or cut off) O, if no entity goes on."""
-        how = self.aggregation_strategy if self.aggregation_strategy in MERGES else "first"
         rules = None if self.scheme is None else Rules.of(self._labels, self.scheme)
-        words = [words for words, _ in self._words(values, features)]
-        pieces = np.split(self._probabilities(values), np.cumsum(list(map(len, values)))[:-1])
-        scores = [each.word_scores(part, how) for each, part in zip(words, pieces, strict=False)]
+        words, scores = self._word_scores(values, features)
         sizes = list(map(len, scores))
         tags = chosen(np.concatenate([np.zeros((0, len(self._labels))), *scores]), sizes, rules)
         split = np.split(tags, np.cumsum(sizes)[:-1])
@@ -245,6 +242,21 @@ class TokenClassification(WordTask):
             self._spread([self._labels[tag] for tag in part.tolist()], each)
             for each, part in zip(words, split, strict=False)
         ]
+
+    def word_scores(self, values: Values, features: Features) -> list[NDArray[Any]]:
+        """Return the score of each tag for the words of each text, ``[W, C]``; 0 for words that were not read."""
+        found = []
+        for words, scores in zip(*self._word_scores(values, features), strict=True):
+            found.append(np.zeros((words.num_words, len(self._labels)), np.float32))
+            found[-1][words.numbers] = scores
+        return found
+
+    def _word_scores(self, values: Values, features: Features) -> tuple[list[Alignment], list[NDArray[Any]]]:
+        """Return the words of each text, and the scores ``[n, C]`` of those that were read."""
+        how = self.aggregation_strategy if self.aggregation_strategy in MERGES else "first"
+        words = [words for words, _ in self._words(values, features)]
+        pieces = np.split(self._probabilities(values), np.cumsum(list(map(len, values)))[:-1])
+        return words, [each.word_scores(part, how) for each, part in zip(words, pieces, strict=False)]
 
     def gist(self, prediction: Any) -> list[str]:
         """Return which tags occur."""
