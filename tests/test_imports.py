@@ -20,6 +20,7 @@ ROWS = [
     {"models"},
     {"generation", "layers"},
     {"attention"},
+    {"native"},
     {"batching"},
     {"workers"},
     {"checkpoints", "tokenization"},

@@ -1,13 +1,19 @@
 """``attend``: its backends agree, in values and gradients, and the choice between them explains itself."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from bertie import BertConfig, BertModel, InputError, InputTypeError, Packed, explain_attention
 from bertie.attention import Request, attend, explain
 from bertie.attention.attend import choose
+from bertie.native import library
 
 LENGTHS = (3, 5, 3, 0, 1, 5, 8)
+# where bertie was installed without a compiler, PyTorch's operators do the work
+NO_KERNELS = bool(library.why_none())
+INFERENCE = "grouped" if NO_KERNELS else "native"
 
 
 def batch(causal_free: bool = True) -> tuple[Packed, list[torch.Tensor]]:
@@ -39,6 +45,17 @@ def test_each_text_attends_to_itself_only(causal: bool) -> None:
         alone = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal)[0].transpose(0, 1)
         torch.testing.assert_close(context[start : start + length], alone, atol=1e-6, rtol=1e-5)
         start += length
+
+
+@pytest.mark.skipif(NO_KERNELS, reason=library.why_none())
+def test_native_and_grouped_agree() -> None:
+    packed, qkv = batch()
+    with torch.no_grad():
+        found = [attend(*qkv, packed, backend=backend)[0] for backend in ("native", "grouped")]
+        torch.testing.assert_close(*found, atol=1e-6, rtol=1e-5)
+        firsts, own = packed.firsts(), qkv[0][: len(LENGTHS)]
+        found = [attend(own, *qkv[1:], firsts, keys=packed, backend=backend)[0] for backend in ("native", "grouped")]
+        torch.testing.assert_close(*found, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.cuda
@@ -79,11 +96,13 @@ REQUEST = Request(device="cpu", dtype=torch.float32, head_width=8)
 
 def test_the_choice_explains_itself() -> None:
     lines = explain(REQUEST).splitlines()
-    assert [line.split()[0] for line in lines] == ["varlen", "bucketed", "grouped", "dense"]
+    assert [line.split()[0] for line in lines] == ["varlen", "bucketed", "native", "grouped", "dense"]
     assert "it needs a CUDA device, not cpu" in lines[0]
     assert lines[1].endswith("without dropout the fused kernel is faster")
-    assert lines[2].endswith("chosen")
-    assert choose(REQUEST).name == "grouped"
+    assert [line.split()[0] for line in lines if line.endswith("chosen")] == [INFERENCE]
+    assert choose(REQUEST).name == INFERENCE
+    for fact in ({"gradients": True}, {"causal": True}, {"dtype": torch.float64}):
+        assert choose(replace(REQUEST, **fact)).name == "grouped"
     on_cuda = Request(device="cuda", dtype=torch.bfloat16, head_width=64)
     assert choose(on_cuda).name == "varlen"
     dropping = choose(Request(device="cuda", dtype=torch.bfloat16, head_width=64, dropout_p=0.1))
@@ -95,7 +114,7 @@ def test_no_backend_left_lists_every_objection() -> None:
     with pytest.raises(InputError, match=r"(?s)varlen.*it needs a CUDA device.*it needs float16 or bfloat16"):
         choose(REQUEST, "varlen")
     with pytest.raises(
-        InputError, match="no attention backend 'magic'; choose one of varlen, bucketed, grouped, dense"
+        InputError, match="no attention backend 'magic'; choose one of varlen, bucketed, native, grouped, dense"
     ):
         choose(REQUEST, "magic")
 
@@ -104,8 +123,10 @@ def test_explain_attention_takes_any_kind_of_batch() -> None:
     config = BertConfig(hidden_size=16, num_attention_heads=2, num_hidden_layers=1, vocab_size=9, intermediate_size=8)
     model = BertModel(config).eval()
     ids = torch.tensor([[1, 2, 3]])
+    assert "grouped   chosen" in explain_attention(model, ids)
+    model.requires_grad_(False)
     table = explain_attention(model, ids)
-    assert "grouped   chosen" in table
+    assert f"{INFERENCE:<8}  chosen" in table
     assert explain_attention(model, {"input_ids": ids}) == table
     assert explain_attention(model, Packed.from_lists([[1, 2, 3]])) == table
     assert "dense     chosen" in explain_attention(model, ids, output_attentions=True)

@@ -16,9 +16,11 @@ from bertie.compression.rounding import round_layers, round_table
 from bertie.layers import linear as views
 from bertie.layers import operators
 from bertie.layers.chip import chip
-from bertie.layers.int8 import Int8Embedding, Int8Linear, Int8Product, Steps, bits_of, halved, row_divisors
+from bertie.layers.int8 import Int8Embedding, Int8Linear, Steps, bits_of, halved, row_divisors
+from bertie.layers.int8_products import Int8Native, Int8Product
 from bertie.layers.kernels import Weights, choose
 from bertie.layers.linear import linear, linear_activated, linear_added, linears, make_deterministic
+from bertie.native import library
 
 needs_x86 = pytest.mark.skipif(not operators.int8_works("x86"), reason="this PyTorch has no engine x86")
 
@@ -151,7 +153,7 @@ class TestViews:
         x = drawn(9, 64)
         for found, each in zip(linears(x, *layers), layers, strict=True):
             assert torch.equal(found, linear(x, each))
-        assert isinstance(views._VIEWS[layers[0]].prepared, Int8Product)
+        assert isinstance(views._VIEWS[layers[0]].prepared, Int8Product | Int8Native)
 
     def test_layers_that_read_in_different_ways(self) -> None:
         layers = [layer_of(kind)[1] for kind in KINDS]
@@ -166,7 +168,7 @@ class TestViews:
         assert torch.allclose(linear_added(x, made, nn.Dropout(0.1).eval(), residual), plain + residual, atol=1e-5)
 
     def test_a_text_does_not_depend_on_its_batch(self) -> None:
-        if choose(Weights("cpu", torch.int8)).name != "int8-x86":
+        if choose(Weights("cpu", torch.int8)).name == "int8-onednn":
             pytest.skip("the engine onednn rounds a batch together")
         _, made, x = layer_of("smoothed")
         for rows in (slice(0, 1), slice(3, 20)):
@@ -196,11 +198,19 @@ class TestChoice:
 
         monkeypatch.setattr(kernels, "chip", lambda: Chip(vnni=vnni))
         monkeypatch.setattr(operators, "int8_works", lambda engine: True)
+        monkeypatch.setattr(library, "best", lambda: None)  # as without a compiler
         choose.cache_clear()
         assert choose(Weights("cpu", torch.int8)).name == chosen
         assert choose(Weights("cpu", torch.int8, deterministic=True)).name == "int8-x86"
         assert choose(Weights("cuda", torch.int8)).name == "plain"
         choose.cache_clear()
+
+    @pytest.mark.skipif(
+        not any(each.int8_product for each in library.instruction_sets()), reason="no AVX-512 VNNI here"
+    )
+    def test_our_own_where_it_was_compiled(self) -> None:
+        for deterministic in (False, True):
+            assert choose(Weights("cpu", torch.int8, deterministic)).name == "int8-native"
 
     def test_engines_that_are_missing_or_wrong_are_not_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
         operators.int8_works.cache_clear()

@@ -14,6 +14,7 @@ from bertie.layers import linear as views
 from bertie.layers.chip import Chip, read_chip
 from bertie.layers.kernels import OneDNN, Plain, Weights, choose, explain
 from bertie.layers.linear import linear, linear_activated, linear_added, linears, make_deterministic
+from bertie.native import library
 
 pytestmark = pytest.mark.skipif(
     not operators.packing_works(torch.float32), reason="this PyTorch has no packed float32 products"
@@ -231,9 +232,28 @@ class TestChoice:
     )
     def test_table(self, monkeypatch, chip, weights, chosen) -> None:
         monkeypatch.setattr(kernels, "chip", lambda: chip)
+        monkeypatch.setattr(library, "best", lambda: None)  # as without a compiler
         choose.cache_clear()
         assert choose(weights).name == chosen
         assert f"{chosen:<11}  chosen" in explain(weights)
+        choose.cache_clear()
+
+    @pytest.mark.skipif(bool(library.why_none()), reason=library.why_none())
+    @pytest.mark.parametrize(
+        ("chip", "weights", "chosen"),
+        [
+            (Chip(), Weights("cpu", torch.float32, threads=2), "plain"),
+            (Chip(), Weights("cpu", torch.float32, deterministic=True), "native"),
+            (Chip(avx2=True), Weights("cpu", torch.float32), "plain"),
+            (Chip(avx2=True), Weights("cpu", torch.float32, threads=2), "native"),
+            (Chip(amd=True, avx2=True), Weights("cpu", torch.float32, threads=2), "native"),
+            (Chip(amd=True, avx2=True, avx512=True), Weights("cpu", torch.float32, threads=2), "onednn"),
+        ],
+    )
+    def test_table_with_compiled_kernels(self, monkeypatch, chip, weights, chosen) -> None:
+        monkeypatch.setattr(kernels, "chip", lambda: chip)
+        choose.cache_clear()
+        assert choose(weights).name == chosen
         choose.cache_clear()
 
     def test_operators_that_are_missing_or_wrong_are_not_used(self, monkeypatch) -> None:
@@ -244,7 +264,7 @@ class TestChoice:
         operators.packing_works.cache_clear()
 
     def test_chips_are_read(self) -> None:
-        text = "processor : 0\nvendor_id\t: AuthenticAMD\nmodel name\t: EPYC\nflags : fpu avx2 avx512f avx512_vnni\n"
-        assert read_chip(text) == Chip("EPYC", amd=True, avx512=True, vnni=True)
+        text = "processor : 0\nvendor_id\t: AuthenticAMD\nmodel name\t: EPYC\nflags : fma avx2 avx512f avx512_vnni\n"
+        assert read_chip(text) == Chip("EPYC", amd=True, avx2=True, avx512=True, vnni=True)
         assert str(read_chip(text)) == "EPYC (avx512, vnni)"
         assert not read_chip("Processor: ARMv8\n").amd

@@ -7,12 +7,13 @@ from torch import Tensor
 from bertie.attention.bucketed import Bucketed
 from bertie.attention.dense import Dense
 from bertie.attention.grouped import Grouped
+from bertie.attention.native import Native
 from bertie.attention.request import Backend, Inputs, Request, ScoreBias
 from bertie.attention.varlen import Varlen
 from bertie.errors import InputError
 from bertie.packing import Packed
 
-BACKENDS: tuple[Backend, ...] = (Varlen(), Bucketed(), Grouped(), Dense())
+BACKENDS: tuple[Backend, ...] = (Varlen(), Bucketed(), Native(), Grouped(), Dense())
 
 
 def attend(

@@ -21,6 +21,8 @@ class Request:
     dtype: torch.dtype
     head_width: int
     dropout_p: float = 0.0
+    causal: bool = False
+    gradients: bool = False
     mask: bool = False
     score_bias: bool = False
     weights: bool = False
@@ -51,6 +53,8 @@ class Inputs:
             dtype=self.q.dtype,
             head_width=self.q.shape[-1],
             dropout_p=self.dropout_p,
+            causal=self.causal,
+            gradients=torch.is_grad_enabled() and any(part.requires_grad for part in (self.q, self.k, self.v)),
             mask=self.keys.attention_mask is not None,
             score_bias=self.score_bias is not None,
             weights=self.weights,

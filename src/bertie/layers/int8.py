@@ -1,24 +1,20 @@
-"""Layers whose weights are 8-bit integers: what a quantised checkpoint holds, and how their products are computed.
+"""Layers whose weights are 8-bit integers: what a quantised checkpoint holds, and how their inputs are rounded.
 
 A row of the input is divided by a number of its own before it is rounded, so that a token with large numbers beside it
-keeps its precision and, with the engine x86, a text's vector does not depend on its batch.
+keeps its precision. `bertie.layers.int8_products` computes their products.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bertie.errors import InputError
-from bertie.layers import operators
-from bertie.layers.activations import Activation, activate_
 
 LARGEST = 127
 # a row of zeros is divided by this
-_TINY = 1e-12
+TINY = 1e-12
 
 
 class Int8Linear(nn.Module):
@@ -122,89 +118,7 @@ def row_divisors(x: Tensor, input_range: tuple[float, float] | None) -> Tensor:
     if input_range is not None:
         return x.amax(dim=1, keepdim=True).clamp_(min=input_range[1])
     # both are vectorised, torch.aminmax over the last dimension is not: ten times as fast
-    return torch.maximum(x.amax(dim=1, keepdim=True), -x.amin(dim=1, keepdim=True)).clamp_(min=_TINY)
-
-
-class Int8Product:
-    """The prepared weights of one layer, or of several that read one input in one way.
-
-    Args:
-        modules: layers whose ``input_scale`` and ``input_range`` are equal.
-        engine: of PyTorch's 8-bit products, "x86" or "onednn".
-        vnni: whether the processor has it.
-    """
-
-    def __init__(self, modules: Sequence[Int8Linear], engine: str, vnni: bool) -> None:
-        first = modules[0]
-        self.input_scale = None if first.input_scale is None else first.input_scale.detach().float()
-        limits = None if first.input_range is None else first.input_range.tolist()
-        self.input_range = None if limits is None else (limits[0], limits[1])
-        bits, weight_bits = bits_of(limits is not None, vnni)
-        self.steps = Steps(1.0 if limits is None else -limits[0] / limits[1], bits)
-        weight = torch.cat([module.weight for module in modules]) if len(modules) > 1 else first.weight
-        scale = torch.cat([module.weight_scale for module in modules]).float()
-        if weight_bits == 7:
-            weight, scale = halved(weight, scale)
-        self.packed = operators.int8_pack(weight, scale, engine)
-        self.bias = torch.cat([_bias(module) for module in modules]).float()
-        self.fixed = engine == "x86"
-
-    def __call__(self, x: Tensor) -> Tensor:
-        found, divisors = self._product(x)
-        return torch.addcmul(self.bias, found, divisors, out=found).to(x.dtype)
-
-    def activated(self, x: Tensor, activation: Activation) -> Tensor:
-        return activate_(self(x), activation)
-
-    def added(self, x: Tensor, residual: Tensor) -> Tensor:
-        found, divisors = self._product(x)
-        return torch.addcmul(residual.float(), found, divisors, out=found).add_(self.bias).to(x.dtype)
-
-    def _product(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the product without bias ``[T, out]`` of the divided rows, and the divisors ``[T, 1]``."""
-        x = x.float()
-        scaled = x if self.input_scale is None else x * self.input_scale
-        divisors = row_divisors(scaled, self.input_range)
-        # a product takes a quarter of a quotient's time; what was made here may be written over
-        scaled = torch.mul(scaled, divisors.reciprocal(), out=None if scaled is x else scaled)
-        if self.fixed:
-            return operators.int8_linear_fixed(scaled, self.packed, self.steps.scale, self.steps.zero_point), divisors
-        return operators.int8_linear(scaled, self.packed, reduce_range=self.steps.bits == 7), divisors
-
-
-class Int8SideBySide:
-    """Layers that read one input in different ways, one product each."""
-
-    def __init__(self, products: Sequence[Int8Product]) -> None:
-        self.products = products
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return torch.cat([product(x) for product in self.products], dim=-1)
-
-    def activated(self, x: Tensor, activation: Activation) -> Tensor:
-        return activate_(self(x), activation)
-
-    def added(self, x: Tensor, residual: Tensor) -> Tensor:
-        return self(x) + residual
-
-
-def prepare_int8(modules: Sequence[nn.Module], engine: str, vnni: bool) -> Int8Product | Int8SideBySide:
-    """Return the prepared weights of layers that read one input."""
-    layers = cast(Sequence[Int8Linear], modules)
-    if all(_alike(layers[0], layer) for layer in layers[1:]):
-        return Int8Product(layers, engine, vnni)
-    return Int8SideBySide([Int8Product([layer], engine, vnni) for layer in layers])
-
-
-def _alike(first: Int8Linear, other: Int8Linear) -> bool:
-    return all(
-        a is b or (a is not None and b is not None and torch.equal(a, b))
-        for a, b in ((first.input_scale, other.input_scale), (first.input_range, other.input_range))
-    )
-
-
-def _bias(module: Any) -> Tensor:
-    return module.weight_scale.new_zeros(module.out_features) if module.bias is None else module.bias
+    return torch.maximum(x.amax(dim=1, keepdim=True), -x.amin(dim=1, keepdim=True)).clamp_(min=TINY)
 
 
 def _constant(tensor: Tensor) -> nn.Parameter:

@@ -15,8 +15,11 @@ from torch import Tensor, nn
 from bertie.layers import operators
 from bertie.layers.activations import Activation, activate_
 from bertie.layers.chip import chip
-from bertie.layers.int8 import Int8Linear, prepare_int8
+from bertie.layers.int8 import Int8Linear
+from bertie.layers.int8_products import Int8Native, Int8Product, side_by_side
 from bertie.layers.measured import fastest
+from bertie.native import library, products
+from bertie.native.products import Panels
 
 
 class Weights(NamedTuple):
@@ -63,6 +66,36 @@ class Kernel(Protocol):
         """Return the prepared weights of layers that read one input, side by side."""
 
 
+class Native:
+    """bertie's own products over weights in panels, with bias, GELU and residual added on the way.
+
+    A product of few rows takes as long as its weights need from memory; that of many is about as fast as MKL's.
+    """
+
+    name = "native"
+    takes = nn.Linear
+
+    def why_not(self, weights: Weights) -> list[str]:
+        if weights.device != "cpu":
+            return [f"it runs on the CPU, not on {weights.device}"]
+        if weights.dtype != torch.float32:
+            return [f"it takes float32, not {weights.dtype}"]
+        return [why] if (why := library.why_none()) else []
+
+    def why_slower(self, weights: Weights) -> list[str]:
+        if not chip().avx2:
+            return [f"no one measured it on {chip()}"]
+        if chip().amd and chip().avx512:
+            return ["oneDNN's products are as fast"]
+        # one query is shared by all cores, batches have one core each
+        return [] if weights.threads > 1 else ["other products of many rows are as fast in one thread"]
+
+    def prepare(self, modules: Sequence[Any]) -> Prepared:
+        functions = library.best()
+        assert functions is not None
+        return _Panels(Panels(*_joined(modules), functions))
+
+
 class OneDNN:
     """Weights that oneDNN packs for its own products, with bias, GELU and residual added on the way."""
 
@@ -88,11 +121,33 @@ class OneDNN:
         return [] if weights.threads > 1 else ["MKL's products of many rows are as fast in one thread"]
 
     def prepare(self, modules: Sequence[Any]) -> Prepared:
-        weight = torch.cat([module.weight for module in modules]) if len(modules) > 1 else modules[0].weight
-        biases = [
-            module.weight.new_zeros(len(module.weight)) if module.bias is None else module.bias for module in modules
-        ]
-        return _Packed(operators.pack(weight), torch.cat(biases))
+        weight, bias = _joined(modules)
+        return _Packed(operators.pack(weight), bias)
+
+
+class NativeInt8:
+    """bertie's own products of 8-bit integers, which round their inputs and give floats in one go."""
+
+    name = "int8-native"
+    takes: ClassVar[type[nn.Module]] = Int8Linear
+
+    def why_not(self, weights: Weights) -> list[str]:
+        if weights.dtype != torch.int8:
+            return [f"it takes int8, not {weights.dtype}"]
+        if weights.device != "cpu":
+            return [f"it runs on the CPU, not on {weights.device}"]
+        functions = library.best()
+        if functions is None:
+            return [library.why_none()]
+        return ["the processor has no AVX-512 VNNI"] if functions.int8_product is None else []
+
+    def why_slower(self, weights: Weights) -> list[str]:  # noqa: ARG002
+        return [] if chip().vnni else [f"no one measured it on {chip()}"]
+
+    def prepare(self, modules: Sequence[nn.Module]) -> Prepared:
+        functions = library.best()
+        assert functions is not None
+        return side_by_side(modules, lambda layers: Int8Native(layers, functions))
 
 
 @dataclass(frozen=True)
@@ -123,7 +178,7 @@ class Int8:
         return [] if self.engine == best else [f"{best}'s products are faster on {chip()}"]
 
     def prepare(self, modules: Sequence[nn.Module]) -> Prepared:
-        return prepare_int8(modules, self.engine, chip().vnni)
+        return side_by_side(modules, lambda layers: Int8Product(layers, self.engine, chip().vnni))
 
 
 class Plain:
@@ -145,7 +200,7 @@ class Plain:
 
 
 PLAIN = Plain()
-KERNELS: tuple[Kernel, ...] = (OneDNN(), Int8("x86"), Int8("onednn"), PLAIN)
+KERNELS: tuple[Kernel, ...] = (Native(), OneDNN(), NativeInt8(), Int8("x86"), Int8("onednn"), PLAIN)
 
 
 @lru_cache(maxsize=64)
@@ -170,6 +225,27 @@ def explain(weights: Weights, kernels: Sequence[Kernel] = KERNELS) -> str:
         verdict = "chosen" if kernel is chosen else "; ".join(objections) or "able, not needed"
         lines.append(f"{kernel.name:<11}  {verdict}")
     return "\n".join(lines)
+
+
+def _joined(modules: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of layers side by side."""
+    weight = torch.cat([module.weight for module in modules]) if len(modules) > 1 else modules[0].weight
+    biases = [module.weight.new_zeros(len(module.weight)) if module.bias is None else module.bias for module in modules]
+    return weight, torch.cat(biases)
+
+
+@dataclass(frozen=True, eq=False)
+class _Panels:
+    panels: Panels
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.panels(x)
+
+    def activated(self, x: Tensor, activation: Activation) -> Tensor:
+        return self.panels(x, products.GELU) if activation is F.gelu else activate_(self(x), activation)
+
+    def added(self, x: Tensor, residual: Tensor) -> Tensor:
+        return self.panels(x, products.RESIDUAL, residual)
 
 
 @dataclass(frozen=True, eq=False)

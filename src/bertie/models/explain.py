@@ -38,6 +38,8 @@ def explain_attention(
         dtype=torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else model.dtype,
         head_width=attention.attention_head_size,
         dropout_p=attention.dropout_p,
+        causal=attention.is_causal,
+        gradients=torch.is_grad_enabled() and any(each.requires_grad for each in model.parameters()),
         mask=packed.attention_mask is not None,
         score_bias=attention.distances is not None,
         weights=output_attentions,

@@ -1,0 +1,39 @@
+"""Attention over packed tokens by bertie's own kernel, for inference on a CPU: one call for all texts and heads."""
+
+import torch
+from torch import Tensor
+
+from bertie.attention.request import Inputs, Request, needs_a_matrix
+from bertie.native import library
+from bertie.native.attention import attention
+
+
+class Native:
+    """Texts of any lengths are attended to one after the other, none is copied or padded."""
+
+    name = "native"
+
+    def why_not(self, request: Request) -> list[str]:
+        reasons = needs_a_matrix(request)
+        if request.device != "cpu":
+            reasons.append(f"it runs on the CPU, not on {request.device}")
+        elif why := library.why_none():
+            reasons.append(why)
+        if request.dtype != torch.float32:
+            reasons.append(f"it takes float32, not {request.dtype}")
+        if request.gradients:
+            reasons.append("it has no gradient")
+        if request.causal:
+            reasons.append("it reads texts in both directions")
+        if request.dropout_p > 0:
+            reasons.append("it has no dropout")
+        if request.compiling:
+            reasons.append("it cannot be captured in a graph")
+        return reasons
+
+    def attend(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
+        functions = library.best()
+        assert functions is not None
+        packed, keys = inputs.packed, inputs.keys
+        longest = max(keys.lengths, default=0)
+        return attention(inputs.q, inputs.k, inputs.v, packed.cu_seqlens, keys.cu_seqlens, longest, functions), None

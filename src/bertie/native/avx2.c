@@ -1,0 +1,10 @@
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+#include "lanes_avx2.h"
+#include "functions.h"
+#include "tile.h"
+#include "product.h"
+#include "attention.h"
+#endif

@@ -1,0 +1,11 @@
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+#include "lanes_avx512.h"
+#include "functions.h"
+#include "tile.h"
+#include "product.h"
+#include "attention.h"
+#include "int8.h"
+#endif

@@ -1,0 +1,43 @@
+/* Vectors of 8 floats: AVX2 with FMA. */
+#pragma GCC target("avx2,fma")
+#include <immintrin.h>
+
+#define NAME(function) bertie_avx2_##function
+#define LANES 8
+#define ROWS 6 /* of a tile: 6 x 2 sums, 2 weights and a number fit 16 registers */
+
+typedef __m256 V;
+#define ZERO() _mm256_setzero_ps()
+#define ALL(number) _mm256_set1_ps(number)
+#define LOAD(place) _mm256_loadu_ps(place)
+#define STORE(place, v) _mm256_storeu_ps(place, v)
+#define ADD(a, b) _mm256_add_ps(a, b)
+#define SUB(a, b) _mm256_sub_ps(a, b)
+#define MUL(a, b) _mm256_mul_ps(a, b)
+#define DIV(a, b) _mm256_div_ps(a, b)
+#define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define MAX(a, b) _mm256_max_ps(a, b)
+#define MIN(a, b) _mm256_min_ps(a, b)
+#define ROUND(a) _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+
+/* the sum, and the largest, of all lanes */
+static inline float SUM(V a)
+{
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+}
+
+static inline float LARGEST(V a)
+{
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+}
+
+/* a * 2^n for whole n in [-126, 127] */
+static inline V SCALE(V a, V n)
+{
+    __m256i exponent = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+    return _mm256_mul_ps(a, _mm256_castsi256_ps(exponent));
+}

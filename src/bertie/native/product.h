@@ -1,0 +1,72 @@
+/* Products with weights in panels, and what follows them; included with the lanes of an instruction set. */
+
+enum { NOTHING, GELU, RESIDUAL };
+
+/* what becomes of a finished sum at [row, column]: + bias, then GELU or + residual */
+typedef struct {
+    const float *bias, *residual; /* [columns], [rows, columns] */
+    float *y;                     /* [rows, columns] */
+    long columns;
+    int after;
+} Ending;
+
+INLINE void finish(V sum, const Ending *e, long row, long column)
+{
+    float bias[LANES], residual[LANES], cut[LANES];
+    long left = e->columns - column;
+    const float *b = e->bias + column, *r = e->residual + row * e->columns + column;
+    float *y = e->y + row * e->columns + column;
+    if (left < LANES) { /* the last panel may be wider than what is left */
+        if (left <= 0)
+            return;
+        memcpy(bias, b, left * sizeof(float));
+        b = bias;
+        if (e->after == RESIDUAL) {
+            memcpy(residual, r, left * sizeof(float));
+            r = residual;
+        }
+    }
+    sum = ADD(sum, LOAD(b));
+    if (e->after == GELU)
+        sum = gelu(sum);
+    else if (e->after == RESIDUAL)
+        sum = ADD(sum, LOAD(r));
+    if (left < LANES) {
+        STORE(cut, sum);
+        memcpy(y, cut, left * sizeof(float));
+    } else
+        STORE(y, sum);
+}
+
+INLINE void product_tile(const int rows, const float *x, const float *panel, long depth, const Ending *e, long row, long column)
+{
+    V sums[ROWS][2];
+    tile(rows, x + row * depth, depth, panel, depth, sums);
+    for (int r = 0; r < rows; r++) {
+        finish(sums[r][0], e, row + r, column);
+        finish(sums[r][1], e, row + r, column + LANES);
+    }
+}
+
+/* y [rows, columns] = ending(x [rows, depth] . panels [columns / WIDTH, depth, WIDTH]) */
+void NAME(product)(const float *x, const float *panels, const float *bias, const float *residual, float *y, long rows,
+                   long depth, long columns, int after, int threads)
+{
+    const Ending e = {bias, residual, y, columns, after};
+    const long count = (columns + WIDTH - 1) / WIDTH;
+    /* as many rows at a time as stay in a core's cache while all panels pass, but enough for a panel to be worth its way */
+    long chunk = 196608 / depth / ROWS * ROWS;
+    chunk = chunk < 96 ? 96 : chunk;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    for (long first = 0; first < rows; first += chunk) {
+        const long end = first + chunk < rows ? first + chunk : rows;
+        const int step = tile_rows(end - first);
+#pragma omp for schedule(static) nowait
+        for (long p = 0; p < count; p++)
+            for (long row = first; row < end; row += step) {
+#define BODY(n) product_tile(n, x, panels + p * depth * WIDTH, depth, &e, row, p * WIDTH)
+                FOR_ROWS(end - row < step ? end - row : step, BODY)
+#undef BODY
+            }
+    }
+}

@@ -1,0 +1,109 @@
+"""Products of rows with weights in panels: floats, and 8-bit integers; bias, GELU and residual are added on the way."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bertie.native.library import InstructionSet
+
+# what follows a product: product.h
+NOTHING, GELU, RESIDUAL = 0, 1, 2
+
+
+class Panels:
+    """Weights ``[out, in]`` in float32 as ``[out / width, in, width]``, zeros behind the last column.
+
+    A row's answer is bitwise its own, however many rows are computed and by how many threads.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, functions: InstructionSet) -> None:
+        self.functions, self.bias, self.columns = functions, bias.contiguous(), len(weight)
+        self.panels = _in_panels(weight, functions.width).transpose(1, 2).contiguous()
+
+    def __call__(self, x: Tensor, after: int = NOTHING, residual: Tensor | None = None) -> Tensor:
+        """Return ``x [T, in]`` times the weights plus the bias, then through GELU or plus ``residual [T, out]``."""
+        x = x.contiguous()
+        residual = None if residual is None else residual.contiguous()
+        y = x.new_empty(len(x), self.columns)
+        self.functions.product(
+            x.data_ptr(),
+            self.panels.data_ptr(),
+            self.bias.data_ptr(),
+            None if residual is None else residual.data_ptr(),
+            y.data_ptr(),
+            len(x),
+            x.shape[1],
+            self.columns,
+            after,
+            torch.get_num_threads(),
+        )
+        return y
+
+
+class Rounding(NamedTuple):
+    """How a row becomes integers: ``round(x * smooth / divisor / scale) + zero_point`` in [0, 255].
+
+    The divisor is the row's largest magnitude, or, ``one_sided``, its largest number, but no less than ``at_least``.
+    """
+
+    scale: float
+    zero_point: int
+    one_sided: bool
+    at_least: float
+    smooth: Tensor | None = None
+
+
+class Int8Panels:
+    """Weights int8 ``[out, in]`` with a scale for each row, as ``[out / width, in / 4, width, 4]``.
+
+    Inputs are rounded row by row, so a row's answer is bitwise its own here too.
+    """
+
+    def __init__(
+        self, weight: Tensor, scale: Tensor, bias: Tensor, rounding: Rounding, functions: InstructionSet
+    ) -> None:
+        self.functions, self.rounding, self.columns = functions, rounding, len(weight)
+        beyond = -len(weight) % functions.width
+        fours = _in_panels(F.pad(weight, (0, -weight.shape[1] % 4)), functions.width).unflatten(2, (-1, 4))
+        self.panels = fours.transpose(1, 2).contiguous()
+        self.scale = F.pad(scale, (0, beyond))
+        self.shift = F.pad(weight.sum(1, dtype=torch.int32) * rounding.zero_point, (0, beyond))
+        self.bias = bias.contiguous()
+
+    def __call__(self, x: Tensor, after: int = NOTHING, residual: Tensor | None = None) -> Tensor:
+        """Return ``x [T, in]`` times the weights plus the bias, then through GELU or plus ``residual [T, out]``."""
+        x = x.contiguous()
+        residual = None if residual is None else residual.contiguous()
+        how, (rows, depth) = self.rounding, x.shape
+        y = x.new_empty(rows, self.columns)
+        rounded = x.new_empty(rows, depth + -depth % 4, dtype=torch.uint8)
+        row_scales = x.new_empty(rows)
+        self.functions.int8_product(
+            x.data_ptr(),
+            None if how.smooth is None else how.smooth.data_ptr(),
+            self.panels.data_ptr(),
+            self.scale.data_ptr(),
+            self.shift.data_ptr(),
+            self.bias.data_ptr(),
+            None if residual is None else residual.data_ptr(),
+            y.data_ptr(),
+            rounded.data_ptr(),
+            row_scales.data_ptr(),
+            rows,
+            depth,
+            self.columns,
+            after,
+            how.scale,
+            how.zero_point,
+            how.one_sided,
+            how.at_least,
+            torch.get_num_threads(),
+        )
+        return y
+
+
+def _in_panels(weight: Tensor, width: int) -> Tensor:
+    """``[out, in]`` as ``[out / width, width, in]``."""
+    return F.pad(weight, (0, 0, 0, -len(weight) % width)).unflatten(0, (-1, width))
