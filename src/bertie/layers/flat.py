@@ -10,6 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bertie.attention.attend import choose
@@ -22,6 +23,7 @@ from bertie.layers.feed_forward import BertIntermediate
 from bertie.layers.int8 import Int8Linear
 from bertie.layers.linear import View, has_hooks, prepared_view
 from bertie.layers.residual import BertResidual
+from bertie.native import encoder as native
 from bertie.packing import Packed, capturing
 
 # what a module of any other type does is not known here
@@ -62,7 +64,7 @@ class _Block:
     """What is left of a block: four products, and the normalisations after the second and the last."""
 
     views: tuple[View, ...]
-    norms: tuple[nn.Module, nn.Module]
+    norms: tuple[nn.LayerNorm, nn.LayerNorm]
     activation: Activation
     heads: tuple[int, int]  # how many, and how wide
 
@@ -72,16 +74,36 @@ class _Block:
         x = _normalised(output.added(attend(q, k, v).flatten(1), x), self.norms[0])
         return _normalised(last.added(intermediate.activated(x, self.activation), x), self.norms[1])
 
+    def native(self) -> native.Block | None:
+        """Return the block as our own kernels compute it, or None where they can't."""
+        panels = [getattr(view.prepared, "panels", None) for view in self.views]
+        norms = [(norm.weight, norm.bias, norm.eps) for norm in self.norms]
+        able = self.activation is F.gelu and all(
+            each is not None and each.dtype == torch.float32 and each.is_contiguous()
+            for norm in norms
+            for each in norm[:2]
+        )
+        if not able or None in panels:
+            return None
+        return native.Block(tuple(each for each in panels if each is not None), tuple(norms), self.heads)
+
 
 @dataclass(frozen=True, eq=False)
 class Flat:
-    """The blocks' products in their order, and where the modules hung when it was made."""
+    """The blocks' products in their order, and where the modules hung when it was made.
+
+    ``native`` computes them all in one call, where our own kernels can, from normalisations that lie at ``places``.
+    """
 
     blocks: list[_Block]
     slots: list[Slot]
+    native: native.Encoder | None
+    places: list[float]
 
     def __call__(self, hidden_states: Tensor, packed: Packed, blocks: int | None = None) -> Tensor:
         """Return what the first ``blocks`` of them, or all, make of hidden states ``[T, D]``."""
+        if self.native is not None:
+            return self.native(hidden_states, packed.cu_seqlens, max(packed.lengths), blocks)
         width = self.blocks[0].heads[1]
         backend = choose(Request(hidden_states.device.type, hidden_states.dtype, width))
 
@@ -98,6 +120,7 @@ class Flat:
             all(owner.get(name) is module for owner, name, module in self.slots)
             and not any(module.training or has_hooks(module) for _, _, module in self.slots)
             and all(view.dtype is x.dtype and view.is_current() for block in self.blocks for view in block.views)
+            and self.places == _places(self.blocks)
         )
 
 
@@ -114,8 +137,17 @@ def _flattened(blocks: nn.ModuleList, x: Tensor) -> Flat | None:
         if block is None:
             return None
         found.append(block)
-    made = Flat(found, slots)
+    own = [block.native() for block in found] if x.dtype == torch.float32 else [None]
+    encoder = None if None in own else native.Encoder([block for block in own if block is not None])
+    made = Flat(found, slots, encoder, _places(found))
     return made if made.holds(x) else None
+
+
+def _places(blocks: list[_Block]) -> list[float]:
+    """Return where the numbers of the normalisations lie, and their epsilons."""
+    norms = [norm for block in blocks for norm in block.norms]
+    places = [each.data_ptr() for norm in norms for each in norm._parameters.values() if each is not None]
+    return [*places, *(norm.eps for norm in norms)]
 
 
 def _slots(module: nn.Module) -> list[Slot]:

@@ -1,7 +1,5 @@
 /* Attention of packed texts, softmax(q k^T / sqrt(width)) v; included with the lanes of an instruction set. */
 
-static inline long upto(long number, long multiple) { return (number + multiple - 1) / multiple * multiple; }
-
 /* numbers a thread needs beside its arguments, for texts of at most ``longest`` keys and heads of ``width`` */
 long NAME(attention_scratch)(long longest, long width)
 {
@@ -12,10 +10,14 @@ long NAME(attention_scratch)(long longest, long width)
 /* k [keys, width] with rows ``stride`` apart as panels [keys / WIDTH, width, WIDTH], zeros behind the last key */
 static void lay_keys(const float *k, long stride, long keys, long width, float *panels)
 {
-    for (long first = 0; first < keys; first += WIDTH, panels += width * WIDTH)
-        for (long j = 0; j < WIDTH; j++)
+    for (long first = 0; first < keys; first += WIDTH, panels += width * WIDTH) {
+        const long here = keys - first < WIDTH ? keys - first : WIDTH;
+        if (here < WIDTH)
+            memset(panels, 0, width * WIDTH * sizeof(float));
+        for (long j = 0; j < here; j++, k += stride)
             for (long d = 0; d < width; d++)
-                panels[d * WIDTH + j] = first + j < keys ? k[(first + j) * stride + d] : 0;
+                panels[d * WIDTH + j] = k[d];
+    }
 }
 
 /* v [keys, width] likewise as panels [width / WIDTH, keys, WIDTH] */
@@ -76,37 +78,52 @@ INLINE void attend_rows(const int rows, const float *q, long q_stride, const flo
     }
 }
 
-/* y [T_q, heads, width] of q, k and v, whose tokens are q_stride, k_stride and v_stride apart; text b has queries from
- * starts_q[b] up to starts_q[b + 1], and keys likewise. ``scratch`` has ``each`` = attention_scratch numbers a thread. */
+/* what attention reads and writes: tokens of q, k and v are so far apart, y is [T_q, heads, width]; text b has queries
+ * from starts_q[b] up to starts_q[b + 1], and keys likewise */
+typedef struct {
+    const float *q, *k, *v;
+    float *y;
+    const int *starts_q, *starts_k;
+    long q_stride, k_stride, v_stride, texts, heads, width;
+} Attention;
+
+static void attend_head(const Attention *a, long text, long head, float *scratch)
+{
+    const long first = a->starts_q[text], queries = a->starts_q[text + 1] - first, width = a->width;
+    const long keys = a->starts_k[text + 1] - a->starts_k[text], apart = a->heads * width;
+    const float *q = a->q + first * a->q_stride + head * width;
+    float *y = a->y + first * apart + head * width;
+    float *key_panels = scratch, *value_panels = key_panels + upto(keys, WIDTH) * width;
+    float *scores = value_panels + keys * upto(width, WIDTH);
+    if (!keys) /* nothing to attend to */
+        for (long i = 0; i < queries; i++)
+            memset(y + i * apart, 0, width * sizeof(float));
+    if (!keys || !queries)
+        return;
+    lay_keys(a->k + a->starts_k[text] * a->k_stride + head * width, a->k_stride, keys, width, key_panels);
+    lay_values(a->v + a->starts_k[text] * a->v_stride + head * width, a->v_stride, keys, width, value_panels);
+    const int step = tile_rows(queries);
+    for (long row = 0; row < queries; row += step) {
+#define BODY(n)                                                                                                        \
+    attend_rows(n, q + row * a->q_stride, a->q_stride, key_panels, value_panels, keys, width, scores, y + row * apart, apart)
+        FOR_ROWS(queries - row < step ? queries - row : step, BODY)
+#undef BODY
+    }
+}
+
+/* shared by a team of threads, each with ``each`` = attention_scratch numbers of scratch */
+static void attend(const Attention *a, float *scratch, long each)
+{
+#pragma omp for schedule(static)
+    for (long work = 0; work < a->texts * a->heads; work++)
+        attend_head(a, work / a->heads, work % a->heads, scratch + omp_get_thread_num() * each);
+}
+
 void NAME(attention)(const float *q, const float *k, const float *v, float *y, const int *starts_q, const int *starts_k,
                      float *scratch, long q_stride, long k_stride, long v_stride, long texts, long heads, long width,
                      long each, int threads)
 {
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-    for (long work = 0; work < texts * heads; work++) {
-        const long text = work / heads, head = work % heads;
-        const long queries = starts_q[text + 1] - starts_q[text], keys = starts_k[text + 1] - starts_k[text];
-        const float *own_q = q + starts_q[text] * q_stride + head * width;
-        float *own_y = y + (starts_q[text] * heads + head) * width;
-        float *key_panels = scratch + omp_get_thread_num() * each;
-        float *value_panels = key_panels + upto(keys, WIDTH) * width;
-        float *scores = value_panels + keys * upto(width, WIDTH);
-        if (!queries)
-            continue;
-        if (!keys) { /* nothing to attend to */
-            for (long i = 0; i < queries; i++)
-                memset(own_y + i * heads * width, 0, width * sizeof(float));
-            continue;
-        }
-        lay_keys(k + starts_k[text] * k_stride + head * width, k_stride, keys, width, key_panels);
-        lay_values(v + starts_k[text] * v_stride + head * width, v_stride, keys, width, value_panels);
-        const int step = tile_rows(queries);
-        for (long row = 0; row < queries; row += step) {
-#define BODY(n)                                                                                                        \
-    attend_rows(n, own_q + row * q_stride, q_stride, key_panels, value_panels, keys, width, scores,                \
-                own_y + row * heads * width, heads * width)
-            FOR_ROWS(queries - row < step ? queries - row : step, BODY)
-#undef BODY
-        }
-    }
+    const Attention a = {q, k, v, y, starts_q, starts_k, q_stride, k_stride, v_stride, texts, heads, width};
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    attend(&a, scratch, each);
 }

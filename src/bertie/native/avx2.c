@@ -7,4 +7,5 @@
 #include "tile.h"
 #include "product.h"
 #include "attention.h"
+#include "encoder.h"
 #endif

@@ -8,4 +8,6 @@
 #include "product.h"
 #include "attention.h"
 #include "int8.h"
+#define HAS_INT8
+#include "encoder.h"
 #endif

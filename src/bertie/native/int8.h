@@ -99,8 +99,31 @@ INLINE void int8_tile(const int rows, const unsigned char *a, const signed char 
     }
 }
 
-/* y [rows, columns] = ending(x [rows, depth] . W), with W as panels [columns / WIDTH, depth / 4, WIDTH, 4].
- * ``q`` [rows, upto(depth, 4)] and ``row_scales`` [rows] are scratch. */
+/* y [rows, columns] = ending(x [rows, depth] . W), with W as panels [columns / WIDTH, depth / 4, WIDTH, 4], shared by a
+ * team of threads; ``q`` [rows, upto(depth, 4)] is scratch, as are the scales of the rows */
+static void int8_multiply(const float *x, const float *smooth, const signed char *panels, unsigned char *q, float *row_scales,
+                          long rows, long depth, const Scales *s, const Rounding *how, const Ending *e)
+{
+    const long count = (e->columns + WIDTH - 1) / WIDTH, fours = upto(depth, 4), chunk = chunk_of(524288, fours);
+    for (long first = 0; first < rows; first += chunk) {
+        const long end = first + chunk < rows ? first + chunk : rows;
+        const int step = tile_rows(end - first);
+#pragma omp for schedule(static)
+        for (long row = first; row < end; row++) {
+            const long top = row - (row - first) % step, tall = end - top < step ? end - top : step;
+            row_scales[row] = round_row(x + row * depth, smooth, depth, how, q + top * fours + 4 * (row - top), 4 * tall);
+        }
+#pragma omp for schedule(static) nowait
+        for (long p = 0; p < count; p++)
+            for (long row = first; row < end; row += step) {
+#define BODY(n) int8_tile(n, q + row * fours, panels + p * fours * WIDTH, fours, s, e, row, p * WIDTH)
+                FOR_ROWS(end - row < step ? end - row : step, BODY)
+#undef BODY
+            }
+    }
+#pragma omp barrier
+}
+
 void NAME(int8_product)(const float *x, const float *smooth, const signed char *panels, const float *scale, const int *shift,
                         const float *bias, const float *residual, float *y, unsigned char *q, float *row_scales, long rows,
                         long depth, long columns, int after, float step, int zero_point, int one_sided, float at_least,
@@ -109,24 +132,6 @@ void NAME(int8_product)(const float *x, const float *smooth, const signed char *
     const Ending e = {bias, residual, y, columns, after};
     const Scales s = {scale, shift, row_scales};
     const Rounding how = {step, zero_point, one_sided, at_least};
-    const long count = (columns + WIDTH - 1) / WIDTH, fours = upto(depth, 4);
-    long chunk = 524288 / fours / ROWS * ROWS;
-    chunk = chunk < ROWS ? ROWS : chunk;
 #pragma omp parallel num_threads(threads) if (threads > 1)
-    for (long first = 0; first < rows; first += chunk) {
-        const long end = first + chunk < rows ? first + chunk : rows;
-        const int each = tile_rows(end - first);
-#pragma omp for schedule(static)
-        for (long row = first; row < end; row++) {
-            const long top = row - (row - first) % each, tall = end - top < each ? end - top : each;
-            row_scales[row] = round_row(x + row * depth, smooth, depth, &how, q + top * fours + 4 * (row - top), 4 * tall);
-        }
-#pragma omp for schedule(static) nowait
-        for (long p = 0; p < count; p++)
-            for (long row = first; row < end; row += each) {
-#define BODY(n) int8_tile(n, q + row * fours, panels + p * fours * WIDTH, fours, &s, &e, row, p * WIDTH)
-                FOR_ROWS(end - row < each ? end - row : each, BODY)
-#undef BODY
-            }
-    }
+    int8_multiply(x, smooth, panels, q, row_scales, rows, depth, &s, &how, &e);
 }

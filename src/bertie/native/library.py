@@ -11,6 +11,7 @@ from bertie.report import logger
 
 _PRODUCT = [c_void_p] * 5 + [c_long] * 3 + [c_int] * 2
 _INT8_PRODUCT = [c_void_p] * 10 + [c_long] * 3 + [c_int, c_float, c_int, c_int, c_float, c_int]
+_ENCODER = [c_void_p, c_long] + [c_void_p] * 3 + [c_long] * 2 + [c_void_p, c_int]
 _ATTENTION = [c_void_p] * 7 + [c_long] * 7 + [c_int]
 
 
@@ -21,13 +22,14 @@ class InstructionSet:
     Args:
         name: "avx2" or "avx512".
         width: the columns of a panel of weights.
-        product, attention, attention_scratch: as product.h and attention.h describe them.
+        product, encoder, attention, attention_scratch: as product.h, encoder.h and attention.h describe them.
         int8_product: as int8.h does; None without VNNI.
     """
 
     name: str
     width: int
     product: Any
+    encoder: Any
     attention: Any
     attention_scratch: Any
     int8_product: Any = None
@@ -75,6 +77,7 @@ def _bound(library: ctypes.CDLL, name: str, width: int, int8: bool) -> Instructi
         name,
         width,
         function("product", _PRODUCT),
+        function("encoder", _ENCODER),
         function("attention", _ATTENTION),
         function("attention_scratch", [c_long, c_long], c_long),
         function("int8_product", _INT8_PRODUCT) if int8 else None,

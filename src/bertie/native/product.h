@@ -48,25 +48,35 @@ INLINE void product_tile(const int rows, const float *x, const float *panel, lon
     }
 }
 
-/* y [rows, columns] = ending(x [rows, depth] . panels [columns / WIDTH, depth, WIDTH]) */
-void NAME(product)(const float *x, const float *panels, const float *bias, const float *residual, float *y, long rows,
-                   long depth, long columns, int after, int threads)
+/* as many rows at a time as stay in a core's cache while all panels pass, but enough for a panel to be worth its way */
+static inline long chunk_of(long numbers, long depth)
 {
-    const Ending e = {bias, residual, y, columns, after};
-    const long count = (columns + WIDTH - 1) / WIDTH;
-    /* as many rows at a time as stay in a core's cache while all panels pass, but enough for a panel to be worth its way */
-    long chunk = 196608 / depth / ROWS * ROWS;
-    chunk = chunk < 96 ? 96 : chunk;
-#pragma omp parallel num_threads(threads) if (threads > 1)
+    long chunk = numbers / depth / ROWS * ROWS;
+    return chunk < 96 ? 96 : chunk;
+}
+
+/* y [rows, columns] = ending(x [rows, depth] . panels [columns / WIDTH, depth, WIDTH]), shared by a team of threads */
+static void multiply(const float *x, const float *panels, long rows, long depth, const Ending *e)
+{
+    const long count = (e->columns + WIDTH - 1) / WIDTH, chunk = chunk_of(196608, depth);
     for (long first = 0; first < rows; first += chunk) {
         const long end = first + chunk < rows ? first + chunk : rows;
         const int step = tile_rows(end - first);
 #pragma omp for schedule(static) nowait
         for (long p = 0; p < count; p++)
             for (long row = first; row < end; row += step) {
-#define BODY(n) product_tile(n, x, panels + p * depth * WIDTH, depth, &e, row, p * WIDTH)
+#define BODY(n) product_tile(n, x, panels + p * depth * WIDTH, depth, e, row, p * WIDTH)
                 FOR_ROWS(end - row < step ? end - row : step, BODY)
 #undef BODY
             }
     }
+#pragma omp barrier
+}
+
+void NAME(product)(const float *x, const float *panels, const float *bias, const float *residual, float *y, long rows,
+                   long depth, long columns, int after, int threads)
+{
+    const Ending e = {bias, residual, y, columns, after};
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    multiply(x, panels, rows, depth, &e);
 }

@@ -19,7 +19,8 @@ class Panels:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, functions: InstructionSet) -> None:
-        self.functions, self.bias, self.columns = functions, bias.contiguous(), len(weight)
+        self.functions, self.bias = functions, bias.contiguous()
+        self.columns, self.depth = weight.shape
         self.panels = _in_panels(weight, functions.width).transpose(1, 2).contiguous()
 
     def __call__(self, x: Tensor, after: int = NOTHING, residual: Tensor | None = None) -> Tensor:
@@ -64,7 +65,8 @@ class Int8Panels:
     def __init__(
         self, weight: Tensor, scale: Tensor, bias: Tensor, rounding: Rounding, functions: InstructionSet
     ) -> None:
-        self.functions, self.rounding, self.columns = functions, rounding, len(weight)
+        self.functions, self.rounding = functions, rounding
+        self.columns, self.depth = weight.shape
         beyond = -len(weight) % functions.width
         fours = _in_panels(F.pad(weight, (0, -weight.shape[1] % 4)), functions.width).unflatten(2, (-1, 4))
         self.panels = fours.transpose(1, 2).contiguous()

@@ -71,6 +71,8 @@ INLINE void tile(const int rows, const float *a, long stride, const float *b, lo
     }
 #endif
 
+static inline long upto(long number, long multiple) { return (number + multiple - 1) / multiple * multiple; }
+
 /* rows of the next tile: as many in each as in the others, since every tile reads all of a panel */
 static inline int tile_rows(long rows)
 {

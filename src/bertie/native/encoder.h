@@ -1,0 +1,98 @@
+/* The blocks of an encoder, one after the other, for a team of threads that is called together once. */
+
+/* weights in panels of floats, or of 8-bit integers with their scales; see product.h and int8.h */
+typedef struct {
+    const void *panels;
+    const float *bias, *scale, *smooth;
+    const int *shift;
+    long depth, columns, is_int8;
+    float step, at_least;
+    int zero_point, one_sided;
+} Product;
+
+typedef struct {
+    const float *weight, *bias; /* [columns] */
+    float eps;
+} Norm;
+
+typedef struct {
+    Product projections, output, intermediate, last;
+    Norm after_attention, after_feed_forward;
+    long heads, width;
+} Block;
+
+/* memory of a batch: projections [rows, 3 D], context and attended [rows, D], wide [rows, F], q [rows, F], scales [rows] */
+typedef struct {
+    float *projections, *context, *attended, *wide, *row_scales, *attention;
+    unsigned char *q;
+    long each; /* of the threads' numbers in ``attention`` */
+} Scratch;
+
+static void apply(const Product *p, const float *x, const float *residual, float *y, long rows, int after, const Scratch *s)
+{
+    const Ending e = {p->bias, residual, y, p->columns, after};
+#ifdef HAS_INT8
+    if (p->is_int8) {
+        const Scales scales = {p->scale, p->shift, s->row_scales};
+        const Rounding how = {p->step, p->zero_point, p->one_sided, p->at_least};
+        int8_multiply(x, p->smooth, p->panels, s->q, s->row_scales, rows, p->depth, &scales, &how, &e);
+        return;
+    }
+#endif
+    (void)s;
+    multiply(x, p->panels, rows, p->depth, &e);
+}
+
+/* (x - mean) / sqrt(variance + eps) * weight + bias of each row [columns], in place */
+static void normalise(float *x, const Norm *n, long rows, long columns)
+{
+#pragma omp for schedule(static)
+    for (long row = 0; row < rows; row++) {
+        float *own = x + row * columns, sum = 0, square = 0;
+        const long whole = columns / LANES * LANES;
+        V lanes = ZERO();
+        for (long i = 0; i < whole; i += LANES)
+            lanes = ADD(lanes, LOAD(own + i));
+        for (long i = whole; i < columns; i++)
+            sum += own[i];
+        const float mean = (sum + SUM(lanes)) / columns;
+        lanes = ZERO();
+        for (long i = 0; i < whole; i += LANES) {
+            V distance = SUB(LOAD(own + i), ALL(mean));
+            lanes = FMA(distance, distance, lanes);
+        }
+        for (long i = whole; i < columns; i++)
+            square += (own[i] - mean) * (own[i] - mean);
+        const float factor = 1 / sqrtf((square + SUM(lanes)) / columns + n->eps);
+        for (long i = 0; i < whole; i += LANES) {
+            V number = MUL(SUB(LOAD(own + i), ALL(mean)), ALL(factor));
+            STORE(own + i, FMA(number, LOAD(n->weight + i), LOAD(n->bias + i)));
+        }
+        for (long i = whole; i < columns; i++)
+            own[i] = (own[i] - mean) * factor * n->weight[i] + n->bias[i];
+    }
+}
+
+static void run_block(const Block *b, const float *x, float *y, const int *starts, long texts, long rows, const Scratch *s)
+{
+    const long hidden = b->heads * b->width, part = hidden * 3;
+    const float *qkv = s->projections;
+    const Attention a = {qkv,  qkv + hidden, qkv + 2 * hidden, s->context, starts,   starts,
+                         part, part,         part,             texts,      b->heads, b->width};
+    apply(&b->projections, x, 0, s->projections, rows, NOTHING, s);
+    attend(&a, s->attention, s->each);
+    apply(&b->output, s->context, x, s->attended, rows, RESIDUAL, s);
+    normalise(s->attended, &b->after_attention, rows, hidden);
+    apply(&b->intermediate, s->attended, 0, s->wide, rows, GELU, s);
+    apply(&b->last, s->wide, s->attended, y, rows, RESIDUAL, s);
+    normalise(y, &b->after_feed_forward, rows, hidden);
+}
+
+/* y [rows, D]: what ``count`` blocks make of x [rows, D]; the texts begin at starts[0 .. texts] */
+void NAME(encoder)(const Block *blocks, long count, const float *x, float *y, const int *starts, long texts, long rows,
+                   const Scratch *scratch, int threads)
+{
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    for (long i = 0; i < count; i++)
+        run_block(blocks + i, i ? y : x, y, starts, texts, rows, scratch);
+}
