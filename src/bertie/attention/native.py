@@ -15,7 +15,9 @@ class Native:
 
     def why_not(self, request: Request) -> list[str]:
         reasons = needs_a_matrix(request)
-        if request.device != "cpu":
+        if request.compiling:
+            reasons.append("it cannot be captured in a graph")
+        elif request.device != "cpu":
             reasons.append(f"it runs on the CPU, not on {request.device}")
         elif why := library.why_none():
             reasons.append(why)
@@ -27,8 +29,6 @@ class Native:
             reasons.append("it reads texts in both directions")
         if request.dropout_p > 0:
             reasons.append("it has no dropout")
-        if request.compiling:
-            reasons.append("it cannot be captured in a graph")
         return reasons
 
     def attend(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:

@@ -6,6 +6,7 @@ at in every call is looked at once a batch, and only products, attention and nor
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -21,14 +22,15 @@ from bertie.layers.block import BertLayer
 from bertie.layers.dropout import Dropout
 from bertie.layers.feed_forward import BertIntermediate
 from bertie.layers.int8 import Int8Linear
-from bertie.layers.linear import View, has_hooks, prepared_view
+from bertie.layers.linear import HOOKS, Stamp, View, prepared_view, tensors_of
 from bertie.layers.residual import BertResidual
 from bertie.native import encoder as native
 from bertie.packing import Packed, capturing
 
 # what a module of any other type does is not known here
 _KNOWN = {BertLayer, BertAttention, BertSelfAttention, BertIntermediate, BertResidual}
-_KNOWN |= {nn.Linear, Int8Linear, nn.LayerNorm, Dropout}
+_LINEAR = {nn.Linear, Int8Linear}
+_KNOWN |= {*_LINEAR, nn.LayerNorm, Dropout}
 # where a module hangs: its owner's modules, its name there, itself
 Slot = tuple[dict[str, Any], str, nn.Module]
 
@@ -52,11 +54,14 @@ def flat(blocks: nn.ModuleList, hidden_states: Tensor, packed: Packed) -> "Flat 
     known = _FLAT.get(blocks)
     if known is not None and len(known.blocks) == len(blocks) and known.holds(hidden_states):
         return known
-    _FLAT.pop(blocks, None)
-    made = _flattened(blocks, hidden_states)
-    if made is not None:
-        _FLAT[blocks] = made
-    return made
+    with _MAKING:  # threads that compute batches of their own need one loop, not one each
+        if _FLAT.get(blocks) is not known:
+            return flat(blocks, hidden_states, packed)
+        _FLAT.pop(blocks, None)
+        made = _flattened(blocks, hidden_states)
+        if made is not None:
+            _FLAT[blocks] = made
+        return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,15 +95,11 @@ class _Block:
 
 @dataclass(frozen=True, eq=False)
 class Flat:
-    """The blocks' products in their order, and where the modules hung when it was made.
-
-    ``native`` computes them all in one call, where our own kernels can, from normalisations that lie at ``places``.
-    """
+    """The blocks' products in their order; ``native`` computes them all in one call, where our own kernels can."""
 
     blocks: list[_Block]
-    slots: list[Slot]
     native: native.Encoder | None
-    places: list[float]
+    seen: "_Seen"
 
     def __call__(self, hidden_states: Tensor, packed: Packed, blocks: int | None = None) -> Tensor:
         """Return what the first ``blocks`` of them, or all, make of hidden states ``[T, D]``."""
@@ -116,14 +117,39 @@ class Flat:
 
     def holds(self, x: Tensor) -> bool:
         """Whether modules, weights and settings are as they were, and made for hidden states like ``x``."""
+        views = (view for block in self.blocks for view in block.views)
+        return self.seen.is_unchanged() and all(view.dtype is x.dtype and view.is_in_use() for view in views)
+
+
+class _Seen:
+    """The modules that a loop was made of, as they were: looked at all together, for that is before every query."""
+
+    def __init__(self, slots: list[Slot]) -> None:
+        self.slots = slots
+        modules = [module for _, _, module in slots]
+        self.own = [vars(module) for module in modules]
+        self.hooks = [own[name] for own in self.own for name in HOOKS]
+        self.linears = [module for module in modules if type(module) in _LINEAR]
+        self.norms = [module for module in modules if isinstance(module, nn.LayerNorm)]
+        self.stamp, self.settings = Stamp(self.linears), self._settings()
+
+    def is_unchanged(self) -> bool:
+        """Whether no one has put another module in a place, asked for more than ``forward``, or changed numbers."""
         return (
             all(owner.get(name) is module for owner, name, module in self.slots)
-            and not any(module.training or has_hooks(module) for _, _, module in self.slots)
-            and all(view.dtype is x.dtype and view.is_current() for block in self.blocks for view in block.views)
-            and self.places == _places(self.blocks)
+            and not any(self.hooks)
+            and not any(own["training"] or "forward" in own for own in self.own)
+            and self.stamp.holds(self.linears)
+            and self.settings == self._settings()
         )
 
+    def _settings(self) -> list[float]:
+        """Return where the numbers of the normalisations lie, which may change, and their epsilons."""
+        places = [each.data_ptr() for each in tensors_of(self.norms)]
+        return [*places, *(norm.eps for norm in self.norms)]
 
+
+_MAKING = RLock()
 _FLAT: "WeakKeyDictionary[nn.Module, Flat]" = WeakKeyDictionary()
 
 
@@ -139,15 +165,8 @@ def _flattened(blocks: nn.ModuleList, x: Tensor) -> Flat | None:
         found.append(block)
     own = [block.native() for block in found] if x.dtype == torch.float32 else [None]
     encoder = None if None in own else native.Encoder([block for block in own if block is not None])
-    made = Flat(found, slots, encoder, _places(found))
+    made = Flat(found, encoder, _Seen(slots))
     return made if made.holds(x) else None
-
-
-def _places(blocks: list[_Block]) -> list[float]:
-    """Return where the numbers of the normalisations lie, and their epsilons."""
-    norms = [norm for block in blocks for norm in block.norms]
-    places = [each.data_ptr() for norm in norms for each in norm._parameters.values() if each is not None]
-    return [*places, *(norm.eps for norm in norms)]
 
 
 def _slots(module: nn.Module) -> list[Slot]:

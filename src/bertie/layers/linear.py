@@ -4,8 +4,10 @@ A view stands in a weak table beside the modules, never in them: ``state_dict()`
 adapters do not see it, and it is used only while the modules it stands for are plain and their weights unchanged.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import is_
 from threading import RLock
 from typing import Any
 from weakref import WeakKeyDictionary, ref
@@ -91,44 +93,57 @@ class View:
     dtype: torch.dtype  # of its inputs
     widths: list[int]
     modules: tuple[ref[nn.Module], ...]
-    stamps: "list[_Stamp]"
+    stamp: "Stamp"
 
     def stands_for(self, modules: tuple[nn.Module, ...]) -> bool:
-        return self._own() == modules and self._is_unchanged(modules)
+        return (
+            len(modules) == len(self.modules)
+            and all(own() is module for own, module in zip(self.modules, modules, strict=True))
+            and self.stamp.holds(modules)
+        )
 
-    def is_current(self) -> bool:
-        """Whether it still stands for the modules that it was made of."""
-        modules = self._own()
-        return len(modules) == len(self.modules) and _VIEWS.get(modules[0]) is self and self._is_unchanged(modules)
-
-    def _own(self) -> tuple[nn.Module, ...]:
-        """Return those of its modules that are still there."""
-        return tuple(module for each in self.modules if (module := each()) is not None)
-
-    def _is_unchanged(self, modules: tuple[nn.Module, ...]) -> bool:
-        tensors = _tensors(modules)
-        return len(tensors) == len(self.stamps) and all(map(_Stamp.holds, self.stamps, tensors))
+    def is_in_use(self) -> bool:
+        """Whether its modules are there, and no other view has taken its place."""
+        first = self.modules[0]()
+        return first is not None and _VIEWS.get(first) is self
 
 
-class _Stamp:
-    """How a tensor was when a view was made of it."""
+class Stamp:
+    """How the weights of modules were when they were prepared."""
 
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor, self.pointer, self.version = ref(tensor), tensor.data_ptr(), tensor._version
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        tensors = tensors_of(modules)
+        self.tensors = [ref(each) for each in tensors]
+        self.places, self.versions = _places(tensors), _versions(tensors)
         # Adapters are merged by ``weight.data += …``, which no version counts: a few of its numbers tell. They stand in
         # two places only, because each brings back pages of a mapped file that its view has made needless.
-        numbers = tensor.detach().view(torch.uint8).reshape(-1).numpy()
-        middle = len(numbers) // 2
-        self.start, self.middle = numbers[:32], numbers[middle : middle + 32]
-        self.seen = self.start.tobytes(), self.middle.tobytes()
+        self.looked_at = [piece for each in tensors for piece in _start_and_middle(each)]
+        self.seen = b"".join(self.looked_at)
 
-    def holds(self, tensor: Tensor) -> bool:
+    def holds(self, modules: Sequence[nn.Module]) -> bool:
+        """Whether the weights of ``modules``, in the same order, are the same and unchanged."""
+        tensors = tensors_of(modules)
         return (
-            self.tensor() is tensor
-            and tensor._version == self.version
-            and tensor.data_ptr() == self.pointer
-            and (self.start.tobytes(), self.middle.tobytes()) == self.seen
+            len(tensors) == len(self.tensors)
+            and all(map(is_, [each() for each in self.tensors], tensors))
+            and self.versions == _versions(tensors)
+            and self.places == _places(tensors)
+            and b"".join(self.looked_at) == self.seen
         )
+
+
+def _places(tensors: Sequence[Tensor]) -> list[int]:
+    return [each.data_ptr() for each in tensors]
+
+
+def _versions(tensors: Sequence[Tensor]) -> list[int]:
+    return [each._version for each in tensors]
+
+
+def _start_and_middle(tensor: Tensor) -> tuple[memoryview, memoryview]:
+    numbers = tensor.detach().view(torch.uint8).reshape(-1).numpy().data
+    middle = len(numbers) // 2
+    return numbers[:32], numbers[middle : middle + 32]
 
 
 def prepared_view(x: Tensor, modules: tuple[nn.Module, ...]) -> View | None:
@@ -164,13 +179,13 @@ def _would_be_missed(x: Tensor, modules: tuple[nn.Module, ...]) -> bool:
         or type(x) is not Tensor
         or len(x) == 0
         or torch.is_autocast_enabled(x.device.type)
-        or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *_tensors(modules))))
+        or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *tensors_of(modules))))
     )
 
 
 def _can_be_prepared(x: Tensor, modules: tuple[nn.Module, ...], kind: type[nn.Module]) -> bool:
     """Whether ``modules`` are plain layers with weights of their own, which a kernel can read."""
-    tensors = _tensors(modules)
+    tensors = tensors_of(modules)
     return (
         all(type(module) is kind for module in modules)
         and all(type(each) is nn.Parameter and each.is_contiguous() for each in tensors)
@@ -181,24 +196,22 @@ def _can_be_prepared(x: Tensor, modules: tuple[nn.Module, ...], kind: type[nn.Mo
 
 @torch.no_grad()
 def _made(kernel: Kernel, x: Tensor, modules: tuple[Any, ...]) -> View:
-    stamps = [_Stamp(tensor) for tensor in _tensors(modules)]
+    stamp = Stamp(modules)
     widths = [len(module.weight) for module in modules]
     prepared = kernel.prepare(modules)
     for module in modules:  # what is mapped is in memory once: as the kernel prepared it
         drop_pages(module.weight)
     give_back_freed()  # what the kernel made on the way is as large as the weights
-    return View(prepared, kernel, x.dtype, widths, tuple(map(ref, modules)), stamps)
+    return View(prepared, kernel, x.dtype, widths, tuple(map(ref, modules)), stamp)
+
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def has_hooks(module: nn.Module) -> bool:
     """Whether something besides ``forward`` runs, or another ``forward``, when ``module`` is called."""
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or "forward" in vars(module)
-    )
+    own = vars(module)
+    return "forward" in own or any(own[name] for name in HOOKS)
 
 
 def _is_ours(module: nn.Module) -> bool:
@@ -215,5 +228,6 @@ def _is_idle(dropout: nn.Module) -> bool:
     return not (dropout.training and dropout.p > 0) and not has_hooks(dropout)
 
 
-def _tensors(modules: tuple[nn.Module, ...]) -> list[Tensor]:
+def tensors_of(modules: Sequence[nn.Module]) -> list[Tensor]:
+    """Return the parameters of modules that have no modules within."""
     return [tensor for module in modules for tensor in module._parameters.values() if tensor is not None]

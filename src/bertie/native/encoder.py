@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bertie.checkpoints.pages import give_back_freed, large_pages
 from bertie.native.products import Int8Panels, Panels
 
 
@@ -35,6 +36,7 @@ class Encoder:
         self.blocks, self.functions = blocks, blocks[0].products[0].functions
         self.width = blocks[0].products[0].depth
         self.widest = max(each.columns for each in blocks[0].products[2:])
+        self.memory = _moved_to_large_pages([each for block in blocks for each in block.products])
         self.laid_out = (_Block * len(blocks))(*map(_block, blocks))
 
     def __call__(self, x: Tensor, starts: Tensor, longest: int, blocks: int | None = None) -> Tensor:
@@ -76,6 +78,18 @@ class Encoder:
             threads,
         )
         return y
+
+
+def _moved_to_large_pages(products: Sequence[Panels | Int8Panels]) -> Tensor:
+    """Return one piece of memory in which all panels lie from now on, each from a line of the cache on."""
+    sizes = [each.panels.nbytes + -each.panels.nbytes % 64 for each in products]
+    memory = large_pages(sum(sizes))
+    for each, room in zip(products, memory.split(sizes), strict=True):
+        old = each.panels
+        each.panels = room[: old.nbytes].view(old.dtype).view(old.shape)
+        each.panels.copy_(old)
+    give_back_freed()
+    return memory
 
 
 class _Product(ctypes.Structure):
