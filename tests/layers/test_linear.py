@@ -244,10 +244,10 @@ class TestChoice:
         [
             (Chip(), Weights("cpu", torch.float32, threads=2), "plain"),
             (Chip(), Weights("cpu", torch.float32, deterministic=True), "native"),
-            (Chip(avx2=True), Weights("cpu", torch.float32), "plain"),
-            (Chip(avx2=True), Weights("cpu", torch.float32, threads=2), "native"),
-            (Chip(amd=True, avx2=True), Weights("cpu", torch.float32, threads=2), "native"),
-            (Chip(amd=True, avx2=True, avx512=True), Weights("cpu", torch.float32, threads=2), "onednn"),
+            (Chip(avx2=True), Weights("cpu", torch.float32), "native"),
+            (Chip(amd=True, avx2=True, avx512=True), Weights("cpu", torch.float32, threads=2), "native"),
+            (Chip(avx2=True), Weights("cpu", torch.float64), "plain"),
+            (Chip(avx2=True), Weights("cuda", torch.float32), "plain"),
         ],
     )
     def test_table_with_compiled_kernels(self, monkeypatch, chip, weights, chosen) -> None:

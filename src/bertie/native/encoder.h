@@ -1,5 +1,8 @@
 /* The blocks of an encoder, one after the other, for a team of threads that is called together once. */
 
+/* numbers behind a block's widest product that stay in a core's cache until they are read */
+#define WIDE 131072
+
 /* weights in panels of floats, or of 8-bit integers with their scales; see product.h and int8.h */
 typedef struct {
     const void *panels;
@@ -83,9 +86,14 @@ static void run_block(const Block *b, const float *x, float *y, const int *start
     attend(&a, s->attention, s->each);
     apply(&b->output, s->context, x, s->attended, rows, RESIDUAL, s);
     normalise(s->attended, &b->after_attention, rows, hidden);
-    apply(&b->intermediate, s->attended, 0, s->wide, rows, GELU, s);
-    apply(&b->last, s->wide, s->attended, y, rows, RESIDUAL, s);
-    normalise(y, &b->after_feed_forward, rows, hidden);
+    const long chunk = chunk_of(WIDE, b->intermediate.columns);
+    for (long first = 0; first < rows; first += chunk) {
+        const long here = rows - first < chunk ? rows - first : chunk;
+        const float *attended = s->attended + first * hidden;
+        apply(&b->intermediate, attended, 0, s->wide, here, GELU, s);
+        apply(&b->last, s->wide, attended, y + first * hidden, here, RESIDUAL, s);
+        normalise(y + first * hidden, &b->after_feed_forward, here, hidden);
+    }
 }
 
 /* y [rows, D]: what ``count`` blocks make of x [rows, D]; the texts begin at starts[0 .. texts] */

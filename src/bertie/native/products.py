@@ -25,12 +25,12 @@ class Panels:
 
     def __call__(self, x: Tensor, after: int = NOTHING, residual: Tensor | None = None) -> Tensor:
         """Return ``x [T, in]`` times the weights plus the bias, then through GELU or plus ``residual [T, out]``."""
-        x = x.contiguous()
+        x, panels = x.contiguous(), self.panels  # held: another thread may move them
         residual = None if residual is None else residual.contiguous()
         y = x.new_empty(len(x), self.columns)
         self.functions.product(
             x.data_ptr(),
-            self.panels.data_ptr(),
+            panels.data_ptr(),
             self.bias.data_ptr(),
             None if residual is None else residual.data_ptr(),
             y.data_ptr(),
@@ -76,7 +76,7 @@ class Int8Panels:
 
     def __call__(self, x: Tensor, after: int = NOTHING, residual: Tensor | None = None) -> Tensor:
         """Return ``x [T, in]`` times the weights plus the bias, then through GELU or plus ``residual [T, out]``."""
-        x = x.contiguous()
+        x, panels = x.contiguous(), self.panels
         residual = None if residual is None else residual.contiguous()
         how, (rows, depth) = self.rounding, x.shape
         y = x.new_empty(rows, self.columns)
@@ -85,7 +85,7 @@ class Int8Panels:
         self.functions.int8_product(
             x.data_ptr(),
             None if how.smooth is None else how.smooth.data_ptr(),
-            self.panels.data_ptr(),
+            panels.data_ptr(),
             self.scale.data_ptr(),
             self.shift.data_ptr(),
             self.bias.data_ptr(),

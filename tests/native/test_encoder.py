@@ -1,0 +1,101 @@
+"""All blocks in one call: what PyTorch makes of the same weights, one step after the other."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bertie.native import library
+from bertie.native.encoder import Block, Encoder
+from bertie.native.products import Int8Panels, Panels, Rounding
+
+SETS = library.instruction_sets()
+pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_none()}")
+each_set = pytest.mark.parametrize("functions", SETS, ids=lambda functions: functions.name)
+HEADS, WIDTH, WIDE = 3, 20, 100
+HIDDEN = HEADS * WIDTH
+SHAPES = ((3 * HIDDEN, HIDDEN), (HIDDEN, HIDDEN), (WIDE, HIDDEN), (HIDDEN, WIDE))
+
+
+class Weights:
+    """Blocks' weights: the products' as [out, in] with bias, the normalisations' with their epsilons."""
+
+    def __init__(self, blocks: int = 2) -> None:
+        draw = torch.Generator().manual_seed(0)
+
+        def product(out: int, depth: int) -> tuple[Tensor, Tensor]:
+            return torch.randn(out, depth, generator=draw) / depth**0.5, torch.randn(out, generator=draw) / 5
+
+        self.blocks = [[product(*shape) for shape in SHAPES] for _ in range(blocks)]
+        self.norms = [(1 + torch.randn(HIDDEN, generator=draw) / 5, torch.randn(HIDDEN, generator=draw), 1e-12)] * 2
+
+    def encoder(self, prepare) -> Encoder:
+        norms = tuple(self.norms)
+        return Encoder([Block(tuple(prepare(*each) for each in one), norms, (HEADS, WIDTH)) for one in self.blocks])
+
+    def run(self, x: Tensor, lengths: list[int], blocks: int) -> Tensor:
+        x = x.double()
+        for one in self.blocks[:blocks]:
+            qkv, output, wide, last = one
+            contexts = []
+            for part in linear(x, *qkv).view(-1, 3, HEADS, WIDTH).split(lengths):
+                context = F.scaled_dot_product_attention(*part.permute(1, 2, 0, 3))
+                contexts.append(context.transpose(0, 1).flatten(1))
+            x = normalised(x + linear(torch.cat(contexts), *output), *self.norms[0])
+            x = normalised(x + linear(F.gelu(linear(x, *wide)), *last), *self.norms[1])
+        return x
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return F.linear(x, weight.double(), bias.double())
+
+
+def normalised(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    return F.layer_norm(x, (HIDDEN,), weight.double(), bias.double(), eps)
+
+
+def batch(lengths: list[int]) -> tuple[Tensor, Tensor]:
+    x = torch.randn(sum(lengths), HIDDEN, generator=torch.Generator().manual_seed(1))
+    return x, torch.tensor([0, *lengths]).cumsum(0).int()
+
+
+@each_set
+@pytest.mark.parametrize("lengths", [[1], [7, 30, 2], [200, 57]])
+@pytest.mark.parametrize("blocks", [0, 1, 2])
+def test_floats(functions, lengths, blocks) -> None:
+    weights = Weights()
+    encoder = weights.encoder(lambda weight, bias: Panels(weight, bias, functions))
+    x, starts = batch(lengths)
+    assert (encoder(x, starts, max(lengths), blocks) - weights.run(x, lengths, blocks)).abs().max() <= 1e-5
+
+
+@each_set
+def test_threads_and_other_texts_change_no_bit(functions) -> None:
+    encoder = Weights().encoder(lambda weight, bias: Panels(weight, bias, functions))
+    lengths = [40, 9, 130]
+    x, starts = batch(lengths)
+    together, before = encoder(x, starts, 130), torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            assert torch.equal(encoder(x, starts, 130), together)
+    finally:
+        torch.set_num_threads(before)
+    alone = encoder(x[40:49], torch.tensor([0, 9], dtype=torch.int32), 9)
+    assert torch.equal(alone, together[40:49])
+
+
+@pytest.mark.skipif(not any(each.int8_product for each in SETS), reason="the processor has no AVX-512 VNNI")
+def test_integers() -> None:
+    weights, functions = Weights(), library.best()
+
+    def prepare(weight: Tensor, bias: Tensor) -> Int8Panels:
+        scale = weight.abs().amax(1) / 127
+        how = Rounding(2 / 254, 127, False, 1e-12)
+        return Int8Panels((weight / scale[:, None]).round().to(torch.int8), scale, bias, how, functions)
+
+    encoder = weights.encoder(prepare)
+    x, starts = batch([12, 100, 3])
+    found, expected = encoder(x, starts, 100), weights.run(x, [12, 100, 3], 2)
+    assert F.cosine_similarity(found, expected, dim=1).min() > 0.999
+    assert torch.equal(encoder(x[12:112], torch.tensor([0, 100], dtype=torch.int32), 100), found[12:112])
