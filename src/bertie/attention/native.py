@@ -23,6 +23,8 @@ class Native:
             reasons.append(why)
         if request.dtype != torch.float32:
             reasons.append(f"it takes float32, not {request.dtype}")
+        if request.subclass:
+            reasons.append("a subclass of tensors may hold its numbers elsewhere")
         if request.gradients:
             reasons.append("it has no gradient")
         if request.causal:

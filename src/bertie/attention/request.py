@@ -29,6 +29,7 @@ class Request:
     foreign_keys: bool = False
     cached_keys: bool = False
     compiling: bool = False
+    subclass: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,7 @@ class Inputs:
             foreign_keys=self.keys is not self.packed,
             cached_keys=self.k.dim() == 4,
             compiling=capturing(),
+            subclass=type(self.q) is not Tensor,
         )
 
 
