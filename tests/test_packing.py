@@ -146,6 +146,8 @@ def test_what_does_not_fit_together_is_refused() -> None:
         Packed(packed.position_ids[:1], packed.token_type_ids, packed.cu_seqlens, (1, 2), packed.input_ids)
     with pytest.raises(InputError, match="cu_seqlens has shape"):
         Packed(packed.position_ids, packed.token_type_ids, packed.cu_seqlens, (2, 2), packed.input_ids)
+    with pytest.raises(InputError, match="cu_seqlens is torch.int64"):
+        Packed(packed.position_ids, packed.token_type_ids, packed.cu_seqlens.long(), (1, 2), packed.input_ids)
 
 
 @pytest.mark.parametrize("text", [-1, 3])

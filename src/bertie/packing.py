@@ -24,6 +24,18 @@ def capturing() -> bool:
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
+def observed() -> bool:
+    """Whether something stands between a call and its operators: a mode, vmap, or gradients in forward direction.
+
+    What is computed past PyTorch's operators would go unseen by it.
+    """
+    return (
+        torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
 class Facts(NamedTuple):
     """What the host knows of a batch, fetched in one transfer: lengths, and (lowest, highest) of each kind of value."""
 
@@ -75,6 +87,8 @@ class Packed:
             raise InputError(
                 f"cu_seqlens has shape {tuple(self.cu_seqlens.shape)}; {self.shape[0]} texts need {self.shape[0] + 1}."
             )
+        if self.cu_seqlens.dtype != torch.int32:
+            raise InputError(f"cu_seqlens is {self.cu_seqlens.dtype}; it must be torch.int32: cu_seqlens.int().")
 
     @classmethod
     def from_lists(

@@ -1,19 +1,22 @@
 """The flat loop over prepared weights: the numbers of the blocks, and never where a block would do more."""
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import bertie
 from bertie import BertConfig, BertModel, Packed
 from bertie.layers import kernels, operators
 from bertie.layers.chip import Chip
-from bertie.layers.flat import flat
+from bertie.layers.flat import _FLAT, flat
 from bertie.layers.kernels import choose
+from bertie.native import library
 
 SIZES = {"vocab_size": 60, "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 96}
 PACKED = Packed.from_lists([[2, 7, 9, 3], [2, 8, 3], [2, 11, 12, 3]])
@@ -23,9 +26,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(autouse=True)
-def packing_chip(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(kernels, "chip", lambda: Chip("test", amd=True, avx512=True))
+# on which oneDNN packs the weights, and on which our own kernels compute all blocks in one call
+CHIPS = {"onednn": Chip("test", amd=True, avx512=True), "native": Chip("test", avx2=True)}
+
+
+@pytest.fixture(autouse=True, params=["onednn"] if library.why_none() else list(CHIPS))
+def packing_chip(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(kernels, "chip", lambda: CHIPS[request.param])
     choose.cache_clear()
     yield
     choose.cache_clear()
@@ -65,6 +72,54 @@ def test_other_batches_take_the_same_loop() -> None:
         first = flat(model.encoder.layer, model.embeddings(PACKED), PACKED)
         other = Packed.from_lists([[2, 7, 3]])
         assert flat(model.encoder.layer, model.embeddings(other), other) is first
+
+
+def test_a_classifier_keeps_its_loop() -> None:
+    model = make(bertie.BertForSequenceClassification)
+    with torch.no_grad():
+        model(PACKED)
+        first = _FLAT[model.bert.encoder.layer]
+        model(PACKED)
+    assert _FLAT[model.bert.encoder.layer] is first
+
+
+def test_nothing_is_prepared_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make()
+    hook(model)
+    monkeypatch.setattr("bertie.layers.flat._block", lambda *_: pytest.fail("a loop was made that may not be used"))
+    with torch.no_grad():
+        model(PACKED)
+
+
+def test_hooks_in_a_new_dictionary_are_seen() -> None:
+    model = make()
+    assert is_flat(model)
+    model.encoder.layer[0]._forward_hooks = OrderedDict()
+    assert is_flat(model)
+    model.encoder.layer[0].register_forward_hook(lambda *_: None)
+    assert not is_flat(model)
+
+
+def test_modes_and_transforms_see_operators() -> None:
+    model = make()
+    ids = torch.tensor([[2, 7, 9, 3], [2, 8, 3, 3]])
+    with torch.no_grad():
+        assert is_flat(model)
+        with FlopCounterMode(display=False) as counted:
+            model(ids)
+        assert counted.get_total_flops() > 2 * 8 * 3 * (4 * 48 * 48 + 2 * 48 * 96)
+
+
+def test_parts_that_do_not_fit_say_so() -> None:
+    model = make(bertie.BertForSequenceClassification)
+    with torch.no_grad():
+        model(PACKED)
+        model.classifier = nn.Linear(30, 2)
+        with pytest.raises(RuntimeError, match="shapes"):
+            model(PACKED)
+        model.bert.encoder.layer[2].output.dense = nn.Linear(100, 48)
+        with pytest.raises(RuntimeError, match="shapes"):
+            model.bert(PACKED)
 
 
 def hook(model: Any) -> None:

@@ -153,7 +153,7 @@ class TestViews:
         x = drawn(9, 64)
         for found, each in zip(linears(x, *layers), layers, strict=True):
             assert torch.equal(found, linear(x, each))
-        assert isinstance(views._VIEWS[layers[0]].prepared, Int8Product | Int8Native)
+        assert isinstance(views._known(layers[0], 3).prepared, Int8Product | Int8Native)
 
     def test_layers_that_read_in_different_ways(self) -> None:
         layers = [layer_of(kind)[1] for kind in KINDS]

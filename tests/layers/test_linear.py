@@ -51,7 +51,7 @@ def x() -> Tensor:
 
 
 def is_viewed(*modules: nn.Module) -> bool:
-    view = views._VIEWS.get(modules[0])
+    view = views._known(modules[0], len(modules))
     return view is not None and view.stands_for(modules)
 
 
@@ -79,6 +79,12 @@ class TestNumbers:
         residual = torch.randn(7, 48)
         assert close(linear_added(x, module, nn.Dropout(0.1).eval(), residual), module(x) + residual)
         assert is_viewed(module)
+
+    def test_any_shape_that_a_module_takes(self, module) -> None:
+        x = torch.randn(2, 5, 32)
+        assert close(linear(x, module), module(x))
+        with pytest.raises(RuntimeError, match="shapes"):
+            linear(torch.randn(2, 31), module)
 
     def test_no_rows(self, module) -> None:
         assert linear(torch.zeros(0, 32), module).shape == (0, 48)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from bertie import InputError
 from bertie.native import library
 from bertie.native.attention import attention
 
@@ -66,6 +67,14 @@ def test_what_is_not_a_number_stays_visible_and_in_its_text(functions) -> None:
     assert found[:5, 0].isnan().all()
     assert found[:5, 1].isfinite().all()
     assert found[5:].isfinite().all()
+
+
+@each_set
+@pytest.mark.parametrize("ends", [torch.tensor([0, 5, 11], dtype=torch.int32), torch.tensor([0, 5, 12])])
+def test_other_texts_are_refused(functions, ends) -> None:
+    q, k, v = torch.randn(12, 3, 2, 16).unbind(1)
+    with pytest.raises(InputError, match="12 are given"):
+        attention(q, k, v, ends, ends, 7, functions)
 
 
 @each_set

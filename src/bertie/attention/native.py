@@ -23,8 +23,8 @@ class Native:
             reasons.append(why)
         if request.dtype != torch.float32:
             reasons.append(f"it takes float32, not {request.dtype}")
-        if request.subclass:
-            reasons.append("a subclass of tensors may hold its numbers elsewhere")
+        if request.observed:
+            reasons.append("a mode, a transform or a subclass of tensors wants to see PyTorch's operators")
         if request.gradients:
             reasons.append("it has no gradient")
         if request.causal:

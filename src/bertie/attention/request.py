@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from bertie.packing import Packed, capturing
+from bertie.packing import Packed, capturing, observed
 
 # Takes rectangles of queries [B, H, S, K] and keys [B, H, S_keys, K], gives [B, H, S, S_keys] to add to the scores.
 ScoreBias = Callable[[Tensor, Tensor], Tensor]
@@ -29,7 +29,7 @@ class Request:
     foreign_keys: bool = False
     cached_keys: bool = False
     compiling: bool = False
-    subclass: bool = False
+    observed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Inputs:
             foreign_keys=self.keys is not self.packed,
             cached_keys=self.k.dim() == 4,
             compiling=capturing(),
-            subclass=type(self.q) is not Tensor,
+            observed=type(self.q) is not Tensor or observed(),
         )
 
 

@@ -25,12 +25,13 @@ from bertie.layers.int8 import Int8Linear
 from bertie.layers.linear import HOOKS, Stamp, View, prepared_view, tensors_of
 from bertie.layers.residual import BertResidual
 from bertie.native import encoder as native
-from bertie.packing import Packed, capturing
+from bertie.packing import Packed, capturing, observed
 
 # what a module of any other type does is not known here
 _KNOWN = {BertLayer, BertAttention, BertSelfAttention, BertIntermediate, BertResidual}
 _LINEAR = {nn.Linear, Int8Linear}
 _KNOWN |= {*_LINEAR, nn.LayerNorm, Dropout}
+_TOLD = ("is_causal", "backend", "distances", "num_attention_heads", "intermediate_act_fn")
 # where a module hangs: its owner's modules, its name there, itself
 Slot = tuple[dict[str, Any], str, nn.Module]
 
@@ -46,6 +47,7 @@ def flat(blocks: nn.ModuleList, hidden_states: Tensor, packed: Packed) -> "Flat 
         or capturing()
         or packed.attention_mask is not None
         or type(hidden_states) is not Tensor
+        or observed()
         or not hidden_states.is_cpu  # weights are prepared for no other device
         or len(hidden_states) == 0
         or torch.is_autocast_enabled(hidden_states.device.type)
@@ -82,9 +84,10 @@ class _Block:
     def native(self) -> native.Block | None:
         """Return the block as our own kernels compute it, or None where they can't."""
         panels = [getattr(view.prepared, "panels", None) for view in self.views]
+        hidden = self.views[1].depth
         norms = [(norm.weight, norm.bias, norm.eps) for norm in self.norms]
         able = self.activation is F.gelu and all(
-            each is not None and each.dtype == torch.float32 and each.is_contiguous()
+            each is not None and each.dtype == torch.float32 and each.is_contiguous() and len(each) == hidden
             for norm in norms
             for each in norm[:2]
         )
@@ -117,8 +120,12 @@ class Flat:
 
     def holds(self, x: Tensor) -> bool:
         """Whether modules, weights and settings are as they were, and made for hidden states like ``x``."""
-        views = (view for block in self.blocks for view in block.views)
-        return self.seen.is_unchanged() and all(view.dtype is x.dtype and view.is_in_use() for view in views)
+        views = [view for block in self.blocks for view in block.views]
+        return (
+            x.shape[1] == views[0].depth
+            and self.seen.is_unchanged()
+            and all(view.dtype is x.dtype and view.is_in_use() for view in views)
+        )
 
 
 class _Seen:
@@ -128,25 +135,26 @@ class _Seen:
         self.slots = slots
         modules = [module for _, _, module in slots]
         self.own = [vars(module) for module in modules]
-        self.hooks = [own[name] for own in self.own for name in HOOKS]
         self.linears = [module for module in modules if type(module) in _LINEAR]
         self.norms = [module for module in modules if isinstance(module, nn.LayerNorm)]
+        self.others = [module for module in modules if isinstance(module, BertSelfAttention | BertIntermediate)]
         self.stamp, self.settings = Stamp(self.linears), self._settings()
 
     def is_unchanged(self) -> bool:
         """Whether no one has put another module in a place, asked for more than ``forward``, or changed numbers."""
         return (
             all(owner.get(name) is module for owner, name, module in self.slots)
-            and not any(self.hooks)
+            and not any(own[name] for own in self.own for name in HOOKS)
             and not any(own["training"] or "forward" in own for own in self.own)
             and self.stamp.holds(self.linears)
             and self.settings == self._settings()
         )
 
-    def _settings(self) -> list[float]:
-        """Return where the numbers of the normalisations lie, which may change, and their epsilons."""
+    def _settings(self) -> list[Any]:
+        """Return what blocks are told besides weights, and where the numbers of normalisations lie: they may change."""
         places = [each.data_ptr() for each in tensors_of(self.norms)]
-        return [*places, *(norm.eps for norm in self.norms)]
+        told = [vars(module).get(name) for module in self.others for name in _TOLD]
+        return [*places, *(norm.eps for norm in self.norms), *told]
 
 
 _MAKING = RLock()
@@ -157,6 +165,9 @@ def _flattened(blocks: nn.ModuleList, x: Tensor) -> Flat | None:
     slots = _slots(blocks)
     if not slots or any(type(module) not in _KNOWN for _, _, module in slots):
         return None
+    seen = _Seen(slots)
+    if not seen.is_unchanged():  # before anything is prepared for it
+        return None
     found = []
     for layer in blocks:
         block = _block(layer, x)
@@ -165,7 +176,7 @@ def _flattened(blocks: nn.ModuleList, x: Tensor) -> Flat | None:
         found.append(block)
     own = [block.native() for block in found] if x.dtype == torch.float32 else [None]
     encoder = None if None in own else native.Encoder([block for block in own if block is not None])
-    made = Flat(found, encoder, _Seen(slots))
+    made = Flat(found, encoder, seen)
     return made if made.holds(x) else None
 
 
@@ -185,6 +196,10 @@ def _block(layer: Any, x: Tensor) -> _Block | None:
         prepared_view(x, (layer.output.dense,)),
     )
     if None in views:
+        return None
+    depths, widths = [view.depth for view in views if view], [sum(view.widths) for view in views if view]
+    hidden, wide = own.num_attention_heads * own.attention_head_size, widths[2]
+    if (depths, widths) != ([hidden, hidden, hidden, wide], [3 * hidden, hidden, wide, hidden]):
         return None
     return _Block(
         tuple(view for view in views if view is not None),

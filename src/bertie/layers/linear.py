@@ -21,18 +21,18 @@ from bertie.layers.activations import Activation, activate_
 from bertie.layers.dropout import Dropout
 from bertie.layers.int8 import Int8Linear
 from bertie.layers.kernels import PLAIN, Kernel, Prepared, Weights, choose, explain
-from bertie.packing import capturing
+from bertie.packing import capturing, observed
 
 
 def linear(x: Tensor, module: nn.Module) -> Tensor:
     """Return ``module(x)``: ``[T, in]`` to ``[T, out]``."""
-    view = prepared_view(x, (module,))
+    view = _fitting_view(x, (module,))
     return module(x) if view is None else view.prepared(x)
 
 
 def linears(x: Tensor, *modules: nn.Module) -> tuple[Tensor, ...]:
     """Return ``module(x)`` of each module; one product serves them all where that pays."""
-    view = prepared_view(x, modules)
+    view = _fitting_view(x, modules)
     if view is None:
         return tuple(module(x) for module in modules)
     return view.prepared(x).split(view.widths, dim=-1)
@@ -40,7 +40,7 @@ def linears(x: Tensor, *modules: nn.Module) -> tuple[Tensor, ...]:
 
 def linear_activated(x: Tensor, module: nn.Module, activation: Activation) -> Tensor:
     """Return ``activation(module(x))``."""
-    view = prepared_view(x, (module,))
+    view = _fitting_view(x, (module,))
     if view is not None:
         return view.prepared.activated(x, activation)
     product = module(x)
@@ -51,8 +51,8 @@ def linear_added(x: Tensor, module: nn.Module, dropout: nn.Module, residual: Ten
     """Return ``dropout(module(x)) + residual``."""
     if not _is_idle(dropout):
         return dropout(module(x)) + residual
-    view = prepared_view(x, (module,))
-    if view is not None:
+    view = _fitting_view(x, (module,))
+    if view is not None and residual.dtype == x.dtype and residual.shape == (len(x), *view.widths):
         return view.prepared.added(x, residual)
     product = module(x)
     return product.add_(residual) if _is_ours(module) and product.dtype == residual.dtype else product + residual
@@ -78,8 +78,9 @@ def is_deterministic(module: nn.Module) -> bool:
     return _DETERMINISTIC in vars(module)
 
 
-# The first of the modules that a view stands for -> the view.
-_VIEWS: "WeakKeyDictionary[nn.Module, View]" = WeakKeyDictionary()
+# The first of the modules that a view stands for -> how many they are -> the view: queries are projected together with
+# keys and values, or, where first tokens alone are computed, without.
+_VIEWS: "WeakKeyDictionary[nn.Module, dict[int, View]]" = WeakKeyDictionary()
 _PREPARING = RLock()
 _DETERMINISTIC = "deterministic"
 
@@ -91,6 +92,7 @@ class View:
     prepared: Prepared
     kernel: Kernel
     dtype: torch.dtype  # of its inputs
+    depth: int
     widths: list[int]
     modules: tuple[ref[nn.Module], ...]
     stamp: "Stamp"
@@ -105,7 +107,7 @@ class View:
     def is_in_use(self) -> bool:
         """Whether its modules are there, and no other view has taken its place."""
         first = self.modules[0]()
-        return first is not None and _VIEWS.get(first) is self
+        return first is not None and _known(first, len(self.modules)) is self
 
 
 class Stamp:
@@ -156,20 +158,31 @@ def prepared_view(x: Tensor, modules: tuple[nn.Module, ...]) -> View | None:
     if weight is None or capturing() or _would_be_missed(x, modules):
         return None
     kernel = choose(Weights(x.device.type, weight.dtype, is_deterministic(first), torch.get_num_threads()))
-    view = _VIEWS.get(first)
+    view = _known(first, len(modules))
     # what is prepared already serves where the plain product would do: the weights are in memory once
     if view is not None and kernel in (view.kernel, PLAIN) and view.dtype is x.dtype and view.stands_for(modules):
         return view
     if kernel is None or (kernel is PLAIN and view is None):
         return None
     with _PREPARING:  # threads that compute batches of their own need one view, not one each
-        if _VIEWS.get(first) is not view:
+        if _known(first, len(modules)) is not view:
             return prepared_view(x, modules)
-        _VIEWS.pop(first, None)  # the old one's memory first
+        _VIEWS.get(first, {}).pop(len(modules), None)  # the old one's memory first
         if kernel is PLAIN or not _can_be_prepared(x, modules, kernel.takes):
             return None
-        _VIEWS[first] = view = _made(kernel, x, modules)
+        view = _made(kernel, x, modules)
+        _VIEWS.setdefault(first, {})[len(modules)] = view
         return view
+
+
+def _known(first: nn.Module, count: int) -> View | None:
+    return _VIEWS.get(first, {}).get(count)
+
+
+def _fitting_view(x: Tensor, modules: tuple[nn.Module, ...]) -> View | None:
+    """Return the view that may stand for calling ``modules`` on ``x``; where it isn't ``[T, in]``, they are called."""
+    view = prepared_view(x, modules) if x.dim() == 2 else None
+    return view if view is not None and x.shape[1] == view.depth else None
 
 
 def _would_be_missed(x: Tensor, modules: tuple[nn.Module, ...]) -> bool:
@@ -177,6 +190,7 @@ def _would_be_missed(x: Tensor, modules: tuple[nn.Module, ...]) -> bool:
     return (
         any(map(has_hooks, modules))
         or type(x) is not Tensor
+        or observed()
         or len(x) == 0
         or torch.is_autocast_enabled(x.device.type)
         or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *tensors_of(modules))))
@@ -202,7 +216,7 @@ def _made(kernel: Kernel, x: Tensor, modules: tuple[Any, ...]) -> View:
     for module in modules:  # what is mapped is in memory once: as the kernel prepared it
         drop_pages(module.weight)
     give_back_freed()  # what the kernel made on the way is as large as the weights
-    return View(prepared, kernel, x.dtype, widths, tuple(map(ref, modules)), stamp)
+    return View(prepared, kernel, x.dtype, modules[0].weight.shape[1], widths, tuple(map(ref, modules)), stamp)
 
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

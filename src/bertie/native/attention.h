@@ -114,7 +114,7 @@ static void attend_head(const Attention *a, long text, long head, float *scratch
 /* shared by a team of threads, each with ``each`` = attention_scratch numbers of scratch */
 static void attend(const Attention *a, float *scratch, long each)
 {
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
     for (long work = 0; work < a->texts * a->heads; work++)
         attend_head(a, work / a->heads, work % a->heads, scratch + omp_get_thread_num() * each);
 }

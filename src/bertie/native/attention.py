@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from bertie.errors import InputError
 from bertie.native.library import InstructionSet
 
 
@@ -16,8 +17,13 @@ def attention(
         starts_q, starts_k: int32 ``[B + 1]``: where each text's queries and keys begin, and where the last ends.
         longest: the most keys of a text.
         functions: of an instruction set.
+
+    Raises:
+        InputError: the texts are not the queries or keys exactly.
     """
     _, heads, width = q.shape
+    check_starts(starts_q, q)
+    check_starts(starts_k, k)
     q, k, v = (part if part.stride()[1:] == (width, 1) else part.contiguous() for part in (q, k, v))
     threads = torch.get_num_threads()
     each = functions.attention_scratch(longest, width)
@@ -40,3 +46,13 @@ def attention(
         threads,
     )
     return context
+
+
+def check_starts(starts: Tensor, tokens: Tensor) -> None:
+    """Refuse texts that are not ``tokens [T, ...]`` exactly: C would read beyond them.
+
+    Raises:
+        InputError: naming both numbers.
+    """
+    if starts.dtype != torch.int32 or not starts.is_contiguous() or int(starts[-1]) != len(tokens):
+        raise InputError(f"The texts have {int(starts[-1])} tokens in all, but {len(tokens)} are given.")

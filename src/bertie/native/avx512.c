@@ -7,7 +7,9 @@
 #include "tile.h"
 #include "product.h"
 #include "attention.h"
+#pragma GCC push_options
 #include "int8.h"
+#pragma GCC pop_options
 #define HAS_INT8
 #include "encoder.h"
 #endif

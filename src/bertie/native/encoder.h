@@ -24,7 +24,8 @@ typedef struct {
     long heads, width;
 } Block;
 
-/* memory of a batch: projections [rows, 3 D], context and attended [rows, D], wide [rows, F], q [rows, F], scales [rows] */
+/* memory of a batch: projections [rows, 3 D], context and attended [rows, D], wide [rows, F] and, for 8-bit integers,
+ * q [rows, upto(F, 4)] and row_scales [rows] */
 typedef struct {
     float *projections, *context, *attended, *wide, *row_scales, *attention;
     unsigned char *q;
@@ -104,3 +105,6 @@ void NAME(encoder)(const Block *blocks, long count, const float *x, float *y, co
     for (long i = 0; i < count; i++)
         run_block(blocks + i, i ? y : x, y, starts, texts, rows, scratch);
 }
+
+/* what Python compares its own structures with */
+long NAME(layout)(void) { return (long)sizeof(Block) + 1000 * (long)sizeof(Scratch); }

@@ -2,13 +2,14 @@
 
 import ctypes
 from collections.abc import Sequence
-from ctypes import c_float, c_int, c_long, c_void_p
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from bertie.checkpoints.pages import give_back_freed, large_pages
+from bertie.native.attention import check_starts
+from bertie.native.layout import BlockLayout, NormLayout, ProductLayout, Scratch
 from bertie.native.products import Int8Panels, Panels
 
 
@@ -36,8 +37,8 @@ class Encoder:
         self.blocks, self.functions = blocks, blocks[0].products[0].functions
         self.width = blocks[0].products[0].depth
         self.widest = max(each.columns for each in blocks[0].products[2:])
-        self.memory = _moved_to_large_pages([each for block in blocks for each in block.products])
-        self.laid_out = (_Block * len(blocks))(*map(_block, blocks))
+        self.memory = _moved_to_large_pages(list(dict.fromkeys(each for block in blocks for each in block.products)))
+        self.laid_out = (BlockLayout * len(blocks))(*map(_block, blocks))
 
     def __call__(self, x: Tensor, starts: Tensor, longest: int, blocks: int | None = None) -> Tensor:
         """Return what the first ``blocks``, or all, make of ``x [T, D]``, float32 on the CPU.
@@ -47,12 +48,16 @@ class Encoder:
             starts: int32 ``[B + 1]``, where each text begins and the last ends.
             longest: the most tokens of a text.
             blocks: how many to compute.
+
+        Raises:
+            InputError: the texts are not ``x`` exactly.
         """
         x = x.contiguous()
+        check_starts(starts, x)
         count, rows, threads = len(self.blocks) if blocks is None else blocks, len(x), torch.get_num_threads()
         if count == 0:
             return x
-        y, scratch, memory = torch.empty_like(x), _Scratch(), []
+        y, scratch, memory = torch.empty_like(x), Scratch(), []
 
         def room(name: str, numbers: int, dtype: torch.dtype = torch.float32) -> None:
             memory.append(x.new_empty(numbers, dtype=dtype))
@@ -85,48 +90,20 @@ def _moved_to_large_pages(products: Sequence[Panels | Int8Panels]) -> Tensor:
     sizes = [each.panels.nbytes + -each.panels.nbytes % 64 for each in products]
     memory = large_pages(sum(sizes))
     for each, room in zip(products, memory.split(sizes), strict=True):
-        old = each.panels
-        each.panels = room[: old.nbytes].view(old.dtype).view(old.shape)
-        each.panels.copy_(old)
+        moved = room[: each.panels.nbytes].view(each.panels.dtype).view(each.panels.shape)
+        moved.copy_(each.panels)
+        each.panels = moved  # only now: other threads compute with these panels
     give_back_freed()
     return memory
 
 
-class _Product(ctypes.Structure):
-    _fields_ = (
-        *((name, c_void_p) for name in ("panels", "bias", "scale", "smooth", "shift")),
-        *((name, c_long) for name in ("depth", "columns", "is_int8")),
-        *((name, c_float) for name in ("step", "at_least")),
-        *((name, c_int) for name in ("zero_point", "one_sided")),
-    )
+def _block(block: Block) -> BlockLayout:
+    norms = [NormLayout(weight.data_ptr(), bias.data_ptr(), eps) for weight, bias, eps in block.norms]
+    return BlockLayout(*map(_product, block.products), *norms, *block.heads)
 
 
-class _Norm(ctypes.Structure):
-    _fields_ = (("weight", c_void_p), ("bias", c_void_p), ("eps", c_float))
-
-
-class _Block(ctypes.Structure):
-    _fields_ = (
-        *((name, _Product) for name in ("projections", "output", "intermediate", "last")),
-        *((name, _Norm) for name in ("after_attention", "after_feed_forward")),
-        *((name, c_long) for name in ("heads", "width")),
-    )
-
-
-class _Scratch(ctypes.Structure):
-    _fields_ = (
-        *((name, c_void_p) for name in ("projections", "context", "attended", "wide", "row_scales", "attention", "q")),
-        ("each", c_long),
-    )
-
-
-def _block(block: Block) -> _Block:
-    norms = [_Norm(weight.data_ptr(), bias.data_ptr(), eps) for weight, bias, eps in block.norms]
-    return _Block(*map(_product, block.products), *norms, *block.heads)
-
-
-def _product(panels: Panels | Int8Panels) -> _Product:
-    found = _Product(panels=panels.panels.data_ptr(), bias=panels.bias.data_ptr())
+def _product(panels: Panels | Int8Panels) -> ProductLayout:
+    found = ProductLayout(panels=panels.panels.data_ptr(), bias=panels.bias.data_ptr())
     found.depth, found.columns = panels.depth, panels.columns
     if isinstance(panels, Int8Panels):
         how = panels.rounding

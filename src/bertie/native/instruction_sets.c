@@ -14,3 +14,10 @@ int bertie_instruction_sets(void)
     return 0;
 #endif
 }
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+long bertie_avx2_layout(void);
+long bertie_layout(void) { return bertie_avx2_layout(); }
+#else
+long bertie_layout(void) { return 0; }
+#endif

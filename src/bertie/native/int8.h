@@ -29,10 +29,10 @@ static float round_row(const float *x, const float *smooth, long depth, const Ro
         largest = number > largest ? number : largest;
     }
     largest += SUM(wrong);
-    const V factor = ALL(1 / (largest * how->scale));
+    const float factor = 1 / (largest * how->scale);
     const __m512i zero = _mm512_set1_epi32(how->zero_point), least = _mm512_setzero_si512();
     for (k = 0; k + LANES <= depth; k += LANES) {
-        __m512i whole = _mm512_add_epi32(_mm512_cvtps_epi32(MUL(NUMBERS(k), factor)), zero);
+        __m512i whole = _mm512_add_epi32(_mm512_cvtps_epi32(MUL(NUMBERS(k), ALL(factor))), zero);
         __m128i bytes = _mm512_cvtusepi32_epi8(_mm512_max_epi32(whole, least));
         for (int i = 0; i < 4; i++, q += stride) {
             memcpy(q, &bytes, 4);
@@ -44,7 +44,7 @@ static float round_row(const float *x, const float *smooth, long depth, const Ro
         for (long i = 0; i < 4; i++) {
             long at = k + i, whole = 0;
             if (at < depth)
-                whole = lrintf((smooth ? x[at] * smooth[at] : x[at]) / (largest * how->scale)) + how->zero_point;
+                whole = lrintf((smooth ? x[at] * smooth[at] : x[at]) * factor) + how->zero_point;
             q[i] = (unsigned char)(whole < 0 ? 0 : whole > 255 ? 255 : whole);
         }
     return largest * how->scale;

@@ -1,13 +1,14 @@
 """The compiled library: where it lies, what of it runs on this processor, and its functions as Python calls them."""
 
 import ctypes
+import sysconfig
 from ctypes import c_float, c_int, c_long, c_void_p
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bertie.report import logger
+from bertie.native.layout import BlockLayout, Scratch
 
 _PRODUCT = [c_void_p] * 5 + [c_long] * 3 + [c_int] * 2
 _INT8_PRODUCT = [c_void_p] * 10 + [c_long] * 3 + [c_int, c_float, c_int, c_int, c_float, c_int]
@@ -44,19 +45,15 @@ def why_none() -> str:
     """Return why there are no functions here, or an empty text."""
     if best() is not None:
         return ""
-    return "the processor has no AVX2" if _path() else "bertie was installed without a C compiler"
+    library = _library()
+    return library if isinstance(library, str) else "its kernels are compiled by gcc for x86-64 with AVX2 only"
 
 
 @lru_cache(maxsize=1)
 def instruction_sets() -> tuple[InstructionSet, ...]:
     """Return all that the processor can run, the fastest first."""
-    path = _path()
-    if path is None:
-        return ()
-    try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
-        logger.warning("bertie's compiled kernels cannot be loaded, PyTorch's are used: %s", error)
+    library = _library()
+    if isinstance(library, str):
         return ()
     level = library.bertie_instruction_sets()
     found = []
@@ -85,5 +82,16 @@ def _bound(library: ctypes.CDLL, name: str, width: int, int8: bool) -> Instructi
 
 
 @lru_cache(maxsize=1)
-def _path() -> Path | None:
-    return next(iter(sorted(Path(__file__).parent.glob("_kernels*.so"))), None)
+def _library() -> ctypes.CDLL | str:
+    """Return the library, or why there is none."""
+    path = Path(__file__).with_name(f"_kernels{sysconfig.get_config_var('EXT_SUFFIX')}")
+    if not path.is_file():
+        return "bertie was installed without a C compiler"
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        return f"its kernels cannot be loaded ({error})"
+    library.bertie_layout.restype = c_long
+    if library.bertie_layout() != ctypes.sizeof(BlockLayout) + 1000 * ctypes.sizeof(Scratch):
+        return "its kernels were compiled from other sources; install bertie again"
+    return library

@@ -51,7 +51,7 @@ INLINE void product_tile(const int rows, const float *x, const float *panel, lon
 /* as many rows at a time as stay in a core's cache while all panels pass, but enough for a panel to be worth its way */
 static inline long chunk_of(long numbers, long depth)
 {
-    long chunk = numbers / depth / ROWS * ROWS;
+    long chunk = numbers / (depth < 1 ? 1 : depth) / ROWS * ROWS;
     return chunk < 96 ? 96 : chunk;
 }
 

@@ -1,0 +1,32 @@
+"""The structures of encoder.h, field by field."""
+
+import ctypes
+from ctypes import c_float, c_int, c_long, c_void_p
+
+
+class ProductLayout(ctypes.Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("panels", "bias", "scale", "smooth", "shift")),
+        *((name, c_long) for name in ("depth", "columns", "is_int8")),
+        *((name, c_float) for name in ("step", "at_least")),
+        *((name, c_int) for name in ("zero_point", "one_sided")),
+    )
+
+
+class NormLayout(ctypes.Structure):
+    _fields_ = (("weight", c_void_p), ("bias", c_void_p), ("eps", c_float))
+
+
+class BlockLayout(ctypes.Structure):
+    _fields_ = (
+        *((name, ProductLayout) for name in ("projections", "output", "intermediate", "last")),
+        *((name, NormLayout) for name in ("after_attention", "after_feed_forward")),
+        *((name, c_long) for name in ("heads", "width")),
+    )
+
+
+class Scratch(ctypes.Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("projections", "context", "attended", "wide", "row_scales", "attention", "q")),
+        ("each", c_long),
+    )
