@@ -1,20 +1,28 @@
-"""Where the time of one batch goes, by PyTorch's profiler: the share of each operator, and the products' GFLOP/s.
+"""Where the time of one batch goes: step by step where bertie's own kernels compute it, else by PyTorch's profiler.
 
 ``--texts 1`` is a query; ``--threads 1`` is how pipelines compute each of several batches at once.
 """
 
 import argparse
+import statistics
+import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from texts import full
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 import bertie
 from bertie.bench.machine import describe
 from bertie.hub import default_embedding_model
+from bertie.layers.flat import flat
+from bertie.native import products
+from bertie.native.attention import attention
 
-PASSES = 10
+PASSES = 20
+STEPS = ("queries, keys, values", "attention's output + residual", "feed-forward, GELU", "feed-forward + residual")
 
 
 def main() -> None:
@@ -23,7 +31,6 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=32, help="how many texts are in the batch")
     parser.add_argument("--tokens", type=int, default=32, help="how many tokens each has")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rows", type=int, default=10, help="how many operators are printed")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     model: Any = bertie.AutoModel.from_pretrained(given.model, add_pooling_layer=False)
@@ -31,25 +38,67 @@ def main() -> None:
     found = full(given.texts, given.tokens, lambda text: len(tokenizer(text)["input_ids"]))
     packed = tokenizer(found, truncation=True, max_length=given.tokens, return_tensors="packed")
     print(f"{given.texts} texts of {given.tokens} tokens, {given.threads} threads, {describe()}\n")
-    print(_table(model, packed, given.rows))
-
-
-def _table(model: Any, packed: Any, rows: int) -> str:
     with torch.inference_mode():
+        whole = _milliseconds(lambda: model(packed))
+        hidden = model.embeddings(packed)
+        blocks = flat(model.encoder.layer, hidden, packed)
+        native = None if blocks is None else blocks.native
+        spent = _by_operator(model, packed) if native is None else _by_step(native.blocks, hidden, packed)
+        print(_table(spent, whole))
+        if native is not None:
+            times = [spent[step] for step in STEPS]
+            print(f"\nproducts: {_work(model) * packed.num_tokens / sum(times) / 1e6:.0f} GFLOP/s")
+
+
+def _by_step(blocks: Any, hidden: Tensor, packed: Any) -> dict[str, float]:
+    """Return the milliseconds of each step over all blocks, each timed for itself."""
+    spent = dict.fromkeys((*STEPS, "attention"), 0.0)
+    for block in blocks:
+        for step, call in zip(spent, _steps(block, hidden, packed), strict=True):
+            spent[step] += _milliseconds(call)
+    return spent
+
+
+def _steps(block: Any, hidden: Tensor, packed: Any) -> list[Callable[[], Tensor]]:
+    first, output, wide, last = block.products
+    q, k, v = first(hidden).view(-1, 3, *block.heads).unbind(1)
+    longest, starts = max(packed.lengths), packed.cu_seqlens
+
+    def attend() -> Tensor:
+        return attention(q, k, v, starts, starts, longest, first.functions).flatten(1)
+
+    context, inner = attend(), wide(hidden, products.GELU)
+    return [
+        lambda: first(hidden),
+        lambda: output(context, products.RESIDUAL, hidden),
+        lambda: wide(hidden, products.GELU),
+        lambda: last(inner, products.RESIDUAL, hidden),
+        attend,
+    ]
+
+
+def _by_operator(model: Any, packed: Any) -> dict[str, float]:
+    """Return the milliseconds that a batch spends in each of PyTorch's operators, the ten largest."""
+    with profile(activities=[ProfilerActivity.CPU]) as found:
         for _ in range(PASSES):
             model(packed)
-        with profile(activities=[ProfilerActivity.CPU]) as found:
-            for _ in range(PASSES):
-                model(packed)
     spent = {each.key: each.self_cpu_time_total / PASSES / 1e3 for each in found.key_averages()}
-    whole = sum(spent.values())
-    lines = [
-        f"| {name.partition('::')[2] or name} | {spent[name]:.2f} | {spent[name] / whole:.0%} |"
-        for name in sorted(spent, key=lambda name: -spent[name])[:rows]
-    ]
-    products = sum(time for name, time in spent.items() if name in ("aten::addmm", "mkldnn::_linear_pointwise"))
-    rate = f"products: {_work(model) * packed.num_tokens / products / 1e6:.0f} GFLOP/s" if products else ""
-    return "\n".join(["| operator | ms | share |", "|---|--:|--:|", *lines, f"\n{whole:.1f} ms a batch; {rate}"])
+    return dict(sorted(spent.items(), key=lambda each: -each[1])[:10])
+
+
+def _table(spent: dict[str, float], whole: float) -> str:
+    rest = {"all else": whole - sum(spent.values())}
+    lines = [f"| {name} | {time:.2f} | {time / whole:.0%} |" for name, time in (spent | rest).items()]
+    return "\n".join(["| step | ms | share |", "|---|--:|--:|", *lines, f"| **a batch** | **{whole:.2f}** | |"])
+
+
+def _milliseconds(call: Callable[[], Any]) -> float:
+    times = []
+    for _ in range(PASSES):
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return 1e3 * statistics.median(times)
 
 
 def _work(model: Any) -> int:

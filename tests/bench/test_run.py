@@ -1,5 +1,7 @@
 """Comparisons in real worker processes, with a tiny model; and, with pretended ones, engines that do not do well."""
 
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -125,6 +127,16 @@ def test_one_that_fails_or_answers_otherwise_is_not_timed(
 def test_a_dead_worker_is_one_sentence(work: Workload, tmp_path: Path) -> None:
     worker = WorkerProcess(Job(work, "no such engine", 1, "cpu", str(tmp_path)), tmp_path)
     with pytest.raises(BertieError, match="Its process died: .*no such engine"):
+        worker.ask("round")
+    worker.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes are stopped by a signal")
+def test_a_worker_that_hangs_is_ended(work: Workload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bertie.bench.process.PATIENCE", 0.2)
+    worker = WorkerProcess(Job(work, "bertie", 1, "cpu", str(tmp_path)), tmp_path)
+    os.kill(worker.pid, signal.SIGSTOP)
+    with pytest.raises(BertieError, match="no answer for 0.2 seconds"):
         worker.ask("round")
     worker.close()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import subprocess
 import sys
 from contextlib import suppress
@@ -15,6 +16,8 @@ from bertie.errors import BertieError
 # whoever counts threads by one of these gets the same number
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS", "TBB_NUM_THREADS")
 _LINE = 200
+# an engine that hangs is ended: seconds for an answer, and for converting a model
+PATIENCE, PATIENCE_TO_CONVERT = 240, 1_200
 
 
 class WorkerProcess:
@@ -49,7 +52,7 @@ class WorkerProcess:
         """Return the worker's answer to a command.
 
         Raises:
-            BertieError: the engine failed, or its process died.
+            BertieError: the engine failed, its process died, or it was ended because no answer came.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -57,6 +60,7 @@ class WorkerProcess:
         with suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps([command, *arguments]) + "\n")
             self._process.stdin.flush()
+            self._wait(PATIENCE_TO_CONVERT if command == "convert" else PATIENCE)
             line = self._process.stdout.readline()
         if not line:
             raise BertieError(f"Its process died: {self._last_words()}")
@@ -75,6 +79,12 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def _wait(self, seconds: float) -> None:
+        """Return once there is an answer to read, or the process has ended."""
+        if os.name == "posix" and not select.select([self._process.stdout], [], [], seconds)[0]:
+            self._process.kill()
+            raise BertieError(f"It gave no answer for {seconds} seconds.")
 
     def _last_words(self) -> str:
         code = self._process.wait()
