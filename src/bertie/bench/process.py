@@ -82,7 +82,9 @@ class WorkerProcess:
 
     def _wait(self, seconds: float) -> None:
         """Return once there is an answer to read, or the process has ended."""
-        if os.name == "posix" and not select.select([self._process.stdout], [], [], seconds)[0]:
+        answers = self._process.stdout
+        assert answers is not None
+        if os.name == "posix" and not select.select([answers], [], [], seconds)[0]:
             self._process.kill()
             raise BertieError(f"It gave no answer for {seconds} seconds.")
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_MADV_HUGEPAGE, _MADV_PAGEOUT = 14, 21
+_MADV_PAGEOUT = 21
 LARGE_PAGE = 2 << 20
 _PAGEMAP = "/proc/self/pagemap"
 _PRESENT, _OF_A_FILE = 63, 61  # bits of an entry of the page map
@@ -44,17 +44,30 @@ def give_back_freed() -> None:
         trim(0)
 
 
+def own_pages(size: int) -> Tensor:
+    """Return ``size`` bytes, uint8, that the system has back as soon as no tensor needs them.
+
+    The C library keeps what is freed between other memory: tensors as large as weights would be there twice for good.
+    """
+    return torch.frombuffer(_private(max(size, 1)), dtype=torch.uint8)[:size]
+
+
 def large_pages(size: int) -> Tensor:
-    """Return ``size`` bytes, uint8, in pages of 2 MiB where the system has them.
+    """As `own_pages`, in pages of 2 MiB where the system has them.
 
     Weights that are read from end to end for a few rows come faster: a processor remembers where few pages lie.
     """
-    memory = torch.empty(size + LARGE_PAGE, dtype=torch.uint8)
-    begin = -memory.data_ptr() % LARGE_PAGE
-    advise = _madvise()
-    if sys.platform == "linux" and advise is not None:
-        advise(memory.data_ptr() + begin, size // LARGE_PAGE * LARGE_PAGE, _MADV_HUGEPAGE)
-    return memory[begin : begin + size]
+    memory = _private(size + LARGE_PAGE)
+    numbers = torch.frombuffer(memory, dtype=torch.uint8)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return numbers[-numbers.data_ptr() % LARGE_PAGE :][:size]
+
+
+def _private(size: int) -> mmap.mmap:
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size)
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # shared memory has no large pages
 
 
 def _all_of_a_file(first: int, count: int) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bertie.checkpoints.pages import give_back_freed, large_pages
+from bertie.checkpoints.pages import large_pages
 from bertie.native.attention import check_starts
 from bertie.native.layout import BlockLayout, NormLayout, ProductLayout, Scratch
 from bertie.native.products import Int8Panels, Panels
@@ -93,7 +93,6 @@ def _moved_to_large_pages(products: Sequence[Panels | Int8Panels]) -> Tensor:
         moved = room[: each.panels.nbytes].view(each.panels.dtype).view(each.panels.shape)
         moved.copy_(each.panels)
         each.panels = moved  # only now: other threads compute with these panels
-    give_back_freed()
     return memory
 
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bertie.checkpoints.pages import own_pages
 from bertie.native.library import InstructionSet
 
 # what follows a product: product.h
@@ -21,7 +22,7 @@ class Panels:
     def __init__(self, weight: Tensor, bias: Tensor, functions: InstructionSet) -> None:
         self.functions, self.bias = functions, bias.contiguous()
         self.columns, self.depth = weight.shape
-        self.panels = _in_panels(weight, functions.width).transpose(1, 2).contiguous()
+        self.panels = _laid_out(_in_panels(weight, functions.width).transpose(1, 2))
 
     def __call__(self, x: Tensor, after: int = NOTHING, residual: Tensor | None = None) -> Tensor:
         """Return ``x [T, in]`` times the weights plus the bias, then through GELU or plus ``residual [T, out]``."""
@@ -69,7 +70,7 @@ class Int8Panels:
         self.columns, self.depth = weight.shape
         beyond = -len(weight) % functions.width
         fours = _in_panels(F.pad(weight, (0, -weight.shape[1] % 4)), functions.width).unflatten(2, (-1, 4))
-        self.panels = fours.transpose(1, 2).contiguous()
+        self.panels = _laid_out(fours.transpose(1, 2))
         self.scale = F.pad(scale, (0, beyond))
         self.shift = F.pad(weight.sum(1, dtype=torch.int32) * rounding.zero_point, (0, beyond))
         self.bias = bias.contiguous()
@@ -104,6 +105,11 @@ class Int8Panels:
             torch.get_num_threads(),
         )
         return y
+
+
+def _laid_out(panels: Tensor) -> Tensor:
+    memory = own_pages(panels.nbytes).view(panels.dtype).view(panels.shape)
+    return memory.copy_(panels)
 
 
 def _in_panels(weight: Tensor, width: int) -> Tensor:
