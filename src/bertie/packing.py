@@ -329,8 +329,10 @@ class Packed:
 
         From the host to a CUDA device all goes in one transfer, for which the host does not wait.
         """
-        tensors = {name: value for name in _TENSORS if (value := getattr(self, name)) is not None}
         target = torch.device(device)
+        if target == self.device and self.known is not None:
+            return self
+        tensors = {name: value for name in _TENSORS if (value := getattr(self, name)) is not None}
         moved: dict[str, Any]
         if target.type == "cuda" and self.device.type == "cpu" and not capturing():
             moved = _in_one_transfer(tensors, target)
