@@ -51,12 +51,15 @@ def main() -> None:
 
 
 def _by_step(blocks: Any, hidden: Tensor, packed: Any) -> dict[str, float]:
-    """Return the milliseconds of each step over all blocks, each timed for itself."""
-    spent = dict.fromkeys((*STEPS, "attention"), 0.0)
-    for block in blocks:
-        for step, call in zip(spent, _steps(block, hidden, packed), strict=True):
-            spent[step] += _milliseconds(call)
-    return spent
+    """Return the milliseconds of each step over all blocks, whose weights are read in turn as in a model."""
+    calls = [_steps(block, hidden, packed) for block in blocks]
+    passes: list[list[float]] = []
+    for _ in range(PASSES):
+        passes.append([0.0] * (len(STEPS) + 1))
+        for block in calls:
+            for index, call in enumerate(block):
+                passes[-1][index] += _milliseconds(call, 1)
+    return dict(zip((*STEPS, "attention"), map(statistics.median, zip(*passes, strict=True)), strict=True))
 
 
 def _steps(block: Any, hidden: Tensor, packed: Any) -> list[Callable[[], Tensor]]:
@@ -92,9 +95,9 @@ def _table(spent: dict[str, float], whole: float) -> str:
     return "\n".join(["| step | ms | share |", "|---|--:|--:|", *lines, f"| **a batch** | **{whole:.2f}** | |"])
 
 
-def _milliseconds(call: Callable[[], Any]) -> float:
+def _milliseconds(call: Callable[[], Any], passes: int = PASSES) -> float:
     times = []
-    for _ in range(PASSES):
+    for _ in range(passes):
         begin = time.perf_counter()
         call()
         times.append(time.perf_counter() - begin)

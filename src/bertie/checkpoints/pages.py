@@ -1,6 +1,6 @@
 """Memory pages: large ones asked for, and given back what lies unchanged in a mapped file or was freed by the program.
 
-Only Linux has calls for it that can lose nothing, whatever the memory holds.
+Only Linux tells which pages of a mapping are a file's own, and can be read from it again.
 """
 
 import ctypes
@@ -8,15 +8,16 @@ import mmap
 import sys
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-_MADV_PAGEOUT = 21
+_MADV_DONTNEED = 4
 LARGE_PAGE = 2 << 20
 _PAGEMAP = "/proc/self/pagemap"
-_PRESENT, _OF_A_FILE = 63, 61  # bits of an entry of the page map
+_PRESENT, _SWAPPED, _OF_A_FILE = 63, 62, 61  # bits of an entry of the page map
 
 
 def drop_pages(tensor: Tensor) -> None:
@@ -34,7 +35,7 @@ def drop_pages(tensor: Tensor) -> None:
     count = (tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE - first
     advise = _madvise()
     if count > 0 and advise is not None and _all_of_a_file(first, count):
-        advise(first * mmap.PAGESIZE, count * mmap.PAGESIZE, _MADV_PAGEOUT)
+        advise(first * mmap.PAGESIZE, count * mmap.PAGESIZE, _MADV_DONTNEED)
 
 
 def give_back_freed() -> None:
@@ -71,15 +72,18 @@ def _private(size: int) -> mmap.mmap:
 
 
 def _all_of_a_file(first: int, count: int) -> bool:
-    """Whether every page in memory is a file's: others would be written to swap space, which helps nobody."""
+    """Whether every page that holds something is a file's: of others, this memory may be the only place."""
     try:
         with open(_PAGEMAP, "rb", buffering=0) as file:
             file.seek(first * 8)
             entries = np.frombuffer(file.read(count * 8), dtype=np.uint64)
     except OSError:
         return False
-    present = (entries >> np.uint64(_PRESENT)) & np.uint64(1)
-    return bool((((entries >> np.uint64(_OF_A_FILE)) & np.uint64(1)) >= present).all())
+
+    def bit(number: int) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+        return ((entries >> np.uint64(number)) & np.uint64(1)).astype(bool)
+
+    return not bool((bit(_SWAPPED) | (bit(_PRESENT) & ~bit(_OF_A_FILE))).any())
 
 
 @lru_cache(maxsize=1)
