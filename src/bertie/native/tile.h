@@ -44,22 +44,16 @@ INLINE void tile(const int rows, const float *a, long stride, const float *b, lo
 
 /* ``body(n)`` for the number of rows that is known only now, so that each has its sums in registers */
 #if ROWS == 12
-#define FOR_ROWS(rows, body)                                                                                           \
-    switch (rows) {                                                                                                    \
-    case 1: body(1); break;                                                                                            \
-    case 2: body(2); break;                                                                                            \
-    case 3: body(3); break;                                                                                            \
-    case 4: body(4); break;                                                                                            \
-    case 5: body(5); break;                                                                                            \
+#define MORE_ROWS(body)                                                                                                \
     case 6: body(6); break;                                                                                            \
     case 7: body(7); break;                                                                                            \
     case 8: body(8); break;                                                                                            \
     case 9: body(9); break;                                                                                            \
     case 10: body(10); break;                                                                                          \
-    case 11: body(11); break;                                                                                          \
-    default: body(12);                                                                                                 \
-    }
+    case 11: body(11); break;
 #else
+#define MORE_ROWS(body)
+#endif
 #define FOR_ROWS(rows, body)                                                                                           \
     switch (rows) {                                                                                                    \
     case 1: body(1); break;                                                                                            \
@@ -67,9 +61,9 @@ INLINE void tile(const int rows, const float *a, long stride, const float *b, lo
     case 3: body(3); break;                                                                                            \
     case 4: body(4); break;                                                                                            \
     case 5: body(5); break;                                                                                            \
-    default: body(6);                                                                                                  \
+        MORE_ROWS(body)                                                                                                \
+    default: body(ROWS);                                                                                               \
     }
-#endif
 
 static inline long upto(long number, long multiple) { return (number + multiple - 1) / multiple * multiple; }
 
