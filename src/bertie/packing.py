@@ -25,12 +25,13 @@ def capturing() -> bool:
 
 
 def observed() -> bool:
-    """Whether something stands between a call and its operators: a mode, vmap, or gradients in forward direction.
+    """Whether something stands between a call and its operators: a capture, mode, vmap, or gradients going forward.
 
     What is computed past PyTorch's operators would go unseen by it.
     """
     return (
-        torch._C._len_torch_dispatch_stack() > 0
+        capturing()
+        or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._functorch.peek_interpreter_stack() is not None
         or torch.autograd.forward_ad._current_level >= 0
     )
