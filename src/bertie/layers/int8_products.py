@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bertie.layers import operators
 from bertie.layers.activations import Activation, activate_
 from bertie.layers.int8 import TINY, Int8Linear, Steps, bits_of, halved, row_divisors
-from bertie.native import products
+from bertie.layers.panels import InPanels
 from bertie.native.library import InstructionSet
 from bertie.native.products import Int8Panels, Rounding
 
@@ -57,7 +56,7 @@ class Int8Product:
         return operators.int8_linear(scaled, self.packed, reduce_range=self.steps.bits == 7), divisors
 
 
-class Int8Native:
+class Int8Native(InPanels):
     """The prepared weights of layers that read one input in one way, for bertie's own kernel: VNNI, 8 by 8 bits."""
 
     def __init__(self, modules: Sequence[Int8Linear], functions: InstructionSet) -> None:
@@ -71,24 +70,13 @@ class Int8Native:
             at_least=TINY if limits is None else limits[1],
             smooth=None if smooth is None else smooth.detach().float().contiguous(),
         )
-        self.panels = Int8Panels(weight, scale, bias, rounding, functions)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.panels(x.float()).to(x.dtype)
-
-    def activated(self, x: Tensor, activation: Activation) -> Tensor:
-        if activation is F.gelu:
-            return self.panels(x.float(), products.GELU).to(x.dtype)
-        return activate_(self(x), activation)
-
-    def added(self, x: Tensor, residual: Tensor) -> Tensor:
-        return self.panels(x.float(), products.RESIDUAL, residual.float()).to(x.dtype)
+        super().__init__(Int8Panels(weight, scale, bias, rounding, functions))
 
 
 class Int8SideBySide:
     """Layers that read one input in different ways, one product each."""
 
-    def __init__(self, products: "Sequence[Int8Product | Int8Native]") -> None:
+    def __init__(self, products: Sequence[Int8Product | Int8Native]) -> None:
         self.products = products
 
     def __call__(self, x: Tensor) -> Tensor:

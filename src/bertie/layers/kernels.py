@@ -18,7 +18,8 @@ from bertie.layers.chip import chip
 from bertie.layers.int8 import Int8Linear
 from bertie.layers.int8_products import Int8Native, Int8Product, side_by_side
 from bertie.layers.measured import fastest
-from bertie.native import library, products
+from bertie.layers.panels import InPanels
+from bertie.native import library
 from bertie.native.products import Panels
 
 
@@ -88,7 +89,7 @@ class Native:
     def prepare(self, modules: Sequence[Any]) -> Prepared:
         functions = library.best()
         assert functions is not None
-        return _Panels(Panels(*_joined(modules), functions))
+        return InPanels(Panels(*_joined(modules), functions))
 
 
 class OneDNN:
@@ -227,20 +228,6 @@ def _joined(modules: Sequence[Any]) -> tuple[Tensor, Tensor]:
     weight = torch.cat([module.weight for module in modules]) if len(modules) > 1 else modules[0].weight
     biases = [module.weight.new_zeros(len(module.weight)) if module.bias is None else module.bias for module in modules]
     return weight, torch.cat(biases)
-
-
-@dataclass(frozen=True, eq=False)
-class _Panels:
-    panels: Panels
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.panels(x)
-
-    def activated(self, x: Tensor, activation: Activation) -> Tensor:
-        return self.panels(x, products.GELU) if activation is F.gelu else activate_(self(x), activation)
-
-    def added(self, x: Tensor, residual: Tensor) -> Tensor:
-        return self.panels(x, products.RESIDUAL, residual)
 
 
 @dataclass(frozen=True, eq=False)

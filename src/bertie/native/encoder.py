@@ -21,7 +21,7 @@ class Block:
     third is followed by the erf GELU.
     """
 
-    products: "tuple[Panels | Int8Panels, ...]"
+    products: tuple[Panels | Int8Panels, ...]
     norms: tuple[tuple[Tensor, Tensor, float], ...]
     heads: tuple[int, int]
 
