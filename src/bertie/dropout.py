@@ -1,6 +1,6 @@
-"""Dropout on a CPU: four decisions for each random number that is drawn, where PyTorch draws one for each.
+"""Dropout on a CPU, where PyTorch's own draws its random numbers in one thread, 7 ns each.
 
-PyTorch's own ``bernoulli_`` runs in one thread on processors that are not Intel's, 7 ns a number.
+bertie's kernels hash where a number stands; without them, or for other dtypes, four decisions share a random number.
 """
 
 from typing import Any
@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertie.packing import capturing
+from bertie.native import library
+from bertie.native.dropout import dropout as native_dropout
+from bertie.packing import capturing, observed
 
 # A decision compares 16 random bits.
 _STEPS = 2**16
@@ -24,6 +26,9 @@ def dropout(x: Tensor, p: float) -> Tensor:
     dropped = round(p * _STEPS)
     if x.device.type != "cpu" or capturing() or not 0 < dropped < _STEPS:
         return F.dropout(x, p)
+    functions = library.best()
+    if functions is not None and x.dtype == torch.float32 and type(x) is Tensor and not observed():
+        return native_dropout(x, p, functions)
     kept: Tensor = _Dropout.apply(x, dropped)
     return kept
 

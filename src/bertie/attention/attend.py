@@ -13,7 +13,7 @@ from bertie.attention.varlen import Varlen
 from bertie.errors import InputError
 from bertie.packing import Packed
 
-BACKENDS: tuple[Backend, ...] = (Varlen(), Bucketed(), Native(), Grouped(), Dense())
+BACKENDS: tuple[Backend, ...] = (Varlen(), Native(), Bucketed(), Grouped(), Dense())
 
 
 def attend(

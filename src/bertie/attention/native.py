@@ -1,11 +1,11 @@
-"""Attention over packed tokens by bertie's own kernel, for inference on a CPU: one call for all texts and heads."""
+"""Attention over packed tokens by bertie's own kernels on a CPU: one call for all texts and heads, one for gradients."""
 
 import torch
 from torch import Tensor
 
 from bertie.attention.request import Inputs, Request, needs_a_matrix
 from bertie.native import library
-from bertie.native.attention import attention
+from bertie.native.attention import Texts, attention, attention_to_train
 
 
 class Native:
@@ -25,17 +25,19 @@ class Native:
             reasons.append(f"it takes float32, not {request.dtype}")
         if request.observed:
             reasons.append("a mode, a transform or a subclass of tensors wants to see PyTorch's operators")
-        if request.gradients:
-            reasons.append("it has no gradient")
         if request.causal:
             reasons.append("it reads texts in both directions")
-        if request.dropout_p > 0:
-            reasons.append("it has no dropout")
+        if request.dropout_p >= 1:
+            reasons.append("nothing is left to divide by where all weights are dropped")
         return reasons
 
     def attend(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
         functions = library.best()
         assert functions is not None
-        packed, keys = inputs.packed, inputs.keys
-        longest = max(keys.lengths, default=0)
-        return attention(inputs.q, inputs.k, inputs.v, packed.cu_seqlens, keys.cu_seqlens, longest, functions), None
+        q, k, v, request = inputs.q, inputs.k, inputs.v, inputs.request
+        queries, keys = (
+            Texts(packed.cu_seqlens, max(packed.lengths, default=0)) for packed in (inputs.packed, inputs.keys)
+        )
+        if request.gradients or request.dropout_p > 0:
+            return attention_to_train(q, k, v, queries, keys, functions, request.dropout_p), None
+        return attention(q, k, v, queries, keys, functions), None

@@ -1,4 +1,4 @@
-/* Attention of packed texts, softmax(q k^T / sqrt(width)) v; included with the lanes of an instruction set. */
+/* Attention of packed texts, dropout(softmax(q k^T / sqrt(width))) v; included with the lanes of an instruction set. */
 
 /* numbers a thread needs beside its arguments, for texts of at most ``longest`` keys and heads of ``width`` */
 long NAME(attention_scratch)(long longest, long width)
@@ -32,15 +32,16 @@ static void lay_values(const float *v, long stride, long keys, long width, float
     }
 }
 
-/* turn a row of scores into weights that sum to the number returned */
-static inline float soften(float *scores, long keys, long padded, float scale)
+/* turn a row of scores into exp(scale * (score - largest)), which sum to the number returned */
+static inline float soften(float *scores, long keys, long padded, float scale, float *largest)
 {
     V high = ALL(-INFINITY), total = ZERO();
     for (long j = keys; j < padded; j++)
         scores[j] = -INFINITY;
     for (long j = 0; j < padded; j += LANES)
         high = MAX(high, LOAD(scores + j));
-    const V most = ALL(LARGEST(high));
+    *largest = LARGEST(high);
+    const V most = ALL(*largest);
     for (long j = 0; j < padded; j += LANES) {
         V weight = exponential(MUL(SUB(LOAD(scores + j), most), ALL(scale)));
         total = ADD(total, weight); /* what lies behind the last key adds nothing that a float could hold */
@@ -49,52 +50,71 @@ static inline float soften(float *scores, long keys, long padded, float scale)
     return SUM(total);
 }
 
-/* the context of a few queries of one head, y rows ``y_stride`` apart */
-INLINE void attend_rows(const int rows, const float *q, long q_stride, const float *keys, const float *values, long count,
-                        long width, float *scores, float *y, long y_stride)
+/* y [rows, width] = a [rows, depth] . panels, each row times its factor; rows of ``a`` are ``stride`` apart, its columns
+ * ``apart`` */
+INLINE void multiply_rows(const int rows, const float *a, long stride, const long apart, const float *panels, long depth,
+                          const float factors[ROWS], float *y, long y_stride, long width)
 {
-    const long padded = upto(count, WIDTH);
-    const float scale = 1 / sqrtf((float)width);
     V sums[ROWS][2];
-    float weights[ROWS], cut[WIDTH];
-    for (long p = 0; p < padded; p += WIDTH) {
-        tile(rows, q, q_stride, keys + p * width, width, sums);
-        for (int r = 0; r < rows; r++) {
-            STORE(scores + r * padded + p, sums[r][0]);
-            STORE(scores + r * padded + p + LANES, sums[r][1]);
-        }
-    }
-    for (int r = 0; r < rows; r++)
-        weights[r] = 1 / soften(scores + r * padded, count, padded, scale);
-    for (long column = 0; column < width; column += WIDTH, values += count * WIDTH) {
-        tile(rows, scores, padded, values, count, sums);
-        for (int r = 0; r < rows; r++) {
-            float *place = column + WIDTH <= width ? y + r * y_stride + column : cut;
-            STORE(place, MUL(sums[r][0], ALL(weights[r])));
-            STORE(place + LANES, MUL(sums[r][1], ALL(weights[r])));
-            if (place == cut)
-                memcpy(y + r * y_stride + column, cut, (width - column) * sizeof(float));
-        }
+    for (long column = 0; column < width; column += WIDTH, panels += depth * WIDTH) {
+        tile_apart(rows, a, stride, apart, panels, depth, sums);
+        for (int r = 0; r < rows; r++)
+            for (long half = 0; half < 2 && column + half * LANES < width; half++) {
+                const long place = column + half * LANES;
+                store_some(y + r * y_stride + place, MUL(sums[r][half], ALL(factors[r])), width - place);
+            }
     }
 }
 
 /* what attention reads and writes: tokens of q, k and v are so far apart, y is [T_q, heads, width]; text b has queries
- * from starts_q[b] up to starts_q[b + 1], and keys likewise */
+ * from starts_q[b] up to starts_q[b + 1], and keys likewise. Where they are asked for, log_sums [T_q, heads] are the
+ * logarithms of what weights were divided by; what drops weights is null where nothing does. */
 typedef struct {
     const float *q, *k, *v;
     float *y;
     const int *starts_q, *starts_k;
     long q_stride, k_stride, v_stride, texts, heads, width;
+    float *log_sums;
+    const Dropout *dropout;
 } Attention;
+
+/* the context of a few queries of one text and head, from ``query`` on */
+INLINE void attend_rows(const int rows, const Attention *a, const float *q, const float *keys, const float *values,
+                        long count, float *scores, float *y, float *log_sums, long query, const Key *key)
+{
+    const long padded = upto(count, WIDTH), width = a->width, apart = a->heads * width;
+    const float scale = 1 / sqrtf((float)width);
+    V sums[ROWS][2];
+    float weights[ROWS];
+    for (long p = 0; p < padded; p += WIDTH) {
+        tile(rows, q, a->q_stride, keys + p * width, width, sums);
+        for (int r = 0; r < rows; r++) {
+            STORE(scores + r * padded + p, sums[r][0]);
+            STORE(scores + r * padded + p + LANES, sums[r][1]);
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        float *own = scores + r * padded, largest, sum = soften(own, count, padded, scale, &largest);
+        weights[r] = 1 / sum;
+        if (log_sums)
+            log_sums[r * a->heads] = largest * scale + logf(sum);
+        if (a->dropout) {
+            weights[r] *= a->dropout->scale;
+            drop_row(own, count, query + r, key, a->dropout);
+        }
+    }
+    multiply_rows(rows, scores, padded, 1, values, count, weights, y, apart, width);
+}
 
 static void attend_head(const Attention *a, long text, long head, float *scratch)
 {
     const long first = a->starts_q[text], queries = a->starts_q[text + 1] - first, width = a->width;
     const long keys = a->starts_k[text + 1] - a->starts_k[text], apart = a->heads * width;
     const float *q = a->q + first * a->q_stride + head * width;
-    float *y = a->y + first * apart + head * width;
+    float *y = a->y + first * apart + head * width, *log_sums = a->log_sums ? a->log_sums + first * a->heads + head : 0;
     float *key_panels = scratch, *value_panels = key_panels + upto(keys, WIDTH) * width;
     float *scores = value_panels + keys * upto(width, WIDTH);
+    const Key key = a->dropout ? key_of(a->dropout, text * a->heads + head) : (Key){0, 0};
     if (!keys) /* nothing to attend to */
         for (long i = 0; i < queries; i++)
             memset(y + i * apart, 0, width * sizeof(float));
@@ -104,8 +124,9 @@ static void attend_head(const Attention *a, long text, long head, float *scratch
     lay_values(a->v + a->starts_k[text] * a->v_stride + head * width, a->v_stride, keys, width, value_panels);
     const int step = tile_rows(queries);
     for (long row = 0; row < queries; row += step) {
+        float *own = log_sums ? log_sums + row * a->heads : 0;
 #define BODY(n)                                                                                                        \
-    attend_rows(n, q + row * a->q_stride, a->q_stride, key_panels, value_panels, keys, width, scores, y + row * apart, apart)
+    attend_rows(n, a, q + row * a->q_stride, key_panels, value_panels, keys, scores, y + row * apart, own, row, &key)
         FOR_ROWS(queries - row < step ? queries - row : step, BODY)
 #undef BODY
     }
@@ -119,11 +140,8 @@ static void attend(const Attention *a, float *scratch, long each)
         attend_head(a, work / a->heads, work % a->heads, scratch + omp_get_thread_num() * each);
 }
 
-void NAME(attention)(const float *q, const float *k, const float *v, float *y, const int *starts_q, const int *starts_k,
-                     float *scratch, long q_stride, long k_stride, long v_stride, long texts, long heads, long width,
-                     long each, int threads)
+void NAME(attention)(const Attention *a, float *scratch, long each, int threads)
 {
-    const Attention a = {q, k, v, y, starts_q, starts_k, q_stride, k_stride, v_stride, texts, heads, width};
 #pragma omp parallel num_threads(threads) if (threads > 1)
-    attend(&a, scratch, each);
+    attend(a, scratch, each);
 }

@@ -1,51 +1,133 @@
-"""Attention of packed texts, each query within its own text, in one call for all texts and heads."""
+"""Attention of packed texts, each query within its own text, in one call for all texts and heads; and its gradient."""
+
+from ctypes import byref, pointer
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from bertie.errors import InputError
+from bertie.native.dropout import Dropped
+from bertie.native.layout import AttentionLayout, GradientLayout
 from bertie.native.library import InstructionSet
 
 
-def attention(
-    q: Tensor, k: Tensor, v: Tensor, starts_q: Tensor, starts_k: Tensor, longest: int, functions: InstructionSet
-) -> Tensor:
+class Texts(NamedTuple):
+    """Where texts lie among tokens: ``starts`` int32 ``[B + 1]``, and the most tokens of one."""
+
+    starts: Tensor
+    longest: int
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, queries: Texts, keys: Texts, functions: InstructionSet) -> Tensor:
     """Return the context ``[T_q, H, K]`` in float32 of ``q [T_q, H, K]`` over ``k`` and ``v`` ``[T_k, H, K]``.
 
     Args:
         q, k, v: float32 on the CPU; a token's heads lie side by side, tokens at any distance.
-        starts_q, starts_k: int32 ``[B + 1]``: where each text's queries and keys begin, and where the last ends.
-        longest: the most keys of a text.
+        queries, keys: the texts.
         functions: of an instruction set.
 
     Raises:
         InputError: the texts are not the queries or keys exactly.
     """
-    _, heads, width = q.shape
-    check_starts(starts_q, q)
-    check_starts(starts_k, k)
-    q, k, v = (part if part.stride()[1:] == (width, 1) else part.contiguous() for part in (q, k, v))
-    threads = torch.get_num_threads()
-    each = functions.attention_scratch(longest, width)
-    scratch, context = q.new_empty(threads * each), q.new_empty(q.shape)
-    functions.attention(
-        q.data_ptr(),
-        k.data_ptr(),
-        v.data_ptr(),
-        context.data_ptr(),
-        starts_q.data_ptr(),
-        starts_k.data_ptr(),
-        scratch.data_ptr(),
-        q.stride(0),
-        k.stride(0),
-        v.stride(0),
-        len(starts_q) - 1,
-        heads,
-        width,
-        each,
-        threads,
-    )
+    return _forward(_side_by_side(q, k, v), queries, keys, functions, None, None)
+
+
+def attention_to_train(
+    q: Tensor, k: Tensor, v: Tensor, queries: Texts, keys: Texts, functions: InstructionSet, dropout_p: float = 0.0
+) -> Tensor:
+    """Return what `attention` does, with a gradient, each weight dropped with probability ``dropout_p`` (< 1).
+
+    What is dropped is drawn from PyTorch's global generator, by one number a call.
+    """
+    dropped = Dropped.drawn(dropout_p) if dropout_p > 0 else None
+    context: Tensor = _Attention.apply(q, k, v, queries, keys, functions, dropped)
     return context
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        queries: Texts,
+        keys: Texts,
+        functions: InstructionSet,
+        dropped: Dropped | None,
+    ) -> Tensor:
+        q, k, v = _side_by_side(q, k, v)
+        log_sums = q.new_empty(q.shape[:2])
+        context = _forward((q, k, v), queries, keys, functions, log_sums, dropped)
+        ctx.save_for_backward(q, k, v, context, log_sums)
+        ctx.told = queries, keys, functions, dropped
+        return context
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, context, log_sums = ctx.saved_tensors
+        queries, keys, functions, dropped = ctx.told
+        slope = grads[0].contiguous()
+        gradients = [torch.empty(each.shape) for each in (q, k, v)]
+        threads = torch.get_num_threads()
+        each = functions.attention_gradient_scratch(queries.longest, keys.longest, q.shape[2])
+        scratch = torch.empty(threads * each)
+        laid_out = GradientLayout(
+            _laid_out((q, k, v), context, queries, keys, log_sums, dropped), slope.data_ptr(), *map(_place, gradients)
+        )
+        functions.attention_gradient(byref(laid_out), scratch.data_ptr(), each, threads)
+        return *gradients, None, None, None, None
+
+
+def _forward(
+    parts: tuple[Tensor, ...],
+    queries: Texts,
+    keys: Texts,
+    functions: InstructionSet,
+    log_sums: Tensor | None,
+    dropped: Dropped | None,
+) -> Tensor:
+    q, k, _ = parts
+    check_starts(queries.starts, q)
+    check_starts(keys.starts, k)
+    threads = torch.get_num_threads()
+    each = functions.attention_scratch(keys.longest, q.shape[2])
+    scratch, context = q.new_empty(threads * each), q.new_empty(q.shape)
+    laid_out = _laid_out(parts, context, queries, keys, log_sums, dropped)
+    functions.attention(byref(laid_out), scratch.data_ptr(), each, threads)
+    return context
+
+
+def _laid_out(
+    parts: tuple[Tensor, ...],
+    context: Tensor,
+    queries: Texts,
+    keys: Texts,
+    log_sums: Tensor | None,
+    dropped: Dropped | None,
+) -> AttentionLayout:
+    return AttentionLayout(
+        *map(_place, parts),
+        _place(context),
+        _place(queries.starts),
+        _place(keys.starts),
+        *(part.stride(0) for part in parts),
+        len(queries.starts) - 1,
+        *context.shape[1:],
+        None if log_sums is None else _place(log_sums),
+        None if dropped is None else pointer(dropped.laid_out),
+    )
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.data_ptr()
+
+
+def _side_by_side(*parts: Tensor) -> tuple[Tensor, ...]:
+    width = parts[0].shape[2]
+    return tuple(part if part.stride()[1:] == (width, 1) else part.contiguous() for part in parts)
 
 
 def check_starts(starts: Tensor, tokens: Tensor) -> None:

@@ -6,6 +6,8 @@
 #include "functions.h"
 #include "tile.h"
 #include "product.h"
+#include "dropout.h"
 #include "attention.h"
+#include "attention_gradient.h"
 #include "encoder.h"
 #endif

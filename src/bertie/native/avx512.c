@@ -6,7 +6,9 @@
 #include "functions.h"
 #include "tile.h"
 #include "product.h"
+#include "dropout.h"
 #include "attention.h"
+#include "attention_gradient.h"
 #pragma GCC push_options
 #include "int8.h"
 #pragma GCC pop_options

@@ -81,8 +81,8 @@ static void run_block(const Block *b, const float *x, float *y, const int *start
 {
     const long hidden = b->heads * b->width, part = hidden * 3;
     const float *qkv = s->projections;
-    const Attention a = {qkv,  qkv + hidden, qkv + 2 * hidden, s->context, starts,   starts,
-                         part, part,         part,             texts,      b->heads, b->width};
+    const Attention a = {qkv,   qkv + hidden, qkv + 2 * hidden, s->context, starts, starts, part, part, part,
+                         texts, b->heads,     b->width,         0,          0};
     apply(&b->projections, x, 0, s->projections, rows, NOTHING, s);
     attend(&a, s->attention, s->each);
     apply(&b->output, s->context, x, s->attended, rows, RESIDUAL, s);
@@ -107,4 +107,7 @@ void NAME(encoder)(const Block *blocks, long count, const float *x, float *y, co
 }
 
 /* what Python compares its own structures with */
-long NAME(layout)(void) { return (long)sizeof(Block) + 1000 * (long)sizeof(Scratch); }
+long NAME(layout)(void)
+{
+    return (long)sizeof(Block) + 1000 * ((long)sizeof(Scratch) + 1000 * (long)sizeof(Gradient));
+}

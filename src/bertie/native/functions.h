@@ -1,4 +1,25 @@
-/* exp, erf and GELU of vectors; included with the lanes of an instruction set. */
+/* Parts of vectors, exp and GELU; included with the lanes of an instruction set. */
+
+/* up to LANES numbers, and zeros behind them */
+static inline V load_some(const float *x, long count)
+{
+    float all[LANES] = {0};
+    if (count >= LANES)
+        return LOAD(x);
+    memcpy(all, x, count * sizeof(float));
+    return LOAD(all);
+}
+
+static inline void store_some(float *y, V v, long count)
+{
+    float all[LANES];
+    if (count >= LANES) {
+        STORE(y, v);
+        return;
+    }
+    STORE(all, v);
+    memcpy(y, all, count * sizeof(float));
+}
 
 static inline V polynomial(V x, const float *c, int degree)
 {

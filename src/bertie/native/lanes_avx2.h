@@ -20,6 +20,17 @@ typedef __m256 V;
 #define MIN(a, b) _mm256_min_ps(a, b)
 #define ROUND(a) _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 
+typedef __m256i U; /* 32-bit integers */
+#define U_ALL(number) _mm256_set1_epi32((int)(number))
+#define U_COUNT() _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)
+#define U_ADD(a, b) _mm256_add_epi32(a, b)
+#define U_MUL(a, b) _mm256_mullo_epi32(a, b)
+#define U_XOR(a, b) _mm256_xor_si256(a, b)
+#define U_RIGHT(a, bits) _mm256_srli_epi32(a, bits)
+#define U_LEFT(a, bits) _mm256_slli_epi32(a, bits)
+/* v where a >= least as signed numbers, elsewhere 0 */
+#define KEPT(v, a, least) _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(least, a)), v)
+
 /* the sum, and the largest, of all lanes */
 static inline float SUM(V a)
 {

@@ -19,6 +19,18 @@ typedef __m512 V;
 #define MAX(a, b) _mm512_max_ps(a, b)
 #define MIN(a, b) _mm512_min_ps(a, b)
 #define ROUND(a) _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+
+typedef __m512i U; /* 32-bit integers */
+#define U_ALL(number) _mm512_set1_epi32((int)(number))
+#define U_COUNT() _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#define U_ADD(a, b) _mm512_add_epi32(a, b)
+#define U_MUL(a, b) _mm512_mullo_epi32(a, b)
+#define U_XOR(a, b) _mm512_xor_si512(a, b)
+#define U_RIGHT(a, bits) _mm512_srli_epi32(a, bits)
+#define U_LEFT(a, bits) _mm512_slli_epi32(a, bits)
+/* v where a >= least as signed numbers, elsewhere 0 */
+#define KEPT(v, a, least) _mm512_maskz_mov_ps(_mm512_cmpge_epi32_mask(a, least), v)
+
 /* the sum, and the largest, of all lanes */
 #define SUM(a) _mm512_reduce_add_ps(a)
 #define LARGEST(a) _mm512_reduce_max_ps(a)

@@ -1,7 +1,7 @@
-"""The structures of encoder.h, field by field."""
+"""The structures of encoder.h, attention.h and attention_gradient.h, field by field."""
 
 import ctypes
-from ctypes import c_float, c_int, c_long, c_void_p
+from ctypes import POINTER, c_float, c_int, c_long, c_ulong, c_void_p
 
 
 class ProductLayout(ctypes.Structure):
@@ -30,3 +30,24 @@ class Scratch(ctypes.Structure):
         *((name, c_void_p) for name in ("projections", "context", "attended", "wide", "row_scales", "attention", "q")),
         ("each", c_long),
     )
+
+
+class DropoutLayout(ctypes.Structure):
+    _fields_ = (("seed", c_ulong), ("least", c_int), ("scale", c_float))
+
+
+class AttentionLayout(ctypes.Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("q", "k", "v", "y", "starts_q", "starts_k")),
+        *((name, c_long) for name in ("q_stride", "k_stride", "v_stride", "texts", "heads", "width")),
+        ("log_sums", c_void_p),
+        ("dropout", POINTER(DropoutLayout)),
+    )
+
+
+class GradientLayout(ctypes.Structure):
+    _fields_ = (("forward", AttentionLayout), *((name, c_void_p) for name in ("dy", "dq", "dk", "dv")))
+
+
+# what the compiled library says of its own
+SIZES = ctypes.sizeof(BlockLayout) + 1000 * (ctypes.sizeof(Scratch) + 1000 * ctypes.sizeof(GradientLayout))

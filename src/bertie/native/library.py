@@ -2,18 +2,20 @@
 
 import ctypes
 import sysconfig
-from ctypes import c_float, c_int, c_long, c_void_p
+from ctypes import POINTER, c_float, c_int, c_long, c_void_p
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bertie.native.layout import BlockLayout, Scratch
+from bertie.native.layout import SIZES, AttentionLayout, DropoutLayout, GradientLayout
 
 _PRODUCT = [c_void_p] * 5 + [c_long] * 3 + [c_int] * 2
 _INT8_PRODUCT = [c_void_p] * 10 + [c_long] * 3 + [c_int, c_float, c_int, c_int, c_float, c_int]
 _ENCODER = [c_void_p, c_long] + [c_void_p] * 3 + [c_long] * 2 + [c_void_p, c_int]
-_ATTENTION = [c_void_p] * 7 + [c_long] * 7 + [c_int]
+_ATTENTION = [POINTER(AttentionLayout), c_void_p, c_long, c_int]
+_ATTENTION_GRADIENT = [POINTER(GradientLayout), c_void_p, c_long, c_int]
+_DROPOUT = [c_void_p] * 2 + [c_long, POINTER(DropoutLayout), c_int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +25,9 @@ class InstructionSet:
     Args:
         name: "avx2" or "avx512".
         width: the columns of a panel of weights.
-        product, encoder, attention, attention_scratch: as product.h, encoder.h and attention.h describe them.
+        product, encoder: as product.h and encoder.h describe them.
+        attention, attention_scratch, attention_gradient, attention_gradient_scratch: as the headers of these names do.
+        dropout: as dropout.h does.
         int8_product: as int8.h does; None without VNNI.
     """
 
@@ -33,6 +37,9 @@ class InstructionSet:
     encoder: Any
     attention: Any
     attention_scratch: Any
+    attention_gradient: Any
+    attention_gradient_scratch: Any
+    dropout: Any
     int8_product: Any = None
 
 
@@ -76,7 +83,10 @@ def _bound(library: ctypes.CDLL, name: str, width: int, int8: bool) -> Instructi
         function("product", _PRODUCT),
         function("encoder", _ENCODER),
         function("attention", _ATTENTION),
-        function("attention_scratch", [c_long, c_long], c_long),
+        function("attention_scratch", [c_long] * 2, c_long),
+        function("attention_gradient", _ATTENTION_GRADIENT),
+        function("attention_gradient_scratch", [c_long] * 3, c_long),
+        function("dropout", _DROPOUT),
         function("int8_product", _INT8_PRODUCT) if int8 else None,
     )
 
@@ -92,6 +102,6 @@ def _library() -> ctypes.CDLL | str:
     except OSError as error:
         return f"its kernels cannot be loaded ({error})"
     library.bertie_layout.restype = c_long
-    if library.bertie_layout() != ctypes.sizeof(BlockLayout) + 1000 * ctypes.sizeof(Scratch):
+    if library.bertie_layout() != SIZES:
         return "its kernels were compiled from other sources; install bertie again"
     return library

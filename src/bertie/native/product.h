@@ -12,30 +12,15 @@ typedef struct {
 
 INLINE void finish(V sum, const Ending *e, long row, long column)
 {
-    float bias[LANES], residual[LANES], cut[LANES];
-    long left = e->columns - column;
-    const float *b = e->bias + column, *r = e->residual + row * e->columns + column;
-    float *y = e->y + row * e->columns + column;
-    if (left < LANES) { /* the last panel may be wider than what is left */
-        if (left <= 0)
-            return;
-        memcpy(bias, b, left * sizeof(float));
-        b = bias;
-        if (e->after == RESIDUAL) {
-            memcpy(residual, r, left * sizeof(float));
-            r = residual;
-        }
-    }
-    sum = ADD(sum, LOAD(b));
+    const long left = e->columns - column, place = row * e->columns + column;
+    if (left <= 0) /* the last panel may be wider than what is left */
+        return;
+    sum = ADD(sum, load_some(e->bias + column, left));
     if (e->after == GELU)
         sum = gelu(sum);
     else if (e->after == RESIDUAL)
-        sum = ADD(sum, LOAD(r));
-    if (left < LANES) {
-        STORE(cut, sum);
-        memcpy(y, cut, left * sizeof(float));
-    } else
-        STORE(y, sum);
+        sum = ADD(sum, load_some(e->residual + place, left));
+    store_some(e->y + place, sum, left);
 }
 
 INLINE void product_tile(const int rows, const float *x, const float *panel, long depth, const Ending *e, long row, long column)

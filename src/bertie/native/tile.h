@@ -13,13 +13,13 @@
 #define EACH_ROW(row) row(0) row(1) row(2) row(3) row(4) row(5)
 #endif
 
-/* sums[r] = a[r, :] . b for r < rows: a [rows, depth] with rows ``stride`` apart, b [depth, WIDTH] */
-INLINE void tile(const int rows, const float *a, long stride, const float *b, long depth, V sums[ROWS][2])
+/* sums[r] = a[r, :] . b for r < rows: a [rows, depth] with rows ``stride`` and columns ``apart``, b [depth, WIDTH] */
+INLINE void tile_apart(const int rows, const float *a, long stride, const long apart, const float *b, long depth, V sums[ROWS][2])
 {
 #define BEGIN(r) V left##r = ZERO(), right##r = ZERO();
 #define STEP(r)                                                                                                        \
     if (r < rows) {                                                                                                    \
-        V number = ALL(a[r * stride + k]);                                                                             \
+        V number = ALL(a[r * stride + k * apart]);                                                                             \
         left##r = FMA(number, left, left##r);                                                                          \
         right##r = FMA(number, right, right##r);                                                                       \
     }
@@ -40,6 +40,12 @@ INLINE void tile(const int rows, const float *a, long stride, const float *b, lo
 #undef BEGIN
 #undef STEP
 #undef KEEP
+}
+
+/* the same with the columns of ``a`` side by side */
+INLINE void tile(const int rows, const float *a, long stride, const float *b, long depth, V sums[ROWS][2])
+{
+    tile_apart(rows, a, stride, 1, b, depth, sums);
 }
 
 /* ``body(n)`` for the number of rows that is known only now, so that each has its sums in registers */
