@@ -13,7 +13,7 @@ from bertie.native import library
 LENGTHS = (3, 5, 3, 0, 1, 5, 8)
 # where bertie was installed without a compiler, PyTorch's operators do the work
 NO_KERNELS = bool(library.why_none())
-INFERENCE = "grouped" if NO_KERNELS else "native"
+SERVES = "grouped" if NO_KERNELS else "native"
 
 
 def batch(causal_free: bool = True) -> tuple[Packed, list[torch.Tensor]]:
@@ -48,15 +48,18 @@ def test_each_text_attends_to_itself_only(causal: bool) -> None:
 
 
 @pytest.mark.skipif(NO_KERNELS, reason=library.why_none())
-def test_native_and_grouped_agree() -> None:
-    packed, qkv = batch()
+@pytest.mark.parametrize("foreign", [False, True])
+def test_native_and_grouped_agree(foreign: bool) -> None:
+    packed, (q, k, v) = batch()
+    queries = Packed.from_lists([[1]] * len(LENGTHS)) if foreign else packed
+    q = q[: queries.num_tokens]
+    found = [attend(q, k, v, queries, keys=packed, backend=backend)[0] for backend in ("native", "grouped")]
+    torch.testing.assert_close(*found, atol=1e-6, rtol=1e-5)
+    gradients = [torch.autograd.grad(context.square().sum(), [q, k, v]) for context in found]
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-5)
     with torch.no_grad():
-        found = [attend(*qkv, packed, backend=backend)[0] for backend in ("native", "grouped")]
-        torch.testing.assert_close(*found, atol=1e-6, rtol=1e-5)
-        ones = Packed.from_lists([[1]] * len(LENGTHS))
-        q = qkv[0][: len(LENGTHS)]
-        found = [attend(q, *qkv[1:], ones, keys=packed, backend=backend)[0] for backend in ("native", "grouped")]
-        torch.testing.assert_close(*found, atol=1e-6, rtol=1e-5)
+        again, _ = attend(q, k, v, queries, keys=packed, backend="native")
+    assert torch.equal(again, found[0])
 
 
 @pytest.mark.cuda
@@ -97,12 +100,13 @@ REQUEST = Request(device="cpu", dtype=torch.float32, head_width=8)
 
 def test_the_choice_explains_itself() -> None:
     lines = explain(REQUEST).splitlines()
-    assert [line.split()[0] for line in lines] == ["varlen", "bucketed", "native", "grouped", "dense"]
+    assert [line.split()[0] for line in lines] == ["varlen", "native", "bucketed", "grouped", "dense"]
     assert "it needs a CUDA device, not cpu" in lines[0]
-    assert lines[1].endswith("without dropout the fused kernel is faster")
-    assert [line.split()[0] for line in lines if line.endswith("chosen")] == [INFERENCE]
-    assert choose(REQUEST).name == INFERENCE
-    for fact in ({"gradients": True}, {"causal": True}, {"dtype": torch.float64}):
+    assert lines[2].endswith("without dropout the fused kernel is faster")
+    assert [line.split()[0] for line in lines if line.endswith("chosen")] == [SERVES]
+    assert choose(REQUEST).name == SERVES
+    assert choose(replace(REQUEST, gradients=True)).name == SERVES
+    for fact in ({"causal": True}, {"dtype": torch.float64}):
         assert choose(replace(REQUEST, **fact)).name == "grouped"
     on_cuda = Request(device="cuda", dtype=torch.bfloat16, head_width=64)
     assert choose(on_cuda).name == "varlen"
@@ -115,7 +119,7 @@ def test_no_backend_left_lists_every_objection() -> None:
     with pytest.raises(InputError, match=r"(?s)varlen.*it needs a CUDA device.*it needs float16 or bfloat16"):
         choose(REQUEST, "varlen")
     with pytest.raises(
-        InputError, match="no attention backend 'magic'; choose one of varlen, bucketed, native, grouped, dense"
+        InputError, match="no attention backend 'magic'; choose one of varlen, native, bucketed, grouped, dense"
     ):
         choose(REQUEST, "magic")
 
@@ -124,10 +128,8 @@ def test_explain_attention_takes_any_kind_of_batch() -> None:
     config = BertConfig(hidden_size=16, num_attention_heads=2, num_hidden_layers=1, vocab_size=9, intermediate_size=8)
     model = BertModel(config).eval()
     ids = torch.tensor([[1, 2, 3]])
-    assert "grouped   chosen" in explain_attention(model, ids)
-    model.requires_grad_(False)
     table = explain_attention(model, ids)
-    assert f"{INFERENCE:<8}  chosen" in table
+    assert f"{SERVES:<8}  chosen" in table
     assert explain_attention(model, {"input_ids": ids}) == table
     assert explain_attention(model, Packed.from_lists([[1, 2, 3]])) == table
     assert "dense     chosen" in explain_attention(model, ids, output_attentions=True)

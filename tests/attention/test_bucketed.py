@@ -57,7 +57,7 @@ def test_weights_are_dropped_as_often_as_asked() -> None:
 
 
 def test_it_serves_dropout_on_a_cpu_alone() -> None:
-    dropping = Request("cpu", torch.float32, 64, dropout_p=0.1)
+    dropping = Request("cpu", torch.float64, 64, dropout_p=0.1)
     assert choose(dropping).name == "bucketed"
     for changed, reason in (
         ({"dropout_p": 0.0}, "without dropout"),

@@ -34,10 +34,10 @@ class Native:
     def attend(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
         functions = library.best()
         assert functions is not None
-        q, k, v, request = inputs.q, inputs.k, inputs.v, inputs.request
+        q, k, v = inputs.q, inputs.k, inputs.v
         queries, keys = (
             Texts(packed.cu_seqlens, max(packed.lengths, default=0)) for packed in (inputs.packed, inputs.keys)
         )
-        if request.gradients or request.dropout_p > 0:
-            return attention_to_train(q, k, v, queries, keys, functions, request.dropout_p), None
+        if inputs.dropout_p > 0 or inputs.request.gradients:
+            return attention_to_train(q, k, v, queries, keys, functions, inputs.dropout_p), None
         return attention(q, k, v, queries, keys, functions), None

@@ -77,5 +77,5 @@ static inline long upto(long number, long multiple) { return (number + multiple 
 static inline int tile_rows(long rows)
 {
     long tiles = (rows + ROWS - 1) / ROWS;
-    return (int)((rows + tiles - 1) / tiles);
+    return tiles ? (int)((rows + tiles - 1) / tiles) : ROWS;
 }
