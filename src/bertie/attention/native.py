@@ -1,4 +1,4 @@
-"""Attention over packed tokens by bertie's own kernels on a CPU: one call for all texts and heads, one for gradients."""
+"""Attention over packed tokens by bertie's own kernels on a CPU: one call for all texts and heads, and its gradient."""
 
 import torch
 from torch import Tensor

@@ -65,15 +65,15 @@ class _Attention(torch.autograd.Function):
         return context
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, context, log_sums = ctx.saved_tensors
         queries, keys, functions, dropped = ctx.told
         slope = grads[0].contiguous()
-        gradients = [torch.empty(each.shape) for each in (q, k, v)]
+        gradients = [each.new_empty(each.shape) for each in (q, k, v)]
         threads = torch.get_num_threads()
         each = functions.attention_gradient_scratch(queries.longest, keys.longest, q.shape[2])
-        scratch = torch.empty(threads * each)
+        scratch = q.new_empty(threads * each)
         laid_out = GradientLayout(
             _laid_out((q, k, v), context, queries, keys, log_sums, dropped), slope.data_ptr(), *map(_place, gradients)
         )

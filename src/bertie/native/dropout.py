@@ -22,7 +22,7 @@ class Dropped:
     @classmethod
     def drawn(cls, p: float) -> "Dropped":
         """Return a decision by PyTorch's global generator to drop each number with probability ``p`` in [0, 1)."""
-        seed = int(torch.empty((), dtype=torch.int64).random_())
+        seed = int(torch.empty((), dtype=torch.int64, device="cpu").random_())
         return cls(DropoutLayout(seed, min(round(p * _BITS), _BITS - 1) - _BITS // 2, 1 / (1 - p)))
 
 
