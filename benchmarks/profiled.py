@@ -19,7 +19,7 @@ from bertie.bench.machine import describe
 from bertie.hub import default_embedding_model
 from bertie.layers.flat import flat
 from bertie.native import products
-from bertie.native.attention import attention
+from bertie.native.attention import Texts, attention
 
 PASSES = 20
 STEPS = ("queries, keys, values", "attention's output + residual", "feed-forward, GELU", "feed-forward + residual")
@@ -65,10 +65,10 @@ def _by_step(blocks: Any, hidden: Tensor, packed: Any) -> dict[str, float]:
 def _steps(block: Any, hidden: Tensor, packed: Any) -> list[Callable[[], Tensor]]:
     first, output, wide, last = block.products
     q, k, v = first(hidden).view(-1, 3, *block.heads).unbind(1)
-    longest, starts = max(packed.lengths), packed.cu_seqlens
+    texts = Texts(packed.cu_seqlens, max(packed.lengths))
 
     def attend() -> Tensor:
-        return attention(q, k, v, starts, starts, longest, first.functions).flatten(1)
+        return attention(q, k, v, texts, texts, first.functions).flatten(1)
 
     context, inner = attend(), wide(hidden, products.GELU)
     return [

@@ -129,21 +129,29 @@ class Packed:
         Raises:
             InputError: if the arrays and lengths are of different sizes.
         """
-        rows, columns = _rows_and_columns(lengths)
-        if len(rows) != len(input_ids):
-            raise InputError(f"lengths count {len(rows)} tokens in all, but input_ids has {len(input_ids)}.")
-        width = max(lengths, default=0)
+        total, width = sum(lengths), max(lengths, default=0)
+        if total != len(input_ids):
+            raise InputError(f"lengths count {total} tokens in all, but input_ids has {len(input_ids)}.")
+        if len(lengths) == 1:  # a query's time counts
+            columns, cells = np.arange(total), None
+        else:
+            rows, columns = _rows_and_columns(lengths)
+            cells = None if total == width * len(lengths) else torch.from_numpy(rows * width + columns)
         types = np.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         positions = columns if position_ids is None else position_ids
-        full = len(rows) == width * len(lengths)
         packed = cls(
             input_ids=torch.from_numpy(input_ids),
             token_type_ids=torch.from_numpy(types),
             position_ids=torch.from_numpy(positions),
             cu_seqlens=_cu_seqlens(lengths, None),
-            cells=None if full else torch.from_numpy(rows * width + columns),
+            cells=cells,
             shape=(len(lengths), width),
-            known=Facts(tuple(lengths), _range(input_ids), _range(types), _range(positions)),
+            known=Facts(
+                tuple(lengths),
+                _range(input_ids),
+                (0, 0) if token_type_ids is None else _range(types),
+                (0, max(width - 1, 0)) if position_ids is None else _range(positions),
+            ),
         )
         return packed if device is None else packed.to(device)
 

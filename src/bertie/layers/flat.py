@@ -6,6 +6,8 @@ at in every call is looked at once a batch, and only products, attention and nor
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import repeat
+from operator import attrgetter, contains, is_, itemgetter
 from threading import RLock
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,6 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from bertie.attention.attend import choose
 from bertie.attention.request import Inputs, Request
@@ -31,6 +34,7 @@ from bertie.packing import Packed, capturing, observed
 _KNOWN = {BertLayer, BertAttention, BertSelfAttention, BertIntermediate, BertResidual}
 _LINEAR = {nn.Linear, Int8Linear}
 _KNOWN |= {*_LINEAR, nn.LayerNorm, Dropout}
+_HOOKS, _TRAINING, _RETIRED = itemgetter(*HOOKS), itemgetter("training"), attrgetter("is_retired")
 _TOLD = ("is_causal", "backend", "distances", "num_attention_heads", "intermediate_act_fn")
 # where a module hangs: its owner's modules, its name there, itself
 Slot = tuple[dict[str, Any], str, nn.Module]
@@ -101,6 +105,7 @@ class Flat:
     """The blocks' products in their order; ``native`` computes them all in one call, where our own kernels can."""
 
     blocks: list[_Block]
+    views: list[View]
     native: native.Encoder | None
     seen: "_Seen"
 
@@ -120,35 +125,49 @@ class Flat:
 
     def holds(self, x: Tensor) -> bool:
         """Whether modules, weights and settings are as they were, and made for hidden states like ``x``."""
-        views = [view for block in self.blocks for view in block.views]
+        view = self.views[0]
         return (
-            x.shape[1] == views[0].depth
+            x.shape[1] == view.depth
+            and x.dtype is view.dtype
             and self.seen.is_unchanged()
-            and all(view.dtype is x.dtype and view.is_in_use() for view in views)
+            and not any(map(_RETIRED, self.views))
         )
 
 
 class _Seen:
-    """The modules that a loop was made of, as they were: looked at all together, for that is before every query."""
+    """The modules that a loop was made of, as they were: looked at all together, for that is before every query.
+
+    There are a hundred: what is looked at in each costs no line of Python for each.
+    """
 
     def __init__(self, slots: list[Slot]) -> None:
-        self.slots = slots
-        modules = [module for _, _, module in slots]
-        self.own = [vars(module) for module in modules]
-        self.linears = [module for module in modules if type(module) in _LINEAR]
-        self.norms = [module for module in modules if isinstance(module, nn.LayerNorm)]
-        self.others = [module for module in modules if isinstance(module, BertSelfAttention | BertIntermediate)]
+        self.owners, self.names, self.modules = zip(*slots, strict=True)
+        self.own = [vars(module) for module in self.modules]
+        self.linears = [module for module in self.modules if type(module) in _LINEAR]
+        self.norms = [module for module in self.modules if isinstance(module, nn.LayerNorm)]
+        self.others = [module for module in self.modules if isinstance(module, BertSelfAttention | BertIntermediate)]
         self.stamp, self.settings = Stamp(self.linears), self._settings()
+        self.hooks_made = -1
 
     def is_unchanged(self) -> bool:
         """Whether no one has put another module in a place, asked for more than ``forward``, or changed numbers."""
         return (
-            all(owner.get(name) is module for owner, name, module in self.slots)
-            and not any(own[name] for own in self.own for name in HOOKS)
-            and not any(own["training"] or "forward" in own for own in self.own)
+            all(map(is_, map(dict.get, self.owners, self.names), self.modules))
+            and not any(map(contains, self.own, repeat("forward")))
+            and not any(map(_TRAINING, self.own))
+            and not self._has_hooks()
             and self.stamp.holds(self.linears)
             and self.settings == self._settings()
         )
+
+    def _has_hooks(self) -> bool:
+        """Whether a module has hooks; none has a new one unless some module in this process has."""
+        made = RemovableHandle.next_id
+        if made != self.hooks_made:
+            if any(map(any, map(_HOOKS, self.own))):
+                return True
+            self.hooks_made = made
+        return False
 
     def _settings(self) -> list[Any]:
         """Return what blocks are told besides weights, and where the numbers of normalisations lie: they may change."""
@@ -176,7 +195,7 @@ def _flattened(blocks: nn.ModuleList, x: Tensor) -> Flat | None:
         found.append(block)
     own = [block.native() for block in found] if x.dtype == torch.float32 else [None]
     encoder = None if None in own else native.Encoder([block for block in own if block is not None])
-    made = Flat(found, encoder, seen)
+    made = Flat(found, [view for block in found for view in block.views], encoder, seen)
     return made if made.holds(x) else None
 
 

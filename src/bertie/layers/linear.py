@@ -70,7 +70,8 @@ def make_deterministic(*models: nn.Module) -> None:
             if choose(weights) is None:
                 raise InputError(f"deterministic=True cannot be kept here, no kernel can do it:\n{explain(weights)}")
             vars(module)[_DETERMINISTIC] = True  # kept by copies, unlike a view
-            _VIEWS.pop(module, None)
+            for view in _VIEWS.pop(module, {}).values():
+                view.is_retired = True
 
 
 def is_deterministic(module: nn.Module) -> bool:
@@ -85,9 +86,12 @@ _PREPARING = RLock()
 _DETERMINISTIC = "deterministic"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class View:
-    """Weights that a kernel prepared, and how the tensors were that they were made from."""
+    """Weights that a kernel prepared, and how the tensors were that they were made from.
+
+    ``is_retired``: another has taken its place, or will.
+    """
 
     prepared: Prepared
     kernel: Kernel
@@ -96,6 +100,7 @@ class View:
     widths: list[int]
     modules: tuple[ref[nn.Module], ...]
     stamp: "Stamp"
+    is_retired: bool = False
 
     def stands_for(self, modules: tuple[nn.Module, ...]) -> bool:
         return (
@@ -103,11 +108,6 @@ class View:
             and all(own() is module for own, module in zip(self.modules, modules, strict=True))
             and self.stamp.holds(modules)
         )
-
-    def is_in_use(self) -> bool:
-        """Whether its modules are there, and no other view has taken its place."""
-        first = self.modules[0]()
-        return first is not None and _known(first, len(self.modules)) is self
 
 
 class Stamp:
@@ -167,7 +167,9 @@ def prepared_view(x: Tensor, modules: tuple[nn.Module, ...]) -> View | None:
     with _PREPARING:  # threads that compute batches of their own need one view, not one each
         if _known(first, len(modules)) is not view:
             return prepared_view(x, modules)
-        _VIEWS.get(first, {}).pop(len(modules), None)  # the old one's memory first
+        if view is not None:
+            view.is_retired = True
+            del _VIEWS[first][len(modules)]  # its memory first
         if kernel is PLAIN or not _can_be_prepared(x, modules, kernel.takes):
             return None
         view = _made(kernel, x, modules)

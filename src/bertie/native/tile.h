@@ -4,7 +4,7 @@
 #define INLINE static inline __attribute__((always_inline))
 
 /* how far ahead of their use weights are asked for: they come from memory at its full rate only if asked early */
-#define AHEAD 512
+#define AHEAD 1536
 
 /* ``row(0) row(1) …``: sums stay in registers only if each has a name */
 #if ROWS == 12

@@ -159,6 +159,8 @@ class Features:
 
         Each row is an input of its own in what comes back.
         """
+        if self.owners is None and list(rows) == list(range(len(self.lengths))):
+            return self
         owners = rows if self.owners is None else self.owners[list(rows)].tolist()
         return replace(self._select_rows(rows), owners=None, **self._of(owners))
 

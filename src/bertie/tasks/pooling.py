@@ -28,14 +28,15 @@ def pool(hidden: Tensor, packed: Packed, modes: Sequence[str], skip: int = 0, ow
             ``skip``.
     """
     wide = hidden if hidden.dtype == torch.float64 else hidden.float()
-    lengths = packed.cu_seqlens.diff().long()
+    lengths = packed.cu_seqlens.diff().long() if packed.cu_seqlens.is_cuda else torch.tensor(packed.lengths)
     kept = wide, lengths
     if owned is not None:
         kept = _owned(wide, packed, owned)
     elif skip:
         kept = _without_first(wide, packed, lengths, skip)
     whole = kept if owned is None else (wide, lengths)
-    return torch.cat([MODES[mode](*(whole if mode in WHOLE else kept)) for mode in modes], dim=1)
+    found = [MODES[mode](*(whole if mode in WHOLE else kept)) for mode in modes]
+    return found[0] if len(found) == 1 else torch.cat(found, dim=1)
 
 
 def merge(rows: Sequence[Array], features: Features, modes: Sequence[str]) -> Array:
