@@ -7,16 +7,32 @@ long NAME(attention_scratch)(long longest, long width)
     return keys * width + longest * upto(width, WIDTH) + ROWS * keys;
 }
 
+/* to[d, j] = from[j, d] for 4 x 4 numbers */
+static inline void transpose4(const float *from, long from_stride, float *to, long to_stride)
+{
+    __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + from_stride);
+    __m128 c = _mm_loadu_ps(from + 2 * from_stride), d = _mm_loadu_ps(from + 3 * from_stride);
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    _mm_storeu_ps(to, a);
+    _mm_storeu_ps(to + to_stride, b);
+    _mm_storeu_ps(to + 2 * to_stride, c);
+    _mm_storeu_ps(to + 3 * to_stride, d);
+}
+
 /* k [keys, width] with rows ``stride`` apart as panels [keys / WIDTH, width, WIDTH], zeros behind the last key */
 static void lay_keys(const float *k, long stride, long keys, long width, float *panels)
 {
-    for (long first = 0; first < keys; first += WIDTH, panels += width * WIDTH) {
-        const long here = keys - first < WIDTH ? keys - first : WIDTH;
+    const long wide = width / 4 * 4;
+    for (long first = 0; first < keys; first += WIDTH, panels += width * WIDTH, k += WIDTH * stride) {
+        const long here = keys - first < WIDTH ? keys - first : WIDTH, fours = here / 4 * 4;
         if (here < WIDTH)
             memset(panels, 0, width * WIDTH * sizeof(float));
-        for (long j = 0; j < here; j++, k += stride)
-            for (long d = 0; d < width; d++)
-                panels[d * WIDTH + j] = k[d];
+        for (long j = 0; j < fours; j += 4)
+            for (long d = 0; d < wide; d += 4)
+                transpose4(k + j * stride + d, stride, panels + d * WIDTH + j, WIDTH);
+        for (long j = 0; j < here; j++)
+            for (long d = j < fours ? wide : 0; d < width; d++)
+                panels[d * WIDTH + j] = k[j * stride + d];
     }
 }
 
@@ -35,19 +51,26 @@ static void lay_values(const float *v, long stride, long keys, long width, float
 /* turn a row of scores into exp(scale * (score - largest)), which sum to the number returned */
 static inline float soften(float *scores, long keys, long padded, float scale, float *largest)
 {
-    V high = ALL(-INFINITY), total = ZERO();
-    for (long j = keys; j < padded; j++)
-        scores[j] = -INFINITY;
-    for (long j = 0; j < padded; j += LANES)
+    const V nothing = ALL(-INFINITY);
+    V high = nothing, higher = nothing, total = ZERO(), more = ZERO();
+    /* one vector at a time: a load from where single numbers were just stored would wait for them */
+    for (long j = keys / LANES * LANES; j < padded; j += LANES)
+        STORE(scores + j, FIRST(LOAD(scores + j), keys - j, nothing));
+    for (long j = 0; j < padded; j += WIDTH) {
         high = MAX(high, LOAD(scores + j));
-    *largest = LARGEST(high);
-    const V most = ALL(*largest);
-    for (long j = 0; j < padded; j += LANES) {
-        V weight = exponential(MUL(SUB(LOAD(scores + j), most), ALL(scale)));
-        total = ADD(total, weight); /* what lies behind the last key adds nothing that a float could hold */
-        STORE(scores + j, weight);
+        higher = MAX(higher, LOAD(scores + j + LANES));
     }
-    return SUM(total);
+    *largest = LARGEST(MAX(high, higher));
+    const V most = ALL(*largest);
+    for (long j = 0; j < padded; j += WIDTH) {
+        V one = exponential(MUL(SUB(LOAD(scores + j), most), ALL(scale)));
+        V other = exponential(MUL(SUB(LOAD(scores + j + LANES), most), ALL(scale)));
+        total = ADD(total, one); /* what lies behind the last key adds nothing that a float could hold */
+        more = ADD(more, other);
+        STORE(scores + j, one);
+        STORE(scores + j + LANES, other);
+    }
+    return SUM(ADD(total, more));
 }
 
 /* y [rows, width] = a [rows, depth] . panels, each row times its factor; rows of ``a`` are ``stride`` apart, its columns

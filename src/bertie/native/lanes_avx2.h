@@ -28,6 +28,9 @@ typedef __m256i U; /* 32-bit integers */
 #define U_XOR(a, b) _mm256_xor_si256(a, b)
 #define U_RIGHT(a, bits) _mm256_srli_epi32(a, bits)
 #define U_LEFT(a, bits) _mm256_slli_epi32(a, bits)
+/* the first ``count`` numbers of v, behind them those of ``other`` */
+#define FIRST(v, count, other)                                                                                         \
+    _mm256_blendv_ps(other, v, _mm256_castsi256_ps(_mm256_cmpgt_epi32(U_ALL(count), U_COUNT())))
 /* v where a >= least as signed numbers, elsewhere 0 */
 #define KEPT(v, a, least) _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(least, a)), v)
 

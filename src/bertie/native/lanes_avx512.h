@@ -28,6 +28,8 @@ typedef __m512i U; /* 32-bit integers */
 #define U_XOR(a, b) _mm512_xor_si512(a, b)
 #define U_RIGHT(a, bits) _mm512_srli_epi32(a, bits)
 #define U_LEFT(a, bits) _mm512_slli_epi32(a, bits)
+/* the first ``count`` numbers of v, behind them those of ``other`` */
+#define FIRST(v, count, other) _mm512_mask_mov_ps(other, _mm512_cmpgt_epi32_mask(U_ALL(count), U_COUNT()), v)
 /* v where a >= least as signed numbers, elsewhere 0 */
 #define KEPT(v, a, least) _mm512_maskz_mov_ps(_mm512_cmpge_epi32_mask(a, least), v)
 
