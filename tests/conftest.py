@@ -3,6 +3,7 @@
 import importlib.util
 import signal
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,23 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"parity with transformers: {totals['cases']} cases; worst differences: {figures}")
     if totals["texts"]:
         terminalreporter.write_line(f"parity of tokenizers: {totals['texts']} texts, none differs")
+
+
+@pytest.fixture
+def without_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Return what takes the machine for one on which nothing was compiled; a model copied afterwards has no views."""
+    from bertie.attention.attend import _remembered
+    from bertie.layers.kernels import choose
+    from bertie.native import library
+
+    def forget() -> None:
+        choose.cache_clear()
+        _remembered.cache_clear()
+
+    def begin() -> None:
+        monkeypatch.setattr(library, "instruction_sets", lambda: ())
+        forget()
+
+    yield begin
+    monkeypatch.undo()
+    forget()
