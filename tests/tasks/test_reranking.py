@@ -83,6 +83,17 @@ def test_a_cross_encoder_that_gives_logits(folder: Path, tmp_path: Path, known: 
     assert all(0 < one["score"] < 1 for one in pipe(QUERY, PASSAGES, function_to_apply="sigmoid"))
 
 
+@pytest.mark.parametrize("activation", [torch.nn.Identity(), torch.nn.Sigmoid()])
+def test_a_cross_encoder_as_sentence_transformers_saves_it(
+    folder: Path, tmp_path: Path, activation: torch.nn.Module
+) -> None:
+    peer = CrossEncoder(str(folder), device="cpu", activation_fn=activation)
+    peer.save_pretrained(str(tmp_path))
+    pairs = [(QUERY, passage) for passage in PASSAGES[:2]]
+    found = [one["score"] for one in bertie.pipeline("reranking", tmp_path, device="cpu")(pairs)]
+    np.testing.assert_allclose(found, CrossEncoder(str(tmp_path), device="cpu").predict(pairs), atol=1e-5)
+
+
 def test_forms_of_asking(rerank: Any) -> None:
     best = rerank(QUERY, PASSAGES, top_k=2)
     assert best == rerank(QUERY, PASSAGES)[:2]

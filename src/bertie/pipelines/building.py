@@ -13,7 +13,7 @@ from bertie.layers.linear import make_deterministic
 from bertie.models.loading import one_device
 from bertie.pipelines.running import Pipeline
 from bertie.tasks.embed import load_layers
-from bertie.tasks.recipe import FILES, Recipe, read_recipe
+from bertie.tasks.recipe import FILES, SETTINGS, Recipe, read_activation, read_recipe
 from bertie.tasks.registry import Row, find
 from bertie.tasks.task import Task
 from bertie.tokenization.auto import AutoTokenizer
@@ -136,6 +136,8 @@ def opened(
     given = {"tokenizer": words, "config": found.config}
     if row.name == "embed":
         given |= {"recipe": recipe, "layers": load_layers(recipe, found.device)}
+    if row.name == "reranking" and origin:
+        given["activation"] = read_activation(resolve(origin, files=[CONFIG_NAME, SETTINGS], **files))
     return row.load_task()(**given), found
 
 

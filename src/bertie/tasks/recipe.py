@@ -14,7 +14,8 @@ from bertie.hub import member
 from bertie.tasks.pooling import MODES
 
 # what a folder of this kind holds beside the model itself
-FILES = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "*_*/*")
+SETTINGS = "config_sentence_transformers.json"
+FILES = ("modules.json", SETTINGS, "sentence_bert_config.json", "*_*/*")
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 # the older way to name the modes, in the order in which their vectors are joined
 _OLD_MODES = {
@@ -62,7 +63,7 @@ def read_recipe(folder: str | os.PathLike[str]) -> Recipe:
     """
     folder = Path(folder)
     steps = _steps(folder)
-    prompts = _optional(folder, "config_sentence_transformers.json")
+    prompts = _optional(folder, SETTINGS)
     subfolder = steps[0][1] if steps else ""
     own = _optional(folder / subfolder, "sentence_bert_config.json")
     pooling: dict[str, Any] = {}
@@ -91,6 +92,16 @@ def read_recipe(folder: str | os.PathLike[str]) -> Recipe:
         include_prompt=pooling.get("include_prompt", True) is not False,
         subfolder=subfolder,
     )
+
+
+def read_activation(folder: str | os.PathLike[str]) -> str | None:
+    """Return the class that a cross-encoder's folder names for what turns a logit into a score; None: it names none.
+
+    Raises:
+        CheckpointError: the file is damaged or unsafe.
+    """
+    named = _optional(Path(folder), SETTINGS).get("activation_fn")
+    return named if isinstance(named, str) else None
 
 
 def recipe_to_learn(folder: str | os.PathLike[str]) -> Recipe:
@@ -127,7 +138,7 @@ def write_recipe(folder: str | os.PathLike[str], recipe: Recipe, width: int) -> 
         {"max_seq_length": recipe.max_length, "do_lower_case": recipe.lower_case},
     )
     write_json(
-        folder / "config_sentence_transformers.json",
+        folder / SETTINGS,
         {
             "prompts": dict(recipe.prompts),
             "default_prompt_name": recipe.default_prompt,

@@ -27,15 +27,18 @@ class Reranking(TextClassification):
 
     Args:
         top_k: how many passages of a query the pipeline gives, best first; None gives all.
-        function_to_apply: what turns a logit into a score: ``"sigmoid"`` or ``"none"``; None does what the config
-            says for sentence-transformers' cross-encoders, else sigmoid.
+        function_to_apply: what turns a logit into a score: ``"sigmoid"`` or ``"none"``; None does what the
+            model's files say for sentence-transformers' cross-encoders, else sigmoid.
         window_scores: how the logits of a passage's windows become the passage's.
         highest: the relevance that stands for certainty: labels are divided by it.
+        activation: the class that sentence-transformers' files name for ``function_to_apply``; None: the config may.
     """
 
     top_k: int | str | None = None
     window_scores: str = "max"
     highest: float = 1.0
+    activation: str | None = None
+    given: ClassVar[tuple[str, ...]] = (*Task.given, "activation")
     saved: ClassVar[tuple[str, ...]] = (*Task.saved, "window_scores", "temperature", "highest")
 
     def __post_init__(self) -> None:
@@ -74,7 +77,7 @@ class Reranking(TextClassification):
 
     def _usual_function(self) -> str:
         known = getattr(self.config, "sentence_transformers", None)
-        named = known.get("activation_fn") if isinstance(known, Mapping) else None
+        named = self.activation or (known.get("activation_fn") if isinstance(known, Mapping) else None)
         named = named or getattr(self.config, "sbert_ce_default_activation_function", None)
         return "none" if str(named).endswith(".Identity") else "sigmoid"
 
