@@ -140,7 +140,7 @@ def test_temperature_and_figures(model: Any) -> None:
     values = compute(task, model, features)
     tuned = task.tuned(values, features, gold)
     assert tuned.temperature != 1.0
-    reliable = task.reliability(values, gold)
+    reliable = task.reliability(values, features, gold)
     assert reliable is not None
     assert reliable.count.sum() == 4
     faults = task.faults(values, features, gold)

@@ -178,7 +178,7 @@ def test_figures_are_those_of_rankings(rerank: Any, task: Reranking) -> None:
     assert sum(fault is None for fault in faults) == round(accuracy * 5)
     assert task.tuned(values, features, labels).temperature != 1.0
     assert task.tuned(values, features, [0.3] * 5) == task
-    assert task.reliability(values, [0.3] * 5) is None
+    assert task.reliability(values, features, [0.3] * 5) is None
 
 
 def test_queries_with_one_passage_each_are_one_ranking() -> None:

@@ -163,6 +163,12 @@ def test_what_suits_the_labels_is_found(task: TokenClassification) -> None:
     tuned = task.tuned(values_for(features, LABELS), features, LABELS)
     assert (tuned.scheme, tuned.aggregation_strategy) == ("BIO", "first")
     assert tuned.temperature < 1  # all are right, so they may be surer
+    before, after = (each.reliability(values_for(features, LABELS), features, LABELS) for each in (task, tuned))
+    assert before is not None
+    assert after is not None
+    assert after.count.sum() == after.correct.sum() == 10  # two words have no pieces
+    assert after.error < before.error
+    assert task.reliability([], task.encode([]), []) is None
     assert task.expects() == (None, TAGS)
     assert task.suited([["I-PER", "B-PER"], ["O", "I-LOC"]]).scheme == "IOB1"
     assert task.with_options(label_pieces="all").suited(LABELS).aggregation_strategy == "average"

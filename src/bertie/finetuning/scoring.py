@@ -114,7 +114,7 @@ class Scorer:
         predictions = task.predictions(values, features)
         scored.scores.add(predictions, task.gold(labels))
         scored.cut += sum(cut > 0 for cut in features.truncated)
-        self._note_reliability(task.reliability(values, labels))
+        self._note_reliability(task.reliability(values, features, labels))
         self._note_only(predictions)
         if self._worst is not None:
             self._note_faults(task.faults(values, features, labels), examples)

@@ -194,8 +194,9 @@ class MultipleChoice(TrainableTask):
         temperature = find_temperature(_rectangle(values), self.gold(labels), "softmax")
         return dataclasses.replace(self, temperature=round(temperature, 4))
 
-    def reliability(self, values: Values, labels: Sequence[Any]) -> Reliability | None:
+    def reliability(self, values: Values, features: Features, labels: Sequence[Any]) -> Reliability | None:
         """Return how often choices of each confidence are right."""
+        del features
         return reliability(*confidences(_rectangle(values), self.gold(labels), "softmax", self.temperature))
 
 

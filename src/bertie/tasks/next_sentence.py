@@ -1,8 +1,8 @@
 """Next sentence: does the second text of a pair follow the first? (BERT, section 3.1, task 2)"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bertie.errors import InputError
 from bertie.packing import Packed
+from bertie.tasks.calibration import Reliability, confidences, find_temperature, reliability
 from bertie.tasks.combining import check_way, combined, combined_logits
 from bertie.tasks.features import Array, Features, Values
 from bertie.tasks.metrics import Classes, Metric
@@ -32,6 +33,8 @@ class NextSentence(TrainableTask):
 
     def __post_init__(self) -> None:
         check_way(self.window_scores)
+        if not self.temperature > 0:
+            raise InputError(f"temperature is {self.temperature}; it must be above 0.")
 
     def check(self, inputs: Sequence[Any], first: int) -> None:
         """As `Task.check`; in addition every input must be a pair.
@@ -78,6 +81,16 @@ class NextSentence(TrainableTask):
     def metric(self) -> Metric:
         """Return accuracy and F1."""
         return Classes(["follows", "does not follow"])
+
+    def tuned(self, values: Values, features: Features, labels: Sequence[Any]) -> Self:
+        """Return the task with the likeliest temperature."""
+        del features
+        return replace(self, temperature=round(find_temperature(values, labels), 4)) if len(labels) else self
+
+    def reliability(self, values: Values, features: Features, labels: Sequence[Any]) -> Reliability | None:
+        """Return how often answers of each confidence are right."""
+        del features
+        return reliability(*confidences(values, labels, temperature=self.temperature)) if len(labels) else None
 
     def predictions(self, values: Values, features: Features) -> Array:
         """Return class numbers ``[N]``."""

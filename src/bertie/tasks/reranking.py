@@ -160,8 +160,9 @@ class Reranking(TextClassification):
             return self
         return dataclasses.replace(self, temperature=round(find_temperature(values, gold, "sigmoid"), 4))
 
-    def reliability(self, values: Values, labels: Sequence[Any]) -> Reliability | None:
+    def reliability(self, values: Values, features: Features, labels: Sequence[Any]) -> Reliability | None:
         """Return how often scores of each confidence are right, where labels say yes or no."""
+        del features
         gold = self.gold(labels)
         return reliability(*confidences(values, gold, "sigmoid", self.temperature)) if _is_binary(gold) else None
 

@@ -247,8 +247,9 @@ class TextClassification(TrainableTask):
         thresholds = [float(f"{value:.4g}") for value in find_thresholds(task.scores(values), gold)]
         return dataclasses.replace(task, thresholds=thresholds)
 
-    def reliability(self, values: Values, labels: Sequence[Any]) -> Reliability | None:
+    def reliability(self, values: Values, features: Features, labels: Sequence[Any]) -> Reliability | None:
         """Return how often predictions of each confidence are right; None for regression."""
+        del features
         if self.kind == "regression":
             return None
         gold, kind = self.gold(labels), self._usual_function()

@@ -13,7 +13,7 @@ from torch import Tensor
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.report import say_once
 from bertie.tasks.alignment import IGNORED, MERGES, Alignment, check_labelled, joined_offsets
-from bertie.tasks.calibration import find_temperature
+from bertie.tasks.calibration import Reliability, confidences, find_temperature, reliability
 from bertie.tasks.features import Features, Values
 from bertie.tasks.grouping import STRATEGIES, Grouper, Scored, Source, chosen
 from bertie.tasks.heads import begin_at, logits_of_classes
@@ -225,11 +225,23 @@ class TokenClassification(WordTask):
     def tuned(self, values: Values, features: Features, labels: Sequence[Any]) -> Self:
         """Return the task as `suited` to these texts, with the temperature at which their tags are likeliest."""
         task = self.suited(labels)
+        logits, gold = self._labelled_words(values, features, labels)
+        return replace(task, temperature=round(find_temperature(logits, gold), 4)) if gold else task
+
+    def reliability(self, values: Values, features: Features, labels: Sequence[Any]) -> Reliability | None:
+        """Return how often words' likeliest tags of each confidence are right."""
+        logits, gold = self._labelled_words(values, features, labels)
+        return reliability(*confidences(logits, gold, temperature=self.temperature)) if gold else None
+
+    def _labelled_words(
+        self, values: Values, features: Features, labels: Sequence[Any]
+    ) -> tuple[NDArray[Any], list[int]]:
+        """Return the logits ``[n, C]`` of all words that were read, by their first pieces, and their tags' numbers."""
         logits, gold = [np.zeros((0, len(self._labels)))], []
         for (words, scores), tags in zip(self._words(values, features), labels, strict=True):
             logits.append(scores[words.firsts])
             gold += [self._number(tags[word]) for word in words.numbers.tolist()]
-        return replace(task, temperature=round(find_temperature(np.concatenate(logits), gold), 4)) if gold else task
+        return np.concatenate(logits), gold
 
     def predictions(self, values: Values, features: Features) -> list[list[str]]:
         """Return the tags of each text, one a word; of words without pieces (or cut off) O, if no entity goes on."""

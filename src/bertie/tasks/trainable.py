@@ -124,9 +124,9 @@ class TrainableTask(Task):
         del values, features, labels
         return self
 
-    def reliability(self, values: Values, labels: Sequence[Any]) -> Reliability | None:
+    def reliability(self, values: Values, features: Features, labels: Sequence[Any]) -> Reliability | None:
         """Return how often predictions of each confidence are right; None where there is no confidence."""
-        del values, labels
+        del values, features, labels
         return None
 
 
