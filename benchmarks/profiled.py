@@ -1,6 +1,7 @@
 """Where the time of one batch goes: step by step where bertie's own kernels compute it, else by PyTorch's profiler.
 
-``--texts 1`` is a query; ``--threads 1`` is how pipelines compute each of several batches at once.
+``--texts 1`` is a query; ``--threads 1`` is how pipelines compute each of several batches at once; ``--train`` is a
+training step of a classifier, without its optimizer.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from bertie.hub import default_embedding_model
 from bertie.layers.flat import flat
 from bertie.native import products
 from bertie.native.attention import Texts, attention
+from bertie.training.rows import by_rows, tables
 
 PASSES = 20
 STEPS = ("queries, keys, values", "attention's output + residual", "feed-forward, GELU", "feed-forward + residual")
@@ -31,19 +33,39 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=32, help="how many texts are in the batch")
     parser.add_argument("--tokens", type=int, default=32, help="how many tokens each has")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--train", action="store_true", help="forward and backward, with dropout")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    model: Any = bertie.AutoModel.from_pretrained(given.model, add_pooling_layer=False)
     tokenizer = bertie.AutoTokenizer.from_pretrained(given.model)
     found = full(given.texts, given.tokens, lambda text: len(tokenizer(text)["input_ids"]))
     packed = tokenizer(found, truncation=True, max_length=given.tokens, return_tensors="packed")
     print(f"{given.texts} texts of {given.tokens} tokens, {given.threads} threads, {describe()}\n")
+    if given.train:
+        _profile_training(given.model, packed)
+    else:
+        _profile_inference(given.model, packed)
+
+
+def _profile_training(folder: str, packed: Any) -> None:
+    model: Any = bertie.BertForSequenceClassification.from_pretrained(folder, dtype="float32").train()
+    labels = torch.zeros(packed.shape[0], dtype=torch.int64)
+
+    def step() -> None:
+        model.zero_grad()
+        model(packed, labels=labels).loss.backward()
+
+    with by_rows(tables(model)):  # as in `bertie.finetune`
+        print(_table(_by_operator(step), _milliseconds(step)))
+
+
+def _profile_inference(folder: str, packed: Any) -> None:
+    model: Any = bertie.AutoModel.from_pretrained(folder, add_pooling_layer=False)
     with torch.inference_mode():
         whole = _milliseconds(lambda: model(packed))
         hidden = model.embeddings(packed)
         blocks = flat(model.encoder.layer, hidden, packed)
         native = None if blocks is None else blocks.native
-        spent = _by_operator(model, packed) if native is None else _by_step(native.blocks, hidden, packed)
+        spent = _by_operator(lambda: model(packed)) if native is None else _by_step(native.blocks, hidden, packed)
         print(_table(spent, whole))
         if native is not None:
             times = [spent[step] for step in STEPS]
@@ -80,11 +102,12 @@ def _steps(block: Any, hidden: Tensor, packed: Any) -> list[Callable[[], Tensor]
     ]
 
 
-def _by_operator(model: Any, packed: Any) -> dict[str, float]:
-    """Return the milliseconds that a batch spends in each of PyTorch's operators, the ten largest."""
+def _by_operator(call: Callable[[], Any]) -> dict[str, float]:
+    """Return the milliseconds that a call spends in each of PyTorch's operators, the ten largest."""
+    call()  # the first prepares what the others find
     with profile(activities=[ProfilerActivity.CPU]) as found:
         for _ in range(PASSES):
-            model(packed)
+            call()
     spent = {each.key: each.self_cpu_time_total / PASSES / 1e3 for each in found.key_averages()}
     return dict(sorted(spent.items(), key=lambda each: -each[1])[:10])
 
