@@ -1,8 +1,5 @@
 /* The blocks of an encoder, one after the other, for a team of threads that is called together once. */
 
-/* numbers behind a block's widest product that stay in a core's cache until they are read */
-#define WIDE 131072
-
 /* weights in panels of floats, or of 8-bit integers with their scales; see product.h and int8.h */
 typedef struct {
     const void *panels;
@@ -87,7 +84,7 @@ static void run_block(const Block *b, const float *x, float *y, const int *start
     attend(&a, s->attention, s->each);
     apply(&b->output, s->context, x, s->attended, rows, RESIDUAL, s);
     normalise(s->attended, &b->after_attention, rows, hidden);
-    const long chunk = chunk_of(WIDE, b->intermediate.columns);
+    const long chunk = 2 * CHUNK; /* the widest product is used up while it is in a core's cache */
     for (long first = 0; first < rows; first += chunk) {
         const long here = rows - first < chunk ? rows - first : chunk;
         const float *attended = s->attended + first * hidden;

@@ -104,7 +104,7 @@ INLINE void int8_tile(const int rows, const unsigned char *a, const signed char 
 static void int8_multiply(const float *x, const float *smooth, const signed char *panels, unsigned char *q, float *row_scales,
                           long rows, long depth, const Scales *s, const Rounding *how, const Ending *e)
 {
-    const long count = (e->columns + WIDTH - 1) / WIDTH, fours = upto(depth, 4), chunk = chunk_of(524288, fours);
+    const long count = (e->columns + WIDTH - 1) / WIDTH, fours = upto(depth, 4), chunk = 4 * CHUNK; /* of 8 bits */
     for (long first = 0; first < rows; first += chunk) {
         const long end = first + chunk < rows ? first + chunk : rows;
         const int step = tile_rows(end - first);

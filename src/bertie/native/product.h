@@ -33,19 +33,15 @@ INLINE void product_tile(const int rows, const float *x, const float *panel, lon
     }
 }
 
-/* as many rows at a time as stay in a core's cache while all panels pass, but enough for a panel to be worth its way */
-static inline long chunk_of(long numbers, long depth)
-{
-    long chunk = numbers / (depth < 1 ? 1 : depth) / ROWS * ROWS;
-    return chunk < 96 ? 96 : chunk;
-}
+/* rows that all panels pass at a time: what is read and written for them stays in a core's cache */
+#define CHUNK 48
 
 /* y [rows, columns] = ending(x [rows, depth] . panels [columns / WIDTH, depth, WIDTH]), shared by a team of threads */
 static void multiply(const float *x, const float *panels, long rows, long depth, const Ending *e)
 {
-    const long count = (e->columns + WIDTH - 1) / WIDTH, chunk = chunk_of(196608, depth);
-    for (long first = 0; first < rows; first += chunk) {
-        const long end = first + chunk < rows ? first + chunk : rows;
+    const long count = (e->columns + WIDTH - 1) / WIDTH;
+    for (long first = 0; first < rows; first += CHUNK) {
+        const long end = first + CHUNK < rows ? first + CHUNK : rows;
         const int step = tile_rows(end - first);
 #pragma omp for schedule(static) nowait
         for (long p = 0; p < count; p++)
