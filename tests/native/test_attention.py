@@ -16,6 +16,17 @@ pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {li
 each_set = pytest.mark.parametrize("functions", SETS, ids=lambda functions: functions.name)
 
 
+@st.composite
+def lengths(draw: st.DrawFn) -> tuple[list[int], list[int]]:
+    """Draw how many queries and how many keys each text has, as many of both or not."""
+    texts = draw(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 70)), min_size=1, max_size=6))
+    queries = [queries for queries, _ in texts]
+    return queries, queries if draw(st.booleans()) else [keys for _, keys in texts]
+
+
+any_batch = given(texts=lengths(), heads=st.integers(1, 3), width=st.integers(1, 70))
+
+
 def texts_of(lengths: list[int]) -> Texts:
     return Texts(torch.tensor([0, *lengths]).cumsum(0).int(), max(lengths))
 
@@ -32,15 +43,9 @@ def reference(q: Tensor, k: Tensor, v: Tensor, queries: list[int], keys: list[in
 
 @each_set
 @settings(max_examples=80, deadline=None)
-@given(
-    texts=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 70)), min_size=1, max_size=6),
-    heads=st.integers(1, 3),
-    width=st.integers(1, 70),
-    own_keys=st.booleans(),
-)
-def test_any_lengths(functions, texts, heads, width, own_keys) -> None:
-    queries = [queries for queries, _ in texts]
-    keys = queries if own_keys else [keys for _, keys in texts]
+@any_batch
+def test_any_lengths(functions, texts, heads, width) -> None:
+    queries, keys = texts
     draw = torch.Generator().manual_seed(0)
     q = torch.randn(sum(queries), heads, width, generator=draw)
     k, v = torch.randn(sum(keys), 2, heads, width, generator=draw).unbind(1)
@@ -92,15 +97,9 @@ def test_threads(functions) -> None:
 
 @each_set
 @settings(max_examples=80, deadline=None)
-@given(
-    texts=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 70)), min_size=1, max_size=6),
-    heads=st.integers(1, 3),
-    width=st.integers(1, 70),
-    own_keys=st.booleans(),
-)
-def test_gradients_for_any_lengths(functions, texts, heads, width, own_keys) -> None:
-    queries = [queries for queries, _ in texts]
-    keys = queries if own_keys else [keys for _, keys in texts]
+@any_batch
+def test_gradients_for_any_lengths(functions, texts, heads, width) -> None:
+    queries, keys = texts
     draw = torch.Generator().manual_seed(0)
     q = torch.randn(sum(queries), heads, width, generator=draw, requires_grad=True)
     fused = torch.randn(sum(keys), 2, heads, width, generator=draw, requires_grad=True)

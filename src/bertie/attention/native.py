@@ -38,6 +38,6 @@ class Native:
         queries, keys = (
             Texts(packed.cu_seqlens, max(packed.lengths, default=0)) for packed in (inputs.packed, inputs.keys)
         )
-        if inputs.dropout_p > 0 or inputs.request.gradients:
+        if inputs.dropout_p > 0 or inputs.gradients:
             return attention_to_train(q, k, v, queries, keys, functions, inputs.dropout_p), None
         return attention(q, k, v, queries, keys, functions), None

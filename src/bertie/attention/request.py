@@ -47,6 +47,11 @@ class Inputs:
     weights: bool = False
 
     @property
+    def gradients(self) -> bool:
+        """Whether this call is to be differentiated."""
+        return torch.is_grad_enabled() and any(part.requires_grad for part in (self.q, self.k, self.v))
+
+    @property
     def request(self) -> Request:
         """The facts of this call."""
         return Request(
@@ -55,7 +60,7 @@ class Inputs:
             head_width=self.q.shape[-1],
             dropout_p=self.dropout_p,
             causal=self.causal,
-            gradients=torch.is_grad_enabled() and any(part.requires_grad for part in (self.q, self.k, self.v)),
+            gradients=self.gradients,
             mask=self.keys.attention_mask is not None,
             score_bias=self.score_bias is not None,
             weights=self.weights,

@@ -50,6 +50,16 @@ class Reliability:
         return float(ratio(np.abs(self.confidence - self.correct).sum(), self.count.sum()))
 
 
+def check_temperature(temperature: float) -> None:
+    """Refuse a temperature by which logits cannot be divided.
+
+    Raises:
+        InputError: it is not above 0.
+    """
+    if not temperature > 0:
+        raise InputError(f"temperature is {temperature}; it must be above 0.")
+
+
 def find_temperature(logits: Any, labels: Any, kind: str = "softmax") -> float:
     """Return the number to divide logits by so that the labels become likeliest (Guo et al. 2017).
 

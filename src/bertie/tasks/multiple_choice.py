@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bertie.errors import InputError, InputTypeError
 from bertie.packing import Packed
-from bertie.tasks.calibration import Reliability, confidences, find_temperature, reliability
+from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
 from bertie.tasks.combining import check_way, combined, combined_logits
 from bertie.tasks.features import Array, Features, Integers, Values
 from bertie.tasks.metrics import Choices, Metric
@@ -50,8 +50,7 @@ class MultipleChoice(TrainableTask):
         if self.top_k is not None:
             check_count("top_k", self.top_k)
         check_way(self.window_scores)
-        if not self.temperature > 0:
-            raise InputError(f"temperature is {self.temperature}; it must be above 0.")
+        check_temperature(self.temperature)
 
     # prompts → features
 

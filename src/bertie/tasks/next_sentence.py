@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bertie.errors import InputError
 from bertie.packing import Packed
-from bertie.tasks.calibration import Reliability, confidences, find_temperature, reliability
+from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
 from bertie.tasks.combining import check_way, combined, combined_logits
 from bertie.tasks.features import Array, Features, Values
 from bertie.tasks.metrics import Classes, Metric
@@ -33,8 +33,7 @@ class NextSentence(TrainableTask):
 
     def __post_init__(self) -> None:
         check_way(self.window_scores)
-        if not self.temperature > 0:
-            raise InputError(f"temperature is {self.temperature}; it must be above 0.")
+        check_temperature(self.temperature)
 
     def check(self, inputs: Sequence[Any], first: int) -> None:
         """As `Task.check`; in addition every input must be a pair.

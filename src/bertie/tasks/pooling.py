@@ -28,7 +28,7 @@ def pool(hidden: Tensor, packed: Packed, modes: Sequence[str], skip: int = 0, ow
             ``skip``.
     """
     wide = hidden if hidden.dtype == torch.float64 else hidden.float()
-    lengths = packed.cu_seqlens.diff().long() if packed.cu_seqlens.is_cuda else torch.tensor(packed.lengths)
+    lengths = torch.tensor(packed.lengths) if packed.cu_seqlens.is_cpu else packed.cu_seqlens.diff().long()
     kept = wide, lengths
     if owned is not None:
         kept = _owned(wide, packed, owned)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bertie.errors import InputError, nearest
 from bertie.packing import Packed
-from bertie.tasks.calibration import Reliability, confidences, find_temperature, reliability
+from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
 from bertie.tasks.combining import check_way, combined, combined_logits
 from bertie.tasks.features import Array, Features, Values
 from bertie.tasks.heads import OWN, Unit, begin_at, logits_of_classes, logits_of_labels
@@ -61,8 +61,7 @@ class TextClassification(TrainableTask):
                 f"function_to_apply is {self.function_to_apply!r}; allowed are {', '.join(FUNCTIONS)} and 'default'."
             )
         check_way(self.window_scores)
-        if not self.temperature > 0:
-            raise InputError(f"temperature is {self.temperature}; it must be above 0.")
+        check_temperature(self.temperature)
         for name in ("thresholds", "class_weights"):
             values = getattr(self, name)
             if values is not None and len(values) != self.config.num_labels:

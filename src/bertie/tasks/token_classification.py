@@ -13,7 +13,7 @@ from torch import Tensor
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.report import say_once
 from bertie.tasks.alignment import IGNORED, MERGES, Alignment, check_labelled, joined_offsets
-from bertie.tasks.calibration import Reliability, confidences, find_temperature, reliability
+from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
 from bertie.tasks.features import Features, Values
 from bertie.tasks.grouping import STRATEGIES, Grouper, Scored, Source, chosen
 from bertie.tasks.heads import begin_at, logits_of_classes
@@ -77,8 +77,7 @@ class TokenClassification(WordTask):
         check_labelled(self.label_pieces)
         if self.scheme is not None:
             check_scheme(self.scheme)
-        if not self.temperature > 0:
-            raise InputError(f"temperature is {self.temperature}; it must be above 0.")
+        check_temperature(self.temperature)
         if isinstance(self.ignore_labels, str):
             raise InputTypeError(f"ignore_labels is {self.ignore_labels!r}; give a list of labels.")
         if self.class_weights is not None and len(self.class_weights) != self.config.num_labels:
