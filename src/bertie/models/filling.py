@@ -9,6 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from bertie.checkpoints import Checkpoint, Fit, fit
 from bertie.checkpoints.names import canonical
+from bertie.checkpoints.pages import drop_pages
 from bertie.checkpoints.tensors import all_finite
 from bertie.config import BertConfig
 from bertie.errors import CheckpointError
@@ -120,6 +121,7 @@ def _read(checkpoint: Checkpoint, name: str, device: torch.device, dtype: torch.
             f"{str(checkpoint.infos[name].file)!r}: the tensor {name!r} has NaN or infinite weights in {dtype}; "
             "fetch or train the model again, or pass allow_nan=True to look into it"
         )
+    drop_pages(tensor)  # looked at from end to end, while of a vocabulary's rows a program may need few
     return tensor
 
 
