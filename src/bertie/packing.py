@@ -424,7 +424,8 @@ def _rows_and_columns(lengths: Sequence[int]) -> tuple["np.ndarray[Any, Any]", "
 
 
 def _cu_seqlens(lengths: Sequence[int], device: torch.device | str | None) -> Tensor:
-    return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
+    starts = torch.from_numpy(np.array([0, *accumulate(lengths)], dtype=np.int32))
+    return starts if device is None else starts.to(device)
 
 
 def _range(values: "np.ndarray[Any, Any]") -> tuple[int, int]:

@@ -37,7 +37,7 @@ def test_a_batch_is_launched_while_another_is_waited_for(
 ) -> None:
     expected = classify(TEXTS, batch_size=3)
     request.getfixturevalue("on_a_gpu")
-    run, looks_finite = type(classify.task).run, computing.looks_finite
+    run, summed = type(classify.task).run, computing.summed
     launching, both_wait = threading.Lock(), threading.Barrier(2, timeout=30)
 
     def launch(self: Any, *given: Any) -> torch.Tensor:
@@ -48,19 +48,17 @@ def test_a_batch_is_launched_while_another_is_waited_for(
 
     def wait(output: torch.Tensor) -> torch.Tensor:
         both_wait.wait()
-        return looks_finite(output)
+        return summed(output)
 
     monkeypatch.setattr(type(classify.task), "run", launch)
-    monkeypatch.setattr(computing, "looks_finite", wait)
+    monkeypatch.setattr(computing, "summed", wait)
     assert [answer["label"] for answer in classify(TEXTS, batch_size=3)] == [answer["label"] for answer in expected]
 
 
 def test_one_batch_needs_no_thread(classify: Any, on_a_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    looks_finite = computing.looks_finite
-    monkeypatch.setattr(
-        computing, "looks_finite", lambda it: seen.append(threading.current_thread()) or looks_finite(it)
-    )
+    summed = computing.summed
+    monkeypatch.setattr(computing, "summed", lambda it: seen.append(threading.current_thread()) or summed(it))
     classify(TEXTS)
     assert seen == [threading.main_thread()]
 

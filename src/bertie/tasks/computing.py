@@ -9,7 +9,7 @@ import torch
 
 from bertie.batching import budget, in_batches, in_order
 from bertie.tasks.features import Features, Values
-from bertie.tasks.finite import looks_finite, refuse_non_finite
+from bertie.tasks.finite import refuse_non_finite, summed
 from bertie.tasks.task import Task
 
 
@@ -47,9 +47,9 @@ def compute(
         with torch.inference_mode():
             with launching:
                 output = task.run(model, packed, part)
-            looked = looks_finite(output)  # before the answers are fetched: a device is waited for once
+            total = summed(output)  # before the answers are fetched: a device is waited for once
             kept = task.rows(output, part)
-            refuse_non_finite(output, model, packed, [first + features.owner(row) for row in rows], looked)
+            refuse_non_finite(output, model, packed, [first + features.owner(row) for row in rows], total)
         # long texts come first: counted by their tokens, the time left is not overestimated
         advance(features.num_inputs * packed.num_tokens / work)
         return kept

@@ -1,6 +1,7 @@
 """No NaN ever leaves a pipeline: a cheap check of every output and, if it fails, the layer and text it came from."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import torch
@@ -11,13 +12,13 @@ from bertie.errors import BertieError
 from bertie.packing import Packed
 
 
-def looks_finite(output: Tensor) -> Tensor:
-    """Return a bool for `refuse_non_finite`, computed where ``output`` lies, without waiting for it."""
-    return output.sum().isfinite()
+def summed(output: Tensor) -> Tensor:
+    """Return a sum that is finite only if all of ``output`` is, computed where it lies, without waiting for it."""
+    return output.sum()
 
 
 def refuse_non_finite(
-    output: Tensor, model: Any, packed: Packed, numbers: Sequence[int], looked: Tensor | None = None
+    output: Tensor, model: Any, packed: Packed, numbers: Sequence[int], total: Tensor | None = None
 ) -> None:
     """Raise an error that names text and layer if ``output`` holds NaN or infinity (bad input 27).
 
@@ -26,12 +27,12 @@ def refuse_non_finite(
         model: the model that computed it.
         packed: the batch.
         numbers: the number of each text in the caller's list.
-        looked: what `looks_finite` said; asked for after the answers were fetched, it costs a device no wait.
+        total: what `summed` gave; asked for after the answers were fetched, it costs a device no wait.
 
     Raises:
         BertieError: there is such a value.
     """
-    if (looked is not None and bool(looked)) or all_finite(output):
+    if (total is not None and isfinite(float(total))) or all_finite(output):
         return
     place, token = _origin(model, packed)
     text = int(torch.searchsorted(packed.cu_seqlens.cpu(), torch.tensor(token), right=True)) - 1

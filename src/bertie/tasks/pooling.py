@@ -91,7 +91,7 @@ def _sum(tokens: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _mean(tokens: Tensor, lengths: Tensor) -> Tensor:
-    return _sum(tokens, lengths) / lengths.clamp(min=1)[:, None]
+    return torch.segment_reduce(tokens, "mean", lengths=lengths, initial=0.0, unsafe=True)
 
 
 def _mean_sqrt_len(tokens: Tensor, lengths: Tensor) -> Tensor:
