@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bertie.errors import InputError
-from bertie.finetuning.columns import find_columns, find_task
+from bertie.finetuning.columns import find_columns
 
 CLASSIFY, TAG, ANSWER, CHOOSE = (
     "sequence-classification",
@@ -111,9 +111,3 @@ def test_what_cannot_be_told(task: str, columns: str, given: Any, message: str) 
     with pytest.raises(InputError) as error:
         find_columns(task, dict.fromkeys(columns.split(), "x"), given)
     assert str(error.value) == message
-
-
-def test_tasks() -> None:
-    assert find_task("ner") == "token-classification"
-    with pytest.raises(InputError, match="There is no task 'sequence-clasification' to learn; .* Did you mean"):
-        find_task("sequence-clasification")

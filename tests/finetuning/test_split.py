@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bertie.errors import InputError
 from bertie.finetuning.examples import load
-from bertie.finetuning.split import split
+from bertie.finetuning.split import by_query, split
 from bertie.tasks.example import Example
 
 
@@ -44,6 +44,13 @@ def test_equal_texts_and_contexts_stay_together() -> None:
     assert not {one.text["context"] for one in kept} & {one.text["context"] for one in held}
     kept, held = split([Example("same", "a"), Example("same", "b"), Example("other", "a")], 0.5)
     assert {example.text for example in kept} != {example.text for example in held}
+
+
+def test_passages_of_a_query_stay_together() -> None:
+    examples = [Example((f"query {n // 4}", f"passage {n}"), float(n % 4 == 0)) for n in range(80)]
+    kept, held = split(examples, 0.2, together=by_query)
+    assert len(held) == 16
+    assert not {one.text[0] for one in kept} & {one.text[0] for one in held}
 
 
 def test_what_cannot_be_split() -> None:

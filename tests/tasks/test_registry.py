@@ -7,7 +7,7 @@ import pytest
 
 from bertie.errors import InputError
 from bertie.finetuning import columns
-from bertie.tasks.registry import ROWS, find
+from bertie.tasks.registry import ROWS, find, find_learned
 from bertie.tasks.task import Task
 from bertie.tasks.trainable import TrainableTask
 
@@ -43,14 +43,13 @@ def test_the_references_aliases(alias: str, name: str) -> None:
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.learns], ids=lambda row: row.name)
 def test_what_learns(row) -> None:
-    assert row.learns in columns.TASKS
-    assert find(row.learns) is row
+    assert find(row.learns) is find_learned(row.learns) is find_learned(row.name) is row
     assert issubclass(row.load_trained(), TrainableTask)
     assert set(row.load_trained().saved) <= set(row.load_trained().options())
 
 
 def test_all_labelled_data_has_its_task() -> None:
-    assert {row.learns for row in ROWS} - {""} == set(columns.TASKS)
+    assert {row.learns for row in ROWS} - {""} == set(columns._ROLES)
 
 
 def test_an_unknown_task_is_answered_with_the_nearest() -> None:
@@ -58,3 +57,12 @@ def test_an_unknown_task_is_answered_with_the_nearest() -> None:
         find("fill-masks")
     with pytest.raises(InputError, match="'fill-mask' has no default model"):
         find("fill-mask").default_model()
+
+
+def test_an_unknown_task_to_learn_is_answered_with_those_that_learn() -> None:
+    assert find_learned("ner").learns == "token-classification"
+    with pytest.raises(
+        InputError, match="There is no task 'sequence-clasification' to learn; .* Did you mean 'seq"
+    ) as told:
+        find_learned("sequence-clasification")
+    assert "feature-extraction" not in str(told.value)

@@ -10,24 +10,6 @@ from bertie.finetuning.cells import FLAGS, name_in
 Found = dict[str, str | list[str]]
 """Role → column; the roles ``labels`` and ``choices`` may have several."""
 
-TASKS = (
-    "sequence-classification",
-    "token-classification",
-    "question-answering",
-    "multiple-choice",
-    "next-sentence",
-    "masked-lm",
-    "embedding",
-    "reranking",
-)
-_ALIASES = {
-    "text-classification": "sequence-classification",
-    "classify": "sequence-classification",
-    "ner": "token-classification",
-    "fill-mask": "masked-lm",
-    "next-sentence-prediction": "next-sentence",
-    "embed": "embedding",
-}
 # Role → names by rank: one of the first rank settles it; of a later one only if it is there alone.
 # Names are compared in lower case and without spaces, underscores and hyphens.
 _TEXTS = (
@@ -92,26 +74,13 @@ _NUMBERED = re.compile(r"(?:choice|ending|option|answer)_?(\d+|[a-e])")
 _KEYS = {"id", "idx", "index", "guid", "uid", "unnamed0", "rowid"}
 
 
-def find_task(name: str) -> str:
-    """Return the name of a task that can be learned from labelled rows, from it or an alias.
-
-    Raises:
-        InputError: there is none.
-    """
-    task = _ALIASES.get(name, name)
-    if task not in TASKS:
-        known = nearest(str(name), (*TASKS, *_ALIASES))
-        raise InputError(f"There is no task {name!r} to learn; the tasks are {', '.join(TASKS)}.{known}")
-    return task
-
-
 def find_columns(
     task: str, first: Mapping[str, Any], given: Mapping[str, Any] | None = None, needs_label: bool = True
 ) -> Found:
     """Return the column of each role of a task.
 
     Args:
-        task: one of `TASKS`.
+        task: what it learns, as in the table of tasks.
         first: the first row.
         given: role → column where the user says it; classification's ``label`` may be a list of 0/1 columns.
         needs_label: False if rows may lack a label.

@@ -12,7 +12,7 @@ from bertie.pipelines import pipeline
 from bertie.reading import BadRows
 from bertie.report import logger
 from bertie.tasks.metrics.scores import REPLICATES
-from bertie.tasks.registry import find
+from bertie.tasks.registry import find_learned
 from bertie.tasks.trainable import TrainableTask
 
 
@@ -75,9 +75,7 @@ def evaluate(
         InputError: no rows, or rows that cannot be used.
         CheckpointError: the model's files are missing or damaged.
     """
-    row = find(task)
-    if not row.learns:
-        raise InputError(f"There is nothing to score the task {row.name!r} by.")
+    row = find_learned(task)
     pipe = pipeline(row.name, model, tokenizer=tokenizer, device=device, **options)
     scoring: TrainableTask = row.load_trained().of(pipe.task)
     bad = BadRows(on_bad_row)

@@ -17,11 +17,12 @@ from bertie.finetuning.checks import (
     oddities,
     shared,
 )
-from bertie.finetuning.columns import Found, find_columns, find_task
+from bertie.finetuning.columns import Found, find_columns
 from bertie.finetuning.labels import check_kind, check_known, guess_kind, ordered, ordered_tags, settled
 from bertie.finetuning.rows import READERS
 from bertie.reading import BadRows, Record, records
 from bertie.tasks.example import Example
+from bertie.tasks.registry import find_learned
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Rows:
     """How the rows of a source are read. One serves one source.
 
     Args:
-        task: one of `columns.TASKS`, or an alias.
+        task: the name or an alias of one that learns.
         form: of the file, one of `bertie.reading.FORMS`; None takes it from its name.
         columns: role → column where usual names do not tell, as in ``{"text": "Body", "label": "Kind"}``; a list of
             0/1 columns for ``label`` makes each of them a label.
@@ -58,7 +59,7 @@ class Rows:
     found: Found = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.task = find_task(self.task)
+        self.task = find_learned(self.task).learns
         check_kind(self.kind)
         self._known = None if self.labels is None else frozenset(self.labels)
 
@@ -146,7 +147,7 @@ def load(
     """Read and check the data of a fine-tuning.
 
     Args:
-        task: one of `columns.TASKS`, or an alias.
+        task: the name or an alias of one that learns.
         train: a source as for `bertie.reading.records`.
         dev: another one.
         form: of both files; None takes it from their names.

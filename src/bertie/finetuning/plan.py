@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError
-from bertie.tasks.registry import Row, find
+from bertie.tasks.registry import Row, find_learned
 from bertie.training import Settings
 
 # What LoRA learns at, where nobody says.
@@ -39,8 +39,7 @@ class Plan:
     show_progress: bool | None = None
 
     def __post_init__(self) -> None:
-        if not self.row.learns:
-            raise InputError(f"The task {self.row.name!r} has nothing to learn.")
+        find_learned(self.task)
         if self.lora is not None and (isinstance(self.lora, bool) or self.lora < 1):
             raise InputError(f"lora is {self.lora}; it is the rank of the adapters, a number of at least 1.")
         if self.resume and self.out is None:
@@ -51,7 +50,7 @@ class Plan:
     @property
     def row(self) -> Row:
         """The task."""
-        return find(self.task)
+        return find_learned(self.task)
 
     def rated(self, config: Any) -> "Plan":
         """Return the plan with its learning rate, which LoRA and the model's width decide where nobody says."""

@@ -2,24 +2,40 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from bertie.errors import InputError
 from bertie.finetuning.checks import text_key
 from bertie.tasks.example import Example
 
+Key = Callable[[Example], Hashable]
 
-def split(examples: Sequence[Example], fraction: float, seed: int = 0) -> tuple[list[Example], list[Example]]:
+
+def by_text(example: Example) -> Hashable:
+    """Return what examples of the same text have in common, and questions of the same context."""
+    context = example.text.get("context") if isinstance(example.text, dict) else None
+    return text_key(example) if context is None else context
+
+
+def by_query(example: Example) -> Hashable:
+    """Return what the passages of a query have in common."""
+    return example.text[0]
+
+
+def split(
+    examples: Sequence[Example], fraction: float, seed: int = 0, together: Key = by_text
+) -> tuple[list[Example], list[Example]]:
     """Part examples in two, each in the order given.
 
-    Examples of the same text, and questions of the same context, stay together. Single labels keep their shares, texts
-    of several labels go by the rarest of theirs; a class of one text stays in the first part. Others are drawn at
-    random. The same examples, fraction and seed give the same parts on any machine.
+    Examples that have something in common stay together. Single labels keep their shares, texts of several labels go by
+    the rarest of theirs; a class of one text stays in the first part. Others are drawn at random. The same examples,
+    fraction and seed give the same parts on any machine.
 
     Args:
         examples: two or more texts.
         fraction: the share of the second part, between 0 and 1.
         seed: of the drawing.
+        together: what examples that stay together have in common.
 
     Returns:
         The larger part to learn from and the ``fraction`` kept for tuning; neither is empty.
@@ -29,7 +45,7 @@ def split(examples: Sequence[Example], fraction: float, seed: int = 0) -> tuple[
     """
     if not 0 < fraction < 1:
         raise InputError(f"The fraction of a split is {fraction!r}; it must lie between 0 and 1.")
-    groups = _groups(examples)
+    groups = _groups(examples, together)
     if len(groups) < 2:
         raise InputError("Examples of one text cannot be split in two; give a file for the other part.")
     strata = _strata(examples, groups)
@@ -39,12 +55,11 @@ def split(examples: Sequence[Example], fraction: float, seed: int = 0) -> tuple[
     return first, [examples[index] for index in sorted(held)]
 
 
-def _groups(examples: Sequence[Example]) -> list[list[int]]:
+def _groups(examples: Sequence[Example], together: Key) -> list[list[int]]:
     """Return the numbers of the examples that must stay together."""
     groups: dict[Hashable, list[int]] = defaultdict(list)
     for index, example in enumerate(examples):
-        context = example.text.get("context") if isinstance(example.text, dict) else None
-        groups[text_key(example) if context is None else context].append(index)
+        groups[together(example)].append(index)
     return list(groups.values())
 
 

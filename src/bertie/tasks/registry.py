@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,8 +168,21 @@ def find(name: str) -> Row:
     Raises:
         InputError: there is none; the message lists all and suggests the nearest.
     """
-    rows = {alias: row for row in ROWS for alias in (row.name, *row.aliases)}
+    return _named(name, {row.name: row for row in ROWS}, "")
+
+
+def find_learned(name: str) -> Row:
+    """Return the task of this name or alias that learns from labelled data and is scored by it.
+
+    Raises:
+        InputError: there is none; the message lists all, by what their data is called, and suggests the nearest.
+    """
+    return _named(name, {row.learns: row for row in ROWS if row.learns}, " to learn")
+
+
+def _named(name: str, known: Mapping[str, Row], what: str) -> Row:
+    rows = {alias: row for row in known.values() for alias in (row.name, *row.aliases)}
     if name not in rows:
-        known = ", ".join(repr(row.name) for row in ROWS)
-        raise InputError(f"There is no task {name!r}; the tasks are {known}.{nearest(str(name), rows)}")
+        listed = ", ".join(map(repr, known))
+        raise InputError(f"There is no task {name!r}{what}; the tasks are {listed}.{nearest(str(name), rows)}")
     return rows[name]
