@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertie.errors import InputError
-from bertie.finetuning.examples import load
+from bertie.finetuning.examples import Data, Rows, load
+from bertie.finetuning.parts import parted
 from bertie.finetuning.split import by_query, split
+from bertie.reading import BadRows
 from bertie.tasks.example import Example
 
 
@@ -80,3 +82,14 @@ def test_real_labels(shared) -> None:
     assert abs(len(held) - 4341) < 30
     counts, all_counts = (Counter(name for one in part for name in one.label) for part in (held, data.train))
     assert all(0.05 < counts[name] / all_counts[name] < 0.2 for name in data.labels)
+
+
+@pytest.mark.parametrize(("queries", "whole"), [(20, True), (2, False)])
+def test_rankings_are_parted_by_query_where_there_are_enough(queries: int, whole: bool) -> None:
+    examples = [Example((f"query {n % queries}", f"passage {n}"), float(n % 7 == 0)) for n in range(120)]
+    data = Data(examples, None, None, [], BadRows(), [])
+    names = dict.fromkeys(("train", "dev", "tune"), "ranked.csv")
+    parts = parted(data, None, None, 0, Rows("reranking"), names, "reranking")
+    apart = [{one.text[0] for one in part} for part in (parts.train, parts.tune, parts.dev)]
+    assert [len(part) for part in (parts.train, parts.tune, parts.dev)] == ([96, 12, 12] if whole else [97, 11, 12])
+    assert (sum(map(len, apart)) == queries) is whole
