@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import bertie
+from bertie.training.signals import Signals
 
 Run = Callable[..., Any]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "a"]
@@ -89,6 +91,21 @@ def test_a_mistake_is_one_sentence(
     assert message in ran.err
     assert ran.out == ""
     assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_training_that_is_stopped_says_how_to_go_on(
+    run: Run, start: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    given = ("--train", table, "--model", start, "--out", tmp_path / "run", "--text-column", "Body")
+    given = ("finetune", "sequence-classification", *given, "--label-column", "Kind", "--epochs", 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Signals, "__enter__", lambda self: setattr(self, "received", number) or self)
+        ran = run(*given)
+    assert ran.code == code
+    assert "bertie: Training was stopped after step 1 of " in ran.err
+    assert f"resume goes on from {str(tmp_path / 'run' / 'state')!r}" in ran.err
+    assert run(*given, "--resume").code == 0
 
 
 def test_the_best_of_several_settings(run: Run, start: Path, table: Path, tmp_path: Path) -> None:

@@ -24,11 +24,8 @@ def main() -> None:
     except BertieError as error:
         print(f"bertie: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt as stopped:
-        # a training that saved its state says where
-        if str(stopped):
-            print(f"bertie: {printable(str(stopped))}", file=sys.stderr)
-        sys.exit(getattr(stopped, "exit_code", 130))
+    except KeyboardInterrupt:
+        sys.exit(130)
     except OSError as error:
         _leave_unwritten(error)
 

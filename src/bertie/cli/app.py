@@ -1,6 +1,9 @@
 """The Typer application: its commands, and what ``bertie --version`` and ``bertie --help`` say."""
 
-from typing import Annotated
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +23,7 @@ from bertie.cli.quantize import quantize
 from bertie.cli.rerank import rerank
 from bertie.cli.search import search
 from bertie.cli.tag import tag
+from bertie.cli.writing import printable
 
 app = typer.Typer(
     name="bertie",
@@ -47,9 +51,24 @@ def _main(
     del version
 
 
+def _telling(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command so that one stopped by a signal says what it has kept; Typer would leave without a word."""
+
+    @wraps(command)
+    def run(*given: Any, **options: Any) -> None:
+        try:
+            command(*given, **options)
+        except KeyboardInterrupt as stopped:
+            if str(stopped):
+                print(f"bertie: {printable(str(stopped))}", file=sys.stderr)
+            raise typer.Exit(getattr(stopped, "exit_code", 130)) from stopped
+
+    return run
+
+
 COMMANDS = (
     *(demo, embed, search, fill_mask, next_sentence, classify, tag, answer, choose, rerank),
     *(finetune, evaluate, quantize, inspect, bench),
 )
 for command in COMMANDS:
-    app.command(no_args_is_help=command in (search, rerank, finetune, evaluate, inspect, quantize))(command)
+    app.command(no_args_is_help=command in (search, rerank, finetune, evaluate, inspect, quantize))(_telling(command))
