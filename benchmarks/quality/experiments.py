@@ -84,7 +84,7 @@ class Experiment:
 
 
 MINILM, MINI = "all-MiniLM-L6-v2", "bertie-mini-uncased"
-CUT = Reading("cut at 512 tokens")
+CUT = Reading("cut at 256 tokens")
 WINDOWS = Reading("read in windows", {"windows": True})
 AT_HALF = Reading("thresholds 0.5")
 TUNED = Reading("tuned thresholds", tuned=True)
@@ -214,11 +214,11 @@ ALL = (
         names=_label,
         start=MINILM,
         kind="single-label",
-        learning_rate=2e-4,
-        batch_size=16,
-        max_length=512,
+        learning_rate=1e-4,
+        batch_size=8,
+        max_length=256,
         quick=Size(96, 100, 2, 1),
-        whole=Size(160, None, 3, 1),
+        whole=Size(160, None, 4, 1),
         systems=(OURS, WHOLE, TRAINER),
         readings=(CUT, WINDOWS),
         compared=(
@@ -226,7 +226,7 @@ ALL = (
             ((WHOLE, WINDOWS), (OURS, CUT)),
             ((OURS, WINDOWS), (OURS, CUT)),
         ),
-        note="Trainer has no windows: it learns from the first 512 tokens; bertie answers for its model either way.",
+        note="Trainer has no windows: it learns from the first 256 tokens; bertie answers for its model either way.",
     ),
     Experiment(
         name="similarity-embedding",
