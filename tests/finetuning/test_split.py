@@ -89,7 +89,17 @@ def test_rankings_are_parted_by_query_where_there_are_enough(queries: int, whole
     examples = [Example((f"query {n % queries}", f"passage {n}"), float(n % 7 == 0)) for n in range(120)]
     data = Data(examples, None, None, [], BadRows(), [])
     names = dict.fromkeys(("train", "dev", "tune"), "ranked.csv")
-    parts = parted(data, None, None, 0, Rows("reranking"), names, "reranking")
+    parts = parted(data, None, None, 0, Rows("reranking"), names)
     apart = [{one.text[0] for one in part} for part in (parts.train, parts.tune, parts.dev)]
     assert [len(part) for part in (parts.train, parts.tune, parts.dev)] == ([96, 12, 12] if whole else [97, 11, 12])
     assert (sum(map(len, apart)) == queries) is whole
+
+
+def test_one_query_of_most_passages_can_still_be_parted() -> None:
+    examples = [Example((f"query {max(n - 90, 0)}", f"passage {n}"), float(n % 7 == 0)) for n in range(100)]
+    data = Data(examples, None, None, [], BadRows(), [])
+    for seed in range(20):
+        parts = parted(data, None, None, seed, Rows("reranking"), dict.fromkeys(("train", "dev", "tune"), "ranked.csv"))
+        assert parts.train
+        assert parts.tune
+        assert not {one.text[0] for one in parts.dev} & {one.text[0] for one in parts.train + parts.tune}

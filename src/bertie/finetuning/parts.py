@@ -6,7 +6,7 @@ from typing import Any
 
 from bertie.errors import InputError
 from bertie.finetuning.examples import Data, Rows
-from bertie.finetuning.split import Key, by_query, by_text, split
+from bertie.finetuning.split import by_query, by_text, split
 from bertie.report import logger
 from bertie.tasks.example import Example
 
@@ -14,8 +14,8 @@ from bertie.tasks.example import Example
 SHARE = 0.1
 # More examples than this tell nothing more.
 MOST = 5_000
-# Fewer queries than parts can only be parted by their passages.
-PARTS = 3
+# Fewer queries than this are too few to part; their passages are parted then.
+QUERIES = 3
 
 
 @dataclass(frozen=True)
@@ -35,29 +35,29 @@ class Parts:
     told: dict[str, str]
 
 
-def parted(data: Data, dev: Any, tune: Any, seed: int, rows: Rows, named: Mapping[str, str], task: str) -> Parts:
+def parted(data: Data, dev: Any, tune: Any, seed: int, rows: Rows, named: Mapping[str, str]) -> Parts:
     """Return the parts: what no file is given for is split off train, by ``seed``.
+
+    A query's passages are ranked against each other, and go to the same part.
 
     Args:
         data: train, and dev if there is a file.
         dev: the share of train to score on where there is no file, or None for `SHARE`; 0 scores nothing.
         tune: a source of its own, the share of train to keep for it, or None for `SHARE`; 0 keeps nothing.
         seed: of the splits.
-        rows: reads ``tune`` if it is a source.
+        rows: reads ``tune`` if it is a source; knows the task.
         named: what to call train, dev and tune.
-        task: what is learned; a query's passages are ranked against each other, and go to the same part.
 
     Raises:
         InputError: no such share; too few examples to split.
     """
     train, told = data.train, {"train": named["train"]}
     scored, told["dev"] = data.dev, named["dev"]
-    together = by_query if task == "reranking" and len(set(map(by_query, train))) >= PARTS else by_text
     if scored is None:
-        train, scored = _split_off(train, dev, seed, together, "dev", "nothing is scored")
+        train, scored = _split_off(train, dev, seed, rows.task, "dev", "nothing is scored")
         told["dev"] = _told(scored)
     if is_share(tune):
-        train, kept = _split_off(train, tune, seed + 1, together, "tune", "nothing is tuned")
+        train, kept = _split_off(train, tune, seed + 1, rows.task, "tune", "nothing is tuned")
         told["tune"] = _told(kept)
     else:
         kept = list(rows.read(tune))
@@ -72,11 +72,12 @@ def is_share(part: Any) -> bool:
 
 
 def _split_off(
-    train: list[Example], part: float | None, seed: int, together: Key, name: str, none: str
+    train: list[Example], part: float | None, seed: int, task: str, name: str, none: str
 ) -> tuple[list[Example], list[Example]]:
     share = SHARE if part is None else float(part)
     if not 0 <= share < 1:
         raise InputError(f"{name} is {part}; allowed: a share of train, from 0 ({none}) to below 1; a file.")
+    together = by_query if task == "reranking" and len(set(map(by_query, train))) >= QUERIES else by_text
     return split(train, min(share, MOST / len(train)), seed, together) if share else (train, [])
 
 

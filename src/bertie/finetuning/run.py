@@ -95,7 +95,7 @@ def prepare(plan: Plan) -> tuple[Data, Parts]:
         kind=plan.kind,
         on_bad_row=plan.on_bad_row,
     )
-    return data, parted(data, plan.dev, plan.tune, plan.settings.seed, _rows(plan, data), plan.named(), plan.row.learns)
+    return data, parted(data, plan.dev, plan.tune, plan.settings.seed, _rows(plan, data), plan.named())
 
 
 def learn(plan: Plan, data: Data, parts: Parts, watch: Watch | None = None) -> Learned | None:
