@@ -84,7 +84,8 @@ class Experiment:
 
 
 MINILM, MINI = "all-MiniLM-L6-v2", "bertie-mini-uncased"
-CUT = Reading("cut at 256 tokens")
+CUT_AT = 256
+CUT = Reading(f"cut at {CUT_AT} tokens")
 WINDOWS = Reading("read in windows", {"windows": True})
 AT_HALF = Reading("thresholds 0.5")
 TUNED = Reading("tuned thresholds", tuned=True)
@@ -216,7 +217,7 @@ ALL = (
         kind="single-label",
         learning_rate=1e-4,
         batch_size=8,
-        max_length=256,
+        max_length=CUT_AT,
         quick=Size(96, 100, 2, 1),
         whole=Size(160, None, 4, 1),
         systems=(OURS, WHOLE, TRAINER),
@@ -226,7 +227,8 @@ ALL = (
             ((WHOLE, WINDOWS), (OURS, CUT)),
             ((OURS, WINDOWS), (OURS, CUT)),
         ),
-        note="Trainer has no windows: it learns from the first 256 tokens; bertie answers for its model either way.",
+        note=f"Trainer has no windows: it learns from the first {CUT_AT} tokens; bertie answers for its model either "
+        "way.",
     ),
     Experiment(
         name="similarity-embedding",

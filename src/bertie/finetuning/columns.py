@@ -59,7 +59,7 @@ _PAIRS = (
     "first second",
     "anchor positive",
 )
-_ROLES = {
+ROLES = {
     "sequence-classification": ("text", "text_pair", "label"),
     "token-classification": ("words", "tags"),
     "question-answering": ("question", "context", "answers", "answer_text", "answer_start", "id"),
@@ -243,7 +243,7 @@ class _Finder:
     # the user's word, and what cannot be found
 
     def _given(self, role: str, named: Any) -> Any:
-        roles = _ROLES[self.task]
+        roles = ROLES[self.task]
         if role not in roles:
             allowed = ", ".join(repr(one) for one in roles)
             raise InputError(f"{self.task} has no column for {role!r}; it has {allowed}.{nearest(role, roles)}")

@@ -49,7 +49,7 @@ def compute(
                 output = task.run(model, packed, part)
             total = summed(output)  # before the answers are fetched: a device is waited for once
             kept = task.rows(output, part)
-            refuse_non_finite(output, model, packed, [first + features.owner(row) for row in rows], total)
+            refuse_non_finite(output, total, model, packed, [first + features.owner(row) for row in rows])
         # long texts come first: counted by their tokens, the time left is not overestimated
         advance(features.num_inputs * packed.num_tokens / work)
         return kept

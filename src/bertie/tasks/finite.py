@@ -17,22 +17,20 @@ def summed(output: Tensor) -> Tensor:
     return output.sum()
 
 
-def refuse_non_finite(
-    output: Tensor, model: Any, packed: Packed, numbers: Sequence[int], total: Tensor | None = None
-) -> None:
+def refuse_non_finite(output: Tensor, total: Tensor, model: Any, packed: Packed, numbers: Sequence[int]) -> None:
     """Raise an error that names text and layer if ``output`` holds NaN or infinity (bad input 27).
 
     Args:
         output: what the task got from the model for the batch.
+        total: what `summed` gave; asked for after the answers were fetched, it costs a device no wait.
         model: the model that computed it.
         packed: the batch.
         numbers: the number of each text in the caller's list.
-        total: what `summed` gave; asked for after the answers were fetched, it costs a device no wait.
 
     Raises:
         BertieError: there is such a value.
     """
-    if (total is not None and isfinite(float(total))) or all_finite(output):
+    if isfinite(float(total)) or all_finite(output):
         return
     place, token = _origin(model, packed)
     text = int(torch.searchsorted(packed.cu_seqlens.cpu(), torch.tensor(token), right=True)) - 1

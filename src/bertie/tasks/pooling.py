@@ -85,13 +85,18 @@ def _without_first(tokens: Tensor, packed: Packed, lengths: Tensor, skip: int) -
 
 
 def _sum(tokens: Tensor, lengths: Tensor) -> Tensor:
+    return _reduced(tokens, lengths, "sum")
+
+
+def _reduced(tokens: Tensor, lengths: Tensor, way: str) -> Tensor:
+    """Return the sum or mean of each run of tokens, 0 for one without any."""
     # runs lie beside each other: unlike index_add, each sum has one order, on a GPU too
     # unsafe: without a look at the lengths, for which the host would wait
-    return torch.segment_reduce(tokens, "sum", lengths=lengths, initial=0.0, unsafe=True)
+    return torch.segment_reduce(tokens, way, lengths=lengths, initial=0.0, unsafe=True)
 
 
 def _mean(tokens: Tensor, lengths: Tensor) -> Tensor:
-    return torch.segment_reduce(tokens, "mean", lengths=lengths, initial=0.0, unsafe=True)
+    return _reduced(tokens, lengths, "mean")
 
 
 def _mean_sqrt_len(tokens: Tensor, lengths: Tensor) -> Tensor:
