@@ -204,6 +204,34 @@ def test_resizing_an_untied_decoder_takes_its_own_mean():
     assert model.get_output_embeddings().weight is not model.get_input_embeddings().weight
 
 
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("name", WITH_DECODER)
+def test_resizing_the_encoder_first_and_then_the_model(name, tied):
+    model, expected = make(name, tie_word_embeddings=tied), make(name, tie_word_embeddings=tied)
+    expected.resize_token_embeddings(60)
+    model.bert.resize_token_embeddings(60)
+    model.resize_token_embeddings(60)
+    assert (model.get_output_embeddings().weight is model.get_input_embeddings().weight) == tied
+    assert model.state_dict().keys() == expected.state_dict().keys()
+    assert all(torch.equal(value, expected.state_dict()[key]) for key, value in model.state_dict().items())
+    assert torch.equal(model(IDS)[0], expected(IDS)[0])
+
+
+def test_resizing_to_the_same_size_keeps_the_parameters():
+    model = make(tie_word_embeddings=False)
+    before = list(model.parameters())
+    model.resize_token_embeddings(50)
+    assert all(now is then for now, then in zip(model.parameters(), before, strict=True))
+
+
+def test_tying_to_embeddings_of_another_size_fits_the_bias():
+    model = make()
+    model.set_input_embeddings(nn.Embedding(60, 16))
+    model.tie_weights()
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    assert model(IDS).logits.shape == (2, 4, 60)
+
+
 def test_resizing_can_draw_new_rows():
     model = make("BertModel", initializer_range=0.5)
     rows = model.resize_token_embeddings(1050, mean_resizing=False).weight[50:]

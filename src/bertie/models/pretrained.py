@@ -16,7 +16,7 @@ from bertie.layers.losses import IGNORED, TokenLabels, require_class_numbers
 from bertie.models.entrance import enter, leave
 from bertie.models.initialization import initialize, mark_initialized
 from bertie.models.loading import from_pretrained
-from bertie.models.resizing import resize_token_embeddings
+from bertie.models.resizing import fit_decoder_bias, resize_token_embeddings
 from bertie.models.saving import save_pretrained
 from bertie.models.tying import tied_aliases, tied_pairs
 from bertie.outputs import ModelOutput
@@ -152,6 +152,7 @@ class BertPreTrainedModel(nn.Module):
         """Make tied parameters one: the decoder's weight and the word embeddings, and the decoder's two biases."""
         for pair in tied_pairs(self):
             self._tie(pair.alias, pair.source_parameter)
+        fit_decoder_bias(self)
 
     def _tie(self, alias: str, source: nn.Parameter) -> None:
         owner, name = alias.rsplit(".", 1)
