@@ -69,6 +69,16 @@ def test_a_misspelt_argument_is_refused_with_the_nearest_name(name):
         make(name)(inptu_ids=IDS)
 
 
+@every_class
+def test_unknown_arguments_with_nothing_in_them_pass(name):
+    model = make(name)
+    ids = IDS[None] if name == "BertForMultipleChoice" else IDS
+    answer = model(ids, head_mask=None, cache_position=None, cu_seq_lens_q=None)
+    assert torch.equal(answer[0], model(ids)[0])
+    with pytest.raises(TypeError, match="takes no argument 'head_mask'"):
+        model(ids, head_mask=torch.ones(4, 2))
+
+
 # What a model knows of itself.
 
 

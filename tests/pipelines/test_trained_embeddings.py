@@ -19,17 +19,17 @@ from bertie.tasks.similarity import Similarity
 
 
 def trained(row: Any, pipe: Any) -> Similarity:
-    task: Similarity = row.load_trained().of(pipe.task)
+    task: Similarity = row.load_trained().of(pipe.codec)
     return task
 
 
 def test_what_learns_is_made_from_what_answers(minilm: Path) -> None:
     pipe, row = bertie.pipeline("embed", minilm, device="cpu"), find("embedding")
     task = trained(row, pipe)
-    assert (task.recipe, task.limit, type(task.answering())) == (pipe.task.recipe, 256, Embed)
-    assert task.answering() == pipe.task
+    assert (task.recipe, task.limit, type(task.answering())) == (pipe.codec.recipe, 256, Embed)
+    assert task.answering() == pipe.codec
     with pytest.raises(InputTypeError, match="MultipleChoice cannot learn for Embed"):
-        find("choose").load_trained().of(pipe.task)
+        find("choose").load_trained().of(pipe.codec)
 
 
 def save(folder: Path, pipe: Any, task: Similarity) -> Path:
@@ -78,7 +78,7 @@ def test_the_recipe_a_model_came_with_stays(
     modules = [st.Transformer(str(tiny())), st.Pooling(32, pooling_mode=pooling), *(make() for make in more)]
     SentenceTransformer(modules=modules, device="cpu", **settings).save(str(tmp_path / "in"))
     pipe = bertie.pipeline("embed", tmp_path / "in", device="cpu")
-    assert recipe_to_learn(tmp_path / "in") == pipe.task.recipe
+    assert recipe_to_learn(tmp_path / "in") == pipe.codec.recipe
     out = save(tmp_path / "out", pipe, trained(find("embed"), pipe))
     np.testing.assert_allclose(same_vectors(out, **call), pipe(TEXTS, **call), atol=1e-6)
     write_recipe(out, read_recipe(out), 32)  # over itself

@@ -135,7 +135,7 @@ PAIRS = [("a", "one"), ("a", "two three"), ("b", "four"), ("b", "five"), ("b", "
 
 @pytest.fixture
 def task(rerank: Any) -> Reranking:
-    task: Reranking = rerank.task
+    task: Reranking = rerank.codec
     return task
 
 

@@ -79,4 +79,4 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator)
 
     def _write(self, folder: Path) -> None:
         super()._write(folder)
-        write_recipe(folder, self.pipeline_.task.recipe, self.pipeline_.model.config.hidden_size)
+        write_recipe(folder, self.pipeline_.codec.recipe, self.pipeline_.model.config.hidden_size)

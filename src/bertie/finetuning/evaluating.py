@@ -77,7 +77,7 @@ def evaluate(
     """
     row = find_learned(task)
     pipe = pipeline(row.name, model, tokenizer=tokenizer, device=device, **options)
-    scoring: TrainableTask = row.load_trained().of(pipe.task)
+    scoring: TrainableTask = row.load_trained().of(pipe.codec)
     bad = BadRows(on_bad_row)
     kind, labels = scoring.expects()
     rows = Rows(row.learns, form=form, columns=columns, kind=kind, labels=labels, bad=bad, name="data")

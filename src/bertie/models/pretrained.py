@@ -65,6 +65,8 @@ class BertPreTrainedModel(nn.Module):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         unknown = [] if self._takes_any_argument else [name for name in kwargs if name not in self._forward_arguments]
         for name in unknown:
+            if kwargs.pop(name) is None:  # programs pass arguments of other models with nothing in them
+                continue
             hint = nearest(name, self._forward_arguments)
             if name in _FLATTENED:
                 hint = " It marks a flattened batch: pass a bertie.Packed as input_ids instead."

@@ -44,7 +44,7 @@ class EmbedPipeline(Pipeline):
     @property
     def dimension(self) -> int:
         """D, the width of a vector."""
-        task: Any = self.task
+        task: Any = self.codec
         for layer in reversed(task.layers):
             return int(layer[0].out_features)
         return int(task.config.hidden_size) * len(task.recipe.modes)

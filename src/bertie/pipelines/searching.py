@@ -56,7 +56,7 @@ class SearchIndex:
         return [Hit(int(number), float(scores[number]), self.texts[number]) for number in ordered]
 
     def _prompt(self, *names: str) -> dict[str, Any]:
-        known: Any = self._embed.task
+        known: Any = self._embed.codec
         return next(({"prompt_name": name} for name in names if name in known.recipe.prompts), {})
 
 

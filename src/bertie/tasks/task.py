@@ -207,14 +207,16 @@ class Task(ABC):
     def with_options(self, **options: Any) -> Self:
         """Return the task with other options; ``tokenizer_kwargs`` and ``tokenize_kwargs`` hold some of them.
 
+        One that does not exist passes if it is None.
+
         Raises:
             InputTypeError: an option that does not exist.
             InputError: an option out of its range.
         """
         for name in ("tokenizer_kwargs", "tokenize_kwargs"):
             options |= options.pop(name, None) or {}
-        for name in options:
-            if name not in self.options():
+        for name in [name for name in options if name not in self.options()]:
+            if options.pop(name) is not None:
                 raise InputTypeError(
                     f"This task has no option {name!r}; it has {', '.join(self.options())}."
                     f"{nearest(name, self.options())}"
