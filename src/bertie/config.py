@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from bertie.errors import CheckpointError, ConfigError, InputTypeError, nearest
-from bertie.fields import FIELDS, NUMBER_OF_LABELS, checked, checked_indices, checked_labels, short
+from bertie.fields import FIELDS, NUMBER_OF_LABELS, checked, checked_indices, checked_labels
 from bertie.files import read_json, write_text
 from bertie.hub import member, resolve
 from bertie.report import say_once
+from bertie.rules import short
 
 CONFIG_NAME = "config.json"
 # names in a file that ask for code, kernels or a certain attention: never followed (and never saved again)
