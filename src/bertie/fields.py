@@ -1,6 +1,7 @@
 """What the fields of a BertConfig may hold, declared once: the table makes the check, the message and the docs."""
 
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
 from bertie.errors import ConfigError
@@ -120,3 +121,51 @@ def checked_indices(value: Any) -> dict[str, int]:
         if not isinstance(label, str):
             raise ConfigError(f"label2id has the key {short(label)}; allowed: a text")
     return indices
+
+
+def labels_of_file(number: Any, labels: Any, indices: Any) -> tuple[dict[int, str], list[str]]:
+    """Return the ``id2label`` that a file means, and what is to be said of it: an encoder opens whatever stands there.
+
+    ``number``, ``labels`` and ``indices`` are the file's num_labels, id2label and label2id.
+    """
+    notes = []
+    names: dict[int, str] = {}
+    try:
+        texts = _as_texts(labels)
+        names = checked_labels(_inverse(checked_indices(indices)) if labels is None and indices is not None else texts)
+        if texts != labels:
+            notes.append(f"the config's id2label {short(labels)} has numbers for names, which are read as texts")
+    except ConfigError as error:
+        if labels is not None or indices is not None:
+            notes.append(f"the config's labels are not used, and its classes have no names: {error}")
+    if number is not None and not NUMBER_OF_LABELS.allows(number):
+        notes.append(
+            f"the config's num_labels is {short(number)}, which is not used; allowed: {NUMBER_OF_LABELS.allowed}"
+        )
+        number = None
+    if number is None:
+        number = len(names or (labels if isinstance(labels, dict) else ())) or 2
+    elif names and number != len(names):
+        notes.append(f"the config's num_labels is {number}, which counts, and its id2label {short(names)}")
+    if labels is not None and indices is not None and names and _as_numbers(indices) != _inverse(names):
+        notes.append(f"the config's label2id {short(indices)} contradicts its id2label {short(labels)}, which is used")
+    # transformers before 2.6 wrote the names of two classes, whatever their number
+    return {index: names.get(index, f"LABEL_{index}") for index in range(number)}, notes
+
+
+def _as_texts(labels: Any) -> Any:
+    """Return a file's labels with numbers as texts, such as ``{"0": 1, "1": 5}`` of ratings."""
+    if not isinstance(labels, dict):
+        return labels
+    return {index: str(label) if type(label) is int else label for index, label in labels.items()}
+
+
+def _as_numbers(indices: Any) -> Any:
+    try:
+        return checked_indices(indices)
+    except ConfigError:
+        return indices
+
+
+def _inverse(labels: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {value: key for key, value in labels.items()}
