@@ -268,9 +268,10 @@ def test_a_save_that_fails_leaves_the_state_before(stopped_run: Path, monkeypatc
 
     before = latest(stopped_run)
     with monkeypatch.context() as patch:
-        patch.setattr("bertie.training.state.save_file", full)
-        with pytest.raises(CheckpointError, match=r"cannot be written .*No space left.* saved before is unchanged"):
+        patch.setattr("bertie.training.state.write_tensors", full)
+        with pytest.raises(CheckpointError, match=r"cannot write .*No space left on device; make room"):
             run(TextLearner(), stopped_run, resume=True, save_every=1)
     assert latest(stopped_run) == before
+    assert not list(stopped_run.rglob(".*"))  # the room of what was not saved is given back
     assert run(TextLearner(), stopped_run, resume=True).step == 10
     assert [path.name[:5] for path in sorted(stopped_run.iterdir())] == ["best-", "state"]

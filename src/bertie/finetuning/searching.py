@@ -10,7 +10,7 @@ from typing import Any
 
 from bertie.errors import BertieError, InputError
 from bertie.extras import need
-from bertie.files import write_text
+from bertie.files import make_folder, write_text
 from bertie.finetuning import plots
 from bertie.finetuning.examples import Data
 from bertie.finetuning.folder import write_folder
@@ -186,7 +186,7 @@ class Search:
         made: Any = self.optuna.storages
         storage = None
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             backend = need("optuna.storages.journal", extra="sweep", what=WHAT).JournalFileBackend
             storage = made.JournalStorage(backend(str(self.folder / STUDY)))
         study = self.optuna.create_study(

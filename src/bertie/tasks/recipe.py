@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bertie.errors import CheckpointError
-from bertie.files import atomic, read_bytes, read_json, write_json
+from bertie.files import atomic, make_folder, read_bytes, read_json, write_json
 from bertie.hub import member
 from bertie.tasks.pooling import MODES
 
@@ -129,7 +129,7 @@ def write_recipe(folder: str | os.PathLike[str], recipe: Recipe, width: int) -> 
     kinds = ["Pooling", *["Dense"] * len(recipe.dense), *["Normalize"] * recipe.normalize]
     steps = [("Transformer", ""), *((kind, f"{number}_{kind}") for number, kind in enumerate(kinds, 1))]
     for _, path in steps[1:]:
-        (folder / path).mkdir(parents=True, exist_ok=True)
+        make_folder(folder / path)
     write_json(folder / "1_Pooling" / "config.json", _pooling(recipe, width))
     for number, source in enumerate(recipe.dense, 2):
         _copy(source, folder / f"{number}_Dense")
