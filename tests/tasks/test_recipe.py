@@ -31,7 +31,7 @@ def test_a_plain_model_is_pooled_by_the_mean(tmp_path: Path) -> None:
 
 
 def test_all_minilm(minilm: Path) -> None:
-    assert read_recipe(minilm) == Recipe(modes=("mean",), normalize=True, max_length=256)
+    assert read_recipe(minilm) == Recipe(modes=("mean",), normalize=True, max_length=256, is_stated=True)
 
 
 def test_everything_at_once(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Recipe:
         default_prompt: the name of the one to use when none is named.
         include_prompt: whether a prompt's tokens take part in the pooling.
         subfolder: where the model's own files lie.
+        is_stated: whether the model's folder says all this; where none does, it is the usual.
     """
 
     modes: tuple[str, ...] = ("mean",)
@@ -53,6 +54,7 @@ class Recipe:
     default_prompt: str | None = None
     include_prompt: bool = True
     subfolder: str = ""
+    is_stated: bool = False
 
 
 def read_recipe(folder: str | os.PathLike[str]) -> Recipe:
@@ -91,6 +93,7 @@ def read_recipe(folder: str | os.PathLike[str]) -> Recipe:
         default_prompt=prompts.get("default_prompt_name"),
         include_prompt=pooling.get("include_prompt", True) is not False,
         subfolder=subfolder,
+        is_stated=bool(steps),
     )
 
 
@@ -102,16 +105,6 @@ def read_activation(folder: str | os.PathLike[str]) -> str | None:
     """
     named = _optional(Path(folder), SETTINGS).get("activation_fn")
     return named if isinstance(named, str) else None
-
-
-def recipe_to_learn(folder: str | os.PathLike[str]) -> Recipe:
-    """Return the recipe of a model that is to learn embeddings: its own, else the mean with length 1.
-
-    Raises:
-        CheckpointError: as for `read_recipe`.
-    """
-    recipe = read_recipe(folder)
-    return recipe if member(Path(folder), "modules.json").exists() else replace(recipe, normalize=True)
 
 
 def write_recipe(folder: str | os.PathLike[str], recipe: Recipe, width: int) -> None:

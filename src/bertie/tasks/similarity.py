@@ -63,6 +63,11 @@ class Similarity(Embed, TrainableTask):
         """Return the task that embeds texts."""
         return Embed(**_of(self, Embed))
 
+    def begun(self, model: Any, labels: Sequence[Any]) -> Self:
+        """As `TrainableTask.begun`; vectors that no file says how to make have length 1, as they are compared."""
+        recipe = self.recipe if self.recipe.is_stated else replace(self.recipe, normalize=True)
+        return replace(super().begun(model, labels), recipe=recipe)
+
     def suited(self, labels: Sequence[Any]) -> Self:
         """As `TrainableTask.suited`: with scores they take their range, unless it lies between 0 and 1.
 
