@@ -57,6 +57,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
         prompts={"query": "q: "},
         default_prompt="query",
         include_prompt=False,
+        is_stated=True,
     )
 
 
