@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertie.errors import InputError
-from bertie.fields import Rule, short
+from bertie.rules import Rule, short
 
 # Options of the tasks whose loss is one of these.
 RULES = {
