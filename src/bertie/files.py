@@ -177,10 +177,15 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         _sync(target.parent)
 
 
+def is_leftover(name: str) -> bool:
+    """Whether a file or folder bears the name of what is being written, or never was to its end."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files and folders that a process which was killed has left in ``folder`` or below."""
     for path in list(folder.rglob(".*.tmp")):
-        if _TEMPORARY.fullmatch(path.name):
+        if is_leftover(path.name):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:

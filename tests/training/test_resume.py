@@ -185,8 +185,8 @@ def stopped_run(tmp_path: Path) -> Path:
         ({"learning_rate": 1e-3}, {}, "learning_rate was 0.01 and is now 0.001"),
         ({"freeze": "embeddings"}, {}, "freeze was None and is now 'embeddings'"),
         ({}, {"count": 21}, "examples was 20 and is now 21"),
-        ({}, {"seed": 1}, "lengths of the examples differs"),
-        ({}, {"num_labels": 4}, "parameters that learn differs"),
+        ({}, {"seed": 1}, "the lengths of the examples differ;"),
+        ({}, {"num_labels": 4}, "the parameters that learn differ;"),
         ({"steps": 12}, {}, "with 12 steps instead of 10: its learning rates depend on its length"),
     ],
 )

@@ -87,8 +87,12 @@ def write_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name in ordered:
-            flat = tensors[name].detach().cpu().contiguous().reshape(-1)
-            file.write(flat.view(torch.uint8).numpy().data)
+            file.write(bytes_of(tensors[name]))
+
+
+def bytes_of(tensor: torch.Tensor) -> memoryview:
+    """Return the numbers of a tensor of any device as a file holds them."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _read_infos(path: Path) -> dict[str, TensorInfo]:
