@@ -76,7 +76,7 @@ def _refuse(folder: str, name: str, before: Any, now: Any) -> None:
 def _flat(found: Identity) -> dict[str, dict[str, Any]]:
     settings, data = found.get("settings", {}), found.get("data", {})
     rest = {name: value for name, value in found.items() if name not in ("settings", "data", "total", "warmup")}
-    return {"settings": settings, "rest": {**rest, **data}}
+    return {"settings": settings, "rest": {**data, **rest}}
 
 
 def _can_be_longer(before: Identity, now: Identity) -> bool:
