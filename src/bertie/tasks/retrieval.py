@@ -1,4 +1,4 @@
-"""Partners found among many by the cosine of their vectors: at which rank each stands, and which others are right too."""
+"""Partners found among many by the cosine of their vectors: the rank of each, and which others are right as well."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
