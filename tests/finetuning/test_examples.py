@@ -413,3 +413,10 @@ def test_squad_files(tmp_path: Path) -> None:
     document = {"data": [{"title": "t", "paragraphs": [{"context": CONTEXT, "qas": questions}]}]}
     data = load(ANSWER, table(tmp_path, "train.json", json.dumps(document)))
     assert [example.label for example in data.train] == [{"answers": [answer("1843", 16)]}, {"answers": []}]
+
+
+def test_pairs_that_share_a_text_are_counted() -> None:
+    rows = [{"anchor": a, "positive": b} for a, b in ("ab", "ac", "de", "fe", "gh", "bi")]
+    said = "4 of 6 rows of train share their anchor or their partner with others"
+    assert [warning.partition(";")[0] for warning in load("embedding", rows).warnings] == [said]
+    assert load("embedding", [{**row, "score": 0.5} for row in rows]).warnings == []

@@ -108,6 +108,11 @@ def oddities(examples: Sequence[Example], task: str, kind: str | None, name: str
         count = sum(_orphans(tags, scheme) for tags in sequences) if scheme in ("BIO", "BIOES") else 0
         if count:
             found.append(f"{count:,} tags of {name} go on with an entity that none began, such as I- without B-.")
+    if task == "embedding" and name == "train" and examples[0].label is None and (count := _repeats(examples)):
+        found.append(
+            f"{count:,} of {len(examples):,} rows of {name} share their anchor or their partner with others; within a "
+            "step none of these takes a partner of the same text for a stranger."
+        )
     if kind == "single-label":
         found += _joined_labels([example.label for example in examples], name)
     return found
@@ -149,6 +154,12 @@ def text_key(example: Example) -> Hashable:
 def called(source: Any, name: str) -> str:
     """Return the name of a source for messages: the file's, or else ``name``."""
     return str(source) if isinstance(source, str | os.PathLike) else name
+
+
+def _repeats(examples: Sequence[Example]) -> int:
+    """Return how many pairs have a text at the place where another pair has the same one."""
+    counts = [Counter(example.text[place] for example in examples) for place in (0, 1)]
+    return sum(any(counts[place][example.text[place]] > 1 for place in (0, 1)) for example in examples)
 
 
 def _orphans(tags: Sequence[str], scheme: str) -> int:
