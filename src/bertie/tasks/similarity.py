@@ -18,10 +18,11 @@ from bertie.tasks.features import Array, Features, Values
 from bertie.tasks.metrics import Metric, Numbers, Retrieval
 from bertie.tasks.parts import by_part, in_parts, part_counts, part_keys
 from bertie.tasks.pooling import merged
-from bertie.tasks.recipe import write_recipe
+from bertie.tasks.recipe_writing import write_recipe
 from bertie.tasks.retrieval import false_negatives, ranks_of_partners
 from bertie.tasks.task import Task
 from bertie.tasks.trainable import Fault, TrainableTask
+from bertie.tasks.vector_layers import width_after
 
 # A cosine that far from its score is worth showing.
 OFF = 0.25
@@ -84,7 +85,8 @@ class Similarity(Embed, TrainableTask):
 
     def save(self, folder: Path) -> None:
         """Write the recipe, so that bertie and sentence-transformers make vectors of texts as they were learned."""
-        write_recipe(folder, replace(self.recipe, max_length=self.limit), self.config.hidden_size)
+        recipe = replace(self.recipe, max_length=self.limit, similarity="cosine")
+        write_recipe(folder, recipe, width_after(self.token_layers, self.config.hidden_size))
 
     # texts → vectors
 
