@@ -1,5 +1,6 @@
 """The one training loop: what learns is a `Learner`, how is said by `Settings`, and `train` does it."""
 
+from bertie.training.callbacks import Callback, Event
 from bertie.training.distributed import is_first, local_device, world_size
 from bertie.training.history import History, JsonLines
 from bertie.training.learner import Learner
@@ -8,6 +9,8 @@ from bertie.training.settings import Settings, describe_settings
 from bertie.training.signals import Stopped
 
 __all__ = [
+    "Callback",
+    "Event",
     "History",
     "JsonLines",
     "Learner",
