@@ -53,7 +53,8 @@ def tokenizer(minilm: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def models() -> dict[str, Any]:
-    return {name: getattr(bertie, name)(bertie.BertConfig(**TINY, num_labels=1)) for name in CLASSES}
+    one = {"BertForSequenceClassification": {"num_labels": 1}}  # a reranker scores with one label
+    return {name: getattr(bertie, name)(bertie.BertConfig(**TINY, **one.get(name, {}))) for name in CLASSES}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

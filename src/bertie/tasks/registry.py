@@ -85,7 +85,7 @@ class Row:
 ROWS = (
     Row(
         "embed",
-        ("embedding", "embeddings", "sentence-embedding", "sentence-similarity"),
+        ("embedding", "embeddings", "sentence-embedding", "sentence-similarity", "similarity", "sts", "bi-encoder"),
         "AutoModel",
         "bertie.tasks.embed:Embed",
         "a text",
@@ -104,7 +104,7 @@ ROWS = (
     ),
     Row(
         "fill-mask",
-        ("masked-lm",),
+        ("masked-lm", "mlm", "masked-language-modeling"),
         "AutoModelForMaskedLM",
         "bertie.tasks.fill_mask:FillMask",
         "a text with [MASK]",
@@ -124,7 +124,7 @@ ROWS = (
     ),
     Row(
         "reranking",
-        ("rerank", "cross-encoder", "text-ranking"),
+        ("rerank", "cross-encoder", "text-ranking", "ranking"),
         "AutoModelForSequenceClassification",
         "bertie.tasks.reranking:Reranking",
         "a pair of a query and a passage",
@@ -133,7 +133,7 @@ ROWS = (
     ),
     Row(
         "question-answering",
-        ("questions", "answer"),
+        ("questions", "answer", "qa", "extractive-qa"),
         "AutoModelForQuestionAnswering",
         "bertie.tasks.question_answering:QuestionAnswering",
         "a question with its context",
@@ -142,7 +142,7 @@ ROWS = (
     ),
     Row(
         "token-classification",
-        ("ner", "tag"),
+        ("ner", "tag", "tagging", "named-entity-recognition"),
         "AutoModelForTokenClassification",
         "bertie.tasks.token_classification:TokenClassification",
         "a text or a list of words",
@@ -151,7 +151,7 @@ ROWS = (
     ),
     Row(
         "next-sentence",
-        ("next-sentence-prediction",),
+        ("next-sentence-prediction", "nsp"),
         "AutoModelForNextSentencePrediction",
         "bertie.tasks.next_sentence:NextSentence",
         "a pair of texts",
@@ -160,7 +160,7 @@ ROWS = (
     ),
     Row(
         "text-classification",
-        ("sequence-classification", "sentiment-analysis", "classify"),
+        ("sequence-classification", "classification", "sentiment-analysis", "sentiment", "classify"),
         "AutoModelForSequenceClassification",
         "bertie.tasks.text_classification:TextClassification",
         "a text or a pair",
