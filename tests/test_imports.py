@@ -32,7 +32,7 @@ ROWS = [
     {"reading"},
     {"files"},
     {"extras"},
-    {"errors", "report"},
+    {"errors", "report", "rules"},
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 

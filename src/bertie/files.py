@@ -4,12 +4,13 @@ import json
 import os
 import stat
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from bertie.errors import CheckpointError
+from bertie.rules import Rule, short
 
 JSON_LIMIT = 64 * 2**20
 
@@ -37,28 +38,66 @@ def read_bytes(path: str | os.PathLike[str], what: str, limit: int = JSON_LIMIT)
         raise CheckpointError(f"the {what} file {str(path)!r} cannot be read: {error}") from error
 
 
-def read_json(path: str | os.PathLike[str], what: str = "config") -> dict[str, Any]:
+def read_json(
+    path: str | os.PathLike[str], what: str = "config", rules: Mapping[str, Rule] | None = None
+) -> dict[str, Any]:
     """Return the JSON object in the file ``path``; ``what`` names the kind of file in errors.
 
+    Args:
+        path: of the file.
+        what: its kind, for errors.
+        rules: what the named values may be, where the file has them (see `checked_values`).
+
     Raises:
-        CheckpointError: as in `read_bytes`; or the content is not UTF-8, not JSON, nested too deeply, or no object.
+        CheckpointError: as in `read_json_value`; or the content is no object, or a value is not allowed.
+    """
+    value = read_json_value(path, what)
+    where = f"the {what} file {str(path)!r}"
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{where} holds a JSON {type(value).__name__} where an object {{…}} belongs")
+    return checked_values(value, rules or {}, where)
+
+
+def read_json_value(path: str | os.PathLike[str], what: str) -> Any:
+    """Return what the JSON file ``path`` holds.
+
+    Raises:
+        CheckpointError: as in `read_bytes`; or the content is not UTF-8, not JSON, nested too deeply, or has half a
+            UTF-16 character in a text.
     """
     raw = read_bytes(path, what)
     problem: str
     cause: ValueError | None = None
     try:
         value = json.loads(raw.decode("utf-8-sig"))
+        if b"\\ud" in raw.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except UnicodeDecodeError as error:
         problem, cause = f"is not UTF-8 text (byte {error.start}); save it as UTF-8", error
+    except UnicodeEncodeError as error:
+        problem, cause = f"has half a UTF-16 character ({error.object[error.start]!a}) in a text; remove it", error
     except RecursionError:
         problem = "is nested too deeply to be read; a real one has a few levels"
     except ValueError as error:
         problem, cause = f"is not valid JSON ({error}); repair it or fetch it again", error
-    else:
-        if isinstance(value, dict):
-            return value
-        problem = f"holds a JSON {type(value).__name__} where an object {{…}} belongs"
     raise CheckpointError(f"the {what} file {str(path)!r} {problem}") from cause
+
+
+def checked_values(values: Any, rules: Mapping[str, Rule], where: str) -> dict[str, Any]:
+    """Return the JSON object ``values`` if each value that has a rule is what it allows; keys may be missing.
+
+    ``where`` begins the sentence of the error: the file, and the place in it.
+
+    Raises:
+        CheckpointError: it is no object, or one of its values is not allowed.
+    """
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{where} is {short(values)}; allowed: an object {{…}}")
+    for name, rule in rules.items():
+        if name in values and not rule.allows(values[name]):
+            raise CheckpointError(f"{where}: {name!r} is {short(values[name])}; allowed: {rule.allowed}")
+    return values
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

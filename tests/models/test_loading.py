@@ -201,6 +201,54 @@ def test_loading_a_whole_checkpoint_draws_no_random_numbers(saved: Path) -> None
     assert torch.equal(torch.rand(1), expected)
 
 
+# Labels.
+
+
+def labelled(folder: Path, classes: int, **stated: Any) -> Path:
+    """A tiny classifier in a folder whose config states other labels than it has."""
+    torch.manual_seed(0)
+    BertForSequenceClassification(BertConfig(**TINY, num_labels=classes)).save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config = {name: value for name, value in config.items() if name not in ("id2label", "label2id")} | stated
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+OLD = {"num_labels": 3, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1}}
+
+
+@pytest.mark.parametrize("stated", [OLD, {"id2label": {"0": 0}}, {"id2label": {"0": "a", "2": "a"}}, {"num_labels": 0}])
+def test_an_encoder_never_looks_at_labels(tmp_path: Path, stated: dict[str, Any]) -> None:
+    transformers = pytest.importorskip("transformers")
+    ids = torch.tensor([[2, 3, 4]])
+    ours = BertModel.from_pretrained(labelled(tmp_path, 3, **stated))(ids).last_hidden_state
+    clean = labelled(tmp_path, 3)
+    theirs = transformers.BertModel.from_pretrained(clean)(ids).last_hidden_state
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("stated", [OLD, {"id2label": []}, {}, {"num_labels": 5}, {"id2label": {"0": "a", "2": "a"}}])
+def test_a_head_without_names_follows_its_weights_and_says_so(
+    tmp_path: Path, stated: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = labelled(tmp_path, 3, **stated)
+    model, info = BertForSequenceClassification.from_pretrained(folder, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["mismatched_keys"]
+    assert (model.num_labels, model.config.num_labels, model.classifier.out_features) == (3, 3, 3)
+    assert "3" in caplog.text
+    with pytest.raises(CheckpointError, match=r"classifier.weight is \[3, 16\] in the file and \[4, 16\]"):
+        BertForSequenceClassification.from_pretrained(folder, num_labels=4)
+    names = {0: "x", 1: "y", 2: "z"}
+    assert BertForSequenceClassification.from_pretrained(folder, id2label=names).config.id2label == names
+
+
+def test_names_that_do_not_fit_the_weights_are_refused(tmp_path: Path) -> None:
+    folder = labelled(tmp_path, 3, id2label={"0": "yes", "1": "no"})
+    with pytest.raises(CheckpointError, match=r"classifier.weight is \[3, 16\] in the file and \[2, 16\]"):
+        BertForSequenceClassification.from_pretrained(folder)
+
+
 # What does not fit.
 
 

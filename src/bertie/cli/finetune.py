@@ -21,7 +21,7 @@ def finetune(
         str,
         typer.Argument(
             help="sequence-classification, token-classification, question-answering, multiple-choice, next-sentence, "
-            "masked-lm, embedding or reranking."
+            "masked-lm, embedding or reranking; usual names such as classification, ner and qa will do."
         ),
     ],
     train: Annotated[Path, typer.Option("--train", help="Labelled rows to learn from.")],
@@ -48,6 +48,9 @@ def finetune(
         str | None, typer.Option("--class-weights", help="auto lets all classes weigh alike; or numbers with commas.")
     ] = None,
     focal: Annotated[float | None, typer.Option("--focal", min=0, help="Gamma of the focal loss.")] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option("--label-smoothing", min=0, max=1, help="Share of each label spread over all.")
+    ] = None,
     patience: Annotated[
         int | None, typer.Option("--patience", min=1, help="Evaluations without a better score before the end.")
     ] = None,
@@ -89,7 +92,13 @@ def finetune(
         "resume": resume,
         "device": device,
     }
-    reading = {"max_length": max_length, "windows": windows, "overlap": overlap, "focal": focal}
+    reading = {
+        "max_length": max_length,
+        "windows": windows,
+        "overlap": overlap,
+        "focal": focal,
+        "label_smoothing": label_smoothing,
+    }
     training = {
         "epochs": epochs,
         "learning_rate": learning_rate,

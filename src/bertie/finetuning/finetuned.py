@@ -68,6 +68,7 @@ def finetune(
     options: Mapping[str, Any] | None = None,
     class_weights: str | Sequence[float] | None = None,
     focal: float | None = None,
+    label_smoothing: float | None = None,
     epochs: int | None = None,
     learning_rate: float | None = None,
     batch_size: int | None = None,
@@ -90,7 +91,7 @@ def finetune(
 
     Args:
         task: "sequence-classification", "token-classification", "question-answering", "multiple-choice",
-            "next-sentence", "masked-lm", "embedding" or "reranking".
+            "next-sentence", "masked-lm", "embedding" or "reranking"; usual names ("classification", "ner", "qa", …) do.
         train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON), a ``datasets.Dataset``, a pandas DataFrame, or
             a list of dicts.
         model: a folder or a name in the hub, to start from.
@@ -108,6 +109,8 @@ def finetune(
         options: more options of the task.
         class_weights: what rows of each class count: "auto" lets all classes weigh alike.
         focal: gamma of the focal loss.
+        label_smoothing: the share of each label that is learned as any class alike (0.1 is usual); figures take labels
+            as they are. For classes, tags, next sentences and masked words, not together with ``focal``.
         epochs, learning_rate, batch_size, batch_tokens, patience, seed: as in `bertie.Settings`, which chooses epochs
             by the number of rows; several seeds train as many models, and the best on the rows for tuning is given.
         settings: all settings of the training.
@@ -127,7 +130,13 @@ def finetune(
         BertieError: the training diverged, or a package that is needed is not installed.
         KeyboardInterrupt: it was interrupted; with ``out``, ``resume=True`` goes on from there.
     """
-    reading = {"max_length": max_length, "windows": windows, "overlap": overlap, "focal": focal}
+    reading = {
+        "max_length": max_length,
+        "windows": windows,
+        "overlap": overlap,
+        "focal": focal,
+        "label_smoothing": label_smoothing,
+    }
     seeds = list(seed) if isinstance(seed, Sequence) else []
     if isinstance(seed, Sequence) and len(set(seeds)) < 2:
         raise InputError(f"seed is {seed!r}; give a number, or a list of several.")

@@ -39,7 +39,8 @@ class Plan:
     show_progress: bool | None = None
 
     def __post_init__(self) -> None:
-        find_learned(self.task)
+        learns = self.row.load_trained()
+        learns.check_options(learns.unaliased(self.options))
         if self.lora is not None and (isinstance(self.lora, bool) or self.lora < 1):
             raise InputError(f"lora is {self.lora}; it is the rank of the adapters, a number of at least 1.")
         if self.resume and self.out is None:

@@ -2,17 +2,28 @@
 
 import inspect
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tokenizers import AddedToken
 
 from bertie.errors import CheckpointError
-from bertie.files import read_json
+from bertie.files import checked_values, read_json
 from bertie.hub import member, resolve
 from bertie.report import say_once
+from bertie.rules import short
 from bertie.tokenization.arguments import refuse_unknown
+from bertie.tokenization.file_rules import (
+    ADDED_TOKEN,
+    CONFIG,
+    LARGEST_ID,
+    MODEL,
+    NORMALIZER,
+    SERIALIZED,
+    SERIALIZED_TOKEN,
+)
 from bertie.tokenization.options import OPTION_NAMES
 from bertie.tokenization.special_tokens import NAMES, checked_token
 from bertie.tokenization.vocabulary import read_vocabulary
@@ -51,7 +62,7 @@ def load(
     options = {name: value for name, value in options.items() if name not in ignored}
     files = _found(name_or_path, hub)
     config = _config(files)
-    serialized = read_json(files["tokenizer.json"], "tokenizer") if "tokenizer.json" in files else None
+    serialized = read_json(files["tokenizer.json"], "tokenizer", SERIALIZED) if "tokenizer.json" in files else None
     from_files = {**_of_serialized(serialized, config, str(name_or_path)), **config}
     if "vocab" not in options and "vocab_file" not in options:
         from_files["vocab"] = _vocabulary(files, serialized, str(name_or_path))
@@ -90,20 +101,30 @@ def _config(files: Mapping[str, Path]) -> dict[str, Any]:
     """Return what the configuration files say; ``tokenizer_config.json`` wins over the older two."""
     config: dict[str, Any] = {}
     if "special_tokens_map.json" in files:
-        config |= read_json(files["special_tokens_map.json"], "special tokens")
+        config |= read_json(files["special_tokens_map.json"], "special tokens", CONFIG)
     if "tokenizer_config.json" in files:
-        config |= read_json(files["tokenizer_config.json"], "tokenizer config")
+        config |= read_json(files["tokenizer_config.json"], "tokenizer config", CONFIG)
     config = {name: value for name, value in config.items() if name not in _IGNORED}
+    where = f"the tokenizer's files in {str(next(iter(files.values())).parent)!r}"
     for name in NAMES:
         if config.get(name) is not None:
-            config[name] = checked_token(name, config[name])
+            config[name] = _token(config[name], f"{where}, {name}")
     decoder = config.pop("added_tokens_decoder", None)
     if isinstance(decoder, dict):
-        config["added_tokens_decoder"] = _decoder(decoder.items())
+        config["added_tokens_decoder"] = _decoder(decoder.items(), where)
     elif "added_tokens.json" in files:
         ids = read_json(files["added_tokens.json"], "added tokens")
-        config["added_tokens_decoder"] = _decoder((index, _added(token, config)) for token, index in ids.items())
+        config["added_tokens_decoder"] = _decoder(
+            ((index, _added(token, config)) for token, index in ids.items()), where
+        )
     return config
+
+
+def _token(stated: Any, where: str) -> str | AddedToken:
+    """Return a token that a file states, as a text or with its switches; errors of `checked_values`."""
+    if not isinstance(stated, str | AddedToken) and "content" not in checked_values(stated, ADDED_TOKEN, where):
+        raise CheckpointError(f"{where} is {short(stated)}, without its 'content'; allowed: a text, or one with it")
+    return checked_token(where, stated)
 
 
 def _added(token: str, config: Mapping[str, Any]) -> AddedToken:
@@ -111,19 +132,21 @@ def _added(token: str, config: Mapping[str, Any]) -> AddedToken:
     return AddedToken(token, normalized=not special, special=special)
 
 
-def _decoder(entries: Any) -> dict[int, AddedToken]:
+def _decoder(entries: Iterable[tuple[Any, Any]], where: str) -> dict[int, AddedToken]:
     """Return id → added token from what a file holds.
 
     Raises:
-        CheckpointError: an id that is no number.
+        CheckpointError: an id that is no number, or a token of the wrong kind.
     """
     decoder: dict[int, AddedToken] = {}
     for index, token in entries:
-        if not str(index).isdecimal():
+        # 10 million has 8 digits; a long one would not be read as a number
+        if not re.fullmatch(r"\d{1,8}", str(index), re.ASCII) or int(index) > LARGEST_ID:
             raise CheckpointError(
-                f"the tokenizer's files give the added token {token!r:.60} the id {index!r}, no number"
+                f"{where}: the added token {short(token)} has the id {short(index)}; "
+                f"allowed: a number up to {LARGEST_ID}"
             )
-        made = checked_token("an added token", token)
+        made = _token(token, f"{where}, the added token {index}")
         decoder[int(index)] = AddedToken(made) if isinstance(made, str) else made
     return decoder
 
@@ -136,24 +159,27 @@ def _of_serialized(serialized: dict[str, Any] | None, config: Mapping[str, Any],
     """
     if serialized is None:
         return {}
-    model = serialized.get("model")
-    if not isinstance(model, dict) or model.get("type", "WordPiece") != "WordPiece":
-        raise CheckpointError(f"the tokenizer.json of {name!r} holds no WordPiece model, so it is not BERT's")
+    where = f"the tokenizer.json of {name!r}"
+    if (serialized.get("model") or {}).get("type", "WordPiece") != "WordPiece":
+        raise CheckpointError(f"{where} holds no WordPiece model, so it is not BERT's")
+    model = checked_values(serialized.get("model"), MODEL, f"{where}: its 'model'")
     if model.get("continuing_subword_prefix", "##") != "##":
         raise CheckpointError(
-            f"the tokenizer.json of {name!r} marks pieces with {model['continuing_subword_prefix']!r}, "
-            "which is not BERT's '##'"
+            f"{where} marks pieces with {model['continuing_subword_prefix']!r:.60}, which is not BERT's '##'"
         )
     found: dict[str, Any] = {}
     normalizer = serialized.get("normalizer") or {}
     if normalizer.get("type") == "BertNormalizer":
+        checked_values(normalizer, NORMALIZER, f"{where}: its 'normalizer'")
         found = {ours: normalizer[theirs] for ours, theirs in _NORMALIZER_FIELDS.items() if theirs in normalizer}
         _report_differences(found, config, name)
     else:
         say_once(f"the normalizer in the tokenizer.json of {name!r} is not BERT's and is not used")
-    added = serialized.get("added_tokens") or []
-    if isinstance(added, list) and all(isinstance(token, dict) and "id" in token for token in added):
-        found["added_tokens_decoder"] = _decoder((token["id"], token) for token in added)
+    added = [
+        checked_values(token, SERIALIZED_TOKEN, f"{where}: an added token")
+        for token in serialized.get("added_tokens") or ()
+    ]
+    found["added_tokens_decoder"] = _decoder(((token.get("id"), token) for token in added), where)
     if isinstance(model.get("unk_token"), str):
         found["unk_token"] = model["unk_token"]
     return found
@@ -177,13 +203,19 @@ def _vocabulary(files: Mapping[str, Path], serialized: dict[str, Any] | None, na
     if serialized is None:
         return files["vocab.txt"]
     vocabulary = serialized["model"].get("vocab")
-    if not isinstance(vocabulary, dict) or not vocabulary or not all(type(i) is int for i in vocabulary.values()):
-        raise CheckpointError(f"the tokenizer.json of {name!r} holds no vocabulary of token → id")
+    if not isinstance(vocabulary, dict) or not vocabulary or not all(map(_is_id, vocabulary.values())):
+        raise CheckpointError(
+            f"the tokenizer.json of {name!r} holds no vocabulary of token → id (a number up to {LARGEST_ID})"
+        )
     if "vocab.txt" in files:
         other = read_vocabulary(files["vocab.txt"])
         if other != vocabulary:
             _refuse_difference(vocabulary, other, name)
     return vocabulary
+
+
+def _is_id(number: object) -> bool:
+    return type(number) is int and 0 <= number <= LARGEST_ID
 
 
 def _refuse_difference(first: Mapping[str, int], second: Mapping[str, int], name: str) -> None:
