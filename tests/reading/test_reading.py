@@ -127,8 +127,8 @@ def test_parquet_and_the_objects_of_other_packages(tmp_path: Path) -> None:
         ("a.csv", "text,text\n", "Two columns of FILE are called 'text'; give each a name of its own."),
         ("a.csv", b"\xff\xfet\x00\n\x00e", "Line 2 of FILE is not utf-16 text; name its encoding (--encoding, such as "
             "cp1252), or save it as UTF-8."),
-        ("a.csv", b"t\x00e\x00\n\x00", "The header of FILE holds NUL characters; name its encoding (--encoding, such as "
-            "utf-16-le), or save it as UTF-8."),
+        ("a.csv", b"t\x00e\x00\n\x00", "The header of FILE holds NUL characters; name its encoding (--encoding, such "
+            "as utf-16-le), or save it as UTF-8."),
         ("a.csv", b"text\xff\n", "Line 1 of FILE is not UTF-8 text; name its encoding (--encoding, such as cp1252), or "
             "save it as UTF-8."),
         ("a.csv", "text\none\nПривет\n".encode("cp1251"), "Line 3 of FILE is not UTF-8 text; name its encoding "

@@ -20,3 +20,8 @@ def columns_of(pairs: list[str] | None, **named: str | None) -> dict[str, str | 
         else:
             found[role] = [*([before] if isinstance(before, str) else before), column]
     return found or None
+
+
+def one_or_all(paths: list[str]) -> str | list[str]:
+    """Return the only path, or the list of several."""
+    return paths[0] if len(paths) == 1 else paths

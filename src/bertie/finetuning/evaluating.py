@@ -9,7 +9,7 @@ from bertie.errors import InputError
 from bertie.finetuning.examples import Rows
 from bertie.finetuning.scoring import CHUNK, Scored, score
 from bertie.pipelines import pipeline
-from bertie.reading import BadRows
+from bertie.reading import BadRows, Format
 from bertie.report import logger
 from bertie.tasks.metrics.scores import REPLICATES
 from bertie.tasks.registry import find_learned
@@ -47,7 +47,7 @@ def evaluate(
     *,
     model: Any,
     tokenizer: Any = None,
-    form: str | None = None,
+    form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     on_bad_row: str = "error",
     device: Any = None,

@@ -20,7 +20,7 @@ from bertie.finetuning.checks import (
 from bertie.finetuning.columns import Found, find_columns
 from bertie.finetuning.labels import check_kind, check_known, guess_kind, ordered, ordered_tags, settled
 from bertie.finetuning.rows import READERS
-from bertie.reading import BadRows, Record, records
+from bertie.reading import BadRows, Format, Record, records
 from bertie.tasks.example import Example
 from bertie.tasks.registry import find_learned
 
@@ -31,7 +31,7 @@ class Rows:
 
     Args:
         task: the name or an alias of one that learns.
-        form: of the file, one of `bertie.reading.FORMS`; None takes it from its name.
+        form: of the file, as for `bertie.reading.records`.
         columns: role → column where usual names do not tell, as in ``{"text": "Body", "label": "Kind"}``; a list of
             0/1 columns for ``label`` makes each of them a label.
         kind: of a classification, one of `labels.KINDS`; None leaves labels as they are written.
@@ -43,11 +43,12 @@ class Rows:
 
     Attributes:
         notes: what was put right or is odd, counted; `warnings` says it.
+        guesses: what the reader guessed of the files, a sentence each (`bertie.reading.Records.notes`).
         found: role → column, once the first row was read.
     """
 
     task: str
-    form: str | None = None
+    form: str | Format | None = None
     columns: Mapping[str, Any] | None = None
     kind: str | None = None
     labels: Collection[str] | None = None
@@ -56,6 +57,7 @@ class Rows:
     needs_label: bool = True
     name: str | None = None
     notes: Counter[str] = field(default_factory=Counter)
+    guesses: list[str] = field(default_factory=list)
     found: Found = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -74,7 +76,9 @@ class Rows:
             InputTypeError, BertieError: as for `bertie.reading.records`.
         """
         default = "conll" if self.task == "token-classification" else "lines"
-        for record in records(source, self.form, self.bad, name=self.name, default=default):
+        rows = records(source, self.form, self.bad, name=self.name, default=default)
+        self.guesses = rows.notes
+        for record in rows:
             # blank lines part the documents of plain text, and are no mistake there
             if self.task == "masked-lm" and record.fields.get("text") == "":
                 continue
@@ -90,8 +94,8 @@ class Rows:
             self.bad.add(problem)
 
     def warnings(self) -> list[str]:
-        """Return a sentence for each kind of thing that was put right or is odd."""
-        return [f"{what}: {count:,}." for what, count in self.notes.items() if count]
+        """Return a sentence for whatever was guessed, put right or is odd."""
+        return [*self.guesses, *(f"{what}: {count:,}." for what, count in self.notes.items() if count)]
 
     def _example(self, record: Record) -> Example:
         example = READERS[self.task](record, self.found, self.needs_label, self.notes)
@@ -138,7 +142,7 @@ def load(
     train: Any,
     dev: Any = None,
     *,
-    form: str | None = None,
+    form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     kind: str | None = None,
     labels: Collection[str] | None = None,

@@ -11,6 +11,7 @@ from bertie.errors import InputError
 from bertie.finetuning.folder import forget_state, write_folder
 from bertie.finetuning.plan import Plan, settings_from
 from bertie.finetuning.run import SEED, Outcome, learn, prepare, refuse_other_content, run, scored
+from bertie.reading import Format
 from bertie.report import logger
 from bertie.training import History, Settings
 
@@ -58,7 +59,7 @@ def finetune(
     dev: Any = None,
     tune: Any = None,
     out: str | os.PathLike[str] | None = None,
-    form: str | None = None,
+    form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     kind: str | None = None,
     on_bad_row: str = "error",
@@ -92,15 +93,16 @@ def finetune(
     Args:
         task: "sequence-classification", "token-classification", "question-answering", "multiple-choice",
             "next-sentence", "masked-lm", "embedding" or "reranking"; usual names ("classification", "ner", "qa", …) do.
-        train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON), a ``datasets.Dataset``, a pandas DataFrame, or
-            a list of dicts.
+        train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON, …), several (a list of files, a folder, a
+            pattern such as ``train-*.jsonl``), a ``datasets.Dataset``, a pandas DataFrame, or a list of dicts.
         model: a folder or a name in the hub, to start from.
         dev: what to score the finished model on, or the share of train to keep for it, which is then not learned
             from; None: a tenth; 0: nothing is scored.
         tune: a source of its own to tune on, or the share of train to keep for it; None: a tenth; 0: nothing is tuned
             and the last epoch is kept.
         out: the folder of the run; None keeps everything in memory.
-        form: of the files, where their names do not say it.
+        form: of the files, where their names do not say it; a `bertie.reading.Format` also says delimiter, encoding and
+            quoting.
         columns: what each column is, where usual names do not tell: ``{"text": "Body", "label": "Kind"}``.
         kind: of a classification: "single-label", "multi-label" or "regression"; None: as the labels look.
         on_bad_row: "error", or "skip" to leave out rows that cannot be used and count them.

@@ -1,13 +1,14 @@
 """All that a fine-tuning is told, as one checked value that goes into the run's folder."""
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError
+from bertie.reading import Format
+from bertie.reading.sources import is_paths, named
 from bertie.tasks.registry import Row, find_learned
 from bertie.training import Settings
 
@@ -25,7 +26,7 @@ class Plan:
     dev: Any = None
     tune: Any = None
     out: Path | None = None
-    form: str | None = None
+    form: str | Format | None = None
     columns: Mapping[str, Any] | None = None
     kind: str | None = None
     on_bad_row: str = "error"
@@ -68,15 +69,17 @@ class Plan:
         """Return the plan as JSON takes it."""
         plain = {
             name: getattr(self, name)
-            for name in ("kind", "form", "on_bad_row", "class_weights", "lora", "metric")
+            for name in ("kind", "on_bad_row", "class_weights", "lora", "metric")
             if getattr(self, name) is not None
         }
         columns = {} if self.columns is None else {"columns": dict(self.columns)}
+        form = Format.of(self.form).said()
         return {
             "task": self.row.name,
             "model": called(self.model),
             **{name: value for name, value in self.named().items() if value},
             **plain,
+            **({} if form is None else {"form": form}),
             **columns,
             "options": dict(self.options),
             "settings": self.settings.to_dict(),
@@ -100,8 +103,8 @@ def called(source: Any) -> str:
     """Return a source's name for a person: a file's path, or what kind of thing it is."""
     if source is None or isinstance(source, int | float):
         return ""
-    if isinstance(source, str | os.PathLike):
-        return os.fspath(source)
+    if is_paths(source):
+        return named(source)
     name = getattr(source, "name_or_path", None)
     rows = f" of {len(source)} rows" if hasattr(source, "__len__") else ""
     return name or f"a {type(source).__name__}{rows}"

@@ -14,6 +14,7 @@ from bertie.finetuning.plan import Plan
 from bertie.finetuning.run import LOG, prepare, unfinished
 from bertie.finetuning.searching import STUDY, TRIALS, WHAT, Search, Trial
 from bertie.finetuning.space import Space
+from bertie.reading import Format
 from bertie.report import progress
 from bertie.training import Settings, world_size
 
@@ -45,7 +46,7 @@ def sweep(
     out: str | os.PathLike[str] | None = None,
     dev: Any = None,
     tune: Any = None,
-    form: str | None = None,
+    form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     kind: str | None = None,
     on_bad_row: str = "error",
