@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.rows import columns_of, one_or_all
+from bertie.cli.rows import columns_of, map_of, names_of, one_or_all
 from bertie.cli.writing import printable
 from bertie.reading import Format
 
@@ -29,6 +29,9 @@ def evaluate(
     text_column: options.TextColumn = None,
     text_pair_column: options.TextPairColumn = None,
     label_column: options.LabelColumn = None,
+    label_names: options.LabelNames = None,
+    label_map: options.LabelMap = None,
+    first_choice: options.FirstChoice = None,
     format: options.Format = None,
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
@@ -48,6 +51,9 @@ def evaluate(
         model=model,
         form=Format(format, delimiter, encoding, quoting),
         columns=columns_of(column, text=text_column, text_pair=text_pair_column, label=label_column),
+        label_names=names_of(label_names),
+        label_map=map_of(label_map),
+        first_choice=first_choice,
         on_bad_row=on_bad_row,
         device=device,
         batch_tokens=batch_tokens,
@@ -63,6 +69,7 @@ def _record(task: str, model: str, data: list[str], found: "Evaluation") -> dict
         "task": task,
         "model": model,
         "data": one_or_all(data),
+        "read_as": found.read_as,
         "rows": found.rows,
         "skipped": found.skipped,
         "truncated": found.truncated,

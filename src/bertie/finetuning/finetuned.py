@@ -3,14 +3,17 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from bertie.errors import InputError
 from bertie.finetuning.folder import forget_state, write_folder
+from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.plan import Plan, settings_from
-from bertie.finetuning.run import SEED, Outcome, learn, prepare, refuse_other_content, run, scored
+from bertie.finetuning.resuming import SEED, at_work_in, refuse_other_content
+from bertie.finetuning.run import Outcome, learn, prepare, run, scored
 from bertie.reading import Format
 from bertie.report import logger
 from bertie.training import History, Settings
@@ -62,6 +65,9 @@ def finetune(
     form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     kind: str | None = None,
+    label_names: Sequence[str] | None = None,
+    label_map: Mapping[Any, str] | None = None,
+    first_choice: int | None = None,
     on_bad_row: str = "error",
     max_length: int | None = None,
     windows: bool | None = None,
@@ -103,8 +109,13 @@ def finetune(
         out: the folder of the run; None keeps everything in memory.
         form: of the files, where their names do not say it; a `bertie.reading.Format` also says delimiter, encoding and
             quoting.
-        columns: what each column is, where usual names do not tell: ``{"text": "Body", "label": "Kind"}``.
+        columns: what each column is, where usual names do not tell: ``{"text": "Body", "label": "Kind"}``; columns of
+            texts are joined by "title+body", "" says that no column has a role.
         kind: of a classification: "single-label", "multi-label" or "regression"; None: as the labels look.
+        label_names: of the labels that lists of 0 and 1 are about, or of class numbers; else all classes in their
+            order.
+        label_map: a label as it is written → what it is called here, ``{"1": "spam"}``; "" leaves such rows out.
+        first_choice: of a multiple choice: 0 or 1, the number that labels give the first choice; None: as they look.
         on_bad_row: "error", or "skip" to leave out rows that cannot be used and count them.
         max_length: tokens read of a text; None: what the model allows.
         windows: True reads longer texts in windows that overlap by ``overlap`` tokens, instead of cutting them.
@@ -159,7 +170,7 @@ def finetune(
         out=None if out is None else Path(out),
         form=form,
         columns=columns,
-        kind=kind,
+        labels=LabelOptions.of(kind, label_names, label_map, first_choice),
         on_bad_row=on_bad_row,
         options={**{name: value for name, value in reading.items() if value is not None}, **(options or {})},
         class_weights=class_weights,
@@ -170,8 +181,8 @@ def finetune(
         device=device,
         show_progress=show_progress,
     )
-    refuse_other_content(plan)
-    return _several(plan, seeds) if seeds else _one(plan)
+    with at_work_in(plan.out, partial(refuse_other_content, plan.out)):
+        return _several(plan, seeds) if seeds else _one(plan)
 
 
 def _one(plan: Plan) -> Finetuned | None:

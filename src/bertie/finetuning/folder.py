@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 import bertie
-from bertie.files import write_json
+from bertie.files import make_folder, write_json
 from bertie.finetuning import plots
 from bertie.finetuning.report import Part, RunSummary, Tuned, number, write_report
-from bertie.finetuning.run import PLAN, STATE, Outcome
+from bertie.finetuning.resuming import PLAN, STATE
+from bertie.finetuning.run import Outcome
 from bertie.report import logger
 from bertie.tasks.metrics import Classes
 
@@ -42,7 +43,7 @@ def write_folder(
     """
     folder = outcome.plan.out
     assert folder is not None
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     row = outcome.plan.row
     row.save_options(outcome.model.config, outcome.task.answering())
     outcome.model.save_pretrained(folder)

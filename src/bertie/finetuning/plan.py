@@ -1,12 +1,14 @@
 """All that a fine-tuning is told, as one checked value that goes into the run's folder."""
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError
+from bertie.finetuning.labelling import LabelOptions
 from bertie.reading import Format
 from bertie.reading.sources import is_paths, named
 from bertie.tasks.registry import Row, find_learned
@@ -28,7 +30,7 @@ class Plan:
     out: Path | None = None
     form: str | Format | None = None
     columns: Mapping[str, Any] | None = None
-    kind: str | None = None
+    labels: LabelOptions = dataclasses.field(default_factory=LabelOptions)
     on_bad_row: str = "error"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     class_weights: str | Sequence[float] | None = None
@@ -69,7 +71,7 @@ class Plan:
         """Return the plan as JSON takes it."""
         plain = {
             name: getattr(self, name)
-            for name in ("kind", "on_bad_row", "class_weights", "lora", "metric")
+            for name in ("on_bad_row", "class_weights", "lora", "metric")
             if getattr(self, name) is not None
         }
         columns = {} if self.columns is None else {"columns": dict(self.columns)}
@@ -81,6 +83,7 @@ class Plan:
             **plain,
             **({} if form is None else {"form": form}),
             **columns,
+            **self.labels.to_dict(),
             "options": dict(self.options),
             "settings": self.settings.to_dict(),
         }
@@ -97,6 +100,11 @@ def settings_from(settings: Settings | None, named: Mapping[str, Any]) -> Settin
         raise InputTypeError(f"settings is a {type(settings).__name__}; give a bertie.Settings.")
     given = {name: value for name, value in named.items() if value is not None}
     return dataclasses.replace(settings or Settings(), **given)
+
+
+def is_place(source: Any) -> bool:
+    """Whether a source is a path or a name, not the thing itself."""
+    return isinstance(source, str | os.PathLike)
 
 
 def called(source: Any) -> str:
