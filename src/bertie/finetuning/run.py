@@ -2,7 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from bertie.finetuning.learner import TaskLearner, encoded
 from bertie.finetuning.parts import Parts, is_share, parted
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.report import NAME as REPORT
+from bertie.finetuning.saving import EPOCH, EpochModels
 from bertie.finetuning.scoring import Scored, Scorer, score
 from bertie.finetuning.starting import merged, start
 from bertie.report import logger
@@ -22,14 +24,16 @@ from bertie.tasks.example import Example
 from bertie.tasks.features import Features, Values
 from bertie.tasks.metrics.scores import REPLICATES
 from bertie.tasks.trainable import TrainableTask
-from bertie.training import History, JsonLines, is_first, train
+from bertie.training import Callback, History, JsonLines, is_first, train
 from bertie.training.history import Record
 from bertie.training.loop import Log
+from bertie.training.tensorboard import TensorBoard
 
 Watch = Callable[[float, float | None], None]
 LOG = "metrics.jsonl"
 STATE = "state"
 PLAN = "run.json"
+TENSORBOARD = "tensorboard"
 # The folders of single seeds begin so.
 SEED = "seed-"
 # Faults that the report shows.
@@ -119,19 +123,21 @@ def learn(plan: Plan, data: Data, parts: Parts, watch: Watch | None = None) -> L
     features = encoded(task, parts.train, plan.show_progress)
     learner = TaskLearner(task, model, features, [example.where for example in parts.train])
     tuning = Tuning(task, model, parts.tune)
-    history = train(
-        learner,
-        plan.settings,
-        evaluate=tuning.figures if parts.tune else None,
-        metric=metric,
-        check=tuning.warning,
-        folder=None if plan.out is None else plan.out / STATE,
-        resume=plan.resume,
-        data=_identity(plan, task, features),
-        log=_log(plan, metric, watch),
-        show_progress=plan.show_progress,
-        divisible=task.divisible,
-    )
+    with _logs(plan, metric, watch) as log:
+        history = train(
+            learner,
+            plan.settings,
+            evaluate=tuning.figures if parts.tune else None,
+            metric=metric,
+            check=tuning.warning,
+            folder=None if plan.out is None else plan.out / STATE,
+            resume=plan.resume,
+            data=_identity(plan, task, features),
+            log=log,
+            callbacks=(*plan.callbacks, *_keeping(plan, task)),
+            show_progress=plan.show_progress,
+            divisible=task.divisible,
+        )
     if not is_first():
         return None
     model = merged(model).eval()
@@ -198,15 +204,30 @@ class Tuning:
         return [example.label for example in self.examples]
 
 
-def _log(plan: Plan, metric: str, watch: Watch | None) -> Log | None:
-    if plan.out is not None:
-        return JsonLines(plan.out / LOG)
+@contextmanager
+def _logs(plan: Plan, metric: str, watch: Watch | None) -> Iterator[Log]:
+    """Give what writes each log line to where the plan wants it."""
 
-    def told(record: Record) -> None:
+    def watching(record: Record) -> None:
         if watch is not None and "figures" in record:
             watch(record["epoch"], record["figures"][metric])
 
-    return told
+    with ExitStack() as opened:
+        logs: list[Log] = [watching] if plan.out is None else [JsonLines(plan.out / LOG)]
+        if plan.out is not None and plan.tensorboard and is_first():
+            logs.append(opened.enter_context(closing(TensorBoard(plan.out / TENSORBOARD))))
+
+        def log(record: Record) -> None:
+            for each in logs:
+                each(record)
+
+        yield log
+
+
+def _keeping(plan: Plan, task: TrainableTask) -> list[Callback]:
+    if plan.out is None or plan.keep is None:
+        return []
+    return [EpochModels(plan.out, plan.keep, plan.row, task)]
 
 
 def _rows(plan: Plan, data: Data) -> Rows:
@@ -262,7 +283,7 @@ def refuse_other_content(plan: Plan) -> None:
         InputError: it holds a finished run, or files of another kind.
     """
     names = unfinished(plan.out)
-    if {name for name in names if not name.startswith(SEED)} - {STATE, LOG, PLAN}:
+    if {name for name in names if not name.startswith((SEED, EPOCH))} - {STATE, LOG, PLAN, TENSORBOARD}:
         raise InputError(f"{str(plan.out)!r} is not empty and holds no run of bertie; give another folder with out.")
 
 
