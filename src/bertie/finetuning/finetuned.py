@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -11,7 +12,8 @@ from bertie.errors import InputError
 from bertie.finetuning.folder import forget_state, write_folder
 from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.plan import Plan, settings_from
-from bertie.finetuning.run import SEED, Outcome, learn, prepare, refuse_other_content, run, scored
+from bertie.finetuning.resuming import SEED, at_work_in, refuse_other_content
+from bertie.finetuning.run import Outcome, learn, prepare, run, scored
 from bertie.report import logger
 from bertie.training import Callback, History, Settings
 
@@ -187,8 +189,8 @@ def finetune(
         device=device,
         show_progress=show_progress,
     )
-    refuse_other_content(plan)
-    return _several(plan, seeds) if seeds else _one(plan)
+    with at_work_in(plan.out, partial(refuse_other_content, plan.out)):
+        return _several(plan, seeds) if seeds else _one(plan)
 
 
 def _one(plan: Plan) -> Finetuned | None:

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 import bertie
-from bertie.files import write_json
+from bertie.files import make_folder, write_json
 from bertie.finetuning import plots
 from bertie.finetuning.report import Part, RunSummary, Tuned, number, write_report
-from bertie.finetuning.run import PLAN, STATE, Outcome
+from bertie.finetuning.resuming import PLAN, STATE
+from bertie.finetuning.run import Outcome
 from bertie.finetuning.saving import save_model
 from bertie.report import logger
 from bertie.tasks.metrics import Classes
@@ -43,7 +44,7 @@ def write_folder(
     """
     folder = outcome.plan.out
     assert folder is not None
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     save_model(folder, outcome.plan.row, outcome.task, outcome.model)
     write_json(folder / PLAN, outcome.plan.to_dict())
     write_json(folder / "figures.json", figures_of(outcome, spread or {}))

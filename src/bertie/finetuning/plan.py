@@ -120,11 +120,16 @@ def settings_from(settings: Settings | None, named: Mapping[str, Any]) -> Settin
     return dataclasses.replace(settings or Settings(), **given)
 
 
+def is_place(source: Any) -> bool:
+    """Whether a source is a path or a name, not the thing itself."""
+    return isinstance(source, str | os.PathLike)
+
+
 def called(source: Any) -> str:
     """Return a source's name for a person: a file's path, or what kind of thing it is."""
     if source is None or isinstance(source, int | float):
         return ""
-    if isinstance(source, str | os.PathLike):
+    if is_place(source):
         return os.fspath(source)
     name = getattr(source, "name_or_path", None)
     rows = f" of {len(source)} rows" if hasattr(source, "__len__") else ""

@@ -1,21 +1,18 @@
 """One fine-tuning from data to a model with its figures: start, train, tune, score."""
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from bertie.errors import InputError
-from bertie.files import write_json
+from bertie.files import make_folder, write_json
 from bertie.finetuning.examples import Data, Rows, load
 from bertie.finetuning.learner import TaskLearner, encoded
 from bertie.finetuning.parts import Parts, is_share, parted
 from bertie.finetuning.plan import Plan
-from bertie.finetuning.report import NAME as REPORT
-from bertie.finetuning.saving import EPOCH, EpochModels
+from bertie.finetuning.resuming import LOG, PLAN, STATE, TENSORBOARD, identity_of
+from bertie.finetuning.saving import EpochModels
 from bertie.finetuning.scoring import Scored, Scorer, score
 from bertie.finetuning.starting import merged, start
 from bertie.report import logger
@@ -27,15 +24,10 @@ from bertie.tasks.trainable import TrainableTask
 from bertie.training import Callback, History, JsonLines, is_first, train
 from bertie.training.history import Record
 from bertie.training.loop import Log
+from bertie.training.state import States
 from bertie.training.tensorboard import TensorBoard
 
 Watch = Callable[[float, float | None], None]
-LOG = "metrics.jsonl"
-STATE = "state"
-PLAN = "run.json"
-TENSORBOARD = "tensorboard"
-# The folders of single seeds begin so.
-SEED = "seed-"
 # Faults that the report shows.
 WORST = 20
 
@@ -117,9 +109,9 @@ def learn(plan: Plan, data: Data, parts: Parts, watch: Watch | None = None) -> L
     task, model = start(plan, data, parts.train)
     plan = plan.rated(model.config)
     metric = plan.metric or task.metric().main
-    if plan.out is not None and is_first():
-        plan.out.mkdir(parents=True, exist_ok=True)
-        write_json(plan.out / PLAN, plan.to_dict())
+    # a run that may not be resumed so keeps its plan
+    if plan.out is not None and is_first() and not States(plan.out / STATE).exist():
+        write_json(make_folder(plan.out) / PLAN, plan.to_dict())
     features = encoded(task, parts.train, plan.show_progress)
     learner = TaskLearner(task, model, features, [example.where for example in parts.train])
     tuning = Tuning(task, model, parts.tune)
@@ -132,7 +124,7 @@ def learn(plan: Plan, data: Data, parts: Parts, watch: Watch | None = None) -> L
             check=tuning.warning,
             folder=None if plan.out is None else plan.out / STATE,
             resume=plan.resume,
-            data=_identity(plan, task, features),
+            data=None if plan.out is None else identity_of(plan, task, model, features, data.labels, parts.tune),
             log=log,
             callbacks=(*plan.callbacks, *_keeping(plan, task)),
             show_progress=plan.show_progress,
@@ -243,21 +235,6 @@ def _rows(plan: Plan, data: Data) -> Rows:
     )
 
 
-def _identity(plan: Plan, task: TrainableTask, features: Features) -> dict[str, Any]:
-    """Return what tells this run's data and task from another's."""
-    digest = hashlib.sha256()
-    for values in (features.ids, features.types, features.owner_of_rows):
-        digest.update(b"" if values is None else values.tobytes())
-    if features.labels is not None:
-        digest.update(features.labels.values.tobytes())
-    options = {name: getattr(task, name) for name in task.options()}
-    return {
-        "examples": digest.hexdigest(),
-        "options": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
-        "lora": plan.lora,
-    }
-
-
 def _warnings(data: Data, history: History, features: Features, scored: Scored) -> list[str]:
     """Return what the report warns of."""
     found = [*data.warnings, *history.warnings]
@@ -274,28 +251,3 @@ def _warnings(data: Data, history: History, features: Features, scored: Scored) 
     for sentence in dict.fromkeys(found):
         logger.warning("%s", sentence)
     return list(dict.fromkeys(found))
-
-
-def refuse_other_content(plan: Plan) -> None:
-    """Refuse a folder for the results that holds something else, before anything is computed.
-
-    Raises:
-        InputError: it holds a finished run, or files of another kind.
-    """
-    names = unfinished(plan.out)
-    if {name for name in names if not name.startswith((SEED, EPOCH))} - {STATE, LOG, PLAN, TENSORBOARD}:
-        raise InputError(f"{str(plan.out)!r} is not empty and holds no run of bertie; give another folder with out.")
-
-
-def unfinished(folder: Path | None) -> set[str]:
-    """Return the names of what is in a folder for results; empty if there is no such folder yet.
-
-    Raises:
-        InputError: it holds a finished run.
-    """
-    if folder is None or not folder.exists():
-        return set()
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    if REPORT in names:
-        raise InputError(f"{str(folder)!r} holds a finished run; give another folder with out, or remove this one.")
-    return names

@@ -5,6 +5,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from bertie.files import atomic_folder
 from bertie.finetuning.starting import merged
 from bertie.tasks.registry import Row
 from bertie.tasks.trainable import TrainableTask
@@ -43,12 +44,9 @@ class EpochModels:
         # what ends a training changes the model: adapters are merged, a head answers in other units
         model = merged(deepcopy(event.model)).eval()
         final = self._folder / f"{EPOCH}{epoch}"
-        new = final.with_name(f".{final.name}.tmp")
-        for path in (new, final):
-            shutil.rmtree(path, ignore_errors=True)
-        new.mkdir(parents=True)
-        save_model(new, self._row, self._task.ended(model), model)
-        new.rename(final)
+        shutil.rmtree(final, ignore_errors=True)  # a resumed run comes here again
+        with atomic_folder(final) as new:
+            save_model(new, self._row, self._task.ended(model), model)
         for path in self._folder.glob(f"{EPOCH}*"):
             number = path.name.removeprefix(EPOCH)
             if number.isdigit() and int(number) <= epoch - self._count:
