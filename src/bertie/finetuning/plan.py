@@ -9,12 +9,9 @@ from typing import Any
 
 from bertie.errors import InputError, InputTypeError, spelled
 from bertie.finetuning.labelling import LabelOptions
-<<<<<<< HEAD
 from bertie.reading import Format
 from bertie.reading.sources import is_paths, named
-=======
 from bertie.rules import short
->>>>>>> main
 from bertie.tasks.registry import Row, find_learned
 from bertie.training import Callback, Settings
 from bertie.training.tensorboard import check_tensorboard
@@ -93,19 +90,12 @@ class Plan:
         """Return the plan as JSON takes it."""
         plain = {
             name: getattr(self, name)
-<<<<<<< HEAD
-            for name in ("on_bad_row", "class_weights", "lora", "metric")
-            if getattr(self, name) is not None
-        }
-        columns = {} if self.columns is None else {"columns": dict(self.columns)}
-        form = Format.of(self.form).said()
-=======
-            for name in ("form", "on_bad_row", "class_weights", "lora", "metric", "keep")
+            for name in ("on_bad_row", "class_weights", "lora", "metric", "keep")
             if getattr(self, name) is not None
         }
         columns = {} if self.columns is None else {"columns": dict(self.columns)}
         watched = [getattr(each, "__qualname__", type(each).__qualname__) for each in self.callbacks]
->>>>>>> main
+        form = Format.of(self.form).said()
         return {
             "task": self.row.name,
             "model": called(self.model),
