@@ -31,6 +31,7 @@ ROWS = [
     {"layouts"},
     {"hub"},
     {"reading"},
+    {"locking"},
     {"files"},
     {"extras"},
     {"errors", "report", "rules"},

@@ -13,7 +13,7 @@ from sentence_transformers.sentence_transformer import modules as st
 import bertie
 from bertie.errors import InputTypeError
 from bertie.tasks.embed import Embed
-from bertie.tasks.recipe import Layer, Recipe, read_recipe, recipe_to_learn
+from bertie.tasks.recipe import Layer, Recipe, read_recipe
 from bertie.tasks.recipe_writing import write_recipe
 from bertie.tasks.registry import find
 from bertie.tasks.similarity import Similarity
@@ -52,15 +52,13 @@ def same_vectors(folder: Path, **call: Any) -> np.ndarray:
 
 
 def test_the_folder_of_a_plain_bert(tiny: Callable[..., Path], tmp_path: Path) -> None:
-    folder = tiny()
-    recipe = recipe_to_learn(folder)
-    assert recipe == Recipe(modes=("mean",), layers=(Layer("Normalize"),))
-    pipe = bertie.pipeline("embed", folder, device="cpu")
-    task = Similarity(tokenizer=pipe.tokenizer, config=pipe.model.config, recipe=recipe, max_length=20)
+    pipe = bertie.pipeline("embed", tiny(), device="cpu")
+    assert pipe.task.recipe == Recipe(modes=("mean",))
+    task = trained(find("embedding"), pipe).with_options(max_length=20).begun(pipe.model, [None])
     vectors = same_vectors(save(tmp_path / "out", pipe, task))
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     normalize = Layer("Normalize", tmp_path / "out" / "2_Normalize")
-    assert read_recipe(tmp_path / "out") == Recipe(modes=("mean",), layers=(normalize,), max_length=20)
+    assert read_recipe(tmp_path / "out") == Recipe(layers=(normalize,), max_length=20, is_stated=True)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +80,9 @@ def test_the_recipe_a_model_came_with_stays(
     modules = [st.Transformer(str(tiny())), st.Pooling(32, pooling_mode=pooling), *(make() for make in more)]
     SentenceTransformer(modules=modules, device="cpu", **settings).save(str(tmp_path / "in"))
     pipe = bertie.pipeline("embed", tmp_path / "in", device="cpu")
-    assert recipe_to_learn(tmp_path / "in") == pipe.task.recipe
-    out = save(tmp_path / "out", pipe, trained(find("embed"), pipe))
+    task = trained(find("embed"), pipe).begun(pipe.model, [None])
+    assert task.recipe == pipe.task.recipe
+    out = save(tmp_path / "out", pipe, task)
     np.testing.assert_allclose(same_vectors(out, **call), pipe(TEXTS, **call), atol=1e-6)
     write_recipe(out, read_recipe(out), 32)  # over itself
     same_vectors(out, **call)

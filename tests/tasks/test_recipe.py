@@ -31,9 +31,8 @@ def test_a_plain_model_is_pooled_by_the_mean(tmp_path: Path) -> None:
 
 
 def test_all_minilm(minilm: Path) -> None:
-    assert read_recipe(minilm) == Recipe(
-        modes=("mean",), layers=(Layer("Normalize", minilm / "2_Normalize"),), max_length=256
-    )
+    normalize = Layer("Normalize", minilm / "2_Normalize")
+    assert read_recipe(minilm) == Recipe(layers=(normalize,), max_length=256, is_stated=True)
 
 
 def test_everything_at_once(tmp_path: Path) -> None:
@@ -58,6 +57,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
         prompts={"query": "q: "},
         default_prompt="query",
         include_prompt=False,
+        is_stated=True,
     )
 
 

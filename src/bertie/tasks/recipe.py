@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,7 @@ class Recipe:
         include_prompt: whether a prompt's tokens take part in the pooling.
         similarity: how two vectors are compared, one of `SIMILARITIES`.
         subfolder: where the model's own files lie.
+        is_stated: whether the model's folder says all this; where none does, it is the usual.
     """
 
     modes: tuple[str, ...] = ("mean",)
@@ -92,6 +93,7 @@ class Recipe:
     include_prompt: bool = True
     similarity: str = "cosine"
     subfolder: str = ""
+    is_stated: bool = False
 
     @property
     def normalized(self) -> bool:
@@ -129,6 +131,7 @@ def read_recipe(folder: str | os.PathLike[str]) -> Recipe:
         include_prompt=pooling.get("include_prompt", True),
         similarity=settings.get("similarity_fn_name") or "cosine",
         subfolder=subfolder,
+        is_stated=bool(steps),
     )
 
 
@@ -147,16 +150,6 @@ def read_activation(folder: str | os.PathLike[str]) -> str | None:
         )
     named: str | None = _settings(folder).get("activation_fn")
     return named
-
-
-def recipe_to_learn(folder: str | os.PathLike[str]) -> Recipe:
-    """Return the recipe of a model that is to learn embeddings: its own, else the mean with length 1.
-
-    Raises:
-        CheckpointError: as for `read_recipe`.
-    """
-    recipe = read_recipe(folder)
-    return recipe if member(Path(folder), MODULES).exists() else replace(recipe, layers=(Layer("Normalize"),))
 
 
 def _steps(folder: Path) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from bertie.files import atomic, write_json
+from bertie.files import atomic, make_folder, write_json
 from bertie.hub import member
 from bertie.tasks.recipe import MODULES, OLD_MODES, SETTINGS, Layer, Recipe
 
@@ -27,7 +27,7 @@ def write_recipe(folder: str | os.PathLike[str], recipe: Recipe, width: int) -> 
     layers = [*recipe.token_layers, Layer("Pooling"), *recipe.layers]
     steps = [("Transformer", ""), *((layer.kind, f"{number}_{layer.kind}") for number, layer in enumerate(layers, 1))]
     for layer, (kind, path) in zip(layers, steps[1:], strict=True):
-        (folder / path).mkdir(parents=True, exist_ok=True)
+        make_folder(folder / path)
         if kind == "Pooling":
             write_json(folder / path / "config.json", _pooling(recipe, width))
         elif layer.folder is not None:

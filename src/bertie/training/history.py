@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from bertie.files import write_text
+from bertie.files import explained, write_text
 
 Record = dict[str, Any]
 
@@ -93,7 +93,7 @@ class JsonLines:
             write_text(self._path, line)
             self._is_new = False
             return
-        with self._path.open("a", encoding="utf-8", newline="\n") as file:
+        with explained(self._path), self._path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(line)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NoReturn
 import torch
 from torch import Tensor, nn
 
-from bertie.errors import BertieError, InputError
+from bertie.errors import BertieError, InputError, Stopped
 from bertie.report import Advance, progress
 from bertie.training.callbacks import Callback, Event
 from bertie.training.distributed import Processes, processes
@@ -26,7 +26,7 @@ from bertie.training.order import Order, seed_of_step, share
 from bertie.training.rows import by_rows, tables
 from bertie.training.schedule import factor
 from bertie.training.settings import Settings
-from bertie.training.signals import Signals, Stopped
+from bertie.training.signals import Signals
 
 Log = Callable[[Record], None]
 
@@ -71,7 +71,7 @@ def train(
         InputError: settings, model or evaluation do not fit each other; a run is resumed otherwise than started.
         CheckpointError: the folder cannot be written, or its state is damaged.
         BertieError: loss or gradients are not finite, memory is exhausted, or another process has ended.
-        Stopped: SIGINT or SIGTERM came; the state was saved.
+        Stopped: SIGINT, SIGTERM or SIGHUP came; the state was saved.
     """
     settings = settings or Settings()
     model = learner.model
