@@ -19,6 +19,7 @@ from bertie.training.identity import digest, digest_of_tensors
 LOG = "metrics.jsonl"
 STATE = "state"
 PLAN = "run.json"
+TENSORBOARD = "tensorboard"
 # The folders of single seeds begin so.
 SEED = "seed-"
 

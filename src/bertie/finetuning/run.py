@@ -1,7 +1,8 @@
 """One fine-tuning from data to a model with its figures: start, train, tune, score."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ from bertie.finetuning.examples import Data, Rows, load
 from bertie.finetuning.learner import TaskLearner, encoded
 from bertie.finetuning.parts import Parts, is_share, parted
 from bertie.finetuning.plan import Plan
-from bertie.finetuning.resuming import LOG, PLAN, STATE, identity_of
+from bertie.finetuning.resuming import LOG, PLAN, STATE, TENSORBOARD, identity_of
+from bertie.finetuning.saving import EpochModels
 from bertie.finetuning.scoring import Scored, Scorer, score
 from bertie.finetuning.starting import merged, start
 from bertie.report import logger
@@ -19,10 +21,11 @@ from bertie.tasks.example import Example
 from bertie.tasks.features import Features, Values
 from bertie.tasks.metrics.scores import REPLICATES
 from bertie.tasks.trainable import TrainableTask
-from bertie.training import History, JsonLines, is_first, train
+from bertie.training import Callback, History, JsonLines, is_first, train
 from bertie.training.history import Record
 from bertie.training.loop import Log
 from bertie.training.state import States
+from bertie.training.tensorboard import TensorBoard
 
 Watch = Callable[[float, float | None], None]
 # Faults that the report shows.
@@ -112,19 +115,21 @@ def learn(plan: Plan, data: Data, parts: Parts, watch: Watch | None = None) -> L
     features = encoded(task, parts.train, plan.show_progress)
     learner = TaskLearner(task, model, features, [example.where for example in parts.train])
     tuning = Tuning(task, model, parts.tune)
-    history = train(
-        learner,
-        plan.settings,
-        evaluate=tuning.figures if parts.tune else None,
-        metric=metric,
-        check=tuning.warning,
-        folder=None if plan.out is None else plan.out / STATE,
-        resume=plan.resume,
-        data=None if plan.out is None else identity_of(plan, task, model, features, data.labels, parts.tune),
-        log=_log(plan, metric, watch),
-        show_progress=plan.show_progress,
-        divisible=task.divisible,
-    )
+    with _logs(plan, metric, watch) as log:
+        history = train(
+            learner,
+            plan.settings,
+            evaluate=tuning.figures if parts.tune else None,
+            metric=metric,
+            check=tuning.warning,
+            folder=None if plan.out is None else plan.out / STATE,
+            resume=plan.resume,
+            data=None if plan.out is None else identity_of(plan, task, model, features, data.labels, parts.tune),
+            log=log,
+            callbacks=(*plan.callbacks, *_keeping(plan, task)),
+            show_progress=plan.show_progress,
+            divisible=task.divisible,
+        )
     if not is_first():
         return None
     model = merged(model).eval()
@@ -191,15 +196,30 @@ class Tuning:
         return [example.label for example in self.examples]
 
 
-def _log(plan: Plan, metric: str, watch: Watch | None) -> Log | None:
-    if plan.out is not None:
-        return JsonLines(plan.out / LOG)
+@contextmanager
+def _logs(plan: Plan, metric: str, watch: Watch | None) -> Iterator[Log]:
+    """Give what writes each log line to where the plan wants it."""
 
-    def told(record: Record) -> None:
+    def watching(record: Record) -> None:
         if watch is not None and "figures" in record:
             watch(record["epoch"], record["figures"][metric])
 
-    return told
+    with ExitStack() as opened:
+        logs: list[Log] = [watching] if plan.out is None else [JsonLines(plan.out / LOG)]
+        if plan.out is not None and plan.tensorboard and is_first():
+            logs.append(opened.enter_context(closing(TensorBoard(plan.out / TENSORBOARD))))
+
+        def log(record: Record) -> None:
+            for each in logs:
+                each(record)
+
+        yield log
+
+
+def _keeping(plan: Plan, task: TrainableTask) -> list[Callback]:
+    if plan.out is None or plan.keep is None:
+        return []
+    return [EpochModels(plan.out, plan.keep, plan.row, task)]
 
 
 def _rows(plan: Plan, data: Data) -> Rows:

@@ -15,7 +15,7 @@ from bertie.checkpoints.names import canonical, is_encoder
 from bertie.checkpoints.tensors import FLOATS
 from bertie.config import CONFIG_NAME, LABELS, BertConfig
 from bertie.errors import InputError, InputTypeError, nearest
-from bertie.hub import resolve
+from bertie.hub import listing, path_or_name, resolve
 from bertie.layers.chip import chip
 from bertie.models.filling import empty_model, fill_model
 from bertie.models.quantized import check_declaration, place_int8
@@ -109,7 +109,7 @@ def from_pretrained(
     config, init_arguments = _config(cls, place, config, kwargs)
     if attn_implementation is not None:
         config._attn_implementation = _attention(attn_implementation)
-    checkpoint = _open(place, variant, use_safetensors) if state_dict is None else checkpoint_of(state_dict)
+    checkpoint = open_weights(place, variant, use_safetensors) if state_dict is None else checkpoint_of(state_dict)
     target = _element_type(dtype if dtype is not None else torch_dtype, checkpoint, device)
     _warn_if_slow(target, device)
     build: Callable[[], Any] = partial(cls, config, *model_args, **init_arguments)  # type: ignore[misc]
@@ -133,12 +133,12 @@ def from_pretrained(
 
 def _source(name_or_path: str | os.PathLike[str] | None, config: Any, state_dict: Any) -> str:
     """Return the name of the model to load; it is empty where config and weights are given instead of it."""
-    if name_or_path is not None and state_dict is None:
-        return os.fspath(name_or_path)
+    if state_dict is None:
+        return path_or_name(name_or_path)
     if name_or_path is not None:
         raise InputError("There are two sources of weights; give either the model's folder or name, or a state_dict.")
-    if config is None or state_dict is None:
-        raise InputError("Give a model's folder or name, or None with both config=… and state_dict=….")
+    if config is None:
+        raise InputError("A state_dict says nothing of the model; give its config beside it, config=….")
     return ""
 
 
@@ -217,8 +217,12 @@ def _attention(name: str) -> str:
     return name
 
 
-def _open(place: Place, variant: str | None, use_safetensors: bool | None) -> Checkpoint:
-    """Open the model's weights; a hub's .bin files are downloaded only if it has no safetensors."""
+def open_weights(place: Place, variant: str | None = None, use_safetensors: bool | None = None) -> Checkpoint:
+    """Open a model's weights; a hub's .bin files are downloaded only if it has no safetensors.
+
+    Raises:
+        CheckpointError: there are none, or they are damaged or unsafe.
+    """
     folder = resolve(
         place.name_or_path, files=[CONFIG_NAME, *weight_files(use_safetensors is not False, variant)], **place.arguments
     )
@@ -226,7 +230,8 @@ def _open(place: Place, variant: str | None, use_safetensors: bool | None) -> Ch
         single, index, *_ = weight_files(True, variant)
         if not (folder / single).exists() and not (folder / index).exists():
             folder = resolve(place.name_or_path, files=[CONFIG_NAME, *weight_files(False, variant)], **place.arguments)
-    return open_checkpoint(folder, variant=variant, use_safetensors=use_safetensors)
+    names = partial(listing, place.name_or_path, folder, **place.arguments)
+    return open_checkpoint(folder, variant=variant, use_safetensors=use_safetensors, names=names)
 
 
 def _other_classes(model: Any, checkpoint: Checkpoint) -> int | None:
