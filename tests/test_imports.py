@@ -30,6 +30,7 @@ ROWS = [
     {"fields"},
     {"hub"},
     {"reading"},
+    {"locking"},
     {"files"},
     {"extras"},
     {"errors", "report", "rules"},

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 from bertie.errors import CheckpointError, ConfigError, InputTypeError, nearest
 from bertie.fields import FIELDS, NUMBER_OF_LABELS, checked, checked_indices, checked_labels, labels_of_file
-from bertie.files import read_json, write_text
+from bertie.files import make_folder, read_json, write_text
 from bertie.hub import member, resolve
 from bertie.report import say_once
 from bertie.rules import short
@@ -412,11 +412,7 @@ class BertConfig:
             raise CheckpointError("bertie does not upload; save to a folder and use 'hf upload' of huggingface_hub")
         self.validate()
         text = self.to_json_string()
-        try:
-            Path(save_directory).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(f"cannot make the folder {os.fspath(save_directory)!r}: {error.strerror}") from error
-        write_text(Path(save_directory) / CONFIG_NAME, text)
+        write_text(make_folder(save_directory) / CONFIG_NAME, text)
 
     def update(self, config_dict: dict[str, Any]) -> None:
         """Set every field of the mapping, then check them together.

@@ -10,7 +10,7 @@ import typer
 from bertie.cli import options
 from bertie.cli.rows import columns_of, map_of, names_of
 from bertie.cli.writing import printable
-from bertie.errors import InputError
+from bertie.errors import InputError, spelled
 
 if TYPE_CHECKING:
     from bertie.finetuning import Finetuned
@@ -79,6 +79,10 @@ def finetune(
     sweep: Annotated[
         int | None, typer.Option("--sweep", min=1, help="Try this many settings and keep the best (needs optuna).")
     ] = None,
+    keep: Annotated[
+        int | None, typer.Option("--keep", min=1, help="Keep the models of this many last epochs in --out.")
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log to --out/tensorboard, too.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     device: options.Device = None,
 ) -> None:
@@ -117,8 +121,11 @@ def finetune(
     }
     options = _assigned(option, "--option") | {name: value for name, value in reading.items() if value is not None}
     chosen = _assigned(settings, "--set") | {name: value for name, value in training.items() if value is not None}
+    keeping = {name: value for name, value in (("keep", keep), ("tensorboard", tensorboard)) if value}
     if sweep is None:
-        _train(task, train, said, options, _settings(chosen), seed or [])
+        _train(task, train, {**said, **keeping}, options, _settings(chosen), seed or [])
+    elif keeping:
+        raise InputError(f"A sweep takes no {' and no '.join(map(spelled, keeping))}.")
     else:
         _sweep(task, train, said, options, _settings(chosen), seed or [], sweep)
 

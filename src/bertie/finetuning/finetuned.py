@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -11,9 +12,10 @@ from bertie.errors import InputError
 from bertie.finetuning.folder import forget_state, write_folder
 from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.plan import Plan, settings_from
-from bertie.finetuning.run import SEED, Outcome, learn, prepare, refuse_other_content, run, scored
+from bertie.finetuning.resuming import SEED, at_work_in, refuse_other_content
+from bertie.finetuning.run import Outcome, learn, prepare, run, scored
 from bertie.report import logger
-from bertie.training import History, Settings
+from bertie.training import Callback, History, Settings
 
 
 @dataclass
@@ -83,6 +85,9 @@ def finetune(
     lora: int | None = None,
     metric: str | None = None,
     resume: bool = False,
+    keep: int | None = None,
+    tensorboard: bool = False,
+    callbacks: Sequence[Callback] = (),
     device: Any = None,
     show_progress: bool | None = None,
 ) -> Finetuned | None:
@@ -127,6 +132,10 @@ def finetune(
         lora: the rank of low-rank adapters to train instead of all weights (needs peft); they are merged at the end.
         metric: the figure that decides which epoch is best; None: the task's own.
         resume: go on with the run in ``out`` where it was interrupted; if there is none, begin it.
+        keep: keep the models of the last so many epochs, in ``out/epoch-1`` and so on.
+        tensorboard: log to ``out/tensorboard``, too, for TensorBoard (``pip install 'bertie[tensorboard]'``).
+        callbacks: functions that are called with a `bertie.training.Event` for each new log line and at the end of each
+            epoch; one that returns True ends the training.
         device: None: CUDA if there is any, else the CPU.
         show_progress: True shows bars always, False never, None on a terminal only.
 
@@ -175,11 +184,14 @@ def finetune(
         metric=metric,
         settings=settings_from(settings, named),
         resume=resume,
+        keep=keep,
+        tensorboard=tensorboard,
+        callbacks=callbacks,
         device=device,
         show_progress=show_progress,
     )
-    refuse_other_content(plan)
-    return _several(plan, seeds) if seeds else _one(plan)
+    with at_work_in(plan.out, partial(refuse_other_content, plan.out)):
+        return _several(plan, seeds) if seeds else _one(plan)
 
 
 def _one(plan: Plan) -> Finetuned | None:

@@ -11,8 +11,10 @@ from bertie.errors import InputError, InputTypeError, spelled
 from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.tuning import check_metric
 from bertie.models.loading import one_device
+from bertie.rules import short
 from bertie.tasks.registry import Row, find_learned
-from bertie.training import Settings
+from bertie.training import Callback, Settings
+from bertie.training.tensorboard import check_tensorboard
 
 # What LoRA learns at, where nobody says.
 LORA_RATE = 5e-4
@@ -38,6 +40,9 @@ class Plan:
     metric: str | None = None
     settings: Settings = dataclasses.field(default_factory=Settings)
     resume: bool = False
+    keep: int | None = None
+    tensorboard: bool = False
+    callbacks: Sequence[Callback] = ()
     device: Any = None
     show_progress: bool | None = None
 
@@ -49,12 +54,26 @@ class Plan:
             one_device(self.device, "device")
         if self.lora is not None and (isinstance(self.lora, bool) or self.lora < 1):
             raise InputError(f"lora is {self.lora}; it is the rank of the adapters, a number of at least 1.")
-        if self.resume and self.out is None:
-            raise InputError(f"{spelled('resume')} needs {spelled('out')}, the folder of the run to go on with.")
+        self._check_output()
         if isinstance(self.class_weights, str) and self.class_weights != "auto":
             raise InputError(
                 f"{spelled('class_weights')} is {self.class_weights!r}; give 'auto', or a number for each class."
             )
+
+    def _check_output(self) -> None:
+        if self.resume and self.out is None:
+            raise InputError(f"{spelled('resume')} needs {spelled('out')}, the folder of the run to go on with.")
+        if self.keep is not None and (isinstance(self.keep, bool) or not isinstance(self.keep, int) or self.keep < 1):
+            raise InputError(
+                f"{spelled('keep')} is {short(self.keep)}; it is the number of epochs whose models are kept, 1 or more."
+            )
+        for name in ("keep", "tensorboard"):
+            if getattr(self, name) and self.out is None:
+                raise InputError(f"{spelled(name)} needs {spelled('out')}, the folder of the run.")
+        if self.tensorboard:
+            check_tensorboard()
+        if not isinstance(self.callbacks, Sequence) or not all(map(callable, self.callbacks)):
+            raise InputTypeError(f"callbacks is {short(self.callbacks)}; give a list of functions of one event.")
 
     @property
     def row(self) -> Row:
@@ -82,10 +101,11 @@ class Plan:
         """Return the plan as JSON takes it."""
         plain = {
             name: getattr(self, name)
-            for name in ("form", "on_bad_row", "class_weights", "lora", "metric")
+            for name in ("form", "on_bad_row", "class_weights", "lora", "metric", "keep")
             if getattr(self, name) is not None
         }
         columns = {} if self.columns is None else {"columns": dict(self.columns)}
+        watched = [getattr(each, "__qualname__", type(each).__qualname__) for each in self.callbacks]
         return {
             "task": self.row.name,
             "model": called(self.model),
@@ -94,6 +114,8 @@ class Plan:
             **columns,
             **self.labels.to_dict(),
             "options": dict(self.options),
+            **({"tensorboard": True} if self.tensorboard else {}),
+            **({"callbacks": watched} if watched else {}),
             "settings": self.settings.to_dict(),
         }
 
@@ -111,11 +133,16 @@ def settings_from(settings: Settings | None, named: Mapping[str, Any]) -> Settin
     return dataclasses.replace(settings or Settings(), **given)
 
 
+def is_place(source: Any) -> bool:
+    """Whether a source is a path or a name, not the thing itself."""
+    return isinstance(source, str | os.PathLike)
+
+
 def called(source: Any) -> str:
     """Return a source's name for a person: a file's path, or what kind of thing it is."""
     if source is None or isinstance(source, int | float):
         return ""
-    if isinstance(source, str | os.PathLike):
+    if is_place(source):
         return os.fspath(source)
     name = getattr(source, "name_or_path", None)
     rows = f" of {len(source)} rows" if hasattr(source, "__len__") else ""

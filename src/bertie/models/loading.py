@@ -111,6 +111,7 @@ def from_pretrained(
     target = _element_type(dtype if dtype is not None else torch_dtype, checkpoint, device)
     _warn_if_slow(target, device)
     model = empty_model(cls, config, model_args)
+    checkpoint = checkpoint.unwrapped(dict(model.named_parameters()))
     if not labelled and (classes := _other_classes(model, checkpoint)):
         say_once(f"{cls.__name__} from {source!r}: the weights have {classes} classes, the config {config.num_labels}")
         config.num_labels = classes
