@@ -14,6 +14,7 @@ from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.plan import Plan, settings_from
 from bertie.finetuning.resuming import SEED, at_work_in, refuse_other_content
 from bertie.finetuning.run import Outcome, learn, prepare, run, scored
+from bertie.reading import Format
 from bertie.report import logger
 from bertie.training import Callback, History, Settings
 
@@ -61,7 +62,7 @@ def finetune(
     dev: Any = None,
     tune: Any = None,
     out: str | os.PathLike[str] | None = None,
-    form: str | None = None,
+    form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     kind: str | None = None,
     label_names: Sequence[str] | None = None,
@@ -101,15 +102,16 @@ def finetune(
     Args:
         task: "sequence-classification", "token-classification", "question-answering", "multiple-choice",
             "next-sentence", "masked-lm", "embedding" or "reranking"; usual names ("classification", "ner", "qa", …) do.
-        train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON), a ``datasets.Dataset``, a pandas DataFrame, or
-            a list of dicts.
+        train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON, …), several (a list of files, a folder, a
+            pattern such as ``train-*.jsonl``), a ``datasets.Dataset``, a pandas DataFrame, or a list of dicts.
         model: a folder or a name in the hub, to start from.
         dev: what to score the finished model on, or the share of train to keep for it, which is then not learned
             from; None: a tenth; 0: nothing is scored.
         tune: a source of its own to tune on, or the share of train to keep for it; None: a tenth; 0: nothing is tuned
             and the last epoch is kept.
         out: the folder of the run; None keeps everything in memory.
-        form: of the files, where their names do not say it.
+        form: of the files, where their names do not say it; a `bertie.reading.Format` also says delimiter, encoding and
+            quoting.
         columns: what each column is, where usual names do not tell: ``{"text": "Body", "label": "Kind"}``; columns of
             texts are joined by "title+body", "" says that no column has a role.
         kind: of a classification: "single-label", "multi-label" or "regression"; None: as the labels look.

@@ -11,6 +11,8 @@ from bertie.errors import InputError, InputTypeError, spelled
 from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.tuning import check_metric
 from bertie.models.loading import one_device
+from bertie.reading import Format
+from bertie.reading.sources import is_paths, named
 from bertie.rules import short
 from bertie.tasks.registry import Row, find_learned
 from bertie.training import Callback, Settings
@@ -30,7 +32,7 @@ class Plan:
     dev: Any = None
     tune: Any = None
     out: Path | None = None
-    form: str | None = None
+    form: str | Format | None = None
     columns: Mapping[str, Any] | None = None
     labels: LabelOptions = dataclasses.field(default_factory=LabelOptions)
     on_bad_row: str = "error"
@@ -101,16 +103,18 @@ class Plan:
         """Return the plan as JSON takes it."""
         plain = {
             name: getattr(self, name)
-            for name in ("form", "on_bad_row", "class_weights", "lora", "metric", "keep")
+            for name in ("on_bad_row", "class_weights", "lora", "metric", "keep")
             if getattr(self, name) is not None
         }
         columns = {} if self.columns is None else {"columns": dict(self.columns)}
         watched = [getattr(each, "__qualname__", type(each).__qualname__) for each in self.callbacks]
+        form = Format.of(self.form).said()
         return {
             "task": self.row.name,
             "model": called(self.model),
             **{name: value for name, value in self.named().items() if value},
             **plain,
+            **({} if form is None else {"form": form}),
             **columns,
             **self.labels.to_dict(),
             "options": dict(self.options),
@@ -142,8 +146,8 @@ def called(source: Any) -> str:
     """Return a source's name for a person: a file's path, or what kind of thing it is."""
     if source is None or isinstance(source, int | float):
         return ""
-    if is_place(source):
-        return os.fspath(source)
+    if is_paths(source):
+        return named(source)
     name = getattr(source, "name_or_path", None)
     rows = f" of {len(source)} rows" if hasattr(source, "__len__") else ""
     return name or f"a {type(source).__name__}{rows}"

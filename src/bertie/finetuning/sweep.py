@@ -17,6 +17,7 @@ from bertie.finetuning.resuming import at_work_in
 from bertie.finetuning.run import prepare
 from bertie.finetuning.searching import STUDY, WHAT, Search, Trial
 from bertie.finetuning.space import Space
+from bertie.reading import Format
 from bertie.report import progress
 from bertie.training import Settings, world_size
 
@@ -48,7 +49,7 @@ def sweep(
     out: str | os.PathLike[str] | None = None,
     dev: Any = None,
     tune: Any = None,
-    form: str | None = None,
+    form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     kind: str | None = None,
     label_names: Sequence[str] | None = None,
