@@ -2,7 +2,6 @@
 
 import os
 from abc import abstractmethod
-from array import array
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -11,11 +10,11 @@ from bertie.report import logger
 from bertie.tokenization import arguments
 from bertie.tokenization.arguments import Layout, Wanted
 from bertie.tokenization.batch_encoding import BatchEncoding
-from bertie.tokenization.encoding import Encoding, Frame, Special, Window
+from bertie.tokenization.encoding import Encoding, Frames, Special, Window, bare_frames, bert_frames
 from bertie.tokenization.inputs import Inputs, read_inputs
 from bertie.tokenization.options import Options
 from bertie.tokenization.padding import Fillings, as_lists, collated, pad_values, tensor_kind
-from bertie.tokenization.pieces import Block, Ids, KnownPieces, Pieces
+from bertie.tokenization.pieces import Block, Pieces
 from bertie.tokenization.rows import RowsInTurn, TextRows
 from bertie.tokenization.token_table import TokenTable
 from bertie.tokenization.truncation import check_room, rows_of
@@ -264,32 +263,37 @@ class Tokenizer(TokenTable):
         return RowsInTurn(self._rows(some, layout, split, plain, warn) for some in parts)
 
     def _rows(self, inputs: Inputs, layout: Layout, split: bool, plain: bool, warn: bool) -> Sequence[Encoding]:
-        frame = self._frame(layout)
-        texts_a_row = 1 if inputs.seconds is None else 2
-        check_room(layout, texts_a_row == 2, texts_a_row + 1 if frame else 0)
+        frames = self._frames(layout.add_special_tokens)
+        check_room(layout, inputs.seconds is not None, frames[inputs.seconds is not None].size)
         firsts = self._pieces(inputs.firsts, split, plain)
         rows: Sequence[Encoding]
-        if isinstance(firsts, Block) and inputs.seconds is None:
-            rows = TextRows(firsts, layout, frame)
+        if isinstance(firsts, Block) and inputs.seconds is None and frames[0].untyped:
+            rows = TextRows(firsts, layout, frames[0])
         elif inputs.seconds is None:
-            rows = [self._row((Window.whole(first),), layout, frame) for first in firsts]
+            rows = [self._row((Window.whole(first),), layout, frames) for first in firsts]
         else:
             seconds = self._pieces([text for text in inputs.seconds if text is not None], split, plain)
             found = map(Window.whole, seconds)
             partners = [() if second is None else (next(found),) for second in inputs.seconds]
             texts = ((Window.whole(first), *second) for first, second in zip(firsts, partners, strict=True))
-            rows = [self._row(one, layout, frame) for one in texts]
+            rows = [self._row(one, layout, frames) for one in texts]
         if warn:
             self._warn_of_long(rows)
         return rows
 
-    def _row(self, texts: tuple[Window, ...], layout: Layout, frame: Frame | None) -> Encoding:
-        return rows_of(texts, layout, frame, self._odd_to_first, 1 if frame else self._bare_second_type)
+    def _row(self, texts: tuple[Window, ...], layout: Layout, frames: Frames) -> Encoding:
+        return rows_of(texts, layout, frames[len(texts) - 1], self._odd_to_first)
 
-    def _frame(self, layout: Layout) -> Frame | None:
-        if not layout.add_special_tokens:
-            return None
-        return Frame(Special(self.cls_token_id, self.cls_token), Special(self.sep_token_id, self.sep_token))
+    def _frames(self, special_tokens: bool) -> Frames:
+        if not special_tokens:
+            return bare_frames(self._bare_second_type)
+        for name in ("cls_token", "sep_token"):
+            if getattr(self, name) is None:
+                raise InputError(
+                    f"{name} is None, but BERT's rows are made of it; set tokenizer.{name}, "
+                    "or pass add_special_tokens=False"
+                )
+        return bert_frames(Special(self.cls_token_id, self.cls_token), Special(self.sep_token_id, self.sep_token))
 
     def _give_back(self, rows: Sequence[Encoding], layout: Layout, wanted: Wanted, batched: bool) -> Any:
         """Return the rows as the caller wants them."""
@@ -360,10 +364,11 @@ class Tokenizer(TokenTable):
             return_length,
         )
         texts = [ids] if pair_ids is None else [ids, pair_ids]
-        windows = tuple(Window.whole(KnownPieces(_as_ids(text), [], [], [])) for text in texts)
-        check_room(layout, len(texts) > 1, len(texts) + 1 if add_special_tokens else 0)
+        windows = tuple(map(Window.of_ids, texts))
+        frames = self._frames(add_special_tokens)
+        check_room(layout, len(texts) > 1, frames[len(texts) > 1].size)
         pad = self._padding_token(layout)
-        row = self._row(windows, layout, self._frame(layout))
+        row = self._row(windows, layout, frames)
         values = without_places([row], layout, wanted, pad, self.pad_token_type_id, False)
         if wanted.tensors and not prepend_batch_axis:
             values = {name: value[0] for name, value in values.items()}
@@ -488,10 +493,3 @@ class Tokenizer(TokenTable):
             f"model_max_length={self.model_max_length}, padding_side={self.padding_side!r}, "
             f"truncation_side={self.truncation_side!r}, special_tokens={self.special_tokens_map})"
         )
-
-
-def _as_ids(ids: Sequence[int]) -> Ids:
-    try:
-        return array("q", ids)
-    except (TypeError, OverflowError) as error:
-        raise InputTypeError(f"the ids are {ids!r:.60}; they must be integers, one a token") from error
