@@ -70,6 +70,11 @@ class Frame(NamedTuple):
         untyped = not any(types) and not any(special.type_id for gap in gaps for special in gap)
         return cls(gaps, types, sum(map(len, gaps)), codes, untyped)
 
+    def without_types(self) -> "Frame":
+        """Return the frame in which every token has the type 0."""
+        gaps = tuple(tuple(special._replace(type_id=0) for special in gap) for gap in self.gaps)
+        return Frame.of(gaps, (0,) * len(self.types))
+
 
 Frames = tuple[Frame, Frame]
 """Those of a single text and of a pair."""
@@ -112,6 +117,13 @@ class Encoding:
         overflowing = tuple(row.padded(width, side, special, type_id) for row in self.overflowing)
         padding = Padding(max(width - len(self), 0), side, special, type_id)
         return Encoding(self.windows, self.frame, padding, overflowing)
+
+    def untyped(self) -> "Encoding":
+        """Return this row with the token type 0 everywhere."""
+        if self.frame.untyped:
+            return self
+        overflowing = tuple(row.untyped() for row in self.overflowing)
+        return Encoding(self.windows, self.frame.without_types(), self.padding, overflowing)
 
     def __len__(self) -> int:
         size = self.frame.size + self._padding_size

@@ -48,11 +48,11 @@ class BertTokenizerLegacy(Tokenizer):
         do_lower_case: bool = True,
         do_basic_tokenize: bool = True,
         never_split: Sequence[str] | None = None,
-        unk_token: str | AddedToken = "[UNK]",
-        sep_token: str | AddedToken = "[SEP]",
-        pad_token: str | AddedToken = "[PAD]",
-        cls_token: str | AddedToken = "[CLS]",
-        mask_token: str | AddedToken = "[MASK]",
+        unk_token: str | AddedToken | None = "[UNK]",
+        sep_token: str | AddedToken | None = "[SEP]",
+        pad_token: str | AddedToken | None = "[PAD]",
+        cls_token: str | AddedToken | None = "[CLS]",
+        mask_token: str | AddedToken | None = "[MASK]",
         tokenize_chinese_chars: bool = True,
         strip_accents: bool | None = None,
         clean_up_tokenization_spaces: bool = True,
@@ -70,10 +70,8 @@ class BertTokenizerLegacy(Tokenizer):
         self.do_basic_tokenize, self.never_split = do_basic_tokenize, never_split
         self.tokenize_chinese_chars, self.strip_accents = tokenize_chinese_chars, strip_accents
         self.do_lower_case = do_lower_case
-        defaults = [str(token) for token in (pad_token, unk_token, cls_token, sep_token, mask_token)]
-        self._vocabulary, source = given_vocabulary(vocab, vocab_file, defaults)
-        needed = {"unk_token": str(unk_token), "cls_token": str(cls_token), "sep_token": str(sep_token)}
-        check_vocabulary(self._vocabulary, needed, source)
+        self._vocabulary, source = given_vocabulary(vocab, vocab_file, self._first_tokens())
+        check_vocabulary(self._vocabulary, self._named, source)
         self._token_of = {number: token for token, number in self._vocabulary.items()}
         self.basic_tokenizer = BasicTokenizer(do_lower_case, never_split, tokenize_chinese_chars, strip_accents)
         self.wordpiece_tokenizer = WordPiece(self._vocabulary, str(unk_token))

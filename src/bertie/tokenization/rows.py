@@ -91,6 +91,12 @@ class RowsInTurn(Iterable[Encoding]):
     def __iter__(self) -> Iterator[Encoding]:
         return chain.from_iterable(self.blocks)
 
+    def untyped(self) -> "RowsInTurn":
+        """Return the rows with the token type 0 everywhere, for models that are given none."""
+        return RowsInTurn(
+            block if isinstance(block, TextRows) else [row.untyped() for row in block] for block in self.blocks
+        )
+
 
 def flat_ids(rows: Iterable[Encoding]) -> Flat:
     """Return the ids of all rows of one call in one array; no list or object is made for a token."""

@@ -61,6 +61,16 @@ class Tokenizer(TokenTable):
 
     # what a subclass supplies
 
+    @property
+    def states_bert(self) -> bool:
+        """Whether this is BERT's own pipeline, not another that a ``tokenizer.json`` states."""
+        return True
+
+    @property
+    def saved_class(self) -> str:
+        """The name of its class in the saved files."""
+        return type(self).__name__
+
     @abstractmethod
     def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
         """Return the pieces of each text (list of words if ``split``); ``plain``: special tokens are cut like text."""
@@ -184,7 +194,8 @@ class Tokenizer(TokenTable):
         layout = self._layout(truncation=truncation, max_length=max_length, **_PLAIN_ROWS)
         plain = self.split_special_tokens if split_special_tokens is None else split_special_tokens
         inputs = read_inputs(texts, None, is_split_into_words, na)
-        return self._rows_in_turn(inputs, layout, is_split_into_words, plain)
+        rows = self._rows_in_turn(inputs, layout, is_split_into_words, plain)
+        return rows if self._types_are_taken else rows.untyped()
 
     def encode(
         self,
@@ -239,8 +250,15 @@ class Tokenizer(TokenTable):
         warn = lengths["max_length"] is None and not layout.truncates and verbose
         read = inputs, layout, is_split_into_words, plain, warn
         if return_tensors == "packed":
-            return packed(self._rows_in_turn(*read), wanted)
+            rows = self._rows_in_turn(*read)
+            return packed(rows if return_token_type_ids or self._types_are_taken else rows.untyped(), wanted)
         return self._give_back(self._rows(*read), layout, wanted, inputs.batched)
+
+    @property
+    def _types_are_taken(self) -> bool:
+        """Whether the model takes token types, for all that this tokenizer's files say."""
+        names = self.model_input_names
+        return "token_type_ids" in names or names == type(self).model_input_names
 
     def _or_if_taken(self, wanted: bool | None, name: str) -> bool:
         return name in self.model_input_names if wanted is None else wanted
