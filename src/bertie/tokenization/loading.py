@@ -16,6 +16,7 @@ from bertie.tokenization.arguments import refuse_unknown
 from bertie.tokenization.classes import JAPANESE, check_class, defaults, is_bert, stated_class
 from bertie.tokenization.options import OPTION_NAMES
 from bertie.tokenization.special_tokens import NAMES, checked_token
+from bertie.tokenization.tokenizer import Tokenizer
 from bertie.tokenization.tokenizer_json import NORMALIZER_FIELDS, bert_arguments, parsed, read_serialized
 from bertie.tokenization.vocabulary import read_vocabulary
 
@@ -107,8 +108,11 @@ def _accepted(cls: type) -> list[str]:
 
 
 def _parameters(cls: type) -> list[str]:
-    parameters = inspect.signature(cls).parameters.values()
-    return [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+    """Return what the constructors of a class and its parents take by name."""
+    makers = [vars(one)["__init__"] for one in cls.__mro__ if issubclass(one, Tokenizer) and "__init__" in vars(one)]
+    parameters = [parameter for maker in makers for parameter in inspect.signature(maker).parameters.values()]
+    named = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
+    return [name for name in dict.fromkeys(named) if name not in ("self", "options")]
 
 
 def _found(name_or_path: str | os.PathLike[str], hub: Mapping[str, Any]) -> dict[str, Path]:

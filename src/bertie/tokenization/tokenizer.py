@@ -18,7 +18,7 @@ from bertie.tokenization.pieces import Block, Pieces
 from bertie.tokenization.rows import RowsInTurn, TextRows
 from bertie.tokenization.token_table import TokenTable
 from bertie.tokenization.truncation import check_room, rows_of
-from bertie.tokenization.values import packed, values_of, without_places
+from bertie.tokenization.values import packed, values_of, values_without_windows
 
 TEXTS_AT_A_TIME = 1024
 _PLAIN_ROWS: dict[str, Any] = {"padding": False, "stride": 0, "pad_to_multiple_of": None, "add_special_tokens": True}
@@ -387,7 +387,7 @@ class Tokenizer(TokenTable):
         check_room(layout, len(texts) > 1, frames[len(texts) > 1].size)
         pad = self._padding_token(layout)
         row = self._row(windows, layout, frames)
-        values = without_places([row], layout, wanted, pad, self.pad_token_type_id, False)
+        _, values = values_without_windows([row], layout, wanted, pad, self.pad_token_type_id, False)
         if wanted.tensors and not prepend_batch_axis:
             values = {name: value[0] for name, value in values.items()}
         return BatchEncoding(values)
