@@ -262,11 +262,56 @@ def test_the_attention_choice_is_run_time_state() -> None:
 
 
 def test_old_files(tmp_path: Path) -> None:
-    fields = {"torch_dtype": "float16", "_num_labels": 5, "id2label": None, "hidden_dropout_prob": None}
+    fields = {"torch_dtype": "float16", "_num_labels": 5, "id2label": None, "output_attentions": None}
     config = BertConfig.from_pretrained(written(tmp_path, position_embedding_type="relative_key_query", **fields))
-    assert (config.num_labels, config.to_dict()["dtype"], config.hidden_dropout_prob) == (5, "float16", 0.1)
+    assert (config.num_labels, config.to_dict()["dtype"], config.output_attentions) == (5, "float16", False)
     assert config.position_embedding_type == "relative_key_query"
     assert config.name_or_path == str(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["layer_norm_eps", "hidden_dropout_prob", "hidden_size", "use_cache", "hidden_act"])
+def test_null_is_no_value_where_the_reference_takes_none(tmp_path: Path, name: str) -> None:
+    transformers = pytest.importorskip("transformers")
+    folder = written(tmp_path, **{name: None})
+    with pytest.raises(ConfigError, match=f"config.json.*{name} is None; allowed"):
+        BertConfig.from_pretrained(folder)
+    with pytest.raises(Exception, match=name):
+        transformers.BertConfig.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("value", [1.5, 1.0000001, 0, -1e-12])
+def test_layer_norm_eps_has_two_ends(value: float) -> None:
+    with pytest.raises(ConfigError, match="layer_norm_eps is .*; allowed: a number above 0 and at most 1"):
+        BertConfig(layer_norm_eps=value)
+    assert BertConfig(layer_norm_eps=1).layer_norm_eps == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "read", "said"),
+    [
+        ({"num_labels": 3, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}, "LABEL_0 LABEL_1 LABEL_2", "num_labels is 3"),
+        ({"num_labels": 1, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}, "LABEL_0", "num_labels is 1"),
+        ({"id2label": {"0": 0}}, "0", "numbers for names"),
+        ({"id2label": {"0": 1, "1": 5}, "label2id": {"1": 0, "5": 1}}, "1 5", "numbers for names"),
+        ({"id2label": {"0": "a", "2": "b"}}, "LABEL_0 LABEL_1", "every number from 0 to n-1"),
+        ({"id2label": {"0": "a", "1": "a"}}, "LABEL_0 LABEL_1", "more than once"),
+        ({"id2label": [1], "num_labels": 3}, "LABEL_0 LABEL_1 LABEL_2", "a mapping from class numbers"),
+        ({"num_labels": "many"}, "LABEL_0 LABEL_1", "num_labels is 'many'"),
+        ({"id2label": {"0": "a", "1": "b"}, "label2id": {"a": "0", "b": "1"}}, "a b", ""),
+    ],
+)
+def test_labels_of_a_file_lock_nothing_and_what_is_wrong_is_said(
+    tmp_path: Path, labels: dict[str, Any], read: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = BertConfig.from_pretrained(written(tmp_path, **labels))
+    assert list(config.id2label.values()) == read.split()
+    assert said in caplog.text
+    assert bool(said) == bool(caplog.records)
+    caplog.clear()
+    report._said.clear()
+    assert BertConfig.from_pretrained(tmp_path, id2label={0: "x", 1: "y"}).label2id == {"x": 0, "y": 1}
+    assert BertConfig.from_pretrained(tmp_path, num_labels=4).num_labels == 4
+    assert not caplog.records  # an override is looked at before the file's own
 
 
 def test_contradicting_labels_of_a_file_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from bertie.errors import CheckpointError
-from bertie.files import atomic, atomic_files, read_json, write_json, write_text
+from bertie.files import atomic, atomic_files, checked_values, read_json, write_json, write_text
+from bertie.rules import Rule
 
 
 def test_json_there_and_back(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"b": [1, "é"], "a": None})
     assert read_json(tmp_path / "a.json") == {"a": None, "b": [1, "é"]}
-    assert (tmp_path / "a.json").read_text().endswith("}\n")
+    assert (
+        tmp_path / "a.json"
+    ).read_text() == '{\n  "a": null,\n  "b": [\n    1,\n    "\\u00e9"\n  ]\n}\n'  # keys in order
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
@@ -34,6 +37,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
         (b'{"a":' * 100_000, "nested too deeply"),
         (b'{"a": "\xff"}', "not UTF-8"),
         (b'{"a": ' + b"1" * 5000 + b"}", "not valid JSON"),
+        (b'{"a": {"b\\uD800": 1}}', r"half a UTF-16 character"),
     ],
 )
 def test_unreadable_json_is_one_sentence_with_the_path(tmp_path: Path, content: bytes, says: str) -> None:
@@ -44,6 +48,57 @@ def test_unreadable_json_is_one_sentence_with_the_path(tmp_path: Path, content: 
     assert "config" in str(error.value)
     assert str(path) in str(error.value)
     assert len(str(error.value)) < 400
+
+
+def test_a_whole_character_may_be_written_as_two_halves(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(r'{"a": "\ud83d\ude00"}')
+    assert read_json(tmp_path / "a.json") == {"a": "\N{GRINNING FACE}"}
+
+
+RULES = {
+    "id": Rule("", "integer", 0, 2**31 - 1),
+    "content": Rule("", "text"),
+    "special": Rule("", "true or false"),
+    "eps": Rule("", "number", 0, 1, above=True),
+    "model": Rule("", "mapping", none=True),
+    "token": Rule("", "text or mapping"),
+    "files": Rule("", "mapping of texts"),
+    "parts": Rule("", "list"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("id", 2**63, "an integer from 0 to 2147483647"),
+        ("id", True, "an integer"),
+        ("content", 17, "a text"),
+        ("special", 1, "true or false"),
+        ("eps", float("nan"), "a number above 0 and at most 1"),
+        ("model", [], "a mapping or None"),
+        ("token", None, "a text or mapping"),
+        ("files", {"a": 1}, "a mapping of texts"),
+        ("parts", "x" * 5000, "a list"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_with_file_name_and_what_was_allowed(
+    tmp_path: Path, name: str, value: object, allowed: str
+) -> None:
+    path = tmp_path / "some.json"
+    write_json(path, {name: value})
+    with pytest.raises(
+        CheckpointError, match=f"the tokenizer file .*some.json': '{name}' is .*; allowed: {allowed}"
+    ) as e:
+        read_json(path, "tokenizer", RULES)
+    assert len(str(e.value)) < 500
+
+
+def test_values_of_the_right_kind_pass_and_none_is_needed() -> None:
+    values = {"id": 0, "content": "", "special": False, "eps": 1, "model": None, "token": {}, "files": {"a": "b"}}
+    assert checked_values(values, RULES, "here") is values
+    assert checked_values({}, RULES, "here") == {}
+    with pytest.raises(CheckpointError, match=r"here is \[1\]; allowed: an object"):
+        checked_values([1], RULES, "here")
 
 
 def test_missing_large_and_irregular_files(tmp_path: Path) -> None:
@@ -101,7 +156,7 @@ def test_written_files_have_the_usual_permissions(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="cannot write into the folder"):
+    with pytest.raises(CheckpointError, match=r"cannot write .*a.txt.*; make the folder first"):
         write_text(tmp_path / "none" / "a.txt", "")
 
 

@@ -30,9 +30,10 @@ ROWS = [
     {"fields"},
     {"hub"},
     {"reading"},
+    {"locking"},
     {"files"},
     {"extras"},
-    {"errors", "report"},
+    {"errors", "report", "rules"},
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 

@@ -9,17 +9,28 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from bertie.errors import CheckpointError, ConfigError, InputTypeError, nearest
-from bertie.fields import FIELDS, NUMBER_OF_LABELS, checked, checked_indices, checked_labels, short
-from bertie.files import read_json, write_text
+from bertie.fields import FIELDS, NUMBER_OF_LABELS, checked, checked_indices, checked_labels, labels_of_file
+from bertie.files import make_folder, read_json, write_text
 from bertie.hub import member, resolve
 from bertie.report import say_once
+from bertie.rules import short
 
 CONFIG_NAME = "config.json"
 # names in a file that ask for code, kernels or a certain attention: never followed (and never saved again)
 _NEVER_FOLLOWED = ("auto_map", "trust_remote_code", "custom_pipelines", "attn_implementation", "experts_implementation")
 _NEVER_FOLLOWED_PREFIXES = ("_attn_implementation", "_experts_implementation", "kernel", "use_kernel")
+LABELS = ("num_labels", "id2label", "label2id")
 _NOT_FIELDS = ("model_type", "_commit_hash", "_num_labels", "num_labels", "torch_dtype", "name_or_path")
 
+
+# where the reference, too, reads null in a file as if the field were not there
+_NULL_IS_DEFAULT = (
+    "output_hidden_states",
+    "output_attentions",
+    "return_dict",
+    "position_embedding_type",
+    "_name_or_path",
+)
 
 # left out of to_dict while they hold this: files of other programs do not have them
 _OPTIONAL = dict.fromkeys(
@@ -336,7 +347,7 @@ class BertConfig:
             ConfigError: a field is out of its range, or ``model_type`` is not ``"bert"``.
             InputTypeError: an override is neither a field nor a key of the mapping.
         """
-        data, extra = _split(cls, dict(config_dict))
+        data, extra = _split(cls, dict(config_dict), {name for name in LABELS if overrides.get(name) is not None})
         known = {*FIELDS, *_NOT_FIELDS, "id2label", "label2id", "attn_implementation", *extra}
         unused = {name: overrides.pop(name) for name in list(overrides) if name not in known}
         for name in unused if not return_unused_kwargs else ():
@@ -401,11 +412,7 @@ class BertConfig:
             raise CheckpointError("bertie does not upload; save to a folder and use 'hf upload' of huggingface_hub")
         self.validate()
         text = self.to_json_string()
-        try:
-            Path(save_directory).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(f"cannot make the folder {os.fspath(save_directory)!r}: {error.strerror}") from error
-        write_text(Path(save_directory) / CONFIG_NAME, text)
+        write_text(make_folder(save_directory) / CONFIG_NAME, text)
 
     def update(self, config_dict: dict[str, Any]) -> None:
         """Set every field of the mapping, then check them together.
@@ -440,8 +447,11 @@ class AutoConfig:
         return BertConfig(model_type=model_type, **fields)
 
 
-def _split(cls: type[BertConfig], data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split a file's keys into fields, made fit for the constructor, and unknown ones that are kept as they are."""
+def _split(cls: type[BertConfig], data: dict[str, Any], replaced: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split a file's keys into fields, made fit for the constructor, and unknown ones that are kept as they are.
+
+    ``replaced`` names the fields of labels that the caller gives.
+    """
     for name in [n for n in data if n in _NEVER_FOLLOWED or n.startswith(_NEVER_FOLLOWED_PREFIXES)]:
         say_once(f"the config's key {name!r} ({short(data.pop(name))}) is ignored: a file cannot choose code to run")
     number = data.pop("_num_labels", None)
@@ -449,15 +459,16 @@ def _split(cls: type[BertConfig], data: dict[str, Any]) -> tuple[dict[str, Any],
         data.setdefault("num_labels", number)
     known = {name: data.pop(name) for name in list(data) if name in FIELDS or name in (*_NOT_FIELDS, *_GENERAL)}
     known.pop("_commit_hash", None)
-    labels, indices = known.get("id2label"), known.get("label2id")
-    if labels is not None and indices is not None:
-        checked = checked_labels(labels)
-        if checked_indices(indices) != {label: index for index, label in checked.items()}:
-            say_once(f"the config's label2id {short(indices)} contradicts its id2label {short(labels)}, which is used")
-            del known["label2id"]
-    # null stands for the default where None is no value of the field
+    if replaced - {"num_labels"}:
+        known = {name: value for name, value in known.items() if name not in LABELS}
+    elif any(known.get(name) is not None for name in LABELS):
+        known["id2label"], notes = labels_of_file(*(known.pop(name, None) for name in LABELS))
+        for note in () if replaced else notes:
+            say_once(note)
     known = {
-        name: value for name, value in known.items() if value is not None or (name in FIELDS and FIELDS[name].none)
+        name: value
+        for name, value in known.items()
+        if value is not None or (name in FIELDS and name not in _NULL_IS_DEFAULT)
     }
     # a class attribute or method of the same name must not be hidden by a stranger's file
     extra = {name: value for name, value in data.items() if not name.startswith("_") and not hasattr(cls, name)}
@@ -469,8 +480,8 @@ def _with_overrides(data: dict[str, Any], overrides: dict[str, Any]) -> dict[str
     for group in (("dtype", "torch_dtype"), ("name_or_path", "_name_or_path")):
         if any(overrides.get(name) is not None for name in group):
             data = {name: value for name, value in data.items() if name not in group}
-    given = {name for name in ("num_labels", "id2label", "label2id") if overrides.get(name) is not None}
+    given = {name for name in LABELS if overrides.get(name) is not None}
     same_number = given == {"num_labels"} and overrides["num_labels"] == len(data.get("id2label") or ())
     if given and not same_number:
-        data = {name: value for name, value in data.items() if name not in ("num_labels", "id2label", "label2id")}
+        data = {name: value for name, value in data.items() if name not in LABELS}
     return data | overrides

@@ -1,11 +1,11 @@
 """What the fields of a BertConfig may hold, declared once: the table makes the check, the message and the docs."""
 
-import math
 import numbers
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from bertie.errors import ConfigError
+from bertie.rules import Rule, short
 
 ACTIVATIONS = (
     *("gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh"),
@@ -15,58 +15,6 @@ ACTIVATIONS = (
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 POSITIONS = ("absolute", "relative_key", "relative_key_query")
 PROBLEMS = ("regression", "single_label_classification", "multi_label_classification")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What a config field may hold: the check, the words for it, and its line in the documentation."""
-
-    doc: str
-    kind: str  # "integer", "number", "true or false", "text", "choice", "list of texts", "mapping"
-    low: float = -math.inf
-    high: float = math.inf
-    above: bool = False  # low itself is not allowed
-    choices: tuple[str, ...] = ()
-    none: bool = False
-    function: bool = False  # a callable is allowed too
-
-    @property
-    def allowed(self) -> str:
-        """The allowed values in words, as errors and documentation print them."""
-        words = {"choice": f"one of {', '.join(map(repr, self.choices))}", "list of texts": "a list of texts"}
-        words |= {"text": "a text", "mapping": "a mapping", "true or false": "true or false"}
-        text = words.get(self.kind) or f"{'an' if self.kind == 'integer' else 'a'} {self.kind}{self._range}"
-        return text + (" or a function" if self.function else "") + (" or None" if self.none else "")
-
-    @property
-    def _range(self) -> str:
-        if self.above:
-            return f" above {self.low:g} and at most {self.high:.12g}"
-        return f" of at least {self.low:g}" if self.high == math.inf else f" from {self.low:g} to {self.high:.12g}"
-
-    def allows(self, value: Any) -> bool:
-        """Return whether ``value`` may stand in the field."""
-        if value is None or callable(value):
-            return self.none if value is None else self.function
-        if self.kind in ("integer", "number"):
-            return self._allows_number(value)
-        if self.kind == "list of texts":
-            return isinstance(value, list | tuple) and all(isinstance(text, str) for text in value)
-        if self.kind == "choice":
-            return isinstance(value, str) and value in self.choices
-        return isinstance(value, {"true or false": bool, "text": str, "mapping": dict}[self.kind])
-
-    def _allows_number(self, value: Any) -> bool:
-        # true and false are no numbers here; NaN fails every comparison
-        if isinstance(value, bool) or not isinstance(
-            value, numbers.Integral if self.kind == "integer" else numbers.Real
-        ):
-            return False
-        try:
-            number = float(value)
-        except OverflowError:
-            return False
-        return (self.low < number if self.above else self.low <= number) and number <= self.high and number < math.inf
 
 
 def _switch(doc: str) -> Rule:
@@ -175,7 +123,49 @@ def checked_indices(value: Any) -> dict[str, int]:
     return indices
 
 
-def short(value: object) -> str:
-    """Return ``value`` as an error prints it, cut at 120 characters."""
-    text = repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."
+def labels_of_file(number: Any, labels: Any, indices: Any) -> tuple[dict[int, str], list[str]]:
+    """Return the ``id2label`` that a file means, and what is to be said of it: an encoder opens whatever stands there.
+
+    ``number``, ``labels`` and ``indices`` are the file's num_labels, id2label and label2id.
+    """
+    notes = []
+    names: dict[int, str] = {}
+    try:
+        texts = _as_texts(labels)
+        names = checked_labels(_inverse(checked_indices(indices)) if labels is None and indices is not None else texts)
+        if texts != labels:
+            notes.append(f"the config's id2label {short(labels)} has numbers for names, which are read as texts")
+    except ConfigError as error:
+        if labels is not None or indices is not None:
+            notes.append(f"the config's labels are not used, and its classes have no names: {error}")
+    if number is not None and not NUMBER_OF_LABELS.allows(number):
+        notes.append(
+            f"the config's num_labels is {short(number)}, which is not used; allowed: {NUMBER_OF_LABELS.allowed}"
+        )
+        number = None
+    if number is None:
+        number = len(names or (labels if isinstance(labels, dict) else ())) or 2
+    elif names and number != len(names):
+        notes.append(f"the config's num_labels is {number}, which counts, and its id2label {short(names)}")
+    if labels is not None and indices is not None and names and _as_numbers(indices) != _inverse(names):
+        notes.append(f"the config's label2id {short(indices)} contradicts its id2label {short(labels)}, which is used")
+    # transformers before 2.6 wrote the names of two classes, whatever their number
+    return {index: names.get(index, f"LABEL_{index}") for index in range(number)}, notes
+
+
+def _as_texts(labels: Any) -> Any:
+    """Return a file's labels with numbers as texts, such as ``{"0": 1, "1": 5}`` of ratings."""
+    if not isinstance(labels, dict):
+        return labels
+    return {index: str(label) if type(label) is int else label for index, label in labels.items()}
+
+
+def _as_numbers(indices: Any) -> Any:
+    try:
+        return checked_indices(indices)
+    except ConfigError:
+        return indices
+
+
+def _inverse(labels: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {value: key for key, value in labels.items()}

@@ -1,15 +1,19 @@
 """Small files, safely: JSON that may come from strangers is read with limits, and files are replaced, never changed."""
 
+import errno
 import json
 import os
+import re
+import shutil
 import stat
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bertie.errors import CheckpointError
+from bertie.errors import BertieError, CheckpointError
+from bertie.rules import Rule, short
 
 JSON_LIMIT = 64 * 2**20
 
@@ -37,28 +41,66 @@ def read_bytes(path: str | os.PathLike[str], what: str, limit: int = JSON_LIMIT)
         raise CheckpointError(f"the {what} file {str(path)!r} cannot be read: {error}") from error
 
 
-def read_json(path: str | os.PathLike[str], what: str = "config") -> dict[str, Any]:
+def read_json(
+    path: str | os.PathLike[str], what: str = "config", rules: Mapping[str, Rule] | None = None
+) -> dict[str, Any]:
     """Return the JSON object in the file ``path``; ``what`` names the kind of file in errors.
 
+    Args:
+        path: of the file.
+        what: its kind, for errors.
+        rules: what the named values may be, where the file has them (see `checked_values`).
+
     Raises:
-        CheckpointError: as in `read_bytes`; or the content is not UTF-8, not JSON, nested too deeply, or no object.
+        CheckpointError: as in `read_json_value`; or the content is no object, or a value is not allowed.
+    """
+    value = read_json_value(path, what)
+    where = f"the {what} file {str(path)!r}"
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{where} holds a JSON {type(value).__name__} where an object {{…}} belongs")
+    return checked_values(value, rules or {}, where)
+
+
+def read_json_value(path: str | os.PathLike[str], what: str) -> Any:
+    """Return what the JSON file ``path`` holds.
+
+    Raises:
+        CheckpointError: as in `read_bytes`; or the content is not UTF-8, not JSON, nested too deeply, or has half a
+            UTF-16 character in a text.
     """
     raw = read_bytes(path, what)
     problem: str
     cause: ValueError | None = None
     try:
         value = json.loads(raw.decode("utf-8-sig"))
+        if b"\\ud" in raw.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except UnicodeDecodeError as error:
         problem, cause = f"is not UTF-8 text (byte {error.start}); save it as UTF-8", error
+    except UnicodeEncodeError as error:
+        problem, cause = f"has half a UTF-16 character ({error.object[error.start]!a}) in a text; remove it", error
     except RecursionError:
         problem = "is nested too deeply to be read; a real one has a few levels"
     except ValueError as error:
         problem, cause = f"is not valid JSON ({error}); repair it or fetch it again", error
-    else:
-        if isinstance(value, dict):
-            return value
-        problem = f"holds a JSON {type(value).__name__} where an object {{…}} belongs"
     raise CheckpointError(f"the {what} file {str(path)!r} {problem}") from cause
+
+
+def checked_values(values: Any, rules: Mapping[str, Rule], where: str) -> dict[str, Any]:
+    """Return the JSON object ``values`` if each value that has a rule is what it allows; keys may be missing.
+
+    ``where`` begins the sentence of the error: the file, and the place in it.
+
+    Raises:
+        CheckpointError: it is no object, or one of its values is not allowed.
+    """
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{where} is {short(values)}; allowed: an object {{…}}")
+    for name, rule in rules.items():
+        if name in values and not rule.allows(values[name]):
+            raise CheckpointError(f"{where}: {name!r} is {short(values[name])}; allowed: {rule.allowed}")
+    return values
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -77,8 +119,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary file beside ``path`` that replaces it when the block ends well, and vanishes when it fails.
 
     Raises:
-        CheckpointError: the temporary file cannot be made (no such folder, read-only, disk full), or ``path`` is
-            a folder or device.
+        CheckpointError: the file cannot be written (no such folder, read-only, disk full), or ``path`` is a folder or
+            device.
     """
     with atomic_files([path]) as (temporary,):
         yield temporary
@@ -86,30 +128,119 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def atomic_files(paths: Sequence[str | os.PathLike[str]]) -> Iterator[list[Path]]:
-    """As `atomic` for files that belong together: none is replaced before all are written and on the disk.
+    """As `atomic` for files of one folder that belong together: none is replaced before all are on the disk.
 
     Raises:
-        CheckpointError: a temporary file cannot be made, or one of the paths is a folder or device.
+        CheckpointError: a file cannot be written, or one of the paths is a folder or device.
     """
     targets = [Path(path) for path in paths]
     for target in targets:
         _check_replaceable(target)
-    temporaries = [target.with_name(f".{target.name[:80]}.{uuid.uuid4().hex[:12]}.tmp") for target in targets]
-    try:
-        for temporary in temporaries:
-            _create(temporary)
-        yield temporaries
-        for temporary in temporaries:
-            _sync(temporary)
-        for temporary, target in zip(temporaries, targets, strict=True):
-            os.replace(temporary, target)
-    finally:
-        for temporary in temporaries:
-            temporary.unlink(missing_ok=True)
-    for folder in {target.parent for target in targets}:
-        # Windows cannot open a folder; a rename there is on the disk when it returns
-        with suppress(PermissionError):
+    temporaries = [_temporary(target) for target in targets]
+    with explained(targets[0] if len(targets) == 1 else targets[0].parent):
+        try:
+            for temporary in temporaries:
+                os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            yield temporaries
+            for temporary in temporaries:
+                _sync(temporary)
+            for temporary, target in zip(temporaries, targets, strict=True):
+                os.replace(temporary, target)
+        finally:
+            for temporary in temporaries:
+                with suppress(OSError):  # a folder that is not there, or has become read-only
+                    temporary.unlink(missing_ok=True)
+        for folder in {target.parent for target in targets}:
             _sync(folder)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a new folder beside ``path`` that becomes it when the block ends well, and vanishes when it fails.
+
+    Raises:
+        CheckpointError: it cannot be written, or ``path`` is a file or a folder that is not empty.
+    """
+    target = Path(path)
+    temporary = _temporary(target)
+    with explained(target):
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            for content in (*temporary.rglob("*"), temporary):
+                _sync(content)
+            if target.is_dir():
+                target.rmdir()
+            os.replace(temporary, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        _sync(target.parent)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file or folder bears the name of what is being written, or never was to its end."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders that a process which was killed has left in ``folder`` or below."""
+    for path in list(folder.rglob(".*.tmp")):
+        if is_leftover(path.name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder, and those it lies in, if it is not there.
+
+    Raises:
+        CheckpointError: it cannot be made.
+    """
+    with explained(path, "make the folder"):
+        Path(path).mkdir(parents=True, exist_ok=True)
+    return Path(path)
+
+
+@contextmanager
+def explained(path: str | os.PathLike[str], what: str = "write") -> Iterator[None]:
+    """Turn a failure of the system within the block into one sentence: the file, the reason, and what to do.
+
+    Raises:
+        CheckpointError: the system refused.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, BertieError):
+            raise
+        raise CheckpointError(f"cannot {what} {os.fspath(path)!r}: {why_refused(error)}") from error
+
+
+def why_refused(error: OSError) -> str:
+    """Return why the system refused to write, and what to do about it."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{reason}; {_REMEDIES.get(error.errno or 0, 'choose another place')}"
+
+
+_MAKE_ROOM = "make room there, or choose another place"
+_REMEDIES = {
+    errno.ENOSPC: _MAKE_ROOM,
+    errno.EDQUOT: _MAKE_ROOM,
+    errno.EFBIG: "files may not grow that large here; raise the limit (ulimit -f), or choose another place",
+    errno.EROFS: "choose a place that is not read-only",
+    errno.EACCES: "choose a folder you may write to",
+    errno.EPERM: "choose a folder you may write to",
+    errno.ENOENT: "make the folder first",
+    errno.ENOTDIR: "a file stands where a folder belongs",
+    errno.EEXIST: "a file stands where a folder belongs",
+}
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{target.name[:80]}.{uuid.uuid4().hex[:12]}.tmp")
 
 
 def _check_replaceable(path: Path) -> None:
@@ -119,17 +250,12 @@ def _check_replaceable(path: Path) -> None:
         raise CheckpointError(f"cannot write {str(path)!r}: it is {kind}; name a file")
 
 
-def _create(path: Path) -> None:
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot write into the folder {str(path.parent)!r}: {error.strerror}; choose a folder you may write to"
-        ) from error
-
-
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # Windows cannot open a folder; a rename there is on the disk when it returns
+        return
     try:
         os.fsync(descriptor)
     finally:

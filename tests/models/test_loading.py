@@ -201,6 +201,101 @@ def test_loading_a_whole_checkpoint_draws_no_random_numbers(saved: Path) -> None
     assert torch.equal(torch.rand(1), expected)
 
 
+# Names within wrappers.
+
+WRAPPED = ["module.", "model.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.module.model."]
+
+
+@pytest.mark.parametrize("prefix", WRAPPED)
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_wrapper_before_every_name_is_known_and_said_once(
+    saved: Path, prefix: str, bare: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    edit(saved, lambda t: {prefix + (name.removeprefix("bert.") if bare else name): value for name, value in t.items()})
+    model, info = BertForPreTraining.from_pretrained(saved, output_loading_info=True)
+    torch.manual_seed(0)
+    for name, value in BertForPreTraining(BertConfig(**TINY)).named_parameters():
+        torch.testing.assert_close(model.get_parameter(name), value)
+    assert not info["missing_keys"]
+    BertModel.from_pretrained(saved)
+    assert [f"{prefix}" in line and "within a wrapper" in line for line in caplog.messages] == [True]
+
+
+def test_a_compiled_part_and_other_things_beside_the_model(saved: Path) -> None:
+    def wrapped(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        renamed = {"model." + name.replace("bert.", "bert._orig_mod.", 1): value for name, value in tensors.items()}
+        return renamed | {"loss.weight": torch.ones(2)}
+
+    _, info = BertForPreTraining.from_pretrained(edit(saved, wrapped), output_loading_info=True)
+    assert (info["missing_keys"], info["unexpected_keys"]) == (set(), {"loss.weight"})
+
+
+def test_a_model_that_names_its_part_like_a_wrapper_keeps_the_name(saved: Path, tmp_path: Path) -> None:
+    class Wrapper(bertie.models.pretrained.BertPreTrainedModel):
+        def __init__(self, config: BertConfig) -> None:
+            super().__init__(config)
+            self.model = BertModel(config)
+            self.post_init()
+
+    Wrapper(BertConfig(**TINY)).save_pretrained(tmp_path / "own")
+    _, info = Wrapper.from_pretrained(tmp_path / "own", output_loading_info=True)
+    assert (info["missing_keys"], info["unexpected_keys"]) == (set(), set())
+
+
+def test_a_tensor_within_a_wrapper_and_without_it_is_refused(saved: Path) -> None:
+    edit(saved, lambda t: {**{"module." + name: value for name, value in t.items()}, WORDS: t[WORDS].clone()})
+    with pytest.raises(CheckpointError, match="a second time, within a wrapper"):
+        BertModel.from_pretrained(saved)
+
+
+# Labels.
+
+
+def labelled(folder: Path, classes: int, **stated: Any) -> Path:
+    """A tiny classifier in a folder whose config states other labels than it has."""
+    torch.manual_seed(0)
+    BertForSequenceClassification(BertConfig(**TINY, num_labels=classes)).save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config = {name: value for name, value in config.items() if name not in ("id2label", "label2id")} | stated
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+OLD = {"num_labels": 3, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1}}
+
+
+@pytest.mark.parametrize("stated", [OLD, {"id2label": {"0": 0}}, {"id2label": {"0": "a", "2": "a"}}, {"num_labels": 0}])
+def test_an_encoder_never_looks_at_labels(tmp_path: Path, stated: dict[str, Any]) -> None:
+    transformers = pytest.importorskip("transformers")
+    ids = torch.tensor([[2, 3, 4]])
+    ours = BertModel.from_pretrained(labelled(tmp_path, 3, **stated))(ids).last_hidden_state
+    clean = labelled(tmp_path, 3)
+    theirs = transformers.BertModel.from_pretrained(clean)(ids).last_hidden_state
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("stated", [OLD, {"id2label": []}, {}, {"num_labels": 5}, {"id2label": {"0": "a", "2": "a"}}])
+def test_a_head_without_names_follows_its_weights_and_says_so(
+    tmp_path: Path, stated: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = labelled(tmp_path, 3, **stated)
+    model, info = BertForSequenceClassification.from_pretrained(folder, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["mismatched_keys"]
+    assert (model.num_labels, model.config.num_labels, model.classifier.out_features) == (3, 3, 3)
+    assert "3" in caplog.text
+    with pytest.raises(CheckpointError, match=r"classifier.weight is \[3, 16\] in the file and \[4, 16\]"):
+        BertForSequenceClassification.from_pretrained(folder, num_labels=4)
+    names = {0: "x", 1: "y", 2: "z"}
+    assert BertForSequenceClassification.from_pretrained(folder, id2label=names).config.id2label == names
+
+
+def test_names_that_do_not_fit_the_weights_are_refused(tmp_path: Path) -> None:
+    folder = labelled(tmp_path, 3, id2label={"0": "yes", "1": "no"})
+    with pytest.raises(CheckpointError, match=r"classifier.weight is \[3, 16\] in the file and \[2, 16\]"):
+        BertForSequenceClassification.from_pretrained(folder)
+
+
 # What does not fit.
 
 

@@ -1,18 +1,20 @@
 """A model folder's weights: which of its files are read, shards put together, and each tensor on demand."""
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
+from bertie.checkpoints.names import unwrapped
 from bertie.checkpoints.pickle_file import PickleFile
 from bertie.checkpoints.safetensors_file import SafetensorsFile
 from bertie.checkpoints.tensors import TensorFile, TensorInfo
 from bertie.errors import CheckpointError
 from bertie.files import read_json
 from bertie.hub import member
+from bertie.report import say_once
 
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
@@ -41,14 +43,35 @@ class Checkpoint:
     path: Path
     infos: dict[str, TensorInfo]
     _files: dict[Path, TensorFile]
+    _stored: Mapping[str, str] = field(default_factory=dict)  # names of `infos` that are others in the file
 
     def tensor(self, name: str) -> torch.Tensor:
-        """Return a stored tensor by its name in the file.
+        """Return a stored tensor by its name in `infos`.
 
         Raises:
             CheckpointError: its bytes cannot be read.
         """
-        return self._files[self.infos[name].file].tensor(name)
+        return self._files[self.infos[name].file].tensor(self._stored.get(name, name))
+
+    def unwrapped(self, known: Collection[str] = ()) -> "Checkpoint":
+        """Return the checkpoint without what wrappers put before its names, and say so; ``known`` names stay.
+
+        Raises:
+            CheckpointError: two tensors have one name then.
+        """
+        stored = dict(unwrapped(self.infos))
+        changed = [name for plain, name in stored.items() if plain != name]
+        if not changed or any(name in known for name in changed):
+            return self
+        if len(stored) < len(self.infos):
+            twice = next(name for name in self.infos if name not in stored.values())
+            raise CheckpointError(
+                f"{str(self.path)!r} has the tensor {twice!r} a second time, within a wrapper; remove the wrong one"
+            )
+        say_once(
+            f"{str(self.path)!r} holds a model within a wrapper: {changed[0]!r} is read without it, and so are others"
+        )
+        return replace(self, infos={plain: self.infos[name] for plain, name in stored.items()}, _stored=stored)
 
 
 def weight_files(safetensors: bool, variant: str | None = None) -> list[str]:

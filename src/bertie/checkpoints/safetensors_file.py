@@ -1,10 +1,15 @@
 """One .safetensors file: its header is checked before anything is mapped, then tensors are views of the mapped file.
 
+It is written here too: the library puts a temporary file of its own beside, which a killed process leaves behind, and
+does not say which error of the system it met.
+
 The layout: 8 bytes with the header's length, a JSON header {name: {dtype, shape, data_offsets}}, the tensors' bytes.
 """
 
 import json
 import struct
+from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +33,7 @@ DTYPES = {
     "F8_E4M3": torch.float8_e4m3fn,
     "F8_E5M2": torch.float8_e5m2,
 }
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 class SafetensorsFile:
@@ -52,6 +58,41 @@ class SafetensorsFile:
             raise CheckpointError(f"{str(self.path)!r}: the tensor {name!r} cannot be read: {error}") from error
         # a header of odd length puts numbers across their natural boundaries, which some kernels cannot read
         return tensor if tensor.data_ptr() % tensor.element_size() == 0 else tensor.clone()
+
+
+def write_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write tensors of any device into the file ``path``, which is not replaced but overwritten: see `files.atomic`.
+
+    Raises:
+        CheckpointError: numbers of a kind that such files do not have.
+        OSError: the system refused.
+    """
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _NAMES:
+            raise CheckpointError(f"the tensor {name!r} is of {tensor.dtype}, which no weights have; leave it out")
+    # the largest elements first: all lie at multiples of their size
+    ordered = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    sizes = [tensors[name].numel() * tensors[name].element_size() for name in ordered]
+    ends = list(accumulate(sizes))
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    for name, size, end in zip(ordered, sizes, ends, strict=True):
+        tensor = tensors[name]
+        header[name] = {
+            "dtype": _NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [end - size, end],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for name in ordered:
+            file.write(bytes_of(tensors[name]))
+
+
+def bytes_of(tensor: torch.Tensor) -> memoryview:
+    """Return the numbers of a tensor of any device as a file holds them."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _read_infos(path: Path) -> dict[str, TensorInfo]:

@@ -12,6 +12,7 @@ from bertie.cli.answer import answer
 from bertie.cli.bench import bench
 from bertie.cli.choose import choose
 from bertie.cli.classify import classify
+from bertie.cli.command import Command
 from bertie.cli.demo import demo
 from bertie.cli.embed import embed
 from bertie.cli.evaluate import evaluate
@@ -22,8 +23,10 @@ from bertie.cli.next_sentence import next_sentence
 from bertie.cli.quantize import quantize
 from bertie.cli.rerank import rerank
 from bertie.cli.search import search
+from bertie.cli.spelling import spelling_of
 from bertie.cli.tag import tag
 from bertie.cli.writing import printable
+from bertie.errors import spelling
 
 app = typer.Typer(
     name="bertie",
@@ -52,12 +55,15 @@ def _main(
 
 
 def _telling(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command so that one stopped by a signal says what it has kept; Typer would leave without a word."""
+    """Return the command so that messages name its options as they are typed, and so that one stopped by a signal says
+    what it has kept; Typer would leave without a word.
+    """
 
     @wraps(command)
     def run(*given: Any, **options: Any) -> None:
         try:
-            command(*given, **options)
+            with spelling(spelling_of(command)):
+                command(*given, **options)
         except KeyboardInterrupt as stopped:
             if str(stopped):
                 print(f"bertie: {printable(str(stopped))}", file=sys.stderr)
@@ -71,4 +77,6 @@ COMMANDS = (
     *(finetune, evaluate, quantize, inspect, bench),
 )
 for command in COMMANDS:
-    app.command(no_args_is_help=command in (search, rerank, finetune, evaluate, inspect, quantize))(_telling(command))
+    app.command(cls=Command, no_args_is_help=command in (search, rerank, finetune, evaluate, inspect, quantize))(
+        _telling(command)
+    )

@@ -59,6 +59,7 @@ def describe(name_or_path: str) -> dict[str, Any]:
     """
     folder = resolve(name_or_path, files=_FILES)
     config = BertConfig.from_pretrained(folder)
+    tokenizer = _tokenizer(folder, config)
     found: dict[str, Any] = {
         "model": name_or_path,
         "folder": str(folder),
@@ -66,8 +67,8 @@ def describe(name_or_path: str) -> dict[str, Any]:
         "architectures": config.architectures,
         "config": {field: getattr(config, field) for field in _SHAPE},
         "labels": list(config.id2label.values()),
-        "tokenizer": _tokenizer(folder, config),
-        "embedding": _embedding(folder),
+        "tokenizer": tokenizer,
+        "embedding": _embedding(folder, config, tokenizer),
     }
     try:
         checkpoint = open_checkpoint(folder)
@@ -122,7 +123,7 @@ def _tokenizer(folder: Path, config: BertConfig) -> dict[str, Any]:
     return found
 
 
-def _embedding(folder: Path) -> dict[str, Any] | None:
+def _embedding(folder: Path, config: BertConfig, tokenizer: dict[str, Any]) -> dict[str, Any] | None:
     """Return how the folder makes a text's vector, or None if it does not say."""
     if not member(folder, "modules.json").exists():
         return None
@@ -130,11 +131,15 @@ def _embedding(folder: Path) -> dict[str, Any] | None:
         recipe = read_recipe(folder)
     except BertieError as error:
         return {"problem": str(error)}
+    stated = recipe.max_length or tokenizer.get("model_max_length", config.max_position_embeddings)
     return {
         "pooling": list(recipe.modes),
-        "dense_layers": len(recipe.dense),
-        "normalized": recipe.normalize,
-        "max_length": recipe.max_length,
+        "token_layers": [layer.kind for layer in recipe.token_layers],
+        "layers": [layer.kind for layer in recipe.layers],
+        "truncate_dim": recipe.truncate_dim,
+        "normalized": recipe.normalized,
+        "similarity": recipe.similarity,
+        "max_length": min(stated, config.max_position_embeddings),
         "prompts": dict(recipe.prompts),
     }
 

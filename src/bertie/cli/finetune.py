@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.rows import columns_of
+from bertie.cli.rows import columns_of, map_of, names_of, one_or_all
 from bertie.cli.writing import printable
-from bertie.errors import InputError
+from bertie.errors import InputError, spelled
+from bertie.reading import Format
 
 if TYPE_CHECKING:
     from bertie.finetuning import Finetuned
@@ -21,14 +22,22 @@ def finetune(
         str,
         typer.Argument(
             help="sequence-classification, token-classification, question-answering, multiple-choice, next-sentence, "
-            "masked-lm, embedding or reranking."
+            "masked-lm, embedding or reranking; usual names such as classification, ner and qa will do."
         ),
     ],
-    train: Annotated[Path, typer.Option("--train", help="Labelled rows to learn from.")],
+    train: Annotated[
+        list[str],
+        typer.Option(
+            "--train", help="Labelled rows to learn from: a file, a folder or a pattern in quotes; may be repeated."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The new folder of the run.")],
     model: Annotated[str, typer.Option("--model", "-m", help="The folder or hub name to start from.")],
     dev: Annotated[
-        Path | None, typer.Option("--dev", help="Rows to score the finished model on; else a tenth of train.")
+        str | None,
+        typer.Option(
+            "--dev", help="A file to score the finished model on, or the share of train; 0: it is not scored."
+        ),
     ] = None,
     tune: Annotated[
         str | None,
@@ -44,10 +53,16 @@ def finetune(
     kind: Annotated[
         str | None, typer.Option("--kind", help="Of a classification: single-label, multi-label or regression.")
     ] = None,
+    label_names: options.LabelNames = None,
+    label_map: options.LabelMap = None,
+    first_choice: options.FirstChoice = None,
     class_weights: Annotated[
         str | None, typer.Option("--class-weights", help="auto lets all classes weigh alike; or numbers with commas.")
     ] = None,
     focal: Annotated[float | None, typer.Option("--focal", min=0, help="Gamma of the focal loss.")] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option("--label-smoothing", min=0, max=1, help="Share of each label spread over all.")
+    ] = None,
     patience: Annotated[
         int | None, typer.Option("--patience", min=1, help="Evaluations without a better score before the end.")
     ] = None,
@@ -66,22 +81,32 @@ def finetune(
     text_pair_column: options.TextPairColumn = None,
     label_column: options.LabelColumn = None,
     format: options.Format = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    quoting: options.Quoting = None,
     on_bad_row: options.OnBadRow = "error",
     sweep: Annotated[
         int | None, typer.Option("--sweep", min=1, help="Try this many settings and keep the best (needs optuna).")
     ] = None,
+    keep: Annotated[
+        int | None, typer.Option("--keep", min=1, help="Keep the models of this many last epochs in --out.")
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log to --out/tensorboard, too.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     device: options.Device = None,
 ) -> None:
     """Fine-tune a model on labelled rows and say how good it is on rows it has not seen."""
     said = {
         "model": model,
-        "dev": dev,
+        "dev": _source_or_share(dev),
         "tune": _source_or_share(tune),
         "out": out,
-        "form": format,
+        "form": Format(format, delimiter, encoding, quoting),
         "columns": columns_of(column, text=text_column, text_pair=text_pair_column, label=label_column),
         "kind": kind,
+        "label_names": names_of(label_names),
+        "label_map": map_of(label_map),
+        "first_choice": first_choice,
         "on_bad_row": on_bad_row,
         "class_weights": _weights(class_weights),
         "lora": lora,
@@ -89,7 +114,13 @@ def finetune(
         "resume": resume,
         "device": device,
     }
-    reading = {"max_length": max_length, "windows": windows, "overlap": overlap, "focal": focal}
+    reading = {
+        "max_length": max_length,
+        "windows": windows,
+        "overlap": overlap,
+        "focal": focal,
+        "label_smoothing": label_smoothing,
+    }
     training = {
         "epochs": epochs,
         "learning_rate": learning_rate,
@@ -99,14 +130,18 @@ def finetune(
     }
     options = _assigned(option, "--option") | {name: value for name, value in reading.items() if value is not None}
     chosen = _assigned(settings, "--set") | {name: value for name, value in training.items() if value is not None}
+    source = one_or_all(train)
+    keeping = {name: value for name, value in (("keep", keep), ("tensorboard", tensorboard)) if value}
     if sweep is None:
-        _train(task, train, said, options, _settings(chosen), seed or [])
+        _train(task, source, {**said, **keeping}, options, _settings(chosen), seed or [])
+    elif keeping:
+        raise InputError(f"A sweep takes no {' and no '.join(map(spelled, keeping))}.")
     else:
-        _sweep(task, train, said, options, _settings(chosen), seed or [], sweep)
+        _sweep(task, source, said, options, _settings(chosen), seed or [], sweep)
 
 
 def _train(
-    task: str, train: Path, said: dict[str, Any], options: dict[str, Any], settings: Any, seeds: list[int]
+    task: str, train: str | list[str], said: dict[str, Any], options: dict[str, Any], settings: Any, seeds: list[int]
 ) -> None:
     import bertie
 
@@ -117,7 +152,13 @@ def _train(
 
 
 def _sweep(
-    task: str, train: Path, said: dict[str, Any], options: dict[str, Any], settings: Any, seeds: list[int], trials: int
+    task: str,
+    train: str | list[str],
+    said: dict[str, Any],
+    options: dict[str, Any],
+    settings: Any,
+    seeds: list[int],
+    trials: int,
 ) -> None:
     import bertie
 
@@ -170,11 +211,11 @@ def _assigned(pairs: list[str] | None, option: str) -> dict[str, Any]:
     return found
 
 
-def _source_or_share(tune: str | None) -> Any:
+def _source_or_share(part: str | None) -> Any:
     try:
-        return None if tune is None else float(tune)
+        return None if part is None else float(part)
     except ValueError:
-        return tune
+        return part
 
 
 def _weights(given: str | None) -> Any:

@@ -13,6 +13,13 @@ Input = Annotated[
 Format = Annotated[
     str | None, typer.Option("--format", help="lines, jsonl, csv, tsv, … where the file's name does not say it.")
 ]
+Delimiter = Annotated[
+    str | None, typer.Option("--delimiter", help="What parts the columns of a table, such as '|', ';' or tab.")
+]
+Encoding = Annotated[str | None, typer.Option("--encoding", help="Of files that are not UTF-8, such as cp1252.")]
+Quoting = Annotated[
+    str | None, typer.Option("--quoting", help="csv; or none, where quotation marks in a table are plain text.")
+]
 Column = Annotated[str, typer.Option("--column", help="The field or column that holds the text.")]
 Model = Annotated[str | None, typer.Option("--model", "-m", help="A folder, or a model's name in the hub.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1; the default is CUDA if there is any.")]
@@ -40,5 +47,16 @@ Columns = Annotated[
 TextColumn = Annotated[str | None, typer.Option("--text-column", help="The column of the text.")]
 TextPairColumn = Annotated[str | None, typer.Option("--text-pair-column", help="The column of the second text.")]
 LabelColumn = Annotated[str | None, typer.Option("--label-column", help="The column of the label.")]
+LabelNames = Annotated[
+    str | None,
+    typer.Option("--label-names", help="What lists of 0 and 1, or class numbers, stand for, with commas: spam,ham."),
+]
+LabelMap = Annotated[
+    list[str] | None,
+    typer.Option("--label-map", help="What a label is called: WRITTEN=NAME, such as 1=spam; may be repeated."),
+]
+FirstChoice = Annotated[
+    int | None, typer.Option("--first-choice", help="Whether labels count choices from 0 or from 1.")
+]
 OnBadRow = Annotated[str, typer.Option("--on-bad-row", help="error, or skip to leave out and count what is unusable.")]
 To = Annotated[str, typer.Option("--to", help="What to write: jsonl, or csv.")]

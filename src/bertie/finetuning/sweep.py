@@ -4,16 +4,20 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bertie.errors import InputError
 from bertie.extras import need
 from bertie.finetuning.finetuned import Finetuned, finetuned_of
+from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.plan import Plan
-from bertie.finetuning.run import LOG, prepare, unfinished
-from bertie.finetuning.searching import STUDY, TRIALS, WHAT, Search, Trial
+from bertie.finetuning.resuming import at_work_in
+from bertie.finetuning.run import prepare
+from bertie.finetuning.searching import STUDY, WHAT, Search, Trial
 from bertie.finetuning.space import Space
+from bertie.reading import Format
 from bertie.report import progress
 from bertie.training import Settings, world_size
 
@@ -45,9 +49,12 @@ def sweep(
     out: str | os.PathLike[str] | None = None,
     dev: Any = None,
     tune: Any = None,
-    form: str | None = None,
+    form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     kind: str | None = None,
+    label_names: Sequence[str] | None = None,
+    label_map: Mapping[Any, str] | None = None,
+    first_choice: int | None = None,
     on_bad_row: str = "error",
     options: Mapping[str, Any] | None = None,
     class_weights: str | Sequence[float] | None = None,
@@ -77,7 +84,8 @@ def sweep(
         out: the folder of the sweep: that of the best run, with ``trials.jsonl`` and ``sweep.png``; None keeps
             everything in memory.
         dev, tune: as for `bertie.finetune`; ``tune`` must keep some rows.
-        form, columns, kind, on_bad_row, metric, device, show_progress: as for `bertie.finetune`.
+        form, columns, kind, label_names, label_map, first_choice: as for `bertie.finetune`.
+        on_bad_row, metric, device, show_progress: as for `bertie.finetune`.
         options, class_weights, settings, lora: as for `bertie.finetune`; the same in all trials, if not in ``space``.
         prune: stop a trial that after an epoch, from its second on, is below the median of others at theirs.
         seed: of the splits, of each training and of what is tried.
@@ -100,7 +108,7 @@ def sweep(
         tune=tune,
         form=form,
         columns=columns,
-        kind=kind,
+        labels=LabelOptions.of(kind, label_names, label_map, first_choice),
         on_bad_row=on_bad_row,
         options=dict(options or {}),
         class_weights=class_weights,
@@ -110,10 +118,10 @@ def sweep(
         device=device,
         show_progress=show_progress,
     )
-    data, parts = prepare(plan)
-    if not parts.tune:
-        raise InputError("A sweep compares its trials on rows kept for tuning; let tune keep some.")
-    with _quiet(optuna):
+    with at_work_in(folder, partial(_refuse_other_content, folder, resume)), _quiet(optuna):
+        data, parts = prepare(plan)
+        if not parts.tune:
+            raise InputError("A sweep compares its trials on rows kept for tuning; let tune keep some.")
         search = Search(plan, data, parts, space, folder, prune)
         with progress("trials", trials, show_progress) as advance:
             while (done := len(search.finished())) < trials:
@@ -132,8 +140,11 @@ def _refuse(trials: int, folder: Path | None, resume: bool) -> None:
         raise InputError("A sweep runs in one process; start it without torchrun.")
     if resume and folder is None:
         raise InputError("resume needs out, the folder of the sweep to go on with.")
-    names = unfinished(folder)
-    if names - {STUDY, f"{STUDY}.lock", TRIALS, LOG}:
+
+
+def _refuse_other_content(folder: Path | None, resume: bool, names: set[str]) -> None:
+    """Refuse a folder with ``names`` that holds something else than the sweep that is to go on."""
+    if names and STUDY not in names:
         raise InputError(f"{str(folder)!r} is not empty and holds no sweep; give another folder with out.")
     if STUDY in names and not resume:
         raise InputError(f"{str(folder)!r} holds a sweep; resume goes on with it, or give another folder with out.")

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from bertie.checkpoints import Checkpoint, Fit, listed, main_dtype, open_checkpoint, weight_files
-from bertie.checkpoints.names import is_encoder
+from bertie.checkpoints.names import canonical, is_encoder
 from bertie.checkpoints.tensors import FLOATS
-from bertie.config import CONFIG_NAME, BertConfig
+from bertie.config import CONFIG_NAME, LABELS, BertConfig
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.hub import resolve
 from bertie.layers.chip import chip
@@ -103,6 +103,7 @@ def from_pretrained(
     place = Place(source, revision, token, cache_dir, local_files_only, force_download, subfolder)
     device = one_device(device_map)
     model_args = _model_args(cls, add_pooling_layer)
+    labelled = hasattr(config, "to_dict") or any(config_overrides.get(name) is not None for name in LABELS)
     config = _config(cls, place, config, config_overrides)
     if attn_implementation is not None:
         config._attn_implementation = _attention(attn_implementation)
@@ -110,6 +111,11 @@ def from_pretrained(
     target = _element_type(dtype if dtype is not None else torch_dtype, checkpoint, device)
     _warn_if_slow(target, device)
     model = empty_model(cls, config, model_args)
+    checkpoint = checkpoint.unwrapped(dict(model.named_parameters()))
+    if not labelled and (classes := _other_classes(model, checkpoint)):
+        say_once(f"{cls.__name__} from {source!r}: the weights have {classes} classes, the config {config.num_labels}")
+        config.num_labels = classes
+        model = empty_model(cls, config, model_args)
     if config.quantization_config is not None:
         place_int8(model, checkpoint)
     build: Callable[[], Any] = partial(cls, config, **model_args)  # type: ignore[misc]
@@ -200,6 +206,23 @@ def _open(place: Place, variant: str | None, use_safetensors: bool | None) -> Ch
         if not (folder / single).exists() and not (folder / index).exists():
             folder = resolve(place.name_or_path, files=[CONFIG_NAME, *weight_files(False, variant)], **place.arguments)
     return open_checkpoint(folder, variant=variant, use_safetensors=use_safetensors)
+
+
+def _other_classes(model: Any, checkpoint: Checkpoint) -> int | None:
+    """Return for how many classes a head is stored, if that is another number than a config's without names."""
+    number = model.config.num_labels
+    if list(model.config.id2label.values()) != [f"LABEL_{index}" for index in range(number)]:
+        return None
+    stored = {canonical(name): info.shape for name, info in checkpoint.infos.items()}
+    heads = {
+        name: tuple(part.shape) for name, part in model.named_parameters() if not is_encoder(canonical(name) or name)
+    }
+    counts = {
+        stored[name][0]
+        for name, shape in heads.items()
+        if name in stored and shape[0] == number != stored[name][0] and stored[name][1:] == shape[1:]
+    }
+    return counts.pop() if len(counts) == 1 else None
 
 
 def _element_type(asked: torch.dtype | str | None, checkpoint: Checkpoint, device: torch.device) -> torch.dtype:

@@ -18,10 +18,12 @@ from bertie.tasks.features import Array, Features, Values
 from bertie.tasks.metrics import Metric, Numbers, Retrieval
 from bertie.tasks.parts import by_part, in_parts, part_counts, part_keys
 from bertie.tasks.pooling import merged
-from bertie.tasks.recipe import write_recipe
-from bertie.tasks.retrieval import ranks_of_partners
+from bertie.tasks.recipe import Layer
+from bertie.tasks.recipe_writing import write_recipe
+from bertie.tasks.retrieval import false_negatives, ranks_of_partners
 from bertie.tasks.task import Task
 from bertie.tasks.trainable import Fault, TrainableTask
+from bertie.tasks.vector_layers import load_layers, width_after
 
 # A cosine that far from its score is worth showing.
 OFF = 0.25
@@ -34,7 +36,8 @@ class Similarity(Embed, TrainableTask):
     Pairs with scores: the cosine of the two vectors is drawn to the score, scaled to 0 to 1 (squared error). Without
     scores the two belong together: each has to recognise its partner among those of all pairs of the step, by the
     softmax of ``scale`` times the cosine (InfoNCE; van den Oord et al. 2018), in both directions. Negatives are more
-    candidates for the anchors, which alone look for their partners then.
+    candidates for the anchors, which alone look for their partners then. Where texts occur several times in a step, no
+    anchor takes its own text, or a partner of the same anchor elsewhere, for a stranger.
 
     Args:
         scored: whether inputs come with scores.
@@ -63,6 +66,16 @@ class Similarity(Embed, TrainableTask):
         """Return the task that embeds texts."""
         return Embed(**_of(self, Embed))
 
+    def begun(self, model: Any, labels: Sequence[Any]) -> Self:
+        """As `TrainableTask.begun`; vectors that no file says how to make have length 1, as they are compared."""
+        begun = super().begun(model, labels)
+        if self.recipe.is_stated:
+            return begun
+        normalize = (Layer("Normalize"),)
+        return replace(
+            begun, recipe=replace(self.recipe, layers=normalize), layers=load_layers(normalize, model.device)
+        )
+
     def suited(self, labels: Sequence[Any]) -> Self:
         """As `TrainableTask.suited`: with scores they take their range, unless it lies between 0 and 1.
 
@@ -83,7 +96,8 @@ class Similarity(Embed, TrainableTask):
 
     def save(self, folder: Path) -> None:
         """Write the recipe, so that bertie and sentence-transformers make vectors of texts as they were learned."""
-        write_recipe(folder, replace(self.recipe, max_length=self.limit), self.config.hidden_size)
+        recipe = replace(self.recipe, max_length=self.limit, similarity="cosine")
+        write_recipe(folder, recipe, width_after(self.token_layers, self.config.hidden_size))
 
     # texts → vectors
 
@@ -157,7 +171,9 @@ class Similarity(Embed, TrainableTask):
         if features.labels is not None:
             wanted = torch.from_numpy(features.labels.values).to(vectors.device)
             return F.mse_loss((anchors * positives).sum(dim=1), wanted, reduction="sum")
-        return contrast_sum(anchors, positives, negatives, self.scale)
+        keys = np.array(part_keys(features))
+        texts = keys[firsts], keys[firsts + 1], keys[firsts[counts > 2] + 2]
+        return contrast_sum(anchors, positives, negatives, self.scale, texts)
 
     # scoring
 
@@ -187,7 +203,9 @@ class Similarity(Embed, TrainableTask):
         ]
 
 
-def contrast_sum(anchors: Tensor, positives: Tensor, negatives: Tensor, scale: float) -> Tensor:
+def contrast_sum(
+    anchors: Tensor, positives: Tensor, negatives: Tensor, scale: float, texts: tuple[Array, Array, Array]
+) -> Tensor:
     """Return the summed cross-entropy of finding partners by ``scale`` times the dot product.
 
     Without negatives it is the mean of both directions: anchors find positives, and positives find anchors.
@@ -196,9 +214,14 @@ def contrast_sum(anchors: Tensor, positives: Tensor, negatives: Tensor, scale: f
         anchors, positives: ``[N, D]``, of length 1; row ``i`` of one is the partner of row ``i`` of the other.
         negatives: ``[K, D]``, of length 1: more candidates for all anchors.
         scale: what dot products are multiplied by.
+        texts: what tells the texts of anchors ``[N]``, positives ``[N]`` and negatives ``[K]`` apart.
     """
     partners = torch.arange(len(anchors), device=anchors.device)
     found = scale * anchors @ torch.cat([positives, negatives]).T
+    if len(np.unique(np.concatenate(texts))) < sum(map(len, texts)):
+        right = false_negatives(texts[0], texts[1], np.concatenate(texts[1:]))
+        np.fill_diagonal(right, False)
+        found = found.masked_fill(torch.from_numpy(right).to(found.device), -torch.inf)
     loss = F.cross_entropy(found, partners, reduction="sum")
     if len(negatives):
         return loss

@@ -2,18 +2,21 @@
 
 import inspect
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tokenizers import AddedToken
 
 from bertie.errors import CheckpointError
-from bertie.files import read_json
+from bertie.files import checked_values, read_json
 from bertie.hub import member, resolve
 from bertie.report import say_once
+from bertie.rules import short
 from bertie.tokenization.arguments import refuse_unknown
 from bertie.tokenization.classes import JAPANESE, check_class, defaults, is_bert, stated_class
+from bertie.tokenization.file_rules import ADDED_TOKEN, CONFIG, LARGEST_ID
 from bertie.tokenization.options import OPTION_NAMES
 from bertie.tokenization.special_tokens import NAMES, checked_token
 from bertie.tokenization.tokenizer import Tokenizer
@@ -134,20 +137,30 @@ def _config(files: Mapping[str, Path]) -> dict[str, Any]:
     """Return what the configuration files say; ``tokenizer_config.json`` wins over the older two."""
     config: dict[str, Any] = {}
     if "special_tokens_map.json" in files:
-        config |= read_json(files["special_tokens_map.json"], "special tokens")
+        config |= read_json(files["special_tokens_map.json"], "special tokens", CONFIG)
     if "tokenizer_config.json" in files:
-        config |= read_json(files["tokenizer_config.json"], "tokenizer config")
+        config |= read_json(files["tokenizer_config.json"], "tokenizer config", CONFIG)
     config = {name: value for name, value in config.items() if name not in _IGNORED}
+    where = f"the tokenizer's files in {str(next(iter(files.values())).parent)!r}"
     for name in NAMES:
         if config.get(name) is not None:
-            config[name] = checked_token(name, config[name])
+            config[name] = _token(config[name], f"{where}, {name}")
     decoder = config.pop("added_tokens_decoder", None)
     if isinstance(decoder, dict):
-        config["added_tokens_decoder"] = _decoder(decoder.items())
+        config["added_tokens_decoder"] = _decoder(decoder.items(), where)
     elif "added_tokens.json" in files:
         ids = read_json(files["added_tokens.json"], "added tokens")
-        config["added_tokens_decoder"] = _decoder((index, _added(token, config)) for token, index in ids.items())
+        config["added_tokens_decoder"] = _decoder(
+            ((index, _added(token, config)) for token, index in ids.items()), where
+        )
     return config
+
+
+def _token(stated: Any, where: str) -> str | AddedToken:
+    """Return a token that a file states, as a text or with its switches; errors of `checked_values`."""
+    if not isinstance(stated, str | AddedToken) and "content" not in checked_values(stated, ADDED_TOKEN, where):
+        raise CheckpointError(f"{where} is {short(stated)}, without its 'content'; allowed: a text, or one with it")
+    return checked_token(where, stated)
 
 
 def _added(token: str, config: Mapping[str, Any]) -> AddedToken:
@@ -155,19 +168,21 @@ def _added(token: str, config: Mapping[str, Any]) -> AddedToken:
     return AddedToken(token, normalized=not special, special=special)
 
 
-def _decoder(entries: Any) -> dict[int, AddedToken]:
+def _decoder(entries: Iterable[tuple[Any, Any]], where: str) -> dict[int, AddedToken]:
     """Return id → added token from what a file holds.
 
     Raises:
-        CheckpointError: an id that is no number.
+        CheckpointError: an id that is no number, or a token of the wrong kind.
     """
     decoder: dict[int, AddedToken] = {}
     for index, token in entries:
-        if not str(index).isdecimal():
+        # 10 million has 8 digits; a long one would not be read as a number
+        if not re.fullmatch(r"\d{1,8}", str(index), re.ASCII) or int(index) > LARGEST_ID:
             raise CheckpointError(
-                f"the tokenizer's files give the added token {token!r:.60} the id {index!r}, no number"
+                f"{where}: the added token {short(token)} has the id {short(index)}; "
+                f"allowed: a number up to {LARGEST_ID}"
             )
-        made = checked_token("an added token", token)
+        made = _token(token, f"{where}, the added token {index}")
         decoder[int(index)] = AddedToken(made) if isinstance(made, str) else made
     return decoder
 
@@ -186,7 +201,7 @@ def _stated(
     Raises:
         CheckpointError: it is damaged, differs from ``vocab.txt``, or is not BERT's and ``fast`` is False.
     """
-    serialized = read_serialized(files["tokenizer.json"])
+    serialized = read_serialized(files["tokenizer.json"], name)
     # the class of others does nothing but run the file
     _override(serialized, {**(config if bert else {}), **options}, options, name)
     found = bert_arguments(serialized, name)
@@ -203,7 +218,8 @@ def _stated(
         # what the file pads with is the padding token, where nothing else is said
         found = {**({"pad_token": rust.padding["pad_token"]} if rust.padding else {}), **config}
         found["tokenizer_object"] = rust
-    decoder = {**config.get("added_tokens_decoder", {}), **_added_by(serialized)}
+    added = ((token.get("id"), token) for token in serialized.get("added_tokens") or ())
+    decoder = {**config.get("added_tokens_decoder", {}), **_decoder(added, f"the tokenizer.json of {name!r}")}
     return {**config, **found, "added_tokens_decoder": decoder}
 
 
@@ -224,14 +240,6 @@ def _override(serialized: dict[str, Any], wanted: Mapping[str, Any], said: Mappi
                     f"{normalizer.get(theirs)} in its tokenizer.json; the first is used"
                 )
             normalizer[theirs] = wanted[field]
-
-
-def _added_by(serialized: Mapping[str, Any]) -> dict[int, AddedToken]:
-    """Return the added tokens of ``tokenizer.json``."""
-    added = serialized.get("added_tokens") or []
-    if isinstance(added, list) and all(isinstance(token, dict) and "id" in token for token in added):
-        return _decoder((token["id"], token) for token in added)
-    return {}
 
 
 def _compare(vocabulary: Mapping[str, int], files: Mapping[str, Path], name: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from tokenizers import AddedToken
 
 from bertie.errors import CheckpointError, InputError
-from bertie.files import write_json, write_text
+from bertie.files import make_folder, write_json, write_text
 from bertie.report import say_once
 from bertie.tokenization.vocabulary import write_vocabulary
 
@@ -31,7 +31,7 @@ def save(
         raise InputError("BertTokenizerLegacy has no other file than vocab.txt; leave legacy_format out")
     if legacy_format and not tokenizer.states_bert:
         raise InputError("only tokenizer.json can state this tokenizer, which is not BERT's; leave legacy_format out")
-    directory = _made(folder)
+    directory = make_folder(folder)
     name = f"{prefix}-" if prefix else ""
     written = [directory / f"{name}tokenizer_config.json"]
     write_json(written[0], _config(tokenizer))
@@ -64,14 +64,6 @@ def save_vocabulary(tokenizer: Any, folder: str | os.PathLike[str], prefix: str 
     vocabulary = {token: index for token, index in tokenizer.get_vocab().items() if token not in added}
     name = f"{prefix}-" if prefix else ""
     return (str(write_vocabulary(Path(folder, f"{name}vocab.txt"), vocabulary)),)
-
-
-def _made(folder: str | os.PathLike[str]) -> Path:
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(f"the folder {str(folder)!r} cannot be made: {error.strerror}; choose another") from error
-    return Path(folder)
 
 
 def _config(tokenizer: Any) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from bertie.errors import CheckpointError
-from bertie.files import read_json
+from bertie.files import checked_values, read_json
 from bertie.tokenization.encoding import Special, bert_frames
 from bertie.tokenization.file_backend import frames_of
+from bertie.tokenization.file_rules import LARGEST_ID, MODEL, NORMALIZER, SERIALIZED, SERIALIZED_TOKEN
 from bertie.tokenization.wordpiece import MAX_WORD
 
 NORMALIZER_FIELDS = {
@@ -25,16 +26,24 @@ _DECODER = {"type": "WordPiece", "prefix": "##", "cleanup": True}
 _POST_PROCESSORS = ("TemplateProcessing", "BertProcessing")
 
 
-def read_serialized(path: Path) -> dict[str, Any]:
-    """Return the content of a ``tokenizer.json``.
+def read_serialized(path: Path, name: str) -> dict[str, Any]:
+    """Return the content of the ``tokenizer.json`` of ``name``.
 
     Raises:
-        CheckpointError: it is damaged or has no model.
+        CheckpointError: it is damaged, has no model, or a value of the wrong kind.
     """
-    serialized = read_json(path, "tokenizer")
-    model = serialized.get("model")
-    if not isinstance(model, dict) or not model.get("vocab"):
-        raise CheckpointError(f"the tokenizer file {str(path)!r} holds no model with a vocabulary; fetch it again")
+    serialized = read_json(path, "tokenizer", SERIALIZED)
+    where = f"the tokenizer.json of {name!r}"
+    model = serialized.get("model") or {}
+    if model.get("type", "WordPiece") == "WordPiece":
+        checked_values(model, MODEL, f"{where}: its 'model'")
+    if not model.get("vocab"):
+        raise CheckpointError(f"{where} holds no model with a vocabulary; fetch it again")
+    normalizer = serialized.get("normalizer") or {}
+    if normalizer.get("type") == "BertNormalizer":
+        checked_values(normalizer, NORMALIZER, f"{where}: its 'normalizer'")
+    for token in serialized.get("added_tokens") or ():
+        checked_values(token, SERIALIZED_TOKEN, f"{where}: an added token")
     return serialized
 
 
@@ -95,6 +104,8 @@ def _special_tokens(small: Tokenizer, vocabulary: Mapping[str, int]) -> dict[str
 
 
 def _checked(vocabulary: Mapping[str, Any], name: str) -> Mapping[str, int]:
-    if not all(type(number) is int and number >= 0 for number in vocabulary.values()):
-        raise CheckpointError(f"the tokenizer.json of {name!r} holds no vocabulary of token → id")
+    if not all(type(number) is int and 0 <= number <= LARGEST_ID for number in vocabulary.values()):
+        raise CheckpointError(
+            f"the tokenizer.json of {name!r} holds no vocabulary of token → id (a number up to {LARGEST_ID})"
+        )
     return vocabulary

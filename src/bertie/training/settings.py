@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertie.errors import InputError
-from bertie.fields import Rule, short
+from bertie.rules import Rule, short
 
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("auto", "fp32", "bf16")

@@ -1,0 +1,75 @@
+"""What a named value may be, declared once: the check and the words for it, of config fields and of what files hold."""
+
+import math
+import numbers
+from dataclasses import dataclass
+from typing import Any
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "true or false": bool,
+    "text": str,
+    "list": list,
+    "mapping": dict,
+    "text or mapping": (str, dict),
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value may be: the check, the words for it, and its line in the documentation."""
+
+    doc: str
+    kind: str  # "integer", "number", "choice", "list of texts", "mapping of texts", or a key of _TYPES
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False  # low itself is not allowed
+    choices: tuple[str, ...] = ()
+    none: bool = False
+    function: bool = False  # a callable is allowed too
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values in words, as errors and documentation print them."""
+        words = {"choice": f"one of {', '.join(map(repr, self.choices))}", "true or false": self.kind}
+        text = words.get(self.kind) or f"{'an' if self.kind == 'integer' else 'a'} {self.kind}{self._range}"
+        return text + (" or a function" if self.function else "") + (" or None" if self.none else "")
+
+    @property
+    def _range(self) -> str:
+        if self.kind not in ("integer", "number"):
+            return ""
+        if self.above:
+            return f" above {self.low:g} and at most {self.high:.12g}"
+        return f" of at least {self.low:g}" if self.high == math.inf else f" from {self.low:g} to {self.high:.12g}"
+
+    def allows(self, value: Any) -> bool:
+        """Return whether ``value`` may stand in the field."""
+        if value is None or callable(value):
+            return self.none if value is None else self.function
+        if self.kind in ("integer", "number"):
+            return self._allows_number(value)
+        if self.kind == "list of texts":
+            return isinstance(value, list | tuple) and all(isinstance(text, str) for text in value)
+        if self.kind == "mapping of texts":
+            return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+        if self.kind == "choice":
+            return isinstance(value, str) and value in self.choices
+        return isinstance(value, _TYPES[self.kind])
+
+    def _allows_number(self, value: Any) -> bool:
+        # true and false are no numbers here; NaN fails every comparison
+        if isinstance(value, bool) or not isinstance(
+            value, numbers.Integral if self.kind == "integer" else numbers.Real
+        ):
+            return False
+        try:
+            number = float(value)
+        except OverflowError:
+            return False
+        return (self.low < number if self.above else self.low <= number) and number <= self.high and number < math.inf
+
+
+def short(value: object) -> str:
+    """Return ``value`` as an error prints it, cut at 120 characters."""
+    text = repr(value)
+    return text if len(text) <= 120 else text[:117] + "..."
