@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from bertie.checkpoints.tensors import LARGEST_HEADER, TensorInfo, check_count, check_name
 from bertie.errors import CheckpointError
+from bertie.files import refuse_pointer
 
 DTYPES = {
     "F64": torch.float64,
@@ -119,7 +120,9 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
-            start = file.read(8)
+            begin = file.read(64)
+            refuse_pointer(path, begin)
+            start = begin[:8]
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
             if length > size - 8:
                 raise CheckpointError(
@@ -130,6 +133,7 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
                 raise CheckpointError(
                     f"{str(path)!r} has a header of {length} bytes; at most {LARGEST_HEADER} are read"
                 )
+            file.seek(8)
             raw = file.read(length)
     except OSError as error:
         if isinstance(error, CheckpointError):

@@ -11,7 +11,8 @@ from tokenizers import AddedToken
 
 from bertie.errors import CheckpointError
 from bertie.files import checked_values, read_json
-from bertie.hub import member, resolve
+from bertie.hub import member, path_or_name, resolve
+from bertie.layouts import what_lies_there
 from bertie.report import say_once
 from bertie.rules import short
 from bertie.tokenization.arguments import refuse_unknown
@@ -120,15 +121,16 @@ def _parameters(cls: type) -> list[str]:
 
 def _found(name_or_path: str | os.PathLike[str], hub: Mapping[str, Any]) -> dict[str, Path]:
     """Return the files that there are, by name."""
-    path = Path(name_or_path)
-    if path.is_file():
+    path = Path(path_or_name(name_or_path))
+    if os.path.isfile(path):
         return {"tokenizer.json" if path.suffix == ".json" else "vocab.txt": path}
     names = (*VOCABULARIES, *CONFIGS)
     folder = resolve(name_or_path, files=names, **hub)
     files = {name: member(folder, name) for name in names if (folder / name).exists()}
     if not any(name in files for name in VOCABULARIES):
         raise CheckpointError(
-            f"{str(name_or_path)!r} holds no tokenizer: neither vocab.txt nor tokenizer.json is in {str(folder)!r}"
+            f"{str(name_or_path)!r} holds no tokenizer: neither vocab.txt nor tokenizer.json is in {str(folder)!r}; "
+            f"{what_lies_there(name_or_path, folder, **hub) or 'copy them there from where the model came from'}"
         )
     return files
 
