@@ -230,7 +230,7 @@ def test_an_interrupted_run_goes_on_to_the_same_model(start: Path, tmp_path: Pat
     settings = bertie.Settings(save_every=5)
     with pytest.raises(KeyboardInterrupt):
         finetuned(start, rows(80), dev=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings)
-    with pytest.raises(InputError, match="other data|data|examples"):
+    with pytest.raises(InputError, match="the rows to learn from differ"):
         finetuned(start, rows(80, 3), dev=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings, resume=True)
     again = finetuned(start, rows(80), dev=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings, resume=True)
     assert again.figures == whole.figures

@@ -111,9 +111,7 @@ def evaluate(
     if not scores.count:
         left_out = [*rows.warnings(), *([bad.summary()] if bad.count else [])]
         raise InputError(f"There is no row to score{': ' + ' '.join(left_out) if left_out else '.'}")
-    notes = [*rows.warnings(), *scores.notes(), *([bad.summary()] if bad.count else [])]
-    if warning := scored.warning():
-        notes.append(warning)
+    notes = [*rows.warnings(), *scored.notes(), *([bad.summary()] if bad.count else [])]
     for note in notes:
         logger.warning("%s", note)
     return Evaluation(

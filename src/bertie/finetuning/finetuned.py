@@ -73,7 +73,7 @@ def finetune(
     windows: bool | None = None,
     overlap: int | None = None,
     options: Mapping[str, Any] | None = None,
-    class_weights: str | Sequence[float] | None = None,
+    class_weights: str | Sequence[float] | Mapping[str, float] | None = None,
     focal: float | None = None,
     label_smoothing: float | None = None,
     epochs: int | None = None,
@@ -123,7 +123,8 @@ def finetune(
         max_length: tokens read of a text; None: what the model allows.
         windows: True reads longer texts in windows that overlap by ``overlap`` tokens, instead of cutting them.
         options: more options of the task.
-        class_weights: what rows of each class count: "auto" lets all classes weigh alike.
+        class_weights: what rows of each class count: "auto" lets all classes weigh alike; class → weight; or weights
+            in the order of the model's labels.
         focal: gamma of the focal loss.
         label_smoothing: the share of each label that is learned as any class alike (0.1 is usual); figures take labels
             as they are. For classes, tags, next sentences and masked words, not together with ``focal``.
@@ -219,7 +220,7 @@ def _several(plan: Plan, seeds: Sequence[int]) -> Finetuned | None:
         figures[number] = outcome.scored.figures
         if out is not None:
             write_folder(outcome)
-        if best is None or (outcome.history.best_score or 0.0) > (best.history.best_score or 0.0):
+        if best is None or _score(outcome) > _score(best):
             best = outcome
     if best is None:
         return None
@@ -232,6 +233,11 @@ def _several(plan: Plan, seeds: Sequence[int]) -> Finetuned | None:
         for number in seeds:
             forget_state(plan.out / f"{SEED}{number}")
     return finetuned_of(best, spread)
+
+
+def _score(outcome: Outcome) -> float:
+    best = outcome.history.best_score
+    return float("-inf") if best is None else best
 
 
 def _spread(figures: Sequence[Mapping[str, float | None]]) -> dict[str, tuple[float, float]]:
