@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import json
 import pickle
 from collections import OrderedDict
 
@@ -376,6 +377,22 @@ def test_checkpointing_takes_the_arguments_of_pytorch(reentrant):
     expected = gradients(model)
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": reentrant})
     torch.testing.assert_close(gradients(model), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("library", [bertie, transformers], ids=["bertie", "transformers"])
+@pytest.mark.parametrize("name", CLASSES)
+def test_checkpointing_that_the_config_asks_for(name, library, tmp_path):
+    asked = library.BertConfig(**SIZES, gradient_checkpointing=True)
+    model = getattr(library, name)(asked)
+    assert model.is_gradient_checkpointing
+    model.save_pretrained(tmp_path)
+    assert not getattr(library, name).from_pretrained(tmp_path).is_gradient_checkpointing
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "gradient_checkpointing": True}))
+    model = getattr(library, name).from_pretrained(tmp_path)
+    assert model.is_gradient_checkpointing
+    model.gradient_checkpointing_disable()
+    assert not model.is_gradient_checkpointing
 
 
 def test_inputs_of_a_frozen_model_can_require_gradients():

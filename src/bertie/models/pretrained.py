@@ -126,6 +126,8 @@ class BertPreTrainedModel(nn.Module):
     def post_init(self) -> None:
         """Draw the new weights and tie what is tied; the last line of a subclass's ``__init__``."""
         self.init_weights()
+        if self.config.gradient_checkpointing and hasattr(self.base_model, "encoder"):
+            self._checkpointing.enable(None, every_n_layers=1, offload=False)
 
     def init_weights(self) -> None:
         """Draw the weights that were neither loaded nor drawn yet, and tie what is tied.
