@@ -144,8 +144,8 @@ def test_models_without_a_folder_are_made_by_the_doors(library):
 
 def test_a_door_takes_the_configs_dtype_only_when_asked():
     config = bertie.BertConfig(**SIZES, dtype="float64")
-    assert bertie.AutoModel.from_config(config).dtype == torch.float32
     assert bertie.AutoModel.from_config(config, dtype="auto").dtype == torch.float64
+    assert bertie.AutoModel.from_config(config).dtype == config.dtype == torch.float32
     with pytest.raises(bertie.ConfigError, match="made from a BertConfig, not from dict"):
         bertie.AutoModel.from_config({})
 
