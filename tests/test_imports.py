@@ -29,6 +29,7 @@ ROWS = [
     {"packing"},
     {"config", "outputs"},
     {"fields"},
+    {"layouts"},
     {"hub"},
     {"reading"},
     {"locking"},

@@ -14,8 +14,9 @@ from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.plan import Plan, settings_from
 from bertie.finetuning.resuming import SEED, at_work_in, refuse_other_content
 from bertie.finetuning.run import Outcome, learn, prepare, run, scored
+from bertie.reading import Format
 from bertie.report import logger
-from bertie.training import History, Settings
+from bertie.training import Callback, History, Settings
 
 
 @dataclass
@@ -61,7 +62,7 @@ def finetune(
     dev: Any = None,
     tune: Any = None,
     out: str | os.PathLike[str] | None = None,
-    form: str | None = None,
+    form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     kind: str | None = None,
     label_names: Sequence[str] | None = None,
@@ -72,7 +73,7 @@ def finetune(
     windows: bool | None = None,
     overlap: int | None = None,
     options: Mapping[str, Any] | None = None,
-    class_weights: str | Sequence[float] | None = None,
+    class_weights: str | Sequence[float] | Mapping[str, float] | None = None,
     focal: float | None = None,
     label_smoothing: float | None = None,
     epochs: int | None = None,
@@ -85,6 +86,9 @@ def finetune(
     lora: int | None = None,
     metric: str | None = None,
     resume: bool = False,
+    keep: int | None = None,
+    tensorboard: bool = False,
+    callbacks: Sequence[Callback] = (),
     device: Any = None,
     show_progress: bool | None = None,
 ) -> Finetuned | None:
@@ -98,15 +102,16 @@ def finetune(
     Args:
         task: "sequence-classification", "token-classification", "question-answering", "multiple-choice",
             "next-sentence", "masked-lm", "embedding" or "reranking"; usual names ("classification", "ner", "qa", …) do.
-        train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON), a ``datasets.Dataset``, a pandas DataFrame, or
-            a list of dicts.
+        train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON, …), several (a list of files, a folder, a
+            pattern such as ``train-*.jsonl``), a ``datasets.Dataset``, a pandas DataFrame, or a list of dicts.
         model: a folder or a name in the hub, to start from.
         dev: what to score the finished model on, or the share of train to keep for it, which is then not learned
             from; None: a tenth; 0: nothing is scored.
         tune: a source of its own to tune on, or the share of train to keep for it; None: a tenth; 0: nothing is tuned
             and the last epoch is kept.
         out: the folder of the run; None keeps everything in memory.
-        form: of the files, where their names do not say it.
+        form: of the files, where their names do not say it; a `bertie.reading.Format` also says delimiter, encoding and
+            quoting.
         columns: what each column is, where usual names do not tell: ``{"text": "Body", "label": "Kind"}``; columns of
             texts are joined by "title+body", "" says that no column has a role.
         kind: of a classification: "single-label", "multi-label" or "regression"; None: as the labels look.
@@ -118,7 +123,8 @@ def finetune(
         max_length: tokens read of a text; None: what the model allows.
         windows: True reads longer texts in windows that overlap by ``overlap`` tokens, instead of cutting them.
         options: more options of the task.
-        class_weights: what rows of each class count: "auto" lets all classes weigh alike.
+        class_weights: what rows of each class count: "auto" lets all classes weigh alike; class → weight; or weights
+            in the order of the model's labels.
         focal: gamma of the focal loss.
         label_smoothing: the share of each label that is learned as any class alike (0.1 is usual); figures take labels
             as they are. For classes, tags, next sentences and masked words, not together with ``focal``.
@@ -128,6 +134,10 @@ def finetune(
         lora: the rank of low-rank adapters to train instead of all weights (needs peft); they are merged at the end.
         metric: the figure that decides which epoch is best; None: the task's own.
         resume: go on with the run in ``out`` where it was interrupted; if there is none, begin it.
+        keep: keep the models of the last so many epochs, in ``out/epoch-1`` and so on.
+        tensorboard: log to ``out/tensorboard``, too, for TensorBoard (``pip install 'bertie[tensorboard]'``).
+        callbacks: functions that are called with a `bertie.training.Event` for each new log line and at the end of each
+            epoch; one that returns True ends the training.
         device: None: CUDA if there is any, else the CPU.
         show_progress: True shows bars always, False never, None on a terminal only.
 
@@ -176,6 +186,9 @@ def finetune(
         metric=metric,
         settings=settings_from(settings, named),
         resume=resume,
+        keep=keep,
+        tensorboard=tensorboard,
+        callbacks=callbacks,
         device=device,
         show_progress=show_progress,
     )
@@ -207,7 +220,7 @@ def _several(plan: Plan, seeds: Sequence[int]) -> Finetuned | None:
         figures[number] = outcome.scored.figures
         if out is not None:
             write_folder(outcome)
-        if best is None or (outcome.history.best_score or 0.0) > (best.history.best_score or 0.0):
+        if best is None or _score(outcome) > _score(best):
             best = outcome
     if best is None:
         return None
@@ -220,6 +233,11 @@ def _several(plan: Plan, seeds: Sequence[int]) -> Finetuned | None:
         for number in seeds:
             forget_state(plan.out / f"{SEED}{number}")
     return finetuned_of(best, spread)
+
+
+def _score(outcome: Outcome) -> float:
+    best = outcome.history.best_score
+    return float("-inf") if best is None else best
 
 
 def _spread(figures: Sequence[Mapping[str, float | None]]) -> dict[str, tuple[float, float]]:

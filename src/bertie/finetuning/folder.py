@@ -16,6 +16,7 @@ from bertie.finetuning import plots
 from bertie.finetuning.report import Part, RunSummary, Tuned, number, write_report
 from bertie.finetuning.resuming import PLAN, STATE
 from bertie.finetuning.run import Outcome
+from bertie.finetuning.saving import save_model
 from bertie.report import logger
 from bertie.tasks.metrics import Classes
 
@@ -44,12 +45,8 @@ def write_folder(
     folder = outcome.plan.out
     assert folder is not None
     make_folder(folder)
-    row = outcome.plan.row
-    row.save_options(outcome.model.config, outcome.task.answering())
-    outcome.model.save_pretrained(folder)
-    outcome.task.tokenizer.save_pretrained(folder)
-    outcome.task.save(folder)
-    write_json(folder / PLAN, outcome.plan.to_dict())
+    save_model(folder, outcome.plan.row, outcome.task, outcome.model)
+    write_json(folder / PLAN, {**outcome.plan.to_dict(), "read_as": outcome.data.read_as})
     write_json(folder / "figures.json", figures_of(outcome, spread or {}))
     drawn = {**_draw(outcome, folder), **(pictures or {})}
     write_report(replace(_summary(outcome, drawn, seeds or {}), notes=notes), folder)
@@ -119,7 +116,7 @@ def _summary(outcome: Outcome, pictures: Mapping[str, str], seeds: Mapping[int, 
     cut = sum(count > 0 for count in outcome.features.truncated)
     data = [Part("trained on", told["train"], len(parts.train), outcome.data.bad.count, cut)]
     if parts.tune:
-        data.append(Part("tuned on", told["tune"], len(parts.tune)))
+        data.append(Part("tuned on", told["tune"], len(parts.tune), 0, outcome.tuning.cut))
     if parts.dev:
         data.append(Part("scored on", told["dev"], len(parts.dev), 0, outcome.scored.cut))
     described = plan.to_dict()
@@ -131,11 +128,12 @@ def _summary(outcome: Outcome, pictures: Mapping[str, str], seeds: Mapping[int, 
         intervals=outcome.scored.intervals,
         table=outcome.scored.table,
         data=data,
+        read_as=outcome.data.read_as,
         settings={**described["settings"], **described["options"]},
         seconds=history.seconds,
         steps=history.step,
         best_step=history.best_step,
-        stopped_early=history.stopped_early,
+        ended_early="a callback ended it" if history.asked_to_stop else "nothing improved" * history.stopped_early,
         tuned=_tuned(outcome),
         seeds=seeds,
         pictures=pictures,
@@ -161,5 +159,12 @@ def _tuned(outcome: Outcome) -> list[Tuned]:
             effect = f"calibration error on dev {before.reliability.error:.3f} → {after.reliability.error:.3f}"
         elif main in before.figures:
             effect = f"{main} on dev {number(before.figures[main])} → {number(after.figures[main])}"
-        found.append(Tuned(name, str(value), effect))
+        labels = list(outcome.task.config.id2label.values())
+        shown = _by_name(labels, value) if name == "thresholds" else str(value)
+        found.append(Tuned(name, shown, effect))
     return found
+
+
+def _by_name(labels: Sequence[str], thresholds: Sequence[float]) -> str:
+    """Return the threshold of each label."""
+    return ", ".join(f"{label} {value:.3g}" for label, value in zip(labels, thresholds, strict=True))

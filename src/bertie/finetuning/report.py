@@ -80,10 +80,11 @@ class RunSummary:
         figures, intervals, table: of the data scored, as `Scores` gives them.
         level: of the intervals.
         data: the parts of the data, in the order of their use.
+        read_as: what was read as what, in one line.
         settings: what the user could have chosen otherwise, with the values used; the seed among them.
         seconds: of the training.
         steps, best_step: how many there were, and the one whose model was kept; None: the last.
-        stopped_early: whether training ended before its last step because nothing improved.
+        ended_early: why training ended before its last step, "nothing improved"; empty if it did not.
         tuned: what was found on the data kept for it.
         seeds: where several were run: each with its main figure.
         pictures: file names in the run folder with what they show.
@@ -101,11 +102,12 @@ class RunSummary:
     table: Sequence[Mapping[str, Any]] = ()
     level: float = 0.95
     data: Sequence[Part] = ()
+    read_as: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     steps: int = 0
     best_step: int | None = None
-    stopped_early: bool = False
+    ended_early: str = ""
     tuned: Sequence[Tuned] = ()
     seeds: Mapping[int, float] = field(default_factory=dict)
     pictures: Mapping[str, str] = field(default_factory=dict)
@@ -135,7 +137,7 @@ def render(summary: RunSummary) -> str:
         _seeds(summary),
         _classes(summary.table),
         _mistakes(summary.mistakes),
-        _data(summary.data),
+        _data(summary),
         _training(summary),
         _tuned(summary.tuned),
         _pictures(summary.pictures),
@@ -222,16 +224,18 @@ def _mistakes(mistakes: Sequence[Mistake]) -> str:
     return _section("Worst errors", _table(["text", "right", "predicted", "score", "where"], rows))
 
 
-def _data(data: Sequence[Part]) -> str:
+def _data(summary: RunSummary) -> str:
     rows = [
-        [part.role, plain(part.source), f"{part.rows:,}", f"{part.skipped:,}", f"{part.truncated:,}"] for part in data
+        [part.role, plain(part.source), f"{part.rows:,}", f"{part.skipped:,}", f"{part.truncated:,}"]
+        for part in summary.data
     ]
-    return _section("Data", _table(["used for", "from", "rows", "bad rows left out", "texts cut"], rows))
+    read_as = [f"Read as: {plain(summary.read_as)}", ""] if summary.read_as else []
+    return _section("Data", read_as + _table(["used for", "from", "rows", "bad rows left out", "texts cut"], rows))
 
 
 def _training(summary: RunSummary) -> str:
     kept = f"; the model of step {summary.best_step:,} was kept" if summary.best_step is not None else ""
-    early = ", which ended early because nothing improved" if summary.stopped_early else ""
+    early = f", which ended early because {summary.ended_early}" if summary.ended_early else ""
     lines = [f"{summary.steps:,} steps in {duration(summary.seconds)}{early}{kept}.", ""]
     lines += [line for note in summary.notes for line in (plain(note), "")]
     rows = [[plain(name), plain(value)] for name, value in summary.settings.items()]
@@ -249,7 +253,7 @@ def duration(seconds: float) -> str:
 
 
 def _tuned(tuned: Sequence[Tuned]) -> str:
-    rows = [[plain(one.name), plain(one.value, 400), plain(one.effect)] for one in tuned]
+    rows = [[plain(one.name), plain(one.value, 4000), plain(one.effect)] for one in tuned]
     lines = _table(["what", "value", "effect"], rows)
     if not lines:
         return ""
