@@ -83,6 +83,12 @@ def run(plan: Plan) -> Outcome | None:
 
 def prepare(plan: Plan) -> tuple[Data, Parts]:
     """Read and check the data, and part it."""
+    data = read(plan)
+    return data, parted(data, plan.dev, plan.tune, plan.settings.seed, rows_like(plan, data), plan.named())
+
+
+def read(plan: Plan) -> Data:
+    """Read and check the data, and say what it was read as."""
     data = load(
         plan.row.learns,
         plan.train,
@@ -95,7 +101,20 @@ def prepare(plan: Plan) -> tuple[Data, Parts]:
     if is_first():
         # what was guessed is said to everyone, and what a program has said of its own rows to no one
         logger.log(logging.WARNING if data.is_guess else logging.INFO, "%s", data.read_as)
-    return data, parted(data, plan.dev, plan.tune, plan.settings.seed, _rows(plan, data), plan.named())
+    return data
+
+
+def rows_like(plan: Plan, data: Data) -> Rows:
+    """Return what reads a file for tuning as train was read."""
+    return Rows(
+        plan.row.learns,
+        form=plan.form,
+        columns=plan.columns,
+        labelling=data.labelling,
+        options=plan.labels,
+        bad=data.bad,
+        name="tune",
+    )
 
 
 def learn(plan: Plan, data: Data, parts: Parts, watch: Watch | None = None) -> Learned | None:
@@ -220,19 +239,6 @@ def _keeping(plan: Plan, task: TrainableTask) -> list[Callback]:
     if plan.out is None or plan.keep is None:
         return []
     return [EpochModels(plan.out, plan.keep, plan.row, task)]
-
-
-def _rows(plan: Plan, data: Data) -> Rows:
-    """Return what reads a file for tuning as train was read."""
-    return Rows(
-        plan.row.learns,
-        form=plan.form,
-        columns=plan.columns,
-        labelling=data.labelling,
-        options=plan.labels,
-        bad=data.bad,
-        name="tune",
-    )
 
 
 def _warnings(data: Data, history: History, features: Features, scored: Scored) -> list[str]:

@@ -128,7 +128,7 @@ def sweep(
                 advance(1)
         best = search.best()
         outcome = search.outcome(best)
-    return Sweep(finetuned_of(outcome, {}), best.values, search.table(), folder)
+    return Sweep(finetuned_of(outcome), best.values, search.table(), folder)
 
 
 def _refuse(trials: int, folder: Path | None, resume: bool) -> None:
