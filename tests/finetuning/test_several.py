@@ -52,7 +52,7 @@ def test_folds_are_scored_in_turn(start: Path, tmp_path: Path, monkeypatch: pyte
     assert result.spread["accuracy"] == pytest.approx((fmean(values), stdev(values)))
     for name in ("figures.json", "run.json"):
         saved = json.loads((out / name).read_text())
-        assert saved["folds"]["accuracy"] == pytest.approx({"mean": fmean(values), "deviation": stdev(values)})
+        assert saved["spread"]["accuracy"] == pytest.approx({"mean": fmean(values), "deviation": stdev(values)})
         assert [saved["by_fold"][str(number)]["accuracy"] for number in (1, 2, 3)] == values
     assert result.figures["accuracy"] == values[saved["kept_fold"] - 1]
     kept = out / f"fold-{saved['kept_fold']}"

@@ -96,7 +96,7 @@ class Runs:
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as JSON takes it."""
         spread = {name: {"mean": mean, "deviation": deviation} for name, (mean, deviation) in self.spread().items()}
-        return {f"{self.what}s": spread, f"by_{self.what}": self.figures, f"kept_{self.what}": self.kept}
+        return {"spread": spread, f"by_{self.what}": self.figures, f"kept_{self.what}": self.kept}
 
 
 @dataclass(frozen=True)
