@@ -214,6 +214,7 @@ def test_an_unknown_argument_names_the_nearest_field() -> None:
         BertConfig(hiden_size=24)
     with pytest.raises(InputTypeError, match=r"no field 'num_label'\. Did you mean 'num_labels'"):
         BertConfig.from_dict({}, num_label=2)
+    assert BertConfig(pruned_heads=None) == BertConfig.from_dict({}, torchscript=None) == BertConfig()
 
 
 def test_unknown_keys_of_files_are_kept_and_saved_again(tmp_path: Path) -> None:
@@ -379,7 +380,7 @@ def test_sources_and_older_names(tmp_path: Path) -> None:
         assert config.vocab_size == 77
         assert config.use_return_dict is True
         assert config.get_text_config(decoder=True) is config
-    with pytest.raises(CheckpointError, match="there is no config file"):
+    with pytest.raises(CheckpointError, match=r"there is no config.json in .*; it is empty"):
         BertConfig.from_pretrained((tmp_path / "empty").mkdir() or tmp_path / "empty")
 
 

@@ -28,6 +28,7 @@ ROWS = [
     {"packing"},
     {"config", "outputs"},
     {"fields"},
+    {"layouts"},
     {"hub"},
     {"reading"},
     {"locking"},

@@ -16,6 +16,7 @@ from bertie.errors import BertieError, CheckpointError
 from bertie.rules import Rule, short
 
 JSON_LIMIT = 64 * 2**20
+_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def read_bytes(path: str | os.PathLike[str], what: str, limit: int = JSON_LIMIT) -> bytes:
@@ -32,13 +33,28 @@ def read_bytes(path: str | os.PathLike[str], what: str, limit: int = JSON_LIMIT)
             raise CheckpointError(f"the {what} file {str(path)!r} is not a regular file; give a plain file")
         if status.st_size > limit:
             raise CheckpointError(f"the {what} file {str(path)!r} has {status.st_size} bytes; at most {limit} are read")
-        return path.read_bytes()
+        raw = path.read_bytes()
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no {what} file {str(path)!r}; check the folder's name") from error
     except (OSError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"the {what} file {str(path)!r} cannot be read: {error}") from error
+    refuse_pointer(path, raw)
+    return raw
+
+
+def refuse_pointer(path: Path, start: bytes) -> None:
+    """Refuse what git-lfs puts in a file's place until it is fetched; ``start`` is how the file begins.
+
+    Raises:
+        CheckpointError: it is one.
+    """
+    if start.startswith(_POINTER):
+        raise CheckpointError(
+            f"{str(path)!r} is a pointer of git-lfs, not the file itself; run 'git lfs pull' where it was cloned, or "
+            "download the file"
+        )
 
 
 def read_json(

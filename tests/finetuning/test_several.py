@@ -74,7 +74,7 @@ def test_folds_are_scored_in_turn(start: Path, tmp_path: Path, monkeypatch: pyte
 
     with monkeypatch.context() as patch:
         patch.setattr(several, "scored", stopping)
-        with pytest.raises(KeyboardInterrupt, match="resume goes on"):
+        with pytest.raises(KeyboardInterrupt, match="resume=True goes on"):
             finetuned(start, tmp_path / "again")
     again = finetuned(start, tmp_path / "again", resume=True)
     assert again.runs == result.runs

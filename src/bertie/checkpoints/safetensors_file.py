@@ -18,6 +18,8 @@ from safetensors import SafetensorError, safe_open
 
 from bertie.checkpoints.tensors import LARGEST_HEADER, TensorInfo, check_count, check_name
 from bertie.errors import CheckpointError
+from bertie.files import refuse_pointer
+from bertie.rules import short
 
 DTYPES = {
     "F64": torch.float64,
@@ -119,7 +121,9 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
-            start = file.read(8)
+            begin = file.read(64)
+            refuse_pointer(path, begin)
+            start = begin[:8]
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
             if length > size - 8:
                 raise CheckpointError(
@@ -130,11 +134,13 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
                 raise CheckpointError(
                     f"{str(path)!r} has a header of {length} bytes; at most {LARGEST_HEADER} are read"
                 )
+            file.seek(8)
             raw = file.read(length)
     except OSError as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    check_count(path, raw.count(b'"data_offsets"'))
     try:
         header = json.loads(raw, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
@@ -163,8 +169,10 @@ def _span(path: Path, name: str, entry: Any) -> tuple[int, int, TensorInfo]:
         whole, kind = False, None
     if not whole:
         raise CheckpointError(f"{str(path)!r} is damaged: the header's entry for {name!r} is {repr(entry)[:100]}")
-    if kind not in DTYPES:
-        raise CheckpointError(f"{str(path)!r}: the tensor {name!r} has elements of type {kind!r}, which no BERT has")
+    if not isinstance(kind, str) or kind not in DTYPES:
+        raise CheckpointError(
+            f"{str(path)!r}: the tensor {name!r} has elements of type {short(kind)}, which no BERT has"
+        )
     info = TensorInfo(shape, DTYPES[kind], path)
     if end - begin != info.elements * info.dtype.itemsize:
         raise CheckpointError(

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 
 import bertie
-from bertie.checkpoints import Checkpoint, main_dtype, open_checkpoint
+from bertie.checkpoints import Checkpoint, main_dtype
 from bertie.checkpoints.names import canonical
 from bertie.config import BertConfig
 from bertie.errors import BertieError, CheckpointError
 from bertie.hub import member, resolve
+from bertie.models.loading import Place, open_weights
 from bertie.report import quietly
 from bertie.tasks.recipe import read_recipe
 
@@ -60,7 +61,13 @@ def describe(name_or_path: str) -> dict[str, Any]:
     folder = resolve(name_or_path, files=_FILES)
     config = BertConfig.from_pretrained(folder)
     tokenizer = _tokenizer(folder, config)
-    found: dict[str, Any] = {
+    try:
+        weights = _weights(open_weights(Place(name_or_path)).unwrapped())
+    except CheckpointError as error:
+        weights = {"problem": str(error)}
+    else:
+        weights["classes"] = {name: _missing(name, folder) for name in CLASSES}
+    return {
         "model": name_or_path,
         "folder": str(folder),
         "files": {str(path.relative_to(folder)): path.stat().st_size for path in _files(folder)},
@@ -69,12 +76,8 @@ def describe(name_or_path: str) -> dict[str, Any]:
         "labels": list(config.id2label.values()),
         "tokenizer": tokenizer,
         "embedding": _embedding(folder, config, tokenizer),
+        **weights,
     }
-    try:
-        checkpoint = open_checkpoint(folder)
-    except CheckpointError as error:
-        return found | {"problem": str(error)}
-    return found | _weights(checkpoint) | {"classes": {name: _missing(name, folder) for name in CLASSES}}
 
 
 def _files(folder: Path) -> list[Path]:

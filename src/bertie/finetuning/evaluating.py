@@ -10,7 +10,7 @@ from bertie.finetuning.examples import Rows, read_as
 from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.scoring import CHUNK, Scored, score
 from bertie.pipelines import pipeline
-from bertie.reading import BadRows
+from bertie.reading import BadRows, Format
 from bertie.report import logger
 from bertie.tasks.metrics.scores import REPLICATES
 from bertie.tasks.registry import find_learned
@@ -50,7 +50,7 @@ def evaluate(
     *,
     model: Any,
     tokenizer: Any = None,
-    form: str | None = None,
+    form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     label_names: Sequence[str] | None = None,
     label_map: Mapping[Any, str] | None = None,
@@ -83,7 +83,7 @@ def evaluate(
     """
     row = find_learned(task)
     pipe = pipeline(row.name, model, tokenizer=tokenizer, device=device, **options)
-    scoring: TrainableTask = row.load_trained().of(pipe.task)
+    scoring: TrainableTask = row.load_trained().of(pipe.codec)
     bad = BadRows(on_bad_row)
     kind, labels = scoring.expects()
     said = LabelOptions.of(kind, label_names, label_map, first_choice)
@@ -111,9 +111,7 @@ def evaluate(
     if not scores.count:
         left_out = [*rows.warnings(), *([bad.summary()] if bad.count else [])]
         raise InputError(f"There is no row to score{': ' + ' '.join(left_out) if left_out else '.'}")
-    notes = [*rows.warnings(), *scores.notes(), *([bad.summary()] if bad.count else [])]
-    if warning := scored.warning():
-        notes.append(warning)
+    notes = [*rows.warnings(), *scored.notes(), *([bad.summary()] if bad.count else [])]
     for note in notes:
         logger.warning("%s", note)
     return Evaluation(

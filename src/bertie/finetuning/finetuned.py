@@ -15,6 +15,7 @@ from bertie.finetuning.report import Runs
 from bertie.finetuning.resuming import at_work_in, refuse_other_content
 from bertie.finetuning.run import Outcome, run
 from bertie.finetuning.several import Several, of_folds, of_seeds
+from bertie.reading import Format
 from bertie.training import Callback, History, Settings
 
 
@@ -66,7 +67,7 @@ def finetune(
     dev: Any = None,
     tune: Any = None,
     out: str | os.PathLike[str] | None = None,
-    form: str | None = None,
+    form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     kind: str | None = None,
     label_names: Sequence[str] | None = None,
@@ -77,7 +78,7 @@ def finetune(
     windows: bool | None = None,
     overlap: int | None = None,
     options: Mapping[str, Any] | None = None,
-    class_weights: str | Sequence[float] | None = None,
+    class_weights: str | Sequence[float] | Mapping[str, float] | None = None,
     focal: float | None = None,
     label_smoothing: float | None = None,
     epochs: int | None = None,
@@ -107,15 +108,16 @@ def finetune(
     Args:
         task: "sequence-classification", "token-classification", "question-answering", "multiple-choice",
             "next-sentence", "masked-lm", "embedding" or "reranking"; usual names ("classification", "ner", "qa", …) do.
-        train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON), a ``datasets.Dataset``, a pandas DataFrame, or
-            a list of dicts.
+        train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON, …), several (a list of files, a folder, a
+            pattern such as ``train-*.jsonl``), a ``datasets.Dataset``, a pandas DataFrame, or a list of dicts.
         model: a folder or a name in the hub, to start from.
         dev: what to score the finished model on, or the share of train to keep for it, which is then not learned
             from; None: a tenth; 0: nothing is scored.
         tune: a source of its own to tune on, or the share of train to keep for it; None: a tenth; 0: nothing is tuned
             and the last epoch is kept.
         out: the folder of the run; None keeps everything in memory.
-        form: of the files, where their names do not say it.
+        form: of the files, where their names do not say it; a `bertie.reading.Format` also says delimiter, encoding and
+            quoting.
         columns: what each column is, where usual names do not tell: ``{"text": "Body", "label": "Kind"}``; columns of
             texts are joined by "title+body", "" says that no column has a role.
         kind: of a classification: "single-label", "multi-label" or "regression"; None: as the labels look.
@@ -127,7 +129,8 @@ def finetune(
         max_length: tokens read of a text; None: what the model allows.
         windows: True reads longer texts in windows that overlap by ``overlap`` tokens, instead of cutting them.
         options: more options of the task.
-        class_weights: what rows of each class count: "auto" lets all classes weigh alike.
+        class_weights: what rows of each class count: "auto" lets all classes weigh alike; class → weight; or weights
+            in the order of the model's labels.
         focal: gamma of the focal loss.
         label_smoothing: the share of each label that is learned as any class alike (0.1 is usual); figures take labels
             as they are. For classes, tags, next sentences and masked words, not together with ``focal``.

@@ -42,8 +42,9 @@ def write_folder(
     assert folder is not None
     make_folder(folder)
     save_model(folder, outcome.plan.row, outcome.task, outcome.model)
-    write_json(folder / PLAN, {**outcome.plan.to_dict(), **({} if runs is None else runs.to_dict())})
-    write_json(folder / "figures.json", {**figures_of(outcome), **({} if runs is None else runs.to_dict())})
+    several = {} if runs is None else runs.to_dict()
+    write_json(folder / PLAN, {**outcome.plan.to_dict(), "read_as": outcome.data.read_as, **several})
+    write_json(folder / "figures.json", {**figures_of(outcome), **several})
     drawn = {**_draw(outcome, folder), **(pictures or {})}
     write_report(replace(_summary(outcome, drawn), runs=runs, notes=notes), folder)
 
@@ -110,7 +111,7 @@ def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
     cut = sum(count > 0 for count in outcome.features.truncated)
     data = [Part("trained on", told["train"], len(parts.train), outcome.data.bad.count, cut)]
     if parts.tune:
-        data.append(Part("tuned on", told["tune"], len(parts.tune)))
+        data.append(Part("tuned on", told["tune"], len(parts.tune), 0, outcome.tuning.cut))
     if parts.dev:
         data.append(Part("scored on", told["dev"], len(parts.dev), 0, outcome.scored.cut))
     described = plan.to_dict()
@@ -122,6 +123,7 @@ def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
         intervals=outcome.scored.intervals,
         table=outcome.scored.table,
         data=data,
+        read_as=outcome.data.read_as,
         settings={**described["settings"], **described["options"]},
         seconds=history.seconds,
         steps=history.step,
@@ -151,5 +153,12 @@ def _tuned(outcome: Outcome) -> list[Tuned]:
             effect = f"calibration error on dev {before.reliability.error:.3f} → {after.reliability.error:.3f}"
         elif main in before.figures:
             effect = f"{main} on dev {number(before.figures[main])} → {number(after.figures[main])}"
-        found.append(Tuned(name, str(value), effect))
+        labels = list(outcome.task.config.id2label.values())
+        shown = _by_name(labels, value) if name == "thresholds" else str(value)
+        found.append(Tuned(name, shown, effect))
     return found
+
+
+def _by_name(labels: Sequence[str], thresholds: Sequence[float]) -> str:
+    """Return the threshold of each label."""
+    return ", ".join(f"{label} {value:.3g}" for label, value in zip(labels, thresholds, strict=True))

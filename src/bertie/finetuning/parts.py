@@ -6,7 +6,7 @@ from typing import Any
 
 from bertie.errors import InputError
 from bertie.finetuning.examples import Data, Rows
-from bertie.finetuning.split import Key, by_query, by_text, folds, rare_classes, split
+from bertie.finetuning.split import Key, by_query, by_text, folds, split
 from bertie.report import logger
 from bertie.tasks.example import Example
 
@@ -56,14 +56,12 @@ def parted(data: Data, dev: Any, tune: Any, seed: int, rows: Rows, named: Mappin
     if scored is None:
         train, scored = _split_off(train, dev, seed, rows.task, "dev", "nothing is scored")
         told["dev"] = _told(scored)
-    kept = None if is_share(tune) else list(rows.read(tune))
-    return _parts(train, scored, tune, kept, seed, rows.task, {**told, "tune": named["tune"]})
+    kept = tune if is_share(tune) else list(rows.read(tune))
+    return _parts(train, kept, scored, seed, rows.task, {**told, "tune": named["tune"]})
 
 
-def folded(
-    data: Data, count: int, tune: Any, seed: int, rows: Rows, named: Mapping[str, str]
-) -> tuple[list[Parts], list[str]]:
-    """Return the parts of a cross-validation, and what should be known of them.
+def folded(data: Data, count: int, tune: Any, seed: int, rows: Rows, named: Mapping[str, str]) -> list[Parts]:
+    """Return the parts of a cross-validation, one entry a fold.
 
     Each fold is scored on its own part of train; rows to tune on are split off the others.
 
@@ -76,28 +74,27 @@ def folded(
         InputError: there are fewer texts than folds.
     """
     train, found = data.train, []
-    kept = None if is_share(tune) else list(rows.read(tune))
+    kept = tune if is_share(tune) else list(rows.read(tune))
     places = folds(train, count, seed, _together(rows.task, train))
     for number, held in enumerate(places, 1):
         others = set(range(len(train))).difference(held)
         scored, rest = ([train[index] for index in sorted(part)] for part in (held, others))
         told = {"train": named["train"], "tune": named["tune"], "dev": f"fold {number} of {count} of {named['train']}"}
-        found.append(_parts(rest, scored, tune, kept, seed, rows.task, told))
-    return found, rare_classes(train, count)
+        found.append(_parts(rest, kept, scored, seed, rows.task, told))
+    return found
 
 
 def _parts(
     train: list[Example],
+    kept: list[Example] | float | None,
     scored: list[Example],
-    tune: Any,
-    kept: list[Example] | None,
     seed: int,
     task: str,
     told: dict[str, str],
 ) -> Parts:
-    """Return the parts; rows to tune on are split off ``train`` where none were kept elsewhere."""
-    if kept is None:
-        train, kept = _split_off(train, tune, seed + 1, task, "tune", "nothing is tuned")
+    """Return the parts; examples to tune on are split off ``train`` if only their share is given."""
+    if not isinstance(kept, list):
+        train, kept = _split_off(train, kept, seed + 1, task, "tune", "nothing is tuned")
         told = {**told, "tune": _told(kept)}
     logger.info("%d examples to learn from, %d to tune on, %d to score on.", len(train), len(kept), len(scored))
     return Parts(train, kept, scored, told)

@@ -9,6 +9,10 @@ from typing import Any
 
 from bertie.errors import InputError, InputTypeError, spelled
 from bertie.finetuning.labelling import LabelOptions
+from bertie.finetuning.tuning import check_metric
+from bertie.models.loading import one_device
+from bertie.reading import Format
+from bertie.reading.sources import is_paths, named
 from bertie.rules import Rule, short
 from bertie.tasks.registry import Row, find_learned
 from bertie.training import Callback, Settings
@@ -34,12 +38,12 @@ class Plan:
     dev: Any = None
     tune: Any = None
     out: Path | None = None
-    form: str | None = None
+    form: str | Format | None = None
     columns: Mapping[str, Any] | None = None
     labels: LabelOptions = dataclasses.field(default_factory=LabelOptions)
     on_bad_row: str = "error"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    class_weights: str | Sequence[float] | None = None
+    class_weights: str | Sequence[float] | Mapping[str, float] | None = None
     lora: int | None = None
     metric: str | None = None
     settings: Settings = dataclasses.field(default_factory=Settings)
@@ -54,6 +58,9 @@ class Plan:
     def __post_init__(self) -> None:
         learns = self.row.load_trained()
         learns.check_options(learns.unaliased(self.options))
+        check_metric(self.metric, self.figures(self.labels.kind), self.row.learns)
+        if self.device is not None:
+            one_device(self.device, "device")
         for name, rule in RULES.items():
             if not rule.allows(getattr(self, name)):
                 raise InputError(f"{spelled(name)} is {short(getattr(self, name))}; allowed: {rule.allowed}.")
@@ -61,11 +68,13 @@ class Plan:
             raise InputError(f"{spelled('folds')} scores each part of train in turn; leave {spelled('dev')} out.")
         self._check_output()
         if isinstance(self.class_weights, str) and self.class_weights != "auto":
-            raise InputError(f"class_weights is {self.class_weights!r}; give 'auto', a list of numbers, or None.")
+            raise InputError(
+                f"{spelled('class_weights')} is {self.class_weights!r}; give 'auto', or a number for each class."
+            )
 
     def _check_output(self) -> None:
         if self.resume and self.out is None:
-            raise InputError("resume needs out, the folder of the run to go on with.")
+            raise InputError(f"{spelled('resume')} needs {spelled('out')}, the folder of the run to go on with.")
         for name in ("keep", "tensorboard"):
             if getattr(self, name) and self.out is None:
                 raise InputError(f"{spelled(name)} needs {spelled('out')}, the folder of the run.")
@@ -78,6 +87,12 @@ class Plan:
     def row(self) -> Row:
         """The task."""
         return find_learned(self.task)
+
+    def figures(self, kind: str | None) -> list[str]:
+        """Return the names of the figures that there may be for a kind of data; None: for any."""
+        metrics = self.row.load_trained().metrics
+        chosen = [metrics[kind]] if kind in metrics else metrics.values()
+        return [name for metric in chosen for name in metric.names]
 
     def rated(self, config: Any) -> "Plan":
         """Return the plan with its learning rate, which LoRA and the model's width decide where nobody says."""
@@ -94,16 +109,18 @@ class Plan:
         """Return the plan as JSON takes it."""
         plain = {
             name: getattr(self, name)
-            for name in ("form", "on_bad_row", "class_weights", "lora", "metric", "folds", "keep")
+            for name in ("on_bad_row", "class_weights", "lora", "metric", "folds", "keep")
             if getattr(self, name) is not None
         }
         columns = {} if self.columns is None else {"columns": dict(self.columns)}
         watched = [getattr(each, "__qualname__", type(each).__qualname__) for each in self.callbacks]
+        form = Format.of(self.form).said()
         return {
             "task": self.row.name,
             "model": called(self.model),
             **{name: value for name, value in self.named().items() if value},
             **plain,
+            **({} if form is None else {"form": form}),
             **columns,
             **self.labels.to_dict(),
             "options": dict(self.options),
@@ -135,8 +152,8 @@ def called(source: Any) -> str:
     """Return a source's name for a person: a file's path, or what kind of thing it is."""
     if source is None or isinstance(source, int | float):
         return ""
-    if is_place(source):
-        return os.fspath(source)
+    if is_paths(source):
+        return named(source)
     name = getattr(source, "name_or_path", None)
     rows = f" of {len(source)} rows" if hasattr(source, "__len__") else ""
     return name or f"a {type(source).__name__}{rows}"

@@ -109,6 +109,7 @@ class RunSummary:
         figures, intervals, table: of the data scored, as `Scores` gives them.
         level: of the intervals.
         data: the parts of the data, in the order of their use.
+        read_as: what was read as what, in one line.
         settings: what the user could have chosen otherwise, with the values used; the seed among them.
         seconds: of the training.
         steps, best_step: how many there were, and the one whose model was kept; None: the last.
@@ -130,6 +131,7 @@ class RunSummary:
     table: Sequence[Mapping[str, Any]] = ()
     level: float = 0.95
     data: Sequence[Part] = ()
+    read_as: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     steps: int = 0
@@ -164,7 +166,7 @@ def render(summary: RunSummary) -> str:
         _runs(summary.runs),
         _classes(summary.table),
         _mistakes(summary.mistakes),
-        _data(summary.data),
+        _data(summary),
         _training(summary),
         _tuned(summary.tuned),
         _pictures(summary.pictures),
@@ -260,11 +262,13 @@ def _mistakes(mistakes: Sequence[Mistake]) -> str:
     return _section("Worst errors", _table(["text", "right", "predicted", "score", "where"], rows))
 
 
-def _data(data: Sequence[Part]) -> str:
+def _data(summary: RunSummary) -> str:
     rows = [
-        [part.role, plain(part.source), f"{part.rows:,}", f"{part.skipped:,}", f"{part.truncated:,}"] for part in data
+        [part.role, plain(part.source), f"{part.rows:,}", f"{part.skipped:,}", f"{part.truncated:,}"]
+        for part in summary.data
     ]
-    return _section("Data", _table(["used for", "from", "rows", "bad rows left out", "texts cut"], rows))
+    read_as = [f"Read as: {plain(summary.read_as)}", ""] if summary.read_as else []
+    return _section("Data", read_as + _table(["used for", "from", "rows", "bad rows left out", "texts cut"], rows))
 
 
 def _training(summary: RunSummary) -> str:
@@ -287,7 +291,7 @@ def duration(seconds: float) -> str:
 
 
 def _tuned(tuned: Sequence[Tuned]) -> str:
-    rows = [[plain(one.name), plain(one.value, 400), plain(one.effect)] for one in tuned]
+    rows = [[plain(one.name), plain(one.value, 4000), plain(one.effect)] for one in tuned]
     lines = _table(["what", "value", "effect"], rows)
     if not lines:
         return ""

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 from bertie.finetuning.examples import Data
 from bertie.finetuning.folder import forget_state, write_folder
-from bertie.finetuning.parts import Parts, folded
+from bertie.finetuning.parts import Parts
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.report import Runs
 from bertie.finetuning.resuming import FOLD, SEED
-from bertie.finetuning.run import Outcome, learn, prepare, read, rows_like, scored
+from bertie.finetuning.run import Outcome, learn, prepare, scored
 from bertie.report import logger
 
 
@@ -30,7 +30,7 @@ class Several:
 
 def of_seeds(plan: Plan, seeds: Sequence[int]) -> Several | None:
     """Train a model a seed, on the same rows."""
-    data, parts = prepare(plan)
+    data, (parts,) = prepare(plan)
     plans = {number: replace(plan, settings=replace(plan.settings, seed=number)) for number in seeds}
     return _all(plan, "seed", SEED, plans, data, dict.fromkeys(seeds, parts))
 
@@ -38,9 +38,7 @@ def of_seeds(plan: Plan, seeds: Sequence[int]) -> Several | None:
 def of_folds(plan: Plan) -> Several | None:
     """Train a model a fold: each is scored on its own part of the rows, and learns from the others."""
     assert plan.folds is not None
-    data = read(plan)
-    parts, warnings = folded(data, plan.folds, plan.tune, plan.settings.seed, rows_like(plan, data), plan.named())
-    data = replace(data, warnings=[*data.warnings, *warnings])
+    data, parts = prepare(plan)
     numbers = range(1, plan.folds + 1)
     return _all(plan, "fold", FOLD, dict.fromkeys(numbers, plan), data, dict(zip(numbers, parts, strict=True)))
 
