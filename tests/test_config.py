@@ -214,6 +214,7 @@ def test_an_unknown_argument_names_the_nearest_field() -> None:
         BertConfig(hiden_size=24)
     with pytest.raises(InputTypeError, match=r"no field 'num_label'\. Did you mean 'num_labels'"):
         BertConfig.from_dict({}, num_label=2)
+    assert BertConfig(pruned_heads=None) == BertConfig.from_dict({}, torchscript=None) == BertConfig()
 
 
 def test_unknown_keys_of_files_are_kept_and_saved_again(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ class BertConfig:
         **unknown: Any,
     ) -> None:
         given = dict(locals())
-        for name in unknown:
+        for name in [name for name, value in unknown.items() if value is not None]:
             raise InputTypeError(
                 f"BertConfig has no field {name!r}.{nearest(name, given)} To keep unknown keys of a file use "
                 "BertConfig.from_dict; to add an attribute, set it afterwards"
@@ -343,7 +343,7 @@ class BertConfig:
         data, extra = _split(cls, dict(config_dict), {name for name in LABELS if overrides.get(name) is not None})
         known = {*FIELDS, *_NOT_FIELDS, "id2label", "label2id", "attn_implementation", *extra}
         unused = {name: overrides.pop(name) for name in list(overrides) if name not in known}
-        for name in unused if not return_unused_kwargs else ():
+        for name in [name for name, value in unused.items() if value is not None and not return_unused_kwargs]:
             raise InputTypeError(f"BertConfig has no field {name!r}.{nearest(name, sorted(known))}")
         extra |= {name: overrides.pop(name) for name in list(overrides) if name in extra}
         config = cls(**_with_overrides(data, overrides))

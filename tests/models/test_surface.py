@@ -69,6 +69,16 @@ def test_a_misspelt_argument_is_refused_with_the_nearest_name(name):
         make(name)(inptu_ids=IDS)
 
 
+@every_class
+def test_unknown_arguments_with_nothing_in_them_pass(name):
+    model = make(name)
+    ids = IDS[None] if name == "BertForMultipleChoice" else IDS
+    answer = model(ids, head_mask=None, cache_position=None, cu_seq_lens_q=None)
+    assert torch.equal(answer[0], model(ids)[0])
+    with pytest.raises(TypeError, match="takes no argument 'head_mask'"):
+        model(ids, head_mask=torch.ones(4, 2))
+
+
 # What a model knows of itself.
 
 
@@ -135,11 +145,11 @@ def test_fresh_weights_follow_the_config(name):
     assert not model.get_input_embeddings().weight[0].any()  # the row of padding
 
 
-def test_init_weights_draws_anew_and_keeps_ties():
+def test_init_weights_draws_nothing_twice_and_keeps_ties():
     model = make()
     before = model.get_input_embeddings().weight.clone()
     model.init_weights()
-    assert not torch.equal(model.get_input_embeddings().weight, before)
+    assert torch.equal(model.get_input_embeddings().weight, before)
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
@@ -204,6 +214,34 @@ def test_resizing_an_untied_decoder_takes_its_own_mean():
     assert model.get_output_embeddings().weight is not model.get_input_embeddings().weight
 
 
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("name", WITH_DECODER)
+def test_resizing_the_encoder_first_and_then_the_model(name, tied):
+    model, expected = make(name, tie_word_embeddings=tied), make(name, tie_word_embeddings=tied)
+    expected.resize_token_embeddings(60)
+    model.bert.resize_token_embeddings(60)
+    model.resize_token_embeddings(60)
+    assert (model.get_output_embeddings().weight is model.get_input_embeddings().weight) == tied
+    assert model.state_dict().keys() == expected.state_dict().keys()
+    assert all(torch.equal(value, expected.state_dict()[key]) for key, value in model.state_dict().items())
+    assert torch.equal(model(IDS)[0], expected(IDS)[0])
+
+
+def test_resizing_to_the_same_size_keeps_the_parameters():
+    model = make(tie_word_embeddings=False)
+    before = list(model.parameters())
+    model.resize_token_embeddings(50)
+    assert all(now is then for now, then in zip(model.parameters(), before, strict=True))
+
+
+def test_tying_to_embeddings_of_another_size_fits_the_bias():
+    model = make()
+    model.set_input_embeddings(nn.Embedding(60, 16))
+    model.tie_weights()
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    assert model(IDS).logits.shape == (2, 4, 60)
+
+
 def test_resizing_can_draw_new_rows():
     model = make("BertModel", initializer_range=0.5)
     rows = model.resize_token_embeddings(1050, mean_resizing=False).weight[50:]
@@ -228,7 +266,8 @@ def test_resized_weights_keep_dtype_and_whether_they_are_trained():
 @pytest.mark.parametrize("name", WITH_DECODER)
 def test_tied_aliases_are_left_out_and_filled_in(name, assign):
     model, other = make(name), make(name)
-    other.init_weights()
+    with torch.no_grad():
+        other.get_input_embeddings().weight.add_(1)
     state = other.state_dict()
     assert not any("decoder" in key for key in state)
     model.load_state_dict(state, strict=True, assign=assign)

@@ -84,7 +84,7 @@ def evaluate(
     """
     row = find_learned(task)
     pipe = pipeline(row.name, model, tokenizer=tokenizer, device=device, **options)
-    scoring: TrainableTask = row.load_trained().of(pipe.task)
+    scoring: TrainableTask = row.load_trained().of(pipe.codec)
     bad = BadRows(on_bad_row)
     kind, labels = scoring.expects()
     said = LabelOptions.of(kind, label_names, label_map, first_choice)
@@ -114,9 +114,7 @@ def evaluate(
     if not scores.count:
         left_out = [*rows.warnings(), *([bad.summary()] if bad.count else [])]
         raise InputError(f"There is no row to score{': ' + ' '.join(left_out) if left_out else '.'}")
-    notes = [*rows.warnings(), *scores.notes(), *([bad.summary()] if bad.count else [])]
-    if warning := scored.warning():
-        notes.append(warning)
+    notes = [*rows.warnings(), *scored.notes(), *([bad.summary()] if bad.count else [])]
     for note in notes:
         logger.warning("%s", note)
     return Evaluation(

@@ -5,7 +5,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from bertie.errors import InputError, Stopped
+from bertie.errors import InputError, Stopped, spelled
 from bertie.files import is_leftover, remove_leftovers
 from bertie.finetuning.plan import Plan, is_place
 from bertie.finetuning.report import NAME as REPORT
@@ -20,8 +20,8 @@ LOG = "metrics.jsonl"
 STATE = "state"
 PLAN = "run.json"
 TENSORBOARD = "tensorboard"
-# The folders of single seeds begin so.
-SEED = "seed-"
+# The folders of single seeds and folds begin so.
+SEED, FOLD = "seed-", "fold-"
 
 
 @contextmanager
@@ -51,7 +51,9 @@ def at_work_in(folder: Path | None, refuse: Callable[[set[str]], None]) -> Itera
             if str(stopped) or not _names_in(folder):
                 raise
             code = getattr(stopped, "exit_code", 130)
-            raise Stopped(f"The run was stopped; resume goes on from {str(folder)!r}.", code - 128) from stopped
+            raise Stopped(
+                f"The run was stopped; {spelled('resume', True)} goes on from {str(folder)!r}.", code - 128
+            ) from stopped
 
 
 def refuse_other_content(folder: Path | None, names: set[str]) -> None:
@@ -60,8 +62,10 @@ def refuse_other_content(folder: Path | None, names: set[str]) -> None:
     Raises:
         InputError: it does.
     """
-    if names and not any(name in (PLAN, STATE) or name.startswith(SEED) for name in names):
-        raise InputError(f"{str(folder)!r} is not empty and holds no run of bertie; give another folder with out.")
+    if names and not any(name in (PLAN, STATE) or name.startswith((SEED, FOLD)) for name in names):
+        raise InputError(
+            f"{str(folder)!r} is not empty and holds no run of bertie; give another folder with {spelled('out')}."
+        )
 
 
 def identity_of(
@@ -98,5 +102,7 @@ def _names_in(folder: Path) -> set[str]:
         return {folder.name} if folder.exists() else set()
     names = {path.name for path in folder.iterdir()}
     if REPORT in names:
-        raise InputError(f"{str(folder)!r} holds a finished run; give another folder with out, or remove this one.")
+        raise InputError(
+            f"{str(folder)!r} holds a finished run; give another folder with {spelled('out')}, or remove this one."
+        )
     return {name for name in names if name != LOCK and not is_leftover(name)}

@@ -7,8 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertie.checkpoints.pages import own_pages
+from bertie.errors import InputError
 from bertie.native.library import InstructionSet
 
+# the most inputs of an 8-bit product, whose sums of 255 · 127 are kept in 32 bits
+DEEPEST_INT8 = (2**31 - 1) // (255 * 127)
 # what follows a product: product.h
 NOTHING, GELU, RESIDUAL = 0, 1, 2
 
@@ -66,6 +69,7 @@ class Int8Panels:
     def __init__(
         self, weight: Tensor, scale: Tensor, bias: Tensor, rounding: Rounding, functions: InstructionSet
     ) -> None:
+        check_int8_depth(weight.shape[1])
         self.functions, self.rounding = functions, rounding
         self.columns, self.depth = weight.shape
         beyond = -len(weight) % functions.width
@@ -105,6 +109,19 @@ class Int8Panels:
             torch.get_num_threads(),
         )
         return y
+
+
+def check_int8_depth(depth: int) -> None:
+    """Refuse a layer whose sums would not fit.
+
+    Raises:
+        InputError: it has more than `DEEPEST_INT8` inputs.
+    """
+    if depth > DEEPEST_INT8:
+        raise InputError(
+            f"A layer of {depth} inputs cannot be int8: sums of more than {DEEPEST_INT8} products overflow; leave the "
+            "model in floating point."
+        )
 
 
 def _laid_out(panels: Tensor) -> Tensor:

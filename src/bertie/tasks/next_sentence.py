@@ -1,6 +1,6 @@
 """Next sentence: does the second text of a pair follow the first? (BERT, section 3.1, task 2)"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -32,6 +32,7 @@ class NextSentence(TrainableTask):
     temperature: float = 1.0
     label_smoothing: float = 0.0
     saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature")
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Classes}
 
     def __post_init__(self) -> None:
         check_way(self.window_scores)

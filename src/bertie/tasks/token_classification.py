@@ -17,7 +17,7 @@ from bertie.tasks.calibration import Reliability, check_temperature, confidences
 from bertie.tasks.features import Features, Values
 from bertie.tasks.grouping import STRATEGIES, Grouper, Scored, Source, chosen
 from bertie.tasks.heads import begin_at, logits_of_classes
-from bertie.tasks.metrics import Metric
+from bertie.tasks.metrics import Entities, Metric
 from bertie.tasks.objectives import cross_entropy_sum
 from bertie.tasks.schemes import OUTSIDE, Rules, check_scheme, entities, guess_scheme, tags_of
 from bertie.tasks.tag_metric import entities_metric
@@ -73,6 +73,7 @@ class TokenClassification(WordTask):
         *WordTask.saved,
         *("aggregation_strategy", "scheme", "label_pieces", "temperature"),
     )
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Entities}
 
     def __post_init__(self) -> None:
         one_of("aggregation_strategy", self.aggregation_strategy, STRATEGIES)
