@@ -1,7 +1,9 @@
 """safetensors: a good file is mapped, a damaged or hostile one is refused before anything is allocated."""
 
 import json
+import mmap
 import struct
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,21 @@ def test_writing_into_a_tensor_leaves_the_file_alone(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(4)}, tmp_path / "m.safetensors")
     SafetensorsFile(tmp_path / "m.safetensors").tensor("a").fill_(1)
     assert SafetensorsFile(tmp_path / "m.safetensors").tensor("a").sum() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells how much memory is in use")
+def test_reading_again_and_again_takes_no_memory(tmp_path: Path) -> None:
+    write_tensors({str(number): torch.zeros(4) for number in range(40)}, tmp_path / "m.safetensors")
+
+    def read(times: int) -> int:
+        for _ in range(times):
+            file = SafetensorsFile(tmp_path / "m.safetensors")
+            for name in file.infos:
+                file.tensor(name)
+        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+    before = read(200)
+    assert read(1000) - before < 2**20  # the library's own function lost 70 bytes a tensor
 
 
 def test_numbers_off_their_boundaries_are_copied(tmp_path: Path) -> None:

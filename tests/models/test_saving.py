@@ -125,6 +125,6 @@ def test_what_is_refused_writes_nothing(tmp_path: Path) -> None:
 
 def test_a_file_where_the_folder_belongs(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(CheckpointError, match="it is a file"):
+    with pytest.raises(CheckpointError, match="a file stands where a folder belongs"):
         BertModel(BertConfig(**TINY)).save_pretrained(tmp_path / "file")
     assert os.listdir(tmp_path) == ["file"]

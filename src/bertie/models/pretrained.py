@@ -19,6 +19,7 @@ from bertie.models.loading import check_attention, from_config, from_pretrained
 from bertie.models.resizing import fit_decoder_bias, resize_token_embeddings
 from bertie.models.saving import save_pretrained
 from bertie.models.tying import tied_aliases, tied_pairs
+from bertie.openmp import let_children_compute
 from bertie.outputs import ModelOutput
 from bertie.packing import Packed
 
@@ -48,6 +49,7 @@ class BertPreTrainedModel(nn.Module):
                 f"{type(self).__name__} is made from a bertie.BertConfig, not {type(config).__name__}; "
                 "convert another library's config with BertConfig.from_dict(config.to_dict())."
             )
+        let_children_compute()
         config.validate()  # assignments check one field each
         self.config = config
         self.name_or_path = config.name_or_path
