@@ -12,7 +12,7 @@ from films import BAD, FILLING, GOOD, write_start
 
 import bertie
 from bertie.errors import InputError
-from bertie.finetuning import finetuned as finetuning
+from bertie.finetuning import several
 from bertie.finetuning.resuming import LOG, STATE
 from bertie.finetuning.starting import balanced
 from bertie.tasks.example import Example
@@ -194,7 +194,7 @@ def test_several_seeds(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     again = tmp_path / "again"
     with monkeypatch.context() as patch:
-        patch.setattr(finetuning, "scored", stopped_at_the_second(finetuning.scored))
+        patch.setattr(several, "scored", stopped_at_the_second(several.scored))
         with pytest.raises(KeyboardInterrupt):
             finetuned(start, rows(60), **{**options, "out": again})
     resumed = finetuned(start, rows(60), **{**options, "out": again}, resume=True)

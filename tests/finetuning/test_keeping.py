@@ -75,7 +75,7 @@ def test_a_log_for_tensorboard_and_the_end_by_a_callback(start: Path, tmp_path: 
 
 def test_what_cannot_be_kept(start: Path, tmp_path: Path) -> None:
     for more, message in (
-        ({"keep": 0, "out": tmp_path}, "keep is 0; it is the number of epochs"),
+        ({"keep": 0, "out": tmp_path}, "keep is 0; allowed: an integer of at least 1"),
         ({"keep": 2}, "keep needs out"),
         ({"tensorboard": True}, "tensorboard needs out"),
         ({"callbacks": print}, "callbacks is .*; give a list of functions"),

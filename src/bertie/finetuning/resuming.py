@@ -20,8 +20,8 @@ LOG = "metrics.jsonl"
 STATE = "state"
 PLAN = "run.json"
 TENSORBOARD = "tensorboard"
-# The folders of single seeds begin so.
-SEED = "seed-"
+# The folders of single seeds and folds begin so.
+SEED, FOLD = "seed-", "fold-"
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def refuse_other_content(folder: Path | None, names: set[str]) -> None:
     Raises:
         InputError: it does.
     """
-    if names and not any(name in (PLAN, STATE) or name.startswith(SEED) for name in names):
+    if names and not any(name in (PLAN, STATE) or name.startswith((SEED, FOLD)) for name in names):
         raise InputError(
             f"{str(folder)!r} is not empty and holds no run of bertie; give another folder with {spelled('out')}."
         )

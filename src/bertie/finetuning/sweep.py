@@ -119,7 +119,7 @@ def sweep(
         show_progress=show_progress,
     )
     with at_work_in(folder, partial(_refuse_other_content, folder, resume)), _quiet(optuna):
-        data, parts = prepare(plan)
+        data, (parts,) = prepare(plan)
         if not parts.tune:
             raise InputError(f"A sweep compares its trials on rows kept for tuning; let {spelled('tune')} keep some.")
         search = Search(plan, data, parts, space, folder, prune)
@@ -129,7 +129,7 @@ def sweep(
                 advance(1)
         best = search.best()
         outcome = search.outcome(best)
-    return Sweep(finetuned_of(outcome, {}), best.values, search.table(), folder)
+    return Sweep(finetuned_of(outcome), best.values, search.table(), folder)
 
 
 def _refuse(trials: int, folder: Path | None, resume: bool) -> None:
