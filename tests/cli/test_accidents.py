@@ -1,4 +1,4 @@
-"""Commands that are stopped, whose streams are closed, or whose disk is full: one sentence, and nothing half-written."""
+"""Commands that are stopped, without streams, or on a full disk: one sentence, and nothing half-written."""
 
 import json
 import os
@@ -17,6 +17,11 @@ import pytest
 Run = Callable[..., Any]
 BERTIE = [sys.executable, "-c", "from bertie.cli import main; main()"]
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals, streams and limits of POSIX")
+
+
+def slow(value: Any) -> Any:
+    """One more process to start."""
+    return pytest.param(value, marks=pytest.mark.slow)
 
 
 @pytest.fixture
@@ -55,7 +60,7 @@ def test_what_is_read_is_never_replaced(run: Run, texts: Path, tmp_path: Path, m
     assert texts.read_text().startswith("a good film")
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", [slow("<&-"), slow(">&-"), "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams(texts: Path, tmp_path: Path, closed: str) -> None:
     program = f"exec {sys.executable} -c 'from bertie.cli import main; main()' \"$@\" {closed}"
 
@@ -75,7 +80,7 @@ def test_closed_streams(texts: Path, tmp_path: Path, closed: str) -> None:
     assert (ran.returncode, np.load(tmp_path / "v.npy").shape) == (0, (2, 384))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [slow(signal.SIGINT), signal.SIGTERM, slow(signal.SIGHUP)])
 def test_a_command_that_is_stopped_leaves_nothing_half_written(tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "v.npy").write_bytes(b"old")
     arguments = ["embed", "--output", str(tmp_path / "v.npy")]
