@@ -71,6 +71,16 @@ def test_floats(functions, lengths, blocks) -> None:
 
 
 @each_set
+def test_numbers_whose_squares_overflow_are_not_hidden_as_zeros(functions) -> None:
+    encoder = Weights().encoder(lambda weight, bias: Panels(weight, bias, functions))
+    lengths = [4, 3]
+    x, starts = batch(lengths)
+    found = encoder(torch.cat([x[:4], x[4:] * 1e25]), starts, 4)
+    assert found[4:].isnan().all()
+    assert torch.equal(found[:4], encoder(x, starts, 4)[:4])
+
+
+@each_set
 def test_threads_and_other_texts_change_no_bit(functions) -> None:
     encoder = Weights().encoder(lambda weight, bias: Panels(weight, bias, functions))
     lengths = [40, 9, 130]

@@ -64,7 +64,9 @@ static void normalise(float *x, const Norm *n, long rows, long columns)
         }
         for (long i = whole; i < columns; i++)
             square += (own[i] - mean) * (own[i] - mean);
-        const float factor = 1 / sqrtf((square + SUM(lanes)) / columns + n->eps);
+        const float variance = (square + SUM(lanes)) / columns;
+        /* where squares overflow the factor is NaN, not the 0 that would hide it */
+        const float factor = 1 / sqrtf(variance + n->eps) + 0 * variance;
         for (long i = 0; i < whole; i += LANES) {
             V number = MUL(SUB(LOAD(own + i), ALL(mean)), ALL(factor));
             STORE(own + i, FMA(number, LOAD(n->weight + i), LOAD(n->bias + i)));
