@@ -118,6 +118,33 @@ def test_question_answering_has_its_class_too(models: Any, tokenizer: Any) -> No
     assert type(pipe) is bertie.QuestionAnsweringPipeline
 
 
+def numbers(answer: Any) -> list[float]:
+    """Return the numbers of an answer, whatever its form."""
+    if isinstance(answer, dict):
+        answer = list(answer.values())
+    if isinstance(answer, str | int | float):
+        return [] if isinstance(answer, str) else [answer]
+    return [number for part in answer for number in (numbers(part) if not hasattr(part, "item") else [part.item()])]
+
+
+@pytest.mark.parametrize("task", [row.name for row in ROWS])
+def test_a_config_that_asks_for_tuples_and_more_changes_no_answer(task: str, tokenizer: Any) -> None:
+    wanted = next(row for row in ROWS if row.name == task).load_model_class().model_class
+    config = bertie.BertConfig(**TINY, num_labels=1 if task == "reranking" else 2)
+    model = wanted(config)
+    inputs = {
+        "fill-mask": "a [MASK]",
+        "multiple-choice": {"prompt": "a", "choices": ["b", "c"]},
+        "question-answering": {"question": "a", "context": "b c"},
+        "reranking": ("a", "b"),
+        "next-sentence": ("a", "b"),
+    }.get(task, "a b")
+    pipe = bertie.pipeline(task, model, tokenizer=tokenizer, device="cpu")
+    expected = numbers(pipe(inputs))
+    config.update({"return_dict": False, "output_attentions": True, "output_hidden_states": True})
+    assert numbers(pipe(inputs)) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
 def test_arguments_of_other_programs_with_nothing_in_them(tiny: Callable[..., Path]) -> None:
     pipe = bertie.pipeline("fill-mask", tiny("BertForMaskedLM"), framework=None, feature_extractor=None, processor=None)
     assert pipe.task == "fill-mask"

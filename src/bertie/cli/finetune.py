@@ -88,6 +88,9 @@ def finetune(
     sweep: Annotated[
         int | None, typer.Option("--sweep", min=1, help="Try this many settings and keep the best (needs optuna).")
     ] = None,
+    more_epochs: Annotated[
+        int | None, typer.Option("--more-epochs", min=1, help="Go on with the finished run in --out for so many.")
+    ] = None,
     folds: Annotated[
         int | None, typer.Option("--folds", min=2, help="Cross-validate: score each of so many parts of train in turn.")
     ] = None,
@@ -134,7 +137,7 @@ def finetune(
     options = _assigned(option, "--option") | {name: value for name, value in reading.items() if value is not None}
     chosen = _assigned(settings, "--set") | {name: value for name, value in training.items() if value is not None}
     source = one_or_all(train)
-    kept = {"folds": folds, "keep": keep, "tensorboard": tensorboard}
+    kept = {"more_epochs": more_epochs, "folds": folds, "keep": keep, "tensorboard": tensorboard}
     keeping = {name: value for name, value in kept.items() if value}
     if sweep is None:
         _train(task, source, {**said, **keeping}, options, _settings(chosen), seed or [])

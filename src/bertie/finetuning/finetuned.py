@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from bertie.errors import InputError, spelled
-from bertie.finetuning.folder import forget_state, write_folder
+from bertie.finetuning.folder import write_folder
 from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.plan import Plan, settings_from
 from bertie.finetuning.report import Runs
-from bertie.finetuning.resuming import at_work_in, refuse_other_content
+from bertie.finetuning.resuming import at_work_in, refuse_other_content, refuse_unfinished
 from bertie.finetuning.run import Outcome, run
 from bertie.finetuning.several import Several, of_folds, of_seeds
 from bertie.reading import Format
@@ -91,6 +91,7 @@ def finetune(
     lora: int | None = None,
     metric: str | None = None,
     resume: bool = False,
+    more_epochs: int | None = None,
     folds: int | None = None,
     keep: int | None = None,
     tensorboard: bool = False,
@@ -140,6 +141,8 @@ def finetune(
         lora: the rank of low-rank adapters to train instead of all weights (needs peft); they are merged at the end.
         metric: the figure that decides which epoch is best; None: the task's own.
         resume: go on with the run in ``out`` where it was interrupted; if there is none, begin it.
+        more_epochs: go on with the finished run in ``out``, from its last step, for so many epochs, whose learning rate
+            rises and falls anew (a constant one stays); all other arguments are those that the run was started with.
         folds: train so many models, each scored on its own part of train and learning from the others; ``figures`` are
             then those of the model that is best on its rows for tuning, ``spread`` their mean and deviation.
         keep: keep the models of the last so many epochs, in ``out/epoch-1`` and so on.
@@ -171,6 +174,9 @@ def finetune(
         raise InputError(f"seed is {seed!r}; give a number, or a list of several.")
     if seeds and folds is not None:
         raise InputError(f"{spelled('folds')} takes one {spelled('seed')}, and here are {len(seeds)}; give one.")
+    if more_epochs is not None and (seeds or folds is not None):
+        several = spelled("folds" if folds is not None else "seed")
+        raise InputError(f"{spelled('more_epochs')} goes on with one run, not with several; leave {several} out.")
     named = {
         "epochs": epochs,
         "learning_rate": learning_rate,
@@ -196,6 +202,7 @@ def finetune(
         metric=metric,
         settings=settings_from(settings, named),
         resume=resume,
+        more_epochs=more_epochs,
         folds=folds,
         keep=keep,
         tensorboard=tensorboard,
@@ -203,7 +210,10 @@ def finetune(
         device=device,
         show_progress=show_progress,
     )
-    with at_work_in(plan.out, partial(refuse_other_content, plan.out)):
+    refuse = partial(refuse_other_content, plan.out)
+    if plan.more_epochs is not None:
+        refuse = partial(refuse_unfinished, plan.out, resume)
+    with at_work_in(plan.out, refuse):
         if seeds or plan.folds is not None:
             found = of_folds(plan) if plan.folds is not None else of_seeds(plan, seeds)
             return None if found is None else finetuned_of(found.best, found)
@@ -215,9 +225,16 @@ def _one(plan: Plan) -> Finetuned | None:
     if outcome is None:
         return None
     if plan.out is not None:
-        write_folder(outcome)
-        forget_state(plan.out)
+        write_folder(outcome, notes=_lengthened(outcome.history))
     return finetuned_of(outcome)
+
+
+def _lengthened(history: History) -> list[str]:
+    """Return a sentence for the report if the run was made longer."""
+    if not history.ends:
+        return []
+    steps = " and ".join(f"{step:,}" for step in history.ends)
+    return [f"The training was finished after step {steps}, and then made longer by {spelled('more_epochs')}."]
 
 
 def finetuned_of(outcome: Outcome, several: Several | None = None) -> Finetuned:

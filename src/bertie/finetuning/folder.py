@@ -13,6 +13,7 @@ import torch
 import bertie
 from bertie.files import make_folder, write_json
 from bertie.finetuning import plots
+from bertie.finetuning.report import NAME as REPORT
 from bertie.finetuning.report import Part, Runs, RunSummary, Tuned, number, write_report
 from bertie.finetuning.resuming import PLAN, STATE
 from bertie.finetuning.run import Outcome
@@ -41,6 +42,7 @@ def write_folder(
     folder = outcome.plan.out
     assert folder is not None
     make_folder(folder)
+    (folder / REPORT).unlink(missing_ok=True)  # of a run that was made longer
     save_model(folder, outcome.plan.row, outcome.task, outcome.model)
     several = {} if runs is None else runs.to_dict()
     write_json(folder / PLAN, {**outcome.plan.to_dict(), "read_as": outcome.data.read_as, **several})

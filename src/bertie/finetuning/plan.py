@@ -23,6 +23,7 @@ LORA_RATE = 5e-4
 
 RULES = {
     "lora": Rule("rank of the adapters", "integer", 1, none=True),
+    "more_epochs": Rule("epochs for a finished run", "integer", 1, none=True),
     "folds": Rule("parts of train that are scored in turn", "integer", 2, none=True),
     "keep": Rule("epochs whose models are kept", "integer", 1, none=True),
 }
@@ -48,6 +49,7 @@ class Plan:
     metric: str | None = None
     settings: Settings = dataclasses.field(default_factory=Settings)
     resume: bool = False
+    more_epochs: int | None = None
     folds: int | None = None
     keep: int | None = None
     tensorboard: bool = False
@@ -75,7 +77,7 @@ class Plan:
     def _check_output(self) -> None:
         if self.resume and self.out is None:
             raise InputError(f"{spelled('resume')} needs {spelled('out')}, the folder of the run to go on with.")
-        for name in ("keep", "tensorboard"):
+        for name in ("more_epochs", "keep", "tensorboard"):
             if getattr(self, name) and self.out is None:
                 raise InputError(f"{spelled(name)} needs {spelled('out')}, the folder of the run.")
         if self.tensorboard:
@@ -109,7 +111,7 @@ class Plan:
         """Return the plan as JSON takes it."""
         plain = {
             name: getattr(self, name)
-            for name in ("on_bad_row", "class_weights", "lora", "metric", "folds", "keep")
+            for name in ("on_bad_row", "class_weights", "lora", "metric", "more_epochs", "folds", "keep")
             if getattr(self, name) is not None
         }
         columns = {} if self.columns is None else {"columns": dict(self.columns)}

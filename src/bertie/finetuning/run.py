@@ -141,6 +141,7 @@ def learn(plan: Plan, data: Data, parts: Parts, watch: Watch | None = None) -> L
             check=tuning.warning,
             folder=None if plan.out is None else plan.out / STATE,
             resume=plan.resume,
+            more_epochs=plan.more_epochs,
             data=None if plan.out is None else identity_of(plan, task, model, features, data.labels, parts.tune),
             log=log,
             callbacks=(*plan.callbacks, *_keeping(plan, task)),

@@ -13,7 +13,7 @@ from bertie.extras import need
 from bertie.finetuning.finetuned import Finetuned, finetuned_of
 from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.plan import Plan
-from bertie.finetuning.resuming import at_work_in
+from bertie.finetuning.resuming import at_work_in, refuse_finished
 from bertie.finetuning.run import prepare
 from bertie.finetuning.searching import STUDY, WHAT, Search, Trial
 from bertie.finetuning.space import Space
@@ -144,6 +144,7 @@ def _refuse(trials: int, folder: Path | None, resume: bool) -> None:
 
 def _refuse_other_content(folder: Path | None, resume: bool, names: set[str]) -> None:
     """Refuse a folder with ``names`` that holds something else than the sweep that is to go on."""
+    refuse_finished(folder, names)
     if names and STUDY not in names:
         raise InputError(f"{str(folder)!r} is not empty and holds no sweep; give another folder with {spelled('out')}.")
     if STUDY in names and not resume:

@@ -10,7 +10,7 @@ from bertie.checkpoints import Checkpoint, Fit, fit
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.pages import drop_pages
 from bertie.checkpoints.tensors import all_finite
-from bertie.errors import CheckpointError
+from bertie.errors import CheckpointError, ShapeError
 from bertie.models.initialization import Protected, initialize, mark_initialized
 from bertie.models.quantized import int8_names
 from bertie.models.tying import tied_aliases
@@ -144,7 +144,7 @@ def _fill_buffers(
             value = checkpoint.tensor(source).clone()
             found.unexpected.remove(source)
             if value.shape != buffer.shape:
-                raise CheckpointError(
+                raise ShapeError(
                     f"{str(checkpoint.path)!r}: the buffer {name!r} is {list(value.shape)} in the file and "
                     f"{list(buffer.shape)} in the model; correct the config"
                 )

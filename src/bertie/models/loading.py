@@ -14,7 +14,7 @@ from bertie.checkpoints import Checkpoint, Fit, checkpoint_of, listed, main_dtyp
 from bertie.checkpoints.names import canonical, is_encoder
 from bertie.checkpoints.tensors import FLOATS
 from bertie.config import CONFIG_NAME, LABELS, BertConfig
-from bertie.errors import InputError, InputTypeError, nearest
+from bertie.errors import ConfigError, InputError, InputTypeError, nearest
 from bertie.hub import listing, path_or_name, resolve
 from bertie.layers.chip import chip
 from bertie.models.filling import empty_model, fill_model
@@ -108,7 +108,7 @@ def from_pretrained(
     labelled = hasattr(config, "to_dict") or any(kwargs.get(name) is not None for name in LABELS)
     config, init_arguments = _config(cls, place, config, kwargs)
     if attn_implementation is not None:
-        config._attn_implementation = _attention(attn_implementation)
+        config._attn_implementation = check_attention(attn_implementation)
     checkpoint = open_weights(place, variant, use_safetensors) if state_dict is None else checkpoint_of(state_dict)
     target = _element_type(dtype if dtype is not None else torch_dtype, checkpoint, device)
     _warn_if_slow(target, device)
@@ -129,6 +129,40 @@ def from_pretrained(
     model.eval()
     _report(cls, place, found)
     return (model, _loading_info(found)) if output_loading_info else model
+
+
+def from_config(
+    cls: type[Any],
+    /,
+    config: BertConfig,
+    *,
+    dtype: torch.dtype | str | None = None,
+    torch_dtype: torch.dtype | str | None = None,
+    attn_implementation: str | None = None,
+    trust_remote_code: bool | None = None,
+    **kwargs: Any,
+) -> Any:
+    """Return a model of this class with new weights; as in the reference, what is asked for is written into the config.
+
+    Args:
+        config: what the model is made from.
+        dtype: element type of the model; None: float32; ``"auto"``: the config's.
+        torch_dtype, attn_implementation, trust_remote_code: as in ``from_pretrained``.
+        kwargs: what the class's ``__init__`` takes beside its config, such as ``add_pooling_layer``.
+
+    Raises:
+        ConfigError: it is the config of another kind of model.
+        InputError, InputTypeError: an argument is out of its range, or the class has none of this name.
+    """
+    del trust_remote_code  # nothing comes from a folder
+    if not isinstance(config, BertConfig):
+        raise ConfigError(f"{cls.__name__} is made from a BertConfig, not from {type(config).__name__}.")
+    if attn_implementation is not None:
+        config._attn_implementation = check_attention(attn_implementation)
+    asked = torch_dtype if dtype is None else dtype
+    config.dtype = torch.float32 if asked is None else _named_type(asked) or config.dtype or torch.float32
+    _refuse_unknown(cls, kwargs)
+    return cls(config, **kwargs).to(config.dtype)
 
 
 def _source(name_or_path: str | os.PathLike[str] | None, config: Any, state_dict: Any) -> str:
@@ -209,7 +243,12 @@ def _refuse_unknown(cls: type[Any], arguments: dict[str, Any]) -> None:
         )
 
 
-def _attention(name: str) -> str:
+def check_attention(name: str) -> str:
+    """Return ``name`` if it names a way to attend.
+
+    Raises:
+        InputError: it names none.
+    """
     if name not in ATTENTION:
         raise InputError(
             f"attn_implementation is {name!r}; allowed: {', '.join(ATTENTION)}.{nearest(str(name), ATTENTION)}"
@@ -256,8 +295,13 @@ def _element_type(asked: torch.dtype | str | None, checkpoint: Checkpoint, devic
     if asked is None:
         # half precision is up to ten times slower than float32 on a CPU
         return torch.float32 if device.type == "cpu" and stored in _HALF else stored
+    return _named_type(asked) or stored
+
+
+def _named_type(asked: torch.dtype | str) -> torch.dtype | None:
+    """Return an element type given by itself or by name; None for ``"auto"``."""
     if asked == "auto":
-        return stored
+        return None
     named = getattr(torch, asked.removeprefix("torch."), None) if isinstance(asked, str) else asked
     if named not in FLOATS:
         allowed = ", ".join(str(dtype).removeprefix("torch.") for dtype in FLOATS)

@@ -15,7 +15,7 @@ from bertie.layers.heads import BertLMPredictionHead
 from bertie.layers.losses import IGNORED, TokenLabels, require_class_numbers
 from bertie.models.entrance import enter, leave
 from bertie.models.initialization import initialize, mark_initialized
-from bertie.models.loading import from_pretrained
+from bertie.models.loading import check_attention, from_config, from_pretrained
 from bertie.models.resizing import fit_decoder_bias, resize_token_embeddings
 from bertie.models.saving import save_pretrained
 from bertie.models.tying import tied_aliases, tied_pairs
@@ -128,6 +128,8 @@ class BertPreTrainedModel(nn.Module):
     def post_init(self) -> None:
         """Draw the new weights and tie what is tied; the last line of a subclass's ``__init__``."""
         self.init_weights()
+        if self.config.gradient_checkpointing and hasattr(self.base_model, "encoder"):
+            self._checkpointing.enable(None, every_n_layers=1, offload=False)
 
     def init_weights(self) -> None:
         """Draw the weights that were neither loaded nor drawn yet, and tie what is tied.
@@ -185,9 +187,27 @@ class BertPreTrainedModel(nn.Module):
             if id(parameter) not in left_out and (parameter.requires_grad or not only_trainable)
         )
 
+    def get_memory_footprint(self, return_buffers: bool = True) -> int:
+        """Return the bytes of the parameters, each tied one once, and of the buffers."""
+        tensors = [*self.parameters(), *(self.buffers() if return_buffers else ())]
+        return sum(tensor.nbytes for tensor in tensors)
+
+    def can_generate(self) -> bool:
+        """Whether there is ``generate()``: not yet."""
+        return False
+
+    def set_attn_implementation(self, attn_implementation: str) -> None:
+        """Let all parts attend in another way: ``"eager"`` computes densely, the others leave the choice to bertie.
+
+        Raises:
+            InputError: there is no such way.
+        """
+        self.config._attn_implementation = check_attention(attn_implementation)
+
     # Files and vocabulary: each has a file of its own.
 
     from_pretrained = classmethod(from_pretrained)
+    _from_config = classmethod(from_config)
     save_pretrained = save_pretrained
 
     # Embeddings.

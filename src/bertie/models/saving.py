@@ -74,6 +74,7 @@ def saved_config(model: Any) -> BertConfig:
     """
     config: BertConfig = copy.copy(model.config)
     _take_sizes(config, model)
+    config.gradient_checkpointing = False  # as in the reference: a model begins with what its file asks for, once
     config.architectures = [type(model).__name__]
     config.dtype = model.dtype
     config.quantization_config = declaration(model, config.quantization_config)

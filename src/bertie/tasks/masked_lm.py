@@ -132,7 +132,7 @@ class MaskedLM(TrainableTask):
             features = self.fixed(features)
             packed = features.packed(packed.device)
         assert features.labels is not None
-        hidden = model.bert(packed).last_hidden_state
+        hidden = model.bert(packed, return_dict=True).last_hidden_state
         places = torch.from_numpy(np.flatnonzero(features.labels.values != IGNORED)).to(hidden.device)
         logits: Tensor = model.cls.predictions(hidden.index_select(0, places))
         return logits
