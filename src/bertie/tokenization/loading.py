@@ -260,6 +260,6 @@ def _compare(vocabulary: Mapping[str, int], files: Mapping[str, Path], name: str
     if other != vocabulary:
         token = next(token for token in [*vocabulary, *other] if vocabulary.get(token) != other.get(token))
         raise CheckpointError(
-            f"tokenizer.json and vocab.txt of {name!r} differ: {token!r} has the id {vocabulary.get(token)} in the "
+            f"tokenizer.json and vocab.txt of {name!r} differ: {token!r:.60} has the id {vocabulary.get(token)} in the "
             f"one and {other.get(token)} in the other; remove the file that does not belong to the model"
         )
