@@ -22,23 +22,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no Chinese": {"tokenize_chinese_chars": False},
 }
 SYLLABLES = ["cheung", "uni", "versity", "ing", "the", "x", "É", "ß", "ГОД", "에", "กา", "ﬁ", "İ", "12"]
-SIGNS = [
-    "[MASK]",
-    "[SEP]",
-    "[sep]",
-    " ",
-    "  ",
-    "\t",
-    "\x00",
-    "\x85",
-    "\u00ad",
-    "\u200b",
-    "\u2028",
-    "\ufffd",
-    ".",
-    "'",
-    "漢",
-]
+SIGNS = ["[MASK]", "[SEP]", "[sep]", " ", "  ", "\t", "\x00", "\x85", "\u00ad", "\u200b", "\u2028", "\ufffd", ".", "漢"]
+
+
+@cache
+def assigned() -> list[str]:
+    chars = map(chr, range(sys.maxunicode + 1))
+    return [char for char in chars if unicodedata.category(char) not in ("Cs", "Cn", "Co")]
+
+
+@cache
+def marks() -> list[str]:
+    """Marks of several classes, some of which stay where accents are stripped, and change places."""
+    return [char for char in assigned() if unicodedata.combining(char)]
 
 
 def anything(draw: random.Random) -> str:

@@ -67,6 +67,11 @@ class Tokenizer(TokenTable):
         return True
 
     @property
+    def continuing_subword_prefix(self) -> str | None:
+        """What tokens that go on in a word begin with; None if tokens don't show it."""
+        return "##"
+
+    @property
     def saved_class(self) -> str:
         """The name of its class in the saved files."""
         return type(self).__name__
