@@ -178,8 +178,7 @@ def _tokenizer(tokenizer: Any, use_fast: bool, place: dict[str, Any]) -> Any:
     if not tokenizer and isinstance(tokenizer, str):
         raise InputError("Give a tokenizer too: this model does not know the folder it came from.")
     if isinstance(tokenizer, str | os.PathLike):
-        door: Any = AutoTokenizer
-        return door.from_pretrained(tokenizer, use_fast=use_fast, **place)
+        return AutoTokenizer.from_pretrained(tokenizer, use_fast=use_fast, **place)
     if not callable(tokenizer):
         raise InputTypeError(f"tokenizer is a {type(tokenizer).__name__}; give a folder, a name, or a tokenizer.")
     return tokenizer

@@ -167,6 +167,16 @@ class BertTokenizer(Tokenizer):
         return "BertTokenizer" if self.states_bert else "PreTrainedTokenizerFast"
 
     @property
+    def can_save_slow_tokenizer(self) -> bool:
+        """Whether ``vocab.txt`` states this tokenizer, so that `BertTokenizerLegacy` can open it."""
+        return self.states_bert
+
+    @property
+    def decoder(self) -> Any:
+        """What makes a text of tokens: a decoder of ``tokenizers``, or None."""
+        return self._backend.rust.decoder
+
+    @property
     def backend_tokenizer(self) -> RustTokenizer:
         """A copy of this tokenizer for the package ``tokenizers``; changes to it do not come back."""
         rust = self._backend.full()
@@ -203,8 +213,7 @@ class BertTokenizer(Tokenizer):
         return str(self._backend.rust.decode(ids, skip_special_tokens=skip_special_tokens))
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        decoder = self._backend.rust.decoder
-        return " ".join(tokens) if decoder is None else str(decoder.decode(list(tokens)))
+        return " ".join(tokens) if self.decoder is None else str(self.decoder.decode(list(tokens)))
 
 
 _DEFAULTS = {name: one.default for name, one in inspect.signature(BertTokenizer).parameters.items()}
