@@ -27,11 +27,16 @@ class _Attention(nn.Module):
         self.key = nn.Linear(config.hidden_size, config.hidden_size)
         self.value = nn.Linear(config.hidden_size, config.hidden_size)
         self.dropout = Dropout(config.attention_probs_dropout_prob)
-        self.backend = "dense" if config._attn_implementation == "eager" else None
+        self.config = config
 
     def heads(self, projected: Tensor) -> Tensor:
         """``[T, D]`` to ``[T, H, K]``."""
         return projected.view(projected.shape[0], self.num_attention_heads, self.attention_head_size)
+
+    @property
+    def backend(self) -> str | None:
+        """The backend that must attend; None leaves the choice to `attend`."""
+        return "dense" if self.config._attn_implementation == "eager" else None
 
     @property
     def dropout_p(self) -> float:

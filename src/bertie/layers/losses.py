@@ -66,11 +66,10 @@ def masked_lm(
     return logits, cross_entropy(logits.index_select(0, labelled), values.index_select(0, labelled))
 
 
-def next_word(logits: Tensor, labels: Tensor, packed: Packed, num_items_in_batch: Tensor | int | None = None) -> Tensor:
-    """Cross-entropy of ``logits [T, V]`` against the label in the next column, in fp32; the last has none."""
+def next_labels(labels: Tensor, packed: Packed) -> Tensor:
+    """Return for each token ``[T]`` the label in the next column of its row; the last of a row has none."""
     rectangle = packed.pad(labels, fill=IGNORED)
-    shifted = F.pad(rectangle[:, 1:], (0, 1), value=IGNORED)
-    return cross_entropy(logits.float(), packed.unpad(shifted, fill=IGNORED), num_items_in_batch)
+    return packed.unpad(F.pad(rectangle[:, 1:], (0, 1), value=IGNORED), fill=IGNORED)
 
 
 def classification(logits: Tensor, labels: Tensor, problem_type: str | None) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.heads import BertOnlyMLMHead
-from bertie.layers.losses import next_word
+from bertie.layers.losses import cross_entropy, next_labels
 from bertie.models.bert import BertModel
 from bertie.models.masked_lm import BertForMaskedLM
 from bertie.models.pretrained import BertPreTrainedModel
@@ -49,6 +49,7 @@ class BertLMHeadModel(BertPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        shift_labels: Tensor | None = None,
     ) -> Any:
         """Score the next word at every token; arguments as in ``BertModel.forward``.
 
@@ -56,33 +57,37 @@ class BertLMHeadModel(BertPreTrainedModel):
             labels: ``[B, S]`` (``[T]`` beside a ``Packed``): the words themselves, which the model shifts by one;
                 -100 where nothing is to be learned. No cache is kept with labels.
             logits_to_keep: of each row only the last so many columns (0: all), or the columns in a 1-D tensor.
+            shift_labels: the same shape, instead of ``labels``: the word that comes next already stands at each token.
             num_items_in_batch: the divisor of the loss instead of the number of labels (gradient accumulation).
 
         Returns:
             ``CausalLMOutputWithCrossAttentions``, or a tuple of its members.
         """
         everything = isinstance(logits_to_keep, int) and logits_to_keep == 0
-        if labels is not None and not everything:
+        if not everything and not (labels is None and shift_labels is None):
             raise InputError("labels need the logits of all tokens; leave logits_to_keep at 0 beside them.")
         past_length = self.bert.past_length(past_key_values)
         packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
-        targets = self.token_labels(labels, input_ids, packed, self.config.vocab_size)
+        given = labels if shift_labels is None else shift_labels
+        targets = self.token_labels(given, input_ids, packed, self.config.vocab_size)
         outputs = self.bert(
             packed,
             encoder_hidden_states=encoder_hidden_states,
             encoder_attention_mask=encoder_attention_mask,
             past_key_values=past_key_values,
-            use_cache=False if labels is not None else use_cache,
+            use_cache=False if given is not None else use_cache,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
         hidden = outputs.last_hidden_state
         logits = self.cls(hidden) if everything else None
+        loss = None
+        if targets is not None and logits is not None:
+            shifted = next_labels(targets.values, packed) if shift_labels is None else targets.values
+            loss = cross_entropy(logits.float(), shifted, num_items_in_batch)
         output = CausalLMOutputWithCrossAttentions(
-            loss=None
-            if targets is None or logits is None
-            else next_word(logits, targets.values, packed, num_items_in_batch),
+            loss=loss,
             logits=logits,
             past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
