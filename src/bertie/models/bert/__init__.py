@@ -1,9 +1,11 @@
 """BertModel: the bare encoder (or decoder), without a task."""
 
+import importlib
 from typing import Any, ClassVar
 
 from torch import Tensor
 
+import bertie
 from bertie.attention.cache import Cache, EncoderDecoderCache
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError
@@ -149,3 +151,12 @@ class BertModel(BertPreTrainedModel):
                 f"encoder_hidden_states holds {encoder.shape[0]} texts, but the batch has {packed.shape[0]}."
             )
         return encoder
+
+
+def __getattr__(name: str) -> Any:
+    # transformers' package of this name has all of BERT's classes; here they import this one, so they come when asked
+    if name.startswith("Bert"):
+        for module in (bertie, importlib.import_module("bertie.models.bert.modeling_bert")):
+            if name in module.__all__:
+                return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
