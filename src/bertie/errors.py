@@ -1,7 +1,11 @@
 """The kinds of error bertie raises. Each message is one sentence: what, where, got, allowed, and what to do."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+Spelling = Callable[[str, Any], str]
 
 
 class BertieError(Exception):
@@ -28,3 +32,27 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the allowed name closest to ``name``, or an empty string."""
     close = difflib.get_close_matches(name, list(allowed), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def in_python(name: str, value: Any = ...) -> str:
+    """Return an option as it is written in Python: ``windows=True``, or its name alone."""
+    return name if value is ... else f"{name}={value!r}"
+
+
+_spelling: Spelling = in_python
+
+
+def spelled(name: str, value: Any = ...) -> str:
+    """Return an option, with a value if one is given, as the user types it: ``windows=True`` or ``--windows``."""
+    return _spelling(name, value)
+
+
+@contextmanager
+def spelling(way: Spelling) -> Iterator[None]:
+    """Let messages name options in another way, as the command line does while a command runs."""
+    global _spelling
+    before, _spelling = _spelling, way
+    try:
+        yield
+    finally:
+        _spelling = before

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bertie.errors import InputError
 from bertie.finetuning.examples import Data, Rows, load
+from bertie.finetuning.labelling import ChoiceLabels, ClassLabels, LabelOptions, TagLabels
 from bertie.finetuning.labels import KINDS
 from bertie.reading import BadRows
 from bertie.tasks.example import Example
@@ -26,8 +27,19 @@ CLASSIFY, TAG, ANSWER, CHOOSE = (
 CONTEXT = "Ada wrote it in 1843, and Ada was right."
 
 
-def read(task: str, rows: Any, **options: Any) -> list[tuple[Any, Any]]:
-    return [(example.text, example.label) for example in Rows(task, **options).read(rows)]
+def read(
+    task: str, rows: Any, kind: str | None = None, labels: Any = None, owner: str = "the model", **options: Any
+) -> list[tuple[Any, Any]]:
+    """Return texts and labels, settled where a kind or the known labels are given."""
+    reader = Rows(task, options=LabelOptions(kind=kind), **options)
+    written = list(reader.read(rows))
+    if kind is not None or labels is not None or reader.task == CHOOSE:
+        labelling = reader.find_labelling(written)
+        assert labelling is None or isinstance(labelling, ClassLabels | TagLabels | ChoiceLabels)
+        if labelling is not None and labels is not None:
+            labelling = labelling.known_as(labels, owner)
+        written = list(reader.settled(written, labelling))
+    return [(example.text, example.label) for example in written]
 
 
 def one(task: str, **fields: Any) -> tuple[Any, Any]:
@@ -53,7 +65,9 @@ def test_classification() -> None:
     assert one(CLASSIFY, text="good", labels=["a", "b"]) == ("good", ["a", "b"])
     assert one(CLASSIFY, text="good", labels="['a', 'b']") == ("good", ["a", "b"])
     assert one(CLASSIFY, premise="a", hypothesis="b", label="no") == (("a", "b"), "no")
-    assert one(CLASSIFY, text="x", rude="0", kind="1", toxic="1") == ("x", ["kind", "toxic"])
+    assert read(CLASSIFY, [{"text": "x", "rude": "0", "kind": "1", "toxic": "1"}], kind="multi-label") == [
+        ("x", ["kind", "toxic"])
+    ]
     rows = [{"text": "x", "labels": "b|a| b |"}]
     assert read(CLASSIFY, rows, kind="multi-label") == [("x", ["b", "a"])]
     assert read(CLASSIFY, [{"text": "x", "score": "2.5"}], kind="regression") == [("x", 2.5)]
@@ -152,8 +166,8 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "Unknown label 'po' in row 0 of dev; the model has 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j' and 4 "
         "more. "
         "Did you mean 'pos'?"),
-    (CLASSIFY, {"text": "x", "label": ["a"]}, {"kind": "single-label"},
-        "The label in row 0 of dev is a list, ['a'], where one label belongs."),
+    (CLASSIFY, {"text": "x", "label": ["a", "b"]}, {"kind": "single-label"},
+        "The label in row 0 of dev is a list, ['a', 'b'], where one label belongs; kind='multi-label' allows several."),
     (CLASSIFY, {"text": "x", "label": "n/a"}, {"kind": "regression"}, "The label in row 0 of dev is 'n/a', not a "
         "number."),
     (CLASSIFY, {"text": "x", "label": "inf"}, {"kind": "regression"}, "The label in row 0 of dev is 'inf', not a "
@@ -192,7 +206,7 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "There are 1 choices in row 0 of dev; at least two are needed."),
     (CHOOSE, {**CHOICES, "choices": ["one", " "], "label": 0}, {}, "The choice 1 in row 0 of dev is empty."),
     (CHOOSE, {**CHOICES, "label": None}, {}, "There is no label in row 0 of dev."),
-    (CHOOSE, {**CHOICES, "label": 2}, {}, "The label 2 in row 0 of dev is none of its 2 choices; it must be a "
+    (CHOOSE, {**CHOICES, "label": 3}, {}, "The label 3 in row 0 of dev is none of its 2 choices; it must be a "
         "number from "
         "0 to 1, a letter from A to B, or a choice's text."),
     (CHOOSE, {"prompt": "7?", "choices": ["1", "0"], "label": "1"}, {},
@@ -254,7 +268,7 @@ def table(folder: Path, name: str, rows: str) -> Path:
 
 
 def classified(rows: str, folder: Path, **options: Any) -> Data:
-    return load(CLASSIFY, table(folder, "train.csv", rows), **options)
+    return load(CLASSIFY, table(folder, "train.csv", rows), options=LabelOptions(**options))
 
 
 @pytest.mark.parametrize(
@@ -267,7 +281,7 @@ def classified(rows: str, folder: Path, **options: Any) -> Data:
         ("text,labels\na,x|y\nb,z\n", "multi-label", ["x", "y", "z"]),
         ("text,labels\na,x\nb,z\n", "single-label", ["x", "z"]),
         ("text,label\na,x|y\nb,z\n", "single-label", ["x|y", "z"]),
-        ("text,rude,kind\na,1,0\nb,0,0\n", "multi-label", ["rude"]),
+        ("text,rude,kind\na,1,0\nb,0,0\n", "multi-label", ["rude", "kind"]),
     ],
 )
 def test_the_kind_is_guessed(tmp_path: Path, rows: str, kind: str, labels: list[str]) -> None:
@@ -278,7 +292,7 @@ def test_the_kind_is_guessed(tmp_path: Path, rows: str, kind: str, labels: list[
 def test_the_kind_is_said(tmp_path: Path) -> None:
     data = classified("text,label\na,1\nb,2\n", tmp_path, kind="regression")
     assert [example.label for example in data.train] == [1.0, 2.0]
-    data = classified("text,label\na,x|y\nb,z\n", tmp_path, kind="multi-label", labels=["z", "y", "x"])
+    data = classified("text,label\na,x|y\nb,z\n", tmp_path, kind="multi-label", names=["z", "y", "x"])
     assert (data.labels, data.train[0].label) == (["z", "y", "x"], ["x", "y"])
     with pytest.raises(InputError, match="There is no kind 'multi'; allowed are single-label, multi-label, regression"):
         classified("text,label\n", tmp_path, kind="multi")
@@ -295,8 +309,8 @@ def test_the_kind_is_said(tmp_path: Path) -> None:
         (CLASSIFY, "text,labels\na,[]\nb,[]\n", "No row of FILE has any label; a classifier needs some."),
         (CLASSIFY, "text,label\n" + "".join(f"t{n},l{n}\n" for n in range(20)), "FILE has 20 different labels in "
         "20 rows, "
-            "such as 'l0': name the column of the label (--label-column), or the kind: 'single-label' if they are "
-            "classes, 'regression' if they are numbers."),
+            "such as 'l0': name the column of the label, columns={'label': '…'}, or the kind: kind='single-label' if "
+            "they are classes, kind='regression' if they are numbers."),
         (CLASSIFY, "text,label\na,2.5\nb,1.5\nc,n/a\n", "The label in FILE, line 4 is 'n/a', not a number."),
         (TAG, "words,tags\na b,O O\nc,O\n", "All words of FILE have the tag 'O'; a tagger needs words of two tags."),
         (TAG, "words,tags\na b,B-X O\nc,X-Y\n", "The tag 'X-Y' of word 0 in FILE, line 3 fits no scheme, and "
@@ -330,8 +344,8 @@ def test_45_unknown_labels_of_dev(tmp_path: Path) -> None:
 def test_45_what_train_and_dev_share_is_said(tmp_path: Path) -> None:
     train = table(tmp_path, "train.csv", "text,label\na,x\nb,y|z\n")
     assert load(CLASSIFY, train, train).warnings == [
-        "1 labels of train hold a bar; it parts several labels if the kind is 'multi-label'.",
-        "1 labels of dev hold a bar; it parts several labels if the kind is 'multi-label'.",
+        "1 labels of train hold a bar; kind='multi-label' takes it for what parts several labels.",
+        "1 labels of dev hold a bar; kind='multi-label' takes it for what parts several labels.",
         "2 of 2 texts of dev stand in train too: the figures on dev look better than they are.",
     ]
     questions = [{"question": str(n), "context": CONTEXT, "answer": "1843", "id": "same"} for n in range(2)]
@@ -399,3 +413,10 @@ def test_squad_files(tmp_path: Path) -> None:
     document = {"data": [{"title": "t", "paragraphs": [{"context": CONTEXT, "qas": questions}]}]}
     data = load(ANSWER, table(tmp_path, "train.json", json.dumps(document)))
     assert [example.label for example in data.train] == [{"answers": [answer("1843", 16)]}, {"answers": []}]
+
+
+def test_pairs_that_share_a_text_are_counted() -> None:
+    rows = [{"anchor": a, "positive": b} for a, b in ("ab", "ac", "de", "fe", "gh", "bi")]
+    said = "4 of 6 rows of train share their anchor or their partner with others"
+    assert [warning.partition(";")[0] for warning in load("embedding", rows).warnings] == [said]
+    assert load("embedding", [{**row, "score": 0.5} for row in rows]).warnings == []

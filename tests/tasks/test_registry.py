@@ -35,10 +35,22 @@ def test_what_a_row_names_exists(row) -> None:
         ("choose", "multiple-choice"),
         ("masked-lm", "fill-mask"),
         ("embedding", "embed"),
+        ("similarity", "embed"),
+        ("sts", "embed"),
+        ("qa", "question-answering"),
+        ("classification", "text-classification"),
+        ("mlm", "fill-mask"),
+        ("nsp", "next-sentence"),
     ],
 )
-def test_the_references_aliases(alias: str, name: str) -> None:
+def test_usual_names(alias: str, name: str) -> None:
     assert find(alias).name == name
+    assert find_learned(alias).name == name
+
+
+def test_no_two_tasks_share_a_name() -> None:
+    names = [name for row in ROWS for name in {row.name, row.learns, *row.aliases} - {""}]
+    assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.learns], ids=lambda row: row.name)

@@ -1,5 +1,6 @@
 """Similarity: losses equal to sentence-transformers' on the same vectors, gradients, and figures."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from bertie.tasks.computing import compute
 from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features
 from bertie.tasks.metrics import Numbers, Retrieval, Scores
-from bertie.tasks.retrieval import ranks_of_partners
+from bertie.tasks.retrieval import false_negatives, ranks_of_partners
 from bertie.tasks.similarity import Similarity, contrast_sum
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]
@@ -42,6 +43,10 @@ def task_of(model: Any, **options: Any) -> Similarity:
 
 def loss_of(task: Similarity, model: Any, features: Features) -> torch.Tensor:
     return task.loss(task.run(model, features.packed(), features), features)
+
+
+def directions_of(model: Any, texts: Sequence[str], **options: Any) -> torch.Tensor:
+    return torch.nn.functional.normalize(vectors_of(model, list(texts), **options), dim=1)
 
 
 def vectors_of(model: Any, texts: list[str], **options: Any) -> torch.Tensor:
@@ -76,7 +81,45 @@ def test_pairs_and_triples_may_be_mixed() -> None:
     )
     found = 20 * anchors @ torch.cat([positives, negatives]).T
     expected = torch.nn.functional.cross_entropy(found, torch.arange(3), reduction="sum")
-    torch.testing.assert_close(contrast_sum(anchors, positives, negatives, 20), expected)
+    texts = np.arange(3), np.arange(3, 6), np.arange(6, 7)
+    torch.testing.assert_close(contrast_sum(anchors, positives, negatives, 20, texts), expected)
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_equal_texts_of_a_step_are_no_strangers(model: Any, windows: bool) -> None:
+    """Each anchor's loss is that of the batch a sampler without duplicates would have put it into."""
+    options = {"windows": True, "max_length": 6, "overlap": 1} if windows else {}
+    pairs = [("a b c d e f g h", "b c"), ("d", "e f g"), ("a b c d e f g h", "h i"), ("j", "e f g"), ("d", "e f g")]
+    task = task_of(model, **options).suited([None] * 5)
+    features = task.encode(pairs)
+    anchors, positives = (directions_of(model, column, **options) for column in zip(*pairs, strict=True))
+    peer = losses.MultipleNegativesRankingLoss(None)
+    expected = []
+    # row → the rows that share no text with it; the third and fourth pair are each other's strangers
+    for row, others in {0: [1, 3, 4], 1: [0, 2], 2: [1, 3, 4], 3: [0, 2], 4: [0, 2]}.items():
+        for ours, theirs in ((anchors, positives), (positives, anchors)):
+            found = peer.scale * ours[row] @ theirs[[row, *others]].T
+            expected.append(torch.nn.functional.cross_entropy(found, torch.tensor(0)))
+    loss = loss_of(task, model, features)
+    torch.testing.assert_close(loss.detach(), sum(expected) / 2, atol=1e-5, rtol=1e-5)
+
+
+def test_the_same_pair_twice_and_negatives_that_are_right_elsewhere(model: Any) -> None:
+    task = task_of(model).suited([None] * 2)
+    assert loss_of(task, model, task.encode([PAIRS[0]] * 2)).item() == pytest.approx(0, abs=1e-5)
+    inputs = [("a", "b", "d"), ("c", "d", "e"), ("b", "f", "a")]
+    right = false_negatives(*(np.array(column) for column in (list("acb"), list("bdf"), list("bdfdea"))))
+    # the anchor a with itself as a negative, b with its own text as a partner; d is the partner of c alone
+    assert right.tolist() == [
+        [True, False, False, False, False, True],
+        [False, True, False, True, False, False],
+        [True, False, True, False, False, False],
+    ]
+    anchors, *others = (directions_of(model, column) for column in zip(*inputs, strict=True))
+    found = 20 * anchors @ torch.cat(others).T
+    found[torch.from_numpy(right) & ~torch.eye(3, 6, dtype=torch.bool)] = -torch.inf
+    expected = torch.nn.functional.cross_entropy(found, torch.arange(3), reduction="sum")
+    torch.testing.assert_close(loss_of(task, model, task.encode(inputs)).detach(), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_scores_are_learned_as_cosines(model: Any) -> None:
@@ -157,5 +200,8 @@ def test_partners_that_stand_twice_and_models_that_say_nothing() -> None:
     assert ranks_of_partners(twice, ["a", "b", "c", "b", "d", "e"]).tolist() == [1, 1, 1]
     same = [np.stack([one, one])] * 3
     assert ranks_of_partners(same, ["a", "b", "c", "d", "e", "f"]).tolist() == [3, 3, 3]
+    # other partners of an anchor, and its own text, are no worse answers
+    assert ranks_of_partners(same, ["a", "b", "a", "d", "e", "f"]).tolist() == [2, 2, 3]
+    assert ranks_of_partners(same, ["a", "b", "b", "c", "d", "e"]).tolist() == [3, 2, 3]
     with pytest.raises(InputError, match="one integer from 1"):
         Retrieval().rows([0.5], [None])

@@ -22,8 +22,10 @@ from bertie.cli.next_sentence import next_sentence
 from bertie.cli.quantize import quantize
 from bertie.cli.rerank import rerank
 from bertie.cli.search import search
+from bertie.cli.spelling import spelling_of
 from bertie.cli.tag import tag
 from bertie.cli.writing import printable
+from bertie.errors import spelling
 
 app = typer.Typer(
     name="bertie",
@@ -52,12 +54,15 @@ def _main(
 
 
 def _telling(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command so that one stopped by a signal says what it has kept; Typer would leave without a word."""
+    """Return the command so that messages name its options as they are typed, and so that one stopped by a signal says
+    what it has kept; Typer would leave without a word.
+    """
 
     @wraps(command)
     def run(*given: Any, **options: Any) -> None:
         try:
-            command(*given, **options)
+            with spelling(spelling_of(command)):
+                command(*given, **options)
         except KeyboardInterrupt as stopped:
             if str(stopped):
                 print(f"bertie: {printable(str(stopped))}", file=sys.stderr)

@@ -73,7 +73,7 @@ def _questions(texts: list[str] | None, path: Path | None, form: str | None) -> 
         return
     from bertie.finetuning.examples import Rows
 
-    rows = Rows("multiple-choice", form=form, needs_label=False, name="standard input")
+    rows = Rows("multiple-choice", form=form, needs_label=False, name="standard input", sample=1)
     source: Any = path
     if path is None or str(path) == "-":
         source = (record.fields for record in stream_records(sys.stdin.buffer, "standard input", form or "jsonl"))

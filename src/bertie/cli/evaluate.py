@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.rows import columns_of
+from bertie.cli.rows import columns_of, map_of, names_of
 from bertie.cli.writing import printable
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ def evaluate(
     text_column: options.TextColumn = None,
     text_pair_column: options.TextPairColumn = None,
     label_column: options.LabelColumn = None,
+    label_names: options.LabelNames = None,
+    label_map: options.LabelMap = None,
+    first_choice: options.FirstChoice = None,
     format: options.Format = None,
     on_bad_row: options.OnBadRow = "error",
     device: options.Device = None,
@@ -42,6 +45,9 @@ def evaluate(
         model=model,
         form=format,
         columns=columns_of(column, text=text_column, text_pair=text_pair_column, label=label_column),
+        label_names=names_of(label_names),
+        label_map=map_of(label_map),
+        first_choice=first_choice,
         on_bad_row=on_bad_row,
         device=device,
         batch_tokens=batch_tokens,
@@ -57,6 +63,7 @@ def _record(task: str, model: str, data: Path, found: "Evaluation") -> dict[str,
         "task": task,
         "model": model,
         "data": str(data),
+        "read_as": found.read_as,
         "rows": found.rows,
         "skipped": found.skipped,
         "truncated": found.truncated,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.rows import columns_of
+from bertie.cli.rows import columns_of, map_of, names_of
 from bertie.cli.writing import printable
 from bertie.errors import InputError
 
@@ -21,14 +21,17 @@ def finetune(
         str,
         typer.Argument(
             help="sequence-classification, token-classification, question-answering, multiple-choice, next-sentence, "
-            "masked-lm, embedding or reranking."
+            "masked-lm, embedding or reranking; usual names such as classification, ner and qa will do."
         ),
     ],
     train: Annotated[Path, typer.Option("--train", help="Labelled rows to learn from.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The new folder of the run.")],
     model: Annotated[str, typer.Option("--model", "-m", help="The folder or hub name to start from.")],
     dev: Annotated[
-        Path | None, typer.Option("--dev", help="Rows to score the finished model on; else a tenth of train.")
+        str | None,
+        typer.Option(
+            "--dev", help="A file to score the finished model on, or the share of train; 0: it is not scored."
+        ),
     ] = None,
     tune: Annotated[
         str | None,
@@ -44,10 +47,16 @@ def finetune(
     kind: Annotated[
         str | None, typer.Option("--kind", help="Of a classification: single-label, multi-label or regression.")
     ] = None,
+    label_names: options.LabelNames = None,
+    label_map: options.LabelMap = None,
+    first_choice: options.FirstChoice = None,
     class_weights: Annotated[
         str | None, typer.Option("--class-weights", help="auto lets all classes weigh alike; or numbers with commas.")
     ] = None,
     focal: Annotated[float | None, typer.Option("--focal", min=0, help="Gamma of the focal loss.")] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option("--label-smoothing", min=0, max=1, help="Share of each label spread over all.")
+    ] = None,
     patience: Annotated[
         int | None, typer.Option("--patience", min=1, help="Evaluations without a better score before the end.")
     ] = None,
@@ -76,12 +85,15 @@ def finetune(
     """Fine-tune a model on labelled rows and say how good it is on rows it has not seen."""
     said = {
         "model": model,
-        "dev": dev,
+        "dev": _source_or_share(dev),
         "tune": _source_or_share(tune),
         "out": out,
         "form": format,
         "columns": columns_of(column, text=text_column, text_pair=text_pair_column, label=label_column),
         "kind": kind,
+        "label_names": names_of(label_names),
+        "label_map": map_of(label_map),
+        "first_choice": first_choice,
         "on_bad_row": on_bad_row,
         "class_weights": _weights(class_weights),
         "lora": lora,
@@ -89,7 +101,13 @@ def finetune(
         "resume": resume,
         "device": device,
     }
-    reading = {"max_length": max_length, "windows": windows, "overlap": overlap, "focal": focal}
+    reading = {
+        "max_length": max_length,
+        "windows": windows,
+        "overlap": overlap,
+        "focal": focal,
+        "label_smoothing": label_smoothing,
+    }
     training = {
         "epochs": epochs,
         "learning_rate": learning_rate,
@@ -170,11 +188,11 @@ def _assigned(pairs: list[str] | None, option: str) -> dict[str, Any]:
     return found
 
 
-def _source_or_share(tune: str | None) -> Any:
+def _source_or_share(part: str | None) -> Any:
     try:
-        return None if tune is None else float(tune)
+        return None if part is None else float(part)
     except ValueError:
-        return tune
+        return part
 
 
 def _weights(given: str | None) -> Any:

@@ -40,5 +40,16 @@ Columns = Annotated[
 TextColumn = Annotated[str | None, typer.Option("--text-column", help="The column of the text.")]
 TextPairColumn = Annotated[str | None, typer.Option("--text-pair-column", help="The column of the second text.")]
 LabelColumn = Annotated[str | None, typer.Option("--label-column", help="The column of the label.")]
+LabelNames = Annotated[
+    str | None,
+    typer.Option("--label-names", help="What lists of 0 and 1, or class numbers, stand for, with commas: spam,ham."),
+]
+LabelMap = Annotated[
+    list[str] | None,
+    typer.Option("--label-map", help="What a label is called: WRITTEN=NAME, such as 1=spam; may be repeated."),
+]
+FirstChoice = Annotated[
+    int | None, typer.Option("--first-choice", help="Whether labels count choices from 0 or from 1.")
+]
 OnBadRow = Annotated[str, typer.Option("--on-bad-row", help="error, or skip to leave out and count what is unusable.")]
 To = Annotated[str, typer.Option("--to", help="What to write: jsonl, or csv.")]

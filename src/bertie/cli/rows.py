@@ -1,4 +1,4 @@
-"""Labelled rows for a command: which column holds what."""
+"""Labelled rows for a command: which column holds what, and what labels are called."""
 
 from bertie.errors import InputError
 
@@ -20,3 +20,22 @@ def columns_of(pairs: list[str] | None, **named: str | None) -> dict[str, str | 
         else:
             found[role] = [*([before] if isinstance(before, str) else before), column]
     return found or None
+
+
+def names_of(names: str | None) -> list[str] | None:
+    """Return the names in ``NAME,NAME``."""
+    return None if names is None else [name.strip() for name in names.split(",")]
+
+
+def map_of(pairs: list[str] | None) -> dict[str, str] | None:
+    """Return label → name from ``WRITTEN=NAME`` texts.
+
+    Raises:
+        InputError: a text without ``=``.
+    """
+    if pairs is None:
+        return None
+    for pair in pairs:
+        if "=" not in pair:
+            raise InputError(f"--label-map is {pair!r}; write WRITTEN=NAME, such as 1=spam.")
+    return {written: name for written, _, name in (pair.partition("=") for pair in pairs)}

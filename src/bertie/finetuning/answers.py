@@ -2,11 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from bertie.finetuning.cells import BadRow, is_nothing, list_in, name_in, number_or_none, shown, text_in
-from bertie.finetuning.columns import Found
+from bertie.errors import spelled
+from bertie.finetuning.cells import BadRow, cell, is_nothing, list_in, name_in, number_or_none, shown, text_in
+from bertie.finetuning.roles import Found
 from bertie.reading import Record
 from bertie.tasks.example import Example
 
@@ -20,8 +22,8 @@ PLACED = "Answers without answer_start that stand several times in their context
 def question_example(record: Record, found: Found, needs_label: bool, notes: Counter[str]) -> Example:
     """Return the example of a question; the answers' places are right, or the row is bad."""
     fields, where = record.fields, record.where
-    question = text_in(fields.get(str(found["question"])), "question", where)
-    context = text_in(fields.get(str(found["context"])), "context", where)
+    question = text_in(cell(fields, found["question"]), "question", where)
+    context = text_in(cell(fields, found["context"]), "context", where)
     name = name_in(fields.get(str(found.get("id")))) or where
     given = _answers(fields, found, where)
     if given is None and needs_label:
@@ -32,7 +34,7 @@ def question_example(record: Record, found: Found, needs_label: bool, notes: Cou
 
 def _answers(fields: Mapping[str, Any], found: Found, where: str) -> list[tuple[str, Any]] | None:
     """Return text and start of each answer, None where nothing is said about answers."""
-    if str(fields.get("is_impossible")).lower() in ("true", "1"):
+    if str(cell(fields, found.get("is_impossible"))).lower() in ("true", "1"):
         return []
     texts = fields.get(str(found.get("answers", found.get("answer_text"))))
     if "answers" in found and (not isinstance(texts, str) or texts.lstrip().startswith(("[", "{"))):
@@ -105,11 +107,11 @@ def choice_example(record: Record, found: Found, needs_label: bool, notes: Count
     """Return the example of a multiple choice: a prompt, two or more texts, and the number of the right one."""
     del notes
     fields, where = record.fields, record.where
-    prompt = text_in(fields.get(str(found["prompt"])), "prompt", where)
+    prompt = text_in(cell(fields, found["prompt"]), "prompt", where)
     choices, names = _choices(fields, found["choices"], where)
     if "prompt_end" in found:
         # as in SWAG: the beginning of a sentence that each choice ends
-        beginning = text_in(fields.get(str(found["prompt_end"])), "second part of the prompt", where)
+        beginning = text_in(cell(fields, found["prompt_end"]), "second part of the prompt", where)
         texts = [f"{beginning} {choice}" for choice in choices]
     else:
         texts = choices
@@ -119,7 +121,7 @@ def choice_example(record: Record, found: Found, needs_label: bool, notes: Count
             raise BadRow(f"There is no label in {where}.")
         label = None
     else:
-        label = _right(value, choices, names, where)
+        label = WrittenChoice(value, choices, names)
     return Example({"prompt": prompt, "choices": texts}, label, where)
 
 
@@ -138,18 +140,48 @@ def _choices(fields: Mapping[str, Any], column: str | list[str], where: str) -> 
     return choices, [str(name) for name in names or []] or [chr(ord("A") + number) for number in range(len(choices))]
 
 
-def _right(value: Any, choices: list[str], names: list[str], where: str) -> int:
-    """Return the number of the choice that a label means: its number from 0, its letter or its text."""
-    name = str(name_in(value))
-    meant = {number for number in range(len(choices)) if name == str(number) and not names[0].isdigit()}
-    meant |= {number for number, other in enumerate(names) if name.upper() == other.upper()}
-    if not isinstance(value, int):
-        meant |= {number for number, choice in enumerate(choices) if name == choice.strip()}
-    if len(meant) == 1:
-        return meant.pop()
-    if meant:
-        raise BadRow(f"The label {shown(value)} in {where} may mean several choices; give the letter of one.")
-    raise BadRow(
-        f"The label {shown(value)} in {where} is none of its {len(choices)} choices; it must be a number from 0 to "
-        f"{len(choices) - 1}, a letter from {names[0]} to {names[-1]}, or a choice's text."
-    )
+@dataclass(frozen=True)
+class WrittenChoice:
+    """The label of a multiple choice as it is written, and what it may mean: a number, a letter, or a choice's text."""
+
+    value: Any
+    choices: Sequence[str]
+    names: Sequence[str]
+
+    @property
+    def counted(self) -> int | None:
+        """The number that is written, if choices are counted; None for a letter, a text or a name."""
+        name = str(name_in(self.value))
+        return int(name) if name.isdecimal() and not self.names[0].isdigit() else None
+
+    def number(self, first: int, where: str) -> int:
+        """Return the number, from 0, of the choice that is meant.
+
+        Args:
+            first: the number that labels give the first choice.
+            where: the row's place.
+
+        Raises:
+            BadRow: none is meant, or several may be.
+        """
+        name, count = str(name_in(self.value)), len(self.choices)
+        meant = {self.counted - first} & set(range(count)) if self.counted is not None else set()
+        meant |= {number for number, other in enumerate(self.names) if name.upper() == other.upper()}
+        if not isinstance(self.value, int):
+            meant |= {number for number, choice in enumerate(self.choices) if name == choice.strip()}
+        if len(meant) == 1:
+            return meant.pop()
+        if meant:
+            raise BadRow(f"The label {shown(self.value)} in {where} may mean several choices; give the letter of one.")
+        hint = f" ({spelled('first_choice', 1)} counts from 1)" if not first and self.counted == count else ""
+        raise BadRow(
+            f"The label {shown(self.value)} in {where} is none of its {count} choices; it must be a number from "
+            f"{first} to {first + count - 1}{hint}, a letter from {self.names[0]} to {self.names[-1]}, or a choice's "
+            "text."
+        )
+
+
+def first_choice(labels: Iterable[WrittenChoice]) -> int:
+    """Return 1 if choices seem to be counted from 1: no label is 0, and some are the number of choices; else 0."""
+    counted = [(label.counted, len(label.choices)) for label in labels if label.counted is not None]
+    return int(all(number for number, _ in counted) and any(number == count for number, count in counted))

@@ -4,9 +4,10 @@ import ast
 import json
 import math
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
-FLAGS = ("0", "1", "True", "False")
+_FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
 class BadRow(Exception):
@@ -16,6 +17,19 @@ class BadRow(Exception):
 def is_nothing(value: Any) -> bool:
     """Whether a cell is empty: None, NaN, or a text without a letter."""
     return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
+def cell(fields: Mapping[str, Any], column: str | list[str] | None) -> Any:
+    """Return what stands in a row's column; of several columns their texts, joined."""
+    if not isinstance(column, list):
+        return None if column is None else fields.get(column)
+    parts = [value for name in column if not is_nothing(value := fields.get(name))]
+    return " ".join(map(str, parts)) if parts else None
+
+
+def flag_in(value: Any) -> bool | None:
+    """Return what a cell of 0 and 1, or of true and false, says; None if it is none."""
+    return _FLAGS.get(str(name_in(value)).casefold())
 
 
 def text_in(value: Any, role: str, where: str) -> str:

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from bertie.errors import InputError
+from bertie.errors import InputError, spelled
 from bertie.finetuning.cells import BadRow
-from bertie.finetuning.labels import BAR
+from bertie.finetuning.labels import BAR, SEPARATORS, recur
 from bertie.reading import BadRows
 from bertie.tasks.example import Example
 from bertie.tasks.schemes import OUTSIDE, guess_scheme, split_tag
@@ -49,15 +49,15 @@ def in_one_scheme(examples: list[Example], bad: BadRows) -> list[Example]:
     return kept(examples, checked, bad)
 
 
-def check_size(examples: list[Example], name: str, least: int, bad: BadRows) -> None:
-    """Refuse a file of too few rows.
+def check_size(examples: list[Example], name: str, least: int, bad: BadRows, notes: Sequence[str] = ()) -> None:
+    """Refuse a file of too few rows; ``notes`` say what else was left out.
 
     Raises:
         InputError: there are fewer than ``least``.
     """
     left_out = f" ({bad.count} bad rows were left out; the first: {bad.sentences[0]})" if bad.count else ""
     if not examples:
-        raise InputError(f"{name} holds no row that can be used{left_out}.")
+        raise InputError(" ".join([f"{name} holds no row that can be used{left_out}.", *notes]))
     if len(examples) < least:
         raise InputError(f"{name} holds one row{left_out}; training needs {least} or more.")
 
@@ -89,8 +89,9 @@ def check_guess(examples: list[Example], labels: list[str], name: str) -> None:
     if len(examples) >= _MANY and 2 * len(labels) > len(examples):
         raise InputError(
             f"{name} has {len(labels):,} different labels in {len(examples):,} rows, such as {labels[0]!r}: name the "
-            "column of the label (--label-column), or the kind: 'single-label' if they are classes, 'regression' if "
-            "they are numbers."
+            f"column of the label, {spelled('columns', {'label': '…'})}, or the kind: "
+            f"{spelled('kind', 'single-label')} if they are classes, {spelled('kind', 'regression')} if they are "
+            "numbers."
         )
 
 
@@ -107,9 +108,25 @@ def oddities(examples: Sequence[Example], task: str, kind: str | None, name: str
         count = sum(_orphans(tags, scheme) for tags in sequences) if scheme in ("BIO", "BIOES") else 0
         if count:
             found.append(f"{count:,} tags of {name} go on with an entity that none began, such as I- without B-.")
-    if kind == "single-label" and (count := sum(BAR in example.label for example in examples)):
-        found.append(f"{count:,} labels of {name} hold a bar; it parts several labels if the kind is 'multi-label'.")
+    if task == "embedding" and name == "train" and examples[0].label is None and (count := _repeats(examples)):
+        found.append(
+            f"{count:,} of {len(examples):,} rows of {name} share their anchor or their partner with others; within a "
+            "step none of these takes a partner of the same text for a stranger."
+        )
+    if kind == "single-label":
+        found += _joined_labels([example.label for example in examples], name)
     return found
+
+
+def _joined_labels(labels: Sequence[str], name: str) -> list[str]:
+    """Return a sentence if labels seem to be several in one, though they were not parted."""
+    cells = Counter(labels)
+    for sign, separator in zip(("bar", "semicolon", "comma"), SEPARATORS, strict=True):
+        count = sum(times for cell, times in cells.items() if separator in cell)
+        if count and (separator == BAR or recur(cells, separator)):
+            how = spelled("kind", "multi-label")
+            return [f"{count:,} labels of {name} hold a {sign}; {how} takes it for what parts several labels."]
+    return []
 
 
 def shared(train: Sequence[Example], dev: Sequence[Example]) -> list[str]:
@@ -137,6 +154,12 @@ def text_key(example: Example) -> Hashable:
 def called(source: Any, name: str) -> str:
     """Return the name of a source for messages: the file's, or else ``name``."""
     return str(source) if isinstance(source, str | os.PathLike) else name
+
+
+def _repeats(examples: Sequence[Example]) -> int:
+    """Return how many pairs have a text at the place where another pair has the same one."""
+    counts = [Counter(example.text[place] for example in examples) for place in (0, 1)]
+    return sum(any(counts[place][example.text[place]] > 1 for place in (0, 1)) for example in examples)
 
 
 def _orphans(tags: Sequence[str], scheme: str) -> int:

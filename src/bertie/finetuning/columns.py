@@ -1,264 +1,178 @@
-"""Which column holds what: by the names that data sets usually give, or as the user says."""
+"""Which column holds what: by the names that data sets usually give, by what stands in them, or as the user says."""
 
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from bertie.errors import InputError, nearest
-from bertie.finetuning.cells import FLAGS, name_in
+from bertie.errors import InputError, nearest, spelled
+from bertie.finetuning.cells import flag_in, list_in
+from bertie.finetuning.roles import LAYOUTS, PAIRS, Found, Rest, Role, key
 
-Found = dict[str, str | list[str]]
-"""Role → column; the roles ``labels`` and ``choices`` may have several."""
+JOINED = "+"
+_LISTED = 10
 
-# Role → names by rank: one of the first rank settles it; of a later one only if it is there alone.
-# Names are compared in lower case and without spaces, underscores and hyphens.
-_TEXTS = (
-    "sentence content review reviewtext body comment commenttext tweet message document utterance headline post "
-    "description phrase query question input inputs"
-)
-_LABELS = (
-    "class classes target targets sentiment category categories stars rating emotion emotions topic topics intent "
-    "goldlabel gold genre genres polarity score y tag tags output"
-)
-_NAMES: dict[str, tuple[str, ...]] = {
-    "text": ("text", _TEXTS),
-    "label": ("label labels", _LABELS),
-    "words": ("words tokens", "word token text sentence"),
-    "tags": ("tags", "nertags labels label ner postags pos chunktags"),
-    "question": ("question", "query"),
-    "context": ("context", "passage paragraph document text"),
-    "answers": ("answers",),
-    "answer_text": ("answertext answertexts", "answer"),
-    "answer_start": ("answerstart answerstarts", "start startposition"),
-    "id": ("id", "qid questionid guid idx index"),
-    "prompt": ("prompt", "sent1 context passage article", "question ctx startphrase premise sentence stem text"),
-    "prompt_end": ("sent2", "question"),
-    "choices": ("choices", "options endings"),
-    "answer": ("label", "answer answerkey correct gold target"),
-    "score": ("score", "similarity similarityscore label relatedness relatednessscore"),
-    "is_next": ("isnext", "next"),
-    "anchor": ("anchor", "query question"),
-    "positive": ("positive", "pos"),
-    "negative": ("negative", "neg"),
-    "query": ("query", "question search title"),
-    "passage": ("passage", "document answer context text doc product"),
-    "relevance": ("label", "score relevance relevant islabel gold rating grade"),
-}
-_PAIRS = (
-    "sentence1 sentence2",
-    "text1 text2",
-    "texta textb",
-    "sentencea sentenceb",
-    "text textpair",
-    "premise hypothesis",
-    "question1 question2",
-    "question sentence",
-    "question passage",
-    "query passage",
-    "query document",
-    "first second",
-    "anchor positive",
-)
-ROLES = {
-    "sequence-classification": ("text", "text_pair", "label"),
-    "token-classification": ("words", "tags"),
-    "question-answering": ("question", "context", "answers", "answer_text", "answer_start", "id"),
-    "multiple-choice": ("prompt", "prompt_end", "choices", "label"),
-    "next-sentence": ("text", "text_pair", "label", "is_next"),
-    "masked-lm": ("text",),
-    "embedding": ("text", "text_pair", "label", "anchor", "positive", "negative"),
-    "reranking": ("query", "passage", "label"),
-}
-_NUMBERED = re.compile(r"(?:choice|ending|option|answer)_?(\d+|[a-e])")
-# columns that number the rows, and are never a text or a label
-_KEYS = {"id", "idx", "index", "guid", "uid", "unnamed0", "rowid"}
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a source are taken for.
+
+    Attributes:
+        found: role → column.
+        how: role → how it was found, where neither a usual name nor the user told.
+        flags: the columns of 0 and 1 that name the places of lists of 0 and 1 in the label's column.
+        ignored: the columns that are not read.
+    """
+
+    found: Found = field(default_factory=dict)
+    how: Mapping[str, str] = field(default_factory=dict)
+    flags: Sequence[str] = ()
+    ignored: Sequence[str] = ()
+
+    def said(self) -> list[str]:
+        """Return each role with its column, as in ``text = comment_text``."""
+        return [self._said(role, column) for role, column in self.found.items()]
+
+    def _said(self, role: str, column: str | list[str]) -> str:
+        how = [self.how[role]] if role in self.how else []
+        if role == "label" and self.flags:
+            how.append(f"lists of 0 and 1 for {', '.join(self.flags)}")
+        if isinstance(column, list):
+            is_text = role not in ("label", "choices")
+            column = (" + " if is_text else ", ").join(column)
+            role = "labels" if role == "label" else role
+        return f"{role.replace('_', ' ')} = {column}" + (f" ({', '.join(how)})" if how else "")
 
 
 def find_columns(
-    task: str, first: Mapping[str, Any], given: Mapping[str, Any] | None = None, needs_label: bool = True
-) -> Found:
+    task: str, rows: Sequence[Mapping[str, Any]], given: Mapping[str, Any] | None = None, needs_label: bool = True
+) -> Columns:
     """Return the column of each role of a task.
 
     Args:
         task: what it learns, as in the table of tasks.
-        first: the first row.
-        given: role → column where the user says it; classification's ``label`` may be a list of 0/1 columns.
+        rows: the first rows.
+        given: role → column where the user says it: a list of 0/1 columns for classification's ``label``; for texts
+            several columns, in a list or as "title+body", which are joined; "" for a role that no column has.
         needs_label: False if rows may lack a label.
 
     Raises:
         InputError: a role has no column or several may be meant, or ``given`` names a role or column that is not
             there. The message lists the columns.
     """
-    return _Finder(task, first, given or {}, needs_label).find()
+    return _Finder(task, rows, given or {}, needs_label).find()
 
 
 class _Finder:
-    def __init__(self, task: str, first: Mapping[str, Any], given: Mapping[str, Any], needs_label: bool) -> None:
-        self.task, self.first, self.needs_label = task, first, needs_label
-        self.columns = [column for column in first if isinstance(column, str)]
+    def __init__(
+        self, task: str, rows: Sequence[Mapping[str, Any]], given: Mapping[str, Any], needs_label: bool
+    ) -> None:
+        self.task, self.rows, self.needs_label, self.layout = task, rows, needs_label, LAYOUTS[task]
+        self.columns = list(dict.fromkeys(column for row in rows for column in row if isinstance(column, str)))
         self.given = {role: self._given(role, named) for role, named in given.items() if named is not None}
         self.found: Found = {}
+        self.how: dict[str, str] = {}
 
-    def find(self) -> Found:
-        getattr(self, "_" + self.task.replace("-", "_"))()
-        return self.found
-
-    # one method a task
-
-    def _sequence_classification(self) -> None:
-        self._text_or_pair()
-        self._take("label", needed=False)
-        if "label" not in self.found:
-            self._flags()
-        if "label" not in self.found:
-            self._other("label")
-        if self.needs_label and "label" not in self.found:
-            raise self._missing("label")
-
-    def _token_classification(self) -> None:
-        self._take("words")
-        self._take("tags", needed=self.needs_label)
-
-    def _question_answering(self) -> None:
-        for role in ("question", "context"):
-            self._take(role)
-        for role in ("answers", "answer_text", "answer_start", "id"):
-            self._take(role, needed=False)
-        if not {"answers", "answer_text"} & set(self.found):
-            # a row of SQuAD 2.0 without an answer may lack the field that others have
-            if self.needs_label and not self._named("isimpossible"):
-                raise self._missing("answers")
+    def find(self) -> Columns:
+        for role in self.layout.roles:
+            if role.name == "text" and role.when(self.found) and self.layout.role("text_pair"):
+                self._pair()
+            if role.when(self.found):
+                self._by_name(role)
+        for name, guess, how in self.layout.guesses:
+            column = guess(self._rest()) if name not in self.found and name not in self.given else None
+            if column is not None:
+                self.found[name] = column
+                self.how |= {name: how} if how else {}
+        missing = [role.name for role in self.layout.roles if self._is_missing(role)]
+        if missing:
+            raise self._missing(missing)
+        if self.layout.role("answers") and not {"answers", "answer_text"} & set(self.found):
             self.found["answers"] = "answers"
+        flags = self._places()
+        ignored = [name for name in self._rest().cells if name not in flags]
+        return Columns(self._in_order(), self.how, flags, ignored)
 
-    def _multiple_choice(self) -> None:
-        matches = ((_NUMBERED.fullmatch(column.strip().lower()), column) for column in self.columns)
-        numbered = sorted((match[1].zfill(3), column) for match, column in matches if match)
-        self._take("choices", needed=not numbered)
-        if "choices" not in self.found:
-            self.found["choices"] = [column for _, column in numbered]
-        self._take("prompt")
-        self._take("prompt_end", needed=False)
-        self._take("label", names="answer", needed=self.needs_label)
-
-    def _next_sentence(self) -> None:
-        self._pair()
-        self._take("is_next", needed=False)
-        if "is_next" not in self.found:
-            self._take("label", needed=self.needs_label)
-
-    def _masked_lm(self) -> None:
-        self._take("text", needed=False)
-        if "text" not in self.found:
-            self._only("text")
-
-    def _embedding(self) -> None:
-        for role in ("positive", "negative"):
-            self._take(role, needed=False)
-        if "positive" in self.found:
-            self._take("anchor")
-        else:
-            self._pair()
-        self._take("label", names="score", needed=False)
-
-    def _reranking(self) -> None:
-        self._take("query")
-        self._take("passage")
-        self._take("label", names="relevance", needed=self.needs_label)
-
-    # parts
-
-    def _text_or_pair(self) -> None:
-        if "text" in self.given or "text_pair" in self.given:
-            self._take("text")
-            self._take("text_pair", needed=False)
+    def _by_name(self, role: Role) -> None:
+        """Find the column of a role by the user's word or by its usual names, the better rank first."""
+        if role.name in self.given:
+            if self.given[role.name]:
+                self.found[role.name] = self.given[role.name]
             return
-        if self._pairs():
-            self._pair()
+        if role.name in self.found:
             return
-        self._take("text", needed=False)
-        if "text" not in self.found:
-            self._take("label", needed=False)
-            self._other("text")
-        if "text" not in self.found:
-            raise self._missing("text")
+        rest = self._rest().cells
+        for rank in role.ranks:
+            named = [column for name in rank.split() for column in self._named(name) if column in rest]
+            if len(named) > 1:
+                raise self._ambiguous(role.name, named)
+            if named:
+                self.found[role.name] = named[0]
+                return
 
     def _pair(self) -> None:
-        if "text" in self.given and "text_pair" in self.given:
-            self.found |= {role: self.given[role] for role in ("text", "text_pair")}
+        if "text" in self.given or "text_pair" in self.given:
             return
-        pairs = self._pairs()
+        halves = [[self._named(half) for half in pair.split()] for pair in PAIRS]
+        pairs = [(first[0], second[0]) for first, second in halves if first and second]
         if not pairs:
-            raise self._missing("text", "text_pair")
+            return
         both = {column for pair in pairs for column in pair}
         alone = self._named("text")
         if len(pairs) > 1 or (alone and not set(alone) <= both):
             raise self._ambiguous("text", [*both, *(column for column in alone if column not in both)])
         self.found["text"], self.found["text_pair"] = pairs[0]
 
-    def _pairs(self) -> list[tuple[str, str]]:
-        halves = [[self._named(half) for half in pair.split()] for pair in _PAIRS]
-        return [(first[0], second[0]) for first, second in halves if first and second]
-
-    def _take(self, role: str, names: str | None = None, needed: bool = True) -> None:
-        """Find the column of a role by the user's word or by its usual names, the better rank first."""
-        if role in self.given:
-            self.found[role] = self.given[role]
-        taken = [one for column in self.found.values() for one in (column if isinstance(column, list) else [column])]
-        taken += [column for column in self.given.values() if isinstance(column, str)]
-        for rank in _NAMES.get(names or role, ()) if role not in self.found else ():
-            named = [column for name in rank.split() for column in self._named(name) if column not in taken]
-            if len(named) > 1:
-                raise self._ambiguous(role, named)
-            if named:
-                self.found[role] = named[0]
-                return
-        if needed and role not in self.found:
-            raise self._missing(role)
+    def _places(self) -> list[str]:
+        """Return the columns of 0 and 1 that say the same as the lists in the label's column, place by place."""
+        column = self.found.get("label")
+        if self.task != "sequence-classification" or not isinstance(column, str):
+            return []
+        flags = self._rest().flags()
+        for row in self.rows:
+            listed = [flag_in(one) for one in list_in(row.get(column)) or ()]
+            if not listed or None in listed or listed != [flag_in(row.get(name)) for name in flags]:
+                return []
+        return flags
 
     def _named(self, name: str) -> list[str]:
-        return [column for column in self.columns if _key(column) == name]
+        return [column for column in self.columns if key(column) == name]
 
-    def _flags(self) -> None:
-        """Take columns of 0 and 1, one a label, if all columns but the texts are such."""
-        rest = self._rest()
-        if len(rest) > 1 and all(name_in(self.first[column]) in FLAGS for column in rest):
-            self.found["label"] = rest
+    def _rest(self) -> Rest:
+        """Return the columns that neither the user nor a name has given a role."""
+        taken: set[str] = set()
+        for column in (*self.found.values(), *self.given.values()):
+            taken |= set(column) if isinstance(column, list) else {column}
+        return Rest({name: [row.get(name) for row in self.rows] for name in self.columns if name not in taken})
 
-    def _other(self, role: str) -> None:
-        """Of two columns, one of which is known, take the other."""
-        rest = self._rest()
-        if len(rest) == 1 and self.found:
-            self.found[role] = rest[0]
-
-    def _only(self, role: str) -> None:
-        rest = self._rest()
-        if len(rest) != 1:
-            raise self._missing(role)
-        self.found[role] = rest[0]
-
-    def _rest(self) -> list[str]:
-        taken = self.found.values()
-        return [column for column in self.columns if column not in taken and _key(column) not in _KEYS]
+    def _in_order(self) -> Found:
+        return {role.name: self.found[role.name] for role in self.layout.roles if role.name in self.found}
 
     # the user's word, and what cannot be found
 
-    def _given(self, role: str, named: Any) -> Any:
-        roles = ROLES[self.task]
-        if role not in roles:
+    def _given(self, name: str, named: Any) -> Any:
+        roles = [role.name for role in self.layout.roles]
+        role = self.layout.role(name)
+        if role is None:
             allowed = ", ".join(repr(one) for one in roles)
-            raise InputError(f"{self.task} has no column for {role!r}; it has {allowed}.{nearest(role, roles)}")
+            raise InputError(f"{self.task} has no column for {name!r}; it has {allowed}.{nearest(name, roles)}")
+        if isinstance(named, str) and named not in self.columns and JOINED in named and role.is_text:
+            named = [part.strip() for part in named.split(JOINED)]
         if isinstance(named, Sequence) and not isinstance(named, str):
-            if role not in ("label", "choices"):
-                raise InputError(f"columns[{role!r}] is {named!r:.60}; it is one column, named by a str.")
-            return [self._given(role, one) for one in named]
-        if named in self.columns:
+            if name not in ("label", "choices") and not role.is_text:
+                raise InputError(f"columns[{name!r}] is {named!r:.60}; it is one column, named by a str.")
+            return [self._given(name, one) for one in named]
+        if named in self.columns or named == "":
             return named
-        alike = self._named(_key(str(named)))
+        alike = self._named(key(str(named)))
         if len(alike) != 1:
             raise InputError(f"There is no column {named!r}; {self._has()}.{nearest(str(named), self.columns)}")
         return alike[0]
 
-    def _missing(self, *roles: str) -> InputError:
+    def _is_missing(self, role: Role) -> bool:
+        wanted = role.when(self.found) and role.needed(self.found) and (self.needs_label or not role.is_label)
+        return wanted and role.name not in self.found
+
+    def _missing(self, roles: Sequence[str]) -> InputError:
         what = " and ".join(role.replace("_", " ") for role in roles)
         return InputError(f"No column is known to hold the {what}: {self._has()}; {_how(roles)}{self._no_header()}.")
 
@@ -275,10 +189,4 @@ class _Finder:
 
 
 def _how(roles: Sequence[str]) -> str:
-    asked = ", ".join(f"{role!r}: …" for role in roles)
-    options = " ".join(f"--column {role}=…" for role in roles)
-    return f"name it with columns={{{asked}}} ({options})"
-
-
-def _key(column: str) -> str:
-    return re.sub(r"[\W_]+", "", column.casefold())
+    return f"name it with {spelled('columns', dict.fromkeys(roles, '…'))}"

@@ -1,12 +1,13 @@
 """``bertie.evaluate``: how good a model is on labelled data, with the uncertainty of every figure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
 from bertie.errors import InputError
-from bertie.finetuning.examples import Rows
+from bertie.finetuning.examples import Rows, read_as
+from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.scoring import CHUNK, Scored, score
 from bertie.pipelines import pipeline
 from bertie.reading import BadRows
@@ -29,6 +30,7 @@ class Evaluation:
         truncated: inputs that were longer than the model reads.
         notes: what should be known.
         scored: all of it.
+        read_as: what was read as what, in one line.
     """
 
     figures: dict[str, float | None]
@@ -39,6 +41,7 @@ class Evaluation:
     truncated: int
     notes: list[str]
     scored: Scored
+    read_as: str
 
 
 def evaluate(
@@ -49,6 +52,9 @@ def evaluate(
     tokenizer: Any = None,
     form: str | None = None,
     columns: Mapping[str, Any] | None = None,
+    label_names: Sequence[str] | None = None,
+    label_map: Mapping[Any, str] | None = None,
+    first_choice: int | None = None,
     on_bad_row: str = "error",
     device: Any = None,
     batch_tokens: int | None = None,
@@ -64,7 +70,7 @@ def evaluate(
         data: as ``train`` there.
         model: a folder, a name in the hub, or a model (then ``tokenizer`` too).
         tokenizer: None: the model's.
-        form, columns, on_bad_row: as for `bertie.finetune`.
+        form, columns, label_names, label_map, first_choice, on_bad_row: as for `bertie.finetune`.
         device, batch_tokens: as for `bertie.pipeline`.
         seed: of the bootstrap.
         worst: how many of the worst mistakes to keep (``scored.mistakes``).
@@ -80,13 +86,21 @@ def evaluate(
     scoring: TrainableTask = row.load_trained().of(pipe.task)
     bad = BadRows(on_bad_row)
     kind, labels = scoring.expects()
-    rows = Rows(row.learns, form=form, columns=columns, kind=kind, labels=labels, bad=bad, name="data")
-    examples = rows.read(data)
-    seen = list(islice(examples, CHUNK))
+    said = LabelOptions.of(kind, label_names, label_map, first_choice)
+    rows = Rows(row.learns, form=form, columns=columns, options=said, bad=bad, name="data")
+    written = rows.read(data)
+    seen = list(islice(written, CHUNK))
+    labelling = rows.find_labelling(seen)
+    if labelling is not None and labels is not None:
+        labelling = labelling.known_as(labels, "the model")
+    line = read_as(rows, labelling, labels or ())
+    logger.warning("%s", line)
+    examples = rows.settled(chain(seen, written), labelling)
+    begin = list(islice(examples, CHUNK))
     scored = score(
-        {"model": scoring.suited([example.label for example in seen])},
+        {"model": scoring.suited([example.label for example in begin])},
         pipe.model,
-        chain(seen, examples),
+        chain(begin, examples),
         replicates=REPLICATES,
         seed=seed,
         worst=worst,
@@ -95,12 +109,13 @@ def evaluate(
     )["model"]
     scores = scored.scores
     if not scores.count:
-        raise InputError(f"There is no row to score{': ' + bad.summary() if bad.count else ''}.")
+        left_out = [*rows.warnings(), *([bad.summary()] if bad.count else [])]
+        raise InputError(f"There is no row to score{': ' + ' '.join(left_out) if left_out else '.'}")
     notes = [*rows.warnings(), *scores.notes(), *([bad.summary()] if bad.count else [])]
     if warning := scored.warning():
         notes.append(warning)
     for note in notes:
         logger.warning("%s", note)
     return Evaluation(
-        scores.figures(), scored.intervals, scores.table(), scores.count, bad.count, scored.cut, notes, scored
+        scores.figures(), scored.intervals, scores.table(), scores.count, bad.count, scored.cut, notes, scored, line
     )

@@ -1,11 +1,12 @@
 """Labelled data of any source → examples of a task: streamed for scoring, or loaded and checked for training."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from typing import Any
 
+from bertie.errors import InputError, spelled
 from bertie.finetuning.cells import BadRow
 from bertie.finetuning.checks import (
     called,
@@ -13,16 +14,20 @@ from bertie.finetuning.checks import (
     check_guess,
     check_size,
     in_one_scheme,
-    kept,
     oddities,
     shared,
 )
-from bertie.finetuning.columns import Found, find_columns
-from bertie.finetuning.labels import check_kind, check_known, guess_kind, ordered, ordered_tags, settled
+from bertie.finetuning.columns import Columns, find_columns
+from bertie.finetuning.ignored import ignored_data
+from bertie.finetuning.labelling import Labelling, LabelOptions, doubts, find_labelling
+from bertie.finetuning.roles import Found
 from bertie.finetuning.rows import READERS
 from bertie.reading import BadRows, Record, records
 from bertie.tasks.example import Example
 from bertie.tasks.registry import find_learned
+
+# Rows that are looked at to find the columns.
+SAMPLE = 1_000
 
 
 @dataclass
@@ -34,34 +39,36 @@ class Rows:
         form: of the file, one of `bertie.reading.FORMS`; None takes it from its name.
         columns: role → column where usual names do not tell, as in ``{"text": "Body", "label": "Kind"}``; a list of
             0/1 columns for ``label`` makes each of them a label.
-        kind: of a classification, one of `labels.KINDS`; None leaves labels as they are written.
-        labels: all labels, or tags, there may be; a row with another one is bad. None allows any.
-        owner: who has these labels, for messages.
+        labelling: how labels are written; None leaves them as they are, for `settled`.
+        options: what the user says of labels.
         bad: takes rows that cannot be used.
         needs_label: False if rows may lack labels, as for prediction.
         name: what to call a source that is no file.
+        sample: how many rows are looked at to find the columns.
 
     Attributes:
         notes: what was put right or is odd, counted; `warnings` says it.
-        found: role → column, once the first row was read.
+        found: what the columns are taken for, once the first rows were read.
+        ignored: sentences on columns that are not read and look like data.
+        mapped: the labels of ``options.map`` that stood in a row.
     """
 
     task: str
     form: str | None = None
     columns: Mapping[str, Any] | None = None
-    kind: str | None = None
-    labels: Collection[str] | None = None
-    owner: str = "the model"
+    labelling: Labelling | None = None
+    options: LabelOptions = field(default_factory=LabelOptions)
     bad: BadRows = field(default_factory=BadRows)
     needs_label: bool = True
     name: str | None = None
+    sample: int = SAMPLE
     notes: Counter[str] = field(default_factory=Counter)
-    found: Found = field(default_factory=dict)
+    found: Columns = field(default_factory=Columns)
+    ignored: list[str] = field(default_factory=list)
+    mapped: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.task = find_learned(self.task).learns
-        check_kind(self.kind)
-        self._known = None if self.labels is None else frozenset(self.labels)
 
     def read(self, source: Any) -> Iterator[Example]:
         """Yield the examples of a source, one by one.
@@ -73,43 +80,66 @@ class Rows:
             InputError: a column that is missing or ambiguous; a bad row, unless these are skipped.
             InputTypeError, BertieError: as for `bertie.reading.records`.
         """
-        default = "conll" if self.task == "token-classification" else "lines"
-        for record in records(source, self.form, self.bad, name=self.name, default=default):
-            # blank lines part the documents of plain text, and are no mistake there
-            if self.task == "masked-lm" and record.fields.get("text") == "":
-                continue
-            if not self.found:
-                self.found = find_columns(self.task, record.fields, self.columns, self.needs_label)
-            try:
-                example = self._example(record)
-            except BadRow as error:
-                problem = str(error)
-            else:
+        written = self._written(source)
+        yield from written if self.labelling is None else self.settled(written, self.labelling)
+
+    def settled(self, examples: Iterable[Example], labelling: Labelling | None) -> Iterator[Example]:
+        """Yield examples with their labels as they are learned; rows that have none are left out.
+
+        Raises:
+            InputError: a bad row, unless these are skipped.
+        """
+        for example in examples:
+            if labelling is None or example.label is None:
                 yield example
                 continue
-            self.bad.add(problem)
+            try:
+                label = labelling.settled(example.label, example.where, self.name or "the data", self.notes)
+            except BadRow as error:
+                self.bad.add(str(error))
+                continue
+            if label is not None:
+                yield Example(example.text, label, example.where)
+
+    def find_labelling(self, examples: Sequence[Example]) -> Labelling | None:
+        """Return how the labels of examples that were read, all or the first, are written."""
+        labels = [example.label for example in examples if example.label is not None]
+        return find_labelling(self.task, labels, self.options, self.found.found.get("label"), self.found.flags)
 
     def warnings(self) -> list[str]:
         """Return a sentence for each kind of thing that was put right or is odd."""
-        return [f"{what}: {count:,}." for what, count in self.notes.items() if count]
+        return [*self.ignored, *(f"{what}: {count:,}." for what, count in self.notes.items() if count)]
 
-    def _example(self, record: Record) -> Example:
-        example = READERS[self.task](record, self.found, self.needs_label, self.notes)
-        if example.label is None:
-            return example
-        if self.task == "token-classification" and self._known is not None:
-            check_known(example.label, self._known, example.where, self.owner, "tag")
-        if self.task == "sequence-classification" and self.kind is not None:
-            return self.settle(example, self.kind)
-        return example
+    def _written(self, source: Any) -> Iterator[Example]:
+        """Yield examples with their labels as they are written."""
+        rest = self._records(source)
+        first = list(islice(rest, self.sample))
+        if first:
+            fields = [record.fields for record in first]
+            self.found = find_columns(self.task, fields, self.columns, self.needs_label)
+            self.ignored = ignored_data(self.task, self.found, fields)
+        for record in chain(first, rest):
+            try:
+                example = READERS[self.task](record, self.found.found, self.needs_label, self.notes)
+            except BadRow as error:
+                self.bad.add(str(error))
+                continue
+            yield self._renamed(example) if self.options.map else example
 
-    def settle(self, example: Example, kind: str) -> Example:
-        """Return an example with its label in the form of its kind, and checked to be known."""
-        label = settled(example.label, kind, example.where)
-        if self._known is not None and kind != "regression":
-            names = label if isinstance(label, list) else [label]
-            check_known(names, self._known, example.where, self.owner)
-        return Example(example.text, label, example.where)
+    def _renamed(self, example: Example) -> Example:
+        """Return an example whose label has the name that the user gives it."""
+        label, names = example.label, self.options.map
+        written = label if isinstance(label, list) else [label]
+        self.mapped |= {name for name in written if isinstance(name, str) and name in names}
+        renamed = [names.get(name, name) if isinstance(name, str) else name for name in written]
+        return Example(example.text, renamed if isinstance(label, list) else renamed[0], example.where)
+
+    def _records(self, source: Any) -> Iterator[Record]:
+        default = "conll" if self.task == "token-classification" else "lines"
+        for record in records(source, self.form, self.bad, name=self.name, default=default):
+            # blank lines part the documents of plain text, and are no mistake there
+            if not (self.task == "masked-lm" and record.fields.get("text") == ""):
+                yield record
 
 
 @dataclass(frozen=True)
@@ -123,6 +153,9 @@ class Data:
         labels: classes or tags in the order of their numbers; empty where a task has none.
         bad: the account of rows that were left out.
         warnings: what was put right, what is odd, and what train and dev share, a sentence each.
+        labelling: how labels are written, for other sources of the same data.
+        read_as: what was read as what, in one line.
+        is_guess: whether some of that was not said by the user.
     """
 
     train: list[Example]
@@ -131,6 +164,9 @@ class Data:
     labels: list[str]
     bad: BadRows
     warnings: list[str]
+    labelling: Labelling | None = None
+    read_as: str = ""
+    is_guess: bool = False
 
 
 def load(
@@ -140,8 +176,7 @@ def load(
     *,
     form: str | None = None,
     columns: Mapping[str, Any] | None = None,
-    kind: str | None = None,
-    labels: Collection[str] | None = None,
+    options: LabelOptions | None = None,
     on_bad_row: str = "error",
 ) -> Data:
     """Read and check the data of a fine-tuning.
@@ -152,42 +187,78 @@ def load(
         dev: another one.
         form: of both files; None takes it from their names.
         columns: as for `Rows`, of both.
-        kind: of a classification; None guesses it from the labels of train (`labels.guess_kind`).
-        labels: all labels in their order; None takes those of train.
+        options: what the user says of labels; what is left open is guessed from those of train.
         on_bad_row: ``error`` or ``skip``.
 
     Raises:
         InputError: as for `Rows.read`; no rows, one row, or one class only.
     """
+    said = options or LabelOptions()
     bad = BadRows(on_bad_row)
-    options: dict[str, Any] = {"form": form, "columns": columns, "bad": bad, "owner": "train"}
-    rows = Rows(task, kind=kind, labels=labels, name="train", **options)
-    examples = list(rows.read(train))
-    is_guess = rows.task == "sequence-classification" and kind is None and bool(examples)
-    if is_guess:
-        kind = guess_kind([example.label for example in examples], rows.found.get("label"))
-        examples = kept(examples, partial(rows.settle, kind=kind), bad)
+    shared_by_all: dict[str, Any] = {"form": form, "columns": columns, "options": said, "bad": bad}
+    rows = Rows(task, name="train", **shared_by_all)
+    written = list(rows.read(train))
+    labelling = rows.find_labelling(written)
+    examples = list(rows.settled(written, labelling))
     if rows.task == "token-classification":
         examples = in_one_scheme(examples, bad)
-    name = called(train, "train")
-    check_size(examples, name, 2, bad)
-    known = list(labels) if labels is not None else _labels(examples, rows.task, kind)
+    name, kind = called(train, "train"), getattr(labelling, "kind", None)
+    check_size(examples, name, 2, bad, rows.warnings())
+    known = labelling.classes(example.label for example in examples) if labelling is not None else []
     check_classes(examples, rows.task, kind, name)
-    if is_guess:
+    if said.kind is None and kind is not None and not said.names:
         check_guess(examples, known, name)
-    found = [*rows.warnings(), *oddities(examples, rows.task, kind, "train")]
+    _check_map(rows, name)
+    data = Data(
+        examples,
+        None,
+        kind,
+        known,
+        bad,
+        [*rows.warnings(), *doubts(labelling, known), *oddities(examples, rows.task, kind, "train")],
+        None if labelling is None else labelling.known_as(known, "train"),
+        read_as(rows, labelling, known),
+        _is_guess(rows, said, kind),
+    )
     if dev is None:
-        return Data(examples, None, kind, known, bad, found)
-    others = Rows(task, kind=kind, labels=known or None, name="dev", **options)
-    scored = list(others.read(dev))
-    check_size(scored, called(dev, "dev"), 1, bad)
-    found += [*others.warnings(), *oddities(scored, rows.task, kind, "dev"), *shared(examples, scored)]
-    return Data(examples, scored, kind, known, bad, found)
+        return data
+    return _with_dev(data, Rows(task, labelling=data.labelling, name="dev", **shared_by_all), dev, rows)
 
 
-def _labels(examples: list[Example], task: str, kind: str | None) -> list[str]:
-    if task == "token-classification":
-        return ordered_tags(tag for example in examples for tag in example.label)
-    if kind == "multi-label":
-        return ordered(name for example in examples for name in example.label)
-    return ordered(example.label for example in examples) if kind == "single-label" else []
+def _with_dev(data: Data, rows: Rows, dev: Any, train: Rows) -> Data:
+    scored = list(rows.read(dev))
+    check_size(scored, called(dev, "dev"), 1, data.bad, rows.warnings())
+    found = [*data.warnings, *rows.warnings(), *oddities(scored, rows.task, data.kind, "dev")]
+    found += shared(data.train, scored)
+    other = "" if rows.found.said() == train.found.said() else f"; in dev: {'; '.join(rows.found.said())}"
+    return replace(data, dev=scored, warnings=list(dict.fromkeys(found)), read_as=data.read_as + other)
+
+
+def read_as(rows: Rows, labelling: Labelling | None, classes: Sequence[str]) -> str:
+    """Return in one line what was read as what."""
+    found = rows.found.found
+    said = [*rows.found.said(), *(labelling.said(classes) if labelling is not None else _meaning(rows.task, found))]
+    if rows.found.ignored:
+        said.append(f"ignored columns: {', '.join(rows.found.ignored)}")
+    return "; ".join(said)
+
+
+def _meaning(task: str, found: Found) -> list[str]:
+    """Return in words what the label of a task without classes of its own says."""
+    if task == "embedding":
+        return ["the label says how alike two texts are" if "label" in found else "the texts of a row belong together"]
+    if task == "next-sentence" and "label" in found:
+        return ["the label 0 says that the second text follows the first"]
+    return []
+
+
+def _is_guess(rows: Rows, said: LabelOptions, kind: str | None) -> bool:
+    """Whether some column, or the kind, was not named by the user."""
+    return set(rows.found.found) > set(rows.columns or {}) or (kind is not None and said.kind is None)
+
+
+def _check_map(rows: Rows, name: str) -> None:
+    """Refuse names of labels to be changed that no row has."""
+    unknown = next((label for label in rows.options.map if label not in rows.mapped), None)
+    if unknown is not None:
+        raise InputError(f"{spelled('label_map')} names {unknown!r}, but no row of {name} has this label.")

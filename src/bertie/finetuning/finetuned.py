@@ -9,6 +9,7 @@ from typing import Any
 
 from bertie.errors import InputError
 from bertie.finetuning.folder import forget_state, write_folder
+from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.plan import Plan, settings_from
 from bertie.finetuning.run import SEED, Outcome, learn, prepare, refuse_other_content, run, scored
 from bertie.report import logger
@@ -61,6 +62,9 @@ def finetune(
     form: str | None = None,
     columns: Mapping[str, Any] | None = None,
     kind: str | None = None,
+    label_names: Sequence[str] | None = None,
+    label_map: Mapping[Any, str] | None = None,
+    first_choice: int | None = None,
     on_bad_row: str = "error",
     max_length: int | None = None,
     windows: bool | None = None,
@@ -68,6 +72,7 @@ def finetune(
     options: Mapping[str, Any] | None = None,
     class_weights: str | Sequence[float] | None = None,
     focal: float | None = None,
+    label_smoothing: float | None = None,
     epochs: int | None = None,
     learning_rate: float | None = None,
     batch_size: int | None = None,
@@ -90,7 +95,7 @@ def finetune(
 
     Args:
         task: "sequence-classification", "token-classification", "question-answering", "multiple-choice",
-            "next-sentence", "masked-lm", "embedding" or "reranking".
+            "next-sentence", "masked-lm", "embedding" or "reranking"; usual names ("classification", "ner", "qa", …) do.
         train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON), a ``datasets.Dataset``, a pandas DataFrame, or
             a list of dicts.
         model: a folder or a name in the hub, to start from.
@@ -100,14 +105,21 @@ def finetune(
             and the last epoch is kept.
         out: the folder of the run; None keeps everything in memory.
         form: of the files, where their names do not say it.
-        columns: what each column is, where usual names do not tell: ``{"text": "Body", "label": "Kind"}``.
+        columns: what each column is, where usual names do not tell: ``{"text": "Body", "label": "Kind"}``; columns of
+            texts are joined by "title+body", "" says that no column has a role.
         kind: of a classification: "single-label", "multi-label" or "regression"; None: as the labels look.
+        label_names: of the labels that lists of 0 and 1 are about, or of class numbers; else all classes in their
+            order.
+        label_map: a label as it is written → what it is called here, ``{"1": "spam"}``; "" leaves such rows out.
+        first_choice: of a multiple choice: 0 or 1, the number that labels give the first choice; None: as they look.
         on_bad_row: "error", or "skip" to leave out rows that cannot be used and count them.
         max_length: tokens read of a text; None: what the model allows.
         windows: True reads longer texts in windows that overlap by ``overlap`` tokens, instead of cutting them.
         options: more options of the task.
         class_weights: what rows of each class count: "auto" lets all classes weigh alike.
         focal: gamma of the focal loss.
+        label_smoothing: the share of each label that is learned as any class alike (0.1 is usual); figures take labels
+            as they are. For classes, tags, next sentences and masked words, not together with ``focal``.
         epochs, learning_rate, batch_size, batch_tokens, patience, seed: as in `bertie.Settings`, which chooses epochs
             by the number of rows; several seeds train as many models, and the best on the rows for tuning is given.
         settings: all settings of the training.
@@ -127,7 +139,13 @@ def finetune(
         BertieError: the training diverged, or a package that is needed is not installed.
         KeyboardInterrupt: it was interrupted; with ``out``, ``resume=True`` goes on from there.
     """
-    reading = {"max_length": max_length, "windows": windows, "overlap": overlap, "focal": focal}
+    reading = {
+        "max_length": max_length,
+        "windows": windows,
+        "overlap": overlap,
+        "focal": focal,
+        "label_smoothing": label_smoothing,
+    }
     seeds = list(seed) if isinstance(seed, Sequence) else []
     if isinstance(seed, Sequence) and len(set(seeds)) < 2:
         raise InputError(f"seed is {seed!r}; give a number, or a list of several.")
@@ -148,7 +166,7 @@ def finetune(
         out=None if out is None else Path(out),
         form=form,
         columns=columns,
-        kind=kind,
+        labels=LabelOptions.of(kind, label_names, label_map, first_choice),
         on_bad_row=on_bad_row,
         options={**{name: value for name, value in reading.items() if value is not None}, **(options or {})},
         class_weights=class_weights,

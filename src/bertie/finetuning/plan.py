@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError
+from bertie.finetuning.labelling import LabelOptions
 from bertie.tasks.registry import Row, find_learned
 from bertie.training import Settings
 
@@ -27,7 +28,7 @@ class Plan:
     out: Path | None = None
     form: str | None = None
     columns: Mapping[str, Any] | None = None
-    kind: str | None = None
+    labels: LabelOptions = dataclasses.field(default_factory=LabelOptions)
     on_bad_row: str = "error"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     class_weights: str | Sequence[float] | None = None
@@ -39,7 +40,8 @@ class Plan:
     show_progress: bool | None = None
 
     def __post_init__(self) -> None:
-        find_learned(self.task)
+        learns = self.row.load_trained()
+        learns.check_options(learns.unaliased(self.options))
         if self.lora is not None and (isinstance(self.lora, bool) or self.lora < 1):
             raise InputError(f"lora is {self.lora}; it is the rank of the adapters, a number of at least 1.")
         if self.resume and self.out is None:
@@ -67,7 +69,7 @@ class Plan:
         """Return the plan as JSON takes it."""
         plain = {
             name: getattr(self, name)
-            for name in ("kind", "form", "on_bad_row", "class_weights", "lora", "metric")
+            for name in ("form", "on_bad_row", "class_weights", "lora", "metric")
             if getattr(self, name) is not None
         }
         columns = {} if self.columns is None else {"columns": dict(self.columns)}
@@ -77,6 +79,7 @@ class Plan:
             **{name: value for name, value in self.named().items() if value},
             **plain,
             **columns,
+            **self.labels.to_dict(),
             "options": dict(self.options),
             "settings": self.settings.to_dict(),
         }

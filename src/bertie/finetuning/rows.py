@@ -5,8 +5,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bertie.finetuning.answers import choice_example, question_example
-from bertie.finetuning.cells import FLAGS, BadRow, has_content, is_nothing, list_in, name_in, number_in, shown, text_in
-from bertie.finetuning.columns import Found
+from bertie.finetuning.cells import (
+    BadRow,
+    cell,
+    flag_in,
+    has_content,
+    is_nothing,
+    list_in,
+    name_in,
+    number_in,
+    shown,
+    text_in,
+)
+from bertie.finetuning.roles import Found
 from bertie.reading import Record
 from bertie.tasks.example import Example
 
@@ -15,10 +26,10 @@ Reader = Callable[[Record, Found, bool, Counter[str]], Example]
 
 
 def _text_or_pair(record: Record, found: Found) -> Any:
-    first = text_in(record.fields.get(_one(found, "text")), "text", record.where)
+    first = text_in(cell(record.fields, found["text"]), "text", record.where)
     if "text_pair" not in found:
         return first
-    return first, text_in(record.fields.get(_one(found, "text_pair")), "second text", record.where)
+    return first, text_in(cell(record.fields, found["text_pair"]), "second text", record.where)
 
 
 def _classified(record: Record, found: Found, needs_label: bool, notes: Counter[str]) -> Example:
@@ -41,16 +52,17 @@ def _names(value: Any) -> str | list[str] | None:
 
 
 def _flags(record: Record, columns: list[str], needs_label: bool) -> list[str] | None:
-    names = []
+    """Return "1" or "0" for each column."""
+    flags = []
     for column in columns:
-        flag = name_in(record.fields.get(column))
-        if flag is None and not needs_label:
+        value = record.fields.get(column)
+        if is_nothing(value) and not needs_label:
             return None
-        if flag not in FLAGS:
-            raise BadRow(f"The label {column!r} in {record.where} is {shown(record.fields.get(column))}, not 0 or 1.")
-        if flag in ("1", "True"):
-            names.append(column)
-    return names
+        flag = flag_in(value)
+        if flag is None:
+            raise BadRow(f"The label {column!r} in {record.where} is {shown(value)}, not 0 or 1.")
+        flags.append(str(int(flag)))
+    return flags
 
 
 def _tagged(record: Record, found: Found, needs_label: bool, notes: Counter[str]) -> Example:
@@ -104,7 +116,7 @@ def _embedded(record: Record, found: Found, needs_label: bool, notes: Counter[st
     fields, where = record.fields, record.where
     if "positive" in found:
         roles = [role for role in ("anchor", "positive", "negative") if role in found]
-        text = tuple(text_in(fields.get(_one(found, role)), role, where) for role in roles)
+        text = tuple(text_in(cell(fields, found[role]), role, where) for role in roles)
     else:
         text = _text_or_pair(record, found)
     if "label" not in found:
@@ -114,7 +126,7 @@ def _embedded(record: Record, found: Found, needs_label: bool, notes: Counter[st
 
 def _ranked(record: Record, found: Found, needs_label: bool, notes: Counter[str]) -> Example:
     del notes
-    pair = tuple(text_in(record.fields.get(_one(found, role)), role, record.where) for role in ("query", "passage"))
+    pair = tuple(text_in(cell(record.fields, found[role]), role, record.where) for role in ("query", "passage"))
     column = found.get("label")
     if not needs_label and (column is None or is_nothing(record.fields.get(str(column)))):
         return Example(pair, None, record.where)

@@ -1,6 +1,7 @@
 """One fine-tuning from data to a model with its figures: start, train, tune, score."""
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,9 +93,12 @@ def prepare(plan: Plan) -> tuple[Data, Parts]:
         None if is_share(plan.dev) else plan.dev,
         form=plan.form,
         columns=plan.columns,
-        kind=plan.kind,
+        options=plan.labels,
         on_bad_row=plan.on_bad_row,
     )
+    if is_first():
+        # what was guessed is said to everyone, and what a program has said of its own rows to no one
+        logger.log(logging.WARNING if data.is_guess else logging.INFO, "%s", data.read_as)
     return data, parted(data, plan.dev, plan.tune, plan.settings.seed, _rows(plan, data), plan.named())
 
 
@@ -211,9 +215,8 @@ def _rows(plan: Plan, data: Data) -> Rows:
         plan.row.learns,
         form=plan.form,
         columns=plan.columns,
-        kind=data.kind,
-        labels=data.labels or None,
-        owner="train",
+        labelling=data.labelling,
+        options=plan.labels,
         bad=data.bad,
         name="tune",
     )

@@ -10,6 +10,7 @@ from typing import Any
 from bertie.errors import InputError
 from bertie.extras import need
 from bertie.finetuning.finetuned import Finetuned, finetuned_of
+from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.run import LOG, prepare, unfinished
 from bertie.finetuning.searching import STUDY, TRIALS, WHAT, Search, Trial
@@ -48,6 +49,9 @@ def sweep(
     form: str | None = None,
     columns: Mapping[str, Any] | None = None,
     kind: str | None = None,
+    label_names: Sequence[str] | None = None,
+    label_map: Mapping[Any, str] | None = None,
+    first_choice: int | None = None,
     on_bad_row: str = "error",
     options: Mapping[str, Any] | None = None,
     class_weights: str | Sequence[float] | None = None,
@@ -77,7 +81,8 @@ def sweep(
         out: the folder of the sweep: that of the best run, with ``trials.jsonl`` and ``sweep.png``; None keeps
             everything in memory.
         dev, tune: as for `bertie.finetune`; ``tune`` must keep some rows.
-        form, columns, kind, on_bad_row, metric, device, show_progress: as for `bertie.finetune`.
+        form, columns, kind, label_names, label_map, first_choice: as for `bertie.finetune`.
+        on_bad_row, metric, device, show_progress: as for `bertie.finetune`.
         options, class_weights, settings, lora: as for `bertie.finetune`; the same in all trials, if not in ``space``.
         prune: stop a trial that after an epoch, from its second on, is below the median of others at theirs.
         seed: of the splits, of each training and of what is tried.
@@ -100,7 +105,7 @@ def sweep(
         tune=tune,
         form=form,
         columns=columns,
-        kind=kind,
+        labels=LabelOptions.of(kind, label_names, label_map, first_choice),
         on_bad_row=on_bad_row,
         options=dict(options or {}),
         class_weights=class_weights,

@@ -38,12 +38,14 @@ class MaskedLM(TrainableTask):
     Args:
         share: of the tokens to guess.
         whole_word: True draws words, all their pieces at a time; the last one only so far as the number allows.
+        label_smoothing: the share of each token that is learned as any token alike; figures take tokens as they are.
     """
 
     windows: bool = True
     overlap: int | None = 0
     share: float = 0.15
     whole_word: bool = False
+    label_smoothing: float = 0.0
     saved: ClassVar[tuple[str, ...]] = ("max_length",)
 
     def __post_init__(self) -> None:
@@ -136,7 +138,7 @@ class MaskedLM(TrainableTask):
 
     def loss(self, output: Tensor, features: Features) -> Tensor:
         """Return the summed cross-entropy of the tokens to guess."""
-        return cross_entropy_sum(output, _wanted(features).to(output.device))
+        return cross_entropy_sum(output, _wanted(features).to(output.device), smoothing=self.label_smoothing)
 
     def rows(self, output: Tensor, features: Features) -> Sequence[Array]:
         """Return for each row its guesses: how many are right, their summed cross-entropy, and how many there are."""

@@ -25,10 +25,12 @@ class NextSentence(TrainableTask):
     Args:
         window_scores: how the logits of a pair's windows become the pair's: ``"mean"`` or ``"max"``.
         temperature: what logits are divided by before they become scores (Guo et al. 2017).
+        label_smoothing: the share of each label that is learned as any class alike; figures take labels as they are.
     """
 
     window_scores: str = "mean"
     temperature: float = 1.0
+    label_smoothing: float = 0.0
     saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature")
 
     def __post_init__(self) -> None:
@@ -75,7 +77,8 @@ class NextSentence(TrainableTask):
         """Return the summed cross-entropy."""
         assert features.labels is not None
         wanted = torch.from_numpy(features.labels.values).to(output.device)
-        return cross_entropy_sum(combined_logits(output, features, self.window_scores), wanted)
+        logits = combined_logits(output, features, self.window_scores)
+        return cross_entropy_sum(logits, wanted, smoothing=self.label_smoothing)
 
     def metric(self) -> Metric:
         """Return accuracy and F1."""

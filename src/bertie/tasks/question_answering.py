@@ -76,12 +76,14 @@ class QuestionAnswering(TrainableTask):
         for name in ("top_k", "max_answer_len", "max_question_len"):
             check_count(name, getattr(self, name))
 
-    def with_options(self, **options: Any) -> Self:
-        """As `Task.with_options`; ``max_seq_len``, ``doc_stride`` and ``topk`` are names of the reference's."""
+    @classmethod
+    def unaliased(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """As `Task.unaliased`; ``max_seq_len``, ``doc_stride`` and ``topk`` are names of the reference's."""
+        found = super().unaliased(options)
         for alias, name in _ALIASES.items():
-            if (value := options.pop(alias, None)) is not None:
-                options.setdefault(name, value)
-        return super().with_options(**options)
+            if (value := found.pop(alias, None)) is not None:
+                found.setdefault(name, value)
+        return found
 
     @property
     def limit(self) -> int:

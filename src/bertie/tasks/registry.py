@@ -83,7 +83,7 @@ class Row:
 ROWS = (
     Row(
         "embed",
-        ("embedding", "embeddings", "sentence-embedding", "sentence-similarity"),
+        ("embedding", "embeddings", "sentence-embedding", "sentence-similarity", "similarity", "sts", "bi-encoder"),
         "AutoModel",
         "bertie.tasks.embed:Embed",
         "a text",
@@ -95,7 +95,7 @@ ROWS = (
     Row("feature-extraction", (), "AutoModel", "bertie.tasks.feature_extraction:FeatureExtraction", "a text"),
     Row(
         "fill-mask",
-        ("masked-lm",),
+        ("masked-lm", "mlm", "masked-language-modeling"),
         "AutoModelForMaskedLM",
         "bertie.tasks.fill_mask:FillMask",
         "a text with [MASK]",
@@ -113,7 +113,7 @@ ROWS = (
     ),
     Row(
         "reranking",
-        ("rerank", "cross-encoder", "text-ranking"),
+        ("rerank", "cross-encoder", "text-ranking", "ranking"),
         "AutoModelForSequenceClassification",
         "bertie.tasks.reranking:Reranking",
         "a pair of a query and a passage",
@@ -122,7 +122,7 @@ ROWS = (
     ),
     Row(
         "question-answering",
-        ("questions", "answer"),
+        ("questions", "answer", "qa", "extractive-qa"),
         "AutoModelForQuestionAnswering",
         "bertie.tasks.question_answering:QuestionAnswering",
         "a question with its context",
@@ -131,7 +131,7 @@ ROWS = (
     ),
     Row(
         "token-classification",
-        ("ner", "tag"),
+        ("ner", "tag", "tagging", "named-entity-recognition"),
         "AutoModelForTokenClassification",
         "bertie.tasks.token_classification:TokenClassification",
         "a text or a list of words",
@@ -140,7 +140,7 @@ ROWS = (
     ),
     Row(
         "next-sentence",
-        ("next-sentence-prediction",),
+        ("next-sentence-prediction", "nsp"),
         "AutoModelForNextSentencePrediction",
         "bertie.tasks.next_sentence:NextSentence",
         "a pair of texts",
@@ -148,7 +148,7 @@ ROWS = (
     ),
     Row(
         "text-classification",
-        ("sequence-classification", "sentiment-analysis", "classify"),
+        ("sequence-classification", "classification", "sentiment-analysis", "sentiment", "classify"),
         "AutoModelForSequenceClassification",
         "bertie.tasks.text_classification:TextClassification",
         "a text or a pair",

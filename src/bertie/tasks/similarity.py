@@ -19,7 +19,7 @@ from bertie.tasks.metrics import Metric, Numbers, Retrieval
 from bertie.tasks.parts import by_part, in_parts, part_counts, part_keys
 from bertie.tasks.pooling import merged
 from bertie.tasks.recipe import write_recipe
-from bertie.tasks.retrieval import ranks_of_partners
+from bertie.tasks.retrieval import false_negatives, ranks_of_partners
 from bertie.tasks.task import Task
 from bertie.tasks.trainable import Fault, TrainableTask
 
@@ -34,7 +34,8 @@ class Similarity(Embed, TrainableTask):
     Pairs with scores: the cosine of the two vectors is drawn to the score, scaled to 0 to 1 (squared error). Without
     scores the two belong together: each has to recognise its partner among those of all pairs of the step, by the
     softmax of ``scale`` times the cosine (InfoNCE; van den Oord et al. 2018), in both directions. Negatives are more
-    candidates for the anchors, which alone look for their partners then.
+    candidates for the anchors, which alone look for their partners then. Where texts occur several times in a step, no
+    anchor takes its own text, or a partner of the same anchor elsewhere, for a stranger.
 
     Args:
         scored: whether inputs come with scores.
@@ -157,7 +158,9 @@ class Similarity(Embed, TrainableTask):
         if features.labels is not None:
             wanted = torch.from_numpy(features.labels.values).to(vectors.device)
             return F.mse_loss((anchors * positives).sum(dim=1), wanted, reduction="sum")
-        return contrast_sum(anchors, positives, negatives, self.scale)
+        keys = np.array(part_keys(features))
+        texts = keys[firsts], keys[firsts + 1], keys[firsts[counts > 2] + 2]
+        return contrast_sum(anchors, positives, negatives, self.scale, texts)
 
     # scoring
 
@@ -187,7 +190,9 @@ class Similarity(Embed, TrainableTask):
         ]
 
 
-def contrast_sum(anchors: Tensor, positives: Tensor, negatives: Tensor, scale: float) -> Tensor:
+def contrast_sum(
+    anchors: Tensor, positives: Tensor, negatives: Tensor, scale: float, texts: tuple[Array, Array, Array]
+) -> Tensor:
     """Return the summed cross-entropy of finding partners by ``scale`` times the dot product.
 
     Without negatives it is the mean of both directions: anchors find positives, and positives find anchors.
@@ -196,9 +201,14 @@ def contrast_sum(anchors: Tensor, positives: Tensor, negatives: Tensor, scale: f
         anchors, positives: ``[N, D]``, of length 1; row ``i`` of one is the partner of row ``i`` of the other.
         negatives: ``[K, D]``, of length 1: more candidates for all anchors.
         scale: what dot products are multiplied by.
+        texts: what tells the texts of anchors ``[N]``, positives ``[N]`` and negatives ``[K]`` apart.
     """
     partners = torch.arange(len(anchors), device=anchors.device)
     found = scale * anchors @ torch.cat([positives, negatives]).T
+    if len(np.unique(np.concatenate(texts))) < sum(map(len, texts)):
+        right = false_negatives(texts[0], texts[1], np.concatenate(texts[1:]))
+        np.fill_diagonal(right, False)
+        found = found.masked_fill(torch.from_numpy(right).to(found.device), -torch.inf)
     loss = F.cross_entropy(found, partners, reduction="sum")
     if len(negatives):
         return loss

@@ -204,6 +204,30 @@ class Task(ABC):
         """Return the names of the options."""
         return [field.name for field in dataclasses.fields(cls) if field.name not in cls.given]
 
+    @classmethod
+    def unaliased(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options under their own names, where they have others."""
+        inner = ("tokenizer_kwargs", "tokenize_kwargs")
+        found = {name: value for name, value in options.items() if name not in inner}
+        for name in inner:
+            found |= options.get(name) or {}
+        return found
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse what can be refused before there is a model.
+
+        Raises:
+            InputTypeError: an option that does not exist.
+            InputError: an option out of its range.
+        """
+        known = cls.options()
+        for name in options:
+            if name not in known:
+                raise InputTypeError(
+                    f"This task has no option {name!r}; it has {', '.join(known)}.{nearest(name, known)}"
+                )
+
     def with_options(self, **options: Any) -> Self:
         """Return the task with other options; ``tokenizer_kwargs`` and ``tokenize_kwargs`` hold some of them.
 
@@ -211,14 +235,8 @@ class Task(ABC):
             InputTypeError: an option that does not exist.
             InputError: an option out of its range.
         """
-        for name in ("tokenizer_kwargs", "tokenize_kwargs"):
-            options |= options.pop(name, None) or {}
-        for name in options:
-            if name not in self.options():
-                raise InputTypeError(
-                    f"This task has no option {name!r}; it has {', '.join(self.options())}."
-                    f"{nearest(name, self.options())}"
-                )
+        options = self.unaliased(options)
+        self.check_options(options)
         return dataclasses.replace(self, **options) if options else self
 
 

@@ -39,6 +39,7 @@ class TextClassification(TrainableTask):
         thresholds: for several labels at a time, the score at which each of the config's labels is given.
         class_weights: what a text of each class counts in the loss; None: 1.
         focal: gamma of the focal loss; 0 is the plain loss.
+        label_smoothing: the share of each label that is learned as any class alike; figures take labels as they are.
         unit: in which a model that is being trained answers numbers; set by `begun`.
     """
 
@@ -49,6 +50,7 @@ class TextClassification(TrainableTask):
     thresholds: Sequence[float] | None = None
     class_weights: Sequence[float] | None = None
     focal: float = 0.0
+    label_smoothing: float = 0.0
     unit: Unit = OWN
     given: ClassVar[tuple[str, ...]] = (*TrainableTask.given, "unit")
     saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature", "thresholds")
@@ -62,6 +64,8 @@ class TextClassification(TrainableTask):
             )
         check_way(self.window_scores)
         check_temperature(self.temperature)
+        if self.label_smoothing and self.kind == "regression":
+            raise InputError(f"label_smoothing is {self.label_smoothing}, but the labels are numbers; leave it out.")
         for name in ("thresholds", "class_weights"):
             values = getattr(self, name)
             if values is not None and len(values) != self.config.num_labels:
@@ -176,9 +180,9 @@ class TextClassification(TrainableTask):
         wanted = torch.from_numpy(features.labels.values).to(logits.device)
         weights = None if self.class_weights is None else torch.tensor(self.class_weights, device=logits.device)
         if self.kind == "single_label_classification":
-            return cross_entropy_sum(logits, wanted, weights, self.focal)
+            return cross_entropy_sum(logits, wanted, weights, self.focal, self.label_smoothing)
         if self.kind == "multi_label_classification":
-            return binary_sum(logits, wanted, weights, self.focal)
+            return binary_sum(logits, wanted, weights, self.focal, self.label_smoothing)
         return torch.nn.functional.mse_loss(logits.float(), self.unit.entered(wanted), reduction="sum")
 
     def begun(self, model: Any, labels: Sequence[Any]) -> Self:

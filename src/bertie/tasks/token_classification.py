@@ -1,6 +1,6 @@
 """Token classification: a label for every word, and the entities that the labels make (BERT, section 5.3)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -56,6 +56,7 @@ class TokenClassification(WordTask):
         temperature: what logits are divided by before they become scores.
         class_weights: what a word of each class counts in the loss; None: 1.
         focal: gamma of the focal loss; 0 is the plain loss.
+        label_smoothing: the share of each label that is learned as any class alike; figures take labels as they are.
     """
 
     aggregation_strategy: str = "none"
@@ -67,6 +68,7 @@ class TokenClassification(WordTask):
     temperature: float = 1.0
     class_weights: Sequence[float] | None = None
     focal: float = 0.0
+    label_smoothing: float = 0.0
     saved: ClassVar[tuple[str, ...]] = (
         *WordTask.saved,
         *("aggregation_strategy", "scheme", "label_pieces", "temperature"),
@@ -86,10 +88,12 @@ class TokenClassification(WordTask):
                 "labels."
             )
 
-    def with_options(self, **options: Any) -> Self:
-        """As `Task.with_options`; ``stride`` is another name of ``overlap`` that turns windows on."""
-        stride = options.pop("stride", None)
-        return super().with_options(**options, **({} if stride is None else {"windows": True, "overlap": stride}))
+    @classmethod
+    def unaliased(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """As `Task.unaliased`; ``stride`` is another name of ``overlap`` that turns windows on."""
+        found = super().unaliased(options)
+        stride = found.pop("stride", None)
+        return found if stride is None else {**found, "windows": True, "overlap": stride}
 
     # features → answers
 
@@ -215,7 +219,7 @@ class TokenClassification(WordTask):
         assert features.labels is not None
         wanted = torch.from_numpy(features.labels.values).to(output.device)
         weights = None if self.class_weights is None else torch.tensor(self.class_weights, device=output.device)
-        return cross_entropy_sum(output, wanted, weights, self.focal)
+        return cross_entropy_sum(output, wanted, weights, self.focal, self.label_smoothing)
 
     def metric(self) -> Metric:
         """Return precision, recall and F1 of entities, as conlleval counts them."""

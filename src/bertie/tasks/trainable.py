@@ -1,7 +1,7 @@
 """What a task that can be learned adds: labels beside features, a loss that sums, and how answers are scored."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -13,6 +13,7 @@ from bertie.errors import InputTypeError
 from bertie.tasks.calibration import Reliability
 from bertie.tasks.features import Features, Values
 from bertie.tasks.metrics.scores import Metric
+from bertie.tasks.objectives import check_objective
 from bertie.tasks.task import Task
 
 
@@ -21,6 +22,12 @@ class TrainableTask(Task):
     """A task with labels. Losses are sums, so that batches, accumulation and processes can be put together at will."""
 
     # learning
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """As `Task.check_options`; those of the loss are checked too."""
+        super().check_options(options)
+        check_objective(options)
 
     @classmethod
     def head(cls, kind: str | None, labels: Sequence[str]) -> dict[str, Any]:
