@@ -1,5 +1,7 @@
 """From ids to vectors: word, position and token-type embeddings, summed and normalised (BERT, figure 2)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -43,7 +45,7 @@ class BertEmbeddings(nn.Module):
         """
         if isinstance(input_ids, Packed):
             packed = input_ids
-            words = packed.inputs_embeds if packed.input_ids is None else self.word_embeddings(packed.input_ids)
+            words: Any = packed.inputs_embeds if packed.input_ids is None else self.word_embeddings(packed.input_ids)
             return self._sum(words, packed.token_type_ids, packed.position_ids)
         words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
         shape = words.shape[:2]

@@ -54,7 +54,11 @@ class BertEncoder(nn.Module):
         """
         if collected is None and (output_attentions or output_hidden_states):
             collected = Collected(None, bool(output_attentions), bool(output_hidden_states))
-        if collected is None and isinstance(attention_mask, Packed) and encoder_hidden_states is None is past_key_values:
+        if (
+            collected is None
+            and isinstance(attention_mask, Packed)
+            and encoder_hidden_states is None is past_key_values
+        ):
             together = flat(self.layer, hidden_states, attention_mask)
             if together is not None:
                 return BaseModelOutputWithPastAndCrossAttentions(together(hidden_states, attention_mask))

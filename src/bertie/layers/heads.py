@@ -22,7 +22,7 @@ class BertPredictionHeadTransform(nn.Module):
 
 
 class BertLMPredictionHead(nn.Module):
-    """``[..., D]`` to logits ``[..., V]``; the decoder's weight is tied to the word embeddings, its bias is ``bias``."""
+    """``[..., D]`` to logits ``[..., V]``; the decoder's weight is tied to the word embeddings, its bias ``bias``."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()

@@ -13,6 +13,9 @@ from torch.utils import _pytree as pytree
 from bertie.attention.dense import real_places
 from bertie.packing import Packed, flatten, unflatten
 
+# What makes up a batch, by the names of `BertModel`'s arguments.
+ARGUMENTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
+
 
 class Unpadded(Packed):
     """A batch whose padding is packed away inside: hidden states are ``[T, D]``."""
@@ -43,7 +46,7 @@ class Rectangle:
     """A batch that keeps its padding inside, because someone looks in: hidden states are ``[B, S, D]``.
 
     ``packed``: the same batch as the door sees it; ``arguments``: what `BertModel` takes, by name, as it was given;
-    ``real``: bool ``[B, S]``, False marks padding (None: there is none); ``came_packed``: answers go out as ``[T, ...]``.
+    ``real``: bool ``[B, S]``, False marks padding (None: there is none); ``came_packed``: answers are ``[T, ...]``.
     """
 
     packed: Packed
@@ -64,7 +67,7 @@ class Rectangle:
                 "position_ids": packed.pad(packed.position_ids),
                 "inputs_embeds": None if embeds is None else packed.pad(embeds),
             }
-            return cls(packed, arguments, real, came_packed=True)
+            return cls(packed, arguments, real, came_packed=not isinstance(packed, Unpadded))
         return cls(packed, arguments, real, came_packed=False)
 
     @property
@@ -110,6 +113,16 @@ class Rectangle:
 
 
 Batch = Packed | Rectangle
+
+
+def shown_at(batch: Batch, values: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what goes out of ``values``, and of the same the rows of ``tokens`` alone to go on with."""
+    if isinstance(batch, Unpadded):  # without a second copy of all rows
+        out = batch.pad(values)
+        places = tokens if batch.cells is None else batch.cells.index_select(0, tokens)
+        return out, out.flatten(0, 1).index_select(0, places)
+    out, values = shown(batch, values)
+    return out, values.flatten(0, -2).index_select(0, tokens)
 
 
 def shown(batch: Batch, values: Tensor, fill: float = 0) -> tuple[Tensor, Tensor]:

@@ -5,12 +5,12 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from bertie.attention.dense import real_places
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError
 from bertie.layers.rectangle import Batch, Rectangle, Unpadded
 from bertie.outputs import ModelOutput
-from bertie.packing import Facts, Packed, capturing, require_integers, require_tensor
-
+from bertie.packing import Packed, capturing, require_integers, require_tensor
 
 _FIELDS = {"input_ids": "vocab_size", "token_type_ids": "type_vocab_size"}
 
@@ -31,18 +31,21 @@ class Limits(NamedTuple):
             return cls(config, config.max_position_embeddings, config.vocab_size, config.type_vocab_size)
         return cls(
             config,
-            rows_of(embeddings.position_embeddings),
-            rows_of(embeddings.word_embeddings),
-            rows_of(embeddings.token_type_embeddings),
+            _rows_in(embeddings.position_embeddings),
+            _rows_in(embeddings.word_embeddings),
+            _rows_in(embeddings.token_type_embeddings),
         )
 
 
-def rows_of(module: nn.Module | None, otherwise: int | None = None) -> int | None:
-    """Return how many rows the table or linear layer of a module has, or ``otherwise`` if it is of another make."""
-    rows = getattr(module, "num_embeddings", None)
-    if rows is None:
-        rows = getattr(module, "out_features", otherwise)
+def rows_of(layer: nn.Module | None, otherwise: int) -> int:
+    """Return how many rows a linear layer gives, or ``otherwise`` if it is a module of another make."""
+    rows = getattr(layer, "out_features", None)
     return rows if isinstance(rows, int) else otherwise
+
+
+def _rows_in(table: nn.Module) -> int | None:
+    rows = getattr(table, "num_embeddings", None)
+    return rows if isinstance(rows, int) else None
 
 
 def enter(
@@ -123,7 +126,7 @@ def enter_encoder(
     return packed.with_attention_mask(mask if mask.dim() == 4 else _keys(mask))
 
 
-def rectangle(limits: Limits, packed: Packed, given: dict[str, Tensor | None]) -> Rectangle:
+def rectangle(limits: Limits, packed: Packed, given: dict[str, Any]) -> Rectangle:
     """Return the batch that ``given`` entered as ``packed`` with its padding; of a ``Packed``, laid out anew.
 
     Nothing looks at padding, so where it holds ids or positions beyond the tables, it gets those of the first rows.
@@ -140,9 +143,7 @@ def rectangle(limits: Limits, packed: Packed, given: dict[str, Tensor | None]) -
     return Rectangle.of(packed, arguments)
 
 
-def mask_of_scores(
-    batch: Rectangle, past_length: int, causal: bool, eager: bool, dtype: torch.dtype
-) -> Tensor | None:
+def mask_of_scores(batch: Rectangle, past_length: int, causal: bool, eager: bool, dtype: torch.dtype) -> Tensor | None:
     """Return who sees whom as the reference's blocks get it: ``[B, 1 or H, S, S_keys]`` or None.
 
     It is bool (True: attend), or for ``eager`` attention floats to be added to the scores.
@@ -152,10 +153,18 @@ def mask_of_scores(
         mask = _visible(batch.real, width, causal)
     if mask is None and causal and eager:
         mask = torch.ones(1, 1, width, past_length + width, dtype=torch.bool, device=device).tril(past_length)
-    return mask if mask is None else scores_mask(mask, (batch.shape[0], -1, width, -1), eager, dtype)
+    return mask if mask is None else _scores(mask, (batch.shape[0], -1, width, -1), eager, dtype)
 
 
-def scores_mask(mask: Tensor, shape: tuple[int, ...], eager: bool, dtype: torch.dtype) -> Tensor:
+def encoder_scores(encoder: Packed, shape: tuple[int, int], eager: bool, dtype: torch.dtype) -> Tensor | None:
+    """Return which of an encoder's hidden states are seen, as the reference's cross-attention gets it, or None."""
+    mask, real = encoder.attention_mask, real_places(encoder)
+    if mask is None and real is not None:
+        mask = _keys(real)
+    return None if mask is None else _scores(mask, (shape[0], -1, shape[1], -1), eager, dtype)
+
+
+def _scores(mask: Tensor, shape: tuple[int, ...], eager: bool, dtype: torch.dtype) -> Tensor:
     """Return a 4-D mask in its whole shape (-1: as it is), for ``eager`` attention as floats."""
     if eager and mask.dtype == torch.bool:
         mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
@@ -245,9 +254,7 @@ def _check_mask(mask: Tensor, shape: tuple[int, ...], past_length: int, heads: i
     return mask if mask.dim() == 4 else mask[:, None]
 
 
-def _tables(
-    limits: Limits, packed: Packed
-) -> tuple[tuple[str, Tensor | None, tuple[int, int], int | None], ...]:
+def _tables(limits: Limits, packed: Packed) -> tuple[tuple[str, Tensor | None, tuple[int, int], int | None], ...]:
     """Return each argument that chooses rows of a table: its values, what the host knows of them, and the rows."""
     facts = packed.facts
     return (

@@ -4,11 +4,12 @@ Machinery that only moves, shards or scales numbers token by token doesn't count
 accelerate, peft, and bertie's own.
 """
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache, partial
 from itertools import repeat
 from operator import contains, is_, itemgetter
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch.nn.modules.module as global_hooks
@@ -22,16 +23,45 @@ from bertie.packing import hooks_on_all_modules
 _MACHINERY = ("bertie", "accelerate", "peft", "torch.distributed", "torch.nn.parallel", "torch.nn.utils", "torch.utils")
 _MACHINERY_OF_MODULES = (*_MACHINERY, "torch.ao", "torch._dynamo", "torch.fx", "abc", "typing", "builtins")
 # PyTorch's modules that treat each token alone.
-_TOKEN_WISE = frozenset(
-    getattr(nn, name)
-    for name in (
-        "Module ModuleList ModuleDict Sequential ParameterList ParameterDict Identity Linear Embedding LayerNorm "
-        "RMSNorm Dropout AlphaDropout ReLU ReLU6 LeakyReLU PReLU ELU CELU SELU GELU SiLU Mish Tanh Hardtanh Sigmoid Hardsigmoid "
-        "Hardswish LogSigmoid Softplus Softsign Tanhshrink Threshold"
-    ).split()
+_TOKEN_WISE: frozenset[Any] = frozenset(
+    {
+        nn.Module,
+        nn.ModuleList,
+        nn.ModuleDict,
+        nn.Sequential,
+        nn.ParameterList,
+        nn.ParameterDict,
+        nn.Identity,
+        nn.Linear,
+        nn.Embedding,
+        nn.LayerNorm,
+        nn.RMSNorm,
+        nn.Dropout,
+        nn.AlphaDropout,
+        nn.ReLU,
+        nn.ReLU6,
+        nn.LeakyReLU,
+        nn.PReLU,
+        nn.ELU,
+        nn.CELU,
+        nn.SELU,
+        nn.GELU,
+        nn.SiLU,
+        nn.Mish,
+        nn.Tanh,
+        nn.Hardtanh,
+        nn.Sigmoid,
+        nn.Hardsigmoid,
+        nn.Hardswish,
+        nn.LogSigmoid,
+        nn.Softplus,
+        nn.Softsign,
+    }
 )
 # The parts of the reference's models: what else a model of one's own has directly is its own affair.
 _PLACES = frozenset({"bert", "embeddings", "encoder", "pooler", "cls", "dropout", "classifier", "qa_outputs"})
+# Of these, the parts that see more than a token.
+_READS_TEXTS = re.compile(r"(^|\.)(bert|embeddings|encoder|pooler|attention|crossattention|self|layer\.\d+)$")
 _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
 _OWN_HOOKS = itemgetter(*HOOKS)
 
@@ -48,7 +78,7 @@ def is_looked_into(model: nn.Module) -> bool:
 
 
 def onlookers(model: nn.Module) -> Iterator[str]:
-    """Yield one line for each that looks into ``model``: what, whose, and where. Hooks on itself see rectangles anyway."""
+    """Yield a line for each that looks into ``model``: what, whose, and where."""
     for name in _GLOBAL_HOOKS:
         for hook in getattr(global_hooks, name).values():
             if not _is_of(_origin(hook), _MACHINERY):
@@ -61,12 +91,12 @@ def onlookers(model: nn.Module) -> Iterator[str]:
         forward = vars(module).get("forward")
         if forward is not None and not _is_of(_origin(forward), _MACHINERY):
             yield f"another forward, of {_origin(forward)}, in {path}"
-        if not _is_known(type(module)):
+        if not _is_known(cast(Any, type(module))) or (type(module) in _TOKEN_WISE and _READS_TEXTS.search(path)):
             yield f"{type(module).__module__}.{type(module).__qualname__} in the place of {path}"
 
 
 class _Unseen:
-    """The parts of a model into which no one looked: asked again, they are compared without a line of Python for each."""
+    """The parts of a model into which no one looked, compared later without a line of Python for each."""
 
     def __init__(self, model: nn.Module) -> None:
         slots = [
@@ -75,7 +105,9 @@ class _Unseen:
             for name, child in owner._modules.items()
             if child is not None
         ]
-        self.owners, self.names, self.modules = zip(*slots, strict=True) if slots else ((), (), ())
+        self.owners = [owner for owner, _, _ in slots]
+        self.names = [name for _, name, _ in slots]
+        self.modules = [module for _, _, module in slots]
         self.own = [vars(module) for module in self.modules]
         self.forwards = self._forwards()
         self.lists = [module._modules for module in self.modules if isinstance(module, nn.ModuleList)]
@@ -109,7 +141,7 @@ _UNSEEN: "WeakKeyDictionary[nn.Module, _Unseen]" = WeakKeyDictionary()
 def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield the modules through which a batch passes, by name: not the model itself, nor what makes up a weight."""
     for name, child in model.named_children():
-        if name in _PLACES or _is_known(type(child)):
+        if name in _PLACES or _is_known(cast(Any, type(child))):
             yield from _within(name, child)
 
 
@@ -136,7 +168,7 @@ def _is_of(origin: str, packages: tuple[str, ...]) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _is_known(kind: type) -> bool:
+def _is_known(kind: Any) -> bool:
     """Whether modules of a class are bertie's or treat each token alone, with all that they inherit from."""
     return kind in _TOKEN_WISE or (
         _is_of(kind.__module__, _MACHINERY_OF_MODULES) and all(map(_is_known, set(kind.__bases__) - {object}))
