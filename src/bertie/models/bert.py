@@ -94,9 +94,13 @@ class BertModel(BertPreTrainedModel):
         output = BaseModelOutputWithPoolingAndCrossAttentions(
             pooler_output=None if self.pooler is None else self._pooled(hidden, batch),
             past_key_values=cache if cached else None,
-            **({} if collected is None else collected.members()),
         )
-        return self.leave(output, input_ids, batch, return_dict, last_hidden_state=last)
+        gathered = {} if collected is None else collected.members()
+        return self.leave(output, input_ids, batch, return_dict, last_hidden_state=last, **gathered)
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        return self.is_gradient_checkpointing
 
     def pooled(
         self, batch: Batch, output_attentions: bool | None = None, output_hidden_states: bool | None = None

@@ -69,7 +69,8 @@ class BertPreTrainedModel(nn.Module):
                 hint = " It marks a flattened batch: pass a bertie.Packed as input_ids instead."
             raise InputTypeError(f"{type(self).__name__} takes no argument {name!r}.{hint}")
         if args and isinstance(args[0], Rectangle):
-            kwargs, args = {**args[0].arguments, **kwargs}, ()
+            kwargs = {**args[0].arguments, **kwargs}
+            args = (kwargs.pop("input_ids"),)
         return super().__call__(*args, **kwargs)
 
     # A batch enters and leaves in these lines and nowhere else.
@@ -116,7 +117,7 @@ class BertPreTrainedModel(nn.Module):
         entered: Tensor | Packed | None,
         batch: Batch,
         return_dict: bool | None,
-        **finished: Tensor | None,
+        **finished: Tensor | tuple[Tensor, ...] | None,
     ) -> Any:
         """Return ``output`` in the form in which the batch ``entered``: rectangles, or packed for a ``Packed``.
 
