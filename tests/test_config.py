@@ -379,7 +379,7 @@ def test_sources_and_older_names(tmp_path: Path) -> None:
         assert config.vocab_size == 77
         assert config.use_return_dict is True
         assert config.get_text_config(decoder=True) is config
-    with pytest.raises(CheckpointError, match="there is no config file"):
+    with pytest.raises(CheckpointError, match=r"there is no config.json in .*; it is empty"):
         BertConfig.from_pretrained((tmp_path / "empty").mkdir() or tmp_path / "empty")
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import bertie
 from bertie import hub
-from bertie.errors import CheckpointError
+from bertie.errors import CheckpointError, InputTypeError
 from bertie.hub import default_embedding_model, member, resolve
 
 
@@ -123,33 +124,56 @@ def test_members_present_and_absent(tmp_path: Path) -> None:
     assert member(tmp_path, "absent.json") == tmp_path / "absent.json"
 
 
-def test_links_out_of_the_folder_are_refused_and_those_inside_are_not(tmp_path: Path) -> None:
+def test_links_open_wherever_they_lead_if_a_plain_file_lies_there(tmp_path: Path, cache: Path) -> None:
     folder = tmp_path / "model"
     (folder / "inner").mkdir(parents=True)
-    (tmp_path / "secret").write_text("x")
-    (folder / "a").symlink_to(tmp_path / "secret")
+    (tmp_path / "store").write_text("x")
+    (folder / "a").symlink_to(tmp_path / "store")
     (folder / "folder").symlink_to(tmp_path)
-    (folder / "own").write_text("")
-    (folder / "b").symlink_to("own")
-    (folder / "c").symlink_to("nothing")
-    for name in ("a", "folder/secret"):
-        with pytest.raises(CheckpointError, match="outside its model's folder"):
-            member(folder, name)
-    assert member(folder, "b").is_file()
-    with pytest.raises(CheckpointError, match="a link to nothing"):
-        member(folder, "c")
+    (folder / "b").symlink_to("a")
+    for name in ("a", "b", "folder/store"):
+        assert member(folder, name).read_text() == "x"
 
 
-def test_a_snapshot_may_link_to_blobs_of_its_own_repository_only(cache: Path) -> None:
+def test_links_to_nothing_and_in_a_circle_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "c").symlink_to("nothing")
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "null").symlink_to("/dev/null")
+    for name, what in (("c", "a link to nothing"), ("self", "a link to nothing"), ("null", "a pipe, socket or device")):
+        with pytest.raises(CheckpointError, match=what):
+            member(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a/" + "y" * 300, "é" * 200])
+def test_names_that_no_file_can_have_are_refused_shortly(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CheckpointError, match="more than a file's name can have") as error:
+        member(tmp_path, name)
+    assert len(str(error.value)) < 300
+    with pytest.raises(CheckpointError) as error:
+        resolve(name, files=["config.json"])
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("given", [None, 5, b"model", ["model"]])
+def test_what_is_neither_text_nor_path_names_no_model(given: object) -> None:
+    for call in (resolve, bertie.BertConfig.from_pretrained, bertie.BertTokenizer.from_pretrained):
+        with pytest.raises(InputTypeError, match="give a folder or a name in the hub"):
+            call(given, **({"files": []} if call is resolve else {}))
+
+
+def test_the_models_own_files_where_old_sentence_transformers_put_them(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "old" / "0_Transformer").mkdir(parents=True)
+    (tmp_path / "old" / "modules.json").write_text("[]")
+    (tmp_path / "old" / "0_Transformer" / "config.json").write_text("{}")
+    own = tmp_path / "old" / "0_Transformer"
+    assert resolve(tmp_path / "old", files=["config.json", "*.safetensors"]) == own
+    assert resolve(tmp_path / "old", files=["modules.json", "config.json"]) == tmp_path / "old"
+    assert resolve(tmp_path / "old", files=["vocab.txt"]) == tmp_path / "old"
     snapshot = cache / "models--someone--tiny" / "snapshots" / ("0" * 40)
-    other = cache / "models--other--model" / "blobs"
-    other.mkdir(parents=True)
-    (other / "abc").write_text("x")
-    (snapshot / "stolen.json").symlink_to(other / "abc")
-    (snapshot / "ref.json").symlink_to("../../refs/main")
-    for name in ("stolen.json", "ref.json"):
-        with pytest.raises(CheckpointError, match="outside its model's folder"):
-            member(snapshot, name)
+    (snapshot / "0_Transformer").mkdir()
+    (snapshot / "0_Transformer" / "vocab.txt").write_text("a")
+    found = resolve("someone/tiny", files=["vocab.txt"], cache_dir=cache, local_files_only=True)
+    assert found == snapshot / "0_Transformer"
 
 
 def test_a_folder_that_is_itself_a_link_works(tmp_path: Path) -> None:

@@ -63,3 +63,15 @@ def test_a_note_stands_beside_the_bar_and_a_file_gets_the_last_state(monkeypatch
     assert stream.getvalue().count("steps") == 1
     assert "4/9" in stream.getvalue()
     assert "loss [1]" in stream.getvalue()
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_without_a_standard_error_there_is_no_bar(closed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal() if closed else None
+    if stream is not None:
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)  # as in a service, or after 2>&-
+    monkeypatch.setattr(report, "PATIENCE", 0.0)
+    for show in (None, True):
+        with report.progress("texts", 10, show) as advance:
+            advance(3)

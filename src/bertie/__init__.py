@@ -22,6 +22,7 @@ _MODULE_OF = {
     **dict.fromkeys(("BertConfig", "AutoConfig"), "bertie.config"),
     **dict.fromkeys(("BertTokenizer", "BertTokenizerFast"), "bertie.tokenization.fast"),
     "BertTokenizerLegacy": "bertie.tokenization.legacy",
+    "BertJapaneseTokenizer": "bertie.tokenization.japanese",
     "BatchEncoding": "bertie.tokenization.batch_encoding",
     "AutoTokenizer": "bertie.tokenization.auto",
     **dict.fromkeys(("BertieError", "ConfigError", "CheckpointError", "InputError", "InputTypeError"), "bertie.errors"),

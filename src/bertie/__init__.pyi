@@ -65,6 +65,7 @@ from bertie.tokenization.auto import AutoTokenizer as AutoTokenizer
 from bertie.tokenization.batch_encoding import BatchEncoding as BatchEncoding
 from bertie.tokenization.fast import BertTokenizer as BertTokenizer
 from bertie.tokenization.fast import BertTokenizerFast as BertTokenizerFast
+from bertie.tokenization.japanese import BertJapaneseTokenizer as BertJapaneseTokenizer
 from bertie.tokenization.legacy import BertTokenizerLegacy as BertTokenizerLegacy
 from bertie.training import Settings as Settings
 

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Self
 
 from bertie.errors import CheckpointError, ConfigError, InputTypeError, nearest
 from bertie.fields import FIELDS, NUMBER_OF_LABELS, checked, checked_indices, checked_labels, labels_of_file
-from bertie.files import read_json, write_text
-from bertie.hub import member, resolve
+from bertie.files import make_folder, read_json, write_text
+from bertie.hub import member, path_or_name, resolve
+from bertie.layouts import what_lies_there
 from bertie.report import say_once
 from bertie.rules import short
 
@@ -317,19 +318,11 @@ class BertConfig:
         """
         if trust_remote_code:
             say_once("trust_remote_code is ignored: bertie never runs code from a model's folder")
-        path = Path(pretrained_model_name_or_path)
-        if not (path.is_file() and not subfolder):
-            folder = resolve(
-                pretrained_model_name_or_path,
-                files=[CONFIG_NAME],
-                revision=revision,
-                token=token,
-                cache_dir=cache_dir,
-                local_files_only=local_files_only,
-                force_download=force_download,
-                subfolder=subfolder,
-            )
-            path = member(folder, CONFIG_NAME)
+        path = Path(path_or_name(pretrained_model_name_or_path))
+        if subfolder or not os.path.isfile(path):
+            place = {"revision": revision, "token": token, "cache_dir": cache_dir, "subfolder": subfolder}
+            place |= {"local_files_only": local_files_only, "force_download": force_download}
+            path = _config_file(pretrained_model_name_or_path, place)
         try:
             return cls.from_dict(
                 read_json(path) | {"_name_or_path": os.fspath(pretrained_model_name_or_path)},
@@ -412,11 +405,7 @@ class BertConfig:
             raise CheckpointError("bertie does not upload; save to a folder and use 'hf upload' of huggingface_hub")
         self.validate()
         text = self.to_json_string()
-        try:
-            Path(save_directory).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(f"cannot make the folder {os.fspath(save_directory)!r}: {error.strerror}") from error
-        write_text(Path(save_directory) / CONFIG_NAME, text)
+        write_text(make_folder(save_directory) / CONFIG_NAME, text)
 
     def update(self, config_dict: dict[str, Any]) -> None:
         """Set every field of the mapping, then check them together.
@@ -449,6 +438,19 @@ class AutoConfig:
     def for_model(model_type: str, **fields: Any) -> BertConfig:
         """Return a new config of the given type, which must be ``"bert"``."""
         return BertConfig(model_type=model_type, **fields)
+
+
+def _config_file(name_or_path: str | os.PathLike[str], place: dict[str, Any]) -> Path:
+    """Return the config.json of a model; without one, the error says what lies there instead."""
+    folder = resolve(name_or_path, files=[CONFIG_NAME], **place)
+    path = member(folder, CONFIG_NAME)
+    if not path.exists():
+        there = what_lies_there(name_or_path, folder, **place)
+        raise CheckpointError(
+            f"there is no {CONFIG_NAME} in {str(folder)!r}, so it is no model's folder; "
+            f"{there or 'give the folder of a saved model'}"
+        )
+    return path
 
 
 def _split(cls: type[BertConfig], data: dict[str, Any], replaced: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -28,6 +28,20 @@ class InputTypeError(BertieError, TypeError):
     """A value given in a call has the wrong type, or an argument that does not exist was named."""
 
 
+class Stopped(KeyboardInterrupt):
+    """Work was stopped by a signal; ``str()`` is a sentence for the user that says what was kept.
+
+    It is a KeyboardInterrupt, as Ctrl-C gives everywhere else, and no mistake that ``except Exception`` should catch.
+
+    Attributes:
+        exit_code: what a program then ends with: 130 after SIGINT, 143 after SIGTERM.
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the allowed name closest to ``name``, or an empty string."""
     close = difflib.get_close_matches(name, list(allowed), n=1)

@@ -1,7 +1,10 @@
 """Small files, safely: JSON that may come from strangers is read with limits, and files are replaced, never changed."""
 
+import errno
 import json
 import os
+import re
+import shutil
 import stat
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,10 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bertie.errors import CheckpointError
+from bertie.errors import BertieError, CheckpointError
 from bertie.rules import Rule, short
 
 JSON_LIMIT = 64 * 2**20
+_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def read_bytes(path: str | os.PathLike[str], what: str, limit: int = JSON_LIMIT) -> bytes:
@@ -29,13 +33,28 @@ def read_bytes(path: str | os.PathLike[str], what: str, limit: int = JSON_LIMIT)
             raise CheckpointError(f"the {what} file {str(path)!r} is not a regular file; give a plain file")
         if status.st_size > limit:
             raise CheckpointError(f"the {what} file {str(path)!r} has {status.st_size} bytes; at most {limit} are read")
-        return path.read_bytes()
+        raw = path.read_bytes()
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no {what} file {str(path)!r}; check the folder's name") from error
     except (OSError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"the {what} file {str(path)!r} cannot be read: {error}") from error
+    refuse_pointer(path, raw)
+    return raw
+
+
+def refuse_pointer(path: Path, start: bytes) -> None:
+    """Refuse what git-lfs puts in a file's place until it is fetched; ``start`` is how the file begins.
+
+    Raises:
+        CheckpointError: it is one.
+    """
+    if start.startswith(_POINTER):
+        raise CheckpointError(
+            f"{str(path)!r} is a pointer of git-lfs, not the file itself; run 'git lfs pull' where it was cloned, or "
+            "download the file"
+        )
 
 
 def read_json(
@@ -116,8 +135,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary file beside ``path`` that replaces it when the block ends well, and vanishes when it fails.
 
     Raises:
-        CheckpointError: the temporary file cannot be made (no such folder, read-only, disk full), or ``path`` is
-            a folder or device.
+        CheckpointError: the file cannot be written (no such folder, read-only, disk full), or ``path`` is a folder or
+            device.
     """
     with atomic_files([path]) as (temporary,):
         yield temporary
@@ -125,30 +144,119 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def atomic_files(paths: Sequence[str | os.PathLike[str]]) -> Iterator[list[Path]]:
-    """As `atomic` for files that belong together: none is replaced before all are written and on the disk.
+    """As `atomic` for files of one folder that belong together: none is replaced before all are on the disk.
 
     Raises:
-        CheckpointError: a temporary file cannot be made, or one of the paths is a folder or device.
+        CheckpointError: a file cannot be written, or one of the paths is a folder or device.
     """
     targets = [Path(path) for path in paths]
     for target in targets:
         _check_replaceable(target)
-    temporaries = [target.with_name(f".{target.name[:80]}.{uuid.uuid4().hex[:12]}.tmp") for target in targets]
-    try:
-        for temporary in temporaries:
-            _create(temporary)
-        yield temporaries
-        for temporary in temporaries:
-            _sync(temporary)
-        for temporary, target in zip(temporaries, targets, strict=True):
-            os.replace(temporary, target)
-    finally:
-        for temporary in temporaries:
-            temporary.unlink(missing_ok=True)
-    for folder in {target.parent for target in targets}:
-        # Windows cannot open a folder; a rename there is on the disk when it returns
-        with suppress(PermissionError):
+    temporaries = [_temporary(target) for target in targets]
+    with explained(targets[0] if len(targets) == 1 else targets[0].parent):
+        try:
+            for temporary in temporaries:
+                os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            yield temporaries
+            for temporary in temporaries:
+                _sync(temporary)
+            for temporary, target in zip(temporaries, targets, strict=True):
+                os.replace(temporary, target)
+        finally:
+            for temporary in temporaries:
+                with suppress(OSError):  # a folder that is not there, or has become read-only
+                    temporary.unlink(missing_ok=True)
+        for folder in {target.parent for target in targets}:
             _sync(folder)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a new folder beside ``path`` that becomes it when the block ends well, and vanishes when it fails.
+
+    Raises:
+        CheckpointError: it cannot be written, or ``path`` is a file or a folder that is not empty.
+    """
+    target = Path(path)
+    temporary = _temporary(target)
+    with explained(target):
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            for content in (*temporary.rglob("*"), temporary):
+                _sync(content)
+            if target.is_dir():
+                target.rmdir()
+            os.replace(temporary, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        _sync(target.parent)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file or folder bears the name of what is being written, or never was to its end."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders that a process which was killed has left in ``folder`` or below."""
+    for path in list(folder.rglob(".*.tmp")):
+        if is_leftover(path.name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder, and those it lies in, if it is not there.
+
+    Raises:
+        CheckpointError: it cannot be made.
+    """
+    with explained(path, "make the folder"):
+        Path(path).mkdir(parents=True, exist_ok=True)
+    return Path(path)
+
+
+@contextmanager
+def explained(path: str | os.PathLike[str], what: str = "write") -> Iterator[None]:
+    """Turn a failure of the system within the block into one sentence: the file, the reason, and what to do.
+
+    Raises:
+        CheckpointError: the system refused.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, BertieError):
+            raise
+        raise CheckpointError(f"cannot {what} {os.fspath(path)!r}: {why_refused(error)}") from error
+
+
+def why_refused(error: OSError) -> str:
+    """Return why the system refused to write, and what to do about it."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{reason}; {_REMEDIES.get(error.errno or 0, 'choose another place')}"
+
+
+_MAKE_ROOM = "make room there, or choose another place"
+_REMEDIES = {
+    errno.ENOSPC: _MAKE_ROOM,
+    errno.EDQUOT: _MAKE_ROOM,
+    errno.EFBIG: "files may not grow that large here; raise the limit (ulimit -f), or choose another place",
+    errno.EROFS: "choose a place that is not read-only",
+    errno.EACCES: "choose a folder you may write to",
+    errno.EPERM: "choose a folder you may write to",
+    errno.ENOENT: "make the folder first",
+    errno.ENOTDIR: "a file stands where a folder belongs",
+    errno.EEXIST: "a file stands where a folder belongs",
+}
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{target.name[:80]}.{uuid.uuid4().hex[:12]}.tmp")
 
 
 def _check_replaceable(path: Path) -> None:
@@ -158,17 +266,12 @@ def _check_replaceable(path: Path) -> None:
         raise CheckpointError(f"cannot write {str(path)!r}: it is {kind}; name a file")
 
 
-def _create(path: Path) -> None:
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot write into the folder {str(path.parent)!r}: {error.strerror}; choose a folder you may write to"
-        ) from error
-
-
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # Windows cannot open a folder; a rename there is on the disk when it returns
+        return
     try:
         os.fsync(descriptor)
     finally:

@@ -6,9 +6,12 @@ import os
 import re
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
-from bertie.errors import CheckpointError
+from bertie.errors import CheckpointError, InputTypeError
+from bertie.rules import short
 
 DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_EMBEDDING_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -19,6 +22,9 @@ _DEFAULT_FILES = (
     *("special_tokens_map.json", "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
     "1_Pooling/config.json",
 )
+_OLD_PLACE = "0_*"  # 0_Transformer, and 0_BERT of the oldest
+_LONGEST_NAME = 255  # bytes, in every common file system
+_MOST_LISTED = 10_000
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
 # content already hashed in this process: (path, size, time of change) → SHA-256
 _hashes: dict[tuple[str, int, int], str] = {}
@@ -38,44 +44,85 @@ def resolve(
     """Return the local folder of a model; only a name that is no folder here is looked for in the hub.
 
     The default model is found by its name, with or without its owner's, in its installed package first.
-    ``files`` are the names or patterns to download. A local folder is returned as it is, without any network.
+    ``files`` are the names or patterns to download. A local folder is returned as it is, without any network; or its
+    ``0_Transformer``, where old versions of sentence-transformers put the model's own files, if that has them alone.
 
     Raises:
         CheckpointError: no such folder and no such model; the hub or its cache cannot give it; a bad subfolder.
+        InputTypeError: ``name_or_path`` is neither text nor a path.
     """
-    name = os.fspath(name_or_path)
+    name = path_or_name(name_or_path)
     _refuse_leaving(subfolder, "subfolder")
-    folder = Path(name)
-    if not name or not folder.is_dir():
+    if os.path.isdir(name):
+        folder = Path(name)
+    else:
         _refuse_non_names(name)
         packaged = _packaged() if name in _DEFAULT_NAMES and not (revision or force_download) else None
         known = DEFAULT_EMBEDDING_MODEL if name in _DEFAULT_NAMES else name
         patterns = [str(PurePosixPath(subfolder, file)) for file in files]
-        folder = packaged or _download(known, patterns, revision, token, cache_dir, local_files_only, force_download)
+        where = (revision, token, cache_dir, local_files_only, force_download)
+        folder = packaged or _download(known, patterns, *where)
+        if not subfolder and not _has_any(folder, files):
+            folder = _download(known, [f"{_OLD_PLACE}/{file}" for file in files], *where)
     if subfolder and not (folder / subfolder).is_dir():
-        raise CheckpointError(f"the model {name!r} has no subfolder {subfolder!r}")
-    return folder / subfolder
+        raise CheckpointError(f"the model {name!r:.300} has no subfolder {subfolder!r:.300}")
+    if subfolder or _has_any(folder, files):
+        return folder / subfolder
+    return next((place for place in sorted(folder.glob(_OLD_PLACE)) if _has_any(place, files)), folder)
+
+
+def path_or_name(given: object) -> str:
+    """Return a folder or a name in the hub as a text.
+
+    Raises:
+        InputTypeError: it is neither text nor a path.
+    """
+    if isinstance(given, str | os.PathLike) and isinstance(named := os.fspath(given), str):
+        return named
+    raise InputTypeError(f"the model is {short(given)}; give a folder or a name in the hub as a text")
+
+
+def listing(name_or_path: str | os.PathLike[str], folder: Path, **place: Any) -> list[str]:
+    """Return the names of what lies in a model's folder, two levels deep, or of all that the hub has under its name.
+
+    ``place`` holds arguments of `resolve`. Without network it is what the hub's cache has.
+    """
+    if not os.path.isdir(name_or_path) and not place.get("local_files_only"):
+        from huggingface_hub import HfApi
+
+        with suppress(Exception):  # its own dozen kinds and those of its HTTP client; what is here is listed then
+            return list(
+                HfApi().list_repo_files(
+                    os.fspath(name_or_path), revision=place.get("revision"), token=place.get("token")
+                )
+            )
+    found = [*folder.glob("*"), *folder.glob("*/*")]
+    return sorted(path.relative_to(folder).as_posix() for path in found[:_MOST_LISTED])
+
+
+def _has_any(folder: Path, files: Sequence[str]) -> bool:
+    return any(True for file in files for _ in folder.glob(file))
 
 
 def member(folder: str | os.PathLike[str], name: str) -> Path:
     """Return the path of the file ``name`` in ``folder``, whether or not it exists, if it is safe to read.
 
+    A link is followed wherever whoever made the folder let it lead; what a file says leads nowhere out of it.
+
     Raises:
-        CheckpointError: the name or a symbolic link leads out of the folder, the file is a pipe or device,
+        CheckpointError: the name leads out of the folder or is none that a file can have, the file is a pipe or device,
             or another name in the folder differs from it by case only.
     """
     _refuse_leaving(name, "file name")
     path = Path(folder, name)
     if not os.path.lexists(path):
         return path
-    root, target = Path(folder).resolve(), path.resolve()
-    if not target.is_relative_to(root) and not _is_cached_blob(root, target):
-        raise CheckpointError(
-            f"{str(path)!r} is a link to {str(target)!r}, outside its model's folder; copy the file into the folder"
-        )
-    mode = target.stat().st_mode if target.exists() else 0
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        mode = 0
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        kind = "a pipe, socket or device" if mode else "a link to nothing"
+        kind = "a pipe, socket or device" if mode else "a link to nothing, or to what you may not read"
         raise CheckpointError(f"{str(path)!r} is {kind}; a model's file must be a plain file")
     _refuse_case_clash(path)
     return path
@@ -138,11 +185,13 @@ def _refuse_leaving(name: str, what: str) -> None:
         raise CheckpointError(
             f"the {what} {name[:200]!r} leads out of the model's folder; only names inside it are read"
         )
+    if any(len(part.encode("utf-8", "surrogatepass")) > _LONGEST_NAME for part in windows.parts):
+        raise CheckpointError(f"the {what} {name[:60]!r}… has {len(name)} characters, more than a file's name can have")
 
 
 def _refuse_non_names(name: str) -> None:
-    if name and Path(name).exists():
-        raise CheckpointError(f"{name!r} is a file where a model's folder belongs; give the folder it lies in")
+    if name and os.path.exists(name):
+        raise CheckpointError(f"{name!r:.300} is a file where a model's folder belongs; give the folder it lies in")
     if not _HUB_NAME.fullmatch(name) or ".." in name:
         raise CheckpointError(f"there is no folder {name[:200]!r}, and it cannot be a model's name in the hub either")
 
@@ -154,15 +203,6 @@ def _refuse_case_clash(path: Path) -> None:
             f"the folder {str(path.parent)!r} holds both {path.name!r} and {clashes[0]!r}, "
             "which are one file on some systems; remove the wrong one"
         )
-
-
-def _is_cached_blob(root: Path, target: Path) -> bool:
-    """Whether ``root`` is a snapshot in the hub's cache and ``target`` a blob of the same repository."""
-    for snapshot in (root, *root.parents):
-        repository = snapshot.parent.parent
-        if snapshot.parent.name == "snapshots" and "--" in repository.name:
-            return target.is_relative_to(repository / "blobs")
-    return False
 
 
 def _download(
@@ -197,8 +237,8 @@ def _why_not(name: str, revision: str | None, offline: bool, error: Exception) -
     at = f" at revision {revision!r}" if revision else ""
     if offline:
         return (
-            f"there is no folder {name!r} here, and the hub's cache has no such model{at}; "
+            f"there is no folder {name!r:.200} here, and the hub's cache has no such model{at}; "
             "allow downloads (local_files_only=False, HF_HUB_OFFLINE unset) or give a local folder"
         )
     reason = " ".join(str(error).split())[:300]
-    return f"there is no folder {name!r} here, and no such model{at} could be had from the hub: {reason}"
+    return f"there is no folder {name!r:.200} here, and no such model{at} could be had from the hub: {reason}"

@@ -45,9 +45,10 @@ def progress(what: str, total: int | None, show: bool | None = None) -> Iterator
     Args:
         what: a word or two for the bar.
         total: how much there is to do; None if nobody knows.
-        show: True shows the bar at once and anywhere, False never, None on a terminal only.
+        show: True shows the bar at once and anywhere, False never, None on a terminal only. Without a standard error
+            (a service, ``2>&-``) there is none.
     """
-    if show is False or (show is None and not sys.stderr.isatty()):
+    if show is False or not (_on_terminal() if show is None else _can_be_seen()):
         yield _unseen
         return
     bar = _Bar(what, total, 0.0 if show else PATIENCE)
@@ -55,6 +56,15 @@ def progress(what: str, total: int | None, show: bool | None = None) -> Iterator
         yield bar.advance
     finally:
         bar.stop()
+
+
+def _can_be_seen() -> bool:
+    # Python has no stream at all where the program was started with none
+    return sys.stderr is not None and not sys.stderr.closed
+
+
+def _on_terminal() -> bool:
+    return _can_be_seen() and sys.stderr.isatty()
 
 
 def _unseen(done: float, note: str = "") -> None:
@@ -93,6 +103,6 @@ class _Bar:
             TextColumn("{task.fields[note]}", markup=False),
         )
         # a file or a log gets the last state of the bar, once
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=sys.stderr.isatty())
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=_on_terminal())
         self._task = self._bar.add_task(self._what, total=self._total, completed=round(self._done), note=self._note)
         self._bar.start()

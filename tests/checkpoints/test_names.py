@@ -2,7 +2,7 @@
 
 import pytest
 
-from bertie.checkpoints.names import canonical, is_encoder, old_name
+from bertie.checkpoints.names import canonical, is_encoder, old_name, unwrapped
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,15 @@ def test_what_counts_as_encoder() -> None:
         "bert.encoder.layer.0.crossattention.self.key.bias",
     ):
         assert not is_encoder(head)
+
+
+@pytest.mark.parametrize("wrapper", ["", "module.", "model.", "model.module."])
+def test_wrappers_come_off_and_go_on_again(wrapper: str) -> None:
+    words, other = "bert.embeddings.word_embeddings.weight", "classifier.bias"
+    pairs = unwrapped([wrapper + words, wrapper + other, "loss.weight"])
+    assert pairs == [(words, wrapper + words), (other, wrapper + other), ("loss.weight", "loss.weight")]
+    assert [wrapper + name for name, _ in pairs[:2]] == [stored for _, stored in pairs[:2]]
+
+
+def test_without_word_embeddings_nothing_is_a_wrapper() -> None:
+    assert unwrapped(["module.a", "model.b"]) == [("module.a", "module.a"), ("model.b", "model.b")]

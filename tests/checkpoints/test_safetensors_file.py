@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
-from bertie.checkpoints.safetensors_file import SafetensorsFile
+from bertie.checkpoints.safetensors_file import DTYPES, SafetensorsFile, write_tensors
 from bertie.errors import CheckpointError
 
 ONE = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
@@ -33,6 +34,28 @@ def test_names_shapes_types_and_numbers(tmp_path: Path) -> None:
         "c": ((0, 4), torch.float32),
     }
     assert all(torch.equal(file.tensor(name), tensor) for name, tensor in tensors.items())
+
+
+def test_what_is_written_the_library_reads(tmp_path: Path) -> None:
+    tensors = {
+        **{str(dtype): torch.arange(3).to(dtype) for dtype in DTYPES.values()},
+        "turned": torch.arange(6.0).view(2, 3).T,
+        "one number": torch.tensor(2.5),
+        "none": torch.zeros(0, 4),
+        "names of é": torch.ones(1),
+    }
+    path = tmp_path / "m.safetensors"
+    write_tensors(tensors, path)
+    found = load_file(path)
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert (found[name].dtype, found[name].shape) == (tensor.dtype, tensor.shape)
+        assert torch.equal(found[name].double(), tensor.double())
+        assert SafetensorsFile(path).tensor(name).data_ptr() % max(tensor.element_size(), 1) == 0
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"format": "pt"}
+    with pytest.raises(CheckpointError, match="'c' is of torch.complex64"):
+        write_tensors({"c": torch.zeros(1, dtype=torch.complex64)}, path)
 
 
 def test_writing_into_a_tensor_leaves_the_file_alone(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_files_of_an_earlier_save_are_removed_and_others_kept(tmp_path: Path) ->
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
     write_checkpoint(tmp_path, TENSORS, '{"old": 1}', max_shard_size=800)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    write_shard, calls = writing._write_shard, []
+    write_shard, calls = writing.write_tensors, []
 
     def fail_later(tensors: Any, path: Path) -> None:
         calls.append(path)
@@ -87,8 +87,8 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pyte
             path.write_bytes(path.read_bytes()[:50])
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writing, "_write_shard", fail_later)
-    with pytest.raises(CheckpointError, match=r"No space left on device.*unchanged"):
+    monkeypatch.setattr(writing, "write_tensors", fail_later)
+    with pytest.raises(CheckpointError, match=r"cannot write .*No space left on device; make room there"):
         write_checkpoint(tmp_path, {n: t + 1 for n, t in TENSORS.items()}, '{"new": 1}', max_shard_size=800)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -98,12 +98,12 @@ def test_a_process_killed_while_saving_leaves_the_old_checkpoint(tmp_path: Path)
     program = """
 import os, signal, sys, torch
 from bertie.checkpoints import write_checkpoint, writing
-write = writing._write_shard
+write = writing.write_tensors
 def die(tensors, path):
     write(tensors, path)
     if "00002" in path.name:
         os.kill(os.getpid(), signal.SIGKILL)
-writing._write_shard = die
+writing.write_tensors = die
 write_checkpoint(sys.argv[1], {name: torch.zeros(100) for name in "abcde"}, "{}", max_shard_size=800)
 """
     import bertie

@@ -38,6 +38,26 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
+def test_several_files_written_otherwise(run: Run, start: Path, tmp_path: Path) -> None:
+    for part in range(2):
+        rows = [f"{'été ' * (number % 5)}{'good' if number % 2 else 'bad'} film|{number % 2}" for number in range(40)]
+        (tmp_path / f"part-{part}.csv").write_text("text|label\n" + "\n".join(rows) + "\n", "cp1252")
+    first, second = tmp_path / "part-0.csv", tmp_path / "part-1.csv"
+    said = ("--delimiter", "|", "--encoding", "cp1252", "--quoting", "none")
+    out = tmp_path / "run"
+    given = ("finetune", "sequence-classification", "--model", start, "--out", out, "--epochs", 1, "--tune", 0)
+    ran = run(*given, "--train", first, "--train", second, *said)
+    assert ran.code == 0, ran.err
+    plan = json.loads((out / "run.json").read_text())
+    assert plan["train"] == f"{first}, {second}"
+    assert plan["form"] == {"delimiter": "|", "encoding": "cp1252", "quoting": "none"}
+    assert f"2 files are read as one: {first}, {second}." in (out / "report.md").read_text()
+    ran = run("evaluate", "sequence-classification", "--model", out, "--data", tmp_path / "part-*.csv")
+    assert ran.records[0]["rows"] == 80
+    assert f"{second} is no UTF-8; it is read as cp1252 (--encoding names another)." in ran.records[0]["notes"]
+    assert f"The columns of {first} are parted by bars (--delimiter names others)." in ran.records[0]["notes"]
+
+
 def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: Path) -> None:
     columns = ("--text-column", "Body", "--column", "label=Kind")
     settings = ("--epochs", 8, "--lr", 5e-3, "--batch-size", 8, "--set", "warmup=0.2", "--class-weights", "auto")

@@ -13,7 +13,7 @@ from films import BAD, FILLING, GOOD, write_start
 import bertie
 from bertie.errors import InputError
 from bertie.finetuning import finetuned as finetuning
-from bertie.finetuning.run import LOG, STATE
+from bertie.finetuning.resuming import LOG, STATE
 from bertie.finetuning.starting import balanced
 from bertie.tasks.example import Example
 

@@ -95,6 +95,7 @@ def test_the_folder_answers_as_what_was_trained(case: str, windows: bool | None,
     again = bertie.pipeline(task, tmp_path / "run", device="cpu")
     np.testing.assert_allclose(numbers(again(asked)), numbers(found.pipeline(asked)), atol=1e-5)
     if kind is Embed:
+        np.testing.assert_allclose(np.linalg.norm(again(asked)), 1, atol=1e-6)  # though the start had no such layer
         peer = SentenceTransformer(str(tmp_path / "run"), device="cpu").encode(asked)
         np.testing.assert_allclose(again(asked), peer, atol=1e-5)
     if kind is Reranking and windows is None:

@@ -10,7 +10,8 @@ from bertie.bench import kernels as bench
 from bertie.bench.kernels import Timed, fastest_of, table, time_kernels
 from bertie.layers import operators
 from bertie.layers.kernels import Weights, choose, explain
-from bertie.layers.measured import _measured, fastest, measured_as, remember
+from bertie.layers.measured import _read, fastest, measured_as, remember, why_unread
+from bertie.models.explain import explain_linear
 
 FLOATS = measured_as(torch.float32, 1)
 
@@ -18,10 +19,10 @@ FLOATS = measured_as(torch.float32, 1)
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    for memo in (_measured, choose):
+    for memo in (_read, choose):
         memo.cache_clear()
     yield tmp_path / "bertie" / "kernels.json"
-    for memo in (_measured, choose):
+    for memo in (_read, choose):
         memo.cache_clear()
 
 
@@ -48,18 +49,30 @@ def test_a_kernel_that_cannot_is_not_chosen() -> None:
 def test_other_machines_are_measured_anew(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     remember({FLOATS: "onednn"})
     monkeypatch.setattr("os.cpu_count", lambda: 99)
-    _measured.cache_clear()
+    _read.cache_clear()
     assert fastest(torch.float32, 1) is None
     remember({FLOATS: "plain"})
     assert cache.read_text().count("torch.float32") == 2
 
 
-def test_a_broken_file_is_not_used(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_file_is_not_used(cache: Path) -> None:
     cache.parent.mkdir()
     cache.write_text("{")
-    with caplog.at_level("WARNING", "bertie"):
-        assert fastest(torch.float32, 1) is None
-    assert "bertie bench --kernels" in caplog.text
+    assert fastest(torch.float32, 1) is None
+    assert "not valid JSON" in why_unread()
+    assert explain_linear(torch.nn.Linear(2, 2)).splitlines()[-1].startswith("What was measured on this machine is not")
+    assert remember({FLOATS: "plain"}) == cache
+    assert (fastest(torch.float32, 1), why_unread()) == ("plain", "")
+
+
+@pytest.mark.parametrize("refused", [PermissionError(13, "Permission denied"), RuntimeError("no home directory")])
+def test_a_home_that_cannot_be_entered_is_as_good_as_none(refused: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise refused
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert choose(Weights("cpu", torch.float32)) is not None
+    assert str(refused) in explain_linear(torch.nn.Linear(2, 2))
 
 
 def test_timing(monkeypatch: pytest.MonkeyPatch) -> None:

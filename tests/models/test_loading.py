@@ -201,6 +201,53 @@ def test_loading_a_whole_checkpoint_draws_no_random_numbers(saved: Path) -> None
     assert torch.equal(torch.rand(1), expected)
 
 
+# Names within wrappers.
+
+WRAPPED = ["module.", "model.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.module.model."]
+
+
+@pytest.mark.parametrize("prefix", WRAPPED)
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_wrapper_before_every_name_is_known_and_said_once(
+    saved: Path, prefix: str, bare: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    edit(saved, lambda t: {prefix + (name.removeprefix("bert.") if bare else name): value for name, value in t.items()})
+    model, info = BertForPreTraining.from_pretrained(saved, output_loading_info=True)
+    torch.manual_seed(0)
+    for name, value in BertForPreTraining(BertConfig(**TINY)).named_parameters():
+        torch.testing.assert_close(model.get_parameter(name), value)
+    assert not info["missing_keys"]
+    BertModel.from_pretrained(saved)
+    assert [f"{prefix}" in line and "within a wrapper" in line for line in caplog.messages] == [True]
+
+
+def test_a_compiled_part_and_other_things_beside_the_model(saved: Path) -> None:
+    def wrapped(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        renamed = {"model." + name.replace("bert.", "bert._orig_mod.", 1): value for name, value in tensors.items()}
+        return renamed | {"loss.weight": torch.ones(2)}
+
+    _, info = BertForPreTraining.from_pretrained(edit(saved, wrapped), output_loading_info=True)
+    assert (info["missing_keys"], info["unexpected_keys"]) == (set(), {"loss.weight"})
+
+
+def test_a_model_that_names_its_part_like_a_wrapper_keeps_the_name(saved: Path, tmp_path: Path) -> None:
+    class Wrapper(bertie.models.pretrained.BertPreTrainedModel):
+        def __init__(self, config: BertConfig) -> None:
+            super().__init__(config)
+            self.model = BertModel(config)
+            self.post_init()
+
+    Wrapper(BertConfig(**TINY)).save_pretrained(tmp_path / "own")
+    _, info = Wrapper.from_pretrained(tmp_path / "own", output_loading_info=True)
+    assert (info["missing_keys"], info["unexpected_keys"]) == (set(), set())
+
+
+def test_a_tensor_within_a_wrapper_and_without_it_is_refused(saved: Path) -> None:
+    edit(saved, lambda t: {**{"module." + name: value for name, value in t.items()}, WORDS: t[WORDS].clone()})
+    with pytest.raises(CheckpointError, match="a second time, within a wrapper"):
+        BertModel.from_pretrained(saved)
+
+
 # Labels.
 
 
@@ -336,7 +383,7 @@ def test_missing_files(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"none of the weight files model\.safetensors"):
         BertModel.from_pretrained(saved)
     os.remove(saved / "config.json")
-    with pytest.raises(CheckpointError, match="there is no config file"):
+    with pytest.raises(CheckpointError, match=r"there is no config.json in .*; it is empty"):
         BertModel.from_pretrained(saved)
     with pytest.raises(CheckpointError, match="there is no folder"):
         BertModel.from_pretrained(tmp_path / "absent")

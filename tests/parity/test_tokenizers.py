@@ -209,6 +209,18 @@ def test_odd_text(text: str, variant: str, mini: Path) -> None:
     assert not differing(ours, theirs, [text], **EVERYTHING)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_legacy_tokenizer_knows_where_tokens_come_from(variant: str, shared: Path, mini: Path) -> None:
+    fast, _, legacy, _ = tokenizers_of(mini / "vocab.txt", variant)
+    odd = "e\u0301 ÉE\u0301a\u0323\u0307 İI [MASK]x [SEP]  don't ﬁ \u1100\u1161\u11a8 한 漢字kana ΑΣ a\x07b a\u2028b"
+    texts = [text for text in [*languages(shared, 8)[::5], odd] if fast(text).input_ids == legacy(text).input_ids]
+    assert len(texts) > 200
+    same = {"return_token_type_ids": True, "return_offsets_mapping": True, "verbose": False}
+    for split, pairs in ((False, texts[1:] + texts[:1]), (True, None)):
+        given = [text.split() for text in texts] if split else texts
+        assert not differing(fast, legacy, given, pairs, is_split_into_words=split, **same)
+
+
 @HYPOTHESIS
 @given(text=ODD_TEXT, variant=st.sampled_from(sorted(VARIANTS)))
 def test_odd_text_legacy(text: str, variant: str, mini: Path) -> None:

@@ -13,6 +13,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules as st
 
 import bertie
+from bertie import BertTokenizer
 from bertie.errors import CheckpointError, InputError
 
 SOME = ["", "A dog barks.", "The cat sat on the mat, and it would not go away.", "[SEP] and [MASK]", "word " * 100]
@@ -54,7 +55,99 @@ KINDS: dict[str, tuple[dict[str, Any], list[Any], dict[str, Any], dict[str, Any]
     "prompt not pooled": ({"include_prompt": False}, [], {"prompts": {"q": "find this: "}}, {"prompt_name": "q"}),
     "own prompt": ({}, [], {}, {"prompt": "Represent: "}),
     "length": ({}, [], {"transformer": {"max_seq_length": 12}}, {}),
+    "cut": ({}, [st.Normalize], {"truncate_dim": 16}, {}),
+    "cut beyond its end": ({}, [], {"truncate_dim": 160}, {}),
+    "dropout": ({}, [lambda: st.Dropout(0.5), st.Normalize], {}, {}),
+    "layer norm": (
+        {"pooling_mode": ("mean", "max")},
+        [lambda: _moved(st.LayerNorm(64)), lambda: st.Dense(64, 8)],
+        {},
+        {},
+    ),
+    "normalize, then dense": ({}, [st.Normalize, lambda: st.Dense(32, 12, bias=False)], {}, {}),
+    "dense twice": (
+        {},
+        [lambda: st.Dense(32, 12, activation_function=torch.nn.GELU()), lambda: st.Dense(12, 7)],
+        {},
+        {},
+    ),
+    "residual": (
+        {},
+        [lambda: st.Dense(32, 12, use_residual=True), lambda: st.Dense(12, 12, use_residual=True)],
+        {},
+        {},
+    ),
+    "mish": ({}, [lambda: st.Dense(32, 12, activation_function=torch.nn.Mish())], {}, {}),
+    "no activation": ({}, [lambda: st.Dense(32, 12, activation_function=None)], {}, {}),
 }
+
+
+def _moved(module: torch.nn.Module) -> torch.nn.Module:
+    """The module with weights that change something."""
+    for weight in module.parameters():
+        torch.nn.init.normal_(weight)
+    return module
+
+
+@pytest.mark.parametrize("pooling_mode", ["cls", "mean", ("cls", "max")])
+def test_layers_on_tokens(pooling_mode: Any, tiny: Callable[..., Path], tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    on_tokens = {"module_input_name": "token_embeddings"}
+    parts = [st.Transformer(str(tiny())), st.Dense(32, 12, **on_tokens), st.Normalize(**on_tokens)]
+    parts += [st.Pooling(12, pooling_mode), st.Dense(12 if isinstance(pooling_mode, str) else 24, 5)]
+    out = tmp_path / "out"
+    SentenceTransformer(modules=parts, device="cpu").save(str(out))
+    expected = SentenceTransformer(str(out), device="cpu").encode(SOME)
+    pipe = bertie.pipeline("embed", out, device="cpu")
+    assert pipe(SOME).shape == expected.shape
+    np.testing.assert_allclose(pipe(SOME), expected, atol=1e-6)
+    long = pipe(["word " * 100], windows=True)
+    assert np.isfinite(long).all()
+    assert np.abs(long - pipe(["word " * 100])).max() < 1
+
+
+@pytest.mark.parametrize("cased", [True, False])
+def test_small_letters_first(cased: bool, tiny: Callable[..., Path], tmp_path: Path) -> None:
+    folder = tiny()
+    BertTokenizer.from_pretrained(folder, do_lower_case=not cased).save_pretrained(folder)
+    texts = ["The CAT and Ünal, ΟΔΟΣ [SEP] İx", "the cat"]
+    expected = SentenceTransformer(modules=[st.Transformer(str(folder), do_lower_case=True), st.Pooling(32)]).encode(
+        texts
+    )
+    names = ("Transformer", "Pooling")
+    steps = [{"type": f"sentence_transformers.models.{name}", "path": "1_P" * (name == "Pooling")} for name in names]
+    (folder / "modules.json").write_text(json.dumps(steps))
+    (folder / "sentence_bert_config.json").write_text('{"do_lower_case": true}')
+    np.testing.assert_allclose(bertie.pipeline("embed", folder, device="cpu")(texts), expected, atol=1e-6)
+
+
+def test_length_1_comes_after_the_cut(tiny: Callable[..., Path], tmp_path: Path) -> None:
+    out = build(tiny(), tmp_path / "out", {}, truncate_dim=16)
+    expected = SentenceTransformer(str(out), device="cpu").encode(SOME, normalize_embeddings=True)
+    np.testing.assert_allclose(bertie.pipeline("embed", out, device="cpu")(SOME, normalize=True), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("similarity", ["dot", "euclidean", "manhattan", "cosine"])
+def test_texts_are_found_by_the_similarity_that_the_files_name(
+    similarity: str, tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    out = build(tiny(), tmp_path / "out", {"pooling_mode": "max"}, similarity_fn_name=similarity)
+    theirs = SentenceTransformer(str(out), device="cpu")
+    expected = theirs.similarity(theirs.encode(SOME[1]), theirs.encode(SOME))[0].numpy()
+    hits = bertie.SearchIndex(SOME, bertie.pipeline("embed", out, device="cpu")).search(SOME[1], top_k=len(SOME))
+    assert [hit.number for hit in hits] == np.argsort(-expected, kind="stable").tolist()
+    np.testing.assert_allclose([hit.score for hit in hits], np.sort(expected)[::-1], atol=2e-5)
+
+
+def test_a_length_beyond_the_positions_is_said(
+    tiny: Callable[..., Path], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    folder = tiny()
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 9999}')
+    pipe = bertie.pipeline("embed", folder, device="cpu")
+    assert "max_seq_length is 9999 in the model's files, but it has 64 positions" in caplog.text
+    _, cut = pipe(["word " * 100], return_truncated=True)
+    assert cut.tolist() == [38]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -79,7 +172,8 @@ def test_a_plain_folder_is_pooled_by_the_mean(tiny: Callable[..., Path]) -> None
 
 def test_the_models_files_in_a_subfolder(tiny: Callable[..., Path], tmp_path: Path) -> None:
     tiny().rename(tmp_path / "0_Transformer")
-    kinds = [{"type": "x.Transformer", "path": "0_Transformer"}, {"type": "x.Normalize", "path": "1_Normalize"}]
+    names = {"Transformer": "0_Transformer", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
+    kinds = [{"type": f"sentence_transformers.models.{kind}", "path": path} for kind, path in names.items()]
     (tmp_path / "modules.json").write_text(json.dumps(kinds))
     vectors = bertie.pipeline("embed", tmp_path, device="cpu")(SOME)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
@@ -113,5 +207,8 @@ def test_a_dense_layer_bertie_does_not_have(tiny: Callable[..., Path], tmp_path:
     path = out / "2_Dense" / "config.json"
     config = json.loads(path.read_text())
     path.write_text(json.dumps(config | {"activation_function": "os.system"}))
-    with pytest.raises(CheckpointError, match="asks for 'system', which bertie does not have"):
+    with pytest.raises(CheckpointError, match="asks for 'os.system', which bertie does not have"):
+        bertie.pipeline("embed", out)
+    path.write_text(json.dumps(config | {"out_features": 13}))
+    with pytest.raises(CheckpointError, match="the files do not belong together"):
         bertie.pipeline("embed", out)

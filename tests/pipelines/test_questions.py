@@ -95,6 +95,22 @@ def test_long_contexts_are_read_in_windows(pipe: Any) -> None:
         pipe(question=question, context=context, windows=False, truncation=False)
 
 
+@pytest.mark.parametrize("aligned", [True, False])
+def test_there_are_as_many_answers_as_asked_for_while_there_are_words(pipe: Any, aligned: bool) -> None:
+    short = "Ada was born in London."  # fifteen spans of whole words
+    long = "he lived in rome and ada was born in london. " * 20
+    asked = [{"question": "who?", "context": context} for context in (short, long, short * 2)]
+    options = {"top_k": 12, "max_answer_len": 4, "align_to_words": aligned, "max_length": 40, "overlap": 8}
+    alone = [pipe(one, **options) for one in asked]
+    for answers, one in zip(alone, asked, strict=True):
+        assert len({answer["answer"].lower() for answer in answers}) == 12
+        assert [answer["score"] for answer in answers] == sorted((a["score"] for a in answers), reverse=True)
+        assert all(one["context"][a["start"] : a["end"]] == a["answer"] for a in answers)
+    for found, expected in zip(pipe(asked, **options), alone, strict=True):
+        same(found, expected)
+    assert len(pipe(question="who?", context="Ada", **options)) < 6  # there are no more spans
+
+
 def test_the_best_answer_of_all_windows_has_the_highest_logits(pipe: Any) -> None:
     context = "he lived in rome and ada was born in london, who died in 1815. " * 12
     task = pipe.task.with_options(max_length=64, overlap=16)

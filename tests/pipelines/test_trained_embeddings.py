@@ -12,10 +12,12 @@ from sentence_transformers.sentence_transformer import modules as st
 
 import bertie
 from bertie.errors import InputTypeError
-from bertie.tasks.embed import Embed, load_layers
-from bertie.tasks.recipe import Recipe, read_recipe, recipe_to_learn, write_recipe
+from bertie.tasks.embed import Embed
+from bertie.tasks.recipe import Layer, Recipe, read_recipe
+from bertie.tasks.recipe_writing import write_recipe
 from bertie.tasks.registry import find
 from bertie.tasks.similarity import Similarity
+from bertie.tasks.vector_layers import load_layers
 
 
 def trained(row: Any, pipe: Any) -> Similarity:
@@ -50,14 +52,13 @@ def same_vectors(folder: Path, **call: Any) -> np.ndarray:
 
 
 def test_the_folder_of_a_plain_bert(tiny: Callable[..., Path], tmp_path: Path) -> None:
-    folder = tiny()
-    recipe = recipe_to_learn(folder)
-    assert recipe == Recipe(modes=("mean",), normalize=True)
-    pipe = bertie.pipeline("embed", folder, device="cpu")
-    task = Similarity(tokenizer=pipe.tokenizer, config=pipe.model.config, recipe=recipe, max_length=20)
+    pipe = bertie.pipeline("embed", tiny(), device="cpu")
+    assert pipe.task.recipe == Recipe(modes=("mean",))
+    task = trained(find("embedding"), pipe).with_options(max_length=20).begun(pipe.model, [None])
     vectors = same_vectors(save(tmp_path / "out", pipe, task))
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-    assert read_recipe(tmp_path / "out") == Recipe(modes=("mean",), normalize=True, max_length=20)
+    normalize = Layer("Normalize", tmp_path / "out" / "2_Normalize")
+    assert read_recipe(tmp_path / "out") == Recipe(layers=(normalize,), max_length=20, is_stated=True)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +68,10 @@ def test_the_folder_of_a_plain_bert(tiny: Callable[..., Path], tmp_path: Path) -
         (("cls", "mean", "max"), [st.Normalize], {}, {}),
         (("max", "cls"), [], {}, {}),
         ("mean", [lambda: st.Dense(32, 12), st.Normalize], {}, {}),
+        ("mean", [st.Normalize, lambda: st.Dropout(0.3), lambda: st.LayerNorm(32)], {"truncate_dim": 20}, {}),
         ("mean", [], {"prompts": {"query": "find this: "}}, {"prompt_name": "query"}),
     ],
-    ids=["cls", "joined", "other order", "dense", "prompt"],
+    ids=["cls", "joined", "other order", "dense", "all", "prompt"],
 )
 def test_the_recipe_a_model_came_with_stays(
     pooling: Any, more: list[Any], settings: Any, call: Any, tiny: Callable[..., Path], tmp_path: Path
@@ -78,8 +80,9 @@ def test_the_recipe_a_model_came_with_stays(
     modules = [st.Transformer(str(tiny())), st.Pooling(32, pooling_mode=pooling), *(make() for make in more)]
     SentenceTransformer(modules=modules, device="cpu", **settings).save(str(tmp_path / "in"))
     pipe = bertie.pipeline("embed", tmp_path / "in", device="cpu")
-    assert recipe_to_learn(tmp_path / "in") == pipe.task.recipe
-    out = save(tmp_path / "out", pipe, trained(find("embed"), pipe))
+    task = trained(find("embed"), pipe).begun(pipe.model, [None])
+    assert task.recipe == pipe.task.recipe
+    out = save(tmp_path / "out", pipe, task)
     np.testing.assert_allclose(same_vectors(out, **call), pipe(TEXTS, **call), atol=1e-6)
     write_recipe(out, read_recipe(out), 32)  # over itself
     same_vectors(out, **call)
@@ -89,7 +92,7 @@ def test_linear_layers_stay_as_they_are(tiny: Callable[..., Path], tmp_path: Pat
     modules = [st.Transformer(str(tiny())), st.Pooling(32), st.Dense(32, 12)]
     SentenceTransformer(modules=modules, device="cpu").save(str(tmp_path / "in"))
     recipe = read_recipe(tmp_path / "in")
-    layers = load_layers(recipe, torch.device("cpu"))
+    layers = load_layers(recipe.layers, torch.device("cpu"))
     assert not any(parameter.requires_grad for layer in layers for parameter in layer.parameters())
     pipe = bertie.pipeline("embed", tmp_path / "in", device="cpu")
     task = trained(find("embed"), pipe)

@@ -46,7 +46,8 @@ def places(source: Any, **options: Any) -> list[str]:
         ("a.ndjson", '{"a": null}\n', [{"a": None}]),
         ("a.txt", "one\r\n\ntwo", [{"text": "one"}, {"text": ""}, {"text": "two"}]),
         ("a.conll", "-DOCSTART- -X- O\n\nEU NNP B-ORG\nsaid VBD O\n\n\n\u00a0 SP O\n", [
-            {"words": ["EU", "said"], "tags": ["B-ORG", "O"]}, {"words": ["\u00a0"], "tags": ["O"]}]),
+            {"words": ["EU", "said"], "2": ["NNP", "VBD"], "tags": ["B-ORG", "O"]},
+            {"words": ["\u00a0"], "2": ["SP"], "tags": ["O"]}]),
         ("a.conll", "New York\tB-LOC\r\n.\tO\r\n", [{"words": ["New York", "."], "tags": ["B-LOC", "O"]}]),
         ("a.json", '[{"a": 1},\n{"a": 2}]', [{"a": 1}, {"a": 2}]),
         ("a.json", '{"a": 1}\n{"a": 2}\n', [{"a": 1}, {"a": 2}]),
@@ -124,10 +125,14 @@ def test_parquet_and_the_objects_of_other_packages(tmp_path: Path) -> None:
         ("a.csv", ",,\n", "FILE has no header: its first line must name the columns, as in text,label."),
         ("a.csv", "text,\n", "Column 2 of FILE has no name in the header; its first line must name each."),
         ("a.csv", "text,text\n", "Two columns of FILE are called 'text'; give each a name of its own."),
-        ("a.csv", b"\xff\xfet\x00", "Line 1 of FILE is not UTF-8 text but UTF-16; save the file as UTF-8."),
-        ("a.csv", b"t\x00e\x00\n\x00", "The header of FILE holds NUL characters; save the file as UTF-8, not UTF-16."),
-        ("a.csv", b"text\xff\n", "Line 1 of FILE is not UTF-8 text; save the file as UTF-8."),
-        ("a.csv", b"text\none\n\xe9t\xe9\n", "Line 3 of FILE is not UTF-8 text; save the file as UTF-8."),
+        ("a.csv", b"\xff\xfet\x00\n\x00e", "Line 2 of FILE is not utf-16 text; name its encoding (--encoding, such as "
+            "cp1252), or save it as UTF-8."),
+        ("a.csv", b"t\x00e\x00\n\x00", "The header of FILE holds NUL characters; name its encoding (--encoding, such "
+            "as utf-16-le), or save it as UTF-8."),
+        ("a.csv", b"text\xff\n", "Line 1 of FILE is not UTF-8 text; name its encoding (--encoding, such as cp1252), or "
+            "save it as UTF-8."),
+        ("a.csv", "text\none\nПривет\n".encode("cp1251"), "Line 3 of FILE is not UTF-8 text; name its encoding "
+            "(--encoding, such as cp1252), or save it as UTF-8."),
         ("a.csv", "a,b\n1,2\n3\n", "Line 3 of FILE has 1 cell where the header names 2: 'a', 'b'."),
         (
             "a.csv",
@@ -139,15 +144,14 @@ def test_parquet_and_the_objects_of_other_packages(tmp_path: Path) -> None:
             "a.csv",
             'a,b\n1,2\n"open,2\n',
             "Line 3 of FILE begins no row of a table: unexpected end of data. A text with quotation marks stands in "
-            'quotation marks, and its own are doubled: "say ""hi""".',
+            'quotation marks, and its own are doubled: "say ""hi"""; where they are plain text, say so '
+            "(--quoting none).",
         ),
         ("a.csv", "a,b\n1\r2,3\n", "Line 2 of FILE has a carriage return within a row; save the file with line feeds."),
         ("a.jsonl", "{}\n[1]\n", 'Line 2 of FILE is no JSON object with named fields, as in {"text": …}.'),
         ("a.jsonl", "{}\n{\n", "Line 2 of FILE is no JSON: Expecting property name enclosed in double quotes: "
             "line 2 column 1 (char 2)."),
-        ("a.conll", "EU\n", "Line 1 of FILE has 1 column where two or more, a word and its tag belong."),
-        ("a.conll", "EU B-ORG\nNew York B-LOC\n", "Line 2 of FILE has 3 columns where 2 as in the lines above it "
-            "belong."),
+        ("a.conll", "EU B-ORG\nNew York B-LOC\n", "Line 2 of FILE has 3 columns where 2 as in the first line belong."),
         ("a.json", "{\n", "FILE is no JSON: Expecting property name enclosed in double quotes: line 2 column 1 (char "
             "2); JSON lines belong in a .jsonl file."),
         ("a.json", "[3]", "Item 0 of FILE is a int, not an object with named fields."),

@@ -10,7 +10,7 @@ from sentence_transformers import CrossEncoder
 from sklearn.metrics import average_precision_score
 
 import bertie
-from bertie.errors import InputError, InputTypeError
+from bertie.errors import CheckpointError, InputError, InputTypeError
 from bertie.tasks.computing import compute
 from bertie.tasks.metrics import Differences, Queries, Ranking, Scores
 from bertie.tasks.reranking import Reranking
@@ -68,6 +68,8 @@ def test_the_scores_of_a_cross_encoder(folder: Path, rerank: Any) -> None:
     [
         {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}},
         {"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"},
+        {"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Tanh"}},
+        {"sbert_ce_default_activation_function": "torch.nn.Softplus"},
     ],
 )
 def test_a_cross_encoder_that_gives_logits(folder: Path, tmp_path: Path, known: dict[str, Any]) -> None:
@@ -83,7 +85,17 @@ def test_a_cross_encoder_that_gives_logits(folder: Path, tmp_path: Path, known: 
     assert all(0 < one["score"] < 1 for one in pipe(QUERY, PASSAGES, function_to_apply="sigmoid"))
 
 
-@pytest.mark.parametrize("activation", [torch.nn.Identity(), torch.nn.Sigmoid()])
+@pytest.mark.parametrize("named", ["os.system", "torch.hub.load", "torch.nn.Softmax", "mine.Tanh", 5])
+def test_an_activation_that_is_none_of_torchs_is_refused(folder: Path, tmp_path: Path, named: Any) -> None:
+    model = bertie.BertForSequenceClassification.from_pretrained(folder)
+    model.config.sentence_transformers = {"activation_fn": named}
+    model.save_pretrained(tmp_path)
+    bertie.BertTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=f"asks for .*{named}.*, which bertie does not have; it has .*Tanh"):
+        bertie.pipeline("reranking", tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("activation", [torch.nn.Identity(), torch.nn.Sigmoid(), torch.nn.Tanh(), torch.nn.GELU()])
 def test_a_cross_encoder_as_sentence_transformers_saves_it(
     folder: Path, tmp_path: Path, activation: torch.nn.Module
 ) -> None:

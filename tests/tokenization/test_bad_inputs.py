@@ -237,7 +237,6 @@ def test_14_duplicates_keep_the_last_line(cls: type, tmp_path: Path, caplog: pyt
     ("content", "message"),
     [
         (b"", "is empty"),
-        (lines("", "x"), "empty line 15"),
         (lines("caf\xe9") + "é".encode("latin-1"), r"not UTF-8 text \(line 16\)"),
         (lines().replace(b"[UNK]\n", b""), r"has no token '\[UNK\]'; add it, .*unk_token="),
         (lines().replace(b"[CLS]\n", b""), r"has no token '\[CLS\]'"),
@@ -247,6 +246,26 @@ def test_14_duplicates_keep_the_last_line(cls: type, tmp_path: Path, caplog: pyt
 def test_14_vocabulary_files_that_are_refused(cls: type, content: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=message):
         cls(vocab=write(tmp_path, content))
+
+
+@BOTH
+def test_14_an_empty_line_keeps_its_id(cls: type, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tokenizer = cls(vocab=write(tmp_path, lines("", "x")))
+    assert tokenizer.convert_tokens_to_ids(["three", "", "x"]) == [13, 14, 15]
+    assert tokenizer("x hello", add_special_tokens=False)["input_ids"] == [15, 5]
+    assert caplog.text.count("has an empty line 15; it keeps its id") == 1
+    tokenizer.save_pretrained(tmp_path / "saved")
+    assert cls.from_pretrained(tmp_path / "saved").get_vocab() == tokenizer.get_vocab()
+    ours = cls(vocab=tokenizer.get_vocab())
+    ours.save_pretrained(tmp_path / "given as a dict")
+    assert cls.from_pretrained(tmp_path / "given as a dict").get_vocab() == tokenizer.get_vocab()
+
+
+def test_14_a_token_that_is_no_line_is_not_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tokenizer = BertTokenizer(vocab={**{token: i for i, token in enumerate(WORDS)}, "": len(WORDS)})
+    tokenizer.save_pretrained(tmp_path)
+    assert "vocab.txt was not written" in caplog.text
+    assert BertTokenizer.from_pretrained(tmp_path).get_vocab() == tokenizer.get_vocab()
 
 
 @BOTH
@@ -284,7 +303,8 @@ def test_15_the_config_wins_over_the_normalizer(tmp_path: Path, caplog: pytest.L
         ("tokenizer.json", "[]"),
         ("tokenizer.json", '{"model": {"type": "BPE", "vocab": {}}}'),
         ("tokenizer.json", '{"model": {"type": "WordPiece", "vocab": []}}'),
-        ("tokenizer.json", '{"model": {"type": "WordPiece", "vocab": {"a": 0}, "continuing_subword_prefix": "@@"}}'),
+        ("tokenizer.json", '{"model": {"type": "WordPiece", "vocab": {"a": 0}, "max_input_chars_per_word": -1}}'),
+        ("tokenizer.json", '{"model": {"type": "Unigram", "vocab": {"a": 0}, "unk_id": 9}}'),
         ("tokenizer_config.json", "[" * 100_000),
         ("tokenizer_config.json", '{"added_tokens_decoder": {"x": {"content": "y"}}}'),
         ("tokenizer_config.json", '{"added_tokens_decoder": {"99": {"content": "y"}}}'),

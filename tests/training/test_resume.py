@@ -185,8 +185,8 @@ def stopped_run(tmp_path: Path) -> Path:
         ({"learning_rate": 1e-3}, {}, "learning_rate was 0.01 and is now 0.001"),
         ({"freeze": "embeddings"}, {}, "freeze was None and is now 'embeddings'"),
         ({}, {"count": 21}, "examples was 20 and is now 21"),
-        ({}, {"seed": 1}, "lengths of the examples differs"),
-        ({}, {"num_labels": 4}, "parameters that learn differs"),
+        ({}, {"seed": 1}, "the lengths of the examples differ;"),
+        ({}, {"num_labels": 4}, "the parameters that learn differ;"),
         ({"steps": 12}, {}, "with 12 steps instead of 10: its learning rates depend on its length"),
     ],
 )
@@ -268,9 +268,10 @@ def test_a_save_that_fails_leaves_the_state_before(stopped_run: Path, monkeypatc
 
     before = latest(stopped_run)
     with monkeypatch.context() as patch:
-        patch.setattr("bertie.training.state.save_file", full)
-        with pytest.raises(CheckpointError, match=r"cannot be written .*No space left.* saved before is unchanged"):
+        patch.setattr("bertie.training.state.write_tensors", full)
+        with pytest.raises(CheckpointError, match=r"cannot write .*No space left on device; make room"):
             run(TextLearner(), stopped_run, resume=True, save_every=1)
     assert latest(stopped_run) == before
+    assert not list(stopped_run.rglob(".*"))  # the room of what was not saved is given back
     assert run(TextLearner(), stopped_run, resume=True).step == 10
     assert [path.name[:5] for path in sorted(stopped_run.iterdir())] == ["best-", "state"]

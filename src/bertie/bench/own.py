@@ -65,7 +65,7 @@ def own_workload(
         batch_size=batch_size,
         rounds=rounds,
         pooling=_pooling(recipe),
-        normalize=recipe.normalize,
+        normalize=recipe.normalized,
     )
 
 
@@ -81,7 +81,8 @@ def _pooling(recipe: Recipe) -> str:
         words
         for words, there in (
             (" and ".join(recipe.modes) + " pooling", len(recipe.modes) > 1 or recipe.modes[0] not in ("mean", "cls")),
-            ("linear layers", recipe.dense),
+            ("layers on vectors", recipe.token_layers or recipe.layers != recipe.layers[-1:] * recipe.normalized),
+            ("cut vectors", recipe.truncate_dim),
             ("a prompt", recipe.default_prompt),
             ("lower-casing", recipe.lower_case),
             ("a subfolder", recipe.subfolder),

@@ -1,37 +1,28 @@
 """A model folder's weights: which of its files are read, shards put together, and each tensor on demand."""
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
+from bertie.checkpoints.names import unwrapped
 from bertie.checkpoints.pickle_file import PickleFile
 from bertie.checkpoints.safetensors_file import SafetensorsFile
 from bertie.checkpoints.tensors import TensorFile, TensorInfo
 from bertie.errors import CheckpointError
 from bertie.files import read_json
-from bertie.hub import member
+from bertie.hub import listing, member
+from bertie.layouts import recognised
+from bertie.report import say_once
+from bertie.rules import Rule
 
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
-# weights of formats that are not read, by the end of their names
-_UNREAD = (
-    ".h5",
-    ".msgpack",
-    ".pt",
-    ".pth",
-    ".ckpt",
-    ".npz",
-    ".npy",
-    ".pkl",
-    ".joblib",
-    ".keras",
-    ".onnx",
-    ".gguf",
-    ".7z",
-)
+# weights of ours by another name than was asked for
+_OURS = re.compile(r"(pytorch_)?model([.-][^/]*)?\.(safetensors|bin|index\.json)")
 
 
 @dataclass(frozen=True)
@@ -41,14 +32,35 @@ class Checkpoint:
     path: Path
     infos: dict[str, TensorInfo]
     _files: dict[Path, TensorFile]
+    _stored: Mapping[str, str] = field(default_factory=dict)  # names of `infos` that are others in the file
 
     def tensor(self, name: str) -> torch.Tensor:
-        """Return a stored tensor by its name in the file.
+        """Return a stored tensor by its name in `infos`.
 
         Raises:
             CheckpointError: its bytes cannot be read.
         """
-        return self._files[self.infos[name].file].tensor(name)
+        return self._files[self.infos[name].file].tensor(self._stored.get(name, name))
+
+    def unwrapped(self, known: Collection[str] = ()) -> "Checkpoint":
+        """Return the checkpoint without what wrappers put before its names, and say so; ``known`` names stay.
+
+        Raises:
+            CheckpointError: two tensors have one name then.
+        """
+        stored = dict(unwrapped(self.infos))
+        changed = [name for plain, name in stored.items() if plain != name]
+        if not changed or any(name in known for name in changed):
+            return self
+        if len(stored) < len(self.infos):
+            twice = next(name for name in self.infos if name not in stored.values())
+            raise CheckpointError(
+                f"{str(self.path)!r} has the tensor {twice!r} a second time, within a wrapper; remove the wrong one"
+            )
+        say_once(
+            f"{str(self.path)!r} holds a model within a wrapper: {changed[0]!r} is read without it, and so are others"
+        )
+        return replace(self, infos={plain: self.infos[name] for plain, name in stored.items()}, _stored=stored)
 
 
 def weight_files(safetensors: bool, variant: str | None = None) -> list[str]:
@@ -66,11 +78,16 @@ def with_variant(name: str, variant: str | None) -> str:
 
 
 def open_checkpoint(
-    folder: str | os.PathLike[str], *, variant: str | None = None, use_safetensors: bool | None = None
+    folder: str | os.PathLike[str],
+    *,
+    variant: str | None = None,
+    use_safetensors: bool | None = None,
+    names: Callable[[], Sequence[str]] | None = None,
 ) -> Checkpoint:
     """Open the weights in a folder: safetensors if there is such a file, else pytorch_model.bin.
 
-    ``use_safetensors`` True or False allows only the one or the other.
+    ``use_safetensors`` True or False allows only the one or the other; ``names`` tells what else lies where the folder
+    came from.
 
     Raises:
         CheckpointError: no such weights, or their files are missing, damaged, unsafe or contradict each other.
@@ -79,7 +96,8 @@ def open_checkpoint(
         if path.suffix != ".json":
             return _merge(path, [reader(path)])
         return _open_shards(path, reader)
-    raise CheckpointError(_what_is_there(Path(folder), variant, use_safetensors))
+    there = listing(folder, Path(folder)) if names is None else names()
+    raise CheckpointError(_what_is_there(Path(folder), variant, use_safetensors, there))
 
 
 def _candidates(
@@ -93,8 +111,8 @@ def _candidates(
 
 
 def _open_shards(index: Path, reader: type[SafetensorsFile] | type[PickleFile]) -> Checkpoint:
-    where = read_json(index, "weight index").get("weight_map")
-    if not isinstance(where, dict) or not where or not all(isinstance(name, str) for name in where.values()):
+    where = read_json(index, "weight index", {"weight_map": Rule("", "mapping of texts")}).get("weight_map")
+    if not where:
         raise CheckpointError(f"{str(index)!r} has no 'weight_map' from tensor names to file names; fetch it again")
     shards = {name: member(index.parent, name) for name in sorted(set(where.values()))}
     seen: dict[Path, str] = {}
@@ -131,19 +149,15 @@ def _merge(
     return Checkpoint(path, infos, {file.path: file for file in files})
 
 
-def _what_is_there(folder: Path, variant: str | None, use_safetensors: bool | None) -> str:
+def _what_is_there(folder: Path, variant: str | None, use_safetensors: bool | None, there: Sequence[str]) -> str:
     wanted = [
         name
         for safetensors in (True, False)
         if use_safetensors in (None, safetensors)
         for name in weight_files(safetensors, variant)[:2]
     ]
-    here = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    unread = [name for name in here if name.endswith(_UNREAD)]
-    other = [name for name in here if name.endswith((".safetensors", ".bin", ".index.json")) and name not in wanted]
     message = f"{str(folder)!r} has none of the weight files {', '.join(wanted)}"
-    if unread:
-        return f"{message}, only {unread[0]!r}, whose format is not read; convert it to model.safetensors"
+    other = [name for name in there if _OURS.fullmatch(name) and name not in wanted]
     if other:
         return f"{message}, only {', '.join(other[:3])}; see the arguments variant and use_safetensors"
-    return f"{message}; give the folder of a saved model"
+    return f"{message}; {recognised(there) or 'give the folder of a saved model'}"

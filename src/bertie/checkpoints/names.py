@@ -3,6 +3,7 @@
 The canonical name of a tensor is the one it has in a task model: ``bert.encoder.layer.0.…``, ``cls.predictions.bias``.
 """
 
+import re
 from collections.abc import Iterable
 
 # old ending → today's; (the TensorFlow code called LayerNorm's parameters gamma and beta)
@@ -12,6 +13,20 @@ PREFIX = "bert."
 BARE_PARTS = ("embeddings.", "encoder.", "pooler.")
 # buffers that older versions saved; they follow from the config
 DERIVED = ("embeddings.position_ids", "embeddings.token_type_ids")
+# what DataParallel and Lightning put before the names of a model's tensors, and torch.compile before those of any part
+WRAPPERS = ("module.", "model.")
+COMPILED = "_orig_mod."
+_WORDS = re.compile(rf"((?:{'|'.join(map(re.escape, WRAPPERS))})*)(?:bert\.)?embeddings\.word_embeddings\.weight")
+
+
+def unwrapped(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return (name, stored name) of the tensors of a model that was saved within others, read off its word embeddings.
+
+    Put together again, wrapper and name are the stored name, except for the parts that were compiled.
+    """
+    pairs = [(re.sub(rf"(?<![^.]){re.escape(COMPILED)}", "", name), name) for name in names]
+    wrapper = max((found[1] for name, _ in pairs if (found := _WORDS.fullmatch(name))), key=len, default="")
+    return [(name.removeprefix(wrapper), stored) for name, stored in pairs]
 
 
 def canonical(name: str) -> str | None:

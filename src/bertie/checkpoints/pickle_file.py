@@ -7,6 +7,7 @@ import torch
 
 from bertie.checkpoints.tensors import LARGEST_HEADER, MOST_TENSORS, TensorInfo, check_count, check_name
 from bertie.errors import CheckpointError
+from bertie.files import refuse_pointer
 
 # the first bytes of files that are not what torch.save wrote
 _FOREIGN = {
@@ -57,9 +58,10 @@ def _look_from_outside(path: Path) -> bool:
     """Return whether the file is today's zip archive, which can be mapped; refuse what torch.save did not write."""
     try:
         with path.open("rb") as file:
-            start = file.read(32)
+            start = file.read(64)
     except OSError as error:
         raise CheckpointError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    refuse_pointer(path, start)
     if start.startswith(_ZIP):
         _look_into_zip(path)
         return True

@@ -1,10 +1,15 @@
 """One .safetensors file: its header is checked before anything is mapped, then tensors are views of the mapped file.
 
+It is written here too: the library puts a temporary file of its own beside, which a killed process leaves behind, and
+does not say which error of the system it met.
+
 The layout: 8 bytes with the header's length, a JSON header {name: {dtype, shape, data_offsets}}, the tensors' bytes.
 """
 
 import json
 import struct
+from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from bertie.checkpoints.tensors import LARGEST_HEADER, TensorInfo, check_count, check_name
 from bertie.errors import CheckpointError
+from bertie.files import refuse_pointer
 
 DTYPES = {
     "F64": torch.float64,
@@ -28,6 +34,7 @@ DTYPES = {
     "F8_E4M3": torch.float8_e4m3fn,
     "F8_E5M2": torch.float8_e5m2,
 }
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 class SafetensorsFile:
@@ -54,6 +61,41 @@ class SafetensorsFile:
         return tensor if tensor.data_ptr() % tensor.element_size() == 0 else tensor.clone()
 
 
+def write_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write tensors of any device into the file ``path``, which is not replaced but overwritten: see `files.atomic`.
+
+    Raises:
+        CheckpointError: numbers of a kind that such files do not have.
+        OSError: the system refused.
+    """
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _NAMES:
+            raise CheckpointError(f"the tensor {name!r} is of {tensor.dtype}, which no weights have; leave it out")
+    # the largest elements first: all lie at multiples of their size
+    ordered = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    sizes = [tensors[name].numel() * tensors[name].element_size() for name in ordered]
+    ends = list(accumulate(sizes))
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    for name, size, end in zip(ordered, sizes, ends, strict=True):
+        tensor = tensors[name]
+        header[name] = {
+            "dtype": _NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [end - size, end],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for name in ordered:
+            file.write(bytes_of(tensors[name]))
+
+
+def bytes_of(tensor: torch.Tensor) -> memoryview:
+    """Return the numbers of a tensor of any device as a file holds them."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
 def _read_infos(path: Path) -> dict[str, TensorInfo]:
     header, space = _read_header(path)
     header.pop("__metadata__", None)
@@ -78,7 +120,9 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
-            start = file.read(8)
+            begin = file.read(64)
+            refuse_pointer(path, begin)
+            start = begin[:8]
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
             if length > size - 8:
                 raise CheckpointError(
@@ -89,6 +133,7 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
                 raise CheckpointError(
                     f"{str(path)!r} has a header of {length} bytes; at most {LARGEST_HEADER} are read"
                 )
+            file.seek(8)
             raw = file.read(length)
     except OSError as error:
         if isinstance(error, CheckpointError):

@@ -3,17 +3,15 @@
 import json
 import os
 import re
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 
 from bertie.checkpoints.folder import SAFETENSORS, with_variant
-from bertie.errors import CheckpointError, InputError
-from bertie.files import atomic_files
+from bertie.checkpoints.safetensors_file import write_tensors
+from bertie.errors import InputError
+from bertie.files import atomic_files, make_folder
 
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -35,26 +33,18 @@ def write_checkpoint(
         CheckpointError: the folder cannot be made or written.
         InputError: ``max_shard_size`` is no size.
     """
-    target = Path(folder)
     shards = _plan(tensors, parse_size(max_shard_size), variant)
     texts = {"config.json": config}
     if len(shards) > 1:
         texts[with_variant(f"{SAFETENSORS}.index.json", variant)] = _index(shards)
-    _make(target)
+    target = make_folder(folder)
     names = [*shards, *texts]
-    try:
-        with atomic_files([target / name for name in names]) as temporaries:
-            for name, temporary in zip(names, temporaries, strict=True):
-                if name in texts:
-                    temporary.write_text(texts[name], encoding="utf-8", newline="\n")
-                else:
-                    _write_shard(shards[name], temporary)
-    except (OSError, SafetensorError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(
-            f"cannot save into {str(target)!r}: {error}; what was there before is unchanged"
-        ) from error
+    with atomic_files([target / name for name in names]) as temporaries:
+        for name, temporary in zip(names, temporaries, strict=True):
+            if name in texts:
+                temporary.write_text(texts[name], encoding="utf-8", newline="\n")
+            else:
+                write_tensors(shards[name], temporary)
     _remove_stale(target, names, variant)
 
 
@@ -95,21 +85,6 @@ def _index(shards: Mapping[str, Mapping[str, torch.Tensor]]) -> str:
     size = sum(tensor.numel() * tensor.element_size() for shard in shards.values() for tensor in shard.values())
     where = {name: file for file, shard in shards.items() for name in shard}
     return json.dumps({"metadata": {"total_size": size}, "weight_map": where}, indent=2, sort_keys=True) + "\n"
-
-
-def _write_shard(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
-    mode = path.stat().st_mode
-    save_file(dict(tensors), str(path), metadata={"format": "pt"})
-    # safetensors puts a file of its own there, which only its owner may read
-    path.chmod(stat.S_IMODE(mode))
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        what = "it is a file" if folder.is_file() else error.strerror
-        raise CheckpointError(f"cannot make the folder {str(folder)!r}: {what}; give the name of a folder") from error
 
 
 def _remove_stale(folder: Path, kept: list[str], variant: str | None) -> None:

@@ -12,6 +12,7 @@ from bertie.cli.answer import answer
 from bertie.cli.bench import bench
 from bertie.cli.choose import choose
 from bertie.cli.classify import classify
+from bertie.cli.command import Command
 from bertie.cli.demo import demo
 from bertie.cli.embed import embed
 from bertie.cli.evaluate import evaluate
@@ -76,4 +77,6 @@ COMMANDS = (
     *(finetune, evaluate, quantize, inspect, bench),
 )
 for command in COMMANDS:
-    app.command(no_args_is_help=command in (search, rerank, finetune, evaluate, inspect, quantize))(_telling(command))
+    app.command(cls=Command, no_args_is_help=command in (search, rerank, finetune, evaluate, inspect, quantize))(
+        _telling(command)
+    )

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 
 import bertie
-from bertie.checkpoints import Checkpoint, main_dtype, open_checkpoint
+from bertie.checkpoints import Checkpoint, main_dtype
 from bertie.checkpoints.names import canonical
 from bertie.config import BertConfig
 from bertie.errors import BertieError, CheckpointError
 from bertie.hub import member, resolve
+from bertie.models.loading import Place, open_weights
 from bertie.report import quietly
 from bertie.tasks.recipe import read_recipe
 
@@ -59,21 +60,24 @@ def describe(name_or_path: str) -> dict[str, Any]:
     """
     folder = resolve(name_or_path, files=_FILES)
     config = BertConfig.from_pretrained(folder)
-    found: dict[str, Any] = {
+    tokenizer = _tokenizer(folder, config)
+    try:
+        weights = _weights(open_weights(Place(name_or_path)).unwrapped())
+    except CheckpointError as error:
+        weights = {"problem": str(error)}
+    else:
+        weights["classes"] = {name: _missing(name, folder) for name in CLASSES}
+    return {
         "model": name_or_path,
         "folder": str(folder),
         "files": {str(path.relative_to(folder)): path.stat().st_size for path in _files(folder)},
         "architectures": config.architectures,
         "config": {field: getattr(config, field) for field in _SHAPE},
         "labels": list(config.id2label.values()),
-        "tokenizer": _tokenizer(folder, config),
-        "embedding": _embedding(folder),
+        "tokenizer": tokenizer,
+        "embedding": _embedding(folder, config, tokenizer),
+        **weights,
     }
-    try:
-        checkpoint = open_checkpoint(folder)
-    except CheckpointError as error:
-        return found | {"problem": str(error)}
-    return found | _weights(checkpoint) | {"classes": {name: _missing(name, folder) for name in CLASSES}}
 
 
 def _files(folder: Path) -> list[Path]:
@@ -122,7 +126,7 @@ def _tokenizer(folder: Path, config: BertConfig) -> dict[str, Any]:
     return found
 
 
-def _embedding(folder: Path) -> dict[str, Any] | None:
+def _embedding(folder: Path, config: BertConfig, tokenizer: dict[str, Any]) -> dict[str, Any] | None:
     """Return how the folder makes a text's vector, or None if it does not say."""
     if not member(folder, "modules.json").exists():
         return None
@@ -130,11 +134,15 @@ def _embedding(folder: Path) -> dict[str, Any] | None:
         recipe = read_recipe(folder)
     except BertieError as error:
         return {"problem": str(error)}
+    stated = recipe.max_length or tokenizer.get("model_max_length", config.max_position_embeddings)
     return {
         "pooling": list(recipe.modes),
-        "dense_layers": len(recipe.dense),
-        "normalized": recipe.normalize,
-        "max_length": recipe.max_length,
+        "token_layers": [layer.kind for layer in recipe.token_layers],
+        "layers": [layer.kind for layer in recipe.layers],
+        "truncate_dim": recipe.truncate_dim,
+        "normalized": recipe.normalized,
+        "similarity": recipe.similarity,
+        "max_length": min(stated, config.max_position_embeddings),
         "prompts": dict(recipe.prompts),
     }
 

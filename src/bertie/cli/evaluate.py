@@ -2,14 +2,14 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bertie.cli import options
-from bertie.cli.rows import columns_of, map_of, names_of
+from bertie.cli.rows import columns_of, map_of, names_of, one_or_all
 from bertie.cli.writing import printable
+from bertie.reading import Format
 
 if TYPE_CHECKING:
     from bertie.finetuning import Evaluation
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 def evaluate(
     task: Annotated[str, typer.Argument(help="As for bertie finetune.")],
-    data: Annotated[Path, typer.Option("--data", help="Labelled rows.")],
+    data: Annotated[
+        list[str],
+        typer.Option("--data", help="Labelled rows: a file, a folder or a pattern in quotes; may be repeated."),
+    ],
     model: Annotated[str, typer.Option("--model", "-m", help="A folder, or a model's name in the hub.")],
     windows: options.Windows = None,
     overlap: options.Overlap = None,
@@ -30,6 +33,9 @@ def evaluate(
     label_map: options.LabelMap = None,
     first_choice: options.FirstChoice = None,
     format: options.Format = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    quoting: options.Quoting = None,
     on_bad_row: options.OnBadRow = "error",
     device: options.Device = None,
     batch_tokens: options.BatchTokens = None,
@@ -41,9 +47,9 @@ def evaluate(
     given: dict[str, Any] = {"windows": windows, "overlap": overlap, "max_length": max_length}
     found = bertie.evaluate(
         task,
-        data,
+        one_or_all(data),
         model=model,
-        form=format,
+        form=Format(format, delimiter, encoding, quoting),
         columns=columns_of(column, text=text_column, text_pair=text_pair_column, label=label_column),
         label_names=names_of(label_names),
         label_map=map_of(label_map),
@@ -58,11 +64,11 @@ def evaluate(
     print(json.dumps(_record(task, model, data, found), ensure_ascii=False))
 
 
-def _record(task: str, model: str, data: Path, found: "Evaluation") -> dict[str, Any]:
+def _record(task: str, model: str, data: list[str], found: "Evaluation") -> dict[str, Any]:
     return {
         "task": task,
         "model": model,
-        "data": str(data),
+        "data": one_or_all(data),
         "read_as": found.read_as,
         "rows": found.rows,
         "skipped": found.skipped,

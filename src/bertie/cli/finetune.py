@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.rows import columns_of, map_of, names_of
+from bertie.cli.rows import columns_of, map_of, names_of, one_or_all
 from bertie.cli.writing import printable
-from bertie.errors import InputError
+from bertie.errors import InputError, spelled
+from bertie.reading import Format
 
 if TYPE_CHECKING:
     from bertie.finetuning import Finetuned
@@ -24,7 +25,12 @@ def finetune(
             "masked-lm, embedding or reranking; usual names such as classification, ner and qa will do."
         ),
     ],
-    train: Annotated[Path, typer.Option("--train", help="Labelled rows to learn from.")],
+    train: Annotated[
+        list[str],
+        typer.Option(
+            "--train", help="Labelled rows to learn from: a file, a folder or a pattern in quotes; may be repeated."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The new folder of the run.")],
     model: Annotated[str, typer.Option("--model", "-m", help="The folder or hub name to start from.")],
     dev: Annotated[
@@ -75,10 +81,17 @@ def finetune(
     text_pair_column: options.TextPairColumn = None,
     label_column: options.LabelColumn = None,
     format: options.Format = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    quoting: options.Quoting = None,
     on_bad_row: options.OnBadRow = "error",
     sweep: Annotated[
         int | None, typer.Option("--sweep", min=1, help="Try this many settings and keep the best (needs optuna).")
     ] = None,
+    keep: Annotated[
+        int | None, typer.Option("--keep", min=1, help="Keep the models of this many last epochs in --out.")
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log to --out/tensorboard, too.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     device: options.Device = None,
 ) -> None:
@@ -88,7 +101,7 @@ def finetune(
         "dev": _source_or_share(dev),
         "tune": _source_or_share(tune),
         "out": out,
-        "form": format,
+        "form": Format(format, delimiter, encoding, quoting),
         "columns": columns_of(column, text=text_column, text_pair=text_pair_column, label=label_column),
         "kind": kind,
         "label_names": names_of(label_names),
@@ -117,14 +130,18 @@ def finetune(
     }
     options = _assigned(option, "--option") | {name: value for name, value in reading.items() if value is not None}
     chosen = _assigned(settings, "--set") | {name: value for name, value in training.items() if value is not None}
+    source = one_or_all(train)
+    keeping = {name: value for name, value in (("keep", keep), ("tensorboard", tensorboard)) if value}
     if sweep is None:
-        _train(task, train, said, options, _settings(chosen), seed or [])
+        _train(task, source, {**said, **keeping}, options, _settings(chosen), seed or [])
+    elif keeping:
+        raise InputError(f"A sweep takes no {' and no '.join(map(spelled, keeping))}.")
     else:
-        _sweep(task, train, said, options, _settings(chosen), seed or [], sweep)
+        _sweep(task, source, said, options, _settings(chosen), seed or [], sweep)
 
 
 def _train(
-    task: str, train: Path, said: dict[str, Any], options: dict[str, Any], settings: Any, seeds: list[int]
+    task: str, train: str | list[str], said: dict[str, Any], options: dict[str, Any], settings: Any, seeds: list[int]
 ) -> None:
     import bertie
 
@@ -135,7 +152,13 @@ def _train(
 
 
 def _sweep(
-    task: str, train: Path, said: dict[str, Any], options: dict[str, Any], settings: Any, seeds: list[int], trials: int
+    task: str,
+    train: str | list[str],
+    said: dict[str, Any],
+    options: dict[str, Any],
+    settings: Any,
+    seeds: list[int],
+    trials: int,
 ) -> None:
     import bertie
 

@@ -60,8 +60,12 @@ def _tokenizer(found: dict[str, Any]) -> str:
 def _embedding(found: dict[str, Any]) -> str:
     if "problem" in found:
         return f"PROBLEM: {found['problem']}"
-    parts = [" + ".join(found["pooling"]), f"{found['dense_layers']} linear layers" if found["dense_layers"] else ""]
-    parts += ["length 1" if found["normalized"] else "", f"reads {found['max_length']} tokens of a text"]
+    layers = found["layers"][:-1] if found["normalized"] and found["layers"][-1] == "Normalize" else found["layers"]
+    steps = [*found["token_layers"], " + ".join(found["pooling"]), *layers]
+    parts = [" → ".join(steps), "length 1" if found["normalized"] else ""]
+    parts += [f"{found['truncate_dim']} numbers" if found["truncate_dim"] else ""]
+    parts += [f"compared by {found['similarity']}" if found["similarity"] != "cosine" else ""]
+    parts += [f"reads {found['max_length']} tokens of a text"]
     return ", ".join(part for part in parts if part)
 
 

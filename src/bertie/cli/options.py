@@ -13,6 +13,13 @@ Input = Annotated[
 Format = Annotated[
     str | None, typer.Option("--format", help="lines, jsonl, csv, tsv, … where the file's name does not say it.")
 ]
+Delimiter = Annotated[
+    str | None, typer.Option("--delimiter", help="What parts the columns of a table, such as '|', ';' or tab.")
+]
+Encoding = Annotated[str | None, typer.Option("--encoding", help="Of files that are not UTF-8, such as cp1252.")]
+Quoting = Annotated[
+    str | None, typer.Option("--quoting", help="csv; or none, where quotation marks in a table are plain text.")
+]
 Column = Annotated[str, typer.Option("--column", help="The field or column that holds the text.")]
 Model = Annotated[str | None, typer.Option("--model", "-m", help="A folder, or a model's name in the hub.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1; the default is CUDA if there is any.")]

@@ -22,6 +22,11 @@ def columns_of(pairs: list[str] | None, **named: str | None) -> dict[str, str | 
     return found or None
 
 
+def one_or_all(paths: list[str]) -> str | list[str]:
+    """Return the only path, or the list of several."""
+    return paths[0] if len(paths) == 1 else paths
+
+
 def names_of(names: str | None) -> list[str] | None:
     """Return the names in ``NAME,NAME``."""
     return None if names is None else [name.strip() for name in names.split(",")]

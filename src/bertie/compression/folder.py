@@ -2,13 +2,13 @@
 
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from bertie.config import CONFIG_NAME
 from bertie.errors import CheckpointError
+from bertie.files import atomic_folder
 from bertie.hub import member
 
 # beside a model's weights: tokenizer, pooling, words about it
@@ -38,23 +38,11 @@ def write_folder(out: str | os.PathLike[str], model: Any, source: Path, subfolde
     Raises:
         CheckpointError: ``out`` is not new or cannot be written, or a file of ``source`` is unsafe.
     """
-    target = check_new(out)
-    temporary = target.with_name(f".{target.name[:80]}.{uuid.uuid4().hex[:12]}.tmp")
-    try:
-        temporary.mkdir(parents=True)
+    with atomic_folder(check_new(out)) as temporary:
         for name in _beside_the_weights(source, subfolder):
             (temporary / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source / name, temporary / name)
         model.save_pretrained(temporary / subfolder)
-        if target.is_dir():
-            target.rmdir()
-        os.replace(temporary, target)
-    except OSError as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"cannot write the folder {str(target)!r}: {error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _beside_the_weights(source: Path, subfolder: str) -> Iterator[str]:

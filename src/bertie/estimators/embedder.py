@@ -12,7 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 from bertie.estimators.estimator import Estimator
 from bertie.estimators.inputs import texts_in
 from bertie.pipelines import pipeline
-from bertie.tasks.recipe import write_recipe
+from bertie.tasks.recipe_writing import write_recipe
+from bertie.tasks.vector_layers import width_after
 
 
 @dataclass(eq=False, repr=False)
@@ -79,4 +80,5 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator)
 
     def _write(self, folder: Path) -> None:
         super()._write(folder)
-        write_recipe(folder, self.pipeline_.task.recipe, self.pipeline_.model.config.hidden_size)
+        task = self.pipeline_.task
+        write_recipe(folder, task.recipe, width_after(task.token_layers, task.config.hidden_size))

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from bertie.errors import CheckpointError
-from bertie.files import read_json, write_json
+from bertie.files import make_folder, read_json, write_json
 from bertie.pipelines import pipeline
 from bertie.tasks.registry import find
 from bertie.training import Settings
@@ -116,7 +116,7 @@ class Estimator(BaseEstimator):
 
     def _write(self, folder: Path) -> None:
         pipe = self.pipeline_
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         find(self.task).save_options(pipe.model.config, pipe.task)
         pipe.model.save_pretrained(folder)
         pipe.tokenizer.save_pretrained(folder)

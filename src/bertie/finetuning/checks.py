@@ -1,6 +1,5 @@
 """What the rows of a file must have all together, and what is odd about them: a class alone, tags astray, leakage."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
@@ -10,6 +9,7 @@ from bertie.errors import InputError, spelled
 from bertie.finetuning.cells import BadRow
 from bertie.finetuning.labels import BAR, SEPARATORS, recur
 from bertie.reading import BadRows
+from bertie.reading.sources import is_paths, named
 from bertie.tasks.example import Example
 from bertie.tasks.schemes import OUTSIDE, guess_scheme, split_tag
 
@@ -153,7 +153,7 @@ def text_key(example: Example) -> Hashable:
 
 def called(source: Any, name: str) -> str:
     """Return the name of a source for messages: the file's, or else ``name``."""
-    return str(source) if isinstance(source, str | os.PathLike) else name
+    return named(source) if is_paths(source) else name
 
 
 def _repeats(examples: Sequence[Example]) -> int:

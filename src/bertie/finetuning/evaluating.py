@@ -10,7 +10,7 @@ from bertie.finetuning.examples import Rows, read_as
 from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.scoring import CHUNK, Scored, score
 from bertie.pipelines import pipeline
-from bertie.reading import BadRows
+from bertie.reading import BadRows, Format
 from bertie.report import logger
 from bertie.tasks.metrics.scores import REPLICATES
 from bertie.tasks.registry import find_learned
@@ -50,7 +50,7 @@ def evaluate(
     *,
     model: Any,
     tokenizer: Any = None,
-    form: str | None = None,
+    form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     label_names: Sequence[str] | None = None,
     label_map: Mapping[Any, str] | None = None,

@@ -22,7 +22,7 @@ from bertie.finetuning.ignored import ignored_data
 from bertie.finetuning.labelling import Labelling, LabelOptions, doubts, find_labelling
 from bertie.finetuning.roles import Found
 from bertie.finetuning.rows import READERS
-from bertie.reading import BadRows, Record, records
+from bertie.reading import BadRows, Format, Record, records
 from bertie.tasks.example import Example
 from bertie.tasks.registry import find_learned
 
@@ -36,7 +36,7 @@ class Rows:
 
     Args:
         task: the name or an alias of one that learns.
-        form: of the file, one of `bertie.reading.FORMS`; None takes it from its name.
+        form: of the file, as for `bertie.reading.records`.
         columns: role → column where usual names do not tell, as in ``{"text": "Body", "label": "Kind"}``; a list of
             0/1 columns for ``label`` makes each of them a label.
         labelling: how labels are written; None leaves them as they are, for `settled`.
@@ -48,13 +48,14 @@ class Rows:
 
     Attributes:
         notes: what was put right or is odd, counted; `warnings` says it.
+        guesses: what the reader guessed of the files, a sentence each (`bertie.reading.Records.notes`).
         found: what the columns are taken for, once the first rows were read.
         ignored: sentences on columns that are not read and look like data.
         mapped: the labels of ``options.map`` that stood in a row.
     """
 
     task: str
-    form: str | None = None
+    form: str | Format | None = None
     columns: Mapping[str, Any] | None = None
     labelling: Labelling | None = None
     options: LabelOptions = field(default_factory=LabelOptions)
@@ -63,6 +64,7 @@ class Rows:
     name: str | None = None
     sample: int = SAMPLE
     notes: Counter[str] = field(default_factory=Counter)
+    guesses: list[str] = field(default_factory=list)
     found: Columns = field(default_factory=Columns)
     ignored: list[str] = field(default_factory=list)
     mapped: set[str] = field(default_factory=set)
@@ -107,8 +109,9 @@ class Rows:
         return find_labelling(self.task, labels, self.options, self.found.found.get("label"), self.found.flags)
 
     def warnings(self) -> list[str]:
-        """Return a sentence for each kind of thing that was put right or is odd."""
-        return [*self.ignored, *(f"{what}: {count:,}." for what, count in self.notes.items() if count)]
+        """Return a sentence for whatever was guessed of files, put right or is odd."""
+        counted = [f"{what}: {count:,}." for what, count in self.notes.items() if count]
+        return [*self.guesses, *self.ignored, *counted]
 
     def _written(self, source: Any) -> Iterator[Example]:
         """Yield examples with their labels as they are written."""
@@ -136,7 +139,9 @@ class Rows:
 
     def _records(self, source: Any) -> Iterator[Record]:
         default = "conll" if self.task == "token-classification" else "lines"
-        for record in records(source, self.form, self.bad, name=self.name, default=default):
+        rows = records(source, self.form, self.bad, name=self.name, default=default)
+        self.guesses = rows.notes
+        for record in rows:
             # blank lines part the documents of plain text, and are no mistake there
             if not (self.task == "masked-lm" and record.fields.get("text") == ""):
                 yield record
@@ -174,7 +179,7 @@ def load(
     train: Any,
     dev: Any = None,
     *,
-    form: str | None = None,
+    form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     options: LabelOptions | None = None,
     on_bad_row: str = "error",

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -11,9 +12,11 @@ from bertie.errors import InputError
 from bertie.finetuning.folder import forget_state, write_folder
 from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.plan import Plan, settings_from
-from bertie.finetuning.run import SEED, Outcome, learn, prepare, refuse_other_content, run, scored
+from bertie.finetuning.resuming import SEED, at_work_in, refuse_other_content
+from bertie.finetuning.run import Outcome, learn, prepare, run, scored
+from bertie.reading import Format
 from bertie.report import logger
-from bertie.training import History, Settings
+from bertie.training import Callback, History, Settings
 
 
 @dataclass
@@ -59,7 +62,7 @@ def finetune(
     dev: Any = None,
     tune: Any = None,
     out: str | os.PathLike[str] | None = None,
-    form: str | None = None,
+    form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     kind: str | None = None,
     label_names: Sequence[str] | None = None,
@@ -83,6 +86,9 @@ def finetune(
     lora: int | None = None,
     metric: str | None = None,
     resume: bool = False,
+    keep: int | None = None,
+    tensorboard: bool = False,
+    callbacks: Sequence[Callback] = (),
     device: Any = None,
     show_progress: bool | None = None,
 ) -> Finetuned | None:
@@ -96,15 +102,16 @@ def finetune(
     Args:
         task: "sequence-classification", "token-classification", "question-answering", "multiple-choice",
             "next-sentence", "masked-lm", "embedding" or "reranking"; usual names ("classification", "ner", "qa", …) do.
-        train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON), a ``datasets.Dataset``, a pandas DataFrame, or
-            a list of dicts.
+        train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON, …), several (a list of files, a folder, a
+            pattern such as ``train-*.jsonl``), a ``datasets.Dataset``, a pandas DataFrame, or a list of dicts.
         model: a folder or a name in the hub, to start from.
         dev: what to score the finished model on, or the share of train to keep for it, which is then not learned
             from; None: a tenth; 0: nothing is scored.
         tune: a source of its own to tune on, or the share of train to keep for it; None: a tenth; 0: nothing is tuned
             and the last epoch is kept.
         out: the folder of the run; None keeps everything in memory.
-        form: of the files, where their names do not say it.
+        form: of the files, where their names do not say it; a `bertie.reading.Format` also says delimiter, encoding and
+            quoting.
         columns: what each column is, where usual names do not tell: ``{"text": "Body", "label": "Kind"}``; columns of
             texts are joined by "title+body", "" says that no column has a role.
         kind: of a classification: "single-label", "multi-label" or "regression"; None: as the labels look.
@@ -126,6 +133,10 @@ def finetune(
         lora: the rank of low-rank adapters to train instead of all weights (needs peft); they are merged at the end.
         metric: the figure that decides which epoch is best; None: the task's own.
         resume: go on with the run in ``out`` where it was interrupted; if there is none, begin it.
+        keep: keep the models of the last so many epochs, in ``out/epoch-1`` and so on.
+        tensorboard: log to ``out/tensorboard``, too, for TensorBoard (``pip install 'bertie[tensorboard]'``).
+        callbacks: functions that are called with a `bertie.training.Event` for each new log line and at the end of each
+            epoch; one that returns True ends the training.
         device: None: CUDA if there is any, else the CPU.
         show_progress: True shows bars always, False never, None on a terminal only.
 
@@ -174,11 +185,14 @@ def finetune(
         metric=metric,
         settings=settings_from(settings, named),
         resume=resume,
+        keep=keep,
+        tensorboard=tensorboard,
+        callbacks=callbacks,
         device=device,
         show_progress=show_progress,
     )
-    refuse_other_content(plan)
-    return _several(plan, seeds) if seeds else _one(plan)
+    with at_work_in(plan.out, partial(refuse_other_content, plan.out)):
+        return _several(plan, seeds) if seeds else _one(plan)
 
 
 def _one(plan: Plan) -> Finetuned | None:

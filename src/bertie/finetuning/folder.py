@@ -11,10 +11,12 @@ import numpy as np
 import torch
 
 import bertie
-from bertie.files import write_json
+from bertie.files import make_folder, write_json
 from bertie.finetuning import plots
 from bertie.finetuning.report import Part, RunSummary, Tuned, number, write_report
-from bertie.finetuning.run import PLAN, STATE, Outcome
+from bertie.finetuning.resuming import PLAN, STATE
+from bertie.finetuning.run import Outcome
+from bertie.finetuning.saving import save_model
 from bertie.report import logger
 from bertie.tasks.metrics import Classes
 
@@ -42,12 +44,8 @@ def write_folder(
     """
     folder = outcome.plan.out
     assert folder is not None
-    folder.mkdir(parents=True, exist_ok=True)
-    row = outcome.plan.row
-    row.save_options(outcome.model.config, outcome.task.answering())
-    outcome.model.save_pretrained(folder)
-    outcome.task.tokenizer.save_pretrained(folder)
-    outcome.task.save(folder)
+    make_folder(folder)
+    save_model(folder, outcome.plan.row, outcome.task, outcome.model)
     write_json(folder / PLAN, outcome.plan.to_dict())
     write_json(folder / "figures.json", figures_of(outcome, spread or {}))
     drawn = {**_draw(outcome, folder), **(pictures or {})}
@@ -134,7 +132,7 @@ def _summary(outcome: Outcome, pictures: Mapping[str, str], seeds: Mapping[int, 
         seconds=history.seconds,
         steps=history.step,
         best_step=history.best_step,
-        stopped_early=history.stopped_early,
+        ended_early="a callback ended it" if history.asked_to_stop else "nothing improved" * history.stopped_early,
         tuned=_tuned(outcome),
         seeds=seeds,
         pictures=pictures,

@@ -83,7 +83,7 @@ class RunSummary:
         settings: what the user could have chosen otherwise, with the values used; the seed among them.
         seconds: of the training.
         steps, best_step: how many there were, and the one whose model was kept; None: the last.
-        stopped_early: whether training ended before its last step because nothing improved.
+        ended_early: why training ended before its last step, "nothing improved"; empty if it did not.
         tuned: what was found on the data kept for it.
         seeds: where several were run: each with its main figure.
         pictures: file names in the run folder with what they show.
@@ -105,7 +105,7 @@ class RunSummary:
     seconds: float = 0.0
     steps: int = 0
     best_step: int | None = None
-    stopped_early: bool = False
+    ended_early: str = ""
     tuned: Sequence[Tuned] = ()
     seeds: Mapping[int, float] = field(default_factory=dict)
     pictures: Mapping[str, str] = field(default_factory=dict)
@@ -231,7 +231,7 @@ def _data(data: Sequence[Part]) -> str:
 
 def _training(summary: RunSummary) -> str:
     kept = f"; the model of step {summary.best_step:,} was kept" if summary.best_step is not None else ""
-    early = ", which ended early because nothing improved" if summary.stopped_early else ""
+    early = f", which ended early because {summary.ended_early}" if summary.ended_early else ""
     lines = [f"{summary.steps:,} steps in {duration(summary.seconds)}{early}{kept}.", ""]
     lines += [line for note in summary.notes for line in (plain(note), "")]
     rows = [[plain(name), plain(value)] for name, value in summary.settings.items()]

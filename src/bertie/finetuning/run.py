@@ -1,19 +1,18 @@
 """One fine-tuning from data to a model with its figures: start, train, tune, score."""
 
-import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from bertie.errors import InputError
-from bertie.files import write_json
+from bertie.files import make_folder, write_json
 from bertie.finetuning.examples import Data, Rows, load
 from bertie.finetuning.learner import TaskLearner, encoded
 from bertie.finetuning.parts import Parts, is_share, parted
 from bertie.finetuning.plan import Plan
-from bertie.finetuning.report import NAME as REPORT
+from bertie.finetuning.resuming import LOG, PLAN, STATE, TENSORBOARD, identity_of
+from bertie.finetuning.saving import EpochModels
 from bertie.finetuning.scoring import Scored, Scorer, score
 from bertie.finetuning.starting import merged, start
 from bertie.report import logger
@@ -22,16 +21,13 @@ from bertie.tasks.example import Example
 from bertie.tasks.features import Features, Values
 from bertie.tasks.metrics.scores import REPLICATES
 from bertie.tasks.trainable import TrainableTask
-from bertie.training import History, JsonLines, is_first, train
+from bertie.training import Callback, History, JsonLines, is_first, train
 from bertie.training.history import Record
 from bertie.training.loop import Log
+from bertie.training.state import States
+from bertie.training.tensorboard import TensorBoard
 
 Watch = Callable[[float, float | None], None]
-LOG = "metrics.jsonl"
-STATE = "state"
-PLAN = "run.json"
-# The folders of single seeds begin so.
-SEED = "seed-"
 # Faults that the report shows.
 WORST = 20
 
@@ -113,25 +109,27 @@ def learn(plan: Plan, data: Data, parts: Parts, watch: Watch | None = None) -> L
     task, model = start(plan, data, parts.train)
     plan = plan.rated(model.config)
     metric = plan.metric or task.metric().main
-    if plan.out is not None and is_first():
-        plan.out.mkdir(parents=True, exist_ok=True)
-        write_json(plan.out / PLAN, plan.to_dict())
+    # a run that may not be resumed so keeps its plan
+    if plan.out is not None and is_first() and not States(plan.out / STATE).exist():
+        write_json(make_folder(plan.out) / PLAN, plan.to_dict())
     features = encoded(task, parts.train, plan.show_progress)
     learner = TaskLearner(task, model, features, [example.where for example in parts.train])
     tuning = Tuning(task, model, parts.tune)
-    history = train(
-        learner,
-        plan.settings,
-        evaluate=tuning.figures if parts.tune else None,
-        metric=metric,
-        check=tuning.warning,
-        folder=None if plan.out is None else plan.out / STATE,
-        resume=plan.resume,
-        data=_identity(plan, task, features),
-        log=_log(plan, metric, watch),
-        show_progress=plan.show_progress,
-        divisible=task.divisible,
-    )
+    with _logs(plan, metric, watch) as log:
+        history = train(
+            learner,
+            plan.settings,
+            evaluate=tuning.figures if parts.tune else None,
+            metric=metric,
+            check=tuning.warning,
+            folder=None if plan.out is None else plan.out / STATE,
+            resume=plan.resume,
+            data=None if plan.out is None else identity_of(plan, task, model, features, data.labels, parts.tune),
+            log=log,
+            callbacks=(*plan.callbacks, *_keeping(plan, task)),
+            show_progress=plan.show_progress,
+            divisible=task.divisible,
+        )
     if not is_first():
         return None
     model = merged(model).eval()
@@ -198,15 +196,30 @@ class Tuning:
         return [example.label for example in self.examples]
 
 
-def _log(plan: Plan, metric: str, watch: Watch | None) -> Log | None:
-    if plan.out is not None:
-        return JsonLines(plan.out / LOG)
+@contextmanager
+def _logs(plan: Plan, metric: str, watch: Watch | None) -> Iterator[Log]:
+    """Give what writes each log line to where the plan wants it."""
 
-    def told(record: Record) -> None:
+    def watching(record: Record) -> None:
         if watch is not None and "figures" in record:
             watch(record["epoch"], record["figures"][metric])
 
-    return told
+    with ExitStack() as opened:
+        logs: list[Log] = [watching] if plan.out is None else [JsonLines(plan.out / LOG)]
+        if plan.out is not None and plan.tensorboard and is_first():
+            logs.append(opened.enter_context(closing(TensorBoard(plan.out / TENSORBOARD))))
+
+        def log(record: Record) -> None:
+            for each in logs:
+                each(record)
+
+        yield log
+
+
+def _keeping(plan: Plan, task: TrainableTask) -> list[Callback]:
+    if plan.out is None or plan.keep is None:
+        return []
+    return [EpochModels(plan.out, plan.keep, plan.row, task)]
 
 
 def _rows(plan: Plan, data: Data) -> Rows:
@@ -220,21 +233,6 @@ def _rows(plan: Plan, data: Data) -> Rows:
         bad=data.bad,
         name="tune",
     )
-
-
-def _identity(plan: Plan, task: TrainableTask, features: Features) -> dict[str, Any]:
-    """Return what tells this run's data and task from another's."""
-    digest = hashlib.sha256()
-    for values in (features.ids, features.types, features.owner_of_rows):
-        digest.update(b"" if values is None else values.tobytes())
-    if features.labels is not None:
-        digest.update(features.labels.values.tobytes())
-    options = {name: getattr(task, name) for name in task.options()}
-    return {
-        "examples": digest.hexdigest(),
-        "options": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
-        "lora": plan.lora,
-    }
 
 
 def _warnings(data: Data, history: History, features: Features, scored: Scored) -> list[str]:
@@ -253,28 +251,3 @@ def _warnings(data: Data, history: History, features: Features, scored: Scored) 
     for sentence in dict.fromkeys(found):
         logger.warning("%s", sentence)
     return list(dict.fromkeys(found))
-
-
-def refuse_other_content(plan: Plan) -> None:
-    """Refuse a folder for the results that holds something else, before anything is computed.
-
-    Raises:
-        InputError: it holds a finished run, or files of another kind.
-    """
-    names = unfinished(plan.out)
-    if {name for name in names if not name.startswith(SEED)} - {STATE, LOG, PLAN}:
-        raise InputError(f"{str(plan.out)!r} is not empty and holds no run of bertie; give another folder with out.")
-
-
-def unfinished(folder: Path | None) -> set[str]:
-    """Return the names of what is in a folder for results; empty if there is no such folder yet.
-
-    Raises:
-        InputError: it holds a finished run.
-    """
-    if folder is None or not folder.exists():
-        return set()
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    if REPORT in names:
-        raise InputError(f"{str(folder)!r} holds a finished run; give another folder with out, or remove this one.")
-    return names

@@ -1,6 +1,5 @@
 """The trials of a sweep: what optuna proposes is trained and compared, and the best model is kept."""
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -10,13 +9,14 @@ from typing import Any
 
 from bertie.errors import BertieError, InputError
 from bertie.extras import need
-from bertie.files import write_text
+from bertie.files import make_folder, write_text
 from bertie.finetuning import plots
 from bertie.finetuning.examples import Data
 from bertie.finetuning.folder import write_folder
 from bertie.finetuning.parts import Parts
 from bertie.finetuning.plan import Plan
-from bertie.finetuning.run import LOG, Learned, Outcome, learn, scored
+from bertie.finetuning.resuming import LOG, digest_of_rows
+from bertie.finetuning.run import Learned, Outcome, learn, scored
 from bertie.finetuning.space import Space, distributions, usual_space, usual_values, with_values
 from bertie.report import logger
 from bertie.training import JsonLines
@@ -186,7 +186,7 @@ class Search:
         made: Any = self.optuna.storages
         storage = None
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             backend = need("optuna.storages.journal", extra="sweep", what=WHAT).JournalFileBackend
             storage = made.JournalStorage(backend(str(self.folder / STUDY)))
         study = self.optuna.create_study(
@@ -208,12 +208,9 @@ class Search:
         return study
 
     def _identity(self) -> dict[str, Any]:
-        digest = hashlib.sha256()
-        for part in (self.parts.train, self.parts.tune, self.parts.dev):
-            for example in part:
-                digest.update(repr((example.text, example.label)).encode())
-        plan = self.plan.to_dict()
-        return {"model": plan["model"], "space": self.space, "plan": plan, "data": digest.hexdigest()}
+        plan, parts = self.plan.to_dict(), self.parts
+        data = digest_of_rows(parts.train, parts.tune, parts.dev)
+        return {"model": plan["model"], "space": self.space, "plan": plan, "data": data}
 
     def _draw(self, table: Sequence[Trial], best: int) -> dict[str, str]:
         if plots.why_no_plots() or self.folder is None:

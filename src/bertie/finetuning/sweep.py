@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from bertie.extras import need
 from bertie.finetuning.finetuned import Finetuned, finetuned_of
 from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.plan import Plan
-from bertie.finetuning.run import LOG, prepare, unfinished
-from bertie.finetuning.searching import STUDY, TRIALS, WHAT, Search, Trial
+from bertie.finetuning.resuming import at_work_in
+from bertie.finetuning.run import prepare
+from bertie.finetuning.searching import STUDY, WHAT, Search, Trial
 from bertie.finetuning.space import Space
+from bertie.reading import Format
 from bertie.report import progress
 from bertie.training import Settings, world_size
 
@@ -46,7 +49,7 @@ def sweep(
     out: str | os.PathLike[str] | None = None,
     dev: Any = None,
     tune: Any = None,
-    form: str | None = None,
+    form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     kind: str | None = None,
     label_names: Sequence[str] | None = None,
@@ -115,10 +118,10 @@ def sweep(
         device=device,
         show_progress=show_progress,
     )
-    data, parts = prepare(plan)
-    if not parts.tune:
-        raise InputError("A sweep compares its trials on rows kept for tuning; let tune keep some.")
-    with _quiet(optuna):
+    with at_work_in(folder, partial(_refuse_other_content, folder, resume)), _quiet(optuna):
+        data, parts = prepare(plan)
+        if not parts.tune:
+            raise InputError("A sweep compares its trials on rows kept for tuning; let tune keep some.")
         search = Search(plan, data, parts, space, folder, prune)
         with progress("trials", trials, show_progress) as advance:
             while (done := len(search.finished())) < trials:
@@ -137,8 +140,11 @@ def _refuse(trials: int, folder: Path | None, resume: bool) -> None:
         raise InputError("A sweep runs in one process; start it without torchrun.")
     if resume and folder is None:
         raise InputError("resume needs out, the folder of the sweep to go on with.")
-    names = unfinished(folder)
-    if names - {STUDY, f"{STUDY}.lock", TRIALS, LOG}:
+
+
+def _refuse_other_content(folder: Path | None, resume: bool, names: set[str]) -> None:
+    """Refuse a folder with ``names`` that holds something else than the sweep that is to go on."""
+    if names and STUDY not in names:
         raise InputError(f"{str(folder)!r} is not empty and holds no sweep; give another folder with out.")
     if STUDY in names and not resume:
         raise InputError(f"{str(folder)!r} holds a sweep; resume goes on with it, or give another folder with out.")

@@ -7,15 +7,19 @@ from typing import Any
 
 import torch
 
-from bertie.errors import CheckpointError
-from bertie.files import read_json, write_json
+from bertie.files import make_folder, read_json, write_json
 from bertie.layers.chip import chip
-from bertie.report import logger
 
 
 def fastest(dtype: torch.dtype, threads: int) -> str | None:
     """Return the name of the kernel that was the fastest with so many threads, or None if no one measured."""
-    return _measured().get(measured_as(dtype, threads))
+    found = _read()[0].get(_machine(), {})
+    return found.get(measured_as(dtype, threads)) if isinstance(found, dict) else None
+
+
+def why_unread() -> str:
+    """Return why nothing that may have been measured here can be read, or an empty text."""
+    return _read()[1]
 
 
 def measured_as(dtype: torch.dtype, threads: int) -> str:
@@ -26,16 +30,11 @@ def measured_as(dtype: torch.dtype, threads: int) -> str:
 def remember(choices: dict[str, str]) -> Path:
     """Keep the fastest kernels, by what `measured_as` returns, and return the file that holds them."""
     path = _path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {**_read(path), _machine(): choices})
-    _measured.cache_clear()
+    make_folder(path.parent)
+    _read.cache_clear()
+    write_json(path, {**_read()[0], _machine(): choices})
+    _read.cache_clear()
     return path
-
-
-@lru_cache(maxsize=1)
-def _measured() -> dict[str, str]:
-    found = _read(_path()).get(_machine(), {})
-    return found if isinstance(found, dict) else {}
 
 
 def _machine() -> str:
@@ -47,11 +46,11 @@ def _path() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bertie" / "kernels.json"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
+@lru_cache(maxsize=1)
+def _read() -> tuple[dict[str, Any], str]:
+    """Return what was measured on all machines, and why that cannot be read: no file at all is no reason."""
     try:
-        return read_json(path, "kernels")
-    except CheckpointError as error:
-        logger.warning("%s. It is not used; `bertie bench --kernels` writes it anew.", error)
-        return {}
+        path = _path()
+        return (read_json(path, "kernels"), "") if path.is_file() else ({}, "")
+    except (OSError, RuntimeError) as error:  # a home that may not be entered, or none; a damaged file
+        return {}, f"{error}"

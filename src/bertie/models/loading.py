@@ -15,7 +15,7 @@ from bertie.checkpoints.names import canonical, is_encoder
 from bertie.checkpoints.tensors import FLOATS
 from bertie.config import CONFIG_NAME, LABELS, BertConfig
 from bertie.errors import InputError, InputTypeError, nearest
-from bertie.hub import resolve
+from bertie.hub import listing, path_or_name, resolve
 from bertie.layers.chip import chip
 from bertie.models.filling import empty_model, fill_model
 from bertie.models.quantized import check_declaration, place_int8
@@ -99,7 +99,7 @@ def from_pretrained(
     del low_cpu_mem_usage
     if trust_remote_code:
         say_once("trust_remote_code is ignored: bertie never runs code from a model's folder")
-    source = os.fspath(pretrained_model_name_or_path)
+    source = path_or_name(pretrained_model_name_or_path)
     place = Place(source, revision, token, cache_dir, local_files_only, force_download, subfolder)
     device = one_device(device_map)
     model_args = _model_args(cls, add_pooling_layer)
@@ -107,10 +107,11 @@ def from_pretrained(
     config = _config(cls, place, config, config_overrides)
     if attn_implementation is not None:
         config._attn_implementation = _attention(attn_implementation)
-    checkpoint = _open(place, variant, use_safetensors)
+    checkpoint = open_weights(place, variant, use_safetensors)
     target = _element_type(dtype if dtype is not None else torch_dtype, checkpoint, device)
     _warn_if_slow(target, device)
     model = empty_model(cls, config, model_args)
+    checkpoint = checkpoint.unwrapped(dict(model.named_parameters()))
     if not labelled and (classes := _other_classes(model, checkpoint)):
         say_once(f"{cls.__name__} from {source!r}: the weights have {classes} classes, the config {config.num_labels}")
         config.num_labels = classes
@@ -195,8 +196,12 @@ def _attention(name: str) -> str:
     return name
 
 
-def _open(place: Place, variant: str | None, use_safetensors: bool | None) -> Checkpoint:
-    """Open the model's weights; a hub's .bin files are downloaded only if it has no safetensors."""
+def open_weights(place: Place, variant: str | None = None, use_safetensors: bool | None = None) -> Checkpoint:
+    """Open a model's weights; a hub's .bin files are downloaded only if it has no safetensors.
+
+    Raises:
+        CheckpointError: there are none, or they are damaged or unsafe.
+    """
     folder = resolve(
         place.name_or_path, files=[CONFIG_NAME, *weight_files(use_safetensors is not False, variant)], **place.arguments
     )
@@ -204,7 +209,8 @@ def _open(place: Place, variant: str | None, use_safetensors: bool | None) -> Ch
         single, index, *_ = weight_files(True, variant)
         if not (folder / single).exists() and not (folder / index).exists():
             folder = resolve(place.name_or_path, files=[CONFIG_NAME, *weight_files(False, variant)], **place.arguments)
-    return open_checkpoint(folder, variant=variant, use_safetensors=use_safetensors)
+    names = partial(listing, place.name_or_path, folder, **place.arguments)
+    return open_checkpoint(folder, variant=variant, use_safetensors=use_safetensors, names=names)
 
 
 def _other_classes(model: Any, checkpoint: Checkpoint) -> int | None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import torch
@@ -12,10 +13,10 @@ from bertie.hub import resolve
 from bertie.layers.linear import make_deterministic
 from bertie.models.loading import one_device
 from bertie.pipelines.running import Pipeline
-from bertie.tasks.embed import load_layers
 from bertie.tasks.recipe import FILES, SETTINGS, Recipe, read_activation, read_recipe
 from bertie.tasks.registry import Row, find
 from bertie.tasks.task import Task
+from bertie.tasks.vector_layers import load_layers
 from bertie.tokenization.auto import AutoTokenizer
 
 Name = str | os.PathLike[str]
@@ -80,7 +81,8 @@ def pipeline(
     asked = device_map if device is None else device
     made = _assembled(find(task), model, tokenizer, asked, use_fast, place, loading, options, running)
     if deterministic:
-        make_deterministic(made.model, *getattr(made.task, "layers", ()))
+        layers = (getattr(made.task, name, ()) for name in ("token_layers", "layers"))
+        make_deterministic(made.model, *chain.from_iterable(layers))
     return made
 
 
@@ -135,7 +137,8 @@ def opened(
     check_vocabulary(words, found)
     given = {"tokenizer": words, "config": found.config}
     if row.name == "embed":
-        given |= {"recipe": recipe, "layers": load_layers(recipe, found.device)}
+        given |= {"recipe": recipe, "layers": load_layers(recipe.layers, found.device)}
+        given["token_layers"] = load_layers(recipe.token_layers, found.device)
     if row.name == "reranking" and origin:
         given["activation"] = read_activation(resolve(origin, files=[CONFIG_NAME, SETTINGS], **files))
     return row.load_task()(**given), found

@@ -7,6 +7,7 @@ import numpy as np
 
 from bertie.errors import InputTypeError
 from bertie.pipelines.running import Pipeline, is_single, listed
+from bertie.tasks.vector_layers import width_after
 
 
 class EmbedPipeline(Pipeline):
@@ -45,6 +46,6 @@ class EmbedPipeline(Pipeline):
     def dimension(self) -> int:
         """D, the width of a vector."""
         task: Any = self.task
-        for layer in reversed(task.layers):
-            return int(layer[0].out_features)
-        return int(task.config.hidden_size) * len(task.recipe.modes)
+        pooled = width_after(task.token_layers, int(task.config.hidden_size)) * len(task.recipe.modes)
+        width = width_after(task.layers, pooled)
+        return min(width, task.recipe.truncate_dim or width)

@@ -1,17 +1,23 @@
 """SearchIndex: texts found by meaning, by comparing a question's vector with every text's."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bertie.errors import InputTypeError
 from bertie.pipelines.embedding import EmbedPipeline
 from bertie.tasks.task import check_count
 
+Vectors = NDArray[np.float32]
+
 
 class Hit(NamedTuple):
-    """A text that was found: its number in the index, the cosine of its vector and the question's, and the text."""
+    """A text that was found: its number in the index, how near its vector is to the question's, and the text.
+
+    Nearness is the cosine, or what the model's files name: the dot product, or the distance with a minus.
+    """
 
     number: int
     score: float
@@ -26,7 +32,7 @@ class SearchIndex:
         embed: a pipeline made by ``bertie.pipeline("embed")``.
 
     Attributes:
-        vectors: float32 ``[N, D]``, each of length 1.
+        vectors: float32 ``[N, D]``; each of length 1 where they are compared by the cosine.
     """
 
     def __init__(self, texts: Sequence[str], embed: EmbedPipeline) -> None:
@@ -35,7 +41,7 @@ class SearchIndex:
         self.texts = list(texts)
         self._embed = embed
         # models that tell questions and texts apart have a prompt for each
-        self.vectors = _of_length_one(embed(self.texts, **self._prompt("document", "passage", "corpus")))
+        self.vectors = self._made(self.texts, "document", "passage", "corpus")
 
     def search(self, questions: str | Sequence[str], top_k: int = 5) -> Any:
         """Return the ``top_k`` best `Hit` for a question, best first; for several questions a list of such lists.
@@ -45,21 +51,43 @@ class SearchIndex:
         """
         check_count("top_k", top_k)
         asked = [questions] if isinstance(questions, str) else list(questions)
-        scores = _of_length_one(self._embed(asked, **self._prompt("query"))) @ self.vectors.T
+        scores = _NEARNESS[self._similarity](self._made(asked, "query"), self.vectors)
         found = [self._best(row, min(top_k, len(self.texts))) for row in scores]
         return found[0] if isinstance(questions, str) else found
 
-    def _best(self, scores: "np.ndarray[Any, Any]", count: int) -> list[Hit]:
+    def _best(self, scores: Vectors, count: int) -> list[Hit]:
         best = np.argpartition(-scores, count - 1)[:count] if count else np.empty(0, dtype=np.int64)
         # equal scores in the order of the texts
         ordered = best[np.lexsort((best, -scores[best]))]
         return [Hit(int(number), float(scores[number]), self.texts[number]) for number in ordered]
+
+    @property
+    def _similarity(self) -> str:
+        known: Any = self._embed.task
+        return str(known.recipe.similarity)
+
+    def _made(self, texts: list[str], *prompts: str) -> Vectors:
+        vectors: Vectors = self._embed(texts, **self._prompt(*prompts))
+        return _of_length_one(vectors) if self._similarity == "cosine" else vectors
 
     def _prompt(self, *names: str) -> dict[str, Any]:
         known: Any = self._embed.task
         return next(({"prompt_name": name} for name in names if name in known.recipe.prompts), {})
 
 
-def _of_length_one(vectors: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    norms: np.ndarray[Any, Any] = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(norms, 1e-12)
+def _dot(questions: Vectors, texts: Vectors) -> Iterable[Vectors]:
+    return questions @ texts.T
+
+
+# vectors of questions [Q, D] and of texts [N, D] → for each question, how near each text is [N]
+_NEARNESS: dict[str, Callable[[Vectors, Vectors], Iterable[Vectors]]] = {
+    "cosine": _dot,  # all vectors have length 1
+    "dot": _dot,
+    "euclidean": lambda questions, texts: (-np.linalg.norm(texts - one, axis=1) for one in questions),
+    "manhattan": lambda questions, texts: (-np.abs(texts - one).sum(axis=1) for one in questions),
+}
+
+
+def _of_length_one(vectors: Vectors) -> Vectors:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norms, 1e-12), np.float32)

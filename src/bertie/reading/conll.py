@@ -1,7 +1,8 @@
-"""CoNLL: a word and its tag a line, a blank line after each sentence."""
+"""CoNLL: a word and its tags a line, a blank line after each sentence; with CoNLL-U's comments and numbered words."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from bertie.reading.lines import Lines
 from bertie.reading.record import BadRows, Record
@@ -9,14 +10,25 @@ from bertie.reading.record import BadRows, Record
 # not str.split(): a word may hold a no-break space or any other of Unicode's
 _GAP = re.compile("[ \t]+")
 _DOCUMENT = "-DOCSTART-"
+_COMMENT = re.compile(r"#(\s|$)")
+# lines 1-2 and 8.1 of CoNLL-U: what stands for two words, and a word that is not in the text
+_NO_WORD = re.compile(r"\d+[-.]\d+")
+# files whose first column counts the words: how many columns → that of the tags, from 0
+_TAGS_OF_COUNTED = {10: 3, 4: 2}
+# lines by which columns are guessed
+_FEW = 200
 
 
 def conll_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
-    """Yield each sentence: ``words`` from the first column, ``tags`` from the last; a tab or blanks between them.
+    """Yield each sentence, column by column: ``words`` and ``tags``, and each other column under its number from 1.
 
-    A sentence with a bad line is bad as a whole, so that no tag is ever shifted to another word.
+    A tab or blanks part the columns. Words are the first column and tags the last; where the first counts the words,
+    words are the second and tags as CoNLL-U (part of speech) and GermEval (outer entities) have them. A file of one
+    column has ``words`` alone. A sentence with a bad line is bad as a whole, so that no tag is ever shifted to another
+    word.
     """
-    sentence = _Sentence(lines, bad)
+    layout = _layout(lines)
+    sentence = _Sentence(lines, bad, layout)
     for line in lines:
         text = line.rstrip("\r\n")
         whole = lines.forget()
@@ -27,39 +39,117 @@ def conll_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
         else:
             sentence.is_good = False
     yield from sentence.finished()
+    lines.notes.extend(f"{lines.name}: {what} ({count:,} lines)." for what, count in sentence.skipped.items())
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """The columns of a file: how many, those of words and tags (from 0), and whether the first counts the words."""
+
+    columns: int
+    words: int = 0
+    tags: int | None = None
+    is_counted: bool = False
+
+    def names(self) -> list[str]:
+        found = [str(number) for number in range(1, self.columns + 1)]
+        if self.tags is not None:
+            found[self.tags] = "tags"
+        found[self.words] = "words"
+        return found
+
+    def told(self, name: str) -> str:
+        counted = ", column 1 counts them" if self.is_counted else ""
+        return (
+            f"{name}: words are column {self.words + 1} of {self.columns}{counted}, tags column "
+            f"{(self.tags or 0) + 1} (--column words=… and --column tags=… take another number)."
+        )
+
+
+def _layout(lines: Lines) -> _Layout:
+    """Return how the columns look by the first lines, and note it where there are more than two."""
+    sample = [line.rstrip("\r\n") for line in lines.peek(_FEW)]
+    rows = [line for line in sample if line.strip(" \t") and not line.startswith(_DOCUMENT)]
+    # a word may begin with that sign too, and a file begin with it
+    rows = [line for line in rows if not line.startswith("#")] or rows
+    columns = len(_cells(rows[0])) if rows else 0
+    if columns < 2:
+        return _Layout(columns)
+    is_counted = columns > 2 and _counts([_cells(line)[0] for line in sample if not line.startswith("#")])
+    tags = _TAGS_OF_COUNTED.get(columns, columns - 1) if is_counted else columns - 1
+    layout = _Layout(columns, int(is_counted), tags, is_counted)
+    if columns > 2:
+        lines.notes.append(layout.told(lines.name))
+    return layout
+
+
+def _counts(cells: Sequence[str]) -> bool:
+    """Whether the first cells of lines count the words of each sentence from 1; a blank line begins anew."""
+    numbers = [cell for cell in cells if not _NO_WORD.fullmatch(cell) and cell != _DOCUMENT]
+    before, words = 0, 0
+    for cell in numbers:
+        if cell and cell != str(before + 1):
+            return False
+        before, words = (before + 1 if cell else 0), words + bool(cell)
+    return words > 1
+
+
+def _cells(text: str) -> list[str]:
+    return text.split("\t") if "\t" in text else _GAP.split(text.strip(" "))
+
+
+@dataclass
 class _Sentence:
-    """The sentence being read; ``columns`` is the number that the first line of the file has."""
+    """The sentence being read."""
 
-    def __init__(self, lines: Lines, bad: BadRows) -> None:
-        self.lines, self.bad, self.columns = lines, bad, 0
+    lines: Lines
+    bad: BadRows
+    layout: _Layout
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
         self._begin()
 
     def _begin(self) -> None:
-        self.words: list[str] = []
-        self.tags: list[str] = []
+        self.rows: list[list[str]] = []
         self.is_good, self.first = True, 0
 
     def add(self, text: str) -> None:
+        cells, columns = _cells(text), self.layout.columns
+        if self._is_no_word(text, cells):
+            return
         self.first = self.first or self.lines.number
         if not self.is_good:
             return
-        cells = text.split("\t") if "\t" in text else _GAP.split(text.strip(" "))
-        self.columns = self.columns or len(cells)
-        if len(cells) != self.columns or len(cells) < 2:
+        if len(cells) != columns:
             self.is_good = False
             self.bad.add(self._ragged(len(cells)))
             return
-        self.words.append(cells[0])
-        self.tags.append(cells[-1].strip())
+        self.rows.append(cells)
 
     def finished(self) -> Iterator[Record]:
-        if self.is_good and self.words:
-            yield Record({"words": self.words, "tags": self.tags}, f"{self.lines.name}, line {self.first}")
+        if self.is_good and self.rows:
+            columns = map(list, zip(*self.rows, strict=True))
+            fields = dict(zip(self.layout.names(), columns, strict=True))
+            if "tags" in fields:
+                fields["tags"] = [tag.strip() for tag in fields["tags"]]
+            yield Record(fields, f"{self.lines.name}, line {self.first}")
         self._begin()
 
+    def _is_no_word(self, text: str, cells: list[str]) -> bool:
+        """Whether a line is a comment, or one of CoNLL-U's that is no word; a word # has its tags beside it."""
+        counted = self.layout.is_counted
+        begins = not self.rows and len(cells) != self.layout.columns and _COMMENT.match(text)
+        if begins or (counted and text.startswith("#")):
+            what = "lines that begin with # are comments"
+        elif counted and _NO_WORD.fullmatch(cells[0]):
+            what = "lines such as 1-2 and 8.1, which are no words of their own, are left out"
+        else:
+            return False
+        self.skipped[what] = self.skipped.get(what, 0) + 1
+        return True
+
     def _ragged(self, found: int) -> str:
-        expected = "two or more, a word and its tag" if self.columns < 2 else f"{self.columns} as in the lines above it"
         columns = "column" if found == 1 else "columns"
-        return f"Line {self.lines.number} of {self.lines.name} has {found} {columns} where {expected} belong."
+        where = f"Line {self.lines.number} of {self.lines.name}"
+        return f"{where} has {found} {columns} where {self.layout.columns} as in the first line belong."

@@ -1,30 +1,45 @@
-"""A stream of bytes as numbered lines of text: decompressed, checked to be UTF-8, and never too much of it at once."""
+"""A stream of bytes as numbered lines of text: decompressed, decoded, and never too much of it at once."""
 
 import bz2
 import gzip
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from io import BufferedReader
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, Self
 
 from bertie.errors import InputError
+from bertie.reading.encodings import is_surely_cp1252, marked_encoding
+from bertie.reading.format import Format
 from bertie.reading.record import BadRows
+from bertie.reading.zst import ZstandardFile
 
 LIMIT = 64 * 2**20
 """The most bytes of a line, and characters of a row of several: more is no text but a mistake."""
 
-_PACKED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+SAMPLE = 2**20
+"""The most characters that are read ahead for a guess."""
+
+
+_PACKED: dict[str, Callable[[Path], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": ZstandardFile,
+}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+# in these, a line feed is more than one byte
+_WIDE = ("utf-16", "utf_16", "utf-32", "utf_32", "utf16", "utf32")
+REMEDY = "name its encoding (--encoding, such as cp1252), or save it as UTF-8"
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file that may be compressed with gzip, bzip2 or xz, as its name says.
+    """Open a file that may be compressed with gzip, bzip2, xz or Zstandard, as its name says.
 
     Raises:
         InputError: it cannot be opened.
+        BertieError: a .zst file without the package zstandard.
     """
     unpack = _PACKED.get(path.suffix.lower())
     try:
@@ -46,16 +61,32 @@ class Lines(Iterator[str]):
     Args:
         stream: where they come from.
         name: what it is called in messages.
-        bad: takes lines that are not UTF-8.
+        bad: takes lines that cannot be decoded.
         limit: the most bytes of a line, and characters of a row of several lines.
+        format: what is said of the file; its encoding is used here, the rest by readers.
+        notes: takes a sentence for whatever is guessed of the file, here and by readers.
 
     Attributes:
         number: of the line given last, from 1.
     """
 
-    def __init__(self, stream: IO[bytes], name: str, bad: BadRows, limit: int = LIMIT) -> None:
+    def __init__(
+        self,
+        stream: IO[bytes],
+        name: str,
+        bad: BadRows,
+        limit: int = LIMIT,
+        *,
+        format: Format | None = None,
+        notes: list[str] | None = None,
+    ) -> None:
         self.name, self.number = name, 0
-        self._stream, self._bad, self._limit = stream, bad, limit
+        self.format = format or Format()
+        self.notes = [] if notes is None else notes
+        self._stream: Any = stream if hasattr(stream, "peek") else BufferedReader(stream)
+        self._bad, self._limit = bad, limit
+        self._encoding, self._was_ascii = self.format.encoding, True
+        self._wide: TextIOWrapper | None = None
         self._row: list[str] = []
         self._size = 0
         self._again: list[str] = []
@@ -103,18 +134,51 @@ class Lines(Iterator[str]):
     def __iter__(self) -> Self:
         return self
 
+    def peek(self, count: int) -> list[str]:
+        """Return up to ``count`` of the next lines, and give them again afterwards; of long lines fewer."""
+        row, size, number = self._row, self._size, self.number
+        found: list[str] = []
+        self._row, self._size = [], 0
+        while len(found) < count and self._size < SAMPLE and (line := next(self, "")):
+            found.append(line)
+        self._again.extend(reversed(found))
+        self._row, self._size, self.number = row, size, number
+        return found
+
     def _decoded(self) -> str:
         try:
-            raw = self._stream.readline(self._limit + 1)
+            if self.number == 1 and self._wide is None:
+                self._begin()
+            if self._wide is not None:
+                line = self._wide.readline(self._limit + 1)
+                return line.removeprefix("\ufeff") if self.number == 1 else line
+            raw: bytes = self._stream.readline(self._limit + 1)
+        except UnicodeDecodeError as error:
+            raise InputError(f"Line {self.number} of {self.name} is not {self._encoding} text; {REMEDY}.") from error
         except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
             raise InputError(f"{self.name} cannot be read beyond line {self.number - 1}: {error}.") from error
-        if self.number == 1:
-            if raw.startswith(_UTF_16):
-                raise InputError(f"Line 1 of {self.name} is not UTF-8 text but UTF-16; save the file as UTF-8.")
-            raw = raw.removeprefix(_BYTE_ORDER_MARK)
+        return self._as_text(raw.removeprefix(_BYTE_ORDER_MARK) if self.number == 1 else raw)
+
+    def _begin(self) -> None:
+        """Decode the whole stream at once if a line feed is more than a byte in it."""
+        marked = marked_encoding(self._stream.peek(4)[:4])
+        if self._encoding is None and marked:
+            self._encoding = marked
+            self.notes.append(f"{self.name} is read as {marked.upper()}, as its first bytes say.")
+        if self._encoding and self._encoding.lower().startswith(_WIDE):
+            self._wide = TextIOWrapper(self._stream, self._encoding, newline="\n")
+
+    def _as_text(self, raw: bytes) -> str:
         try:
-            return raw.decode()
+            return raw.decode(self._encoding or "utf-8")
         except UnicodeDecodeError:
-            self._bad.add(f"Line {self.number} of {self.name} is not UTF-8 text; save the file as UTF-8.")
+            if self._encoding is None and self._was_ascii and is_surely_cp1252(raw + self._stream.peek()):
+                self._encoding = "cp1252"
+                self.notes.append(f"{self.name} is no UTF-8; it is read as cp1252 (--encoding names another).")
+                return self._as_text(raw)
+            expected = self._encoding or "UTF-8"
+            self._bad.add(f"Line {self.number} of {self.name} is not {expected} text; {REMEDY}.")
             self._damaged.add(self.number)
             return raw.decode(errors="replace")
+        finally:
+            self._was_ascii = self._was_ascii and raw.isascii()

@@ -1,18 +1,21 @@
 """The way in: which reader a source needs, by its form, its name or its kind."""
 
-import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 from bertie.errors import InputError, nearest
+from bertie.reading.brat import brat_records
 from bertie.reading.conll import conll_records
 from bertie.reading.documents import json_records
+from bertie.reading.format import Format
 from bertie.reading.lines import Lines, open_bytes, plain_suffix
 from bertie.reading.objects import object_records
 from bertie.reading.one_a_line import json_lines, plain_lines
 from bertie.reading.parquet import parquet_records
 from bertie.reading.record import BadRows, Record
+from bertie.reading.sources import Paths, files_of, is_paths, told
 from bertie.reading.tables import csv_records, tsv_records
 
 _READERS: dict[str, Callable[[Lines, BadRows], Iterator[Record]]] = {
@@ -24,7 +27,7 @@ _READERS: dict[str, Callable[[Lines, BadRows], Iterator[Record]]] = {
     "squad": json_records,
     "conll": conll_records,
 }
-FORMS = (*_READERS, "parquet")
+FORMS = (*_READERS, "brat", "parquet")
 _OF_SUFFIX = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -33,8 +36,10 @@ _OF_SUFFIX = {
     ".ndjson": "jsonl",
     ".json": "json",
     ".conll": "conll",
+    ".conllu": "conll",
     ".bio": "conll",
     ".iob": "conll",
+    ".ann": "brat",
     ".parquet": "parquet",
     ".pq": "parquet",
 }
@@ -42,15 +47,38 @@ _OF_SUFFIX = {
 _DOCUMENT_LIMIT = 2**32
 
 
+class Records(Iterator[Record]):
+    """The rows of a source, one by one.
+
+    Attributes:
+        notes: what was guessed of how the files are written (delimiter, encoding, quoting, columns by number, several
+            files as one), a whole sentence each. It grows while rows are read, and is whole when they are exhausted.
+    """
+
+    def __init__(self, rows: Iterator[Record], notes: list[str] | None = None) -> None:
+        self._rows = rows
+        self.notes: list[str] = [] if notes is None else notes
+
+    def __next__(self) -> Record:
+        return next(self._rows)
+
+
 def records(
-    source: Any, form: str | None = None, bad: BadRows | None = None, *, name: str | None = None, default: str = "lines"
-) -> Iterator[Record]:
+    source: Any,
+    form: str | Format | None = None,
+    bad: BadRows | None = None,
+    *,
+    name: str | None = None,
+    default: str = "lines",
+) -> Records:
     """Return the rows of ``source``, one by one; memory does not grow with them (JSON documents excepted).
 
     Args:
-        source: a file's path (with .gz, .bz2 or .xz it is unpacked as it is read), a ``datasets.Dataset``, a pandas
-            DataFrame, or any iterable of dicts.
-        form: one of `FORMS`; None takes it from the file's name.
+        source: a file's path (with .gz, .bz2, .xz or .zst it is unpacked as it is read), a folder of files, a pattern
+            such as ``train-*.jsonl``, a list of these, a ``datasets.Dataset``, a pandas DataFrame, or any iterable of
+            dicts. Several files are read one after the other, those of a folder or pattern sorted by name.
+        form: one of `FORMS`, or a `Format` that also says delimiter, encoding and quoting; None takes all of it from
+            the files.
         bad: takes rows that cannot be read; None makes the first of them an error.
         name: what to call an object, which has no file name, in messages.
         default: the form of a file whose name says none.
@@ -58,27 +86,24 @@ def records(
     Raises:
         InputError: no such form or file, or while rows are read: a bad one, with its file and line.
         InputTypeError: ``source`` holds no rows.
-        BertieError: Parquet without pyarrow.
+        BertieError: Parquet without pyarrow, .zst without zstandard.
     """
-    bad = bad or BadRows()
-    if not isinstance(source, str | os.PathLike):
-        return object_records(source, bad, name)
-    path = Path(source)
-    kind = form_of(path, form, default)
-    return parquet_records(path) if kind == "parquet" else _file_records(path, kind, bad)
+    bad, written = bad or BadRows(), Format.of(form)
+    if not is_paths(source):
+        return Records(object_records(source, bad, name))
+    notes: list[str] = []
+    form_of(Path(), written.name)
+    return Records(_of_files(source, written, bad, default, notes), notes)
 
 
-def stream_records(stream: IO[bytes], name: str, form: str, bad: BadRows | None = None) -> Iterator[Record]:
+def stream_records(stream: IO[bytes], name: str, form: str | Format, bad: BadRows | None = None) -> Records:
     """Return the rows of an open stream as they come, for instance of standard input; ``name`` is for messages.
 
     Raises:
         InputError: as for `records`; or a form that needs a file.
     """
-    if form not in _READERS:
-        raise InputError(f"{name} cannot be read as {form}, which needs a file; forms are {', '.join(_READERS)}.")
-    bad = bad or BadRows()
-    limit = {"limit": _DOCUMENT_LIMIT} if _READERS[form] is json_records else {}
-    return _READERS[form](Lines(stream, name, bad, **limit), bad)
+    notes: list[str] = []
+    return Records(_of_stream(stream, name, Format.of(form), bad or BadRows(), notes), notes)
 
 
 def form_of(path: Path, form: str | None = None, default: str = "lines") -> str:
@@ -94,6 +119,26 @@ def form_of(path: Path, form: str | None = None, default: str = "lines") -> str:
     return form
 
 
-def _file_records(path: Path, form: str, bad: BadRows) -> Iterator[Record]:
-    with open_bytes(path) as stream:
-        yield from stream_records(stream, str(path), form, bad)
+def _of_files(source: Paths, written: Format, bad: BadRows, default: str, notes: list[str]) -> Iterator[Record]:
+    files = files_of(source, _OF_SUFFIX)
+    if len(files) > 1:
+        notes.append(told(files))
+    for path in files:
+        form = form_of(path, written.name, default)
+        if form == "parquet":
+            yield from parquet_records(path)
+        elif form == "brat":
+            yield from brat_records(path, bad, written, notes)
+        else:
+            with open_bytes(path) as stream:
+                yield from _of_stream(stream, str(path), replace(written, name=form), bad, notes)
+
+
+def _of_stream(stream: IO[bytes], name: str, written: Format, bad: BadRows, notes: list[str]) -> Iterator[Record]:
+    read = _READERS.get(written.name or "")
+    if read is None:
+        raise InputError(
+            f"{name} cannot be read as {written.name}, which needs a file; forms are {', '.join(_READERS)}."
+        )
+    limit = {"limit": _DOCUMENT_LIMIT} if read is json_records else {}
+    return read(Lines(stream, name, bad, format=written, notes=notes, **limit), bad)

@@ -1,26 +1,31 @@
 """CSV and TSV: the first line names the columns, a row may span lines, and a broken row costs no other."""
 
 import csv
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 from bertie.errors import InputError
-from bertie.reading.lines import LIMIT, Lines
+from bertie.reading.lines import LIMIT, REMEDY, Lines
 from bertie.reading.record import BadRows, Record
+
+_DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+# rows by which a delimiter is chosen, and lines by which it is seen whether quotation marks are text
+_FEW, _MANY = 20, 10_000
 
 
 def csv_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
-    """Yield the rows of comma-separated values; semicolons or tabs if the header has these and no comma."""
+    """Yield the rows of comma-separated values; where the header has no comma, tabs, semicolons or bars part it."""
     return _records(lines, ",", bad)
 
 
 def tsv_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
-    """Yield the rows of tab-separated values, quoted as in CSV."""
+    """Yield the rows of tab-separated values, quoted as in CSV unless only plain lines are whole rows."""
     return _records(lines, "\t", bad)
 
 
-def _records(lines: Lines, delimiter: str, bad: BadRows) -> Iterator[Record]:
-    header, delimiter = _header(lines, delimiter)
-    for first, cells in _rows(lines, delimiter, bad):
+def _records(lines: Lines, usual: str, bad: BadRows) -> Iterator[Record]:
+    header, delimiter = _header(lines, usual)
+    for first, cells in _rows(lines, delimiter, len(header), bad):
         if len(cells) != len(header):
             bad.add(_ragged(lines.name, first, cells, header))
             continue
@@ -29,13 +34,32 @@ def _records(lines: Lines, delimiter: str, bad: BadRows) -> Iterator[Record]:
         yield Record(fields, f"{lines.name}, line {first}")
 
 
-def _rows(lines: Lines, delimiter: str, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
+class _Unquoted(Exception):
+    """Raised within csv's reader at a line from which on quotation marks are seen to be text."""
+
+
+def _rows(lines: Lines, delimiter: str, columns: int, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
     """Yield the cells of each row with the number of its first line; blank lines are none."""
+    lines.forget()
+    if lines.format.quoting != "none":
+        try:
+            yield from _quoted_rows(lines, delimiter, columns, bad)
+            return
+        except _Unquoted:
+            lines.notes.append(f"{lines.name} is read with quotation marks as text (--quoting csv reads them as CSV).")
+            lines.put_back(0)
+    for line in lines:
+        if lines.forget() and line.strip():
+            yield lines.number, line.rstrip("\r\n").split(delimiter)
+
+
+def _quoted_rows(lines: Lines, delimiter: str, columns: int, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
     # the limit is the process's: it is only ever raised
     csv.field_size_limit(max(csv.field_size_limit(), LIMIT))
+    is_sure = lines.format.quoting == "csv" or delimiter != "\t"
+    source = lines if is_sure else _watched(lines, delimiter, columns)
     # strict: a quotation mark that is never closed must not swallow the rest of the file in silence
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    lines.forget()
+    reader = csv.reader(source, delimiter=delimiter, strict=True)
     while True:
         try:
             cells = next(reader)
@@ -50,21 +74,73 @@ def _rows(lines: Lines, delimiter: str, bad: BadRows) -> Iterator[tuple[int, lis
             yield first, cells
 
 
-def _header(lines: Lines, delimiter: str) -> tuple[list[str], str]:
+def _watched(lines: Lines, delimiter: str, columns: int) -> Iterator[str]:
+    """Yield lines until one has a cell that begins with a quotation mark: that and the next decide what these mean."""
+    begins_quoted = re.compile(f'(?:^|{re.escape(delimiter)})"')
+    for line in lines:
+        if begins_quoted.search(line):
+            if _are_plain([line, *lines.peek(_MANY)], delimiter, columns):
+                raise _Unquoted
+            yield line
+            break
+        yield line
+    yield from lines
+
+
+def _are_plain(lines: Sequence[str], delimiter: str, columns: int) -> bool:
+    """Whether each line is a whole row if quotation marks are text, and csv's rows are broken or hide lines."""
+    lines = [line for line in lines if line.strip()]
+    if any(line.count(delimiter) + 1 != columns for line in lines):
+        return False
+    try:
+        return len(list(csv.reader(lines, delimiter=delimiter, strict=True))) != len(lines)
+    except csv.Error:
+        return True
+
+
+def _header(lines: Lines, usual: str) -> tuple[list[str], str]:
     """Return the names of the columns, and the delimiter."""
     line = next((line for line in lines if line.strip()), "")
     if lines.is_damaged:
-        raise InputError(f"The header of {lines.name} is not UTF-8 text; save the file as UTF-8.")
+        raise InputError(f"The header of {lines.name} is not UTF-8 text; {REMEDY}.")
     if "\x00" in line:
-        raise InputError(f"The header of {lines.name} holds NUL characters; save the file as UTF-8, not UTF-16.")
-    if delimiter == "," and "," not in line:
-        delimiter = next((other for other in ";\t" if other in line), ",")
+        raise InputError(f"The header of {lines.name} holds NUL characters; {REMEDY.replace('cp1252', 'utf-16-le')}.")
+    delimiter = lines.format.delimiter or _delimiter(line, lines, usual)
     try:
         header = [name.strip() for name in next(csv.reader([line], delimiter=delimiter, strict=True), [])]
     except csv.Error as error:
         raise InputError(_broken(lines.name, lines.number, error)) from error
     _check(header, lines.name)
     return header, delimiter
+
+
+def _delimiter(header: str, lines: Lines, usual: str) -> str:
+    """Return what parts the columns: the usual, unless another one is in the header and parts all rows alike.
+
+    Raises:
+        InputError: the header has bars, and they do not.
+    """
+    present = [one for one in (usual, *_DELIMITERS) if one in header]
+    if not present or set(present) == {usual}:
+        return usual
+    rows = lines.peek(_FEW)
+    fitting = [one for one in present if _parts(one, [header, *rows], is_cut=len(rows) == _FEW)]
+    if usual in fitting or (usual in present and not fitting):
+        return usual
+    if not fitting and present == ["|"]:
+        raise InputError(
+            f"The header of {lines.name} is {header.strip()!r:.60}, and bars do not part all rows alike: name the "
+            "delimiter (--delimiter '|')."
+        )
+    found = (fitting or present)[0]
+    lines.notes.append(f"The columns of {lines.name} are parted by {_DELIMITERS[found]} (--delimiter names others).")
+    return found
+
+
+def _parts(delimiter: str, lines: Sequence[str], is_cut: bool) -> bool:
+    """Whether a delimiter parts all rows into as many cells; of ``lines`` that are cut off the last row is left out."""
+    rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    return len({len(row) for row in (rows[:-1] if is_cut else rows)}) == 1
 
 
 def _check(header: list[str], name: str) -> None:
@@ -91,5 +167,5 @@ def _broken(name: str, line: int, error: csv.Error) -> str:
         return f"Line {line} of {name} has a carriage return within a row; save the file with line feeds."
     return (
         f"Line {line} of {name} begins no row of a table: {error}. A text with quotation marks stands in quotation "
-        'marks, and its own are doubled: "say ""hi""".'
+        'marks, and its own are doubled: "say ""hi"""; where they are plain text, say so (--quoting none).'
     )

@@ -1,28 +1,23 @@
 """Embed: one vector a text, made as the model's sentence-transformers files say."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bertie.checkpoints import open_checkpoint
-from bertie.errors import CheckpointError, InputError, nearest
-from bertie.files import read_json
-from bertie.hub import member
-from bertie.layers.linear import linear
+from bertie.errors import InputError, nearest
 from bertie.packing import Packed
+from bertie.report import say_once
 from bertie.tasks.features import Features
 from bertie.tasks.pooling import merge, pool
 from bertie.tasks.recipe import Recipe
 from bertie.tasks.task import Task
-
-ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "Sigmoid", "SiLU")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +26,7 @@ class Embed(Task):
 
     Args:
         recipe: pooling, normalisation, length limit and prompts of the model.
-        layers: the layers after the pooling, each a linear one and its activation.
+        token_layers, layers: what tokens go through before the pooling, and texts after it.
         prompt: what to put before every text; wins over ``prompt_name``.
         prompt_name: the name of one of the model's prompts; None takes its default, if it has one.
         normalize: True gives every vector length 1; None does what the model's files say, and so does False, which
@@ -39,11 +34,12 @@ class Embed(Task):
     """
 
     recipe: Recipe = field(default_factory=Recipe)
-    layers: tuple[torch.nn.Sequential, ...] = ()
+    token_layers: tuple[nn.Module, ...] = ()
+    layers: tuple[nn.Module, ...] = ()
     prompt: str | None = None
     prompt_name: str | None = None
     normalize: bool | None = None
-    given: ClassVar[tuple[str, ...]] = (*Task.given, "recipe", "layers")
+    given: ClassVar[tuple[str, ...]] = (*Task.given, "recipe", "token_layers", "layers")
 
     def __post_init__(self) -> None:
         if self.prompt is None and self.prompt_name is not None and self.prompt_name not in self.recipe.prompts:
@@ -53,11 +49,17 @@ class Embed(Task):
                 f"{nearest(self.prompt_name, self.recipe.prompts)}"
             )
 
+        stated, positions = self.recipe.max_length, self.config.max_position_embeddings
+        if self.max_length is None and stated is not None and stated > positions:
+            say_once(
+                f"max_seq_length is {stated} in the model's files, but it has {positions} positions, as many as count"
+            )
+
     @property
     def limit(self) -> int:
         """The most tokens a text may have."""
         if self.max_length is None and self.recipe.max_length is not None:
-            return self.recipe.max_length
+            return min(self.recipe.max_length, self.config.max_position_embeddings)
         return super().limit
 
     def read(self, text: Any) -> Any:
@@ -66,7 +68,12 @@ class Embed(Task):
         if not isinstance(text, str):
             return text
         text = self._prompt + text
-        return text.lower() if self.recipe.lower_case else text
+        if not self.recipe.lower_case or getattr(self.tokenizer, "do_lower_case", False):
+            return text
+        # tokens like [SEP] are found as they are written, before a tokenizer puts text in small letters
+        control = "" if self.split_special_tokens else "|".join(map(re.escape, self.tokenizer.all_special_tokens))
+        parts = re.split(f"({control})", text) if control else [text]
+        return "".join(part if number % 2 else "".join(map(str.lower, part)) for number, part in enumerate(parts))
 
     def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
         """As `Task.encode`; a prompt that takes no part is no window's own."""
@@ -80,9 +87,10 @@ class Embed(Task):
         """Return the vectors ``[R, D]``; of windows, what their tokens' vectors are pooled to."""
         encoder = getattr(model, "bert", model)
         if tuple(self.recipe.modes) == ("cls",) and not self._skip and hasattr(encoder, "first_tokens"):
-            vectors = encoder.first_tokens(packed).float()
+            vectors = _through(self.token_layers, encoder.first_tokens(packed).float())
         else:
             hidden = encoder(packed, return_dict=True).last_hidden_state
+            hidden = _through(self.token_layers, hidden.float()) if self.token_layers else hidden
             vectors = pool(hidden, packed, self.recipe.modes, self._skip, features.owned)
         return vectors if self.windows else self.finished(vectors)
 
@@ -91,14 +99,13 @@ class Embed(Task):
         if not self.windows:
             return rows
         vectors = merge(rows, features, self.recipe.modes)
-        device = next((cast(nn.Linear, layer[0]).weight.device for layer in self.layers), None)
+        device = next((weight.device for layer in self.layers for weight in layer.parameters()), None)
         return list(self.finished(torch.as_tensor(vectors, device=device)).cpu().numpy())
 
     def finished(self, vectors: Tensor) -> Tensor:
         """Return pooled vectors as the model's last layers leave them."""
-        for dense, activation in self.layers:
-            vectors = activation(linear(vectors, dense))
-        return F.normalize(vectors, dim=1) if self.recipe.normalize or self.normalize else vectors
+        vectors = _through(self.layers, vectors)[:, : self.recipe.truncate_dim]
+        return F.normalize(vectors, dim=1) if self.normalize else vectors
 
     @property
     def _prompt(self) -> str:
@@ -115,28 +122,7 @@ class Embed(Task):
         return self._cut([self._prompt]).lengths[0] - 1
 
 
-def load_layers(recipe: Recipe, device: torch.device) -> tuple[torch.nn.Sequential, ...]:
-    """Return the linear layers that follow the pooling, each with its activation, in float32 like the pooled vectors.
-
-    Raises:
-        CheckpointError: a file is missing or damaged, or asks for an activation bertie does not have.
-    """
-    layers = (_dense(folder).to(device=device, dtype=torch.float32) for folder in recipe.dense)
-    return tuple(layer.eval().requires_grad_(False) for layer in layers)
-
-
-def _dense(folder: Path) -> torch.nn.Sequential:
-    config = read_json(member(folder, "config.json"))
-    activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
-    usual = {"use_residual": False, "module_input_name": "sentence_embedding", "module_output_name": None}
-    odd = [name for name, value in usual.items() if config.get(name, value) not in (value, "sentence_embedding")]
-    if activation not in ACTIVATIONS or odd:
-        raise CheckpointError(
-            f"{str(folder)!r} asks for {odd[0] if odd else activation!r:.60}, which bertie does not have; "
-            f"it has plain linear layers with {', '.join(ACTIVATIONS)}"
-        )
-    checkpoint = open_checkpoint(folder)
-    weight = checkpoint.tensor("linear.weight")
-    linear = torch.nn.Linear(weight.shape[1], weight.shape[0], bias="linear.bias" in checkpoint.infos)
-    linear.load_state_dict({name: checkpoint.tensor(f"linear.{name}") for name in linear.state_dict()})
-    return torch.nn.Sequential(linear, getattr(torch.nn, activation)())
+def _through(layers: Sequence[nn.Module], vectors: Tensor) -> Tensor:
+    for layer in layers:
+        vectors = layer(vectors)
+    return vectors

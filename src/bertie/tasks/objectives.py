@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertie.errors import InputError
+from bertie.errors import InputError, spelled
 from bertie.rules import Rule, short
 
 # Options of the tasks whose loss is one of these.
@@ -28,12 +28,10 @@ def check_objective(options: Mapping[str, Any]) -> None:
     """
     for name, rule in RULES.items():
         if name in options and not rule.allows(options[name]):
-            raise InputError(f"{name} is {short(options[name])}; allowed: {rule.allowed}.")
+            raise InputError(f"{spelled(name)} is {short(options[name])}; allowed: {rule.allowed}.")
     if options.get("focal") and options.get("label_smoothing"):
-        raise InputError(
-            f"focal={options['focal']} and label_smoothing={options['label_smoothing']} exclude each other: the focal "
-            "loss looks at the probability of one right class; give one."
-        )
+        both = " and ".join(spelled(name, options[name]) for name in RULES)
+        raise InputError(f"{both} exclude each other: the focal loss looks at one right class alone; give one.")
 
 
 def cross_entropy_sum(

@@ -176,22 +176,33 @@ class QuestionAnswering(TrainableTask):
 
     def _answers(self, text: str, encodings: Sequence[Encoding], windows: list[WindowScores]) -> list[dict[str, Any]]:
         normalizer = Normalizer.of(windows)
-        # some answers become one when they are aligned to words
+        # some answers become one when they are aligned to words, or are the same words elsewhere
         count = 2 * self.top_k + 10 if self.align_to_words else self.top_k
+        while True:
+            spans = best_spans(windows, count, self.max_answer_len)
+            found = self._joined(text, encodings, spans, normalizer)
+            if len(found) >= self.top_k or len(spans) < count:
+                break
+            count *= 2
+        if self.handle_impossible_answer:
+            score = normalizer.probability(sum(null_scores(windows)) - self.no_answer_threshold)
+            found.append({"score": score, "start": 0, "end": 0, "answer": ""})
+        found.sort(key=lambda answer: -answer["score"])
+        return found[: self.top_k] or [{"score": 0.0, "start": 0, "end": 0, "answer": ""}]
+
+    def _joined(
+        self, text: str, encodings: Sequence[Encoding], spans: Sequence[AnswerSpan], normalizer: Normalizer
+    ) -> list[dict[str, Any]]:
+        """Return the answers that spans, best first, stand for: those of the same words are one."""
         answers: dict[str, dict[str, Any]] = {}
-        for span in best_spans(windows, count, self.max_answer_len):
+        for span in spans:
             start, stop = self._characters(span, encodings)
             score = normalizer.probability(span.logit)
             answer = {"score": score, "start": start, "end": stop, "answer": text[start:stop]}
             first = answers.setdefault(text[start:stop].lower(), answer)
             if first is not answer:
                 first["score"] += score
-        found = list(answers.values())
-        if self.handle_impossible_answer:
-            score = normalizer.probability(sum(null_scores(windows)) - self.no_answer_threshold)
-            found.append({"score": score, "start": 0, "end": 0, "answer": ""})
-        found.sort(key=lambda answer: -answer["score"])
-        return found[: self.top_k] or [{"score": 0.0, "start": 0, "end": 0, "answer": ""}]
+        return list(answers.values())
 
     def _characters(self, span: AnswerSpan, encodings: Sequence[Encoding]) -> tuple[int, int]:
         pieces, _ = pieces_read(encodings)

@@ -1,24 +1,24 @@
-"""How a sentence-transformers folder makes a text's vector: its small JSON files, read as data, and written."""
+"""How a sentence-transformers folder makes a text's vector: its small JSON files, read as data."""
 
-import json
 import os
-import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bertie.errors import CheckpointError
-from bertie.files import atomic, read_bytes, read_json, write_json
+from bertie.files import checked_values, read_json, read_json_value
 from bertie.hub import member
+from bertie.rules import Rule, short
 from bertie.tasks.pooling import MODES
 
 # what a folder of this kind holds beside the model itself
 SETTINGS = "config_sentence_transformers.json"
-FILES = ("modules.json", SETTINGS, "sentence_bert_config.json", "*_*/*")
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+MODULES = "modules.json"
+FILES = (MODULES, SETTINGS, "sentence_*_config.json", "*_*/*")
+SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 # the older way to name the modes, in the order in which their vectors are joined
-_OLD_MODES = {
+OLD_MODES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
     "pooling_mode_mean_tokens": "mean",
@@ -26,6 +26,41 @@ _OLD_MODES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+_KINDS = ("Transformer", "Pooling", "Dense", "LayerNorm", "Dropout", "Normalize")
+# arguments that ``sentence_bert_config.json`` may pass on, and that change no vector of bertie's
+_WITHOUT_EFFECT = {"trust_remote_code", "attn_implementation", "torch_dtype", "dtype", "use_fast", "add_pooling_layer"}
+_PASSED_ON = ("model_args", "model_kwargs", "tokenizer_args", "processor_kwargs", "config_args", "config_kwargs")
+
+_MODULE_RULES = {"type": Rule("its class", "text"), "path": Rule("its folder", "text")}
+_SETTINGS_RULES = {
+    "prompts": Rule("name → text", "mapping", none=True),
+    "default_prompt_name": Rule("one of them", "text", none=True),
+    "similarity_fn_name": Rule("how vectors are compared", "choice", choices=SIMILARITIES, none=True),
+    "truncate_dim": Rule("numbers kept of a vector", "integer", 1, none=True),
+    "model_type": Rule("whose folder it is", "text", none=True),
+    "activation_fn": Rule("class of what turns a logit into a score", "text", none=True),
+}
+_TRANSFORMER_RULES = {
+    "max_seq_length": Rule("tokens read of a text", "integer", 1, none=True),
+    "do_lower_case": Rule("texts in small letters", "true or false", none=True),
+    "transformer_task": Rule("what is computed", "choice", choices=("feature-extraction",), none=True),
+    "module_output_name": Rule("what is given on", "choice", choices=("token_embeddings",), none=True),
+    "unpad_inputs": Rule("without padding", "true or false", none=True),
+} | {name: Rule("arguments", "mapping", none=True) for name in (*_PASSED_ON, "modality_config", "processing_kwargs")}
+_MODALITY = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+_POOLING_RULES = {name: Rule("whether it is used", "true or false") for name in OLD_MODES} | {
+    "include_prompt": Rule("whether a prompt takes part", "true or false"),
+    "embedding_dimension": Rule("width of a token's vector", "integer", 1),
+    "word_embedding_dimension": Rule("its older name", "integer", 1),
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One module of a folder: its kind ("Dense", "LayerNorm", "Dropout" or "Normalize") and where its files lie."""
+
+    kind: str
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -34,63 +69,69 @@ class Recipe:
 
     Attributes:
         modes: how the tokens' vectors become one; several are concatenated.
-        dense: the folders of linear layers that follow, in order.
-        normalize: whether vectors have length 1 at the end.
+        token_layers: what every token's vector goes through before.
+        layers: what the text's vector goes through after, in order.
+        truncate_dim: how many numbers of the vector are kept at last; None: all.
         max_length: tokens of a text, special ones included; None leaves it to tokenizer and model.
         lower_case: whether texts are lower-cased first, whatever the tokenizer does.
         prompts: name → what is put before a text.
         default_prompt: the name of the one to use when none is named.
         include_prompt: whether a prompt's tokens take part in the pooling.
+        similarity: how two vectors are compared, one of `SIMILARITIES`.
         subfolder: where the model's own files lie.
+        is_stated: whether the model's folder says all this; where none does, it is the usual.
     """
 
     modes: tuple[str, ...] = ("mean",)
-    dense: tuple[Path, ...] = ()
-    normalize: bool = False
+    token_layers: tuple[Layer, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    truncate_dim: int | None = None
     max_length: int | None = None
     lower_case: bool = False
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
     include_prompt: bool = True
+    similarity: str = "cosine"
     subfolder: str = ""
+    is_stated: bool = False
+
+    @property
+    def normalized(self) -> bool:
+        """Whether every vector has length 1."""
+        kinds = [layer.kind for layer in self.layers if layer.kind != "Dropout"]
+        return kinds[-1:] == ["Normalize"] and self.truncate_dim is None
 
 
 def read_recipe(folder: str | os.PathLike[str]) -> Recipe:
     """Return the recipe in a model's folder; without ``modules.json`` it is the mean, not normalised.
 
     Raises:
-        CheckpointError: a file is damaged or unsafe, or asks for a module that bertie does not have.
+        CheckpointError: a file is damaged or unsafe, or asks for what bertie does not have.
     """
     folder = Path(folder)
-    steps = _steps(folder)
-    prompts = _optional(folder, SETTINGS)
+    steps, settings = _steps(folder), _settings(folder)
     subfolder = steps[0][1] if steps else ""
-    own = _optional(folder / subfolder, "sentence_bert_config.json")
-    pooling: dict[str, Any] = {}
-    dense: list[Path] = []
-    normalize = False
-    for kind, path in steps[1:]:
-        if kind == "Pooling" and not dense and not normalize:
-            pooling = _optional(folder / path, "config.json")
-        elif kind == "Dense" and not normalize:
-            dense.append(folder / path)
-        elif kind == "Normalize":
-            normalize = True
-        else:
-            raise CheckpointError(
-                f"{str(folder / 'modules.json')!r} asks for the module {kind!r} in a place bertie does not know; "
-                "it knows Transformer, Pooling, Dense and Normalize, in this order"
-            )
+    if settings.get("model_type") == "CrossEncoder":  # of which sentence-transformers, too, takes the encoder alone
+        return Recipe(subfolder=subfolder)
+    if settings.get("model_type") not in (None, "SentenceTransformer"):
+        raise CheckpointError(
+            f"{str(folder)!r} is a {settings['model_type']:.60} of sentence-transformers, which bertie does not run; "
+            "it embeds with a SentenceTransformer"
+        )
+    own = _transformer(folder / subfolder)
+    token_layers, pooling, layers = _parted(steps, folder)
     return Recipe(
         modes=_modes(pooling, folder),
-        dense=tuple(dense),
-        normalize=normalize,
-        max_length=_length(own.get("max_seq_length"), folder),
-        lower_case=own.get("do_lower_case") is True,
-        prompts=_prompts(prompts, folder),
-        default_prompt=prompts.get("default_prompt_name"),
-        include_prompt=pooling.get("include_prompt", True) is not False,
+        token_layers=token_layers,
+        layers=layers,
+        truncate_dim=settings.get("truncate_dim"),
+        max_length=own.get("max_seq_length"),
+        lower_case=bool(own.get("do_lower_case")),
+        **_prompts(settings, folder),
+        include_prompt=pooling.get("include_prompt", True),
+        similarity=settings.get("similarity_fn_name") or "cosine",
         subfolder=subfolder,
+        is_stated=bool(steps),
     )
 
 
@@ -98,130 +139,137 @@ def read_activation(folder: str | os.PathLike[str]) -> str | None:
     """Return the class that a cross-encoder's folder names for what turns a logit into a score; None: it names none.
 
     Raises:
-        CheckpointError: the file is damaged or unsafe.
-    """
-    named = _optional(Path(folder), SETTINGS).get("activation_fn")
-    return named if isinstance(named, str) else None
-
-
-def recipe_to_learn(folder: str | os.PathLike[str]) -> Recipe:
-    """Return the recipe of a model that is to learn embeddings: its own, else the mean with length 1.
-
-    Raises:
-        CheckpointError: as for `read_recipe`.
-    """
-    recipe = read_recipe(folder)
-    return recipe if member(Path(folder), "modules.json").exists() else replace(recipe, normalize=True)
-
-
-def write_recipe(folder: str | os.PathLike[str], recipe: Recipe, width: int) -> None:
-    """Write a recipe beside a model's own files, so that bertie and sentence-transformers read it.
-
-    Args:
-        folder: with the model and its tokenizer, whatever ``recipe.subfolder`` was before.
-        recipe: its linear layers are copied from where they lie.
-        width: D, of a token's vector.
-
-    Raises:
-        CheckpointError: a file cannot be written, or a linear layer's cannot be read.
+        CheckpointError: a file is damaged or unsafe, or asks for more modules than the model.
     """
     folder = Path(folder)
-    kinds = ["Pooling", *["Dense"] * len(recipe.dense), *["Normalize"] * recipe.normalize]
-    steps = [("Transformer", ""), *((kind, f"{number}_{kind}") for number, kind in enumerate(kinds, 1))]
-    for _, path in steps[1:]:
-        (folder / path).mkdir(parents=True, exist_ok=True)
-    write_json(folder / "1_Pooling" / "config.json", _pooling(recipe, width))
-    for number, source in enumerate(recipe.dense, 2):
-        _copy(source, folder / f"{number}_Dense")
-    write_json(
-        folder / "sentence_bert_config.json",
-        {"max_seq_length": recipe.max_length, "do_lower_case": recipe.lower_case},
-    )
-    write_json(
-        folder / SETTINGS,
-        {
-            "prompts": dict(recipe.prompts),
-            "default_prompt_name": recipe.default_prompt,
-            "similarity_fn_name": "cosine",
-        },
-    )
-    # last: a folder with this file has all that it names
-    write_json(
-        folder / "modules.json",
-        [
-            {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
-            for number, (kind, path) in enumerate(steps)
-        ],
-    )
-
-
-def _pooling(recipe: Recipe, width: int) -> dict[str, Any]:
-    """Return the pooling's config, by flags, which every version of sentence-transformers reads, if they can say it."""
-    if tuple(mode for mode in _OLD_MODES.values() if mode in recipe.modes) != recipe.modes:
-        return {
-            "embedding_dimension": width,
-            "pooling_mode": list(recipe.modes),
-            "include_prompt": recipe.include_prompt,
-        }
-    flags = {name: mode in recipe.modes for name, mode in _OLD_MODES.items()}
-    return {"word_embedding_dimension": width, **flags, "include_prompt": recipe.include_prompt}
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a linear layer's files."""
-    if source.resolve() == target.resolve():
-        return
-    names = [name for name in ("config.json", *_WEIGHTS) if member(source, name).exists()]
-    for name in names:
-        with atomic(target / name) as temporary:
-            shutil.copyfile(member(source, name), temporary)
+    steps = _steps(folder)
+    if len(steps) > 1 and _settings(folder).get("model_type") == "CrossEncoder":
+        raise CheckpointError(
+            f"{str(folder / MODULES)!r} asks for the module {steps[1][0]!r} behind the model; bertie scores with a "
+            "classifier's own logits"
+        )
+    named: str | None = _settings(folder).get("activation_fn")
+    return named
 
 
 def _steps(folder: Path) -> list[tuple[str, str]]:
     """Return (kind, path) of each module in ``modules.json``; empty if there is no such file."""
-    path = member(folder, "modules.json")
+    path = member(folder, MODULES)
     if not path.exists():
         return []
-    try:
-        listed = json.loads(read_bytes(path, "modules"))
-        steps = [(str(entry["type"]).rpartition(".")[2], str(entry["path"])) for entry in listed]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(
-            f"{str(path)!r} is no list of modules with 'type' and 'path'; fetch the model again"
-        ) from error
+    where = f"the modules file {str(path)!r}"
+    listed = read_json_value(path, "modules")
+    if not isinstance(listed, list) or not all(
+        isinstance(entry, dict) and _MODULE_RULES.keys() <= entry.keys() for entry in listed
+    ):
+        raise CheckpointError(f"{where} is no list of modules with 'type' and 'path'; fetch the model again")
+    steps = []
+    for entry in listed:
+        named = checked_values(entry, _MODULE_RULES, where)["type"]
+        package, _, kind = named.rpartition(".")
+        if kind not in _KINDS or package.partition(".")[0] != "sentence_transformers":
+            raise CheckpointError(
+                f"{where} asks for the module {named!r:.90}, which bertie does not have; of sentence-transformers it "
+                f"has {', '.join(_KINDS)}"
+            )
+        member(folder, entry["path"])
+        steps.append((kind, entry["path"]))
     if not steps or steps[0][0] != "Transformer":
-        raise CheckpointError(f"{str(path)!r} does not begin with a Transformer; bertie embeds with BERT models only")
-    for _, place in steps:
-        member(folder, place)
+        raise CheckpointError(f"{where} does not begin with a Transformer; bertie embeds with BERT models only")
     return steps
 
 
-def _optional(folder: Path, name: str) -> dict[str, Any]:
+def _parted(
+    steps: Sequence[tuple[str, str]], folder: Path
+) -> tuple[tuple[Layer, ...], dict[str, Any], tuple[Layer, ...]]:
+    """Return the layers before the pooling, the pooling's config, and the layers after it."""
+    if not steps:
+        return (), {}, ()
+    kinds = [kind for kind, _ in steps]
+    if kinds.count("Pooling") != 1 or kinds.count("Transformer") != 1:
+        raise CheckpointError(
+            f"{str(folder / MODULES)!r} asks for {', '.join(kinds)}; a text has one vector with one Transformer and "
+            "one Pooling"
+        )
+    place = kinds.index("Pooling")
+    layers = [Layer(kind, folder / path) for kind, path in steps]
+    for layer in layers[1:place]:
+        _check_place(layer, "token_embeddings")
+    for layer in layers[place + 1 :]:
+        _check_place(layer, "sentence_embedding")
+    pooling = _optional(folder / steps[place][1], "config.json", _POOLING_RULES)
+    unknown = [name for name in pooling if name not in _POOLING_RULES and name != "pooling_mode"]
+    if unknown:
+        raise CheckpointError(f"{str(layers[place].folder)!r} asks for {unknown[0]!r:.60}, which no pooling has")
+    return tuple(layers[1:place]), pooling, tuple(layers[place + 1 :])
+
+
+def _check_place(layer: Layer, reads: str) -> None:
+    """Refuse a layer that would read or write something else than what stands before it."""
+    assert layer.folder is not None
+    config = _optional(layer.folder, "config.json", {})
+    taken = config.get("module_input_name", "sentence_embedding")
+    given = taken if config.get("module_output_name") is None else config["module_output_name"]
+    if taken != reads or given != reads:
+        raise CheckpointError(
+            f"{str(layer.folder)!r} makes {given!r:.60} of {taken!r:.60} where a layer on {reads!r} belongs; bertie "
+            "has layers on token_embeddings before the pooling, and on sentence_embedding after it"
+        )
+
+
+def _transformer(folder: Path) -> dict[str, Any]:
+    """Return what is said of the encoder; the file is named after a kind of model in old folders."""
+    named = sorted(path.name for path in folder.glob("sentence_*_config.json"))
+    name = "sentence_bert_config.json" if "sentence_bert_config.json" in named else (named or [""])[0]
+    if not name:
+        return {}
+    own = _optional(folder, name, _TRANSFORMER_RULES)
+    stated = {name: value for name, value in own.items() if value not in (None, {})}
+    for key in _PASSED_ON:
+        stated[key] = {name: value for name, value in stated.get(key, {}).items() if name not in _WITHOUT_EFFECT}
+    odd = [key for key in (*_PASSED_ON, "processing_kwargs") if stated.get(key)]
+    odd += [key for key in stated if key not in _TRANSFORMER_RULES]
+    odd += ["modality_config"] if stated.get("modality_config", _MODALITY) != _MODALITY else []
+    if odd:
+        raise CheckpointError(
+            f"{str(folder / name)!r} asks for {odd[0]!r:.60}: {short(own[odd[0]])}, which bertie does not have; "
+            "take it out to embed without it"
+        )
+    return own
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    return _optional(folder, SETTINGS, _SETTINGS_RULES)
+
+
+def _optional(folder: Path, name: str, rules: Mapping[str, Rule]) -> dict[str, Any]:
     path = member(folder, name)
-    return read_json(path) if path.exists() else {}
+    return read_json(path, rules=rules) if path.exists() else {}
 
 
 def _modes(pooling: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
     asked = pooling.get("pooling_mode")
     if asked is None:
-        asked = [mode for name, mode in _OLD_MODES.items() if pooling.get(name)] or "mean"
-    modes = (asked,) if isinstance(asked, str) else tuple(asked)
+        asked = [mode for name, mode in OLD_MODES.items() if pooling.get(name)] or "mean"
+    modes = [asked] if isinstance(asked, str) else asked
+    if not isinstance(modes, list) or not modes:
+        raise CheckpointError(
+            f"{str(folder)!r}: pooling_mode is {short(asked)}; allowed: one or several of {', '.join(MODES)}"
+        )
     for mode in modes:
-        if mode not in MODES:
+        if not isinstance(mode, str) or mode not in MODES:
             raise CheckpointError(f"{str(folder)!r} asks for the pooling {mode!r:.60}; bertie has {', '.join(MODES)}")
-    return modes
+    return tuple(modes)
 
 
-def _length(value: Any, folder: Path) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
-        return value
-    raise CheckpointError(f"{str(folder)!r}: max_seq_length is {value!r:.60}; it must be a positive integer or null")
-
-
-def _prompts(config: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    prompts = config.get("prompts") or {}
-    if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
+def _prompts(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    given = settings.get("prompts") or {}
+    if not all(isinstance(text, str | None) for text in given.values()):
         raise CheckpointError(f"{str(folder)!r}: 'prompts' must be a mapping of names to texts")
-    return {name: text for name, text in prompts.items() if text is not None}
+    default = settings.get("default_prompt_name")
+    if default is not None and default not in given:
+        raise CheckpointError(
+            f"{str(folder / SETTINGS)!r}: default_prompt_name is {default!r:.60}, which is none of its prompts "
+            f"({short(list(given))}); correct the one or the other"
+        )
+    return {"prompts": {name: text for name, text in given.items() if text is not None}, "default_prompt": default}

@@ -3,9 +3,11 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from torch import nn
 
 from bertie.errors import InputError
 from bertie.tasks.calibration import Reliability, confidences, find_temperature, reliability
@@ -15,10 +17,12 @@ from bertie.tasks.task import Task
 from bertie.tasks.text_classification import TextClassification
 from bertie.tasks.text_features import TextFeatures
 from bertie.tasks.trainable import Fault
+from bertie.tasks.vector_layers import activation
 
 # a pair's query and its score
 QueryScore = tuple[str, float]
 _KIND = "multi_label_classification"
+_OLD_KEY = "sbert_ce_default_activation_function"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +32,7 @@ class Reranking(TextClassification):
     Args:
         top_k: how many passages of a query the pipeline gives, best first; None gives all.
         function_to_apply: what turns a logit into a score: ``"sigmoid"`` or ``"none"``; None does what the
-            model's files say for sentence-transformers' cross-encoders, else sigmoid.
+            model's files say for sentence-transformers' cross-encoders, whatever activation that is, else sigmoid.
         window_scores: how the logits of a passage's windows become the passage's.
         highest: the relevance that stands for certainty: labels are divided by it.
         activation: the class that sentence-transformers' files name for ``function_to_apply``; None: the config may.
@@ -43,6 +47,7 @@ class Reranking(TextClassification):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _ = self._usual_activation  # an activation that there is not is refused before anything is computed
         if self.config.num_labels != 1:
             raise InputError(
                 f"The model has {self.config.num_labels} labels; a reranker scores with one (num_labels=1). Take a "
@@ -75,11 +80,18 @@ class Reranking(TextClassification):
         """As `Task.laid_out`."""
         return Task.laid_out(self, answers, inputs, single, named)
 
-    def _usual_function(self) -> str:
-        known = getattr(self.config, "sentence_transformers", None)
-        named = self.activation or (known.get("activation_fn") if isinstance(known, Mapping) else None)
-        named = named or getattr(self.config, "sbert_ce_default_activation_function", None)
-        return "none" if str(named).endswith(".Identity") else "sigmoid"
+    @cached_property
+    def _usual_activation(self) -> nn.Module:
+        """What the model's files name, by the keys of all versions of sentence-transformers; else the sigmoid."""
+        named, where = self.activation, "config_sentence_transformers.json"
+        stated = getattr(self.config, "sentence_transformers", None)
+        for key, value in (
+            ("sentence_transformers", stated.get("activation_fn") if isinstance(stated, Mapping) else stated),
+            (_OLD_KEY, getattr(self.config, _OLD_KEY, None)),
+        ):
+            if named is None and value is not None:
+                named, where = value, f"the config's key {key!r}"
+        return nn.Sigmoid() if named is None else activation(named, where)
 
     # relevance → loss and figures
 

@@ -18,10 +18,12 @@ from bertie.tasks.features import Array, Features, Values
 from bertie.tasks.metrics import Metric, Numbers, Retrieval
 from bertie.tasks.parts import by_part, in_parts, part_counts, part_keys
 from bertie.tasks.pooling import merged
-from bertie.tasks.recipe import write_recipe
+from bertie.tasks.recipe import Layer
+from bertie.tasks.recipe_writing import write_recipe
 from bertie.tasks.retrieval import false_negatives, ranks_of_partners
 from bertie.tasks.task import Task
 from bertie.tasks.trainable import Fault, TrainableTask
+from bertie.tasks.vector_layers import load_layers, width_after
 
 # A cosine that far from its score is worth showing.
 OFF = 0.25
@@ -64,6 +66,16 @@ class Similarity(Embed, TrainableTask):
         """Return the task that embeds texts."""
         return Embed(**_of(self, Embed))
 
+    def begun(self, model: Any, labels: Sequence[Any]) -> Self:
+        """As `TrainableTask.begun`; vectors that no file says how to make have length 1, as they are compared."""
+        begun = super().begun(model, labels)
+        if self.recipe.is_stated:
+            return begun
+        normalize = (Layer("Normalize"),)
+        return replace(
+            begun, recipe=replace(self.recipe, layers=normalize), layers=load_layers(normalize, model.device)
+        )
+
     def suited(self, labels: Sequence[Any]) -> Self:
         """As `TrainableTask.suited`: with scores they take their range, unless it lies between 0 and 1.
 
@@ -84,7 +96,8 @@ class Similarity(Embed, TrainableTask):
 
     def save(self, folder: Path) -> None:
         """Write the recipe, so that bertie and sentence-transformers make vectors of texts as they were learned."""
-        write_recipe(folder, replace(self.recipe, max_length=self.limit), self.config.hidden_size)
+        recipe = replace(self.recipe, max_length=self.limit, similarity="cosine")
+        write_recipe(folder, recipe, width_after(self.token_layers, self.config.hidden_size))
 
     # texts → vectors
 

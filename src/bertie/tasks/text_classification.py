@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bertie.errors import InputError, nearest
 from bertie.packing import Packed
@@ -21,7 +21,7 @@ from bertie.tasks.task import check_count
 from bertie.tasks.thresholds import find_thresholds
 from bertie.tasks.trainable import Fault, TrainableTask
 
-FUNCTIONS = ("sigmoid", "softmax", "none")
+FUNCTIONS: dict[str, nn.Module] = {"sigmoid": nn.Sigmoid(), "softmax": nn.Softmax(dim=-1), "none": nn.Identity()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +100,13 @@ class TextClassification(TrainableTask):
         """Return the score of every label, ``[N, C]``, from logits."""
         logits = torch.as_tensor(np.asarray(values, np.float32)).reshape(len(values), -1) / self.temperature
         logits = self.unit.left(logits)
-        function = self.function_to_apply
-        if function in (None, "default"):
-            function = self._usual_function()
-        if function == "none":
-            return logits.numpy()
-        return (logits.sigmoid() if function == "sigmoid" else logits.softmax(dim=-1)).numpy()
+        named = None if self.function_to_apply == "default" else self.function_to_apply
+        scores: Tensor = (self._usual_activation if named is None else FUNCTIONS[named])(logits)
+        return scores.numpy()
+
+    @property
+    def _usual_activation(self) -> nn.Module:
+        return FUNCTIONS[self._usual_function()]
 
     def _labels(self, scores: list[float]) -> Any:
         names = self.config.id2label

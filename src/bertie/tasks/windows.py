@@ -49,7 +49,7 @@ def in_windows(row: Encoding, limit: int, overlap: int, moving: int = -1) -> lis
     last = max(total - room, 0)
     starts = [*range(0, last, max(room - overlap, 1)), last]
     return [
-        Encoding((*others[:place], window, *others[place:]), row.frame, None, (), row.second_type)
+        Encoding((*others[:place], window, *others[place:]), row.frame)
         for window in (text.cut(start, min(start + room, total)) for start in starts)
     ]
 
@@ -76,8 +76,7 @@ def owned(group: Sequence[Encoding]) -> list[range]:
 
 def first_piece(row: Encoding) -> int:
     """Return the place in the row of the first token of its last text."""
-    framed = 1 if row.frame else 0
-    return framed + sum(len(window.ids) + framed for window in row.windows[:-1])
+    return row.tokens_of(len(row.windows) - 1).start
 
 
 def owned_tokens(group: Sequence[Encoding]) -> Flags:

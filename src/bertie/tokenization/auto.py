@@ -1,4 +1,4 @@
-"""AutoTokenizer: the tokenizer of a model folder, by its familiar name; BERT's only."""
+"""AutoTokenizer: the tokenizer of a model folder, by its familiar name."""
 
 import os
 from typing import Any, NoReturn
@@ -7,9 +7,11 @@ from bertie.errors import InputError
 from bertie.tokenization.fast import BertTokenizer
 from bertie.tokenization.tokenizer import Tokenizer
 
+_HUB = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
+
 
 class AutoTokenizer:
-    """The door through which programs ask for "the tokenizer of this model": it always gives BERT's."""
+    """The door through which programs ask for "the tokenizer of this model", whatever its folder states."""
 
     def __init__(self) -> NoReturn:
         raise InputError("AutoTokenizer is made by AutoTokenizer.from_pretrained(name or path)")
@@ -18,14 +20,18 @@ class AutoTokenizer:
     def from_pretrained(
         pretrained_model_name_or_path: str | os.PathLike[str], *, use_fast: bool = True, **options: Any
     ) -> Tokenizer:
-        """Load `BertTokenizer` (or, with ``use_fast=False``, `BertTokenizerLegacy`); arguments as there.
+        """Load `BertTokenizer` (with ``use_fast=False``, `BertTokenizerLegacy`), or a `BertJapaneseTokenizer`.
+
+        Arguments are those of their ``from_pretrained``.
 
         Raises:
             CheckpointError: as `BertTokenizer.from_pretrained`.
             InputTypeError: an argument that does not exist.
         """
-        if use_fast:
-            return BertTokenizer.from_pretrained(pretrained_model_name_or_path, **options)
         from bertie.tokenization.legacy import BertTokenizerLegacy
+        from bertie.tokenization.loading import load
 
-        return BertTokenizerLegacy.from_pretrained(pretrained_model_name_or_path, **options)
+        hub = {name: options.pop(name) for name in _HUB if name in options}
+        cls: type[Tokenizer] = BertTokenizer if use_fast else BertTokenizerLegacy
+        remote = bool(options.pop("trust_remote_code", False))
+        return load(cls, pretrained_model_name_or_path, hub, remote, options, auto=True)

@@ -1,4 +1,4 @@
-"""The fast tokenizer's engine: `Words` for nearly all text, the Rust package ``tokenizers`` for the rest."""
+"""The engine of BERT's own tokenizers: `Words` for nearly all text, the Rust package ``tokenizers`` for the rest."""
 
 from array import array
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ QUICK_WORD = 24
 """Rust tries every end of a word, so its time grows with the square; longer words are cut here instead."""
 
 
-class Backend:
+class BertBackend:
     """Text → pieces. Encoding changes nothing in it, so threads may share it; only adding tokens does.
 
     Args:
@@ -39,9 +39,14 @@ class Backend:
         self._ids_of, self._cuts_of = WordIds(self._wordpiece), WordCuts(self._wordpiece)
         self.rust = self._view(models.WordPiece(vocabulary, unk_token=unk_token, max_input_chars_per_word=QUICK_WORD))
         self._readers: dict[bool, tuple[Words, tokenizers.Tokenizer]] = {}
+        self._added: list[tuple[list[str | AddedToken], bool]] = []
+
+    def frames(self, special_tokens: bool) -> None:
+        """The named special tokens of the tokenizer say what stands around texts."""
 
     def add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
         """Add tokens, as special ones if ``special``; return how many are new to the vocabulary."""
+        self._added.append((tokens, special))
         count = int(self.rust.add_special_tokens(tokens) if special else self.rust.add_tokens(tokens))
         self._readers = {}
         return count
@@ -69,6 +74,10 @@ class Backend:
         rust = tokenizers.Tokenizer.from_str(self.rust.to_str())
         rust.model.max_input_chars_per_word = MAX_WORD
         return rust
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # what is remembered of texts is no part of it: copies and fingerprints are the same after use
+        return _made_again, (self.vocabulary, self._wordpiece.unk_token, self._normalizer, self._added)
 
     def _view(self, model: Any) -> tokenizers.Tokenizer:
         rust = tokenizers.Tokenizer(model)
@@ -137,6 +146,15 @@ class Backend:
             aligned.tokenize(lambda _: rust)
             found = aligned.to_encoding().offsets
         return [(word.start + first, word.start + last) for first, last in found]
+
+
+def _made_again(
+    vocabulary: dict[str, int], unk_token: str, normalizer: normalizers.BertNormalizer, added: list[Any]
+) -> BertBackend:
+    backend = BertBackend(vocabulary, unk_token, normalizer)
+    for tokens, special in added:
+        backend.add_tokens(tokens, special)
+    return backend
 
 
 class _LongWord(NamedTuple):

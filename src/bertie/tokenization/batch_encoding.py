@@ -32,9 +32,9 @@ class BatchEncoding(UserDict[Any, Any]):
     """Ids, masks and what else was asked for, by name; ``model(**encoding)`` takes it as it is.
 
     A value is a list (of lists, for a batch) of ints, or after ``return_tensors`` an int64 tensor or array ``[B, S]``.
-    Values are also attributes. From the fast tokenizer, ``encoding[i]`` is row ``i`` with its offsets and words, and
-    the methods below map between tokens, words and characters; they take ``(row, index)``, or the index alone for
-    row 0. From `BertTokenizerLegacy` they raise `InputError`.
+    Values are also attributes. ``encoding[i]`` is row ``i`` with its offsets and words, and the methods below map
+    between tokens, words and characters; they take ``(row, index)``, or the index alone for row 0. Where the values
+    came without rows, they raise `InputError`.
 
     Args:
         data: the values by name.
@@ -71,7 +71,7 @@ class BatchEncoding(UserDict[Any, Any]):
 
     @property
     def encodings(self) -> Sequence[Encoding] | None:
-        """The rows, or None from the legacy tokenizer."""
+        """The rows, or None where the values came without them."""
         return self._encodings
 
     def __getitem__(self, item: Any) -> Any:
@@ -81,7 +81,7 @@ class BatchEncoding(UserDict[Any, Any]):
             return self._encodings[item]
         if isinstance(item, slice):
             return {key: value[item] for key, value in self.data.items()}
-        raise KeyError(f"{item!r}: give a name, or a slice; single rows need the fast tokenizer")
+        raise KeyError(f"{item!r}: give a name, or a slice; single rows come from a tokenizer's call")
 
     def __getattr__(self, item: str) -> Any:
         # copying and unpickling ask for attributes before there are any
@@ -187,7 +187,7 @@ class BatchEncoding(UserDict[Any, Any]):
 
     def _row(self, method: str, index: int) -> Encoding:
         if not self._encodings:
-            raise InputError(f"{method}() needs at least one text, encoded by BertTokenizer (the fast one)")
+            raise InputError(f"{method}() needs a text that a tokenizer encoded; this has none, or only its values")
         return self._encodings[index]
 
     def _row_and_index(self, method: str, row_or_index: int, index: int | None) -> tuple[Encoding, int]:

@@ -1,10 +1,13 @@
 """One row of ids and where each id came from: windows of one or two texts, framed by special tokens, and padding."""
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple
 
-from bertie.tokenization.pieces import Ids, Pieces, Span
+from bertie.errors import InputTypeError
+from bertie.tokenization.pieces import Ids, KnownPieces, Pieces, Span
 
 
 class Window(NamedTuple):
@@ -20,6 +23,18 @@ class Window(NamedTuple):
         ids = pieces.ids
         return cls(pieces, ids, 0, len(ids))
 
+    @classmethod
+    def of_ids(cls, ids: Sequence[int]) -> "Window":
+        """Return the window of ids of which nothing else is known.
+
+        Raises:
+            InputTypeError: one is no integer.
+        """
+        try:
+            return cls.whole(KnownPieces(array("q", ids), [], [], []))
+        except (TypeError, OverflowError) as error:
+            raise InputTypeError(f"the ids are {ids!r:.60}; they must be integers, one a token") from error
+
     def cut(self, start: int, stop: int) -> "Window":
         return Window(self.pieces, self.ids[start:stop], start, stop)
 
@@ -29,13 +44,51 @@ class Special(NamedTuple):
 
     id: int
     token: str
+    type_id: int = 0
 
 
 class Frame(NamedTuple):
-    """The special tokens around texts: ``first A last`` and ``first A last B last``."""
+    """What stands around the texts of a row, one or two: ``[CLS] A [SEP]`` has the gaps ``[CLS]`` and ``[SEP]``.
 
-    first: Special
-    last: Special
+    Attributes:
+        gaps: ``gaps[i]`` stands before text ``i``, the last one behind all of them.
+        types: the token type of each text.
+        size: the number of special tokens.
+        codes: the ids of each gap as int64.
+        untyped: whether every token has the type 0.
+    """
+
+    gaps: tuple[tuple[Special, ...], ...]
+    types: tuple[int, ...]
+    size: int
+    codes: tuple[bytes, ...]
+    untyped: bool
+
+    @classmethod
+    def of(cls, gaps: tuple[tuple[Special, ...], ...], types: tuple[int, ...]) -> "Frame":
+        codes = tuple(array("q", [special.id for special in gap]).tobytes() for gap in gaps)
+        untyped = not any(types) and not any(special.type_id for gap in gaps for special in gap)
+        return cls(gaps, types, sum(map(len, gaps)), codes, untyped)
+
+    def without_types(self) -> "Frame":
+        """Return the frame in which every token has the type 0."""
+        gaps = tuple(tuple(special._replace(type_id=0) for special in gap) for gap in self.gaps)
+        return Frame.of(gaps, (0,) * len(self.types))
+
+
+Frames = tuple[Frame, Frame]
+"""Those of a single text and of a pair."""
+
+
+def bare_frames(second_type: int) -> Frames:
+    """Return what rows without special tokens have, where the second text of a pair has ``second_type``."""
+    return Frame.of(((), ()), (0,)), Frame.of(((), (), ()), (0, second_type))
+
+
+def bert_frames(cls: Special, sep: Special) -> Frames:
+    """Return ``[CLS] A [SEP]`` and ``[CLS] A [SEP] B [SEP]``."""
+    pair = Frame.of(((cls,), (sep,), (sep._replace(type_id=1),)), (0, 1))
+    return Frame.of(((cls,), (sep,)), (0,)), pair
 
 
 class Padding(NamedTuple):
@@ -55,22 +108,27 @@ class Encoding:
     """
 
     windows: tuple[Window, ...]
-    frame: Frame | None
+    frame: Frame
     padding: Padding | None = None
     overflowing: Sequence["Encoding"] = ()
-    second_type: int = 1
 
     def padded(self, width: int, side: str, special: Special, type_id: int) -> "Encoding":
         """Return this row with padding beside it up to ``width`` tokens; its overflowing rows likewise."""
         overflowing = tuple(row.padded(width, side, special, type_id) for row in self.overflowing)
         padding = Padding(max(width - len(self), 0), side, special, type_id)
-        return Encoding(self.windows, self.frame, padding, overflowing, self.second_type)
+        return Encoding(self.windows, self.frame, padding, overflowing)
+
+    def untyped(self) -> "Encoding":
+        """Return this row with the token type 0 everywhere."""
+        if self.frame.untyped:
+            return self
+        overflowing = tuple(row.untyped() for row in self.overflowing)
+        return Encoding(self.windows, self.frame.without_types(), self.padding, overflowing)
 
     def __len__(self) -> int:
-        framed = 1 if self.frame else 0
-        size = framed + self._padding_size
+        size = self.frame.size + self._padding_size
         for window in self.windows:
-            size += len(window.ids) + framed
+            size += len(window.ids)
         return size
 
     def __repr__(self) -> str:
@@ -78,41 +136,38 @@ class Encoding:
 
     @property
     def ids(self) -> list[int]:
-        first, last = self.frame or (None, None)
         pad = self.padding.special.id if self.padding else 0
-        return self._spread(lambda window: window.ids.tolist(), first and first.id, last and last.id, pad)
+        return self._spread(lambda window: window.ids.tolist(), attrgetter("id"), pad)
 
     @property
     def tokens(self) -> list[str]:
-        first, last = self.frame or (None, None)
         pad = self.padding.special.token if self.padding else ""
-        return self._spread(_reader("tokens"), first and first.token, last and last.token, pad)
+        return self._spread(_reader("tokens"), attrgetter("token"), pad)
 
     @property
     def offsets(self) -> list[Span]:
         """Characters ``(start, stop)`` in the text (or pre-split word); ``(0, 0)`` for special tokens and padding."""
-        return self._spread(_reader("offsets"), (0, 0), (0, 0), (0, 0))
+        return self._spread(_reader("offsets"), lambda _: (0, 0), (0, 0))
 
     @property
     def word_ids(self) -> list[int | None]:
         """The number of each token's word in its text; None for special tokens and padding."""
-        return self._spread(_reader("word_ids"), None, None, None)
+        return self._spread(_reader("word_ids"), lambda _: None, None)
 
     words = word_ids
 
     @property
     def type_ids(self) -> list[int]:
-        pad = self.padding.type_id if self.padding else 0
-        (first, firsts), (second, seconds) = self.type_counts
-        return self._pad([first] * firsts + [second] * seconds, pad)
+        types = [type_id for type_id, count in self.type_counts() for _ in range(count)]
+        return self._pad(types, self.padding.type_id if self.padding else 0)
 
-    @property
-    def type_counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """The token type of each of two texts, and how many tokens have it, without padding."""
-        size = len(self) - self._padding_size
-        # the special token between two texts belongs to the first
-        firsts = self._span_of(1).start if len(self.windows) > 1 else size
-        return (0, firsts), (self.second_type, size - firsts)
+    def type_counts(self) -> Iterator[tuple[int, int]]:
+        """Yield token types and how many neighbouring tokens have them, without padding."""
+        gaps, types = self.frame.gaps, self.frame.types
+        yield from ((special.type_id, 1) for special in gaps[0])
+        for window, type_id, gap in zip(self.windows, types, gaps[1:], strict=True):
+            yield type_id, len(window.ids)
+            yield from ((special.type_id, 1) for special in gap)
 
     @property
     def attention_mask(self) -> list[int]:
@@ -121,7 +176,7 @@ class Encoding:
     @property
     def special_tokens_mask(self) -> list[int]:
         """1 for the tokens that were put beside the text, padding included; 0 for those of the text."""
-        return self._spread(lambda window: [0] * len(window.ids), 1, 1, 1)
+        return self._spread(lambda window: [0] * len(window.ids), lambda _: 1, 1)
 
     @property
     def sequence_ids(self) -> list[int | None]:
@@ -166,7 +221,7 @@ class Encoding:
     def char_to_token(self, char_pos: int, sequence_index: int = 0) -> int | None:
         """Return the token that holds a character of text ``sequence_index``, or None."""
         offsets = self.offsets
-        for token in self._tokens_of(sequence_index):
+        for token in self.tokens_of(sequence_index):
             start, stop = offsets[token]
             if start <= char_pos < stop:
                 return token
@@ -180,7 +235,7 @@ class Encoding:
     def word_to_tokens(self, word_index: int, sequence_index: int = 0) -> Span | None:
         """Return the tokens ``(start, stop)`` of a word of text ``sequence_index``, or None."""
         words = self.word_ids
-        tokens = [token for token in self._tokens_of(sequence_index) if words[token] == word_index]
+        tokens = [token for token in self.tokens_of(sequence_index) if words[token] == word_index]
         return (tokens[0], tokens[-1] + 1) if tokens else None
 
     def word_to_chars(self, word_index: int, sequence_index: int = 0) -> Span | None:
@@ -199,25 +254,24 @@ class Encoding:
     def _left_padding(self) -> int:
         return self.padding.size if self.padding and self.padding.side == "left" else 0
 
-    def _tokens_of(self, sequence_index: int) -> range:
+    def tokens_of(self, sequence_index: int) -> range:
+        """Return the places in the row of the tokens of a text."""
         if not 0 <= sequence_index < len(self.windows):
             return range(0)
         span, shift = self._span_of(sequence_index), self._left_padding
         return range(span.start + shift, span.stop + shift)
 
     def _span_of(self, number: int) -> range:
-        """The tokens of one text, padding not counted. Text 1 begins after the special token behind text 0."""
-        framed = 1 if self.frame else 0
-        start = framed + sum(len(window.ids) + framed for window in self.windows[:number])
+        """The tokens of one text, padding not counted."""
+        start = sum(map(len, self.frame.gaps[: number + 1])) + sum(len(one.ids) for one in self.windows[:number])
         return range(start, start + len(self.windows[number].ids))
 
-    def _spread(self, read: Callable[[Window], list[Any]], first: Any, last: Any, pad: Any) -> list[Any]:
-        if self.frame is None:
-            return self._pad([value for window in self.windows for value in read(window)], pad)
-        values = [first]
-        for window in self.windows:
+    def _spread(self, read: Callable[[Window], list[Any]], of_special: Callable[[Special], Any], pad: Any) -> list[Any]:
+        first, *gaps = self.frame.gaps
+        values = list(map(of_special, first))
+        for window, gap in zip(self.windows, gaps, strict=True):
             values += read(window)
-            values.append(last)
+            values += map(of_special, gap)
         return self._pad(values, pad)
 
     def _pad(self, values: list[Any], pad: Any) -> list[Any]:

@@ -1,14 +1,18 @@
 """BertTokenizer: the fast tokenizer, which also knows where in the text each token came from."""
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from tokenizers import AddedToken, normalizers, processors
 from tokenizers import Tokenizer as RustTokenizer
 
+from bertie.errors import InputError
 from bertie.report import say_once
-from bertie.tokenization.backend import Backend
+from bertie.tokenization.backend import BertBackend
+from bertie.tokenization.encoding import Frames
+from bertie.tokenization.file_backend import FileBackend
 from bertie.tokenization.options import read_options
 from bertie.tokenization.pieces import Pieces
 from bertie.tokenization.special_tokens import as_special
@@ -16,8 +20,31 @@ from bertie.tokenization.tokenizer import Tokenizer
 from bertie.tokenization.vocabulary import check_added_ids, check_vocabulary, given_vocabulary
 
 
+class Backend(Protocol):
+    """What cuts texts into pieces: `BertBackend` for BERT's pipeline, `FileBackend` for any other."""
+
+    @property
+    def rust(self) -> RustTokenizer:
+        """Its vocabulary, added tokens and decoder."""
+
+    def frames(self, special_tokens: bool) -> Frames | None:
+        """Return what stands around texts, if that is not for the tokenizer's named special tokens to say."""
+
+    def pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
+        """Return the pieces of each text (each list of words if ``split``), without special tokens around them."""
+
+    def add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
+        """Add tokens, as special ones if ``special``; return how many are new to the vocabulary."""
+
+    def full(self) -> RustTokenizer:
+        """Return a copy of the tokenizer for ``tokenizers``."""
+
+
 class BertTokenizer(Tokenizer):
     """BERT's tokenizer: cleaning, lower-casing, words, WordPiece. `BertTokenizerFast` is the same class.
+
+    A ``tokenizer.json`` that states another pipeline is run as it stands, whatever its model: then the arguments about
+    text have no effect, and special tokens that its vocabulary lacks are None.
 
     Args:
         vocab: token → id, or the path of ``vocab.txt``; None: a vocabulary of the five special tokens only.
@@ -27,13 +54,17 @@ class BertTokenizer(Tokenizer):
         tokenize_chinese_chars: make each Chinese character a word.
         strip_accents: None: as ``do_lower_case``.
         vocab_file: another name of ``vocab``.
+        tokenizer_file: the path of a ``tokenizer.json``, instead of a vocabulary; arguments that are not the defaults
+            win over it.
+        tokenizer_object: a `tokenizers.Tokenizer`, of which a copy is run.
         do_basic_tokenize, never_split: for `BertTokenizerLegacy`; kept and saved, without effect here.
         options: ``model_max_length``, ``padding_side``, ``truncation_side``, ``model_input_names``,
             ``clean_up_tokenization_spaces``, ``split_special_tokens``, ``pad_token_type_id``, ``bos_token``,
             ``eos_token``, ``extra_special_tokens``, ``added_tokens_decoder``, ``name_or_path``, ``verbose``.
 
     Raises:
-        CheckpointError: a vocabulary file that cannot be read, or lacks a special token that texts need.
+        CheckpointError: a file that cannot be read, or a vocabulary without a special token that texts need.
+        InputError: a vocabulary and a file that states one.
         InputTypeError: an option that does not exist.
     """
 
@@ -43,15 +74,17 @@ class BertTokenizer(Tokenizer):
         self,
         vocab: str | os.PathLike[str] | Mapping[str, int] | None = None,
         do_lower_case: bool = True,
-        unk_token: str | AddedToken = "[UNK]",
-        sep_token: str | AddedToken = "[SEP]",
-        pad_token: str | AddedToken = "[PAD]",
-        cls_token: str | AddedToken = "[CLS]",
-        mask_token: str | AddedToken = "[MASK]",
+        unk_token: str | AddedToken | None = "[UNK]",
+        sep_token: str | AddedToken | None = "[SEP]",
+        pad_token: str | AddedToken | None = "[PAD]",
+        cls_token: str | AddedToken | None = "[CLS]",
+        mask_token: str | AddedToken | None = "[MASK]",
         tokenize_chinese_chars: bool = True,
         strip_accents: bool | None = None,
         *,
         vocab_file: str | os.PathLike[str] | None = None,
+        tokenizer_file: str | os.PathLike[str] | None = None,
+        tokenizer_object: RustTokenizer | None = None,
         do_basic_tokenize: bool = True,
         never_split: Sequence[str] | None = None,
         **options: Any,
@@ -59,6 +92,12 @@ class BertTokenizer(Tokenizer):
         named: dict[str, Any] = {"do_lower_case": do_lower_case, "unk_token": unk_token, "sep_token": sep_token}
         named |= {"pad_token": pad_token, "cls_token": cls_token, "mask_token": mask_token}
         named |= {"tokenize_chinese_chars": tokenize_chinese_chars, "strip_accents": strip_accents}
+        sources = (vocab if vocab is not None else vocab_file, tokenizer_file, tokenizer_object)
+        if sum(source is not None for source in sources) > 1:
+            raise InputError("vocab (or vocab_file), tokenizer_file and tokenizer_object exclude each other; give one")
+        if tokenizer_file is not None:
+            self._become(tokenizer_file, {**_changed(named), **options})
+            return
         read = read_options(type(self).__name__, named, options)
         super().__init__(read)
         if never_split:
@@ -67,22 +106,33 @@ class BertTokenizer(Tokenizer):
         self.tokenize_chinese_chars = tokenize_chinese_chars
         self.strip_accents = strip_accents
         self.do_basic_tokenize, self.never_split = do_basic_tokenize, never_split
-        defaults = [str(token) for token in (pad_token, unk_token, cls_token, sep_token, mask_token)]
-        vocabulary, source = given_vocabulary(vocab, vocab_file, defaults)
-        needed = {"unk_token": str(unk_token), "cls_token": str(cls_token), "sep_token": str(sep_token)}
-        check_vocabulary(vocabulary, needed, source)
-        self._added: list[tuple[list[str | AddedToken], bool]] = []
-        self._backend = self._new_backend(vocabulary)
+        self._backend: Backend
+        if tokenizer_object is None:
+            self._backend = self._bert_backend(*given_vocabulary(vocab, vocab_file, self._first_tokens()))
+        else:
+            self._backend = FileBackend.copied(tokenizer_object)
+            self._forget_missing_names()
         self._add_first_tokens(read.added_tokens_decoder or {})
 
-    def _new_backend(self, vocabulary: dict[str, int]) -> Backend:
+    def _become(self, tokenizer_file: str | os.PathLike[str], options: dict[str, Any]) -> None:
+        """Make this the tokenizer that a file states."""
+        self.__dict__ = type(self).from_pretrained(tokenizer_file, **options).__dict__
+
+    def _bert_backend(self, vocabulary: dict[str, int], source: str) -> BertBackend:
+        check_vocabulary(vocabulary, self._named, source)
         normalizer = normalizers.BertNormalizer(
             clean_text=True,
             handle_chinese_chars=self.tokenize_chinese_chars,
             strip_accents=self.strip_accents,
             lowercase=self.do_lower_case,
         )
-        return Backend(vocabulary, str(self.unk_token), normalizer)
+        return BertBackend(vocabulary, str(self.unk_token), normalizer)
+
+    def _forget_missing_names(self) -> None:
+        """BERT's special tokens are no tokens of a vocabulary that lacks them."""
+        for name, token in self.special_tokens_map.items():
+            if token == _DEFAULTS.get(name) and self._token_to_id(token) is None:
+                setattr(self, name, None)
 
     def _add_first_tokens(self, decoder: Mapping[int, AddedToken]) -> None:
         """Add the tokens that a file names with their ids, then the special ones that are still missing."""
@@ -95,22 +145,32 @@ class BertTokenizer(Tokenizer):
     def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
         return self._backend.pieces(texts, split, plain)
 
+    def _frames(self, special_tokens: bool) -> Frames:
+        return self._backend.frames(special_tokens) or super()._frames(special_tokens)
+
     def _add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
-        if not tokens:
-            return 0
-        self._added.append((tokens, special))
-        return self._backend.add_tokens(tokens, special)
+        return self._backend.add_tokens(tokens, special) if tokens else 0
+
+    @property
+    def states_bert(self) -> bool:
+        return isinstance(self._backend, BertBackend)
+
+    @property
+    def saved_class(self) -> str:
+        """The name by which every version of transformers opens the saved files."""
+        return "BertTokenizer" if self.states_bert else "PreTrainedTokenizerFast"
 
     @property
     def backend_tokenizer(self) -> RustTokenizer:
         """A copy of this tokenizer for the package ``tokenizers``; changes to it do not come back."""
         rust = self._backend.full()
         cls, sep = self.cls_token, self.sep_token
-        rust.post_processor = processors.TemplateProcessing(
-            single=f"{cls}:0 $A:0 {sep}:0",
-            pair=f"{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1",
-            special_tokens=[(cls, self.cls_token_id), (sep, self.sep_token_id)],
-        )
+        if self.states_bert and cls is not None and sep is not None:
+            rust.post_processor = processors.TemplateProcessing(
+                single=f"{cls}:0 $A:0 {sep}:0",
+                pair=f"{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1",
+                special_tokens=[(cls, self.cls_token_id), (sep, self.sep_token_id)],
+            )
         return rust
 
     def get_vocab(self) -> dict[str, int]:
@@ -137,20 +197,14 @@ class BertTokenizer(Tokenizer):
         return str(self._backend.rust.decode(ids, skip_special_tokens=skip_special_tokens))
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        return str(self._backend.rust.decoder.decode(list(tokens)))
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        # what is remembered of texts is no part of a tokenizer: copies and fingerprints are the same after use
-        state["_backend"] = self._backend.vocabulary
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._added = list(self._added)
-        self._backend = self._new_backend(state["_backend"])
-        for tokens, special in self._added:
-            self._backend.add_tokens(tokens, special)
+        decoder = self._backend.rust.decoder
+        return " ".join(tokens) if decoder is None else str(decoder.decode(list(tokens)))
 
 
+_DEFAULTS = {name: one.default for name, one in inspect.signature(BertTokenizer).parameters.items()}
 BertTokenizerFast = BertTokenizer
+
+
+def _changed(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that are not the defaults."""
+    return {name: value for name, value in named.items() if value != _DEFAULTS[name]}

@@ -1,10 +1,11 @@
-"""BertTokenizerLegacy: BERT's tokenizer in plain Python, to be read; it knows no offsets."""
+"""BertTokenizerLegacy: BERT's tokenizer in plain Python, to be read."""
 
 import os
 import re
 from array import array
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, chain, pairwise
+from typing import Any, NamedTuple
 
 from tokenizers import AddedToken
 
@@ -13,10 +14,10 @@ from bertie.tokenization.batch_encoding import BatchEncoding
 from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.inputs import read_inputs
 from bertie.tokenization.options import read_options
-from bertie.tokenization.pieces import KnownPieces, Pieces
+from bertie.tokenization.pieces import KnownPieces, LatePieces, Pieces, Span
 from bertie.tokenization.special_tokens import as_special
 from bertie.tokenization.tokenizer import Tokenizer
-from bertie.tokenization.values import without_places
+from bertie.tokenization.values import values_without_windows
 from bertie.tokenization.vocabulary import check_added_ids, check_vocabulary, given_vocabulary
 from bertie.tokenization.wordpiece import BasicTokenizer, WordPiece
 
@@ -48,11 +49,11 @@ class BertTokenizerLegacy(Tokenizer):
         do_lower_case: bool = True,
         do_basic_tokenize: bool = True,
         never_split: Sequence[str] | None = None,
-        unk_token: str | AddedToken = "[UNK]",
-        sep_token: str | AddedToken = "[SEP]",
-        pad_token: str | AddedToken = "[PAD]",
-        cls_token: str | AddedToken = "[CLS]",
-        mask_token: str | AddedToken = "[MASK]",
+        unk_token: str | AddedToken | None = "[UNK]",
+        sep_token: str | AddedToken | None = "[SEP]",
+        pad_token: str | AddedToken | None = "[PAD]",
+        cls_token: str | AddedToken | None = "[CLS]",
+        mask_token: str | AddedToken | None = "[MASK]",
         tokenize_chinese_chars: bool = True,
         strip_accents: bool | None = None,
         clean_up_tokenization_spaces: bool = True,
@@ -70,10 +71,8 @@ class BertTokenizerLegacy(Tokenizer):
         self.do_basic_tokenize, self.never_split = do_basic_tokenize, never_split
         self.tokenize_chinese_chars, self.strip_accents = tokenize_chinese_chars, strip_accents
         self.do_lower_case = do_lower_case
-        defaults = [str(token) for token in (pad_token, unk_token, cls_token, sep_token, mask_token)]
-        self._vocabulary, source = given_vocabulary(vocab, vocab_file, defaults)
-        needed = {"unk_token": str(unk_token), "cls_token": str(cls_token), "sep_token": str(sep_token)}
-        check_vocabulary(self._vocabulary, needed, source)
+        self._vocabulary, source = given_vocabulary(vocab, vocab_file, self._first_tokens())
+        check_vocabulary(self._vocabulary, self._named, source)
         self._token_of = {number: token for token, number in self._vocabulary.items()}
         self.basic_tokenizer = BasicTokenizer(do_lower_case, never_split, tokenize_chinese_chars, strip_accents)
         self.wordpiece_tokenizer = WordPiece(self._vocabulary, str(unk_token))
@@ -89,66 +88,101 @@ class BertTokenizerLegacy(Tokenizer):
     # text → pieces
 
     def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
-        return [self._pieces_of(text if split else [text], plain) for text in texts]
+        return [self._pieces_of(text if split else [text], split, plain) for text in texts]
 
-    def _pieces_of(self, words: Sequence[str], plain: bool) -> Pieces:
-        tokens = [token for word in words for token in self._cut(word, plain)]
-        return KnownPieces(array("q", map(self.convert_tokens_to_ids, tokens)), tokens, [], [])
+    def _pieces_of(self, texts: Sequence[str], split: bool, plain: bool) -> Pieces:
+        parts = [self._cut(text, plain) for text in texts]
+        tokens = [token for one in parts for _, words in one for word in words for token in word]
+        ids = array("q", map(self.convert_tokens_to_ids, tokens))
+
+        def known() -> KnownPieces:
+            spans = [span for one in parts for part, words in one for span in self._spans(part, words, plain)]
+            sizes = [len(word) for one in parts for _, words in one for word in words]
+            if split:
+                sizes = [sum(len(word) for _, words in one for word in words) for one in parts]
+            numbers: list[int | None] = [number for number, size in enumerate(sizes) for _ in range(size)]
+            return KnownPieces(ids, tokens, spans, numbers)
+
+        return LatePieces(ids, known)
 
     def tokenize(self, text: Any, pair: Any = None, add_special_tokens: bool = False, **more: Any) -> list[str]:
         """Return the tokens of a text or pair; arguments as in a call."""
         if pair is None and not add_special_tokens and not more:
             # not by way of ids: a word that is never split may have none
             texts = read_inputs(text, None, False, "error").firsts
-            return [token for one in texts for token in self._cut(one, self.split_special_tokens)]
+            return [token for one in texts for token in self._pieces_of([one], False, self.split_special_tokens).tokens]
         ids = self.encode(text, pair, add_special_tokens=add_special_tokens, **more)
         return [str(token) for token in self.convert_ids_to_tokens(ids)]
 
-    def _cut(self, text: str, plain: bool) -> list[str]:
-        """Cut a text at the added tokens in it, and what stands between them into pieces."""
+    def _cut(self, text: str, plain: bool) -> list[tuple["_Part", list[list[str]]]]:
+        """Cut a text at the added tokens in it, and what stands between them into words, a list of tokens each."""
+        whole = _Part(text, range(len(text)))
         if plain or self._added_pattern is None:
-            return self._cut_plain(text, plain)
-        tokens = []
-        for part in self._parted(text):
-            if part in self._added:
-                tokens.append(part)
-            elif part:
-                tokens += self._cut_plain(part, plain)
-        return tokens
+            return [(whole, self._words(text, plain))]
+        return [
+            (part, [[part.text]] if part.text in self._added else self._words(part.text, plain))
+            for part in self._parted(text, self._added_pattern)
+            if part.text
+        ]
 
-    def _cut_plain(self, text: str, plain: bool) -> list[str]:
+    def _words(self, text: str, plain: bool) -> list[list[str]]:
+        """Cut a text without added tokens into words, and each word into tokens."""
         if not self.do_basic_tokenize:
-            return [token for word in text.split() for token in self.wordpiece_tokenizer.tokens(word)]
-        tokens = []
-        for word in self.basic_tokenizer.tokenize(text, never_split=None if plain else self.all_special_tokens):
-            kept = word in self.basic_tokenizer.never_split
-            tokens += [word] if kept else self.wordpiece_tokenizer.tokens(word)
-        return tokens
+            return [self.wordpiece_tokenizer.tokens(word) for word in text.split()]
+        words = self.basic_tokenizer.tokenize(text, never_split=self._kept(plain))
+        kept = self.basic_tokenizer.never_split
+        return [[word] if word in kept else self.wordpiece_tokenizer.tokens(word) for word in words]
 
-    def _parted(self, text: str) -> list[str]:
+    def _origins(self, text: str, plain: bool) -> list[list[Span]]:
+        """Return, for each word of `_words` and each of its characters, the characters of ``text`` it comes from."""
+        if not self.do_basic_tokenize:
+            return [[(place, place + 1) for place in range(*word.span())] for word in re.finditer(r"\S+", text)]
+        return self.basic_tokenizer.origins(text, never_split=self._kept(plain))
+
+    def _kept(self, plain: bool) -> list[str]:
+        return [] if plain else self.all_special_tokens
+
+    def _spans(self, part: "_Part", words: list[list[str]], plain: bool) -> Iterator[Span]:
+        """Yield the characters of the whole text that each token of a part stands for."""
+        if words == [[part.text]] and part.text in self._added and not plain:
+            yield part.span(0, len(part.text))
+            return
+        for tokens, origins in zip(words, self._origins(part.text, plain), strict=True):
+            for first, last in pairwise(self._bounds(tokens, len(origins))):
+                yield part.span(origins[first][0], origins[last - 1][1])
+
+    def _bounds(self, tokens: list[str], size: int) -> Sequence[int]:
+        """Return where each token of a word of ``size`` characters begins, and where the last one ends."""
+        # an unknown word is one token, whatever that is written like
+        if len(tokens) == 1:
+            return (0, size)
+        return [0, *accumulate(len(token) - 2 * (number > 0) for number, token in enumerate(tokens))]
+
+    def _parted(self, text: str, pattern: re.Pattern[str]) -> list["_Part"]:
         """Part a text at added tokens, which may take the spaces beside them or need spaces there."""
-        assert self._added_pattern is not None
-        parts = [part for part in self._added_pattern.split(text) if part]
+        bounds = [0, *chain.from_iterable(found.span() for found in pattern.finditer(text)), len(text)]
+        parts = [_Part(text[start:stop], range(start, stop)) for start, stop in pairwise(bounds) if start < stop]
         for i, part in enumerate(parts):
-            if part not in self._added:
+            if part.text not in self._added:
                 continue
-            token = self._added[part][1]
-            before, after = parts[i - 1] if i else "", parts[i + 1] if i + 1 < len(parts) else ""
-            if token.rstrip and after:
-                parts[i + 1] = after.lstrip()
-            if token.lstrip and before:
-                parts[i - 1] = before.rstrip()
-            if token.single_word and before and before[-1] != " ":
-                parts[i - 1], parts[i] = parts[i - 1] + part, ""
-            elif token.single_word and after and after[0] != " ":
-                parts[i], parts[i + 1] = "", part + parts[i + 1]
+            token = self._added[part.text][1]
+            before, after = parts[i - 1] if i else _NOTHING, parts[i + 1] if i + 1 < len(parts) else _NOTHING
+            if token.rstrip and after.text:
+                parts[i + 1] = after.without_first_spaces()
+            if token.lstrip and before.text:
+                parts[i - 1] = before.without_last_spaces()
+            if token.single_word and before.text and before.text[-1] != " ":
+                parts[i - 1], parts[i] = parts[i - 1] + part, _NOTHING
+            elif token.single_word and after.text and after.text[0] != " ":
+                parts[i], parts[i + 1] = _NOTHING, part + parts[i + 1]
         return parts
 
     # rows
 
     def _give_back(self, rows: Sequence[Encoding], layout: Layout, wanted: Wanted, batched: bool) -> Any:
         pad = self._padding_token(layout)
-        return BatchEncoding(without_places(rows, layout, wanted, pad, self.pad_token_type_id, batched))
+        rows, values = values_without_windows(rows, layout, wanted, pad, self.pad_token_type_id, batched)
+        return BatchEncoding(values, rows)
 
     # tokens and ids
 
@@ -205,3 +239,28 @@ class BertTokenizerLegacy(Tokenizer):
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         return " ".join(tokens).replace(" ##", "").strip()
+
+
+class _Part(NamedTuple):
+    """A part of a text, and where each of its characters stands there."""
+
+    text: str
+    places: Sequence[int]
+
+    def __add__(self, other: Any) -> "_Part":
+        return _Part(self.text + other.text, [*self.places, *other.places])
+
+    def without_first_spaces(self) -> "_Part":
+        text = self.text.lstrip()
+        return _Part(text, self.places[len(self.text) - len(text) :])
+
+    def without_last_spaces(self) -> "_Part":
+        text = self.text.rstrip()
+        return _Part(text, self.places[: len(text)])
+
+    def span(self, start: int, stop: int) -> Span:
+        """Return the place in the whole text of characters of this part."""
+        return self.places[start], self.places[stop - 1] + 1
+
+
+_NOTHING = _Part("", ())

@@ -11,31 +11,26 @@ from tokenizers import AddedToken
 
 from bertie.errors import CheckpointError
 from bertie.files import checked_values, read_json
-from bertie.hub import member, resolve
+from bertie.hub import member, path_or_name, resolve
+from bertie.layouts import what_lies_there
 from bertie.report import say_once
 from bertie.rules import short
 from bertie.tokenization.arguments import refuse_unknown
-from bertie.tokenization.file_rules import (
-    ADDED_TOKEN,
-    CONFIG,
-    LARGEST_ID,
-    MODEL,
-    NORMALIZER,
-    SERIALIZED,
-    SERIALIZED_TOKEN,
-)
+from bertie.tokenization.classes import JAPANESE, check_class, defaults, is_bert, stated_class
+from bertie.tokenization.file_rules import ADDED_TOKEN, CONFIG, LARGEST_ID
 from bertie.tokenization.options import OPTION_NAMES
 from bertie.tokenization.special_tokens import NAMES, checked_token
+from bertie.tokenization.tokenizer import Tokenizer
+from bertie.tokenization.tokenizer_json import NORMALIZER_FIELDS, bert_arguments, parsed, read_serialized
 from bertie.tokenization.vocabulary import read_vocabulary
 
-FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json", "added_tokens.json")
-_NORMALIZER_FIELDS = {
-    "do_lower_case": "lowercase",
-    "strip_accents": "strip_accents",
-    "tokenize_chinese_chars": "handle_chinese_chars",
-}
+VOCABULARIES = ("tokenizer.json", "vocab.txt")
+CONFIGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json")
 # never taken from a file: they would name other files, or run code
-_IGNORED = ("vocab", "vocab_file", "tokenizer_file", "name_or_path", "tokenizer_class", "init_inputs", "auto_map")
+_IGNORED = (
+    *("vocab", "vocab_file", "tokenizer_file", "tokenizer_object", "name_or_path", "tokenizer_class", "init_inputs"),
+    "auto_map",
+)
 Made = TypeVar("Made")
 
 
@@ -45,54 +40,97 @@ def load(
     hub: Mapping[str, Any],
     trust_remote_code: bool,
     options: dict[str, Any],
+    auto: bool = False,
 ) -> Made:
     """Make a tokenizer of class ``cls`` from a folder, a single file, or a model's name in the hub.
 
-    ``options`` win over ``tokenizer_config.json``, and that over what ``tokenizer.json`` says of normalisation.
+    ``options`` win over ``tokenizer_config.json``, and that over what ``tokenizer.json`` says of normalisation, unless
+    its class has no such options. ``auto``: the folder may name another class.
 
     Raises:
-        CheckpointError: no vocabulary, damaged files, or two vocabularies that differ.
+        CheckpointError: no vocabulary, damaged files, two vocabularies that differ, or another kind of tokenizer.
         InputTypeError: an option that does not exist.
     """
-    accepted = [*_parameters(cls), *OPTION_NAMES, "additional_special_tokens", "max_len"]
-    ignored = ("use_fast", "proxies", "resume_download", "tokenizer_type", "config")
-    refuse_unknown(f"{cls.__name__}.from_pretrained", [n for n in options if n not in (*accepted, *ignored)], accepted)
-    if trust_remote_code:
-        say_once("trust_remote_code is ignored: bertie runs no code from model folders")
-    options = {name: value for name, value in options.items() if name not in ignored}
+    name = str(name_or_path)
     files = _found(name_or_path, hub)
     config = _config(files)
-    serialized = read_json(files["tokenizer.json"], "tokenizer", SERIALIZED) if "tokenizer.json" in files else None
-    from_files = {**_of_serialized(serialized, config, str(name_or_path)), **config}
-    if "vocab" not in options and "vocab_file" not in options:
-        from_files["vocab"] = _vocabulary(files, serialized, str(name_or_path))
-    else:
+    stated = stated_class(*(read_json(files[one], "config") for one in (CONFIGS[0], CONFIGS[-1]) if one in files))
+    made = _class(cls, stated, name, auto)
+    options = _known_options(made, options)
+    if trust_remote_code:
+        say_once("trust_remote_code is ignored: bertie runs no code from model folders")
+    own_vocabulary = any(options.get(one) is not None for one in ("vocab", "vocab_file"))
+    has_json = "tokenizer.json" in files and not own_vocabulary and stated != JAPANESE
+    check_class(stated, name, has_json)
+    from_files = {**defaults(stated), **config}
+    if own_vocabulary:
         from_files.pop("added_tokens_decoder", None)
-    arguments = {**from_files, "name_or_path": str(name_or_path), **options}
-    known = {name: value for name, value in arguments.items() if name in accepted}
-    tokenizer: Any = cls(**known)
-    kept = {name: value for name, value in config.items() if name not in accepted}
+    elif has_json:
+        from_files = _stated(files, name, is_bert(stated), from_files, options, fast=made.is_fast)
+    elif "vocab.txt" in files:
+        from_files["vocab"] = files["vocab.txt"]
+    else:
+        raise CheckpointError(f"the {JAPANESE} of {name!r} has no vocab.txt; fetch that file too")
+    accepted = _accepted(made)
+    known = {field: value for field, value in from_files.items() if field in accepted}
+    tokenizer = made(**{**known, "name_or_path": name, **options})
+    kept = {field: value for field, value in config.items() if field not in accepted}
     tokenizer.init_kwargs.update(kept)
     tokenizer.chat_template = kept.get("chat_template")
     result: Made = tokenizer
     return result
 
 
+def _class(cls: Any, stated: str | None, name: str, auto: bool) -> Any:
+    """Return the class of what is made: ``cls``, or a Japanese tokenizer's."""
+    if stated != JAPANESE:
+        return cls
+    from bertie.tokenization.japanese import BertJapaneseTokenizer
+
+    if auto or issubclass(cls, BertJapaneseTokenizer):
+        return BertJapaneseTokenizer
+    raise CheckpointError(
+        f"the tokenizer of {name!r} is a {JAPANESE}, which cuts Japanese into words first; "
+        "open it with bertie.AutoTokenizer.from_pretrained"
+    )
+
+
+def _known_options(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options without those that programs pass for other tokenizers.
+
+    Raises:
+        InputTypeError: one does not exist.
+    """
+    ignored = ("use_fast", "proxies", "resume_download", "tokenizer_type", "config")
+    accepted = _accepted(cls)
+    refuse_unknown(f"{cls.__name__}.from_pretrained", [n for n in options if n not in (*accepted, *ignored)], accepted)
+    return {field: value for field, value in options.items() if field not in ignored}
+
+
+def _accepted(cls: type) -> list[str]:
+    return [*_parameters(cls), *OPTION_NAMES, "additional_special_tokens", "max_len"]
+
+
 def _parameters(cls: type) -> list[str]:
-    parameters = inspect.signature(cls).parameters.values()
-    return [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+    """Return what the constructors of a class and its parents take by name."""
+    makers = [vars(one)["__init__"] for one in cls.__mro__ if issubclass(one, Tokenizer) and "__init__" in vars(one)]
+    parameters = [parameter for maker in makers for parameter in inspect.signature(maker).parameters.values()]
+    named = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
+    return [name for name in dict.fromkeys(named) if name not in ("self", "options")]
 
 
 def _found(name_or_path: str | os.PathLike[str], hub: Mapping[str, Any]) -> dict[str, Path]:
     """Return the files that there are, by name."""
-    path = Path(name_or_path)
-    if path.is_file():
+    path = Path(path_or_name(name_or_path))
+    if os.path.isfile(path):
         return {"tokenizer.json" if path.suffix == ".json" else "vocab.txt": path}
-    folder = resolve(name_or_path, files=FILES, **hub)
-    files = {name: member(folder, name) for name in FILES if (folder / name).exists()}
-    if "vocab.txt" not in files and "tokenizer.json" not in files:
+    names = (*VOCABULARIES, *CONFIGS)
+    folder = resolve(name_or_path, files=names, **hub)
+    files = {name: member(folder, name) for name in names if (folder / name).exists()}
+    if not any(name in files for name in VOCABULARIES):
         raise CheckpointError(
-            f"{str(name_or_path)!r} holds no tokenizer: neither vocab.txt nor tokenizer.json is in {str(folder)!r}"
+            f"{str(name_or_path)!r} holds no tokenizer: neither vocab.txt nor tokenizer.json is in {str(folder)!r}; "
+            f"{what_lies_there(name_or_path, folder, **hub) or 'copy them there from where the model came from'}"
         )
     return files
 
@@ -151,76 +189,71 @@ def _decoder(entries: Iterable[tuple[Any, Any]], where: str) -> dict[int, AddedT
     return decoder
 
 
-def _of_serialized(serialized: dict[str, Any] | None, config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return what ``tokenizer.json`` says of normalisation and added tokens. Its padding and truncation are left off.
+def _stated(
+    files: Mapping[str, Path],
+    name: str,
+    bert: bool,
+    config: dict[str, Any],
+    options: Mapping[str, Any],
+    *,
+    fast: bool,
+) -> dict[str, Any]:
+    """Return ``config`` with what ``tokenizer.json`` states: BERT's arguments, or a tokenizer to run as it stands.
 
     Raises:
-        CheckpointError: it is not a BERT tokenizer's.
+        CheckpointError: it is damaged, differs from ``vocab.txt``, or is not BERT's and ``fast`` is False.
     """
-    if serialized is None:
-        return {}
-    where = f"the tokenizer.json of {name!r}"
-    if (serialized.get("model") or {}).get("type", "WordPiece") != "WordPiece":
-        raise CheckpointError(f"{where} holds no WordPiece model, so it is not BERT's")
-    model = checked_values(serialized.get("model"), MODEL, f"{where}: its 'model'")
-    if model.get("continuing_subword_prefix", "##") != "##":
+    serialized = read_serialized(files["tokenizer.json"], name)
+    # the class of others does nothing but run the file
+    _override(serialized, {**(config if bert else {}), **options}, options, name)
+    found = bert_arguments(serialized, name)
+    named = {token: config[token] for token in ("unk_token", "cls_token", "sep_token") if token in config}
+    if found is not None and all(str(token) == found[one] for one, token in named.items()):
+        _compare(found["vocab"], files, name)
+    elif not fast:
         raise CheckpointError(
-            f"{where} marks pieces with {model['continuing_subword_prefix']!r:.60}, which is not BERT's '##'"
+            f"the tokenizer.json of {name!r} states another pipeline than BERT's, which only the fast tokenizer runs; "
+            "leave use_fast=False out, or use BertTokenizer"
         )
-    found: dict[str, Any] = {}
-    normalizer = serialized.get("normalizer") or {}
-    if normalizer.get("type") == "BertNormalizer":
-        checked_values(normalizer, NORMALIZER, f"{where}: its 'normalizer'")
-        found = {ours: normalizer[theirs] for ours, theirs in _NORMALIZER_FIELDS.items() if theirs in normalizer}
-        _report_differences(found, config, name)
     else:
-        say_once(f"the normalizer in the tokenizer.json of {name!r} is not BERT's and is not used")
-    added = [
-        checked_values(token, SERIALIZED_TOKEN, f"{where}: an added token")
-        for token in serialized.get("added_tokens") or ()
-    ]
-    found["added_tokens_decoder"] = _decoder(((token.get("id"), token) for token in added), where)
-    if isinstance(model.get("unk_token"), str):
-        found["unk_token"] = model["unk_token"]
-    return found
+        rust = parsed(serialized, name)
+        # what the file pads with is the padding token, where nothing else is said
+        found = {**({"pad_token": rust.padding["pad_token"]} if rust.padding else {}), **config}
+        found["tokenizer_object"] = rust
+    added = ((token.get("id"), token) for token in serialized.get("added_tokens") or ())
+    decoder = {**config.get("added_tokens_decoder", {}), **_decoder(added, f"the tokenizer.json of {name!r}")}
+    return {**config, **found, "added_tokens_decoder": decoder}
 
 
-def _report_differences(found: Mapping[str, Any], config: Mapping[str, Any], name: str) -> None:
-    for field, value in found.items():
-        if field in config and config[field] != value:
-            say_once(
-                f"{field} is {config[field]} in the tokenizer_config.json of {name!r} and {value} in its "
-                "tokenizer.json; the first is used"
-            )
+def _override(serialized: dict[str, Any], wanted: Mapping[str, Any], said: Mapping[str, Any], name: str) -> None:
+    """Let what the caller and ``tokenizer_config.json`` say of normalisation win over the normalizer of the file."""
+    normalizer: Any = serialized.get("normalizer")
+    known = isinstance(normalizer, dict) and normalizer.get("type") == "BertNormalizer"
+    for field, theirs in NORMALIZER_FIELDS.items():
+        if field not in wanted:
+            continue
+        if not known:
+            if field in said:
+                say_once(f"{field} has no effect: the tokenizer.json of {name!r} states how texts are normalised")
+        elif normalizer.get(theirs) != wanted[field]:
+            if field not in said:
+                say_once(
+                    f"{field} is {wanted[field]} in the tokenizer_config.json of {name!r} and "
+                    f"{normalizer.get(theirs)} in its tokenizer.json; the first is used"
+                )
+            normalizer[theirs] = wanted[field]
 
 
-def _vocabulary(files: Mapping[str, Path], serialized: dict[str, Any] | None, name: str) -> Any:
-    """Return the vocabulary, which two files must not tell differently.
+def _compare(vocabulary: Mapping[str, int], files: Mapping[str, Path], name: str) -> None:
+    """Refuse two files that tell the vocabulary differently.
 
     Raises:
-        CheckpointError: they do, or ``tokenizer.json`` holds none.
+        CheckpointError: they do; with the first token that differs.
     """
-    if serialized is None:
-        return files["vocab.txt"]
-    vocabulary = serialized["model"].get("vocab")
-    if not isinstance(vocabulary, dict) or not vocabulary or not all(map(_is_id, vocabulary.values())):
+    other = read_vocabulary(files["vocab.txt"]) if "vocab.txt" in files else vocabulary
+    if other != vocabulary:
+        token = next(token for token in [*vocabulary, *other] if vocabulary.get(token) != other.get(token))
         raise CheckpointError(
-            f"the tokenizer.json of {name!r} holds no vocabulary of token → id (a number up to {LARGEST_ID})"
+            f"tokenizer.json and vocab.txt of {name!r} differ: {token!r} has the id {vocabulary.get(token)} in the "
+            f"one and {other.get(token)} in the other; remove the file that does not belong to the model"
         )
-    if "vocab.txt" in files:
-        other = read_vocabulary(files["vocab.txt"])
-        if other != vocabulary:
-            _refuse_difference(vocabulary, other, name)
-    return vocabulary
-
-
-def _is_id(number: object) -> bool:
-    return type(number) is int and 0 <= number <= LARGEST_ID
-
-
-def _refuse_difference(first: Mapping[str, int], second: Mapping[str, int], name: str) -> None:
-    token = next(token for token in [*first, *second] if first.get(token) != second.get(token))
-    raise CheckpointError(
-        f"tokenizer.json and vocab.txt of {name!r} differ: {token!r} has the id {first.get(token)} in the one and "
-        f"{second.get(token)} in the other; remove the file that does not belong to the model"
-    )

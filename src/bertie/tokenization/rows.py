@@ -1,6 +1,5 @@
 """Rows of several texts side by side: made together from their pieces, and flat, without padding."""
 
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
@@ -32,34 +31,36 @@ class Flat(NamedTuple):
 
 
 class TextRows(MadeLate[Encoding]):
-    """The rows of single texts (not pairs): `flat` has them all, an `Encoding` is made when it is first asked for.
+    """The rows of single texts whose tokens all have the type 0: `flat` has them all, an `Encoding` is made late.
 
     Raises:
         InputError: a text is too long, and the layout cuts second texts only.
     """
 
-    def __init__(self, block: Block, layout: Layout, frame: Frame | None, padding: tuple[Any, ...] | None = None):
+    def __init__(self, block: Block, layout: Layout, frame: Frame, padding: tuple[Any, ...] | None = None):
         self._block, self._layout, self._frame, self._padding = block, layout, frame, padding
         self._made: dict[int, Encoding] = {}
         self.flat = self._cut_and_framed()
 
     def _cut_and_framed(self) -> Flat:
         block, layout = self._block, self._layout
-        framed = 1 if self._frame else 0
+        before, behind = self._frame.gaps
         kept = whole = block.stops - block.starts
         if layout.truncates and layout.max_length is not None:
-            kept = np.minimum(whole, layout.max_length - 2 * framed)
+            kept = np.minimum(whole, layout.max_length - self._frame.size)
             if layout.truncation == "only_second" and (kept < whole).any():
                 self[int(np.argmax(kept < whole))]  # says what is wrong
-        lengths = kept + 2 * framed
+        lengths = kept + self._frame.size
         stops = np.cumsum(lengths)
         starts = stops - lengths
         firsts = block.starts if layout.truncation_side == "right" else block.stops - kept
         # the places beside a text's pieces are those of its frame
-        places = np.arange(lengths.sum()) + np.repeat(firsts - framed - starts, lengths)
+        places = np.arange(lengths.sum()) + np.repeat(firsts - len(before) - starts, lengths)
         ids = block.ids.take(places, mode="clip")
-        if self._frame:
-            ids[starts], ids[stops - 1] = self._frame.first.id, self._frame.last.id
+        for place, special in enumerate(before):
+            ids[starts + place] = special.id
+        for place, special in enumerate(reversed(behind), 1):
+            ids[stops - place] = special.id
         return Flat(ids, None, lengths.tolist(), (whole - kept).tolist(), (whole == 0).tolist())
 
     def padded(self, width: int, side: str, special: Special, type_id: int) -> "TextRows":
@@ -73,7 +74,7 @@ class TextRows(MadeLate[Encoding]):
 
     def item(self, number: int) -> Encoding:
         if number not in self._made:
-            row = rows_of((Window.whole(self._block[number]),), self._layout, self._frame, False, 1)
+            row = rows_of((Window.whole(self._block[number]),), self._layout, self._frame, False)
             self._made[number] = row.padded(*self._padding) if self._padding else row
         return self._made[number]
 
@@ -89,6 +90,12 @@ class RowsInTurn(Iterable[Encoding]):
 
     def __iter__(self) -> Iterator[Encoding]:
         return chain.from_iterable(self.blocks)
+
+    def untyped(self) -> "RowsInTurn":
+        """Return the rows with the token type 0 everywhere, for models that are given none."""
+        return RowsInTurn(
+            block if isinstance(block, TextRows) else [row.untyped() for row in block] for block in self.blocks
+        )
 
 
 def flat_ids(rows: Iterable[Encoding]) -> Flat:
@@ -118,24 +125,21 @@ def _flat_ids(rows: Iterable[Encoding]) -> Flat:
     tokens_cut: list[int] = []
     empty: list[bool] = []
     type_counts: list[tuple[int, int]] = []
-    pairs = False
-    first = last = b""
+    typed = False
     for row in rows:
-        # one frame is that of all rows
-        if not lengths and row.frame:
-            first, last = (array("q", [special.id]).tobytes() for special in row.frame)
+        first, *gaps = row.frame.codes
         parts.append(first)
-        for window in row.windows:
-            parts += (window.ids, last)
+        for window, gap in zip(row.windows, gaps, strict=True):
+            parts += (window.ids, gap)
         lengths.append(len(row))
         tokens_cut.append(row.tokens_cut)
         empty.append(row.is_empty)
-        if len(row.windows) > 1:
-            pairs = True
-            type_counts += row.type_counts
-        else:
+        if row.frame.untyped:
             type_counts.append((0, lengths[-1]))
+        else:
+            typed = True
+            type_counts += row.type_counts()
     # a bytearray, because tensors want memory that may be written
     ids = np.frombuffer(bytearray().join(parts), np.int64)
-    types = np.repeat(*np.array(type_counts, np.int64).T) if pairs else None
+    types = np.repeat(*np.array(type_counts, np.int64).T) if typed else None
     return Flat(ids, types, lengths, tokens_cut, empty)

@@ -7,10 +7,12 @@ from typing import Any
 from tokenizers import AddedToken
 
 from bertie.errors import CheckpointError, InputError
-from bertie.files import write_json, write_text
+from bertie.files import make_folder, write_json, write_text
 from bertie.report import say_once
 from bertie.tokenization.vocabulary import write_vocabulary
 
+# what has no effect where tokenizer.json states another pipeline
+_OF_BERT = ("do_lower_case", "strip_accents", "tokenize_chinese_chars", "do_basic_tokenize", "never_split")
 _NOT_SAVED = ("name_or_path", "vocab", "vocab_file", "tokenizer_file", "added_tokens_decoder", "verbose")
 
 
@@ -27,14 +29,16 @@ def save(
     """
     if legacy_format is False and not tokenizer.is_fast:
         raise InputError("BertTokenizerLegacy has no other file than vocab.txt; leave legacy_format out")
-    directory = _made(folder)
+    if legacy_format and not tokenizer.states_bert:
+        raise InputError("only tokenizer.json can state this tokenizer, which is not BERT's; leave legacy_format out")
+    directory = make_folder(folder)
     name = f"{prefix}-" if prefix else ""
     written = [directory / f"{name}tokenizer_config.json"]
     write_json(written[0], _config(tokenizer))
     if tokenizer.is_fast and not legacy_format:
         written.append(directory / f"{name}tokenizer.json")
         write_text(written[-1], tokenizer.backend_tokenizer.to_str())
-    if legacy_format is False:
+    if legacy_format is False or not tokenizer.states_bert:
         return tuple(map(str, written))
     try:
         written += map(Path, save_vocabulary(tokenizer, directory, prefix))
@@ -50,7 +54,10 @@ def save_vocabulary(tokenizer: Any, folder: str | os.PathLike[str], prefix: str 
 
     Raises:
         CheckpointError: there is no such folder, or the ids leave gaps.
+        InputError: the tokenizer is not BERT's, so that a list of tokens would not state it.
     """
+    if not tokenizer.states_bert:
+        raise InputError("vocab.txt cannot state this tokenizer, which is not BERT's; use save_pretrained")
     if not Path(folder).is_dir():
         raise CheckpointError(f"there is no folder {str(folder)!r} to write the vocabulary into; make it first")
     added = {token for token, index in tokenizer.added_tokens_encoder.items() if index >= tokenizer.vocab_size}
@@ -59,16 +66,9 @@ def save_vocabulary(tokenizer: Any, folder: str | os.PathLike[str], prefix: str 
     return (str(write_vocabulary(Path(folder, f"{name}vocab.txt"), vocabulary)),)
 
 
-def _made(folder: str | os.PathLike[str]) -> Path:
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(f"the folder {str(folder)!r} cannot be made: {error.strerror}; choose another") from error
-    return Path(folder)
-
-
 def _config(tokenizer: Any) -> dict[str, Any]:
-    config = {name: value for name, value in tokenizer.init_kwargs.items() if name not in _NOT_SAVED}
+    left_out = _NOT_SAVED if tokenizer.states_bert else (*_NOT_SAVED, *_OF_BERT)
+    config = {name: value for name, value in tokenizer.init_kwargs.items() if name not in left_out}
     config = {name: _plain(getattr(tokenizer, name, value)) for name, value in config.items()}
     config |= tokenizer.special_tokens_map
     config["model_max_length"] = tokenizer.model_max_length
@@ -77,8 +77,10 @@ def _config(tokenizer: Any) -> dict[str, Any]:
     config["clean_up_tokenization_spaces"] = tokenizer.clean_up_tokenization_spaces
     if tokenizer.extra_special_tokens:
         config["extra_special_tokens"] = tokenizer.extra_special_tokens
-    # a name that every version of transformers knows
-    config["tokenizer_class"] = "BertTokenizer" if tokenizer.is_fast else "BertTokenizerLegacy"
+    config["tokenizer_class"] = tokenizer.saved_class
+    if not tokenizer.states_bert:
+        config["model_input_names"] = tokenizer.model_input_names
+    config = {name: value for name, value in config.items() if value is not None or not name.endswith("_token")}
     decoder = tokenizer.added_tokens_decoder
     config["added_tokens_decoder"] = {str(index): token.__getstate__() for index, token in decoder.items()}
     return config

@@ -107,6 +107,11 @@ class SpecialTokens(ABC):
         values = [self._named[name] for name in NAMES if name in self._named] + self._extra
         return list({str(value): value for value in reversed(values)}.values())[::-1]
 
+    def _first_tokens(self) -> list[str]:
+        """Return BERT's special tokens in the order of a vocabulary that has no others."""
+        names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+        return [str(self._named[name]) for name in names if name in self._named]
+
     def _name_token(self, name: str, token: Any) -> None:
         if token is None:
             self._named.pop(name, None)

@@ -8,6 +8,7 @@ from tokenizers import AddedToken
 
 from bertie.errors import InputError, InputTypeError
 from bertie.tokenization import arguments
+from bertie.tokenization.encoding import Encoding, Frames, Window
 from bertie.tokenization.padding import as_lists
 from bertie.tokenization.special_tokens import NAMES, SpecialTokens, as_special, checked_token
 
@@ -43,6 +44,10 @@ class TokenTable(SpecialTokens):
 
     @abstractmethod
     def _decode(self, ids: list[int], skip_special_tokens: bool) -> str: ...
+
+    @abstractmethod
+    def _frames(self, special_tokens: bool) -> Frames:
+        """Return what stands around a text and around a pair."""
 
     # ids → text
 
@@ -169,7 +174,7 @@ class TokenTable(SpecialTokens):
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """Return how many special tokens go with a text, or with a pair."""
-        return 3 if pair else 2
+        return self._frames(True)[bool(pair)].size
 
     @property
     def max_len_single_sentence(self) -> int:
@@ -184,15 +189,18 @@ class TokenTable(SpecialTokens):
     def build_inputs_with_special_tokens(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None
     ) -> list[int]:
-        """Return ``[CLS] A [SEP]`` or ``[CLS] A [SEP] B [SEP]``."""
-        ids = [self.cls_token_id, *token_ids_0, self.sep_token_id]
-        return ids if token_ids_1 is None else [*ids, *token_ids_1, self.sep_token_id]
+        """Return ``[CLS] A [SEP]`` or ``[CLS] A [SEP] B [SEP]``, or what the tokenizer makes instead."""
+        return self._framed(token_ids_0, token_ids_1).ids
 
     def create_token_type_ids_from_sequences(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None
     ) -> list[int]:
-        """Return 0 for ``[CLS] A [SEP]`` and 1 for ``B [SEP]``."""
-        return [0] * (len(token_ids_0) + 2) + ([] if token_ids_1 is None else [1] * (len(token_ids_1) + 1))
+        """Return 0 for ``[CLS] A [SEP]`` and 1 for ``B [SEP]``, or what the tokenizer makes instead."""
+        return self._framed(token_ids_0, token_ids_1).type_ids
+
+    def _framed(self, *ids: list[int] | None) -> Encoding:
+        windows = tuple(Window.of_ids(one) for one in ids if one is not None)
+        return Encoding(windows, self._frames(True)[len(windows) - 1])
 
     def get_special_tokens_mask(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None, already_has_special_tokens: bool = False
@@ -203,8 +211,7 @@ class TokenTable(SpecialTokens):
             InputError: a second list beside a row that is complete already.
         """
         if not already_has_special_tokens:
-            mask = [1, *[0] * len(token_ids_0), 1]
-            return mask if token_ids_1 is None else [*mask, *[0] * len(token_ids_1), 1]
+            return self._framed(token_ids_0, token_ids_1).special_tokens_mask
         if token_ids_1 is not None:
             raise InputError(
                 "already_has_special_tokens=True says that token_ids_0 is the whole row; leave token_ids_1 out"

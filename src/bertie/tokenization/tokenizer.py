@@ -2,7 +2,6 @@
 
 import os
 from abc import abstractmethod
-from array import array
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -11,15 +10,15 @@ from bertie.report import logger
 from bertie.tokenization import arguments
 from bertie.tokenization.arguments import Layout, Wanted
 from bertie.tokenization.batch_encoding import BatchEncoding
-from bertie.tokenization.encoding import Encoding, Frame, Special, Window
+from bertie.tokenization.encoding import Encoding, Frames, Special, Window, bare_frames, bert_frames
 from bertie.tokenization.inputs import Inputs, read_inputs
 from bertie.tokenization.options import Options
 from bertie.tokenization.padding import Fillings, as_lists, collated, pad_values, tensor_kind
-from bertie.tokenization.pieces import Block, Ids, KnownPieces, Pieces
+from bertie.tokenization.pieces import Block, Pieces
 from bertie.tokenization.rows import RowsInTurn, TextRows
 from bertie.tokenization.token_table import TokenTable
 from bertie.tokenization.truncation import check_room, rows_of
-from bertie.tokenization.values import packed, values_of, without_places
+from bertie.tokenization.values import packed, values_of, values_without_windows
 
 TEXTS_AT_A_TIME = 1024
 _PLAIN_ROWS: dict[str, Any] = {"padding": False, "stride": 0, "pad_to_multiple_of": None, "add_special_tokens": True}
@@ -61,6 +60,16 @@ class Tokenizer(TokenTable):
         self.deprecation_warnings: dict[str, bool] = {}
 
     # what a subclass supplies
+
+    @property
+    def states_bert(self) -> bool:
+        """Whether this is BERT's own pipeline, not another that a ``tokenizer.json`` states."""
+        return True
+
+    @property
+    def saved_class(self) -> str:
+        """The name of its class in the saved files."""
+        return type(self).__name__
 
     @abstractmethod
     def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
@@ -185,7 +194,8 @@ class Tokenizer(TokenTable):
         layout = self._layout(truncation=truncation, max_length=max_length, **_PLAIN_ROWS)
         plain = self.split_special_tokens if split_special_tokens is None else split_special_tokens
         inputs = read_inputs(texts, None, is_split_into_words, na)
-        return self._rows_in_turn(inputs, layout, is_split_into_words, plain)
+        rows = self._rows_in_turn(inputs, layout, is_split_into_words, plain)
+        return rows if self._types_are_taken else rows.untyped()
 
     def encode(
         self,
@@ -240,8 +250,15 @@ class Tokenizer(TokenTable):
         warn = lengths["max_length"] is None and not layout.truncates and verbose
         read = inputs, layout, is_split_into_words, plain, warn
         if return_tensors == "packed":
-            return packed(self._rows_in_turn(*read), wanted)
+            rows = self._rows_in_turn(*read)
+            return packed(rows if return_token_type_ids or self._types_are_taken else rows.untyped(), wanted)
         return self._give_back(self._rows(*read), layout, wanted, inputs.batched)
+
+    @property
+    def _types_are_taken(self) -> bool:
+        """Whether the model takes token types, for all that this tokenizer's files say."""
+        names = self.model_input_names
+        return "token_type_ids" in names or names == type(self).model_input_names
 
     def _or_if_taken(self, wanted: bool | None, name: str) -> bool:
         return name in self.model_input_names if wanted is None else wanted
@@ -264,32 +281,37 @@ class Tokenizer(TokenTable):
         return RowsInTurn(self._rows(some, layout, split, plain, warn) for some in parts)
 
     def _rows(self, inputs: Inputs, layout: Layout, split: bool, plain: bool, warn: bool) -> Sequence[Encoding]:
-        frame = self._frame(layout)
-        texts_a_row = 1 if inputs.seconds is None else 2
-        check_room(layout, texts_a_row == 2, texts_a_row + 1 if frame else 0)
+        frames = self._frames(layout.add_special_tokens)
+        check_room(layout, inputs.seconds is not None, frames[inputs.seconds is not None].size)
         firsts = self._pieces(inputs.firsts, split, plain)
         rows: Sequence[Encoding]
-        if isinstance(firsts, Block) and inputs.seconds is None:
-            rows = TextRows(firsts, layout, frame)
+        if isinstance(firsts, Block) and inputs.seconds is None and frames[0].untyped:
+            rows = TextRows(firsts, layout, frames[0])
         elif inputs.seconds is None:
-            rows = [self._row((Window.whole(first),), layout, frame) for first in firsts]
+            rows = [self._row((Window.whole(first),), layout, frames) for first in firsts]
         else:
             seconds = self._pieces([text for text in inputs.seconds if text is not None], split, plain)
             found = map(Window.whole, seconds)
             partners = [() if second is None else (next(found),) for second in inputs.seconds]
             texts = ((Window.whole(first), *second) for first, second in zip(firsts, partners, strict=True))
-            rows = [self._row(one, layout, frame) for one in texts]
+            rows = [self._row(one, layout, frames) for one in texts]
         if warn:
             self._warn_of_long(rows)
         return rows
 
-    def _row(self, texts: tuple[Window, ...], layout: Layout, frame: Frame | None) -> Encoding:
-        return rows_of(texts, layout, frame, self._odd_to_first, 1 if frame else self._bare_second_type)
+    def _row(self, texts: tuple[Window, ...], layout: Layout, frames: Frames) -> Encoding:
+        return rows_of(texts, layout, frames[len(texts) - 1], self._odd_to_first)
 
-    def _frame(self, layout: Layout) -> Frame | None:
-        if not layout.add_special_tokens:
-            return None
-        return Frame(Special(self.cls_token_id, self.cls_token), Special(self.sep_token_id, self.sep_token))
+    def _frames(self, special_tokens: bool) -> Frames:
+        if not special_tokens:
+            return bare_frames(self._bare_second_type)
+        for name in ("cls_token", "sep_token"):
+            if getattr(self, name) is None:
+                raise InputError(
+                    f"{name} is None, but BERT's rows are made of it; set tokenizer.{name}, "
+                    "or pass add_special_tokens=False"
+                )
+        return bert_frames(Special(self.cls_token_id, self.cls_token), Special(self.sep_token_id, self.sep_token))
 
     def _give_back(self, rows: Sequence[Encoding], layout: Layout, wanted: Wanted, batched: bool) -> Any:
         """Return the rows as the caller wants them."""
@@ -360,11 +382,12 @@ class Tokenizer(TokenTable):
             return_length,
         )
         texts = [ids] if pair_ids is None else [ids, pair_ids]
-        windows = tuple(Window.whole(KnownPieces(_as_ids(text), [], [], [])) for text in texts)
-        check_room(layout, len(texts) > 1, len(texts) + 1 if add_special_tokens else 0)
+        windows = tuple(map(Window.of_ids, texts))
+        frames = self._frames(add_special_tokens)
+        check_room(layout, len(texts) > 1, frames[len(texts) > 1].size)
         pad = self._padding_token(layout)
-        row = self._row(windows, layout, self._frame(layout))
-        values = without_places([row], layout, wanted, pad, self.pad_token_type_id, False)
+        row = self._row(windows, layout, frames)
+        _, values = values_without_windows([row], layout, wanted, pad, self.pad_token_type_id, False)
         if wanted.tensors and not prepend_batch_axis:
             values = {name: value[0] for name, value in values.items()}
         return BatchEncoding(values)
@@ -488,10 +511,3 @@ class Tokenizer(TokenTable):
             f"model_max_length={self.model_max_length}, padding_side={self.padding_side!r}, "
             f"truncation_side={self.truncation_side!r}, special_tokens={self.special_tokens_map})"
         )
-
-
-def _as_ids(ids: Sequence[int]) -> Ids:
-    try:
-        return array("q", ids)
-    except (TypeError, OverflowError) as error:
-        raise InputTypeError(f"the ids are {ids!r:.60}; they must be integers, one a token") from error

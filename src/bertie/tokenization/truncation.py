@@ -29,18 +29,17 @@ def check_room(layout: Layout, pair: bool, added: int) -> None:
         )
 
 
-def rows_of(texts: Pair, layout: Layout, frame: Frame | None, odd_to_first: bool, second_type: int) -> Encoding:
+def rows_of(texts: Pair, layout: Layout, frame: Frame, odd_to_first: bool) -> Encoding:
     """Return the row of one or two texts, cut to fit, with the rows of what was cut off as its ``overflowing``."""
-    added = len(texts) + 1 if frame else 0
-    excess = added - (layout.max_length or 0)
+    excess = frame.size - (layout.max_length or 0)
     for text in texts:
         excess += len(text.ids)
     if excess <= 0 or not layout.truncates:
-        return Encoding(texts, frame, None, (), second_type)
+        return Encoding(texts, frame)
     rooms = _rooms(texts, excess, layout, odd_to_first)
     windows = [_windows(text, room, layout) for text, room in zip(texts, rooms, strict=True)]
-    first, *rest = [Encoding(row, frame, second_type=second_type) for row in _combine(windows)]
-    return Encoding(first.windows, frame, overflowing=rest, second_type=second_type)
+    first, *rest = [Encoding(row, frame) for row in _combine(windows)]
+    return Encoding(first.windows, frame, overflowing=rest)
 
 
 def _combine(windows: list[list[Window]]) -> list[Pair]:

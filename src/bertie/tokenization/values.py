@@ -125,23 +125,21 @@ def _convert(values: Any, kind: str | None) -> Any:
     return torch.from_numpy(array)
 
 
-def without_places(
+def values_without_windows(
     rows: Sequence[Encoding], layout: Layout, wanted: Wanted, pad: Special, pad_type: int, batched: bool
-) -> Values:
-    """Return the values of rows whose tokens have no known places; what was cut off comes as ``overflowing_tokens``.
+) -> tuple[Sequence[Encoding], Values]:
+    """As `values_of`, but what was cut off comes as ``overflowing_tokens`` instead of further rows.
 
     Raises:
-        InputError: offsets are wanted, or the overflowing tokens of a pair of which both texts were cut.
+        InputError: the overflowing tokens are wanted of a pair of which both texts were cut.
     """
-    if wanted.offsets_mapping:
-        raise InputError("BertTokenizerLegacy knows no offsets; use BertTokenizer for return_offsets_mapping")
     cuts_both = wanted.overflowing_tokens and layout.truncation == "longest_first"
     if cuts_both and any(row.n_sequences > 1 for row in rows):
         raise InputError(
             "truncation='longest_first' cuts both texts of a pair, so there is no one run of overflowing tokens; "
             "use 'only_first' or 'only_second'"
         )
-    _, values = values_of(rows, layout, replace(wanted, overflowing_tokens=False), pad, pad_type)
+    padded, values = values_of(rows, layout, replace(wanted, overflowing_tokens=False), pad, pad_type)
     if wanted.length and batched:
         values["length"] = _convert([len(row) for row in rows], wanted.tensors)
     if wanted.overflowing_tokens and not wanted.tensors:
@@ -151,7 +149,7 @@ def without_places(
             values["num_truncated_tokens"] = [count for _, count in cut]
     if not batched and not wanted.tensors:
         values = {name: value[0] for name, value in values.items()}
-    return values
+    return padded, values
 
 
 def _cut_off(row: Encoding, layout: Layout) -> tuple[list[int], int]:

@@ -15,10 +15,11 @@ VOCABULARY_LIMIT = 64 * 2**20
 def read_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
     """Read ``vocab.txt``. Windows line ends, a byte-order mark and empty last lines are taken as if not there.
 
-    A token that stands twice keeps its last line, as in the reference, and is reported.
+    A token that stands twice keeps its last line, as in the reference, and is reported; so does an empty line, which
+    is a token like any other (SciBERT's vocabulary has one).
 
     Raises:
-        CheckpointError: no such file, more than 64 MiB, nothing in it, not UTF-8, or an empty line; with the line.
+        CheckpointError: no such file, more than 64 MiB, nothing in it, or not UTF-8; with the line.
     """
     raw = read_bytes(path, "vocabulary", limit=VOCABULARY_LIMIT)
     try:
@@ -31,15 +32,14 @@ def read_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
     tokens = text.replace("\r\n", "\n").rstrip("\n").split("\n")
     if tokens == [""]:
         raise CheckpointError(f"the vocabulary file {str(path)!r} is empty; it must hold one token a line")
-    if "" in tokens:
-        line = tokens.index("") + 1
-        raise CheckpointError(
-            f"the vocabulary file {str(path)!r} has an empty line {line}; each line must hold one token, "
-            "and taking the line out would change the ids after it"
-        )
     vocabulary = {token: number for number, token in enumerate(tokens)}
     if len(vocabulary) < len(tokens):
         _report_duplicate(path, tokens, vocabulary)
+    if "" in vocabulary:
+        say_once(
+            f"the vocabulary file {str(path)!r} has an empty line {vocabulary[''] + 1}; it keeps its id, "
+            "so that the ids behind it stay what they are"
+        )
     return vocabulary
 
 
@@ -55,7 +55,7 @@ def write_vocabulary(path: str | os.PathLike[str], vocabulary: Mapping[str, int]
     """Write ``vocab.txt``, atomically.
 
     Raises:
-        CheckpointError: the ids are not 0, 1, 2, …: such a vocabulary has no place in a file of lines.
+        CheckpointError: the ids are not 0, 1, 2, …, or a token is no line: they have no place in a file of lines.
     """
     ordered = sorted(vocabulary.items(), key=lambda entry: entry[1])
     for line, (token, number) in enumerate(ordered):
@@ -64,17 +64,28 @@ def write_vocabulary(path: str | os.PathLike[str], vocabulary: Mapping[str, int]
                 f"the vocabulary cannot be written as {str(path)!r}: line {line + 1} would hold {token!r}, "
                 f"whose id is {number}; only ids 0, 1, 2, … without gaps fit a file of lines"
             )
+    broken = next((token for token, _ in ordered if "\n" in token or token.endswith("\r")), None)
+    if broken is not None or (ordered and ordered[-1][0] == ""):
+        raise CheckpointError(
+            f"the vocabulary cannot be written as {str(path)!r}: the token {broken or ''!r} would be no line of it"
+        )
     write_text(path, "".join(token + "\n" for token, _ in ordered))
     return Path(path)
 
 
-def check_vocabulary(vocabulary: Mapping[str, int], needed: Mapping[str, str], source: str) -> None:
+def check_vocabulary(vocabulary: Mapping[str, int], named: Mapping[str, object], source: str) -> None:
     """Refuse a vocabulary without the special tokens that no text can be encoded without.
 
     Raises:
-        CheckpointError: one of ``needed`` (argument name → token) is missing from ``vocabulary``.
+        CheckpointError: one of them is not ``named`` (argument name → token), or missing from ``vocabulary``.
     """
-    for name, token in needed.items():
+    for name in ("unk_token", "cls_token", "sep_token"):
+        if name not in named:
+            raise CheckpointError(
+                f"{name} is None, in the call or in the tokenizer's files, but BERT can do without none; "
+                f"name a token of {source} ({name}=...)"
+            )
+        token = str(named[name])
         if token not in vocabulary:
             raise CheckpointError(
                 f"{source} has no token {token!r}; add it, or name the token that is used instead ({name}=...)"

@@ -2,10 +2,12 @@
 
 import unicodedata
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice, pairwise
 from typing import Any
 
+from bertie.tokenization.origins import spans_of
+from bertie.tokenization.pieces import Span
 from bertie.tokenization.remembering import Remembering
 
 MAX_WORD = 100
@@ -129,8 +131,38 @@ class BasicTokenizer:
         kept = self.never_split.union(never_split or ())
         text = text.translate(_SPACE_CHINESE if self.tokenize_chinese_chars else _CLEAN)
         # one spelling for characters that can be written in several ways
-        words = unicodedata.normalize("NFC", text).split()
+        words = _compose(text).split()
         return [part for word in words for part in self._parts(word, kept)]
+
+    def origins(self, text: str, never_split: Iterable[str] | None = None) -> list[list[Span]]:
+        """Return, for each word of `tokenize` and each of its characters, the characters of ``text`` it comes from."""
+        kept = self.never_split.union(never_split or ())
+        found = []
+        for unit, places in self._units(text):
+            word = _compose(unit)
+            parts = self._parts(word, kept)
+            form = _compose if parts == [word] else lambda some: "".join(self._parts(_compose(some), ()))
+            spans = ((places[start], places[stop - 1] + 1) for start, stop in spans_of(unit, form))
+            found += [list(islice(spans, len(part))) for part in parts]
+        return found
+
+    def _units(self, text: str) -> Iterator[tuple[str, list[int]]]:
+        """Yield what stands between white space in the cleaned text, with the places of its characters."""
+        clean = _SPACE_CHINESE if self.tokenize_chinese_chars else _CLEAN
+        unit, places = "", list[int]()
+        for place, char in enumerate(text):
+            form = clean[ord(char)]
+            if unit and form != form.strip():
+                yield unit, places
+                unit, places = "", []
+            if form.strip():
+                unit += char
+                places.append(place)
+            if form.strip() and form != char:
+                yield unit, places
+                unit, places = "", []
+        if unit:
+            yield unit, places
 
     def _parts(self, word: str, kept: Collection[str]) -> list[str]:
         if word in kept:
@@ -142,6 +174,10 @@ class BasicTokenizer:
         if not self.do_split_on_punc or word in kept:
             return word.split()
         return word.translate(_SPACE_PUNCTUATION).split()
+
+
+def _compose(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def is_whitespace(char: str) -> bool:

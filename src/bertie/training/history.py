@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from bertie.files import write_text
+from bertie.files import explained, write_text
 
 Record = dict[str, Any]
 
@@ -27,7 +27,9 @@ class History:
         best_figures: what it gave.
         waited: evaluations since then.
         evaluated: the step after which the last evaluation was made.
+        told: the step after which callbacks were last told of an epoch's end.
         stopped_early: whether ``patience`` ended the run.
+        asked_to_stop: whether a callback did.
         skipped: steps left out because a number in them was not finite.
         warnings: sentences for the user.
         seconds: training time, that of earlier sessions of a resumed run included.
@@ -44,7 +46,9 @@ class History:
     best_figures: dict[str, float | None] = field(default_factory=dict)
     waited: int = 0
     evaluated: int = 0
+    told: int = 0
     stopped_early: bool = False
+    asked_to_stop: bool = False
     skipped: list[int] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -89,7 +93,7 @@ class JsonLines:
             write_text(self._path, line)
             self._is_new = False
             return
-        with self._path.open("a", encoding="utf-8", newline="\n") as file:
+        with explained(self._path), self._path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(line)
 
 

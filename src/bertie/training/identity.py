@@ -1,12 +1,13 @@
 """What a run was started with, so that it is resumed only with the same data, model, settings and processes."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
+from bertie.checkpoints.safetensors_file import bytes_of
 from bertie.errors import InputError
 from bertie.training.groups import trainable
 from bertie.training.order import Order
@@ -19,14 +20,21 @@ def identity(
     model: nn.Module, order: Order, settings: Settings, total: int, world: int, data: Mapping[str, Any]
 ) -> Identity:
     """Return what must be equal for two runs to be one; ``data`` is what the caller knows of it, in JSON's kinds."""
-    shapes = repr([(name, tuple(each.shape)) for name, each in trainable(model).items()])
+    learned = trainable(model)
+    shapes = repr([(name, tuple(each.shape)) for name, each in learned.items()])
     first = order.examples(0)
     return {
         "examples": len(order.sizes),
-        "lengths of the examples": _digest(order.sizes.tobytes()),
-        "parameters that learn": _digest(shapes.encode()),
+        "the lengths of the examples": digest([order.sizes.tobytes()]),
+        "the parameters that learn": digest([shapes.encode()]),
+        # these are in no state
+        "the values of parameters that do not learn": digest_of_tensors(
+            {name: each for name, each in model.named_parameters() if name not in learned}
+        ),
         "number of processes": world,
-        "order of the examples (by another version of NumPy)": _digest(np.asarray(first, dtype=np.int64).tobytes()),
+        "the examples of a step (which versions of NumPy draw otherwise)": digest(
+            [np.asarray(first, dtype=np.int64).tobytes()]
+        ),
         "settings": {name: value for name, value in settings.to_dict().items() if name not in FREE},
         "total": total,
         "warmup": settings.warmup_steps(total),
@@ -57,8 +65,8 @@ def refuse_other(before: Identity, now: Identity, folder: str) -> None:
 
 
 def _refuse(folder: str, name: str, before: Any, now: Any) -> None:
-    digests = name not in ("examples", "number of processes") and isinstance(before, str) and len(before) == _LENGTH
-    what = f"{name} differs" if digests else f"{name} was {before!r} and is now {now!r}"
+    digests = any(isinstance(value, str) and value.startswith(_DIGEST) for value in (before, now))
+    what = f"{name} differ" if digests else f"{name} was {before!r} and is now {now!r}"
     raise InputError(
         f"The run in {folder!r} cannot be resumed: {what}; give what it was started with, or start a new run in "
         "another folder."
@@ -68,15 +76,24 @@ def _refuse(folder: str, name: str, before: Any, now: Any) -> None:
 def _flat(found: Identity) -> dict[str, dict[str, Any]]:
     settings, data = found.get("settings", {}), found.get("data", {})
     rest = {name: value for name, value in found.items() if name not in ("settings", "data", "total", "warmup")}
-    return {"settings": settings, "rest": {**rest, **data}}
+    return {"settings": settings, "rest": {**data, **rest}}
 
 
 def _can_be_longer(before: Identity, now: Identity) -> bool:
     return now["settings"]["schedule"] == "constant" and before.get("warmup") == now["warmup"]
 
 
-_LENGTH = 16
+_DIGEST = "sha256:"
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:_LENGTH]
+def digest(parts: Iterable[bytes | memoryview]) -> str:
+    """Return what tells these bytes from others; a refusal does not show it."""
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return _DIGEST + found.hexdigest()[:16]
+
+
+def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Return what tells the numbers of tensors from others."""
+    return digest(bytes_of(tensor) for tensor in tensors.values())

@@ -1,16 +1,17 @@
 """The loop: steps of examples, gradients, updates, log lines, evaluations, and states to resume from."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from bertie.errors import BertieError, InputError
+from bertie.errors import BertieError, InputError, Stopped
 from bertie.report import Advance, progress
+from bertie.training.callbacks import Callback, Event
 from bertie.training.distributed import Processes, processes
 from bertie.training.divergence import ADVICE, explain, is_bad
 from bertie.training.evaluating import Check, Evaluate, Evaluation, warn
@@ -25,7 +26,7 @@ from bertie.training.order import Order, seed_of_step, share
 from bertie.training.rows import by_rows, tables
 from bertie.training.schedule import factor
 from bertie.training.settings import Settings
-from bertie.training.signals import Signals, Stopped
+from bertie.training.signals import Signals
 
 Log = Callable[[Record], None]
 
@@ -41,6 +42,7 @@ def train(
     resume: bool = False,
     data: Mapping[str, Any] | None = None,
     log: Log | None = None,
+    callbacks: Sequence[Callback] = (),
     show_progress: bool | None = None,
     divisible: bool = True,
 ) -> History:
@@ -60,6 +62,8 @@ def train(
         data: what tells this data and task from others (digests, options), in JSON's kinds, by the name under which a
             refusal to resume speaks of it.
         log: is given every log line of the run once, after a resume those of before first (see `JsonLines`).
+        callbacks: are called in the first process with each new log line and at the end of each epoch; one that returns
+            True ends the training.
         show_progress: True shows a bar, False none, None on a terminal only.
         divisible: False if a step's loss compares its examples with each other: it is then computed in one piece.
 
@@ -67,7 +71,7 @@ def train(
         InputError: settings, model or evaluation do not fit each other; a run is resumed otherwise than started.
         CheckpointError: the folder cannot be written, or its state is damaged.
         BertieError: loss or gradients are not finite, memory is exhausted, or another process has ended.
-        Stopped: SIGINT or SIGTERM came; the state was saved.
+        Stopped: SIGINT, SIGTERM or SIGHUP came; the state was saved.
     """
     settings = settings or Settings()
     model = learner.model
@@ -80,7 +84,8 @@ def train(
     ):
         if group.world > 1 and not divisible:
             raise InputError("A loss that compares a step's examples needs one process; start it without torchrun.")
-        run = _Run(learner, settings, group, signals, Evaluation(evaluate, metric, check), data or {}, log, divisible)
+        evaluation = Evaluation(evaluate, metric, check)
+        run = _Run(learner, settings, group, signals, evaluation, data or {}, log, callbacks, divisible)
         where = None if folder is None else Path(folder)
         with by_rows(run.tables), progress("steps", run.total, show_progress) as advance:
             return run.run(Keeper(where, run.identity, settings, writes=group.rank == 0), resume, advance)
@@ -98,11 +103,13 @@ class _Run:
         evaluation: Evaluation,
         data: Mapping[str, Any],
         log: Log | None,
+        callbacks: Sequence[Callback],
         divisible: bool,
     ) -> None:
         self.learner, self.settings, self.group, self.signals = learner, settings, group, signals
         self.model, self.evaluation = learner.model, evaluation
         self.log = log if log is not None and group.rank == 0 else _ignore
+        self.callbacks = callbacks
         parameters = trainable(self.model)
         self.parameters, self.device = list(parameters.values()), same_device(parameters)
         self.order = Order(learner.sizes, settings.seed, settings.examples_in_a_step, settings.batch_tokens)
@@ -135,6 +142,9 @@ class _Run:
         while True:
             if self._evaluation_is_due():
                 self._evaluate()
+            if self._epoch_is_to_be_told():
+                self._tell_epoch()
+                continue  # a callback that ends the training has the model evaluated
             if self._is_over():
                 return self._end()
             self._step()
@@ -158,7 +168,7 @@ class _Run:
         history, patience = self.history, self.settings.patience
         ended = history.step >= self.total
         history.stopped_early = not ended and patience is not None and history.waited >= patience
-        return ended or history.stopped_early
+        return ended or history.stopped_early or history.asked_to_stop
 
     def _step(self) -> None:
         step = self.history.step
@@ -181,7 +191,7 @@ class _Run:
             self._fetch()
         if due:
             rate, epoch = self._rate(self.history.step - 1), self.order.epochs_done(self.history.step)
-            self._record(line_of_steps(self.history, epoch, rate, self._seconds()))
+            self._record("steps", line_of_steps(self.history, epoch, rate, self._seconds()))
 
     def _fetch(self) -> None:
         if not self.unseen:
@@ -208,7 +218,7 @@ class _Run:
         step = self.history.step
         if self.evaluation.evaluate is None or step == 0 or self.history.evaluated == step:
             return False
-        if step >= self.total:
+        if step >= self.total or self.history.asked_to_stop:
             return True
         return step % self.evaluate_every == 0 if self.evaluate_every else self.order.locate(step)[1] == 0
 
@@ -225,14 +235,33 @@ class _Run:
             history.best_step, history.best_score, history.best_figures = history.step, score, figures
             self.keeper.keep_best(self.model, history.step)
         epoch = self.order.epochs_done(history.step)
-        self._record(line_of_evaluation(history, epoch, figures, best, self._seconds()))
+        self._record("evaluation", line_of_evaluation(history, epoch, figures, best, self._seconds()))
+        self._agree()
+
+    def _epoch_is_to_be_told(self) -> bool:
+        step = self.history.step
+        return bool(self.callbacks) and step not in (0, self.history.told) and self.order.locate(step)[1] == 0
+
+    def _tell_epoch(self) -> None:
+        self._fetch()
+        history = self.history
+        history.told = history.step
+        epoch = self.order.locate(history.step)[0]
+        self._tell("epoch", {"step": history.step, "epoch": epoch, "seconds": round(self._seconds(), 3)})
+        self._agree()
 
     def _leave_if_asked(self) -> None:
-        """Save and leave if a signal came to any process; agree on the size of micro-batches by the way."""
-        number, tokens = self.group.highest(self.signals.received, -self.gradients.tokens)
-        self.gradients.tokens = self.history.micro_tokens = -tokens
-        if number:
+        """Save and leave if a signal came to any process; agree on what else all must know by the way."""
+        if number := self._agree():
             self._leave(number)
+
+    def _agree(self) -> int:
+        """Agree on the size of micro-batches and on whether a callback has asked to stop; return a signal or 0."""
+        asked = int(self.history.asked_to_stop)
+        number, tokens, asked = self.group.highest(self.signals.received, -self.gradients.tokens, asked)
+        self.gradients.tokens = self.history.micro_tokens = -tokens
+        self.history.asked_to_stop = bool(asked)
+        return number
 
     def _leave(self, number: int) -> NoReturn:
         kept = self._keep()
@@ -259,9 +288,20 @@ class _Run:
         self.history.seconds = time.perf_counter() - self.clock
         return self.history.seconds
 
-    def _record(self, record: Record) -> None:
+    def _record(self, kind: Literal["steps", "evaluation"], record: Record) -> None:
         self.history.records.append(record)
         self.log(record)
+        self._tell(kind, record)
+
+    def _tell(self, kind: Literal["steps", "evaluation", "epoch"], record: Record) -> None:
+        if not self.callbacks or self.group.rank:
+            return
+        self.model.eval()
+        event = Event(kind, record, self.model, self.history)
+        answers = [callback(event) for callback in self.callbacks]
+        self.model.train()
+        if any(answer is True for answer in answers):
+            self.history.asked_to_stop = True
 
 
 @contextmanager

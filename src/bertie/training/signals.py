@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first lets the step end and its state be saved, the second ends at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first lets the step end and its state be saved, the second ends at once."""
 
 import signal
 import threading
@@ -7,23 +7,12 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
 
-
-class Stopped(KeyboardInterrupt):
-    """Training was stopped by a signal after its state was saved; ``str()`` is a sentence for the user.
-
-    It is a KeyboardInterrupt, as Ctrl-C gives everywhere else, and no mistake that ``except Exception`` should catch.
-
-    Attributes:
-        exit_code: what a program then ends with: 130 after SIGINT, 143 after SIGTERM.
-    """
-
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
-        self.exit_code = 128 + number
+# SIGHUP comes when a terminal is closed or a connection to it is lost; Windows has none
+STOPPING = tuple(number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)))
 
 
 class Signals:
-    """Notes the first SIGINT or SIGTERM while it is entered; a second one does what it did before.
+    """Notes the first of these signals while it is entered; a second one does what it did before.
 
     Signals reach the main thread only: elsewhere nothing is installed. One that was ignored stays ignored.
     """
@@ -35,7 +24,7 @@ class Signals:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOPPING:
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._before[number] = signal.signal(number, self._note)
         return self

@@ -5,22 +5,18 @@ The best weights are files of their own, named by their step and never changed.
 """
 
 import json
-import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
-from bertie.checkpoints.safetensors_file import SafetensorsFile
+from bertie.checkpoints.safetensors_file import SafetensorsFile, write_tensors
 from bertie.errors import CheckpointError
-from bertie.files import atomic, read_json
+from bertie.files import atomic, atomic_folder, make_folder, read_json, remove_leftovers
 from bertie.report import logger
 
 VERSION = 1
@@ -60,23 +56,15 @@ class States:
         Raises:
             CheckpointError: it cannot be written.
         """
+        make_folder(self._folder)
         number = max(self._numbered(), default=0) + 1
-        final = self._path(number)
-        new = final.with_name(f".{final.name}.tmp")
-        with _written(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(new, ignore_errors=True)
-            new.mkdir()
+        with atomic_folder(self._path(number)) as new:
             sums = {
                 part: _write(tensors, new / f"{part}.safetensors")
                 for part, tensors in zip(PARTS, (model, optimizer), strict=True)
             }
             values = {"version": VERSION, "sums": sums, "identity": dict(identity), "history": dict(history)}
             (new / "state.json").write_text(json.dumps(values, indent=1), encoding="utf-8")
-            _sync(new / "state.json")
-            _sync(new)
-            new.rename(final)
-            _sync(self._folder)
         self._tidy(number, history["best_step"])
 
     def load(self) -> Saved | None:
@@ -104,10 +92,9 @@ class States:
         Raises:
             CheckpointError: they cannot be written.
         """
-        with _written(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with atomic(self._best(step)) as temporary:
-                save_file(_plain(model), str(temporary))
+        make_folder(self._folder)
+        with atomic(self._best(step)) as temporary:
+            write_tensors(model, temporary)
 
     def load_best(self, step: int) -> dict[str, Tensor]:
         """Return the weights that were best.
@@ -120,19 +107,14 @@ class States:
             raise CheckpointError(f"the best weights {str(path)!r} are not there; start the run anew, without resume")
         return _tensors(path)
 
-    def clear(self) -> None:
-        """Remove what a run left here."""
-        self._tidy(None, None)
-
-    def _tidy(self, state: int | None, best: int | None) -> None:
+    def _tidy(self, state: int, best: int | None) -> None:
         for number in self._numbered():
             if number != state:
                 shutil.rmtree(self._path(number), ignore_errors=True)
         for path in self._folder.glob("best-*.safetensors"):
-            if (found := _BEST.fullmatch(path.name)) and (best is None or int(found[1]) != best):
+            if (found := _BEST.fullmatch(path.name)) and int(found[1]) != best:
                 path.unlink(missing_ok=True)
-        for path in self._folder.glob(".state-*.tmp"):  # of a save that was cut off
-            shutil.rmtree(path, ignore_errors=True)
+        remove_leftovers(self._folder)
 
     def _numbered(self) -> list[int]:
         return [int(found[1]) for path in self._folder.glob("state-*") if (found := _STATE.fullmatch(path.name))]
@@ -167,14 +149,8 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _write(tensors: dict[str, Tensor], path: Path) -> int:
-    save_file(_plain(tensors), str(path))
-    _sync(path)
+    write_tensors(tensors, path)
     return _sum(path)
-
-
-def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors that a file takes: on the host and contiguous."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 def _sum(path: Path) -> int:
@@ -183,24 +159,3 @@ def _sum(path: Path) -> int:
         while block := file.read(2**20):
             total = zlib.crc32(block, total)
     return total
-
-
-def _sync(path: Path) -> None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except PermissionError:  # Windows cannot open a folder; a rename there is on the disk when it returns
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _written(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"the training state cannot be written into {str(folder)!r}: {error}; what was saved before is unchanged"
-        ) from error

@@ -1,0 +1,102 @@
+"""Going on with a run: whether a folder holds one, whether it is the same, and what is said when it is stopped."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from bertie.errors import InputError, Stopped
+from bertie.files import is_leftover, remove_leftovers
+from bertie.finetuning.plan import Plan, is_place
+from bertie.finetuning.report import NAME as REPORT
+from bertie.locking import LOCK, only_process_in
+from bertie.tasks.example import Example
+from bertie.tasks.features import Features
+from bertie.tasks.trainable import TrainableTask
+from bertie.training import is_first
+from bertie.training.identity import digest, digest_of_tensors
+
+LOG = "metrics.jsonl"
+STATE = "state"
+PLAN = "run.json"
+TENSORBOARD = "tensorboard"
+# The folders of single seeds begin so.
+SEED = "seed-"
+
+
+@contextmanager
+def at_work_in(folder: Path | None, refuse: Callable[[set[str]], None]) -> Iterator[None]:
+    """Keep the folder of a run's results for this process while the block runs, and say how a stopped run goes on.
+
+    What a process that was killed has left half-written is removed.
+
+    Args:
+        folder: None if nothing is written.
+        refuse: raises if the run must not go on where these names are.
+
+    Raises:
+        InputError: another process is at work there, it holds a finished run, or ``refuse`` says so.
+        Stopped: the block was interrupted.
+    """
+    if folder is None:
+        yield
+        return
+    with only_process_in(folder) if is_first() else nullcontext():
+        refuse(_names_in(folder))
+        if is_first():
+            remove_leftovers(folder)
+        try:
+            yield
+        except KeyboardInterrupt as stopped:
+            if str(stopped) or not _names_in(folder):
+                raise
+            code = getattr(stopped, "exit_code", 130)
+            raise Stopped(f"The run was stopped; resume goes on from {str(folder)!r}.", code - 128) from stopped
+
+
+def refuse_other_content(folder: Path | None, names: set[str]) -> None:
+    """Refuse a folder with ``names`` that holds something else than a run.
+
+    Raises:
+        InputError: it does.
+    """
+    if names and not any(name in (PLAN, STATE) or name.startswith(SEED) for name in names):
+        raise InputError(f"{str(folder)!r} is not empty and holds no run of bertie; give another folder with out.")
+
+
+def identity_of(
+    plan: Plan, task: TrainableTask, model: Any, features: Features, labels: Sequence[str], tune: Sequence[Example]
+) -> dict[str, Any]:
+    """Return what tells this run's data, model and task from another's, before the model has learned."""
+    values = (features.ids, features.types, features.owner_of_rows, features.labels and features.labels.values)
+    learned = [b"" if each is None else each.tobytes() for each in values]
+    options = {name: getattr(task, name) for name in task.options()}
+    return {
+        "task": plan.row.name,
+        # a model that was handed over has learned when it is handed over again
+        **({"the weights to start from": digest_of_tensors(model.state_dict())} if is_place(plan.model) else {}),
+        "the rows to learn from": digest([*learned, repr(labels).encode()]),
+        "the rows to tune on": digest_of_rows(tune),
+        "metric": plan.metric or task.metric().main,
+        "lora": plan.lora,
+        **{name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
+    }
+
+
+def digest_of_rows(*parts: Sequence[Example]) -> str:
+    """Return what tells the texts and labels of parts of the data from others."""
+    return digest(repr((example.text, example.label)).encode() for part in parts for example in part)
+
+
+def _names_in(folder: Path) -> set[str]:
+    """Return what lies in a folder for results; nothing if there is no such folder yet.
+
+    Raises:
+        InputError: it holds a finished run.
+    """
+    if not folder.is_dir():
+        return {folder.name} if folder.exists() else set()
+    names = {path.name for path in folder.iterdir()}
+    if REPORT in names:
+        raise InputError(f"{str(folder)!r} holds a finished run; give another folder with out, or remove this one.")
+    return {name for name in names if name != LOCK and not is_leftover(name)}

@@ -1,0 +1,102 @@
+"""What lies in a folder, or under a name of the hub, that bertie reads no model from: recognised, with what to do."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from bertie.errors import CheckpointError
+from bertie.files import read_json
+from bertie.hub import listing, member
+from bertie.rules import Rule
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way to lay out a folder.
+
+    Args:
+        signs: patterns of names, one of which gives it away.
+        what: what such a file is.
+        todo: what to do with it; ``{names}`` stands for the files' names and ``{first}`` for the first.
+    """
+
+    signs: tuple[str, ...]
+    what: str
+    todo: str
+
+
+_BY_OLD_TRANSFORMERS = (
+    "convert it once, with transformers 4 and {library}: "
+    "BertForPreTraining.from_pretrained(folder, {flag}).save_pretrained(out)"
+)
+_OTHER_PROGRAM = "fetch model.safetensors or pytorch_model.bin of the same model, from which it was made"
+# the first that fits is told; weights that can be converted come before programs made of them
+LAYOUTS = (
+    Layout(
+        ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"),
+        "a peft adapter, which changes a model but is none",
+        "load its base model{base}, and put it on with peft.PeftModel.from_pretrained(model, folder)",
+    ),
+    Layout(
+        ("*.ckpt.index", "*.ckpt.meta", "*.ckpt.data-*"),
+        "a checkpoint of Google's TensorFlow 1 code",
+        "convert it once, with transformers 4 and tensorflow: transformers-cli convert --model_type bert "
+        "--tf_checkpoint bert_model.ckpt --config bert_config.json --pytorch_dump_output pytorch_model.bin",
+    ),
+    Layout(
+        ("*.h5", "*.keras"), "weights of Keras", _BY_OLD_TRANSFORMERS.format(library="tensorflow", flag="from_tf=True")
+    ),
+    Layout(("*.msgpack",), "weights of Flax", _BY_OLD_TRANSFORMERS.format(library="flax", flag="from_flax=True")),
+    Layout(("*.ot",), "weights for rust-bert", _OTHER_PROGRAM),
+    Layout(("saved_model.pb", "*/saved_model.pb"), "a SavedModel of TensorFlow, a program to serve", _OTHER_PROGRAM),
+    Layout(("openvino_model.*", "*/openvino_model*"), "a program for OpenVINO", _OTHER_PROGRAM),
+    Layout(("*.onnx", "*/*.onnx"), "a program for ONNX Runtime", _OTHER_PROGRAM),
+    Layout(("*.gguf", "ggml-*", "*/*.gguf"), "weights for llama.cpp", _OTHER_PROGRAM),
+    Layout(("*.mlmodel", "*.mlpackage", "coreml/*"), "a program for Core ML", _OTHER_PROGRAM),
+    Layout(
+        ("*.ckpt", "*.pt", "*.pth", "*.pkl", "*.joblib", "*.npz", "*.npy"),
+        "what a program of someone's own saved",
+        "load it there, and save the state dict with safetensors.torch.save_file as model.safetensors",
+    ),
+    Layout(("*.7z", "*.zip", "*.tar", "*.tar.gz", "*.tgz"), "an archive", "unpack it first"),
+    Layout(("checkpoint-*/config.json",), "what a training kept on its way", "give one of them: {names}"),
+    Layout(("*/config.json",), "a folder of models", "give one of them: {names}"),
+)
+
+
+def recognised(names: Iterable[str], base: str = "") -> str:
+    """Return what these names of files are and what to do with it, as the end of a sentence; empty: nothing known."""
+    names = list(names)
+    if not names:
+        return "it is empty"
+    for layout in LAYOUTS:
+        found = [name for sign in layout.signs for name in names if fnmatchcase(name, sign)]
+        if found:
+            folders = sorted({name.rpartition("/")[0] for name in found if "/" in name}, key=_number)
+            todo = layout.todo.replace("{names}", ", ".join(folders[-4:])).replace("{base}", base)
+            return f"{found[0]!r:.200} is {layout.what}: {todo}"
+    return ""
+
+
+def what_lies_there(name_or_path: str | os.PathLike[str], folder: Path, **place: Any) -> str:
+    """As `recognised`, of a model's folder, or of its name in the hub (``place``: arguments of `hub.resolve`)."""
+    return recognised(listing(name_or_path, folder, **place), _base_model(folder))
+
+
+def _base_model(folder: Path) -> str:
+    """Return the name of the model that an adapter was made for, in brackets."""
+    rule = Rule("what the adapter was made for", "text", none=True)
+    try:
+        path = member(folder, "adapter_config.json")
+        named = read_json(path, rules={"base_model_name_or_path": rule}).get("base_model_name_or_path")
+    except CheckpointError:
+        return ""
+    return f" ({named:.200})" if named else ""
+
+
+def _number(folder: str) -> tuple[int, str]:
+    digits = folder.rpartition("-")[2]
+    return (int(digits) if digits.isdecimal() and len(digits) < 12 else 0), folder

@@ -1,0 +1,73 @@
+"""One process at a time in a folder: a lock that ends with its process, however that ends."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bertie.errors import InputError
+from bertie.files import explained, make_folder
+from bertie.report import say_once
+
+LOCK = ".lock"
+
+
+@contextmanager
+def only_process_in(folder: Path) -> Iterator[None]:
+    """Keep ``folder``, which is made if it is not there, for this process while the block runs.
+
+    Raises:
+        InputError: another process has it.
+        CheckpointError: the folder cannot be written.
+    """
+    is_new = not folder.exists()
+    path = make_folder(folder) / LOCK
+    with explained(path):
+        descriptor = _locked(path)
+    try:
+        yield
+    finally:
+        if os.name != "nt":  # there, no open file can be removed
+            path.unlink(missing_ok=True)
+        os.close(descriptor)
+        if is_new:
+            with suppress(OSError):  # something was written
+                folder.rmdir()
+
+
+def _locked(path: Path) -> int:
+    """Return the descriptor of the lock's file, which is held until it is closed or the process ends."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if not _take(descriptor):
+                raise InputError(
+                    f"Another process is at work in {str(path.parent)!r}; wait until it has ended, or give another "
+                    "folder."
+                )
+        except BaseException:
+            os.close(descriptor)
+            raise
+        # whoever held it before may have removed the file after it was opened here
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        os.close(descriptor)
+
+
+def _take(descriptor: int) -> bool:
+    """Lock an open file unless another process has; where the file system knows no locks, say so and go on."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:
+        say_once(f"Other processes are not kept out of the folder of results: its disk has no locks ({error.strerror})")
+    return True

@@ -1,0 +1,97 @@
+"""Texts with annotated spans, as annotation tools write them → the fields ``text`` and ``entities``.
+
+``entities`` is a list of ``[start, end, label]``, by characters of the text. doccano's own field of such lists
+(``label``, ``labels`` or ``entities``) needs no change.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+Fields = Mapping[str, Any]
+
+
+def plain_fields(item: Any, notes: list[str]) -> Any:
+    """Return what a tool wrote for one text as plain fields; an item of no known form as it is.
+
+    Args:
+        item: a value of JSON.
+        notes: takes a sentence for what is left out.
+    """
+    read = next((read for known, read in _FORMS if known(item)), None)
+    return item if read is None else read(item, notes)
+
+
+def is_spacy_document(item: Any) -> bool:
+    """Whether an object with ``paragraphs`` is one of spaCy 2, not of SQuAD."""
+    paragraphs = item.get("paragraphs") if isinstance(item, dict) else None
+    first = paragraphs[0] if isinstance(paragraphs, list) and paragraphs else None
+    return isinstance(first, dict) and isinstance(first.get("sentences"), list)
+
+
+def spacy_sentences(document: Fields) -> Iterator[Fields]:
+    """Yield the sentences of a document of spaCy 2 as words and tags; ``-`` is no tag of its own."""
+    for paragraph in document["paragraphs"]:
+        for sentence in paragraph.get("sentences", []):
+            tokens = sentence.get("tokens", [])
+            tags = [token.get("ner") for token in tokens]
+            yield {
+                "words": [token.get("orth") for token in tokens],
+                "tags": ["O" if tag in (None, "", "-") else tag for tag in tags],
+            }
+
+
+def _is_spacy(item: Any) -> bool:
+    return isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], dict)
+
+
+def _spacy(item: list[Any], notes: list[str]) -> Fields:
+    """Return the fields of ``[text, {"entities": [[start, end, label], …], "cats": {label: 0 or 1}}]``."""
+    del notes
+    text, found = item
+    categories = found.get("cats")
+    labels = [name for name, value in categories.items() if value] if isinstance(categories, dict) else None
+    return {"text": text, **found} | ({} if labels is None else {"labels": labels})
+
+
+def _is_prodigy(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("spans"), list) and isinstance(item.get("text"), str)
+
+
+def _prodigy(item: Fields, notes: list[str]) -> Fields:
+    """Return a text with its spans; what the annotator did not accept has none that is known."""
+    fields = {name: value for name, value in item.items() if name not in ("spans", "tokens")}
+    if item.get("answer", "accept") != "accept":
+        _note(notes, "Texts that were not accepted in Prodigy are read as texts without known entities.")
+        return fields
+    return {**fields, "entities": item["spans"]}
+
+
+def _is_label_studio(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("data"), dict) and isinstance(item.get("annotations"), list)
+
+
+def _label_studio(item: Fields, notes: list[str]) -> Fields:
+    """Return the data of a task with the labels of its first annotation that was not cancelled."""
+    done = [one for one in item["annotations"] if isinstance(one, dict) and not one.get("was_cancelled")]
+    fields = {**({"id": item["id"]} if "id" in item else {}), **item["data"]}
+    if not done:
+        return fields
+    if len(done) > 1:
+        _note(notes, "Where Label Studio has several annotations of a text, the first is read.")
+    values = [one["value"] for one in done[0].get("result", []) if isinstance(one.get("value"), dict)]
+    choices = [choice for value in values for choice in value.get("choices", [])]
+    if choices:
+        return {**fields, "label": choices[0] if len(choices) == 1 else choices}
+    return {**fields, "entities": [value for value in values if "start" in value and "labels" in value]}
+
+
+def _note(notes: list[str], sentence: str) -> None:
+    if sentence not in notes:
+        notes.append(sentence)
+
+
+_FORMS: tuple[tuple[Callable[[Any], bool], Callable[[Any, list[str]], Fields]], ...] = (
+    (_is_spacy, _spacy),
+    (_is_prodigy, _prodigy),
+    (_is_label_studio, _label_studio),
+)

@@ -1,0 +1,167 @@
+"""BertJapaneseTokenizer: Japanese is cut into words by MeCab, then into word pieces or characters."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from bertie.errors import InputError
+from bertie.extras import need
+from bertie.tokenization.legacy import BertTokenizerLegacy
+from bertie.tokenization.origins import spans_of
+from bertie.tokenization.pieces import Span
+
+DICTIONARIES = ("unidic_lite", "ipadic")
+
+
+class BertJapaneseTokenizer(BertTokenizerLegacy):
+    """The tokenizer of Japanese BERTs; needs ``pip install 'bertie[japanese]'`` for words of MeCab.
+
+    Arguments are those of `BertTokenizerLegacy`, and:
+
+    Args:
+        do_word_tokenize: cut texts into words at all.
+        do_subword_tokenize: cut words into pieces at all.
+        word_tokenizer_type: ``"mecab"``, or ``"basic"``, which cuts as BERT does for other languages.
+        subword_tokenizer_type: ``"wordpiece"``, or ``"character"``.
+        mecab_kwargs: ``mecab_dic`` is "unidic_lite", "ipadic" or None, ``mecab_option`` goes to MeCab, and
+            ``normalize_text=False`` leaves out NFKC.
+
+    Raises:
+        CheckpointError: as `BertTokenizerLegacy`.
+        InputError: another word or subword tokenizer (Sudachi, Juman++, SentencePiece), or another dictionary.
+        BertieError: MeCab or its dictionary is not installed.
+    """
+
+    def __init__(
+        self,
+        vocab_file: str | PathLike[str] | Mapping[str, int] | None = None,
+        do_lower_case: bool = False,
+        do_word_tokenize: bool = True,
+        do_subword_tokenize: bool = True,
+        word_tokenizer_type: str = "basic",
+        subword_tokenizer_type: str = "wordpiece",
+        never_split: Sequence[str] | None = None,
+        mecab_kwargs: Mapping[str, Any] | None = None,
+        *,
+        spm_file: None = None,
+        sudachi_kwargs: Mapping[str, Any] | None = None,
+        jumanpp_kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        del spm_file, sudachi_kwargs, jumanpp_kwargs  # for what is refused here
+        _check_kind("word_tokenizer_type", word_tokenizer_type, ("mecab", "basic"))
+        _check_kind("subword_tokenizer_type", subword_tokenizer_type, ("wordpiece", "character"))
+        self.do_word_tokenize, self.do_subword_tokenize = do_word_tokenize, do_subword_tokenize
+        self.word_tokenizer_type, self.subword_tokenizer_type = word_tokenizer_type, subword_tokenizer_type
+        self.mecab_kwargs = dict(mecab_kwargs or {})
+        self._mecab = _Mecab(**self.mecab_kwargs) if word_tokenizer_type == "mecab" and do_word_tokenize else None
+        options["tokenize_chinese_chars"] = False
+        super().__init__(vocab_file, do_lower_case, never_split=never_split, **options)
+        self.init_kwargs |= {"word_tokenizer_type": word_tokenizer_type, "mecab_kwargs": self.mecab_kwargs}
+        self.init_kwargs |= {"subword_tokenizer_type": subword_tokenizer_type}
+        self.init_kwargs |= {"do_word_tokenize": do_word_tokenize, "do_subword_tokenize": do_subword_tokenize}
+
+    def _words(self, text: str, plain: bool) -> list[list[str]]:
+        return [self._tokens(word) for word in self._cut_words(text, plain)]
+
+    def _cut_words(self, text: str, plain: bool) -> list[str]:
+        kept = self._kept(plain)
+        if not self.do_word_tokenize:
+            words = [text]
+        elif self._mecab is None:
+            words = self.basic_tokenizer.tokenize(text, never_split=kept)
+        else:
+            words = [self._lowered(surface, kept) for surface in self._mecab.surfaces(self._mecab.normal(text))]
+        return [part for word in words for part in word.split()] if self._parts_at_spaces else words
+
+    def _tokens(self, word: str) -> list[str]:
+        if not self.do_subword_tokenize:
+            return [word]
+        if self.subword_tokenizer_type == "wordpiece":
+            return self.wordpiece_tokenizer.tokens(word)
+        return [char if char in self._vocabulary else self.wordpiece_tokenizer.unk_token for char in _nfkc(word)]
+
+    @property
+    def _parts_at_spaces(self) -> bool:
+        return self.do_subword_tokenize and self.subword_tokenizer_type == "wordpiece"
+
+    def _lowered(self, word: str, kept: Sequence[str]) -> str:
+        return word.lower() if self.do_lower_case and word not in (*kept, *(self.never_split or ())) else word
+
+    # where tokens come from
+
+    def _origins(self, text: str, plain: bool) -> list[list[Span]]:
+        return list(self._spans_of_words(text, plain))
+
+    def _spans_of_words(self, text: str, plain: bool) -> Iterator[list[Span]]:
+        for word, spans in self._placed(text, plain):
+            if self._parts_at_spaces:
+                yield from (spans[slice(*part.span())] for part in re.finditer(r"\S+", word))
+            elif self.do_subword_tokenize:
+                yield _composed(spans, spans_of(word, _nfkc))
+            else:
+                yield spans
+
+    def _placed(self, text: str, plain: bool) -> Iterator[tuple[str, list[Span]]]:
+        """Yield words and, for each of their characters, the characters of ``text`` it comes from."""
+        kept = self._kept(plain)
+        if not self.do_word_tokenize:
+            yield text, [(place, place + 1) for place in range(len(text))]
+        elif self._mecab is None:
+            words = self.basic_tokenizer.tokenize(text, never_split=kept)
+            yield from zip(words, self.basic_tokenizer.origins(text, never_split=kept), strict=True)
+        else:
+            normal, place = self._mecab.normal(text), 0
+            spans = spans_of(text, self._mecab.normal)
+            for surface in self._mecab.surfaces(normal):
+                start = normal.index(surface, place)
+                place = start + len(surface)
+                low = spans_of(surface, lambda some: self._lowered(some, kept))
+                yield self._lowered(surface, kept), _composed(spans[start:place], low)
+
+    def _bounds(self, tokens: list[str], size: int) -> Sequence[int]:
+        if self.do_subword_tokenize and self.subword_tokenizer_type == "character":
+            return range(size + 1)
+        return super()._bounds(tokens, size)
+
+
+class _Mecab:
+    """MeCab with one of the dictionaries that transformers takes."""
+
+    def __init__(
+        self, mecab_dic: str | None = "unidic_lite", mecab_option: str | None = None, normalize_text: bool = True
+    ) -> None:
+        self._given = (mecab_dic, mecab_option, normalize_text)
+        self.normal: Callable[[str], str] = _nfkc if normalize_text else str
+        option = mecab_option or ""
+        if mecab_dic is not None:
+            _check_kind("mecab_dic", mecab_dic, DICTIONARIES)
+            folder = need(mecab_dic, "japanese", "Cutting Japanese into words").DICDIR
+            option = f'-d "{folder}" -r "{Path(folder, "mecabrc")}" {option}'
+        self._tagger = need("fugashi", "japanese", "Cutting Japanese into words").GenericTagger(option)
+
+    def surfaces(self, text: str) -> list[str]:
+        """Return the words of a normalised text, as they are written there."""
+        return [word.surface for word in self._tagger(text)]
+
+    def __reduce__(self) -> tuple[type["_Mecab"], tuple[Any, ...]]:
+        return _Mecab, self._given
+
+
+def _nfkc(text: str) -> str:
+    return unicodedata.normalize("NFKC", text)
+
+
+def _composed(outer: Sequence[Span], inner: Sequence[Span]) -> list[Span]:
+    return [(outer[start][0], outer[stop - 1][1]) for start, stop in inner]
+
+
+def _check_kind(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(
+            f"{name} is {value!r}, which bertie does not run; it runs {' and '.join(map(repr, allowed))}: encode texts "
+            "with transformers, and give the model ids"
+        )

@@ -1,0 +1,59 @@
+"""The log of a training as TensorBoard reads it: ``tensorboard --logdir FOLDER`` draws it while it grows."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from bertie.extras import need
+from bertie.training.history import Record
+
+_EVENTS = "events.out.tfevents.*"
+
+
+def check_tensorboard() -> None:
+    """Refuse to log for TensorBoard without its package.
+
+    Raises:
+        BertieError: it is not installed.
+    """
+    need("tensorboard", extra="tensorboard", what="A log for TensorBoard")
+
+
+class TensorBoard:
+    """A log in ``folder``: figures of steps as ``train/…``, of evaluations as ``tune/…``.
+
+    As in `JsonLines`, what the folder held before goes at the first record. TensorFlow is not needed.
+
+    Raises:
+        BertieError: tensorboard is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        check_tensorboard()
+        self._folder = folder
+        self._writer: Any = None
+        self._began = 0.0
+
+    def __call__(self, record: Record) -> None:
+        """Write a log line."""
+        if self._writer is None:
+            self._open(record)
+        figures, room = (record["figures"], "tune") if "figures" in record else (record, "train")
+        for name, value in figures.items():
+            if value is not None and name not in ("step", "epoch", "seconds"):
+                self._writer.add_scalar(f"{room}/{name}", value, record["step"], self._began + record["seconds"])
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Close the file, if there was anything to log."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _open(self, first: Record) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        for path in self._folder.glob(_EVENTS):
+            path.unlink()
+        self._writer = SummaryWriter(str(self._folder))
+        # a resumed run writes its earlier lines again: their times, too, are counted from its beginning
+        self._began = time.time() - first["seconds"]

@@ -1,0 +1,84 @@
+"""What a fine-tuning keeps beside its model: models by epoch, a log for TensorBoard; callbacks may end it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from films import write_start
+
+import bertie
+from bertie.errors import InputError, InputTypeError
+from bertie.training import Event
+
+ROWS = [
+    {"text": f"a {'good' if number % 2 else 'bad'} film {number % 10}", "label": str(number % 2)}
+    for number in range(60)
+]
+NUMBERS = [{"text": row["text"], "label": 40.5 + 9 * int(row["label"])} for row in ROWS]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_start(tmp_path_factory.mktemp("start"), num_hidden_layers=1)
+
+
+def finetuned(start: Path, out: Path | None, train: Any = ROWS, **more: Any) -> Any:
+    options = {"model": start, "epochs": 4, "learning_rate": 3e-3, "batch_size": 8, "show_progress": False}
+    return bertie.finetune("classification", train, out=out, **{**options, **more})
+
+
+def logits_of(model: Any, folder: Path) -> torch.Tensor:
+    texts = [row["text"] for row in ROWS[:6]]
+    encoded = bertie.BertTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        return model(**encoded).logits
+
+
+@pytest.mark.parametrize(("train", "lora"), [(ROWS, None), (NUMBERS, 2)], ids=["classes", "numbers and adapters"])
+def test_models_of_the_last_epochs(start: Path, tmp_path: Path, train: Any, lora: int | None) -> None:
+    out, seen = tmp_path / "run", {}
+
+    def watch(event: Event) -> None:
+        if event.kind == "epoch":
+            seen[event.record["epoch"]] = logits_of(event.model, start)
+
+    result = finetuned(start, out, train, keep=2, tune=0, lora=lora, callbacks=[watch])
+    assert sorted(path.name for path in out.glob("*epoch-*")) == ["epoch-3", "epoch-4"]
+    for epoch in (3, 4):
+        kept = bertie.BertForSequenceClassification.from_pretrained(out / f"epoch-{epoch}")
+        # numbers are learned in a unit of their own, and answered in that of the data
+        mean, deviation, near = (0.0, 1.0, 1e-5) if train is ROWS else (45.0, 4.5, 1.0)
+        torch.testing.assert_close(logits_of(kept, start), seen[epoch] * deviation + mean, rtol=0, atol=near)
+    # without rows for tuning, the last epoch's model is the finished one
+    texts = [row["text"] for row in train[:6]]
+    assert bertie.pipeline("classification", out / "epoch-4")(texts) == result.pipeline(texts)
+    assert json.loads((out / "run.json").read_text())["keep"] == 2
+
+
+def test_a_log_for_tensorboard_and_the_end_by_a_callback(start: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+
+    def enough(event: Event) -> bool:
+        return event.kind == "epoch" and event.record["epoch"] == 2
+
+    result = finetuned(start, tmp_path / "run", tensorboard=True, callbacks=[enough])
+    assert result.history.asked_to_stop
+    assert result.history.records[-1]["epoch"] == 2.0
+    assert list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents.*"))
+    plan = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert plan["tensorboard"] is True
+    assert plan["callbacks"] == ["test_a_log_for_tensorboard_and_the_end_by_a_callback.<locals>.enough"]
+    assert "a callback ended it" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_what_cannot_be_kept(start: Path, tmp_path: Path) -> None:
+    for more, message in (
+        ({"keep": 0, "out": tmp_path}, "keep is 0; it is the number of epochs"),
+        ({"keep": 2}, "keep needs out"),
+        ({"tensorboard": True}, "tensorboard needs out"),
+        ({"callbacks": print}, "callbacks is .*; give a list of functions"),
+    ):
+        with pytest.raises((InputError, InputTypeError), match=message):
+            finetuned(start, **{"out": None, **more})
