@@ -26,15 +26,12 @@ class Limits(NamedTuple):
     @classmethod
     def of(cls, model: Any) -> "Limits":
         """Return the limits of the modules that are there; of a model without embeddings of its own, the config's."""
-        config, embeddings = model.config, getattr(model.base_model, "embeddings", None)
+        config, embeddings = model.config, model.base_model._modules.get("embeddings")
         if embeddings is None:
             return cls(config, config.max_position_embeddings, config.vocab_size, config.type_vocab_size)
-        return cls(
-            config,
-            _rows_in(embeddings.position_embeddings),
-            _rows_in(embeddings.word_embeddings),
-            _rows_in(embeddings.token_type_embeddings),
-        )
+        tables = embeddings._modules  # read directly: a query's time counts
+        names = ("position_embeddings", "word_embeddings", "token_type_embeddings")
+        return cls(config, *(_rows_in(tables.get(name)) for name in names))
 
 
 def rows_of(layer: nn.Module | None, otherwise: int) -> int:
@@ -43,7 +40,7 @@ def rows_of(layer: nn.Module | None, otherwise: int) -> int:
     return rows if isinstance(rows, int) else otherwise
 
 
-def _rows_in(table: nn.Module) -> int | None:
+def _rows_in(table: nn.Module | None) -> int | None:
     rows = getattr(table, "num_embeddings", None)
     return rows if isinstance(rows, int) else None
 
