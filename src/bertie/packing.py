@@ -6,7 +6,7 @@ Letters: B texts, S columns of the padded rectangle, T packed tokens, D hidden, 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate, chain
+from itertools import accumulate, chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from bertie.errors import InputError, InputTypeError
+from bertie.rules import short
 
 Lists = Sequence[Sequence[int]]
 
@@ -96,6 +97,24 @@ class Packed:
             )
         if self.cu_seqlens.dtype != torch.int32:
             raise InputError(f"cu_seqlens is {self.cu_seqlens.dtype}; it must be torch.int32: cu_seqlens.int().")
+        # what the package makes comes with its facts; what a device holds is looked at when they are fetched
+        if self.known is None and self.cu_seqlens.is_cpu and not observed():
+            self._check_places(self.cu_seqlens.tolist())
+
+    def _check_places(self, starts: list[int]) -> None:
+        """Refuse starts that do not rise from 0 to the number of tokens: kernels would read what is not there.
+
+        Raises:
+            InputError: they don't, or a text is longer than the rectangle is wide.
+        """
+        if starts[0] != 0 or starts[-1] != self.num_tokens or sorted(starts) != starts:
+            raise InputError(
+                f"cu_seqlens is {short(starts)}; it must rise from 0 to "
+                f"{self.num_tokens}, the number of tokens: text i is the tokens cu_seqlens[i]:cu_seqlens[i + 1]."
+            )
+        longest = max((stop - start for start, stop in pairwise(starts)), default=0)
+        if longest > self.shape[1]:
+            raise InputError(f"A text has {longest} tokens, but shape is {self.shape}: at most {self.shape[1]} a text.")
 
     @classmethod
     def from_lists(
@@ -226,8 +245,11 @@ class Packed:
             return self.known
         ids = self.input_ids if self.input_ids is not None else self.position_ids.new_zeros(0)
         ranges = [_range_tensors(values) for values in (ids, self.token_type_ids, self.position_ids)]
-        values = torch.cat([torch.stack([part for pair in ranges for part in pair]), self.cu_seqlens.diff()]).tolist()
-        return Facts(tuple(values[6:]), (values[0], values[1]), (values[2], values[3]), (values[4], values[5]))
+        values = torch.cat([torch.stack([part for pair in ranges for part in pair]), self.cu_seqlens]).tolist()
+        starts = values[6:]
+        self._check_places(starts)
+        lengths = tuple(stop - start for start, stop in pairwise(starts))
+        return Facts(lengths, (values[0], values[1]), (values[2], values[3]), (values[4], values[5]))
 
     @property
     def lengths(self) -> tuple[int, ...]:

@@ -80,7 +80,7 @@ def test_an_interrupted_sweep_comes_to_the_same(start: Path, tmp_path: Path, mon
     monkeypatch.setattr(TaskLearner, "loss", interrupted)
     with pytest.raises(KeyboardInterrupt):
         swept(start, out=tmp_path / "half")
-    with pytest.raises(InputError, match="holds a sweep; resume goes on"):
+    with pytest.raises(InputError, match="holds a sweep; resume=True goes on"):
         swept(start, out=tmp_path / "half")
     with pytest.raises(InputError, match="begun with another space"):
         swept(start, out=tmp_path / "half", resume=True, space={"epochs": [1, 2]})

@@ -41,5 +41,5 @@ def answer_all(
         if interactive:
             sys.stdout.flush()
     if cut:
-        limit = pipe.task.limit
+        limit = pipe.codec.limit
         print(f"bertie: {cut} of {total} texts were longer than {limit} tokens and were cut", file=sys.stderr)

@@ -53,8 +53,8 @@ def tag(
         max_length=max_length,
         split_special_tokens=split_special_tokens,
     )
-    if aggregation is None and pipe.task.aggregation_strategy == "none":
-        pipe.task = pipe.task.with_options(aggregation_strategy="first")
+    if aggregation is None and pipe.codec.aggregation_strategy == "none":
+        pipe.codec = pipe.codec.with_options(aggregation_strategy="first")
     source = read_texts(texts, input, format, column)
     answer_all(pipe, source, is_interactive(texts, input), lambda found: {"entities": found}, _record, to=to)
 

@@ -15,7 +15,6 @@ from bertie.estimators.inputs import row_of, texts_in
 from bertie.estimators.learning import LearningEstimator
 from bertie.estimators.scoring import scores_of
 from bertie.finetuning.cells import name_in
-from bertie.finetuning.labels import ordered
 
 # Kinds of NumPy arrays that classes may be of, and JSON can hold.
 _KINDS = "biufUO"
@@ -85,7 +84,7 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
         scores = self.predict_proba(X)
         if not self._is_multi_label:
             return self.classes_[scores.argmax(axis=1)]
-        thresholds = self.pipeline_.task.thresholds
+        thresholds = self.pipeline_.codec.thresholds
         least = np.full(len(self.classes_), 0.5)
         if thresholds is not None:
             for place, number in self._columns():
@@ -112,7 +111,7 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
 
     @property
     def _is_multi_label(self) -> bool:
-        return bool(self.pipeline_.task.kind == "multi_label_classification")
+        return bool(self.pipeline_.codec.kind == "multi_label_classification")
 
     def _columns(self) -> list[tuple[int, int]]:
         """Return (place in ``classes_``, number in the model); a label that no text had has none."""
@@ -120,8 +119,8 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
         names = [name_in(one) for one in self.classes_.tolist()]
         return [(place, numbers[name]) for place, name in enumerate(names) if name in numbers]
 
-    def _weights(self, several: bool, labels: Sequence[Any]) -> str | list[float] | None:
-        """Return the class weights in the order of the model's labels."""
+    def _weights(self, several: bool, labels: Sequence[Any]) -> str | dict[str, float] | None:
+        """Return the weight of each label that some text has."""
         if self.class_weights is None or isinstance(self.class_weights, str):
             return self.class_weights
         classes = self.classes_.tolist()
@@ -134,9 +133,9 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
             weights = list(self.class_weights)
         if len(weights) != len(classes):
             raise InputError(f"class_weights has {len(weights)} entries, and there are {len(classes)} classes.")
-        of_name = {name_in(one): weight for one, weight in zip(classes, weights, strict=True)}
-        used = [name for names in labels for name in names] if several else labels
-        return [of_name[name] for name in ordered(used)]
+        used = {name for names in labels for name in names} if several else set(labels)
+        named = zip(map(name_in, classes), weights, strict=True)
+        return {name: weight for name, weight in named if name is not None and name in used}
 
     def _noted(self) -> dict[str, Any]:
         return {"classes": self.classes_.tolist(), "dtype": self.classes_.dtype.str}

@@ -13,20 +13,18 @@ import torch
 import bertie
 from bertie.files import make_folder, write_json
 from bertie.finetuning import plots
-from bertie.finetuning.report import Part, RunSummary, Tuned, number, write_report
+from bertie.finetuning.report import NAME as REPORT
+from bertie.finetuning.report import Part, Runs, RunSummary, Tuned, number, write_report
 from bertie.finetuning.resuming import PLAN, STATE
 from bertie.finetuning.run import Outcome
 from bertie.finetuning.saving import save_model
 from bertie.report import logger
 from bertie.tasks.metrics import Classes
 
-Spread = Mapping[str, tuple[float, float]]
-
 
 def write_folder(
     outcome: Outcome,
-    spread: Spread | None = None,
-    seeds: Mapping[int, float] | None = None,
+    runs: Runs | None = None,
     notes: Sequence[str] = (),
     pictures: Mapping[str, str] | None = None,
 ) -> None:
@@ -34,8 +32,7 @@ def write_folder(
 
     Args:
         outcome: of the run.
-        spread: with several seeds, mean and standard deviation of each figure.
-        seeds: with several seeds, each with its main figure.
+        runs: with several seeds or folds, the figures of all.
         notes: sentences on the training for the report.
         pictures: more pictures in the folder, with what they show.
 
@@ -45,11 +42,13 @@ def write_folder(
     folder = outcome.plan.out
     assert folder is not None
     make_folder(folder)
+    (folder / REPORT).unlink(missing_ok=True)  # of a run that was made longer
     save_model(folder, outcome.plan.row, outcome.task, outcome.model)
-    write_json(folder / PLAN, outcome.plan.to_dict())
-    write_json(folder / "figures.json", figures_of(outcome, spread or {}))
+    several = {} if runs is None else runs.to_dict()
+    write_json(folder / PLAN, {**outcome.plan.to_dict(), "read_as": outcome.data.read_as, **several})
+    write_json(folder / "figures.json", {**figures_of(outcome), **several})
     drawn = {**_draw(outcome, folder), **(pictures or {})}
-    write_report(replace(_summary(outcome, drawn, seeds or {}), notes=notes), folder)
+    write_report(replace(_summary(outcome, drawn), runs=runs, notes=notes), folder)
 
 
 def forget_state(folder: Path) -> None:
@@ -57,7 +56,7 @@ def forget_state(folder: Path) -> None:
     shutil.rmtree(folder / STATE, ignore_errors=True)
 
 
-def figures_of(outcome: Outcome, spread: Spread) -> dict[str, Any]:
+def figures_of(outcome: Outcome) -> dict[str, Any]:
     """Return a run's figures as JSON takes them."""
     scores = outcome.scored.scores
     found: dict[str, Any] = {
@@ -73,8 +72,6 @@ def figures_of(outcome: Outcome, spread: Spread) -> dict[str, Any]:
             "metrics": before.figures,
             "calibration_error": None if before.reliability is None else before.reliability.error,
         }
-    if spread:
-        found["seeds"] = {name: {"mean": mean, "deviation": deviation} for name, (mean, deviation) in spread.items()}
     return found
 
 
@@ -110,13 +107,13 @@ def _scores(task: Any, values: Any) -> Any:
     return task.scores(values)
 
 
-def _summary(outcome: Outcome, pictures: Mapping[str, str], seeds: Mapping[int, float]) -> RunSummary:
+def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
     plan, history, scores = outcome.plan, outcome.history, outcome.scored.scores
     parts, told = outcome.parts, outcome.parts.told
     cut = sum(count > 0 for count in outcome.features.truncated)
     data = [Part("trained on", told["train"], len(parts.train), outcome.data.bad.count, cut)]
     if parts.tune:
-        data.append(Part("tuned on", told["tune"], len(parts.tune)))
+        data.append(Part("tuned on", told["tune"], len(parts.tune), 0, outcome.tuning.cut))
     if parts.dev:
         data.append(Part("scored on", told["dev"], len(parts.dev), 0, outcome.scored.cut))
     described = plan.to_dict()
@@ -128,13 +125,13 @@ def _summary(outcome: Outcome, pictures: Mapping[str, str], seeds: Mapping[int, 
         intervals=outcome.scored.intervals,
         table=outcome.scored.table,
         data=data,
+        read_as=outcome.data.read_as,
         settings={**described["settings"], **described["options"]},
         seconds=history.seconds,
         steps=history.step,
         best_step=history.best_step,
         ended_early="a callback ended it" if history.asked_to_stop else "nothing improved" * history.stopped_early,
         tuned=_tuned(outcome),
-        seeds=seeds,
         pictures=pictures,
         mistakes=outcome.scored.mistakes,
         warnings=outcome.warnings,
@@ -158,5 +155,12 @@ def _tuned(outcome: Outcome) -> list[Tuned]:
             effect = f"calibration error on dev {before.reliability.error:.3f} → {after.reliability.error:.3f}"
         elif main in before.figures:
             effect = f"{main} on dev {number(before.figures[main])} → {number(after.figures[main])}"
-        found.append(Tuned(name, str(value), effect))
+        labels = list(outcome.task.config.id2label.values())
+        shown = _by_name(labels, value) if name == "thresholds" else str(value)
+        found.append(Tuned(name, shown, effect))
     return found
+
+
+def _by_name(labels: Sequence[str], thresholds: Sequence[float]) -> str:
+    """Return the threshold of each label."""
+    return ", ".join(f"{label} {value:.3g}" for label, value in zip(labels, thresholds, strict=True))

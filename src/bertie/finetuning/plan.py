@@ -9,15 +9,24 @@ from typing import Any
 
 from bertie.errors import InputError, InputTypeError, spelled
 from bertie.finetuning.labelling import LabelOptions
+from bertie.finetuning.tuning import check_metric
+from bertie.models.loading import one_device
 from bertie.reading import Format
 from bertie.reading.sources import is_paths, named
-from bertie.rules import short
+from bertie.rules import Rule, short
 from bertie.tasks.registry import Row, find_learned
 from bertie.training import Callback, Settings
 from bertie.training.tensorboard import check_tensorboard
 
 # What LoRA learns at, where nobody says.
 LORA_RATE = 5e-4
+
+RULES = {
+    "lora": Rule("rank of the adapters", "integer", 1, none=True),
+    "more_epochs": Rule("epochs for a finished run", "integer", 1, none=True),
+    "folds": Rule("parts of train that are scored in turn", "integer", 2, none=True),
+    "keep": Rule("epochs whose models are kept", "integer", 1, none=True),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +44,13 @@ class Plan:
     labels: LabelOptions = dataclasses.field(default_factory=LabelOptions)
     on_bad_row: str = "error"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    class_weights: str | Sequence[float] | None = None
+    class_weights: str | Sequence[float] | Mapping[str, float] | None = None
     lora: int | None = None
     metric: str | None = None
     settings: Settings = dataclasses.field(default_factory=Settings)
     resume: bool = False
+    more_epochs: int | None = None
+    folds: int | None = None
     keep: int | None = None
     tensorboard: bool = False
     callbacks: Sequence[Callback] = ()
@@ -49,20 +60,24 @@ class Plan:
     def __post_init__(self) -> None:
         learns = self.row.load_trained()
         learns.check_options(learns.unaliased(self.options))
-        if self.lora is not None and (isinstance(self.lora, bool) or self.lora < 1):
-            raise InputError(f"lora is {self.lora}; it is the rank of the adapters, a number of at least 1.")
+        check_metric(self.metric, self.figures(self.labels.kind), self.row.learns)
+        if self.device is not None:
+            one_device(self.device, "device")
+        for name, rule in RULES.items():
+            if not rule.allows(getattr(self, name)):
+                raise InputError(f"{spelled(name)} is {short(getattr(self, name))}; allowed: {rule.allowed}.")
+        if self.folds is not None and self.dev is not None:
+            raise InputError(f"{spelled('folds')} scores each part of train in turn; leave {spelled('dev')} out.")
         self._check_output()
         if isinstance(self.class_weights, str) and self.class_weights != "auto":
-            raise InputError(f"class_weights is {self.class_weights!r}; give 'auto', a list of numbers, or None.")
+            raise InputError(
+                f"{spelled('class_weights')} is {self.class_weights!r}; give 'auto', or a number for each class."
+            )
 
     def _check_output(self) -> None:
         if self.resume and self.out is None:
-            raise InputError("resume needs out, the folder of the run to go on with.")
-        if self.keep is not None and (isinstance(self.keep, bool) or not isinstance(self.keep, int) or self.keep < 1):
-            raise InputError(
-                f"{spelled('keep')} is {short(self.keep)}; it is the number of epochs whose models are kept, 1 or more."
-            )
-        for name in ("keep", "tensorboard"):
+            raise InputError(f"{spelled('resume')} needs {spelled('out')}, the folder of the run to go on with.")
+        for name in ("more_epochs", "keep", "tensorboard"):
             if getattr(self, name) and self.out is None:
                 raise InputError(f"{spelled(name)} needs {spelled('out')}, the folder of the run.")
         if self.tensorboard:
@@ -74,6 +89,12 @@ class Plan:
     def row(self) -> Row:
         """The task."""
         return find_learned(self.task)
+
+    def figures(self, kind: str | None) -> list[str]:
+        """Return the names of the figures that there may be for a kind of data; None: for any."""
+        metrics = self.row.load_trained().metrics
+        chosen = [metrics[kind]] if kind in metrics else metrics.values()
+        return [name for metric in chosen for name in metric.names]
 
     def rated(self, config: Any) -> "Plan":
         """Return the plan with its learning rate, which LoRA and the model's width decide where nobody says."""
@@ -90,7 +111,7 @@ class Plan:
         """Return the plan as JSON takes it."""
         plain = {
             name: getattr(self, name)
-            for name in ("on_bad_row", "class_weights", "lora", "metric", "keep")
+            for name in ("on_bad_row", "class_weights", "lora", "metric", "more_epochs", "folds", "keep")
             if getattr(self, name) is not None
         }
         columns = {} if self.columns is None else {"columns": dict(self.columns)}

@@ -1,27 +1,29 @@
 """One fine-tuning from data to a model with its figures: start, train, tune, score."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from bertie.errors import spelled
 from bertie.files import make_folder, write_json
 from bertie.finetuning.examples import Data, Rows, load
 from bertie.finetuning.learner import TaskLearner, encoded
-from bertie.finetuning.parts import Parts, is_share, parted
+from bertie.finetuning.parts import Parts, folded, is_share, parted
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.resuming import LOG, PLAN, STATE, TENSORBOARD, identity_of
 from bertie.finetuning.saving import EpochModels
-from bertie.finetuning.scoring import Scored, Scorer, score
+from bertie.finetuning.scoring import Scored, score
+from bertie.finetuning.split import rare_classes
 from bertie.finetuning.starting import merged, start
-from bertie.report import logger
-from bertie.tasks.computing import compute
-from bertie.tasks.example import Example
-from bertie.tasks.features import Features, Values
+from bertie.finetuning.tuning import Tuning, check_metric
+from bertie.report import logger, say_once
+from bertie.tasks.features import Features
 from bertie.tasks.metrics.scores import REPLICATES
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import Callback, History, JsonLines, is_first, train
+from bertie.training.evaluating import score_of
 from bertie.training.history import Record
 from bertie.training.loop import Log
 from bertie.training.state import States
@@ -44,6 +46,7 @@ class Learned:
         history: of the training.
         tuning: what the rows kept for tuning said.
         features: of what was learned from.
+        said: sentences on the head, and on texts that were cut.
     """
 
     plan: Plan
@@ -52,8 +55,9 @@ class Learned:
     task: TrainableTask
     model: Any
     history: History
-    tuning: "Tuning"
+    tuning: Tuning
     features: Features
+    said: list[str]
 
 
 @dataclass
@@ -77,12 +81,13 @@ def run(plan: Plan) -> Outcome | None:
     Raises:
         As `bertie.finetune`.
     """
-    learned = learn(plan, *prepare(plan))
+    data, (parts,) = prepare(plan)
+    learned = learn(plan, data, parts)
     return None if learned is None else scored(learned)
 
 
-def prepare(plan: Plan) -> tuple[Data, Parts]:
-    """Read and check the data, and part it."""
+def prepare(plan: Plan) -> tuple[Data, list[Parts]]:
+    """Read and check the data, and part it, once or for each fold; say what was read as what, and what is odd."""
     data = load(
         plan.row.learns,
         plan.train,
@@ -92,10 +97,18 @@ def prepare(plan: Plan) -> tuple[Data, Parts]:
         options=plan.labels,
         on_bad_row=plan.on_bad_row,
     )
+    check_metric(plan.metric, plan.figures(data.kind), plan.row.learns)
     if is_first():
         # what was guessed is said to everyone, and what a program has said of its own rows to no one
         logger.log(logging.WARNING if data.is_guess else logging.INFO, "%s", data.read_as)
-    return data, parted(data, plan.dev, plan.tune, plan.settings.seed, _rows(plan, data), plan.named())
+    rows = _rows(plan, data)
+    given = (plan.tune, plan.settings.seed, rows, plan.named())
+    parts = [parted(data, plan.dev, *given)] if plan.folds is None else folded(data, plan.folds, *given)
+    rare = [] if plan.folds is None else rare_classes(data.train, plan.folds)
+    left_out = [data.bad.summary()] if data.bad.count else []
+    data = replace(data, warnings=list(dict.fromkeys([*data.warnings, *rare, *rows.warnings(), *left_out])))
+    _warn(data.warnings)
+    return data, parts
 
 
 def learn(plan: Plan, data: Data, parts: Parts, watch: Watch | None = None) -> Learned | None:
@@ -106,13 +119,17 @@ def learn(plan: Plan, data: Data, parts: Parts, watch: Watch | None = None) -> L
         data, parts: as `prepare` gives them.
         watch: is told the epoch and the deciding figure of every evaluation, and may end the training by raising.
     """
-    task, model = start(plan, data, parts.train)
+    task, model, said = start(plan, data, parts.train)
     plan = plan.rated(model.config)
     metric = plan.metric or task.metric().main
+    check_metric(metric, task.metric().names, plan.row.learns)
     # a run that may not be resumed so keeps its plan
     if plan.out is not None and is_first() and not States(plan.out / STATE).exist():
-        write_json(make_folder(plan.out) / PLAN, plan.to_dict())
+        write_json(make_folder(plan.out) / PLAN, {**plan.to_dict(), "read_as": data.read_as})
     features = encoded(task, parts.train, plan.show_progress)
+    said += _cut(features)
+    for sentence in said if is_first() else ():
+        say_once(sentence)
     learner = TaskLearner(task, model, features, [example.where for example in parts.train])
     tuning = Tuning(task, model, parts.tune)
     with _logs(plan, metric, watch) as log:
@@ -124,6 +141,7 @@ def learn(plan: Plan, data: Data, parts: Parts, watch: Watch | None = None) -> L
             check=tuning.warning,
             folder=None if plan.out is None else plan.out / STATE,
             resume=plan.resume,
+            more_epochs=plan.more_epochs,
             data=None if plan.out is None else identity_of(plan, task, model, features, data.labels, parts.tune),
             log=log,
             callbacks=(*plan.callbacks, *_keeping(plan, task)),
@@ -134,7 +152,7 @@ def learn(plan: Plan, data: Data, parts: Parts, watch: Watch | None = None) -> L
         return None
     model = merged(model).eval()
     tuning.task = task.ended(model)
-    return Learned(plan, data, parts, tuning.tuned(), model, history, tuning, features)
+    return Learned(plan, data, parts, tuning.tuned(), model, history, tuning, features, said)
 
 
 def scored(learned: Learned) -> Outcome:
@@ -149,51 +167,12 @@ def scored(learned: Learned) -> Outcome:
         worst=WORST,
         show_progress=learned.plan.show_progress,
     )
+    notes = found["tuned"].notes()
+    _warn(notes)
+    warnings = [*learned.data.warnings, *learned.said, *learned.history.warnings, *notes]
     return Outcome(
-        **vars(learned),
-        scored=found["tuned"],
-        untuned=found.get("untuned"),
-        warnings=_warnings(learned.data, learned.history, learned.features, found["tuned"]),
+        **vars(learned), scored=found["tuned"], untuned=found.get("untuned"), warnings=list(dict.fromkeys(warnings))
     )
-
-
-class Tuning:
-    """The examples that the best epoch and the task's options are chosen by.
-
-    Args:
-        task: with the options it is trained with; once `ended`, as it answers.
-        model: as it learns.
-        examples: none of those it learns from, nor of those it is scored on.
-    """
-
-    def __init__(self, task: TrainableTask, model: Any, examples: list[Example]) -> None:
-        self.task, self.model, self.examples = task, model, examples
-        self.features = task.encode([example.text for example in examples])
-        self._last: Scored | None = None
-        self.values: Values = []
-
-    def figures(self) -> Mapping[str, float]:
-        """Return the model's figures."""
-        scorer = Scorer(self.task)
-        scorer.add(compute(self.task, self.model, self.features), self.features, self.examples)
-        self._last = scorer.done()
-        return {name: float("nan") if value is None else value for name, value in self._last.scores.figures().items()}
-
-    def warning(self, _: Mapping[str, float]) -> str | None:
-        """Return a sentence if the last answers were all the same."""
-        return None if self._last is None else self._last.warning()
-
-    def tuned(self) -> TrainableTask:
-        """Return the task with the options that suit these examples, once the model is trained."""
-        if not self.examples:
-            return self.task
-        self.values = compute(self.task, self.model, self.features)
-        return self.task.tuned(self.values, self.features, self.labels)
-
-    @property
-    def labels(self) -> list[Any]:
-        """The examples' labels."""
-        return [example.label for example in self.examples]
 
 
 @contextmanager
@@ -202,7 +181,7 @@ def _logs(plan: Plan, metric: str, watch: Watch | None) -> Iterator[Log]:
 
     def watching(record: Record) -> None:
         if watch is not None and "figures" in record:
-            watch(record["epoch"], record["figures"][metric])
+            watch(record["epoch"], score_of(record["figures"], metric))
 
     with ExitStack() as opened:
         logs: list[Log] = [watching] if plan.out is None else [JsonLines(plan.out / LOG)]
@@ -235,19 +214,17 @@ def _rows(plan: Plan, data: Data) -> Rows:
     )
 
 
-def _warnings(data: Data, history: History, features: Features, scored: Scored) -> list[str]:
-    """Return what the report warns of."""
-    found = [*data.warnings, *history.warnings]
+def _cut(features: Features) -> list[str]:
+    """Return a sentence if texts to learn from are longer than the model reads."""
     cut = sum(count > 0 for count in features.truncated)
-    if cut:
-        found.append(
-            f"{cut:,} of {features.num_inputs:,} texts to learn from are longer than the model reads and lost "
-            f"{sum(features.truncated):,} tokens; windows=True reads them whole."
-        )
-    if data.bad.count:
-        found.append(data.bad.summary())
-    if warning := scored.warning():
-        found.append(warning)
-    for sentence in dict.fromkeys(found):
+    if not cut:
+        return []
+    return [
+        f"{cut:,} of {features.num_inputs:,} texts to learn from are longer than the model reads and lost "
+        f"{sum(features.truncated):,} tokens; {spelled('windows', True)} reads them whole."
+    ]
+
+
+def _warn(sentences: Iterable[str]) -> None:
+    for sentence in sentences if is_first() else ():
         logger.warning("%s", sentence)
-    return list(dict.fromkeys(found))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bertie.errors import spelled
 from bertie.finetuning.report import Mistake
 from bertie.report import progress
 from bertie.tasks.calibration import Reliability
@@ -58,13 +59,19 @@ class Scored:
         """The figures of each class; empty without classes or rows."""
         return self.scores.table() if self.scores.count else []
 
+    def notes(self) -> list[str]:
+        """Return what should be known of the figures."""
+        one = self.warning()
+        return [*(self.scores.notes() if self.scores.count else []), *([one] if one else [])]
+
     def warning(self) -> str | None:
         """Return a sentence if every input was given the same answer, else None."""
         if self.only is None or self.scores.count < MANY:
             return None
         return (
             f"All {self.scores.count} texts are given the same answer, {self.only}: the model has not learned to tell "
-            "them apart; try another learning rate, more epochs, or (for classes) class_weights='auto'."
+            "them apart; try another learning rate, more epochs, or (for classes) "
+            f"{spelled('class_weights', 'auto')}."
         )
 
 

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ class Search:
         if not complete:
             why = next((each.why for each in table if each.why), "all were pruned")
             raise BertieError(f"None of {len(table)} trials gave a score; the first: {why}")
-        return max(complete, key=lambda each: (each.score or 0.0, -each.number))
+        return max(complete, key=lambda each: (each.score if each.score is not None else -inf, -each.number))
 
     def outcome(self, best: Trial) -> Outcome:
         """Score the model of a trial on dev, and write the folder."""

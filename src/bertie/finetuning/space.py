@@ -1,15 +1,14 @@
 """What a sweep tries: ranges and choices of settings, as a user writes them and as optuna takes them."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from math import ceil
 from typing import Any
 
-from bertie.config import BertConfig
-from bertie.errors import CheckpointError, InputError, InputTypeError, nearest
+from bertie.errors import InputError, InputTypeError, nearest
 from bertie.extras import need
 from bertie.finetuning.plan import Plan
+from bertie.finetuning.starting import own_config
 from bertie.training import Settings
 from bertie.training.settings import BATCH_SIZE
 
@@ -76,21 +75,11 @@ def with_values(plan: Plan, values: Mapping[str, Any]) -> Plan:
 
 def usual_values(plan: Plan, space: Space, rows: int) -> dict[str, Any]:
     """Return the plan's own values of what is varied, those that lie in the space: the first trial has them."""
-    settings = plan.rated(_config(plan.model)).settings
+    settings = plan.rated(own_config(plan.model)).settings
     size = settings.examples_in_a_step
     usual = {**settings.to_dict(), **plan.options, "batch_size": size}
     usual["epochs"] = settings.epochs_over(ceil(rows / (size or BATCH_SIZE)))
     return {name: usual[name] for name, value in space.items() if name in usual and _holds(value, usual[name])}
-
-
-def _config(model: Any) -> Any:
-    """Return a model's config before it is loaded; None where it lies in a subfolder."""
-    if not isinstance(model, str | os.PathLike):
-        return getattr(model, "config", None)
-    try:
-        return BertConfig.from_pretrained(model)
-    except CheckpointError:
-        return None
 
 
 def _holds(choices: Any, value: Any) -> bool:

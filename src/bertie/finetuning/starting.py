@@ -1,5 +1,6 @@
 """What a fine-tuning starts from: a checkpoint with the head its labels need, its tokenizer, and the task's options."""
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -8,8 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from bertie.errors import InputError
+from bertie.config import BertConfig
+from bertie.errors import CheckpointError, InputError, nearest, spelled
 from bertie.extras import need
+from bertie.finetuning.continuing import has_labels, with_labels
 from bertie.finetuning.examples import Data
 from bertie.finetuning.plan import Plan
 from bertie.models.loading import one_device
@@ -25,8 +28,10 @@ MOST_WEIGHT = 20.0
 PRETRAINED = ("masked-lm", "next-sentence")
 
 
-def start(plan: Plan, data: Data, examples: Sequence[Example]) -> tuple[TrainableTask, Any]:
-    """Return the task with its options, and the model in float32 where it is to be trained on ``examples``.
+def start(plan: Plan, data: Data, examples: Sequence[Example]) -> tuple[TrainableTask, Any, list[str]]:
+    """Return the task with its options, the model in float32 where it is to be trained on ``examples``, and sentences.
+
+    The sentences say what became of the labels of a model that had some.
 
     Raises:
         CheckpointError: the model's files are missing or damaged.
@@ -40,12 +45,28 @@ def start(plan: Plan, data: Data, examples: Sequence[Example]) -> tuple[Trainabl
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(plan.settings.seed)
         head = learns.head(data.kind, data.labels)
+        goes_on = "id2label" in head and (has_labels(own_config(plan.model)) or isinstance(plan.model, nn.Module))
         loading = {"dtype": "float32", "ignore_mismatched_sizes": True, **head}
+        if goes_on:
+            del loading["id2label"]
         with nullcontext() if row.learns in PRETRAINED else quietly():
             answers, model = opened(row, plan.model, device=device, loading=loading)
-        task = learns.of(answers).with_options(**plan.options, **_weights(plan, data, examples))
+        said = with_labels(model, data.labels) if goes_on else []
+        if "problem_type" in head:
+            model.config.problem_type = head["problem_type"]
+        task = learns.of(answers).with_options(**plan.options, **_weights(plan, data, model, examples))
         task = task.begun(model, [example.label for example in examples])
-        return task, model if plan.lora is None else with_adapters(model, plan.lora)
+        return task, model if plan.lora is None else with_adapters(model, plan.lora), said
+
+
+def own_config(model: Any) -> BertConfig | None:
+    """Return a model's config before it is loaded; None where it lies in a subfolder."""
+    if not isinstance(model, str | os.PathLike):
+        return getattr(model, "config", None)
+    try:
+        return BertConfig.from_pretrained(model)
+    except CheckpointError:
+        return None
 
 
 def with_adapters(model: nn.Module, rank: int) -> Any:
@@ -70,14 +91,24 @@ def merged(model: Any) -> Any:
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
-def _weights(plan: Plan, data: Data, examples: Sequence[Example]) -> dict[str, Any]:
-    if plan.class_weights is None:
+def _weights(plan: Plan, data: Data, model: Any, examples: Sequence[Example]) -> dict[str, Any]:
+    given = plan.class_weights
+    if given is None:
         return {}
     if data.kind not in ("single-label", "multi-label"):
-        raise InputError("class_weights needs a classification with classes.")
-    if not isinstance(plan.class_weights, str):
-        return {"class_weights": tuple(plan.class_weights)}
-    return {"class_weights": tuple(balanced(examples, data.labels, data.kind))}
+        raise InputError(f"{spelled('class_weights')} needs a classification with classes.")
+    labels = list(model.config.id2label.values())
+    if isinstance(given, str):
+        return {"class_weights": tuple(balanced(examples, labels, data.kind))}
+    if not isinstance(given, Mapping):
+        return {"class_weights": tuple(given)}
+    unknown = next((name for name in given if name not in labels), None)
+    if unknown is not None:
+        raise InputError(
+            f"{spelled('class_weights')} names {unknown!r}; the labels are {', '.join(labels)}."
+            f"{nearest(unknown, labels)}"
+        )
+    return {"class_weights": tuple(float(given.get(label, 1.0)) for label in labels)}
 
 
 def balanced(examples: Sequence[Example], labels: Sequence[str], kind: str) -> list[float]:

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bertie.errors import InputError
+from bertie.errors import InputError, spelled
 from bertie.extras import need
 from bertie.finetuning.finetuned import Finetuned, finetuned_of
 from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.plan import Plan
-from bertie.finetuning.resuming import at_work_in
+from bertie.finetuning.resuming import at_work_in, refuse_finished
 from bertie.finetuning.run import prepare
 from bertie.finetuning.searching import STUDY, WHAT, Search, Trial
 from bertie.finetuning.space import Space
@@ -57,7 +57,7 @@ def sweep(
     first_choice: int | None = None,
     on_bad_row: str = "error",
     options: Mapping[str, Any] | None = None,
-    class_weights: str | Sequence[float] | None = None,
+    class_weights: str | Sequence[float] | Mapping[str, float] | None = None,
     settings: Settings | None = None,
     lora: int | None = None,
     metric: str | None = None,
@@ -119,9 +119,9 @@ def sweep(
         show_progress=show_progress,
     )
     with at_work_in(folder, partial(_refuse_other_content, folder, resume)), _quiet(optuna):
-        data, parts = prepare(plan)
+        data, (parts,) = prepare(plan)
         if not parts.tune:
-            raise InputError("A sweep compares its trials on rows kept for tuning; let tune keep some.")
+            raise InputError(f"A sweep compares its trials on rows kept for tuning; let {spelled('tune')} keep some.")
         search = Search(plan, data, parts, space, folder, prune)
         with progress("trials", trials, show_progress) as advance:
             while (done := len(search.finished())) < trials:
@@ -129,7 +129,7 @@ def sweep(
                 advance(1)
         best = search.best()
         outcome = search.outcome(best)
-    return Sweep(finetuned_of(outcome, {}), best.values, search.table(), folder)
+    return Sweep(finetuned_of(outcome), best.values, search.table(), folder)
 
 
 def _refuse(trials: int, folder: Path | None, resume: bool) -> None:
@@ -139,15 +139,19 @@ def _refuse(trials: int, folder: Path | None, resume: bool) -> None:
     if world_size() > 1:
         raise InputError("A sweep runs in one process; start it without torchrun.")
     if resume and folder is None:
-        raise InputError("resume needs out, the folder of the sweep to go on with.")
+        raise InputError(f"{spelled('resume')} needs {spelled('out')}, the folder of the sweep to go on with.")
 
 
 def _refuse_other_content(folder: Path | None, resume: bool, names: set[str]) -> None:
     """Refuse a folder with ``names`` that holds something else than the sweep that is to go on."""
+    refuse_finished(folder, names)
     if names and STUDY not in names:
-        raise InputError(f"{str(folder)!r} is not empty and holds no sweep; give another folder with out.")
+        raise InputError(f"{str(folder)!r} is not empty and holds no sweep; give another folder with {spelled('out')}.")
     if STUDY in names and not resume:
-        raise InputError(f"{str(folder)!r} holds a sweep; resume goes on with it, or give another folder with out.")
+        raise InputError(
+            f"{str(folder)!r} holds a sweep; {spelled('resume', True)} goes on with it, or give another folder with "
+            f"{spelled('out')}."
+        )
 
 
 @contextmanager

@@ -41,7 +41,6 @@ class _Attention(nn.Module):
         self.dropout = Dropout(config.attention_probs_dropout_prob)
         self.is_causal = is_causal
         self.layer_idx = layer_idx
-        self.backend = "dense" if config._attn_implementation == "eager" else None
 
     def heads(self, projected: Tensor) -> Tensor:
         """``[..., D]`` to ``[..., H, K]``."""
@@ -54,6 +53,11 @@ class _Attention(nn.Module):
     def gives_weights(self, output_attentions: bool | None, collected: Collected | None) -> bool:
         """Whether the weights of a rectangle are an answer of this part: they are asked for, or come with eager."""
         return bool(output_attentions) or self.backend == "dense" or _wanted(collected)
+
+    @property
+    def backend(self) -> str | None:
+        """The backend that must attend; None leaves the choice to `attend`."""
+        return "dense" if self.config._attn_implementation == "eager" else None
 
     @property
     def dropout_p(self) -> float:

@@ -35,7 +35,7 @@ _KNOWN = {BertLayer, BertAttention, BertSelfAttention, BertSelfOutput, BertInter
 _LINEAR = {nn.Linear, Int8Linear}
 _KNOWN |= {*_LINEAR, nn.LayerNorm, Dropout}
 _HOOKS, _TRAINING, _RETIRED = itemgetter(*HOOKS), itemgetter("training"), attrgetter("is_retired")
-_TOLD = ("is_causal", "backend", "distances", "num_attention_heads", "intermediate_act_fn")
+_TOLD = ("is_causal", "distances", "num_attention_heads", "intermediate_act_fn")
 # where a module hangs: its owner's modules, its name there, itself
 Slot = tuple[dict[str, Any], str, nn.Module]
 
@@ -146,6 +146,7 @@ class _Seen:
         self.linears = [module for module in self.modules if type(module) in _LINEAR]
         self.norms = [module for module in self.modules if isinstance(module, nn.LayerNorm)]
         self.others = [module for module in self.modules if isinstance(module, BertSelfAttention | BertIntermediate)]
+        self.configs = {id(config): config for each in self.others if (config := getattr(each, "config", None))}
         self.stamp, self.settings = Stamp(self.linears), self._settings()
         self.hooks_made = -1
 
@@ -173,7 +174,8 @@ class _Seen:
         """Return what blocks are told besides weights, and where the numbers of normalisations lie: they may change."""
         places = [each.data_ptr() for each in tensors_of(self.norms)]
         told = [vars(module).get(name) for module in self.others for name in _TOLD]
-        return [*places, *(norm.eps for norm in self.norms), *told]
+        implementations = [config._attn_implementation for config in self.configs.values()]
+        return [*places, *implementations, *(norm.eps for norm in self.norms), *told]
 
 
 _MAKING = RLock()

@@ -73,12 +73,10 @@ def masked_lm(
     return (out if output_logits else None), cross_entropy(logits.flatten(0, -2), values)
 
 
-def next_word(logits: Tensor, labels: Tensor, batch: Batch, num_items_in_batch: Tensor | int | None = None) -> Tensor:
-    """Cross-entropy of ``logits [..., V]`` against the label in the next column, in fp32; the last has none."""
+def next_labels(labels: Tensor, batch: Batch) -> Tensor:
+    """Return for each token the label in the next column of its row; the last of a row has none."""
     rows = batch.pad(labels, fill=IGNORED)
-    shifted = F.pad(rows[:, 1:], (0, 1), value=IGNORED)
-    targets = batch.unpad(shifted, fill=IGNORED)
-    return cross_entropy(logits.float().flatten(0, -2), targets, num_items_in_batch)
+    return batch.unpad(F.pad(rows[:, 1:], (0, 1), value=IGNORED), fill=IGNORED)
 
 
 def classification(logits: Tensor, labels: Tensor, problem_type: str | None) -> Tensor:

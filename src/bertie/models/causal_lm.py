@@ -8,7 +8,7 @@ from torch import Tensor
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.heads import BertOnlyMLMHead
-from bertie.layers.losses import next_word
+from bertie.layers.losses import cross_entropy, next_labels
 from bertie.layers.rectangle import Batch, Rectangle, shown
 from bertie.models.bert import BertModel
 from bertie.models.entrance import rows_of
@@ -51,6 +51,7 @@ class BertLMHeadModel(BertPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        shift_labels: Tensor | None = None,
     ) -> Any:
         """Score the next word at every token; arguments as in ``BertModel.forward``.
 
@@ -58,35 +59,41 @@ class BertLMHeadModel(BertPreTrainedModel):
             labels: ``[B, S]`` (``[T]`` beside a ``Packed``): the words themselves, which the model shifts by one;
                 -100 where nothing is to be learned. No cache is kept with labels.
             logits_to_keep: of each row only the last so many columns (0: all), or the columns in a 1-D tensor.
+            shift_labels: the same shape, instead of ``labels``: the word that comes next already stands at each token.
             num_items_in_batch: the divisor of the loss instead of the number of labels (gradient accumulation).
 
         Returns:
             ``CausalLMOutputWithCrossAttentions``, or a tuple of its members.
         """
         everything = isinstance(logits_to_keep, int) and logits_to_keep == 0
-        if labels is not None and not everything:
+        if not everything and not (labels is None and shift_labels is None):
             raise InputError("labels need the logits of all tokens; leave logits_to_keep at 0 beside them.")
         past_length = self.bert.past_length(past_key_values)
         batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
+        given = labels if shift_labels is None else shift_labels
         words = rows_of(self.get_output_embeddings(), self.config.vocab_size)
-        targets = self.token_labels(labels, input_ids, batch, words)
+        targets = self.token_labels(given, input_ids, batch, words)
         outputs = self.bert(
             batch,
             encoder_hidden_states=encoder_hidden_states,
             encoder_attention_mask=encoder_attention_mask,
             past_key_values=past_key_values,
-            use_cache=False if labels is not None else use_cache,
+            use_cache=False if given is not None else use_cache,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
         hidden = outputs.last_hidden_state
+        loss = None
         if everything:
             out, logits = shown(batch, self.cls(hidden))
         else:
             out = logits = self._kept_logits(hidden, batch, input_ids, logits_to_keep)
+        if targets is not None:
+            shifted = next_labels(targets.values, batch) if shift_labels is None else targets.values
+            loss = cross_entropy(logits.float().flatten(0, -2), shifted, num_items_in_batch)
         output = CausalLMOutputWithCrossAttentions(
-            loss=None if targets is None else next_word(logits, targets.values, batch, num_items_in_batch),
+            loss=loss,
             past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,

@@ -71,7 +71,7 @@ class SearchIndex:
         return _of_length_one(vectors) if self._similarity == "cosine" else vectors
 
     def _prompt(self, *names: str) -> dict[str, Any]:
-        known: Any = self._embed.task
+        known: Any = self._embed.codec
         return next(({"prompt_name": name} for name in names if name in known.recipe.prompts), {})
 
 

@@ -23,7 +23,26 @@ def compute(
     first: int = 0,
     advance: Callable[[float], None] = lambda _: None,
 ) -> Values:
-    """Return one value an input, what `Task.combine` makes of its rows.
+    """Return one value an input, what `Task.combine` makes of its rows; arguments as of `computed_rows`."""
+    return task.combine(
+        computed_rows(
+            task, model, features, batch_tokens=batch_tokens, batch_size=batch_size, first=first, advance=advance
+        ),
+        features,
+    )
+
+
+def computed_rows(
+    task: Task,
+    model: Any,
+    features: Features,
+    *,
+    batch_tokens: int | None = None,
+    batch_size: int | None = None,
+    first: int = 0,
+    advance: Callable[[float], None] = lambda _: None,
+) -> list[Any]:
+    """Return one value a row, what `Task.rows` keeps of it.
 
     Args:
         task: what is computed.
@@ -57,7 +76,7 @@ def compute(
     work = max(sum(features.lengths), 1)
     tokens, workers = budget(features.lengths, device, model.config.hidden_size, batch_tokens)
     batches = in_batches(features.lengths, batch_of, tokens, batch_size, workers)
-    return task.combine(in_order(batches, len(features.lengths)), features)
+    return in_order(batches, len(features.lengths))
 
 
 def device_of(model: Any) -> torch.device:

@@ -1,6 +1,8 @@
-"""Where a head begins to learn: a new one at how often each label occurs, a regression's in a unit that suits it."""
+"""Where a head begins to learn: a new one at how often each label occurs, a regression's in a unit that suits it, one
+that goes on with the rows of its labels, wherever these stand now.
+"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -17,6 +19,17 @@ def begin_at(head: nn.Linear, logits: NDArray[Any]) -> None:
     """
     if not head.bias.any():
         head.bias.copy_(torch.from_numpy(logits))
+
+
+@torch.no_grad()
+def with_rows(head: nn.Linear, rows: Sequence[int | None], draw: Callable[[nn.Module], None]) -> nn.Linear:
+    """Return a head with these rows of another, in this order; None is a new row, which ``draw`` draws."""
+    new = nn.Linear(head.in_features, len(rows), device=head.weight.device, dtype=head.weight.dtype)
+    draw(new)
+    for place, row in enumerate(rows):
+        if row is not None:
+            new.weight[place], new.bias[place] = head.weight[row], head.bias[row]
+    return new
 
 
 def logits_of_classes(counts: NDArray[Any], weights: Sequence[float] | None = None) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 """Masked words: learning to guess hidden words from what stands around them (BERT, section 3.1, task 1)."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -47,6 +47,7 @@ class MaskedLM(TrainableTask):
     whole_word: bool = False
     label_smoothing: float = 0.0
     saved: ClassVar[tuple[str, ...]] = ("max_length",)
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Guesses}
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
@@ -131,7 +132,7 @@ class MaskedLM(TrainableTask):
             features = self.fixed(features)
             packed = features.packed(packed.device)
         assert features.labels is not None
-        hidden = model.bert(packed).last_hidden_state
+        hidden = model.bert(packed, return_dict=True).last_hidden_state
         places = torch.from_numpy(np.flatnonzero(features.labels.values != IGNORED)).to(hidden.device)
         logits: Tensor = model.cls.predictions(hidden.index_select(0, places))
         return logits

@@ -45,6 +45,7 @@ class MultipleChoice(TrainableTask):
     window_scores: str = "mean"
     temperature: float = 1.0
     saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature")
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Choices}
 
     def __post_init__(self) -> None:
         if self.top_k is not None:

@@ -1,6 +1,6 @@
 """Next sentence: does the second text of a pair follow the first? (BERT, section 3.1, task 2)"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -32,6 +32,7 @@ class NextSentence(TrainableTask):
     temperature: float = 1.0
     label_smoothing: float = 0.0
     saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature")
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Classes}
 
     def __post_init__(self) -> None:
         check_way(self.window_scores)
@@ -52,7 +53,7 @@ class NextSentence(TrainableTask):
         """Return the logits ``[R, 2]``: column 0 speaks for "B follows A"."""
         del features
         # not model(packed).logits: a model with both pretraining heads serves as well, without its other head
-        pooled: Tensor = model.bert(packed).pooler_output
+        pooled: Tensor = model.bert(packed, return_dict=True).pooler_output
         return model.cls.seq_relationship(pooled)
 
     def combine(self, rows: Sequence[Any], features: Features) -> Array:

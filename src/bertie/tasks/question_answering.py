@@ -71,6 +71,7 @@ class QuestionAnswering(TrainableTask):
         *TrainableTask.saved,
         *("handle_impossible_answer", "no_answer_threshold", "max_answer_len", "max_question_len"),
     )
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Answers}
 
     def __post_init__(self) -> None:
         for name in ("top_k", "max_answer_len", "max_question_len"):

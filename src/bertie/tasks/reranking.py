@@ -44,6 +44,7 @@ class Reranking(TextClassification):
     activation: str | None = None
     given: ClassVar[tuple[str, ...]] = (*Task.given, "activation")
     saved: ClassVar[tuple[str, ...]] = (*Task.saved, "window_scores", "temperature", "highest")
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Queries}
 
     def __post_init__(self) -> None:
         super().__post_init__()

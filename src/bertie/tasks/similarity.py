@@ -1,10 +1,10 @@
 """Similarity: what embeddings learn from, pairs of texts with a score, or texts that belong together."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -49,6 +49,7 @@ class Similarity(Embed, TrainableTask):
     lowest: float = 0.0
     highest: float = 1.0
     scale: float = 20.0
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"with scores": Numbers, "": Retrieval}
 
     def __post_init__(self) -> None:
         super().__post_init__()

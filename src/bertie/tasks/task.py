@@ -231,11 +231,14 @@ class Task(ABC):
     def with_options(self, **options: Any) -> Self:
         """Return the task with other options; ``tokenizer_kwargs`` and ``tokenize_kwargs`` hold some of them.
 
+        One that does not exist passes if it is None.
+
         Raises:
             InputTypeError: an option that does not exist.
             InputError: an option out of its range.
         """
-        options = self.unaliased(options)
+        known = self.options()
+        options = self.unaliased({name: value for name, value in options.items() if value is not None or name in known})
         self.check_options(options)
         return dataclasses.replace(self, **options) if options else self
 

@@ -1,7 +1,7 @@
 """Text classification: the label of a text or a pair, several labels, or a number."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -54,6 +54,11 @@ class TextClassification(TrainableTask):
     unit: Unit = OWN
     given: ClassVar[tuple[str, ...]] = (*TrainableTask.given, "unit")
     saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature", "thresholds")
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {
+        "single-label": Classes,
+        "multi-label": Labels,
+        "regression": Numbers,
+    }
 
     def __post_init__(self) -> None:
         if self.top_k not in ("", None):

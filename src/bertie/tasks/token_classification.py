@@ -17,7 +17,7 @@ from bertie.tasks.calibration import Reliability, check_temperature, confidences
 from bertie.tasks.features import Features, Values
 from bertie.tasks.grouping import STRATEGIES, Grouper, Scored, Source, chosen
 from bertie.tasks.heads import begin_at, logits_of_classes
-from bertie.tasks.metrics import Metric
+from bertie.tasks.metrics import Entities, Metric
 from bertie.tasks.objectives import cross_entropy_sum
 from bertie.tasks.schemes import OUTSIDE, Rules, check_scheme, entities, guess_scheme, tags_of
 from bertie.tasks.tag_metric import entities_metric
@@ -73,6 +73,7 @@ class TokenClassification(WordTask):
         *WordTask.saved,
         *("aggregation_strategy", "scheme", "label_pieces", "temperature"),
     )
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Entities}
 
     def __post_init__(self) -> None:
         one_of("aggregation_strategy", self.aggregation_strategy, STRATEGIES)
@@ -171,10 +172,12 @@ class TokenClassification(WordTask):
 
     def suited(self, labels: Iterable[Sequence[str]]) -> Self:
         """Return the task with the scheme that tags are in, and with words tagged as a whole, where nothing is said."""
-        scheme = guess_scheme(self._labels, labels) if self.scheme is None else self.scheme
+        scheme = self.scheme or guess_scheme(self._labels, labels)
+        # a model may have learned BIO though these texts have IOB1: it is held to the rules of neither
+        known = None if self.scheme is None and scheme == "IOB1" else scheme
         usual = "first" if self.label_pieces == "first" else "average"
         strategy = usual if self.aggregation_strategy == "none" else self.aggregation_strategy
-        return replace(self, scheme=scheme, aggregation_strategy=strategy)
+        return replace(self, scheme=known, aggregation_strategy=strategy)
 
     def begun(self, model: Any, labels: Sequence[Sequence[str]]) -> Self:
         """As `TrainableTask.begun`; tags are learned from how often they occur."""
@@ -242,8 +245,10 @@ class TokenClassification(WordTask):
         """Return the logits ``[n, C]`` of all words that were read, by their first pieces, and their tags' numbers."""
         logits, gold = [np.zeros((0, len(self._labels)))], []
         for (words, scores), tags in zip(self._words(values, features), labels, strict=True):
-            logits.append(scores[words.firsts])
-            gold += [self._number(tags[word]) for word in words.numbers.tolist()]
+            # rows to score may have tags of types that the model lacks
+            known = [tags[word] in self.config.label2id for word in words.numbers.tolist()]
+            logits.append(scores[words.firsts[np.array(known, np.bool_)]])
+            gold += [self._number(tags[word]) for word in words.numbers[np.array(known, np.bool_)].tolist()]
         return np.concatenate(logits), gold
 
     def predictions(self, values: Values, features: Features) -> list[list[str]]:

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from torch import Tensor
@@ -19,7 +19,13 @@ from bertie.tasks.task import Task
 
 @dataclass(frozen=True, kw_only=True)
 class TrainableTask(Task):
-    """A task with labels. Losses are sums, so that batches, accumulation and processes can be put together at will."""
+    """A task with labels. Losses are sums, so that batches, accumulation and processes can be put together at will.
+
+    Attributes:
+        metrics: kind of data → what scores it, as `metric` makes one; the kinds are those of a classification, if any.
+    """
+
+    metrics: ClassVar[Mapping[str, type[Metric]]]
 
     # learning
 

@@ -221,8 +221,14 @@ def _stated(
         found = {**({"pad_token": rust.padding["pad_token"]} if rust.padding else {}), **config}
         found["tokenizer_object"] = rust
     added = ((token.get("id"), token) for token in serialized.get("added_tokens") or ())
-    decoder = {**config.get("added_tokens_decoder", {}), **_decoder(added, f"the tokenizer.json of {name!r}")}
-    return {**config, **found, "added_tokens_decoder": decoder}
+    own, other = _decoder(added, f"the tokenizer.json of {name!r}"), config.get("added_tokens_decoder", {})
+    for index in own.keys() & other.keys():
+        if own[index].content != other[index].content:
+            raise CheckpointError(
+                f"the added token {index} is {other[index].content!r:.60} in the tokenizer_config.json of {name!r} and "
+                f"{own[index].content!r:.60} in its tokenizer.json; remove the file that does not belong to the model"
+            )
+    return {**config, **found, "added_tokens_decoder": {**other, **own}}
 
 
 def _override(serialized: dict[str, Any], wanted: Mapping[str, Any], said: Mapping[str, Any], name: str) -> None:

@@ -14,6 +14,8 @@ from bertie.training.signals import Signals
 Evaluate = Callable[[], Mapping[str, float]]
 Check = Callable[[Mapping[str, float]], str | None]
 Figures = dict[str, float | None]
+# the figures of which less is better
+LOWER = frozenset({"loss", "perplexity", "mse", "mae", "hamming"})
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Evaluation:
         return told
 
     def score(self, figures: Figures) -> float | None:
-        """Return the figure that decides; None if it is NaN.
+        """Return the figure that decides, less than 0 where less is better; None if it is NaN.
 
         Raises:
             InputError: it is not among them.
@@ -48,7 +50,7 @@ class Evaluation:
         name = self.metric if self.metric is not None else next(iter(figures), "")
         if name not in figures:
             raise InputError(f"evaluate() gave no figure {name!r}; it gave: {', '.join(figures) or 'nothing'}.")
-        return figures[name]
+        return score_of(figures, name)
 
     def _computed(self, history: History) -> Figures:
         assert self.evaluate is not None
@@ -56,6 +58,12 @@ class Evaluation:
         if self.check is not None and (sentence := self.check(found)):
             warn(history, f"After step {history.step}: {sentence}")
         return finite(found)
+
+
+def score_of(figures: Mapping[str, float | None], name: str) -> float | None:
+    """Return a figure so that higher is better: one of `LOWER` below 0."""
+    value = figures[name]
+    return -value if value is not None and name in LOWER else value
 
 
 def warn(history: History, message: str) -> None:

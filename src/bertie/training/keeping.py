@@ -106,7 +106,7 @@ class Keeper:
 
 
 def _mark(history: History) -> tuple[int, ...]:
-    return history.step, history.evaluated, history.told, history.asked_to_stop
+    return history.step, history.evaluated, history.told, history.total, history.is_over
 
 
 def same_device(tensors: Mapping[str, Tensor]) -> torch.device:

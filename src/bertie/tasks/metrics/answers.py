@@ -5,7 +5,7 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ class Answers(Additive):
 
     unanswerable: bool = False
     main: str = "f1"
+    names: ClassVar[tuple[str, ...]] = ("exact_match", "f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1")
 
     def rows(self, predictions: Any, labels: Any) -> NDArray:
         """Return exact match, F1, and whether there is an answer, float64 ``[n, 3]``."""

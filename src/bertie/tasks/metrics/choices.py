@@ -1,7 +1,7 @@
 """One of several choices, which mean something else in every row: how often the right one is taken."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ class Choices(Additive):
     """
 
     main: str = "accuracy"
+    names: ClassVar[tuple[str, ...]] = ("accuracy",)
 
     def rows(self, predictions: Any, labels: Any) -> NDArray:
         """Return whether each row is right, int64 ``[n, 1]``."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,16 @@ class Classes(Additive):
     labels: Sequence[str]
     positive: str | None = None
     main: str = "accuracy"
+    names: ClassVar[tuple[str, ...]] = (
+        "accuracy",
+        "precision",
+        "recall",
+        "f1",
+        "f1_macro",
+        "f1_micro",
+        "f1_weighted",
+        "matthews",
+    )
 
     def __post_init__(self) -> None:
         if self.positive is not None and self.positive not in self.labels:

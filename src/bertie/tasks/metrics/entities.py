@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ class Entities(Additive):
     scheme: str = "BIO"
     strict: bool = False
     main: str = "f1"
+    names: ClassVar[tuple[str, ...]] = ("precision", "recall", "f1", "f1_macro", "accuracy")
 
     def __post_init__(self) -> None:
         if self.scheme not in SCHEMES:

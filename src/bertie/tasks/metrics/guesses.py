@@ -1,7 +1,7 @@
 """Hidden words that are guessed, several in every row: how often rightly, and how surely."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ class Guesses(Additive):
     """
 
     main: str = "accuracy"
+    names: ClassVar[tuple[str, ...]] = ("accuracy", "loss", "perplexity")
 
     def rows(self, predictions: Any, labels: Any) -> NDArray:
         """Return the three as they are, float64 ``[n, 3]``."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,18 @@ class Labels(Additive):
 
     labels: Sequence[str]
     main: str = "f1_macro"
+    names: ClassVar[tuple[str, ...]] = (
+        "accuracy",
+        "precision",
+        "recall",
+        "f1",
+        "f1_macro",
+        "f1_micro",
+        "f1_weighted",
+        "precision_micro",
+        "recall_micro",
+        "hamming",
+    )
 
     def rows(self, predictions: Any, labels: Any) -> NDArray:
         """Return the predicted and the true labels as bits, uint8 ``[n, 2 · ceil(C / 8)]``."""

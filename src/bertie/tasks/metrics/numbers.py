@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ class Numbers:
     """
 
     main: str = "spearman"
+    names: ClassVar[tuple[str, ...]] = ("pearson", "spearman", "mse", "mae")
 
     def collect(self, systems: int, replicates: int, seed: int) -> "Pairs":
         """Return an empty collector."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ class Queries:
     """
 
     main: str = "map"
+    names: ClassVar[tuple[str, ...]] = ("mrr", "ndcg@10", "map", "accuracy")
 
     def collect(self, systems: int, replicates: int, seed: int) -> "Grouped":
         """Return an empty collector."""

@@ -1,7 +1,7 @@
 """Candidates put in order for a query: mean reciprocal rank, nDCG and mean average precision."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ class Ranking(Additive):
 
     cut: int = 10
     main: str = "mrr"
+    names: ClassVar[tuple[str, ...]] = ("mrr", "ndcg@10", "map")
 
     def rows(self, predictions: Any, labels: Any) -> NDArray:
         """Return reciprocal rank, nDCG and average precision of each query, float64 ``[n, 3]``."""

@@ -1,7 +1,7 @@
 """Partners looked for among many: how early the right one comes."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ class Retrieval(Additive):
     """
 
     main: str = "mrr"
+    names: ClassVar[tuple[str, ...]] = ("mrr", "recall@1", "recall@10")
 
     def rows(self, predictions: Any, labels: Any) -> NDArray:
         """Return the ranks, int64 ``[n, 1]``."""

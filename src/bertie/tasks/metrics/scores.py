@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,10 @@ class Metric(Protocol):
 
     Attributes:
         main: the figure that stands for all of them, in early stopping and headlines; higher is better.
+        names: of all figures that there may be.
     """
+
+    names: ClassVar[tuple[str, ...]]
 
     @property
     def main(self) -> str: ...

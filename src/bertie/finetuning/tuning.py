@@ -1,0 +1,97 @@
+"""The rows kept for tuning: figures and loss at each evaluation, and the options that suit them best in the end."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from bertie.errors import InputError, nearest, spelled
+from bertie.finetuning.scoring import Scored, Scorer
+from bertie.tasks.computing import computed_rows
+from bertie.tasks.example import Example
+from bertie.tasks.features import Features, Values
+from bertie.tasks.trainable import TrainableTask
+from bertie.training.settings import BATCH_SIZE
+
+LOSS = "loss"
+
+
+class Tuning:
+    """The examples that the best epoch and the task's options are chosen by.
+
+    Args:
+        task: with the options it is trained with; once `ended`, as it answers.
+        model: as it learns.
+        examples: none of those it learns from, nor of those it is scored on.
+    """
+
+    def __init__(self, task: TrainableTask, model: Any, examples: list[Example]) -> None:
+        self.task, self.model, self.examples = task, model, examples
+        self.features = task.encode([example.text for example in examples])
+        self._last: Scored | None = None
+        self.values: Values = []
+
+    @property
+    def cut(self) -> int:
+        """The number of texts that are longer than the model reads."""
+        return sum(count > 0 for count in self.features.truncated)
+
+    def figures(self) -> Mapping[str, float]:
+        """Return the model's figures, and its loss."""
+        rows = computed_rows(self.task, self.model, self.features)
+        scorer = Scorer(self.task)
+        scorer.add(self.task.combine(rows, self.features), self.features, self.examples)
+        self._last = scorer.done()
+        found = {name: float("nan") if value is None else value for name, value in self._last.scores.figures().items()}
+        return found if LOSS in found else {**found, LOSS: self._loss(rows)}
+
+    def warning(self, _: Mapping[str, float]) -> str | None:
+        """Return a sentence if the last answers were all the same."""
+        return None if self._last is None else self._last.warning()
+
+    def tuned(self) -> TrainableTask:
+        """Return the task with the options that suit these examples, once the model is trained."""
+        if not self.examples:
+            return self.task
+        self.values = self.task.combine(computed_rows(self.task, self.model, self.features), self.features)
+        return self.task.tuned(self.values, self.features, self.labels)
+
+    @property
+    def labels(self) -> list[Any]:
+        """The examples' labels."""
+        return [example.label for example in self.examples]
+
+    def _loss(self, rows: Sequence[Any]) -> float:
+        """Return the loss that training has, of rows in the order of their inputs."""
+        features = Features.joined([self.task.labelled(self.features, self.labels)])
+        firsts = features.first_rows
+        total = divisor = 0.0
+        # where a loss compares inputs with each other, as many of them as in a usual step
+        for begin in range(0, features.num_inputs, BATCH_SIZE):
+            inputs = range(begin, min(begin + BATCH_SIZE, features.num_inputs))
+            part = features.of_inputs(inputs)
+            output = _together(rows[firsts[begin] : firsts[inputs.stop]])
+            total += float(self.task.loss(output, part))
+            divisor += self.task.divisor(part)
+        return total / divisor if divisor else float("nan")
+
+
+def _together(rows: Sequence[Any]) -> torch.Tensor:
+    """Return what a task's model computed for rows ``[R, ...]``, or for the tokens ``[T, ...]`` of rows."""
+    arrays = [np.asarray(row) for row in rows]
+    return torch.from_numpy(np.stack(arrays) if arrays[0].ndim == 1 else np.concatenate(arrays))
+
+
+def check_metric(metric: str | None, names: Iterable[str], task: str) -> None:
+    """Refuse a figure that there is not.
+
+    Raises:
+        InputError: naming those that there are, and the nearest.
+    """
+    known = list(dict.fromkeys([*names, LOSS]))
+    if metric is not None and metric not in known:
+        raise InputError(
+            f"{spelled('metric', metric)}: {task} has no such figure; it has {', '.join(known)}."
+            f"{nearest(str(metric), known)}"
+        )
