@@ -142,7 +142,7 @@ def checked_labels(value: Any) -> dict[int, str]:
     """Return ``id2label`` with integer keys in order; they must be 0 … n-1 and the labels distinct texts."""
     try:
         labels = {int(index): label for index, label in value.items()}
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"id2label is {short(value)}; allowed: a mapping from class numbers to texts") from error
     if not labels or sorted(labels) != list(range(len(value))):
         raise ConfigError(f"id2label has the keys {short(list(value))}; allowed: every number from 0 to n-1 once")
@@ -159,7 +159,7 @@ def checked_indices(value: Any) -> dict[str, int]:
     """Return ``label2id`` with integer values; whether it fits ``id2label`` is for `BertConfig.validate`."""
     try:
         indices = {label: int(index) for label, index in value.items()}
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"label2id is {short(value)}; allowed: a mapping from texts to class numbers") from error
     for label in indices:
         if not isinstance(label, str):

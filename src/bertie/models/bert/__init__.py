@@ -1,10 +1,12 @@
 """BertModel: the bare encoder (or decoder), without a task."""
 
+import importlib
 from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
 
+import bertie
 from bertie.attention.cache import Cache, EncoderDecoderCache
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError
@@ -211,3 +213,12 @@ def _last(hidden: Tensor, batch: Batch, entered: Any, collected: Collected | Non
     if collected is not None and collected.hidden_states:
         return collected.hidden_states[-1], hidden
     return shown(batch, hidden)
+
+
+def __getattr__(name: str) -> Any:
+    # transformers' package of this name has all of BERT's classes; here they import this one, so they come when asked
+    if name.startswith("Bert"):
+        for module in (bertie, importlib.import_module("bertie.models.bert.modeling_bert")):
+            if name in module.__all__:
+                return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
