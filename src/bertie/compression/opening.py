@@ -42,4 +42,4 @@ def open_model(name_or_path: str) -> Opened:
         model, missing = kind.from_pretrained(place, add_pooling_layer=False), []
     if missing:
         raise CheckpointError(f"{str(place)!r} is to be a {name}, but lacks {missing[0]!r}; train it first")
-    return Opened(model, bertie.BertTokenizer.from_pretrained(place), folder, subfolder)
+    return Opened(model, bertie.AutoTokenizer.from_pretrained(place), folder, subfolder)
