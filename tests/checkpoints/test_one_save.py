@@ -109,11 +109,14 @@ def test_beside_a_process_that_saves_without_end(tmp_path: Path) -> None:
     save(tmp_path, 1)
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
     code += "from pathlib import Path\nfrom tests.checkpoints.test_one_save import save\nimport time\n"
-    code += f"while True:\n    for n in (1, 2):\n        save(Path({str(tmp_path)!r}), n)\n        time.sleep(0.02)"
+    code += f"while True:\n    for n in (1, 2):\n        save(Path({str(tmp_path)!r}), n)\n        time.sleep(0.2)"
     other = subprocess.Popen([sys.executable, "-c", code])
     try:
+        begun = (tmp_path / "config.json").stat().st_ino
+        while (tmp_path / "config.json").stat().st_ino == begun and other.poll() is None:
+            time.sleep(0.05)
         seen = set()
-        for _ in range(100):
+        for _ in range(60):
             try:
                 config, weights = numbers(tmp_path)
             except CheckpointError as error:
