@@ -1,45 +1,49 @@
 """The loop of the commands that answer text by text: read, answer in batches, write one JSON line each."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import tee
 from typing import Any
 
-from bertie.cli.writing import with_text, writer
+from bertie.cli.reading import Asked
+from bertie.cli.writing import writer
+from bertie.reading import beside
 
 
 def answer_all(
     pipe: Any,
-    source: Iterator[Any],
+    source: Iterator[Asked],
     interactive: bool,
-    form: Callable[[Any], dict[str, Any]],
-    beside: Callable[[Any, dict[str, Any]], dict[str, Any]] = with_text,
+    form: Callable[[Any, Any], dict[str, Any]],
     to: str = "jsonl",
+    more: Sequence[str] = (),
 ) -> None:
-    """Write the answer of each text of ``source`` after the text itself.
+    """Write the answer to each row of ``source`` after the row itself.
 
     Args:
         pipe: the pipeline.
-        source: the texts, or what the task reads in their place, one by one.
-        interactive: whether a person is typing them and each is to be answered at once.
-        form: makes a JSON object of an answer.
-        beside: puts that beside the text it belongs to.
-        to: "jsonl" or "csv".
+        source: what is asked, one by one.
+        interactive: whether a person is typing and each is to be answered at once.
+        form: makes a JSON object of a text and its answer.
+        to: "jsonl", "csv", or one of ``more``.
+        more: other forms of answers that the command has.
 
     Raises:
         InputError: ``to`` is something else.
     """
-    write = writer(to)
+    out = writer(to, more)
     asked, shown = tee(source)
     cut = total = 0
-    for answered in pipe.stream(asked, **({"chunk": 1} if interactive else {})):
+    for answered in pipe.stream((one.text for one in asked), **({"chunk": 1} if interactive else {})):
         marks: dict[str, Any] = {"truncated": answered.truncated} if answered.truncated else {}
         if answered.empty:
             marks["empty"] = True
-        write(beside(next(shown), form(answered.answer) | marks))
+        text, row = next(shown)
+        out.write(beside(row, form(text, answered.answer) | marks))
         cut, total = cut + (answered.truncated > 0), total + 1
         if interactive:
             sys.stdout.flush()
+    out.end()
     if cut:
         limit = pipe.codec.limit
         print(f"bertie: {cut} of {total} texts were longer than {limit} tokens and were cut", file=sys.stderr)

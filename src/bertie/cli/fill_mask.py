@@ -3,7 +3,8 @@
 from bertie.cli import options
 from bertie.cli.answering import answer_all
 from bertie.cli.opening import open_pipeline
-from bertie.cli.reading import is_interactive, read_texts
+from bertie.cli.reading import is_interactive, read_asked
+from bertie.reading import Format
 
 
 def fill_mask(
@@ -17,8 +18,12 @@ def fill_mask(
     max_length: options.MaxLength = None,
     column: options.Column = "text",
     format: options.Format = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    quoting: options.Quoting = None,
 ) -> None:
     """Guess the word behind each \\[MASK] in a text."""
     pipe = open_pipeline("fill-mask", model, device, batch_tokens, seed, top_k=top_k, max_length=max_length)
-    source = read_texts(texts, input, format, column)
-    answer_all(pipe, source, is_interactive(texts, input), lambda candidates: {"candidates": candidates})
+    form = Format(format, delimiter, encoding, quoting)
+    source = read_asked(texts, input, form, column)
+    answer_all(pipe, source, is_interactive(texts, input), lambda _, candidates: {"candidates": candidates})
