@@ -25,13 +25,19 @@ def capturing() -> bool:
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
-def observed() -> bool:
-    """Whether something stands between a call and its operators: a capture, mode, vmap, or gradients going forward.
+def hooks_on_all_modules() -> bool:
+    """Whether hooks are registered that run whenever any module is called."""
+    return bool(torch.nn.modules.module._has_any_global_hook())
 
-    What is computed past PyTorch's operators would go unseen by it.
+
+def observed() -> bool:
+    """Whether something stands between a call and its operators or modules: a capture, mode, vmap, global hooks.
+
+    What is computed past them would go unseen by it.
     """
     return (
         capturing()
+        or hooks_on_all_modules()
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._functorch.peek_interpreter_stack() is not None
         or torch.autograd.forward_ad._current_level >= 0
@@ -485,16 +491,18 @@ def _facts_of_rectangle(
     return Facts(lengths, (values[0], values[1]), (values[2], values[3]), (values[4], values[5]))
 
 
-def _flatten(packed: Packed) -> tuple[list[Any], Any]:
+def flatten(packed: Packed) -> tuple[list[Any], Any]:
+    """Return what a pytree knows of a batch: its tensors, and its rectangle."""
     return [getattr(packed, name) for name in _TENSORS], packed.shape
 
 
-def _unflatten(values: Any, shape: Any) -> Packed:
+def unflatten(values: Any, shape: Any, kind: type[Packed] = Packed) -> Packed:
+    """Undo `flatten`."""
     # A graph knows a batch by its tensors: host facts would make it compile anew for every batch (decision 7).
     # Nothing is checked here: tree_map may put anything in the place of a tensor (activation checkpointing puts None).
-    packed = object.__new__(Packed)
+    packed = object.__new__(kind)
     packed.__dict__.update(zip(_TENSORS, values, strict=True), shape=shape, known=None)
     return packed
 
 
-pytree.register_pytree_node(Packed, _flatten, _unflatten, serialized_type_name="bertie.packing.Packed")
+pytree.register_pytree_node(Packed, flatten, unflatten, serialized_type_name="bertie.packing.Packed")

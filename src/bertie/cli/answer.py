@@ -47,6 +47,7 @@ def answer(
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
     quoting: options.Quoting = None,
+    output: options.Output = None,
     to: Annotated[
         str, typer.Option("--to", help="What to write: jsonl, csv, or squad, the answer of each id.")
     ] = "jsonl",
@@ -69,7 +70,7 @@ def answer(
         overlap=overlap,
         max_length=max_length,
     )
-    answer_all(pipe, source, is_interactive(texts, input), _form, to, ("squad",))
+    answer_all(pipe, source, is_interactive(texts, input), _form, to, ("squad",), output, [input, context])
 
 
 def _with_context(questions: Iterator[Asked], path: Path) -> Iterator[Asked]:

@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import tee
+from pathlib import Path
 from typing import Any
 
 from bertie.cli.reading import Asked
-from bertie.cli.writing import writer
+from bertie.cli.writing import Lines, answers_in, writer
 from bertie.reading import beside
 
 
@@ -17,6 +18,8 @@ def answer_all(
     form: Callable[[Any, Any], dict[str, Any]],
     to: str = "jsonl",
     more: Sequence[str] = (),
+    output: Path | None = None,
+    read: Sequence[Path | None] = (),
 ) -> None:
     """Write the answer to each row of ``source`` after the row itself.
 
@@ -27,11 +30,26 @@ def answer_all(
         form: makes a JSON object of a text and its answer.
         to: "jsonl", "csv", or one of ``more``.
         more: other forms of answers that the command has.
+        output: the file to write; None: standard output.
+        read: the files that the texts come from.
 
     Raises:
-        InputError: ``to`` is something else.
+        InputError: ``to`` is something else, or the answers would replace what is read.
+        CheckpointError: the file cannot be written.
     """
     out = writer(to, more)
+    with answers_in(output, *read):
+        cut, total = _answer(pipe, source, interactive, form, out)
+        out.end()
+    if cut:
+        limit = pipe.codec.limit
+        print(f"bertie: {cut} of {total} texts were longer than {limit} tokens and were cut", file=sys.stderr)
+
+
+def _answer(
+    pipe: Any, source: Iterator[Asked], interactive: bool, form: Callable[[Any, Any], dict[str, Any]], out: Lines
+) -> tuple[int, int]:
+    """Write all answers; return how many of how many texts were cut."""
     asked, shown = tee(source)
     cut = total = 0
     for answered in pipe.stream((one.text for one in asked), **({"chunk": 1} if interactive else {})):
@@ -43,7 +61,4 @@ def answer_all(
         cut, total = cut + (answered.truncated > 0), total + 1
         if interactive:
             sys.stdout.flush()
-    out.end()
-    if cut:
-        limit = pipe.codec.limit
-        print(f"bertie: {cut} of {total} texts were longer than {limit} tokens and were cut", file=sys.stderr)
+    return cut, total

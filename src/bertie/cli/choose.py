@@ -1,6 +1,5 @@
 """``bertie choose``: which of several texts fits a prompt."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import typer
 from bertie.cli import options
 from bertie.cli.answering import answer_all
 from bertie.cli.opening import open_pipeline
-from bertie.cli.reading import Asked, is_interactive
+from bertie.cli.reading import Asked, is_interactive, standard_input
 from bertie.errors import InputError
 from bertie.reading import Format, stream_records
 
@@ -42,6 +41,7 @@ def choose(
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
     quoting: options.Quoting = None,
+    output: options.Output = None,
     to: options.To = "jsonl",
 ) -> None:
     """Choose the text that fits a prompt best: an argument for the prompt and each choice, or JSON lines with both."""
@@ -58,7 +58,9 @@ def choose(
         split_special_tokens=split_special_tokens,
     )
     form = Format(format, delimiter, encoding, quoting)
-    answer_all(pipe, _questions(texts, input, form), is_interactive(texts, input), _form, to)
+    answer_all(
+        pipe, _questions(texts, input, form), is_interactive(texts, input), _form, to, output=output, read=[input]
+    )
 
 
 def _questions(texts: list[str] | None, path: Path | None, form: Format) -> Iterator[Asked]:
@@ -81,7 +83,7 @@ def _questions(texts: list[str] | None, path: Path | None, form: Format) -> Iter
     source: Any = path
     if path is None or str(path) == "-":
         written = replace(form, name=form.name or "jsonl")
-        source = (record.fields for record in stream_records(sys.stdin.buffer, "standard input", written))
+        source = (record.fields for record in stream_records(standard_input(), "standard input", written))
     for example in rows.read(source):
         yield Asked(example.text, {**(example.fields or {}), **example.text})
 

@@ -31,6 +31,7 @@ def classify(
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
     quoting: options.Quoting = None,
+    output: options.Output = None,
     to: options.To = "jsonl",
 ) -> None:
     """Give each text its most likely label, with a score."""
@@ -48,7 +49,7 @@ def classify(
     )
     form = Format(format, delimiter, encoding, quoting)
     source = read_asked(texts, input, form, column, pair=pair_column)
-    answer_all(pipe, source, is_interactive(texts, input), _form, to=to)
+    answer_all(pipe, source, is_interactive(texts, input), _form, to, output=output, read=[input])
 
 
 def _form(text: Any, answer: Any) -> dict[str, Any]:

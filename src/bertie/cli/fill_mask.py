@@ -1,5 +1,7 @@
 """``bertie fill-mask``: which words fit at the [MASK] of a text."""
 
+from typing import Any
+
 from bertie.cli import options
 from bertie.cli.answering import answer_all
 from bertie.cli.opening import open_pipeline
@@ -21,9 +23,15 @@ def fill_mask(
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
     quoting: options.Quoting = None,
+    output: options.Output = None,
 ) -> None:
     """Guess the word behind each \\[MASK] in a text."""
     pipe = open_pipeline("fill-mask", model, device, batch_tokens, seed, top_k=top_k, max_length=max_length)
     form = Format(format, delimiter, encoding, quoting)
     source = read_asked(texts, input, form, column)
-    answer_all(pipe, source, is_interactive(texts, input), lambda _, candidates: {"candidates": candidates})
+    answer_all(pipe, source, is_interactive(texts, input), _form, output=output, read=[input])
+
+
+def _form(text: Any, candidates: Any) -> dict[str, Any]:
+    del text
+    return {"candidates": candidates}

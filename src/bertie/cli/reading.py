@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from bertie.cli.writing import printable
 from bertie.errors import InputError
@@ -57,10 +57,10 @@ def read_asked(
         return
     if is_interactive(texts, path):
         print("bertie: reading texts from standard input; end with Ctrl-D", file=sys.stderr)
-    stream = sys.stdin.buffer
-    rows = (
-        stream_records(stream, "standard input", replace(written, name=kind)) if is_stream else records(path, written)
-    )
+    if is_stream:
+        rows = stream_records(standard_input(), "standard input", replace(written, name=kind))
+    else:
+        rows = records(path, written)
     for record in rows:
         is_line = kind == "lines" and list(record.fields) == ["text"]
         if is_line and pair is not None:
@@ -81,7 +81,18 @@ def read_texts(
 
 def is_interactive(texts: list[str] | None, path: Path | None) -> bool:
     """Whether a person is typing the texts, so that each should be answered at once."""
-    return not texts and (path is None or str(path) == "-") and sys.stdin.isatty()
+    return not texts and (path is None or str(path) == "-") and sys.stdin is not None and sys.stdin.isatty()
+
+
+def standard_input() -> BinaryIO:
+    """Return the bytes of standard input.
+
+    Raises:
+        InputError: it is closed.
+    """
+    if sys.stdin is None:
+        raise InputError("Standard input is closed; give texts as arguments, or a file with --input.")
+    return sys.stdin.buffer
 
 
 def _arguments(texts: list[str], pair: str | None) -> Iterator[str | tuple[str, str]]:

@@ -8,7 +8,7 @@ import typer
 from bertie.cli import options
 from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import read_asked, read_texts
-from bertie.cli.writing import writer
+from bertie.cli.writing import answers_in, writer
 from bertie.errors import InputError
 from bertie.reading import Format, beside
 
@@ -32,6 +32,7 @@ def rerank(
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
     quoting: options.Quoting = None,
+    output: options.Output = None,
     to: options.To = "jsonl",
 ) -> None:
     """Put the passages of a file in the order in which a cross-encoder finds that they answer a query, best first."""
@@ -54,8 +55,9 @@ def rerank(
         split_special_tokens=split_special_tokens,
     )
     passages = [asked.text for _, asked in found]
-    for query in read_texts(queries):
-        for rank, one in enumerate(pipe(query, passages), 1):
-            number, asked = found[one.pop("index")]
-            answer = {"query": query, "rank": rank, "score": round(one.pop("score"), 6), "line": number, **one}
-            out.write(beside({name: value for name, value in asked.row.items() if value != asked.text}, answer))
+    with answers_in(output, file):
+        for query in read_texts(queries):
+            for rank, one in enumerate(pipe(query, passages), 1):
+                number, asked = found[one.pop("index")]
+                answer = {"query": query, "rank": rank, "score": round(one.pop("score"), 6), "line": number, **one}
+                out.write(beside({name: value for name, value in asked.row.items() if value != asked.text}, answer))

@@ -10,7 +10,7 @@ from bertie.cli import options
 from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import read_asked, read_texts
 from bertie.cli.sentences import sentences
-from bertie.cli.writing import write_line
+from bertie.cli.writing import answers_in, write_line
 from bertie.errors import InputError
 from bertie.reading import Format, beside
 
@@ -30,6 +30,7 @@ def search(
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
     quoting: options.Quoting = None,
+    output: options.Output = None,
 ) -> None:
     """Find the lines or sentences of a file that are nearest in meaning to a question."""
     found = list(_texts(file, by, Format(format, delimiter, encoding, quoting), column))
@@ -40,11 +41,12 @@ def search(
 
     index = SearchIndex([text for _, text, _ in found], pipe)
     asked = list(read_texts(questions))
-    for question, hits in zip(asked, index.search(asked, top_k), strict=True):
-        for rank, hit in enumerate(hits, 1):
-            number, row = found[hit.number][0], found[hit.number][2]
-            answer = {"question": question, "rank": rank, "score": round(hit.score, 6), by: number, "text": hit.text}
-            write_line(beside({name: value for name, value in row.items() if value != hit.text}, answer))
+    with answers_in(output, file):
+        for question, hits in zip(asked, index.search(asked, top_k), strict=True):
+            for rank, hit in enumerate(hits, 1):
+                number, text, row = found[hit.number]
+                answer = {"question": question, "rank": rank, "score": round(hit.score, 6), by: number, "text": text}
+                write_line(beside({name: value for name, value in row.items() if value != text}, answer))
 
 
 def _texts(file: Path, by: str, form: Format, column: str) -> list[tuple[int, str, Mapping[str, Any]]]:

@@ -42,6 +42,7 @@ def tag(
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
     quoting: options.Quoting = None,
+    output: options.Output = None,
     to: Annotated[
         str, typer.Option("--to", help="What to write: jsonl, csv, or of words conll: their tags as a last column.")
     ] = "jsonl",
@@ -70,7 +71,7 @@ def tag(
 
         pipe.codec = WordTags.of(pipe.codec).suited(())
     asked = source if first is None else chain((first,), source)
-    answer_all(pipe, asked, is_interactive(texts, input), _form, to, ("conll",))
+    answer_all(pipe, asked, is_interactive(texts, input), _form, to, ("conll",), output, [input])
 
 
 def _form(text: Any, found: Any) -> dict[str, Any]:
