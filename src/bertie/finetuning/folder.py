@@ -46,7 +46,8 @@ def write_folder(
     assert folder is not None
     make_folder(folder)
     save_model(folder, outcome.plan.row, outcome.task, outcome.model)
-    write_json(folder / PLAN, {**outcome.plan.to_dict(), "read_as": outcome.data.read_as})
+    used = {"settings": outcome.history.settings, "read_as": outcome.data.read_as}
+    write_json(folder / PLAN, {**outcome.plan.to_dict(), **used})
     write_json(folder / "figures.json", figures_of(outcome, spread or {}))
     drawn = {**_draw(outcome, folder), **(pictures or {})}
     write_report(replace(_summary(outcome, drawn, seeds or {}), notes=notes), folder)
@@ -65,6 +66,7 @@ def figures_of(outcome: Outcome, spread: Spread) -> dict[str, Any]:
         "metrics": outcome.scored.figures,
         "intervals": outcome.scored.intervals,
         "table": outcome.scored.table,
+        **({} if outcome.scored.positive is None else {"positive": outcome.scored.positive}),
         "calibration_error": None if outcome.scored.reliability is None else outcome.scored.reliability.error,
     }
     if outcome.untuned is not None:
@@ -127,9 +129,10 @@ def _summary(outcome: Outcome, pictures: Mapping[str, str], seeds: Mapping[int, 
         figures=outcome.scored.figures,
         intervals=outcome.scored.intervals,
         table=outcome.scored.table,
+        positive=outcome.scored.positive if outcome.scored.figures else None,
         data=data,
         read_as=outcome.data.read_as,
-        settings={**described["settings"], **described["options"]},
+        settings={**history.settings, "max_length": outcome.task.limit, **described["options"]},
         seconds=history.seconds,
         steps=history.step,
         best_step=history.best_step,
