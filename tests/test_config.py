@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -214,6 +215,40 @@ def test_an_unknown_argument_names_the_nearest_field() -> None:
         BertConfig(hiden_size=24)
     with pytest.raises(InputTypeError, match=r"no field 'num_label'\. Did you mean 'num_labels'"):
         BertConfig.from_dict({}, num_label=2)
+    assert BertConfig(pruned_heads=None) == BertConfig.from_dict({}, sliding_window=None) == BertConfig()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("torchscript", True), ("chunk_size_feed_forward", 4), ("fusion_config", {"patch_embeddings": True})],
+)
+def test_fields_without_effect_are_named_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, field: str, value: Any
+) -> None:
+    for _ in range(2):
+        config = BertConfig.from_pretrained(written(tmp_path, **{field: value}))
+        assert getattr(config, field) == value
+        BertConfig.from_pretrained(written(tmp_path), **{field: value})
+    assert [message for message in caplog.messages if field in message and "without effect" in message] != []
+    assert len(caplog.messages) == 1
+    caplog.clear()
+    BertConfig.from_pretrained(written(tmp_path, torchscript=False, chunk_size_feed_forward=0, pruned_heads={}))
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("pruned_heads", {"0": [1]}),
+        ("per_layer_config", {"0": {"hidden_act": "relu"}}),
+        ("transformers_weights", "other.safetensors"),
+        ("is_causal", True),
+    ],
+)
+def test_fields_that_would_change_answers_are_refused(tmp_path: Path, field: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"config\.json.*{field} is {re.escape(repr(value))}"):
+        BertConfig.from_pretrained(written(tmp_path, **{field: value}))
+    assert BertConfig.from_pretrained(written(tmp_path, is_decoder=True, is_causal=True)).is_decoder
 
 
 def test_unknown_keys_of_files_are_kept_and_saved_again(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ ROWS = [
     {"native"},
     {"batching"},
     {"workers"},
+    {"openmp"},
     {"checkpoints", "tokenization"},
     {"packing"},
     {"config", "outputs"},

@@ -150,6 +150,27 @@ def test_what_does_not_fit_together_is_refused() -> None:
         Packed(packed.position_ids, packed.token_type_ids, packed.cu_seqlens.long(), (1, 2), packed.input_ids)
 
 
+@pytest.mark.parametrize("starts", [[0, 100, 6], [0, -2, 6], [1, 3, 6], [0, 3, 5], [0, 3, 2**31 - 1]])
+def test_texts_that_do_not_lie_in_the_tokens_are_refused(starts: list[int]) -> None:
+    ids, places = torch.ones(6, dtype=torch.int64), torch.arange(6)
+    with pytest.raises(InputError, match=r"cu_seqlens is \[.*\]; it must rise from 0 to 6, the number of tokens"):
+        Packed(places, ids * 0, torch.tensor(starts, dtype=torch.int32), (2, 3), ids)
+
+
+def test_a_text_longer_than_its_rectangle_is_refused() -> None:
+    ids, starts = torch.ones(6, dtype=torch.int64), torch.tensor([0, 4, 6], dtype=torch.int32)
+    with pytest.raises(InputError, match=r"A text has 4 tokens, but shape is \(2, 3\)"):
+        Packed(torch.arange(6), ids * 0, starts, (2, 3), ids)
+    assert Packed(torch.arange(6), ids * 0, starts, (2, 4), ids).lengths == (4, 2)
+
+
+def test_starts_that_no_constructor_saw_are_looked_at_with_the_facts() -> None:
+    packed = Packed.from_lists([[1, 2], [3]])
+    made = pytree.tree_map(lambda leaf: leaf * 5 if leaf is packed.cu_seqlens else leaf, packed)
+    with pytest.raises(InputError, match="cu_seqlens is"):
+        made.lengths  # noqa: B018
+
+
 @pytest.mark.parametrize("text", [-1, 3])
 def test_a_text_that_is_not_there_cannot_be_selected(text: int) -> None:
     with pytest.raises(InputError, match=f"There is no text {text} in this batch of 3"):

@@ -61,7 +61,7 @@ class _Model:
     def __init__(self, experiment: Experiment, folder: Path, options: Mapping[str, Any]) -> None:
         self.row, self.kind = find(experiment.task), experiment.kind
         self.pipe = bertie.pipeline(self.row.name, str(folder), max_length=experiment.max_length, **options)
-        self.task = self.row.load_trained().of(self.pipe.task)
+        self.task = self.row.load_trained().of(self.pipe.codec)
 
     def computed(self, rows: list[Row]) -> tuple[Any, Any, Any, list[Any]]:
         """Return the task suited to the rows, what the model computes of them, and their labels."""

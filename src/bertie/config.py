@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from bertie.errors import CheckpointError, ConfigError, InputTypeError, nearest
-from bertie.fields import FIELDS, NUMBER_OF_LABELS, checked, checked_indices, checked_labels, labels_of_file
+from bertie.fields import (
+    FIELDS,
+    GENERAL,
+    NUMBER_OF_LABELS,
+    STATED,
+    check_stated,
+    checked,
+    checked_indices,
+    checked_labels,
+    labels_of_file,
+)
 from bertie.files import make_folder, read_json, write_text
 from bertie.hub import member, path_or_name, resolve
 from bertie.layouts import what_lies_there
@@ -43,20 +53,7 @@ _OPTIONAL = dict.fromkeys(
         "finetuning_task",
         "transformers_version",
     )
-) | {"position_embedding_type": "absolute"}
-# every model has these, BERT or not: to_diff_dict leaves them out while they hold this
-_GENERAL: dict[str, Any] = {
-    "architectures": None,
-    "chunk_size_feed_forward": 0,
-    "dtype": None,
-    "id2label": {0: "LABEL_0", 1: "LABEL_1"},
-    "is_encoder_decoder": False,
-    "label2id": {"LABEL_0": 0, "LABEL_1": 1},
-    "output_attentions": False,
-    "output_hidden_states": False,
-    "problem_type": None,
-    "return_dict": True,
-}
+) | {"position_embedding_type": "absolute", "gradient_checkpointing": False}
 
 
 class BertConfig:
@@ -103,6 +100,7 @@ class BertConfig:
     output_attentions: bool
     return_dict: bool
     chunk_size_feed_forward: int
+    gradient_checkpointing: bool
     is_encoder_decoder: bool
     architectures: list[str] | None
     tokenizer_class: str | None
@@ -145,6 +143,7 @@ class BertConfig:
         output_attentions: bool = False,
         return_dict: bool = True,
         chunk_size_feed_forward: int = 0,
+        gradient_checkpointing: bool = False,
         is_encoder_decoder: bool = False,
         architectures: list[str] | None = None,
         dtype: Any = None,
@@ -160,7 +159,7 @@ class BertConfig:
         **unknown: Any,
     ) -> None:
         given = dict(locals())
-        for name in unknown:
+        for name in [name for name, value in unknown.items() if value is not None]:
             raise InputTypeError(
                 f"BertConfig has no field {name!r}.{nearest(name, given)} To keep unknown keys of a file use "
                 "BertConfig.from_dict; to add an attribute, set it afterwards"
@@ -341,14 +340,16 @@ class BertConfig:
             InputTypeError: an override is neither a field nor a key of the mapping.
         """
         data, extra = _split(cls, dict(config_dict), {name for name in LABELS if overrides.get(name) is not None})
+        extra |= {name: overrides.pop(name) for name in STATED if name in overrides}
         known = {*FIELDS, *_NOT_FIELDS, "id2label", "label2id", "attn_implementation", *extra}
         unused = {name: overrides.pop(name) for name in list(overrides) if name not in known}
-        for name in unused if not return_unused_kwargs else ():
+        for name in [name for name, value in unused.items() if value is not None and not return_unused_kwargs]:
             raise InputTypeError(f"BertConfig has no field {name!r}.{nearest(name, sorted(known))}")
         extra |= {name: overrides.pop(name) for name in list(overrides) if name in extra}
         config = cls(**_with_overrides(data, overrides))
         for name, value in extra.items():
             setattr(config, name, value)
+        check_stated(config.__dict__)
         return (config, unused) if return_unused_kwargs else config
 
     @classmethod
@@ -372,7 +373,7 @@ class BertConfig:
         return {
             name: value
             for name, value in self.to_dict().items()
-            if name != "_name_or_path" and not (name in _GENERAL and value == _GENERAL[name])
+            if name != "_name_or_path" and not (name in GENERAL and value == GENERAL[name])
         }
 
     def to_json_string(self, use_diff: bool = True) -> str:
@@ -463,7 +464,7 @@ def _split(cls: type[BertConfig], data: dict[str, Any], replaced: set[str]) -> t
     number = data.pop("_num_labels", None)
     if number is not None and data.get("id2label") is None:
         data.setdefault("num_labels", number)
-    known = {name: data.pop(name) for name in list(data) if name in FIELDS or name in (*_NOT_FIELDS, *_GENERAL)}
+    known = {name: data.pop(name) for name in list(data) if name in FIELDS or name in (*_NOT_FIELDS, *GENERAL)}
     known.pop("_commit_hash", None)
     if replaced - {"num_labels"}:
         known = {name: value for name, value in known.items() if name not in LABELS}

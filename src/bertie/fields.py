@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bertie.errors import ConfigError
+from bertie.report import say_once
 from bertie.rules import Rule, short
 
 ACTIVATIONS = (
@@ -58,6 +59,7 @@ FIELDS: dict[str, Rule] = {
     "output_attentions": _switch("models return attention probabilities"),
     "return_dict": _switch("models return output objects (else tuples)"),
     "chunk_size_feed_forward": Rule("rows per feed-forward step; 0: all at once", "integer", 0),
+    "gradient_checkpointing": _switch("training keeps the blocks' inputs only; new models begin with it"),
     "is_encoder_decoder": _switch("part of an encoder-decoder"),
     "architectures": Rule("model classes the weights were saved from", "list of texts", none=True),
     "dtype": Rule("element type of the saved weights", "choice", choices=DTYPES, none=True),
@@ -67,6 +69,32 @@ FIELDS: dict[str, Rule] = {
     "transformers_version": Rule("version that wrote the file", "text", none=True),
     "_name_or_path": Rule("where the model came from", "text"),
 }
+# every model has these, BERT or not: to_diff_dict leaves them out while they hold this
+GENERAL: dict[str, Any] = {
+    "architectures": None,
+    "chunk_size_feed_forward": 0,
+    "dtype": None,
+    "id2label": {0: "LABEL_0", 1: "LABEL_1"},
+    "is_encoder_decoder": False,
+    "label2id": {"LABEL_0": 0, "LABEL_1": 1},
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "problem_type": None,
+    "return_dict": True,
+}
+# what the reference reads, or did once, in a file: fields that change nothing that a model computes here …
+_WITHOUT_EFFECT = {
+    "chunk_size_feed_forward": "no part of a batch is computed at a time",
+    "fusion_config": "bertie chooses its kernels itself",
+    "torchscript": "pass return_dict=False to trace a model",
+}
+# … and fields that would change its answers
+_REFUSED = {
+    "per_layer_config": "all layers are alike",
+    "pruned_heads": "every layer has all its heads",
+    "transformers_weights": "weights have their usual names",
+}
+STATED = (*_WITHOUT_EFFECT, *_REFUSED, "is_causal")
 NUMBER_OF_LABELS = Rule("classes of a head", "integer", 1, 10_000_000)
 
 
@@ -94,11 +122,27 @@ def checked(name: str, value: Any) -> Any:
     return value
 
 
+def check_stated(fields: Mapping[str, Any]) -> None:
+    """Say which of a file's fields are without effect here.
+
+    Raises:
+        ConfigError: one of them would change what a model answers.
+    """
+    for name, reason in _WITHOUT_EFFECT.items():
+        if value := fields.get(name):
+            say_once(f"the config's {name} ({short(value)}) is without effect: {reason}")
+    for name, reason in _REFUSED.items():
+        if value := fields.get(name):
+            raise ConfigError(f"{name} is {short(value)}, which bertie does not follow: {reason}")
+    if fields.get("is_causal") not in (None, fields["is_decoder"]):
+        raise ConfigError(f"is_causal is {fields['is_causal']!r}, which bertie does not follow: is_decoder decides")
+
+
 def checked_labels(value: Any) -> dict[int, str]:
     """Return ``id2label`` with integer keys in order; they must be 0 … n-1 and the labels distinct texts."""
     try:
         labels = {int(index): label for index, label in value.items()}
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"id2label is {short(value)}; allowed: a mapping from class numbers to texts") from error
     if not labels or sorted(labels) != list(range(len(value))):
         raise ConfigError(f"id2label has the keys {short(list(value))}; allowed: every number from 0 to n-1 once")
@@ -115,7 +159,7 @@ def checked_indices(value: Any) -> dict[str, int]:
     """Return ``label2id`` with integer values; whether it fits ``id2label`` is for `BertConfig.validate`."""
     try:
         indices = {label: int(index) for label, index in value.items()}
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"label2id is {short(value)}; allowed: a mapping from texts to class numbers") from error
     for label in indices:
         if not isinstance(label, str):

@@ -2,7 +2,8 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, cast
 
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -22,7 +23,9 @@ class ModelOutput(OrderedDict[str, Any]):
     token_fields: ClassVar[dict[str, str]] = {}
 
     def __init_subclass__(cls) -> None:
-        cls.field_names = tuple(name for name in cls.__annotations__ if name not in ("field_names", "token_fields"))
+        # for dataclasses.fields, replace and asdict; what is None is no member here, so the rest is our own
+        dataclass(init=False, repr=False, eq=False)(cls)
+        cls.field_names = tuple(field.name for field in fields(cast(Any, cls)))
         pytree.register_pytree_node(
             cls,
             lambda output: (list(output.values()), tuple(output)),
@@ -80,6 +83,17 @@ def _members(source: Any) -> dict[str, Any] | None:
     pairs = list(source)
     are_pairs = all(isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs)
     return dict(pairs) if are_pairs else None
+
+
+class BaseModelOutputWithPastAndCrossAttentions(ModelOutput):
+    """``last_hidden_state [B, S, D]``, the cache of a decoder, and per layer hidden states and attentions."""
+
+    last_hidden_state: Tensor
+    past_key_values: Any
+    hidden_states: HiddenStates | None
+    attentions: HiddenStates | None
+    cross_attentions: HiddenStates | None
+    token_fields: ClassVar = {"last_hidden_state": "zeros", "hidden_states": "zeros"}
 
 
 class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):

@@ -6,7 +6,7 @@ Letters: B texts, S columns of the padded rectangle, T packed tokens, D hidden, 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate, chain
+from itertools import accumulate, chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from bertie.errors import InputError, InputTypeError
+from bertie.rules import short
 
 Lists = Sequence[Sequence[int]]
 
@@ -24,13 +25,19 @@ def capturing() -> bool:
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
-def observed() -> bool:
-    """Whether something stands between a call and its operators: a capture, mode, vmap, or gradients going forward.
+def hooks_on_all_modules() -> bool:
+    """Whether hooks are registered that run whenever any module is called."""
+    return bool(torch.nn.modules.module._has_any_global_hook())
 
-    What is computed past PyTorch's operators would go unseen by it.
+
+def observed() -> bool:
+    """Whether something stands between a call and its operators or modules: a capture, mode, vmap, global hooks.
+
+    What is computed past them would go unseen by it.
     """
     return (
         capturing()
+        or hooks_on_all_modules()
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._functorch.peek_interpreter_stack() is not None
         or torch.autograd.forward_ad._current_level >= 0
@@ -90,6 +97,24 @@ class Packed:
             )
         if self.cu_seqlens.dtype != torch.int32:
             raise InputError(f"cu_seqlens is {self.cu_seqlens.dtype}; it must be torch.int32: cu_seqlens.int().")
+        # what the package makes comes with its facts; what a device holds is looked at when they are fetched
+        if self.known is None and self.cu_seqlens.is_cpu and not observed():
+            self._check_places(self.cu_seqlens.tolist())
+
+    def _check_places(self, starts: list[int]) -> None:
+        """Refuse starts that do not rise from 0 to the number of tokens: kernels would read what is not there.
+
+        Raises:
+            InputError: they don't, or a text is longer than the rectangle is wide.
+        """
+        if starts[0] != 0 or starts[-1] != self.num_tokens or sorted(starts) != starts:
+            raise InputError(
+                f"cu_seqlens is {short(starts)}; it must rise from 0 to "
+                f"{self.num_tokens}, the number of tokens: text i is the tokens cu_seqlens[i]:cu_seqlens[i + 1]."
+            )
+        longest = max((stop - start for start, stop in pairwise(starts)), default=0)
+        if longest > self.shape[1]:
+            raise InputError(f"A text has {longest} tokens, but shape is {self.shape}: at most {self.shape[1]} a text.")
 
     @classmethod
     def from_lists(
@@ -220,8 +245,11 @@ class Packed:
             return self.known
         ids = self.input_ids if self.input_ids is not None else self.position_ids.new_zeros(0)
         ranges = [_range_tensors(values) for values in (ids, self.token_type_ids, self.position_ids)]
-        values = torch.cat([torch.stack([part for pair in ranges for part in pair]), self.cu_seqlens.diff()]).tolist()
-        return Facts(tuple(values[6:]), (values[0], values[1]), (values[2], values[3]), (values[4], values[5]))
+        values = torch.cat([torch.stack([part for pair in ranges for part in pair]), self.cu_seqlens]).tolist()
+        starts = values[6:]
+        self._check_places(starts)
+        lengths = tuple(stop - start for start, stop in pairwise(starts))
+        return Facts(lengths, (values[0], values[1]), (values[2], values[3]), (values[4], values[5]))
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -463,16 +491,18 @@ def _facts_of_rectangle(
     return Facts(lengths, (values[0], values[1]), (values[2], values[3]), (values[4], values[5]))
 
 
-def _flatten(packed: Packed) -> tuple[list[Any], Any]:
+def flatten(packed: Packed) -> tuple[list[Any], Any]:
+    """Return what a pytree knows of a batch: its tensors, and its rectangle."""
     return [getattr(packed, name) for name in _TENSORS], packed.shape
 
 
-def _unflatten(values: Any, shape: Any) -> Packed:
+def unflatten(values: Any, shape: Any, kind: type[Packed] = Packed) -> Packed:
+    """Undo `flatten`."""
     # A graph knows a batch by its tensors: host facts would make it compile anew for every batch (decision 7).
     # Nothing is checked here: tree_map may put anything in the place of a tensor (activation checkpointing puts None).
-    packed = object.__new__(Packed)
+    packed = object.__new__(kind)
     packed.__dict__.update(zip(_TENSORS, values, strict=True), shape=shape, known=None)
     return packed
 
 
-pytree.register_pytree_node(Packed, _flatten, _unflatten, serialized_type_name="bertie.packing.Packed")
+pytree.register_pytree_node(Packed, flatten, unflatten, serialized_type_name="bertie.packing.Packed")

@@ -4,15 +4,15 @@ A product shared by several cores makes them wait for each other at its end, and
 products. Cores with a batch each need no such waiting. For a GPU, one thread prepares while another waits.
 """
 
-import ctypes
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
-from pathlib import Path
 from typing import TypeVar
+
+from bertie.openmp import library_with
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+_OF_A_THREAD = ("omp_set_num_threads", "MKL_Set_Num_Threads_Local")
 
 
 def compute_each(
@@ -75,7 +75,7 @@ def computed_ahead(compute: Callable[[Item], Answer], items: Iterable[Item]) -> 
 
 def can_divide_cores() -> bool:
     """Whether threads can be held to a core each without touching the settings of the rest of the program."""
-    return _libraries() is not None
+    return library_with(*_OF_A_THREAD) is not None
 
 
 def _begin(take_over: Callable[[], None]) -> None:
@@ -107,20 +107,7 @@ def _compute_with_one_core() -> None:
     import torch
 
     torch.get_num_threads()  # a thread takes over the process's setting at its first look
-    library = _libraries()
+    library = library_with(*_OF_A_THREAD)
     if library is not None:
         library.omp_set_num_threads(1)
         library.MKL_Set_Num_Threads_Local(1)
-
-
-@lru_cache(maxsize=1)
-def _libraries() -> ctypes.CDLL | None:
-    """Return the library that PyTorch computes with if it has OpenMP's and MKL's settings of a thread, or None."""
-    import torch
-
-    try:
-        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
-    except OSError:
-        return None
-    names = ("omp_set_num_threads", "MKL_Set_Num_Threads_Local")
-    return library if all(hasattr(library, name) for name in names) else None

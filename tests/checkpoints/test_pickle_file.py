@@ -117,6 +117,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
         ({"a" * 600: torch.ones(1)}, "longer than 512"),
         ({"a": torch.ones(1).expand(10**12)}, "not stored as plain dense numbers"),
         ({"a": torch.eye(3).to_sparse()}, "not stored as plain dense numbers"),
+        ({"a": torch.nested.nested_tensor([torch.ones(1), torch.ones(2)])}, "dense numbers|damaged or holds more"),
     ],
 )
 def test_what_is_no_state_dict(tmp_path: Path, content: Any, says: str) -> None:

@@ -133,9 +133,47 @@ def test_a_file_where_the_folder_belongs(tmp_path: Path) -> None:
             write_checkpoint(folder, TENSORS, "{}")
 
 
-def test_sizes() -> None:
-    sizes = {5: 5, "5": 5, "5GB": 5 * 10**9, "1.5 kb": 1500, "2MiB": 2 * 2**20}
-    assert {given: parse_size(given) for given in sizes} == sizes
-    for wrong in ("", "GB", "5 apples", -1, 0, "0MB", True, None):
-        with pytest.raises(InputError, match="max_shard_size is"):
-            parse_size(wrong)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [
+        *((5, 5), ("5", 5), ("  7  ", 7), (1, 1)),
+        *(("1KB", 10**3), ("1MB", 10**6), ("5GB", 5 * 10**9), ("2TB", 2 * 10**12), ("1.5 kb", 1500)),
+        *(("1KiB", 2**10), ("2MiB", 2 * 2**20), ("3 gib", 3 * 2**30), ("0.5KIB", 512), ("0.001KB", 1)),
+    ],
+)
+def test_sizes(given: int | str, count: int) -> None:
+    assert parse_size(given) == count
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        "GB",
+        "5 apples",
+        -1,
+        0,
+        "0MB",
+        True,
+        False,
+        None,
+        "1.KB",
+        ".5KB",
+        "1 TiB",
+        "1K",
+        "B",
+        "5B",
+        "1e3",
+        "1,5GB",
+        2.5j,
+    ],
+)
+def test_what_is_no_size(wrong: Any) -> None:
+    with pytest.raises(InputError, match=r"max_shard_size is .*; allowed: (a number of bytes|at least 1 byte)"):
+        parse_size(wrong)
+
+
+def test_a_size_below_one_byte_says_what_is_allowed() -> None:
+    for wrong in (0, "0MB", "0.0001KB"):
+        with pytest.raises(InputError, match="allowed: at least 1 byte"):
+            parse_size(wrong)

@@ -62,7 +62,7 @@ def test_a_classifier(run: Run, classifier: Path, texts: Path, tmp_path: Path) -
     assert {"model.safetensors", "config.json", "vocab.txt", "tokenizer.json", "LICENSE"} <= names
     assert "other.bin" not in names
     config = json.loads((tmp_path / "small" / "config.json").read_text())
-    assert config["quantization_config"]["quant_method"] == "bertie-int8"
+    assert config["quantization_config"]["method"] == "bertie-int8"
     assert run("classify", "-m", tmp_path / "small", "fine").code == 0
     assert "int8" in run("inspect", tmp_path / "small").out
 

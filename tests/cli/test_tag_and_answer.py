@@ -73,7 +73,7 @@ def test_what_was_saved_with_a_tagger_is_used(run: Run, tagger: Path) -> None:
     text = "Ada Lovelace lived in Zürich and unbelievably far away."
     ours = run("tag", "-m", tagger, text).records[0]["entities"]
     pipe = bertie.pipeline("ner", tagger)
-    assert (pipe.task.scheme, pipe.task.aggregation_strategy) == ("BIO", "average")
+    assert (pipe.codec.scheme, pipe.codec.aggregation_strategy) == ("BIO", "average")
     assert [one["start"] for one in ours] == [one["start"] for one in pipe(text)]
 
 

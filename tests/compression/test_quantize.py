@@ -206,7 +206,7 @@ class TestFiles:
         again = kind.from_pretrained(tmp_path)
         assert torch.equal(again(**batch)[0], made(**batch)[0])
         assert json.loads((tmp_path / "config.json").read_text())["quantization_config"] == {
-            "quant_method": "bertie-int8",
+            "method": "bertie-int8",
             "version": 1,
         }
         stored = load_file(tmp_path / "model.safetensors")
@@ -238,12 +238,28 @@ class TestFiles:
         BertModel(BertConfig.from_pretrained(tmp_path)).save_pretrained(tmp_path / "plain")
         assert "quantization_config" not in json.loads((tmp_path / "plain" / "config.json").read_text())
 
+    @pytest.mark.parametrize("name", ["AutoModel", "BertModel", "AutoModelForMaskedLM"])
+    def test_transformers_refuses_what_would_be_noise_to_it(self, name: str, tmp_path: Path) -> None:
+        transformers = pytest.importorskip("transformers")
+        int8(small(BertForMaskedLM)).save_pretrained(tmp_path)
+        assert transformers.AutoConfig.from_pretrained(tmp_path).hidden_size == 48
+        with pytest.raises(ValueError, match="quantization config"):
+            getattr(transformers, name).from_pretrained(tmp_path)
+
+    def test_an_older_declaration_is_read(self, tmp_path: Path) -> None:
+        made = int8(small())
+        made.save_pretrained(tmp_path)
+        config = json.loads((tmp_path / "config.json").read_text())
+        config["quantization_config"] = {"quant_method": "bertie-int8", "version": 1}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert torch.equal(BertModel.from_pretrained(tmp_path)(**padded())[0], made(**padded())[0])
+
     @pytest.mark.parametrize(
         ("declared", "message"),
         [
             (None, "quantised weights must be declared in config.json"),
             ({"quant_method": "gptq"}, "is quantised by 'gptq', which bertie does not read"),
-            ({"quant_method": "bertie-int8", "version": 2}, "version 2 of 'bertie-int8'; this bertie reads version 1"),
+            ({"method": "bertie-int8", "version": 2}, "version 2 of 'bertie-int8'; this bertie reads version 1"),
         ],
     )
     def test_declarations(self, declared: dict[str, Any] | None, message: str, tmp_path: Path) -> None:

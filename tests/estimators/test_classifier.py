@@ -169,8 +169,8 @@ def test_saved_classes_keep_their_type(start: Path, texts: list[str], tmp_path: 
 @pytest.mark.parametrize("weights", ["auto", {"pos": 3.0}, [1.0, 3.0]])
 def test_class_weights(start: Path, texts: list[str], weights: Any) -> None:
     model = classifier(start, class_weights=weights, epochs=1).fit(texts, ["neg", "pos"] * 30)
-    expected = [1.0, 3.0] if weights != "auto" else model.pipeline_.task.class_weights
-    assert list(model.pipeline_.task.class_weights) == list(expected)
+    expected = [1.0, 3.0] if weights != "auto" else model.pipeline_.codec.class_weights
+    assert list(model.pipeline_.codec.class_weights) == list(expected)
 
 
 def test_tuning_is_as_in_finetune(start: Path, texts: list[str]) -> None:

@@ -88,7 +88,7 @@ def test_the_folder_answers_as_what_was_trained(case: str, windows: bool | None,
         **options,
     )
     assert found is not None
-    assert type(found.pipeline.task) is kind
+    assert type(found.pipeline.codec) is kind
     evaluated = bertie.evaluate(task, data[30:], model=tmp_path / "run", show_progress=False)
     for name in ("spearman", "mrr", "map", "accuracy", "recall@1"):
         assert found.figures.get(name) == pytest.approx(evaluated.figures.get(name), abs=1e-4), name

@@ -75,10 +75,44 @@ def test_a_log_for_tensorboard_and_the_end_by_a_callback(start: Path, tmp_path: 
 
 def test_what_cannot_be_kept(start: Path, tmp_path: Path) -> None:
     for more, message in (
-        ({"keep": 0, "out": tmp_path}, "keep is 0; it is the number of epochs"),
+        ({"keep": 0, "out": tmp_path}, "keep is 0; allowed: an integer of at least 1"),
         ({"keep": 2}, "keep needs out"),
         ({"tensorboard": True}, "tensorboard needs out"),
         ({"callbacks": print}, "callbacks is .*; give a list of functions"),
     ):
         with pytest.raises((InputError, InputTypeError), match=message):
             finetuned(start, **{"out": None, **more})
+
+
+def test_more_epochs_for_a_finished_run(start: Path, tmp_path: Path) -> None:
+    out, constant = tmp_path / "run", bertie.Settings(schedule="constant", warmup=0)
+    finetuned(start, out, epochs=1, settings=constant, tune=0)
+    with pytest.raises(InputError, match="holds a finished run; more_epochs makes it longer; or give another"):
+        finetuned(start, out, epochs=1, settings=constant, tune=0)
+    longer = finetuned(start, out, epochs=1, settings=constant, tune=0, more_epochs=2, keep=1)
+    whole = finetuned(start, None, epochs=3, settings=constant, tune=0)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, longer.model.state_dict()[name]), name
+    assert longer.figures == whole.figures
+    assert [path.name for path in out.glob("epoch-*")] == ["epoch-3"]
+    saved = bertie.BertForSequenceClassification.from_pretrained(out).state_dict()
+    assert all(torch.equal(value, saved[name]) for name, value in whole.model.state_dict().items())
+    steps = longer.history.ends[0]
+    assert f"finished after step {steps}, and then made longer by more" in (out / "report.md").read_text()
+    assert json.loads((out / "run.json").read_text())["more_epochs"] == 2
+
+    # interrupted while the results were written: going on without resuming would make it longer once more
+    (out / "report.md").unlink()
+    with pytest.raises(InputError, match="is not finished; go on with it first: resume=True"):
+        finetuned(start, out, epochs=1, settings=constant, tune=0, more_epochs=2)
+    again = finetuned(start, out, epochs=1, settings=constant, tune=0, more_epochs=2, resume=True)
+    assert (again.history.step, again.figures) == (longer.history.step, longer.figures)
+
+    for more, message in (
+        ({"out": tmp_path / "new"}, "holds no run that more_epochs could go on from"),
+        ({"out": None}, "more_epochs needs out"),
+        ({"out": out, "folds": 2}, "more_epochs goes on with one run, not with several; leave folds out"),
+        ({"out": out, "seed": [1, 2]}, "not with several; leave seed out"),
+    ):
+        with pytest.raises(InputError, match=message):
+            finetuned(start, **{"epochs": 1, "more_epochs": 1, **more})

@@ -7,6 +7,7 @@ import pytest
 from bertie.finetuning.report import (
     Mistake,
     Part,
+    Runs,
     RunSummary,
     Tuned,
     duration,
@@ -34,7 +35,7 @@ SUMMARY = RunSummary(
     best_step=750,
     ended_early="nothing improved",
     tuned=[Tuned("temperature", "1.43", "calibration error 0.091 → 0.034")],
-    seeds={0: 0.8621, 1: 0.855, 2: 0.86},
+    runs=Runs("seed", {0: {"f1": 0.8621}, 1: {"f1": 0.855}, 2: {"f1": 0.86}}, kept=0),
     pictures={"curves.png": "Loss and accuracy by step"},
     mistakes=[Mistake("a film | to\nforget " + "x" * 300, "negative", "positive", 0.9931, "dev.csv, line 17")],
     warnings=["3 bad rows were left out.", "3 bad rows were left out."],

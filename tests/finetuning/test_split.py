@@ -1,15 +1,19 @@
 """Splits: shares of classes, texts that stay together, and the same parts for the same seed."""
 
+import warnings
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from bertie.errors import InputError
 from bertie.finetuning.examples import Data, Rows, load
 from bertie.finetuning.parts import parted
-from bertie.finetuning.split import by_query, split
+from bertie.finetuning.split import by_query, folds, rare_classes, split
 from bertie.reading import BadRows
 from bertie.tasks.example import Example
 
@@ -103,3 +107,62 @@ def test_one_query_of_most_passages_can_still_be_parted() -> None:
         assert parts.train
         assert parts.tune
         assert not {one.text[0] for one in parts.dev} & {one.text[0] for one in parts.train + parts.tune}
+
+
+def shares(labels: Sequence[Any], parts: Sequence[Sequence[int]]) -> list[list[int]]:
+    return [[sum(labels[index] == name for index in part) for part in parts] for name in sorted(set(labels))]
+
+
+@given(
+    labels=st.lists(st.sampled_from("aaaaabbc"), min_size=6, max_size=60),
+    count=st.integers(2, 6),
+    seed=st.integers(0, 9),
+)
+def test_folds_have_the_properties_of_stratified_k_fold(labels: list[str], count: int, seed: int) -> None:
+    found = folds(named("".join(labels)), count, seed)
+    assert sorted(index for part in found for index in part) == list(range(len(labels)))
+    with warnings.catch_warnings(action="ignore"):
+        peer = StratifiedKFold(count, shuffle=True, random_state=0)
+        try:
+            theirs = [part.tolist() for _, part in peer.split(labels, labels)]
+        except ValueError:  # no class has so many rows as there are folds: refused there
+            theirs = found
+    for parts in (found, theirs):
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+        assert all(max(row) - min(row) <= 1 for row in shares(labels, parts))
+    assert found == folds(named("".join(labels)), count, seed)
+
+
+def test_folds_keep_groups_as_stratified_group_k_fold_does() -> None:
+    examples = [Example((f"query {n // 4}", f"passage {n}"), float(n % 4 == 0)) for n in range(80)]
+    found = folds(examples, 5, together=by_query)
+    assert list(map(len, found)) == [16] * 5
+    assert not any(
+        {examples[index].text[0] for index in one} & {examples[index].text[0] for index in other}
+        for at, one in enumerate(found)
+        for other in found[:at]
+    )
+    # groups of different sizes and classes: the rows of a class are spread as evenly as there
+    groups = [number for number in range(24) for _ in range(1 + number % 3)]
+    labels = ["ab"[number % 2] for number in groups]
+    texts = [Example(f"text {number}", label) for number, label in zip(groups, labels, strict=True)]
+    peer = StratifiedGroupKFold(4, shuffle=True, random_state=0).split(labels, labels, groups)
+    theirs = [part.tolist() for _, part in peer]
+    found = folds(texts, 4)
+    for one in range(4):
+        assert not {groups[index] for index in found[one]} & {groups[i] for part in found[:one] for i in part}
+    worst = [max(max(row) - min(row) for row in shares(labels, parts)) for parts in (found, theirs)]
+    assert worst[0] <= worst[1]
+
+
+def test_folds_of_labels_go_by_the_rarest_and_too_few_texts_are_refused() -> None:
+    examples = [Example(str(n), ["often", "rare"] if n % 10 == 0 else ["often"] if n % 3 else []) for n in range(100)]
+    found = folds(examples, 5)
+    assert [sum("rare" in examples[index].label for index in part) for part in found] == [2] * 5
+    assert rare_classes(examples, 5) == []
+    assert rare_classes(named("aaaabb"), 3) == [
+        "1 of 2 classes have fewer rows than there are folds, 3, such as 'b' with 2: some folds are scored without "
+        "them."
+    ]
+    with pytest.raises(InputError, match=r"folds is 3, but the 4 rows hold 2 different texts; give at most 2\."):
+        folds([Example("a", "x"), Example("a", "y"), Example("b", "x"), Example("b", "y")], 3)

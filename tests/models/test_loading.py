@@ -316,6 +316,15 @@ def test_encoder_tensors_without_a_place_are_reported(saved: Path, caplog: pytes
     assert "no place for 'bert.encoder.layer.1." in caplog.text
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, OSError, CheckpointError, bertie.BertieError])
+def test_programs_catch_a_wrong_shape_as_several_kinds(saved: Path, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match="does not fit the config"):
+        BertForPreTraining.from_pretrained(saved, vocab_size=60)
+    transformers = pytest.importorskip("transformers")
+    with pytest.raises(RuntimeError):
+        transformers.BertForPreTraining.from_pretrained(saved, vocab_size=60)
+
+
 def test_a_wrong_shape_names_both(saved: Path) -> None:
     with pytest.raises(
         CheckpointError, match=r"word_embeddings.weight is \[50, 16\] in the file and \[60, 16\] in the model"
@@ -461,7 +470,7 @@ def test_unknown_arguments_name_the_nearest(saved: Path) -> None:
         BertForSequenceClassification.from_pretrained(saved, num_label=2)
     with pytest.raises(InputTypeError, match=r"'revison'\. Did you mean 'revision'"):
         BertModel.from_pretrained(saved, revison="x")
-    with pytest.raises(InputTypeError, match="BertForMaskedLM has no argument 'add_pooling_layer'"):
+    with pytest.raises(InputTypeError, match="has no argument, and its config no field, 'add_pooling_layer'"):
         BertForMaskedLM.from_pretrained(saved, add_pooling_layer=True)
     with pytest.raises(InputError, match=r"attn_implementation is 'egar'.*Did you mean 'eager'"):
         BertModel.from_pretrained(saved, attn_implementation="egar")

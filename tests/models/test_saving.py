@@ -39,6 +39,27 @@ def test_weights_once_and_a_config_that_says_what_they_are(tmp_path: Path) -> No
     assert model.config.to_dict() == before
 
 
+def test_a_head_left_behind_by_the_embeddings_is_refused(tmp_path: Path) -> None:
+    model = BertForMaskedLM(BertConfig(**TINY))
+    model.bert.resize_token_embeddings(60)
+    with pytest.raises(ConfigError, match=r"scores 50 words but the embeddings hold 60; call resize_token_embeddings"):
+        model.save_pretrained(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    model.resize_token_embeddings(60)
+    model.save_pretrained(tmp_path)
+    assert BertForMaskedLM.from_pretrained(tmp_path).get_output_embeddings().weight.shape == (60, 16)
+
+
+def test_the_config_describes_the_tables_that_are_there(tmp_path: Path) -> None:
+    model = BertModel(BertConfig(**TINY))
+    model.embeddings.token_type_embeddings = torch.nn.Embedding(4, 16)
+    model.embeddings.position_embeddings = torch.nn.Embedding(33, 16)
+    model.save_pretrained(tmp_path)
+    again = BertModel.from_pretrained(tmp_path)
+    assert (again.config.type_vocab_size, again.config.max_position_embeddings) == (4, 33)
+    assert all(torch.equal(now, then) for now, then in zip(again.parameters(), model.parameters(), strict=True))
+
+
 def test_shards_and_variants_load_again(tmp_path: Path) -> None:
     model = BertForPreTraining(BertConfig(**TINY))
     model.save_pretrained(tmp_path, max_shard_size="4KB", variant="fp32")
@@ -104,6 +125,6 @@ def test_what_is_refused_writes_nothing(tmp_path: Path) -> None:
 
 def test_a_file_where_the_folder_belongs(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(CheckpointError, match="it is a file"):
+    with pytest.raises(CheckpointError, match="a file stands where a folder belongs"):
         BertModel(BertConfig(**TINY)).save_pretrained(tmp_path / "file")
     assert os.listdir(tmp_path) == ["file"]

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import json
 import pickle
 from collections import OrderedDict
 
@@ -69,6 +70,16 @@ def test_a_misspelt_argument_is_refused_with_the_nearest_name(name):
         make(name)(inptu_ids=IDS)
 
 
+@every_class
+def test_unknown_arguments_with_nothing_in_them_pass(name):
+    model = make(name)
+    ids = IDS[None] if name == "BertForMultipleChoice" else IDS
+    answer = model(ids, head_mask=None, cache_position=None, cu_seq_lens_q=None)
+    assert torch.equal(answer[0], model(ids)[0])
+    with pytest.raises(TypeError, match="takes no argument 'head_mask'"):
+        model(ids, head_mask=torch.ones(4, 2))
+
+
 # What a model knows of itself.
 
 
@@ -116,6 +127,65 @@ def test_parameters_are_named_and_counted_as_in_the_reference(name):
         assert ours.num_parameters(**options) == theirs.num_parameters(**options)
 
 
+@pytest.mark.parametrize("library", [bertie, transformers], ids=["bertie", "transformers"])
+def test_models_without_a_folder_are_made_by_the_doors(library):
+    config = library.BertConfig(**SIZES, dtype="float64")
+    door = library.AutoModel
+    made = door.from_config(config, dtype=torch.bfloat16, attn_implementation="eager", add_pooling_layer=False)
+    assert type(made) is library.BertModel
+    assert (made.dtype, made.pooler, made.config._attn_implementation) == (torch.bfloat16, None, "eager")
+    assert made.config is config
+    assert config.dtype == torch.bfloat16
+    assert door.from_config(config, torch_dtype="float16").dtype == torch.float16
+    assert library.BertModel._from_config(config, attn_implementation="eager").config._attn_implementation == "eager"
+    with pytest.raises(TypeError, match="pooling_layer"):
+        door.from_config(config, pooling_layer=False)
+
+
+def test_a_door_takes_the_configs_dtype_only_when_asked():
+    config = bertie.BertConfig(**SIZES, dtype="float64")
+    assert bertie.AutoModel.from_config(config, dtype="auto").dtype == torch.float64
+    assert bertie.AutoModel.from_config(config).dtype == config.dtype == torch.float32
+    with pytest.raises(bertie.ConfigError, match="made from a BertConfig, not from dict"):
+        bertie.AutoModel.from_config({})
+
+
+def test_the_way_to_attend_can_be_changed():
+    model = make()
+    assert model.get_submodule("bert.encoder.layer.0.attention.self").backend is None
+    model.set_attn_implementation("eager")
+    assert model.config._attn_implementation == "eager"
+    assert all(layer.attention.self.backend == "dense" for layer in model.bert.encoder.layer)
+    model.set_attn_implementation("sdpa")
+    assert all(layer.attention.self.backend is None for layer in model.bert.encoder.layer)
+    with pytest.raises(bertie.InputError, match=r"'egar'.*Did you mean 'eager'"):
+        model.set_attn_implementation("egar")
+
+
+@every_class
+def test_memory_is_counted_as_in_the_reference(name):
+    ours, theirs = make(name), getattr(transformers, name)(transformers.BertConfig(**SIZES))
+    assert ours.get_memory_footprint(return_buffers=False) == theirs.get_memory_footprint(return_buffers=False)
+    assert not ours.can_generate()
+
+
+@pytest.mark.parametrize("items", [None, 5])
+def test_labels_that_are_shifted_already(items):
+    model = make("BertLMHeadModel", is_decoder=True)
+    labels = torch.tensor([[1, 7, 3, 9], [1, 5, -100, -100]])
+    shifted = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=-100)
+    theirs = transformers.BertLMHeadModel(transformers.BertConfig(**SIZES, is_decoder=True)).eval()
+    theirs.load_state_dict(model.state_dict(), strict=False)
+    theirs.tie_weights()
+    given = {"attention_mask": MASK, "num_items_in_batch": items}
+    expected = theirs(IDS, labels=labels, shift_labels=shifted, **given).loss
+    torch.testing.assert_close(model(IDS, labels=labels, shift_labels=shifted, **given).loss, expected)
+    torch.testing.assert_close(model(IDS, shift_labels=shifted, **given).loss, expected)
+    torch.testing.assert_close(model(IDS, labels=labels, **given).loss, expected)
+    other = shifted.roll(1, 0)
+    assert not torch.allclose(model(IDS, labels=labels, shift_labels=other).loss, expected)
+
+
 def test_a_model_without_a_pooler():
     model = bertie.BertModel(bertie.BertConfig(**SIZES), add_pooling_layer=False)
     assert not any("pooler" in name for name, _ in model.named_parameters())
@@ -135,11 +205,11 @@ def test_fresh_weights_follow_the_config(name):
     assert not model.get_input_embeddings().weight[0].any()  # the row of padding
 
 
-def test_init_weights_draws_anew_and_keeps_ties():
+def test_init_weights_draws_nothing_twice_and_keeps_ties():
     model = make()
     before = model.get_input_embeddings().weight.clone()
     model.init_weights()
-    assert not torch.equal(model.get_input_embeddings().weight, before)
+    assert torch.equal(model.get_input_embeddings().weight, before)
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
@@ -204,6 +274,34 @@ def test_resizing_an_untied_decoder_takes_its_own_mean():
     assert model.get_output_embeddings().weight is not model.get_input_embeddings().weight
 
 
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("name", WITH_DECODER)
+def test_resizing_the_encoder_first_and_then_the_model(name, tied):
+    model, expected = make(name, tie_word_embeddings=tied), make(name, tie_word_embeddings=tied)
+    expected.resize_token_embeddings(60)
+    model.bert.resize_token_embeddings(60)
+    model.resize_token_embeddings(60)
+    assert (model.get_output_embeddings().weight is model.get_input_embeddings().weight) == tied
+    assert model.state_dict().keys() == expected.state_dict().keys()
+    assert all(torch.equal(value, expected.state_dict()[key]) for key, value in model.state_dict().items())
+    assert torch.equal(model(IDS)[0], expected(IDS)[0])
+
+
+def test_resizing_to_the_same_size_keeps_the_parameters():
+    model = make(tie_word_embeddings=False)
+    before = list(model.parameters())
+    model.resize_token_embeddings(50)
+    assert all(now is then for now, then in zip(model.parameters(), before, strict=True))
+
+
+def test_tying_to_embeddings_of_another_size_fits_the_bias():
+    model = make()
+    model.set_input_embeddings(nn.Embedding(60, 16))
+    model.tie_weights()
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    assert model(IDS).logits.shape == (2, 4, 60)
+
+
 def test_resizing_can_draw_new_rows():
     model = make("BertModel", initializer_range=0.5)
     rows = model.resize_token_embeddings(1050, mean_resizing=False).weight[50:]
@@ -228,7 +326,8 @@ def test_resized_weights_keep_dtype_and_whether_they_are_trained():
 @pytest.mark.parametrize("name", WITH_DECODER)
 def test_tied_aliases_are_left_out_and_filled_in(name, assign):
     model, other = make(name), make(name)
-    other.init_weights()
+    with torch.no_grad():
+        other.get_input_embeddings().weight.add_(1)
     state = other.state_dict()
     assert not any("decoder" in key for key in state)
     model.load_state_dict(state, strict=True, assign=assign)
@@ -315,10 +414,11 @@ def gradients(model: bertie.BertPreTrainedModel) -> list[torch.Tensor]:
 @pytest.mark.parametrize("method", ["activation", "gradient"])
 def test_checkpointing_changes_no_gradient(method, options):
     model = make("BertLMHeadModel", is_decoder=True).train()
-    expected = gradients(model)
     runs = []
     first = model.bert.encoder.layer[0].register_forward_pre_hook(lambda *_: runs.append(0))
     second = model.bert.encoder.layer[1].register_forward_pre_hook(lambda *_: runs.append(1))
+    expected = gradients(model)
+    runs.clear()
     getattr(model, f"{method}_checkpointing_enable")(**options)
     assert model.is_gradient_checkpointing is model.is_activation_checkpointing is True
     torch.testing.assert_close(gradients(model), expected, atol=1e-6, rtol=0)
@@ -339,6 +439,22 @@ def test_checkpointing_takes_the_arguments_of_pytorch(reentrant):
     torch.testing.assert_close(gradients(model), expected, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("library", [bertie, transformers], ids=["bertie", "transformers"])
+@pytest.mark.parametrize("name", CLASSES)
+def test_checkpointing_that_the_config_asks_for(name, library, tmp_path):
+    asked = library.BertConfig(**SIZES, gradient_checkpointing=True)
+    model = getattr(library, name)(asked)
+    assert model.is_gradient_checkpointing
+    model.save_pretrained(tmp_path)
+    assert not getattr(library, name).from_pretrained(tmp_path).is_gradient_checkpointing
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "gradient_checkpointing": True}))
+    model = getattr(library, name).from_pretrained(tmp_path)
+    assert model.is_gradient_checkpointing
+    model.activation_checkpointing_disable()
+    assert not model.is_gradient_checkpointing
+
+
 def test_inputs_of_a_frozen_model_can_require_gradients():
     model = make()
     model.requires_grad_(False)
@@ -354,16 +470,15 @@ def test_inputs_of_a_frozen_model_can_require_gradients():
 # Hooks.
 
 
-def test_hooks_inside_see_packed_tokens_and_the_model_rectangles():
+def test_hooks_see_rectangles_inside_and_outside():
     model, seen = make("BertModel"), {}
     for path in ("embeddings.word_embeddings", "encoder.layer.0", "encoder.layer.1.attention.self.query", ""):
         model.get_submodule(path).register_forward_hook(lambda _m, _i, output, path=path: seen.update({path: output}))
     output = model(IDS, attention_mask=MASK)
     assert seen[""] is output
     assert output.last_hidden_state.shape == (2, 4, 16)
-    assert seen["embeddings.word_embeddings"].shape == (6, 16)
-    assert seen["encoder.layer.0"][0].shape == (6, 16)
-    assert seen["encoder.layer.1.attention.self.query"].shape == (6, 16)
+    for path in ("embeddings.word_embeddings", "encoder.layer.0", "encoder.layer.1.attention.self.query"):
+        assert seen[path].shape == (2, 4, 16)
 
 
 def test_a_hook_that_changes_an_activation_changes_the_answer():

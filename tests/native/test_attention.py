@@ -75,11 +75,41 @@ def test_what_is_not_a_number_stays_visible_and_in_its_text(functions) -> None:
 
 
 @each_set
-@pytest.mark.parametrize("ends", [torch.tensor([0, 5, 11], dtype=torch.int32), torch.tensor([0, 5, 12])])
-def test_other_texts_are_refused(functions, ends) -> None:
+@pytest.mark.parametrize(
+    ("starts", "longest"),
+    [
+        ([0, 5, 11], 7),
+        ([0, 100, 12], 100),
+        ([0, -5, 12], 17),
+        ([5, 5, 12], 7),
+        ([0, 2**31 - 1, 12], 7),
+        ([0, 12], 7),
+        ([-(2**31), 12], 12),
+    ],
+)
+def test_texts_that_are_not_the_tokens_are_refused(functions, starts, longest) -> None:
     q, k, v = torch.randn(12, 3, 2, 16).unbind(1)
-    with pytest.raises(InputError, match="12 are given"):
-        attention(q, k, v, Texts(ends, 7), Texts(ends, 7), functions)
+    wrong, right = Texts(torch.tensor(starts, dtype=torch.int32), longest), texts_of([5, 7][: len(starts) - 1])
+    for queries, keys in ((wrong, wrong), (right, wrong), (wrong, right)):
+        for compute in (attention, attention_to_train):
+            with pytest.raises(InputError, match="one after the other in 12 tokens"):
+                compute(q, k, v, queries, keys, functions)
+
+
+@each_set
+def test_other_kinds_and_shapes_are_refused(functions) -> None:
+    q, k, v = torch.randn(12, 3, 2, 16).unbind(1)
+    texts = texts_of([5, 7])
+    for wrong in (
+        (q.double(), k, v, texts, texts),
+        (q, k, v[:, :, :8], texts, texts),
+        (q, k[:, :1], v[:, :1], texts, texts),
+        (q, k, v[:6], texts, texts),
+        (q, k, v, texts, texts_of([12])),
+        (q, k, v, Texts(texts.starts.long(), 7), texts),
+    ):
+        with pytest.raises(InputError):
+            attention(*wrong, functions)
 
 
 @each_set

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bertie.errors import InputError
 from bertie.native import library
 from bertie.native.encoder import Block, Encoder
 from bertie.native.products import Int8Panels, Panels, Rounding
@@ -70,6 +71,16 @@ def test_floats(functions, lengths, blocks) -> None:
 
 
 @each_set
+def test_numbers_whose_squares_overflow_are_not_hidden_as_zeros(functions) -> None:
+    encoder = Weights().encoder(lambda weight, bias: Panels(weight, bias, functions))
+    lengths = [4, 3]
+    x, starts = batch(lengths)
+    found = encoder(torch.cat([x[:4], x[4:] * 1e25]), starts, 4)
+    assert found[4:].isnan().all()
+    assert torch.equal(found[:4], encoder(x, starts, 4)[:4])
+
+
+@each_set
 def test_threads_and_other_texts_change_no_bit(functions) -> None:
     encoder = Weights().encoder(lambda weight, bias: Panels(weight, bias, functions))
     lengths = [40, 9, 130]
@@ -99,3 +110,23 @@ def test_integers() -> None:
     found, expected = encoder(x, starts, 100), weights.run(x, [12, 100, 3], 2)
     assert F.cosine_similarity(found, expected, dim=1).min() > 0.999
     assert torch.equal(encoder(x[12:112], torch.tensor([0, 100], dtype=torch.int32), 100), found[12:112])
+
+
+@each_set
+@pytest.mark.parametrize(("starts", "longest"), [([0, 100, 6], 100), ([0, 3, 5], 3), ([1, 3, 6], 3), ([0, 1, 6], 1)])
+def test_texts_that_are_not_the_tokens_are_refused(functions, starts, longest) -> None:
+    encoder = Weights().encoder(lambda *each: Panels(*each, functions))
+    x = torch.randn(6, HIDDEN)
+    with pytest.raises(InputError, match="one after the other in 6 tokens"):
+        encoder(x, torch.tensor(starts, dtype=torch.int32), longest)
+    for wrong in (x[:, 1:], x.double()):
+        with pytest.raises(InputError, match="A kernel was given"):
+            encoder(wrong, torch.tensor([0, 6], dtype=torch.int32), 6)
+
+
+@each_set
+def test_products_of_other_shapes_are_refused(functions) -> None:
+    panels = Panels(torch.randn(10, 8), torch.randn(10), functions)
+    for wrong in ((torch.randn(3, 7),), (torch.randn(3, 8).double(),), (torch.randn(3, 8), 2, torch.randn(2, 10))):
+        with pytest.raises(InputError, match="A kernel was given"):
+            panels(*wrong)

@@ -1,5 +1,8 @@
 """Our own products: the numbers of plain products for any shape, and rows that do not disturb each other."""
 
+import sysconfig
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from bertie.errors import InputError
+from bertie.layers.int8 import Int8Linear
 from bertie.native import library, products
-from bertie.native.products import Int8Panels, Panels, Rounding
+from bertie.native.products import DEEPEST_INT8, Int8Panels, Panels, Rounding
 
 SETS = library.instruction_sets()
 INT8 = [functions for functions in SETS if functions.int8_product]
@@ -143,5 +148,42 @@ class TestLibrary:
         assert "AVX2 only" in library.why_none()
         library._library.cache_clear()
         monkeypatch.setattr("sysconfig.get_config_var", lambda _: ".missing")
-        assert "C compiler" in library.why_none()
+        assert "for another Python or system (_kernels." in library.why_none()
         library._library.cache_clear()
+
+    def test_why_it_is_not_the_library(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(library, "instruction_sets", lambda: ())
+        monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+        place = tmp_path / f"_kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
+        for lies_there, why in (
+            (None, "no C compiler when bertie was installed, or it runs from its sources"),
+            (b"no library", "cannot be loaded"),
+            (Path(_some_library()).read_bytes(), "another library lies in their place"),
+        ):
+            if lies_there is not None:
+                place.write_bytes(lies_there)
+            library._library.cache_clear()
+            assert why in library.why_none()
+        library._library.cache_clear()
+
+
+def _some_library() -> str:
+    """Some library that is not ours."""
+    import safetensors._safetensors_rust as other
+
+    return str(other.__file__)
+
+
+def test_sums_of_8_bit_products_end_where_32_bits_do() -> None:
+    layer = Int8Linear(DEEPEST_INT8, 1)
+    with pytest.raises(InputError, match=f"of {DEEPEST_INT8 + 1} inputs cannot be int8"):
+        Int8Linear(DEEPEST_INT8 + 1, 1)
+    if functions := next((functions for functions in SETS if functions.int8_product), None):
+        rounding = Rounding(1 / 127, 128, False, 1e-12)
+        weight = torch.full((1, DEEPEST_INT8), 127, dtype=torch.int8)
+        panels = Int8Panels(weight, torch.ones(1), torch.zeros(1), rounding, functions)
+        assert panels(torch.ones(1, layer.in_features)).item() == pytest.approx(DEEPEST_INT8 * 127, rel=1e-6)
+        with pytest.raises(InputError, match="overflow"):
+            Int8Panels(
+                torch.ones(1, DEEPEST_INT8 + 1, dtype=torch.int8), torch.ones(1), torch.zeros(1), rounding, functions
+            )

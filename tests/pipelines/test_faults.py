@@ -105,20 +105,21 @@ def test_27_a_damaged_head_is_named(classify: Any) -> None:
 def test_30_a_batch_that_is_too_large_is_split(classify: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"word {number}" for number in range(9)]
     expected = classify(texts)
-    run = type(classify.task).run
+    run = type(classify.codec).run
 
     def small_memory(self: Any, model: Any, packed: Any, features: Any) -> Any:
         if packed.num_tokens > 8:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return run(self, model, packed, features)
 
-    monkeypatch.setattr(type(classify.task), "run", small_memory)
+    monkeypatch.setattr(type(classify.codec), "run", small_memory)
     assert [answer["label"] for answer in classify(texts)] == [answer["label"] for answer in expected]
 
 
 def test_unknown_and_impossible_arguments(tiny: Tiny, classify: Any) -> None:
     with pytest.raises(InputTypeError, match=r"no option 'topk'; it has .*Did you mean 'top_k'\?"):
         classify("a", topk=2)
+    assert classify("a", topk=None, framework=None) == classify("a")  # nothing was asked for
     with pytest.raises(InputTypeError, match="no option 'maxlength'"):
         bertie.pipeline("fill-mask", tiny("BertForMaskedLM"), maxlength=2)
     for options, message in (

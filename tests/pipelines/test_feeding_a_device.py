@@ -37,7 +37,7 @@ def test_a_batch_is_launched_while_another_is_waited_for(
 ) -> None:
     expected = classify(TEXTS, batch_size=3)
     request.getfixturevalue("on_a_gpu")
-    run, summed = type(classify.task).run, computing.summed
+    run, summed = type(classify.codec).run, computing.summed
     launching, both_wait = threading.Lock(), threading.Barrier(2, timeout=30)
 
     def launch(self: Any, *given: Any) -> torch.Tensor:
@@ -50,7 +50,7 @@ def test_a_batch_is_launched_while_another_is_waited_for(
         both_wait.wait()
         return summed(output)
 
-    monkeypatch.setattr(type(classify.task), "run", launch)
+    monkeypatch.setattr(type(classify.codec), "run", launch)
     monkeypatch.setattr(computing, "summed", wait)
     assert [answer["label"] for answer in classify(TEXTS, batch_size=3)] == [answer["label"] for answer in expected]
 

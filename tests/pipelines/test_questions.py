@@ -33,6 +33,15 @@ def same(ours: Any, theirs: Any) -> None:
         assert ours == {**theirs, "score": pytest.approx(theirs["score"], rel=1e-4, abs=1e-12)}
 
 
+def test_a_question_and_its_context_side_by_side(pipe: Any) -> None:
+    asked = {"question": "Who?", "context": "John did it."}
+    assert pipe("Who?", "John did it.") == pipe(**asked) == pipe(asked)
+    assert pipe(["Who?", "What?"], "John did it.") == pipe(question=["Who?", "What?"], context="John did it.")
+    assert pipe("Who?", context="John did it.") == pipe(asked)
+    with pytest.raises(InputTypeError, match="not both"):
+        pipe("Who?", "John did it.", question="Who?")
+
+
 def test_answers_are_those_of_transformers_4(pipe: Any) -> None:
     cases = json.loads((FIXTURE / "expected.json").read_text(encoding="utf-8"))
     assert len(cases) > 50
@@ -113,7 +122,7 @@ def test_there_are_as_many_answers_as_asked_for_while_there_are_words(pipe: Any,
 
 def test_the_best_answer_of_all_windows_has_the_highest_logits(pipe: Any) -> None:
     context = "he lived in rome and ada was born in london, who died in 1815. " * 12
-    task = pipe.task.with_options(max_length=64, overlap=16)
+    task = pipe.codec.with_options(max_length=64, overlap=16)
     (values,) = windows_of(pipe, task, [("where was ada born?", context)])
     every = []
     for window in values:

@@ -21,17 +21,17 @@ from bertie.tasks.vector_layers import load_layers
 
 
 def trained(row: Any, pipe: Any) -> Similarity:
-    task: Similarity = row.load_trained().of(pipe.task)
+    task: Similarity = row.load_trained().of(pipe.codec)
     return task
 
 
 def test_what_learns_is_made_from_what_answers(minilm: Path) -> None:
     pipe, row = bertie.pipeline("embed", minilm, device="cpu"), find("embedding")
     task = trained(row, pipe)
-    assert (task.recipe, task.limit, type(task.answering())) == (pipe.task.recipe, 256, Embed)
-    assert task.answering() == pipe.task
+    assert (task.recipe, task.limit, type(task.answering())) == (pipe.codec.recipe, 256, Embed)
+    assert task.answering() == pipe.codec
     with pytest.raises(InputTypeError, match="MultipleChoice cannot learn for Embed"):
-        find("choose").load_trained().of(pipe.task)
+        find("choose").load_trained().of(pipe.codec)
 
 
 def save(folder: Path, pipe: Any, task: Similarity) -> Path:
@@ -53,7 +53,7 @@ def same_vectors(folder: Path, **call: Any) -> np.ndarray:
 
 def test_the_folder_of_a_plain_bert(tiny: Callable[..., Path], tmp_path: Path) -> None:
     pipe = bertie.pipeline("embed", tiny(), device="cpu")
-    assert pipe.task.recipe == Recipe(modes=("mean",))
+    assert pipe.codec.recipe == Recipe(modes=("mean",))
     task = trained(find("embedding"), pipe).with_options(max_length=20).begun(pipe.model, [None])
     vectors = same_vectors(save(tmp_path / "out", pipe, task))
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
@@ -81,7 +81,7 @@ def test_the_recipe_a_model_came_with_stays(
     SentenceTransformer(modules=modules, device="cpu", **settings).save(str(tmp_path / "in"))
     pipe = bertie.pipeline("embed", tmp_path / "in", device="cpu")
     task = trained(find("embed"), pipe).begun(pipe.model, [None])
-    assert task.recipe == pipe.task.recipe
+    assert task.recipe == pipe.codec.recipe
     out = save(tmp_path / "out", pipe, task)
     np.testing.assert_allclose(same_vectors(out, **call), pipe(TEXTS, **call), atol=1e-6)
     write_recipe(out, read_recipe(out), 32)  # over itself

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import transformers
 
 from bertie import BertConfig, BertTokenizer, BertTokenizerLegacy, Packed
-from bertie.tasks.features import Features
+from bertie.tasks.features import Features, Labels
 from bertie.tasks.next_sentence import NextSentence
 from bertie.tasks.text_classification import TextClassification
 
@@ -43,3 +44,68 @@ def test_a_batch_is_slices(mini: Path) -> None:
         assert torch.equal(getattr(packed, name), getattr(expected, name)), name
     assert packed.lengths == tuple(part.lengths) == (5, 6)
     assert features.select([]).packed().num_tokens == Features.from_lists([], [], [], []).packed().num_tokens == 0
+
+
+def counted(owners: list[int] | None, each: str) -> Features:
+    """Three rows of 2, 3 and 1 tokens whose every field tells which row, token or input it is of."""
+    inputs = 3 if owners is None else 2
+    sizes = {"input": inputs, "row": 3, "token": 6}
+    return Features(
+        ids=np.arange(10, 16),
+        types=np.array([0, 0, 1, 1, 1, 2]),
+        lengths=[2, 3, 1],
+        truncated=[7, 8, 9][:inputs],
+        empty=[False, True, False][:inputs],
+        owners=None if owners is None else np.array(owners),
+        owned=np.array([True, False, True, True, False, True]),
+        parts=np.array([0, 1, 2]),
+        labels=Labels(np.arange(100, 100 + sizes[each]), each),
+    )
+
+
+# rows that are asked for → ids, truncated, empty, labels of the inputs, of the rows, of the tokens
+WITHOUT_OWNERS = {
+    (2, 0): ([15, 10, 11], [9, 7], [False, False], [102, 100], [102, 100], [105, 100, 101]),
+    (1, 1): ([12, 13, 14] * 2, [8, 8], [True, True], [101, 101], [101, 101], [102, 103, 104] * 2),
+    (): ([], [], [], [], [], []),
+}
+WITH_OWNERS = {  # rows 0 and 1 are windows of input 0, row 2 is input 1
+    (2, 0): ([15, 10, 11], [8, 7], [True, False], [101, 100], [102, 100], [105, 100, 101]),
+    (1, 0): ([12, 13, 14, 10, 11], [7, 7], [False, False], [100, 100], [101, 100], [102, 103, 104, 100, 101]),
+    (0, 1, 2): (
+        [*range(10, 16)],
+        [7, 7, 8],
+        [False, False, True],
+        [100, 100, 101],
+        [100, 101, 102],
+        [*range(100, 106)],
+    ),
+}
+
+
+@pytest.mark.parametrize("owners", [None, [0, 0, 1]])
+@pytest.mark.parametrize(("each", "place"), [("input", 3), ("row", 4), ("token", 5)])
+def test_selected_rows_keep_what_is_theirs_and_their_inputs(owners: list[int] | None, each: str, place: int) -> None:
+    features = counted(owners, each)
+    for rows, expected in (WITHOUT_OWNERS if owners is None else WITH_OWNERS).items():
+        part = features.select(list(rows))
+        assert (part.ids.tolist(), part.truncated, part.empty) == expected[:3]
+        assert part.labels is not None
+        assert (part.labels.each, part.labels.values.tolist()) == (each, expected[place])
+        assert part.owners is None  # each row is an input of its own
+        assert part.lengths == [features.lengths[row] for row in rows]
+        assert part.types is not None
+        assert part.types.tolist() == [row for row in rows for _ in range(features.lengths[row])]
+        assert part.owned is not None
+        assert len(part.owned) == len(part.ids)
+        assert part.parts is not None
+        assert part.parts.tolist() == list(rows)
+
+
+def test_all_rows_in_order_are_the_features_themselves_unless_rows_have_owners() -> None:
+    features = counted(None, "input")
+    assert features.select([0, 1, 2]) is features
+    assert features.select([0, 1]) is not features
+    windows = counted([0, 0, 1], "input")
+    assert windows.select([0, 1, 2]).num_inputs == 3
+    assert windows.num_inputs == 2

@@ -147,7 +147,7 @@ def test_figures_do_not_depend_on_batches_or_luck(model: Any) -> None:
 def test_what_learns_is_made_from_what_answers(model: Any) -> None:
     pipe = bertie.pipeline("masked-lm", model, tokenizer=TOKENIZER, max_length=9)
     row = find("fill-mask")
-    task = row.load_trained().of(pipe.task)
+    task = row.load_trained().of(pipe.codec)
     assert (type(task), task.limit, task.windows) == (MaskedLM, 9, True)
     assert type(task.answering()) is FillMask
     assert task.answering().max_length == 9

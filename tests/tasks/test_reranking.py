@@ -147,7 +147,7 @@ PAIRS = [("a", "one"), ("a", "two three"), ("b", "four"), ("b", "five"), ("b", "
 
 @pytest.fixture
 def task(rerank: Any) -> Reranking:
-    task: Reranking = rerank.task
+    task: Reranking = rerank.codec
     return task
 
 
@@ -222,5 +222,5 @@ def test_what_was_tuned_is_saved(folder: Path, tmp_path: Path, task: Reranking) 
     row.save_options(model.config, task.with_options(temperature=2.0, highest=4.0, windows=True))
     model.save_pretrained(tmp_path)
     task.tokenizer.save_pretrained(tmp_path)
-    again = bertie.pipeline("rerank", tmp_path).task
+    again = bertie.pipeline("rerank", tmp_path).codec
     assert (again.temperature, again.highest, again.windows, again.window_scores) == (2.0, 4.0, True, "max")

@@ -311,6 +311,7 @@ def test_15_the_config_wins_over_the_normalizer(tmp_path: Path, caplog: pytest.L
         ("tokenizer_config.json", '{"added_tokens_decoder": {"9223372036854775808": {"content": "y"}}}'),
         ("tokenizer_config.json", '{"added_tokens_decoder": {"99": {"content": 1}}}'),
         ("tokenizer_config.json", '{"added_tokens_decoder": {"99": 7}}'),
+        ("tokenizer_config.json", '{"added_tokens_decoder": {"0": {"content": "y"}}}'),
         ("tokenizer_config.json", '{"do_lower_case": 1}'),
         ("tokenizer_config.json", '{"strip_accents": {}}'),
         ("tokenizer_config.json", '{"model_max_length": NaN}'),
@@ -321,6 +322,7 @@ def test_15_the_config_wins_over_the_normalizer(tmp_path: Path, caplog: pytest.L
         ("tokenizer.json", '{"model": {"type": "WordPiece", "vocab": {"a": 0}}, "normalizer": 17}'),
         ("tokenizer.json", '{"model": {"type": "WordPiece", "vocab": {"a": 0}}, "added_tokens": [7]}'),
         ("tokenizer.json", '{"model": {"type": ["WordPiece"], "vocab": {"a": 0}}}'),
+        ("tokenizer.json", '{"model": {"type": "WordPiece", "vocab": {"a": 0, "[CLS]": null}}}'),
     ],
 )
 def test_15_damaged_files(file: str, content: str, tmp_path: Path) -> None:
@@ -328,6 +330,25 @@ def test_15_damaged_files(file: str, content: str, tmp_path: Path) -> None:
     (tmp_path / file).write_text(content)
     with pytest.raises(CheckpointError):
         BertTokenizer.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [{"ids": []}, {"tokens": []}, {"ids": [2, 3]}])
+def test_15_a_post_processor_whose_ids_and_tokens_do_not_pair(tmp_path: Path, wrong: dict[str, list[int]]) -> None:
+    make().save_pretrained(tmp_path)
+    stated = json.loads((tmp_path / "tokenizer.json").read_text())
+    stated["post_processor"]["special_tokens"]["[SEP]"] |= wrong
+    (tmp_path / "tokenizer.json").write_text(json.dumps(stated))
+    with pytest.raises(CheckpointError, match=r"the post-processor of the tokenizer.json has \d+ ids for \d+ tokens"):
+        BertTokenizer.from_pretrained(tmp_path)
+
+
+def test_15_a_model_that_cannot_cut_a_text(tmp_path: Path) -> None:
+    make().save_pretrained(tmp_path)
+    stated = json.loads((tmp_path / "tokenizer.json").read_text())
+    stated["model"]["unk_token"] = "no such token"
+    (tmp_path / "tokenizer.json").write_text(json.dumps(stated))
+    with pytest.raises(CheckpointError, match="no such token|cannot cut these texts"):
+        BertTokenizer.from_pretrained(tmp_path)("zebra")
 
 
 @BOTH

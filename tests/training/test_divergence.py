@@ -59,13 +59,13 @@ def test_gradients_without_end_name_the_step() -> None:
 
 def test_a_device_that_is_not_waited_for_is_looked_at_with_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU: the bad step is found some steps later, and named all the same; it never reached the weights."""
-    begin = loop._Run._begin
+    begin = loop._Run.begin
 
-    def on_gpu(run: Any, resume: bool) -> None:
+    def on_gpu(run: Any, *given: Any) -> None:
         run.is_waited_for = True
-        begin(run, resume)
+        begin(run, *given)
 
-    monkeypatch.setattr(loop._Run, "_begin", on_gpu)
+    monkeypatch.setattr(loop._Run, "begin", on_gpu)
     learner = Poisoned()
     with pytest.raises(BertieError, match=r"In step 2 \(epoch 0.25, .* the loss is nan; the example"):
         train(learner, Settings(**SETTINGS.to_dict() | {"log_every": 4}))

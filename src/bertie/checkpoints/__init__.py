@@ -2,6 +2,7 @@
 
 from bertie.checkpoints.fitting import Fit, fit, listed, main_dtype
 from bertie.checkpoints.folder import Checkpoint, open_checkpoint, weight_files
+from bertie.checkpoints.state_dict import checkpoint_of
 from bertie.checkpoints.tensors import TensorInfo
 from bertie.checkpoints.writing import write_checkpoint
 
@@ -9,6 +10,7 @@ __all__ = [
     "Checkpoint",
     "Fit",
     "TensorInfo",
+    "checkpoint_of",
     "fit",
     "listed",
     "main_dtype",

@@ -8,7 +8,7 @@ import torch
 from bertie.checkpoints.folder import Checkpoint
 from bertie.checkpoints.names import canonical, is_encoder
 from bertie.checkpoints.tensors import FLOATS, TensorInfo
-from bertie.errors import CheckpointError
+from bertie.errors import CheckpointError, ShapeError
 
 
 @dataclass
@@ -109,7 +109,7 @@ def _refuse_shapes(found: Fit, checkpoint: Checkpoint) -> None:
         f"{name} is {list(stored)} in the file and {list(shape)} in the model"
         for name, stored, shape in found.mismatched
     ]
-    raise CheckpointError(
+    raise ShapeError(
         f"{str(checkpoint.path)!r} does not fit the config: {'; '.join(parts[:4])}"
         f"{f' and {len(parts) - 4} more' if len(parts) > 4 else ''}; correct the config, or pass "
         "ignore_mismatched_sizes=True to start these anew"

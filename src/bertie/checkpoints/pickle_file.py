@@ -98,7 +98,9 @@ def _checked(path: Path, name: str, value: object) -> torch.Tensor:
             f"{' (is the state dict below that key?)' if isinstance(value, dict) else ''}{_CONVERT}"
         )
     # a stride of 0 makes a tensor of any size from one number
-    plain = value.layout == torch.strided and not value.is_quantized and value.device.type == "cpu"
+    plain = (
+        not value.is_nested and value.layout == torch.strided and not value.is_quantized and value.device.type == "cpu"
+    )
     if not plain or value.numel() * value.element_size() > value.untyped_storage().nbytes():
         raise CheckpointError(f"{str(path)!r}: the tensor {name!r} is not stored as plain dense numbers{_CONVERT}")
     return value.detach()

@@ -1,24 +1,26 @@
 """One .safetensors file: its header is checked before anything is mapped, then tensors are views of the mapped file.
 
-It is written here too: the library puts a temporary file of its own beside, which a killed process leaves behind, and
-does not say which error of the system it met.
+The library's own functions lose memory with every tensor they read, put a temporary file of their own beside what they
+write, which a killed process leaves behind, and do not say which error of the system they met.
 
 The layout: 8 bytes with the header's length, a JSON header {name: {dtype, shape, data_offsets}}, the tensors' bytes.
 """
 
 import json
+import mmap
+import os
 import struct
 from collections.abc import Mapping
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from bertie.checkpoints.tensors import LARGEST_HEADER, TensorInfo, check_count, check_name
 from bertie.errors import CheckpointError
 from bertie.files import refuse_pointer
+from bertie.rules import short
 
 DTYPES = {
     "F64": torch.float64,
@@ -46,19 +48,27 @@ class SafetensorsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.infos = _read_infos(path)
-        self._handle: Any = None
+        try:
+            with path.open("rb") as file:
+                header, start = _read_header(path, file)
+                self._memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        except OSError as error:
+            if isinstance(error, CheckpointError):
+                raise
+            raise CheckpointError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+        places = _places(path, header, len(self._memory) - start)
+        self.infos = {name: info for name, (_, info) in places.items()}
+        self._starts = {name: start + begin for name, (begin, _) in places.items()}
 
     def tensor(self, name: str) -> torch.Tensor:
         """Return a tensor as a view of the mapped file; writing to it copies the page and leaves the file alone."""
-        try:
-            if self._handle is None:
-                self._handle = safe_open(str(self.path), framework="pt", device="cpu")
-            tensor: torch.Tensor = self._handle.get_tensor(name)
-        except (SafetensorError, OSError, RuntimeError) as error:
-            raise CheckpointError(f"{str(self.path)!r}: the tensor {name!r} cannot be read: {error}") from error
+        info = self.infos[name]
+        if not info.elements:
+            return torch.empty(info.shape, dtype=info.dtype)
+        tensor = torch.frombuffer(self._memory, dtype=info.dtype, count=info.elements, offset=self._starts[name])
         # a header of odd length puts numbers across their natural boundaries, which some kernels cannot read
-        return tensor if tensor.data_ptr() % tensor.element_size() == 0 else tensor.clone()
+        aligned = tensor.data_ptr() % tensor.element_size() == 0
+        return (tensor if aligned else tensor.clone()).view(info.shape)
 
 
 def write_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
@@ -96,8 +106,8 @@ def bytes_of(tensor: torch.Tensor) -> memoryview:
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
-def _read_infos(path: Path) -> dict[str, TensorInfo]:
-    header, space = _read_header(path)
+def _places(path: Path, header: dict[str, Any], space: int) -> dict[str, tuple[int, TensorInfo]]:
+    """Return where in the ``space`` behind the header each tensor begins, and what it is."""
     header.pop("__metadata__", None)
     check_count(path, len(header))
     spans = {check_name(path, name): _span(path, name, entry) for name, entry in header.items()}
@@ -112,33 +122,26 @@ def _read_infos(path: Path) -> dict[str, TensorInfo]:
         raise CheckpointError(
             f"{str(path)!r} is {'truncated' if end > space else 'damaged'}: {problem}; fetch it again"
         )
-    return {name: info for name, (_, _, info) in spans.items()}
+    return {name: (begin, info) for name, (begin, _, info) in spans.items()}
 
 
-def _read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """Return the header and the number of bytes behind it."""
-    try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            begin = file.read(64)
-            refuse_pointer(path, begin)
-            start = begin[:8]
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-            if length > size - 8:
-                raise CheckpointError(
-                    f"{str(path)!r} is truncated or no safetensors file: it has {size} bytes and its header alone "
-                    f"would need {length}; fetch it again"
-                )
-            if length > LARGEST_HEADER:
-                raise CheckpointError(
-                    f"{str(path)!r} has a header of {length} bytes; at most {LARGEST_HEADER} are read"
-                )
-            file.seek(8)
-            raw = file.read(length)
-    except OSError as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], int]:
+    """Return the header, and where the numbers behind it begin."""
+    size = os.fstat(file.fileno()).st_size
+    begin = file.read(64)
+    refuse_pointer(path, begin)
+    start = begin[:8]
+    length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+    if length > size - 8:
+        raise CheckpointError(
+            f"{str(path)!r} is truncated or no safetensors file: it has {size} bytes and its header alone "
+            f"would need {length}; fetch it again"
+        )
+    if length > LARGEST_HEADER:
+        raise CheckpointError(f"{str(path)!r} has a header of {length} bytes; at most {LARGEST_HEADER} are read")
+    file.seek(8)
+    raw = file.read(length)
+    check_count(path, raw.count(b'"data_offsets"'))
     try:
         header = json.loads(raw, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
@@ -146,7 +149,7 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
         raise CheckpointError(f"{str(path)!r} is no safetensors file, or damaged: its header is {reason}") from error
     if not isinstance(header, dict):
         raise CheckpointError(f"{str(path)!r} is damaged: its header is a JSON {type(header).__name__}, not an object")
-    return header, size - 8 - length
+    return header, 8 + length
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -167,8 +170,10 @@ def _span(path: Path, name: str, entry: Any) -> tuple[int, int, TensorInfo]:
         whole, kind = False, None
     if not whole:
         raise CheckpointError(f"{str(path)!r} is damaged: the header's entry for {name!r} is {repr(entry)[:100]}")
-    if kind not in DTYPES:
-        raise CheckpointError(f"{str(path)!r}: the tensor {name!r} has elements of type {kind!r}, which no BERT has")
+    if not isinstance(kind, str) or kind not in DTYPES:
+        raise CheckpointError(
+            f"{str(path)!r}: the tensor {name!r} has elements of type {short(kind)}, which no BERT has"
+        )
     info = TensorInfo(shape, DTYPES[kind], path)
     if end - begin != info.elements * info.dtype.itemsize:
         raise CheckpointError(

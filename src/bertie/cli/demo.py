@@ -58,7 +58,7 @@ def demo(
     book = read_book()
     console.print(_introduction(len(book)), markup=True)
     pipe = open_pipeline("embed", model, device, batch_tokens, None)
-    pipe.model(pipe.task.encode(book[:8]).packed(pipe.device))  # the first call of a process also warms it up
+    pipe.model(pipe.codec.encode(book[:8]).packed(pipe.device))  # the first call of a process also warms it up
     start = time.perf_counter()
     index = SearchIndex(book, pipe)
     seconds = time.perf_counter() - start
@@ -80,7 +80,7 @@ def _figures(book: list[str], pipe: Any, seconds: float) -> Figures:
 
     from bertie.batching import padding_share
 
-    lengths = pipe.task.encode(book).lengths
+    lengths = pipe.codec.encode(book).lengths
     where = f"{torch.get_num_threads()} CPU threads" if pipe.device.type == "cpu" else f"the device {pipe.device}"
     return Figures(len(book), sum(lengths), seconds, padding_share(lengths), where)
 

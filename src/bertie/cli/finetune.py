@@ -93,6 +93,12 @@ def finetune(
     sweep: Annotated[
         int | None, typer.Option("--sweep", min=1, help="Try this many settings and keep the best (needs optuna).")
     ] = None,
+    more_epochs: Annotated[
+        int | None, typer.Option("--more-epochs", min=1, help="Go on with the finished run in --out for so many.")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option("--folds", min=2, help="Cross-validate: score each of so many parts of train in turn.")
+    ] = None,
     keep: Annotated[
         int | None, typer.Option("--keep", min=1, help="Keep the models of this many last epochs in --out.")
     ] = None,
@@ -139,7 +145,8 @@ def finetune(
     options = _assigned(option, "--option") | {name: value for name, value in reading.items() if value is not None}
     chosen = _assigned(settings, "--set") | {name: value for name, value in training.items() if value is not None}
     source = one_or_all(train)
-    keeping = {name: value for name, value in (("keep", keep), ("tensorboard", tensorboard)) if value}
+    kept = {"more_epochs": more_epochs, "folds": folds, "keep": keep, "tensorboard": tensorboard}
+    keeping = {name: value for name, value in kept.items() if value}
     if dry_run:
         _preview(task, source, said, options, _settings(chosen), seed or [])
     elif out is None:
@@ -206,11 +213,15 @@ def _tell(result: "Finetuned", more: dict[str, Any]) -> None:
                 "model": str(result.folder),
                 "metrics": result.figures,
                 "intervals": result.intervals,
-                **({"seeds": result.spread} if result.spread else {}),
+                **({} if result.runs is None else result.runs.to_dict()),
                 **more,
             }
         )
     )
+    if result.runs is not None:
+        print(f"mean and deviation of {len(result.runs.figures)} {result.runs.what}s", file=sys.stderr)
+    for name, (mean, deviation) in result.spread.items():
+        print(f"  {name:<20} {mean:8.4f} ± {deviation:.4f}", file=sys.stderr)
     print(f"bertie: the report is {printable(str(result.folder))}/report.md", file=sys.stderr)
 
 

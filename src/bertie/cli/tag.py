@@ -37,6 +37,7 @@ def tag(
     split_special_tokens: options.SplitSpecial = False,
     column: options.Column = "text",
     format: options.Format = None,
+    output: options.Output = None,
     to: options.To = "jsonl",
 ) -> None:
     """Find the entities in each text: their type, their characters, and a score."""
@@ -53,10 +54,14 @@ def tag(
         max_length=max_length,
         split_special_tokens=split_special_tokens,
     )
-    if aggregation is None and pipe.task.aggregation_strategy == "none":
-        pipe.task = pipe.task.with_options(aggregation_strategy="first")
+    if aggregation is None and pipe.codec.aggregation_strategy == "none":
+        pipe.codec = pipe.codec.with_options(aggregation_strategy="first")
     source = read_texts(texts, input, format, column)
-    answer_all(pipe, source, is_interactive(texts, input), lambda found: {"entities": found}, _record, to=to)
+    answer_all(pipe, source, is_interactive(texts, input), _form, _record, to=to, output=output, read=[input])
+
+
+def _form(found: Any) -> dict[str, Any]:
+    return {"entities": found}
 
 
 def _record(text: str, answer: dict[str, Any]) -> dict[str, Any]:

@@ -44,4 +44,4 @@ def open_model(name_or_path: str) -> Opened:
         raise CheckpointError(
             f"{str(place)!r} is to be a {name}, but lacks {missing[0]!r}; train it before it is quantized"
         )
-    return Opened(model, bertie.BertTokenizer.from_pretrained(place), folder, subfolder)
+    return Opened(model, bertie.AutoTokenizer.from_pretrained(place), folder, subfolder)

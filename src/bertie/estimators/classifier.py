@@ -84,7 +84,7 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
         scores = self.predict_proba(X)
         if not self._is_multi_label:
             return self.classes_[scores.argmax(axis=1)]
-        thresholds = self.pipeline_.task.thresholds
+        thresholds = self.pipeline_.codec.thresholds
         least = np.full(len(self.classes_), 0.5)
         if thresholds is not None:
             for place, number in self._columns():
@@ -111,7 +111,7 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
 
     @property
     def _is_multi_label(self) -> bool:
-        return bool(self.pipeline_.task.kind == "multi_label_classification")
+        return bool(self.pipeline_.codec.kind == "multi_label_classification")
 
     def _columns(self) -> list[tuple[int, int]]:
         """Return (place in ``classes_``, number in the model); a label that no text had has none."""

@@ -80,5 +80,5 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator)
 
     def _write(self, folder: Path) -> None:
         super()._write(folder)
-        task = self.pipeline_.task
+        task = self.pipeline_.codec
         write_recipe(folder, task.recipe, width_after(task.token_layers, task.config.hidden_size))

@@ -117,7 +117,7 @@ class Estimator(BaseEstimator):
     def _write(self, folder: Path) -> None:
         pipe = self.pipeline_
         make_folder(folder)
-        find(self.task).save_options(pipe.model.config, pipe.task)
+        find(self.task).save_options(pipe.model.config, pipe.codec)
         pipe.model.save_pretrained(folder)
         pipe.tokenizer.save_pretrained(folder)
 

@@ -24,5 +24,5 @@ def scores_of(pipe: Any, texts: Sequence[Any]) -> NDArray[np.float32]:
 def computed(pipe: Any, inputs: Sequence[Any]) -> Iterator[tuple[Values, Features]]:
     """Yield what the model computes, part by part, with the features it was computed from."""
     for first in range(0, len(inputs), CHUNK):
-        features = pipe.task.encode(inputs[first : first + CHUNK], first)
-        yield compute(pipe.task, pipe.model, features, batch_tokens=pipe.batch_tokens, first=first), features
+        features = pipe.codec.encode(inputs[first : first + CHUNK], first)
+        yield compute(pipe.codec, pipe.model, features, batch_tokens=pipe.batch_tokens, first=first), features

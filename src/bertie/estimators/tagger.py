@@ -66,7 +66,7 @@ class BertTagger(LearningEstimator):
         pipe, words = self.pipeline_, sequences_in(X, "X", "word")
         found: list[list[str]] = []
         for values, features in computed(pipe, words):
-            found += pipe.task.predictions(values, features)
+            found += pipe.codec.predictions(values, features)
         return found
 
     def predict_proba(self, X: Any) -> list[NDArray[np.float32]]:
@@ -81,7 +81,7 @@ class BertTagger(LearningEstimator):
         pipe, words = self.pipeline_, sequences_in(X, "X", "word")
         found: list[NDArray[np.float32]] = []
         for values, features in computed(pipe, words):
-            found += pipe.task.word_scores(values, features)
+            found += pipe.codec.word_scores(values, features)
         return found
 
     def score(self, X: Any, y: Any) -> float:
@@ -93,7 +93,7 @@ class BertTagger(LearningEstimator):
         """
         predictions, tags = self.predict(X), sequences_in(y, "y", "tag")
         _check_lengths(predictions, tags)
-        scores = Scores(self.pipeline_.task.metric(), replicates=0)
+        scores = Scores(self.pipeline_.codec.metric(), replicates=0)
         scores.add(predictions, tags)
         return float(scores.figures()[scores.metric.main] or 0.0)
 

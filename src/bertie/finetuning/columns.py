@@ -52,7 +52,8 @@ def find_columns(
         task: what it learns, as in the table of tasks.
         rows: the first rows.
         given: role → column where the user says it: a list of 0/1 columns for classification's ``label``; for texts
-            several columns, in a list or as "title+body", which are joined; "" for a role that no column has.
+            several columns, in a list or as "title+body", which are joined; "" for a role that no column has. Where
+            no column has the name "2", it is the second.
         needs_label: False if rows may lack a label.
 
     Raises:
@@ -137,6 +138,10 @@ class _Finder:
     def _named(self, name: str) -> list[str]:
         return [column for column in self.columns if key(column) == name]
 
+    def _numbered(self, number: str) -> list[str]:
+        """Return the column of a number, counted from 1."""
+        return self.columns[int(number) - 1 :][:1] if number.isdecimal() and int(number) > 0 else []
+
     def _rest(self) -> Rest:
         """Return the columns that neither the user nor a name has given a role."""
         taken: set[str] = set()
@@ -163,7 +168,7 @@ class _Finder:
             return [self._given(name, one) for one in named]
         if named in self.columns or named == "":
             return named
-        alike = self._named(key(str(named)))
+        alike = self._named(key(str(named))) or self._numbered(str(named))
         if len(alike) != 1:
             raise InputError(f"There is no column {named!r}; {self._has()}.{nearest(str(named), self.columns)}")
         return alike[0]

@@ -9,6 +9,7 @@ from bertie.errors import InputError
 from bertie.finetuning.examples import Rows, read_as
 from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.scoring import CHUNK, Scored, score
+from bertie.finetuning.tag_labels import TagLabels
 from bertie.pipelines import pipeline
 from bertie.reading import BadRows, Format
 from bertie.report import logger
@@ -83,7 +84,7 @@ def evaluate(
     """
     row = find_learned(task)
     pipe = pipeline(row.name, model, tokenizer=tokenizer, device=device, **options)
-    scoring: TrainableTask = row.load_trained().of(pipe.task)
+    scoring: TrainableTask = row.load_trained().of(pipe.codec)
     bad = BadRows(on_bad_row)
     kind, labels = scoring.expects()
     said = LabelOptions.of(kind, label_names, label_map, first_choice)
@@ -93,6 +94,8 @@ def evaluate(
     labelling = rows.find_labelling(seen)
     if labelling is not None and labels is not None:
         labelling = labelling.known_as(labels, "the model")
+    if isinstance(labelling, TagLabels):
+        labelling = labelling.brought_to(getattr(scoring, "scheme", None))
     line = read_as(rows, labelling, labels or ())
     logger.warning("%s", line)
     examples = rows.settled(chain(seen, written), labelling)

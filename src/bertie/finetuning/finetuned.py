@@ -2,20 +2,20 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
-from bertie.errors import InputError
-from bertie.finetuning.folder import forget_state, write_folder
+from bertie.errors import InputError, spelled
+from bertie.finetuning.folder import write_folder
 from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.plan import Plan, settings_from
-from bertie.finetuning.resuming import SEED, at_work_in, refuse_other_content
-from bertie.finetuning.run import Outcome, learn, prepare, run, scored
+from bertie.finetuning.report import Runs
+from bertie.finetuning.resuming import at_work_in, refuse_other_content, refuse_unfinished
+from bertie.finetuning.run import Outcome, run
+from bertie.finetuning.several import Several, of_folds, of_seeds
 from bertie.reading import Format
-from bertie.report import logger
 from bertie.training import Callback, History, Settings
 
 
@@ -27,7 +27,7 @@ class Finetuned:
         pipeline: answers with the model, and with all that was tuned.
         figures: on dev, which nothing was learned from or tuned on.
         intervals: of these figures: 95 % of other samples of as many rows would give one within.
-        spread: with several seeds, each figure's mean and standard deviation over them.
+        runs: with several seeds or folds, the figures of all.
         history: of the training.
         warnings: what should be known.
         folder: the model in hub layout, figures, plots and a report; None if none was asked for.
@@ -37,11 +37,16 @@ class Finetuned:
     pipeline: Any
     figures: dict[str, float | None]
     intervals: dict[str, tuple[float, float] | None]
-    spread: dict[str, tuple[float, float]]
+    runs: Runs | None
     history: History
     warnings: list[str]
     folder: Path | None
     seed: int
+
+    @property
+    def spread(self) -> dict[str, tuple[float, float]]:
+        """With several seeds or folds, each figure's mean and standard deviation over them."""
+        return {} if self.runs is None else self.runs.spread()
 
     @property
     def model(self) -> Any:
@@ -86,6 +91,8 @@ def finetune(
     lora: int | None = None,
     metric: str | None = None,
     resume: bool = False,
+    more_epochs: int | None = None,
+    folds: int | None = None,
     keep: int | None = None,
     tensorboard: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -134,6 +141,10 @@ def finetune(
         lora: the rank of low-rank adapters to train instead of all weights (needs peft); they are merged at the end.
         metric: the figure that decides which epoch is best; None: the task's own.
         resume: go on with the run in ``out`` where it was interrupted; if there is none, begin it.
+        more_epochs: go on with the finished run in ``out``, from its last step, for so many epochs, whose learning rate
+            rises and falls anew (a constant one stays); all other arguments are those that the run was started with.
+        folds: train so many models, each scored on its own part of train and learning from the others; ``figures`` are
+            then those of the model that is best on its rows for tuning, ``spread`` their mean and deviation.
         keep: keep the models of the last so many epochs, in ``out/epoch-1`` and so on.
         tensorboard: log to ``out/tensorboard``, too, for TensorBoard (``pip install 'bertie[tensorboard]'``).
         callbacks: functions that are called with a `bertie.training.Event` for each new log line and at the end of each
@@ -161,6 +172,11 @@ def finetune(
     seeds = list(seed) if isinstance(seed, Sequence) else []
     if isinstance(seed, Sequence) and len(set(seeds)) < 2:
         raise InputError(f"seed is {seed!r}; give a number, or a list of several.")
+    if seeds and folds is not None:
+        raise InputError(f"{spelled('folds')} takes one {spelled('seed')}, and here are {len(seeds)}; give one.")
+    if more_epochs is not None and (seeds or folds is not None):
+        several = spelled("folds" if folds is not None else "seed")
+        raise InputError(f"{spelled('more_epochs')} goes on with one run, not with several; leave {several} out.")
     named = {
         "epochs": epochs,
         "learning_rate": learning_rate,
@@ -186,14 +202,22 @@ def finetune(
         metric=metric,
         settings=settings_from(settings, named),
         resume=resume,
+        more_epochs=more_epochs,
+        folds=folds,
         keep=keep,
         tensorboard=tensorboard,
         callbacks=callbacks,
         device=device,
         show_progress=show_progress,
     )
-    with at_work_in(plan.out, partial(refuse_other_content, plan.out)):
-        return _several(plan, seeds) if seeds else _one(plan)
+    refuse = partial(refuse_other_content, plan.out)
+    if plan.more_epochs is not None:
+        refuse = partial(refuse_unfinished, plan.out, resume)
+    with at_work_in(plan.out, refuse):
+        if seeds or plan.folds is not None:
+            found = of_folds(plan) if plan.folds is not None else of_seeds(plan, seeds)
+            return None if found is None else finetuned_of(found.best, found)
+        return _one(plan)
 
 
 def _one(plan: Plan) -> Finetuned | None:
@@ -201,64 +225,26 @@ def _one(plan: Plan) -> Finetuned | None:
     if outcome is None:
         return None
     if plan.out is not None:
-        write_folder(outcome)
-        forget_state(plan.out)
-    return finetuned_of(outcome, {})
+        write_folder(outcome, notes=_lengthened(outcome.history))
+    return finetuned_of(outcome)
 
 
-def _several(plan: Plan, seeds: Sequence[int]) -> Finetuned | None:
-    """Train a model a seed on the same rows; return the best on those kept for tuning, with the spread of all."""
-    data, parts = prepare(plan)
-    best: Outcome | None = None
-    figures = {}
-    for number in seeds:
-        out = None if plan.out is None else plan.out / f"{SEED}{number}"
-        learned = learn(replace(plan, settings=replace(plan.settings, seed=number), out=out), data, parts)
-        if learned is None:
-            continue
-        outcome = scored(learned)
-        figures[number] = outcome.scored.figures
-        if out is not None:
-            write_folder(outcome)
-        if best is None or _score(outcome) > _score(best):
-            best = outcome
-    if best is None:
-        return None
-    spread = _spread(list(figures.values()))
-    main = best.task.metric().main
-    if plan.out is not None:
-        seen = {number: value for number, each in figures.items() if (value := each.get(main)) is not None}
-        best = replace(best, plan=replace(best.plan, out=plan.out))
-        write_folder(best, spread, seen)
-        for number in seeds:
-            forget_state(plan.out / f"{SEED}{number}")
-    return finetuned_of(best, spread)
+def _lengthened(history: History) -> list[str]:
+    """Return a sentence for the report if the run was made longer."""
+    if not history.ends:
+        return []
+    steps = " and ".join(f"{step:,}" for step in history.ends)
+    return [f"The training was finished after step {steps}, and then made longer by {spelled('more_epochs')}."]
 
 
-def _score(outcome: Outcome) -> float:
-    best = outcome.history.best_score
-    return float("-inf") if best is None else best
-
-
-def _spread(figures: Sequence[Mapping[str, float | None]]) -> dict[str, tuple[float, float]]:
-    """Return mean and standard deviation of each figure that all runs have."""
-    spread = {}
-    for name in figures[0]:
-        values = [value for each in figures if (value := each[name]) is not None]
-        if len(values) == len(figures):
-            spread[name] = (fmean(values), stdev(values))
-            logger.info("%s over %d seeds: %.4f ± %.4f", name, len(figures), *spread[name])
-    return spread
-
-
-def finetuned_of(outcome: Outcome, spread: dict[str, tuple[float, float]]) -> Finetuned:
+def finetuned_of(outcome: Outcome, several: Several | None = None) -> Finetuned:
     """Return what a fine-tuning gives its caller."""
     row = outcome.plan.row
     return Finetuned(
         pipeline=row.load_pipeline()(outcome.task.answering(), outcome.model),
         figures=outcome.scored.figures,
         intervals=outcome.scored.intervals,
-        spread=spread,
+        runs=None if several is None else several.runs,
         history=outcome.history,
         warnings=outcome.warnings,
         folder=outcome.plan.out,

@@ -13,20 +13,18 @@ import torch
 import bertie
 from bertie.files import make_folder, write_json
 from bertie.finetuning import plots
-from bertie.finetuning.report import Part, RunSummary, Tuned, number, write_report
+from bertie.finetuning.report import NAME as REPORT
+from bertie.finetuning.report import Part, Runs, RunSummary, Tuned, number, write_report
 from bertie.finetuning.resuming import PLAN, STATE
 from bertie.finetuning.run import Outcome
 from bertie.finetuning.saving import save_model
 from bertie.report import logger
 from bertie.tasks.metrics import Classes
 
-Spread = Mapping[str, tuple[float, float]]
-
 
 def write_folder(
     outcome: Outcome,
-    spread: Spread | None = None,
-    seeds: Mapping[int, float] | None = None,
+    runs: Runs | None = None,
     notes: Sequence[str] = (),
     pictures: Mapping[str, str] | None = None,
 ) -> None:
@@ -34,8 +32,7 @@ def write_folder(
 
     Args:
         outcome: of the run.
-        spread: with several seeds, mean and standard deviation of each figure.
-        seeds: with several seeds, each with its main figure.
+        runs: with several seeds or folds, the figures of all.
         notes: sentences on the training for the report.
         pictures: more pictures in the folder, with what they show.
 
@@ -45,12 +42,14 @@ def write_folder(
     folder = outcome.plan.out
     assert folder is not None
     make_folder(folder)
+    (folder / REPORT).unlink(missing_ok=True)  # of a run that was made longer
     save_model(folder, outcome.plan.row, outcome.task, outcome.model)
+    several = {} if runs is None else runs.to_dict()
     used = {"settings": outcome.history.settings, "read_as": outcome.data.read_as}
-    write_json(folder / PLAN, {**outcome.plan.to_dict(), **used})
-    write_json(folder / "figures.json", figures_of(outcome, spread or {}))
+    write_json(folder / PLAN, {**outcome.plan.to_dict(), **used, **several})
+    write_json(folder / "figures.json", {**figures_of(outcome), **several})
     drawn = {**_draw(outcome, folder), **(pictures or {})}
-    write_report(replace(_summary(outcome, drawn, seeds or {}), notes=notes), folder)
+    write_report(replace(_summary(outcome, drawn), runs=runs, notes=notes), folder)
 
 
 def forget_state(folder: Path) -> None:
@@ -58,7 +57,7 @@ def forget_state(folder: Path) -> None:
     shutil.rmtree(folder / STATE, ignore_errors=True)
 
 
-def figures_of(outcome: Outcome, spread: Spread) -> dict[str, Any]:
+def figures_of(outcome: Outcome) -> dict[str, Any]:
     """Return a run's figures as JSON takes them."""
     scores = outcome.scored.scores
     found: dict[str, Any] = {
@@ -75,8 +74,6 @@ def figures_of(outcome: Outcome, spread: Spread) -> dict[str, Any]:
             "metrics": before.figures,
             "calibration_error": None if before.reliability is None else before.reliability.error,
         }
-    if spread:
-        found["seeds"] = {name: {"mean": mean, "deviation": deviation} for name, (mean, deviation) in spread.items()}
     return found
 
 
@@ -112,7 +109,7 @@ def _scores(task: Any, values: Any) -> Any:
     return task.scores(values)
 
 
-def _summary(outcome: Outcome, pictures: Mapping[str, str], seeds: Mapping[int, float]) -> RunSummary:
+def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
     plan, history, scores = outcome.plan, outcome.history, outcome.scored.scores
     parts, told = outcome.parts, outcome.parts.told
     cut = sum(count > 0 for count in outcome.features.truncated)
@@ -138,7 +135,6 @@ def _summary(outcome: Outcome, pictures: Mapping[str, str], seeds: Mapping[int, 
         best_step=history.best_step,
         ended_early="a callback ended it" if history.asked_to_stop else "nothing improved" * history.stopped_early,
         tuned=_tuned(outcome),
-        seeds=seeds,
         pictures=pictures,
         mistakes=outcome.scored.mistakes,
         warnings=outcome.warnings,

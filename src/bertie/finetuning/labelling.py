@@ -23,10 +23,10 @@ from bertie.finetuning.labels import (
     no_labels,
     one_of,
     ordered,
-    ordered_tags,
     parted,
     places,
 )
+from bertie.finetuning.tag_labels import TagLabels
 
 Notes = Counter[str]
 
@@ -162,37 +162,6 @@ class ClassLabels:
 
 
 @dataclass(frozen=True)
-class TagLabels:
-    """Of token classification: a tag a word. Attributes as of `ClassLabels`."""
-
-    known: tuple[str, ...] | None = None
-    owner: str = "the model"
-
-    def settled(self, raw: Sequence[str], where: str, name: str, notes: Notes) -> Sequence[str]:
-        """As `Labelling.settled`."""
-        del name, notes
-        if self.known is not None:
-            check_known(raw, self._all, where, self.owner, "tag")
-        return raw
-
-    def classes(self, labels: Iterable[Any]) -> list[str]:
-        """As `Labelling.classes`."""
-        return ordered_tags(tag for tags in labels for tag in tags)
-
-    def known_as(self, classes: Sequence[str], owner: str) -> Self:
-        """As `Labelling.known_as`."""
-        return replace(self, known=tuple(classes), owner=owner)
-
-    def said(self, classes: Sequence[str]) -> list[str]:
-        """As `Labelling.said`."""
-        return [f"a tag a word, {len(classes)} tags: {', '.join(classes[:LISTED])}{', …' * (len(classes) > LISTED)}"]
-
-    @cached_property
-    def _all(self) -> frozenset[str]:
-        return frozenset(self.known or ())
-
-
-@dataclass(frozen=True)
 class ChoiceLabels:
     """Of multiple choice: the right one's number, counted from ``first``, its letter or its text."""
 
@@ -282,7 +251,7 @@ def find_labelling(
         InputError: ``options.names`` does not fit.
     """
     if task == "token-classification":
-        return TagLabels()
+        return TagLabels.of(labels)
     if task == "multiple-choice":
         first = first_choice(labels) if options.first_choice is None else options.first_choice
         return ChoiceLabels(first, is_guess=options.first_choice is None and first == 1)

@@ -6,7 +6,7 @@ from typing import Any
 
 from bertie.errors import InputError, spelled
 from bertie.finetuning.examples import Data, Rows
-from bertie.finetuning.split import by_query, by_text, split
+from bertie.finetuning.split import Key, by_query, by_text, folds, split
 from bertie.report import logger
 from bertie.tasks.example import Example
 
@@ -57,12 +57,46 @@ def parted(data: Data, dev: Any, tune: Any, seed: int, rows: Rows, named: Mappin
     if scored is None:
         train, scored = _split_off(train, dev, seed, rows.task, "dev", "nothing is scored")
         told["dev"] = _told(scored)
-    if is_share(tune):
-        train, kept = _split_off(train, tune, seed + 1, rows.task, "tune", "nothing is tuned")
-        told["tune"] = _told(kept)
-    else:
-        kept = list(rows.read(tune))
-        told["tune"] = named["tune"]
+    kept = tune if is_share(tune) else list(rows.read(tune))
+    return _parts(train, kept, scored, seed, rows.task, {**told, "tune": named["tune"]})
+
+
+def folded(data: Data, count: int, tune: Any, seed: int, rows: Rows, named: Mapping[str, str]) -> list[Parts]:
+    """Return the parts of a cross-validation, one entry a fold.
+
+    Each fold is scored on its own part of train; rows to tune on are split off the others.
+
+    Args:
+        data: train.
+        count: of the folds.
+        tune, seed, rows, named: as for `parted`.
+
+    Raises:
+        InputError: there are fewer texts than folds.
+    """
+    train, found = data.train, []
+    kept = tune if is_share(tune) else list(rows.read(tune))
+    places = folds(train, count, seed, _together(rows.task, train))
+    for number, held in enumerate(places, 1):
+        others = set(range(len(train))).difference(held)
+        scored, rest = ([train[index] for index in sorted(part)] for part in (held, others))
+        told = {"train": named["train"], "tune": named["tune"], "dev": f"fold {number} of {count} of {named['train']}"}
+        found.append(_parts(rest, kept, scored, seed, rows.task, told))
+    return found
+
+
+def _parts(
+    train: list[Example],
+    kept: list[Example] | float | None,
+    scored: list[Example],
+    seed: int,
+    task: str,
+    told: dict[str, str],
+) -> Parts:
+    """Return the parts; examples to tune on are split off ``train`` if only their share is given."""
+    if not isinstance(kept, list):
+        train, kept = _split_off(train, kept, seed + 1, task, "tune", "nothing is tuned")
+        told = {**told, "tune": _told(kept)}
     logger.info("%d examples to learn from, %d to tune on, %d to score on.", len(train), len(kept), len(scored))
     return Parts(train, kept, scored, told)
 
@@ -80,7 +114,7 @@ def _split_off(
         raise InputError(
             f"{spelled(name)} is {part:g}; allowed: a file, or a share of train from 0 ({none}) to below 1."
         )
-    together = by_query if task == "reranking" and len(set(map(by_query, train))) >= QUERIES else by_text
+    together = _together(task, train)
     if share and len(set(map(together, train))) < 2:
         what = "context" if task == "question-answering" else "text"
         raise InputError(
@@ -88,6 +122,11 @@ def _split_off(
             f"({spelled(name, '…')}), or do without ({spelled(name, 0)}: {none})."
         )
     return split(train, min(share, MOST / len(train)), seed, together) if share else (train, [])
+
+
+def _together(task: str, train: list[Example]) -> Key:
+    """Return what examples that go to the same part have in common."""
+    return by_query if task == "reranking" and len(set(map(by_query, train))) >= QUERIES else by_text
 
 
 def _told(part: list[Example]) -> str:

@@ -13,13 +13,20 @@ from bertie.finetuning.tuning import check_metric
 from bertie.models.loading import one_device
 from bertie.reading import Format
 from bertie.reading.sources import is_paths, named
-from bertie.rules import short
+from bertie.rules import Rule, short
 from bertie.tasks.registry import Row, find_learned
 from bertie.training import Callback, Settings
 from bertie.training.tensorboard import check_tensorboard
 
 # What LoRA learns at, where nobody says.
 LORA_RATE = 5e-4
+
+RULES = {
+    "lora": Rule("rank of the adapters", "integer", 1, none=True),
+    "more_epochs": Rule("epochs for a finished run", "integer", 1, none=True),
+    "folds": Rule("parts of train that are scored in turn", "integer", 2, none=True),
+    "keep": Rule("epochs whose models are kept", "integer", 1, none=True),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +49,8 @@ class Plan:
     metric: str | None = None
     settings: Settings = dataclasses.field(default_factory=Settings)
     resume: bool = False
+    more_epochs: int | None = None
+    folds: int | None = None
     keep: int | None = None
     tensorboard: bool = False
     callbacks: Sequence[Callback] = ()
@@ -54,8 +63,11 @@ class Plan:
         check_metric(self.metric, self.figures(self.labels.kind), self.row.learns)
         if self.device is not None:
             one_device(self.device, "device")
-        if self.lora is not None and (isinstance(self.lora, bool) or self.lora < 1):
-            raise InputError(f"lora is {self.lora}; it is the rank of the adapters, a number of at least 1.")
+        for name, rule in RULES.items():
+            if not rule.allows(getattr(self, name)):
+                raise InputError(f"{spelled(name)} is {short(getattr(self, name))}; allowed: {rule.allowed}.")
+        if self.folds is not None and self.dev is not None:
+            raise InputError(f"{spelled('folds')} scores each part of train in turn; leave {spelled('dev')} out.")
         self._check_output()
         if isinstance(self.class_weights, str) and self.class_weights != "auto":
             raise InputError(
@@ -65,11 +77,7 @@ class Plan:
     def _check_output(self) -> None:
         if self.resume and self.out is None:
             raise InputError(f"{spelled('resume')} needs {spelled('out')}, the folder of the run to go on with.")
-        if self.keep is not None and (isinstance(self.keep, bool) or not isinstance(self.keep, int) or self.keep < 1):
-            raise InputError(
-                f"{spelled('keep')} is {short(self.keep)}; it is the number of epochs whose models are kept, 1 or more."
-            )
-        for name in ("keep", "tensorboard"):
+        for name in ("more_epochs", "keep", "tensorboard"):
             if getattr(self, name) and self.out is None:
                 raise InputError(f"{spelled(name)} needs {spelled('out')}, the folder of the run.")
         if self.tensorboard:
@@ -103,7 +111,7 @@ class Plan:
         """Return the plan as JSON takes it."""
         plain = {
             name: getattr(self, name)
-            for name in ("on_bad_row", "class_weights", "lora", "metric", "keep")
+            for name in ("on_bad_row", "class_weights", "lora", "metric", "more_epochs", "folds", "keep")
             if getattr(self, name) is not None
         }
         columns = {} if self.columns is None else {"columns": dict(self.columns)}

@@ -48,7 +48,7 @@ def preview(
         InputError: as there, before anything is learned.
     """
     plan = Plan(task=task, train=train, labels=LabelOptions.of(kind, label_names, label_map, first_choice), **named)
-    data, parts = prepare(plan)
+    data, (parts,) = prepare(plan)
     counts = {"train": len(parts.train), "tune": len(parts.tune), "dev": len(parts.dev)}
     return Preview(data.read_as, counts, data.labels, [_row(one) for one in parts.train[:SHOWN]], data.warnings)
 

@@ -70,6 +70,35 @@ class Mistake:
     where: str
 
 
+@dataclass
+class Runs:
+    """The figures of several trainings of one plan.
+
+    Attributes:
+        what: in what they differ: "seed" or "fold".
+        figures: of each, by its number.
+        kept: the number of the one whose model is kept.
+    """
+
+    what: str
+    figures: dict[int, Figures] = field(default_factory=dict)
+    kept: int = 0
+
+    def spread(self) -> dict[str, tuple[float, float]]:
+        """Return mean and standard deviation of each figure that all of them have."""
+        found = {}
+        for name in next(iter(self.figures.values()), {}):
+            values = [value for each in self.figures.values() if (value := each.get(name)) is not None]
+            if len(values) == len(self.figures) > 1:
+                found[name] = (statistics.fmean(values), statistics.stdev(values))
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as JSON takes it."""
+        spread = {name: {"mean": mean, "deviation": deviation} for name, (mean, deviation) in self.spread().items()}
+        return {"spread": spread, f"by_{self.what}": self.figures, f"kept_{self.what}": self.kept}
+
+
 @dataclass(frozen=True)
 class RunSummary:
     """All that the report says.
@@ -87,7 +116,7 @@ class RunSummary:
         steps, best_step: how many there were, and the one whose model was kept; None: the last.
         ended_early: why training ended before its last step, "nothing improved"; empty if it did not.
         tuned: what was found on the data kept for it.
-        seeds: where several were run: each with its main figure.
+        runs: where there were several: the figures of all.
         pictures: file names in the run folder with what they show.
         mistakes: the worst errors on the data scored, the worst first.
         warnings: sentences on bad rows, cut texts, one-class predictions and the like.
@@ -111,7 +140,7 @@ class RunSummary:
     best_step: int | None = None
     ended_early: str = ""
     tuned: Sequence[Tuned] = ()
-    seeds: Mapping[int, float] = field(default_factory=dict)
+    runs: Runs | None = None
     pictures: Mapping[str, str] = field(default_factory=dict)
     mistakes: Sequence[Mistake] = ()
     warnings: Sequence[str] = ()
@@ -136,7 +165,7 @@ def render(summary: RunSummary) -> str:
         _head(summary),
         _warnings(summary.warnings),
         _figures(summary),
-        _seeds(summary),
+        _runs(summary.runs),
         _classes(summary.table),
         _mistakes(summary.mistakes),
         _data(summary),
@@ -170,6 +199,15 @@ def _head(summary: RunSummary) -> str:
     on = f" on {plain(scored[-1].source)} ({scored[-1].rows:,} rows)" if scored else ""
     interval = summary.intervals.get(summary.main)
     sure = f", {summary.level:.0%} interval {number(interval[0])} to {number(interval[1])}" if interval else ""
+    spread = {} if summary.runs is None or summary.runs.what != "fold" else summary.runs.spread()
+    if summary.runs is not None and summary.main in spread:
+        mean, deviation = map(number, spread[summary.main])
+        return (
+            f"# {plain(summary.task)}: {plain(summary.main)} {mean} ± {deviation}\n\n"
+            f"{plain(summary.model)}, fine-tuned, reaches {plain(summary.main)} **{mean} ± {deviation}** in "
+            f"{len(summary.runs.figures)} folds (mean and standard deviation), each scored on rows that its model had "
+            "not seen.\n"
+        )
     return (
         f"# {plain(summary.task)}: {plain(summary.main)} {number(summary.figures.get(summary.main))}\n\n"
         f"{plain(summary.model)}, fine-tuned, reaches {plain(summary.main)} "
@@ -196,14 +234,14 @@ def _figures(summary: RunSummary) -> str:
     return _section("Figures", lines + (["", note] if summary.intervals else []))
 
 
-def _seeds(summary: RunSummary) -> str:
-    if len(summary.seeds) < 2:
+def _runs(runs: Runs | None) -> str:
+    spread = {} if runs is None else runs.spread()
+    if runs is None or not spread:
         return ""
-    values = list(summary.seeds.values())
-    mean, deviation = statistics.mean(values), statistics.stdev(values)
-    rows = [[str(seed), number(value)] for seed, value in summary.seeds.items()]
-    rows.append(["mean ± deviation", f"{number(mean)} ± {number(deviation)}"])
-    return _section("Seeds", _table(["seed", plain(summary.main)], rows))
+    rows = [[str(at), *(number(each.get(name)) for name in spread)] for at, each in runs.figures.items()]
+    rows.append(["mean ± deviation", *(f"{number(mean)} ± {number(deviation)}" for mean, deviation in spread.values())])
+    note = f"The model in this folder, and all else in this report, is that of {runs.what} {runs.kept}."
+    return _section(f"{runs.what}s".capitalize(), [*_table([runs.what, *map(plain, spread)], rows), "", note])
 
 
 def _classes(table: Sequence[Mapping[str, Any]]) -> str:

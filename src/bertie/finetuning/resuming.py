@@ -20,8 +20,8 @@ LOG = "metrics.jsonl"
 STATE = "state"
 PLAN = "run.json"
 TENSORBOARD = "tensorboard"
-# The folders of single seeds begin so.
-SEED = "seed-"
+# The folders of single seeds and folds begin so.
+SEED, FOLD = "seed-", "fold-"
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def at_work_in(folder: Path | None, refuse: Callable[[set[str]], None]) -> Itera
         refuse: raises if the run must not go on where these names are.
 
     Raises:
-        InputError: another process is at work there, it holds a finished run, or ``refuse`` says so.
+        InputError: another process is at work there, or ``refuse`` says so.
         Stopped: the block was interrupted.
     """
     if folder is None:
@@ -57,15 +57,45 @@ def at_work_in(folder: Path | None, refuse: Callable[[set[str]], None]) -> Itera
 
 
 def refuse_other_content(folder: Path | None, names: set[str]) -> None:
-    """Refuse a folder with ``names`` that holds something else than a run.
+    """Refuse a folder with ``names`` that holds something else than a run that is not finished.
 
     Raises:
         InputError: it does.
     """
-    if names and not any(name in (PLAN, STATE) or name.startswith(SEED) for name in names):
+    refuse_finished(folder, names)
+    if names and not any(name in (PLAN, STATE) or name.startswith((SEED, FOLD)) for name in names):
         raise InputError(
             f"{str(folder)!r} is not empty and holds no run of bertie; give another folder with {spelled('out')}."
         )
+
+
+def refuse_finished(folder: Path | None, names: set[str]) -> None:
+    """Refuse a folder with ``names`` that holds a finished run.
+
+    Raises:
+        InputError: it does.
+    """
+    if REPORT in names:
+        longer = f"{spelled('more_epochs')} makes it longer; or " if STATE in names else ""
+        raise InputError(
+            f"{str(folder)!r} holds a finished run; {longer}give another folder with {spelled('out')}, or remove this "
+            "one."
+        )
+
+
+def refuse_unfinished(folder: Path | None, resume: bool, names: set[str]) -> None:
+    """Refuse a folder with ``names`` that holds no finished run which can be made longer.
+
+    Raises:
+        InputError: it is none, it keeps no state, or it was interrupted and is not to be resumed.
+    """
+    if STATE not in names:
+        what = "keeps no state" if REPORT in names else "holds no run"
+        raise InputError(
+            f"{str(folder)!r} {what} that {spelled('more_epochs')} could go on from; start a new run from its model."
+        )
+    if REPORT not in names and not resume:
+        raise InputError(f"The run in {str(folder)!r} is not finished; go on with it first: {spelled('resume', True)}.")
 
 
 def identity_of(
@@ -93,16 +123,8 @@ def digest_of_rows(*parts: Sequence[Example]) -> str:
 
 
 def _names_in(folder: Path) -> set[str]:
-    """Return what lies in a folder for results; nothing if there is no such folder yet.
-
-    Raises:
-        InputError: it holds a finished run.
-    """
+    """Return what lies in a folder for results; nothing if there is no such folder yet."""
     if not folder.is_dir():
         return {folder.name} if folder.exists() else set()
     names = {path.name for path in folder.iterdir()}
-    if REPORT in names:
-        raise InputError(
-            f"{str(folder)!r} holds a finished run; give another folder with {spelled('out')}, or remove this one."
-        )
     return {name for name in names if name != LOCK and not is_leftover(name)}

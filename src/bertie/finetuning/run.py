@@ -10,11 +10,12 @@ from bertie.errors import spelled
 from bertie.files import make_folder, write_json
 from bertie.finetuning.examples import Data, Rows, load
 from bertie.finetuning.learner import TaskLearner, encoded
-from bertie.finetuning.parts import Parts, is_share, parted
+from bertie.finetuning.parts import Parts, folded, is_share, parted
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.resuming import LOG, PLAN, STATE, TENSORBOARD, identity_of
 from bertie.finetuning.saving import EpochModels
 from bertie.finetuning.scoring import Scored, score
+from bertie.finetuning.split import rare_classes
 from bertie.finetuning.starting import merged, start
 from bertie.finetuning.tuning import Tuning, check_metric
 from bertie.report import logger, say_once
@@ -80,12 +81,13 @@ def run(plan: Plan) -> Outcome | None:
     Raises:
         As `bertie.finetune`.
     """
-    learned = learn(plan, *prepare(plan))
+    data, (parts,) = prepare(plan)
+    learned = learn(plan, data, parts)
     return None if learned is None else scored(learned)
 
 
-def prepare(plan: Plan) -> tuple[Data, Parts]:
-    """Read and check the data, and part it; what was read as what, and what is odd, is said once."""
+def prepare(plan: Plan) -> tuple[Data, list[Parts]]:
+    """Read and check the data, and part it, once or for each fold; say what was read as what, and what is odd."""
     data = load(
         plan.row.learns,
         plan.train,
@@ -100,9 +102,11 @@ def prepare(plan: Plan) -> tuple[Data, Parts]:
         # what was guessed is said to everyone, and what a program has said of its own rows to no one
         logger.log(logging.WARNING if data.is_guess else logging.INFO, "%s", data.read_as)
     rows = _rows(plan, data)
-    parts = parted(data, plan.dev, plan.tune, plan.settings.seed, rows, plan.named())
+    given = (plan.tune, plan.settings.seed, rows, plan.named())
+    parts = [parted(data, plan.dev, *given)] if plan.folds is None else folded(data, plan.folds, *given)
+    rare = [] if plan.folds is None else rare_classes(data.train, plan.folds)
     left_out = [data.bad.summary()] if data.bad.count else []
-    data = replace(data, warnings=list(dict.fromkeys([*data.warnings, *rows.warnings(), *left_out])))
+    data = replace(data, warnings=list(dict.fromkeys([*data.warnings, *rare, *rows.warnings(), *left_out])))
     _warn(data.warnings)
     return data, parts
 
@@ -137,6 +141,7 @@ def learn(plan: Plan, data: Data, parts: Parts, watch: Watch | None = None) -> L
             check=tuning.warning,
             folder=None if plan.out is None else plan.out / STATE,
             resume=plan.resume,
+            more_epochs=plan.more_epochs,
             data=None if plan.out is None else identity_of(plan, task, model, features, data.labels, parts.tune),
             log=log,
             callbacks=(*plan.callbacks, *_keeping(plan, task)),

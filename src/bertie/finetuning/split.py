@@ -1,10 +1,10 @@
-"""Parting examples in two by a seed: so that classes keep their shares and no text stands on both sides."""
+"""Parting examples by a seed, in two or in folds: classes keep their shares, and no text stands in two parts."""
 
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
-from bertie.errors import InputError
+from bertie.errors import InputError, spelled
 from bertie.finetuning.checks import text_key
 from bertie.tasks.example import Example
 
@@ -53,6 +53,46 @@ def split(
     held = {index for group in drawn for index in group}
     first = [example for index, example in enumerate(examples) if index not in held]
     return first, [examples[index] for index in sorted(held)]
+
+
+def folds(examples: Sequence[Example], count: int, seed: int = 0, together: Key = by_text) -> list[list[int]]:
+    """Part examples in ``count`` folds of about one size, and return the numbers of each fold's.
+
+    As in `split`, examples that have something in common stay together, and classes keep their shares.
+
+    Raises:
+        InputError: there are fewer texts than folds.
+    """
+    groups = _groups(examples, together)
+    if len(groups) < count:
+        raise InputError(
+            f"{spelled('folds')} is {count}, but the {len(examples)} rows hold {len(groups)} different texts; give "
+            f"{'more rows' if len(groups) < 2 else f'at most {len(groups)}'}."
+        )
+    chance = random.Random(seed)
+    found: list[list[int]] = [[] for _ in range(count)]
+    for stratum in _strata(examples, groups):
+        chance.shuffle(stratum)
+        sizes = [0] * count
+        # large groups first, each where its class, and then where all, are fewest
+        for group in sorted(stratum, key=len, reverse=True):
+            place = min(range(count), key=lambda fold: (sizes[fold], len(found[fold])))
+            found[place] += group
+            sizes[place] += len(group)
+    return found
+
+
+def rare_classes(examples: Sequence[Example], count: int) -> list[str]:
+    """Return a sentence if classes have fewer rows than there are folds, so that some folds lack them."""
+    counts = Counter(name for example in examples for name in _classes(example))
+    rare = [name for name, number in counts.items() if number < count]
+    if not rare:
+        return []
+    first = min(rare, key=lambda name: (counts[name], name))
+    return [
+        f"{len(rare)} of {len(counts)} classes have fewer rows than there are folds, {count}, such as {first!r} with "
+        f"{counts[first]}: some folds are scored without them."
+    ]
 
 
 def _groups(examples: Sequence[Example], together: Key) -> list[list[int]]:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bertie.errors import InputError
+from bertie.native.products import check_int8_depth
 
 LARGEST = 127
 # a row of zeros is divided by this
@@ -25,6 +26,9 @@ class Int8Linear(nn.Module):
 
     ``input_range`` is for inputs that come from a one-sided activation such as GELU: no number lies below its first,
     and a row whose largest number lies below its second is rounded as if it reached that.
+
+    Raises:
+        InputError: there are more inputs than 32-bit sums can hold.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class Int8Linear(nn.Module):
         input_range: bool = False,
     ) -> None:
         super().__init__()
+        check_int8_depth(in_features)
         self.in_features, self.out_features = in_features, out_features
         self.weight = _constant(torch.zeros(out_features, in_features, dtype=torch.int8))
         self.weight_scale = _constant(torch.ones(out_features))

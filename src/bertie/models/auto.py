@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from bertie.config import BertConfig
-from bertie.errors import BertieError, ConfigError
+from bertie.errors import BertieError
 from bertie.models.bert import BertModel
 from bertie.models.causal_lm import BertLMHeadModel
 from bertie.models.masked_lm import BertForMaskedLM
@@ -26,20 +26,14 @@ class AutoModel:
         raise BertieError(f"{name} is a door, not a model: use {name}.from_pretrained(...) or from_config(...).")
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
         """Load the model (arguments and errors as in ``BertPreTrainedModel.from_pretrained``)."""
-        return cls.model_class.from_pretrained(pretrained_model_name_or_path, **kwargs)
+        return cls.model_class.from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
 
     @classmethod
-    def from_config(cls, config: BertConfig) -> BertPreTrainedModel:
-        """Make the model with new weights.
-
-        Raises:
-            ConfigError: if it is the config of another kind of model.
-        """
-        if not isinstance(config, BertConfig):
-            raise ConfigError(f"{cls.__name__} makes BERT models from a BertConfig, not from {type(config).__name__}.")
-        return cls.model_class(config)
+    def from_config(cls, config: BertConfig, **kwargs: Any) -> Any:
+        """Make the model with new weights (arguments and errors as in `bertie.models.loading.from_config`)."""
+        return cls.model_class._from_config(config, **kwargs)
 
 
 class AutoModelForPreTraining(AutoModel):

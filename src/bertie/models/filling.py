@@ -5,50 +5,26 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from bertie.checkpoints import Checkpoint, Fit, fit
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.pages import drop_pages
 from bertie.checkpoints.tensors import all_finite
-from bertie.config import BertConfig
-from bertie.errors import CheckpointError
+from bertie.errors import CheckpointError, ShapeError
+from bertie.models.initialization import Protected, initialize, mark_initialized
 from bertie.models.quantized import int8_names
 from bertie.models.tying import tied_aliases
 from bertie.report import say_once
-
-_DRAWING = (
-    "normal_",
-    "uniform_",
-    "trunc_normal_",
-    "kaiming_uniform_",
-    "xavier_uniform_",
-    "zero_",
-    "zeros_",
-    "fill_",
-    "ones_",
-)
-
 
 # the modules whose first numbers are `_init_weights`' alone
 _DRAWN_HERE = (nn.Linear, nn.Embedding, nn.LayerNorm)
 
 
-class _Undrawn(TorchFunctionMode):
-    """Skip drawing weights that have no memory: PyTorch would import its whole compiler for it, which takes seconds."""
-
-    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func.__name__ in _DRAWING:
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
-
-
-def empty_model(cls: type[Any], config: BertConfig, model_args: Mapping[str, Any]) -> Any:
-    """Return a model whose parameters have no memory; one with buffers is built in full, for their values."""
-    with torch.device("meta"), _Undrawn():
-        model = cls(config, **model_args)
-    return cls(config, **model_args) if any(True for _ in model.buffers()) else model
+def empty_model(build: Callable[[], Any]) -> Any:
+    """Return a model whose parameters have no memory; one whose buffers have none either is built in full."""
+    with torch.device("meta"), Protected():
+        model = build()
+    return build() if any(buffer.is_meta for buffer in model.buffers()) else model
 
 
 @torch.no_grad()
@@ -74,15 +50,14 @@ def fill_model(
     shapes = {name: tuple(parameter.shape) for name, (parameter, _) in names.items()}
     aliases = {name: others for name, (_, others) in names.items()}
     found = fit(shapes, checkpoint, aliases, ignore_mismatched_sizes, int8_names(model))
+    if any(parameter.is_meta for parameter, _ in names.values()):  # what is not was loaded by a part of the model
+        found.missing = [name for name in found.missing if names[name][0].is_meta]
     for name, stored in found.stored.items():
         integers = names[name][0].dtype == torch.int8
         tensor = _read(checkpoint, stored, device, torch.int8 if integers else dtype, allow_nan or integers)
         _place(model, (name, *aliases[name]), nn.Parameter(tensor, names[name][0].requires_grad))
     new = {name: (name, *aliases[name]) for name in (*found.missing, *(name for name, _, _ in found.mismatched))}
-    if all(isinstance(model.get_submodule(name.rpartition(".")[0]), _DRAWN_HERE) for name in new):
-        _start_anew(model, new, device, dtype)
-    else:
-        _take_from(build(), model, new, device, dtype)
+    _start_anew(model, new, device, dtype, build)
     _fill_buffers(model, checkpoint, found, device, dtype)
     return found
 
@@ -131,41 +106,35 @@ def _place(model: nn.Module, names: tuple[str, ...], parameter: nn.Parameter) ->
         model.get_submodule(owner)._parameters[leaf] = parameter
 
 
-def _start_anew(model: Any, names: dict[str, tuple[str, ...]], device: torch.device, dtype: torch.dtype) -> None:
-    """Give the named parameters memory and draw them as the model's initialiser does, and only them."""
-    owners: dict[str, list[str]] = {}
-    for name in names:
-        owners.setdefault(name.rpartition(".")[0], []).append(name)
-    for owner, missing in owners.items():
-        module = model.get_submodule(owner)
-        loaded = dict(module._parameters)
-        for leaf, parameter in loaded.items():
-            if parameter is not None:
-                # drawn in float32 on the CPU, so that a seed gives one result on every device
-                empty = torch.zeros(parameter.shape, dtype=torch.float32, device="cpu")
-                module._parameters[leaf] = nn.Parameter(empty, parameter.requires_grad)
-        model._init_weights(module)
-        drawn = dict(module._parameters)
-        module._parameters.update(loaded)
-        for name in missing:
-            new = drawn[name.rpartition(".")[2]]
-            _place(model, names[name], nn.Parameter(new.to(device=device, dtype=dtype), new.requires_grad))
-
-
-def _take_from(
-    built: Any, model: nn.Module, names: dict[str, tuple[str, ...]], device: torch.device, dtype: torch.dtype
+def _start_anew(
+    model: Any,
+    names: dict[str, tuple[str, ...]],
+    device: torch.device,
+    dtype: torch.dtype,
+    build: Callable[[], Any],
 ) -> None:
-    """Give the named parameters the numbers that they have in a model built in full."""
-    drawn = dict(built.named_parameters(remove_duplicate=False))
+    """Give the named parameters their first numbers, and only them; those that a part brought with it keep theirs."""
+    without = {name for name in names if model.get_parameter(name).is_meta}
+    if without and not all(isinstance(model.get_submodule(name.rpartition(".")[0]), _DRAWN_HERE) for name in without):
+        drawn = dict(build().named_parameters(remove_duplicate=False))
+    else:
+        # in float32 on the CPU, so that a seed gives one result on every device
+        for name in without:
+            shape, is_trained = model.get_parameter(name).shape, model.get_parameter(name).requires_grad
+            _place(model, names[name], nn.Parameter(torch.zeros(shape, dtype=torch.float32, device="cpu"), is_trained))
+        mark_initialized(model, {each for name in without for each in names[name]})
+        initialize(model)
+        drawn = dict(model.named_parameters(remove_duplicate=False))
     for name, places in names.items():
         value = drawn[name].detach().to(device=device, dtype=dtype)
         _place(model, places, nn.Parameter(value, drawn[name].requires_grad))
+    mark_initialized(model)
 
 
 def _fill_buffers(
     model: nn.Module, checkpoint: Checkpoint, found: Fit, device: torch.device, dtype: torch.dtype
 ) -> None:
-    """Put buffers where the parameters are; BERT has none, but a head of one's own may save some."""
+    """Put buffers where the parameters are; BERT saves none, but a head of one's own may."""
     stored = {canonical(name): name for name in found.unexpected}
     saved = set(model.state_dict())
     for name, buffer in model.named_buffers():
@@ -175,7 +144,7 @@ def _fill_buffers(
             value = checkpoint.tensor(source).clone()
             found.unexpected.remove(source)
             if value.shape != buffer.shape:
-                raise CheckpointError(
+                raise ShapeError(
                     f"{str(checkpoint.path)!r}: the buffer {name!r} is {list(value.shape)} in the file and "
                     f"{list(buffer.shape)} in the model; correct the config"
                 )

@@ -3,18 +3,20 @@
 import inspect
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from bertie.checkpoints import Checkpoint, Fit, listed, main_dtype, open_checkpoint, weight_files
+from bertie.checkpoints import Checkpoint, Fit, checkpoint_of, listed, main_dtype, open_checkpoint, weight_files
 from bertie.checkpoints.names import canonical, is_encoder
+from bertie.checkpoints.one_save import of_one_save
 from bertie.checkpoints.tensors import FLOATS
 from bertie.config import CONFIG_NAME, LABELS, BertConfig
-from bertie.errors import InputError, InputTypeError, nearest
+from bertie.errors import ConfigError, InputError, InputTypeError, nearest
 from bertie.hub import listing, path_or_name, resolve
 from bertie.layers.chip import chip
 from bertie.models.filling import empty_model, fill_model
@@ -38,6 +40,11 @@ class Place:
     subfolder: str = ""
 
     @property
+    def folder(self) -> Path | None:
+        """Where a local model's files lie; None: in the hub's cache, in which no file changes, or nowhere."""
+        return Path(self.name_or_path, self.subfolder) if os.path.isdir(self.name_or_path) else None
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """All but the name, as keyword arguments."""
         return {name: value for name, value in vars(self).items() if name != "name_or_path"}
@@ -46,9 +53,10 @@ class Place:
 def from_pretrained(
     cls: type[Any],
     /,
-    pretrained_model_name_or_path: str | os.PathLike[str],
-    *,
+    pretrained_model_name_or_path: str | os.PathLike[str] | None,
+    *model_args: Any,
     config: Any = None,
+    state_dict: Mapping[str, torch.Tensor] | None = None,
     dtype: torch.dtype | str | None = None,
     torch_dtype: torch.dtype | str | None = None,
     attn_implementation: str | None = None,
@@ -66,14 +74,16 @@ def from_pretrained(
     low_cpu_mem_usage: bool | None = None,
     trust_remote_code: bool | None = None,
     allow_nan: bool = False,
-    add_pooling_layer: bool | None = None,
-    **config_overrides: Any,
+    **kwargs: Any,
 ) -> Any:
     """Return a model of this class in eval mode with the weights of a folder or hub name (decision 11).
 
     Args:
-        pretrained_model_name_or_path: a local folder, which is read without network, or a name in the hub.
+        pretrained_model_name_or_path: a local folder, which is read without network, or a name in the hub; None with
+            a ``config`` and a ``state_dict`` beside it.
+        model_args: what the class's ``__init__`` takes beside its config, by position.
         config: a config, or the name or path of one, instead of the folder's.
+        state_dict: the weights, where no folder or name is given.
         dtype: element type of the model; None: float32 on the CPU where the file has half precision, else the file's;
             ``"auto"``: the file's.
         torch_dtype: the older name of ``dtype``.
@@ -87,8 +97,8 @@ def from_pretrained(
         low_cpu_mem_usage: no meaning here: there is never a second copy.
         trust_remote_code: ignored and reported; no code of a model's folder is ever run.
         allow_nan: accept weights that are NaN or infinite.
-        add_pooling_layer: False leaves the pooler out (``BertModel`` only).
-        config_overrides: fields to change in the config, such as ``num_labels``.
+        kwargs: fields to change in the config, such as ``num_labels``, or arguments that the class's ``__init__`` takes
+            beside its config, such as ``BertModel``'s ``add_pooling_layer``.
 
     Raises:
         CheckpointError: the files are missing, damaged or unsafe, or do not fit the model.
@@ -99,34 +109,111 @@ def from_pretrained(
     del low_cpu_mem_usage
     if trust_remote_code:
         say_once("trust_remote_code is ignored: bertie never runs code from a model's folder")
-    source = path_or_name(pretrained_model_name_or_path)
+    source = _source(pretrained_model_name_or_path, config, state_dict)
     place = Place(source, revision, token, cache_dir, local_files_only, force_download, subfolder)
     device = one_device(device_map)
-    model_args = _model_args(cls, add_pooling_layer)
-    labelled = hasattr(config, "to_dict") or any(config_overrides.get(name) is not None for name in LABELS)
-    config = _config(cls, place, config, config_overrides)
+    weights = partial(open_weights, place, variant, use_safetensors)
+    load = partial(
+        _load,
+        cls,
+        place,
+        partial(_config, cls, place, config, kwargs),
+        weights if state_dict is None else partial(checkpoint_of, state_dict),
+        model_args,
+        device=device,
+        dtype=dtype if dtype is not None else torch_dtype,
+        attn_implementation=None if attn_implementation is None else check_attention(attn_implementation),
+        labelled=hasattr(config, "to_dict") or any(kwargs.get(name) is not None for name in LABELS),
+        ignore_mismatched_sizes=ignore_mismatched_sizes,
+        allow_nan=allow_nan,
+    )
+    model, found = of_one_save(place.folder, load) if place.folder is not None else load()
+    _report(cls, place, found)
+    return (model, _loading_info(found)) if output_loading_info else model
+
+
+def _load(
+    cls: type[Any],
+    place: Place,
+    read_config: Callable[[], tuple[BertConfig, dict[str, Any]]],
+    read_weights: Callable[[], Checkpoint],
+    model_args: Sequence[Any],
+    *,
+    device: torch.device,
+    dtype: torch.dtype | str | None,
+    attn_implementation: str | None,
+    labelled: bool,
+    ignore_mismatched_sizes: bool,
+    allow_nan: bool,
+) -> tuple[Any, Fit]:
+    """Return a model with its weights, and what did not fit; ``labelled``: the caller has said what its classes are."""
+    config, init_arguments = read_config()
     if attn_implementation is not None:
-        config._attn_implementation = _attention(attn_implementation)
-    checkpoint = open_weights(place, variant, use_safetensors)
-    target = _element_type(dtype if dtype is not None else torch_dtype, checkpoint, device)
+        config._attn_implementation = attn_implementation
+    checkpoint = read_weights()
+    target = _element_type(dtype, checkpoint, device)
     _warn_if_slow(target, device)
-    model = empty_model(cls, config, model_args)
+    build: Callable[[], Any] = partial(cls, config, *model_args, **init_arguments)  # type: ignore[misc]
+    model = empty_model(build)
     checkpoint = checkpoint.unwrapped(dict(model.named_parameters()))
     if not labelled and (classes := _other_classes(model, checkpoint)):
-        say_once(f"{cls.__name__} from {source!r}: the weights have {classes} classes, the config {config.num_labels}")
+        source = f"{cls.__name__} from {place.name_or_path!r}"
+        say_once(f"{source}: the weights have {classes} classes, the config {config.num_labels}; the weights count")
         config.num_labels = classes
-        model = empty_model(cls, config, model_args)
+        model = empty_model(build)
     if config.quantization_config is not None:
         place_int8(model, checkpoint)
-    build: Callable[[], Any] = partial(cls, config, **model_args)  # type: ignore[misc]
     found = fill_model(model, checkpoint, device, target, ignore_mismatched_sizes, allow_nan, build)
     if config.quantization_config is not None:
         model.requires_grad_(False)
     config.dtype = target
-    config.name_or_path = model.name_or_path = source
-    model.eval()
-    _report(cls, place, found)
-    return (model, _loading_info(found)) if output_loading_info else model
+    config.name_or_path = model.name_or_path = place.name_or_path
+    return model.eval(), found
+
+
+def from_config(
+    cls: type[Any],
+    /,
+    config: BertConfig,
+    *,
+    dtype: torch.dtype | str | None = None,
+    torch_dtype: torch.dtype | str | None = None,
+    attn_implementation: str | None = None,
+    trust_remote_code: bool | None = None,
+    **kwargs: Any,
+) -> Any:
+    """Return a model of this class with new weights; as in the reference, what is asked for is written into the config.
+
+    Args:
+        config: what the model is made from.
+        dtype: element type of the model; None: float32; ``"auto"``: the config's.
+        torch_dtype, attn_implementation, trust_remote_code: as in ``from_pretrained``.
+        kwargs: what the class's ``__init__`` takes beside its config, such as ``add_pooling_layer``.
+
+    Raises:
+        ConfigError: it is the config of another kind of model.
+        InputError, InputTypeError: an argument is out of its range, or the class has none of this name.
+    """
+    del trust_remote_code  # nothing comes from a folder
+    if not isinstance(config, BertConfig):
+        raise ConfigError(f"{cls.__name__} is made from a BertConfig, not from {type(config).__name__}.")
+    if attn_implementation is not None:
+        config._attn_implementation = check_attention(attn_implementation)
+    asked = torch_dtype if dtype is None else dtype
+    config.dtype = torch.float32 if asked is None else _named_type(asked) or config.dtype or torch.float32
+    _refuse_unknown(cls, kwargs)
+    return cls(config, **kwargs).to(config.dtype)
+
+
+def _source(name_or_path: str | os.PathLike[str] | None, config: Any, state_dict: Any) -> str:
+    """Return the name of the model to load; it is empty where config and weights are given instead of it."""
+    if state_dict is None:
+        return path_or_name(name_or_path)
+    if name_or_path is not None:
+        raise InputError("There are two sources of weights; give either the model's folder or name, or a state_dict.")
+    if config is None:
+        raise InputError("A state_dict says nothing of the model; give its config beside it, config=….")
+    return ""
 
 
 def one_device(asked: Any, name: str = "device_map") -> torch.device:
@@ -155,17 +242,11 @@ def one_device(asked: Any, name: str = "device_map") -> torch.device:
     return device
 
 
-def _model_args(cls: type[Any], add_pooling_layer: bool | None) -> dict[str, bool]:
-    """Return what the class is made with beside its config."""
-    if add_pooling_layer is None:
-        return {}
-    if "add_pooling_layer" not in inspect.signature(cls.__init__).parameters:
-        raise InputTypeError(f"{cls.__name__} has no argument 'add_pooling_layer'; leave it out, or load another class")
-    return {"add_pooling_layer": add_pooling_layer}
+def _config(cls: type[Any], place: Place, config: Any, fields: dict[str, Any]) -> tuple[BertConfig, dict[str, Any]]:
+    """Return a config of the caller's own, changed as asked, and those of the arguments that ``__init__`` takes.
 
-
-def _config(cls: type[Any], place: Place, config: Any, fields: dict[str, Any]) -> BertConfig:
-    """Return a config of the caller's own, changed as asked; an object that was passed stays as it was."""
+    A config object that was passed stays as it was.
+    """
     config_class: type[BertConfig] = cls.config_class
     made: BertConfig
     if config is None or isinstance(config, str | os.PathLike):
@@ -178,17 +259,36 @@ def _config(cls: type[Any], place: Place, config: Any, fields: dict[str, Any]) -
         made._attn_implementation = config._attn_implementation
     else:
         raise InputTypeError(f"config is {type(config).__name__}; allowed: a BertConfig, or the name or path of one")
-    for name in unknown:
-        allowed = {*inspect.signature(from_pretrained).parameters, *inspect.signature(config_class).parameters}
-        hint = nearest(name, sorted(allowed - {"cls", "config_overrides", "unknown"}))
+    _refuse_unknown(cls, unknown)
+    check_declaration(made.quantization_config, place.name_or_path)
+    return made, unknown
+
+
+def _refuse_unknown(cls: type[Any], arguments: dict[str, Any]) -> None:
+    """Refuse arguments that neither the config nor the class's ``__init__`` knows; one that is None is dropped."""
+    taken = inspect.signature(cls.__init__).parameters
+    if any(each.kind == each.VAR_KEYWORD for each in taken.values()):
+        return
+    for name in [name for name in arguments if name not in taken]:
+        if arguments.pop(name) is None:
+            continue
+        known = {
+            *inspect.signature(from_pretrained).parameters,
+            *inspect.signature(cls.config_class).parameters,
+            *taken,
+        }
+        hint = nearest(name, sorted(known - {"cls", "self", "kwargs", "model_args", "unknown"}))
         raise InputTypeError(
             f"{cls.__name__}.from_pretrained has no argument, and its config no field, {name!r}.{hint}"
         )
-    check_declaration(made.quantization_config, place.name_or_path)
-    return made
 
 
-def _attention(name: str) -> str:
+def check_attention(name: str) -> str:
+    """Return ``name`` if it names a way to attend.
+
+    Raises:
+        InputError: it names none.
+    """
     if name not in ATTENTION:
         raise InputError(
             f"attn_implementation is {name!r}; allowed: {', '.join(ATTENTION)}.{nearest(str(name), ATTENTION)}"
@@ -235,8 +335,13 @@ def _element_type(asked: torch.dtype | str | None, checkpoint: Checkpoint, devic
     if asked is None:
         # half precision is up to ten times slower than float32 on a CPU
         return torch.float32 if device.type == "cpu" and stored in _HALF else stored
+    return _named_type(asked) or stored
+
+
+def _named_type(asked: torch.dtype | str) -> torch.dtype | None:
+    """Return an element type given by itself or by name; None for ``"auto"``."""
     if asked == "auto":
-        return stored
+        return None
     named = getattr(torch, asked.removeprefix("torch."), None) if isinstance(asked, str) else asked
     if named not in FLOATS:
         allowed = ", ".join(str(dtype).removeprefix("torch.") for dtype in FLOATS)
@@ -250,7 +355,7 @@ def _warn_if_slow(target: torch.dtype, device: torch.device) -> None:
 
 
 def _report(cls: type[Any], place: Place, found: Fit) -> None:
-    source = f"{cls.__name__} from {place.name_or_path!r}"
+    source = f"{cls.__name__} from {place.name_or_path or 'a state_dict'!r}"
     new = [*found.missing, *(name for name, _, _ in found.mismatched)]
     if new:
         say_once(f"{source}: {listed(new)} started anew, not being in the checkpoint in this shape; train before use")

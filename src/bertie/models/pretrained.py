@@ -5,19 +5,25 @@ from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.utils.hooks import RemovableHandle
 
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.layers.encoder import Checkpointing
+from bertie.layers.heads import BertLMPredictionHead
 from bertie.layers.losses import IGNORED, TokenLabels, require_class_numbers
-from bertie.models.entrance import enter, leave
-from bertie.models.loading import from_pretrained
-from bertie.models.resizing import resize_token_embeddings
+from bertie.layers.rectangle import ARGUMENTS, Batch, Rectangle, Unpadded
+from bertie.models.entrance import Limits, enter, leave, rectangle
+from bertie.models.hooks import is_looked_into
+from bertie.models.initialization import initialize, mark_initialized
+from bertie.models.loading import check_attention, from_config, from_pretrained
+from bertie.models.resizing import fit_decoder_bias, resize_token_embeddings
 from bertie.models.saving import save_pretrained
 from bertie.models.tying import tied_aliases, tied_pairs
+from bertie.openmp import let_children_compute
 from bertie.outputs import ModelOutput
-from bertie.packing import Packed
+from bertie.packing import Packed, capturing
 
 # What transformers' flattening collator passes beside a batch of texts laid end to end.
 _FLATTENED = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx")
@@ -45,13 +51,14 @@ class BertPreTrainedModel(nn.Module):
                 f"{type(self).__name__} is made from a bertie.BertConfig, not {type(config).__name__}; "
                 "convert another library's config with BertConfig.from_dict(config.to_dict())."
             )
+        let_children_compute()
         config.validate()  # assignments check one field each
         self.config = config
         self.name_or_path = config.name_or_path
         self._require_grads_hook: RemovableHandle | None = None
         self.register_state_dict_post_hook(_leave_out_tied)
         self.register_load_state_dict_pre_hook(_fill_in_tied)
-        self.register_load_state_dict_post_hook(_tie_again)
+        self.register_load_state_dict_post_hook(_finish_loading)
 
     def __init_subclass__(cls) -> None:
         parameters = inspect.signature(cls.forward).parameters
@@ -62,13 +69,18 @@ class BertPreTrainedModel(nn.Module):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         unknown = [] if self._takes_any_argument else [name for name in kwargs if name not in self._forward_arguments]
         for name in unknown:
+            if kwargs.pop(name) is None:  # programs pass arguments of other models with nothing in them
+                continue
             hint = nearest(name, self._forward_arguments)
             if name in _FLATTENED:
                 hint = " It marks a flattened batch: pass a bertie.Packed as input_ids instead."
             raise InputTypeError(f"{type(self).__name__} takes no argument {name!r}.{hint}")
+        if args and isinstance(args[0], Rectangle):
+            kwargs = {**args[0].arguments, **kwargs}
+            args = (kwargs.pop("input_ids"),)
         return super().__call__(*args, **kwargs)
 
-    # A batch enters and leaves in these two lines and nowhere else.
+    # A batch enters and leaves in these lines and nowhere else.
 
     def enter(
         self,
@@ -80,28 +92,52 @@ class BertPreTrainedModel(nn.Module):
         past_length: int = 0,
     ) -> Packed:
         """Return the checked batch without padding; a ``Packed`` comes back as it is."""
-        return enter(self.config, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
+        limits = Limits.of(self)
+        return enter(limits, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
+
+    def batch(
+        self,
+        input_ids: Tensor | Packed | None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_length: int = 0,
+        whole: bool = False,
+    ) -> Batch:
+        """Return the checked batch for code that computes with either form: without padding where nobody can see it.
+
+        It keeps its padding where a mask of scores, a captured graph or an onlooker needs it, or if ``whole``.
+        """
+        packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
+        came_packed = isinstance(input_ids, Packed)
+        if isinstance(packed, Unpadded) and not whole:
+            return packed  # the task model has asked
+        if whole or packed.attention_mask is not None or (not came_packed if capturing() else is_looked_into(self)):
+            given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+            return rectangle(Limits.of(self), packed, dict(zip(ARGUMENTS, given, strict=True)))
+        return packed if came_packed else Unpadded.of(packed)
 
     def leave(
         self,
         output: ModelOutput,
         entered: Tensor | Packed | None,
-        packed: Packed,
+        batch: Batch,
         return_dict: bool | None,
-        **finished: Tensor,
+        **finished: Tensor | tuple[Tensor, ...] | None,
     ) -> Any:
         """Return ``output`` in the form in which the batch ``entered``: rectangles, or packed for a ``Packed``.
 
         ``finished`` members already have their final form.
         """
-        output = output if isinstance(entered, Packed) else leave(output, packed)
+        output = leave(output, batch, isinstance(entered, Packed))
         if finished:
             output = type(output)(**output, **finished)
         as_mapping = self.config.return_dict if return_dict is None else return_dict
         return output if as_mapping else output.to_tuple()
 
     def token_labels(
-        self, labels: Tensor | None, entered: Tensor | Packed | None, packed: Packed, num_classes: int
+        self, labels: Tensor | None, entered: Tensor | Packed | None, batch: Batch, num_classes: int
     ) -> TokenLabels | None:
         """Return checked labels of the tokens, from ``[B, S]`` or, beside a ``Packed``, as given.
 
@@ -110,37 +146,42 @@ class BertPreTrainedModel(nn.Module):
         if labels is None:
             return None
         require_class_numbers(labels)
-        shape = (packed.num_tokens,) if isinstance(entered, Packed) else packed.shape
+        shape = (entered.num_tokens,) if isinstance(entered, Packed) else batch.shape
         if labels.shape != shape:
             raise InputError(f"labels has shape {tuple(labels.shape)}, but this batch needs {tuple(shape)}.")
-        values = labels if isinstance(entered, Packed) else packed.unpad(labels, fill=IGNORED)
+        values = labels
+        if isinstance(entered, Packed) and isinstance(batch, Rectangle):
+            values = entered.pad(labels, fill=IGNORED).flatten()
+        elif not isinstance(entered, Packed):
+            values = batch.unpad(labels, fill=IGNORED)
         return TokenLabels.of(values, labels, num_classes)
 
     # Weights.
 
     def post_init(self) -> None:
         """Draw the new weights and tie what is tied; the last line of a subclass's ``__init__``."""
-        for name, part in self.named_children():
-            if name != self.base_model_prefix:  # the encoder inside a task model has drawn its own
-                part.apply(self._init_weights)
-        self.tie_weights()
+        self.init_weights()
+        if self.config.gradient_checkpointing and hasattr(self.base_model, "encoder"):
+            self._checkpointing.enable(None, every_n_layers=1, offload=False)
 
     def init_weights(self) -> None:
-        """Draw all weights anew: normal with ``initializer_range``, biases 0, LayerNorm 1 (BERT, appendix A.2)."""
-        # the embeddings last: a decoder that is tied to them would draw over the zeros of their padding row
-        for module in reversed(list(self.modules())):
-            self._init_weights(module)
+        """Draw the weights that were neither loaded nor drawn yet, and tie what is tied.
+
+        New weights are normal with ``initializer_range``, biases 0, LayerNorm 1 (BERT, appendix A.2).
+        """
+        initialize(self)
+        self.tie_weights()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Linear | nn.Embedding):
+        if isinstance(module, nn.Linear | nn.Embedding | _ConvNd):
             module.weight.normal_(mean=0.0, std=self.config.initializer_range)
         if isinstance(module, nn.Embedding) and module.padding_idx is not None:
             module.weight[module.padding_idx].zero_()
         if isinstance(module, nn.LayerNorm):
             module.weight.fill_(1.0)
-        if isinstance(bias := getattr(module, "bias", None), Tensor):
-            bias.zero_()
+        if isinstance(module, nn.Linear | nn.LayerNorm | _ConvNd | BertLMPredictionHead) and module.bias is not None:
+            module.bias.zero_()
 
     def tied_weights(self) -> dict[str, str]:
         """Return the parameter that each alias stands for; empty if the config unties them."""
@@ -150,6 +191,7 @@ class BertPreTrainedModel(nn.Module):
         """Make tied parameters one: the decoder's weight and the word embeddings, and the decoder's two biases."""
         for pair in tied_pairs(self):
             self._tie(pair.alias, pair.source_parameter)
+        fit_decoder_bias(self)
 
     def _tie(self, alias: str, source: nn.Parameter) -> None:
         owner, name = alias.rsplit(".", 1)
@@ -178,9 +220,27 @@ class BertPreTrainedModel(nn.Module):
             if id(parameter) not in left_out and (parameter.requires_grad or not only_trainable)
         )
 
+    def get_memory_footprint(self, return_buffers: bool = True) -> int:
+        """Return the bytes of the parameters, each tied one once, and of the buffers."""
+        tensors = [*self.parameters(), *(self.buffers() if return_buffers else ())]
+        return sum(tensor.nbytes for tensor in tensors)
+
+    def can_generate(self) -> bool:
+        """Whether there is ``generate()``: not yet."""
+        return False
+
+    def set_attn_implementation(self, attn_implementation: str) -> None:
+        """Let all parts attend in another way: ``"eager"`` computes densely, the others leave the choice to bertie.
+
+        Raises:
+            InputError: there is no such way.
+        """
+        self.config._attn_implementation = check_attention(attn_implementation)
+
     # Files and vocabulary: each has a file of its own.
 
     from_pretrained = classmethod(from_pretrained)
+    _from_config = classmethod(from_config)
     save_pretrained = save_pretrained
 
     # Embeddings.
@@ -281,7 +341,10 @@ def _fill_in_tied(module: BertPreTrainedModel, state: dict[str, Any], prefix: st
                 state.setdefault(prefix + absent, state[prefix + given])
 
 
-def _tie_again(module: BertPreTrainedModel, _incompatible: Any) -> None:
+def _finish_loading(module: BertPreTrainedModel, incompatible: Any) -> None:
+    # the keys that are missing are counted from the outermost model, which this one may be inside of
+    missing: list[str] = incompatible.missing_keys
+    mark_initialized(module, {name for name in module.state_dict() if any(key.endswith(name) for key in missing)})
     # load_state_dict(assign=True) puts a new parameter in every place, tied or not; what was untied by hand stays so
     for pair in tied_pairs(module):
         if pair.alias_parameter.data_ptr() == pair.source_parameter.data_ptr():

@@ -43,27 +43,35 @@ def resize_token_embeddings(
         )
     if pad_to_multiple_of is not None:
         size = -(-size // pad_to_multiple_of) * pad_to_multiple_of
-    if size == words.num_embeddings:
-        return words
     spread = None if mean_resizing else model.config.initializer_range
     # the modules stay, so that hooks on them do
     words.weight, words.num_embeddings = _resized(words.weight, size, spread), size
     if words.padding_idx is not None and words.padding_idx >= size:
         words.padding_idx = None
+    # on its own: the embeddings may have been resized already, through the encoder inside the model
     decoder = model.get_output_embeddings()
     if isinstance(decoder, nn.Linear):
-        decoder.weight, decoder.out_features = _resized(decoder.weight, size, spread), size
-        if decoder.bias is not None:  # a decoder that was put in the place of BERT's may have none
-            decoder.bias = _resized(decoder.bias, size, None)
-        model.set_output_embeddings(decoder)
+        decoder.weight = _resized(decoder.weight, size, spread)
     model.config.vocab_size = size
     model.tie_weights()
     return words
 
 
+def fit_decoder_bias(model: "BertPreTrainedModel") -> None:
+    """Give the decoder's bias as many entries as its weight has rows; a decoder put in BERT's place may have none."""
+    decoder = model.get_output_embeddings()
+    if isinstance(decoder, nn.Linear) and decoder.out_features != decoder.weight.shape[0]:
+        decoder.out_features = decoder.weight.shape[0]
+        if decoder.bias is not None:
+            decoder.bias = _resized(decoder.bias, decoder.out_features, None)
+        model.set_output_embeddings(decoder)
+
+
 @torch.no_grad()
 def _resized(old: Tensor, size: int, spread: float | None) -> nn.Parameter:
     """Return ``old`` cut or grown to ``size`` rows: new ones are the mean, or normal with deviation ``spread``."""
+    if isinstance(old, nn.Parameter) and old.shape[0] == size:
+        return old
     kept = old[:size]
     shape = (size - kept.shape[0], *old.shape[1:])
     mean = old.float().mean(dim=0).to(old.dtype)

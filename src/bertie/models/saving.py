@@ -6,13 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bertie.checkpoints import write_checkpoint
 from bertie.config import BertConfig
-from bertie.errors import InputError
+from bertie.errors import ConfigError, InputError
+from bertie.layers.int8 import Int8Embedding
 from bertie.models.quantized import declaration
 from bertie.models.tying import tied_aliases
+
+_TABLES = {
+    "vocab_size": "word_embeddings",
+    "type_vocab_size": "token_type_embeddings",
+    "max_position_embeddings": "position_embeddings",
+}
 
 
 def save_pretrained(
@@ -66,11 +73,29 @@ def saved_config(model: Any) -> BertConfig:
         ConfigError: its fields do not fit each other.
     """
     config: BertConfig = copy.copy(model.config)
+    _take_sizes(config, model)
+    config.gradient_checkpointing = False  # as in the reference: a model begins with what its file asks for, once
     config.architectures = [type(model).__name__]
     config.dtype = model.dtype
     config.quantization_config = declaration(model, config.quantization_config)
     config.validate()
     return config
+
+
+def _take_sizes(config: BertConfig, model: Any) -> None:
+    """Write the sizes of the embeddings that are there into ``config``, which loading makes them from."""
+    embeddings = getattr(model.base_model, "embeddings", None)
+    for field, name in _TABLES.items():
+        table = getattr(embeddings, name, None)
+        if isinstance(table, nn.Embedding | Int8Embedding):
+            setattr(config, field, table.num_embeddings)
+    decoder = model.get_output_embeddings()
+    rows = config.vocab_size if decoder is None else decoder.weight.shape[0]
+    if rows != config.vocab_size:
+        raise ConfigError(
+            f"the decoder scores {rows} words but the embeddings hold {config.vocab_size}; call "
+            f"resize_token_embeddings({config.vocab_size}) of the whole {type(model).__name__} before it is saved"
+        )
 
 
 def own_tensors(model: Any, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -96,10 +96,25 @@ typedef struct {
     const float *q, *k, *v;
     float *y;
     const int *starts_q, *starts_k;
-    long q_stride, k_stride, v_stride, texts, heads, width;
+    long q_stride, k_stride, v_stride, tokens_q, tokens_k, texts, heads, width;
     float *log_sums;
     const Dropout *dropout;
 } Attention;
+
+/* the most tokens of a text; -1 if the texts do not lie one after the other in so many tokens */
+static long longest_of(const int *starts, long texts, long tokens)
+{
+    long longest = 0;
+    if (texts < 0 || starts[0] || starts[texts] != tokens)
+        return -1;
+    for (long text = 0; text < texts; text++) {
+        const long length = (long)starts[text + 1] - starts[text];
+        if (length < 0)
+            return -1;
+        longest = length > longest ? length : longest;
+    }
+    return longest;
+}
 
 /* the context of a few queries of one text and head, from ``query`` on */
 INLINE void attend_rows(const int rows, const Attention *a, const float *q, const float *keys, const float *values,
@@ -163,8 +178,13 @@ static void attend(const Attention *a, float *scratch, long each)
         attend_head(a, work / a->heads, work % a->heads, scratch + omp_get_thread_num() * each);
 }
 
-void NAME(attention)(const Attention *a, float *scratch, long each, int threads)
+/* returns 0, or 1 and does nothing if the texts are not the tokens exactly, or need more than the scratch */
+int NAME(attention)(const Attention *a, float *scratch, long each, int threads)
 {
+    const long keys = longest_of(a->starts_k, a->texts, a->tokens_k);
+    if (longest_of(a->starts_q, a->texts, a->tokens_q) < 0 || keys < 0 || NAME(attention_scratch)(keys, a->width) > each)
+        return 1;
 #pragma omp parallel num_threads(threads) if (threads > 1)
     attend(a, scratch, each);
+    return 0;
 }

@@ -1,5 +1,6 @@
 """Attention of packed texts, each query within its own text, in one call for all texts and heads; and its gradient."""
 
+from collections.abc import Sequence
 from ctypes import byref, pointer
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, queries: Texts, keys: Texts, func
         functions: of an instruction set.
 
     Raises:
-        InputError: the texts are not the queries or keys exactly.
+        InputError: the texts are not the queries or keys exactly, or the tensors are of other kinds or shapes.
     """
     return _forward(_side_by_side(q, k, v), queries, keys, functions, None, None)
 
@@ -77,7 +78,8 @@ class _Attention(torch.autograd.Function):
         laid_out = GradientLayout(
             _laid_out((q, k, v), context, queries, keys, log_sums, dropped), slope.data_ptr(), *map(_place, gradients)
         )
-        functions.attention_gradient(byref(laid_out), scratch.data_ptr(), each, threads)
+        if functions.attention_gradient(byref(laid_out), scratch.data_ptr(), each, threads):
+            raise wrong_texts(len(q), queries.longest)
         return *gradients, None, None, None, None
 
 
@@ -89,14 +91,20 @@ def _forward(
     log_sums: Tensor | None,
     dropped: Dropped | None,
 ) -> Tensor:
-    q, k, _ = parts
-    check_starts(queries.starts, q)
-    check_starts(keys.starts, k)
+    q, k, v = parts
+    check_floats(q.shape[2:], *parts)
+    if k.shape != v.shape or q.shape[1] != k.shape[1]:
+        raise InputError(f"Queries {[*q.shape]}, keys {[*k.shape]} and values {[*v.shape]} do not fit each other.")
+    check_starts(queries.starts)
+    check_starts(keys.starts)
+    if len(queries.starts) != len(keys.starts):
+        raise InputError(f"There are queries of {len(queries.starts) - 1} texts and keys of {len(keys.starts) - 1}.")
     threads = torch.get_num_threads()
     each = functions.attention_scratch(keys.longest, q.shape[2])
     scratch, context = q.new_empty(threads * each), q.new_empty(q.shape)
     laid_out = _laid_out(parts, context, queries, keys, log_sums, dropped)
-    functions.attention(byref(laid_out), scratch.data_ptr(), each, threads)
+    if functions.attention(byref(laid_out), scratch.data_ptr(), each, threads):
+        raise wrong_texts(len(q), queries.longest)
     return context
 
 
@@ -114,6 +122,7 @@ def _laid_out(
         _place(queries.starts),
         _place(keys.starts),
         *(part.stride(0) for part in parts),
+        *map(len, parts[:2]),
         len(queries.starts) - 1,
         *context.shape[1:],
         None if log_sums is None else _place(log_sums),
@@ -130,11 +139,33 @@ def _side_by_side(*parts: Tensor) -> tuple[Tensor, ...]:
     return tuple(part if part.stride()[1:] == (width, 1) else part.contiguous() for part in parts)
 
 
-def check_starts(starts: Tensor, tokens: Tensor) -> None:
-    """Refuse texts that are not ``tokens [T, ...]`` exactly: C would read beyond them.
+def check_starts(starts: Tensor) -> None:
+    """Refuse what is no list of 32-bit numbers; C looks at the numbers themselves.
 
     Raises:
-        InputError: naming both numbers.
+        InputError: it is something else.
     """
-    if starts.dtype != torch.int32 or not starts.is_contiguous() or int(starts[-1]) != len(tokens):
-        raise InputError(f"The texts have {int(starts[-1])} tokens in all, but {len(tokens)} are given.")
+    if starts.dtype != torch.int32 or starts.dim() != 1 or not len(starts) or not starts.is_contiguous():
+        raise InputError(f"The starts of texts are {starts.dtype} {[*starts.shape]}; they must be int32 [B + 1].")
+
+
+def check_floats(shape: Sequence[int], *tensors: Tensor) -> None:
+    """Refuse tensors that are not float32 on the CPU, or have other last dimensions than ``shape``: C would not notice.
+
+    Raises:
+        InputError: naming dtype, device and shape.
+    """
+    for tensor in tensors:
+        if tensor.dtype != torch.float32 or not tensor.is_cpu or tensor.shape[-len(shape) :] != torch.Size(shape):
+            raise InputError(
+                f"A kernel was given {tensor.dtype} {[*tensor.shape]} on {tensor.device}; it takes float32 on the CPU "
+                f"with {[*shape]} as last dimensions."
+            )
+
+
+def wrong_texts(tokens: int, longest: int) -> InputError:
+    """Return what is raised where C found starts that do not rise from 0 to the tokens."""
+    return InputError(
+        f"The texts must lie one after the other in {tokens} tokens, from 0 on, none longer than {longest}; "
+        "their starts (cu_seqlens) say something else."
+    )

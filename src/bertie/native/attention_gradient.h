@@ -117,11 +117,16 @@ static void gradient_of_head(const Gradient *g, long text, long head, float *scr
     }
 }
 
-/* each thread with ``each`` = attention_gradient_scratch numbers of scratch */
-void NAME(attention_gradient)(const Gradient *g, float *scratch, long each, int threads)
+/* each thread with ``each`` = attention_gradient_scratch numbers of scratch; returns what attention does */
+int NAME(attention_gradient)(const Gradient *g, float *scratch, long each, int threads)
 {
-    const long heads = g->forward.heads;
+    const Attention *a = &g->forward;
+    const long heads = a->heads, queries = longest_of(a->starts_q, a->texts, a->tokens_q);
+    const long keys = longest_of(a->starts_k, a->texts, a->tokens_k);
+    if (queries < 0 || keys < 0 || NAME(attention_gradient_scratch)(queries, keys, a->width) > each)
+        return 1;
 #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
-    for (long work = 0; work < g->forward.texts * heads; work++)
+    for (long work = 0; work < a->texts * heads; work++)
         gradient_of_head(g, work / heads, work % heads, scratch + omp_get_thread_num() * each);
+    return 0;
 }

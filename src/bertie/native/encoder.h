@@ -64,7 +64,9 @@ static void normalise(float *x, const Norm *n, long rows, long columns)
         }
         for (long i = whole; i < columns; i++)
             square += (own[i] - mean) * (own[i] - mean);
-        const float factor = 1 / sqrtf((square + SUM(lanes)) / columns + n->eps);
+        const float variance = (square + SUM(lanes)) / columns;
+        /* where squares overflow the factor is NaN, not the 0 that would hide it */
+        const float factor = 1 / sqrtf(variance + n->eps) + 0 * variance;
         for (long i = 0; i < whole; i += LANES) {
             V number = MUL(SUB(LOAD(own + i), ALL(mean)), ALL(factor));
             STORE(own + i, FMA(number, LOAD(n->weight + i), LOAD(n->bias + i)));
@@ -78,8 +80,8 @@ static void run_block(const Block *b, const float *x, float *y, const int *start
 {
     const long hidden = b->heads * b->width, part = hidden * 3;
     const float *qkv = s->projections;
-    const Attention a = {qkv,   qkv + hidden, qkv + 2 * hidden, s->context, starts, starts, part, part, part,
-                         texts, b->heads,     b->width,         0,          0};
+    const Attention a = {qkv,  qkv + hidden, qkv + 2 * hidden, s->context, starts,   starts, part, part,
+                         part, rows,         rows,             texts,      b->heads, b->width, 0,  0};
     apply(&b->projections, x, 0, s->projections, rows, NOTHING, s);
     attend(&a, s->attention, s->each);
     apply(&b->output, s->context, x, s->attended, rows, RESIDUAL, s);
@@ -94,13 +96,17 @@ static void run_block(const Block *b, const float *x, float *y, const int *start
     }
 }
 
-/* y [rows, D]: what ``count`` blocks make of x [rows, D]; the texts begin at starts[0 .. texts] */
-void NAME(encoder)(const Block *blocks, long count, const float *x, float *y, const int *starts, long texts, long rows,
+/* y [rows, D]: what ``count`` blocks make of x [rows, D]; the texts begin at starts[0 .. texts]; returns what attention does */
+int NAME(encoder)(const Block *blocks, long count, const float *x, float *y, const int *starts, long texts, long rows,
                    const Scratch *scratch, int threads)
 {
+    const long longest = longest_of(starts, texts, rows);
+    if (longest < 0 || (count > 0 && NAME(attention_scratch)(longest, blocks->width) > scratch->each))
+        return 1;
 #pragma omp parallel num_threads(threads) if (threads > 1)
     for (long i = 0; i < count; i++)
         run_block(blocks + i, i ? y : x, y, starts, texts, rows, scratch);
+    return 0;
 }
 
 /* what Python compares its own structures with */

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bertie.checkpoints.pages import large_pages
-from bertie.native.attention import check_starts
+from bertie.native.attention import check_floats, check_starts, wrong_texts
 from bertie.native.layout import BlockLayout, NormLayout, ProductLayout, Scratch
 from bertie.native.products import Int8Panels, Panels
 
@@ -50,10 +50,11 @@ class Encoder:
             blocks: how many to compute.
 
         Raises:
-            InputError: the texts are not ``x`` exactly.
+            InputError: the texts are not ``x`` exactly, or ``x`` is of another width or kind.
         """
         x = x.contiguous()
-        check_starts(starts, x)
+        check_floats((self.width,), x)
+        check_starts(starts)
         count, rows, threads = len(self.blocks) if blocks is None else blocks, len(x), torch.get_num_threads()
         if count == 0:
             return x
@@ -71,7 +72,7 @@ class Encoder:
         room("q", rows * (self.widest + 3), torch.uint8)
         scratch.each = self.functions.attention_scratch(longest, self.blocks[0].heads[1])
         room("attention", threads * scratch.each)
-        self.functions.encoder(
+        refused = self.functions.encoder(
             self.laid_out,
             count,
             x.data_ptr(),
@@ -82,6 +83,8 @@ class Encoder:
             ctypes.byref(scratch),
             threads,
         )
+        if refused:
+            raise wrong_texts(rows, longest)
         return y
 
 

@@ -39,7 +39,8 @@ class DropoutLayout(ctypes.Structure):
 class AttentionLayout(ctypes.Structure):
     _fields_ = (
         *((name, c_void_p) for name in ("q", "k", "v", "y", "starts_q", "starts_k")),
-        *((name, c_long) for name in ("q_stride", "k_stride", "v_stride", "texts", "heads", "width")),
+        *((name, c_long) for name in ("q_stride", "k_stride", "v_stride")),
+        *((name, c_long) for name in ("tokens_q", "tokens_k", "texts", "heads", "width")),
         ("log_sums", c_void_p),
         ("dropout", POINTER(DropoutLayout)),
     )

@@ -81,10 +81,10 @@ def _bound(library: ctypes.CDLL, name: str, width: int, int8: bool) -> Instructi
         name,
         width,
         function("product", _PRODUCT),
-        function("encoder", _ENCODER),
-        function("attention", _ATTENTION),
+        function("encoder", _ENCODER, c_int),
+        function("attention", _ATTENTION, c_int),
         function("attention_scratch", [c_long] * 2, c_long),
-        function("attention_gradient", _ATTENTION_GRADIENT),
+        function("attention_gradient", _ATTENTION_GRADIENT, c_int),
         function("attention_gradient_scratch", [c_long] * 3, c_long),
         function("dropout", _DROPOUT),
         function("int8_product", _INT8_PRODUCT) if int8 else None,
@@ -94,14 +94,23 @@ def _bound(library: ctypes.CDLL, name: str, width: int, int8: bool) -> Instructi
 @lru_cache(maxsize=1)
 def _library() -> ctypes.CDLL | str:
     """Return the library, or why there is none."""
-    path = Path(__file__).with_name(f"_kernels{sysconfig.get_config_var('EXT_SUFFIX')}")
+    name = f"_kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
+    path = Path(__file__).with_name(name)
     if not path.is_file():
-        return "bertie was installed without a C compiler"
+        others = sorted(other.name for other in path.parent.glob("_kernels*.*"))
+        if others:
+            return f"its kernels were compiled for another Python or system ({others[0]}); install bertie again"
+        return (
+            "its kernels were not compiled: there was no C compiler when bertie was installed, or it runs from its "
+            "sources; install gcc, and bertie again"
+        )
     try:
         library = ctypes.CDLL(str(path))
+        library.bertie_layout.restype = c_long
     except OSError as error:
         return f"its kernels cannot be loaded ({error})"
-    library.bertie_layout.restype = c_long
+    except AttributeError:
+        return f"another library lies in their place ({name}); install bertie again"
     if library.bertie_layout() != SIZES:
         return "its kernels were compiled from other sources; install bertie again"
     return library

@@ -7,8 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertie.checkpoints.pages import own_pages
+from bertie.errors import InputError
+from bertie.native.attention import check_floats
 from bertie.native.library import InstructionSet
 
+# the most inputs of an 8-bit product, whose sums of 255 · 127 are kept in 32 bits
+DEEPEST_INT8 = (2**31 - 1) // (255 * 127)
 # what follows a product: product.h
 NOTHING, GELU, RESIDUAL = 0, 1, 2
 
@@ -28,6 +32,7 @@ class Panels:
         """Return ``x [T, in]`` times the weights plus the bias, then through GELU or plus ``residual [T, out]``."""
         x, panels = x.contiguous(), self.panels  # held: another thread may move them
         residual = None if residual is None else residual.contiguous()
+        _check(x, self.depth, residual, self.columns)
         y = x.new_empty(len(x), self.columns)
         self.functions.product(
             x.data_ptr(),
@@ -66,6 +71,7 @@ class Int8Panels:
     def __init__(
         self, weight: Tensor, scale: Tensor, bias: Tensor, rounding: Rounding, functions: InstructionSet
     ) -> None:
+        check_int8_depth(weight.shape[1])
         self.functions, self.rounding = functions, rounding
         self.columns, self.depth = weight.shape
         beyond = -len(weight) % functions.width
@@ -79,6 +85,7 @@ class Int8Panels:
         """Return ``x [T, in]`` times the weights plus the bias, then through GELU or plus ``residual [T, out]``."""
         x, panels = x.contiguous(), self.panels
         residual = None if residual is None else residual.contiguous()
+        _check(x, self.depth, residual, self.columns)
         how, (rows, depth) = self.rounding, x.shape
         y = x.new_empty(rows, self.columns)
         rounded = x.new_empty(rows, depth + -depth % 4, dtype=torch.uint8)
@@ -105,6 +112,25 @@ class Int8Panels:
             torch.get_num_threads(),
         )
         return y
+
+
+def check_int8_depth(depth: int) -> None:
+    """Refuse a layer whose sums would not fit.
+
+    Raises:
+        InputError: it has more than `DEEPEST_INT8` inputs.
+    """
+    if depth > DEEPEST_INT8:
+        raise InputError(
+            f"A layer of {depth} inputs cannot be int8: sums of more than {DEEPEST_INT8} products overflow; leave the "
+            "model in floating point."
+        )
+
+
+def _check(x: Tensor, depth: int, residual: Tensor | None, columns: int) -> None:
+    check_floats((depth,), x)
+    if residual is not None:
+        check_floats((len(x), columns), residual)
 
 
 def _laid_out(panels: Tensor) -> Tensor:

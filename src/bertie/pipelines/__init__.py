@@ -3,20 +3,28 @@
 from bertie.pipelines.building import pipeline
 from bertie.pipelines.choosing import ChoicePipeline
 from bertie.pipelines.embedding import EmbedPipeline
-from bertie.pipelines.questions import QuestionPipeline
+from bertie.pipelines.questions import QuestionAnsweringPipeline
 from bertie.pipelines.reranking import RerankPipeline
-from bertie.pipelines.running import Pipeline
+from bertie.pipelines.running import (
+    FeatureExtractionPipeline,
+    FillMaskPipeline,
+    Pipeline,
+    TextClassificationPipeline,
+)
 from bertie.pipelines.searching import Hit, SearchIndex
-from bertie.pipelines.tagging import TaggingPipeline
+from bertie.pipelines.tagging import TokenClassificationPipeline
 
 __all__ = [
     "ChoicePipeline",
     "EmbedPipeline",
+    "FeatureExtractionPipeline",
+    "FillMaskPipeline",
     "Hit",
     "Pipeline",
-    "QuestionPipeline",
+    "QuestionAnsweringPipeline",
     "RerankPipeline",
     "SearchIndex",
-    "TaggingPipeline",
+    "TextClassificationPipeline",
+    "TokenClassificationPipeline",
     "pipeline",
 ]

@@ -11,7 +11,10 @@ from bertie.config import CONFIG_NAME, BertConfig
 from bertie.errors import InputError, InputTypeError
 from bertie.hub import resolve
 from bertie.layers.linear import make_deterministic
+from bertie.models.auto import AutoModel
+from bertie.models.bert import BertModel
 from bertie.models.loading import one_device
+from bertie.models.pretrained import BertPreTrainedModel
 from bertie.pipelines.running import Pipeline
 from bertie.tasks.recipe import FILES, SETTINGS, Recipe, read_activation, read_recipe
 from bertie.tasks.registry import Row, find
@@ -70,18 +73,18 @@ def pipeline(
 
     Raises:
         InputError: no such task, no model where one is needed, or a tokenizer with more words than the model.
-        InputTypeError: an option that does not exist.
+        InputTypeError: an option that does not exist, or a tokenizer that cannot give what the task needs.
         CheckpointError: the model's files are missing, damaged or unsafe.
     """
     place = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
     loading = {"config": config, "dtype": torch_dtype if dtype is None else dtype, **(model_kwargs or {})}
     if trust_remote_code is not None:
         loading["trust_remote_code"] = trust_remote_code
-    running = {"batch_size": batch_size, "batch_tokens": batch_tokens, "show_progress": show_progress}
+    running = {"name": task, "batch_size": batch_size, "batch_tokens": batch_tokens, "show_progress": show_progress}
     asked = device_map if device is None else device
     made = _assembled(find(task), model, tokenizer, asked, use_fast, place, loading, options, running)
     if deterministic:
-        layers = (getattr(made.task, name, ()) for name in ("token_layers", "layers"))
+        layers = (getattr(made.codec, name, ()) for name in ("token_layers", "layers"))
         make_deterministic(made.model, *chain.from_iterable(layers))
     return made
 
@@ -100,6 +103,7 @@ def _assembled(
     source = row.default_model() if model is None else model
     task, found = opened(row, source, tokenizer, device=device, use_fast=use_fast, place=place, loading=loading)
     chosen = task.with_options(**{**row.saved_options(found.config), **options})
+    chosen.check_tokenizer()
     return row.load_pipeline()(chosen, found, **running)
 
 
@@ -168,17 +172,39 @@ def _model(row: Row, source: Any, device: Any, arguments: dict[str, Any]) -> Any
         return row.load_model_class().from_pretrained(source, device_map=where, **arguments)
     if not isinstance(source, torch.nn.Module):
         raise InputTypeError(f"model is a {type(source).__name__}; give a folder, a name in the hub, or a model.")
+    check_head(row, source)
     if device is not None:
         source = source.to(one_device(device, "device"))
     return source.eval()
+
+
+def check_head(row: Row, model: torch.nn.Module) -> None:
+    """Refuse a model, wrapped or not, that has another task's head; classes of someone's own pass if they can serve.
+
+    Raises:
+        InputTypeError: naming the class that the task wants.
+    """
+    wanted = row.load_model_class().model_class
+    inner = next((part for part in model.modules() if isinstance(part, BertPreTrainedModel)), None)
+    if row.head:
+        fits = any(name.endswith(row.head) for name, _ in model.named_modules())
+    else:
+        doors: list[type[AutoModel]] = [AutoModel, *AutoModel.__subclasses__()]
+        others = tuple(door.model_class for door in doors)
+        fits = wanted is BertModel or isinstance(inner, wanted) or not isinstance(inner, others)
+    if inner is None or not fits:
+        raise InputTypeError(
+            f"{row.name!r} needs a bertie.{wanted.__name__}, and the model is a "
+            f"{type(model if inner is None else inner).__name__}; load it with "
+            f"bertie.{wanted.__name__}.from_pretrained(...)."
+        )
 
 
 def _tokenizer(tokenizer: Any, use_fast: bool, place: dict[str, Any]) -> Any:
     if not tokenizer and isinstance(tokenizer, str):
         raise InputError("Give a tokenizer too: this model does not know the folder it came from.")
     if isinstance(tokenizer, str | os.PathLike):
-        door: Any = AutoTokenizer
-        return door.from_pretrained(tokenizer, use_fast=use_fast, **place)
+        return AutoTokenizer.from_pretrained(tokenizer, use_fast=use_fast, **place)
     if not callable(tokenizer):
         raise InputTypeError(f"tokenizer is a {type(tokenizer).__name__}; give a folder, a name, or a tokenizer.")
     return tokenizer

@@ -45,7 +45,7 @@ class EmbedPipeline(Pipeline):
     @property
     def dimension(self) -> int:
         """D, the width of a vector."""
-        task: Any = self.task
+        task: Any = self.codec
         pooled = width_after(task.token_layers, int(task.config.hidden_size)) * len(task.recipe.modes)
         width = width_after(task.layers, pooled)
         return min(width, task.recipe.truncate_dim or width)

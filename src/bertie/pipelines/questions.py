@@ -1,4 +1,4 @@
-"""QuestionPipeline: questions and contexts in, answers out."""
+"""QuestionAnsweringPipeline: questions and contexts in, answers out."""
 
 from typing import Any
 
@@ -6,15 +6,15 @@ from bertie.errors import InputError, InputTypeError
 from bertie.pipelines.running import Pipeline
 
 
-class QuestionPipeline(Pipeline):
+class QuestionAnsweringPipeline(Pipeline):
     """As `Pipeline`; questions and contexts may be given by name."""
 
     def __call__(
         self,
         inputs: Any = None,
+        context: Any = None,
         *,
         question: Any = None,
-        context: Any = None,
         batch_size: int | None = None,
         **options: Any,
     ) -> Any:
@@ -22,21 +22,21 @@ class QuestionPipeline(Pipeline):
 
         Args:
             inputs: a mapping with ``question`` and ``context``, a pair of them as a tuple, or a list (or iterator) of
-                either.
-            question: one question or a list of them, instead of ``inputs``.
+                either; or, with ``context`` beside it, what ``question`` is.
             context: the context of each question, or one for all.
+            question: one question or a list of them, instead of ``inputs``.
             batch_size: the most windows in a batch, in this call.
             **options: ``top_k``, ``max_answer_len``, ``handle_impossible_answer`` and the task's others.
 
         Raises:
-            InputTypeError: neither ``inputs`` nor both of the others are given, or all are.
+            InputTypeError: a question or a context alone, or questions given twice.
             InputError: questions and contexts are not as many.
             As `Pipeline.__call__`.
         """
-        if inputs is None:
-            inputs = _paired(question, context)
-        elif question is not None or context is not None:
-            raise InputTypeError("Give questions with their contexts in one, or question=… and context=…, not both.")
+        if inputs is not None and question is not None:
+            raise InputTypeError("Give questions as inputs or as question=…, not both.")
+        if inputs is None or context is not None:
+            inputs = _paired(question if inputs is None else inputs, context)
         return super().__call__(inputs, batch_size=batch_size, **options)
 
 

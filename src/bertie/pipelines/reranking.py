@@ -49,7 +49,7 @@ class RerankPipeline(Pipeline):
         pairs = [(query.text, passage) for query in queries for passage in query.passages]
         answered = list(self.stream(pairs, batch_size=batch_size, **options))
         self.tell_truncated(answered)
-        task: Any = self.task.with_options(**options)
+        task: Any = self.codec.with_options(**options)
         source = iter(answered)
         return [_ordered(query.passages, source)[: task.top_k or None] for query in queries]
 

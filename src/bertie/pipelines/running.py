@@ -10,6 +10,7 @@ from bertie.errors import InputTypeError
 from bertie.report import logger, progress
 from bertie.tasks.computing import compute, device_of
 from bertie.tasks.features import Features
+from bertie.tasks.registry import name_of
 from bertie.tasks.task import Task, check_count, is_pair
 from bertie.workers import computed_ahead
 
@@ -29,11 +30,12 @@ class Pipeline:
     """A model, its tokenizer and a task. Calling it changes nothing in it, so threads may share one.
 
     Args:
-        task: the task with its options.
+        task: the task with its options, which becomes the attribute ``codec``.
         model: a model in eval mode with the task's head.
         batch_tokens: tokens in a batch; None: what suits the device.
         batch_size: the most texts in a batch; None sets no limit.
         show_progress: True shows a bar always, False never, None on a terminal and for long work only.
+        name: what the attribute ``task`` holds, the name by which the task was asked for; empty: its first name.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class Pipeline:
         batch_tokens: int | None = None,
         batch_size: int | None = None,
         show_progress: bool | None = None,
+        name: str = "",
     ) -> None:
-        for name, value in (("batch_tokens", batch_tokens), ("batch_size", batch_size)):
+        for limit, value in (("batch_tokens", batch_tokens), ("batch_size", batch_size)):
             if value is not None:
-                check_count(name, value)
-        self.task = task
+                check_count(limit, value)
+        self.codec = task
+        self.task = name or name_of(type(task))
         self.model = model
         self.batch_tokens = batch_tokens
         self.batch_size = batch_size
@@ -56,7 +60,7 @@ class Pipeline:
 
     @property
     def tokenizer(self) -> Any:
-        return self.task.tokenizer
+        return self.codec.tokenizer
 
     @property
     def device(self) -> torch.device:
@@ -85,7 +89,7 @@ class Pipeline:
         texts = [inputs] if single else listed(inputs)
         answered = list(self.stream(texts, batch_size=batch_size, **options))
         self.tell_truncated(answered)
-        task = self.task.with_options(**options)
+        task = self.codec.with_options(**options)
         return task.laid_out([marked(one) for one in answered], inputs, single, list(options))
 
     def stream(
@@ -107,7 +111,7 @@ class Pipeline:
         """
         if batch_size is not None:
             check_count("batch_size", batch_size)
-        return self._stream(self.task.with_options(**options), texts, batch_size or self.batch_size, chunk)
+        return self._stream(self.codec.with_options(**options), texts, batch_size or self.batch_size, chunk)
 
     def tell_truncated(self, answered: Sequence[Answered]) -> None:
         """Warn once of the texts of a call that were cut (decision 29)."""
@@ -118,7 +122,7 @@ class Pipeline:
                 cut,
                 len(answered),
                 "is" if cut == 1 else "are",
-                self.task.limit,
+                self.codec.limit,
             )
 
     def _stream(self, task: Task, texts: Iterable[Any], size: int | None, chunk: int) -> Iterator[Answered]:
@@ -144,6 +148,18 @@ class Pipeline:
                     advance=advance,
                 )
                 yield from map(Answered, task.decode(values, features), features.truncated, features.empty)
+
+
+class FeatureExtractionPipeline(Pipeline):
+    """As `Pipeline`: texts in, the vectors of their tokens out."""
+
+
+class FillMaskPipeline(Pipeline):
+    """As `Pipeline`: texts with ``[MASK]`` in, the words that may stand there out."""
+
+
+class TextClassificationPipeline(Pipeline):
+    """As `Pipeline`: texts or pairs in, their classes out."""
 
 
 def is_single(inputs: Any) -> bool:

@@ -63,7 +63,7 @@ class SearchIndex:
 
     @property
     def _similarity(self) -> str:
-        known: Any = self._embed.task
+        known: Any = self._embed.codec
         return str(known.recipe.similarity)
 
     def _made(self, texts: list[str], *prompts: str) -> Vectors:
@@ -71,7 +71,7 @@ class SearchIndex:
         return _of_length_one(vectors) if self._similarity == "cosine" else vectors
 
     def _prompt(self, *names: str) -> dict[str, Any]:
-        known: Any = self._embed.task
+        known: Any = self._embed.codec
         return next(({"prompt_name": name} for name in names if name in known.recipe.prompts), {})
 
 

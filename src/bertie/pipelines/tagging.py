@@ -1,11 +1,11 @@
-"""TaggingPipeline: texts, or lists of words, in; their tokens or entities out."""
+"""TokenClassificationPipeline: texts, or lists of words, in; their tokens or entities out."""
 
 from typing import Any
 
 from bertie.pipelines.running import Pipeline
 
 
-class TaggingPipeline(Pipeline):
+class TokenClassificationPipeline(Pipeline):
     """As `Pipeline`; a list of strings may be the words of one text."""
 
     def __call__(self, inputs: Any, *, batch_size: int | None = None, **options: Any) -> Any:
@@ -21,7 +21,7 @@ class TaggingPipeline(Pipeline):
         Raises:
             As `Pipeline.__call__`.
         """
-        task: Any = self.task.with_options(**options)
+        task: Any = self.codec.with_options(**options)
         if isinstance(inputs, list | tuple) and all(isinstance(part, str) for part in inputs):
             # two strings are two texts or words, not a pair
             inputs = [list(inputs)] if task.is_split_into_words and inputs else list(inputs)

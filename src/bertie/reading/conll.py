@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from bertie.errors import spelled
 from bertie.reading.lines import Lines
 from bertie.reading.record import BadRows, Record
 
@@ -39,17 +40,21 @@ def conll_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
         else:
             sentence.is_good = False
     yield from sentence.finished()
-    lines.notes.extend(f"{lines.name}: {what} ({count:,} lines)." for what, count in sentence.skipped.items())
+    lines.notes.extend(f"{lines.name}: {what}: {count:,}." for what, count in sentence.skipped.items())
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """The columns of a file: how many, those of words and tags (from 0), and whether the first counts the words."""
+    """The columns of a file: what parts them, those of words and tags (from 0), and whether the first counts words."""
 
     columns: int
+    is_tabbed: bool = False
     words: int = 0
     tags: int | None = None
     is_counted: bool = False
+
+    def cells(self, text: str) -> list[str]:
+        return text.split("\t") if self.is_tabbed else _GAP.split(text.strip(" "))
 
     def names(self) -> list[str]:
         found = [str(number) for number in range(1, self.columns + 1)]
@@ -60,10 +65,9 @@ class _Layout:
 
     def told(self, name: str) -> str:
         counted = ", column 1 counts them" if self.is_counted else ""
-        return (
-            f"{name}: words are column {self.words + 1} of {self.columns}{counted}, tags column "
-            f"{(self.tags or 0) + 1} (--column words=… and --column tags=… take another number)."
-        )
+        how = spelled("columns", {"words": "…", "tags": "…"})
+        tags = (self.tags or 0) + 1
+        return f"{name}: words are column {self.words + 1} of {self.columns}{counted}, tags column {tags} ({how})."
 
 
 def _layout(lines: Lines) -> _Layout:
@@ -72,12 +76,13 @@ def _layout(lines: Lines) -> _Layout:
     rows = [line for line in sample if line.strip(" \t") and not line.startswith(_DOCUMENT)]
     # a word may begin with that sign too, and a file begin with it
     rows = [line for line in rows if not line.startswith("#")] or rows
-    columns = len(_cells(rows[0])) if rows else 0
-    if columns < 2:
-        return _Layout(columns)
-    is_counted = columns > 2 and _counts([_cells(line)[0] for line in sample if not line.startswith("#")])
+    one = _Layout(1, is_tabbed="\t" in rows[0] if rows else False)
+    columns = len(one.cells(rows[0])) if rows else 1
+    if columns == 1:
+        return one
+    is_counted = columns > 2 and _counts([one.cells(line)[0] for line in sample if not line.startswith("#")])
     tags = _TAGS_OF_COUNTED.get(columns, columns - 1) if is_counted else columns - 1
-    layout = _Layout(columns, int(is_counted), tags, is_counted)
+    layout = _Layout(columns, one.is_tabbed, int(is_counted), tags, is_counted)
     if columns > 2:
         lines.notes.append(layout.told(lines.name))
     return layout
@@ -92,10 +97,6 @@ def _counts(cells: Sequence[str]) -> bool:
             return False
         before, words = (before + 1 if cell else 0), words + bool(cell)
     return words > 1
-
-
-def _cells(text: str) -> list[str]:
-    return text.split("\t") if "\t" in text else _GAP.split(text.strip(" "))
 
 
 @dataclass
@@ -115,7 +116,7 @@ class _Sentence:
         self.is_good, self.first = True, 0
 
     def add(self, text: str) -> None:
-        cells, columns = _cells(text), self.layout.columns
+        cells, columns = self.layout.cells(text), self.layout.columns
         if self._is_no_word(text, cells):
             return
         self.first = self.first or self.lines.number

@@ -9,6 +9,7 @@ from bertie.reading.annotations import is_spacy_document, plain_fields, spacy_se
 from bertie.reading.lines import Lines
 from bertie.reading.one_a_line import json_lines
 from bertie.reading.record import BadRows, Record
+from bertie.reading.squad import has_questions, question_records
 
 # the fields of an object of spaCy's pairs, as annotation tools for it write them
 _LISTED_BY_CLASSES = {"classes", "annotations"}
@@ -39,10 +40,8 @@ def json_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
             bad.add(f"Item {number} of {lines.name} is a {type(row).__name__}, not an object with named fields.")
         elif is_spacy_document(row):
             yield from (Record(fields, where) for fields in spacy_sentences(row))
-        elif "paragraphs" in row:
-            yield from _questions(row, number, lines.name, bad)
-        elif "qas" in row:
-            yield from _questions({"paragraphs": [row]}, number, lines.name, bad)
+        elif has_questions(row):
+            yield from question_records(row, number, lines.name, bad)
         else:
             yield Record(row, where)
 
@@ -80,25 +79,3 @@ def _rows(document: Any, name: str) -> list[Any]:
     if not isinstance(rows, list):
         raise InputError(f"{name} has neither SQuAD's layout (an object whose 'data' is a list) nor a list of objects.")
     return rows
-
-
-def _questions(article: Mapping[str, Any], number: int, name: str, bad: BadRows) -> Iterator[Record]:
-    title = article.get("title", "")
-    for place, paragraph in enumerate(_list(article["paragraphs"])):
-        questions = paragraph.get("qas") if isinstance(paragraph, dict) else None
-        if not isinstance(questions, list):
-            bad.add(f"Paragraph {place} of article {number} in {name} is no object with a 'context' and a list 'qas'.")
-            continue
-        for count, question in enumerate(questions):
-            if not isinstance(question, dict):
-                kind = type(question).__name__
-                bad.add(f"Question {count} of paragraph {place} of article {number} in {name} is a {kind}, no object.")
-                continue
-            # in a file of one line, the id is what can be searched for
-            known = question.get("id", f"{count} of paragraph {place} of article {number}")
-            yield Record({"title": title, "context": paragraph.get("context"), **question}, f"{name}, question {known}")
-
-
-def _list(value: Any) -> list[Any]:
-    # a paragraph that is none is named by the loop over them
-    return value if isinstance(value, list) else [value]

@@ -7,6 +7,7 @@ from typing import Any
 from bertie.reading.annotations import plain_fields
 from bertie.reading.lines import Lines
 from bertie.reading.record import BadRows, Record
+from bertie.reading.squad import has_questions, question_records
 
 # what fastText puts before each label, and the labels before the text
 _LABEL = "__label__"
@@ -46,4 +47,7 @@ def json_lines(lines: Lines, bad: BadRows) -> Iterator[Record]:
         if not isinstance(fields, dict):
             bad.add(f'Line {lines.number} of {lines.name} is no JSON object with named fields, as in {{"text": …}}.')
             continue
-        yield Record(fields, f"{lines.name}, line {lines.number}")
+        if has_questions(fields):
+            yield from question_records(fields, lines.number, lines.name, bad)
+        else:
+            yield Record(fields, f"{lines.name}, line {lines.number}")

@@ -56,7 +56,7 @@ class FillMask(Task):
 
     def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
         """Return the logits ``[M, V]`` of the ``M`` masks in the batch."""
-        hidden = model.bert(packed).last_hidden_state
+        hidden = model.bert(packed, return_dict=True).last_hidden_state
         masks = torch.from_numpy(self._masks(features)).to(hidden.device)
         return model.cls.predictions(hidden.index_select(0, masks))
 

@@ -54,7 +54,7 @@ class NextSentence(TrainableTask):
         """Return the logits ``[R, 2]``: column 0 speaks for "B follows A"."""
         del features
         # not model(packed).logits: a model with both pretraining heads serves as well, without its other head
-        pooled: Tensor = model.bert(packed).pooler_output
+        pooled: Tensor = model.bert(packed, return_dict=True).pooler_output
         return model.cls.seq_relationship(pooled)
 
     def combine(self, rows: Sequence[Any], features: Features) -> Array:

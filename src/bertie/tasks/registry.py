@@ -22,6 +22,7 @@ class Row:
         takes: what one input is, for messages.
         has_default: whether a model is known for it when none is named (decision 32).
         pipeline: the class of its pipeline in `bertie.pipelines`.
+        head: the part of the model that it computes with, where it does not call the model as a whole.
         learns: what its labelled data is called in `bertie.finetuning`; empty: it cannot be trained.
         trained: ``module:class`` of the `bertie.tasks.trainable.TrainableTask` that learns for it, where it is another.
     """
@@ -33,6 +34,7 @@ class Row:
     takes: str
     has_default: bool = False
     pipeline: str = "Pipeline"
+    head: str = ""
     learns: str = ""
     trained: str = ""
 
@@ -92,13 +94,22 @@ ROWS = (
         learns="embedding",
         trained="bertie.tasks.similarity:Similarity",
     ),
-    Row("feature-extraction", (), "AutoModel", "bertie.tasks.feature_extraction:FeatureExtraction", "a text"),
+    Row(
+        "feature-extraction",
+        (),
+        "AutoModel",
+        "bertie.tasks.feature_extraction:FeatureExtraction",
+        "a text",
+        pipeline="FeatureExtractionPipeline",
+    ),
     Row(
         "fill-mask",
         ("masked-lm", "mlm", "masked-language-modeling"),
         "AutoModelForMaskedLM",
         "bertie.tasks.fill_mask:FillMask",
         "a text with [MASK]",
+        pipeline="FillMaskPipeline",
+        head="cls.predictions",
         learns="masked-lm",
         trained="bertie.tasks.masked_lm:MaskedLM",
     ),
@@ -126,7 +137,7 @@ ROWS = (
         "AutoModelForQuestionAnswering",
         "bertie.tasks.question_answering:QuestionAnswering",
         "a question with its context",
-        pipeline="QuestionPipeline",
+        pipeline="QuestionAnsweringPipeline",
         learns="question-answering",
     ),
     Row(
@@ -135,7 +146,7 @@ ROWS = (
         "AutoModelForTokenClassification",
         "bertie.tasks.token_classification:TokenClassification",
         "a text or a list of words",
-        pipeline="TaggingPipeline",
+        pipeline="TokenClassificationPipeline",
         learns="token-classification",
     ),
     Row(
@@ -144,6 +155,7 @@ ROWS = (
         "AutoModelForNextSentencePrediction",
         "bertie.tasks.next_sentence:NextSentence",
         "a pair of texts",
+        head="cls.seq_relationship",
         learns="next-sentence",
     ),
     Row(
@@ -152,6 +164,7 @@ ROWS = (
         "AutoModelForSequenceClassification",
         "bertie.tasks.text_classification:TextClassification",
         "a text or a pair",
+        pipeline="TextClassificationPipeline",
         learns="sequence-classification",
     ),
 )
@@ -160,6 +173,12 @@ ROWS = (
 def _load(place: str) -> Any:
     module, name = place.split(":")
     return getattr(importlib.import_module(module), name)
+
+
+def name_of(kind: type) -> str:
+    """Return the name of the task that a class of `bertie.tasks.task.Task`, or one made from it, is for."""
+    places = [f"{each.__module__}:{each.__qualname__}" for each in kind.__mro__]
+    return next((row.name for place in places for row in ROWS if place in (row.task, row.trained)), "")
 
 
 def find(name: str) -> Row:

@@ -1,8 +1,10 @@
 """Tag schemes: which tag may follow which, the best tags under that rule, and entities to and from tags."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -18,6 +20,8 @@ without prefixes, each a type of its own."""
 OUTSIDE = "O"
 # how other papers call the same prefixes
 _BIOES_OF = {"L": "E", "U": "S", "M": "I", "W": "S"}
+# the letter before the type, as in B-PER and B_PER, or behind it, as in PER-B and PER_B
+_BEFORE, _BEHIND = re.compile(r"([BIESLUMW])[-_](.+)"), re.compile(r"(.+)[-_]([BIESLUMW])")
 TOGETHER = 256
 """Texts whose tags are searched together."""
 _BEGINNING, _GOING_ON, _ENDING = ("B", "S"), ("I", "E"), ("E", "S")
@@ -44,29 +48,46 @@ def check_scheme(scheme: str) -> None:
 def split_tag(tag: str, scheme: str) -> tuple[str, str]:
     """Return a tag's prefix (one of O, B, I, E, S) and its type: ``("B", "PER")``; ``("O", "")`` for O.
 
-    A tag without prefix, and every tag of a plain scheme but O, is read as ``("I", tag)``.
+    B-PER may be written ``B_PER``, ``PER-B`` or ``PER_B``; a bare B is a prefix without a type. A tag without prefix,
+    and every tag of a plain scheme but O, is read as ``("I", tag)``.
     """
     if tag == OUTSIDE:
         return OUTSIDE, ""
-    prefix, dash, kind = tag.partition("-")
-    if scheme == "plain" or not dash:
-        # a bare B or I is a prefix without a type
-        return (tag, "") if scheme != "plain" and tag in ("B", "I", "E", "S") else ("I", tag)
+    prefix, kind = ("", "") if scheme == "plain" else _parted(tag)
     prefix = _BIOES_OF.get(prefix, prefix) if scheme == "BIOES" else prefix
     return (prefix, kind) if prefix in ("B", "I", "E", "S") else ("I", tag)
 
 
+def usual_tag(tag: str) -> str:
+    """Return a tag of a scheme as it is usually written, ``B-PER``, whatever its spelling (see `split_tag`)."""
+    prefix, kind = _parted(tag)
+    return f"{prefix}-{kind}" if prefix and kind else tag
+
+
+@lru_cache(4096)
+def _parted(tag: str) -> tuple[str, str]:
+    """Return the letter of a tag and its type; a tag of no scheme has no letter."""
+    if tag in ("B", "I", "E", "S"):
+        return tag, ""
+    if before := _BEFORE.fullmatch(tag):
+        return before[1], before[2]
+    behind = _BEHIND.fullmatch(tag)
+    return (behind[2], behind[1]) if behind else ("", tag)
+
+
 def guess_scheme(labels: Iterable[str], sequences: Iterable[Sequence[str]] = ()) -> str:
-    """Return the scheme of a list of labels; ``plain`` where they fit no other.
+    """Return the scheme of a list of labels, in any spelling; ``plain`` where they fit no other.
 
     Args:
         labels: the labels, each once.
         sequences: tags of texts, if at hand: B- and I- are IOB1 rather than BIO if some I- begins an entity and every
             B- stands beside an entity of its type.
     """
-    parted = [label.partition("-") for label in labels if label != OUTSIDE]
-    prefixes = {prefix for prefix, _, _ in parted}
-    if not parted or not all(kind or (not dash and prefix in ("B", "I", "E", "S")) for prefix, dash, kind in parted):
+    inside = [label for label in labels if label != OUTSIDE]
+    prefixes = {_parted(label)[0] for label in inside}
+    # a name such as B_cell or hepatitis-B is no tag unless others go on with an I
+    is_sure = {"B", "I"} <= prefixes or all(label in prefixes or label[1:2] == "-" for label in inside)
+    if not inside or "" in prefixes or not is_sure:
         return "plain"
     if prefixes <= {"B", "I"}:
         if "B" not in prefixes:
@@ -79,10 +100,11 @@ def _is_iob1(sequences: Iterable[Sequence[str]]) -> bool:
     begun_by_i = False
     for tags in sequences:
         for before, tag in pairwise([OUTSIDE, *tags]):
-            beside = split_tag(before, "BIO")[1] == split_tag(tag, "BIO")[1]
-            if tag.startswith("B") and not beside:
+            prefix, kind = split_tag(tag, "BIO")
+            beside = split_tag(before, "BIO")[1] == kind
+            if prefix == "B" and not beside:
                 return False
-            begun_by_i = begun_by_i or (tag.startswith("I") and not beside)
+            begun_by_i = begun_by_i or (prefix == "I" and not beside)
     return begun_by_i
 
 

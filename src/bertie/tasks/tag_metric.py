@@ -2,17 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from bertie.tasks.metrics import Entities
+from bertie.tasks.metrics.entities import SCHEMES
+from bertie.tasks.metrics.ratios import split
 from bertie.tasks.schemes import OUTSIDE, converted, guess_scheme, split_tag
+
+UNSEEN = "types that the model lacks"
+# letters of BIOES in schemes that have none of them
+_ALIKE = {"S": "B", "E": "I"}
 
 
 @dataclass(frozen=True)
 class SchemeEntities(Entities):
-    """As `Entities`, for the tags of any scheme.
+    """As `Entities`, for the tags of any scheme; what has a type that the model lacks counts as missed, under one name.
 
     Args:
         given: the scheme of predictions and labels.
@@ -27,16 +35,39 @@ class SchemeEntities(Entities):
     def _as_scheme(self, tags: Sequence[str]) -> list[str]:
         if self.given == "IOB1":
             tags = converted(tags, "IOB1", "BIO")
-        return [plain_tag(tag, self.given) for tag in tags]
+        return [self._counted(tag) for tag in tags]
+
+    def _counted(self, tag: str) -> str:
+        found = self._seen.get(tag)
+        if found is None:
+            plain = plain_tag(tag, self.given)
+            letter = plain[0] if plain[0] in SCHEMES[self.scheme] else _ALIKE.get(plain[0], "I")
+            here = plain if plain == OUTSIDE else f"{letter}{plain[1:]}"
+            found = self._seen[tag] = here if here in self.tags else f"{letter}-{UNSEEN}"
+        return found
+
+    @cached_property
+    def _seen(self) -> dict[str, str]:
+        return {}
+
+    def figures(self, sums: NDArray) -> dict[str, NDArray]:
+        """As `Entities.figures`; types that the model lacks are one more, if there are any."""
+        found, types = super().figures(sums), len(self.types)
+        gold = split(sums[..., :-2], 3)[2][..., self.types.index(UNSEEN)]
+        found["f1_macro"] = found["f1_macro"] * (types / np.maximum(types - 1 + (gold > 0), 1))
+        return found
+
+    def table(self, sums: NDArray) -> list[dict[str, Any]]:
+        """As `Entities.table`."""
+        return [row for row in super().table(sums) if row["label"] != UNSEEN or row["support"]]
 
 
 def entities_metric(labels: Sequence[str], scheme: str | None, strict: bool = False) -> Entities:
     """Return the metric of entities for labels of a scheme; None guesses it from the labels."""
     scheme = guess_scheme(labels) if scheme is None else scheme
-    tags = list(dict.fromkeys([OUTSIDE, *(plain_tag(label, scheme) for label in labels)]))
-    if scheme == "IOB1":
-        tags = list(dict.fromkeys([*tags, *(f"B{tag[1:]}" for tag in tags if tag != OUTSIDE)]))
     counted = {"IOB1": "BIO", "plain": "IO"}.get(scheme, scheme)
+    kinds = dict.fromkeys(tag[2:] for label in labels if (tag := plain_tag(label, scheme)) != OUTSIDE)
+    tags = [OUTSIDE, *(f"{letter}-{kind}" for kind in (*kinds, UNSEEN) for letter in SCHEMES[counted])]
     return SchemeEntities(tags, counted, strict, given=scheme)
 
 

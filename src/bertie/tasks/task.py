@@ -48,6 +48,8 @@ class Task(ABC):
     given: ClassVar[tuple[str, ...]] = ("tokenizer", "config")
     # option → its values, where these are names
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    # whether the task needs to know which characters a token comes from
+    needs_places: ClassVar[bool] = False
     # the options that training settles and that are saved with the model
     saved: ClassVar[tuple[str, ...]] = ("max_length", "windows", "overlap")
 
@@ -125,11 +127,23 @@ class Task(ABC):
         Raises:
             InputTypeError: the tokenizer is another library's.
         """
+        self._check_places()
+        return self.tokenizer.rows(inputs, split_special_tokens=self.split_special_tokens, **more)
+
+    def check_tokenizer(self) -> None:
+        """Refuse a tokenizer that cannot give what the task needs.
+
+        Raises:
+            InputTypeError: it is another library's, and the task needs the places of tokens, or reads in windows.
+        """
+        if self.needs_places or self.windows:
+            self._check_places()
+
+    def _check_places(self) -> None:
         if not isinstance(self.tokenizer, Tokenizer):
             raise InputTypeError(
                 f"This needs to know where tokens come from: give bertie's tokenizer, not {type(self.tokenizer)!r}."
             )
-        return self.tokenizer.rows(inputs, split_special_tokens=self.split_special_tokens, **more)
 
     def _foreign_features(self, inputs: list[Any], truncation: bool | str) -> Features:
         """As `_features`, by a tokenizer that gives back lists and does not say how much it cut off."""
@@ -246,11 +260,14 @@ class Task(ABC):
     def with_options(self, **options: Any) -> Self:
         """Return the task with other options; ``tokenizer_kwargs`` and ``tokenize_kwargs`` hold some of them.
 
+        One that does not exist passes if it is None.
+
         Raises:
             InputTypeError: an option that does not exist.
             InputError: an option out of its range.
         """
-        options = self.unaliased(options)
+        known = self.options()
+        options = self.unaliased({name: value for name, value in options.items() if value is not None or name in known})
         self.check_options(options)
         return dataclasses.replace(self, **options) if options else self
 

@@ -26,7 +26,7 @@ from bertie.tasks.trainable import Fault
 from bertie.tasks.windows import first_piece
 from bertie.tasks.word_rows import WordTask, groups_of
 from bertie.tokenization.encoding import Encoding
-from bertie.tokenization.pieces import Pieces
+from bertie.tokenization.pieces import Pieces, Span
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +115,7 @@ class TokenClassification(WordTask):
 
     def _source(self, text: Any, encodings: Sequence[Encoding]) -> Source:
         pieces, read = pieces_read(encodings)
-        spans = pieces.offsets
-        if isinstance(text, list):
-            delimiter = " " if self.delimiter is None else self.delimiter
-            spans, text = joined_offsets(spans, pieces.word_ids, text, delimiter), delimiter.join(text)
+        text, spans = self._placed(text, pieces)
         tokens, unknown = pieces.tokens, self.tokenizer.unk_token
         if unknown in tokens:
             tokens = [
@@ -128,21 +125,37 @@ class TokenClassification(WordTask):
         place = first_piece(encodings[0]) + read.start
         return Source(text, tokens[read.start : read.stop], spans[read.start : read.stop], place)
 
+    def _placed(self, text: Any, pieces: Pieces) -> tuple[str, Sequence[Span]]:
+        """Return a text, of words their join, and the characters of its pieces."""
+        if not isinstance(text, list):
+            return text, pieces.offsets
+        delimiter = " " if self.delimiter is None else self.delimiter
+        return delimiter.join(text), joined_offsets(pieces.offsets, pieces.word_ids, text, delimiter)
+
     def _goes_on(self, pieces: Pieces, read: range, text: Any) -> NDArray[np.bool_]:
         """Return which pieces go on in a word: by a scheme in the user's own, else in those that the tokenizer made."""
         if self.scheme is not None and isinstance(text, list):
             words = np.array(pieces.word_ids[read.start : read.stop])
-            found = np.concatenate((np.zeros(1, np.bool_), words[1:] == words[:-1]))[: len(words)]
+            return np.concatenate((np.zeros(1, np.bool_), words[1:] == words[:-1]))[: len(words)]
+        ids = np.asarray(pieces.ids, np.int64)[read.start : read.stop]
+        if self.tokenizer.continuing_subword_prefix is None:
+            found = self._follow(*self._placed(text, pieces), read) & (ids != self.tokenizer.unk_token_id)
         else:
-            found = self._continuing[np.asarray(pieces.ids, np.int64)[read.start : read.stop]]
-            found[:1] = False
+            found = self._continuing[ids]
+        found[:1] = False
         return found
+
+    def _follow(self, text: str, spans: Sequence[Span], read: range) -> NDArray[np.bool_]:
+        """Return which pieces follow another without a space, for tokenizers whose tokens don't show words."""
+        starts = (start for start, _ in spans[read.start : read.stop])
+        return np.array([start > 0 and " " not in text[start - 1 : start + 1] for start in starts], np.bool_)
 
     @cached_property
     def _continuing(self) -> NDArray[np.bool_]:
         """``[V]``, which tokens go on in a word."""
+        prefix = self.tokenizer.continuing_subword_prefix
         tokens = self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))
-        return np.array([token is not None and token.startswith("##") for token in tokens], np.bool_)
+        return np.array([token is not None and token.startswith(prefix) for token in tokens], np.bool_)
 
     def _probabilities(self, values: Values) -> NDArray[Any]:
         """Return the scores ``[T, C]`` of the pieces of all texts, side by side."""
@@ -173,10 +186,12 @@ class TokenClassification(WordTask):
 
     def suited(self, labels: Iterable[Sequence[str]]) -> Self:
         """Return the task with the scheme that tags are in, and with words tagged as a whole, where nothing is said."""
-        scheme = guess_scheme(self._labels, labels) if self.scheme is None else self.scheme
+        scheme = self.scheme or guess_scheme(self._labels, labels)
+        # a model may have learned BIO though these texts have IOB1: it is held to the rules of neither
+        known = None if self.scheme is None and scheme == "IOB1" else scheme
         usual = "first" if self.label_pieces == "first" else "average"
         strategy = usual if self.aggregation_strategy == "none" else self.aggregation_strategy
-        return replace(self, scheme=scheme, aggregation_strategy=strategy)
+        return replace(self, scheme=known, aggregation_strategy=strategy)
 
     def begun(self, model: Any, labels: Sequence[Sequence[str]]) -> Self:
         """As `TrainableTask.begun`; tags are learned from how often they occur."""
@@ -244,8 +259,10 @@ class TokenClassification(WordTask):
         """Return the logits ``[n, C]`` of all words that were read, by their first pieces, and their tags' numbers."""
         logits, gold = [np.zeros((0, len(self._labels)))], []
         for (words, scores), tags in zip(self._words(values, features), labels, strict=True):
-            logits.append(scores[words.firsts])
-            gold += [self._number(tags[word]) for word in words.numbers.tolist()]
+            # rows to score may have tags of types that the model lacks
+            known = [tags[word] in self.config.label2id for word in words.numbers.tolist()]
+            logits.append(scores[words.firsts[np.array(known, np.bool_)]])
+            gold += [self._number(tags[word]) for word in words.numbers[np.array(known, np.bool_)].tolist()]
         return np.concatenate(logits), gold
 
     def predictions(self, values: Values, features: Features) -> list[list[str]]:

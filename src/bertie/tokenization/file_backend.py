@@ -45,7 +45,12 @@ class FileBackend:
     def pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
         """As `BertBackend.pieces`."""
         rust = self._reading_plainly() if plain else self.rust
-        rows = rust.encode_batch(list(texts), is_pretokenized=split, add_special_tokens=False)
+        try:
+            rows = rust.encode_batch(list(texts), is_pretokenized=split, add_special_tokens=False)
+        except Exception as error:  # tokenizers raises nothing more special
+            raise CheckpointError(
+                f"the model of the tokenizer.json cannot cut these texts ({str(error)[:200]}); fetch the file again"
+            ) from error
         return Block.of([_pieces(row) for row in rows])
 
     def full(self) -> Tokenizer:
@@ -94,6 +99,11 @@ def _marker(number: int) -> Encoding:
 def _frame(row: Encoding, texts: int) -> Frame:
     gaps: list[list[Special]] = [[]]
     types: list[int] = []
+    if len(row.ids) != len(row.tokens):
+        raise CheckpointError(
+            f"the post-processor of the tokenizer.json has {len(row.ids)} ids for {len(row.tokens)} tokens; "
+            "fetch it again"
+        )
     for id_, token, type_id, text in zip(row.ids, row.tokens, row.type_ids, row.sequence_ids, strict=True):
         if text is None:
             gaps[-1].append(Special(id_, token, type_id))

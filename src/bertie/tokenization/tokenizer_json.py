@@ -57,7 +57,7 @@ def parsed(serialized: Mapping[str, Any], name: str) -> Tokenizer:
         return Tokenizer.from_str(json.dumps(serialized))
     except Exception as error:  # tokenizers raises nothing more special
         raise CheckpointError(
-            f"the tokenizer.json of {name!r} cannot be read by the package tokenizers ({error}); "
+            f"the tokenizer.json of {name!r} cannot be read by the package tokenizers ({str(error)[:200]}); "
             "repair it, fetch it again, or install a newer tokenizers"
         ) from error
 
@@ -72,6 +72,7 @@ def bert_arguments(serialized: Mapping[str, Any], name: str) -> dict[str, Any] |
     vocabulary = model["vocab"]
     if model.get("type", "WordPiece") != "WordPiece" or not isinstance(vocabulary, dict):
         return None
+    vocabulary = _checked(vocabulary, name)
     # without its words, which may be many, it is read in no time
     whole = {"type": "WordPiece", **model, "vocab": {}}
     small = parsed({**serialized, "model": whole, "added_tokens": [], "padding": None, "truncation": None}, name)
@@ -87,7 +88,7 @@ def bert_arguments(serialized: Mapping[str, Any], name: str) -> dict[str, Any] |
     if special is None:
         return None
     options = {ours: state["normalizer"][theirs] for ours, theirs in NORMALIZER_FIELDS.items()}
-    return {"vocab": _checked(vocabulary, name), "unk_token": state["model"]["unk_token"], **options, **special}
+    return {"vocab": vocabulary, "unk_token": state["model"]["unk_token"], **options, **special}
 
 
 def _special_tokens(small: Tokenizer, vocabulary: Mapping[str, int]) -> dict[str, str] | None:

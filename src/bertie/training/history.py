@@ -19,6 +19,8 @@ class History:
 
     Attributes:
         step: finished steps.
+        ends: the steps at which the run was finished, before it was made longer.
+        more: how many epochs longer; 0: it was not.
         total: the steps of the whole run, were it not to stop early.
         records: log lines. Of steps: ``step``, ``epoch``, ``loss``, ``learning_rate``, ``grad_norm``,
             ``tokens_per_second``, ``seconds``; of evaluations: ``step``, ``epoch``, ``figures``, ``is_best``,
@@ -41,6 +43,8 @@ class History:
 
     total: int = 0
     step: int = 0
+    ends: list[int] = field(default_factory=list)
+    more: int = 0
     records: list[Record] = field(default_factory=list)
     best_step: int | None = None
     best_score: float | None = None
@@ -67,6 +71,11 @@ class History:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return what `to_dict` was made of."""
         return cls(**{each.name: values[each.name] for each in fields(cls)})
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no step is left, or there was a reason to stop."""
+        return self.step >= self.total or self.stopped_early or self.asked_to_stop
 
     def note(self) -> str:
         """Return loss and speed as a progress bar shows them; empty before the first log line."""

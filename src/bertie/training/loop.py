@@ -21,10 +21,10 @@ from bertie.training.history import History, Record, line_of_evaluation, line_of
 from bertie.training.identity import identity
 from bertie.training.keeping import Keeper, same_device
 from bertie.training.learner import Learner
+from bertie.training.lengthening import lengthen, share_of_rate
 from bertie.training.optimizer import AdamW
 from bertie.training.order import Order, seed_of_step, share
 from bertie.training.rows import by_rows, tables
-from bertie.training.schedule import factor
 from bertie.training.settings import Settings
 from bertie.training.signals import Signals
 
@@ -40,6 +40,7 @@ def train(
     check: Check | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
+    more_epochs: int | None = None,
     data: Mapping[str, Any] | None = None,
     log: Log | None = None,
     callbacks: Sequence[Callback] = (),
@@ -59,6 +60,8 @@ def train(
         check: is shown the figures of every evaluation and returns a sentence if they look wrong, to be warned of.
         folder: where states and the best weights are kept; None: in memory, and nothing can be resumed.
         resume: go on with the run in ``folder``; if there is none yet, begin it.
+        more_epochs: go on with the finished run in ``folder`` for so many epochs, see `lengthening`; with ``resume``,
+            with such epochs that were interrupted.
         data: what tells this data and task from others (digests, options), in JSON's kinds, by the name under which a
             refusal to resume speaks of it.
         log: is given every log line of the run once, after a resume those of before first (see `JsonLines`).
@@ -87,8 +90,11 @@ def train(
         evaluation = Evaluation(evaluate, metric, check)
         run = _Run(learner, settings, group, signals, evaluation, data or {}, log, callbacks, divisible)
         where = None if folder is None else Path(folder)
-        with by_rows(run.tables), progress("steps", run.total, show_progress) as advance:
-            return run.run(Keeper(where, run.identity, settings, writes=group.rank == 0), resume, advance)
+        keeper = Keeper(where, run.identity, settings, writes=group.rank == 0)
+        with by_rows(run.tables):
+            run.begin(keeper, resume, more_epochs)
+            with progress("steps", run.history.total, show_progress) as advance:
+                return run.run(advance)
 
 
 class _Run:
@@ -114,10 +120,9 @@ class _Run:
         self.parameters, self.device = list(parameters.values()), same_device(parameters)
         self.order = Order(learner.sizes, settings.seed, settings.examples_in_a_step, settings.batch_tokens)
         in_an_epoch = self.order.steps_in(0)
-        self.total = settings.steps or self.order.steps_before(settings.epochs_over(in_an_epoch))
-        self.warmup = settings.warmup_steps(self.total)
+        total = settings.steps or self.order.steps_before(settings.epochs_over(in_an_epoch))
         self.highest_rate = settings.rate_for(getattr(self.model, "config", None))
-        self.log_every = settings.log_interval(self.total)
+        self.log_every = settings.log_interval(total)
         self.evaluate_every = settings.evaluation_interval(in_an_epoch)
         # a GPU clears and updates a table faster than its rows are looked up, and processes sum whole gradients
         self.tables = tables(self.model) if self.device.type == "cpu" and group.world == 1 else {}
@@ -127,17 +132,31 @@ class _Run:
         precision = precision_on(self.device, settings.precision)
         self.precision = "fp32" if precision is nullcontext else "bf16"
         self.gradients = Gradients(learner, self.order.sizes, tokens, precision, whole=not divisible)
-        self.identity = identity(self.model, self.order, settings, self.total, group.world, data)
-        self.history = History()
+        self.identity = identity(self.model, self.order, settings, total, group.world, data)
+        self.history = History(total=total)
         self.is_waited_for = self.device.type != "cpu"  # fetching a number waits until the device is done
         # of the steps since the last look at the device: number, loss, norm
         self.unseen: list[tuple[int, Tensor, Tensor]] = []
         self.clock = 0.0
 
-    def run(self, keeper: Keeper, resume: bool, advance: Advance) -> History:
-        """Take all steps that are left."""
+    def begin(self, keeper: Keeper, resume: bool, more_epochs: int | None) -> None:
+        """Bring model and history to where the run begins or goes on."""
         self.keeper = keeper
-        self._begin(resume)
+        self.group.share_model(self.model)
+        total = self.history.total
+        self.history = keeper.resume(self.model, self.optimizer, resume or more_epochs is not None) or self.history
+        if not self.history.ends:
+            self.history.total = total
+        lengthen(self.history, more_epochs, resume, self.order, keeper.where)
+        self.gradients.tokens = self.history.micro_tokens or self.gradients.tokens
+        self.history.settings = self._settings_used()
+        self.clock = time.perf_counter() - self.history.seconds
+        for record in self.history.records:
+            self.log(record)
+        self.model.train()
+
+    def run(self, advance: Advance) -> History:
+        """Take all steps that are left."""
         show = advance if self.group.rank == 0 else _silent
         show(self.history.step)
         while True:
@@ -151,19 +170,9 @@ class _Run:
             self._step()
             self._look()
             self._leave_if_asked()
-            if keeper.is_due(self.history.step):
+            if self.keeper.is_due(self.history.step):
                 self._keep()
             show(1, self.history.note())
-
-    def _begin(self, resume: bool) -> None:
-        self.group.share_model(self.model)
-        self.history = self.keeper.resume(self.model, self.optimizer, resume) or self.history
-        self.history.total, self.history.settings = self.total, self._settings_used()
-        self.gradients.tokens = self.history.micro_tokens or self.gradients.tokens
-        self.clock = time.perf_counter() - self.history.seconds
-        for record in self.history.records:
-            self.log(record)
-        self.model.train()
 
     def _settings_used(self) -> dict[str, Any]:
         """Return the settings with what is used for each that was left open; of two that exclude each other, one."""
@@ -182,9 +191,9 @@ class _Run:
 
     def _is_over(self) -> bool:
         history, patience = self.history, self.settings.patience
-        ended = history.step >= self.total
+        ended = history.step >= history.total
         history.stopped_early = not ended and patience is not None and history.waited >= patience
-        return ended or history.stopped_early or history.asked_to_stop
+        return history.is_over
 
     def _step(self) -> None:
         step = self.history.step
@@ -202,7 +211,7 @@ class _Run:
 
     def _look(self) -> None:
         """Fetch what the last steps gave, if the device is not waited for, or a log line is due."""
-        due = self.history.step % self.log_every == 0 or self.history.step == self.total
+        due = self.history.step % self.log_every == 0 or self.history.step == self.history.total
         if due or not self.is_waited_for:
             self._fetch()
         if due:
@@ -234,7 +243,7 @@ class _Run:
         step = self.history.step
         if self.evaluation.evaluate is None or step == 0 or self.history.evaluated == step:
             return False
-        if step >= self.total or self.history.asked_to_stop:
+        if step >= self.history.total or self.history.asked_to_stop:
             return True
         return step % self.evaluate_every == 0 if self.evaluate_every else self.order.locate(step)[1] == 0
 
@@ -282,7 +291,7 @@ class _Run:
     def _leave(self, number: int) -> NoReturn:
         kept = self._keep()
         where = f"resume goes on from {self.keeper.where!r}" if kept else "nothing was kept, for want of a folder"
-        raise Stopped(f"Training was stopped after step {self.history.step} of {self.total}; {where}.", number)
+        raise Stopped(f"Training was stopped after step {self.history.step} of {self.history.total}; {where}.", number)
 
     def _keep(self) -> bool:
         self._fetch()
@@ -297,7 +306,7 @@ class _Run:
         return self.history
 
     def _rate(self, step: int) -> float:
-        return self.highest_rate * factor(step, self.total, self.warmup, self.settings.schedule)
+        return self.highest_rate * share_of_rate(step, self.history, self.settings)
 
     def _seconds(self) -> float:
         """Return the seconds that the run has taken, also as the history notes them."""

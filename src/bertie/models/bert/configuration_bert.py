@@ -1,0 +1,5 @@
+"""The config, for programs that import it as from transformers' module of this name."""
+
+from bertie.config import BertConfig
+
+__all__ = ["BertConfig"]

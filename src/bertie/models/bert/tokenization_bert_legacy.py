@@ -1,0 +1,6 @@
+"""The pure-Python tokenizer, for programs that import it as from transformers' module of this name."""
+
+from bertie.tokenization.legacy import BertTokenizerLegacy
+from bertie.tokenization.wordpiece import BasicTokenizer
+
+__all__ = ["BasicTokenizer", "BertTokenizerLegacy"]

@@ -1,0 +1,80 @@
+"""First numbers for a model's new weights: each is drawn once, and none over what was loaded or drawn before."""
+
+from collections.abc import Callable, Collection
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+_INITIALIZERS = (
+    *("normal_", "uniform_", "trunc_normal_", "kaiming_normal_", "kaiming_uniform_", "xavier_normal_"),
+    *("xavier_uniform_", "orthogonal_", "sparse_", "eye_", "dirac_", "constant_", "zeros_", "ones_"),
+    *("zero_", "fill_", "copy_", "bernoulli_", "exponential_", "add_", "sub_", "mul_", "div_", "__setitem__"),
+)
+# transformers' mark of a module that is not to be drawn: its models and ours leave each other's weights alone
+_MARK = "_is_hf_initialized"
+# which of a module's own parameters and buffers have their numbers; kept on the module, so that its copies keep it too
+_NAMES = "_initialized_names"
+
+
+class Protected(TorchFunctionMode):
+    """Skip drawing into tensors that are to keep their numbers, and into those without memory.
+
+    For the latter PyTorch would import its whole compiler, which takes seconds.
+    """
+
+    def __init__(self, tensors: Collection[torch.Tensor] = ()) -> None:
+        super().__init__()
+        self._kept = {tensor.untyped_storage().data_ptr() for tensor in tensors if not tensor.is_meta} - {0}
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func.__name__ in _INITIALIZERS:
+            target = args[0] if args else kwargs["tensor"]
+            if target.is_meta or target.untyped_storage().data_ptr() in self._kept:
+                return target
+        return func(*args, **kwargs)
+
+
+def initialize(model: Any) -> None:
+    """Let ``_init_weights`` draw every module's new weights, the model's own last; without memory nothing is drawn.
+
+    A model inside this one draws its own parts.
+    """
+    if any(parameter.is_meta for parameter in model.parameters()):
+        return
+    with Protected([tensor for part in model.modules() for name, tensor in _own(part).items() if _is_done(part, name)]):
+        _visit(model, model._init_weights)
+
+
+def mark_initialized(model: nn.Module, but: Collection[str] = ()) -> None:
+    """Note that all weights of a model have their numbers, ``but`` those of these names."""
+    for prefix, module in model.named_modules():
+        _mark(module, [name for name in _own(module) if f"{prefix}.{name}".removeprefix(".") not in but])
+
+
+def _visit(module: nn.Module, draw: Callable[[nn.Module], Any]) -> None:
+    if hasattr(module, "base_model_prefix"):  # a model, ours or transformers'
+        draw = cast(Any, module)._init_weights
+    for child in module.children():
+        _visit(child, draw)
+    if not hasattr(module, _MARK) or not all(_is_done(module, name) for name in _own(module)):
+        draw(module)
+        _mark(module, list(_own(module)))
+
+
+def _own(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Return a module's own parameters and buffers, not those of its children."""
+    both = {**module._parameters, **module._buffers}
+    return {name: tensor for name, tensor in both.items() if tensor is not None}
+
+
+def _is_done(module: nn.Module, name: str) -> bool:
+    names: tuple[str, ...] | None = getattr(module, _NAMES, None)
+    return hasattr(module, _MARK) if names is None else name in names
+
+
+def _mark(module: nn.Module, names: Collection[str]) -> None:
+    setattr(module, _MARK, True)
+    setattr(module, _NAMES, tuple({*getattr(module, _NAMES, ()), *names}))

@@ -1,0 +1,150 @@
+"""What a pipeline is when it is made: its class, its task's name, and whether the model has the head that it needs."""
+
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch import nn
+
+import bertie
+from bertie.tasks.registry import ROWS
+
+TINY = {
+    "vocab_size": 30522,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 64,
+}
+CLASSES = (
+    "BertModel",
+    "BertForPreTraining",
+    "BertLMHeadModel",
+    "BertForMaskedLM",
+    "BertForNextSentencePrediction",
+    "BertForSequenceClassification",
+    "BertForMultipleChoice",
+    "BertForTokenClassification",
+    "BertForQuestionAnswering",
+)
+WORDS = {"BertForMaskedLM", "BertForPreTraining", "BertLMHeadModel"}
+SERVE = {
+    "embed": set(CLASSES),
+    "feature-extraction": set(CLASSES),
+    "fill-mask": WORDS,
+    "multiple-choice": {"BertForMultipleChoice"},
+    "reranking": {"BertForSequenceClassification"},
+    "question-answering": {"BertForQuestionAnswering"},
+    "token-classification": {"BertForTokenClassification"},
+    "next-sentence": {"BertForNextSentencePrediction", "BertForPreTraining"},
+    "text-classification": {"BertForSequenceClassification"},
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(minilm: Path) -> Any:
+    return bertie.BertTokenizer.from_pretrained(minilm)
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, Any]:
+    one = {"BertForSequenceClassification": {"num_labels": 1}}  # a reranker scores with one label
+    return {name: getattr(bertie, name)(bertie.BertConfig(**TINY, **one.get(name, {}))) for name in CLASSES}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_model_with_another_head_is_refused_when_the_pipeline_is_made(row: Any, models: Any, tokenizer: Any) -> None:
+    for name, model in models.items():
+        if name in SERVE[row.name]:
+            assert bertie.pipeline(row.name, model, tokenizer=tokenizer).task == row.name
+        else:
+            wanted = row.load_model_class().model_class.__name__
+            with pytest.raises(bertie.InputTypeError, match=f"needs a bertie.{wanted}, and the model is a {name};"):
+                bertie.pipeline(row.name, model, tokenizer=tokenizer)
+
+
+class Wrapped(nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.inner, self.config, self.device = model, model.config, model.device
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.inner(*args, **kwargs)
+
+
+def test_wrapped_models_and_classes_of_ones_own(models: Any, tokenizer: Any) -> None:
+    own = type("Own", (bertie.BertPreTrainedModel,), {})(bertie.BertConfig(**TINY))
+    own.bert = models["BertModel"]
+    bertie.pipeline("text-classification", Wrapped(models["BertForSequenceClassification"]), tokenizer=tokenizer)
+    bertie.pipeline("text-classification", own, tokenizer=tokenizer)
+    with pytest.raises(bertie.InputTypeError, match="needs a bertie.BertForMaskedLM, and the model is a Own"):
+        bertie.pipeline("fill-mask", own, tokenizer=tokenizer)
+    with pytest.raises(bertie.InputTypeError, match="the model is a BertForTokenClassification"):
+        bertie.pipeline("text-classification", Wrapped(models["BertForTokenClassification"]), tokenizer=tokenizer)
+    theirs = transformers.BertForTokenClassification(transformers.BertConfig(**TINY))
+    with pytest.raises(bertie.InputTypeError, match=r"load it with bertie.BertForTokenClassification.from_pretrained"):
+        bertie.pipeline("ner", theirs, tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "kind"),
+    [
+        ("feature-extraction", "BertModel", "FeatureExtractionPipeline"),
+        ("fill-mask", "BertForMaskedLM", "FillMaskPipeline"),
+        ("sentiment-analysis", "BertForSequenceClassification", "TextClassificationPipeline"),
+        ("ner", "BertForTokenClassification", "TokenClassificationPipeline"),
+    ],
+)
+@pytest.mark.parametrize("library", [bertie, transformers], ids=["bertie", "transformers"])
+def test_the_names_of_tasks_and_classes(
+    library: types.ModuleType, task: str, model: str, kind: str, tokenizer: Any
+) -> None:
+    made = getattr(library, model)(library.BertConfig(**TINY))
+    words = tokenizer if library is bertie else transformers.BertTokenizer(tokenizer.get_vocab())
+    pipe = library.pipeline(task, model=made, tokenizer=words)
+    assert pipe.task == task
+    assert type(pipe) is getattr(library, kind)
+    assert isinstance(pipe, library.Pipeline)
+    assert pipe.device == torch.device("cpu")
+
+
+def test_question_answering_has_its_class_too(models: Any, tokenizer: Any) -> None:
+    pipe = bertie.pipeline("question-answering", models["BertForQuestionAnswering"], tokenizer=tokenizer)
+    assert type(pipe) is bertie.QuestionAnsweringPipeline
+
+
+def numbers(answer: Any) -> list[float]:
+    """Return the numbers of an answer, whatever its form."""
+    if isinstance(answer, dict):
+        answer = list(answer.values())
+    if isinstance(answer, str | int | float):
+        return [] if isinstance(answer, str) else [answer]
+    return [number for part in answer for number in (numbers(part) if not hasattr(part, "item") else [part.item()])]
+
+
+@pytest.mark.parametrize("task", [row.name for row in ROWS])
+def test_a_config_that_asks_for_tuples_and_more_changes_no_answer(task: str, tokenizer: Any) -> None:
+    wanted = next(row for row in ROWS if row.name == task).load_model_class().model_class
+    config = bertie.BertConfig(**TINY, num_labels=1 if task == "reranking" else 2)
+    model = wanted(config)
+    inputs = {
+        "fill-mask": "a [MASK]",
+        "multiple-choice": {"prompt": "a", "choices": ["b", "c"]},
+        "question-answering": {"question": "a", "context": "b c"},
+        "reranking": ("a", "b"),
+        "next-sentence": ("a", "b"),
+    }.get(task, "a b")
+    pipe = bertie.pipeline(task, model, tokenizer=tokenizer, device="cpu")
+    expected = numbers(pipe(inputs))
+    config.update({"return_dict": False, "output_attentions": True, "output_hidden_states": True})
+    assert numbers(pipe(inputs)) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_arguments_of_other_programs_with_nothing_in_them(tiny: Callable[..., Path]) -> None:
+    pipe = bertie.pipeline("fill-mask", tiny("BertForMaskedLM"), framework=None, feature_extractor=None, processor=None)
+    assert pipe.task == "fill-mask"
