@@ -216,6 +216,12 @@ def _stated(
     named = {token: config[token] for token in ("unk_token", "cls_token", "sep_token") if token in config}
     if found is not None and all(str(token) == found[one] for one, token in named.items()):
         _compare(found["vocab"], files, name)
+    elif found is not None and bert:
+        one = next(one for one, token in named.items() if str(token) != found[one])
+        raise CheckpointError(
+            f"{one} is {str(named[one])!r:.60} in the tokenizer_config.json of {name!r} and {found[one]!r:.60} in its "
+            "tokenizer.json; correct the one or the other"
+        )
     elif not fast:
         raise CheckpointError(
             f"the tokenizer.json of {name!r} states another pipeline than BERT's, which only the fast tokenizer runs; "
