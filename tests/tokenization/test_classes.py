@@ -101,6 +101,9 @@ def test_no_first_token_is_an_error_of_ours(tmp_path: Path) -> None:
     ours = AutoTokenizer.from_pretrained(folder(tmp_path, "BertTokenizer", serialized=True, cls_token=None))
     assert ours.cls_token is None
     assert ours("hello")["input_ids"] == [5, 9, 6]
+    tokenizer = BertTokenizer(folder(tmp_path, "BertTokenizer", cls_token=None) / "vocab.txt")
+    tokenizer.backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert AutoTokenizer.from_pretrained(tmp_path)("hello")["input_ids"] == [2, 9, 3]
 
 
 def test_a_missing_vocabulary_is_also_a_value_error(tmp_path: Path) -> None:

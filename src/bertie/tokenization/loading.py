@@ -213,10 +213,11 @@ def _stated(
     # the class of others does nothing but run the file
     _override(serialized, {**(config if is_bert(stated) else {}), **options}, options, name)
     found = bert_arguments(serialized, name)
-    named = {token: config[token] for token in ("unk_token", "cls_token", "sep_token") if token in config}
+    of_rows = ("unk_token", "cls_token", "sep_token")
+    named = {token: config[token] for token in of_rows if config.get(token) is not None}
     if found is not None and all(str(token) == found[one] for one, token in named.items()):
         _compare(found["vocab"], files, name)
-    elif found is not None and bert:
+    elif found is not None and is_bert(stated):
         one = next(one for one, token in named.items() if str(token) != found[one])
         raise CheckpointError(
             f"{one} is {str(named[one])!r:.60} in the tokenizer_config.json of {name!r} and {found[one]!r:.60} in its "
@@ -233,6 +234,16 @@ def _stated(
         padding = {"pad_token": rust.padding["pad_token"]} if rust.padding else {}
         found = {**padding, **_without_missing(config, defaults(stated), rust)}
         found["tokenizer_object"] = FileBackend(rust)
+    kept = config if found.get("tokenizer_object") is None else {}
+    return {**kept, **found, "added_tokens_decoder": _all_added(serialized, config, name)}
+
+
+def _all_added(serialized: Mapping[str, Any], config: Mapping[str, Any], name: str) -> dict[int, AddedToken]:
+    """Return the added tokens of both files, with the flags of ``tokenizer.json`` wherever it has them.
+
+    Raises:
+        CheckpointError: they give an id to two tokens.
+    """
     added = ((token.get("id"), token) for token in serialized.get("added_tokens") or ())
     own, other = _decoder(added, f"the tokenizer.json of {name!r}"), config.get("added_tokens_decoder", {})
     for index in own.keys() & other.keys():
@@ -241,8 +252,7 @@ def _stated(
                 f"the added token {index} is {other[index].content!r:.60} in the tokenizer_config.json of {name!r} and "
                 f"{own[index].content!r:.60} in its tokenizer.json; remove the file that does not belong to the model"
             )
-    kept = config if found.get("tokenizer_object") is None else {}
-    return {**kept, **found, "added_tokens_decoder": {**other, **own}}
+    return {**other, **own}
 
 
 def _without_missing(config: Mapping[str, Any], usual: Mapping[str, Any], rust: RustTokenizer) -> dict[str, Any]:
