@@ -20,6 +20,10 @@ class CheckpointError(BertieError, OSError):
     """A model folder or one of its files is missing, damaged, unsafe, or does not fit the model."""
 
 
+class MissingVocabularyError(CheckpointError, ValueError):
+    """There is no vocabulary to make a tokenizer of."""
+
+
 class ShapeError(CheckpointError, RuntimeError):
     """Stored tensors have other shapes than the model's; programs expect PyTorch's kind of error for it."""
 

@@ -85,6 +85,17 @@ def _members(source: Any) -> dict[str, Any] | None:
     return dict(pairs) if are_pairs else None
 
 
+class BaseModelOutputWithPastAndCrossAttentions(ModelOutput):
+    """``last_hidden_state [B, S, D]``, the cache of a decoder, and per layer hidden states and attentions."""
+
+    last_hidden_state: Tensor
+    past_key_values: Any
+    hidden_states: HiddenStates | None
+    attentions: HiddenStates | None
+    cross_attentions: HiddenStates | None
+    token_fields: ClassVar = {"last_hidden_state": "zeros", "hidden_states": "zeros"}
+
+
 class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
     """``last_hidden_state [B, S, D]``, ``pooler_output [B, D]``, and per layer hidden states and attentions."""
 

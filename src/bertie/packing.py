@@ -14,28 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from bertie.capture import capturing, observed
 from bertie.errors import InputError, InputTypeError
 from bertie.rules import short
 
 Lists = Sequence[Sequence[int]]
-
-
-def capturing() -> bool:
-    """Whether a graph is being captured (compiled, exported, traced), which knows shapes but no values."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
-
-
-def observed() -> bool:
-    """Whether something stands between a call and its operators: a capture, mode, vmap, or gradients going forward.
-
-    What is computed past PyTorch's operators would go unseen by it.
-    """
-    return (
-        capturing()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._functorch.peek_interpreter_stack() is not None
-        or torch.autograd.forward_ad._current_level >= 0
-    )
 
 
 class Facts(NamedTuple):
@@ -485,16 +468,18 @@ def _facts_of_rectangle(
     return Facts(lengths, (values[0], values[1]), (values[2], values[3]), (values[4], values[5]))
 
 
-def _flatten(packed: Packed) -> tuple[list[Any], Any]:
+def flatten(packed: Packed) -> tuple[list[Any], Any]:
+    """Return what a pytree knows of a batch: its tensors, and its rectangle."""
     return [getattr(packed, name) for name in _TENSORS], packed.shape
 
 
-def _unflatten(values: Any, shape: Any) -> Packed:
+def unflatten(values: Any, shape: Any, kind: type[Packed] = Packed) -> Packed:
+    """Undo `flatten`."""
     # A graph knows a batch by its tensors: host facts would make it compile anew for every batch (decision 7).
     # Nothing is checked here: tree_map may put anything in the place of a tensor (activation checkpointing puts None).
-    packed = object.__new__(Packed)
+    packed = object.__new__(kind)
     packed.__dict__.update(zip(_TENSORS, values, strict=True), shape=shape, known=None)
     return packed
 
 
-pytree.register_pytree_node(Packed, _flatten, _unflatten, serialized_type_name="bertie.packing.Packed")
+pytree.register_pytree_node(Packed, flatten, unflatten, serialized_type_name="bertie.packing.Packed")

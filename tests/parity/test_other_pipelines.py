@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import tokenizers
+import torch
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
@@ -266,6 +267,25 @@ def test_an_encoder_with_a_unigram_tokenizer(shared: Path, place: Path, tmp_path
     expected = (hidden.sum(1) / mask.sum(1)).detach().numpy()
     pipe = bertie.pipeline("embed", tmp_path)
     assert pipe(texts) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("case", ["Unigram", "BPE", "Whitespace"])
+def test_entities_are_the_reference_s(case: str, shared: Path, place: Path, tmp_path: Path) -> None:
+    ours, theirs = both(case, shared, place)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    labels = dict(enumerate(["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]))
+    torch.manual_seed(0)
+    config = transformers.BertConfig(vocab_size=len(ours), id2label=labels, initializer_range=1.0, **sizes)
+    transformers.BertForTokenClassification(config).save_pretrained(tmp_path)
+    ours.save_pretrained(tmp_path)
+    texts = [text.strip() for text in languages(shared, 3)[3::60]]
+    for strategy in ("none", "simple", "first", "average", "max"):
+        options: dict[str, Any] = {"aggregation_strategy": strategy, "ignore_labels": []}
+        expected = transformers.pipeline("token-classification", str(tmp_path), tokenizer=theirs, **options)(texts)
+        found = bertie.pipeline("token-classification", tmp_path, **options)(texts)
+        for one, other in zip(found, expected, strict=True):
+            assert [{**entity, "score": None} for entity in one] == [{**entity, "score": None} for entity in other]
+            assert [e["score"] for e in one] == pytest.approx([float(e["score"]) for e in other], abs=1e-5)
 
 
 def test_flags_come_from_tokenizer_json(mini: Path, tmp_path: Path) -> None:

@@ -46,8 +46,7 @@ def test_germeval(tmp_path: Path) -> None:
     ]
     assert list(rows[0]) == ["1", "words", "tags", "4"]
     assert notes == [
-        "a.conll: words are column 2 of 4, column 1 counts them, tags column 3 "
-        "(--column words=… and --column tags=… take another number).",
+        "a.conll: words are column 2 of 4, column 1 counts them, tags column 3 (columns={'words': '…', 'tags': '…'}).",
         "a.conll: lines that begin with # are comments: 2.",
     ]
 

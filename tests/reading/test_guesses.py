@@ -27,7 +27,7 @@ TEXT = "text,label\nça va très bien,1\nfine,0\n"
 @pytest.mark.parametrize(
     ("content", "form", "note"),
     [
-        (TEXT.encode("cp1252"), None, "a.csv is no UTF-8; it is read as cp1252 (--encoding names another)."),
+        (TEXT.encode("cp1252"), None, "a.csv is no UTF-8; it is read as cp1252 (encoding names another)."),
         (TEXT.encode("utf-16"), None, "a.csv is read as UTF-16, as its first bytes say."),
         (b"\xff\xfe" + TEXT.replace("\n", "\r\n").encode("utf-16-le"), None, "a.csv is read as UTF-16, as its"),
         (TEXT.encode("utf-32"), None, "a.csv is read as UTF-32, as its first bytes say."),
@@ -58,7 +58,9 @@ def test_encodings(tmp_path: Path, content: bytes, form: Any, note: str) -> None
 )
 def test_other_encodings_are_asked_for(tmp_path: Path, text: str, encoding: str) -> None:
     path = written(tmp_path, "a.txt", f"plain\n{text}\n".encode(encoding))
-    with pytest.raises(InputError, match=r"Line 2 of .* is not UTF-8 text; name its encoding \(--encoding, such as"):
+    with pytest.raises(
+        InputError, match=r"Line 2 of .* is not UTF-8 text; name its encoding, such as encoding='cp1252', or"
+    ):
         read(path)
     assert read(path, Format(encoding=encoding)) == ([{"text": "plain"}, {"text": text}], "")
 
@@ -73,7 +75,7 @@ def test_a_damaged_line_among_utf_8_is_no_other_encoding(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "content", "form", "note"),
     [
-        ("a.csv", "text|label\na, b|1\nc; d|0\n", None, "a.csv are parted by bars (--delimiter names others)."),
+        ("a.csv", "text|label\na, b|1\nc; d|0\n", None, "a.csv are parted by bars (delimiter names others)."),
         ("a.csv", "text;label\na, b;1\nc, d;0\n", None, "a.csv are parted by semicolons"),
         ("a.csv", "text\tlabel\na, b\t1\nc\t0\n", None, "a.csv are parted by tabs"),
         ("a.csv", 'text;label,score\n"a, b";1\nc;0\n', None, "a.csv are parted by semicolons"),
@@ -105,7 +107,7 @@ def test_quotation_marks_are_text_where_only_lines_are_whole_rows(tmp_path: Path
     content = "sentence\tscore\n" + "\n".join(lines) + "\n"
     rows, notes = read(written(tmp_path, "a.tsv", content))
     assert rows == [dict(zip(("sentence", "score"), line.split("\t"), strict=True)) for line in lines]
-    assert "a.tsv is read with quotation marks as text (--quoting csv reads them as CSV)." in notes
+    assert "a.tsv is read with quotation marks as text (quoting='csv' reads them as CSV)." in notes
     # the lines hold whole rows, though csv would join two of them into one of as many cells
     rows, _ = read(written(tmp_path, "b.tsv", 'text\tlabel\n"It was\t0\nlate"\t1\n'))
     assert rows == [{"text": '"It was', "label": "0"}, {"text": 'late"', "label": "1"}]

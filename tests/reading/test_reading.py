@@ -125,14 +125,14 @@ def test_parquet_and_the_objects_of_other_packages(tmp_path: Path) -> None:
         ("a.csv", ",,\n", "FILE has no header: its first line must name the columns, as in text,label."),
         ("a.csv", "text,\n", "Column 2 of FILE has no name in the header; its first line must name each."),
         ("a.csv", "text,text\n", "Two columns of FILE are called 'text'; give each a name of its own."),
-        ("a.csv", b"\xff\xfet\x00\n\x00e", "Line 2 of FILE is not utf-16 text; name its encoding (--encoding, such as "
-            "cp1252), or save it as UTF-8."),
-        ("a.csv", b"t\x00e\x00\n\x00", "The header of FILE holds NUL characters; name its encoding (--encoding, such "
-            "as utf-16-le), or save it as UTF-8."),
-        ("a.csv", b"text\xff\n", "Line 1 of FILE is not UTF-8 text; name its encoding (--encoding, such as cp1252), or "
-            "save it as UTF-8."),
-        ("a.csv", "text\none\nПривет\n".encode("cp1251"), "Line 3 of FILE is not UTF-8 text; name its encoding "
-            "(--encoding, such as cp1252), or save it as UTF-8."),
+        ("a.csv", b"\xff\xfet\x00\n\x00e", "Line 2 of FILE is not utf-16 text; name its encoding, such as "
+            "encoding='cp1252', or save it as UTF-8."),
+        ("a.csv", b"t\x00e\x00\n\x00", "The header of FILE holds NUL characters; name its encoding, such "
+            "as encoding='utf-16-le', or save it as UTF-8."),
+        ("a.csv", b"text\xff\n", "Line 1 of FILE is not UTF-8 text; name its encoding, such as "
+            "encoding='cp1252', or save it as UTF-8."),
+        ("a.csv", "text\none\nПривет\n".encode("cp1251"), "Line 3 of FILE is not UTF-8 text; name its encoding, "
+            "such as encoding='cp1252', or save it as UTF-8."),
         ("a.csv", "a,b\n1,2\n3\n", "Line 3 of FILE has 1 cell where the header names 2: 'a', 'b'."),
         (
             "a.csv",
@@ -144,8 +144,8 @@ def test_parquet_and_the_objects_of_other_packages(tmp_path: Path) -> None:
             "a.csv",
             'a,b\n1,2\n"open,2\n',
             "Line 3 of FILE begins no row of a table: unexpected end of data. A text with quotation marks stands in "
-            'quotation marks, and its own are doubled: "say ""hi"""; where they are plain text, say so '
-            "(--quoting none).",
+            'quotation marks, and its own are doubled: "say ""hi"""; where they are plain text, say '
+            "quoting='none'.",
         ),
         ("a.csv", "a,b\n1\r2,3\n", "Line 2 of FILE has a carriage return within a row; save the file with line feeds."),
         ("a.jsonl", "{}\n[1]\n", 'Line 2 of FILE is no JSON object with named fields, as in {"text": …}.'),

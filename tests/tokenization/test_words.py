@@ -94,3 +94,14 @@ def test_threads_share_a_tokenizer_that_has_met_nothing(mini: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: tokenizer(texts)["input_ids"], range(4)))
     assert found == [expected] * 4
+
+
+@pytest.mark.parametrize(
+    "text", ["cheung" * 4 + "\u085b\u1baa", "versity" * 4 + "\u085b\u1baa x", "[MASK] " + "uni" * 9 + "\u1baa\u085b."]
+)
+@pytest.mark.parametrize("plain", [False, True])
+def test_marks_that_are_put_in_order_at_the_end_of_a_long_word(text: str, plain: bool, tokenizer: Any) -> None:
+    rust = tokenizer.backend_tokenizer
+    rust.encode_special_tokens = plain
+    row, expected = tokenizer(text, split_special_tokens=plain)[0], rust.encode(text)
+    assert (row.ids, row.offsets, row.word_ids) == (expected.ids, expected.offsets, expected.word_ids)

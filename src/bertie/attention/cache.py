@@ -69,7 +69,7 @@ class Cache:
         return len(self.layers)
 
 
-def extend(cache: Any, keys: Tensor, values: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
+def extend(cache: Any, keys: Tensor, values: Tensor, layer_idx: int | None) -> tuple[Tensor, Tensor]:
     """Append to a layer of a cache of any make and return all it holds; of a cache with spare room, the filled part."""
     keys, values = cache.update(keys, values, layer_idx)
     filled = cache.get_seq_length()

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertie.attention.request import Inputs, Request
+from bertie.attention.request import Inputs, Request, ScoreBias
 from bertie.packing import Packed
 
 
@@ -17,21 +17,57 @@ class Dense:
         return []
 
     def attend(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
-        packed, keys, dropout_p = inputs.packed, inputs.keys, inputs.dropout_p
+        packed, keys = inputs.packed, inputs.keys
         query = packed.pad(inputs.q).transpose(1, 2)
         key, value = (part if part.dim() == 4 else keys.pad(part).transpose(1, 2) for part in (inputs.k, inputs.v))
-        mask = additive_mask(packed, keys, inputs.causal and keys is packed, key.shape[2], query.dtype)
-        if inputs.score_bias is not None:
-            bias = inputs.score_bias(query, key)
-            mask = bias if mask is None else mask + bias
-        if not inputs.weights:
-            context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout_p)
-            return packed.unpad(context.transpose(1, 2)), None
-        scores = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5
-        probabilities = torch.softmax(scores if mask is None else scores + mask, dim=-1)
-        probabilities = F.dropout(probabilities, dropout_p)
-        context = packed.unpad((probabilities @ value).transpose(1, 2))
-        return context, _blank_padding(probabilities, packed)
+        context, weights = attend_rectangles(
+            query,
+            key,
+            value,
+            additive_mask(packed, keys, inputs.causal and keys is packed, key.shape[2], query.dtype),
+            dropout_p=inputs.dropout_p,
+            score_bias=inputs.score_bias,
+            weights=inputs.weights,
+            real=real_places(packed) if inputs.weights else None,
+        )
+        return packed.unpad(context), weights
+
+
+def attend_rectangles(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    *,
+    dropout_p: float = 0.0,
+    score_bias: ScoreBias | None = None,
+    weights: bool = False,
+    real: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention of queries ``[B, H, S, K]`` to keys ``[B, H, S_keys, K]``.
+
+    Args:
+        mask: bool (True: attend), or floats to be added to the scores; None: every query sees every key.
+        real: bool ``[B, S]``; where it is False the weights are zeros.
+
+    Returns:
+        The context ``[B, S, H, K]``, and the weights ``[B, H, S, S_keys]``, which it was made of, or None.
+    """
+    if mask is not None and mask.dtype == torch.bool:
+        mask = _to_additive(mask, query.dtype)
+    if score_bias is not None:
+        bias = score_bias(query, key)
+        mask = bias if mask is None else mask + bias
+    if not weights:
+        mask = None if mask is None else mask.to(query.dtype)
+        context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout_p)
+        return context.transpose(1, 2), None
+    scores = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5
+    probabilities = torch.softmax(scores if mask is None else scores + mask, dim=-1)
+    probabilities = F.dropout(probabilities, dropout_p)
+    if real is not None:
+        probabilities = probabilities * real[:, None, :, None]
+    return (probabilities @ value).transpose(1, 2), probabilities
 
 
 def additive_mask(packed: Packed, keys: Packed, causal: bool, key_length: int, dtype: torch.dtype) -> Tensor | None:
@@ -59,8 +95,8 @@ def _to_additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill(~visible, torch.finfo(dtype).min)
 
 
-def _blank_padding(probabilities: Tensor, packed: Packed) -> Tensor:
+def real_places(packed: Packed) -> Tensor | None:
+    """Return bool ``[B, S]``, False where there is padding; None where there is none."""
     if packed.cells is None and packed.token_mask is None:
-        return probabilities
-    real = packed.pad(torch.ones(packed.num_tokens, dtype=torch.bool, device=packed.device))
-    return probabilities * real[:, None, :, None]
+        return None
+    return packed.pad(torch.ones(packed.num_tokens, dtype=torch.bool, device=packed.device))

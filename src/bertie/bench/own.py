@@ -9,7 +9,7 @@ from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.hub import resolve
 from bertie.tasks.recipe import Recipe, read_recipe
-from bertie.tokenization.fast import BertTokenizer
+from bertie.tokenization.auto import AutoTokenizer
 
 TASKS = ("embed", "classify")
 _FILES = ("*.json", "vocab.txt", "*.safetensors", "*_*/*")
@@ -71,7 +71,7 @@ def own_workload(
 
 def count_tokens(folder: Path, texts: Sequence[str], max_length: int) -> int:
     """Return how many tokens of the texts a model reads, special ones included."""
-    rows = BertTokenizer.from_pretrained(folder)(list(texts), truncation=True, max_length=max_length)["input_ids"]
+    rows = AutoTokenizer.from_pretrained(folder)(list(texts), truncation=True, max_length=max_length)["input_ids"]
     return sum(map(len, rows))
 
 

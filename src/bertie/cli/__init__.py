@@ -5,36 +5,57 @@ import os
 import sys
 
 from bertie.cli.app import app
+from bertie.cli.stopping import stopped_by_signals
 from bertie.cli.writing import printable
 from bertie.errors import BertieError
+from bertie.files import why_refused
 
 __all__ = ["app", "main"]
 
 
 def main() -> None:
     """Run the command line; a mistake of the user's is one sentence on standard error and exit code 2."""
+    _fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # JSON lines are UTF-8 whatever the locale says
         getattr(stream, "reconfigure", lambda **_: None)(encoding="utf-8", errors="backslashreplace")
     try:
         try:
-            app()
+            with stopped_by_signals():
+                app()
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except BertieError as error:
         print(f"bertie: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as stopped:
+        sys.exit(getattr(stopped, "exit_code", 130))
     except OSError as error:
         _leave_unwritten(error)
+
+
+def _fill_closed_streams() -> None:
+    """Put the null device in the place of standard streams that are closed: a file opened later would get their place.
+
+    What is told the user goes nowhere if standard error is closed; Python would print it among the answers.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _leave_unwritten(error: OSError) -> None:
     """Leave after a failure to read or write; one who reads no further (``| head``) needs no message."""
     # what is still buffered would fail once more when Python ends
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if error.errno == errno.EPIPE:
         sys.exit(1)
-    print(f"bertie: {printable(str(error))}", file=sys.stderr)
+    what = repr(error.filename) if error.filename else "standard output (--output writes all answers or none)"
+    print(f"bertie: cannot write {printable(what)}: {printable(why_refused(error))}", file=sys.stderr)
     sys.exit(2)

@@ -43,6 +43,7 @@ def answer(
         str, typer.Option("--context-column", help="The field or column that holds the context.")
     ] = "context",
     format: options.Format = None,
+    output: options.Output = None,
     to: options.To = "jsonl",
 ) -> None:
     """Answer questions with a part of a text: long texts are read in windows. An empty answer means there is none."""
@@ -62,7 +63,7 @@ def answer(
         overlap=overlap,
         max_length=max_length,
     )
-    answer_all(pipe, source, is_interactive(texts, input), _form, _record, to=to)
+    answer_all(pipe, source, is_interactive(texts, input), _form, _record, to=to, output=output, read=[input, context])
 
 
 def _with_context(questions: Iterator[Text], path: Path) -> Iterator[Text]:

@@ -1,6 +1,5 @@
 """``bertie choose``: which of several texts fits a prompt."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ import typer
 from bertie.cli import options
 from bertie.cli.answering import answer_all
 from bertie.cli.opening import open_pipeline
-from bertie.cli.reading import is_interactive
+from bertie.cli.reading import is_interactive, standard_input
 from bertie.errors import InputError
 from bertie.reading import stream_records
 
@@ -40,6 +39,7 @@ def choose(
     overlap: options.Overlap = None,
     split_special_tokens: options.SplitSpecial = False,
     format: options.Format = None,
+    output: options.Output = None,
     to: options.To = "jsonl",
 ) -> None:
     """Choose the text that fits a prompt best: an argument for the prompt and each choice, or JSON lines with both."""
@@ -55,7 +55,8 @@ def choose(
         overlap=overlap,
         split_special_tokens=split_special_tokens,
     )
-    answer_all(pipe, _questions(texts, input, format), is_interactive(texts, input), _form, _record, to=to)
+    source = _questions(texts, input, format)
+    answer_all(pipe, source, is_interactive(texts, input), _form, _record, to=to, output=output, read=[input])
 
 
 def _questions(texts: list[str] | None, path: Path | None, form: str | None) -> Iterator[Question]:
@@ -76,7 +77,7 @@ def _questions(texts: list[str] | None, path: Path | None, form: str | None) -> 
     rows = Rows("multiple-choice", form=form, needs_label=False, name="standard input", sample=1)
     source: Any = path
     if path is None or str(path) == "-":
-        source = (record.fields for record in stream_records(sys.stdin.buffer, "standard input", form or "jsonl"))
+        source = (record.fields for record in stream_records(standard_input(), "standard input", form or "jsonl"))
     for example in rows.read(source):
         yield example.text
 

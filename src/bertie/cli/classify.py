@@ -27,6 +27,7 @@ def classify(
     split_special_tokens: options.SplitSpecial = False,
     column: options.Column = "text",
     format: options.Format = None,
+    output: options.Output = None,
     to: options.To = "jsonl",
 ) -> None:
     """Give each text its most likely label, with a score."""
@@ -43,7 +44,7 @@ def classify(
         split_special_tokens=split_special_tokens,
     )
     source = read_texts(texts, input, format, column, pair=pair_column)
-    answer_all(pipe, source, is_interactive(texts, input), _form, to=to)
+    answer_all(pipe, source, is_interactive(texts, input), _form, to=to, output=output, read=[input])
 
 
 def _form(answer: Any) -> dict[str, Any]:

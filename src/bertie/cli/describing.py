@@ -116,7 +116,7 @@ def _missing(name: str, folder: Path) -> dict[str, Any]:
 
 def _tokenizer(folder: Path, config: BertConfig) -> dict[str, Any]:
     try:
-        tokenizer = bertie.BertTokenizer.from_pretrained(folder)
+        tokenizer = bertie.AutoTokenizer.from_pretrained(folder)
     except BertieError as error:
         return {"problem": str(error)}
     words = len(tokenizer)

@@ -10,7 +10,7 @@ from bertie.cli import options
 from bertie.cli.answering import answer_all
 from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import is_interactive, read_texts
-from bertie.cli.writing import numbers, write_array
+from bertie.cli.writing import numbers, refuse_input, write_array
 
 
 def embed(
@@ -44,5 +44,6 @@ def embed(
     if output is None:
         answer_all(pipe, source, is_interactive(texts, input), lambda vector: {"embedding": numbers(vector)})
         return
+    refuse_input(output, input)
     vectors = write_array(output, lambda: pipe(list(source)))
     print(f"bertie: {vectors.shape[0]} vectors of {vectors.shape[1]} numbers in {output}", file=sys.stderr)

@@ -1,5 +1,7 @@
 """``bertie fill-mask``: which words fit at the [MASK] of a text."""
 
+from typing import Any
+
 from bertie.cli import options
 from bertie.cli.answering import answer_all
 from bertie.cli.opening import open_pipeline
@@ -17,8 +19,13 @@ def fill_mask(
     max_length: options.MaxLength = None,
     column: options.Column = "text",
     format: options.Format = None,
+    output: options.Output = None,
 ) -> None:
     """Guess the word behind each \\[MASK] in a text."""
     pipe = open_pipeline("fill-mask", model, device, batch_tokens, seed, top_k=top_k, max_length=max_length)
     source = read_texts(texts, input, format, column)
-    answer_all(pipe, source, is_interactive(texts, input), lambda candidates: {"candidates": candidates})
+    answer_all(pipe, source, is_interactive(texts, input), _form, output=output, read=[input])
+
+
+def _form(candidates: Any) -> dict[str, Any]:
+    return {"candidates": candidates}

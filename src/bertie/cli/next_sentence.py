@@ -17,9 +17,10 @@ def next_sentence(
     column: options.Column = "text",
     pair_column: options.PairColumn = "text_pair",
     format: options.Format = None,
+    output: options.Output = None,
     to: options.To = "jsonl",
 ) -> None:
     """Say whether one text follows another: two arguments, fields 'text' and 'text_pair', or lines with a tab."""
     pipe = open_pipeline("next-sentence", model, device, batch_tokens, seed, max_length=max_length)
     source = read_texts(texts, input, format, column, pair=pair_column)
-    answer_all(pipe, source, is_interactive(texts, input), dict, to=to)
+    answer_all(pipe, source, is_interactive(texts, input), dict, to=to, output=output, read=[input])

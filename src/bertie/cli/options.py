@@ -59,4 +59,8 @@ FirstChoice = Annotated[
     int | None, typer.Option("--first-choice", help="Whether labels count choices from 0 or from 1.")
 ]
 OnBadRow = Annotated[str, typer.Option("--on-bad-row", help="error, or skip to leave out and count what is unusable.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Write the answers to this file, which is replaced when all are there."),
+]
 To = Annotated[str, typer.Option("--to", help="What to write: jsonl, or csv.")]

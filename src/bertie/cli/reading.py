@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from bertie.errors import InputError
 from bertie.reading import Record, form_of, records, stream_records
@@ -39,14 +40,25 @@ def read_texts(
         return
     if is_interactive(texts, path):
         print("bertie: reading texts from standard input; end with Ctrl-D", file=sys.stderr)
-    rows = stream_records(sys.stdin.buffer, "standard input", kind) if is_stream else records(path, kind)
+    rows = stream_records(standard_input(), "standard input", kind) if is_stream else records(path, kind)
     for record in rows:
         yield _halves(record) if kind == "lines" and pair is not None else _text(record, column, pair, kind)
 
 
 def is_interactive(texts: list[str] | None, path: Path | None) -> bool:
     """Whether a person is typing the texts, so that each should be answered at once."""
-    return not texts and (path is None or str(path) == "-") and sys.stdin.isatty()
+    return not texts and (path is None or str(path) == "-") and sys.stdin is not None and sys.stdin.isatty()
+
+
+def standard_input() -> BinaryIO:
+    """Return the bytes of standard input.
+
+    Raises:
+        InputError: it is closed.
+    """
+    if sys.stdin is None:
+        raise InputError("Standard input is closed; give texts as arguments, or a file with --input.")
+    return sys.stdin.buffer
 
 
 def _arguments(texts: list[str], pair: str | None) -> Iterator[Text]:

@@ -8,7 +8,7 @@ import typer
 from bertie.cli import options
 from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import read_texts
-from bertie.cli.writing import writer
+from bertie.cli.writing import answers_in, writer
 from bertie.errors import InputError
 
 
@@ -28,6 +28,7 @@ def rerank(
     split_special_tokens: options.SplitSpecial = False,
     column: options.Column = "text",
     format: options.Format = None,
+    output: options.Output = None,
     to: options.To = "jsonl",
 ) -> None:
     """Put the passages of a file in the order in which a cross-encoder finds that they answer a query, best first."""
@@ -49,7 +50,8 @@ def rerank(
         split_special_tokens=split_special_tokens,
     )
     passages = [text for _, text in found]
-    for query in map(str, read_texts(queries)):
-        for rank, one in enumerate(pipe(query, passages), 1):
-            score = {"score": round(one.pop("score"), 6), "line": found[one.pop("index")][0]}
-            write({"query": query, "rank": rank, **score, **one})
+    with answers_in(output, file):
+        for query in map(str, read_texts(queries)):
+            for rank, one in enumerate(pipe(query, passages), 1):
+                score = {"score": round(one.pop("score"), 6), "line": found[one.pop("index")][0]}
+                write({"query": query, "rank": rank, **score, **one})

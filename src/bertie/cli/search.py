@@ -9,7 +9,7 @@ from bertie.cli import options
 from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import Text, read_texts
 from bertie.cli.sentences import sentences
-from bertie.cli.writing import write_line
+from bertie.cli.writing import answers_in, write_line
 from bertie.errors import InputError
 
 
@@ -25,6 +25,7 @@ def search(
     split_special_tokens: options.SplitSpecial = False,
     column: options.Column = "text",
     format: options.Format = None,
+    output: options.Output = None,
 ) -> None:
     """Find the lines or sentences of a file that are nearest in meaning to a question."""
     found = list(_texts(file, by, format, column))
@@ -35,10 +36,11 @@ def search(
 
     index = SearchIndex([text for _, text in found], pipe)
     asked = [str(question) for question in read_texts(questions)]
-    for question, hits in zip(asked, index.search(asked, top_k), strict=True):
-        for rank, hit in enumerate(hits, 1):
-            place = {by: found[hit.number][0]}
-            write_line({"question": question, "rank": rank, "score": round(hit.score, 6), **place, "text": hit.text})
+    with answers_in(output, file):
+        for question, hits in zip(asked, index.search(asked, top_k), strict=True):
+            for rank, hit in enumerate(hits, 1):
+                score = {"score": round(hit.score, 6), by: found[hit.number][0]}
+                write_line({"question": question, "rank": rank, **score, "text": hit.text})
 
 
 def _texts(file: Path, by: str, form: str | None, column: str) -> list[tuple[int, str]]:

@@ -37,6 +37,7 @@ def tag(
     split_special_tokens: options.SplitSpecial = False,
     column: options.Column = "text",
     format: options.Format = None,
+    output: options.Output = None,
     to: options.To = "jsonl",
 ) -> None:
     """Find the entities in each text: their type, their characters, and a score."""
@@ -56,7 +57,11 @@ def tag(
     if aggregation is None and pipe.codec.aggregation_strategy == "none":
         pipe.codec = pipe.codec.with_options(aggregation_strategy="first")
     source = read_texts(texts, input, format, column)
-    answer_all(pipe, source, is_interactive(texts, input), lambda found: {"entities": found}, _record, to=to)
+    answer_all(pipe, source, is_interactive(texts, input), _form, _record, to=to, output=output, read=[input])
+
+
+def _form(found: Any) -> dict[str, Any]:
+    return {"entities": found}
 
 
 def _record(text: str, answer: dict[str, Any]) -> dict[str, Any]:

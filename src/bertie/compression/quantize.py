@@ -122,8 +122,7 @@ def encode(texts: Iterable[Any], tokenizer: Any, model: Any) -> Texts:
     if tokenizer is None:
         if not model.name_or_path:
             raise InputError("the model does not know the folder it came from: give a tokenizer too")
-        door: Any = AutoTokenizer
-        tokenizer = door.from_pretrained(model.name_or_path)
+        tokenizer = AutoTokenizer.from_pretrained(model.name_or_path)
     limit = min(tokenizer.model_max_length, model.config.max_position_embeddings)
     rows = tokenizer(given, truncation=True, max_length=limit, return_token_type_ids=True)
     return Texts(rows["input_ids"], rows["token_type_ids"])

@@ -20,8 +20,10 @@ from bertie.finetuning.checks import (
 from bertie.finetuning.columns import Columns, find_columns
 from bertie.finetuning.ignored import ignored_data
 from bertie.finetuning.labelling import Labelling, LabelOptions, doubts, find_labelling
+from bertie.finetuning.rankings import apart
 from bertie.finetuning.roles import Found
 from bertie.finetuning.rows import READERS
+from bertie.finetuning.sentences import in_sentences
 from bertie.reading import BadRows, Format, Record, records
 from bertie.tasks.example import Example
 from bertie.tasks.registry import find_learned
@@ -141,10 +143,12 @@ class Rows:
         default = "conll" if self.task == "token-classification" else "lines"
         rows = records(source, self.form, self.bad, name=self.name, default=default)
         self.guesses = rows.notes
-        for record in rows:
+        if self.task == "token-classification":
+            return in_sentences(rows, self.columns, self.bad, rows.notes)
+        if self.task == "masked-lm":
             # blank lines part the documents of plain text, and are no mistake there
-            if not (self.task == "masked-lm" and record.fields.get("text") == ""):
-                yield record
+            return (record for record in rows if record.fields.get("text") != "")
+        return apart(rows, self.task)
 
 
 @dataclass(frozen=True)

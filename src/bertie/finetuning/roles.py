@@ -41,7 +41,7 @@ PAIRS = (
 # columns that number the rows, and are never a text or a label
 _KEY = re.compile(r"(q|question|sent|sentence|pair|row|u|doc|document)?id\d*|idx|index|guid|unnamed0")
 _NUMBERED = re.compile(r"(?:choice|ending|option|answer)_?(\d+|[a-e])")
-NEGATIVE = re.compile(r"(hard)?neg(ative)?s?\d*")
+NEGATIVE = re.compile(r"(hard)?neg(ative)?s?(passages?|texts?)?\d*")
 LABELS = frozenset(" ".join((*_LABEL, *_SCORE)).split())
 """Names of columns that mostly hold a label."""
 
@@ -138,8 +138,15 @@ LAYOUTS = {
     ),
     "token-classification": Layout(
         (
-            Role("words", ("words tokens", "word token text sentence"), needed=_always),
-            Role("tags", ("tags", "nertags labels label ner postags pos chunktags"), needed=_always, is_label=True),
+            # of tables with one word a row: which sentence it is of, which is found before anything else
+            Role("sentence"),
+            Role("words", ("words tokens", "word token", "text sentence"), needed=_always),
+            Role(
+                "tags",
+                ("tags tag", "entities", "nertags labels label ner postags pos chunktags"),
+                needed=_always,
+                is_label=True,
+            ),
         )
     ),
     "question-answering": Layout(

@@ -1,7 +1,7 @@
 """One row → one example, for each task but those of `answers`. A row that cannot be used is a `BadRow`."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bertie.finetuning.answers import choice_example, question_example
@@ -17,6 +17,7 @@ from bertie.finetuning.cells import (
     shown,
     text_in,
 )
+from bertie.finetuning.entity_spans import are_spans, tagged_words
 from bertie.finetuning.roles import Found
 from bertie.reading import Record
 from bertie.tasks.example import Example
@@ -66,26 +67,37 @@ def _flags(record: Record, columns: list[str], needs_label: bool) -> list[str] |
 
 
 def _tagged(record: Record, found: Found, needs_label: bool, notes: Counter[str]) -> Example:
-    del notes
-    where = record.where
-    words = list_in(record.fields.get(_one(found, "words")), gap=" ")
+    where, text = record.where, record.fields.get(_one(found, "words"))
+    tags = record.fields.get(_one(found, "tags")) if "tags" in found else None
+    spans = list_in(tags)
+    if isinstance(text, str) and spans is not None and are_spans(spans):
+        words, named = tagged_words(text_in(text, "text", where), spans, where, notes)
+        return Example(words, named, where)
+    words = _words(list_in(text, gap=" "), where)
+    return Example(words, _tags(list_in(tags, gap=" "), words, needs_label, where), where)
+
+
+def _words(words: list[Any] | None, where: str) -> list[str]:
     if not words:
         raise BadRow(f"There are no words in {where}.")
     for place, word in enumerate(words):
         if not isinstance(word, str) or not has_content(word):
             raise BadRow(f"Word {place} of {len(words)} in {where} is {shown(word)}, which has nothing to read.")
-    tags = list_in(record.fields.get(_one(found, "tags")), gap=" ") if "tags" in found else None
+    return words
+
+
+def _tags(tags: list[Any] | None, words: Sequence[str], needs_label: bool, where: str) -> list[str] | None:
     if tags is None:
         if needs_label:
             raise BadRow(f"There are no tags in {where}.")
-        return Example(words, None, where)
+        return None
     if len(tags) != len(words):
         raise BadRow(f"There are {len(words)} words and {len(tags)} tags in {where}; each word has one tag.")
-    named = [name_in(tag) for tag in tags]
-    if None in named:
-        place = named.index(None)
+    named = [name for tag in tags if (name := name_in(tag)) is not None]
+    if len(named) < len(tags):
+        place = list(map(name_in, tags)).index(None)
         raise BadRow(f"Word {place} of {len(words)} in {where}, {shown(words[place])}, has no tag.")
-    return Example(words, named, where)
+    return named
 
 
 def _followed(record: Record, found: Found, needs_label: bool, notes: Counter[str]) -> Example:

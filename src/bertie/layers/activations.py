@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from bertie.errors import ConfigError, nearest
 from bertie.layers import operators
@@ -55,8 +55,26 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
+class NamedActivation(nn.Module):
+    """The activation of a name in ``ACTIVATIONS``."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    @property
+    def function(self) -> Activation:
+        return ACTIVATIONS[self.name]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+    def extra_repr(self) -> str:
+        return self.name
+
+
 def activation(hidden_act: str | Activation) -> Activation:
-    """Return the function that ``config.hidden_act`` names, or ``hidden_act`` itself if it is one.
+    """Return a module of the activation that ``config.hidden_act`` names, or ``hidden_act`` itself if it is callable.
 
     Raises:
         ConfigError: if there is no activation of that name.
@@ -68,7 +86,7 @@ def activation(hidden_act: str | Activation) -> Activation:
             f"hidden_act is {hidden_act!r}; allowed are a callable or one of {', '.join(ACTIVATIONS)}."
             + nearest(hidden_act, ACTIVATIONS)
         )
-    return ACTIVATIONS[hidden_act]
+    return NamedActivation(hidden_act)
 
 
 def activate_(x: Tensor, function: Activation) -> Tensor:

@@ -1,4 +1,8 @@
-"""The attention sub-layers of a block: projections around ``attend``, with residual and normalisation after."""
+"""The attention sub-layers of a block: projections around ``attend``, with residual and normalisation after.
+
+Each part takes the reference's arguments. Hidden states are packed, ``[T, D]``, where a `Packed` stands in the mask's
+place, and else a rectangle ``[B, S, D]``.
+"""
 
 from typing import Any
 
@@ -7,31 +11,48 @@ from torch import Tensor, nn
 
 from bertie.attention import attend
 from bertie.attention.cache import extend
+from bertie.attention.dense import attend_rectangles
 from bertie.config import BertConfig
+from bertie.errors import InputTypeError, nearest
+from bertie.layers.collected import Collected
 from bertie.layers.dropout import Dropout
 from bertie.layers.linear import linear, linears
 from bertie.layers.relative import RelativePositions
-from bertie.layers.residual import BertResidual
+from bertie.layers.residual import BertSelfOutput
 from bertie.packing import Packed
+
+# What callers hand down to every part, though attention has no use for it.
+_OF_OTHER_PARTS = frozenset({"position_ids", "use_cache", "output_hidden_states", "return_dict", "cache_position"})
 
 
 class _Attention(nn.Module):
     """What self- and cross-attention share: three projections and how they are cut into heads."""
 
-    def __init__(self, config: BertConfig, layer_idx: int) -> None:
+    def __init__(self, config: BertConfig, is_causal: bool = False, layer_idx: int | None = None) -> None:
         super().__init__()
-        self.layer_idx = layer_idx
+        self.config = config
         self.num_attention_heads = config.num_attention_heads
         self.attention_head_size = config.hidden_size // config.num_attention_heads
-        self.query = nn.Linear(config.hidden_size, config.hidden_size)
-        self.key = nn.Linear(config.hidden_size, config.hidden_size)
-        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+        self.all_head_size = self.num_attention_heads * self.attention_head_size
+        self.scaling = self.attention_head_size**-0.5
+        self.query = nn.Linear(config.hidden_size, self.all_head_size)
+        self.key = nn.Linear(config.hidden_size, self.all_head_size)
+        self.value = nn.Linear(config.hidden_size, self.all_head_size)
         self.dropout = Dropout(config.attention_probs_dropout_prob)
-        self.config = config
+        self.is_causal = is_causal
+        self.layer_idx = layer_idx
 
     def heads(self, projected: Tensor) -> Tensor:
-        """``[T, D]`` to ``[T, H, K]``."""
-        return projected.view(projected.shape[0], self.num_attention_heads, self.attention_head_size)
+        """``[..., D]`` to ``[..., H, K]``."""
+        return projected.view(*projected.shape[:-1], self.num_attention_heads, self.attention_head_size)
+
+    def rows(self, projected: Tensor) -> Tensor:
+        """``[B, S, D]`` to ``[B, H, S, K]``."""
+        return self.heads(projected).transpose(1, 2)
+
+    def gives_weights(self, output_attentions: bool | None, collected: Collected | None) -> bool:
+        """Whether the weights of a rectangle are an answer of this part: they are asked for, or come with eager."""
+        return bool(output_attentions) or self.backend == "dense" or _wanted(collected)
 
     @property
     def backend(self) -> str | None:
@@ -46,21 +67,49 @@ class _Attention(nn.Module):
 class BertSelfAttention(_Attention):
     """Every token of a text attends to its text, or, in a decoder, to itself and what stands before it."""
 
-    def __init__(self, config: BertConfig, layer_idx: int) -> None:
-        super().__init__(config, layer_idx)
-        self.is_causal = config.is_decoder
+    def __init__(self, config: BertConfig, is_causal: bool = False, layer_idx: int | None = None) -> None:
+        super().__init__(config, is_causal, layer_idx)
+        self.is_decoder = config.is_decoder
         self.distances: RelativePositions | None = None
         if config.position_embedding_type != "absolute":
             self.distances = RelativePositions(config.position_embedding_type, config.max_position_embeddings)
             self.distance_embedding = nn.Embedding(2 * config.max_position_embeddings - 1, self.attention_head_size)
 
-    def forward(self, hidden_states: Tensor, packed: Packed, cache: Any, weights: bool) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | Packed | None = None,
+        past_key_values: Any = None,
+        encoder_hidden_states: None = None,  # noqa: ARG002  callers give both kinds of attention the same
+        output_attentions: bool | None = None,
+        collected: Collected | None = None,
+        **others: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the context like ``hidden_states``, and the weights ``[B, H, S, S_keys]`` or None."""
+        if others:
+            _check_others(others)
+        cache = getattr(past_key_values, "self_attention_cache", past_key_values)
+        bias = None if self.distances is None else self.distances.score_bias(self.distance_embedding.weight)
+        if not isinstance(attention_mask, Packed):
+            q, k, v = map(self.rows, linears(hidden_states, self.query, self.key, self.value))
+            if cache is not None:
+                k, v = extend(cache, k, v, self.layer_idx)
+            context, weights = attend_rectangles(
+                q,
+                k,
+                v,
+                self._past(q, k) if attention_mask is None else attention_mask,
+                dropout_p=self.dropout_p,
+                score_bias=bias,
+                weights=self.gives_weights(output_attentions, collected),
+                real=None if collected is None else collected.real,
+            )
+            return context.flatten(2), weights
+        packed = attention_mask
         q, k, v = map(self.heads, linears(hidden_states, self.query, self.key, self.value))
         if cache is not None:
-            own = getattr(cache, "self_attention_cache", cache)
-            k, v = extend(own, packed.pad(k).transpose(1, 2), packed.pad(v).transpose(1, 2), self.layer_idx)
-        bias = None if self.distances is None else self.distances.score_bias(self.distance_embedding.weight)
-        context, attention = attend(
+            k, v = extend(cache, packed.pad(k).transpose(1, 2), packed.pad(v).transpose(1, 2), self.layer_idx)
+        context, weights = attend(
             q,
             k,
             v,
@@ -68,10 +117,17 @@ class BertSelfAttention(_Attention):
             causal=self.is_causal,
             dropout_p=self.dropout_p,
             score_bias=bias,
-            weights=weights,
+            weights=_wanted(collected),
             backend=self.backend,
         )
-        return context.flatten(1), attention
+        return context.flatten(1), weights
+
+    def _past(self, query: Tensor, key: Tensor) -> Tensor | None:
+        """Return who sees whom without a mask: all, or what stands before; eager attention knows its mask alone."""
+        if not self.is_causal or self.backend == "dense" or query.shape[2] == 1:
+            return None
+        width, keys = query.shape[2], key.shape[2]
+        return torch.ones(width, keys, dtype=torch.bool, device=query.device).tril(keys - width)
 
     def first_tokens(self, first: Tensor, hidden_states: Tensor, packed: Packed) -> Tensor:
         """Return the context ``[B, D]`` of each text's ``first`` token ``[B, D]``, which attends to its whole text."""
@@ -85,25 +141,64 @@ class BertCrossAttention(_Attention):
     """Every token of a decoder's text attends to the encoder's hidden states of the same text."""
 
     def forward(
-        self, hidden_states: Tensor, packed: Packed, encoder: Packed, cache: Any, weights: bool
+        self,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | Packed | None = None,
+        attention_mask: Tensor | Packed | None = None,
+        past_key_values: Any = None,
+        output_attentions: bool | None = None,
+        collected: Collected | None = None,
+        **others: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        q = self.heads(linear(hidden_states, self.query))
-        k, v = self.keys_and_values(encoder, cache)
-        context, attention = attend(q, k, v, packed, keys=encoder, dropout_p=self.dropout_p, weights=weights)
-        return context.flatten(1), attention
+        """Return the context like ``hidden_states``, and the weights ``[B, H, S, S_encoder]`` or None.
 
-    def keys_and_values(self, encoder: Packed, cache: Any) -> tuple[Tensor, Tensor]:
+        Packed, ``attention_mask`` is the batch of the queries and ``encoder_hidden_states`` that of the keys.
+        """
+        if others:
+            _check_others(others)
+        query = linear(hidden_states, self.query)
+        k, v = self.keys_and_values(encoder_hidden_states, past_key_values)
+        if not isinstance(attention_mask, Packed):
+            context, weights = attend_rectangles(
+                self.rows(query),
+                k,
+                v,
+                attention_mask,
+                dropout_p=self.dropout_p,
+                weights=self.gives_weights(output_attentions, collected),
+                real=None if collected is None else collected.real,
+            )
+            return context.flatten(2), weights
+        assert isinstance(encoder_hidden_states, Packed)
+        context, weights = attend(
+            self.heads(query),
+            k,
+            v,
+            attention_mask,
+            keys=encoder_hidden_states,
+            dropout_p=self.dropout_p,
+            weights=_wanted(collected),
+        )
+        return context.flatten(1), weights
+
+    def keys_and_values(self, encoder: Tensor | Packed | None, cache: Any) -> tuple[Tensor, Tensor]:
         """Project the encoder's hidden states, or take what an encoder-decoder cache keeps of them."""
         updated = getattr(cache, "is_updated", None)
         if updated is not None and updated.get(self.layer_idx):
             # Appending nothing is how a cache of any make is read through ``update`` alone.
+            assert encoder is not None
             none = torch.empty(encoder.shape[0], self.num_attention_heads, 0, self.attention_head_size)
             none = none.to(self.key.weight.device, self.key.weight.dtype)
             return extend(cache.cross_attention_cache, none, none, self.layer_idx)
-        assert encoder.inputs_embeds is not None
-        k, v = map(self.heads, linears(encoder.inputs_embeds, self.key, self.value))
+        if isinstance(encoder, Packed):
+            assert encoder.inputs_embeds is not None
+            k, v = map(self.heads, linears(encoder.inputs_embeds, self.key, self.value))
+            if updated is not None:
+                k, v = (encoder.pad(part).transpose(1, 2) for part in (k, v))
+        else:
+            assert encoder is not None
+            k, v = map(self.rows, linears(encoder, self.key, self.value))
         if updated is not None:
-            k, v = (encoder.pad(part).transpose(1, 2) for part in (k, v))
             k, v = extend(cache.cross_attention_cache, k, v, self.layer_idx)
             updated[self.layer_idx] = True
         return k, v
@@ -112,12 +207,50 @@ class BertCrossAttention(_Attention):
 class BertAttention(nn.Module):
     """Either kind of attention with its end: ``attention`` and ``crossattention`` of the checkpoints."""
 
-    def __init__(self, config: BertConfig, attention: BertSelfAttention | BertCrossAttention) -> None:
+    def __init__(
+        self,
+        config: BertConfig,
+        is_causal: bool = False,
+        layer_idx: int | None = None,
+        is_cross_attention: bool = False,
+    ) -> None:
         super().__init__()
-        self.self = attention
-        self.output = BertResidual(config, config.hidden_size)
+        self.is_cross_attention = is_cross_attention
+        attention = BertCrossAttention if is_cross_attention else BertSelfAttention
+        self.self = attention(config, is_causal, layer_idx)
+        self.output = BertSelfOutput(config)
 
-    def forward(self, hidden_states: Tensor, *around: Any) -> tuple[Tensor, Tensor | None]:
-        """Take the hidden states ``[T, D]`` and whatever else the attention takes."""
-        context, weights = self.self(hidden_states, *around)
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | Packed | None = None,
+        encoder_hidden_states: Tensor | Packed | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        past_key_values: Any = None,
+        **others: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return hidden states like those given, and the attention's weights or None."""
+        if self.is_cross_attention and not isinstance(attention_mask, Packed):
+            attention_mask = encoder_attention_mask
+        context, weights = self.self(
+            hidden_states,
+            encoder_hidden_states=encoder_hidden_states,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            **others,
+        )
+        if weights is not None and (collected := others.get("collected")) is not None:
+            collected.add_weights(weights, self.is_cross_attention)
         return self.output(context, hidden_states), weights
+
+
+def _wanted(collected: Collected | None) -> bool:
+    return collected is not None and collected.attentions is not None
+
+
+def _check_others(others: dict[str, Any]) -> None:
+    """Refuse what no part of a block knows, unless there is nothing in it (programs pass ``head_mask=None``)."""
+    for name, value in others.items():
+        if value is not None and name not in _OF_OTHER_PARTS:
+            hint = nearest(name, ["attention_mask", "past_key_values", "output_attentions", "encoder_hidden_states"])
+            raise InputTypeError(f"The blocks take no argument {name!r}.{hint}")

@@ -4,47 +4,80 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from bertie.capture import capturing
 from bertie.config import BertConfig
 from bertie.errors import InputError
-from bertie.layers.attention import BertAttention, BertCrossAttention, BertSelfAttention
+from bertie.layers.attention import BertAttention
 from bertie.layers.feed_forward import BertIntermediate
 from bertie.layers.linear import has_hooks
-from bertie.layers.residual import BertResidual
-from bertie.packing import Packed, capturing
+from bertie.layers.residual import BertOutput
+from bertie.packing import Packed
 
 
 class BertLayer(nn.Module):
-    """``[T, D]`` to ``[T, D]``, with the weights of self- and cross-attention if they are asked for."""
+    """``[B, S, D]`` to ``[B, S, D]``; or ``[T, D]`` to ``[T, D]``, if a `Packed` stands in the mask's place."""
 
-    def __init__(self, config: BertConfig, layer_idx: int) -> None:
+    crossattention: BertAttention
+
+    def __init__(self, config: BertConfig, layer_idx: int | None = None) -> None:
         super().__init__()
-        self.attention = BertAttention(config, BertSelfAttention(config, layer_idx))
-        self.crossattention = None
+        self.chunk_size_feed_forward = config.chunk_size_feed_forward
+        self.seq_len_dim = 1
+        self.is_decoder = config.is_decoder
+        self.add_cross_attention = config.add_cross_attention
+        self.attention = BertAttention(config, config.is_decoder, layer_idx)
         if config.add_cross_attention:
-            self.crossattention = BertAttention(config, BertCrossAttention(config, layer_idx))
+            self.crossattention = BertAttention(config, False, layer_idx, is_cross_attention=True)
         self.intermediate = BertIntermediate(config)
-        self.output = BertResidual(config, config.intermediate_size)
+        self.output = BertOutput(config)
 
     def forward(
-        self, hidden_states: Tensor, packed: Packed, encoder: Packed | None, cache: Any, weights: bool
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        attended, attention = self.attention(hidden_states, packed, cache, weights)
-        cross_attention = None
-        if encoder is not None:
-            if self.crossattention is None:
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | Packed | None = None,
+        encoder_hidden_states: Tensor | Packed | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        past_key_values: Any = None,
+        **others: Any,
+    ) -> Tensor:
+        """Return the next hidden states.
+
+        Args:
+            attention_mask: ``[B, 1 or H, 1 or S, S_keys]``, bool (True: attend) or floats added to the scores.
+            encoder_hidden_states: ``[B, S_encoder, D]``, which a decoder's cross-attention reads, with their mask.
+            past_key_values: a cache to read and extend.
+            others: handed down to the attention: ``output_attentions``.
+
+        Raises:
+            InputError: encoder states are given, but the config has no ``add_cross_attention``.
+        """
+        attended, _ = self.attention(hidden_states, attention_mask, past_key_values=past_key_values, **others)
+        if self.is_decoder and encoder_hidden_states is not None:
+            if not hasattr(self, "crossattention"):
                 raise InputError("encoder_hidden_states need a model made with config.add_cross_attention=True.")
-            attended, cross_attention = self.crossattention(attended, packed, encoder, cache, weights)
-        return self.output(self.intermediate(attended), attended), attention, cross_attention
+            attended, _ = self.crossattention(
+                attended,
+                attention_mask if isinstance(attention_mask, Packed) else None,
+                encoder_hidden_states,
+                encoder_attention_mask,
+                past_key_values=past_key_values,
+                **others,
+            )
+        return self.feed_forward_chunk(attended)
+
+    def feed_forward_chunk(self, attention_output: Tensor) -> Tensor:
+        """Return the feed-forward network's answer to each token."""
+        return self.output(self.intermediate(attention_output), attention_output)
 
     def first_tokens(self, hidden_states: Tensor, packed: Packed) -> Tensor:
-        """Return the first member of ``forward`` for each text's first token alone, ``[B, D]``.
+        """Return what ``forward`` gives for each text's first token alone, ``[B, D]``.
 
         The other tokens are read, as keys and values, but nothing else is computed of them.
         """
         attention: Any = self.attention
         first = packed.first(hidden_states)
         attended = attention.output(attention.self.first_tokens(first, hidden_states, packed), first)
-        return self.output(self.intermediate(attended), attended)
+        return self.feed_forward_chunk(attended)
 
     def can_skip(self, packed: Packed) -> bool:
         """Whether `first_tokens` gives what ``forward`` would: no mask of its own, no decoder, no one looking in."""

@@ -1,7 +1,8 @@
 """The stack of blocks, and what it collects on the way."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 from torch.autograd.graph import save_on_cpu
@@ -10,18 +11,11 @@ from torch.utils.checkpoint import checkpoint
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.block import BertLayer
+from bertie.layers.collected import Collected
 from bertie.layers.flat import flat
 from bertie.layers.linear import has_hooks
+from bertie.outputs import BaseModelOutputWithPastAndCrossAttentions
 from bertie.packing import Packed
-
-
-class Encoded(NamedTuple):
-    """``last_hidden_state [T, D]``; the rest None unless asked for, one entry a layer (hidden states: one more)."""
-
-    last_hidden_state: Tensor
-    hidden_states: tuple[Tensor, ...] | None
-    attentions: tuple[Tensor, ...] | None
-    cross_attentions: tuple[Tensor, ...] | None
 
 
 class BertEncoder(nn.Module):
@@ -29,38 +23,65 @@ class BertEncoder(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
+        self.config = config
         self.layer = nn.ModuleList([BertLayer(config, index) for index in range(config.num_hidden_layers)])
         self.checkpointing = Checkpointing()
 
     def forward(
         self,
         hidden_states: Tensor,
-        packed: Packed,
-        encoder: Packed | None = None,
-        cache: Any = None,
-        output_attentions: bool = False,
-        output_hidden_states: bool = False,
-    ) -> Encoded:
-        if encoder is None and cache is None and not (output_attentions or output_hidden_states):
-            together = flat(self.layer, hidden_states, packed)
+        attention_mask: Tensor | Packed | None = None,
+        encoder_hidden_states: Tensor | Packed | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        past_key_values: Any = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        collected: Collected | None = None,
+        **others: Any,
+    ) -> Any:
+        """Run the blocks; arguments as in `BertLayer.forward`.
+
+        Args:
+            use_cache: whether ``past_key_values`` comes back.
+            output_attentions, output_hidden_states: whether to return those of every layer.
+            return_dict: False returns a tuple.
+            collected: gathers what the caller wants of every layer.
+
+        Returns:
+            ``BaseModelOutputWithPastAndCrossAttentions``, or a tuple of its members.
+        """
+        if collected is None and (output_attentions or output_hidden_states):
+            collected = Collected(None, bool(output_attentions), bool(output_hidden_states))
+        if (
+            collected is None
+            and isinstance(attention_mask, Packed)
+            and encoder_hidden_states is None is past_key_values
+        ):
+            together = flat(self.layer, hidden_states, attention_mask)
             if together is not None:
-                return Encoded(together(hidden_states, packed), None, None, None)
-        states: list[Tensor] = []
-        attentions: list[Tensor] = []
-        cross_attentions: list[Tensor] = []
+                return BaseModelOutputWithPastAndCrossAttentions(together(hidden_states, attention_mask))
+        if collected is not None:
+            others["collected"] = collected
         for run in self._blocks():
-            if output_hidden_states:  # otherwise nothing holds on to a layer's output after its use
-                states.append(hidden_states)
-            hidden_states, attention, cross_attention = run(hidden_states, packed, encoder, cache, output_attentions)
-            attentions += [] if attention is None else [attention]
-            # As in the reference, the member is there, and empty, in a model without cross-attention (decision 16).
-            cross_attentions += [] if cross_attention is None else [cross_attention]
-        return Encoded(
-            hidden_states,
-            (*states, hidden_states) if output_hidden_states else None,
-            tuple(attentions) if output_attentions else None,
-            tuple(cross_attentions) if output_attentions else None,
+            hidden_states = hidden_states if collected is None else collected.add_hidden_states(hidden_states)
+            hidden_states = run(
+                hidden_states,
+                attention_mask,
+                encoder_hidden_states,
+                encoder_attention_mask=encoder_attention_mask,
+                past_key_values=past_key_values,
+                **others,
+            )
+        if collected is not None:
+            hidden_states = collected.add_hidden_states(hidden_states)
+        output = BaseModelOutputWithPastAndCrossAttentions(
+            last_hidden_state=hidden_states, past_key_values=past_key_values if use_cache else None
         )
+        if collected is not None:
+            output.update(collected.members())
+        return output.to_tuple() if return_dict is False else output
 
     def first_tokens(self, hidden_states: Tensor, packed: Packed) -> Tensor:
         """Return the last hidden state of each text's first token, ``[B, D]``: the last block computes nothing else."""
@@ -69,7 +90,7 @@ class BertEncoder(nn.Module):
         if together is not None:
             return last.first_tokens(together(hidden_states, packed, len(self.layer) - 1), packed)
         for run in self._blocks()[:-1]:
-            hidden_states, _, _ = run(hidden_states, packed, None, None, False)
+            hidden_states = run(hidden_states, packed)
         return last.first_tokens(hidden_states, packed)
 
     def _blocks(self) -> list[Callable[..., Any]]:
@@ -105,10 +126,11 @@ class Checkpointing:
         if not self.every_n_layers or index % self.every_n_layers:
             return layer
 
-        def run(*inputs: Any) -> Any:
+        def run(*inputs: Any, **named: Any) -> Any:
+            block = partial(layer, **named)
             if not self.offload:
-                return checkpoint(layer, *inputs, **self.arguments)
+                return checkpoint(block, *inputs, **self.arguments)
             with save_on_cpu(pin_memory=inputs[0].is_cuda):
-                return checkpoint(layer, *inputs, **self.arguments)
+                return checkpoint(block, *inputs, **self.arguments)
 
         return run

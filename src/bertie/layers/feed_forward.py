@@ -8,7 +8,7 @@ from bertie.layers.linear import linear_activated
 
 
 class BertIntermediate(nn.Module):
-    """``activation(dense(x))``: ``[T, D]`` to ``[T, F]``."""
+    """``activation(dense(x))``: ``[..., D]`` to ``[..., F]``."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()

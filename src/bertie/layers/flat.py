@@ -19,23 +19,24 @@ from torch.utils.hooks import RemovableHandle
 
 from bertie.attention.attend import choose
 from bertie.attention.request import Inputs, Request
-from bertie.layers.activations import Activation
+from bertie.capture import capturing, observed
+from bertie.layers.activations import Activation, NamedActivation
 from bertie.layers.attention import BertAttention, BertSelfAttention
 from bertie.layers.block import BertLayer
 from bertie.layers.dropout import Dropout
 from bertie.layers.feed_forward import BertIntermediate
 from bertie.layers.int8 import Int8Linear
 from bertie.layers.linear import HOOKS, Stamp, View, prepared_view, tensors_of
-from bertie.layers.residual import BertResidual
+from bertie.layers.residual import BertOutput, BertSelfOutput
 from bertie.native import encoder as native
-from bertie.packing import Packed, capturing, observed
+from bertie.packing import Packed
 
 # what a module of any other type does is not known here
-_KNOWN = {BertLayer, BertAttention, BertSelfAttention, BertIntermediate, BertResidual}
+_KNOWN = {BertLayer, BertAttention, BertSelfAttention, BertSelfOutput, BertIntermediate, BertOutput, NamedActivation}
 _LINEAR = {nn.Linear, Int8Linear}
 _KNOWN |= {*_LINEAR, nn.LayerNorm, Dropout}
 _HOOKS, _TRAINING, _RETIRED = itemgetter(*HOOKS), itemgetter("training"), attrgetter("is_retired")
-_TOLD = ("is_causal", "backend", "distances", "num_attention_heads", "intermediate_act_fn")
+_TOLD = ("is_causal", "distances", "num_attention_heads", "intermediate_act_fn")
 # where a module hangs: its owner's modules, its name there, itself
 Slot = tuple[dict[str, Any], str, nn.Module]
 
@@ -146,6 +147,7 @@ class _Seen:
         self.linears = [module for module in self.modules if type(module) in _LINEAR]
         self.norms = [module for module in self.modules if isinstance(module, nn.LayerNorm)]
         self.others = [module for module in self.modules if isinstance(module, BertSelfAttention | BertIntermediate)]
+        self.configs = {id(config): config for each in self.others if (config := getattr(each, "config", None))}
         self.stamp, self.settings = Stamp(self.linears), self._settings()
         self.hooks_made = -1
 
@@ -173,7 +175,8 @@ class _Seen:
         """Return what blocks are told besides weights, and where the numbers of normalisations lie: they may change."""
         places = [each.data_ptr() for each in tensors_of(self.norms)]
         told = [vars(module).get(name) for module in self.others for name in _TOLD]
-        return [*places, *(norm.eps for norm in self.norms), *told]
+        implementations = [config._attn_implementation for config in self.configs.values()]
+        return [*places, *implementations, *(norm.eps for norm in self.norms), *told]
 
 
 _MAKING = RLock()
@@ -216,6 +219,7 @@ def _block(layer: Any, x: Tensor) -> _Block | None:
     )
     if None in views:
         return None
+    activation = layer.intermediate.intermediate_act_fn
     depths, widths = [view.depth for view in views if view], [sum(view.widths) for view in views if view]
     hidden, wide = own.num_attention_heads * own.attention_head_size, widths[2]
     if (depths, widths) != ([hidden, hidden, hidden, wide], [3 * hidden, hidden, wide, hidden]):
@@ -223,7 +227,7 @@ def _block(layer: Any, x: Tensor) -> _Block | None:
     return _Block(
         tuple(view for view in views if view is not None),
         (layer.attention.output.LayerNorm, layer.output.LayerNorm),
-        layer.intermediate.intermediate_act_fn,
+        activation.function if isinstance(activation, NamedActivation) else activation,
         (own.num_attention_heads, own.attention_head_size),
     )
 

@@ -9,7 +9,7 @@ from bertie.layers.linear import linear, linear_activated
 
 
 class BertPredictionHeadTransform(nn.Module):
-    """``LayerNorm(activation(dense(x)))``: ``[M, D]`` to ``[M, D]``."""
+    """``LayerNorm(activation(dense(x)))``: ``[..., D]`` to ``[..., D]``."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class BertPredictionHeadTransform(nn.Module):
 
 
 class BertLMPredictionHead(nn.Module):
-    """``[M, D]`` to logits ``[M, V]``; the decoder's weight is tied to the word embeddings, its bias is ``bias``."""
+    """``[..., D]`` to logits ``[..., V]``; the decoder's weight is tied to the word embeddings, its bias ``bias``."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -41,8 +41,8 @@ class BertOnlyMLMHead(nn.Module):
         super().__init__()
         self.predictions = BertLMPredictionHead(config)
 
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        return self.predictions(hidden_states)
+    def forward(self, sequence_output: Tensor) -> Tensor:
+        return self.predictions(sequence_output)
 
 
 class BertOnlyNSPHead(nn.Module):
@@ -57,15 +57,15 @@ class BertOnlyNSPHead(nn.Module):
 
 
 class BertPreTrainingHeads(nn.Module):
-    """Both heads: ``[M, D]`` and ``[B, D]`` to ``[M, V]`` and ``[B, 2]``."""
+    """Both heads: ``[..., D]`` and ``[B, D]`` to ``[..., V]`` and ``[B, 2]``."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.predictions = BertLMPredictionHead(config)
         self.seq_relationship = nn.Linear(config.hidden_size, 2)
 
-    def forward(self, hidden_states: Tensor, pooled_output: Tensor) -> tuple[Tensor, Tensor]:
-        return self.predictions(hidden_states), self.seq_relationship(pooled_output)
+    def forward(self, sequence_output: Tensor, pooled_output: Tensor) -> tuple[Tensor, Tensor]:
+        return self.predictions(sequence_output), linear(pooled_output, self.seq_relationship)
 
 
 def classifier_dropout(config: BertConfig) -> float:

@@ -15,47 +15,66 @@ from weakref import WeakKeyDictionary, ref
 import torch
 from torch import Tensor, nn
 
+from bertie.capture import capturing, hooks_on_all_modules, observed
 from bertie.checkpoints.pages import drop_pages, give_back_freed
 from bertie.errors import InputError
-from bertie.layers.activations import Activation, activate_
+from bertie.layers.activations import Activation, NamedActivation, activate_
 from bertie.layers.dropout import Dropout
 from bertie.layers.int8 import Int8Linear
 from bertie.layers.kernels import PLAIN, Kernel, Prepared, Weights, choose, explain
-from bertie.packing import capturing, observed
 
 
 def linear(x: Tensor, module: nn.Module) -> Tensor:
-    """Return ``module(x)``: ``[T, in]`` to ``[T, out]``."""
-    view = _fitting_view(x, (module,))
-    return module(x) if view is None else view.prepared(x)
+    """Return ``module(x)``: ``[..., in]`` to ``[..., out]``."""
+    rows = _rows(x)
+    view = _fitting_view(rows, (module,))
+    return module(x) if view is None else _like(x, view.prepared(rows))
 
 
 def linears(x: Tensor, *modules: nn.Module) -> tuple[Tensor, ...]:
     """Return ``module(x)`` of each module; one product serves them all where that pays."""
-    view = _fitting_view(x, modules)
+    rows = _rows(x)
+    view = _fitting_view(rows, modules)
     if view is None:
         return tuple(module(x) for module in modules)
-    return view.prepared(x).split(view.widths, dim=-1)
+    return _like(x, view.prepared(rows)).split(view.widths, dim=-1)
 
 
 def linear_activated(x: Tensor, module: nn.Module, activation: Activation) -> Tensor:
     """Return ``activation(module(x))``."""
-    view = _fitting_view(x, (module,))
+    plain = activation
+    if type(activation) is NamedActivation:
+        if has_hooks(activation):
+            return activation(linear(x, module))
+        plain = activation.function
+    rows = _rows(x)
+    view = _fitting_view(rows, (module,))
     if view is not None:
-        return view.prepared.activated(x, activation)
+        return _like(x, view.prepared.activated(rows, plain))
     product = module(x)
-    return activate_(product, activation) if _is_ours(module) else activation(product)
+    return activate_(product, plain) if _is_ours(module) else activation(product)
 
 
 def linear_added(x: Tensor, module: nn.Module, dropout: nn.Module, residual: Tensor) -> Tensor:
     """Return ``dropout(module(x)) + residual``."""
     if not _is_idle(dropout):
         return dropout(module(x)) + residual
-    view = _fitting_view(x, (module,))
-    if view is not None and residual.dtype == x.dtype and residual.shape == (len(x), *view.widths):
-        return view.prepared.added(x, residual)
+    rows = _rows(x)
+    view = _fitting_view(rows, (module,))
+    if view is not None and residual.dtype == x.dtype and residual.shape == (*x.shape[:-1], *view.widths):
+        return _like(x, view.prepared.added(rows, _rows(residual)))
     product = module(x)
     return product.add_(residual) if _is_ours(module) and product.dtype == residual.dtype else product + residual
+
+
+def _rows(x: Tensor) -> Tensor:
+    """Return ``x [..., in]`` as ``[T, in]``, which is what prepared weights take."""
+    return x.flatten(0, -2) if x.dim() > 2 else x
+
+
+def _like(x: Tensor, product: Tensor) -> Tensor:
+    """Return the ``product [T, out]`` of the rows of ``x`` with the leading dimensions of ``x``."""
+    return product.view(*x.shape[:-1], product.shape[-1]) if x.dim() > 2 else product
 
 
 def make_deterministic(*models: nn.Module) -> None:
@@ -182,7 +201,7 @@ def _known(first: nn.Module, count: int) -> View | None:
 
 
 def _fitting_view(x: Tensor, modules: tuple[nn.Module, ...]) -> View | None:
-    """Return the view that may stand for calling ``modules`` on ``x``; where it isn't ``[T, in]``, they are called."""
+    """Return the view that may stand for calling ``modules`` on ``x [T, in]``; where it isn't that, they are called."""
     view = prepared_view(x, modules) if x.dim() == 2 else None
     return view if view is not None and x.shape[1] == view.depth else None
 
@@ -227,7 +246,7 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 def has_hooks(module: nn.Module) -> bool:
     """Whether something besides ``forward`` runs, or another ``forward``, when ``module`` is called."""
     own = vars(module)
-    return "forward" in own or any(own[name] for name in HOOKS)
+    return "forward" in own or any(own[name] for name in HOOKS) or hooks_on_all_modules()
 
 
 def _is_ours(module: nn.Module) -> bool:

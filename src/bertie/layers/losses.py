@@ -1,14 +1,15 @@
 """Losses as plain functions of logits and labels; what is labelled -100 is left out, and nothing labelled costs 0."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bertie.capture import capturing
 from bertie.errors import InputError, InputTypeError
-from bertie.packing import Packed, capturing, require_integers, require_tensor
+from bertie.layers.rectangle import Batch, shown, shown_at
+from bertie.packing import require_integers, require_tensor
 
 IGNORED = -100
 
@@ -47,29 +48,36 @@ class TokenLabels(NamedTuple):
         return cls(values, labelled.nonzero_static(size=count).squeeze(1))
 
 
-def masked_lm(
-    head: Callable[[Tensor], Tensor], hidden_states: Tensor, labels: TokenLabels | None, output_logits: bool = True
-) -> tuple[Tensor | None, Tensor | None]:
-    """Return logits and loss of a word head over ``hidden_states [T, D]``, given the tokens' labels or None.
+def labelled_only(hidden_states: Tensor, labels: TokenLabels | None, output_logits: bool) -> Tensor:
+    """Return the hidden states that a word head needs: without ``output_logits``, of labelled tokens, ``[M, D]``."""
+    if labels is None or labels.labelled is None or output_logits:
+        return hidden_states
+    return hidden_states.flatten(0, -2).index_select(0, labels.labelled)
 
-    The loss needs the labelled tokens only; without ``output_logits`` the head sees no others and logits are None.
+
+def masked_lm(
+    logits: Tensor, batch: Batch, labels: TokenLabels | None, output_logits: bool = True
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return a word head's logits as they go out, or None, and the loss over the labelled tokens, given labels.
+
+    ``logits`` are those of the hidden states from `labelled_only`.
     """
     if labels is None:
-        return head(hidden_states), None
+        return shown(batch, logits)[0], None
     values, labelled = labels
-    if labelled is None:
-        logits = head(hidden_states)
-        return (logits if output_logits else None), cross_entropy(logits, values)
-    if not output_logits:
-        return None, cross_entropy(head(hidden_states.index_select(0, labelled)), values.index_select(0, labelled))
-    logits = head(hidden_states)
-    return logits, cross_entropy(logits.index_select(0, labelled), values.index_select(0, labelled))
+    if labelled is not None and not output_logits:
+        return None, cross_entropy(logits, values.index_select(0, labelled))
+    if labelled is not None:
+        out, logits = shown_at(batch, logits, labelled)
+        return out, cross_entropy(logits, values.index_select(0, labelled))
+    out, logits = shown(batch, logits)
+    return (out if output_logits else None), cross_entropy(logits.flatten(0, -2), values)
 
 
-def next_labels(labels: Tensor, packed: Packed) -> Tensor:
-    """Return for each token ``[T]`` the label in the next column of its row; the last of a row has none."""
-    rectangle = packed.pad(labels, fill=IGNORED)
-    return packed.unpad(F.pad(rectangle[:, 1:], (0, 1), value=IGNORED), fill=IGNORED)
+def next_labels(labels: Tensor, batch: Batch) -> Tensor:
+    """Return for each token the label in the next column of its row; the last of a row has none."""
+    rows = batch.pad(labels, fill=IGNORED)
+    return batch.unpad(F.pad(rows[:, 1:], (0, 1), value=IGNORED), fill=IGNORED)
 
 
 def classification(logits: Tensor, labels: Tensor, problem_type: str | None) -> Tensor:

@@ -1,6 +1,5 @@
 """The pooled vector of a text: its first token through a dense layer and tanh."""
 
-import torch
 from torch import Tensor, nn
 
 from bertie.config import BertConfig
@@ -9,13 +8,19 @@ from bertie.packing import Packed
 
 
 class BertPooler(nn.Module):
-    """``tanh(dense(first token))``: ``[T, D]`` to ``[B, D]``; zeros for a text without tokens (decision 5)."""
+    """``tanh(dense(first token))``: ``[B, S, D]``, or ``[T, D]`` with their `Packed`, to ``[B, D]``.
+
+    A packed text without tokens gets zeros (decision 5).
+    """
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = nn.Tanh()
 
-    def forward(self, hidden_states: Tensor, packed: Packed) -> Tensor:
-        pooled = torch.tanh(linear(packed.first(hidden_states), self.dense))
+    def forward(self, hidden_states: Tensor, packed: Packed | None = None) -> Tensor:
+        if packed is None:
+            return self.activation(linear(hidden_states[:, 0], self.dense))
+        pooled = self.activation(linear(packed.first(hidden_states), self.dense))
         empty = packed.empty()
         return pooled if empty is None else pooled.masked_fill(empty[:, None], 0)

@@ -7,8 +7,8 @@ from bertie.layers.dropout import Dropout
 from bertie.layers.linear import linear_added
 
 
-class BertResidual(nn.Module):
-    """``LayerNorm(residual + dropout(dense(x)))``: ``[T, width]`` and the residual ``[T, D]`` to ``[T, D]``."""
+class _Residual(nn.Module):
+    """``LayerNorm(residual + dropout(dense(x)))``: ``[..., width]`` and the residual ``[..., D]`` to ``[..., D]``."""
 
     def __init__(self, config: BertConfig, width: int) -> None:
         super().__init__()
@@ -16,5 +16,19 @@ class BertResidual(nn.Module):
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
-    def forward(self, hidden_states: Tensor, residual: Tensor) -> Tensor:
-        return self.LayerNorm(linear_added(hidden_states, self.dense, self.dropout, residual))
+    def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
+        return self.LayerNorm(linear_added(hidden_states, self.dense, self.dropout, input_tensor))
+
+
+class BertSelfOutput(_Residual):
+    """The end of attention."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config, config.hidden_size)
+
+
+class BertOutput(_Residual):
+    """The end of the feed-forward network."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config, config.intermediate_size)

@@ -5,15 +5,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from bertie.capture import capturing
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.heads import BertOnlyMLMHead
 from bertie.layers.losses import cross_entropy, next_labels
+from bertie.layers.rectangle import Batch, Rectangle, shown
 from bertie.models.bert import BertModel
+from bertie.models.entrance import rows_of
 from bertie.models.masked_lm import BertForMaskedLM
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import CausalLMOutputWithCrossAttentions
-from bertie.packing import Packed, capturing
+from bertie.packing import Packed
 from bertie.report import say_once
 
 
@@ -67,11 +70,12 @@ class BertLMHeadModel(BertPreTrainedModel):
         if not everything and not (labels is None and shift_labels is None):
             raise InputError("labels need the logits of all tokens; leave logits_to_keep at 0 beside them.")
         past_length = self.bert.past_length(past_key_values)
-        packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
+        batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
         given = labels if shift_labels is None else shift_labels
-        targets = self.token_labels(given, input_ids, packed, self.config.vocab_size)
+        words = rows_of(self.get_output_embeddings(), self.config.vocab_size)
+        targets = self.token_labels(given, input_ids, batch, words)
         outputs = self.bert(
-            packed,
+            batch,
             encoder_hidden_states=encoder_hidden_states,
             encoder_attention_mask=encoder_attention_mask,
             past_key_values=past_key_values,
@@ -81,34 +85,34 @@ class BertLMHeadModel(BertPreTrainedModel):
             return_dict=True,
         )
         hidden = outputs.last_hidden_state
-        logits = self.cls(hidden) if everything else None
         loss = None
-        if targets is not None and logits is not None:
-            shifted = next_labels(targets.values, packed) if shift_labels is None else targets.values
-            loss = cross_entropy(logits.float(), shifted, num_items_in_batch)
+        if everything:
+            out, logits = shown(batch, self.cls(hidden))
+        else:
+            out = logits = self._kept_logits(hidden, batch, input_ids, logits_to_keep)
+        if targets is not None:
+            shifted = next_labels(targets.values, batch) if shift_labels is None else targets.values
+            loss = cross_entropy(logits.float().flatten(0, -2), shifted, num_items_in_batch)
         output = CausalLMOutputWithCrossAttentions(
             loss=loss,
-            logits=logits,
             past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             cross_attentions=outputs.cross_attentions,
         )
-        finished = {} if everything else {"logits": self._kept_logits(hidden, packed, input_ids, logits_to_keep)}
-        return self.leave(output, input_ids, packed, return_dict, **finished)
+        return self.leave(output, input_ids, batch, return_dict, logits=out)
 
-    def _kept_logits(
-        self, hidden: Tensor, packed: Packed, entered: Tensor | Packed | None, keep: int | Tensor
-    ) -> Tensor:
+    def _kept_logits(self, hidden: Tensor, batch: Batch, entered: Tensor | Packed | None, keep: int | Tensor) -> Tensor:
         """Run the head on some columns of the rectangle only (beside a ``Packed``: on the tokens of these numbers)."""
         if isinstance(entered, Packed):
             if isinstance(keep, int):
                 raise InputError("Beside a Packed, logits_to_keep is 0 or a tensor of token numbers.")
+            hidden = entered.unpad(hidden) if isinstance(batch, Rectangle) else hidden
             return self.cls(hidden.index_select(0, keep))
-        _check_columns(keep, packed.shape[1])
-        numbers = packed.pad(torch.arange(1, packed.num_tokens + 1, device=hidden.device))
+        _check_columns(keep, batch.shape[1])
+        numbers = batch.pad(torch.arange(1, batch.num_tokens + 1, device=hidden.device))
         numbers = numbers[:, -keep:] if isinstance(keep, int) else numbers.index_select(1, keep)
-        logits = self.cls(hidden[(numbers - 1).clamp(min=0)])
+        logits = self.cls(hidden.flatten(0, -2)[(numbers - 1).clamp(min=0)])
         return logits.masked_fill((numbers == 0)[..., None], 0)
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from bertie.capture import capturing
 from bertie.errors import BertieError, InputTypeError
 from bertie.layers.block import BertLayer
 from bertie.layers.embeddings import BertEmbeddings
@@ -21,7 +22,7 @@ from bertie.layers.linear import has_hooks
 from bertie.models.bert import BertModel
 from bertie.models.graphs import GraphedModel
 from bertie.models.pretrained import BertPreTrainedModel
-from bertie.packing import Packed, capturing
+from bertie.packing import Packed
 
 Model = TypeVar("Model", bound=BertPreTrainedModel)
 
@@ -73,20 +74,21 @@ class _Block:
     block: BertLayer
     options: _Options
 
-    def __call__(
-        self, hidden_states: Tensor, packed: Packed, encoder: Packed | None, cache: Any, weights: bool
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def __call__(self, hidden_states: Tensor, attention_mask: Any = None, *args: Any, **named: Any) -> Tensor:
         block = self.block
         if (
             capturing()
-            or encoder is not None
+            or not isinstance(attention_mask, Packed)
+            or any(each is not None for each in args)  # cross-attention
             or has_hooks(block.attention)
             or len(hidden_states) < 2
             or _is_better_left(block)  # quantised since
         ):
-            return BertLayer.forward(block, hidden_states, packed, encoder, cache, weights)
-        context, attention = block.attention.self(hidden_states, packed, cache, weights)
-        return _compiled(after_attention, self.options)(block, context, hidden_states), attention, None
+            return BertLayer.forward(block, hidden_states, attention_mask, *args, **named)
+        context, weights = block.attention.self(hidden_states, attention_mask=attention_mask, **named)
+        if weights is not None:
+            named["collected"].add_weights(weights, is_cross_attention=False)
+        return _compiled(after_attention, self.options)(block, context, hidden_states)
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,16 @@ class _Embeddings:
     embeddings: BertEmbeddings
     options: _Options
 
-    def __call__(self, packed: Packed) -> Tensor:
-        if capturing() or torch.is_grad_enabled() or packed.num_tokens < 2 or _is_better_left(self.embeddings):
-            return BertEmbeddings.forward(self.embeddings, packed)
-        return _compiled(BertEmbeddings.forward, self.options)(self.embeddings, packed)
+    def __call__(self, input_ids: Any = None, *args: Any, **named: Any) -> Tensor:
+        if (
+            capturing()
+            or torch.is_grad_enabled()
+            or not isinstance(input_ids, Packed)
+            or input_ids.num_tokens < 2
+            or _is_better_left(self.embeddings)
+        ):
+            return BertEmbeddings.forward(self.embeddings, input_ids, *args, **named)
+        return _compiled(BertEmbeddings.forward, self.options)(self.embeddings, input_ids)
 
 
 _FORWARDS: dict[type[nn.Module], Any] = {BertLayer: _Block, BertEmbeddings: _Embeddings}

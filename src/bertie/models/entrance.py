@@ -1,18 +1,53 @@
 """The door between rectangles and packed batches: what comes in is checked on the host, what goes out is padded."""
 
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from bertie.attention.dense import real_places
+from bertie.capture import capturing
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError
+from bertie.layers.rectangle import Batch, Rectangle, Unpadded
 from bertie.outputs import ModelOutput
-from bertie.packing import Facts, Packed, capturing, require_integers, require_tensor
+from bertie.packing import Packed, require_integers, require_tensor
+
+_FIELDS = {"input_ids": "vocab_size", "token_type_ids": "type_vocab_size"}
+
+
+class Limits(NamedTuple):
+    """What a batch may hold: how many rows the embeddings have, None where a module of another make knows no limit."""
+
+    config: BertConfig
+    positions: int | None
+    words: int | None
+    types: int | None
+
+    @classmethod
+    def of(cls, model: Any) -> "Limits":
+        """Return the limits of the modules that are there; of a model without embeddings of its own, the config's."""
+        config, embeddings = model.config, model.base_model._modules.get("embeddings")
+        if embeddings is None:
+            return cls(config, config.max_position_embeddings, config.vocab_size, config.type_vocab_size)
+        tables = embeddings._modules  # read directly: a query's time counts
+        names = ("position_embeddings", "word_embeddings", "token_type_embeddings")
+        return cls(config, *(_rows_in(tables.get(name)) for name in names))
+
+
+def rows_of(layer: nn.Module | None, otherwise: int) -> int:
+    """Return how many rows a linear layer gives, or ``otherwise`` if it is a module of another make."""
+    rows = getattr(layer, "out_features", None)
+    return rows if isinstance(rows, int) else otherwise
+
+
+def _rows_in(table: nn.Module | None) -> int | None:
+    rows = getattr(table, "num_embeddings", None)
+    return rows if isinstance(rows, int) else None
 
 
 def enter(
-    config: BertConfig,
+    limits: Limits,
     input_ids: Tensor | Packed | None,
     attention_mask: Tensor | None = None,
     token_type_ids: Tensor | None = None,
@@ -27,10 +62,11 @@ def enter(
     Raises:
         InputError, InputTypeError: naming the argument, where it is wrong, and what is allowed.
     """
+    config = limits.config
     if isinstance(input_ids, Packed):
         _refuse_beside_packed(attention_mask, token_type_ids, position_ids, inputs_embeds)
         if not capturing():
-            _check_ranges(config, input_ids, input_ids.facts, past_length)
+            _check_ranges(limits, input_ids, past_length)
         return input_ids
     shape = _check_rectangle(config, input_ids, token_type_ids, position_ids, inputs_embeds)
     mask = (
@@ -47,7 +83,7 @@ def enter(
         inputs_embeds,
         past_length,
     )
-    _check_ranges(config, packed, packed.facts, past_length)
+    _check_ranges(limits, packed, past_length)
     if mask is not None and whole:
         return packed.with_attention_mask(mask)
     if mask is not None and past_length:
@@ -88,17 +124,69 @@ def enter_encoder(
     return packed.with_attention_mask(mask if mask.dim() == 4 else _keys(mask))
 
 
-def leave(output: ModelOutput, packed: Packed) -> ModelOutput:
-    """Return ``output`` with its per-token members laid out as rectangles (decision 1)."""
+def rectangle(limits: Limits, packed: Packed, given: dict[str, Any]) -> Rectangle:
+    """Return the batch that ``given`` entered as ``packed`` with its padding; of a ``Packed``, laid out anew.
+
+    Nothing looks at padding, so where it holds ids or positions beyond the tables, it gets those of the first rows.
+    """
+    if given["input_ids"] is packed:
+        return Rectangle.of(packed)
+    arguments = dict(given)
+    for name, values, (low, high), size in _tables(limits, packed) if not capturing() else ():
+        given_values = arguments[name]
+        if values is not None and size is not None and not (low >= 0 and high < size):
+            arguments[name] = packed.pad(values)
+        elif given_values is not None and given_values.dtype not in (torch.int64, torch.int32):
+            arguments[name] = given_values.long()
+    return Rectangle.of(packed, arguments)
+
+
+def mask_of_scores(batch: Rectangle, past_length: int, causal: bool, eager: bool, dtype: torch.dtype) -> Tensor | None:
+    """Return who sees whom as the reference's blocks get it: ``[B, 1 or H, S, S_keys]`` or None.
+
+    It is bool (True: attend), or for ``eager`` attention floats to be added to the scores.
+    """
+    mask, width, device = batch.packed.attention_mask, batch.shape[1], batch.packed.device
+    if mask is None and batch.real is not None:
+        mask = _visible(batch.real, width, causal)
+    if mask is None and causal and eager:
+        mask = torch.ones(1, 1, width, past_length + width, dtype=torch.bool, device=device).tril(past_length)
+    return mask if mask is None else _scores(mask, (batch.shape[0], -1, width, -1), eager, dtype)
+
+
+def encoder_scores(encoder: Packed, shape: tuple[int, int], eager: bool, dtype: torch.dtype) -> Tensor | None:
+    """Return which of an encoder's hidden states are seen, as the reference's cross-attention gets it, or None."""
+    mask, real = encoder.attention_mask, real_places(encoder)
+    if mask is None and real is not None:
+        mask = _keys(real)
+    return None if mask is None else _scores(mask, (shape[0], -1, shape[1], -1), eager, dtype)
+
+
+def _scores(mask: Tensor, shape: tuple[int, ...], eager: bool, dtype: torch.dtype) -> Tensor:
+    """Return a 4-D mask in its whole shape (-1: as it is), for ``eager`` attention as floats."""
+    if eager and mask.dtype == torch.bool:
+        mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
+    return mask.expand(shape)
+
+
+def leave(output: ModelOutput, batch: Batch, as_packed: bool) -> ModelOutput:
+    """Return ``output`` with its per-token members in the form in which the batch entered (decision 1).
+
+    Hidden states of all layers have it already, unless a model of one's own computed with a plain ``Packed``.
+    """
+    if as_packed and isinstance(batch, Packed):
+        return output
+    change = batch.packed.unpad if as_packed and isinstance(batch, Rectangle) else batch.pad
+    has_form = not as_packed and isinstance(batch, Unpadded | Rectangle)
     members: dict[str, Any] = {}
     for name, value in output.items():
         kind = output.token_fields.get(name)
-        if kind is None:
+        if kind is None or (has_form and isinstance(value, tuple)):
             members[name] = value
         elif isinstance(value, tuple):
-            members[name] = tuple(packed.pad(part) for part in value)
+            members[name] = tuple(change(part) for part in value)
         else:
-            members[name] = packed.pad(value, torch.finfo(value.dtype).min if kind == "lowest" else 0)
+            members[name] = change(value, torch.finfo(value.dtype).min if kind == "lowest" else 0)
     return type(output)(**members)
 
 
@@ -164,29 +252,36 @@ def _check_mask(mask: Tensor, shape: tuple[int, ...], past_length: int, heads: i
     return mask if mask.dim() == 4 else mask[:, None]
 
 
-def _check_ranges(config: BertConfig, packed: Packed, facts: Facts, past_length: int) -> None:
+def _tables(limits: Limits, packed: Packed) -> tuple[tuple[str, Tensor | None, tuple[int, int], int | None], ...]:
+    """Return each argument that chooses rows of a table: its values, what the host knows of them, and the rows."""
+    facts = packed.facts
+    return (
+        ("position_ids", packed.position_ids, facts.position_range, limits.positions),
+        ("input_ids", packed.input_ids, facts.id_range, limits.words),
+        ("token_type_ids", packed.token_type_ids, facts.type_range, limits.types),
+    )
+
+
+def _check_ranges(limits: Limits, packed: Packed, past_length: int) -> None:
     """Compare what the host knows of the batch with what the embeddings hold (bad inputs 18 to 20)."""
-    for name, values, (low, high), size, field in (
-        ("position_ids", packed.position_ids, facts.position_range, config.max_position_embeddings, None),
-        ("input_ids", packed.input_ids, facts.id_range, config.vocab_size, "vocab_size"),
-        ("token_type_ids", packed.token_type_ids, facts.type_range, config.type_vocab_size, "type_vocab_size"),
-    ):
-        if values is None or values.numel() == 0 or (low >= 0 and high < size):
+    for name, values, (low, high), size in _tables(limits, packed):
+        if size is None or values is None or values.numel() == 0 or (low >= 0 and high < size):
             continue
         wrong = ((values < 0) | (values >= size)).nonzero()
         if not wrong.numel():  # only a masked place is out of range, and nothing looks there
             continue
         token = int(wrong[0])
-        if field is None:
+        if name == "position_ids":
             cached = f" and past_key_values holds {past_length} before it" if past_length else ""
             raise InputError(
-                f"A text has position {int(values[token])} (the longest has {max(facts.lengths)} tokens{cached}), "
+                f"A text has position {int(values[token])} (the longest has {max(packed.lengths)} tokens{cached}), "
                 f"but the model ends at max_position_embeddings = {size}; truncate the text (truncation=True, "
                 f"max_length={size}) or split it into windows."
             )
         row, column = _cell(packed, token)
         raise InputError(
-            f"{name}[{row}, {column}] is {int(values[token])}, but {field} is {size}: allowed are 0 to {size - 1}. "
+            f"{name}[{row}, {column}] is {int(values[token])}, but {_FIELDS[name]} is {size}: allowed are 0 to "
+            f"{size - 1}. "
             "Is this the tokenizer the model was trained with?"
         )
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,12 @@ from bertie.attention import Request, explain
 from bertie.attention.attend import candidates
 from bertie.errors import InputTypeError
 from bertie.layers import kernels
+from bertie.layers.attention import BertSelfAttention
 from bertie.layers.int8 import Int8Linear
 from bertie.layers.kernels import Weights
 from bertie.layers.linear import is_deterministic
 from bertie.layers.measured import why_unread
+from bertie.models.hooks import onlookers
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.packing import Packed
 
@@ -24,6 +26,9 @@ def explain_attention(
 ) -> str:
     """Return one line a backend for self-attention over ``batch``: chosen, able, or every objection it has.
 
+    Where someone looks into the model (a hook, another module in a part's place), padding is kept, and the first lines
+    say who that is.
+
     Args:
         model: any bertie model, in the mode (train or eval, dtype, device) that is meant.
         batch: a ``Packed``, a tokenizer's answer, or ``input_ids [B, S]``.
@@ -32,8 +37,11 @@ def explain_attention(
     Raises:
         InputTypeError: if ``batch`` is none of these.
     """
-    packed, device = _packed(model, batch), model.device.type
-    attention = cast(Any, model.base_model).encoder.layer[0].attention.self
+    packed, device, looking = _packed(model, batch), model.device.type, list(onlookers(model))
+    kept = "".join(f"padding is kept for {each}\n" for each in looking)
+    attention = next((module for module in model.modules() if isinstance(module, BertSelfAttention)), None)
+    if attention is None:
+        return f"{kept}attention is computed by other modules than bertie's"
     request = Request(
         device=device,
         dtype=torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else model.dtype,
@@ -41,12 +49,12 @@ def explain_attention(
         dropout_p=attention.dropout_p,
         causal=attention.is_causal,
         gradients=torch.is_grad_enabled() and any(each.requires_grad for each in model.parameters()),
-        mask=packed.attention_mask is not None,
+        mask=packed.attention_mask is not None or bool(looking),
         score_bias=attention.distances is not None,
         weights=output_attentions,
         cached_keys=model.config.is_decoder and model.config.use_cache,
     )
-    return explain(request, candidates(attention.backend))
+    return kept + explain(request, candidates(attention.backend))
 
 
 def explain_linear(model: nn.Module) -> str:

@@ -21,10 +21,10 @@ _DRAWN_HERE = (nn.Linear, nn.Embedding, nn.LayerNorm)
 
 
 def empty_model(build: Callable[[], Any]) -> Any:
-    """Return a model whose parameters have no memory; one with buffers is built in full, for their values."""
+    """Return a model whose parameters have no memory; one whose buffers have none either is built in full."""
     with torch.device("meta"), Protected():
         model = build()
-    return build() if any(True for _ in model.buffers()) else model
+    return build() if any(buffer.is_meta for buffer in model.buffers()) else model
 
 
 @torch.no_grad()
@@ -134,7 +134,7 @@ def _start_anew(
 def _fill_buffers(
     model: nn.Module, checkpoint: Checkpoint, found: Fit, device: torch.device, dtype: torch.dtype
 ) -> None:
-    """Put buffers where the parameters are; BERT has none, but a head of one's own may save some."""
+    """Put buffers where the parameters are; BERT saves none, but a head of one's own may."""
     stored = {canonical(name): name for name in found.unexpected}
     saved = set(model.state_dict())
     for name, buffer in model.named_buffers():

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from bertie.attention.attend import choose
 from bertie.attention.request import Request
+from bertie.capture import capturing
+from bertie.models.hooks import is_looked_into
 from bertie.outputs import BaseModelOutputWithPoolingAndCrossAttentions
-from bertie.packing import Facts, Packed, capturing
+from bertie.packing import Facts, Packed
 
 # Above this, computing takes longer than launching (about 4 ms for a base model), and a graph saves nothing.
 MOST_TOKENS = 8_192
@@ -298,6 +300,7 @@ class GraphedModel:
             "gradients are wanted": torch.is_grad_enabled(),
             "autocast is on": torch.is_autocast_enabled(device),
             "it is a decoder": config.is_decoder,
+            "someone looks into it, and must be called": is_looked_into(model),
             "attentions or hidden states of all layers are wanted": config.output_attentions
             or config.output_hidden_states,
             "the batch has no ids, or a mask of its own": packed.input_ids is None or packed.attention_mask is not None,

@@ -3,18 +3,21 @@
 import inspect
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from bertie.checkpoints import Checkpoint, Fit, checkpoint_of, listed, main_dtype, open_checkpoint, weight_files
 from bertie.checkpoints.names import canonical, is_encoder
+from bertie.checkpoints.one_save import of_one_save
 from bertie.checkpoints.tensors import FLOATS
 from bertie.config import CONFIG_NAME, LABELS, BertConfig
 from bertie.errors import ConfigError, InputError, InputTypeError, nearest
+from bertie.files import checked_path
 from bertie.hub import listing, path_or_name, resolve
 from bertie.layers.chip import chip
 from bertie.models.filling import empty_model, fill_model
@@ -36,6 +39,12 @@ class Place:
     local_files_only: bool = False
     force_download: bool = False
     subfolder: str = ""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where a local model's files lie; None: in the hub's cache, in which no file changes, or nowhere."""
+        folder = checked_path(self.name_or_path) / checked_path(self.subfolder or "")
+        return folder if self.name_or_path and os.path.isdir(folder) else None
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -105,18 +114,53 @@ def from_pretrained(
     source = _source(pretrained_model_name_or_path, config, state_dict)
     place = Place(source, revision, token, cache_dir, local_files_only, force_download, subfolder)
     device = one_device(device_map)
-    labelled = hasattr(config, "to_dict") or any(kwargs.get(name) is not None for name in LABELS)
-    config, init_arguments = _config(cls, place, config, kwargs)
+    weights = partial(open_weights, place, variant, use_safetensors)
+    load = partial(
+        _load,
+        cls,
+        place,
+        partial(_config, cls, place, config, kwargs),
+        weights if state_dict is None else partial(checkpoint_of, state_dict),
+        model_args,
+        device=device,
+        dtype=dtype if dtype is not None else torch_dtype,
+        attn_implementation=None if attn_implementation is None else check_attention(attn_implementation),
+        labelled=hasattr(config, "to_dict") or any(kwargs.get(name) is not None for name in LABELS),
+        ignore_mismatched_sizes=ignore_mismatched_sizes,
+        allow_nan=allow_nan,
+    )
+    model, found = of_one_save(place.folder, load) if place.folder is not None else load()
+    _report(cls, place, found)
+    return (model, _loading_info(found)) if output_loading_info else model
+
+
+def _load(
+    cls: type[Any],
+    place: Place,
+    read_config: Callable[[], tuple[BertConfig, dict[str, Any]]],
+    read_weights: Callable[[], Checkpoint],
+    model_args: Sequence[Any],
+    *,
+    device: torch.device,
+    dtype: torch.dtype | str | None,
+    attn_implementation: str | None,
+    labelled: bool,
+    ignore_mismatched_sizes: bool,
+    allow_nan: bool,
+) -> tuple[Any, Fit]:
+    """Return a model with its weights, and what did not fit; ``labelled``: the caller has said what its classes are."""
+    config, init_arguments = read_config()
     if attn_implementation is not None:
-        config._attn_implementation = check_attention(attn_implementation)
-    checkpoint = open_weights(place, variant, use_safetensors) if state_dict is None else checkpoint_of(state_dict)
-    target = _element_type(dtype if dtype is not None else torch_dtype, checkpoint, device)
+        config._attn_implementation = attn_implementation
+    checkpoint = read_weights()
+    target = _element_type(dtype, checkpoint, device)
     _warn_if_slow(target, device)
     build: Callable[[], Any] = partial(cls, config, *model_args, **init_arguments)  # type: ignore[misc]
     model = empty_model(build)
     checkpoint = checkpoint.unwrapped(dict(model.named_parameters()))
     if not labelled and (classes := _other_classes(model, checkpoint)):
-        say_once(f"{cls.__name__} from {source!r}: the weights have {classes} classes, the config {config.num_labels}")
+        source = f"{cls.__name__} from {place.name_or_path!r}"
+        say_once(f"{source}: the weights have {classes} classes, the config {config.num_labels}; the weights count")
         config.num_labels = classes
         model = empty_model(build)
     if config.quantization_config is not None:
@@ -125,10 +169,8 @@ def from_pretrained(
     if config.quantization_config is not None:
         model.requires_grad_(False)
     config.dtype = target
-    config.name_or_path = model.name_or_path = source
-    model.eval()
-    _report(cls, place, found)
-    return (model, _loading_info(found)) if output_loading_info else model
+    config.name_or_path = model.name_or_path = place.name_or_path
+    return model.eval(), found
 
 
 def from_config(

@@ -6,8 +6,9 @@ from torch import Tensor
 
 from bertie.config import BertConfig
 from bertie.layers.heads import BertOnlyMLMHead
-from bertie.layers.losses import masked_lm
+from bertie.layers.losses import labelled_only, masked_lm
 from bertie.models.bert import BertModel
+from bertie.models.entrance import rows_of
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import MaskedLMOutput
 from bertie.packing import Packed
@@ -54,18 +55,18 @@ class BertForMaskedLM(BertPreTrainedModel):
         Returns:
             ``MaskedLMOutput``, or a tuple of its members.
         """
-        packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        targets = self.token_labels(labels, input_ids, packed, self.config.vocab_size)
+        batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        words = rows_of(self.get_output_embeddings(), self.config.vocab_size)
+        targets = self.token_labels(labels, input_ids, batch, words)
         outputs = self.bert(
-            packed,
+            batch,
             encoder_hidden_states=encoder_hidden_states,
             encoder_attention_mask=encoder_attention_mask,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        logits, loss = masked_lm(self.cls, outputs.last_hidden_state, targets, output_logits)
-        output = MaskedLMOutput(
-            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
-        )
-        return self.leave(output, input_ids, packed, return_dict)
+        hidden = labelled_only(outputs.last_hidden_state, targets, output_logits)
+        out, loss = masked_lm(self.cls(hidden), batch, targets, output_logits)
+        output = MaskedLMOutput(loss=loss, hidden_states=outputs.hidden_states, attentions=outputs.attentions)
+        return self.leave(output, input_ids, batch, return_dict, logits=out)

@@ -50,21 +50,21 @@ class BertForMultipleChoice(BertPreTrainedModel):
             ``MultipleChoiceModelOutput``, or a tuple of its members; hidden states are those of B times N texts.
         """
         choices = _count(input_ids, inputs_embeds, num_choices)
-        packed = self.enter(
+        batch = self.batch(
             input_ids if isinstance(input_ids, Packed) else _flat(input_ids),
             _flat(attention_mask),
             _flat(token_type_ids),
             _flat(position_ids),
             _flat(inputs_embeds),
         )
-        targets = None if labels is None else class_labels(labels, packed.shape[0] // choices, choices)
-        outputs = self.bert.pooled(packed, output_attentions, output_hidden_states)
+        targets = None if labels is None else class_labels(labels, batch.shape[0] // choices, choices)
+        outputs = self.bert.pooled(batch, output_attentions, output_hidden_states)
         logits = linear(self.dropout(outputs.pooler_output), self.classifier).view(-1, choices)
         loss = None if targets is None else cross_entropy(logits, targets)
         output = MultipleChoiceModelOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
-        return self.leave(output, input_ids, packed, return_dict)
+        return self.leave(output, input_ids, batch, return_dict)
 
 
 def _count(input_ids: Tensor | Packed | None, inputs_embeds: Tensor | None, num_choices: int | None) -> int:

@@ -43,12 +43,12 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
         Returns:
             ``NextSentencePredictorOutput``, or a tuple of its members.
         """
-        packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        targets = None if labels is None else class_labels(labels, packed.shape[0], 2)
-        outputs = self.bert.pooled(packed, output_attentions, output_hidden_states)
+        batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        targets = None if labels is None else class_labels(labels, batch.shape[0], 2)
+        outputs = self.bert.pooled(batch, output_attentions, output_hidden_states)
         logits = self.cls(outputs.pooler_output)
         loss = None if targets is None else cross_entropy(logits, targets)
         output = NextSentencePredictorOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
-        return self.leave(output, input_ids, packed, return_dict)
+        return self.leave(output, input_ids, batch, return_dict)

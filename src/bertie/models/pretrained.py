@@ -8,12 +8,15 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils.hooks import RemovableHandle
 
+from bertie.capture import capturing
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.layers.encoder import Checkpointing
 from bertie.layers.heads import BertLMPredictionHead
 from bertie.layers.losses import IGNORED, TokenLabels, require_class_numbers
-from bertie.models.entrance import enter, leave
+from bertie.layers.rectangle import ARGUMENTS, Batch, Rectangle, Unpadded
+from bertie.models.entrance import Limits, enter, leave, rectangle
+from bertie.models.hooks import is_looked_into
 from bertie.models.initialization import initialize, mark_initialized
 from bertie.models.loading import check_attention, from_config, from_pretrained
 from bertie.models.resizing import fit_decoder_bias, resize_token_embeddings
@@ -73,9 +76,12 @@ class BertPreTrainedModel(nn.Module):
             if name in _FLATTENED:
                 hint = " It marks a flattened batch: pass a bertie.Packed as input_ids instead."
             raise InputTypeError(f"{type(self).__name__} takes no argument {name!r}.{hint}")
+        if args and isinstance(args[0], Rectangle):
+            kwargs = {**args[0].arguments, **kwargs}
+            args = (kwargs.pop("input_ids"),)
         return super().__call__(*args, **kwargs)
 
-    # A batch enters and leaves in these two lines and nowhere else.
+    # A batch enters and leaves in these lines and nowhere else.
 
     def enter(
         self,
@@ -87,28 +93,52 @@ class BertPreTrainedModel(nn.Module):
         past_length: int = 0,
     ) -> Packed:
         """Return the checked batch without padding; a ``Packed`` comes back as it is."""
-        return enter(self.config, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
+        limits = Limits.of(self)
+        return enter(limits, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
+
+    def batch(
+        self,
+        input_ids: Tensor | Packed | None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_length: int = 0,
+        whole: bool = False,
+    ) -> Batch:
+        """Return the checked batch for code that computes with either form: without padding where nobody can see it.
+
+        It keeps its padding where a mask of scores, a captured graph or an onlooker needs it, or if ``whole``.
+        """
+        packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
+        came_packed = isinstance(input_ids, Packed)
+        if isinstance(packed, Unpadded) and not whole:
+            return packed  # the task model has asked
+        if whole or packed.attention_mask is not None or (not came_packed if capturing() else is_looked_into(self)):
+            given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+            return rectangle(Limits.of(self), packed, dict(zip(ARGUMENTS, given, strict=True)))
+        return packed if came_packed else Unpadded.of(packed)
 
     def leave(
         self,
         output: ModelOutput,
         entered: Tensor | Packed | None,
-        packed: Packed,
+        batch: Batch,
         return_dict: bool | None,
-        **finished: Tensor,
+        **finished: Tensor | tuple[Tensor, ...] | None,
     ) -> Any:
         """Return ``output`` in the form in which the batch ``entered``: rectangles, or packed for a ``Packed``.
 
         ``finished`` members already have their final form.
         """
-        output = output if isinstance(entered, Packed) else leave(output, packed)
+        output = leave(output, batch, isinstance(entered, Packed))
         if finished:
             output = type(output)(**output, **finished)
         as_mapping = self.config.return_dict if return_dict is None else return_dict
         return output if as_mapping else output.to_tuple()
 
     def token_labels(
-        self, labels: Tensor | None, entered: Tensor | Packed | None, packed: Packed, num_classes: int
+        self, labels: Tensor | None, entered: Tensor | Packed | None, batch: Batch, num_classes: int
     ) -> TokenLabels | None:
         """Return checked labels of the tokens, from ``[B, S]`` or, beside a ``Packed``, as given.
 
@@ -117,10 +147,14 @@ class BertPreTrainedModel(nn.Module):
         if labels is None:
             return None
         require_class_numbers(labels)
-        shape = (packed.num_tokens,) if isinstance(entered, Packed) else packed.shape
+        shape = (entered.num_tokens,) if isinstance(entered, Packed) else batch.shape
         if labels.shape != shape:
             raise InputError(f"labels has shape {tuple(labels.shape)}, but this batch needs {tuple(shape)}.")
-        values = labels if isinstance(entered, Packed) else packed.unpad(labels, fill=IGNORED)
+        values = labels
+        if isinstance(entered, Packed) and isinstance(batch, Rectangle):
+            values = entered.pad(labels, fill=IGNORED).flatten()
+        elif not isinstance(entered, Packed):
+            values = batch.unpad(labels, fill=IGNORED)
         return TokenLabels.of(values, labels, num_classes)
 
     # Weights.

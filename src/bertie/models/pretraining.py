@@ -6,9 +6,9 @@ from torch import Tensor
 
 from bertie.config import BertConfig
 from bertie.layers.heads import BertPreTrainingHeads
-from bertie.layers.linear import linear
-from bertie.layers.losses import class_labels, cross_entropy, masked_lm
+from bertie.layers.losses import class_labels, cross_entropy, labelled_only, masked_lm
 from bertie.models.bert import BertModel
+from bertie.models.entrance import rows_of
 from bertie.models.masked_lm import BertForMaskedLM
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import BertForPreTrainingOutput
@@ -51,25 +51,26 @@ class BertForPreTraining(BertPreTrainedModel):
         Returns:
             ``BertForPreTrainingOutput``, or a tuple of its members; the loss, the sum of both, needs both labels.
         """
-        packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        targets = self.token_labels(labels, input_ids, packed, self.config.vocab_size)
+        batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        words = rows_of(self.get_output_embeddings(), self.config.vocab_size)
+        targets = self.token_labels(labels, input_ids, batch, words)
         if next_sentence_label is not None:
-            class_labels(next_sentence_label, packed.shape[0], 2, "next_sentence_label")
+            class_labels(next_sentence_label, batch.shape[0], 2, "next_sentence_label")
         outputs = self.bert(
-            packed,
+            batch,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        logits, loss = masked_lm(self.cls.predictions, outputs.last_hidden_state, targets, output_logits)
-        follows = linear(outputs.pooler_output, self.cls.seq_relationship)
+        hidden = labelled_only(outputs.last_hidden_state, targets, output_logits)
+        logits, follows = self.cls(hidden, outputs.pooler_output)
+        out, loss = masked_lm(logits, batch, targets, output_logits)
         if next_sentence_label is not None and loss is not None:
             loss = loss + cross_entropy(follows, next_sentence_label.reshape(-1))
         output = BertForPreTrainingOutput(
             loss=None if next_sentence_label is None else loss,
-            prediction_logits=logits,
             seq_relationship_logits=follows,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
-        return self.leave(output, input_ids, packed, return_dict)
+        return self.leave(output, input_ids, batch, return_dict, prediction_logits=out)

@@ -9,6 +9,7 @@ from bertie.config import BertConfig
 from bertie.errors import ConfigError
 from bertie.layers.linear import linear
 from bertie.layers.losses import check_positions, span
+from bertie.layers.rectangle import shown
 from bertie.models.bert import BertModel
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import QuestionAnsweringModelOutput
@@ -54,27 +55,24 @@ class BertForQuestionAnswering(BertPreTrainedModel):
             ``QuestionAnsweringModelOutput``, or a tuple of its members; padded places hold the lowest number, and
             the loss is a softmax over a text's own tokens (decision 1).
         """
-        packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         for name, positions in (("start_positions", start_positions), ("end_positions", end_positions)):
             if positions is not None:
-                check_positions(positions, packed.shape[0], name)
+                check_positions(positions, batch.shape[0], name)
         outputs = self.bert(
-            packed,
+            batch,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        start_logits, end_logits = linear(outputs.last_hidden_state, self.qa_outputs).unbind(dim=-1)
+        lowest = torch.finfo(outputs.last_hidden_state.dtype).min
+        scores = linear(outputs.last_hidden_state, self.qa_outputs).unbind(dim=-1)
+        (start_out, start_logits), (end_out, end_logits) = (shown(batch, each, lowest) for each in scores)
         loss = None
         if start_positions is not None and end_positions is not None:
-            lowest = torch.finfo(start_logits.dtype).min
-            rows = packed.pad(start_logits, lowest), packed.pad(end_logits, lowest)
+            rows = batch.pad(start_logits, lowest), batch.pad(end_logits, lowest)
             loss = span(*rows, start_positions, end_positions)
         output = QuestionAnsweringModelOutput(
-            loss=loss,
-            start_logits=start_logits,
-            end_logits=end_logits,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
+            loss=loss, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
-        return self.leave(output, input_ids, packed, return_dict)
+        return self.leave(output, input_ids, batch, return_dict, start_logits=start_out, end_logits=end_out)

@@ -10,6 +10,7 @@ from bertie.layers.heads import classifier_dropout
 from bertie.layers.linear import linear
 from bertie.layers.losses import check_targets, classification
 from bertie.models.bert import BertModel
+from bertie.models.entrance import rows_of
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import SequenceClassifierOutput
 from bertie.packing import Packed
@@ -49,12 +50,13 @@ class BertForSequenceClassification(BertPreTrainedModel):
         Returns:
             ``SequenceClassifierOutput``, or a tuple of its members.
         """
-        packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        check_targets(labels, packed.shape[0], self.num_labels, self.config.problem_type)
-        outputs = self.bert.pooled(packed, output_attentions, output_hidden_states)
+        batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        classes = rows_of(self.classifier, self.num_labels)
+        check_targets(labels, batch.shape[0], classes, self.config.problem_type)
+        outputs = self.bert.pooled(batch, output_attentions, output_hidden_states)
         logits = linear(self.dropout(outputs.pooler_output), self.classifier)
         loss = None if labels is None else classification(logits, labels, self.config.problem_type)
         output = SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
-        return self.leave(output, input_ids, packed, return_dict)
+        return self.leave(output, input_ids, batch, return_dict)

@@ -9,7 +9,9 @@ from bertie.layers.dropout import Dropout
 from bertie.layers.heads import classifier_dropout
 from bertie.layers.linear import linear
 from bertie.layers.losses import cross_entropy
+from bertie.layers.rectangle import shown
 from bertie.models.bert import BertModel
+from bertie.models.entrance import rows_of
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import TokenClassifierOutput
 from bertie.packing import Packed
@@ -47,17 +49,19 @@ class BertForTokenClassification(BertPreTrainedModel):
         Returns:
             ``TokenClassifierOutput``, or a tuple of its members.
         """
-        packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        targets = self.token_labels(labels, input_ids, packed, self.num_labels)
+        batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        classes = rows_of(self.classifier, self.num_labels)
+        targets = self.token_labels(labels, input_ids, batch, classes)
         outputs = self.bert(
-            packed,
+            batch,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        logits = linear(self.dropout(outputs.last_hidden_state), self.classifier)
-        loss = None if targets is None else cross_entropy(logits, targets.values)
+        out, logits = shown(batch, linear(self.dropout(outputs.last_hidden_state), self.classifier))
         output = TokenClassifierOutput(
-            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+            loss=None if targets is None else cross_entropy(logits.flatten(0, -2), targets.values),
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
         )
-        return self.leave(output, input_ids, packed, return_dict)
+        return self.leave(output, input_ids, batch, return_dict, logits=out)

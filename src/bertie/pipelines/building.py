@@ -73,7 +73,7 @@ def pipeline(
 
     Raises:
         InputError: no such task, no model where one is needed, or a tokenizer with more words than the model.
-        InputTypeError: an option that does not exist.
+        InputTypeError: an option that does not exist, or a tokenizer that cannot give what the task needs.
         CheckpointError: the model's files are missing, damaged or unsafe.
     """
     place = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
@@ -103,6 +103,7 @@ def _assembled(
     source = row.default_model() if model is None else model
     task, found = opened(row, source, tokenizer, device=device, use_fast=use_fast, place=place, loading=loading)
     chosen = task.with_options(**{**row.saved_options(found.config), **options})
+    chosen.check_tokenizer()
     return row.load_pipeline()(chosen, found, **running)
 
 
@@ -203,8 +204,7 @@ def _tokenizer(tokenizer: Any, use_fast: bool, place: dict[str, Any]) -> Any:
     if not tokenizer and isinstance(tokenizer, str):
         raise InputError("Give a tokenizer too: this model does not know the folder it came from.")
     if isinstance(tokenizer, str | os.PathLike):
-        door: Any = AutoTokenizer
-        return door.from_pretrained(tokenizer, use_fast=use_fast, **place)
+        return AutoTokenizer.from_pretrained(tokenizer, use_fast=use_fast, **place)
     if not callable(tokenizer):
         raise InputTypeError(f"tokenizer is a {type(tokenizer).__name__}; give a folder, a name, or a tokenizer.")
     return tokenizer

@@ -63,7 +63,7 @@ class SearchIndex:
 
     @property
     def _similarity(self) -> str:
-        known: Any = self._embed.task
+        known: Any = self._embed.codec
         return str(known.recipe.similarity)
 
     def _made(self, texts: list[str], *prompts: str) -> Vectors:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bertie.errors import InputError
 from bertie.reading.format import Format
-from bertie.reading.lines import REMEDY
+from bertie.reading.lines import remedy
 from bertie.reading.record import BadRows, Record
 
 # T1 <tab> Person 0 12 <tab> Ada Lovelace; a span in several parts has a semicolon between them
@@ -32,8 +32,7 @@ def brat_records(path: Path, bad: BadRows, written: Format, notes: list[str]) ->
     start = 0
     for number, line in enumerate(text.split("\n"), 1):
         stop = start + len(line) + 1
-        # a span that goes on behind the line is refused where spans become words
-        here = [[first - start, last - start, kind] for first, last, kind in entities if start <= first < stop]
+        here = [[first - start, last - start, kind] for first, last, kind in entities if start <= first < last < stop]
         if line.strip():
             yield Record({"text": line.rstrip("\r"), "entities": here}, f"{document}, line {number}")
         start = stop
@@ -53,7 +52,9 @@ def _entities(path: Path, text: str, written: Format, bad: BadRows, notes: list[
         if said is not None and _spaced(here) != _spaced(said):
             bad.add(f"Line {number} of {path} says {said!r:.60} where {path.stem}.txt has {here!r:.60}.")
             continue
-        if len(numbers) > 2:
+        if "\n" in text[first:last]:
+            notes.append(f"Line {number} of {path} has a span that goes on over a line break; it is left out.")
+        elif len(numbers) > 2:
             notes.append(f"Line {number} of {path} has a span in parts; it is read from its first part to its last.")
         yield first, last, kind
 
@@ -66,7 +67,7 @@ def _content(path: Path, written: Format) -> str:
     except OSError as error:
         raise InputError(f"The file {str(path)!r} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"The file {str(path)!r} is not {encoding} text: {REMEDY}.") from error
+        raise InputError(f"The file {str(path)!r} is not {encoding} text: {remedy()}.") from error
 
 
 def _spaced(text: str) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from bertie.errors import spelled
 from bertie.reading.lines import Lines
 from bertie.reading.record import BadRows, Record
 
@@ -64,10 +65,9 @@ class _Layout:
 
     def told(self, name: str) -> str:
         counted = ", column 1 counts them" if self.is_counted else ""
-        return (
-            f"{name}: words are column {self.words + 1} of {self.columns}{counted}, tags column "
-            f"{(self.tags or 0) + 1} (--column words=… and --column tags=… take another number)."
-        )
+        how = spelled("columns", {"words": "…", "tags": "…"})
+        tags = (self.tags or 0) + 1
+        return f"{name}: words are column {self.words + 1} of {self.columns}{counted}, tags column {tags} ({how})."
 
 
 def _layout(lines: Lines) -> _Layout:

@@ -9,7 +9,7 @@ from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, Self
 
-from bertie.errors import InputError
+from bertie.errors import InputError, spelled
 from bertie.reading.encodings import is_surely_cp1252, marked_encoding
 from bertie.reading.format import Format
 from bertie.reading.record import BadRows
@@ -31,7 +31,6 @@ _PACKED: dict[str, Callable[[Path], Any]] = {
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # in these, a line feed is more than one byte
 _WIDE = ("utf-16", "utf_16", "utf-32", "utf_32", "utf16", "utf32")
-REMEDY = "name its encoding (--encoding, such as cp1252), or save it as UTF-8"
 
 
 def open_bytes(path: Path) -> IO[bytes]:
@@ -48,6 +47,11 @@ def open_bytes(path: Path) -> IO[bytes]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"The file {str(path)!r} cannot be read: {reason}.") from error
+
+
+def remedy(encoding: str = "cp1252") -> str:
+    """Return what to do about a text that is not UTF-8, with an encoding that it may be in."""
+    return f"name its encoding, such as {spelled('encoding', encoding)}, or save it as UTF-8"
 
 
 def plain_suffix(path: Path) -> str:
@@ -154,7 +158,7 @@ class Lines(Iterator[str]):
                 return line.removeprefix("\ufeff") if self.number == 1 else line
             raw: bytes = self._stream.readline(self._limit + 1)
         except UnicodeDecodeError as error:
-            raise InputError(f"Line {self.number} of {self.name} is not {self._encoding} text; {REMEDY}.") from error
+            raise InputError(f"Line {self.number} of {self.name} is not {self._encoding} text; {remedy()}.") from error
         except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
             raise InputError(f"{self.name} cannot be read beyond line {self.number - 1}: {error}.") from error
         return self._as_text(raw.removeprefix(_BYTE_ORDER_MARK) if self.number == 1 else raw)
@@ -174,10 +178,12 @@ class Lines(Iterator[str]):
         except UnicodeDecodeError:
             if self._encoding is None and self._was_ascii and is_surely_cp1252(raw + self._stream.peek()):
                 self._encoding = "cp1252"
-                self.notes.append(f"{self.name} is no UTF-8; it is read as cp1252 (--encoding names another).")
+                self.notes.append(
+                    f"{self.name} is no UTF-8; it is read as cp1252 ({spelled('encoding')} names another)."
+                )
                 return self._as_text(raw)
             expected = self._encoding or "UTF-8"
-            self._bad.add(f"Line {self.number} of {self.name} is not {expected} text; {REMEDY}.")
+            self._bad.add(f"Line {self.number} of {self.name} is not {expected} text; {remedy()}.")
             self._damaged.add(self.number)
             return raw.decode(errors="replace")
         finally:

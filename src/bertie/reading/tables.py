@@ -4,13 +4,15 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 
-from bertie.errors import InputError
-from bertie.reading.lines import LIMIT, REMEDY, Lines
+from bertie.errors import InputError, spelled
+from bertie.reading.lines import LIMIT, Lines, remedy
 from bertie.reading.record import BadRows, Record
 
 _DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 # rows by which a delimiter is chosen, and lines by which it is seen whether quotation marks are text
 _FEW, _MANY = 20, 10_000
+# characters that no name of a column has
+_LONG = 60
 
 
 def csv_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
@@ -46,7 +48,8 @@ def _rows(lines: Lines, delimiter: str, columns: int, bad: BadRows) -> Iterator[
             yield from _quoted_rows(lines, delimiter, columns, bad)
             return
         except _Unquoted:
-            lines.notes.append(f"{lines.name} is read with quotation marks as text (--quoting csv reads them as CSV).")
+            how = spelled("quoting", "csv")
+            lines.notes.append(f"{lines.name} is read with quotation marks as text ({how} reads them as CSV).")
             lines.put_back(0)
     for line in lines:
         if lines.forget() and line.strip():
@@ -102,16 +105,28 @@ def _header(lines: Lines, usual: str) -> tuple[list[str], str]:
     """Return the names of the columns, and the delimiter."""
     line = next((line for line in lines if line.strip()), "")
     if lines.is_damaged:
-        raise InputError(f"The header of {lines.name} is not UTF-8 text; {REMEDY}.")
+        raise InputError(f"The header of {lines.name} is not UTF-8 text; {remedy()}.")
     if "\x00" in line:
-        raise InputError(f"The header of {lines.name} holds NUL characters; {REMEDY.replace('cp1252', 'utf-16-le')}.")
+        raise InputError(f"The header of {lines.name} holds NUL characters; {remedy('utf-16-le')}.")
     delimiter = lines.format.delimiter or _delimiter(line, lines, usual)
+    if names := _names_of_ms_marco(line.rstrip("\r\n").split("\t") if delimiter == "\t" else []):
+        lines.notes.append(f"{lines.name} has no header; its columns are read as MS MARCO's: {', '.join(names)}.")
+        lines.put_back(0)
+        return names, delimiter
     try:
         header = [name.strip() for name in next(csv.reader([line], delimiter=delimiter, strict=True), [])]
     except csv.Error as error:
         raise InputError(_broken(lines.name, lines.number, error)) from error
     _check(header, lines.name)
     return header, delimiter
+
+
+def _names_of_ms_marco(cells: Sequence[str]) -> list[str]:
+    """Return the names of the columns that MS MARCO's files have, if a first line is one of theirs and no header."""
+    if len(cells) == 4 and all(cell.isdecimal() for cell in cells[:2]):
+        return ["qid", "pid", "query", "passage"]
+    are_passages = len(cells) == 3 and all(len(cell) > _LONG for cell in cells[1:])
+    return ["query", "positive", "negative"] if are_passages else []
 
 
 def _delimiter(header: str, lines: Lines, usual: str) -> str:
@@ -130,10 +145,12 @@ def _delimiter(header: str, lines: Lines, usual: str) -> str:
     if not fitting and present == ["|"]:
         raise InputError(
             f"The header of {lines.name} is {header.strip()!r:.60}, and bars do not part all rows alike: name the "
-            "delimiter (--delimiter '|')."
+            f"delimiter, such as {spelled('delimiter', '|')}."
         )
     found = (fitting or present)[0]
-    lines.notes.append(f"The columns of {lines.name} are parted by {_DELIMITERS[found]} (--delimiter names others).")
+    lines.notes.append(
+        f"The columns of {lines.name} are parted by {_DELIMITERS[found]} ({spelled('delimiter')} names others)."
+    )
     return found
 
 
@@ -167,5 +184,6 @@ def _broken(name: str, line: int, error: csv.Error) -> str:
         return f"Line {line} of {name} has a carriage return within a row; save the file with line feeds."
     return (
         f"Line {line} of {name} begins no row of a table: {error}. A text with quotation marks stands in quotation "
-        'marks, and its own are doubled: "say ""hi"""; where they are plain text, say so (--quoting none).'
+        'marks, and its own are doubled: "say ""hi"""; where they are plain text, say '
+        f"{spelled('quoting', 'none')}."
     )

@@ -119,7 +119,9 @@ class Embed(Task):
         """How many tokens of every text are the prompt's and take no part: ``[CLS]`` and the prompt itself."""
         if self.recipe.include_prompt or not self._prompt:
             return 0
-        return self._cut([self._prompt]).lengths[0] - 1
+        ids = self._cut([self._prompt]).ids
+        # what ends a row stands behind the text that follows
+        return len(ids) - int(ids[-1] in self.tokenizer.all_special_ids)
 
 
 def _through(layers: Sequence[nn.Module], vectors: Tensor) -> Tensor:

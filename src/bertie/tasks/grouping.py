@@ -213,12 +213,7 @@ class Grouper:
         """Return the string of units; unit ``i`` has the tokens from ``bounds[i]`` up to ``bounds[i + 1]``."""
         if self.strategy == "simple":
             return self.join(tokens[bounds[0] : bounds[-1]])
-        return self.join(
-            [
-                tokens[start] + "".join(token.removeprefix("##") for token in tokens[start + 1 : stop])
-                for start, stop in pairwise(bounds)
-            ]
-        )
+        return self.join([self.join(tokens[start:stop]) for start, stop in pairwise(bounds)])
 
     @cached_property
     def _rules(self) -> Rules | None:

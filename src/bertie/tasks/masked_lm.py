@@ -54,6 +54,11 @@ class MaskedLM(TrainableTask):
             raise InputError(f"share is {self.share}; it must be between 0 and 1.")
         if self.tokenizer.mask_token_id is None:
             raise InputError("This tokenizer has no mask token, so there is nothing to guess.")
+        if self.whole_word and self._prefix is None:
+            raise InputError(
+                "This tokenizer's tokens don't show where words begin, so whole words cannot be drawn; leave "
+                "whole_word=True out."
+            )
 
     @classmethod
     def of(cls, task: Task) -> Self:
@@ -185,11 +190,18 @@ class MaskedLM(TrainableTask):
         """The ids that a token may be replaced by."""
         return np.flatnonzero(self._is_ordinary[: len(self.tokenizer)])
 
+    @property
+    def _prefix(self) -> str | None:
+        # another library's tokenizer is taken for BERT's
+        prefix: str | None = getattr(self.tokenizer, "continuing_subword_prefix", "##")
+        return prefix
+
     @cached_property
     def _goes_on(self) -> NDArray[np.bool_]:
         """Which ids are pieces that go on in a word, ``[V]``."""
         goes_on = np.zeros(len(self._is_ordinary), np.bool_)
-        goes_on[[number for word, number in self.tokenizer.get_vocab().items() if word.startswith("##")]] = True
+        prefix = self._prefix or ""
+        goes_on[[number for word, number in self.tokenizer.get_vocab().items() if word.startswith(prefix)]] = True
         return goes_on
 
 

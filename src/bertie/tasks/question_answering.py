@@ -67,6 +67,7 @@ class QuestionAnswering(TrainableTask):
     max_answer_len: int = 15
     max_question_len: int = 64
     align_to_words: bool = True
+    needs_places: ClassVar[bool] = True
     saved: ClassVar[tuple[str, ...]] = (
         *TrainableTask.saved,
         *("handle_impossible_answer", "no_answer_threshold", "max_answer_len", "max_question_len"),

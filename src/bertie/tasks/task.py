@@ -45,6 +45,8 @@ class Task(ABC):
     windows: bool = False
     overlap: int | None = None
     given: ClassVar[tuple[str, ...]] = ("tokenizer", "config")
+    # whether the task needs to know which characters a token comes from
+    needs_places: ClassVar[bool] = False
     # the options that training settles and that are saved with the model
     saved: ClassVar[tuple[str, ...]] = ("max_length", "windows", "overlap")
 
@@ -122,11 +124,23 @@ class Task(ABC):
         Raises:
             InputTypeError: the tokenizer is another library's.
         """
+        self._check_places()
+        return self.tokenizer.rows(inputs, split_special_tokens=self.split_special_tokens, **more)
+
+    def check_tokenizer(self) -> None:
+        """Refuse a tokenizer that cannot give what the task needs.
+
+        Raises:
+            InputTypeError: it is another library's, and the task needs the places of tokens, or reads in windows.
+        """
+        if self.needs_places or self.windows:
+            self._check_places()
+
+    def _check_places(self) -> None:
         if not isinstance(self.tokenizer, Tokenizer):
             raise InputTypeError(
                 f"This needs to know where tokens come from: give bertie's tokenizer, not {type(self.tokenizer)!r}."
             )
-        return self.tokenizer.rows(inputs, split_special_tokens=self.split_special_tokens, **more)
 
     def _foreign_features(self, inputs: list[Any], truncation: bool | str) -> Features:
         """As `_features`, by a tokenizer that gives back lists and does not say how much it cut off."""

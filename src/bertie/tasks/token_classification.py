@@ -27,7 +27,7 @@ from bertie.tasks.windows import first_piece
 from bertie.tasks.word_rows import WordTask, groups_of
 from bertie.tokenization.arguments import one_of
 from bertie.tokenization.encoding import Encoding
-from bertie.tokenization.pieces import Pieces
+from bertie.tokenization.pieces import Pieces, Span
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +114,7 @@ class TokenClassification(WordTask):
 
     def _source(self, text: Any, encodings: Sequence[Encoding]) -> Source:
         pieces, read = pieces_read(encodings)
-        spans = pieces.offsets
-        if isinstance(text, list):
-            delimiter = " " if self.delimiter is None else self.delimiter
-            spans, text = joined_offsets(spans, pieces.word_ids, text, delimiter), delimiter.join(text)
+        text, spans = self._placed(text, pieces)
         tokens, unknown = pieces.tokens, self.tokenizer.unk_token
         if unknown in tokens:
             tokens = [
@@ -127,21 +124,37 @@ class TokenClassification(WordTask):
         place = first_piece(encodings[0]) + read.start
         return Source(text, tokens[read.start : read.stop], spans[read.start : read.stop], place)
 
+    def _placed(self, text: Any, pieces: Pieces) -> tuple[str, Sequence[Span]]:
+        """Return a text, of words their join, and the characters of its pieces."""
+        if not isinstance(text, list):
+            return text, pieces.offsets
+        delimiter = " " if self.delimiter is None else self.delimiter
+        return delimiter.join(text), joined_offsets(pieces.offsets, pieces.word_ids, text, delimiter)
+
     def _goes_on(self, pieces: Pieces, read: range, text: Any) -> NDArray[np.bool_]:
         """Return which pieces go on in a word: by a scheme in the user's own, else in those that the tokenizer made."""
         if self.scheme is not None and isinstance(text, list):
             words = np.array(pieces.word_ids[read.start : read.stop])
-            found = np.concatenate((np.zeros(1, np.bool_), words[1:] == words[:-1]))[: len(words)]
+            return np.concatenate((np.zeros(1, np.bool_), words[1:] == words[:-1]))[: len(words)]
+        ids = np.asarray(pieces.ids, np.int64)[read.start : read.stop]
+        if self.tokenizer.continuing_subword_prefix is None:
+            found = self._follow(*self._placed(text, pieces), read) & (ids != self.tokenizer.unk_token_id)
         else:
-            found = self._continuing[np.asarray(pieces.ids, np.int64)[read.start : read.stop]]
-            found[:1] = False
+            found = self._continuing[ids]
+        found[:1] = False
         return found
+
+    def _follow(self, text: str, spans: Sequence[Span], read: range) -> NDArray[np.bool_]:
+        """Return which pieces follow another without a space, for tokenizers whose tokens don't show words."""
+        starts = (start for start, _ in spans[read.start : read.stop])
+        return np.array([start > 0 and " " not in text[start - 1 : start + 1] for start in starts], np.bool_)
 
     @cached_property
     def _continuing(self) -> NDArray[np.bool_]:
         """``[V]``, which tokens go on in a word."""
+        prefix = self.tokenizer.continuing_subword_prefix
         tokens = self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))
-        return np.array([token is not None and token.startswith("##") for token in tokens], np.bool_)
+        return np.array([token is not None and token.startswith(prefix) for token in tokens], np.bool_)
 
     def _probabilities(self, values: Values) -> NDArray[Any]:
         """Return the scores ``[T, C]`` of the pieces of all texts, side by side."""

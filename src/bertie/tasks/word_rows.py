@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from bertie.tokenization.encoding import Encoding
 @dataclass(frozen=True, kw_only=True)
 class WordTask(TrainableTask):
     """A task that has logits for every piece of a text, or of a list of words."""
+
+    needs_places: ClassVar[bool] = True
 
     def check(self, inputs: Sequence[Any], first: int) -> None:
         """Refuse what is neither a text, a list of words, nor a mapping with ``text``.

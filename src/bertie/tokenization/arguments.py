@@ -1,6 +1,6 @@
 """The arguments of one call, read once: what to pad, what to cut, what to give back. Nothing outlives the call."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,10 @@ PADDINGS = ("longest", "max_length", "do_not_pad")
 TRUNCATIONS = ("longest_first", "only_first", "only_second", "do_not_truncate")
 TENSORS = ("pt", "np", "packed")
 SIDES = ("right", "left")
+_OF_OTHERS = {
+    *("add_prefix_space", "from_slow", "legacy", "src_lang", "tgt_lang", "pad_to_max_length", "use_auth_token"),
+    *("add_bos_token", "add_eos_token"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,15 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
         names = ", ".join(repr(choice) for choice in allowed)
         raise InputError(f"{name} is {value!r}; it must be one of {names}.{nearest(str(text), allowed)}")
     return str(text)
+
+
+def without_others(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options without those that programs pass for other tokenizers: reported, as they cannot matter here."""
+    others = [name for name, value in options.items() if name in _OF_OTHERS and value is not None]
+    if others:
+        advice = "; padding='max_length' pads to max_length" if "pad_to_max_length" in others else ""
+        say_once(f"{', '.join(others)}: without effect on {where}{advice}")
+    return {name: value for name, value in options.items() if name not in _OF_OTHERS}
 
 
 def refuse_unknown(where: str, unknown: Iterable[str], allowed: Iterable[str]) -> None:

@@ -1,7 +1,7 @@
 """AutoTokenizer: the tokenizer of a model folder, by its familiar name."""
 
 import os
-from typing import Any, NoReturn
+from typing import Any
 
 from bertie.errors import InputError
 from bertie.tokenization.fast import BertTokenizer
@@ -13,7 +13,7 @@ _HUB = ("cache_dir", "force_download", "local_files_only", "token", "revision", 
 class AutoTokenizer:
     """The door through which programs ask for "the tokenizer of this model", whatever its folder states."""
 
-    def __init__(self) -> NoReturn:
+    def __init__(self) -> None:
         raise InputError("AutoTokenizer is made by AutoTokenizer.from_pretrained(name or path)")
 
     @staticmethod

@@ -6,7 +6,7 @@ from itertools import accumulate, pairwise, repeat
 from typing import Any, NamedTuple
 
 import tokenizers
-from tokenizers import AddedToken, PreTokenizedString, Token, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from bertie.tokenization.added import AddedTokens
 from bertie.tokenization.characters import Characters, NotListed
@@ -39,6 +39,7 @@ class BertBackend:
         self._ids_of, self._cuts_of = WordIds(self._wordpiece), WordCuts(self._wordpiece)
         self.rust = self._view(models.WordPiece(vocabulary, unk_token=unk_token, max_input_chars_per_word=QUICK_WORD))
         self._readers: dict[bool, tuple[Words, tokenizers.Tokenizer]] = {}
+        self._slow_readers: dict[bool, tokenizers.Tokenizer] = {}
         self._added: list[tuple[list[str | AddedToken], bool]] = []
 
     def frames(self, special_tokens: bool) -> None:
@@ -48,7 +49,7 @@ class BertBackend:
         """Add tokens, as special ones if ``special``; return how many are new to the vocabulary."""
         self._added.append((tokens, special))
         count = int(self.rust.add_special_tokens(tokens) if special else self.rust.add_tokens(tokens))
-        self._readers = {}
+        self._readers, self._slow_readers = {}, {}
         return count
 
     def pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
@@ -64,7 +65,7 @@ class BertBackend:
             first += len(some)
             if batch:
                 encodings = rust.encode_batch(batch, is_pretokenized=split, add_special_tokens=False)
-                read = map(self._with_long_words, encodings, batch, repeat(plain))
+                read = map(self._with_long_words, encodings, batch, repeat(split), repeat(plain))
                 some = replaced(some, dict(zip(rest, read, strict=True)))
             parts.append(some)
         return joined(parts)
@@ -89,20 +90,34 @@ class BertBackend:
     def _new_reader(self, plain: bool) -> tuple[Words, tokenizers.Tokenizer]:
         """Return what reads texts: with the added tokens of now, and special ones among them unless ``plain``."""
         tokens = [token for _, token in sorted(self.rust.get_added_tokens_decoder().items())]
-        rust = self.rust
-        if plain:
-            # another view of the same model: the state of one is never changed for the sake of a call
-            rust = self._view(self.rust.model)
-            rust.add_tokens(tokens)
-            rust.encode_special_tokens = True
-            tokens = [token for token in tokens if not token.special]
+        # another view of the same model: the state of one is never changed for the sake of a call
+        rust = self._reading_plainly(self.rust.model) if plain else self.rust
+        tokens = [token for token in tokens if not (plain and token.special)]
         added = AddedTokens(tokens, self._characters, self._normalizer)
         self._readers[plain] = Words(self._characters, self._normal, added, self._ids_of, self._cuts_of), rust
         return self._readers[plain]
 
-    def _with_long_words(self, encoding: tokenizers.Encoding, text: Any, plain: bool) -> Pieces:
+    def _reading_plainly(self, model: Any) -> tokenizers.Tokenizer:
+        rust = self._view(model)
+        rust.add_tokens([token for _, token in sorted(self.rust.get_added_tokens_decoder().items())])
+        rust.encode_special_tokens = True
+        return rust
+
+    def _slow_reader(self, plain: bool) -> tokenizers.Tokenizer:
+        """Return a Rust tokenizer that cuts words up to the original's limit."""
+        if plain not in self._slow_readers:
+            full = self.full()
+            self._slow_readers[plain] = self._reading_plainly(full.model) if plain else full
+        return self._slow_readers[plain]
+
+    def _with_long_words(self, encoding: tokenizers.Encoding, text: Any, split: bool, plain: bool) -> Pieces:
         """Return what Rust made of a text, with the words that it was not let cut."""
-        long = self._long_words(encoding, text, plain) if self._unk_id in encoding.ids else {}
+        try:
+            long = self._long_words(encoding, text, plain) if self._unk_id in encoding.ids else {}
+        except NotListed:
+            # marks that are put in order: the places of a word's ends are not those of all its characters
+            encoding = self._slow_reader(plain).encode(text, is_pretokenized=split, add_special_tokens=False)
+            long = {}
         cut_ids = {place: [self.vocabulary[token] for token in word.tokens] for place, word in long.items()}
         ids = array("q", _filled(encoding.ids, cut_ids))
 
@@ -116,13 +131,21 @@ class BertBackend:
         return LatePieces(ids, known)
 
     def _long_words(self, encoding: tokenizers.Encoding, text: Any, plain: bool) -> dict[int, "_LongWord"]:
-        """Return the words that Rust was not let cut and that have pieces, by the place of their unknown token."""
+        """Return the words that Rust was not let cut and that have pieces, by the place of their unknown token.
+
+        Raises:
+            NotListed: there may be one, in a text with characters that change their neighbours.
+        """
         found = {}
+        listed = False
         entries = zip(encoding.ids, encoding.offsets, encoding.word_ids, strict=True)
         for place, (id_, (start, stop), number) in enumerate(entries):
             # no character is normalised to more than four
             if id_ != self._unk_id or (stop - start) * 4 <= QUICK_WORD:
                 continue
+            if not listed:
+                (text if isinstance(text, str) else " ".join(text)).translate(self._characters)
+                listed = True
             word = (text if isinstance(text, str) else text[number or 0])[start:stop]
             if not plain and word == self._wordpiece.unk_token:
                 continue
@@ -134,18 +157,9 @@ class BertBackend:
     def _spans(self, word: "_LongWord") -> list[Span]:
         """Return the characters of the text that each piece of a long word's normal form stands for."""
         lengths = [len(token) - (2 if index else 0) for index, token in enumerate(word.tokens)]
-        spans = list(pairwise(accumulate(lengths, initial=0)))
-        try:
-            origins = self._characters.origins(word.text, word.text.translate(self._characters)).tolist()
-            found = [(origins[first], origins[last - 1] + 1) for first, last in spans]
-        except NotListed:
-            # characters that change their neighbours: the slow, general way
-            rust = [Token(0, token, span) for token, span in zip(word.tokens, spans, strict=True)]
-            aligned = PreTokenizedString(word.text)
-            aligned.normalize(self._normalizer.normalize)
-            aligned.tokenize(lambda _: rust)
-            found = aligned.to_encoding().offsets
-        return [(word.start + first, word.start + last) for first, last in found]
+        spans = pairwise(accumulate(lengths, initial=0))
+        origins = self._characters.origins(word.text, word.text.translate(self._characters)).tolist()
+        return [(word.start + origins[first], word.start + origins[last - 1] + 1) for first, last in spans]
 
 
 def _made_again(

@@ -102,8 +102,8 @@ class BertTokenizer(Tokenizer):
         super().__init__(read)
         if never_split:
             say_once("never_split has no effect on BertTokenizer; use add_tokens, or BertTokenizerLegacy")
-        self.do_lower_case = do_lower_case
-        self.tokenize_chinese_chars = tokenize_chinese_chars
+        self.do_lower_case: bool | None = do_lower_case
+        self.tokenize_chinese_chars: bool | None = tokenize_chinese_chars
         self.strip_accents = strip_accents
         self.do_basic_tokenize, self.never_split = do_basic_tokenize, never_split
         self._backend: Backend
@@ -111,6 +111,8 @@ class BertTokenizer(Tokenizer):
             self._backend = self._bert_backend(*given_vocabulary(vocab, vocab_file, self._first_tokens()))
         else:
             self._backend = FileBackend.copied(tokenizer_object)
+            # the file says what becomes of a text
+            self.do_lower_case = self.tokenize_chinese_chars = self.strip_accents = None
             self._forget_missing_names()
         self._add_first_tokens(read.added_tokens_decoder or {})
 
@@ -122,9 +124,9 @@ class BertTokenizer(Tokenizer):
         check_vocabulary(vocabulary, self._named, source)
         normalizer = normalizers.BertNormalizer(
             clean_text=True,
-            handle_chinese_chars=self.tokenize_chinese_chars,
+            handle_chinese_chars=bool(self.tokenize_chinese_chars),
             strip_accents=self.strip_accents,
-            lowercase=self.do_lower_case,
+            lowercase=bool(self.do_lower_case),
         )
         return BertBackend(vocabulary, str(self.unk_token), normalizer)
 
@@ -156,9 +158,23 @@ class BertTokenizer(Tokenizer):
         return isinstance(self._backend, BertBackend)
 
     @property
+    def continuing_subword_prefix(self) -> str | None:
+        return getattr(self._backend.rust.model, "continuing_subword_prefix", None) or None
+
+    @property
     def saved_class(self) -> str:
         """The name by which every version of transformers opens the saved files."""
         return "BertTokenizer" if self.states_bert else "PreTrainedTokenizerFast"
+
+    @property
+    def can_save_slow_tokenizer(self) -> bool:
+        """Whether ``vocab.txt`` states this tokenizer, so that `BertTokenizerLegacy` can open it."""
+        return self.states_bert
+
+    @property
+    def decoder(self) -> Any:
+        """What makes a text of tokens: a decoder of ``tokenizers``, or None."""
+        return self._backend.rust.decoder
 
     @property
     def backend_tokenizer(self) -> RustTokenizer:
@@ -197,8 +213,7 @@ class BertTokenizer(Tokenizer):
         return str(self._backend.rust.decode(ids, skip_special_tokens=skip_special_tokens))
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        decoder = self._backend.rust.decoder
-        return " ".join(tokens) if decoder is None else str(decoder.decode(list(tokens)))
+        return " ".join(tokens) if self.decoder is None else str(self.decoder.decode(list(tokens)))
 
 
 _DEFAULTS = {name: one.default for name, one in inspect.signature(BertTokenizer).parameters.items()}

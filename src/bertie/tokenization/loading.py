@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 from tokenizers import AddedToken
 
-from bertie.errors import CheckpointError
+from bertie.errors import CheckpointError, MissingVocabularyError
 from bertie.files import checked_values, read_json
 from bertie.hub import member, path_or_name, resolve
 from bertie.layouts import what_lies_there
 from bertie.report import say_once
 from bertie.rules import short
-from bertie.tokenization.arguments import refuse_unknown
+from bertie.tokenization.arguments import refuse_unknown, without_others
 from bertie.tokenization.classes import JAPANESE, check_class, defaults, is_bert, stated_class
 from bertie.tokenization.file_rules import ADDED_TOKEN, CONFIG, LARGEST_ID
 from bertie.tokenization.options import OPTION_NAMES
@@ -52,6 +52,8 @@ def load(
         InputTypeError: an option that does not exist.
     """
     name = str(name_or_path)
+    if options.get("use_auth_token") is not None and hub.get("token") is None:
+        hub = {**hub, "token": options["use_auth_token"]}  # its older name
     files = _found(name_or_path, hub)
     config = _config(files)
     stated = stated_class(*(read_json(files[one], "config") for one in (CONFIGS[0], CONFIGS[-1]) if one in files))
@@ -103,6 +105,7 @@ def _known_options(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
     """
     ignored = ("use_fast", "proxies", "resume_download", "tokenizer_type", "config")
     accepted = _accepted(cls)
+    options = without_others(cls.__name__, options)
     refuse_unknown(f"{cls.__name__}.from_pretrained", [n for n in options if n not in (*accepted, *ignored)], accepted)
     return {field: value for field, value in options.items() if field not in ignored}
 
@@ -128,7 +131,7 @@ def _found(name_or_path: str | os.PathLike[str], hub: Mapping[str, Any]) -> dict
     folder = resolve(name_or_path, files=names, **hub)
     files = {name: member(folder, name) for name in names if (folder / name).exists()}
     if not any(name in files for name in VOCABULARIES):
-        raise CheckpointError(
+        raise MissingVocabularyError(
             f"{str(name_or_path)!r} holds no tokenizer: neither vocab.txt nor tokenizer.json is in {str(folder)!r}; "
             f"{what_lies_there(name_or_path, folder, **hub) or 'copy them there from where the model came from'}"
         )
@@ -210,6 +213,12 @@ def _stated(
     named = {token: config[token] for token in ("unk_token", "cls_token", "sep_token") if token in config}
     if found is not None and all(str(token) == found[one] for one, token in named.items()):
         _compare(found["vocab"], files, name)
+    elif found is not None and bert:
+        one = next(one for one, token in named.items() if str(token) != found[one])
+        raise CheckpointError(
+            f"{one} is {str(named[one])!r:.60} in the tokenizer_config.json of {name!r} and {found[one]!r:.60} in its "
+            "tokenizer.json; correct the one or the other"
+        )
     elif not fast:
         raise CheckpointError(
             f"the tokenizer.json of {name!r} states another pipeline than BERT's, which only the fast tokenizer runs; "

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError
-from bertie.tokenization.arguments import UNLIMITED, refuse_unknown
+from bertie.tokenization.arguments import UNLIMITED, refuse_unknown, without_others
 
 
 @dataclass(slots=True)
@@ -40,6 +40,7 @@ def read_options(where: str, named: Mapping[str, Any], options: Mapping[str, Any
         InputTypeError: an option that does not exist, or a length that is no number.
         InputError: a length below 1.
     """
+    options = without_others(where, options)
     refuse_unknown(
         where, [name for name in options if name not in (*OPTION_NAMES, *_OTHER_NAMES)], [*named, *OPTION_NAMES]
     )

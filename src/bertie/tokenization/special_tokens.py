@@ -83,6 +83,10 @@ class SpecialTokens(ABC):
         """The ids of `extra_special_tokens`."""
         return [int(i) for i in self.convert_tokens_to_ids(self.extra_special_tokens)]
 
+    @extra_special_tokens_ids.setter
+    def extra_special_tokens_ids(self, ids: Any) -> None:
+        self.extra_special_tokens = self.convert_ids_to_tokens(ids)
+
     # the name that files and programs of transformers 4 use
     additional_special_tokens = extra_special_tokens
     additional_special_tokens_ids = extra_special_tokens_ids

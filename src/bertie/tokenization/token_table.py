@@ -56,12 +56,17 @@ class TokenTable(SpecialTokens):
         token_ids: Any,
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool | None = None,
+        spaces_between_special_tokens: bool = True,
+        use_source_tokenizer: bool = False,
     ) -> Any:
         """Return the text of ids; a list of texts for a batch of ids (lists, arrays or tensors).
+
+        ``spaces_between_special_tokens`` and ``use_source_tokenizer`` have no effect, as in the reference.
 
         Raises:
             InputError: a negative id.
         """
+        del spaces_between_special_tokens, use_source_tokenizer
         ids = as_lists(token_ids)
         if isinstance(ids, dict):
             ids = ids["input_ids"]
@@ -79,8 +84,11 @@ class TokenTable(SpecialTokens):
         sequences: Any,
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool | None = None,
+        spaces_between_special_tokens: bool = True,
+        use_source_tokenizer: bool = False,
     ) -> list[str]:
         """Return the texts of a batch of ids, ``decode`` for each."""
+        del spaces_between_special_tokens, use_source_tokenizer
         texts = self.decode(sequences, skip_special_tokens, clean_up_tokenization_spaces)
         return [texts] if isinstance(texts, str) else texts
 
@@ -111,6 +119,14 @@ class TokenTable(SpecialTokens):
             return self._id_to_token(_checked_id(ids))
         skipped = set(self.all_special_ids) if skip_special_tokens else set()
         return [self._id_to_token(_checked_id(i)) for i in ids if i not in skipped]
+
+    # the names under which collators for whole words ask
+    def _convert_id_to_token(self, index: int) -> str | None:
+        return self._id_to_token(index)
+
+    def _convert_token_to_id(self, token: str) -> int | None:
+        number: int | None = self.convert_tokens_to_ids(token)
+        return number
 
     @abstractmethod
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:

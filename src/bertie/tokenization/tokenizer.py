@@ -67,6 +67,11 @@ class Tokenizer(TokenTable):
         return True
 
     @property
+    def continuing_subword_prefix(self) -> str | None:
+        """What tokens that go on in a word begin with; None if tokens don't show it."""
+        return "##"
+
+    @property
     def saved_class(self) -> str:
         """The name of its class in the saved files."""
         return type(self).__name__
@@ -160,8 +165,9 @@ class Tokenizer(TokenTable):
             "split_special_tokens": split_special_tokens,
             "na": na,
         }
-        arguments.refuse_unknown("the tokenizer", [*unknown, *(tokenizer_kwargs or {})], named)
-        named.update(tokenizer_kwargs or {})
+        more = arguments.without_others("the tokenizer", {**unknown, **(tokenizer_kwargs or {})})
+        arguments.refuse_unknown("the tokenizer", [name for name in more if name not in named], named)
+        named.update(more)
         if text is None and text_target is None and named["na"] != "skip":
             raise InputTypeError('there is no text: give text (or text_target); na="skip" takes None as an empty text')
         if text_target is None:

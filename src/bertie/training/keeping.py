@@ -82,6 +82,8 @@ class Keeper:
             return False
         if self._writes and self._saved != _mark(history):
             self._states.save(self._identity, history.to_dict(), snapshot(model), optimizer.tensors())
+        elif self._writes:
+            self._states.tidy(history.best_step)  # it may have been killed between saving and that
         self._saved, self._saved_at = _mark(history), time.monotonic()
         return True
 

@@ -39,6 +39,7 @@ class States:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._latest = 0
 
     def exist(self) -> bool:
         """Whether a run has left a state here."""
@@ -65,7 +66,8 @@ class States:
             }
             values = {"version": VERSION, "sums": sums, "identity": dict(identity), "history": dict(history)}
             (new / "state.json").write_text(json.dumps(values, indent=1), encoding="utf-8")
-        self._tidy(number, history["best_step"])
+        self._latest = number
+        self.tidy(history["best_step"])
 
     def load(self) -> Saved | None:
         """Return the latest state that is whole, or None if there is none at all.
@@ -76,10 +78,13 @@ class States:
         problem: CheckpointError | None = None
         for number in sorted(self._numbered(), reverse=True):
             try:
-                return _read(self._path(number))
+                saved = _read(self._path(number))
             except CheckpointError as error:
                 problem = problem or error
                 logger.warning("%s; looking for the state before it", error)
+            else:
+                self._latest = number
+                return saved
         if problem is not None:
             raise CheckpointError(
                 f"No saved state in {str(self._folder)!r} is whole: {problem}; start the run anew, without resume"
@@ -107,9 +112,10 @@ class States:
             raise CheckpointError(f"the best weights {str(path)!r} are not there; start the run anew, without resume")
         return _tensors(path)
 
-    def _tidy(self, state: int, best: int | None) -> None:
+    def tidy(self, best: int | None) -> None:
+        """Remove all states but the one saved or loaded last, and the best weights of all steps but ``best``."""
         for number in self._numbered():
-            if number != state:
+            if number != self._latest:
                 shutil.rmtree(self._path(number), ignore_errors=True)
         for path in self._folder.glob("best-*.safetensors"):
             if (found := _BEST.fullmatch(path.name)) and int(found[1]) != best:

@@ -26,7 +26,7 @@ def open(job: Job, dtype: str = "float32", quantize: bool = False) -> Run:
     if work.task == "train":
         return _training(job)
     if work.task == "tokenize":
-        tokenizer = bertie.BertTokenizer.from_pretrained(work.model)
+        tokenizer = bertie.AutoTokenizer.from_pretrained(work.model)
         return lambda texts: tokenizer(list(texts), truncation=True, max_length=work.max_length)["input_ids"]
     folder = job.converted if quantize else work.model
     loading = {} if quantize else {"dtype": getattr(torch, dtype)}
@@ -77,7 +77,7 @@ def _training(job: Job) -> Run:
 
 
 def _encoder(job: Job) -> Encode:
-    tokenizer = bertie.BertTokenizer.from_pretrained(job.workload.model)
+    tokenizer = bertie.AutoTokenizer.from_pretrained(job.workload.model)
     limit = job.workload.max_length
 
     def encode(texts: list[str]) -> list[list[int]]:

@@ -1,19 +1,23 @@
 """BertModel: the bare encoder (or decoder), without a task."""
 
 import importlib
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+import torch
 from torch import Tensor
 
 import bertie
 from bertie.attention.cache import Cache, EncoderDecoderCache
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError
+from bertie.layers.collected import Collected
 from bertie.layers.embeddings import BertEmbeddings
 from bertie.layers.encoder import BertEncoder
 from bertie.layers.linear import has_hooks
 from bertie.layers.pooler import BertPooler
-from bertie.models.entrance import enter_encoder
+from bertie.layers.rectangle import Batch, Rectangle, Unpadded, shown
+from bertie.models.entrance import encoder_scores, enter_encoder, mask_of_scores
+from bertie.models.hooks import is_looked_into
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import BaseModelOutputWithPoolingAndCrossAttentions
 from bertie.packing import Packed
@@ -72,50 +76,104 @@ class BertModel(BertPreTrainedModel):
         """
         cache = self._cache(past_key_values, use_cache, encoder_hidden_states is not None)
         past_length = self.past_length(cache)
-        packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
-        attentions = self.config.output_attentions if output_attentions is None else output_attentions
-        hidden_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        encoded = self.encoder(
-            self.embeddings(packed),
-            packed,
-            self._encoder_states(encoder_hidden_states, encoder_attention_mask, packed),
-            cache,
-            attentions,
-            hidden_states,
-        )
+        encoder = self._encoder_states(encoder_hidden_states, encoder_attention_mask)
+        given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        batch = self.batch(*given, past_length, whole=encoder is not None and encoder.attention_mask is not None)
+        if encoder is not None and encoder.shape[0] != batch.shape[0]:
+            raise InputError(
+                f"encoder_hidden_states holds {encoder.shape[0]} texts, but the batch has {batch.shape[0]}."
+            )
+        collected = self._collected(batch, output_attentions, output_hidden_states)
+        more: dict[str, Any] = {} if collected is None else {"collected": collected}
+        cached = self._returns_cache(use_cache)
+        if isinstance(batch, Rectangle):
+            embedded = self._embedded(batch, past_length)
+            masks = self._masks(batch, encoder, encoder_hidden_states, past_length, embedded.dtype)
+            hidden = self.encoder(embedded, **masks, past_key_values=cache, use_cache=cached, **more).last_hidden_state
+        else:
+            hidden = self.encoder(self.embeddings(batch), batch, encoder, None, cache, **more).last_hidden_state
+        last, hidden = _last(hidden, batch, input_ids, collected)
         output = BaseModelOutputWithPoolingAndCrossAttentions(
-            last_hidden_state=encoded.last_hidden_state,
-            pooler_output=None if self.pooler is None else self.pooler(encoded.last_hidden_state, packed),
-            hidden_states=encoded.hidden_states,
-            past_key_values=cache if self._returns_cache(use_cache) else None,
-            attentions=encoded.attentions,
-            cross_attentions=encoded.cross_attentions,
+            pooler_output=None if self.pooler is None else self._pooled(hidden, batch),
+            past_key_values=cache if cached else None,
         )
-        return self.leave(output, input_ids, packed, return_dict)
+        gathered = {} if collected is None else collected.members()
+        return self.leave(output, input_ids, batch, return_dict, last_hidden_state=last, **gathered)
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        return self.is_gradient_checkpointing
 
     def pooled(
-        self, packed: Packed, output_attentions: bool | None = None, output_hidden_states: bool | None = None
+        self, batch: Batch, output_attentions: bool | None = None, output_hidden_states: bool | None = None
     ) -> Any:
         """Return what calling the model returns, for heads that read ``pooler_output`` and no ``last_hidden_state``.
 
         The last block is then computed for each text's first token alone, unless something else of it is asked for.
         """
-        attentions = self.config.output_attentions if output_attentions is None else output_attentions
-        hidden_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        if attentions or hidden_states or self.pooler is None or not self._can_skip(packed):
-            return self(packed, output_attentions=attentions, output_hidden_states=hidden_states, return_dict=True)
-        first = self.encoder.first_tokens(self.embeddings(packed), packed)
-        return BaseModelOutputWithPoolingAndCrossAttentions(pooler_output=self.pooler(first, packed.firsts()))
+        if (
+            isinstance(batch, Rectangle)
+            or self.pooler is None
+            or self._collected(batch, output_attentions, output_hidden_states) is not None
+            or not self._can_skip(batch)
+        ):
+            asked = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+            return self(batch, **asked, return_dict=True)
+        first = self.encoder.first_tokens(self.embeddings(batch), batch)
+        return BaseModelOutputWithPoolingAndCrossAttentions(pooler_output=self.pooler(first, batch.firsts()))
 
     def first_tokens(self, packed: Packed) -> Tensor:
         """Return the last hidden state of each text's first token, ``[B, D]``, computing the others only so far."""
-        if not self._can_skip(packed):
+        if is_looked_into(self) or not self._can_skip(packed):
             return packed.first(self(packed, return_dict=True).last_hidden_state)
         packed = self.enter(packed)
         return self.encoder.first_tokens(self.embeddings(packed), packed)
 
     def _can_skip(self, packed: Packed) -> bool:
         return not has_hooks(self) and self.encoder.can_skip(packed)
+
+    def _embedded(self, batch: Rectangle, past_length: int) -> Tensor:
+        """Return embeddings ``[B, S, D]``, asked for as in the reference."""
+        given = {name: value for name, value in batch.arguments.items() if name != "attention_mask"}
+        return self.embeddings(**given, past_key_values_length=past_length)
+
+    def _masks(
+        self,
+        batch: Rectangle,
+        encoder: Packed | None,
+        encoder_hidden_states: Tensor | Packed | None,
+        past_length: int,
+        dtype: torch.dtype,
+    ) -> dict[str, Any]:
+        """Return what else the encoder takes in the reference: masks of scores, and what cross-attention reads."""
+        eager, causal = self.config._attn_implementation == "eager", self.config.is_decoder
+        states, states_mask = None, None
+        if encoder is not None:
+            assert encoder.inputs_embeds is not None
+            given = isinstance(encoder_hidden_states, Tensor)
+            states = encoder_hidden_states if given else encoder.pad(encoder.inputs_embeds)
+            states_mask = encoder_scores(encoder, batch.shape, eager, dtype)
+        return {
+            "attention_mask": mask_of_scores(batch, past_length, causal, eager, dtype),
+            "encoder_hidden_states": states,
+            "encoder_attention_mask": states_mask,
+            "position_ids": batch.arguments["position_ids"],
+        }
+
+    def _pooled(self, hidden_states: Tensor, batch: Batch) -> Tensor:
+        """Return the pooled vectors ``[B, D]`` of the texts' first tokens; zeros where there is none (decision 5)."""
+        if not isinstance(batch, Rectangle):
+            return cast(Any, self.pooler)(hidden_states, batch)
+        pooled, empty = cast(Any, self.pooler)(batch.first_to_front(hidden_states)), batch.empty()
+        return pooled if empty is None else pooled.masked_fill(empty[:, None], 0)
+
+    def _collected(
+        self, batch: Batch, output_attentions: bool | None, output_hidden_states: bool | None
+    ) -> Collected | None:
+        """Return what gathers the attentions and hidden states that are asked for, or None."""
+        attentions = self.config.output_attentions if output_attentions is None else output_attentions
+        hidden_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        return Collected(batch, attentions, hidden_states) if attentions or hidden_states else None
 
     def past_length(self, cache: Any) -> int:
         """Return how many tokens ``cache`` holds (None: no cache), after checking that it can be read and extended.
@@ -144,13 +202,17 @@ class BertModel(BertPreTrainedModel):
             return given
         return EncoderDecoderCache() if cross_attention or self.config.is_encoder_decoder else Cache()
 
-    def _encoder_states(self, states: Tensor | Packed | None, mask: Tensor | None, packed: Packed) -> Packed | None:
-        encoder = enter_encoder(self.config, states, mask) if self.config.is_decoder else None
-        if encoder is not None and encoder.shape[0] != packed.shape[0]:
-            raise InputError(
-                f"encoder_hidden_states holds {encoder.shape[0]} texts, but the batch has {packed.shape[0]}."
-            )
-        return encoder
+    def _encoder_states(self, states: Tensor | Packed | None, mask: Tensor | None) -> Packed | None:
+        return enter_encoder(self.config, states, mask) if self.config.is_decoder else None
+
+
+def _last(hidden: Tensor, batch: Batch, entered: Any, collected: Collected | None) -> tuple[Tensor, Tensor]:
+    """Return the last hidden states as the model returns them, and to go on with."""
+    if isinstance(entered, Unpadded):  # from a task model, which lays out what it returns
+        return (batch.packed.unpad(hidden) if isinstance(batch, Rectangle) else hidden), hidden
+    if collected is not None and collected.hidden_states:
+        return collected.hidden_states[-1], hidden
+    return shown(batch, hidden)
 
 
 def __getattr__(name: str) -> Any:

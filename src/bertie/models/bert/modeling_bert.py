@@ -13,8 +13,7 @@ from bertie.layers.heads import (
     BertPreTrainingHeads,
 )
 from bertie.layers.pooler import BertPooler
-from bertie.layers.residual import BertResidual as BertOutput
-from bertie.layers.residual import BertResidual as BertSelfOutput
+from bertie.layers.residual import BertOutput, BertSelfOutput
 from bertie.models.bert import BertModel
 from bertie.models.causal_lm import BertLMHeadModel
 from bertie.models.masked_lm import BertForMaskedLM

@@ -1,0 +1,175 @@
+"""Who looks into a model: hooks, other forwards and other modules than bertie's, for whom padding is kept.
+
+Machinery that only moves, shards or scales numbers token by token doesn't count: PyTorch's distributed wrappers,
+accelerate, peft, and bertie's own.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from itertools import repeat
+from operator import contains, is_, itemgetter
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import torch.nn.modules.module as global_hooks
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from bertie.capture import hooks_on_all_modules
+from bertie.layers.linear import HOOKS
+
+# Packages whose hooks, forwards and modules treat each token alone, or only look at parameters.
+_MACHINERY = ("bertie", "accelerate", "peft", "torch.distributed", "torch.nn.parallel", "torch.nn.utils", "torch.utils")
+_MACHINERY_OF_MODULES = (*_MACHINERY, "torch.ao", "torch._dynamo", "torch.fx", "abc", "typing", "builtins")
+# PyTorch's modules that treat each token alone.
+_TOKEN_WISE: frozenset[Any] = frozenset(
+    {
+        nn.Module,
+        nn.ModuleList,
+        nn.ModuleDict,
+        nn.Sequential,
+        nn.ParameterList,
+        nn.ParameterDict,
+        nn.Identity,
+        nn.Linear,
+        nn.Embedding,
+        nn.LayerNorm,
+        nn.RMSNorm,
+        nn.Dropout,
+        nn.AlphaDropout,
+        nn.ReLU,
+        nn.ReLU6,
+        nn.LeakyReLU,
+        nn.PReLU,
+        nn.ELU,
+        nn.CELU,
+        nn.SELU,
+        nn.GELU,
+        nn.SiLU,
+        nn.Mish,
+        nn.Tanh,
+        nn.Hardtanh,
+        nn.Sigmoid,
+        nn.Hardsigmoid,
+        nn.Hardswish,
+        nn.LogSigmoid,
+        nn.Softplus,
+        nn.Softsign,
+    }
+)
+# The parts of the reference's models: what else a model of one's own has directly is its own affair.
+_PLACES = frozenset({"bert", "embeddings", "encoder", "pooler", "cls", "dropout", "classifier", "qa_outputs"})
+# Of these, the parts that see more than a token.
+_READS_TEXTS = re.compile(r"(^|\.)(bert|embeddings|encoder|pooler|attention|crossattention|self|layer\.\d+)$")
+_GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
+_OWN_HOOKS = itemgetter(*HOOKS)
+
+
+def is_looked_into(model: nn.Module) -> bool:
+    """Whether someone looks into ``model``, so that its parts must see rectangles. Asked before every batch."""
+    known = _UNSEEN.get(model)
+    if known is not None and known.holds():
+        return False
+    if next(onlookers(model), None) is not None:
+        return True
+    _UNSEEN[model] = _Unseen(model)
+    return False
+
+
+def onlookers(model: nn.Module) -> Iterator[str]:
+    """Yield a line for each that looks into ``model``: what, whose, and where."""
+    for name in _GLOBAL_HOOKS:
+        for hook in getattr(global_hooks, name).values():
+            if not _is_of(_origin(hook), _MACHINERY):
+                yield f"a hook of {_origin(hook)} on all modules"
+    for path, module in _parts(model):
+        for name in HOOKS:
+            for hook in vars(module)[name].values():
+                if not _is_of(_origin(hook), _MACHINERY):
+                    yield f"a {name.strip('_').removesuffix('s').replace('_', ' ')} of {_origin(hook)} on {path}"
+        forward = vars(module).get("forward")
+        if forward is not None and not _is_of(_origin(forward), _MACHINERY):
+            yield f"another forward, of {_origin(forward)}, in {path}"
+        if not _is_known(cast(Any, type(module))) or (type(module) in _TOKEN_WISE and _READS_TEXTS.search(path)):
+            yield f"{type(module).__module__}.{type(module).__qualname__} in the place of {path}"
+
+
+class _Unseen:
+    """The parts of a model into which no one looked, compared later without a line of Python for each."""
+
+    def __init__(self, model: nn.Module) -> None:
+        slots = [
+            (owner._modules, name, child)
+            for owner in (model, *(part for _, part in _parts(model)))
+            for name, child in owner._modules.items()
+            if child is not None
+        ]
+        self.owners = [owner for owner, _, _ in slots]
+        self.names = [name for _, name, _ in slots]
+        self.modules = [module for _, _, module in slots]
+        self.own = [vars(module) for module in self.modules]
+        self.forwards = self._forwards()
+        self.lists = [module._modules for module in self.modules if isinstance(module, nn.ModuleList)]
+        self.lengths = list(map(len, self.lists))
+        self.hooks_made = RemovableHandle.next_id
+
+    def holds(self) -> bool:
+        """Whether no hook was made, no module replaced, and no forward wrapped since."""
+        return (
+            all(map(is_, map(dict.get, self.owners, self.names), self.modules))
+            and self._forwards() == self.forwards
+            and list(map(len, self.lists)) == self.lengths
+            and (self.hooks_made == RemovableHandle.next_id or self._has_no_hooks())
+        )
+
+    def _forwards(self) -> list[bool]:
+        return list(map(contains, self.own, repeat("forward")))
+
+    def _has_no_hooks(self) -> bool:
+        """Whether the hooks made since are on other modules."""
+        made = RemovableHandle.next_id
+        if hooks_on_all_modules() or any(map(any, map(_OWN_HOOKS, self.own))):
+            return False
+        self.hooks_made = made
+        return True
+
+
+_UNSEEN: "WeakKeyDictionary[nn.Module, _Unseen]" = WeakKeyDictionary()
+
+
+def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the modules through which a batch passes, by name: not the model itself, nor what makes up a weight."""
+    for name, child in model.named_children():
+        if name in _PLACES or _is_known(cast(Any, type(child))):
+            yield from _within(name, child)
+
+
+def _within(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    yield path, module
+    for name, child in module.named_children():
+        if name != "parametrizations":
+            yield from _within(f"{path}.{name}", child)
+
+
+def _origin(function: Any) -> str:
+    """Return the name of the Python module that a hook or forward is from; of one around others, a stranger's first."""
+    origins = []
+    while function is not None:
+        inner = function.func if isinstance(function, partial) else getattr(function, "__func__", function)
+        space = getattr(inner, "__globals__", {"__name__": type(inner).__module__})
+        origins.append(str(space.get("__name__")))
+        function = getattr(function, "__wrapped__", None)
+    return next((each for each in origins if not _is_of(each, _MACHINERY)), origins[0])
+
+
+def _is_of(origin: str, packages: tuple[str, ...]) -> bool:
+    return any(origin == package or origin.startswith(f"{package}.") for package in packages)
+
+
+@lru_cache(maxsize=1024)
+def _is_known(kind: Any) -> bool:
+    """Whether modules of a class are bertie's or treat each token alone, with all that they inherit from."""
+    return kind in _TOKEN_WISE or (
+        _is_of(kind.__module__, _MACHINERY_OF_MODULES) and all(map(_is_known, set(kind.__bases__) - {object}))
+    )

@@ -1,0 +1,131 @@
+"""A folder that is saved into while it is read: config and weights are of one save, or it is read again."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import bertie
+from bertie.checkpoints import one_save
+from bertie.checkpoints.one_save import of_one_save
+from bertie.errors import CheckpointError
+from bertie.models import loading
+
+TINY: dict[str, Any] = {
+    "vocab_size": 9,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+}
+
+
+def save(folder: Path, number: int) -> None:
+    """Save a model whose config and whose weights both tell its number."""
+    model = bertie.BertModel(bertie.BertConfig(**TINY, layer_norm_eps=number / 1000))
+    torch.nn.init.constant_(model.pooler.dense.bias, number)
+    model.save_pretrained(folder)
+
+
+def numbers(folder: Path) -> tuple[int, int]:
+    """What config and weights of a loaded model tell."""
+    model = bertie.BertModel.from_pretrained(folder)
+    return round(model.config.layer_norm_eps * 1000), int(model.pooler.dense.bias[0])
+
+
+@pytest.mark.parametrize("moment", ["after the config", "after the weights' names"])
+def test_a_save_in_the_middle_of_reading_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    save(tmp_path, 1)
+    name = "open_weights" if moment == "after the config" else "empty_model"
+    usual, saved = getattr(loading, name), []
+
+    def interrupted(*given: Any) -> Any:
+        if not saved:
+            saved.append(save(tmp_path, 2))
+        return usual(*given)
+
+    monkeypatch.setattr(loading, name, interrupted)
+    assert numbers(tmp_path) == (2, 2)
+
+
+def test_weights_without_their_config_are_waited_for(tmp_path: Path) -> None:
+    save(tmp_path / "old", 1)
+    save(tmp_path / "new", 2)
+    (tmp_path / "new" / "model.safetensors").rename(tmp_path / "old" / "model.safetensors")
+
+    def finish() -> None:
+        time.sleep(one_save.FRESH / 4)
+        (tmp_path / "new" / "config.json").rename(tmp_path / "old" / "config.json")
+
+    other = threading.Thread(target=finish)
+    other.start()
+    assert numbers(tmp_path / "old") == (2, 2)
+    other.join()
+
+
+def test_files_that_never_rest_are_an_error_that_says_why(tmp_path: Path) -> None:
+    reads = []
+
+    def read() -> None:
+        reads.append(save(tmp_path, 1 + len(reads) % 2))
+
+    save(tmp_path, 1)
+    with pytest.raises(CheckpointError, match="changed each of the 5 times .*: another process saves there"):
+        of_one_save(tmp_path, read)
+    assert len(reads) == one_save.TRIES
+
+
+def test_a_fault_of_files_at_rest_is_told_at_once_and_another_is_read_again(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    reads: list[int] = []
+
+    def damaged() -> None:
+        reads.append(1)
+        raise CheckpointError("truncated")
+
+    with pytest.raises(CheckpointError, match="truncated"):
+        of_one_save(tmp_path, damaged)
+    assert len(reads) == 1
+
+    def damaged_meanwhile() -> str:
+        reads.append(1)
+        if len(reads) == 2:
+            save(tmp_path, 2)
+            raise CheckpointError("truncated")
+        return "read"
+
+    assert of_one_save(tmp_path, damaged_meanwhile) == "read"
+
+
+@pytest.mark.slow
+def test_beside_a_process_that_saves_without_end(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+    code += "from pathlib import Path\nfrom tests.checkpoints.test_one_save import save\nimport time\n"
+    code += f"while True:\n    for n in (1, 2):\n        save(Path({str(tmp_path)!r}), n)\n        time.sleep(0.2)"
+    other = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        begun = (tmp_path / "config.json").stat().st_ino
+        while (tmp_path / "config.json").stat().st_ino == begun and other.poll() is None:
+            time.sleep(0.05)
+        seen = set()
+        for _ in range(60):
+            try:
+                config, weights = numbers(tmp_path)
+            except CheckpointError as error:
+                assert "another process saves there" in str(error)  # noqa: PT017
+                continue
+            assert config == weights
+            seen.add(config)
+        assert seen == {1, 2}
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
