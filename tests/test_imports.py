@@ -27,7 +27,7 @@ ROWS = [
     {"openmp"},
     {"checkpoints", "tokenization"},
     {"packing"},
-    {"config", "outputs"},
+    {"capture", "config", "outputs"},
     {"fields"},
     {"layouts"},
     {"hub"},

@@ -13,7 +13,7 @@ _MODULE_OF = {
     "explain_attention": "bertie.models.explain",
     "explain_linear": "bertie.models.explain",
     "make_deterministic": "bertie.layers.linear",
-    "quantize": "bertie.compression",
+    **dict.fromkeys(("average", "quantize"), "bertie.compression"),
     **dict.fromkeys(("finetune", "evaluate", "sweep", "Finetuned", "Evaluation", "Sweep"), "bertie.finetuning"),
     **dict.fromkeys(("BertClassifier", "BertRegressor", "BertTagger", "BertEmbedder"), "bertie.estimators"),
     "Settings": "bertie.training",
@@ -67,6 +67,7 @@ _MODULE_OF = {
     **dict.fromkeys(
         (
             "AutoModel",
+            "AutoModelForTextEncoding",
             "AutoModelForPreTraining",
             "AutoModelForCausalLM",
             "AutoModelForMaskedLM",

@@ -2,6 +2,7 @@
 
 from bertie.attention.cache import Cache as Cache
 from bertie.attention.cache import EncoderDecoderCache as EncoderDecoderCache
+from bertie.compression import average as average
 from bertie.compression import quantize as quantize
 from bertie.config import AutoConfig as AutoConfig
 from bertie.config import BertConfig as BertConfig
@@ -29,6 +30,7 @@ from bertie.models.auto import AutoModelForNextSentencePrediction as AutoModelFo
 from bertie.models.auto import AutoModelForPreTraining as AutoModelForPreTraining
 from bertie.models.auto import AutoModelForQuestionAnswering as AutoModelForQuestionAnswering
 from bertie.models.auto import AutoModelForSequenceClassification as AutoModelForSequenceClassification
+from bertie.models.auto import AutoModelForTextEncoding as AutoModelForTextEncoding
 from bertie.models.auto import AutoModelForTokenClassification as AutoModelForTokenClassification
 from bertie.models.bert import BertModel as BertModel
 from bertie.models.causal_lm import BertLMHeadModel as BertLMHeadModel

@@ -9,6 +9,7 @@ import typer
 
 import bertie
 from bertie.cli.answer import answer
+from bertie.cli.average import average
 from bertie.cli.bench import bench
 from bertie.cli.choose import choose
 from bertie.cli.classify import classify
@@ -74,9 +75,9 @@ def _telling(command: Callable[..., None]) -> Callable[..., None]:
 
 COMMANDS = (
     *(demo, embed, search, fill_mask, next_sentence, classify, tag, answer, choose, rerank),
-    *(finetune, evaluate, quantize, inspect, bench),
+    *(finetune, evaluate, average, quantize, inspect, bench),
 )
+# these have nothing to do without arguments, and say what they take
+NEEDY = (search, rerank, finetune, evaluate, average, inspect, quantize)
 for command in COMMANDS:
-    app.command(cls=Command, no_args_is_help=command in (search, rerank, finetune, evaluate, inspect, quantize))(
-        _telling(command)
-    )
+    app.command(cls=Command, no_args_is_help=command in NEEDY)(_telling(command))

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,19 @@ def check_new(folder: str | os.PathLike[str]) -> Path:
     return path
 
 
-def write_folder(out: str | os.PathLike[str], model: Any, source: Path, subfolder: str = "") -> None:
+def write_folder(
+    out: str | os.PathLike[str], model: Any, source: Path, subfolder: str = "", without: Collection[str] = ()
+) -> None:
     """Write ``model`` into the new folder ``out``, with what lies beside the weights in ``source``.
 
-    ``subfolder`` is where the model's own files lie in both. ``out`` appears when all is written, or never.
+    ``subfolder`` is where the model's own files lie in both; ``without`` names files that are left out. ``out`` appears
+    when all is written, or never.
 
     Raises:
         CheckpointError: ``out`` is not new or cannot be written, or a file of ``source`` is unsafe.
     """
     with atomic_folder(check_new(out)) as temporary:
-        for name in _beside_the_weights(source, subfolder):
+        for name in set(_beside_the_weights(source, subfolder)).difference(without):
             (temporary / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source / name, temporary / name)
         model.save_pretrained(temporary / subfolder)
@@ -50,7 +53,10 @@ def _beside_the_weights(source: Path, subfolder: str) -> Iterator[str]:
     for path in sorted([*source.glob("*"), *source.glob("*/*")]):
         own = path.parent == place and (path.name == CONFIG_NAME or path.name.endswith(".index.json"))
         # a dense layer of sentence-transformers has weights of its own, in a folder such as 2_Dense
-        part = path.parent != source and path.parent != place and path.parent.name[:1].isdigit()
+        part = path.parent != source and path.parent != place
+        # models of single seeds, folds and epochs lie in folders, too, and are none of this one's parts
+        if part and not path.parent.name[:1].isdigit():
+            continue
         wanted = path.suffix in _COPIED or path.name in _COPIED_NAMES or (part and path.suffix == ".safetensors")
         name = str(path.relative_to(source))
         if wanted and not own and not path.name.startswith(".") and member(source, name).is_file():

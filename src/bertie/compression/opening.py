@@ -41,7 +41,5 @@ def open_model(name_or_path: str) -> Opened:
     if kind is bertie.BertModel and set(missing) <= set(_POOLER) and missing:
         model, missing = kind.from_pretrained(place, add_pooling_layer=False), []
     if missing:
-        raise CheckpointError(
-            f"{str(place)!r} is to be a {name}, but lacks {missing[0]!r}; train it before it is quantized"
-        )
+        raise CheckpointError(f"{str(place)!r} is to be a {name}, but lacks {missing[0]!r}; train it first")
     return Opened(model, bertie.AutoTokenizer.from_pretrained(place), folder, subfolder)

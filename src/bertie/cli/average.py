@@ -1,0 +1,73 @@
+"""``bertie average``: one model of the mean of several models' weights, scored beside each of them."""
+
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bertie.cli import options
+from bertie.cli.rows import columns_of, one_or_all
+from bertie.errors import InputError
+from bertie.files import read_json, write_json
+from bertie.report import quietly
+
+
+def average(
+    models: Annotated[list[str], typer.Argument(help="Folders of two or more models, such as those of several seeds.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The new folder to write.")],
+    data: Annotated[
+        list[str] | None, typer.Option("--data", help="Labelled rows to score the mean and each model on.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="As for bertie evaluate; the default is that of the first run.")
+    ] = None,
+    column: options.Columns = None,
+    text_column: options.TextColumn = None,
+    text_pair_column: options.TextPairColumn = None,
+    label_column: options.LabelColumn = None,
+    device: options.Device = None,
+) -> None:
+    """Average the weights of several models that were fine-tuned from one (a "model soup") into a single model."""
+    import bertie
+
+    data = data or []
+    learned = _task(task, models[0]) if data else ""
+    notes = bertie.average(models, out)
+    figures: dict[str, Any] = {}
+    columns = columns_of(column, text=text_column, text_pair=text_pair_column, label=label_column)
+    for model in (str(out), *models) if data else ():
+        with nullcontext() if model == str(out) else quietly():  # what is said of the rows is said once
+            found = bertie.evaluate(learned, one_or_all(data), model=model, columns=columns, device=device)
+        figures[model] = found.figures
+    record = {"model": str(out), "averaged": models, "notes": notes, "metrics": figures.pop(str(out), None)}
+    record["metrics_of_each"] = figures
+    write_json(out / "average.json", record)
+    print(json.dumps(record, ensure_ascii=False))
+    print("\n".join(_said(record)), file=sys.stderr)
+
+
+def _task(task: str | None, first: str) -> str:
+    """Return the task to score by, which the first model's run names if the user does not."""
+    from bertie.tasks.registry import find_learned
+
+    plan = Path(first) / "run.json"
+    named = task or (read_json(plan, "run").get("task") if plan.is_file() else None)
+    if named is None:
+        raise InputError(f"{first!r} does not say for which task it was trained; name it with --task.")
+    return find_learned(str(named)).name
+
+
+def _said(record: dict[str, Any]) -> list[str]:
+    if record["metrics"] is None:
+        return ["bertie: the mean is not scored; --data scores it, and each of the models, on rows of yours"]
+    rows = {"mean": record["metrics"], **record["metrics_of_each"]}
+    names = list(record["metrics"])
+    width = max(map(len, rows))
+    lines = [f"{'':<{width}} " + " ".join(f"{name:>12}" for name in names)]
+    for model, figures in rows.items():
+        cells = ("undefined" if figures[name] is None else f"{figures[name]:.4f}" for name in names)
+        lines.append(f"{model:<{width}} " + " ".join(f"{cell:>12}" for cell in cells))
+    return lines

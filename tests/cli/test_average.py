@@ -1,0 +1,36 @@
+"""``bertie average``: the mean is scored beside each model, or said not to be."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from films import write_start
+
+import bertie
+
+Run = Callable[..., Any]
+
+
+def test_average(run: Run, tmp_path: Path) -> None:
+    start = write_start(tmp_path / "start", num_hidden_layers=1)
+    data = tmp_path / "data.csv"
+    lines = [f"a {'good' if number % 2 else 'bad'} film {number % 10},{number % 2}" for number in range(40)]
+    data.write_text("text,label\n" + "\n".join(lines) + "\n")
+    given = {"model": start, "epochs": 1, "batch_size": 8, "show_progress": False}
+    bertie.finetune("classification", str(data), out=tmp_path / "seeds", seed=[1, 2], **given)
+    seeds = [tmp_path / "seeds" / f"seed-{number}" for number in (1, 2)]
+    ran = run("average", *seeds, "--out", tmp_path / "mean")
+    (record,) = ran.records
+    assert (ran.code, record["metrics"]) == (0, None)
+    assert "the mean is not scored; --data scores it" in ran.err
+    ran = run("average", *seeds, "--out", tmp_path / "again", "--data", data)
+    (record,) = ran.records
+    assert record["metrics"] == bertie.evaluate("classification", data, model=tmp_path / "again").figures
+    assert set(record["metrics_of_each"]) == set(map(str, seeds))
+    assert json.loads((tmp_path / "again" / "average.json").read_text()) == record
+    assert [line.split()[0] for line in ran.err.splitlines()[-3:]] == ["mean", *map(str, seeds)]
+    # asked for what cannot be known, nothing is written
+    ran = run("average", start, seeds[0], "--out", tmp_path / "none", "--data", data)
+    assert "does not say for which task it was trained; name it with --task" in ran.err
+    assert not (tmp_path / "none").exists()
