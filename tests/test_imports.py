@@ -27,7 +27,7 @@ ROWS = [
     {"openmp"},
     {"checkpoints", "tokenization"},
     {"packing"},
-    {"config", "outputs"},
+    {"capture", "config", "outputs"},
     {"fields"},
     {"layouts"},
     {"hub"},
@@ -35,7 +35,8 @@ ROWS = [
     {"locking"},
     {"files"},
     {"extras"},
-    {"errors", "report", "rules"},
+    {"rules"},
+    {"errors", "report"},
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 

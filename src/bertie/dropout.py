@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bertie.capture import capturing, observed
 from bertie.native import library
 from bertie.native.dropout import dropout as native_dropout
-from bertie.packing import capturing, observed
 
 # A decision compares 16 random bits.
 _STEPS = 2**16

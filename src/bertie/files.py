@@ -12,11 +12,36 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bertie.errors import BertieError, CheckpointError
+from bertie.errors import BertieError, CheckpointError, InputTypeError
 from bertie.rules import Rule, short
 
 JSON_LIMIT = 64 * 2**20
 _POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def checked_path(given: object) -> Path:
+    """Return a path that a caller gave.
+
+    Raises:
+        InputTypeError: it is neither text nor a path.
+        CheckpointError: no file can have this name.
+    """
+    if not isinstance(given, str | os.PathLike) or not isinstance(named := os.fspath(given), str):
+        raise InputTypeError(f"{short(given)} is no file or folder; give its path as a text")
+    try:
+        os.fsencode(named)
+    except UnicodeEncodeError as error:
+        raise CheckpointError(f"{shown(named)} holds half a UTF-16 character, which no file's name has") from error
+    return Path(named)
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """Return a path as an error prints it, cut if no file can have it."""
+    return short(os.fspath(path), 300)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or short(str(error))
 
 
 def read_bytes(path: str | os.PathLike[str], what: str, limit: int = JSON_LIMIT) -> bytes:
@@ -25,21 +50,21 @@ def read_bytes(path: str | os.PathLike[str], what: str, limit: int = JSON_LIMIT)
     Raises:
         CheckpointError: the file is missing, is no regular file, cannot be read, or is too large.
     """
-    path = Path(path)
+    path = checked_path(path)
     try:
         # a FIFO would block open() for ever, and a device has no end: look before opening
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            raise CheckpointError(f"the {what} file {str(path)!r} is not a regular file; give a plain file")
+            raise CheckpointError(f"the {what} file {shown(path)} is not a regular file; give a plain file")
         if status.st_size > limit:
-            raise CheckpointError(f"the {what} file {str(path)!r} has {status.st_size} bytes; at most {limit} are read")
+            raise CheckpointError(f"the {what} file {shown(path)} has {status.st_size} bytes; at most {limit} are read")
         raw = path.read_bytes()
     except FileNotFoundError as error:
-        raise CheckpointError(f"there is no {what} file {str(path)!r}; check the folder's name") from error
+        raise CheckpointError(f"there is no {what} file {shown(path)}; check the folder's name") from error
     except (OSError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"the {what} file {str(path)!r} cannot be read: {error}") from error
+        raise CheckpointError(f"the {what} file {shown(path)} cannot be read: {_reason(error)}") from error
     refuse_pointer(path, raw)
     return raw
 
@@ -52,7 +77,7 @@ def refuse_pointer(path: Path, start: bytes) -> None:
     """
     if start.startswith(_POINTER):
         raise CheckpointError(
-            f"{str(path)!r} is a pointer of git-lfs, not the file itself; run 'git lfs pull' where it was cloned, or "
+            f"{shown(path)} is a pointer of git-lfs, not the file itself; run 'git lfs pull' where it was cloned, or "
             "download the file"
         )
 
@@ -71,7 +96,7 @@ def read_json(
         CheckpointError: as in `read_json_value`; or the content is no object, or a value is not allowed.
     """
     value = read_json_value(path, what)
-    where = f"the {what} file {str(path)!r}"
+    where = f"the {what} file {shown(path)}"
     if not isinstance(value, dict):
         raise CheckpointError(f"{where} holds a JSON {type(value).__name__} where an object {{…}} belongs")
     return checked_values(value, rules or {}, where)
@@ -100,7 +125,7 @@ def read_json_value(path: str | os.PathLike[str], what: str) -> Any:
         problem = "is nested too deeply to be read; a real one has a few levels"
     except ValueError as error:
         problem, cause = f"is not valid JSON ({error}); repair it or fetch it again", error
-    raise CheckpointError(f"the {what} file {str(path)!r} {problem}") from cause
+    raise CheckpointError(f"the {what} file {shown(path)} {problem}") from cause
 
 
 def checked_values(values: Any, rules: Mapping[str, Rule], where: str) -> dict[str, Any]:
@@ -214,9 +239,10 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     Raises:
         CheckpointError: it cannot be made.
     """
-    with explained(path, "make the folder"):
-        Path(path).mkdir(parents=True, exist_ok=True)
-    return Path(path)
+    folder = checked_path(path)
+    with explained(folder, "make the folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @contextmanager
@@ -228,10 +254,14 @@ def explained(path: str | os.PathLike[str], what: str = "write") -> Iterator[Non
     """
     try:
         yield
+    except ValueError as error:
+        if "null byte" not in str(error):
+            raise
+        raise CheckpointError(f"cannot {what} {shown(path)}: no file's name has a null byte") from error
     except OSError as error:
         if isinstance(error, BertieError):
             raise
-        raise CheckpointError(f"cannot {what} {os.fspath(path)!r}: {why_refused(error)}") from error
+        raise CheckpointError(f"cannot {what} {shown(path)}: {why_refused(error)}") from error
 
 
 def why_refused(error: OSError) -> str:

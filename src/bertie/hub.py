@@ -7,10 +7,12 @@ import re
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from bertie.errors import CheckpointError, InputTypeError
+from bertie.files import checked_path
 from bertie.rules import short
 
 DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -51,7 +53,8 @@ def resolve(
         CheckpointError: no such folder and no such model; the hub or its cache cannot give it; a bad subfolder.
         InputTypeError: ``name_or_path`` is neither text nor a path.
     """
-    name = path_or_name(name_or_path)
+    name, subfolder = path_or_name(name_or_path), str(checked_path(subfolder or ""))
+    subfolder = "" if subfolder == "." else subfolder
     _refuse_leaving(subfolder, "subfolder")
     if os.path.isdir(name):
         folder = Path(name)
@@ -77,9 +80,11 @@ def path_or_name(given: object) -> str:
     Raises:
         InputTypeError: it is neither text nor a path.
     """
-    if isinstance(given, str | os.PathLike) and isinstance(named := os.fspath(given), str):
-        return named
-    raise InputTypeError(f"the model is {short(given)}; give a folder or a name in the hub as a text")
+    try:
+        checked_path(given)
+    except InputTypeError as error:
+        raise InputTypeError(f"the model is {short(given)}; give a folder or a name in the hub as a text") from error
+    return os.fspath(given)  # type: ignore[call-overload]
 
 
 def listing(name_or_path: str | os.PathLike[str], folder: Path, **place: Any) -> list[str]:
@@ -96,8 +101,8 @@ def listing(name_or_path: str | os.PathLike[str], folder: Path, **place: Any) ->
                     os.fspath(name_or_path), revision=place.get("revision"), token=place.get("token")
                 )
             )
-    found = [*folder.glob("*"), *folder.glob("*/*")]
-    return sorted(path.relative_to(folder).as_posix() for path in found[:_MOST_LISTED])
+    found = islice(chain(folder.glob("*"), folder.glob("*/*")), _MOST_LISTED)
+    return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
 def _has_any(folder: Path, files: Sequence[str]) -> bool:
@@ -234,7 +239,7 @@ def _download(
 
 
 def _why_not(name: str, revision: str | None, offline: bool, error: Exception) -> str:
-    at = f" at revision {revision!r}" if revision else ""
+    at = f" at revision {revision!r:.100}" if revision else ""
     if offline:
         return (
             f"there is no folder {name!r:.200} here, and the hub's cache has no such model{at}; "

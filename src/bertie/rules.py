@@ -5,6 +5,8 @@ import numbers
 from dataclasses import dataclass
 from typing import Any
 
+from bertie.errors import nearest
+
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "true or false": bool,
     "text": str,
@@ -56,6 +58,10 @@ class Rule:
             return isinstance(value, str) and value in self.choices
         return isinstance(value, _TYPES[self.kind])
 
+    def nearest(self, value: object) -> str:
+        """Return ``" Did you mean 'x'?"`` for a name that is nearly one of the allowed ones, or an empty string."""
+        return nearest(value, self.choices) if isinstance(value, str) else ""
+
     def _allows_number(self, value: Any) -> bool:
         # true and false are no numbers here; NaN fails every comparison
         if isinstance(value, bool) or not isinstance(
@@ -69,7 +75,7 @@ class Rule:
         return (self.low < number if self.above else self.low <= number) and number <= self.high and number < math.inf
 
 
-def short(value: object) -> str:
-    """Return ``value`` as an error prints it, cut at 120 characters."""
+def short(value: object, most: int = 120) -> str:
+    """Return ``value`` as an error prints it, cut at ``most`` characters."""
     text = repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -54,6 +54,8 @@ def _is_berts(folder: Path) -> bool:
 def vectors(module: Any, folder: Path) -> Any:
     if module is bertie:
         return bertie.pipeline("embed", folder, device="cpu")(TEXTS)
+    if not _is_berts(folder):
+        return None
     return SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
 
 

@@ -312,6 +312,8 @@ def test_15_the_config_wins_over_the_normalizer(tmp_path: Path, caplog: pytest.L
         ("tokenizer_config.json", '{"added_tokens_decoder": {"99": {"content": 1}}}'),
         ("tokenizer_config.json", '{"added_tokens_decoder": {"99": 7}}'),
         ("tokenizer_config.json", '{"added_tokens_decoder": {"0": {"content": "y"}}}'),
+        ("tokenizer_config.json", '{"sep_token": "the"}'),
+        ("tokenizer_config.json", '{"unk_token": ""}'),
         ("tokenizer_config.json", '{"do_lower_case": 1}'),
         ("tokenizer_config.json", '{"strip_accents": {}}'),
         ("tokenizer_config.json", '{"model_max_length": NaN}'),

@@ -26,6 +26,7 @@ HOLES = torch.tensor([[1, 0, 1, 1, 0, 1, 1], [1] * 7, [1, 1, 0, 0, 0, 0, 1]])
 MASKS = {"none": None, "right": RIGHT, "holes": HOLES}
 HEADS = ("ForPreTraining", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
+pytestmark = pytest.mark.filterwarnings("ignore:.*backward hook")
 
 
 @functools.cache

@@ -7,7 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from bertie.packing import Packed, capturing, observed
+from bertie.capture import capturing, observed
+from bertie.packing import Packed
 
 # Takes rectangles of queries [B, H, S, K] and keys [B, H, S_keys, K], gives [B, H, S, S_keys] to add to the scores.
 ScoreBias = Callable[[Tensor, Tensor], Tensor]

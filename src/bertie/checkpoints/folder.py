@@ -156,7 +156,7 @@ def _what_is_there(folder: Path, variant: str | None, use_safetensors: bool | No
         if use_safetensors in (None, safetensors)
         for name in weight_files(safetensors, variant)[:2]
     ]
-    message = f"{str(folder)!r} has none of the weight files {', '.join(wanted)}"
+    message = f"{str(folder)!r} has none of the weight files {', '.join(name[:100] for name in wanted)}"
     other = [name for name in there if _OURS.fullmatch(name) and name not in wanted]
     if other:
         return f"{message}, only {', '.join(other[:3])}; see the arguments variant and use_safetensors"

@@ -82,6 +82,7 @@ def _record(task: str, model: str, data: list[str], found: "Evaluation") -> dict
         "metrics": found.figures,
         "intervals": found.intervals,
         "classes": found.table,
+        **({} if found.scored.positive is None else {"positive": found.scored.positive}),
         "notes": found.notes,
     }
 
@@ -93,6 +94,8 @@ def _table(found: "Evaluation") -> list[str]:
         interval = found.intervals.get(name)
         shown = "undefined" if value is None else f"{value:8.4f}"
         lines.append(f"  {name:<20} {shown}" + (f"  ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""))
+    if found.scored.positive is not None:
+        lines.append(printable(f"  (precision, recall and f1 are those of the class {found.scored.positive})"))
     if found.table:
         names = [name for name in found.table[0] if name != "label"]
         width = min(40, max(len(str(row["label"])) for row in found.table))

@@ -50,6 +50,11 @@ class Scored:
         """Each figure by its name; none where no row was scored."""
         return self.scores.figures() if self.scores.count else {}
 
+    @property
+    def positive(self) -> str | None:
+        """Of two classes the one that precision, recall and F1 are about."""
+        return getattr(self.scores.metric, "positive_class", None)
+
     @cached_property
     def intervals(self) -> Intervals:
         """Of each figure: 95 % of other samples of as many rows would give one within."""

@@ -4,13 +4,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from bertie.capture import capturing
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.attention import BertAttention
 from bertie.layers.feed_forward import BertIntermediate
 from bertie.layers.linear import has_hooks
 from bertie.layers.residual import BertOutput
-from bertie.packing import Packed, capturing
+from bertie.packing import Packed
 
 
 class BertLayer(nn.Module):

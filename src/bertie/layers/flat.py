@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from bertie.attention.attend import choose
 from bertie.attention.request import Inputs, Request
+from bertie.capture import capturing, observed
 from bertie.layers.activations import Activation, NamedActivation
 from bertie.layers.attention import BertAttention, BertSelfAttention
 from bertie.layers.block import BertLayer
@@ -28,7 +29,7 @@ from bertie.layers.int8 import Int8Linear
 from bertie.layers.linear import HOOKS, Stamp, View, prepared_view, tensors_of
 from bertie.layers.residual import BertOutput, BertSelfOutput
 from bertie.native import encoder as native
-from bertie.packing import Packed, capturing, observed
+from bertie.packing import Packed
 
 # what a module of any other type does is not known here
 _KNOWN = {BertLayer, BertAttention, BertSelfAttention, BertSelfOutput, BertIntermediate, BertOutput, NamedActivation}

@@ -15,13 +15,13 @@ from weakref import WeakKeyDictionary, ref
 import torch
 from torch import Tensor, nn
 
+from bertie.capture import capturing, hooks_on_all_modules, observed
 from bertie.checkpoints.pages import drop_pages, give_back_freed
 from bertie.errors import InputError
 from bertie.layers.activations import Activation, NamedActivation, activate_
 from bertie.layers.dropout import Dropout
 from bertie.layers.int8 import Int8Linear
 from bertie.layers.kernels import PLAIN, Kernel, Prepared, Weights, choose, explain
-from bertie.packing import capturing, hooks_on_all_modules, observed
 
 
 def linear(x: Tensor, module: nn.Module) -> Tensor:

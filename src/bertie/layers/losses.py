@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bertie.capture import capturing
 from bertie.errors import InputError, InputTypeError
 from bertie.layers.rectangle import Batch, shown, shown_at
-from bertie.packing import capturing, require_integers, require_tensor
+from bertie.packing import require_integers, require_tensor
 
 IGNORED = -100
 

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from bertie.capture import capturing
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.heads import BertOnlyMLMHead
@@ -15,7 +16,7 @@ from bertie.models.entrance import rows_of
 from bertie.models.masked_lm import BertForMaskedLM
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import CausalLMOutputWithCrossAttentions
-from bertie.packing import Packed, capturing
+from bertie.packing import Packed
 from bertie.report import say_once
 
 

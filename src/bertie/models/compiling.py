@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from bertie.capture import capturing
 from bertie.errors import BertieError, InputTypeError
 from bertie.layers.block import BertLayer
 from bertie.layers.embeddings import BertEmbeddings
@@ -21,7 +22,7 @@ from bertie.layers.linear import has_hooks
 from bertie.models.bert import BertModel
 from bertie.models.graphs import GraphedModel
 from bertie.models.pretrained import BertPreTrainedModel
-from bertie.packing import Packed, capturing
+from bertie.packing import Packed
 
 Model = TypeVar("Model", bound=BertPreTrainedModel)
 

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from bertie.attention.dense import real_places
+from bertie.capture import capturing
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError
 from bertie.layers.rectangle import Batch, Rectangle, Unpadded
 from bertie.outputs import ModelOutput
-from bertie.packing import Packed, capturing, require_integers, require_tensor
+from bertie.packing import Packed, require_integers, require_tensor
 
 _FIELDS = {"input_ids": "vocab_size", "token_type_ids": "type_vocab_size"}
 

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from bertie.attention.attend import choose
 from bertie.attention.request import Request
+from bertie.capture import capturing
 from bertie.models.hooks import is_looked_into
 from bertie.outputs import BaseModelOutputWithPoolingAndCrossAttentions
-from bertie.packing import Facts, Packed, capturing
+from bertie.packing import Facts, Packed
 
 # Above this, computing takes longer than launching (about 4 ms for a base model), and a graph saves nothing.
 MOST_TOKENS = 8_192

@@ -17,6 +17,7 @@ from bertie.checkpoints.one_save import of_one_save
 from bertie.checkpoints.tensors import FLOATS
 from bertie.config import CONFIG_NAME, LABELS, BertConfig
 from bertie.errors import ConfigError, InputError, InputTypeError, nearest
+from bertie.files import checked_path
 from bertie.hub import listing, path_or_name, resolve
 from bertie.layers.chip import chip
 from bertie.models.filling import empty_model, fill_model
@@ -42,7 +43,8 @@ class Place:
     @property
     def folder(self) -> Path | None:
         """Where a local model's files lie; None: in the hub's cache, in which no file changes, or nowhere."""
-        return Path(self.name_or_path, self.subfolder) if os.path.isdir(self.name_or_path) else None
+        folder = checked_path(self.name_or_path) / checked_path(self.subfolder or "")
+        return folder if self.name_or_path and os.path.isdir(folder) else None
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils.hooks import RemovableHandle
 
+from bertie.capture import capturing
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.layers.encoder import Checkpointing
@@ -23,7 +24,7 @@ from bertie.models.saving import save_pretrained
 from bertie.models.tying import tied_aliases, tied_pairs
 from bertie.openmp import let_children_compute
 from bertie.outputs import ModelOutput
-from bertie.packing import Packed, capturing
+from bertie.packing import Packed
 
 # What transformers' flattening collator passes beside a batch of texts laid end to end.
 _FLATTENED = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bertie.errors import InputError, nearest
+from bertie.errors import InputError, nearest, spelled
 
 ON_BAD_ROW = ("error", "skip")
 SHOWN = 20
@@ -46,7 +46,7 @@ class BadRows:
     def __post_init__(self) -> None:
         if self.on_bad_row not in ON_BAD_ROW:
             raise InputError(
-                f"on_bad_row is {self.on_bad_row!r}; it must be 'error' or 'skip'."
+                f"{spelled('on_bad_row')} is {self.on_bad_row!r}; it must be 'error' or 'skip'."
                 f"{nearest(str(self.on_bad_row), ON_BAD_ROW)}"
             )
 

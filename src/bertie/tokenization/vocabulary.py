@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bertie.errors import CheckpointError, InputError, InputTypeError, MissingVocabularyError
-from bertie.files import read_bytes, write_text
+from bertie.files import read_bytes, shown, write_text
 from bertie.report import say_once
 
 VOCABULARY_LIMIT = 64 * 2**20
@@ -21,8 +21,8 @@ def read_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
     Raises:
         CheckpointError: no such file, more than 64 MiB, nothing in it, or not UTF-8; with the line.
     """
-    if not Path(path).exists():
-        raise MissingVocabularyError(f"there is no vocabulary file {str(path)!r}; check the folder's name")
+    if not os.path.exists(path):
+        raise MissingVocabularyError(f"there is no vocabulary file {shown(path)}; check the folder's name")
     raw = read_bytes(path, "vocabulary", limit=VOCABULARY_LIMIT)
     try:
         text = raw.decode("utf-8-sig")

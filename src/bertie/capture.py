@@ -1,0 +1,27 @@
+"""What PyTorch does around a call: graphs that are captured, modes, transforms, hooks on all modules."""
+
+import torch
+
+
+def capturing() -> bool:
+    """Whether a graph is being captured (compiled, exported, traced), which knows shapes but no values."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+
+
+def hooks_on_all_modules() -> bool:
+    """Whether hooks are registered that run whenever any module is called."""
+    return bool(torch.nn.modules.module._has_any_global_hook())
+
+
+def observed() -> bool:
+    """Whether something stands between a call and its operators or modules: a capture, mode, vmap, global hooks.
+
+    What is computed past them would go unseen by it.
+    """
+    return (
+        capturing()
+        or hooks_on_all_modules()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch.autograd.forward_ad._current_level >= 0
+    )
