@@ -38,6 +38,7 @@ class History:
         losses, norms: of the steps since the last log line.
         tokens: computed since the last log line.
         micro_tokens: tokens computed at a time; less after memory was exhausted.
+        settings: those of the run, with what was used for each that was left open.
     """
 
     total: int = 0
@@ -60,6 +61,7 @@ class History:
     norms: list[float] = field(default_factory=list)
     tokens: int = 0
     micro_tokens: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as JSON takes it."""
