@@ -63,7 +63,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "pointer to a pickle": (with_config("pytorch_model.bin", POINTER), "is a pointer of git-lfs"),
     "pointer to a config": (lambda folder: with_config("config.json", POINTER)(folder), "is a pointer of git-lfs"),
     "checkpoints": (checkpoints, "give one of them: checkpoint-500, checkpoint-1000, checkpoint-1500"),
-    "models": (lambda folder: config(folder / "english"), "a folder of models: give one of them: english"),
+    "models": (lambda folder: config(folder / "english"), "a model's in a folder of models: give one of them: english"),
 }
 
 
@@ -117,6 +117,15 @@ def test_of_a_hub_name_the_whole_repository_counts(tmp_path: Path, monkeypatch: 
         bertie.BertModel.from_pretrained("someone/keras")
 
 
+def test_an_adapter_in_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path / "nothing"))
+    names = ["README.md", "adapter_config.json", "adapter_model.safetensors"]
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", lambda *_, **__: names)
+    for open_it in (bertie.BertModel.from_pretrained, bertie.AutoTokenizer.from_pretrained):
+        with pytest.raises(CheckpointError, match="'adapter_config.json' is a peft adapter"):
+            open_it("someone/adapter")
+
+
 def test_a_hubs_bin_is_inspected_truly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini: Path) -> None:
     import torch
 
@@ -154,7 +163,7 @@ def test_old_sentence_transformers_folders_open_everywhere(tmp_path: Path, mini:
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.signs[0])
 def test_each_layout_has_its_own_sentence(layout: Any) -> None:
-    sign = layout.signs[0].replace("*", "7")
+    sign = layout.signs[0].replace("[!0-9]", "a").replace("*", "7")
     sentence = recognised(["README.md", sign])
     assert layout.what in sentence
     assert "{" not in sentence
@@ -162,3 +171,4 @@ def test_each_layout_has_its_own_sentence(layout: Any) -> None:
 
 def test_what_is_not_known_is_not_guessed() -> None:
     assert recognised(["README.md", "notes.txt"]) == ""
+    assert recognised(["modules.json", "1_Pooling/config.json"]) == ""

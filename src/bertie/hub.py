@@ -7,6 +7,7 @@ import re
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -100,8 +101,8 @@ def listing(name_or_path: str | os.PathLike[str], folder: Path, **place: Any) ->
                     os.fspath(name_or_path), revision=place.get("revision"), token=place.get("token")
                 )
             )
-    found = [*folder.glob("*"), *folder.glob("*/*")]
-    return sorted(path.relative_to(folder).as_posix() for path in found[:_MOST_LISTED])
+    found = islice(chain(folder.glob("*"), folder.glob("*/*")), _MOST_LISTED)
+    return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
 def _has_any(folder: Path, files: Sequence[str]) -> bool:

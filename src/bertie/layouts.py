@@ -63,7 +63,8 @@ LAYOUTS = (
     ),
     Layout(("*.7z", "*.zip", "*.tar", "*.tar.gz", "*.tgz"), "an archive", "unpack it first"),
     Layout(("checkpoint-*/config.json",), "what a training kept on its way", "give one of them: {names}"),
-    Layout(("*/config.json",), "a folder of models", "give one of them: {names}"),
+    # not the modules of sentence-transformers, such as 1_Pooling
+    Layout(("[!0-9]*/config.json",), "a model's in a folder of models", "give one of them: {names}"),
 )
 
 

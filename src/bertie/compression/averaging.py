@@ -97,7 +97,8 @@ def _refuse_other(name: str, one: Opened, other_name: str, other: Opened) -> Non
     words, of_other = one.tokenizer.get_vocab(), other.tokenizer.get_vocab()
     for word in words.keys() | of_other.keys() if words != of_other else ():
         refuse(f"the token {word!r} at id", words.get(word), of_other.get(word))
-    if one.tokenizer.backend_tokenizer.to_str() != other.tokenizer.backend_tokenizer.to_str():
+    backends = [getattr(at.tokenizer, "backend_tokenizer", None) for at in (one, other)]
+    if len({type(at.tokenizer) for at in (one, other)}) > 1 or len({at and at.to_str() for at in backends}) > 1:
         raise InputError(f"{other_name!r} and {name!r} part texts otherwise; a mean needs the same tokenizer.")
     if read_recipe(one.folder) != read_recipe(other.folder):
         raise InputError(f"{other_name!r} and {name!r} make vectors otherwise; a mean needs the same pooling.")
