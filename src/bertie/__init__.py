@@ -67,6 +67,7 @@ _MODULE_OF = {
     **dict.fromkeys(
         (
             "AutoModel",
+            "AutoModelForTextEncoding",
             "AutoModelForPreTraining",
             "AutoModelForCausalLM",
             "AutoModelForMaskedLM",

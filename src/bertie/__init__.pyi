@@ -30,6 +30,7 @@ from bertie.models.auto import AutoModelForNextSentencePrediction as AutoModelFo
 from bertie.models.auto import AutoModelForPreTraining as AutoModelForPreTraining
 from bertie.models.auto import AutoModelForQuestionAnswering as AutoModelForQuestionAnswering
 from bertie.models.auto import AutoModelForSequenceClassification as AutoModelForSequenceClassification
+from bertie.models.auto import AutoModelForTextEncoding as AutoModelForTextEncoding
 from bertie.models.auto import AutoModelForTokenClassification as AutoModelForTokenClassification
 from bertie.models.bert import BertModel as BertModel
 from bertie.models.causal_lm import BertLMHeadModel as BertLMHeadModel

@@ -73,8 +73,13 @@ def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: P
     assert plan["settings"]["warmup"] == 0.2
     assert plan["columns"] == {"text": "Body", "label": "Kind"}
 
-    ran = run("evaluate", "text-classification", "--model", out, "--data", table, *columns)
+    told = tmp_path / "predictions.jsonl"
+    ran = run("evaluate", "text-classification", "--model", out, "--data", table, *columns, "--predictions", told)
     (record,) = ran.records
+    rows = [json.loads(line) for line in told.read_text().splitlines()]
+    assert len(rows) == 80
+    assert rows[0] == {"Body": "bad film", "Kind": "0", "prediction": "0", "where": f"{table}, line 2"}
+    assert all(row["prediction"] == row["Kind"] for row in rows)
     assert record["rows"] == 80
     assert record["metrics"]["accuracy"] == 1.0
     assert {"f1_macro", "f1_micro", "precision", "recall", "f1"} <= set(record["metrics"])
@@ -94,11 +99,19 @@ def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: P
         (("--set", "epoch=2"), "There is no setting 'epoch'; there are epochs"),
         (("--set", "warmup"), "--set is 'warmup'; write NAME=VALUE."),
         (("--column", "text"), "--column is 'text'; write ROLE=NAME"),
-        (("--class-weights", "auto,1"), "write auto, or numbers with commas"),
+        (("--class-weights", "auto,1"), "write auto, CLASS=2,OTHER=1, or numbers with commas"),
         (("--tune", "missing.csv"), "'missing.csv'"),
-        (("--on-bad-row", "warn"), "on_bad_row is 'warn'"),
+        (("--on-bad-row", "warn"), "--on-bad-row is 'warn'"),
         (("--text-column", "Text"), "There is no column 'Text'"),
         (("--option", "top=1"), "no option 'top'"),
+        (("--metric", "acuracy"), "--metric acuracy: sequence-classification has no such figure; it has accuracy, "),
+        (("--metric", "acuracy"), "Did you mean 'accuracy'?"),
+        (("--kind", "multilabel"), "There is no kind 'multilabel'"),
+        (("--set", "schedule=lineer"), "--set schedule is 'lineer'; allowed: one of 'linear', "),
+        (("--set", "schedule=lineer"), "Did you mean 'linear'?"),
+        (("--set", "freeze=embedings"), "Did you mean 'embeddings'?"),
+        (("--option", "window_scores=men"), "--option window_scores is 'men'; it must be one of 'mean', 'max'."),
+        (("--device", "gpu"), "device is 'gpu'"),
     ],
 )
 def test_a_mistake_is_one_sentence(
@@ -108,6 +121,7 @@ def test_a_mistake_is_one_sentence(
     columns = () if "--text-column" in more else ("--text-column", "Body")
     ran = run("finetune", "sequence-classification", *given, *columns, *more)
     assert ran.code == 2
+    assert ran.err.count("\n") == 1
     assert message in ran.err
     assert ran.out == ""
     assert not (tmp_path / "run" / "model.safetensors").exists()

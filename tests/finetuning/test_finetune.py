@@ -104,7 +104,7 @@ def test_nothing_is_scored(start: Path, tmp_path: Path) -> None:
     assert result.history.total == 5  # 36 rows to learn from, 4 to tune on
     assert "it was not scored" in (tmp_path / "run" / "report.md").read_text()
     assert json.loads((tmp_path / "run" / "figures.json").read_text())["rows"] == 0
-    with pytest.raises(InputError, match="dev is 1.5; allowed: a share"):
+    with pytest.raises(InputError, match="dev is 1.5; allowed: a file, or a share"):
         finetuned(start, rows(40), dev=1.5)
 
 
@@ -241,7 +241,7 @@ def test_an_interrupted_run_goes_on_to_the_same_model(start: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"tune": 1.5}, "tune is 1.5; allowed: a share"),
+        ({"tune": 1.5}, "tune is 1.5; allowed: a file, or a share"),
         ({"seed": []}, r"seed is \[\]; give a number"),
         ({"lora": 0}, "lora is 0"),
         ({"resume": True}, "resume needs out"),

@@ -65,6 +65,8 @@ def test_a_file_is_run_whatever_the_class(name: str, tmp_path: Path) -> None:
         AutoTokenizer.from_pretrained(tmp_path, use_fast=False)
     if name != "PreTrainedTokenizerFast":
         assert (ours.cls_token, ours.pad_token, ours.mask_token_id) == ("<s>", "<pad>", 8)
+    # the vocabulary has no <unk>, and gets none
+    assert len(ours) == len(WORDS)
 
 
 def test_mpnet_s_own_class_gives_the_same(tmp_path: Path) -> None:
@@ -99,6 +101,9 @@ def test_no_first_token_is_an_error_of_ours(tmp_path: Path) -> None:
     ours = AutoTokenizer.from_pretrained(folder(tmp_path, "BertTokenizer", serialized=True, cls_token=None))
     assert ours.cls_token is None
     assert ours("hello")["input_ids"] == [5, 9, 6]
+    tokenizer = BertTokenizer(folder(tmp_path, "BertTokenizer", cls_token=None) / "vocab.txt")
+    tokenizer.backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert AutoTokenizer.from_pretrained(tmp_path)("hello")["input_ids"] == [2, 9, 3]
 
 
 def test_a_missing_vocabulary_is_also_a_value_error(tmp_path: Path) -> None:
@@ -134,6 +139,11 @@ def test_a_tokenizer_file(tmp_path: Path) -> None:
         assert found("Hello world")["input_ids"] == [2, 9, 10, 3]
         assert (found.states_bert, found.model_max_length) == (True, 7)
     assert BertTokenizer(tokenizer_file=tmp_path / "mine.json", do_lower_case=False).tokenize("Hello") == ["[UNK]"]
+    (tmp_path / "mine.json").rename(tmp_path / "mine")
+    assert BertTokenizer(tokenizer_file=tmp_path / "mine").vocab == tokenizer.vocab
+    with pytest.raises(MissingVocabularyError, match="there is no tokenizer file"):
+        BertTokenizer(tokenizer_file=tmp_path / "mine.json")
+    (tmp_path / "mine").rename(tmp_path / "mine.json")
     with pytest.raises(bertie.InputError, match="exclude each other"):
         BertTokenizer(tmp_path / "vocab.txt", tokenizer_file=tmp_path / "mine.json")
     rust = tokenizers.Tokenizer.from_file(str(tmp_path / "mine.json"))

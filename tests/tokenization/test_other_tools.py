@@ -110,3 +110,13 @@ def test_pad(name: str, kind: str | None, mini: Path) -> None:
         for ours, theirs in zip(*results, strict=True):
             same(ours, theirs)
             assert all(type(ours[key]) is type(theirs[key]) for key in ours)
+
+
+def test_a_mask_of_more_dimensions(mini: Path) -> None:
+    """It is taken as it is, as long as nothing has to be filled up."""
+    features = [{"input_ids": [101, 7, 102], "attention_mask": torch.ones(1, 3, 3)}] * 2
+    ours, theirs = both("BertTokenizer", mini)
+    for tokenizer in (ours, theirs):
+        assert tokenizer.pad(features, return_tensors="pt")["attention_mask"].shape == (2, 1, 3, 3)
+    with pytest.raises(bertie.InputError, match="make no tensor"):
+        ours.pad([*features, {**features[0], "input_ids": [101] * 4}], return_tensors="pt")

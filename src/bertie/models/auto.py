@@ -36,6 +36,10 @@ class AutoModel:
         return cls.model_class._from_config(config, **kwargs)
 
 
+class AutoModelForTextEncoding(AutoModel):
+    """``AutoModelForTextEncoding`` is ``BertModel``."""
+
+
 class AutoModelForPreTraining(AutoModel):
     """``AutoModelForPreTraining`` is ``BertForPreTraining``."""
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from tokenizers import AddedToken, normalizers, processors
 from tokenizers import Tokenizer as RustTokenizer
 
-from bertie.errors import InputError
+from bertie.errors import InputError, MissingVocabularyError
 from bertie.report import say_once
 from bertie.tokenization.backend import BertBackend
 from bertie.tokenization.encoding import Frames
@@ -84,7 +84,7 @@ class BertTokenizer(Tokenizer):
         *,
         vocab_file: str | os.PathLike[str] | None = None,
         tokenizer_file: str | os.PathLike[str] | None = None,
-        tokenizer_object: RustTokenizer | None = None,
+        tokenizer_object: RustTokenizer | FileBackend | None = None,
         do_basic_tokenize: bool = True,
         never_split: Sequence[str] | None = None,
         **options: Any,
@@ -110,7 +110,8 @@ class BertTokenizer(Tokenizer):
         if tokenizer_object is None:
             self._backend = self._bert_backend(*given_vocabulary(vocab, vocab_file, self._first_tokens()))
         else:
-            self._backend = FileBackend.copied(tokenizer_object)
+            given = tokenizer_object
+            self._backend = given if isinstance(given, FileBackend) else FileBackend.copied(given)
             # the file says what becomes of a text
             self.do_lower_case = self.tokenize_chinese_chars = self.strip_accents = None
             self._forget_missing_names()
@@ -118,6 +119,8 @@ class BertTokenizer(Tokenizer):
 
     def _become(self, tokenizer_file: str | os.PathLike[str], options: dict[str, Any]) -> None:
         """Make this the tokenizer that a file states."""
+        if not os.path.isfile(tokenizer_file):
+            raise MissingVocabularyError(f"there is no tokenizer file {str(tokenizer_file)!r}; check its name")
         self.__dict__ = type(self).from_pretrained(tokenizer_file, **options).__dict__
 
     def _bert_backend(self, vocabulary: dict[str, int], source: str) -> BertBackend:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tokenizers import AddedToken
+from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.errors import CheckpointError, MissingVocabularyError
 from bertie.files import checked_values, read_json
@@ -17,6 +18,7 @@ from bertie.report import say_once
 from bertie.rules import short
 from bertie.tokenization.arguments import refuse_unknown, without_others
 from bertie.tokenization.classes import JAPANESE, check_class, defaults, is_bert, stated_class
+from bertie.tokenization.file_backend import FileBackend
 from bertie.tokenization.file_rules import ADDED_TOKEN, CONFIG, LARGEST_ID
 from bertie.tokenization.options import OPTION_NAMES
 from bertie.tokenization.special_tokens import NAMES, checked_token
@@ -68,7 +70,7 @@ def load(
     if own_vocabulary:
         from_files.pop("added_tokens_decoder", None)
     elif has_json:
-        from_files = _stated(files, name, is_bert(stated), from_files, options, fast=made.is_fast)
+        from_files = _stated(files, name, stated, from_files, options, fast=made.is_fast)
     elif "vocab.txt" in files:
         from_files["vocab"] = files["vocab.txt"]
     else:
@@ -126,7 +128,8 @@ def _found(name_or_path: str | os.PathLike[str], hub: Mapping[str, Any]) -> dict
     """Return the files that there are, by name."""
     path = Path(path_or_name(name_or_path))
     if os.path.isfile(path):
-        return {"tokenizer.json" if path.suffix == ".json" else "vocab.txt": path}
+        with path.open("rb") as file:
+            return {"tokenizer.json" if path.suffix == ".json" or file.read(1) == b"{" else "vocab.txt": path}
     names = (*VOCABULARIES, *CONFIGS)
     folder = resolve(name_or_path, files=names, **hub)
     files = {name: member(folder, name) for name in names if (folder / name).exists()}
@@ -195,7 +198,7 @@ def _decoder(entries: Iterable[tuple[Any, Any]], where: str) -> dict[int, AddedT
 def _stated(
     files: Mapping[str, Path],
     name: str,
-    bert: bool,
+    stated: str | None,
     config: dict[str, Any],
     options: Mapping[str, Any],
     *,
@@ -208,12 +211,13 @@ def _stated(
     """
     serialized = read_serialized(files["tokenizer.json"], name)
     # the class of others does nothing but run the file
-    _override(serialized, {**(config if bert else {}), **options}, options, name)
+    _override(serialized, {**(config if is_bert(stated) else {}), **options}, options, name)
     found = bert_arguments(serialized, name)
-    named = {token: config[token] for token in ("unk_token", "cls_token", "sep_token") if token in config}
+    of_rows = ("unk_token", "cls_token", "sep_token")
+    named = {token: config[token] for token in of_rows if config.get(token) is not None}
     if found is not None and all(str(token) == found[one] for one, token in named.items()):
         _compare(found["vocab"], files, name)
-    elif found is not None and bert:
+    elif found is not None and is_bert(stated):
         one = next(one for one, token in named.items() if str(token) != found[one])
         raise CheckpointError(
             f"{one} is {str(named[one])!r:.60} in the tokenizer_config.json of {name!r} and {found[one]!r:.60} in its "
@@ -227,8 +231,19 @@ def _stated(
     else:
         rust = parsed(serialized, name)
         # what the file pads with is the padding token, where nothing else is said
-        found = {**({"pad_token": rust.padding["pad_token"]} if rust.padding else {}), **config}
-        found["tokenizer_object"] = rust
+        padding = {"pad_token": rust.padding["pad_token"]} if rust.padding else {}
+        found = {**padding, **_without_missing(config, defaults(stated), rust)}
+        found["tokenizer_object"] = FileBackend(rust)
+    kept = config if found.get("tokenizer_object") is None else {}
+    return {**kept, **found, "added_tokens_decoder": _all_added(serialized, config, name)}
+
+
+def _all_added(serialized: Mapping[str, Any], config: Mapping[str, Any], name: str) -> dict[int, AddedToken]:
+    """Return the added tokens of both files, with the flags of ``tokenizer.json`` wherever it has them.
+
+    Raises:
+        CheckpointError: they give an id to two tokens.
+    """
     added = ((token.get("id"), token) for token in serialized.get("added_tokens") or ())
     own, other = _decoder(added, f"the tokenizer.json of {name!r}"), config.get("added_tokens_decoder", {})
     for index in own.keys() & other.keys():
@@ -237,7 +252,13 @@ def _stated(
                 f"the added token {index} is {other[index].content!r:.60} in the tokenizer_config.json of {name!r} and "
                 f"{own[index].content!r:.60} in its tokenizer.json; remove the file that does not belong to the model"
             )
-    return {**config, **found, "added_tokens_decoder": {**other, **own}}
+    return {**other, **own}
+
+
+def _without_missing(config: Mapping[str, Any], usual: Mapping[str, Any], rust: RustTokenizer) -> dict[str, Any]:
+    """Return ``config`` without the usual special tokens of a class that the vocabulary lacks."""
+    missing = {name for name in NAMES if name in usual and rust.token_to_id(usual[name]) is None}
+    return {field: value for field, value in config.items() if field not in missing or value != usual[field]}
 
 
 def _override(serialized: dict[str, Any], wanted: Mapping[str, Any], said: Mapping[str, Any], name: str) -> None:

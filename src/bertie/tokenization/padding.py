@@ -67,10 +67,15 @@ def pad_values(
         values["attention_mask"] = [[1] * len(row) for row in rows]
     if layout.pads:
         width = layout.width(max(map(len, rows), default=0))
+        missing = [width - len(row) for row in rows]
         for name in values:
             filling = fillings.of(name, main)
             if filling is not None:
-                values[name] = [filled(list(row), width, filling, layout.padding_side) for row in values[name]]
+                # by what the ids miss: a mask may have more dimensions than they have
+                values[name] = [
+                    filled(list(row), len(row) + size, filling, layout.padding_side)
+                    for row, size in zip(values[name], missing, strict=True)
+                ]
     return {name: value[0] for name, value in values.items()} if single else values
 
 

@@ -8,7 +8,7 @@ from tokenizers import AddedToken
 
 from bertie.errors import InputError, InputTypeError
 from bertie.tokenization import arguments
-from bertie.tokenization.encoding import Encoding, Frames, Window
+from bertie.tokenization.encoding import Encoding, Frames, Special, Window, bare_frames, bert_frames
 from bertie.tokenization.padding import as_lists
 from bertie.tokenization.special_tokens import NAMES, SpecialTokens, as_special, checked_token
 
@@ -18,6 +18,23 @@ class TokenTable(SpecialTokens):
 
     clean_up_tokenization_spaces: bool
     model_max_length: int
+    # the token type of a pair's second text when there are no special tokens
+    _bare_second_type = 1
+
+    @property
+    def states_bert(self) -> bool:
+        """Whether this is BERT's own pipeline, not another that a ``tokenizer.json`` states."""
+        return True
+
+    @property
+    def continuing_subword_prefix(self) -> str | None:
+        """What tokens that go on in a word begin with; None if tokens don't show it."""
+        return "##"
+
+    @property
+    def saved_class(self) -> str:
+        """The name of its class in the saved files."""
+        return type(self).__name__
 
     @abstractmethod
     def _add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int: ...
@@ -44,10 +61,6 @@ class TokenTable(SpecialTokens):
 
     @abstractmethod
     def _decode(self, ids: list[int], skip_special_tokens: bool) -> str: ...
-
-    @abstractmethod
-    def _frames(self, special_tokens: bool) -> Frames:
-        """Return what stands around a text and around a pair."""
 
     # ids → text
 
@@ -187,6 +200,18 @@ class TokenTable(SpecialTokens):
         return self.add_tokens(added, special_tokens=True)
 
     # rows by hand
+
+    def _frames(self, special_tokens: bool) -> Frames:
+        """Return what stands around a text and around a pair."""
+        if not special_tokens:
+            return bare_frames(self._bare_second_type)
+        for name in ("cls_token", "sep_token"):
+            if getattr(self, name) is None:
+                raise InputError(
+                    f"{name} is None, but BERT's rows are made of it; set tokenizer.{name}, "
+                    "or pass add_special_tokens=False"
+                )
+        return bert_frames(Special(self.cls_token_id, self.cls_token), Special(self.sep_token_id, self.sep_token))
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """Return how many special tokens go with a text, or with a pair."""

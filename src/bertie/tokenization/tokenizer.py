@@ -10,7 +10,7 @@ from bertie.report import logger
 from bertie.tokenization import arguments
 from bertie.tokenization.arguments import Layout, Wanted
 from bertie.tokenization.batch_encoding import BatchEncoding
-from bertie.tokenization.encoding import Encoding, Frames, Special, Window, bare_frames, bert_frames
+from bertie.tokenization.encoding import Encoding, Frames, Special, Window
 from bertie.tokenization.inputs import Inputs, read_inputs
 from bertie.tokenization.options import Options
 from bertie.tokenization.padding import Fillings, as_lists, collated, pad_values, tensor_kind
@@ -40,8 +40,6 @@ class Tokenizer(TokenTable):
     is_fast = False
     # of an odd number of places, the first text of a pair gets the one that is over
     _odd_to_first = False
-    # the token type of a pair's second text when there are no special tokens
-    _bare_second_type = 1
 
     def __init__(self, options: Options) -> None:
         super().__init__(options.special_tokens, options.extra_special_tokens)
@@ -60,21 +58,6 @@ class Tokenizer(TokenTable):
         self.deprecation_warnings: dict[str, bool] = {}
 
     # what a subclass supplies
-
-    @property
-    def states_bert(self) -> bool:
-        """Whether this is BERT's own pipeline, not another that a ``tokenizer.json`` states."""
-        return True
-
-    @property
-    def continuing_subword_prefix(self) -> str | None:
-        """What tokens that go on in a word begin with; None if tokens don't show it."""
-        return "##"
-
-    @property
-    def saved_class(self) -> str:
-        """The name of its class in the saved files."""
-        return type(self).__name__
 
     @abstractmethod
     def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
@@ -307,17 +290,6 @@ class Tokenizer(TokenTable):
 
     def _row(self, texts: tuple[Window, ...], layout: Layout, frames: Frames) -> Encoding:
         return rows_of(texts, layout, frames[len(texts) - 1], self._odd_to_first)
-
-    def _frames(self, special_tokens: bool) -> Frames:
-        if not special_tokens:
-            return bare_frames(self._bare_second_type)
-        for name in ("cls_token", "sep_token"):
-            if getattr(self, name) is None:
-                raise InputError(
-                    f"{name} is None, but BERT's rows are made of it; set tokenizer.{name}, "
-                    "or pass add_special_tokens=False"
-                )
-        return bert_frames(Special(self.cls_token_id, self.cls_token), Special(self.sep_token_id, self.sep_token))
 
     def _give_back(self, rows: Sequence[Encoding], layout: Layout, wanted: Wanted, batched: bool) -> Any:
         """Return the rows as the caller wants them."""

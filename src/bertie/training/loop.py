@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -130,6 +130,7 @@ class _Run:
         self.optimizer = AdamW(parameters, alike, tuple(self.tables))
         tokens = settings.micro_tokens or micro_tokens(self.device)
         precision = precision_on(self.device, settings.precision)
+        self.precision = "fp32" if precision is nullcontext else "bf16"
         self.gradients = Gradients(learner, self.order.sizes, tokens, precision, whole=not divisible)
         self.identity = identity(self.model, self.order, settings, total, group.world, data)
         self.history = History(total=total)
@@ -148,6 +149,7 @@ class _Run:
             self.history.total = total
         lengthen(self.history, more_epochs, resume, self.order, keeper.where)
         self.gradients.tokens = self.history.micro_tokens or self.gradients.tokens
+        self.history.settings = self._settings_used()
         self.clock = time.perf_counter() - self.history.seconds
         for record in self.history.records:
             self.log(record)
@@ -171,6 +173,21 @@ class _Run:
             if self.keeper.is_due(self.history.step):
                 self._keep()
             show(1, self.history.note())
+
+    def _settings_used(self) -> dict[str, Any]:
+        """Return the settings with what is used for each that was left open; of two that exclude each other, one."""
+        settings, in_an_epoch = self.settings, self.order.steps_in(0)
+        given = settings.to_dict() | {
+            "epochs": None if settings.steps else settings.epochs_over(in_an_epoch),
+            "learning_rate": self.highest_rate,
+            "batch_size": settings.examples_in_a_step,
+            "precision": self.precision,
+            "evaluate_every": self.evaluate_every or in_an_epoch,
+            "log_every": self.log_every,
+            "micro_tokens": self.gradients.tokens,
+        }
+        left = "epochs" if settings.steps else "steps", "batch_size" if settings.batch_tokens else "batch_tokens"
+        return {name: value for name, value in given.items() if name not in left}
 
     def _is_over(self) -> bool:
         history, patience = self.history, self.settings.patience
@@ -243,7 +260,7 @@ class _Run:
             history.best_step, history.best_score, history.best_figures = history.step, score, figures
             self.keeper.keep_best(self.model, history.step)
         epoch = self.order.epochs_done(history.step)
-        self._record("evaluation", line_of_evaluation(history, epoch, figures, best, self._seconds()))
+        self._record("evaluation", line_of_evaluation(history, epoch, figures, score, best, self._seconds()))
         self._agree()
 
     def _epoch_is_to_be_told(self) -> bool:
