@@ -73,8 +73,13 @@ def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: P
     assert plan["settings"]["warmup"] == 0.2
     assert plan["columns"] == {"text": "Body", "label": "Kind"}
 
-    ran = run("evaluate", "text-classification", "--model", out, "--data", table, *columns)
+    told = tmp_path / "predictions.jsonl"
+    ran = run("evaluate", "text-classification", "--model", out, "--data", table, *columns, "--predictions", told)
     (record,) = ran.records
+    rows = [json.loads(line) for line in told.read_text().splitlines()]
+    assert len(rows) == 80
+    assert rows[0] == {"Body": "bad film", "Kind": "0", "prediction": "0", "where": f"{table}, line 2"}
+    assert all(row["prediction"] == row["Kind"] for row in rows)
     assert record["rows"] == 80
     assert record["metrics"]["accuracy"] == 1.0
     assert {"f1_macro", "f1_micro", "precision", "recall", "f1"} <= set(record["metrics"])

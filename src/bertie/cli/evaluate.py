@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,6 +41,10 @@ def evaluate(
     device: options.Device = None,
     batch_tokens: options.BatchTokens = None,
     seed: options.Seed = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", help="Write each row with its prediction to this file of JSON lines."),
+    ] = None,
 ) -> None:
     """Score a model on labelled rows: figures with 95 % intervals."""
     import bertie
@@ -58,6 +63,7 @@ def evaluate(
         device=device,
         batch_tokens=batch_tokens,
         seed=seed or 0,
+        predictions=predictions,
         **{name: value for name, value in given.items() if value is not None},
     )
     print("\n".join(_table(found)), file=sys.stderr)

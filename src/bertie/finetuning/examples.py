@@ -47,6 +47,7 @@ class Rows:
         needs_label: False if rows may lack labels, as for prediction.
         name: what to call a source that is no file.
         sample: how many rows are looked at to find the columns.
+        keeps_fields: whether examples keep the rows they are made of.
 
     Attributes:
         notes: what was put right or is odd, counted; `warnings` says it.
@@ -65,6 +66,7 @@ class Rows:
     needs_label: bool = True
     name: str | None = None
     sample: int = SAMPLE
+    keeps_fields: bool = False
     notes: Counter[str] = field(default_factory=Counter)
     guesses: list[str] = field(default_factory=list)
     found: Columns = field(default_factory=Columns)
@@ -103,7 +105,7 @@ class Rows:
                 self.bad.add(str(error))
                 continue
             if label is not None:
-                yield Example(example.text, label, example.where)
+                yield replace(example, label=label)
 
     def find_labelling(self, examples: Sequence[Example]) -> Labelling | None:
         """Return how the labels of examples that were read, all or the first, are written."""
@@ -129,6 +131,8 @@ class Rows:
             except BadRow as error:
                 self.bad.add(str(error))
                 continue
+            if self.keeps_fields:
+                example = replace(example, fields=record.fields)
             yield self._renamed(example) if self.options.map else example
 
     def _renamed(self, example: Example) -> Example:
@@ -137,7 +141,7 @@ class Rows:
         written = label if isinstance(label, list) else [label]
         self.mapped |= {name for name in written if isinstance(name, str) and name in names}
         renamed = [names.get(name, name) if isinstance(name, str) else name for name in written]
-        return Example(example.text, renamed if isinstance(label, list) else renamed[0], example.where)
+        return replace(example, label=renamed if isinstance(label, list) else renamed[0])
 
     def _records(self, source: Any) -> Iterator[Record]:
         default = "conll" if self.task == "token-classification" else "lines"

@@ -153,6 +153,10 @@ class Reranking(TextClassification):
         queries = (query for query, _ in features.texts)
         return list(zip(queries, self._chances(values).tolist(), strict=True))
 
+    def plain(self, prediction: Any) -> Any:
+        """Return the score alone."""
+        return prediction[1]
+
     def named(self, prediction: Any) -> str:
         """Return a prediction in words."""
         return f"{prediction[1]:.3g}"

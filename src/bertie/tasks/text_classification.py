@@ -264,6 +264,15 @@ class TextClassification(TrainableTask):
         gold, kind = self.gold(labels), self._usual_function()
         return reliability(*confidences(values, gold, kind, self.temperature))
 
+    def plain(self, prediction: Any) -> Any:
+        """Return the label, a list of them, or a number (several in a list)."""
+        if self.kind == "single_label_classification":
+            return self.named(prediction)
+        if self.kind == "regression":
+            numbers = np.asarray(prediction).tolist()
+            return numbers[0] if len(numbers) == 1 else numbers
+        return [self.config.id2label[int(index)] for index in np.flatnonzero(prediction)]
+
     def named(self, prediction: Any) -> str:
         """Return a prediction, or a label in its form, in words."""
         names = self.config.id2label

@@ -1,7 +1,7 @@
 """Token classification: a label for every word, and the entities that the labels make (BERT, section 5.3)."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -21,6 +21,7 @@ from bertie.tasks.metrics import Entities, Metric
 from bertie.tasks.objectives import cross_entropy_sum
 from bertie.tasks.schemes import OUTSIDE, SCHEMES, Rules, entities, guess_scheme, tags_of
 from bertie.tasks.tag_metric import entities_metric
+from bertie.tasks.task import Task
 from bertie.tasks.text_features import TextFeatures, pieces_read
 from bertie.tasks.trainable import Fault
 from bertie.tasks.windows import first_piece
@@ -360,3 +361,17 @@ class TokenClassification(WordTask):
                 f"({', '.join(map(repr, self._labels[:8]))}).{nearest(str(tag), self._labels)}"
             )
         return number
+
+
+class WordTags(TokenClassification):
+    """As `TokenClassification`; the answer is the tag of each word of a list of words."""
+
+    @classmethod
+    def of(cls, task: Task) -> Self:
+        """Return what answers so with the options of a token classification."""
+        given = TokenClassification.of(task)
+        return cls(**{field.name: getattr(given, field.name) for field in fields(given)})
+
+    def decode(self, values: Values, features: Features) -> list[Any]:
+        """Return the tags of each text."""
+        return self.predictions(values, features)

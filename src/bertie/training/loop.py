@@ -260,7 +260,7 @@ class _Run:
             history.best_step, history.best_score, history.best_figures = history.step, score, figures
             self.keeper.keep_best(self.model, history.step)
         epoch = self.order.epochs_done(history.step)
-        self._record("evaluation", line_of_evaluation(history, epoch, figures, best, self._seconds()))
+        self._record("evaluation", line_of_evaluation(history, epoch, figures, score, best, self._seconds()))
         self._agree()
 
     def _epoch_is_to_be_told(self) -> bool:
