@@ -9,7 +9,7 @@ from typing import Any, Literal, NoReturn
 import torch
 from torch import Tensor, nn
 
-from bertie.errors import BertieError, InputError, Stopped
+from bertie.errors import BertieError, InputError, Stopped, spelled
 from bertie.locking import only_process_in
 from bertie.report import Advance, progress
 from bertie.training.callbacks import Callback, Event
@@ -262,7 +262,7 @@ class _Run:
             history.best_step, history.best_score, history.best_figures = history.step, score, figures
             self.keeper.keep_best(self.model, history.step)
         epoch = self.order.epochs_done(history.step)
-        self._record("evaluation", line_of_evaluation(history, epoch, figures, best, self._seconds()))
+        self._record("evaluation", line_of_evaluation(history, epoch, figures, score, best, self._seconds()))
         self._agree()
 
     def _epoch_is_to_be_told(self) -> bool:
@@ -292,7 +292,8 @@ class _Run:
 
     def _leave(self, number: int) -> NoReturn:
         kept = self._keep()
-        where = f"resume goes on from {self.keeper.where!r}" if kept else "nothing was kept, for want of a folder"
+        on = f"{spelled('resume', True)} goes on from {self.keeper.where!r}"
+        where = on if kept else "nothing was kept, for want of a folder"
         raise Stopped(f"Training was stopped after step {self.history.step} of {self.history.total}; {where}.", number)
 
     def _keep(self) -> bool:
