@@ -61,7 +61,7 @@ def test_what_learns(row) -> None:
 
 
 def test_all_labelled_data_has_its_task() -> None:
-    assert {row.learns for row in ROWS} - {""} == set(roles.ROLES)
+    assert {row.learns for row in ROWS} - {""} == set(roles.LAYOUTS)
 
 
 def test_an_unknown_task_is_answered_with_the_nearest() -> None:
