@@ -159,7 +159,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
 def test_each_signal_that_stops_has_its_exit_code(number: signal.Signals, tmp_path: Path) -> None:
     learner = Interrupted()
     learner.stop_at, learner.number = 1, number
-    with pytest.raises(Stopped, match="resume goes on from") as stopped:
+    with pytest.raises(Stopped, match="resume=True goes on from") as stopped:
         run(learner, tmp_path)
     assert stopped.value.exit_code == 128 + number
     with only_process_in(tmp_path), pytest.raises(InputError, match="Another process is at work in"):
