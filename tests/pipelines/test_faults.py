@@ -124,7 +124,7 @@ def test_unknown_and_impossible_arguments(tiny: Tiny, classify: Any) -> None:
         bertie.pipeline("fill-mask", tiny("BertForMaskedLM"), maxlength=2)
     for options, message in (
         ({"top_k": 0}, "top_k is 0"),
-        ({"function_to_apply": "tanh"}, "'tanh'; allowed are sigmoid"),
+        ({"function_to_apply": "tanh"}, "'tanh'; it must be one of 'default', 'sigmoid'"),
         ({"batch_size": 0}, "batch_size is 0"),
     ):
         with pytest.raises(InputError, match=message):

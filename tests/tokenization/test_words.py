@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bertie import BertTokenizer
 from bertie.tokenization import word_table, words
-from bertie.tokenization.word_table import WordIds
+from bertie.tokenization.word_table import WordIds, WordTable
 from bertie.tokenization.wordpiece import WordPiece
 from bertie.tokenization.words import FEW_TEXTS
 
@@ -94,6 +94,21 @@ def test_threads_share_a_tokenizer_that_has_met_nothing(mini: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: tokenizer(texts)["input_ids"], range(4)))
     assert found == [expected] * 4
+
+
+def test_a_word_that_another_thread_learns_meanwhile_has_its_ids(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = BertTokenizer.from_pretrained(mini)
+    texts = [f"unaffableness{number} of things" for number in range(40)]
+    expected = [row.ids for row in tokenizer.backend_tokenizer.encode_batch(texts)]
+    found = WordTable._found
+
+    def found_late(table: WordTable, *keys: Any) -> Any:
+        monkeypatch.undo()
+        tokenizer(texts)  # the other thread
+        return found(table, *keys)
+
+    monkeypatch.setattr(WordTable, "_found", found_late)
+    assert tokenizer(texts)["input_ids"] == expected
 
 
 @pytest.mark.parametrize(

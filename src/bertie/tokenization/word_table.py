@@ -114,12 +114,14 @@ class WordTable:
         sizes = stops - starts
         first, second = _keys(form, starts, sizes)
         place = _place(first, second)
-        codes = self._code[place]
+        # keys are read before codes, and written after them: another thread may learn these very words now
         rest = np.flatnonzero(~self._found(place, first, second) | (sizes > _WIDEST))
+        codes = self._code[place]
         if len(rest):
             place = _other_place(first[rest], second[rest])
+            unknown = ~self._found(place, first[rest], second[rest]) | (sizes[rest] > _WIDEST)
             codes[rest] = self._code[place]
-            rest = rest[~self._found(place, first[rest], second[rest]) | (sizes[rest] > _WIDEST)]
+            rest = rest[unknown]
         if len(rest):
             spans = zip(starts[rest].tolist(), stops[rest].tolist(), strict=True)
             with LEARNING:
@@ -148,10 +150,10 @@ class WordTable:
         for places in (_place, _other_place):
             place = places(first, second)
             free = self._code[place] == BETWEEN_ID
-            # the key comes last: who finds it finds its code
+            # the key comes last: who finds it finds its code. Its first half, which is 0 in no word, ends it
             self._code[place[free]] = codes[free]
-            self._first[place[free]] = first[free]
             self._second[place[free]] = second[free]
+            self._first[place[free]] = first[free]
             left = ~self._found(place, first, second)
             first, second, codes = first[left], second[left], codes[left]
 
