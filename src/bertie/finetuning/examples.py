@@ -24,6 +24,7 @@ from bertie.finetuning.rankings import apart
 from bertie.finetuning.roles import Found
 from bertie.finetuning.rows import READERS
 from bertie.finetuning.sentences import in_sentences
+from bertie.finetuning.tag_labels import TagLabels
 from bertie.reading import BadRows, Format, Record, records
 from bertie.tasks.example import Example
 from bertie.tasks.registry import find_learned
@@ -190,6 +191,7 @@ def load(
     form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     options: LabelOptions | None = None,
+    scheme: str | None = None,
     on_bad_row: str = "error",
 ) -> Data:
     """Read and check the data of a fine-tuning.
@@ -201,6 +203,7 @@ def load(
         form: of both files; None takes it from their names.
         columns: as for `Rows`, of both.
         options: what the user says of labels; what is left open is guessed from those of train.
+        scheme: that tags are learned in; None: as they are written, but IOB1 as BIO.
         on_bad_row: ``error`` or ``skip``.
 
     Raises:
@@ -212,6 +215,8 @@ def load(
     rows = Rows(task, name="train", **shared_by_all)
     written = list(rows.read(train))
     labelling = rows.find_labelling(written)
+    if isinstance(labelling, TagLabels) and scheme is not None:
+        labelling = labelling.brought_to(scheme)
     examples = list(rows.settled(written, labelling))
     if rows.task == "token-classification":
         examples = in_one_scheme(examples, bad)

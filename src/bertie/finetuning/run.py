@@ -93,6 +93,7 @@ def prepare(plan: Plan) -> tuple[Data, list[Parts]]:
         form=plan.form,
         columns=plan.columns,
         options=plan.labels,
+        scheme=plan.options.get("scheme"),
         on_bad_row=plan.on_bad_row,
     )
     check_metric(plan.metric, plan.figures(data.kind), plan.row.learns)

@@ -9,7 +9,7 @@ from typing import Any, Literal, NoReturn
 import torch
 from torch import Tensor, nn
 
-from bertie.errors import BertieError, InputError, Stopped
+from bertie.errors import BertieError, InputError, Stopped, spelled
 from bertie.report import Advance, progress
 from bertie.training.callbacks import Callback, Event
 from bertie.training.distributed import Processes, processes
@@ -290,7 +290,8 @@ class _Run:
 
     def _leave(self, number: int) -> NoReturn:
         kept = self._keep()
-        where = f"resume goes on from {self.keeper.where!r}" if kept else "nothing was kept, for want of a folder"
+        on = f"{spelled('resume', True)} goes on from {self.keeper.where!r}"
+        where = on if kept else "nothing was kept, for want of a folder"
         raise Stopped(f"Training was stopped after step {self.history.step} of {self.history.total}; {where}.", number)
 
     def _keep(self) -> bool:
