@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import resource
 import signal
 import traceback
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from tiny_run import finetune, same_weights
 from bertie.errors import CheckpointError, InputError
 from bertie.finetuning import plots
 
+resource = pytest.importorskip("resource", reason="limits of POSIX")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")]
 # beyond this, each file operation of the run has been tried
 MOST = 500

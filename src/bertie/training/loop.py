@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bertie.errors import BertieError, InputError, Stopped, spelled
+from bertie.locking import only_process_in
 from bertie.report import Advance, progress
 from bertie.training.callbacks import Callback, Event
 from bertie.training.distributed import Processes, processes
@@ -91,7 +92,8 @@ def train(
         run = _Run(learner, settings, group, signals, evaluation, data or {}, log, callbacks, divisible)
         where = None if folder is None else Path(folder)
         keeper = Keeper(where, run.identity, settings, writes=group.rank == 0)
-        with by_rows(run.tables):
+        alone = only_process_in(where) if where is not None and group.rank == 0 else nullcontext()
+        with alone, by_rows(run.tables):
             run.begin(keeper, resume, more_epochs)
             with progress("steps", run.history.total, show_progress) as advance:
                 return run.run(advance)
