@@ -10,7 +10,7 @@ KERNELS := $(wildcard src/bertie/native/*.[ch])
 # bertie's peers live in an environment of their own; `make bench` uses it where it is there
 PEERS  := .venv-peers
 
-.PHONY: demo test test-all check format docs bench bench-all bench-docs bench-quality clean
+.PHONY: demo test test-all sanitize check format docs bench bench-all bench-docs bench-quality clean
 
 demo: $(VENV)/.run
 	$(BIN)/bertie demo
@@ -20,6 +20,10 @@ test: $(VENV)/.test
 
 test-all: $(VENV)/.test
 	TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "slow or not slow"
+
+# the C kernels under AddressSanitizer and UndefinedBehaviorSanitizer, on 2,000 shapes; a part of test-all
+sanitize: $(VENV)/.test
+	$(BIN)/python -m pytest -m slow tests/fuzz/test_kernels.py
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -35,7 +35,8 @@ ROWS = [
     {"locking"},
     {"files"},
     {"extras"},
-    {"errors", "report", "rules"},
+    {"rules"},
+    {"errors", "report"},
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 

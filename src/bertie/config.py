@@ -59,7 +59,7 @@ _OPTIONAL = dict.fromkeys(
 class BertConfig:
     """The shape and settings of a BERT model.
 
-    Every field is checked when it is assigned (`describe_fields` lists what each may hold), fields together when a
+    Every field is checked when it is assigned (`bertie.fields.FIELDS` has what each may hold), fields together when a
     config is made and by `validate`. New attributes may be set and are saved; in the constructor they are an error.
 
     Raises:

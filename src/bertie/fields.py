@@ -98,11 +98,6 @@ STATED = (*_WITHOUT_EFFECT, *_REFUSED, "is_causal")
 NUMBER_OF_LABELS = Rule("classes of a head", "integer", 1, 10_000_000)
 
 
-def describe_fields() -> str:
-    """Return one line for each field: its name, what it may hold, and what it is for."""
-    return "\n".join(f"{name}: {rule.doc} ({rule.allowed})" for name, rule in FIELDS.items())
-
-
 def checked(name: str, value: Any) -> Any:
     """Return ``value`` as the field ``name`` stores it.
 

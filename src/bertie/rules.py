@@ -5,6 +5,8 @@ import numbers
 from dataclasses import dataclass
 from typing import Any
 
+from bertie.errors import nearest
+
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "true or false": bool,
     "text": str,
@@ -55,6 +57,10 @@ class Rule:
         if self.kind == "choice":
             return isinstance(value, str) and value in self.choices
         return isinstance(value, _TYPES[self.kind])
+
+    def nearest(self, value: object) -> str:
+        """Return ``" Did you mean 'x'?"`` for a name that is nearly one of the allowed ones, or an empty string."""
+        return nearest(value, self.choices) if isinstance(value, str) else ""
 
     def _allows_number(self, value: Any) -> bool:
         # true and false are no numbers here; NaN fails every comparison

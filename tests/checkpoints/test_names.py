@@ -2,7 +2,7 @@
 
 import pytest
 
-from bertie.checkpoints.names import canonical, is_encoder, old_name, unwrapped
+from bertie.checkpoints.names import canonical, is_encoder, unwrapped
 
 
 @pytest.mark.parametrize(
@@ -24,15 +24,13 @@ def test_stored_names_become_todays(stored: str, today: str | None) -> None:
     assert canonical(stored) == today
 
 
-def test_todays_names_are_their_own_and_reversible() -> None:
+def test_todays_names_are_their_own() -> None:
     for name in (
         "bert.encoder.layer.0.output.LayerNorm.weight",
         "bert.embeddings.LayerNorm.bias",
         "cls.predictions.bias",
     ):
         assert canonical(name) == name
-        assert canonical(old_name(name)) == name
-    assert old_name("bert.embeddings.LayerNorm.weight") == "bert.embeddings.LayerNorm.gamma"
 
 
 def test_what_counts_as_encoder() -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+resource = pytest.importorskip("resource", reason="limits of POSIX")
 Run = Callable[..., Any]
 BERTIE = [sys.executable, "-c", "from bertie.cli import main; main()"]
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals, streams and limits of POSIX")

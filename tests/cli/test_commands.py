@@ -106,8 +106,8 @@ def test_classify(run: Run, classifier: Path, tmp_path: Path) -> None:
     path = tmp_path / "films.csv"
     path.write_text("id,review\n1,fine\n2,dull\n")
     ran = run("classify", "-m", classifier, "-i", path, "--column", "review")
-    assert [record["text"] for record in ran.records] == ["fine", "dull"]
-    assert all(set(record) == {"text", "label", "score"} for record in ran.records)
+    assert [record["review"] for record in ran.records] == ["fine", "dull"]
+    assert all(list(record) == ["id", "review", "label", "score"] for record in ran.records)
     (both,) = run("classify", "-m", classifier, "fine", "-k", 2).records
     assert {one["label"] for one in both["labels"]} == {"bad\x1b[31m", "good"}
 

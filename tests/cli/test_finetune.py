@@ -73,8 +73,13 @@ def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: P
     assert plan["settings"]["warmup"] == 0.2
     assert plan["columns"] == {"text": "Body", "label": "Kind"}
 
-    ran = run("evaluate", "text-classification", "--model", out, "--data", table, *columns)
+    told = tmp_path / "predictions.jsonl"
+    ran = run("evaluate", "text-classification", "--model", out, "--data", table, *columns, "--predictions", told)
     (record,) = ran.records
+    rows = [json.loads(line) for line in told.read_text().splitlines()]
+    assert len(rows) == 80
+    assert rows[0] == {"Body": "bad film", "Kind": "0", "prediction": "0", "where": f"{table}, line 2"}
+    assert all(row["prediction"] == row["Kind"] for row in rows)
     assert record["rows"] == 80
     assert record["metrics"]["accuracy"] == 1.0
     assert {"f1_macro", "f1_micro", "precision", "recall", "f1"} <= set(record["metrics"])
@@ -94,11 +99,19 @@ def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: P
         (("--set", "epoch=2"), "There is no setting 'epoch'; there are epochs"),
         (("--set", "warmup"), "--set is 'warmup'; write NAME=VALUE."),
         (("--column", "text"), "--column is 'text'; write ROLE=NAME"),
-        (("--class-weights", "auto,1"), "write auto, or numbers with commas"),
+        (("--class-weights", "auto,1"), "write auto, CLASS=2,OTHER=1, or numbers with commas"),
         (("--tune", "missing.csv"), "'missing.csv'"),
-        (("--on-bad-row", "warn"), "on_bad_row is 'warn'"),
+        (("--on-bad-row", "warn"), "--on-bad-row is 'warn'"),
         (("--text-column", "Text"), "There is no column 'Text'"),
         (("--option", "top=1"), "no option 'top'"),
+        (("--metric", "acuracy"), "--metric acuracy: sequence-classification has no such figure; it has accuracy, "),
+        (("--metric", "acuracy"), "Did you mean 'accuracy'?"),
+        (("--kind", "multilabel"), "There is no kind 'multilabel'"),
+        (("--set", "schedule=lineer"), "--set schedule is 'lineer'; allowed: one of 'linear', "),
+        (("--set", "schedule=lineer"), "Did you mean 'linear'?"),
+        (("--set", "freeze=embedings"), "Did you mean 'embeddings'?"),
+        (("--option", "window_scores=men"), "--option window_scores is 'men'; it must be one of 'mean', 'max'."),
+        (("--device", "gpu"), "device is 'gpu'"),
     ],
 )
 def test_a_mistake_is_one_sentence(
@@ -108,6 +121,7 @@ def test_a_mistake_is_one_sentence(
     columns = () if "--text-column" in more else ("--text-column", "Body")
     ran = run("finetune", "sequence-classification", *given, *columns, *more)
     assert ran.code == 2
+    assert ran.err.count("\n") == 1
     assert message in ran.err
     assert ran.out == ""
     assert not (tmp_path / "run" / "model.safetensors").exists()
@@ -124,7 +138,7 @@ def test_a_training_that_is_stopped_says_how_to_go_on(
         ran = run(*given)
     assert ran.code == code
     assert "bertie: Training was stopped after step 1 of " in ran.err
-    assert f"resume goes on from {str(tmp_path / 'run' / 'state')!r}" in ran.err
+    assert f"--resume goes on from {str(tmp_path / 'run' / 'state')!r}" in ran.err
     assert run(*given, "--resume").code == 0
 
 
@@ -138,3 +152,66 @@ def test_the_best_of_several_settings(run: Run, start: Path, table: Path, tmp_pa
     assert (tmp_path / "run" / "trials.jsonl").read_text().count("\n") == 2
     many = ("--sweep", 2, "--seed", 1, "--seed", 2)
     assert run("finetune", "sequence-classification", *given, *many).err == "bertie: A sweep has one --seed.\n"
+
+
+def test_what_is_read_as_what_is_said(run: Run, start: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    words = [f"{'a ' * (number % 11)}{'good' if number % 2 else 'bad'} film" for number in range(44)]
+    lines = [f"{number},{text},a {number},{number % 2},{1 - number % 2}" for number, text in enumerate(words)]
+    (tmp_path / "train.csv").write_text("\n".join(["id,comment_text,title,toxic,obscene", *lines]) + "\n")
+    line = (
+        "text = comment_text; labels = toxic, obscene (0/1 columns); several labels, 2 classes: toxic, obscene; "
+        "ignored columns: id, title"
+    )
+    overlooked = "The column 'title' holds texts and is not read; --column text=comment_text+title reads both."
+    given = ("finetune", "classification", "--train", tmp_path / "train.csv", "--model", start)
+    ran = run(*given, "--dry-run")
+    assert ran.code == 0, ran.err
+    (record,) = ran.records
+    assert record["read_as"] == line
+    assert sum(record["counts"].values()) == 44
+    assert min(record["counts"].values()) > 0
+    assert record["labels"] == ["toxic", "obscene"]
+    assert record["warnings"] == [overlooked]
+    assert len(record["rows"]) == 3
+    assert all(row["label"] == ["toxic" if "good" in row["text"] else "obscene"] for row in record["rows"])
+    # outside of tests, what is logged goes to standard error
+    assert caplog.messages == [line, overlooked]
+    assert ran.err.count("  →  ") == 3
+    assert not (tmp_path / "run").exists()
+    folded = run(*given, "--dry-run", "--folds", 4)
+    assert "to score on in the first of 4 folds; the first as they will be learned:" in folded.err
+    assert 9 <= folded.records[0]["counts"]["dev"] <= 13
+    assert run(*given).err == "bertie: --out is missing: name the new folder of the run (--dry-run needs none).\n"
+
+    out = tmp_path / "run"
+    caplog.clear()
+    ran = run(*given, "--out", out, "--epochs", 1, "--dev", 0, "--max-length", 3)
+    assert ran.code == 0, ran.err
+    said = caplog.messages
+    assert said.count(line) == 1
+    assert len(said) == len(set(said))
+    assert any(sentence.endswith("tokens; --windows reads them whole.") for sentence in said)
+    plan, report = json.loads((out / "run.json").read_text()), (out / "report.md").read_text()
+    assert plan["read_as"] == line
+    assert (plan["settings"]["batch_size"], plan["settings"]["epochs"]) == (32, 1)
+    assert f"Read as: {line.replace('_', chr(95))}" in report
+    assert "| batch_size | 32 |" in report
+    cut = next(row for row in report.splitlines() if row.startswith("| tuned on |")).split(" | ")
+    assert (cut[2], cut[3], cut[4]) == (cut[2], "0", f"{cut[2]} |")
+    assert "| thresholds | toxic 0." in report
+
+    ran = run("evaluate", "classification", "--data", tmp_path / "train.csv", "--model", out)
+    assert ran.records[0]["read_as"] == line
+
+
+def test_one_document_cannot_be_parted_and_it_is_said_how_to_go_on(run: Run, start: Path, tmp_path: Path) -> None:
+    rows = [{"question": f"good {number}", "context": "a film", "answer": "film"} for number in range(48)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = ("finetune", "qa", "--train", tmp_path / "train.jsonl", "--model", start, "--out", tmp_path / "run")
+    assert run(*given).err.splitlines()[-1] == (
+        "bertie: All 48 rows have the same context, and scoring needs another: name a file of its own (--dev …), or do "
+        "without (--dev 0: nothing is scored)."
+    )
+    assert "tuning needs another: name a file of its own (--tune …)" in run(*given, "--dev", "0").err
+    ran = run(*given, "--dev", "0", "--tune", "0", "--epochs", 1, "--batch-size", 24)
+    assert (ran.code, ran.records[0]["metrics"]) == (0, {})

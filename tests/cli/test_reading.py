@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bertie.cli.reading import read_texts
+from bertie.cli.reading import read_asked, read_texts
 from bertie.cli.sentences import sentences
 from bertie.cli.writing import printable
 from bertie.errors import InputError
@@ -41,11 +41,12 @@ def test_compressed_files_and_parquet(tmp_path: Path) -> None:
 def test_pairs(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     path.write_text("a,b\none,two\n")
-    assert list(read_texts(None, path, column="a", pair="b")) == [("one", "two")]
+    assert list(read_asked(None, path, column="a", pair="b")) == [(("one", "two"), {"a": "one", "b": "two"})]
     path = tmp_path / "pairs.txt"
     path.write_text("one\ttwo\n")
-    assert list(read_texts(None, path, pair="text_pair")) == [("one", "two")]
-    assert list(read_texts(["a", "b", "c", "d"], pair="text_pair")) == [("a", "b"), ("c", "d")]
+    both = {"text": "one", "text_pair": "two"}
+    assert list(read_asked(None, path, pair="text_pair")) == [(("one", "two"), both)]
+    assert [asked.text for asked in read_asked(["a", "b", "c", "d"], pair="text_pair")] == [("a", "b"), ("c", "d")]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_other_faults(tmp_path: Path) -> None:
         ({"texts": ["a"], "pair": "b"}, "two by two, and 1"),
     ):
         with pytest.raises(InputError, match=message):
-            list(read_texts(**arguments))
+            list(read_asked(**arguments))
 
 
 def test_standard_input_is_read_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,10 +92,85 @@ def test_answer(run: Run, answerer: Path, tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text(json.dumps({"q": question, "c": context}) + "\n")
     by_file = run("answer", "-m", answerer, "-i", rows, "--question-column", "q", "--context-column", "c").records
-    assert by_file == [record]
+    assert by_file == [{"q": question, "c": context, **expected}]
     assert run("answer", "-m", answerer, stdin=f"{question}\t{context}\n").records == [record]
     eager = run("answer", "-m", answerer, "--no-answer", "-k", 20, question, "Ada lived in London.").records[0]
     assert "" in [one["answer"] for one in eager["answers"]]
+
+
+def test_questions_keep_their_ids(run: Run, answerer: Path, tmp_path: Path) -> None:
+    context = "Ada lived in London. "
+    gold = {"answers": [{"text": "London", "answer_start": 13}], "is_impossible": False}
+    asked = [{"id": f"q{number}", "question": question, **gold} for number, question in enumerate(["Where?", "Who?"])]
+    path = tmp_path / "squad.json"
+    path.write_text(json.dumps({"data": [{"title": "Ada", "paragraphs": [{"context": context, "qas": asked}]}]}))
+    ran = run("answer", "-m", answerer, "-i", path)
+    pipe = bertie.pipeline("question-answering", answerer)
+    for record, one in zip(ran.records, asked, strict=True):
+        expected = pipe(question=one["question"], context=context)
+        assert record == {
+            "title": "Ada",
+            "context": context,
+            **one,
+            **expected,
+            "score": pytest.approx(expected["score"]),
+        }
+    by_id = json.loads(run("answer", "-m", answerer, "-i", path, "--to", "squad").out)
+    assert by_id == {record["id"]: record["answer"] for record in ran.records}
+    first = run("answer", "-m", answerer, "-i", path, "-k", 2).records[0]
+    assert first["input_answers"] == gold["answers"]
+    assert first["answers"][0]["answer"] == ran.records[0]["answer"]
+    assert json.loads(run("answer", "-m", answerer, "-i", path, "-k", 2, "--to", "squad").out) == by_id
+    ran = run("answer", "-m", answerer, "Who?", context, "--to", "squad")
+    assert (ran.code, ran.err) == (2, "bertie: --to squad needs an 'id' of each question.\n")
+    (tmp_path / "twice.jsonl").write_text(2 * (json.dumps({"id": 1, "question": "Who?", "context": context}) + "\n"))
+    ran = run("answer", "-m", answerer, "-i", tmp_path / "twice.jsonl", "--to", "squad")
+    assert (ran.code, "Two questions have the id 1" in ran.err) == (2, True)
+
+
+def test_words_are_tagged_as_evaluate_tags_them(run: Run, tagger: Path, tmp_path: Path) -> None:
+    sentences = [["Ada", "Lovelace-Byron", "met", "U.S.", "men"], ["\x07", "Zürich"]]
+    lines = [f"{word}\tNN\tO" for word in sentences[0]], [f"{word}\tNN\tO" for word in sentences[1]]
+    path = tmp_path / "test.conll"
+    path.write_text("\n\n".join("\n".join(part) for part in lines) + "\n")
+    ran = run("tag", "-m", tagger, "-i", path)
+    assert ran.code == 0, ran.err
+    records = ran.records
+    assert [record["words"] for record in records] == sentences
+    assert [list(record) for record in records] == [["words", "2", "tags", "predicted_tags"]] * 2
+    rows = [
+        {"words": words, "tags": record["predicted_tags"]} for words, record in zip(sentences, records, strict=True)
+    ]
+    # all of the model's own tags are right
+    assert bertie.evaluate("ner", rows[:1], model=tagger, show_progress=False).figures["accuracy"] == 1
+    assert {tag for record in records for tag in record["predicted_tags"]} - {"O"}
+    ran = run("tag", "-m", tagger, "-i", path, "--to", "conll")
+    expected = [
+        [f"{line}\t{tag}" for line, tag in zip(part, record["predicted_tags"], strict=True)]
+        for part, record in zip(lines, records, strict=True)
+    ]
+    assert ran.out == "".join("".join(f"{line}\n" for line in part) + "\n" for part in expected).replace(
+        "\x07", "\\u0007"
+    )
+    (tmp_path / "words.jsonl").write_text(json.dumps({"id": 7, "tokens": sentences[0]}))
+    out = run("tag", "-m", tagger, "-i", tmp_path / "words.jsonl", "--to", "conll").out
+    assert out.startswith(f"# id = 7\nAda\t{records[0]['predicted_tags'][0]}\n")
+    ran = run("tag", "-m", tagger, "Ada", "--to", "conll")
+    assert (ran.code, "--to conll writes words" in ran.err) == (2, True)
+    ran = run("tag", "-m", tagger, "Ada", "--to", "squad")
+    assert (ran.code, ran.err) == (2, "bertie: --to is 'squad'; answers are written as jsonl, csv or conll.\n")
+
+
+def test_rows_keep_their_columns(run: Run, tagger: Path, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("id|body|entities\n7|Ada left|gold\n", "utf-8")
+    ran = run("tag", "-m", tagger, "-i", path, "--column", "body", "--delimiter", "|")
+    (record,) = ran.records
+    assert list(record) == ["id", "body", "input_entities", "entities"]
+    assert (record["id"], record["input_entities"], ran.err) == ("7", "gold", "")
+    ran = run("tag", "-m", tagger, "-i", path, "--column", "body")
+    assert ran.err == f"bertie: The columns of {path} are parted by bars (--delimiter names others).\n"
+    assert ran.records == [record]
 
 
 def test_answer_says_what_is_missing(run: Run, answerer: Path, tmp_path: Path) -> None:

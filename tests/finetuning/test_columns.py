@@ -149,6 +149,10 @@ def test_ignored_negatives_and_labels_are_warned_of_and_keys_are_not() -> None:
     assert ignored_data("embedding", find_columns("embedding", rows), rows) == [
         "The column 'negative_2' looks like more negatives and is not read: a row has one negative."
     ]
+    rows = [{"anchor": "a", "positive": "b", "negative_1": "c"}]
+    assert ignored_data("embedding", find_columns("embedding", rows), rows) == [
+        "The column 'negative_1' looks like negatives and is not read; columns={'negative': 'negative_1'} reads it."
+    ]
     rows = [{"text": "x", "label": "pos", "sentiment": "1", "spam": "0", "idx": "0"},
             {"text": "y", "label": "neg", "sentiment": "2", "spam": "1", "idx": "1"}]  # fmt: skip
     assert ignored_data(CLASSIFY, find_columns(CLASSIFY, rows), rows) == [

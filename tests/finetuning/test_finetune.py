@@ -16,6 +16,8 @@ from bertie.finetuning import several
 from bertie.finetuning.resuming import LOG, STATE
 from bertie.finetuning.starting import balanced
 from bertie.tasks.example import Example
+from bertie.tasks.metrics import Classes, Labels, Queries, Scores
+from bertie.tasks.registry import ROWS
 
 
 def rows(count: int, seed: int = 0) -> list[dict[str, str]]:
@@ -104,7 +106,7 @@ def test_nothing_is_scored(start: Path, tmp_path: Path) -> None:
     assert result.history.total == 5  # 36 rows to learn from, 4 to tune on
     assert "it was not scored" in (tmp_path / "run" / "report.md").read_text()
     assert json.loads((tmp_path / "run" / "figures.json").read_text())["rows"] == 0
-    with pytest.raises(InputError, match="dev is 1.5; allowed: a share"):
+    with pytest.raises(InputError, match="dev is 1.5; allowed: a file, or a share"):
         finetuned(start, rows(40), dev=1.5)
 
 
@@ -241,7 +243,7 @@ def test_an_interrupted_run_goes_on_to_the_same_model(start: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"tune": 1.5}, "tune is 1.5; allowed: a share"),
+        ({"tune": 1.5}, "tune is 1.5; allowed: a file, or a share"),
         ({"seed": []}, r"seed is \[\]; give a number"),
         ({"lora": 0}, "lora is 0"),
         ({"resume": True}, "resume needs out"),
@@ -290,3 +292,40 @@ def test_balanced_weights() -> None:
     assert balanced(data, ["a", "b"], "single-label") == [0.6667, 2.0]
     several = [Example("", ["a"])] * 30 + [Example("", ["a", "b"])] * 10
     assert balanced(several, ["a", "b"], "multi-label") == [0.05, 3.0]
+
+
+def test_the_loss_of_the_rows_for_tuning_is_a_figure_that_may_decide(start: Path) -> None:
+    result = finetuned(start, rows(60), dev=0, epochs=3, metric="loss")
+    losses = {record["step"]: record["figures"]["loss"] for record in result.history.records if "figures" in record}
+    assert result.history.best_step == min(losses, key=losses.__getitem__)
+    assert result.history.best_score == -min(losses.values())
+    # it is the loss that the model itself computes
+    data = rows(40)
+    tuned = finetuned(start, data, dev=0, tune=data[:9], epochs=1)
+    encoded = tuned.tokenizer([row["text"] for row in data[:9]], padding=True, return_tensors="pt")
+    labels = torch.tensor([tuned.model.config.label2id[row["label"]] for row in data[:9]])
+    with torch.no_grad():
+        expected = float(tuned.model(**encoded, labels=labels).loss)
+    assert tuned.history.best_figures["loss"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_figure_that_the_kind_of_labels_lacks_is_refused_before_training(start: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="metric='pearson': sequence-classification has no such figure; it has accura"):
+        finetuned(start, rows(20), metric="pearson", out=tmp_path / "run")
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_every_task_knows_the_names_of_its_figures() -> None:
+    for task in (row.load_trained() for row in ROWS if row.learns):
+        for metric in task.metrics.values():
+            assert metric.main in metric.names
+    (single,) = (row.load_trained() for row in ROWS if row.learns == "sequence-classification")
+    scores = Scores(single.metrics["single-label"](["a", "b"]))
+    scores.add([0, 1], [0, 1])
+    assert tuple(scores.figures()) == Classes.names
+    scores = Scores(Labels(["a", "b"]))
+    scores.add([[0, 1]], [[0, 1]])
+    assert set(scores.figures()) == set(Labels.names)
+    scores = Scores(Queries())
+    scores.add([("q", 0.5), ("q", 0.2)], [1, 0])
+    assert set(scores.figures()) == set(Queries.names)

@@ -116,3 +116,11 @@ def test_more_epochs_for_a_finished_run(start: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=message):
             finetuned(start, **{"epochs": 1, "more_epochs": 1, **more})
+
+
+def test_the_loss_of_rows_for_tuning_takes_labels_as_they_are(start: Path) -> None:
+    result = finetuned(start, None, tune=ROWS[:20], epochs=1, label_smoothing=0.9, settings=bertie.Settings(seed=1))
+    texts, labels = [row["text"] for row in ROWS[:20]], torch.tensor([int(row["label"]) for row in ROWS[:20]])
+    logits = result.model(**result.tokenizer(texts, padding=True, return_tensors="pt")).logits
+    expected = torch.nn.functional.cross_entropy(logits, labels).item()
+    assert result.history.best_figures["loss"] == pytest.approx(expected, rel=1e-4)

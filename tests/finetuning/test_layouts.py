@@ -50,9 +50,9 @@ def test_sentences_in_cells_stay(tmp_path: Path) -> None:
 def test_columns_of_conll_by_number(tmp_path: Path) -> None:
     content = "1\tAda\tNNP\tB-per\n2\tmet\tVBD\tO\n"
     for columns, tags in (
-        ({}, ["NNP", "VBD"]),
-        ({"tags": "4"}, ["B-per", "O"]),
-        ({"words": "2", "tags": 3}, ["NNP", "VBD"]),
+        ({}, ["B-per", "O"]),
+        ({"tags": "3"}, ["NNP", "VBD"]),
+        ({"words": "2", "tags": 4}, ["B-per", "O"]),
     ):
         found, _ = examples("token-classification", tmp_path / "a.conll", content, columns=columns)
         assert found == [(["Ada", "met"], tags)]

@@ -36,6 +36,21 @@ def test_curves(records: list, best: int | None, tmp_path: Path) -> None:
     assert min(size(tmp_path / "curves.png")) > 500
 
 
+@pytest.mark.parametrize(
+    ("main", "values", "limits"),
+    [("f1", (0.81, 0.83), (0, 1.02)), ("spearman", (-0.1, 0.2), None), ("loss", (0.3, 0.2), None)],
+)
+def test_shares_are_drawn_from_0_to_1(
+    main: str, values: tuple[float, float], limits: tuple[float, float] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list = []
+    monkeypatch.setattr(plots, "_save", lambda figure, _: drawn.append(figure.axes[-1].get_ylim()))
+    records = [{"step": step, "figures": {main: value}} for step, value in enumerate(values, 1)]
+    plots.draw_curves(records, main, 1, Path("curves.png"))
+    low, high = drawn[0]
+    assert (low, high) == limits if limits else (min(values) - 0.2 < low < min(values) and high < max(values) + 0.2)
+
+
 @pytest.mark.parametrize("classes", [1, 2, 5, 28, 60])
 def test_confusion(classes: int, tmp_path: Path) -> None:
     labels = [*ODD, *map(str, range(60))][:classes]

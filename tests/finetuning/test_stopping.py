@@ -9,20 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from films import BAD, FILLING, GOOD, write_start
+from films import write_start
 from operations import each_operation
-from safetensors.torch import load_file
+from tiny_run import TRAIN, finetune, same_weights
 
 import bertie
 from bertie.errors import InputError, Stopped
 from bertie.finetuning import plots
 from bertie.locking import only_process_in
-
-SETTINGS = {"steps": 4, "save_every": 2, "evaluate_every": 2, "batch_size": 6, "learning_rate": 1e-2}
-TRAIN = [
-    {"text": f"{FILLING[number % 5]} {(BAD, GOOD)[number % 2][number % 3]} film", "label": ("neg", "pos")[number % 2]}
-    for number in range(24)
-]
 
 
 @pytest.fixture(scope="module")
@@ -33,20 +27,6 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plots, "why_no_plots", lambda: "it takes long")
-
-
-def finetune(start: Path, out: Path, train: Any = TRAIN, resume: bool = True, **more: Any) -> Any:
-    chosen = bertie.Settings(**{**SETTINGS, **more.pop("settings", {})})
-    return bertie.finetune(
-        "sequence-classification",
-        train,
-        model=start,
-        out=out,
-        resume=resume,
-        settings=chosen,
-        show_progress=False,
-        **more,
-    )
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -70,12 +50,6 @@ def states_of_a_run(start: Path, out: Path) -> Iterator[Path]:
     with each_operation(out, copy):
         finetune(start, out)
     yield from (each for each in copies if each != out)
-
-
-def same_weights(folder: Path, other: Path) -> None:
-    found, expected = load_file(folder / "model.safetensors"), load_file(other / "model.safetensors")
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], expected[name]) for name in expected), folder
 
 
 def test_a_process_that_is_killed_before_any_operation(start: Path, tmp_path: Path) -> None:

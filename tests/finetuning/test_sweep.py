@@ -15,6 +15,7 @@ from bertie.finetuning import run
 from bertie.finetuning.learner import TaskLearner
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.space import usual_space, usual_values, with_values
+from bertie.training import Event, History
 
 SPACE = {"learning_rate": (1e-6, 1e-2, "log"), "epochs": [1, 2], "batch_size": (4, 8)}
 
@@ -99,10 +100,12 @@ def test_hopeless_trials_are_pruned(start: Path, monkeypatch: Any) -> None:
 
     learn = module.learn
 
-    def watched(plan: Any, data: Any, parts: Any, watch: Any) -> Any:
+    def watched(plan: Any, data: Any, parts: Any) -> Any:
         for epoch in (1.0, 1.5, 2.0):
-            watch(epoch, plan.settings.learning_rate)
-        return learn(plan, data, parts)
+            record = {"score": plan.settings.learning_rate, "epoch": epoch}
+            for callback in plan.callbacks:
+                callback(Event("evaluation", record, torch.nn.Identity(), History()))
+        return learn(replace(plan, callbacks=()), data, parts)
 
     monkeypatch.setattr(module, "learn", watched)
     monkeypatch.setattr(module, "UNPRUNED", 1)

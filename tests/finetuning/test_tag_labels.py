@@ -91,6 +91,14 @@ def test_dev_may_have_a_type_that_train_lacks() -> None:
     assert any("'B-FAC', of a type that train lacks: they count as missed: 1." in one for one in data.warnings)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "tags"), [(None, ["B-PER", "I-PER"]), ("IOB1", ["I-PER", "I-PER"]), ("BIOES", ["B-PER", "E-PER"])]
+)
+def test_a_named_scheme_is_what_is_learned(scheme: str | None, tags: list[str]) -> None:
+    train = [{"words": ["a", "b"], "tags": ["I-PER", "I-PER"]}, {"words": ["a", "b"], "tags": ["I-PER", "B-PER"]}]
+    assert load("token-classification", train, scheme=scheme).train[0].label == tags
+
+
 @pytest.fixture
 def tagger(minilm: Path, tmp_path: Path) -> Path:
     """A random tagger of persons and places with the scheme BIO."""

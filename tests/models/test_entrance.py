@@ -130,6 +130,23 @@ def test_packed_answers_are_in_the_graph_too() -> None:
         assert gradient.any()
 
 
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_half_precision_while_someone_looks_in(attention: str) -> None:
+    """A text without tokens is masked by a number that half precision has."""
+    model = bertie.BertModel(bertie.BertConfig(**SIZES)).eval()
+    model.set_attn_implementation(attention)
+    mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2, [0] * 6])
+    expected = model(IDS, attention_mask=mask, output_attentions=True)
+    model.encoder.layer[0].register_forward_hook(lambda *_: None)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model(IDS, attention_mask=mask, output_attentions=True)
+    assert found.attentions[0].dtype == torch.bfloat16
+    for output in (found, model.bfloat16()(IDS, attention_mask=mask, output_attentions=True)):
+        for name in ("last_hidden_state", "pooler_output"):
+            torch.testing.assert_close(output[name].float(), expected[name], atol=0.1, rtol=0)
+        torch.testing.assert_close(output.attentions[1].float(), expected.attentions[1], atol=0.02, rtol=0)
+
+
 # Limits.
 
 

@@ -1,6 +1,7 @@
 """Models of someone's own: weights are drawn once, what was loaded is never drawn over, arguments are passed on."""
 
 import copy
+import inspect
 import types
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,19 @@ def test_named_arguments_of_init_are_passed_on_and_others_refused(saved):
     assert model.tags.bias is None
     with pytest.raises(bertie.InputTypeError, match=r"'num_tag'\. Did you mean 'num_tags'"):
         Named.from_pretrained(saved, num_tag=4)
+
+
+@both
+def test_beside_a_config_object_the_arguments_are_those_of_init(library, saved):
+    def init(self, library, config, num_labels=0):
+        self.bert = library.BertModel(config)
+        self.given = num_labels
+
+    mine = own_class(library, init)
+    mine.__init__.__signature__ = inspect.signature(lambda self, config, num_labels=0: None)
+    config = library.BertConfig(**SIZES)
+    model = mine.from_pretrained(saved, config=config, num_labels=5)
+    assert (model.given, model.config.num_labels) == (5, 2)
 
 
 # Without a folder.

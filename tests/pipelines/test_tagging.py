@@ -173,7 +173,7 @@ def test_inputs_that_are_neither_texts_nor_words_are_refused(bio: Any) -> None:
         bio({"text": "a", "text_pair": "b"})
     with pytest.raises(InputError, match="aggregation_strategy is 'frist'"):
         bio("a", aggregation_strategy="frist")
-    with pytest.raises(InputError, match="no scheme 'BOI'"):
+    with pytest.raises(InputError, match="scheme is 'BOI'; it must be one of .* Did you mean 'BIO'"):
         bio("a", scheme="BOI")
     with pytest.raises(InputTypeError, match="ignore_labels"):
         bio("a", ignore_labels="O")

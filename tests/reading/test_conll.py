@@ -75,6 +75,12 @@ def test_a_word_that_begins_with_a_number_sign_is_one(tmp_path: Path) -> None:
     assert notes == ["a.conll: lines that begin with # are comments: 1."]
 
 
+def test_numbered_words_with_parts_of_speech_before_the_tags(tmp_path: Path) -> None:
+    (row,), (note,) = read(tmp_path, "a.conll", "1 EU NNP B-ORG\n2 rejects VBZ O\n")
+    assert (row["words"], row["tags"]) == (["EU", "rejects"], ["B-ORG", "O"])
+    assert note.startswith("a.conll: words are column 2 of 4, column 1 counts them, tags column 4")
+
+
 def test_a_first_column_of_numbers_that_do_not_count_holds_words(tmp_path: Path) -> None:
     rows, _ = read(tmp_path, "a.conll", "1 CD O\n2 CD O\n4 CD O\n")
     assert rows[0]["words"] == ["1", "2", "4"]

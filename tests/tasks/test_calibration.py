@@ -5,14 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_softmax, softmax
-from sklearn.metrics import log_loss
+from scipy.special import expit, log_softmax
 
 from bertie.errors import InputError
 from bertie.tasks.calibration import (
     confidences,
     find_temperature,
-    negative_log_likelihood,
     probabilities,
     reliability,
 )
@@ -42,8 +40,6 @@ def test_the_temperature_is_the_likeliest() -> None:
 
     best = minimize_scalar(loss, bounds=(0.1, 20), method="bounded").x
     assert find_temperature(scores, labels) == pytest.approx(best, rel=0.005)
-    assert negative_log_likelihood(scores, labels, temperature=best) == pytest.approx(loss(best))
-    assert negative_log_likelihood(scores, labels) == pytest.approx(log_loss(labels, softmax(scores, axis=1)), rel=1e-6)
 
 
 def test_calibration_makes_confidence_and_accuracy_meet() -> None:
@@ -90,9 +86,6 @@ def test_single_decisions_of_several_labels() -> None:
     confidence, correct = confidences([[2.0, -2.0]], [[True, True]], "sigmoid")
     np.testing.assert_allclose(confidence, expit([2.0, 2.0]))
     np.testing.assert_array_equal(correct, [True, False])
-    assert negative_log_likelihood([[2.0, -2.0]], [[1, 1]], "sigmoid") == pytest.approx(
-        -np.log(expit([2.0, -2.0])).mean()
-    )
 
 
 @pytest.mark.parametrize(

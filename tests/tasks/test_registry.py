@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from bertie.errors import InputError
-from bertie.finetuning import columns
+from bertie.finetuning import roles
 from bertie.tasks.registry import ROWS, find, find_learned
 from bertie.tasks.task import Task
 from bertie.tasks.trainable import TrainableTask
@@ -61,7 +61,7 @@ def test_what_learns(row) -> None:
 
 
 def test_all_labelled_data_has_its_task() -> None:
-    assert {row.learns for row in ROWS} - {""} == set(columns.ROLES)
+    assert {row.learns for row in ROWS} - {""} == set(roles.LAYOUTS)
 
 
 def test_an_unknown_task_is_answered_with_the_nearest() -> None:

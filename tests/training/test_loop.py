@@ -139,7 +139,7 @@ def test_log_lines(tmp_path: Path) -> None:
     assert [line["epoch"] for line in steps] == [0.5, 1.0, 1.5]
     assert {line["learning_rate"] for line in steps} == {1e-2}
     assert all(line["grad_norm"] > 0 and line["tokens_per_second"] > 0 and line["loss"] > 0 for line in steps)
-    assert lines[-1].keys() == {"step", "epoch", "figures", "is_best", "seconds"}
+    assert lines[-1].keys() == {"step", "epoch", "figures", "score", "is_best", "seconds"}
 
 
 def test_nothing_else_is_changed() -> None:

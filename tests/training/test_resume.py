@@ -21,8 +21,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bertie.errors import CheckpointError, InputError
+from bertie.locking import only_process_in
 from bertie.training import History, Settings, Stopped, rows, train
 from bertie.training.identity import refuse_other
+from bertie.training.signals import STOPPING
 from bertie.training.state import States
 
 PROGRAM = Path(__file__).with_name("learning.py")
@@ -151,6 +153,18 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=4)
     assert process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_each_signal_that_stops_has_its_exit_code(number: signal.Signals, tmp_path: Path) -> None:
+    learner = Interrupted()
+    learner.stop_at, learner.number = 1, number
+    with pytest.raises(Stopped, match="resume=True goes on from") as stopped:
+        run(learner, tmp_path)
+    assert stopped.value.exit_code == 128 + number
+    with only_process_in(tmp_path), pytest.raises(InputError, match="Another process is at work in"):
+        run(TextLearner(), tmp_path, resume=True)
+    assert run(TextLearner(), tmp_path, resume=True).step == 10
 
 
 def test_handlers_are_given_back_and_other_threads_have_none() -> None:

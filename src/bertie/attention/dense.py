@@ -55,11 +55,12 @@ def attend_rectangles(
     """
     if mask is not None and mask.dtype == torch.bool:
         mask = _to_additive(mask, query.dtype)
+    elif mask is not None and mask.dtype != query.dtype:  # the lowest float32 is no number in half precision
+        mask = mask.clamp(min=torch.finfo(query.dtype).min).to(query.dtype)
     if score_bias is not None:
         bias = score_bias(query, key)
         mask = bias if mask is None else mask + bias
     if not weights:
-        mask = None if mask is None else mask.to(query.dtype)
         context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout_p)
         return context.transpose(1, 2), None
     scores = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5

@@ -35,12 +35,10 @@ def canonical(name: str) -> str | None:
         return None
     if name.startswith(BARE_PARTS):
         name = PREFIX + name
-    return _exchange(name, ENDINGS.items())
-
-
-def old_name(name: str) -> str:
-    """Return the name that the first checkpoints had for the tensor of this canonical name."""
-    return _exchange(name, ((new, old) for old, new in ENDINGS.items()))
+    for ending, other in ENDINGS.items():
+        if name.endswith("." + ending):
+            return name.removesuffix(ending) + other
+    return name
 
 
 def is_encoder(name: str) -> bool:
@@ -49,10 +47,3 @@ def is_encoder(name: str) -> bool:
     Pooler and heads may be new, and so may the cross-attention that a decoder adds to a pretrained encoder.
     """
     return name.startswith(("bert.embeddings.", "bert.encoder.layer.")) and ".crossattention." not in name
-
-
-def _exchange(name: str, endings: Iterable[tuple[str, str]]) -> str:
-    for ending, other in endings:
-        if name.endswith("." + ending):
-            return name.removesuffix(ending) + other
-    return name

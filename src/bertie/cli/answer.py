@@ -9,8 +9,9 @@ import typer
 from bertie.cli import options
 from bertie.cli.answering import answer_all
 from bertie.cli.opening import open_pipeline
-from bertie.cli.reading import Text, is_interactive, read_texts
+from bertie.cli.reading import Asked, is_interactive, read_asked
 from bertie.errors import InputError
+from bertie.reading import Format
 
 
 def answer(
@@ -43,14 +44,20 @@ def answer(
         str, typer.Option("--context-column", help="The field or column that holds the context.")
     ] = "context",
     format: options.Format = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    quoting: options.Quoting = None,
     output: options.Output = None,
-    to: options.To = "jsonl",
+    to: Annotated[
+        str, typer.Option("--to", help="What to write: jsonl, csv, or squad, the answer of each id.")
+    ] = "jsonl",
 ) -> None:
     """Answer questions with a part of a text: long texts are read in windows. An empty answer means there is none."""
-    if context is None:
-        source = read_texts(texts, input, format, question_column, pair=context_column)
-    else:
-        source = _with_context(read_texts(texts, input, format, question_column), context)
+    form = Format(format, delimiter, encoding, quoting)
+    pair = context_column if context is None else None
+    source = read_asked(texts, input, form, question_column, pair=pair, shown=("question",))
+    if context is not None:
+        source = _with_context(source, context)
     pipe = open_pipeline(
         "question-answering",
         model,
@@ -63,10 +70,10 @@ def answer(
         overlap=overlap,
         max_length=max_length,
     )
-    answer_all(pipe, source, is_interactive(texts, input), _form, _record, to=to, output=output, read=[input, context])
+    answer_all(pipe, source, is_interactive(texts, input), _form, to, ("squad",), output, [input, context])
 
 
-def _with_context(questions: Iterator[Text], path: Path) -> Iterator[Text]:
+def _with_context(questions: Iterator[Asked], path: Path) -> Iterator[Asked]:
     try:
         context = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -74,12 +81,9 @@ def _with_context(questions: Iterator[Text], path: Path) -> Iterator[Text]:
     except UnicodeDecodeError as error:
         raise InputError(f"The file {str(path)!r} is not UTF-8 text; save it as UTF-8.") from error
     for question in questions:
-        yield str(question), context
+        yield question._replace(text=(question.text, context))
 
 
-def _form(found: Any) -> dict[str, Any]:
+def _form(text: Any, found: Any) -> dict[str, Any]:
+    del text
     return found if isinstance(found, dict) else {"answers": found}
-
-
-def _record(pair: tuple[str, str], found: dict[str, Any]) -> dict[str, Any]:
-    return {"question": pair[0], **found}

@@ -6,28 +6,30 @@ from itertools import tee
 from pathlib import Path
 from typing import Any
 
-from bertie.cli.writing import answers_in, with_text, writer
+from bertie.cli.reading import Asked
+from bertie.cli.writing import Lines, answers_in, writer
+from bertie.reading import beside
 
 
 def answer_all(
     pipe: Any,
-    source: Iterator[Any],
+    source: Iterator[Asked],
     interactive: bool,
-    form: Callable[[Any], dict[str, Any]],
-    beside: Callable[[Any, dict[str, Any]], dict[str, Any]] = with_text,
+    form: Callable[[Any, Any], dict[str, Any]],
     to: str = "jsonl",
+    more: Sequence[str] = (),
     output: Path | None = None,
     read: Sequence[Path | None] = (),
 ) -> None:
-    """Write the answer of each text of ``source`` after the text itself.
+    """Write the answer to each row of ``source`` after the row itself.
 
     Args:
         pipe: the pipeline.
-        source: the texts, or what the task reads in their place, one by one.
-        interactive: whether a person is typing them and each is to be answered at once.
-        form: makes a JSON object of an answer.
-        beside: puts that beside the text it belongs to.
-        to: "jsonl" or "csv".
+        source: what is asked, one by one.
+        interactive: whether a person is typing and each is to be answered at once.
+        form: makes a JSON object of a text and its answer.
+        to: "jsonl", "csv", or one of ``more``.
+        more: other forms of answers that the command has.
         output: the file to write; None: standard output.
         read: the files that the texts come from.
 
@@ -35,29 +37,27 @@ def answer_all(
         InputError: ``to`` is something else, or the answers would replace what is read.
         CheckpointError: the file cannot be written.
     """
+    out = writer(to, more)
     with answers_in(output, *read):
-        cut, total = _answer(pipe, source, interactive, form, beside, writer(to))
+        cut, total = _answer(pipe, source, interactive, form, out)
+        out.end()
     if cut:
         limit = pipe.codec.limit
         print(f"bertie: {cut} of {total} texts were longer than {limit} tokens and were cut", file=sys.stderr)
 
 
 def _answer(
-    pipe: Any,
-    source: Iterator[Any],
-    interactive: bool,
-    form: Callable[[Any], dict[str, Any]],
-    beside: Callable[[Any, dict[str, Any]], dict[str, Any]],
-    write: Callable[[dict[str, Any]], None],
+    pipe: Any, source: Iterator[Asked], interactive: bool, form: Callable[[Any, Any], dict[str, Any]], out: Lines
 ) -> tuple[int, int]:
     """Write all answers; return how many of how many texts were cut."""
     asked, shown = tee(source)
     cut = total = 0
-    for answered in pipe.stream(asked, **({"chunk": 1} if interactive else {})):
+    for answered in pipe.stream((one.text for one in asked), **({"chunk": 1} if interactive else {})):
         marks: dict[str, Any] = {"truncated": answered.truncated} if answered.truncated else {}
         if answered.empty:
             marks["empty"] = True
-        write(beside(next(shown), form(answered.answer) | marks))
+        text, row = next(shown)
+        out.write(beside(row, form(text, answered.answer) | marks))
         cut, total = cut + (answered.truncated > 0), total + 1
         if interactive:
             sys.stdout.flush()

@@ -1,6 +1,7 @@
 """``bertie choose``: which of several texts fits a prompt."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,11 +10,9 @@ import typer
 from bertie.cli import options
 from bertie.cli.answering import answer_all
 from bertie.cli.opening import open_pipeline
-from bertie.cli.reading import is_interactive, standard_input
+from bertie.cli.reading import Asked, is_interactive, standard_input
 from bertie.errors import InputError
-from bertie.reading import stream_records
-
-Question = dict[str, Any]
+from bertie.reading import Format, stream_records
 
 
 def choose(
@@ -39,6 +38,9 @@ def choose(
     overlap: options.Overlap = None,
     split_special_tokens: options.SplitSpecial = False,
     format: options.Format = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    quoting: options.Quoting = None,
     output: options.Output = None,
     to: options.To = "jsonl",
 ) -> None:
@@ -55,11 +57,13 @@ def choose(
         overlap=overlap,
         split_special_tokens=split_special_tokens,
     )
-    source = _questions(texts, input, format)
-    answer_all(pipe, source, is_interactive(texts, input), _form, _record, to=to, output=output, read=[input])
+    form = Format(format, delimiter, encoding, quoting)
+    answer_all(
+        pipe, _questions(texts, input, form), is_interactive(texts, input), _form, to, output=output, read=[input]
+    )
 
 
-def _questions(texts: list[str] | None, path: Path | None, form: str | None) -> Iterator[Question]:
+def _questions(texts: list[str] | None, path: Path | None, form: Format) -> Iterator[Asked]:
     """Yield each prompt with its choices.
 
     Raises:
@@ -70,21 +74,20 @@ def _questions(texts: list[str] | None, path: Path | None, form: str | None) -> 
             raise InputError("Give a prompt and its choices as arguments or a file with --input, not both.")
         if len(texts) < 3:
             raise InputError(f"Give a prompt and two choices at least; there is only {texts[-1]!r:.60} beside it.")
-        yield {"prompt": texts[0], "choices": texts[1:]}
+        question = {"prompt": texts[0], "choices": texts[1:]}
+        yield Asked(question, question)
         return
     from bertie.finetuning.examples import Rows
 
-    rows = Rows("multiple-choice", form=form, needs_label=False, name="standard input", sample=1)
+    rows = Rows("multiple-choice", form=form, needs_label=False, name="standard input", sample=1, keeps_fields=True)
     source: Any = path
     if path is None or str(path) == "-":
-        source = (record.fields for record in stream_records(standard_input(), "standard input", form or "jsonl"))
+        written = replace(form, name=form.name or "jsonl")
+        source = (record.fields for record in stream_records(standard_input(), "standard input", written))
     for example in rows.read(source):
-        yield example.text
+        yield Asked(example.text, {**(example.fields or {}), **example.text})
 
 
-def _form(answer: Any) -> dict[str, Any]:
+def _form(text: Any, answer: Any) -> dict[str, Any]:
+    del text
     return answer if isinstance(answer, dict) else {"best": answer}
-
-
-def _record(question: Question, answer: dict[str, Any]) -> dict[str, Any]:
-    return {**question, **answer}

@@ -7,7 +7,8 @@ import typer
 from bertie.cli import options
 from bertie.cli.answering import answer_all
 from bertie.cli.opening import open_pipeline
-from bertie.cli.reading import is_interactive, read_texts
+from bertie.cli.reading import is_interactive, read_asked
+from bertie.reading import Format
 
 
 def classify(
@@ -27,6 +28,9 @@ def classify(
     split_special_tokens: options.SplitSpecial = False,
     column: options.Column = "text",
     format: options.Format = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    quoting: options.Quoting = None,
     output: options.Output = None,
     to: options.To = "jsonl",
 ) -> None:
@@ -43,9 +47,11 @@ def classify(
         overlap=overlap,
         split_special_tokens=split_special_tokens,
     )
-    source = read_texts(texts, input, format, column, pair=pair_column)
-    answer_all(pipe, source, is_interactive(texts, input), _form, to=to, output=output, read=[input])
+    form = Format(format, delimiter, encoding, quoting)
+    source = read_asked(texts, input, form, column, pair=pair_column)
+    answer_all(pipe, source, is_interactive(texts, input), _form, to, output=output, read=[input])
 
 
-def _form(answer: Any) -> dict[str, Any]:
+def _form(text: Any, answer: Any) -> dict[str, Any]:
+    del text
     return answer if isinstance(answer, dict) else {"labels": answer}

@@ -9,8 +9,9 @@ import typer
 from bertie.cli import options
 from bertie.cli.answering import answer_all
 from bertie.cli.opening import open_pipeline
-from bertie.cli.reading import is_interactive, read_texts
+from bertie.cli.reading import is_interactive, read_asked
 from bertie.cli.writing import numbers, refuse_input, write_array
+from bertie.reading import Format
 
 
 def embed(
@@ -28,6 +29,9 @@ def embed(
     split_special_tokens: options.SplitSpecial = False,
     column: options.Column = "text",
     format: options.Format = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    quoting: options.Quoting = None,
 ) -> None:
     """Turn each text into a vector; texts of like meaning have like vectors. The default model is all-MiniLM-L6-v2."""
     pipe = open_pipeline(
@@ -40,10 +44,11 @@ def embed(
         max_length=max_length,
         split_special_tokens=split_special_tokens,
     )
-    source = read_texts(texts, input, format, column)
+    form = Format(format, delimiter, encoding, quoting)
+    source = read_asked(texts, input, form, column)
     if output is None:
-        answer_all(pipe, source, is_interactive(texts, input), lambda vector: {"embedding": numbers(vector)})
+        answer_all(pipe, source, is_interactive(texts, input), lambda _, vector: {"embedding": numbers(vector)})
         return
     refuse_input(output, input)
-    vectors = write_array(output, lambda: pipe(list(source)))
+    vectors = write_array(output, lambda: pipe([asked.text for asked in source]))
     print(f"bertie: {vectors.shape[0]} vectors of {vectors.shape[1]} numbers in {output}", file=sys.stderr)

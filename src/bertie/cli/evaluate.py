@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,6 +41,10 @@ def evaluate(
     device: options.Device = None,
     batch_tokens: options.BatchTokens = None,
     seed: options.Seed = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", help="Write each row with its prediction to this file of JSON lines."),
+    ] = None,
 ) -> None:
     """Score a model on labelled rows: figures with 95 % intervals."""
     import bertie
@@ -58,6 +63,7 @@ def evaluate(
         device=device,
         batch_tokens=batch_tokens,
         seed=seed or 0,
+        predictions=predictions,
         **{name: value for name, value in given.items() if value is not None},
     )
     print("\n".join(_table(found)), file=sys.stderr)
@@ -76,6 +82,7 @@ def _record(task: str, model: str, data: list[str], found: "Evaluation") -> dict
         "metrics": found.figures,
         "intervals": found.intervals,
         "classes": found.table,
+        **({} if found.scored.positive is None else {"positive": found.scored.positive}),
         "notes": found.notes,
     }
 
@@ -87,6 +94,8 @@ def _table(found: "Evaluation") -> list[str]:
         interval = found.intervals.get(name)
         shown = "undefined" if value is None else f"{value:8.4f}"
         lines.append(f"  {name:<20} {shown}" + (f"  ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""))
+    if found.scored.positive is not None:
+        lines.append(printable(f"  (precision, recall and f1 are those of the class {found.scored.positive})"))
     if found.table:
         names = [name for name in found.table[0] if name != "label"]
         width = min(40, max(len(str(row["label"])) for row in found.table))

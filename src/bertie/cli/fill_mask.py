@@ -5,7 +5,8 @@ from typing import Any
 from bertie.cli import options
 from bertie.cli.answering import answer_all
 from bertie.cli.opening import open_pipeline
-from bertie.cli.reading import is_interactive, read_texts
+from bertie.cli.reading import is_interactive, read_asked
+from bertie.reading import Format
 
 
 def fill_mask(
@@ -19,13 +20,18 @@ def fill_mask(
     max_length: options.MaxLength = None,
     column: options.Column = "text",
     format: options.Format = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    quoting: options.Quoting = None,
     output: options.Output = None,
 ) -> None:
     """Guess the word behind each \\[MASK] in a text."""
     pipe = open_pipeline("fill-mask", model, device, batch_tokens, seed, top_k=top_k, max_length=max_length)
-    source = read_texts(texts, input, format, column)
+    form = Format(format, delimiter, encoding, quoting)
+    source = read_asked(texts, input, form, column)
     answer_all(pipe, source, is_interactive(texts, input), _form, output=output, read=[input])
 
 
-def _form(candidates: Any) -> dict[str, Any]:
+def _form(text: Any, candidates: Any) -> dict[str, Any]:
+    del text
     return {"candidates": candidates}

@@ -16,6 +16,9 @@ from bertie.reading import Format
 if TYPE_CHECKING:
     from bertie.finetuning import Finetuned
 
+_PARTS = ("to learn from", "to tune on", "to score on")
+_WIDTH = 200
+
 
 def finetune(
     task: Annotated[
@@ -31,8 +34,10 @@ def finetune(
             "--train", help="Labelled rows to learn from: a file, a folder or a pattern in quotes; may be repeated."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The new folder of the run.")],
     model: Annotated[str, typer.Option("--model", "-m", help="The folder or hub name to start from.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The new folder of the run; --dry-run needs none.")
+    ] = None,
     dev: Annotated[
         str | None,
         typer.Option(
@@ -57,7 +62,7 @@ def finetune(
     label_map: options.LabelMap = None,
     first_choice: options.FirstChoice = None,
     class_weights: Annotated[
-        str | None, typer.Option("--class-weights", help="auto lets all classes weigh alike; or numbers with commas.")
+        str | None, typer.Option("--class-weights", help="auto lets all classes weigh alike; or CLASS=2,OTHER=1.")
     ] = None,
     focal: Annotated[float | None, typer.Option("--focal", min=0, help="Gamma of the focal loss.")] = None,
     label_smoothing: Annotated[
@@ -99,6 +104,9 @@ def finetune(
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log to --out/tensorboard, too.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what is read as what, with three rows as they will be learned.")
+    ] = False,
     device: options.Device = None,
 ) -> None:
     """Fine-tune a model on labelled rows and say how good it is on rows it has not seen."""
@@ -139,12 +147,35 @@ def finetune(
     source = one_or_all(train)
     kept = {"more_epochs": more_epochs, "folds": folds, "keep": keep, "tensorboard": tensorboard}
     keeping = {name: value for name, value in kept.items() if value}
-    if sweep is None:
+    if dry_run:
+        _preview(task, source, {**said, "folds": folds}, options, _settings(chosen), seed or [])
+    elif out is None:
+        raise InputError("--out is missing: name the new folder of the run (--dry-run needs none).")
+    elif sweep is None:
         _train(task, source, {**said, **keeping}, options, _settings(chosen), seed or [])
     elif keeping:
         raise InputError(f"A sweep takes no {' and no '.join(map(spelled, keeping))}.")
     else:
         _sweep(task, source, said, options, _settings(chosen), seed or [], sweep)
+
+
+def _preview(
+    task: str, train: str | list[str], said: dict[str, Any], options: dict[str, Any], settings: Any, seeds: list[int]
+) -> None:
+    from dataclasses import asdict
+
+    from bertie.finetuning.plan import settings_from
+    from bertie.finetuning.previewing import preview
+
+    chosen = settings_from(settings, {"seed": seeds[0] if seeds else None})
+    found = preview(task, train, options=options, settings=chosen, **said)
+    parts = ", ".join(f"{count:,} {what}" for what, count in zip(_PARTS, found.counts.values(), strict=True))
+    of_folds = f" in the first of {said['folds']} folds" if said["folds"] else ""
+    print(f"bertie: rows {parts}{of_folds}; the first as they will be learned:", file=sys.stderr)
+    for row in found.rows:
+        label = f"  →  {row['label']}" if "label" in row else ""
+        print(printable(f"  {row['where']}: {row['text']:.{_WIDTH}}{label}"), file=sys.stderr)
+    print(json.dumps(asdict(found), ensure_ascii=False))
 
 
 def _train(
@@ -233,6 +264,11 @@ def _weights(given: str | None) -> Any:
     if given is None or given == "auto":
         return given
     try:
+        if "=" in given:
+            pairs = (one.rpartition("=") for one in given.split(","))
+            return {name.strip(): float(weight) for name, _, weight in pairs}
         return [float(number) for number in given.split(",")]
     except ValueError:
-        raise InputError(f"--class-weights is {given!r}; write auto, or numbers with commas.") from None
+        raise InputError(
+            f"--class-weights is {given!r}; write auto, CLASS=2,OTHER=1, or numbers with commas."
+        ) from None

@@ -1,9 +1,12 @@
 """``bertie next-sentence``: does the second text of a pair follow the first?"""
 
+from typing import Any
+
 from bertie.cli import options
 from bertie.cli.answering import answer_all
 from bertie.cli.opening import open_pipeline
-from bertie.cli.reading import is_interactive, read_texts
+from bertie.cli.reading import is_interactive, read_asked
+from bertie.reading import Format
 
 
 def next_sentence(
@@ -17,10 +20,19 @@ def next_sentence(
     column: options.Column = "text",
     pair_column: options.PairColumn = "text_pair",
     format: options.Format = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    quoting: options.Quoting = None,
     output: options.Output = None,
     to: options.To = "jsonl",
 ) -> None:
     """Say whether one text follows another: two arguments, fields 'text' and 'text_pair', or lines with a tab."""
     pipe = open_pipeline("next-sentence", model, device, batch_tokens, seed, max_length=max_length)
-    source = read_texts(texts, input, format, column, pair=pair_column)
-    answer_all(pipe, source, is_interactive(texts, input), dict, to=to, output=output, read=[input])
+    form = Format(format, delimiter, encoding, quoting)
+    source = read_asked(texts, input, form, column, pair=pair_column)
+    answer_all(pipe, source, is_interactive(texts, input), _form, to, output=output, read=[input])
+
+
+def _form(text: Any, answer: Any) -> dict[str, Any]:
+    del text
+    return dict(answer)

@@ -1,48 +1,82 @@
 """Texts for a command: from its arguments, a file or standard input, in any form that `bertie.reading` knows."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
+from bertie.cli.writing import printable
 from bertie.errors import InputError
-from bertie.reading import Record, form_of, records, stream_records
+from bertie.reading import Format, Record, form_of, records, stream_records
 
-# a text, or the two of a pair
-Text = str | tuple[str, str]
+# a text, the two of a pair, or words
+Text = str | tuple[str, str] | list[str]
+# what fields of words are called
+_WORDS = ("words", "tokens")
 
 
-def read_texts(
+class Asked(NamedTuple):
+    """What is to be answered, and the row it stands in, which is written beside the answer."""
+
+    text: Any
+    row: Mapping[str, Any]
+
+
+def read_asked(
     texts: list[str] | None,
     path: Path | None = None,
-    form: str | None = None,
+    form: str | Format | None = None,
     column: str = "text",
     pair: str | None = None,
-) -> Iterator[Text]:
-    """Yield the texts of a command, or pairs if ``pair`` names the column of the second text.
+    *,
+    shown: Sequence[str] = ("text", "text_pair"),
+    words: bool = False,
+) -> Iterator[Asked]:
+    """Yield what a command is asked: texts, or pairs if ``pair`` names the column of the second text.
 
     Args:
         texts: those given as arguments; they go before any file.
-        path: the file to read; None or ``-`` is standard input.
-        form: one of `bertie.reading.FORMS`; None takes it from the file's name.
+        path: the file to read, or a folder or pattern of several; None or ``-`` is standard input.
+        form: as for `bertie.reading.records`.
         column: the field or column of the text.
         pair: the field or column of its partner. In lines, a tab stands between the two.
+        shown: what texts are called in rows that have no columns; of a pair, one name shows the first alone.
+        words: whether lists of words may stand in place of texts.
 
     Raises:
         InputError: no such file, or a line of it that cannot be read, with its number.
     """
     is_stream = path is None or str(path) == "-"
-    kind = form_of(Path("" if path is None else path), form)
+    written = Format.of(form)
+    kind = form_of(Path("" if path is None else path), written.name)
     if texts:
         if path is not None:
             raise InputError("Give texts as arguments or a file with --input, not both.")
-        yield from _arguments(texts, pair)
+        yield from (Asked(text, _named(text, shown)) for text in _arguments(texts, pair))
         return
     if is_interactive(texts, path):
         print("bertie: reading texts from standard input; end with Ctrl-D", file=sys.stderr)
-    rows = stream_records(standard_input(), "standard input", kind) if is_stream else records(path, kind)
+    if is_stream:
+        rows = stream_records(standard_input(), "standard input", replace(written, name=kind))
+    else:
+        rows = records(path, written)
     for record in rows:
-        yield _halves(record) if kind == "lines" and pair is not None else _text(record, column, pair, kind)
+        is_line = kind == "lines" and list(record.fields) == ["text"]
+        if is_line and pair is not None:
+            text: Text = _halves(record)
+        else:
+            text = _text(record, "text" if kind == "lines" and column not in record.fields else column, pair, words)
+        yield Asked(text, _named(text, shown) if is_line else record.fields)
+    for note in rows.notes:
+        print(f"bertie: {printable(note)}", file=sys.stderr)
+
+
+def read_texts(
+    texts: list[str] | None, path: Path | None = None, form: str | Format | None = None, column: str = "text"
+) -> Iterator[str]:
+    """Yield the texts of `read_asked` alone."""
+    return (str(asked.text) for asked in read_asked(texts, path, form, column))
 
 
 def is_interactive(texts: list[str] | None, path: Path | None) -> bool:
@@ -61,7 +95,7 @@ def standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def _arguments(texts: list[str], pair: str | None) -> Iterator[Text]:
+def _arguments(texts: list[str], pair: str | None) -> Iterator[str | tuple[str, str]]:
     for text in texts:
         if len(text) < 256 and Path(text).is_file():
             print(f"bertie: {text!r} is read as a text; --input reads the file of that name", file=sys.stderr)
@@ -73,16 +107,29 @@ def _arguments(texts: list[str], pair: str | None) -> Iterator[Text]:
     yield from zip(texts[::2], texts[1::2], strict=True)
 
 
-def _halves(record: Record) -> Text:
+def _halves(record: Record) -> tuple[str, str]:
     first, tab, second = record.fields["text"].partition("\t")
     if not tab:
         raise InputError(f"A tab must stand between the two texts of a pair, and there is none in {record.where}.")
     return first, second
 
 
-def _text(record: Record, column: str, pair: str | None, kind: str) -> Text:
-    first = _field(record, "text" if kind == "lines" else column)
+def _text(record: Record, column: str, pair: str | None, words: bool) -> Text:
+    if words:
+        lists = [record.fields.get(name) for name in (column, *_WORDS)]
+        found = next((one for one in lists if _are_words(one)), None)
+        if found is not None and not isinstance(record.fields.get(column), str):
+            return found
+    first = _field(record, column)
     return first if pair is None else (first, _field(record, pair))
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(word, str) for word in value)
+
+
+def _named(text: Any, shown: Sequence[str]) -> dict[str, str]:
+    return dict(zip(shown, text if isinstance(text, tuple) else (text,), strict=False))
 
 
 def _field(record: Record, column: str) -> str:

@@ -7,9 +7,10 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.opening import open_pipeline
-from bertie.cli.reading import read_texts
+from bertie.cli.reading import read_asked, read_texts
 from bertie.cli.writing import answers_in, writer
 from bertie.errors import InputError
+from bertie.reading import Format, beside
 
 
 def rerank(
@@ -28,13 +29,17 @@ def rerank(
     split_special_tokens: options.SplitSpecial = False,
     column: options.Column = "text",
     format: options.Format = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    quoting: options.Quoting = None,
     output: options.Output = None,
     to: options.To = "jsonl",
 ) -> None:
     """Put the passages of a file in the order in which a cross-encoder finds that they answer a query, best first."""
-    write = writer(to)
-    lines = enumerate(map(str, read_texts(None, file, format, column)), 1)
-    found = [(number, text) for number, text in lines if text.strip()]
+    out = writer(to)
+    form = Format(format, delimiter, encoding, quoting)
+    lines = enumerate(read_asked(None, file, form, column), 1)
+    found = [(number, asked) for number, asked in lines if asked.text.strip()]
     if not found:
         raise InputError(f"The file {str(file)!r} has no passage to rank.")
     pipe = open_pipeline(
@@ -49,9 +54,10 @@ def rerank(
         overlap=overlap,
         split_special_tokens=split_special_tokens,
     )
-    passages = [text for _, text in found]
+    passages = [asked.text for _, asked in found]
     with answers_in(output, file):
-        for query in map(str, read_texts(queries)):
+        for query in read_texts(queries):
             for rank, one in enumerate(pipe(query, passages), 1):
-                score = {"score": round(one.pop("score"), 6), "line": found[one.pop("index")][0]}
-                write({"query": query, "rank": rank, **score, **one})
+                number, asked = found[one.pop("index")]
+                answer = {"query": query, "rank": rank, "score": round(one.pop("score"), 6), "line": number, **one}
+                out.write(beside({name: value for name, value in asked.row.items() if value != asked.text}, answer))

@@ -1,16 +1,18 @@
 """``bertie search``: the lines or sentences of a file that answer a question, by meaning."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bertie.cli import options
 from bertie.cli.opening import open_pipeline
-from bertie.cli.reading import Text, read_texts
+from bertie.cli.reading import read_asked, read_texts
 from bertie.cli.sentences import sentences
 from bertie.cli.writing import answers_in, write_line
 from bertie.errors import InputError
+from bertie.reading import Format, beside
 
 
 def search(
@@ -25,29 +27,34 @@ def search(
     split_special_tokens: options.SplitSpecial = False,
     column: options.Column = "text",
     format: options.Format = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    quoting: options.Quoting = None,
     output: options.Output = None,
 ) -> None:
     """Find the lines or sentences of a file that are nearest in meaning to a question."""
-    found = list(_texts(file, by, format, column))
+    found = list(_texts(file, by, Format(format, delimiter, encoding, quoting), column))
     if not found:
         raise InputError(f"The file {str(file)!r} has no text to search.")
     pipe = open_pipeline("embed", model, device, batch_tokens, seed, split_special_tokens=split_special_tokens)
     from bertie.pipelines import SearchIndex
 
-    index = SearchIndex([text for _, text in found], pipe)
-    asked = [str(question) for question in read_texts(questions)]
+    index = SearchIndex([text for _, text, _ in found], pipe)
+    asked = list(read_texts(questions))
     with answers_in(output, file):
         for question, hits in zip(asked, index.search(asked, top_k), strict=True):
             for rank, hit in enumerate(hits, 1):
-                score = {"score": round(hit.score, 6), by: found[hit.number][0]}
-                write_line({"question": question, "rank": rank, **score, "text": hit.text})
+                number, text, row = found[hit.number]
+                answer = {"question": question, "rank": rank, "score": round(hit.score, 6), by: number, "text": text}
+                write_line(beside({name: value for name, value in row.items() if value != text}, answer))
 
 
-def _texts(file: Path, by: str, form: str | None, column: str) -> list[tuple[int, str]]:
-    """Return what is to be searched, with its number in the file, counted from 1; empty lines are left out."""
+def _texts(file: Path, by: str, form: Format, column: str) -> list[tuple[int, str, Mapping[str, Any]]]:
+    """Return what is to be searched: its number in the file, from 1, its text and its row; empty ones are left out."""
     if by not in ("line", "sentence"):
         raise InputError(f"--by is {by!r}; it is 'line' or 'sentence'.")
-    lines: list[Text] = list(read_texts(None, file, form, column))
-    parts = (str(line) for line in lines)
-    units = parts if by == "line" else sentences("\n".join(parts))
-    return [(number, unit) for number, unit in enumerate(units, 1) if unit.strip()]
+    lines = list(read_asked(None, file, form, column))
+    units: Iterable[tuple[str, Mapping[str, Any]]] = lines
+    if by == "sentence":
+        units = ((sentence, {}) for sentence in sentences("\n".join(line.text for line in lines)))
+    return [(number, unit, row) for number, (unit, row) in enumerate(units, 1) if unit.strip()]

@@ -1,5 +1,6 @@
 """``bertie tag``: the entities in each text."""
 
+from itertools import chain
 from typing import Annotated, Any
 
 import typer
@@ -7,7 +8,8 @@ import typer
 from bertie.cli import options
 from bertie.cli.answering import answer_all
 from bertie.cli.opening import open_pipeline
-from bertie.cli.reading import is_interactive, read_texts
+from bertie.cli.reading import is_interactive, read_asked
+from bertie.reading import Format
 
 
 def tag(
@@ -37,10 +39,15 @@ def tag(
     split_special_tokens: options.SplitSpecial = False,
     column: options.Column = "text",
     format: options.Format = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    quoting: options.Quoting = None,
     output: options.Output = None,
-    to: options.To = "jsonl",
+    to: Annotated[
+        str, typer.Option("--to", help="What to write: jsonl, csv, or of words conll: their tags as a last column.")
+    ] = "jsonl",
 ) -> None:
-    """Find the entities in each text: their type, their characters, and a score."""
+    """Find the entities in each text: their type, their characters, and a score; or the tags of words."""
     pipe = open_pipeline(
         "token-classification",
         model,
@@ -56,16 +63,21 @@ def tag(
     )
     if aggregation is None and pipe.codec.aggregation_strategy == "none":
         pipe.codec = pipe.codec.with_options(aggregation_strategy="first")
-    source = read_texts(texts, input, format, column)
-    answer_all(pipe, source, is_interactive(texts, input), _form, _record, to=to, output=output, read=[input])
+    form = Format(format, delimiter, encoding, quoting)
+    source = read_asked(texts, input, form, column, words=True)
+    first = next(source, None)
+    if first is not None and isinstance(first.text, list):
+        from bertie.tasks.token_classification import WordTags
+
+        pipe.codec = WordTags.of(pipe.codec).suited(())
+    asked = source if first is None else chain((first,), source)
+    answer_all(pipe, asked, is_interactive(texts, input), _form, to, ("conll",), output, [input])
 
 
-def _form(found: Any) -> dict[str, Any]:
-    return {"entities": found}
-
-
-def _record(text: str, answer: dict[str, Any]) -> dict[str, Any]:
-    return {"text": text, **answer, "entities": [_entity(text, entity) for entity in answer["entities"]]}
+def _form(text: Any, found: Any) -> dict[str, Any]:
+    if isinstance(text, list):
+        return {"predicted_tags": found}
+    return {"entities": [_entity(text, entity) for entity in found]}
 
 
 def _entity(text: str, entity: dict[str, Any]) -> dict[str, Any]:

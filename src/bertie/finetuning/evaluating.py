@@ -1,18 +1,25 @@
 """``bertie.evaluate``: how good a model is on labelled data, with the uncertainty of every figure."""
 
-from collections.abc import Mapping, Sequence
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 from bertie.errors import InputError
+from bertie.files import atomic
 from bertie.finetuning.examples import Rows, read_as
 from bertie.finetuning.labelling import LabelOptions
-from bertie.finetuning.scoring import CHUNK, Scored, score
+from bertie.finetuning.scoring import CHUNK, Scored, Watch, score
 from bertie.finetuning.tag_labels import TagLabels
 from bertie.pipelines import pipeline
-from bertie.reading import BadRows, Format
+from bertie.reading import BadRows, Format, beside
 from bertie.report import logger
+from bertie.tasks.example import Example
+from bertie.tasks.features import Values
 from bertie.tasks.metrics.scores import REPLICATES
 from bertie.tasks.registry import find_learned
 from bertie.tasks.trainable import TrainableTask
@@ -62,6 +69,7 @@ def evaluate(
     seed: int = 0,
     worst: int = 0,
     show_progress: bool | None = None,
+    predictions: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Evaluation:
     """Score a model on labelled data; memory does not grow with the number of rows.
@@ -76,6 +84,8 @@ def evaluate(
         seed: of the bootstrap.
         worst: how many of the worst mistakes to keep (``scored.mistakes``).
         show_progress: True shows a bar always, False never, None on a terminal only.
+        predictions: a file to write: each row that is scored, as a JSON line, with its ``prediction`` and where it
+            stands.
         **options: of the task; those that training settled (windows, thresholds, …) hold without being named.
 
     Raises:
@@ -88,7 +98,9 @@ def evaluate(
     bad = BadRows(on_bad_row)
     kind, labels = scoring.expects()
     said = LabelOptions.of(kind, label_names, label_map, first_choice)
-    rows = Rows(row.learns, form=form, columns=columns, options=said, bad=bad, name="data")
+    rows = Rows(
+        row.learns, form=form, columns=columns, options=said, bad=bad, name="data", keeps_fields=predictions is not None
+    )
     written = rows.read(data)
     seen = list(islice(written, CHUNK))
     labelling = rows.find_labelling(seen)
@@ -100,16 +112,20 @@ def evaluate(
     logger.warning("%s", line)
     examples = rows.settled(chain(seen, written), labelling)
     begin = list(islice(examples, CHUNK))
-    scored = score(
-        {"model": scoring.suited([example.label for example in begin])},
-        pipe.model,
-        chain(begin, examples),
-        replicates=REPLICATES,
-        seed=seed,
-        worst=worst,
-        batch_tokens=batch_tokens,
-        show_progress=show_progress,
-    )["model"]
+    suited = scoring.suited([example.label for example in begin])
+    with ExitStack() as stack:
+        watch = None if predictions is None else stack.enter_context(_written_to(Path(predictions), suited))
+        scored = score(
+            {"model": suited},
+            pipe.model,
+            chain(begin, examples),
+            replicates=REPLICATES,
+            seed=seed,
+            worst=worst,
+            batch_tokens=batch_tokens,
+            show_progress=show_progress,
+            watch=watch,
+        )["model"]
     scores = scored.scores
     if not scores.count:
         left_out = [*rows.warnings(), *([bad.summary()] if bad.count else [])]
@@ -120,3 +136,16 @@ def evaluate(
     return Evaluation(
         scores.figures(), scored.intervals, scores.table(), scores.count, bad.count, scored.cut, notes, scored, line
     )
+
+
+@contextmanager
+def _written_to(path: Path, task: TrainableTask) -> Iterator[Watch]:
+    """Give what writes examples with their predictions to a file, which holds its old content or all of the new."""
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+
+        def watch(examples: Sequence[Example], predictions: Values) -> None:
+            for example, prediction in zip(examples, predictions, strict=True):
+                row = beside(example.fields or {}, {"prediction": task.plain(prediction), "where": example.where})
+                file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+
+        yield watch

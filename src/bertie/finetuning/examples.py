@@ -24,6 +24,7 @@ from bertie.finetuning.rankings import apart
 from bertie.finetuning.roles import Found
 from bertie.finetuning.rows import READERS
 from bertie.finetuning.sentences import in_sentences
+from bertie.finetuning.tag_labels import TagLabels
 from bertie.reading import BadRows, Format, Record, records
 from bertie.tasks.example import Example
 from bertie.tasks.registry import find_learned
@@ -47,6 +48,7 @@ class Rows:
         needs_label: False if rows may lack labels, as for prediction.
         name: what to call a source that is no file.
         sample: how many rows are looked at to find the columns.
+        keeps_fields: whether examples keep the rows they are made of.
 
     Attributes:
         notes: what was put right or is odd, counted; `warnings` says it.
@@ -65,6 +67,7 @@ class Rows:
     needs_label: bool = True
     name: str | None = None
     sample: int = SAMPLE
+    keeps_fields: bool = False
     notes: Counter[str] = field(default_factory=Counter)
     guesses: list[str] = field(default_factory=list)
     found: Columns = field(default_factory=Columns)
@@ -103,7 +106,7 @@ class Rows:
                 self.bad.add(str(error))
                 continue
             if label is not None:
-                yield Example(example.text, label, example.where)
+                yield replace(example, label=label)
 
     def find_labelling(self, examples: Sequence[Example]) -> Labelling | None:
         """Return how the labels of examples that were read, all or the first, are written."""
@@ -129,6 +132,8 @@ class Rows:
             except BadRow as error:
                 self.bad.add(str(error))
                 continue
+            if self.keeps_fields:
+                example = replace(example, fields=record.fields)
             yield self._renamed(example) if self.options.map else example
 
     def _renamed(self, example: Example) -> Example:
@@ -137,7 +142,7 @@ class Rows:
         written = label if isinstance(label, list) else [label]
         self.mapped |= {name for name in written if isinstance(name, str) and name in names}
         renamed = [names.get(name, name) if isinstance(name, str) else name for name in written]
-        return Example(example.text, renamed if isinstance(label, list) else renamed[0], example.where)
+        return replace(example, label=renamed if isinstance(label, list) else renamed[0])
 
     def _records(self, source: Any) -> Iterator[Record]:
         default = "conll" if self.task == "token-classification" else "lines"
@@ -186,6 +191,7 @@ def load(
     form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     options: LabelOptions | None = None,
+    scheme: str | None = None,
     on_bad_row: str = "error",
 ) -> Data:
     """Read and check the data of a fine-tuning.
@@ -197,6 +203,7 @@ def load(
         form: of both files; None takes it from their names.
         columns: as for `Rows`, of both.
         options: what the user says of labels; what is left open is guessed from those of train.
+        scheme: that tags are learned in; None: as they are written, but IOB1 as BIO.
         on_bad_row: ``error`` or ``skip``.
 
     Raises:
@@ -208,6 +215,8 @@ def load(
     rows = Rows(task, name="train", **shared_by_all)
     written = list(rows.read(train))
     labelling = rows.find_labelling(written)
+    if isinstance(labelling, TagLabels) and scheme is not None:
+        labelling = labelling.brought_to(scheme)
     examples = list(rows.settled(written, labelling))
     if rows.task == "token-classification":
         examples = in_one_scheme(examples, bad)

@@ -45,7 +45,8 @@ def write_folder(
     (folder / REPORT).unlink(missing_ok=True)  # of a run that was made longer
     save_model(folder, outcome.plan.row, outcome.task, outcome.model)
     several = {} if runs is None else runs.to_dict()
-    write_json(folder / PLAN, {**outcome.plan.to_dict(), "read_as": outcome.data.read_as, **several})
+    used = {"settings": outcome.history.settings, "read_as": outcome.data.read_as}
+    write_json(folder / PLAN, {**outcome.plan.to_dict(), **used, **several})
     write_json(folder / "figures.json", {**figures_of(outcome), **several})
     drawn = {**_draw(outcome, folder), **(pictures or {})}
     write_report(replace(_summary(outcome, drawn), runs=runs, notes=notes), folder)
@@ -64,6 +65,7 @@ def figures_of(outcome: Outcome) -> dict[str, Any]:
         "metrics": outcome.scored.figures,
         "intervals": outcome.scored.intervals,
         "table": outcome.scored.table,
+        **({} if outcome.scored.positive is None else {"positive": outcome.scored.positive}),
         "calibration_error": None if outcome.scored.reliability is None else outcome.scored.reliability.error,
     }
     if outcome.untuned is not None:
@@ -124,9 +126,10 @@ def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
         figures=outcome.scored.figures,
         intervals=outcome.scored.intervals,
         table=outcome.scored.table,
+        positive=outcome.scored.positive if outcome.scored.figures else None,
         data=data,
         read_as=outcome.data.read_as,
-        settings={**described["settings"], **described["options"]},
+        settings={**history.settings, "max_length": outcome.task.limit, **described["options"]},
         seconds=history.seconds,
         steps=history.step,
         best_step=history.best_step,

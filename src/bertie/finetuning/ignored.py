@@ -16,7 +16,7 @@ def ignored_data(task: str, columns: Columns, rows: Sequence[Mapping[str, Any]])
         if is_key(name):
             continue
         if "positive" in columns.found and NEGATIVE.fullmatch(key(name)):
-            found.append(f"The column {name!r} looks like more negatives and is not read: a row has one negative.")
+            found.append(_negative(name, "negative" in columns.found))
         elif _looks_like_label(task, name, cells):
             how = spelled("columns", {_label_of(task): name})
             found.append(f"The column {name!r} looks like a label and is not read; {how} takes it for the label.")
@@ -24,6 +24,14 @@ def ignored_data(task: str, columns: Columns, rows: Sequence[Mapping[str, Any]])
             how = spelled("columns", {role: _joined(name, columns.found[role], rows)})
             found.append(f"The column {name!r} holds texts and is not read; {how} reads both.")
     return found
+
+
+def _negative(name: str, is_more: bool) -> str:
+    if is_more:
+        return f"The column {name!r} looks like more negatives and is not read: a row has one negative."
+    return (
+        f"The column {name!r} looks like negatives and is not read; {spelled('columns', {'negative': name})} reads it."
+    )
 
 
 def _looks_like_label(task: str, name: str, cells: Sequence[Any]) -> bool:

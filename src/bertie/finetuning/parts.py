@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bertie.errors import InputError
+from bertie.errors import InputError, spelled
 from bertie.finetuning.examples import Data, Rows
 from bertie.finetuning.split import Key, by_query, by_text, folds, split
 from bertie.report import logger
@@ -14,6 +14,7 @@ from bertie.tasks.example import Example
 SHARE = 0.1
 # More examples than this tell nothing more.
 MOST = 5_000
+_FOR = {"dev": "scoring", "tune": "tuning"}
 # Fewer queries than this are too few to part; their passages are parted then.
 QUERIES = 3
 
@@ -110,8 +111,17 @@ def _split_off(
 ) -> tuple[list[Example], list[Example]]:
     share = SHARE if part is None else float(part)
     if not 0 <= share < 1:
-        raise InputError(f"{name} is {part}; allowed: a share of train, from 0 ({none}) to below 1; a file.")
-    return split(train, min(share, MOST / len(train)), seed, _together(task, train)) if share else (train, [])
+        raise InputError(
+            f"{spelled(name)} is {part:g}; allowed: a file, or a share of train from 0 ({none}) to below 1."
+        )
+    together = _together(task, train)
+    if share and len(set(map(together, train))) < 2:
+        what = "context" if task == "question-answering" else "text"
+        raise InputError(
+            f"All {len(train):,} rows have the same {what}, and {_FOR[name]} needs another: name a file of its own "
+            f"({spelled(name, '…')}), or do without ({spelled(name, 0)}: {none})."
+        )
+    return split(train, min(share, MOST / len(train)), seed, together) if share else (train, [])
 
 
 def _together(task: str, train: list[Example]) -> Key:

@@ -15,6 +15,7 @@ from bertie.files import atomic
 from bertie.tasks.calibration import Reliability
 from bertie.tasks.metrics.ratios import ratio
 from bertie.tasks.thresholds import f1_curves
+from bertie.training.evaluating import LOWER
 
 BLUE, GREY, ORANGE = "#0b5fa5", "#8a8f98", "#d1690e"
 # more cannot be read in one picture
@@ -64,7 +65,7 @@ def draw_curves(records: Sequence[Mapping[str, Any]], main: str, best_step: int 
     _mark_best((losses, scores), dict(found), best_step)
     scores.set_ylabel(_text(main))
     scores.set_xlabel("step")
-    scores.margins(y=0.2)
+    _set_range(scores, [] if main in LOWER else [value for _, value in found])
     scores.set_xlim(left=0)
     # a run of two steps has no step 0.5
     scores.xaxis.get_major_locator().set_params(integer=True)
@@ -193,8 +194,17 @@ def draw_sweep(
             panel.set_xscale("log")
     for panel in panels[len(names) :]:
         panel.set_visible(False)
+    _set_range(panels[0], [score for _, score in trials if score is not None])
     figure.supylabel("score on the rows kept for tuning", fontsize=9)
     _save(figure, path)
+
+
+def _set_range(panel: Any, values: Sequence[float]) -> None:
+    """Let the axis of shares go from 0 to 1, so that small differences look small; leave others some room."""
+    if values and all(0 <= value <= 1 for value in values):
+        panel.set_ylim(0, 1.02)
+    else:
+        panel.margins(y=0.2)
 
 
 def _figure(width: float, height: float, rows: int, columns: int, **options: Any) -> tuple[Any, list[Any]]:

@@ -107,6 +107,7 @@ class RunSummary:
         task, model: the task's name, and the model that training began with.
         main: the figure that stands for all.
         figures, intervals, table: of the data scored, as `Scores` gives them.
+        positive: of two classes the one that precision, recall and F1 are about.
         level: of the intervals.
         data: the parts of the data, in the order of their use.
         read_as: what was read as what, in one line.
@@ -129,6 +130,7 @@ class RunSummary:
     figures: Figures
     intervals: Intervals = field(default_factory=dict)
     table: Sequence[Mapping[str, Any]] = ()
+    positive: str | None = None
     level: float = 0.95
     data: Sequence[Part] = ()
     read_as: str = ""
@@ -227,6 +229,8 @@ def _figures(summary: RunSummary) -> str:
         "much another training might."
     )
     lines = _table(["figure", "value", f"{summary.level:.0%} interval"], rows)
+    if summary.positive is not None:
+        lines += ["", f"precision, recall and f1 are those of the class {plain(summary.positive)}."]
     return _section("Figures", lines + (["", note] if summary.intervals else []))
 
 
@@ -276,8 +280,13 @@ def _training(summary: RunSummary) -> str:
     early = f", which ended early because {summary.ended_early}" if summary.ended_early else ""
     lines = [f"{summary.steps:,} steps in {duration(summary.seconds)}{early}{kept}.", ""]
     lines += [line for note in summary.notes for line in (plain(note), "")]
-    rows = [[plain(name), plain(value)] for name, value in summary.settings.items()]
+    rows = [[plain(name), _setting(value)] for name, value in summary.settings.items()]
     return _section("Training", lines + _table(["setting", "value"], rows))
+
+
+def _setting(value: Any) -> str:
+    """Return a setting's value as a person reads it."""
+    return "none" if value is None else plain({True: "yes", False: "no"}[value] if isinstance(value, bool) else value)
 
 
 def duration(seconds: float) -> str:

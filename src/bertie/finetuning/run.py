@@ -1,8 +1,8 @@
 """One fine-tuning from data to a model with its figures: start, train, tune, score."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,13 +23,11 @@ from bertie.tasks.features import Features
 from bertie.tasks.metrics.scores import REPLICATES
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import Callback, History, JsonLines, is_first, train
-from bertie.training.evaluating import score_of
 from bertie.training.history import Record
 from bertie.training.loop import Log
 from bertie.training.state import States
 from bertie.training.tensorboard import TensorBoard
 
-Watch = Callable[[float, float | None], None]
 # Faults that the report shows.
 WORST = 20
 
@@ -95,6 +93,7 @@ def prepare(plan: Plan) -> tuple[Data, list[Parts]]:
         form=plan.form,
         columns=plan.columns,
         options=plan.labels,
+        scheme=plan.options.get("scheme"),
         on_bad_row=plan.on_bad_row,
     )
     check_metric(plan.metric, plan.figures(data.kind), plan.row.learns)
@@ -111,14 +110,8 @@ def prepare(plan: Plan) -> tuple[Data, list[Parts]]:
     return data, parts
 
 
-def learn(plan: Plan, data: Data, parts: Parts, watch: Watch | None = None) -> Learned | None:
-    """Train and tune; of several processes, all but the first get None.
-
-    Args:
-        plan: without a folder, if ``watch`` is given.
-        data, parts: as `prepare` gives them.
-        watch: is told the epoch and the deciding figure of every evaluation, and may end the training by raising.
-    """
+def learn(plan: Plan, data: Data, parts: Parts) -> Learned | None:
+    """Train and tune on what `prepare` gave; of several processes, all but the first get None."""
     task, model, said = start(plan, data, parts.train)
     plan = plan.rated(model.config)
     metric = plan.metric or task.metric().main
@@ -132,7 +125,7 @@ def learn(plan: Plan, data: Data, parts: Parts, watch: Watch | None = None) -> L
         say_once(sentence)
     learner = TaskLearner(task, model, features, [example.where for example in parts.train])
     tuning = Tuning(task, model, parts.tune)
-    with _logs(plan, metric, watch) as log:
+    with _logs(plan) as log:
         history = train(
             learner,
             plan.settings,
@@ -176,23 +169,22 @@ def scored(learned: Learned) -> Outcome:
 
 
 @contextmanager
-def _logs(plan: Plan, metric: str, watch: Watch | None) -> Iterator[Log]:
-    """Give what writes each log line to where the plan wants it."""
+def _logs(plan: Plan) -> Iterator[Log | None]:
+    """Give what writes each log line to where the plan wants it; None if nothing is written."""
+    if plan.out is None:
+        yield None
+        return
+    lines = JsonLines(plan.out / LOG)
+    if not (plan.tensorboard and is_first()):
+        yield lines
+        return
+    with closing(TensorBoard(plan.out / TENSORBOARD)) as board:
 
-    def watching(record: Record) -> None:
-        if watch is not None and "figures" in record:
-            watch(record["epoch"], score_of(record["figures"], metric))
+        def both(record: Record) -> None:
+            lines(record)
+            board(record)
 
-    with ExitStack() as opened:
-        logs: list[Log] = [watching] if plan.out is None else [JsonLines(plan.out / LOG)]
-        if plan.out is not None and plan.tensorboard and is_first():
-            logs.append(opened.enter_context(closing(TensorBoard(plan.out / TENSORBOARD))))
-
-        def log(record: Record) -> None:
-            for each in logs:
-                each(record)
-
-        yield log
+        yield both
 
 
 def _keeping(plan: Plan, task: TrainableTask) -> list[Callback]:

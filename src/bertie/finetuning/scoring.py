@@ -1,7 +1,7 @@
 """From examples to figures: a task's answers compared with labels, part by part, in constant memory."""
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -22,6 +22,7 @@ from bertie.tasks.trainable import Fault, TrainableTask
 
 # Examples are read and encoded this many at a time.
 CHUNK = 8_192
+Watch = Callable[[Sequence[Example], Values], None]
 # From so many examples on, one answer for all of them is worth a warning.
 MANY = 20
 
@@ -48,6 +49,11 @@ class Scored:
     def figures(self) -> Figures:
         """Each figure by its name; none where no row was scored."""
         return self.scores.figures() if self.scores.count else {}
+
+    @property
+    def positive(self) -> str | None:
+        """Of two classes the one that precision, recall and F1 are about."""
+        return getattr(self.scores.metric, "positive_class", None)
 
     @cached_property
     def intervals(self) -> Intervals:
@@ -112,10 +118,10 @@ class Scorer:
         self._first: Any = None
         self._alike = True
 
-    def add(self, values: Values, features: Features, examples: Sequence[Example]) -> None:
-        """Take in what was computed for these examples."""
+    def add(self, values: Values, features: Features, examples: Sequence[Example]) -> Values:
+        """Take in what was computed for these examples, and return the predictions."""
         if not examples:
-            return
+            return []
         task, scored = self.task, self.scored
         labels = [example.label for example in examples]
         predictions = task.predictions(values, features)
@@ -125,6 +131,7 @@ class Scorer:
         self._note_only(predictions)
         if self._worst is not None:
             self._note_faults(task.faults(values, features, labels), examples)
+        return predictions
 
     def done(self) -> Scored:
         """Return the account of all that was taken in."""
@@ -163,6 +170,7 @@ def score(
     worst: int = 0,
     batch_tokens: int | None = None,
     show_progress: bool | None = None,
+    watch: Watch | None = None,
 ) -> dict[str, Scored]:
     """Answer examples and compare with their labels; memory does not grow with their number.
 
@@ -175,6 +183,7 @@ def score(
         worst: how many of the worst mistakes to keep.
         batch_tokens: tokens in a batch; None: what suits the device.
         show_progress: as for pipelines.
+        watch: is given examples with the predictions of the first task.
 
     Returns:
         What `tasks` names, scored.
@@ -190,8 +199,9 @@ def score(
         while chunk := list(islice(source, CHUNK)):
             features = reading.encode([example.text for example in chunk])
             values = compute(reading, model, features, batch_tokens=batch_tokens, advance=advance)
-            for scorer in scorers.values():
-                scorer.add(values, features, chunk)
+            predictions = [scorer.add(values, features, chunk) for scorer in scorers.values()]
+            if watch is not None:
+                watch(chunk, predictions[0])
     return {name: scorer.done() for name, scorer in scorers.items()}
 
 

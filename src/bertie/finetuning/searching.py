@@ -20,7 +20,7 @@ from bertie.finetuning.resuming import LOG, digest_of_rows
 from bertie.finetuning.run import Learned, Outcome, learn, scored
 from bertie.finetuning.space import Space, distributions, usual_space, usual_values, with_values
 from bertie.report import logger
-from bertie.training import JsonLines
+from bertie.training import Event, JsonLines
 
 STUDY, TRIALS, PICTURE = "sweep.log", "trials.jsonl", "sweep.png"
 # Nothing is pruned before so many trials are complete, nor in a trial's first epoch.
@@ -117,7 +117,7 @@ class Search:
         outcome = scored(self._learned(best))
         if self.folder is None:
             return outcome
-        outcome = replace(outcome, plan=replace(outcome.plan, out=self.folder))
+        outcome = replace(outcome, plan=replace(outcome.plan, out=self.folder, callbacks=()))
         log = JsonLines(self.folder / LOG)
         for record in outcome.history.records:
             log(record)
@@ -146,15 +146,17 @@ class Search:
         ]
 
     def _learn(self, asked: Any) -> Learned:
-        def watch(epoch: float, score: float | None) -> None:
+        def watch(event: Event) -> None:
+            record = event.record
             # trials of any batch size are compared after the same epochs
-            if score is None or not float(epoch).is_integer():
+            if event.kind != "evaluation" or record["score"] is None or not float(record["epoch"]).is_integer():
                 return
-            asked.report(score, int(epoch))
+            asked.report(record["score"], int(record["epoch"]))
             if self.prune and asked.should_prune():
                 raise self.optuna.TrialPruned
 
-        learned = learn(with_values(self.plan, asked.params), self.data, self.parts, watch)
+        plan = replace(with_values(self.plan, asked.params), callbacks=(watch,))
+        learned = learn(plan, self.data, self.parts)
         assert learned is not None
         return learned
 

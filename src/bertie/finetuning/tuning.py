@@ -63,8 +63,11 @@ class Tuning:
         return [example.label for example in self.examples]
 
     def _loss(self, rows: Sequence[Any]) -> float:
-        """Return the loss that training has, of rows in the order of their inputs."""
-        features = Features.joined([self.task.labelled(self.features, self.labels)])
+        """Return the loss that training has, with labels as they are, of rows in the order of their inputs."""
+        task = self.task
+        if "label_smoothing" in task.options():
+            task = task.with_options(label_smoothing=0.0)
+        features = Features.joined([task.labelled(self.features, self.labels)])
         firsts = features.first_rows
         total = divisor = 0.0
         # where a loss compares inputs with each other, as many of them as in a usual step
@@ -72,8 +75,8 @@ class Tuning:
             inputs = range(begin, min(begin + BATCH_SIZE, features.num_inputs))
             part = features.of_inputs(inputs)
             output = _together(rows[firsts[begin] : firsts[inputs.stop]])
-            total += float(self.task.loss(output, part))
-            divisor += self.task.divisor(part)
+            total += float(task.loss(output, part))
+            divisor += task.divisor(part)
         return total / divisor if divisor else float("nan")
 
 

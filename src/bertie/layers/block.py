@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bertie.capture import capturing
+from bertie.capture import observed
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.attention import BertAttention
@@ -87,7 +87,7 @@ class BertLayer(nn.Module):
             and own.distances is None
             and own.backend is None
             and packed.attention_mask is None
-            and not capturing()
+            and not observed()
             and 0 not in packed.lengths
             and not any(has_hooks(module) for module in self.modules())
         )

@@ -44,7 +44,7 @@ def linear_activated(x: Tensor, module: nn.Module, activation: Activation) -> Te
     """Return ``activation(module(x))``."""
     plain = activation
     if type(activation) is NamedActivation:
-        if has_hooks(activation):
+        if has_hooks(activation) or hooks_on_all_modules():
             return activation(linear(x, module))
         plain = activation.function
     rows = _rows(x)
@@ -246,7 +246,7 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 def has_hooks(module: nn.Module) -> bool:
     """Whether something besides ``forward`` runs, or another ``forward``, when ``module`` is called."""
     own = vars(module)
-    return "forward" in own or any(own[name] for name in HOOKS) or hooks_on_all_modules()
+    return "forward" in own or any(own[name] for name in HOOKS)
 
 
 def _is_ours(module: nn.Module) -> bool:
@@ -254,13 +254,13 @@ def _is_ours(module: nn.Module) -> bool:
 
     The output of the first feed-forward layer is the largest tensor of a batch; without this it is there twice.
     """
-    return not torch.is_grad_enabled() and type(module) is nn.Linear and not has_hooks(module) and not capturing()
+    return not torch.is_grad_enabled() and type(module) is nn.Linear and not has_hooks(module) and not observed()
 
 
 def _is_idle(dropout: nn.Module) -> bool:
     if type(dropout) is not Dropout and type(dropout) is not nn.Dropout:
         return False
-    return not (dropout.training and dropout.p > 0) and not has_hooks(dropout)
+    return not (dropout.training and dropout.p > 0) and not has_hooks(dropout) and not hooks_on_all_modules()
 
 
 def tensors_of(modules: Sequence[nn.Module]) -> list[Tensor]:

@@ -53,4 +53,4 @@ def _read() -> tuple[dict[str, Any], str]:
         path = _path()
         return (read_json(path, "kernels"), "") if path.is_file() else ({}, "")
     except (OSError, RuntimeError) as error:  # a home that may not be entered, or none; a damaged file
-        return {}, f"{error}"
+        return {}, str(error).removesuffix(".")

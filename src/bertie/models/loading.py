@@ -257,7 +257,11 @@ def _config(cls: type[Any], place: Place, config: Any, fields: dict[str, Any]) -
             source, return_unused_kwargs=True, **(place.arguments if config is None else {}), **fields
         )
     elif hasattr(config, "to_dict"):
-        made, unknown = config_class.from_dict(config.to_dict(), return_unused_kwargs=True, **fields)
+        # as in the reference, a config object is complete: what __init__ names is for __init__
+        own = {name: fields[name] for name in inspect.signature(cls.__init__).parameters if name in fields}
+        others = {name: value for name, value in fields.items() if name not in own}
+        made, unknown = config_class.from_dict(config.to_dict(), return_unused_kwargs=True, **others)
+        unknown |= own
         made._attn_implementation = config._attn_implementation
     else:
         raise InputTypeError(f"config is {type(config).__name__}; allowed: a BertConfig, or the name or path of one")

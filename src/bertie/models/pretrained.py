@@ -134,6 +134,10 @@ class BertPreTrainedModel(nn.Module):
         output = leave(output, batch, isinstance(entered, Packed))
         if finished:
             output = type(output)(**output, **finished)
+        return self.as_asked(output, return_dict)
+
+    def as_asked(self, output: ModelOutput, return_dict: bool | None) -> Any:
+        """Return ``output``, whose members have their final form, as it is or as a tuple."""
         as_mapping = self.config.return_dict if return_dict is None else return_dict
         return output if as_mapping else output.to_tuple()
 

@@ -14,8 +14,6 @@ _DOCUMENT = "-DOCSTART-"
 _COMMENT = re.compile(r"#(\s|$)")
 # lines 1-2 and 8.1 of CoNLL-U: what stands for two words, and a word that is not in the text
 _NO_WORD = re.compile(r"\d+[-.]\d+")
-# files whose first column counts the words: how many columns → that of the tags, from 0
-_TAGS_OF_COUNTED = {10: 3, 4: 2}
 # lines by which columns are guessed
 _FEW = 200
 
@@ -81,11 +79,20 @@ def _layout(lines: Lines) -> _Layout:
     if columns == 1:
         return one
     is_counted = columns > 2 and _counts([one.cells(line)[0] for line in sample if not line.startswith("#")])
-    tags = _TAGS_OF_COUNTED.get(columns, columns - 1) if is_counted else columns - 1
+    tags = _tags_of_counted([one.cells(line) for line in rows], columns) if is_counted else columns - 1
     layout = _Layout(columns, one.is_tabbed, int(is_counted), tags, is_counted)
     if columns > 2:
         lines.notes.append(layout.told(lines.name))
     return layout
+
+
+def _tags_of_counted(rows: Sequence[Sequence[str]], columns: int) -> int:
+    """Return the column of the tags, from 0, in a file whose first column counts the words."""
+    if columns == 10:
+        return 3  # CoNLL-U: the part of speech
+    if columns == 4 and any(row[2:3] == ["O"] for row in rows):
+        return 2  # GermEval: the outer entities, before those within them
+    return columns - 1
 
 
 def _counts(cells: Sequence[str]) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bertie.errors import InputError, nearest
+from bertie.errors import InputError, nearest, spelled
 
 ON_BAD_ROW = ("error", "skip")
 SHOWN = 20
@@ -24,6 +24,11 @@ class Record:
     where: str
 
 
+def beside(row: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with an answer behind it; what both have is the answer's, and the row's is called ``input_…``."""
+    return {f"input_{name}" if name in answer else name: value for name, value in row.items()} | answer
+
+
 @dataclass
 class BadRows:
     """What becomes of rows that cannot be used: the first is an error, or all are left out and counted.
@@ -41,7 +46,7 @@ class BadRows:
     def __post_init__(self) -> None:
         if self.on_bad_row not in ON_BAD_ROW:
             raise InputError(
-                f"on_bad_row is {self.on_bad_row!r}; it must be 'error' or 'skip'."
+                f"{spelled('on_bad_row')} is {self.on_bad_row!r}; it must be 'error' or 'skip'."
                 f"{nearest(str(self.on_bad_row), ON_BAD_ROW)}"
             )
 

@@ -156,7 +156,10 @@ def _delimiter(header: str, lines: Lines, usual: str) -> str:
 
 def _parts(delimiter: str, lines: Sequence[str], is_cut: bool) -> bool:
     """Whether a delimiter parts all rows into as many cells; of ``lines`` that are cut off the last row is left out."""
-    rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    try:
+        rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    except csv.Error:
+        return False
     return len({len(row) for row in (rows[:-1] if is_cut else rows)}) == 1
 
 

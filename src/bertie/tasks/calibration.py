@@ -85,15 +85,6 @@ def find_temperature(logits: Any, labels: Any, kind: str = "softmax") -> float:
     return float(np.exp(-(low + high) / 2))
 
 
-def negative_log_likelihood(logits: Any, labels: Any, kind: str = "softmax", temperature: float = 1.0) -> float:
-    """Return the mean over rows (softmax) or over single decisions (sigmoid); arguments as in `find_temperature`."""
-    scores, truth = _checked(logits, labels, kind)
-    scores = scores / temperature
-    if kind == "sigmoid":
-        return float(np.mean(np.logaddexp(0, scores) - scores * truth))
-    return float(np.mean(_log_of_sum(scores) - scores[np.arange(len(scores)), truth]))
-
-
 def confidences(logits: Any, labels: Any, kind: str = "softmax", temperature: float = 1.0) -> tuple[NDArray, NDArray]:
     """Return the confidence of each prediction, float64, and whether it is right, bool.
 

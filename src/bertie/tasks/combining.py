@@ -7,20 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bertie.errors import InputError
 from bertie.tasks.features import Array, Features
 
 WAYS = ("mean", "max")
-
-
-def check_way(way: str) -> None:
-    """Refuse what is no way of combining windows.
-
-    Raises:
-        InputError: naming those that are.
-    """
-    if way not in WAYS:
-        raise InputError(f"window_scores is {way!r}; allowed are {', '.join(map(repr, WAYS))}.")
 
 
 def combined(rows: Sequence[Any], features: Features, way: str) -> Array:

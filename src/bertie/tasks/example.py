@@ -1,5 +1,6 @@
 """One row of labelled data, in the form that every task of its kind learns from and is scored on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,10 @@ class Example:
             an empty list if there is no answer; an int (the right choice from 0; next sentence: 0 if it follows); None
             where there is none.
         where: "train.csv, line 17", for messages.
+        fields: the row that it was made of, where that is kept.
     """
 
     text: Any
     label: Any = None
     where: str = ""
+    fields: Mapping[str, Any] | None = None

@@ -12,7 +12,7 @@ from torch import Tensor
 from bertie.errors import InputError, InputTypeError
 from bertie.packing import Packed
 from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
-from bertie.tasks.combining import check_way, combined, combined_logits
+from bertie.tasks.combining import WAYS, combined, combined_logits
 from bertie.tasks.features import Array, Features, Integers, Values
 from bertie.tasks.metrics import Choices, Metric
 from bertie.tasks.objectives import cross_entropy_sum
@@ -45,12 +45,13 @@ class MultipleChoice(TrainableTask):
     window_scores: str = "mean"
     temperature: float = 1.0
     saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature")
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"window_scores": WAYS}
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Choices}
 
     def __post_init__(self) -> None:
         if self.top_k is not None:
             check_count("top_k", self.top_k)
-        check_way(self.window_scores)
+        self.check_choices(vars(self))
         check_temperature(self.temperature)
 
     # prompts → features

@@ -11,7 +11,7 @@ from torch import Tensor
 from bertie.errors import InputError
 from bertie.packing import Packed
 from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
-from bertie.tasks.combining import check_way, combined, combined_logits
+from bertie.tasks.combining import WAYS, combined, combined_logits
 from bertie.tasks.features import Array, Features, Values
 from bertie.tasks.metrics import Classes, Metric
 from bertie.tasks.objectives import cross_entropy_sum
@@ -32,10 +32,11 @@ class NextSentence(TrainableTask):
     temperature: float = 1.0
     label_smoothing: float = 0.0
     saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature")
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"window_scores": WAYS}
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Classes}
 
     def __post_init__(self) -> None:
-        check_way(self.window_scores)
+        self.check_choices(vars(self))
         check_temperature(self.temperature)
 
     def check(self, inputs: Sequence[Any], first: int) -> None:
@@ -83,7 +84,7 @@ class NextSentence(TrainableTask):
 
     def metric(self) -> Metric:
         """Return accuracy and F1."""
-        return Classes(["follows", "does not follow"])
+        return Classes(["follows", "does not follow"], positive="follows")
 
     def tuned(self, values: Values, features: Features, labels: Sequence[Any]) -> Self:
         """Return the task with the likeliest temperature."""

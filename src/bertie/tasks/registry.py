@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bertie.errors import InputError, nearest
+from bertie.errors import InputError, nearest, spelled
 from bertie.hub import default_embedding_model
 
 
@@ -77,7 +77,7 @@ class Row:
         if not self.has_default:
             raise InputError(
                 f"{self.name!r} has no default model: name one, a folder or a model of the hub "
-                "(model=..., on the command line --model)."
+                f"({spelled('model', '…')})."
             )
         return default_embedding_model()
 

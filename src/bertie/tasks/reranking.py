@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from torch import nn
 
-from bertie.errors import InputError
+from bertie.errors import InputError, spelled
 from bertie.tasks.calibration import Reliability, confidences, find_temperature, reliability
 from bertie.tasks.features import Array, Features, Values
 from bertie.tasks.metrics import Metric, Queries
@@ -136,7 +136,8 @@ class Reranking(TextClassification):
         gold = self.gold(labels)
         if (gold > 1).any():
             raise InputError(
-                f"A relevance is {gold.max() * self.highest:g}, but the highest is {self.highest:g}; set highest."
+                f"A relevance is {gold.max() * self.highest:g}, but the highest is {self.highest:g}; give "
+                f"{spelled('highest', float(gold.max() * self.highest))}."
             )
         return features.with_labels(gold)
 
@@ -151,6 +152,10 @@ class Reranking(TextClassification):
         assert isinstance(features, TextFeatures)
         queries = (query for query, _ in features.texts)
         return list(zip(queries, self._chances(values).tolist(), strict=True))
+
+    def plain(self, prediction: Any) -> Any:
+        """Return the score alone."""
+        return prediction[1]
 
     def named(self, prediction: Any) -> str:
         """Return a prediction in words."""

@@ -10,10 +10,11 @@ import numpy as np
 from torch import Tensor
 
 from bertie.config import BertConfig
-from bertie.errors import InputError, InputTypeError, nearest
+from bertie.errors import InputError, InputTypeError, nearest, spelled
 from bertie.packing import Packed
 from bertie.tasks.features import Features, Values
 from bertie.tasks.windows import in_windows, owned_tokens, tokens_left_out
+from bertie.tokenization.arguments import one_of
 from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.tokenizer import Tokenizer
 
@@ -45,6 +46,8 @@ class Task(ABC):
     windows: bool = False
     overlap: int | None = None
     given: ClassVar[tuple[str, ...]] = ("tokenizer", "config")
+    # option → its values, where these are names
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     # whether the task needs to know which characters a token comes from
     needs_places: ClassVar[bool] = False
     # the options that training settles and that are saved with the model
@@ -241,6 +244,18 @@ class Task(ABC):
                 raise InputTypeError(
                     f"This task has no option {name!r}; it has {', '.join(known)}.{nearest(name, known)}"
                 )
+        cls.check_choices(options)
+
+    @classmethod
+    def check_choices(cls, options: Mapping[str, Any]) -> None:
+        """Refuse a value that is none of an option's names.
+
+        Raises:
+            InputError: with the nearest.
+        """
+        for name, allowed in cls.choices.items():
+            if options.get(name) is not None:
+                one_of(spelled(name), options[name], allowed)
 
     def with_options(self, **options: Any) -> Self:
         """Return the task with other options; ``tokenizer_kwargs`` and ``tokenize_kwargs`` hold some of them.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bertie.errors import InputError, nearest
 from bertie.packing import Packed
 from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
-from bertie.tasks.combining import check_way, combined, combined_logits
+from bertie.tasks.combining import WAYS, combined, combined_logits
 from bertie.tasks.features import Array, Features, Values
 from bertie.tasks.heads import OWN, Unit, begin_at, logits_of_classes, logits_of_labels
 from bertie.tasks.metrics import Classes, Labels, Metric, Numbers
@@ -54,6 +54,10 @@ class TextClassification(TrainableTask):
     unit: Unit = OWN
     given: ClassVar[tuple[str, ...]] = (*TrainableTask.given, "unit")
     saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature", "thresholds")
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "window_scores": WAYS,
+        "function_to_apply": ("default", *FUNCTIONS),
+    }
     metrics: ClassVar[Mapping[str, type[Metric]]] = {
         "single-label": Classes,
         "multi-label": Labels,
@@ -63,11 +67,7 @@ class TextClassification(TrainableTask):
     def __post_init__(self) -> None:
         if self.top_k not in ("", None):
             check_count("top_k", self.top_k)
-        if self.function_to_apply not in (None, "default", *FUNCTIONS):
-            raise InputError(
-                f"function_to_apply is {self.function_to_apply!r}; allowed are {', '.join(FUNCTIONS)} and 'default'."
-            )
-        check_way(self.window_scores)
+        self.check_choices(vars(self))
         check_temperature(self.temperature)
         if self.label_smoothing and self.kind == "regression":
             raise InputError(f"label_smoothing is {self.label_smoothing}, but the labels are numbers; leave it out.")
@@ -263,6 +263,15 @@ class TextClassification(TrainableTask):
             return None
         gold, kind = self.gold(labels), self._usual_function()
         return reliability(*confidences(values, gold, kind, self.temperature))
+
+    def plain(self, prediction: Any) -> Any:
+        """Return the label, a list of them, or a number (several in a list)."""
+        if self.kind == "single_label_classification":
+            return self.named(prediction)
+        if self.kind == "regression":
+            numbers = np.asarray(prediction).tolist()
+            return numbers[0] if len(numbers) == 1 else numbers
+        return [self.config.id2label[int(index)] for index in np.flatnonzero(prediction)]
 
     def named(self, prediction: Any) -> str:
         """Return a prediction, or a label in its form, in words."""

@@ -1,7 +1,7 @@
 """Token classification: a label for every word, and the entities that the labels make (BERT, section 5.3)."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -12,20 +12,20 @@ from torch import Tensor
 
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.report import say_once
-from bertie.tasks.alignment import IGNORED, MERGES, Alignment, check_labelled, joined_offsets
+from bertie.tasks.alignment import IGNORED, LABELLED, MERGES, Alignment, joined_offsets
 from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
 from bertie.tasks.features import Features, Values
 from bertie.tasks.grouping import STRATEGIES, Grouper, Scored, Source, chosen
 from bertie.tasks.heads import begin_at, logits_of_classes
 from bertie.tasks.metrics import Entities, Metric
 from bertie.tasks.objectives import cross_entropy_sum
-from bertie.tasks.schemes import OUTSIDE, Rules, check_scheme, entities, guess_scheme, tags_of
+from bertie.tasks.schemes import OUTSIDE, SCHEMES, Rules, entities, guess_scheme, tags_of
 from bertie.tasks.tag_metric import entities_metric
+from bertie.tasks.task import Task
 from bertie.tasks.text_features import TextFeatures, pieces_read
 from bertie.tasks.trainable import Fault
 from bertie.tasks.windows import first_piece
 from bertie.tasks.word_rows import WordTask, groups_of
-from bertie.tokenization.arguments import one_of
 from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.pieces import Pieces, Span
 
@@ -73,13 +73,15 @@ class TokenClassification(WordTask):
         *WordTask.saved,
         *("aggregation_strategy", "scheme", "label_pieces", "temperature"),
     )
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "aggregation_strategy": STRATEGIES,
+        "scheme": SCHEMES,
+        "label_pieces": LABELLED,
+    }
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Entities}
 
     def __post_init__(self) -> None:
-        one_of("aggregation_strategy", self.aggregation_strategy, STRATEGIES)
-        check_labelled(self.label_pieces)
-        if self.scheme is not None:
-            check_scheme(self.scheme)
+        self.check_choices(vars(self))
         check_temperature(self.temperature)
         if isinstance(self.ignore_labels, str):
             raise InputTypeError(f"ignore_labels is {self.ignore_labels!r}; give a list of labels.")
@@ -359,3 +361,17 @@ class TokenClassification(WordTask):
                 f"({', '.join(map(repr, self._labels[:8]))}).{nearest(str(tag), self._labels)}"
             )
         return number
+
+
+class WordTags(TokenClassification):
+    """As `TokenClassification`; the answer is the tag of each word of a list of words."""
+
+    @classmethod
+    def of(cls, task: Task) -> Self:
+        """Return what answers so with the options of a token classification."""
+        given = TokenClassification.of(task)
+        return cls(**{field.name: getattr(given, field.name) for field in fields(given)})
+
+    def decode(self, values: Values, features: Features) -> list[Any]:
+        """Return the tags of each text."""
+        return self.predictions(values, features)

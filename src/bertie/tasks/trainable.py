@@ -123,6 +123,10 @@ class TrainableTask(Task):
         """Return what must differ between some inputs: a model whose predictions all have one gist tells none apart."""
         return prediction
 
+    def plain(self, prediction: Any) -> Any:
+        """Return a prediction as JSON takes it."""
+        return np.asarray(prediction).tolist()
+
     def named(self, prediction: Any) -> str:
         """Return a prediction in words."""
         return str(prediction)

@@ -23,8 +23,8 @@ class History:
         more: how many epochs longer; 0: it was not.
         total: the steps of the whole run, were it not to stop early.
         records: log lines. Of steps: ``step``, ``epoch``, ``loss``, ``learning_rate``, ``grad_norm``,
-            ``tokens_per_second``, ``seconds``; of evaluations: ``step``, ``epoch``, ``figures``, ``is_best``,
-            ``seconds``.
+            ``tokens_per_second``, ``seconds``; of evaluations: ``step``, ``epoch``, ``figures``, ``score``
+            (the figure that decides; higher is better), ``is_best``, ``seconds``.
         best_step, best_score: of the best evaluation; None before the first.
         best_figures: what it gave.
         waited: evaluations since then.
@@ -38,6 +38,7 @@ class History:
         losses, norms: of the steps since the last log line.
         tokens: computed since the last log line.
         micro_tokens: tokens computed at a time; less after memory was exhausted.
+        settings: those of the run, with what was used for each that was left open.
     """
 
     total: int = 0
@@ -60,6 +61,7 @@ class History:
     norms: list[float] = field(default_factory=list)
     tokens: int = 0
     micro_tokens: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as JSON takes it."""
@@ -123,13 +125,19 @@ def line_of_steps(history: History, epoch: float, rate: float, seconds: float) -
 
 
 def line_of_evaluation(
-    history: History, epoch: float, figures: Mapping[str, float | None], is_best: bool, seconds: float
+    history: History,
+    epoch: float,
+    figures: Mapping[str, float | None],
+    score: float | None,
+    is_best: bool,
+    seconds: float,
 ) -> Record:
     """Return the log line of an evaluation."""
     return {
         "step": history.step,
         "epoch": round(epoch, 4),
         "figures": dict(figures),
+        "score": score,
         "is_best": is_best,
         "seconds": round(seconds, 3),
     }

@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from bertie.errors import BertieError, InputError, Stopped
+from bertie.errors import BertieError, InputError, Stopped, spelled
+from bertie.locking import only_process_in
 from bertie.report import Advance, progress
 from bertie.training.callbacks import Callback, Event
 from bertie.training.distributed import Processes, processes
@@ -91,7 +92,8 @@ def train(
         run = _Run(learner, settings, group, signals, evaluation, data or {}, log, callbacks, divisible)
         where = None if folder is None else Path(folder)
         keeper = Keeper(where, run.identity, settings, writes=group.rank == 0)
-        with by_rows(run.tables):
+        alone = only_process_in(where) if where is not None and group.rank == 0 else nullcontext()
+        with alone, by_rows(run.tables):
             run.begin(keeper, resume, more_epochs)
             with progress("steps", run.history.total, show_progress) as advance:
                 return run.run(advance)
@@ -130,6 +132,7 @@ class _Run:
         self.optimizer = AdamW(parameters, alike, tuple(self.tables))
         tokens = settings.micro_tokens or micro_tokens(self.device)
         precision = precision_on(self.device, settings.precision)
+        self.precision = "fp32" if precision is nullcontext else "bf16"
         self.gradients = Gradients(learner, self.order.sizes, tokens, precision, whole=not divisible)
         self.identity = identity(self.model, self.order, settings, total, group.world, data)
         self.history = History(total=total)
@@ -148,6 +151,7 @@ class _Run:
             self.history.total = total
         lengthen(self.history, more_epochs, resume, self.order, keeper.where)
         self.gradients.tokens = self.history.micro_tokens or self.gradients.tokens
+        self.history.settings = self._settings_used()
         self.clock = time.perf_counter() - self.history.seconds
         for record in self.history.records:
             self.log(record)
@@ -171,6 +175,21 @@ class _Run:
             if self.keeper.is_due(self.history.step):
                 self._keep()
             show(1, self.history.note())
+
+    def _settings_used(self) -> dict[str, Any]:
+        """Return the settings with what is used for each that was left open; of two that exclude each other, one."""
+        settings, in_an_epoch = self.settings, self.order.steps_in(0)
+        given = settings.to_dict() | {
+            "epochs": None if settings.steps else settings.epochs_over(in_an_epoch),
+            "learning_rate": self.highest_rate,
+            "batch_size": settings.examples_in_a_step,
+            "precision": self.precision,
+            "evaluate_every": self.evaluate_every or in_an_epoch,
+            "log_every": self.log_every,
+            "micro_tokens": self.gradients.tokens,
+        }
+        left = "epochs" if settings.steps else "steps", "batch_size" if settings.batch_tokens else "batch_tokens"
+        return {name: value for name, value in given.items() if name not in left}
 
     def _is_over(self) -> bool:
         history, patience = self.history, self.settings.patience
@@ -243,7 +262,7 @@ class _Run:
             history.best_step, history.best_score, history.best_figures = history.step, score, figures
             self.keeper.keep_best(self.model, history.step)
         epoch = self.order.epochs_done(history.step)
-        self._record("evaluation", line_of_evaluation(history, epoch, figures, best, self._seconds()))
+        self._record("evaluation", line_of_evaluation(history, epoch, figures, score, best, self._seconds()))
         self._agree()
 
     def _epoch_is_to_be_told(self) -> bool:
@@ -273,7 +292,8 @@ class _Run:
 
     def _leave(self, number: int) -> NoReturn:
         kept = self._keep()
-        where = f"resume goes on from {self.keeper.where!r}" if kept else "nothing was kept, for want of a folder"
+        on = f"{spelled('resume', True)} goes on from {self.keeper.where!r}"
+        where = on if kept else "nothing was kept, for want of a folder"
         raise Stopped(f"Training was stopped after step {self.history.step} of {self.history.total}; {where}.", number)
 
     def _keep(self) -> bool:

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from bertie.errors import InputError
+from bertie.errors import InputError, nearest, spelled
 from bertie.rules import Rule, short
 
 SCHEDULES = ("linear", "cosine", "constant")
@@ -85,15 +85,18 @@ class Settings:
         for name, rule in RULES.items():
             value = getattr(self, name)
             if not rule.allows(value):
-                raise InputError(f"{name} is {short(value)}; allowed: {rule.allowed}.")
+                raise InputError(f"{spelled(name)} is {short(value)}; allowed: {rule.allowed}.{rule.nearest(value)}")
         self._check_freeze()
         for one, other in (("epochs", "steps"), ("batch_size", "batch_tokens")):
             if getattr(self, one) is not None and getattr(self, other) is not None:
                 raise InputError(
-                    f"{one}={getattr(self, one)} and {other}={getattr(self, other)} exclude each other; give one."
+                    f"{spelled(one, getattr(self, one))} and {spelled(other, getattr(self, other))} exclude each "
+                    "other; give one."
                 )
         if self.warmup >= 1 and self.warmup != int(self.warmup):
-            raise InputError(f"warmup is {self.warmup:g}; allowed: a share below 1, or a whole number of steps.")
+            raise InputError(
+                f"{spelled('warmup')} is {self.warmup:g}; allowed: a share below 1, or a whole number of steps."
+            )
 
     @property
     def frozen_layers(self) -> int | None:
@@ -145,8 +148,8 @@ class Settings:
         number = isinstance(self.freeze, int) and not isinstance(self.freeze, bool) and self.freeze >= 1
         if not (self.freeze is None or self.freeze == "embeddings" or number):
             raise InputError(
-                f"freeze is {short(self.freeze)}; allowed: 'embeddings', a number of layers of at least 1 "
-                "(they and the embeddings do not learn), or None."
+                f"{spelled('freeze')} is {short(self.freeze)}; allowed: 'embeddings', a number of layers of at least 1 "
+                f"(they and the embeddings do not learn), or None.{nearest(str(self.freeze), ('embeddings',))}"
             )
 
 

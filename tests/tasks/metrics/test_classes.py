@@ -19,7 +19,7 @@ SWITCHES = st.lists(st.tuples(*[st.booleans()] * 8), min_size=1, max_size=30)
 @settings(deadline=None)
 def test_classes_equal_scikit_learn(pairs: list) -> None:
     predictions, labels = np.array(pairs).T
-    scores = Scores(Classes(NAMES, positive="joy"), replicates=0)
+    scores = Scores(Classes(NAMES), replicates=0)
     scores.add(predictions, labels)
     figures = scores.figures()
     keys = {"labels": range(4), "zero_division": 0}
@@ -30,8 +30,6 @@ def test_classes_equal_scikit_learn(pairs: list) -> None:
         assert figures[f"f1_{average}"] == pytest.approx(expected)
     for name, function in {"precision": sklearn.precision_score, "recall": sklearn.recall_score}.items():
         assert figures[name] == pytest.approx(function(labels, predictions, average="macro", **keys))
-        joy = function(labels == 1, predictions == 1, zero_division=0)
-        assert figures[f"{name}_positive"] == pytest.approx(joy)
     report = sklearn.classification_report(
         labels, predictions, labels=range(4), target_names=NAMES, output_dict=True, zero_division=0
     )
@@ -113,6 +111,24 @@ def test_probabilities_are_no_switches() -> None:
         Scores(Labels(("a", "b"))).add([[0, 1, 1]], [[0, 1, 1]])
 
 
-def test_a_positive_class_must_exist() -> None:
-    with pytest.raises(InputError, match="positive is 'spam'"):
-        Classes(NAMES, positive="spam")
+@given(PAIRS)
+@settings(deadline=None)
+def test_of_two_classes_one_is_positive_as_in_scikit_learn(pairs: list) -> None:
+    predictions, labels = np.array(pairs).T % 2
+    functions = {"precision": sklearn.precision_score, "recall": sklearn.recall_score, "f1": sklearn.f1_score}
+    for metric, positive in ((Classes(("ham", "spam")), 1), (Classes(("yes", "no"), positive="yes"), 0)):
+        assert metric.positive_class == metric.labels[positive]
+        scores = Scores(metric, replicates=0)
+        scores.add(predictions, labels)
+        for name, function in functions.items():
+            expected = function(labels, predictions, pos_label=positive, zero_division=0, average="binary")
+            assert scores.figures()[name] == pytest.approx(expected)
+        macro = sklearn.f1_score(labels, predictions, labels=[0, 1], average="macro", zero_division=0)
+        assert scores.figures()["f1_macro"] == pytest.approx(macro)
+
+
+def test_a_positive_class_is_one_of_two() -> None:
+    assert Classes(NAMES).positive_class is None
+    for labels, positive in ((NAMES, "joy"), (("ham", "spam"), "egg")):
+        with pytest.raises(InputError, match=f"positive is '{positive}'; it is one of two classes, here '"):
+            Classes(labels, positive=positive)

@@ -94,11 +94,12 @@ class BertModel(BertPreTrainedModel):
             hidden = self.encoder(self.embeddings(batch), batch, encoder, None, cache, **more).last_hidden_state
         last, hidden = _last(hidden, batch, input_ids, collected)
         output = BaseModelOutputWithPoolingAndCrossAttentions(
+            last_hidden_state=last,
             pooler_output=None if self.pooler is None else self._pooled(hidden, batch),
             past_key_values=cache if cached else None,
+            **({} if collected is None else collected.members()),
         )
-        gathered = {} if collected is None else collected.members()
-        return self.leave(output, input_ids, batch, return_dict, last_hidden_state=last, **gathered)
+        return self.as_asked(output, return_dict)
 
     @property
     def gradient_checkpointing(self) -> bool:

@@ -17,14 +17,14 @@ from bertie.tasks.metrics.scores import Additive, Scores, Sums
 class Classes(Additive):
     """Predictions and labels ``[n]``: numbers of classes, or their names.
 
-    Figures: ``accuracy``; ``precision``, ``recall`` and ``f1`` (each class counts alike: macro averages over all of
-    ``labels``, where a class that neither occurs nor is predicted counts 0, as scikit-learn's ``labels=…`` and
-    ``zero_division=0``); ``f1_macro`` (the same as ``f1``), ``f1_micro`` (here equal to accuracy), ``f1_weighted``;
-    ``matthews``; with ``positive`` also that class's own ``precision_positive``, ``recall_positive``, ``f1_positive``.
+    Figures: ``accuracy``; ``precision``, ``recall`` and ``f1``: of two classes those of the positive one, of more each
+    class counts alike (macro averages over all of ``labels``, where a class that neither occurs nor is predicted counts
+    0, as scikit-learn's ``labels=…`` and ``zero_division=0``); ``f1_macro``, ``f1_micro`` (here equal to accuracy),
+    ``f1_weighted``; ``matthews``.
 
     Args:
         labels: the classes' names, in order.
-        positive: the class that is looked for, if there is one.
+        positive: of two classes the one that is looked for; None: the second, as in scikit-learn.
         main: the figure that stands for all.
     """
 
@@ -43,8 +43,8 @@ class Classes(Additive):
     )
 
     def __post_init__(self) -> None:
-        if self.positive is not None and self.positive not in self.labels:
-            raise InputError(f"positive is {self.positive!r}; the classes are {_listed(self.labels)}.")
+        if self.positive is not None and (len(self.labels) != 2 or self.positive not in self.labels):
+            raise InputError(f"positive is {self.positive!r}; it is one of two classes, here {_listed(self.labels)}.")
 
     def rows(self, predictions: Any, labels: Any) -> NDArray:
         """Return one number a row for the pair of its label and its prediction, int64 ``[n, 1]``."""
@@ -66,19 +66,17 @@ class Classes(Additive):
         """Return the figures named above."""
         right, predicted, gold = split(sums, 3)
         means = averages(right, predicted, gold)
-        figures = {
+        if self.positive_class is not None:
+            place = list(self.labels).index(self.positive_class)
+            own = precision_recall_f1(*(values[..., place] for values in (right, predicted, gold)))
+        else:
+            own = means["precision_macro"], means["recall_macro"], means["f1_macro"]
+        return {
             "accuracy": means["f1_micro"],
-            "precision": means["precision_macro"],
-            "recall": means["recall_macro"],
-            "f1": means["f1_macro"],
+            **dict(zip(("precision", "recall", "f1"), own, strict=True)),
             **{name: means[name] for name in ("f1_macro", "f1_micro", "f1_weighted")},
             "matthews": _matthews(right, predicted, gold),
         }
-        if self.positive is not None:
-            of_class = [values[..., list(self.labels).index(self.positive)] for values in (right, predicted, gold)]
-            names = ("precision_positive", "recall_positive", "f1_positive")
-            figures |= dict(zip(names, precision_recall_f1(*of_class), strict=True))
-        return figures
 
     def table(self, sums: NDArray) -> list[dict[str, Any]]:
         """Return precision, recall, F1 and support of each class."""
@@ -133,6 +131,11 @@ class Classes(Additive):
                 f"{what} {unknown[0]} is {unknown[1]!r}; the classes are {_listed(self.labels)}."
                 f"{nearest(str(unknown[1]), self.labels)}"
             ) from error
+
+    @property
+    def positive_class(self) -> str | None:
+        """The class that precision, recall and F1 are about; None where there are more or less than two."""
+        return (self.positive or self.labels[1]) if len(self.labels) == 2 else None
 
     @cached_property
     def _number_of(self) -> dict[str, int]:
