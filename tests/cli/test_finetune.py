@@ -178,6 +178,9 @@ def test_what_is_read_as_what_is_said(run: Run, start: Path, tmp_path: Path, cap
     assert caplog.messages == [line, overlooked]
     assert ran.err.count("  →  ") == 3
     assert not (tmp_path / "run").exists()
+    folded = run(*given, "--dry-run", "--folds", 4)
+    assert "to score on in the first of 4 folds; the first as they will be learned:" in folded.err
+    assert 9 <= folded.records[0]["counts"]["dev"] <= 13
     assert run(*given).err == "bertie: --out is missing: name the new folder of the run (--dry-run needs none).\n"
 
     out = tmp_path / "run"

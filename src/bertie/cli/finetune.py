@@ -148,7 +148,7 @@ def finetune(
     kept = {"more_epochs": more_epochs, "folds": folds, "keep": keep, "tensorboard": tensorboard}
     keeping = {name: value for name, value in kept.items() if value}
     if dry_run:
-        _preview(task, source, said, options, _settings(chosen), seed or [])
+        _preview(task, source, {**said, "folds": folds}, options, _settings(chosen), seed or [])
     elif out is None:
         raise InputError("--out is missing: name the new folder of the run (--dry-run needs none).")
     elif sweep is None:
@@ -170,7 +170,8 @@ def _preview(
     chosen = settings_from(settings, {"seed": seeds[0] if seeds else None})
     found = preview(task, train, options=options, settings=chosen, **said)
     parts = ", ".join(f"{count:,} {what}" for what, count in zip(_PARTS, found.counts.values(), strict=True))
-    print(f"bertie: rows {parts}; the first as they will be learned:", file=sys.stderr)
+    of_folds = f" in the first of {said['folds']} folds" if said["folds"] else ""
+    print(f"bertie: rows {parts}{of_folds}; the first as they will be learned:", file=sys.stderr)
     for row in found.rows:
         label = f"  →  {row['label']}" if "label" in row else ""
         print(printable(f"  {row['where']}: {row['text']:.{_WIDTH}}{label}"), file=sys.stderr)

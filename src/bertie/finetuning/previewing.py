@@ -19,7 +19,7 @@ class Preview:
 
     Attributes:
         read_as: what was read as what, in one line.
-        counts: how many rows there are to learn from (``train``), to tune on and to score on.
+        counts: how many rows there are to learn from (``train``), to tune on and to score on; of folds, in the first.
         labels: the classes or tags, in order.
         rows: the first rows to learn from: where each stands, its text, and its label as it is learned.
         warnings: what should be known.
@@ -48,7 +48,7 @@ def preview(
         InputError: as there, before anything is learned.
     """
     plan = Plan(task=task, train=train, labels=LabelOptions.of(kind, label_names, label_map, first_choice), **named)
-    data, (parts,) = prepare(plan)
+    data, [parts, *_] = prepare(plan)
     counts = {"train": len(parts.train), "tune": len(parts.tune), "dev": len(parts.dev)}
     return Preview(data.read_as, counts, data.labels, [_row(one) for one in parts.train[:SHOWN]], data.warnings)
 

@@ -1,8 +1,10 @@
 """One row of ids and where each id came from: windows of one or two texts, framed by special tokens, and padding."""
 
+import sys
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -55,6 +57,7 @@ class Frame(NamedTuple):
         types: the token type of each text.
         size: the number of special tokens.
         codes: the ids of each gap as int64.
+        type_codes: the token types of each gap as int64.
         untyped: whether every token has the type 0.
     """
 
@@ -62,13 +65,15 @@ class Frame(NamedTuple):
     types: tuple[int, ...]
     size: int
     codes: tuple[bytes, ...]
+    type_codes: tuple[bytes, ...]
     untyped: bool
 
     @classmethod
     def of(cls, gaps: tuple[tuple[Special, ...], ...], types: tuple[int, ...]) -> "Frame":
         codes = tuple(array("q", [special.id for special in gap]).tobytes() for gap in gaps)
+        type_codes = tuple(array("q", [special.type_id for special in gap]).tobytes() for gap in gaps)
         untyped = not any(types) and not any(special.type_id for gap in gaps for special in gap)
-        return cls(gaps, types, sum(map(len, gaps)), codes, untyped)
+        return cls(gaps, types, sum(map(len, gaps)), codes, type_codes, untyped)
 
     def without_types(self) -> "Frame":
         """Return the frame in which every token has the type 0."""
@@ -80,11 +85,13 @@ Frames = tuple[Frame, Frame]
 """Those of a single text and of a pair."""
 
 
+@cache
 def bare_frames(second_type: int) -> Frames:
     """Return what rows without special tokens have, where the second text of a pair has ``second_type``."""
     return Frame.of(((), ()), (0,)), Frame.of(((), (), ()), (0, second_type))
 
 
+@lru_cache(maxsize=64)
 def bert_frames(cls: Special, sep: Special) -> Frames:
     """Return ``[CLS] A [SEP]`` and ``[CLS] A [SEP] B [SEP]``."""
     pair = Frame.of(((cls,), (sep,), (sep._replace(type_id=1),)), (0, 1))
@@ -158,16 +165,17 @@ class Encoding:
 
     @property
     def type_ids(self) -> list[int]:
-        types = [type_id for type_id, count in self.type_counts() for _ in range(count)]
+        types = array("q", b"".join(self.type_parts())).tolist()
         return self._pad(types, self.padding.type_id if self.padding else 0)
 
-    def type_counts(self) -> Iterator[tuple[int, int]]:
-        """Yield token types and how many neighbouring tokens have them, without padding."""
-        gaps, types = self.frame.gaps, self.frame.types
-        yield from ((special.type_id, 1) for special in gaps[0])
-        for window, type_id, gap in zip(self.windows, types, gaps[1:], strict=True):
-            yield type_id, len(window.ids)
-            yield from ((special.type_id, 1) for special in gap)
+    def type_parts(self) -> list[bytes]:
+        """Return the token types as int64, part by part, without padding."""
+        _, types, _, _, codes, _ = self.frame
+        parts = [codes[0]]
+        for number, window in enumerate(self.windows):
+            parts.append(types[number].to_bytes(8, sys.byteorder) * len(window.ids))
+            parts.append(codes[number + 1])
+        return parts
 
     @property
     def attention_mask(self) -> list[int]:

@@ -124,22 +124,22 @@ def _flat_ids(rows: Iterable[Encoding]) -> Flat:
     lengths: list[int] = []
     tokens_cut: list[int] = []
     empty: list[bool] = []
-    type_counts: list[tuple[int, int]] = []
+    type_parts: list[bytes] = []
     typed = False
     for row in rows:
-        first, *gaps = row.frame.codes
-        parts.append(first)
-        for window, gap in zip(row.windows, gaps, strict=True):
-            parts += (window.ids, gap)
+        frame = row.frame
+        parts.append(frame.codes[0])
+        for number, window in enumerate(row.windows, 1):
+            parts += (window.ids, frame.codes[number])
         lengths.append(len(row))
         tokens_cut.append(row.tokens_cut)
         empty.append(row.is_empty)
-        if row.frame.untyped:
-            type_counts.append((0, lengths[-1]))
+        if frame.untyped:
+            type_parts.append(bytes(8 * lengths[-1]))
         else:
             typed = True
-            type_counts += row.type_counts()
+            type_parts += row.type_parts()
     # a bytearray, because tensors want memory that may be written
     ids = np.frombuffer(bytearray().join(parts), np.int64)
-    types = np.repeat(*np.array(type_counts, np.int64).T) if typed else None
+    types = np.frombuffer(bytearray().join(type_parts), np.int64) if typed else None
     return Flat(ids, types, lengths, tokens_cut, empty)
