@@ -2,6 +2,9 @@
 
 import copy
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 from itertools import chain
@@ -302,3 +305,22 @@ def test_flags_come_from_tokenizer_json(mini: Path, tmp_path: Path) -> None:
     path.unlink()
     theirs = transformers.PreTrainedTokenizerFast.from_pretrained(tmp_path)
     assert theirs.tokenize("axyz xyz") == ["ax", "##y", "##z", "xyz"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_fork_after_use(shared: Path, place: Path) -> None:
+    """In a process of its own, whose threads of `tokenizers` have worked before the fork."""
+    program = f"""
+import os
+from bertie import AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained({str(folder_of("Unigram", shared, place))!r})
+texts = ["alle Menschen sind frei"] * 100
+expected = tokenizer(texts)["input_ids"]
+child = os.fork()
+if child == 0:
+    os._exit(0 if tokenizer(texts)["input_ids"] == expected else 1)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "TOKENIZERS_PARALLELISM"}
+    ran = subprocess.run([sys.executable, "-c", program], timeout=120, capture_output=True, text=True, env=environment)
+    assert (ran.returncode, ran.stderr) == (0, "")
