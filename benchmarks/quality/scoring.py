@@ -10,6 +10,7 @@ from rows import Row
 
 import bertie
 from bertie.finetuning.examples import Rows
+from bertie.finetuning.labelling import LabelOptions
 from bertie.tasks.computing import compute
 from bertie.tasks.metrics import Differences, Scores
 from bertie.tasks.registry import find
@@ -65,7 +66,9 @@ class _Model:
 
     def computed(self, rows: list[Row]) -> tuple[Any, Any, Any, list[Any]]:
         """Return the task suited to the rows, what the model computes of them, and their labels."""
-        examples = list(Rows(self.row.learns, kind=self.kind).read(rows))
+        reader = Rows(self.row.learns, options=LabelOptions(kind=self.kind))
+        written = list(reader.read(rows))
+        examples = list(reader.settled(written, reader.find_labelling(written)))
         labels = [example.label for example in examples]
         task = self.task.suited(labels)
         features = task.encode([example.text for example in examples])

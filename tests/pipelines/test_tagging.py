@@ -122,7 +122,7 @@ def test_entities_by_a_scheme_are_slices_and_keep_the_rules(bio: Any, texts: lis
 def test_a_scheme_tags_the_words_that_are_given(bio: Any) -> None:
     sentences = [["Ada", "U.S.A.", "Neu-Ulm", "unbelievably", "\x00", "don't"], ["e.g.", "A.B."], [], ["x"]]
     for strategy in ("first", "average", "max"):
-        task = bio.task.with_options(scheme="BIO", aggregation_strategy=strategy)
+        task = bio.codec.with_options(scheme="BIO", aggregation_strategy=strategy)
         features = task.encode(sentences)
         values = compute(task, bio.model, features)
         tags = task.predictions(values, features)

@@ -156,7 +156,7 @@ def test_logits_of_windows_are_combined(way: str) -> None:
 def test_vectors_of_windows_are_the_mean_of_all_tokens() -> None:
     torch.manual_seed(0)
     model = bertie.BertModel(config(), add_pooling_layer=False).eval()
-    recipe = Recipe(modes=("mean", "max"), normalize=False)
+    recipe = Recipe(modes=("mean", "max"))
     task = Embed(tokenizer=TOKENIZER, config=model.config, max_length=6, windows=True, overlap=1, recipe=recipe)
     features = task.encode([text(10), text(2)])
     found = np.stack(compute(task, model, features))
