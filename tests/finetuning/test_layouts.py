@@ -91,6 +91,13 @@ def test_embedding_of_lists_of_positives_and_negatives(tmp_path: Path) -> None:
     assert found == [(("q", "yes", "no"), None)]
 
 
+def test_negatives_that_are_not_learned_are_counted(tmp_path: Path) -> None:
+    row = {"query": "q", "pos": ["a"], "neg": ["x", "y", "z"]}
+    found, notes = examples("embedding", tmp_path / "a.jsonl", json.dumps(row))
+    assert found == [(("q", "a", "x"), None)]
+    assert notes == ["negatives that are not read, a positive passage being learned with one: 2."]
+
+
 def test_ms_marco(tmp_path: Path) -> None:
     good, poor = "A passage that answers it, " * 4, "A passage that does not, " * 4
     found, notes = examples("reranking", tmp_path / "a.tsv", f"what is it\t{good}\t{poor}\n")

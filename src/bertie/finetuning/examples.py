@@ -153,7 +153,7 @@ class Rows:
         if self.task == "masked-lm":
             # blank lines part the documents of plain text, and are no mistake there
             return (record for record in rows if record.fields.get("text") != "")
-        return apart(rows, self.task)
+        return apart(rows, self.task, self.notes)
 
 
 @dataclass(frozen=True)

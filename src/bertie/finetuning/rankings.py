@@ -1,6 +1,7 @@
 """Queries with positive and negative passages in one row → a row each, as reranking and embedding learn them."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,13 +9,15 @@ from bertie.finetuning.cells import is_nothing, list_in
 from bertie.finetuning.roles import NEGATIVE, key
 from bertie.reading import Record
 
+_LEFT_OUT = "negatives that are not read, a positive passage being learned with one"
 _POSITIVE = re.compile(r"pos(itive)?s?(passages?|texts?)?\d*")
 
 
-def apart(rows: Iterator[Record], task: str) -> Iterator[Record]:
+def apart(rows: Iterator[Record], task: str, notes: Counter[str]) -> Iterator[Record]:
     """Yield records of one passage each for reranking, and of one positive (and negative) each for embedding.
 
-    Columns such as ``pos`` and ``neg`` hold a passage or a list of them. Other records stay as they are.
+    Columns such as ``pos`` and ``neg`` hold a passage or a list of them. Other records stay as they are. ``notes``
+    counts negatives that are not read.
     """
     for record in rows:
         good = [name for name in record.fields if _POSITIVE.fullmatch(key(name))]
@@ -22,7 +25,7 @@ def apart(rows: Iterator[Record], task: str) -> Iterator[Record]:
         if task == "reranking" and good:
             yield from _labelled(record, good, poor)
         elif task == "embedding" and any(isinstance(record.fields[name], list) for name in (*good, *poor)):
-            yield from _paired(record, good, poor)
+            yield from _paired(record, good, poor, notes)
         else:
             yield record
 
@@ -35,11 +38,12 @@ def _labelled(record: Record, good: list[str], poor: list[str]) -> Iterator[Reco
             yield Record({**rest, "passage": passage, "label": label}, record.where)
 
 
-def _paired(record: Record, good: list[str], poor: list[str]) -> Iterator[Record]:
+def _paired(record: Record, good: list[str], poor: list[str], notes: Counter[str]) -> Iterator[Record]:
     """Yield each positive with one negative, in turn."""
     rest = {name: value for name, value in record.fields.items() if name not in (*good, *poor)}
-    negatives = _passages(record.fields, poor)
-    for number, positive in enumerate(_passages(record.fields, good)):
+    positives, negatives = _passages(record.fields, good), _passages(record.fields, poor)
+    notes[_LEFT_OUT] += max(len(negatives) - len(positives), 0)
+    for number, positive in enumerate(positives):
         negative = {"negative": negatives[number % len(negatives)]} if negatives else {}
         yield Record({**rest, "positive": positive, **negative}, record.where)
 
