@@ -167,6 +167,7 @@ def test_memory_is_counted_as_in_the_reference(name):
     ours, theirs = make(name), getattr(transformers, name)(transformers.BertConfig(**SIZES))
     assert ours.get_memory_footprint(return_buffers=False) == theirs.get_memory_footprint(return_buffers=False)
     assert not ours.can_generate()
+    assert not type(ours).can_generate()
 
 
 @pytest.mark.parametrize("items", [None, 5])

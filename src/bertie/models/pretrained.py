@@ -230,7 +230,8 @@ class BertPreTrainedModel(nn.Module):
         tensors = [*self.parameters(), *(self.buffers() if return_buffers else ())]
         return sum(tensor.nbytes for tensor in tensors)
 
-    def can_generate(self) -> bool:
+    @classmethod
+    def can_generate(cls) -> bool:
         """Whether there is ``generate()``: not yet."""
         return False
 
