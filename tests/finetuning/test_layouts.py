@@ -47,6 +47,20 @@ def test_sentences_in_cells_stay(tmp_path: Path) -> None:
     assert found == [(["Ada", "met"], ["B-per", "O"]), (["Bo"], ["B-per"])]
 
 
+def test_what_prodigys_annotator_rejected_is_not_learned(tmp_path: Path) -> None:
+    rows = [
+        {"text": "a film", "label": "POS", "answer": "accept", "_task_hash": 1},
+        {"text": "a bore", "label": "POS", "answer": "reject", "_task_hash": 2},
+        {"text": "a play", "label": "NEG", "answer": "accept", "_task_hash": 3},
+    ]
+    content = "\n".join(map(json.dumps, rows))
+    found, notes = examples("sequence-classification", tmp_path / "a.jsonl", content, name="train")
+    assert found == [("a film", "POS"), ("a play", "NEG")]
+    assert "Rows of train not accepted in Prodigy, which are left out: 1." in notes
+    found, _ = examples("sequence-classification", tmp_path / "a.jsonl", content, needs_label=False)
+    assert len(found) == 3
+
+
 def test_columns_of_conll_by_number(tmp_path: Path) -> None:
     content = "1\tAda\tNNP\tB-per\n2\tmet\tVBD\tO\n"
     for columns, tags in (

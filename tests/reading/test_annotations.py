@@ -31,7 +31,16 @@ def test_prodigy(tmp_path: Path) -> None:
     rows = [{"text": TEXT, "tokens": tokens, "spans": spans, "answer": one} for one in ("accept", "reject")]
     found, notes = read(tmp_path, "a.jsonl", "\n".join(map(json.dumps, rows)))
     assert found == [{"text": TEXT, "answer": "accept", "entities": spans}, {"text": TEXT, "answer": "reject"}]
-    assert notes == ["Texts that were not accepted in Prodigy are read as texts without known entities."]
+    assert notes == []
+
+
+def test_prodigys_choices_and_texts_without_a_span(tmp_path: Path) -> None:
+    task = {"text": TEXT, "_task_hash": 1, "answer": "accept"}
+    choices = {**task, "options": [{"id": "good", "text": "good"}], "accept": ["good"]}
+    rows = [choices, {**task, "tokens": []}, {**task, "label": "good"}, {**task, "label": "good", "answer": "reject"}]
+    found, _ = read(tmp_path, "a.jsonl", "\n".join(map(json.dumps, rows)))
+    known = [{name: row[name] for name in ("label", "entities") if name in row} for row in found]
+    assert known == [{"label": "good"}, {"entities": []}, {"label": "good"}, {}]
 
 
 def test_label_studio(tmp_path: Path) -> None:

@@ -176,3 +176,38 @@ def test_zstandard_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
     with pytest.raises(BertieError, match=r"Reading .zst files needs zstandard.*pip install 'bertie\[zstd\]'"):
         read(written(tmp_path, "a.csv.zst", b""))
+
+
+def test_columns_that_excel_leaves_without_a_name(tmp_path: Path) -> None:
+    rows, notes = read(written(tmp_path, "spam.csv", "v1,v2,,\nham,hi,,\nspam,win,more,\n"))
+    assert rows == [{"v1": "ham", "v2": "hi"}, {"v1": "spam", "v2": "win"}]
+    assert "spam.csv that have no name in the header are not read: 3, 4." in notes
+
+
+def test_the_line_in_which_excel_names_the_delimiter(tmp_path: Path) -> None:
+    rows, notes = read(written(tmp_path, "a.csv", "\ufeffsep=;\r\ntext;label\r\none, two;1\r\n"))
+    assert (rows, notes) == ([{"text": "one, two", "label": "1"}], "")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Ada\tB-per\nmet\tO\n\nBo\tB-per\n",
+        "#\thttp://example.org [2010]\n1\tAda\tB-per\tO\n2\tmet\tO\tO\n\n#\tx\n1\tBo\tB-per\tO\n",
+    ],
+)
+def test_words_in_a_file_called_tsv(tmp_path: Path, content: str) -> None:
+    rows, notes = read(written(tmp_path, "a.tsv", content))
+    assert [(row["words"], row["tags"]) for row in rows] == [(["Ada", "met"], ["B-per", "O"]), (["Bo"], ["B-per"])]
+    assert "a.tsv is read as CoNLL, a word a line (format='tsv' reads a table)." in notes
+
+
+def test_a_table_that_the_user_names_is_no_conll(tmp_path: Path) -> None:
+    rows, _ = read(written(tmp_path, "a.tsv", "words\ttags\nAda\tB-per\n\nBo\tB-per\n"), "tsv")
+    assert rows == [{"words": "Ada", "tags": "B-per"}, {"words": "Bo", "tags": "B-per"}]
+
+
+def test_a_table_with_blank_lines_stays_one(tmp_path: Path) -> None:
+    for content in ("text\tlabel\n\ngood\tpos\n\nbad\tneg\n", "text\tlabel\na good one\tpos\n\nbad\tneg\n"):
+        rows, _ = read(written(tmp_path, "a.tsv", content))
+        assert [row["label"] for row in rows] == ["pos", "neg"]

@@ -123,7 +123,7 @@ def test_parquet_and_the_objects_of_other_packages(tmp_path: Path) -> None:
     [
         ("a.csv", "", "FILE has no header: its first line must name the columns, as in text,label."),
         ("a.csv", ",,\n", "FILE has no header: its first line must name the columns, as in text,label."),
-        ("a.csv", "text,\n", "Column 2 of FILE has no name in the header; its first line must name each."),
+        ("a.csv", "text,,label\n", "Column 2 of FILE has no name in the header; its first line must name each."),
         ("a.csv", "text,text\n", "Two columns of FILE are called 'text'; give each a name of its own."),
         ("a.csv", b"\xff\xfet\x00\n\x00e", "Line 2 of FILE is not utf-16 text; name its encoding, such as "
             "encoding='cp1252', or save it as UTF-8."),

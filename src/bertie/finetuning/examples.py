@@ -25,7 +25,7 @@ from bertie.finetuning.roles import Found
 from bertie.finetuning.rows import READERS
 from bertie.finetuning.sentences import in_sentences
 from bertie.finetuning.tag_labels import TagLabels
-from bertie.reading import BadRows, Format, Record, records
+from bertie.reading import BadRows, Format, Record, is_refused, records
 from bertie.tasks.example import Example
 from bertie.tasks.registry import find_learned
 
@@ -127,6 +127,9 @@ class Rows:
             self.found = find_columns(self.task, fields, self.columns, self.needs_label)
             self.ignored = ignored_data(self.task, self.found, fields)
         for record in chain(first, rest):
+            if self.needs_label and is_refused(record.fields):
+                self.notes[f"Rows of {self.name or 'the data'} not accepted in Prodigy, which are left out"] += 1
+                continue
             try:
                 example = READERS[self.task](record, self.found.found, self.needs_label, self.notes)
             except BadRow as error:

@@ -53,17 +53,26 @@ def _spacy(item: list[Any], notes: list[str]) -> Fields:
     return {"text": text, **found} | ({} if labels is None else {"labels": labels})
 
 
+def is_refused(fields: Fields) -> bool:
+    """Whether fields are of a text that an annotator in Prodigy rejected or passed over: its label is unknown."""
+    return "_task_hash" in fields and fields.get("answer") in ("reject", "ignore")
+
+
 def _is_prodigy(item: Any) -> bool:
-    return isinstance(item, dict) and isinstance(item.get("spans"), list) and isinstance(item.get("text"), str)
+    is_text = isinstance(item, dict) and isinstance(item.get("text"), str)
+    return is_text and (isinstance(item.get("spans"), list) or "_task_hash" in item)
 
 
 def _prodigy(item: Fields, notes: list[str]) -> Fields:
-    """Return a text with its spans; what the annotator did not accept has none that is known."""
-    fields = {name: value for name, value in item.items() if name not in ("spans", "tokens")}
+    """Return a text with its spans or choices; what the annotator did not accept has none that is known."""
+    del notes
+    fields = {name: value for name, value in item.items() if name not in ("spans", "tokens", "accept", "options")}
     if item.get("answer", "accept") != "accept":
-        _note(notes, "Texts that were not accepted in Prodigy are read as texts without known entities.")
-        return fields
-    return {**fields, "entities": item["spans"]}
+        return {name: value for name, value in fields.items() if name != "label"}
+    if isinstance(chosen := item.get("accept"), list):
+        return {**fields, "label": chosen[0] if len(chosen) == 1 else chosen}
+    is_marked = "spans" in item or "tokens" in item
+    return {**fields, "entities": item.get("spans") or []} if is_marked else fields
 
 
 def _is_label_studio(item: Any) -> bool:

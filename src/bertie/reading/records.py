@@ -1,7 +1,6 @@
 """The way in: which reader a source needs, by its form, its name or its kind."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -103,7 +102,8 @@ def stream_records(stream: IO[bytes], name: str, form: str | Format, bad: BadRow
         InputError: as for `records`; or a form that needs a file.
     """
     notes: list[str] = []
-    return Records(_of_stream(stream, name, Format.of(form), bad or BadRows(), notes), notes)
+    written = Format.of(form)
+    return Records(_of_stream(stream, name, written.name or "", written, bad or BadRows(), notes), notes)
 
 
 def form_of(path: Path, form: str | None = None, default: str = "lines") -> str:
@@ -131,14 +131,14 @@ def _of_files(source: Paths, written: Format, bad: BadRows, default: str, notes:
             yield from brat_records(path, bad, written, notes)
         else:
             with open_bytes(path) as stream:
-                yield from _of_stream(stream, str(path), replace(written, name=form), bad, notes)
+                yield from _of_stream(stream, str(path), form, written, bad, notes)
 
 
-def _of_stream(stream: IO[bytes], name: str, written: Format, bad: BadRows, notes: list[str]) -> Iterator[Record]:
-    read = _READERS.get(written.name or "")
+def _of_stream(
+    stream: IO[bytes], name: str, form: str, written: Format, bad: BadRows, notes: list[str]
+) -> Iterator[Record]:
+    read = _READERS.get(form)
     if read is None:
-        raise InputError(
-            f"{name} cannot be read as {written.name}, which needs a file; forms are {', '.join(_READERS)}."
-        )
+        raise InputError(f"{name} cannot be read as {form}, which needs a file; forms are {', '.join(_READERS)}.")
     limit = {"limit": _DOCUMENT_LIMIT} if read is json_records else {}
     return read(Lines(stream, name, bad, format=written, notes=notes, **limit), bad)

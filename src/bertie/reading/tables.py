@@ -5,12 +5,15 @@ import re
 from collections.abc import Iterator, Sequence
 
 from bertie.errors import InputError, spelled
+from bertie.reading.conll import conll_records
 from bertie.reading.lines import LIMIT, Lines, remedy
 from bertie.reading.record import BadRows, Record
 
 _DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 # rows by which a delimiter is chosen, and lines by which it is seen whether quotation marks are text
 _FEW, _MANY = 20, 10_000
+# lines by which a file of words is told from a table
+_WORDS = 200
 # characters that no name of a column has
 _LONG = 60
 
@@ -21,8 +24,23 @@ def csv_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
 
 
 def tsv_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
-    """Yield the rows of tab-separated values, quoted as in CSV unless only plain lines are whole rows."""
+    """Yield the rows of tab-separated values, quoted as in CSV unless only plain lines are whole rows.
+
+    A file with a word a line and blank lines between sentences is CoNLL's, whatever its name, unless the user says tsv.
+    """
+    if lines.format.name is None and _are_words(lines.peek(_WORDS)):
+        lines.notes.append(f"{lines.name} is read as CoNLL, a word a line ({spelled('format', 'tsv')} reads a table).")
+        return conll_records(lines, bad)
     return _records(lines, "\t", bad)
+
+
+def _are_words(lines: Sequence[str]) -> bool:
+    """Whether blank lines part blocks of lines, all of which but comments have as many cells without a blank."""
+    blocks = "".join(line.rstrip(" \r\n") + "\n" for line in lines).strip("\n").split("\n\n")
+    rows = [[line for line in block.split("\n") if not line.startswith("#")] for block in blocks]
+    cells = [line.split("\t") for block in rows for line in block]
+    are_even = len({len(row) for row in cells}) == 1 and not any(" " in cell for row in cells for cell in row)
+    return len(blocks) > 1 and are_even and any(len(block) > 1 for block in rows)
 
 
 def _records(lines: Lines, usual: str, bad: BadRows) -> Iterator[Record]:
@@ -103,12 +121,12 @@ def _are_plain(lines: Sequence[str], delimiter: str, columns: int) -> bool:
 
 def _header(lines: Lines, usual: str) -> tuple[list[str], str]:
     """Return the names of the columns, and the delimiter."""
-    line = next((line for line in lines if line.strip()), "")
+    line, named = _first_line(lines)
     if lines.is_damaged:
         raise InputError(f"The header of {lines.name} is not UTF-8 text; {remedy()}.")
     if "\x00" in line:
         raise InputError(f"The header of {lines.name} holds NUL characters; {remedy('utf-16-le')}.")
-    delimiter = lines.format.delimiter or _delimiter(line, lines, usual)
+    delimiter = lines.format.delimiter or named or _delimiter(line, lines, usual)
     if names := _names_of_ms_marco(line.rstrip("\r\n").split("\t") if delimiter == "\t" else []):
         lines.notes.append(f"{lines.name} has no header; its columns are read as MS MARCO's: {', '.join(names)}.")
         lines.put_back(0)
@@ -117,8 +135,16 @@ def _header(lines: Lines, usual: str) -> tuple[list[str], str]:
         header = [name.strip() for name in next(csv.reader([line], delimiter=delimiter, strict=True), [])]
     except csv.Error as error:
         raise InputError(_broken(lines.name, lines.number, error)) from error
-    _check(header, lines.name)
+    _check(header, lines)
     return header, delimiter
+
+
+def _first_line(lines: Lines) -> tuple[str, str | None]:
+    """Return the header's line, and the delimiter that Excel may name on a line before it (``sep=;``)."""
+    line = next((line for line in lines if line.strip()), "")
+    if (named := re.fullmatch(r"sep=(.)\s*", line)) is None:
+        return line, None
+    return next((line for line in lines if line.strip()), ""), named[1]
 
 
 def _names_of_ms_marco(cells: Sequence[str]) -> list[str]:
@@ -163,14 +189,19 @@ def _parts(delimiter: str, lines: Sequence[str], is_cut: bool) -> bool:
     return len({len(row) for row in (rows[:-1] if is_cut else rows)}) == 1
 
 
-def _check(header: list[str], name: str) -> None:
+def _check(header: list[str], lines: Lines) -> None:
+    name = lines.name
     if not any(header):
         raise InputError(f"{name} has no header: its first line must name the columns, as in text,label.")
     # pandas writes its index as a first column without a name, which nobody asks for
     unnamed = [number for number, column in enumerate(header, 1) if not column and number > 1]
-    if unnamed:
+    if unnamed and not any(header[unnamed[0] :]):
+        # Excel writes commas as far as any cell of the sheet was ever filled
+        numbers = ", ".join(map(str, unnamed))
+        lines.notes.append(f"Columns of {name} that have no name in the header are not read: {numbers}.")
+    elif unnamed:
         raise InputError(f"Column {unnamed[0]} of {name} has no name in the header; its first line must name each.")
-    doubled = next((column for column in header if header.count(column) > 1), None)
+    doubled = next((column for column in header if column and header.count(column) > 1), None)
     if doubled is not None:
         raise InputError(f"Two columns of {name} are called {doubled!r}; give each a name of its own.")
 
