@@ -42,6 +42,7 @@ _MODULE_OF = {
     **dict.fromkeys(
         (
             "ModelOutput",
+            "BaseModelOutputWithPastAndCrossAttentions",
             "BaseModelOutputWithPoolingAndCrossAttentions",
             "BertForPreTrainingOutput",
             "CausalLMOutputWithCrossAttentions",
