@@ -188,3 +188,14 @@ def test_choices_counted_from_1(tmp_path: Path) -> None:
         chosen(tmp_path, [0, 3])
     with pytest.raises(InputError, match="first_choice=2 cannot be: choices are counted from 0 or from 1"):
         chosen(tmp_path, [1, 2], first_choice=2)
+
+
+def test_classes_that_may_be_meant_as_none_or_as_one_are_said(tmp_path: Path) -> None:
+    rows = "text,label\na,Positive\nb,positive\nc,negative\nd,NaN\n"
+    data = loaded(tmp_path, "a.csv", rows)
+    assert data.labels == ["NaN", "Positive", "negative", "positive"]
+    doubt, twins = data.warnings
+    assert doubt == "NaN is taken for a class; label_map={'NaN': ''} leaves out such rows, as without a label."
+    assert twins == "'Positive' and 'positive' are two classes; label_map={'Positive': 'positive'} makes them one."
+    mapped = loaded(tmp_path, "a.csv", rows, label_map={"NaN": "", "Positive": "positive"})
+    assert mapped.labels == ["negative", "positive"]

@@ -78,5 +78,8 @@ def test_names_that_collators_and_programs_use() -> None:
         assert tokenizer.additional_special_tokens == ["a"]
         assert tokenizer.decode([2, 5], spaces_between_special_tokens=False) == tokenizer.decode([2, 5])
         assert tokenizer.batch_decode([[5]], use_source_tokenizer=True) == ["a"]
-        with pytest.raises(TypeError):
-            tokenizer.decode([5], skip=True)
+        for decode in (tokenizer.decode, tokenizer.batch_decode):
+            with pytest.raises(
+                bertie.InputTypeError, match="decode has no argument 'skip_specials'.*'skip_special_tokens'"
+            ):
+                decode([5], skip_specials=True)

@@ -41,6 +41,8 @@ def test_entities_of_literal_tags() -> None:
     assert entities(["B-PER", "L-PER", "U-PER"], "BIOES") == [("PER", 0, 1), ("PER", 2, 2)]
     assert entities(["NOUN", "NOUN", "VERB", "O"], "plain") == [("NOUN", 0, 1), ("VERB", 2, 2)]
     assert entities(["B", "I", "O", "B"], "BIO") == [("", 0, 1), ("", 3, 3)]
+    assert entities(["B", "M", "E", "S", "S"], "BIOES") == [("", 0, 2), ("", 3, 3), ("", 4, 4)]
+    assert entities(["B", "I", "L", "U", "O", "W"], "BIOES") == [("", 0, 2), ("", 3, 3), ("", 5, 5)]
     assert entities([], "BIO") == []
 
 
@@ -172,6 +174,12 @@ def test_a_long_document_keeps_the_rules() -> None:
         (["O", "I-PER", "I-LOC"], "IO"),
         (["O", "B-PER", "I-PER", "E-PER", "S-PER"], "BIOES"),
         (["O", "B-PER", "I-PER", "L-PER", "U-PER"], "BIOES"),
+        (["B", "M", "E", "S"], "BIOES"),
+        (["B", "I", "E", "S"], "BIOES"),
+        (["O", "B", "I", "L", "U"], "BIOES"),
+        (["I", "O"], "IO"),
+        (["S", "M"], "plain"),
+        (["M", "W"], "plain"),
         (["NOUN", "VERB"], "plain"),
         (["O", "PER", "LOC"], "plain"),
         (["O", "B-PER", "LABEL_2"], "plain"),

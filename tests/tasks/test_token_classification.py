@@ -202,6 +202,15 @@ def test_bilou_is_counted_as_bioes() -> None:
     assert scores.figures()["recall"] == pytest.approx(2 / 3)
 
 
+@pytest.mark.parametrize("letters", ["BMES", "BIES", "BILU", "BMEW"])
+def test_bare_letters_are_no_types(letters: str) -> None:
+    begin, inside, end, single = letters
+    scores = Scores(entities_metric(list(letters), None), replicates=0)
+    scores.add([[begin, inside, end, begin, end]], [[begin, inside, end, single, single]])
+    assert scores.figures()["recall"] == pytest.approx(1 / 3)
+    assert scores.figures()["precision"] == pytest.approx(1 / 2)
+
+
 def test_a_few_steps_learn_a_few_texts(tokenizer: Any, model: Any) -> None:
     torch.manual_seed(0)
     learner = bertie.BertForTokenClassification(model.config).train()

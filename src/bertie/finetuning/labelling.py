@@ -30,6 +30,9 @@ from bertie.finetuning.tag_labels import TagLabels
 
 Notes = Counter[str]
 
+# names, without their case, that are seldom meant as a class: what pandas and Excel write where nothing is
+_NOTHING = ("-1", "nan", "null", "#n/a")
+
 
 class Labelling(Protocol):
     """How the labels of a source are written."""
@@ -288,8 +291,11 @@ def doubts(labelling: Labelling | None, classes: Sequence[str]) -> list[str]:
         found.append(
             f"The labels are lists of 0 and 1 that nothing names; they are called by their places: {how} names them."
         )
-    if "-1" in classes:
-        found.append(
-            f"-1 is taken for a class; {spelled('label_map', {'-1': ''})} leaves out such rows, as without a label."
-        )
+    for name in classes:
+        if name.lower() in _NOTHING:
+            how = spelled("label_map", {name: ""})
+            found.append(f"{name} is taken for a class; {how} leaves out such rows, as without a label.")
+        if (same := next((one for one in classes if one > name and one.lower() == name.lower()), None)) is not None:
+            how = spelled("label_map", {name: same})
+            found.append(f"{name!r} and {same!r} are two classes; {how} makes them one.")
     return found

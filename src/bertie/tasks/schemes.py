@@ -20,8 +20,8 @@ without prefixes, each a type of its own."""
 OUTSIDE = "O"
 # how other papers call the same prefixes
 _BIOES_OF = {"L": "E", "U": "S", "M": "I", "W": "S"}
-# the letter before the type, as in B-PER and B_PER, or behind it, as in PER-B and PER_B
-_BEFORE, _BEHIND = re.compile(r"([BIESLUMW])[-_](.+)"), re.compile(r"(.+)[-_]([BIESLUMW])")
+# the letter before the type, as in B-PER and B_PER, or behind it, as in PER-B and PER_B, or alone
+_BEFORE, _BEHIND = re.compile(r"([BIESLUMW])(?:[-_](.+))?"), re.compile(r"(.+)[-_]([BIESLUMW])")
 TOGETHER = 256
 """Texts whose tags are searched together."""
 _BEGINNING, _GOING_ON, _ENDING = ("B", "S"), ("I", "E"), ("E", "S")
@@ -67,10 +67,8 @@ def usual_tag(tag: str) -> str:
 @lru_cache(4096)
 def _parted(tag: str) -> tuple[str, str]:
     """Return the letter of a tag and its type; a tag of no scheme has no letter."""
-    if tag in ("B", "I", "E", "S"):
-        return tag, ""
     if before := _BEFORE.fullmatch(tag):
-        return before[1], before[2]
+        return before[1], before[2] or ""
     behind = _BEHIND.fullmatch(tag)
     return (behind[2], behind[1]) if behind else ("", tag)
 
@@ -85,8 +83,9 @@ def guess_scheme(labels: Iterable[str], sequences: Iterable[Sequence[str]] = ())
     """
     inside = [label for label in labels if label != OUTSIDE]
     prefixes = {_parted(label)[0] for label in inside}
-    # a name such as B_cell or hepatitis-B is no tag unless others go on with an I
-    is_sure = {"B", "I"} <= prefixes or all(label in prefixes or label[1:2] == "-" for label in inside)
+    # a name such as B_cell or hepatitis-B is no tag unless others go on with an I, nor is a size S or M alone
+    is_written = all(label in prefixes or label[1:2] == "-" for label in inside)
+    is_sure = {"B", "I"} <= prefixes or (is_written and (bool({"B", "I"} & prefixes) or prefixes.isdisjoint(inside)))
     if not inside or "" in prefixes or not is_sure:
         return "plain"
     if prefixes <= {"B", "I"}:

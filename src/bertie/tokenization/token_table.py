@@ -12,6 +12,8 @@ from bertie.tokenization.encoding import Encoding, Frames, Special, Window, bare
 from bertie.tokenization.padding import as_lists
 from bertie.tokenization.special_tokens import NAMES, SpecialTokens, as_special, checked_token
 
+_OF_DECODING = ("skip_special_tokens", "clean_up_tokenization_spaces")
+
 
 class TokenTable(SpecialTokens):
     """Tokens and ids, both ways. A subclass has the vocabulary; all that can be said without it is here."""
@@ -71,6 +73,7 @@ class TokenTable(SpecialTokens):
         clean_up_tokenization_spaces: bool | None = None,
         spaces_between_special_tokens: bool = True,
         use_source_tokenizer: bool = False,
+        **unknown: Any,
     ) -> Any:
         """Return the text of ids; a list of texts for a batch of ids (lists, arrays or tensors).
 
@@ -78,8 +81,10 @@ class TokenTable(SpecialTokens):
 
         Raises:
             InputError: a negative id.
+            InputTypeError: an argument that does not exist.
         """
         del spaces_between_special_tokens, use_source_tokenizer
+        arguments.refuse_unknown("decode", arguments.without_others("decode", unknown), _OF_DECODING)
         ids = as_lists(token_ids)
         if isinstance(ids, dict):
             ids = ids["input_ids"]
@@ -99,10 +104,11 @@ class TokenTable(SpecialTokens):
         clean_up_tokenization_spaces: bool | None = None,
         spaces_between_special_tokens: bool = True,
         use_source_tokenizer: bool = False,
+        **unknown: Any,
     ) -> list[str]:
         """Return the texts of a batch of ids, ``decode`` for each."""
         del spaces_between_special_tokens, use_source_tokenizer
-        texts = self.decode(sequences, skip_special_tokens, clean_up_tokenization_spaces)
+        texts = self.decode(sequences, skip_special_tokens, clean_up_tokenization_spaces, **unknown)
         return [texts] if isinstance(texts, str) else texts
 
     @staticmethod

@@ -84,8 +84,8 @@ def test_labels_never_predicted_are_named() -> None:
     scores = Scores(Labels(("a", "b", "c")))
     scores.add([[1, 0, 0], [1, 0, 0]], [[1, 1, 0], [0, 1, 0]])
     assert scores.notes() == [
-        "No row has the label c: F1 there is 0 and lowers the macro averages.",
-        "Never predicted: b.",
+        "No row has the label 'c': F1 there is 0 and lowers the macro averages.",
+        "Never predicted: 'b'.",
     ]
 
 

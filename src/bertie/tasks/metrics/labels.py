@@ -81,9 +81,11 @@ class Labels(Additive):
         silent = [label for label, said, rows in zip(self.labels, predicted, gold, strict=True) if rows and not said]
         notes = []
         if absent:
-            notes.append(f"No row has the label {', '.join(absent)}: F1 there is 0 and lowers the macro averages.")
+            notes.append(
+                f"No row has the label {', '.join(map(repr, absent))}: F1 there is 0 and lowers the macro averages."
+            )
         if silent:
-            notes.append(f"Never predicted: {', '.join(silent)}.")
+            notes.append(f"Never predicted: {', '.join(map(repr, silent))}.")
         return notes
 
     def _switches(self, what: str, given: Any) -> NDArray:
