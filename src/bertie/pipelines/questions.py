@@ -31,7 +31,7 @@ class QuestionAnsweringPipeline(Pipeline):
         Raises:
             InputTypeError: a question or a context alone, or questions given twice.
             InputError: questions and contexts are not as many.
-            As `Pipeline.__call__`.
+            BertieError: as `Pipeline.__call__`.
         """
         if inputs is not None and question is not None:
             raise InputTypeError("Give questions as inputs or as question=…, not both.")

@@ -30,7 +30,7 @@ class RerankPipeline(Pipeline):
 
         Raises:
             InputTypeError: a query without passages, or something else that is none of this.
-            As `Pipeline.__call__`.
+            BertieError: as `Pipeline.__call__`.
         """
         if isinstance(inputs, str):
             if passages is None:

@@ -19,7 +19,7 @@ class TokenClassificationPipeline(Pipeline):
             **options: ``aggregation_strategy``, ``ignore_labels``, ``scheme``, ``windows`` and the task's others.
 
         Raises:
-            As `Pipeline.__call__`.
+            BertieError: as `Pipeline.__call__`.
         """
         task: Any = self.codec.with_options(**options)
         if isinstance(inputs, list | tuple) and all(isinstance(part, str) for part in inputs):
