@@ -21,7 +21,7 @@ from bertie.hub import default_embedding_model
 from bertie.layers.flat import flat
 from bertie.native import products
 from bertie.native.attention import Texts, attention
-from bertie.training.rows import by_rows, tables
+from bertie.training.sparse_embeddings import by_rows, tables
 
 PASSES = 20
 STEPS = ("queries, keys, values", "attention's output + residual", "feed-forward, GELU", "feed-forward + residual")

@@ -5,6 +5,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
+
 def _modules() -> dict[str, str]:
     """Return the module of each public name, from ``__init__.pyi``: lines ``from module import name as name``."""
     with open(f"{__file__.removesuffix('c')}i", encoding="utf-8") as stub:
