@@ -11,17 +11,17 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from texts import full
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 import bertie
-from bertie.bench.machine import describe
 from bertie.hub import default_embedding_model
 from bertie.layers.flat import flat
 from bertie.native import products
 from bertie.native.attention import Texts, attention
 from bertie.training.rows import by_rows, tables
+from comparison.machine import describe
+from texts import full
 
 PASSES = 20
 STEPS = ("queries, keys, values", "attention's output + residual", "feed-forward, GELU", "feed-forward + residual")

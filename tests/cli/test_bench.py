@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import bertie
-from bertie.bench.results import read_results
+from comparison.results import read_results
 
 Run = Callable[..., Any]
 

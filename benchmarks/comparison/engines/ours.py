@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 import bertie
-from bertie.bench.engines import training
-from bertie.bench.engines.padded import Array, Encode
-from bertie.bench.engines.table import Run
-from bertie.bench.job import Job
+from comparison.engines import training
+from comparison.engines.padded import Array, Encode
+from comparison.engines.table import Run
+from comparison.job import Job
 
 CALIBRATION = 256
 

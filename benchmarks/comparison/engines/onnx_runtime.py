@@ -7,9 +7,9 @@ from typing import Any
 
 import onnxruntime
 
-from bertie.bench.engines.padded import Array, encoder, runner
-from bertie.bench.engines.table import Run
-from bertie.bench.job import Job
+from comparison.engines.padded import Array, encoder, runner
+from comparison.engines.table import Run
+from comparison.job import Job
 
 NAME = "model.onnx"
 INPUTS = ("input_ids", "attention_mask")
@@ -17,7 +17,7 @@ INPUTS = ("input_ids", "attention_mask")
 
 def convert(job: Job, folder: Path, quantized: bool = False) -> None:
     """Export transformers' model, and quantise it if asked."""
-    from bertie.bench.engines.answering import Answering, save_tokenizer
+    from comparison.engines.answering import Answering, save_tokenizer
 
     save_tokenizer(job.workload, folder)
     # the graph of the plain attention is the one that the runtime's optimiser knows how to fuse
@@ -32,7 +32,7 @@ def export(model: Any, path: Path) -> None:
     """Write ``model`` as ONNX with any number of texts of any length."""
     import torch
 
-    from bertie.bench.engines.answering import example
+    from comparison.engines.answering import example
 
     axes = {0: "texts", 1: "length"}
     with warnings.catch_warnings():

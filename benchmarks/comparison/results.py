@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bertie.bench.checking import Check
 from bertie.errors import CheckpointError
 from bertie.files import atomic, read_json
+from comparison.checking import Check
 
 FORMAT = 1
 
@@ -59,7 +59,7 @@ class Comparison:
     """All engines on one workload.
 
     Attributes:
-        workload: name, title, task and measure of `bertie.bench.workload.Workload`.
+        workload: name, title, task and measure of `comparison.workload.Workload`.
         texts, tokens, bytes: how much is read in a round.
         batch_size, rounds, threads, device: how.
         reference: the engine whose answers are the right ones.

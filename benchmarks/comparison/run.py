@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.bench import machine
-from bertie.bench.checking import Check, check
-from bertie.bench.engines.table import Engine, find
-from bertie.bench.job import Job
-from bertie.bench.process import WorkerProcess, torch_memory
-from bertie.bench.results import Comparison, Figures
-from bertie.bench.workload import Workload
 from bertie.errors import BertieError
+from comparison import machine
+from comparison.checking import Check, check
+from comparison.engines.table import Engine, find
+from comparison.job import Job
+from comparison.process import WorkerProcess, torch_memory
+from comparison.results import Comparison, Figures
+from comparison.workload import Workload
 
 # threads that wait for more work spin for a while after it: the next engine starts when they sleep
 PAUSE = 0.4

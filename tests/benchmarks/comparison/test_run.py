@@ -12,13 +12,13 @@ import pytest
 import torch
 
 import bertie
-from bertie.bench.engines.table import Engine, chosen
-from bertie.bench.job import Job
-from bertie.bench.own import own_workload
-from bertie.bench.process import WorkerProcess
-from bertie.bench.run import compare
-from bertie.bench.workload import Workload
 from bertie.errors import BertieError, InputError
+from comparison.engines.table import Engine, chosen
+from comparison.job import Job
+from comparison.own import own_workload
+from comparison.process import WorkerProcess
+from comparison.run import compare
+from comparison.workload import Workload
 
 TEXTS = ("A cat sat on the mat.", "Stocks fell.", "The kitten slept all day long, and then some more.", "Rain.")
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
@@ -41,7 +41,7 @@ def work(tiny: Path) -> Workload:
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("bertie.bench.run.PAUSE", 0)
+    monkeypatch.setattr("comparison.run.PAUSE", 0)
     return
 
 
@@ -107,9 +107,9 @@ class Pretended:
 def test_one_that_fails_or_answers_otherwise_is_not_timed(
     work: Workload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bertie.bench.run.WorkerProcess", Pretended)
-    monkeypatch.setattr("bertie.bench.run.torch_memory", lambda _: 0)
-    monkeypatch.setattr("bertie.bench.engines.table._is_installed", lambda _: True)
+    monkeypatch.setattr("comparison.run.WorkerProcess", Pretended)
+    monkeypatch.setattr("comparison.run.torch_memory", lambda _: 0)
+    monkeypatch.setattr("comparison.engines.table._is_installed", lambda _: True)
     monkeypatch.setattr(Engine, "versions", "1")
     names = ["transformers", "sentence-transformers", "OpenVINO fp32", "OpenVINO int8", "bertie"]
     found = compare(work, chosen(names), threads=1, cache=tmp_path)
@@ -133,7 +133,7 @@ def test_a_dead_worker_is_one_sentence(work: Workload, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="processes are stopped by a signal")
 def test_a_worker_that_hangs_is_ended(work: Workload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bertie.bench.process.PATIENCE", 0.2)
+    monkeypatch.setattr("comparison.process.PATIENCE", 0.2)
     worker = WorkerProcess(Job(work, "bertie", 1, "cpu", str(tmp_path)), tmp_path)
     os.kill(worker.pid, signal.SIGSTOP)
     with pytest.raises(BertieError, match="no answer for 0.2 seconds"):

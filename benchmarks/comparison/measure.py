@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bertie.bench.workload import Workload
+from comparison.workload import Workload
 
 # steps on one batch whose losses are compared: forward pass, gradients and optimiser all show in the last
 STEPS = 3

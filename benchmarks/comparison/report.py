@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bertie.bench.results import Comparison, Figures
+from comparison.results import Comparison, Figures
 
 PRECISIONS = ("fp32", "bf16", "int8")
 _SPEED = {

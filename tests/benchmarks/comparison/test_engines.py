@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bertie.bench import machine
-from bertie.bench.engines import table
-from bertie.bench.engines.converting import once
-from bertie.bench.engines.padded import batches, padded, runner
-from bertie.bench.engines.table import ENGINES, chosen, find
-from bertie.bench.job import Job
-from bertie.bench.workload import Workload
 from bertie.errors import InputError
+from comparison import machine
+from comparison.engines import table
+from comparison.engines.converting import once
+from comparison.engines.padded import batches, padded, runner
+from comparison.engines.table import ENGINES, chosen, find
+from comparison.job import Job
+from comparison.workload import Workload
 
 WORK = Workload("embed", "vectors", "embed", "throughput", "folder", ("a", "b c"), max_length=8, tokens=7)
 

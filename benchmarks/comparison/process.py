@@ -10,9 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bertie.bench.job import Job
 from bertie.errors import BertieError
+from comparison.job import Job
 
+# where this package is found by a worker, whatever folder it is started in
+_PLACE = str(Path(__file__).resolve().parents[1])
 # whoever counts threads by one of these gets the same number
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS", "TBB_NUM_THREADS")
 _LINE = 200
@@ -35,7 +37,7 @@ class WorkerProcess:
         self._log = folder / "log.txt"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "bertie.bench.worker", str(folder / "job.json")],
+                [sys.executable, "-m", "comparison.worker", str(folder / "job.json")],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -98,7 +100,7 @@ class WorkerProcess:
 def torch_memory(threads: int) -> int:
     """Return the peak memory in bytes of a process that only imports torch."""
     done = subprocess.run(
-        [sys.executable, "-m", "bertie.bench.worker", "import-torch"],
+        [sys.executable, "-m", "comparison.worker", "import-torch"],
         env=environment(threads),
         capture_output=True,
         text=True,
@@ -111,6 +113,7 @@ def environment(threads: int) -> dict[str, str]:
     """Return the environment of a worker: so many threads for every library, and no network."""
     return {
         **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [_PLACE, os.environ.get("PYTHONPATH")])),
         **dict.fromkeys(_THREADS, str(threads)),
         "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",
         "HF_HUB_OFFLINE": "1",

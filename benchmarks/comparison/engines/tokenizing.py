@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from bertie.bench.engines.padded import encoder
-from bertie.bench.engines.table import Run
-from bertie.bench.job import Job
+from comparison.engines.padded import encoder
+from comparison.engines.table import Run
+from comparison.job import Job
 
 
 def open_tokenizers(job: Job) -> Run:

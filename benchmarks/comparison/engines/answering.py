@@ -6,7 +6,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from bertie.bench.workload import Workload
+from comparison.workload import Workload
 
 
 class Answering(torch.nn.Module):

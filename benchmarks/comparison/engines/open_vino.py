@@ -7,9 +7,9 @@ from typing import Any
 
 import openvino
 
-from bertie.bench.engines.padded import Array, batches, encoder, padded, runner
-from bertie.bench.engines.table import Run
-from bertie.bench.job import Job
+from comparison.engines.padded import Array, batches, encoder, padded, runner
+from comparison.engines.table import Run
+from comparison.job import Job
 
 NAME = "model.xml"
 CALIBRATION = 300
@@ -19,7 +19,7 @@ def convert(job: Job, folder: Path, precision: str, quantized: bool = False) -> 
     """Convert transformers' model, and quantise it with the workload's texts if asked."""
     del precision
     os.environ["OPENVINO_TELEMETRY"] = "0"
-    from bertie.bench.engines.answering import Answering, example, save_tokenizer
+    from comparison.engines.answering import Answering, example, save_tokenizer
 
     save_tokenizer(job.workload, folder)
     ids, mask = example()

@@ -6,9 +6,9 @@ import torch
 import transformers
 from sentence_transformers import SentenceTransformer
 
-from bertie.bench.engines.padded import Array
-from bertie.bench.engines.table import Run
-from bertie.bench.job import Job
+from comparison.engines.padded import Array
+from comparison.engines.table import Run
+from comparison.job import Job
 
 
 def open(job: Job) -> Run:

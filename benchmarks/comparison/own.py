@@ -4,12 +4,12 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from bertie.bench.workload import Workload
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.hub import resolve
 from bertie.tasks.recipe import Recipe, read_recipe
 from bertie.tokenization.auto import AutoTokenizer
+from comparison.workload import Workload
 
 TASKS = ("embed", "classify")
 _FILES = ("*.json", "vocab.txt", "*.safetensors", "*_*/*")

@@ -1,6 +1,6 @@
 """The worker process: one engine, one job; it reads commands from standard input and answers each by a JSON line.
 
-``python -m bertie.bench.worker JOB.json``, started by `bertie.bench.process`. Nothing is imported before a command
+``python -m comparison.worker JOB.json``, started by `comparison.process`. Nothing is imported before a command
 needs it, so that the start of an engine can be timed and its memory is its own.
 """
 
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bertie.bench import machine, measure
-from bertie.bench.engines.table import Run, find
-from bertie.bench.job import Job
+from comparison import machine, measure
+from comparison.engines.table import Run, find
+from comparison.job import Job
 
 
 class Worker:

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bertie.bench.engines.padded import Array, Encode, batches
-from bertie.bench.workload import Workload
+from comparison.engines.padded import Array, Encode, batches
+from comparison.workload import Workload
 
 SEED = 0
 # losses are compared before anything is timed, and dropout would make them a matter of chance

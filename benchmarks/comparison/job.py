@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bertie.bench.workload import Workload
 from bertie.files import atomic
+from comparison.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Job:
 
     Attributes:
         workload: what is run.
-        engine: the engine's name in `bertie.bench.engines.table`.
+        engine: the engine's name in `comparison.engines.table`.
         threads: how many threads it may use.
         device: "cpu" or a CUDA device.
         cache: the folder of converted models.

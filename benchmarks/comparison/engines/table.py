@@ -8,11 +8,11 @@ from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from bertie.bench.engines.converting import once
-from bertie.bench.job import Job
-from bertie.bench.machine import has_bf16
-from bertie.bench.workload import Workload
 from bertie.errors import InputError, nearest
+from comparison.engines.converting import once
+from comparison.job import Job
+from comparison.machine import has_bf16
+from comparison.workload import Workload
 
 Run = Callable[[Sequence[str]], Any]
 
@@ -237,4 +237,4 @@ def _is_installed(package: str) -> bool:
 
 def _function(where: str) -> Any:
     module, name = where.split(":")
-    return getattr(importlib.import_module(f"bertie.bench.engines.{module}"), name)
+    return getattr(importlib.import_module(f"comparison.engines.{module}"), name)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from bertie.bench import report
-from bertie.bench.checking import Check
-from bertie.bench.plot import plot
-from bertie.bench.results import Comparison, Figures, read_results, write_results
 from bertie.errors import CheckpointError
+from comparison import report
+from comparison.checking import Check
+from comparison.plot import plot
+from comparison.results import Comparison, Figures, read_results, write_results
 
 EQUAL = Check(difference=1e-7)
 

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 import transformers
 
-from bertie.bench.engines import training
-from bertie.bench.engines.answering import Answering
-from bertie.bench.engines.padded import Array, Encode, padded, runner
-from bertie.bench.engines.table import Run
-from bertie.bench.job import Job
+from comparison.engines import training
+from comparison.engines.answering import Answering
+from comparison.engines.padded import Array, Encode, padded, runner
+from comparison.engines.table import Run
+from comparison.job import Job
 
 
 def open(job: Job, order: str = "given", compiled: bool = False, dtype: str = "float32") -> Run:

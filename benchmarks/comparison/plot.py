@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bertie.bench.report import unit, value
-from bertie.bench.results import Comparison, Figures
 from bertie.extras import missing, need
 from bertie.files import atomic
+from comparison.report import unit, value
+from comparison.results import Comparison, Figures
 
 OURS = {"fp32": "#0b5fa5", "bf16": "#2f8fd0", "int8": "#6cbcea"}
 THEIRS = {"fp32": "#8a8f98", "bf16": "#aab0b8", "int8": "#c9cdd3"}
@@ -17,7 +17,7 @@ WIDTH = 11.0
 
 def why_no_plot() -> str:
     """Return why nothing can be drawn; empty if it can."""
-    return missing("matplotlib.figure", "bench", "The picture")
+    return missing("matplotlib.figure", "train", "The picture")
 
 
 def plot(comparisons: Sequence[Comparison], path: Path) -> None:
@@ -26,7 +26,7 @@ def plot(comparisons: Sequence[Comparison], path: Path) -> None:
     Raises:
         BertieError: matplotlib is missing.
     """
-    pictures = need("matplotlib.figure", "bench", "The picture")
+    pictures = need("matplotlib.figure", "train", "The picture")
     drawn = [one for one in comparisons if one.timed]
     heights = [1.1 + BAR * len(one.timed) for one in drawn]
     figure = pictures.Figure(figsize=(WIDTH, sum(heights) + 0.6), dpi=130, layout="constrained")

@@ -6,9 +6,9 @@ from typing import Any
 import ctranslate2
 import numpy as np
 
-from bertie.bench.engines.padded import Array, encoder, runner
-from bertie.bench.engines.table import Run
-from bertie.bench.job import Job
+from comparison.engines.padded import Array, encoder, runner
+from comparison.engines.table import Run
+from comparison.job import Job
 
 ENCODER = "encoder"
 
@@ -18,7 +18,7 @@ def convert(job: Job, folder: Path, compute_type: str) -> None:
     import torch
     import transformers
 
-    from bertie.bench.engines.answering import Answering, save_tokenizer
+    from comparison.engines.answering import Answering, save_tokenizer
 
     save_tokenizer(job.workload, folder)
     source = folder / "source"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bertie.bench.checking import check
+from comparison.checking import check
 
 REFERENCE = np.array([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
 
