@@ -1,8 +1,8 @@
 """bertie beside its peers on the named workloads: ``make bench`` (quick) and ``make bench-all`` (everything).
 
 Each workload's figures are kept as ``RESULTS/WORKLOAD.json``; ``--report`` measures nothing and prints what is
-kept there, and ``--docs`` puts it into docs/benchmarks.md. ``--model`` and ``--input`` make a workload of your own model
-and texts, named "own", instead.
+kept there, and ``--docs`` puts it into docs/benchmarks.md. ``--model`` and ``--input`` make a workload of your own
+model and texts, named "own", instead.
 """
 
 import argparse
@@ -56,9 +56,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"some of {', '.join(workloads.NAMES)}")
     parser.add_argument("--model", default=str(default_embedding_model()), help="with --input: a folder, or a hub name")
-    parser.add_argument(
-        "--input", type=Path, help="run a model on the texts of this file, one a line, and nothing else"
-    )
+    parser.add_argument("--input", type=Path, help="run a model on this file, a text a line, and nothing else")
     parser.add_argument("--measure", default="throughput", help="with --input: throughput, latency or start")
     parser.add_argument("--all", action="store_true", help="every workload in its whole size")
     parser.add_argument(

@@ -2,8 +2,6 @@
 
 import os
 import platform
-import re
-import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,16 +49,6 @@ def cores() -> int:
 def has_bf16(device: str) -> bool:
     """Whether the chip, or the CUDA device, multiplies bf16 by itself."""
     return device != "cpu" or chip.read_chip(chip.cpuinfo()).bf16
-
-
-def peak_memory() -> int:
-    """Return the most bytes that this process has had in memory so far."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
-        return int(re.findall(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[0]) * 1024
-    except (OSError, IndexError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
 
 
 def peak_device_memory() -> int:

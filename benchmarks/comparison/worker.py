@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bertie.bench.worker import peak_memory
 from comparison import machine, measure
 from comparison.engines.table import Run, find
 from comparison.job import Job
@@ -46,7 +47,7 @@ class Worker:
 
     def memory(self) -> tuple[int, int, bool]:
         """Return the peaks so far, of this process and of the CUDA device, and whether PyTorch is loaded."""
-        return machine.peak_memory(), machine.peak_device_memory(), "torch" in sys.modules
+        return peak_memory(), machine.peak_device_memory(), "torch" in sys.modules
 
     def _load(self) -> Run:
         if self._run is None:
@@ -58,7 +59,7 @@ def import_torch() -> None:
     """Print what a process that does nothing but ``import torch`` takes at its peak."""
     import torch  # noqa: F401
 
-    print(machine.peak_memory())
+    print(peak_memory())
 
 
 def main() -> None:
