@@ -206,7 +206,7 @@ class TestChoice:
         choose.cache_clear()
 
     @pytest.mark.skipif(
-        not any(each.int8_product for each in library.instruction_sets()), reason="no AVX-512 VNNI here"
+        not any(each.has_int8 for each in library.instruction_sets()), reason="no AVX-512 VNNI here"
     )
     def test_our_own_where_it_was_compiled(self) -> None:
         for deterministic in (False, True):
