@@ -62,8 +62,23 @@ def test_a_library_of_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch, 
     library._library.cache_clear()
 
 
+BLOCKED = "import sys; sys.modules['torch'] = None\n"
+PRODUCT = """
+import numpy as np
+from bertie.kernels import library
+from bertie.kernels.gemm import PackedWeight
+layer = PackedWeight(np.eye(3, dtype=np.float32), np.ones(3, np.float32), library.best())
+assert layer(np.full((2, 3), 2, np.float32), threads=1).tolist() == [[3, 3, 3]] * 2
+"""
+
+
 def test_no_module_of_the_room_imports_pytorch() -> None:
     room = Path(library.__file__).parent
     modules = [f"bertie.kernels.{path.stem}" for path in room.glob("*.py") if path.stem != "__init__"]
-    code = f"import sys; sys.modules['torch'] = None\nimport {', '.join(['bertie.kernels', *modules])}"
+    code = f"{BLOCKED}import {', '.join(['bertie.kernels', *modules])}"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@needs_kernels
+def test_a_product_needs_no_pytorch() -> None:
+    subprocess.run([sys.executable, "-c", BLOCKED + PRODUCT], check=True)
