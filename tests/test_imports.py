@@ -23,7 +23,7 @@ ROWS = [
     {"dropout"},
     {"native"},
     {"batching"},
-    {"workers"},
+    {"threads"},
     {"openmp"},
     {"checkpoints", "tokenization"},
     {"packing"},
@@ -36,7 +36,7 @@ ROWS = [
     {"files"},
     {"extras"},
     {"rules", "metrics"},
-    {"errors", "report"},
+    {"errors", "memory", "report"},
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 

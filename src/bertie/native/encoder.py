@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bertie.checkpoints.pages import large_pages
+from bertie.memory import large_pages
 from bertie.native.attention import check_floats, check_starts, wrong_texts
 from bertie.native.layout import BlockLayout, NormLayout, ProductLayout, Scratch
 from bertie.native.products import Int8Panels, Panels
@@ -91,7 +91,7 @@ class Encoder:
 def _moved_to_large_pages(products: Sequence[Panels | Int8Panels]) -> Tensor:
     """Return one piece of memory in which all panels lie from now on, each from a line of the cache on."""
     sizes = [each.panels.nbytes + -each.panels.nbytes % 64 for each in products]
-    memory = large_pages(sum(sizes))
+    memory = torch.from_numpy(large_pages(sum(sizes)))
     for each, room in zip(products, memory.split(sizes), strict=True):
         moved = room[: each.panels.nbytes].view(each.panels.dtype).view(each.panels.shape)
         moved.copy_(each.panels)

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertie.checkpoints.pages import own_pages
 from bertie.errors import InputError
+from bertie.memory import own_pages
 from bertie.native.attention import check_floats
 from bertie.native.library import InstructionSet
 
@@ -134,7 +134,7 @@ def _check(x: Tensor, depth: int, residual: Tensor | None, columns: int) -> None
 
 
 def _laid_out(panels: Tensor) -> Tensor:
-    memory = own_pages(panels.nbytes).view(panels.dtype).view(panels.shape)
+    memory = torch.from_numpy(own_pages(panels.nbytes)).view(panels.dtype).view(panels.shape)
     return memory.copy_(panels)
 
 
