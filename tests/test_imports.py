@@ -21,7 +21,6 @@ ROWS = [
     {"generation", "layers"},
     {"attention"},
     {"dropout"},
-    {"native"},
     {"batching"},
     {"threads"},
     {"openmp"},
@@ -35,7 +34,7 @@ ROWS = [
     {"locking"},
     {"files"},
     {"extras"},
-    {"rules", "metrics"},
+    {"kernels", "metrics", "rules"},
     {"errors", "memory", "report"},
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}

@@ -3,16 +3,15 @@
 #include <math.h>
 #include <omp.h>
 #include <string.h>
-#include "lanes_avx512.h"
-#include "functions.h"
-#include "tile.h"
-#include "product.h"
+#include "simd_avx2.h"
+#include "vector_math.h"
+#include "microkernel.h"
+#include "gemm.h"
+#include "linear.h"
+#include "layer_norm.h"
 #include "dropout.h"
 #include "attention.h"
-#include "attention_gradient.h"
-#pragma GCC push_options
-#include "int8.h"
-#pragma GCC pop_options
-#define HAS_INT8
+#include "attention_backward.h"
 #include "encoder.h"
+#include "abi.h"
 #endif
