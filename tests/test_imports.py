@@ -21,9 +21,8 @@ ROWS = [
     {"generation", "layers"},
     {"attention"},
     {"dropout"},
-    {"native"},
     {"batching"},
-    {"workers"},
+    {"threads"},
     {"openmp"},
     {"checkpoints", "tokenization"},
     {"packing"},
@@ -35,8 +34,8 @@ ROWS = [
     {"locking"},
     {"files"},
     {"extras"},
-    {"rules", "metrics"},
-    {"errors", "report"},
+    {"kernels", "metrics", "rules"},
+    {"errors", "memory", "report"},
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 
