@@ -65,7 +65,10 @@ def draw_curves(records: Sequence[Mapping[str, Any]], main: str, best_step: int 
     _mark_best((losses, scores), dict(found), best_step)
     scores.set_ylabel(_text(main))
     scores.set_xlabel("step")
-    _set_range(scores, [] if main in LOWER else [value for _, value in found])
+    if main in LOWER:
+        _begin_at_0(scores, [value for _, value in found])
+    else:
+        _set_range(scores, [value for _, value in found])
     scores.set_xlim(left=0)
     # a run of two steps has no step 0.5
     scores.xaxis.get_major_locator().set_params(integer=True)
@@ -199,6 +202,12 @@ def draw_sweep(
     _save(figure, path)
 
 
+def _begin_at_0(panel: Any, values: Sequence[float]) -> None:
+    """Let the axis of losses and errors begin at 0; a model's own loss may fall below."""
+    if all(value >= 0 for value in values):
+        panel.set_ylim(bottom=0)
+
+
 def _set_range(panel: Any, values: Sequence[float]) -> None:
     """Let the axis of shares go from 0 to 1, so that small differences look small; leave others some room."""
     if values and all(0 <= value <= 1 for value in values):
@@ -246,6 +255,7 @@ def _draw_losses(panel: Any, steps: Sequence[tuple[int, float]], tuning: Sequenc
     if known:
         panel.plot(*zip(*known, strict=True), color=BLUE, marker="o", markersize=4, label="tuning data")
     panel.set_ylabel("loss")
+    _begin_at_0(panel, [loss for _, loss in (*steps, *known)])
     if steps or known:
         panel.legend(fontsize=8, frameon=False)
 
