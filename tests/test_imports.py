@@ -34,7 +34,7 @@ ROWS = [
     {"reading"},
     {"locking"},
     {"files"},
-    {"extras"},
+    {"extras", "writing"},
     {"rules"},
     {"errors", "report"},
 ]

@@ -174,7 +174,7 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "number."),
     (CLASSIFY, {"text": "x", "rude": "2", "kind": "1"}, {"columns": {"label": ["rude", "kind"]}},
         "The label 'rude' in row 0 of dev is '2', not 0 or 1."),
-    (TAG, {"words": ["a", "b"], "tags": ["O"]}, {}, "There are 2 words and 1 tags in row 0 of dev; each word has "
+    (TAG, {"words": ["a", "b"], "tags": ["O"]}, {}, "There are 2 words and 1 tag in row 0 of dev; each word has "
         "one tag."),
     (TAG, {"words": [], "tags": []}, {}, "There are no words in row 0 of dev."),
     (TAG, {"words": ["a"], "tags": None}, {}, "There are no tags in row 0 of dev."),
@@ -203,7 +203,7 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "The answer_start in row 0 of dev is 'x', not a number of characters."),
     (ANSWER, {**QUESTION, "answers": [answer("", 3)]}, {}, "The answer in row 0 of dev is empty."),
     (CHOOSE, {**CHOICES, "choices": ["one"], "label": 0}, {},
-        "There are 1 choices in row 0 of dev; at least two are needed."),
+        "There is 1 choice in row 0 of dev; at least two are needed."),
     (CHOOSE, {**CHOICES, "choices": ["one", " "], "label": 0}, {}, "The choice 1 in row 0 of dev is empty."),
     (CHOOSE, {**CHOICES, "label": None}, {}, "There is no label in row 0 of dev."),
     (CHOOSE, {**CHOICES, "label": 3}, {}, "The label 3 in row 0 of dev is none of its 2 choices; it must be a "
@@ -346,15 +346,15 @@ def test_45_unknown_labels_of_dev(tmp_path: Path) -> None:
 def test_45_what_train_and_dev_share_is_said(tmp_path: Path) -> None:
     train = table(tmp_path, "train.csv", "text,label\na,x\nb,y|z\n")
     assert load(CLASSIFY, train, train).warnings == [
-        "1 labels of train hold a bar; kind='multi-label' takes it for what parts several labels.",
-        "1 labels of dev hold a bar; kind='multi-label' takes it for what parts several labels.",
+        "1 label of train holds a bar; kind='multi-label' takes it for what parts several labels.",
+        "1 label of dev holds a bar; kind='multi-label' takes it for what parts several labels.",
         "2 of 2 texts of dev stand in train too: the figures on dev look better than they are.",
     ]
     questions = [{"question": str(n), "context": CONTEXT, "answer": "1843", "id": "same"} for n in range(2)]
     assert load(ANSWER, questions, [questions[0]]).warnings == [
-        "1 of 2 ids of train are those of other questions in it.",
-        "1 of 1 texts of dev stand in train too: the figures on dev look better than they are.",
-        "1 of 1 ids of dev stand in train too.",
+        "1 of 2 ids of train is that of another question in it.",
+        "1 of 1 texts of dev stands in train too: the figures on dev look better than they are.",
+        "1 of 1 ids of dev stands in train too.",
     ]
 
 

@@ -48,7 +48,11 @@ def test_shares_are_drawn_from_0_to_1(
     records = [{"step": step, "figures": {main: value}} for step, value in enumerate(values, 1)]
     plots.draw_curves(records, main, 1, Path("curves.png"))
     low, high = drawn[0]
-    assert (low, high) == pytest.approx(limits) if limits else (min(values) - 0.2 < low < min(values) and high < max(values) + 0.2)
+    assert (
+        (low, high) == pytest.approx(limits)
+        if limits
+        else (min(values) - 0.2 < low < min(values) and high < max(values) + 0.2)
+    )
 
 
 @pytest.mark.parametrize(("losses", "low"), [((0.7, 0.6), 0), ((0.7, -0.6), -0.665)])

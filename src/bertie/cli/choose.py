@@ -44,7 +44,7 @@ def choose(
     encoding: options.Encoding = None,
     quoting: options.Quoting = None,
     output: options.Output = None,
-    to: options.To = "jsonl",
+    to: options.To = None,
 ) -> None:
     """Choose the text that fits a prompt best: an argument for the prompt and each choice, or JSON lines with both."""
     pipe = open_pipeline(
@@ -61,7 +61,13 @@ def choose(
     )
     form = Format(format, delimiter, encoding, quoting)
     answer_all(
-        pipe, _questions(texts, input, form, columns_of(column)), is_interactive(texts, input), _form, to, output=output, read=[input]
+        pipe,
+        _questions(texts, input, form, columns_of(column)),
+        is_interactive(texts, input),
+        _form,
+        to,
+        output=output,
+        read=[input],
     )
 
 

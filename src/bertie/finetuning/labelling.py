@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, Self
 
-from bertie.errors import InputError, spelled
+from bertie.errors import InputError, counted, spelled
 from bertie.finetuning.answers import WrittenChoice, first_choice
 from bertie.finetuning.cells import BadRow, flag_in, name_in, number_in, number_or_none, shown
 from bertie.finetuning.labels import (
@@ -132,7 +132,7 @@ class ClassLabels:
         kind = "several labels" if self.kind == "multi-label" else "one label"
         how = f", parted by {self.separator!r}" if self.separator else ""
         how += f" ({classes[0]}.0 is read as {classes[0]})" if self.is_pointed and classes else ""
-        return [f"{kind}{how}, {len(classes)} classes: {listed}"]
+        return [f"{kind}{how}, {counted(len(classes), 'class', 'classes')}: {listed}"]
 
     @cached_property
     def _all(self) -> frozenset[str]:
@@ -145,7 +145,9 @@ class ClassLabels:
     def _from_flags(self, raw: Raw, where: str) -> list[str]:
         if len(raw) != len(self.hot):
             if self.fixed:
-                raise BadRow(f"The label in {where} is a list of {len(raw)} numbers for {len(self.hot)} labels.")
+                raise BadRow(
+                    f"The label in {where} is a list of {counted(len(raw), 'number')} for {len(self.hot)} labels."
+                )
             return list(raw)
         return [name for name, flag in zip(self.hot, raw, strict=True) if flag_in(flag)]
 
@@ -274,7 +276,8 @@ def find_labelling(
     if length := len(column) if isinstance(column, list) else places(kept):
         return _of_places(length, options, tuple(column if isinstance(column, list) else flags), none)
     separator = find_separator(kept, options.kind, column)
-    found = ClassLabels(options.kind or guess_kind(kept, separator), separator=separator, none=none, is_pointed=is_pointed)
+    kind = options.kind or guess_kind(kept, separator)
+    found = ClassLabels(kind, separator=separator, none=none, is_pointed=is_pointed)
     if not options.names or found.kind == "regression":
         return found
     numbers = {str(number) for number in range(len(options.names))}
@@ -290,7 +293,9 @@ def _of_places(length: int, options: LabelOptions, columns: tuple[str, ...], non
     names = tuple(options.names) or columns or tuple(map(str, range(length)))
     if len(names) != length:
         listed = ", ".join(names)
-        raise InputError(f"{spelled('label_names')} has {len(names)} names, {listed}; there are {length} labels.")
+        raise InputError(
+            f"{spelled('label_names')} has {counted(len(names), 'name')}, {listed}; there are {length} labels."
+        )
     return ClassLabels(options.kind or "multi-label", hot=names, fixed=names, none=none)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.errors import InputError
+from bertie.errors import InputError, counted
 from bertie.extras import missing, need
 from bertie.files import atomic
 from bertie.tasks.calibration import Reliability
@@ -138,7 +138,9 @@ def draw_thresholds(
         panel.plot(places, curve, color=BLUE)
         panel.axvline(0.5, color=GREY, linestyle=":", linewidth=1)
         panel.axvline(thresholds[label], color=ORANGE, linewidth=1.2)
-        panel.set_title(f"{_text(labels[label])} ({rows[label]:.0f} rows): {thresholds[label]:.2f}", fontsize=8)
+        panel.set_title(
+            f"{_text(labels[label])} ({counted(int(rows[label]), 'row')}): {thresholds[label]:.2f}", fontsize=8
+        )
     for panel in panels[len(shown) :]:
         panel.set_visible(False)
     panels[0].set_xlim(0, 1)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bertie.errors import InputError, nearest, spelled
+from bertie.errors import InputError, counted, nearest, spelled
 
 ON_BAD_ROW = ("error", "skip")
 SHOWN = 20
@@ -68,6 +68,6 @@ class BadRows:
         """Return the account for a person: how many, and one line for each of the first; empty if there is none."""
         if not self.count:
             return ""
-        head = f"{self.count:,} bad {'row was' if self.count == 1 else 'rows were'} left out"
+        head = f"{counted(self.count, 'bad row was', 'bad rows were')} left out"
         shown = "" if self.count <= len(self.sentences) else f"; the first {len(self.sentences)}"
         return "\n".join([f"{head}{shown}:", *(f"  {sentence}" for sentence in self.sentences)])
