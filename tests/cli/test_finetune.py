@@ -223,9 +223,10 @@ def test_a_bad_row_names_the_way_to_leave_it_out(run: Run, start: Path, tmp_path
     ran = run("finetune", "classification", "--train", path, "--model", start, "--dry-run")
     remedy = "--on-bad-row skip leaves out and counts such rows."
     assert (ran.code, ran.err) == (2, f"bertie: There is no label in {path}, line 4. {remedy}\n")
-    path.write_text("text\na\n\x00\n")
+    path = tmp_path / "f.jsonl"
+    path.write_text("no JSON\n")
     ran = run("classify", "--model", start, "--input", path)
-    assert (ran.code, "--on-bad-row" in ran.err) == (2, False)
+    assert (ran.code, "is no JSON" in ran.err, "--on-bad-row" in ran.err) == (2, True, False)
 
 
 def test_a_dry_run_and_files_follow_a_model_with_classes(

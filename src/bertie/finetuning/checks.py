@@ -111,8 +111,8 @@ def oddities(examples: Sequence[Example], task: str, kind: str | None, name: str
         count = sum(_orphans(tags, scheme) for tags in sequences) if scheme in ("BIO", "BIOES") else 0
         if count:
             found.append(
-                f"{counted(count, 'tag')} of {name} {plural(count, 'goes', 'go')} on with an entity that none began, such "
-                "as I- without B-."
+                f"{counted(count, 'tag')} of {name} {plural(count, 'goes', 'go')} on with an entity that none began, "
+                "such as I- without B-."
             )
     if task == "embedding" and name == "train" and examples[0].label is None and (count := _repeats(examples)):
         found.append(
@@ -132,8 +132,8 @@ def _joined_labels(labels: Sequence[str], name: str) -> list[str]:
         if count and (separator == BAR or recur(cells, separator)):
             how = spelled("kind", "multi-label")
             return [
-                f"{counted(count, 'label')} of {name} {plural(count, 'holds', 'hold')} a {sign}; {how} takes it for what "
-                "parts several labels."
+                f"{counted(count, 'label')} of {name} {plural(count, 'holds', 'hold')} a {sign}; {how} takes it for "
+                "what parts several labels."
             ]
     return []
 
