@@ -10,7 +10,7 @@ from typing import Any
 
 from bertie.errors import counted
 from bertie.files import write_text
-from bertie.tasks.metrics.scores import Figures, Intervals
+from bertie.metrics.streaming import Figures, Intervals
 
 NAME = "report.md"
 TEXT_LENGTH = 200

@@ -1,0 +1,155 @@
+"""One class a row: accuracy, precision, recall, F1, Matthews' correlation, and the confusion matrix."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.errors import InputError, nearest
+from bertie.metrics.bootstrap import averages, precision_recall_f1, ratio, rows_of_table, split
+from bertie.metrics.streaming import Additive, Scores, Sums
+
+
+@dataclass(frozen=True)
+class ClassificationMetric(Additive):
+    """Predictions and labels ``[n]``: numbers of classes, or their names.
+
+    Figures: ``accuracy``; ``precision``, ``recall`` and ``f1``: of two classes those of the positive one, of more each
+    class counts alike (macro averages over all of ``labels``, where a class that neither occurs nor is predicted counts
+    0, as scikit-learn's ``labels=…`` and ``zero_division=0``); ``f1_macro``, ``f1_micro`` (here equal to accuracy),
+    ``f1_weighted``; ``matthews``.
+
+    Args:
+        labels: the classes' names, in order.
+        positive: of two classes the one that is looked for; None: the second, as in scikit-learn.
+        main: the figure that stands for all.
+    """
+
+    labels: Sequence[str]
+    positive: str | None = None
+    main: str = "accuracy"
+    names: ClassVar[tuple[str, ...]] = (
+        "accuracy",
+        "precision",
+        "recall",
+        "f1",
+        "f1_macro",
+        "f1_micro",
+        "f1_weighted",
+        "matthews",
+    )
+
+    def __post_init__(self) -> None:
+        if self.positive is not None and (len(self.labels) != 2 or self.positive not in self.labels):
+            raise InputError(f"positive is {self.positive!r}; it is one of two classes, here {_listed(self.labels)}.")
+
+    def rows(self, predictions: Any, labels: Any) -> NDArray:
+        """Return one number a row for the pair of its label and its prediction, int64 ``[n, 1]``."""
+        gold, predicted = self._numbers("label", labels), self._numbers("prediction", predictions)
+        return (gold * len(self.labels) + predicted)[:, None]
+
+    def statistics(self, rows: NDArray) -> NDArray:
+        """Return for each class whether it was rightly predicted, predicted, and there ``[n, 3C]``."""
+        size = len(self.labels)
+        gold, predicted = np.divmod(rows[:, 0], size)
+        ones = np.zeros((len(rows), 3, size))
+        place = np.arange(len(rows))
+        ones[place, 0, gold] = gold == predicted
+        ones[place, 1, predicted] = 1
+        ones[place, 2, gold] = 1
+        return ones.reshape(len(rows), 3 * size)
+
+    def figures(self, sums: NDArray) -> dict[str, NDArray]:
+        """Return the figures named above."""
+        right, predicted, gold = split(sums, 3)
+        means = averages(right, predicted, gold)
+        if self.positive_class is not None:
+            place = list(self.labels).index(self.positive_class)
+            own = precision_recall_f1(*(values[..., place] for values in (right, predicted, gold)))
+        else:
+            own = means["precision_macro"], means["recall_macro"], means["f1_macro"]
+        return {
+            "accuracy": means["f1_micro"],
+            **dict(zip(("precision", "recall", "f1"), own, strict=True)),
+            **{name: means[name] for name in ("f1_macro", "f1_micro", "f1_weighted")},
+            "matthews": _matthews(right, predicted, gold),
+        }
+
+    def table(self, sums: NDArray) -> list[dict[str, Any]]:
+        """Return precision, recall, F1 and support of each class."""
+        return rows_of_table(self.labels, *split(sums, 3))
+
+    def notes(self, sums: NDArray) -> list[str]:
+        """Return which classes never occur, and whether one class was predicted throughout."""
+        _, predicted, gold = split(sums, 3)
+        notes = []
+        absent = [label for label, rows in zip(self.labels, gold, strict=True) if not rows]
+        if absent:
+            notes.append(f"No row has the label {_listed(absent)}: F1 there is 0 and lowers the macro averages.")
+        if np.count_nonzero(predicted) == 1 and len(self.labels) > 1 and predicted.sum() > 1:
+            notes.append(f"Every prediction is {self.labels[int(predicted.argmax())]!r}.")
+        return notes
+
+    def confusion(self, scores: Scores) -> NDArray | None:
+        """Return how often each class (row) was predicted as each (column), int64 ``[C, C]``.
+
+        None if there are so many classes that the pairs that came could not be kept.
+        """
+        assert isinstance(scores.collector, Sums)
+        distinct = scores.collector.tally.distinct()
+        if distinct is None:
+            return None
+        size = len(self.labels)
+        counts = np.bincount(distinct[0][:, 0], weights=distinct[1], minlength=size * size)
+        return counts.reshape(size, size).astype(np.int64)
+
+    def _numbers(self, what: str, given: Any) -> NDArray:
+        values = np.asarray(given)
+        if values.dtype.kind in "OUT":
+            return self._by_name(what, values)
+        if values.dtype.kind not in "iub" or values.ndim != 1:
+            raise InputError(
+                f"{what}s are {values.dtype} of shape {list(values.shape)}; give one class number or name a row."
+            )
+        values = values.astype(np.int64)
+        outside = np.flatnonzero((values < 0) | (values >= len(self.labels)))
+        if len(outside):
+            raise InputError(
+                f"{what} {outside[0]} is class {values[outside[0]]}; there are {len(self.labels)} classes, from 0."
+            )
+        return values
+
+    def _by_name(self, what: str, values: NDArray) -> NDArray:
+        try:
+            return np.fromiter((self._number_of[value] for value in values.tolist()), np.int64, len(values))
+        except (KeyError, TypeError) as error:
+            unknown = next((place, value) for place, value in enumerate(values.tolist()) if value not in self.labels)
+            raise InputError(
+                f"{what} {unknown[0]} is {unknown[1]!r}; the classes are {_listed(self.labels)}."
+                f"{nearest(str(unknown[1]), self.labels)}"
+            ) from error
+
+    @property
+    def positive_class(self) -> str | None:
+        """The class that precision, recall and F1 are about; None where there are more or less than two."""
+        return (self.positive or self.labels[1]) if len(self.labels) == 2 else None
+
+    @cached_property
+    def _number_of(self) -> dict[str, int]:
+        return {label: number for number, label in enumerate(self.labels)}
+
+
+def _matthews(right: NDArray, predicted: NDArray, gold: NDArray) -> NDArray:
+    """Return the correlation of prediction and label, 0 where either is constant (Gorodkin 2004)."""
+    rows = gold.sum(-1)
+    covariance = right.sum(-1) * rows - (predicted * gold).sum(-1)
+    spreads = (rows**2 - (predicted**2).sum(-1)) * (rows**2 - (gold**2).sum(-1))
+    return ratio(covariance, np.sqrt(np.maximum(spreads, 0)))
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:8]))
+    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown

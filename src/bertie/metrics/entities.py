@@ -1,0 +1,154 @@
+"""Entities in tagged words: precision, recall and F1 over whole entities, as conlleval counts, or strictly."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.errors import InputError, nearest
+from bertie.metrics.bootstrap import averages, ratio, rows_of_table, split
+from bertie.metrics.streaming import Additive
+
+SCHEMES = {"BIO": "BI", "BIOES": "BIES", "IO": "I"}
+_OUTSIDE, _BEGIN, _INSIDE, _END, _SINGLE = range(5)
+_PREFIXES = {"B": _BEGIN, "I": _INSIDE, "E": _END, "S": _SINGLE}
+
+
+@dataclass(frozen=True)
+class EntityMetric(Additive):
+    """Predictions and labels: for each text its tags, such as ``["B-person", "I-person", "O"]``.
+
+    Figures: ``precision``, ``recall`` and ``f1`` over entities of all types (an entity is right if its type and both
+    its ends are), ``f1_macro`` (each type alike), and ``accuracy`` over words.
+
+    Tags need not be well formed. As in conlleval, an entity is a run of tags of one type, which begins anew at B or
+    S and after E or S: an I that follows nothing begins one. With ``strict`` (as seqeval's ``mode="strict"``) only
+    well-formed runs count: B I… in BIO; B I… E or S in BIOES.
+
+    Args:
+        tags: every tag the model knows, ``O`` among them.
+        scheme: "BIO", "BIOES" or "IO".
+        strict: whether ill-formed runs are no entities.
+        main: the figure that stands for all.
+    """
+
+    tags: Sequence[str]
+    scheme: str = "BIO"
+    strict: bool = False
+    main: str = "f1"
+    names: ClassVar[tuple[str, ...]] = ("precision", "recall", "f1", "f1_macro", "accuracy")
+
+    def __post_init__(self) -> None:
+        if self.scheme not in SCHEMES:
+            raise InputError(f"scheme is {self.scheme!r}; allowed are {', '.join(map(repr, SCHEMES))}.")
+        for tag in self.tags:
+            if tag != "O" and (tag[:1] not in SCHEMES[self.scheme] or tag[1:2] != "-" or not tag[2:]):
+                allowed = ", ".join(f"{prefix}-TYPE" for prefix in SCHEMES[self.scheme])
+                raise InputError(f"The tag {tag!r} is none of {self.scheme}; allowed are O, {allowed}.")
+
+    @cached_property
+    def types(self) -> list[str]:
+        """The types of entities, in alphabetical order."""
+        return sorted({tag[2:] for tag in self.tags if tag != "O"})
+
+    def rows(self, predictions: Any, labels: Any) -> NDArray:
+        """Return for each text its counts of each type (right, predicted, there), and of its words, int32."""
+        lengths = np.fromiter(map(len, labels), np.int64, len(labels))
+        said = np.fromiter(map(len, predictions), np.int64, len(predictions))
+        if len(wrong := np.flatnonzero(lengths != said)):
+            at = wrong[0]
+            raise InputError(f"Text {at} has {said[at]} predicted tags and {lengths[at]} labels; give one a word.")
+        predicted, gold = self._numbers("prediction", predictions), self._numbers("label", labels)
+        text = np.repeat(np.arange(len(lengths)), lengths)
+        first = np.zeros(len(text), np.bool_)
+        first[(np.cumsum(lengths) - lengths)[lengths > 0]] = True
+        return self._counts(predicted, gold, text, first, len(lengths))
+
+    def statistics(self, rows: NDArray) -> NDArray:
+        """Return the counts as they are."""
+        return rows.astype(np.float64)
+
+    def figures(self, sums: NDArray) -> dict[str, NDArray]:
+        """Return the figures named above."""
+        means = averages(*split(sums[..., :-2], 3))
+        return {
+            "precision": means["precision_micro"],
+            "recall": means["recall_micro"],
+            "f1": means["f1_micro"],
+            "f1_macro": means["f1_macro"],
+            "accuracy": ratio(sums[..., -2], sums[..., -1]),
+        }
+
+    def table(self, sums: NDArray) -> list[dict[str, Any]]:
+        """Return precision, recall, F1 and support (in entities) of each type."""
+        return rows_of_table(self.types, *split(sums[:-2], 3))
+
+    def notes(self, sums: NDArray) -> list[str]:
+        """Return whether there are no entities, there or predicted."""
+        _, predicted, gold = (counts.sum() for counts in split(sums[:-2], 3))
+        notes = [] if gold else ["The labels hold no entity: precision, recall and F1 are 0 for want of any."]
+        return notes + (["No entity was predicted."] if gold and not predicted else [])
+
+    def _counts(self, predicted: NDArray, gold: NDArray, text: NDArray, first: NDArray, texts: int) -> NDArray:
+        types = len(self.types)
+        counts = np.zeros((texts, 3 * types + 2), np.int32)
+        entities = [self._entities(tags, first) for tags in (predicted, gold)]
+        for column, (starts, _, kinds) in enumerate(entities, start=1):
+            np.add.at(counts, (text[starts], column * types + kinds), 1)
+        starts, kinds = _common(entities[0], entities[1], len(text))
+        np.add.at(counts, (text[starts], kinds), 1)
+        counts[:, -2] = np.bincount(text[predicted == gold], minlength=texts)
+        counts[:, -1] = np.bincount(text, minlength=texts)
+        return counts
+
+    def _entities(self, tags: NDArray, first: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """Return the entities' first words, last words and types from tags ``[W]``; ``first``: begins a text."""
+        prefix, kind = self._prefixes[tags], self._kinds[tags]
+        inside = prefix != _OUTSIDE
+        follows = np.zeros(len(tags), np.bool_)
+        follows[1:] = (kind[1:] == kind[:-1]) & ~np.isin(prefix[1:], (_BEGIN, _SINGLE))
+        follows[1:] &= ~np.isin(prefix[:-1], (_END, _SINGLE)) & inside[:-1] & ~first[1:]
+        starts = np.flatnonzero(inside & ~follows)
+        ends = np.flatnonzero(inside & ~np.append(follows[1:], False))
+        if self.strict and self.scheme != "IO":
+            well = prefix[starts] == _BEGIN
+            if self.scheme == "BIOES":
+                well = (well & (prefix[ends] == _END)) | (prefix[starts] == _SINGLE)
+            starts, ends = starts[well], ends[well]
+        return starts, ends, kind[starts]
+
+    def _numbers(self, what: str, texts: Any) -> NDArray:
+        try:
+            return np.fromiter((self._number_of[tag] for tag in chain.from_iterable(texts)), np.int64)
+        except (KeyError, TypeError) as error:
+            text, tag = next((at, tag) for at, tags in enumerate(texts) for tag in tags if tag not in self.tags)
+            raise InputError(
+                f"The {what} of text {text} has the tag {tag!r}, which the model does not know."
+                f"{nearest(str(tag), self.tags)}"
+            ) from error
+
+    @cached_property
+    def _number_of(self) -> dict[str, int]:
+        return {tag: number for number, tag in enumerate(self.tags)}
+
+    @cached_property
+    def _prefixes(self) -> NDArray:
+        return np.array([_OUTSIDE if tag == "O" else _PREFIXES[tag[0]] for tag in self.tags])
+
+    @cached_property
+    def _kinds(self) -> NDArray:
+        return np.array([-1 if tag == "O" else self.types.index(tag[2:]) for tag in self.tags])
+
+
+def _common(
+    predicted: tuple[NDArray, NDArray, NDArray], gold: tuple[NDArray, NDArray, NDArray], words: int
+) -> tuple[NDArray, NDArray]:
+    """Return the first words and types of entities that stand in both."""
+    end, kind = np.full(words, -1), np.full(words, -1)
+    end[gold[0]], kind[gold[0]] = gold[1], gold[2]
+    same = (end[predicted[0]] == predicted[1]) & (kind[predicted[0]] == predicted[2])
+    return predicted[0][same], predicted[2][same]

@@ -1,0 +1,97 @@
+"""Any number of labels a row: F1 over labels and over rows, exact match, and Hamming loss."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.errors import InputError
+from bertie.metrics.bootstrap import averages, ratio, rows_of_table, split
+from bertie.metrics.streaming import Additive
+
+
+@dataclass(frozen=True)
+class MultiLabelMetric(Additive):
+    """Predictions and labels bool (or 0 and 1) ``[n, C]``.
+
+    Figures: ``f1`` (= ``f1_macro``: each label counts alike, one that neither occurs nor is predicted counts 0),
+    ``f1_micro``, ``f1_weighted``, ``precision`` and ``recall`` (macro), ``precision_micro``, ``recall_micro``;
+    ``accuracy`` (all labels of a row right) and ``hamming`` (the share of single decisions that are wrong).
+
+    Args:
+        labels: their names, in order.
+        main: the figure that stands for all.
+    """
+
+    labels: Sequence[str]
+    main: str = "f1_macro"
+    names: ClassVar[tuple[str, ...]] = (
+        "accuracy",
+        "precision",
+        "recall",
+        "f1",
+        "f1_macro",
+        "f1_micro",
+        "f1_weighted",
+        "precision_micro",
+        "recall_micro",
+        "hamming",
+    )
+
+    def rows(self, predictions: Any, labels: Any) -> NDArray:
+        """Return the predicted and the true labels as bits, uint8 ``[n, 2 · ceil(C / 8)]``."""
+        both = (self._switches("predictions", predictions), self._switches("labels", labels))
+        return np.hstack([np.packbits(switches, axis=1) for switches in both])
+
+    def statistics(self, rows: NDArray) -> NDArray:
+        """Return for each label whether it was rightly predicted, predicted, and there; and whether all are right."""
+        predicted, gold = (
+            np.unpackbits(bits, axis=1, count=len(self.labels)).astype(np.float64) for bits in np.split(rows, 2, axis=1)
+        )
+        exact = (predicted == gold).all(axis=1, keepdims=True)
+        return np.hstack([predicted * gold, predicted, gold, exact, np.ones_like(exact)])
+
+    def figures(self, sums: NDArray) -> dict[str, NDArray]:
+        """Return the figures named above."""
+        right, predicted, gold = split(sums[..., :-2], 3)
+        exact, rows = sums[..., -2], sums[..., -1]
+        means = averages(right, predicted, gold)
+        wrong = (predicted + gold - 2 * right).sum(-1)
+        return {
+            "accuracy": ratio(exact, rows),
+            "precision": means["precision_macro"],
+            "recall": means["recall_macro"],
+            "f1": means["f1_macro"],
+            **{
+                name: means[name] for name in ("f1_macro", "f1_micro", "f1_weighted", "precision_micro", "recall_micro")
+            },
+            "hamming": ratio(wrong, rows * len(self.labels)),
+        }
+
+    def table(self, sums: NDArray) -> list[dict[str, Any]]:
+        """Return precision, recall, F1 and support of each label."""
+        return rows_of_table(self.labels, *split(sums[:-2], 3))
+
+    def notes(self, sums: NDArray) -> list[str]:
+        """Return which labels never occur, and which are never predicted."""
+        _, predicted, gold = split(sums[:-2], 3)
+        absent = [label for label, rows in zip(self.labels, gold, strict=True) if not rows]
+        silent = [label for label, said, rows in zip(self.labels, predicted, gold, strict=True) if rows and not said]
+        notes = []
+        if absent:
+            notes.append(
+                f"No row has the label {', '.join(map(repr, absent))}: F1 there is 0 and lowers the macro averages."
+            )
+        if silent:
+            notes.append(f"Never predicted: {', '.join(map(repr, silent))}.")
+        return notes
+
+    def _switches(self, what: str, given: Any) -> NDArray:
+        values = np.asarray(given)
+        if values.ndim != 2 or values.shape[1] != len(self.labels):
+            raise InputError(f"{what} have shape {list(values.shape)}; give one of {len(self.labels)} switches a row.")
+        if values.dtype != np.bool_ and not np.isin(values, (0, 1)).all():
+            raise InputError(f"{what} hold other values than 0 and 1; apply the thresholds first.")
+        return values.astype(np.bool_)

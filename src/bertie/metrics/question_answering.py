@@ -1,0 +1,101 @@
+"""Answers to questions on a text: exact match and F1 as SQuAD's own scripts for v1.1 and v2.0 define them."""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.errors import InputError
+from bertie.metrics.bootstrap import ratio
+from bertie.metrics.streaming import Additive
+
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+
+
+@dataclass(frozen=True)
+class QuestionAnsweringMetric(Additive):
+    """Predictions: one text a question, empty for "there is no answer". Labels: the right texts of each question.
+
+    Figures: ``exact_match`` and ``f1``, between 0 and 1, each the best over a question's right texts; with
+    ``unanswerable``, and if there are such questions, also ``HasAns_exact``, ``HasAns_f1`` (over questions with an
+    answer), ``NoAns_exact`` and ``NoAns_f1`` (which are equal: the share of the others that were left unanswered).
+
+    Args:
+        unanswerable: True counts as the script of v2.0: a question without right texts (or only with such as vanish
+            in normalising, as "the") is answered rightly by nothing. False counts as that of v1.1.
+        main: the figure that stands for all.
+    """
+
+    unanswerable: bool = False
+    main: str = "f1"
+    names: ClassVar[tuple[str, ...]] = ("exact_match", "f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1")
+
+    def rows(self, predictions: Any, labels: Any) -> NDArray:
+        """Return exact match, F1, and whether there is an answer, float64 ``[n, 3]``."""
+        rows = np.zeros((len(labels), 3))
+        for at, (said, right) in enumerate(zip(predictions, labels, strict=True)):
+            if not isinstance(said, str) or isinstance(right, str):
+                raise InputError(
+                    f"Question {at} has the prediction {said!r:.60}; give a text, and a list of right ones."
+                )
+            rows[at] = self._row(said, right)
+        return rows
+
+    def statistics(self, rows: NDArray) -> NDArray:
+        """Return number, exact match and F1 of questions with and without an answer ``[n, 6]``."""
+        values = np.stack([np.ones(len(rows)), rows[:, 0], rows[:, 1]], axis=1)
+        return np.hstack([values * rows[:, 2:], values * (1 - rows[:, 2:])])
+
+    def figures(self, sums: NDArray) -> dict[str, NDArray]:
+        """Return the figures named above."""
+        parts = {"HasAns": sums[..., :3], "NoAns": sums[..., 3:]}
+        figures = dict(zip(("exact_match", "f1"), _means(parts["HasAns"] + parts["NoAns"]), strict=True))
+        if self.unanswerable and np.any(parts["NoAns"][..., 0]):
+            for name, part in parts.items():
+                figures |= dict(zip((f"{name}_exact", f"{name}_f1"), _means(part), strict=True))
+        return figures
+
+    def notes(self, sums: NDArray) -> list[str]:
+        """Return whether all questions, or none, have an answer where both are expected."""
+        if not self.unanswerable or (sums[0] and sums[3]):
+            return []
+        return ["Every question has an answer." if sums[0] else "No question has an answer."]
+
+    def _row(self, said: str, right: Sequence[str]) -> tuple[float, float, float]:
+        if not self.unanswerable:
+            return (*best_match(said, right), 1.0)
+        there = [text for text in right if normalize(text)]
+        if there:
+            return (*best_match(said, there), 1.0)
+        nothing = float(not normalize(said))
+        return nothing, nothing, 0.0
+
+
+def normalize(text: str) -> str:
+    """Return a text as SQuAD compares it: lower case, without punctuation and articles, single spaces."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
+
+
+def best_match(said: str, right: Sequence[str]) -> tuple[float, float]:
+    """Return exact match and F1 of an answer with the right text it fits best; 0 where there is no right text."""
+    said = normalize(said)
+    texts = [normalize(text) for text in right]
+    return max((float(said == text) for text in texts), default=0.0), max(
+        (_f1(said, text) for text in texts), default=0.0
+    )
+
+
+def _f1(said: str, right: str) -> float:
+    words, others = said.split(), right.split()
+    common = sum((Counter(words) & Counter(others)).values())
+    return 2 * common / (len(words) + len(others)) if common else 0.0
+
+
+def _means(sums: NDArray) -> tuple[NDArray, NDArray]:
+    return ratio(sums[..., 1], sums[..., 0]), ratio(sums[..., 2], sums[..., 0])

@@ -1,0 +1,129 @@
+"""Entities are read as conlleval reads them, strictly as seqeval's strict mode does, from tags of any form."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from seqeval import metrics as seqeval
+from seqeval.scheme import IOB2, IOBES
+
+from bertie.errors import InputError
+from bertie.metrics import EntityMetric, Scores
+
+TAGS = {
+    "BIO": ["O", "B-per", "I-per", "B-loc", "I-loc"],
+    "BIOES": ["O", *(f"{prefix}-{kind}" for prefix in "BIES" for kind in ("per", "loc"))],
+    "IO": ["O", "I-per", "I-loc"],
+}
+SEQEVAL = {"BIO": IOB2, "BIOES": IOBES}
+KEYS = {"zero_division": 0}
+
+
+def texts(scheme: str) -> st.SearchStrategy:
+    pair = st.tuples(st.sampled_from(TAGS[scheme]), st.sampled_from(TAGS[scheme]))
+    return st.lists(st.lists(pair, min_size=1, max_size=8), min_size=1, max_size=5)
+
+
+def scored(scheme: str, predictions: list, labels: list, strict: bool = False) -> Scores:
+    scores = Scores(EntityMetric(TAGS[scheme], scheme, strict), replicates=20)
+    scores.add(predictions, labels)
+    return scores
+
+
+def conlleval(texts: list) -> set:
+    """Return the chunks of tags as the Perl script finds them, state by state: (text, first, last, type)."""
+    found = set()
+    for at, tags in enumerate(texts):
+        before, kind_before, begun = "O", "", 0
+        for place, tag in enumerate([*tags, "O"]):
+            tag, _, kind = tag.partition("-")
+            pair = (before, tag)
+            differ = kind != kind_before
+            if pair in {("B", "B"), ("B", "O"), ("I", "B"), ("I", "O")} or (before != "O" and differ):
+                found.add((at, begun, place - 1, kind_before))
+            if pair in {("B", "B"), ("I", "B"), ("O", "B"), ("O", "I")} or (tag != "O" and differ):
+                begun = place
+            before, kind_before = tag, kind
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["BIO", "IO"])
+@given(data=st.data())
+@settings(deadline=None)
+def test_entities_equal_conlleval(scheme: str, data: st.DataObject) -> None:
+    drawn = data.draw(texts(scheme))
+    predictions, labels = ([[pair[side] for pair in text] for text in drawn] for side in (0, 1))
+    said, gold = conlleval(predictions), conlleval(labels)
+    figures = scored(scheme, predictions, labels).figures()
+    assert figures["precision"] == pytest.approx(len(said & gold) / max(1, len(said)))
+    assert figures["recall"] == pytest.approx(len(said & gold) / max(1, len(gold)))
+    assert figures["f1"] == pytest.approx(2 * len(said & gold) / max(1, len(said) + len(gold)))
+    assert figures["accuracy"] == pytest.approx(seqeval.accuracy_score(labels, predictions))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("scheme", ["BIO", "BIOES"])
+@given(data=st.data())
+@settings(deadline=None)
+@pytest.mark.filterwarnings("ignore")
+def test_entities_equal_seqeval(scheme: str, strict: bool, data: st.DataObject) -> None:
+    drawn = data.draw(texts(scheme))
+    predictions, labels = ([[pair[side] for pair in text] for text in drawn] for side in (0, 1))
+    options = {"mode": "strict", "scheme": SEQEVAL[scheme], **KEYS} if strict else KEYS
+    scores = scored(scheme, predictions, labels, strict)
+    figures = scores.figures()
+    try:
+        expected = {
+            name: getattr(seqeval, f"{name}_score")(labels, predictions, **options)
+            for name in ("precision", "recall", "f1")
+        }
+        report = seqeval.classification_report(labels, predictions, output_dict=True, **options)
+    except ValueError:  # seqeval fails where there is no entity at all
+        assert figures["f1"] == 0
+        return
+    assert {name: figures[name] for name in expected} == pytest.approx(expected)
+    for row in scores.table():
+        if row["label"] in report:
+            assert row["support"] == report[row["label"]]["support"]
+            assert row["f1"] == pytest.approx(report[row["label"]]["f1-score"])
+
+
+@pytest.mark.parametrize(
+    ("scheme", "tags", "lenient", "strict"),
+    [
+        ("BIO", "I-per I-per O", [(0, 1)], []),
+        ("BIO", "B-per I-loc I-loc", [(0, 0), (1, 2)], [(0, 0)]),
+        ("BIO", "B-per B-per I-per", [(0, 0), (1, 2)], [(0, 0), (1, 2)]),
+        ("BIOES", "B-per I-per O S-loc", [(0, 1), (3, 3)], [(3, 3)]),
+        ("BIOES", "B-per E-per I-per E-per", [(0, 1), (2, 3)], [(0, 1)]),
+        ("IO", "I-per I-per I-loc O I-loc", [(0, 1), (2, 2), (4, 4)], [(0, 1), (2, 2), (4, 4)]),
+    ],
+)
+def test_runs_that_are_and_are_not_entities(scheme: str, tags: str, lenient: list, strict: list) -> None:
+    for only_strict, expected in ((False, lenient), (True, strict)):
+        table = scored(scheme, [tags.split()], [tags.split()], only_strict).table()
+        assert sum(row["support"] for row in table) == len(expected)
+
+
+def test_an_entity_ends_with_its_text() -> None:
+    scores = scored("IO", [["O", "I-per"], ["I-per"], []], [["O", "I-per"], ["I-per"], []])
+    assert [row["support"] for row in scores.table()] == [0, 2]
+    assert scores.figures()["f1"] == 1
+    assert scores.intervals()["f1"] == (0.0, 1.0)  # a replicate may hold neither
+
+
+def test_no_entities_are_said() -> None:
+    assert scored("BIO", [["O"]], [["O"]]).notes() == [
+        "The labels hold no entity: precision, recall and F1 are 0 for want of any."
+    ]
+    assert scored("BIO", [["O"]], [["B-per"]]).notes() == ["No entity was predicted."]
+
+
+def test_bad_tags_are_refused() -> None:
+    with pytest.raises(InputError, match="scheme is 'IOB9'; allowed are 'BIO', 'BIOES', 'IO'"):
+        EntityMetric(TAGS["BIO"], "IOB9")
+    with pytest.raises(InputError, match="tag 'E-per' is none of BIO; allowed are O, B-TYPE, I-TYPE"):
+        EntityMetric(TAGS["BIOES"], "BIO")
+    with pytest.raises(InputError, match=r"Text 1 has 1 predicted tags and 2 labels"):
+        scored("BIO", [["O"], ["O"]], [["O"], ["O", "O"]])
+    with pytest.raises(InputError, match=r"label of text 1 has the tag 'B-prs', .* Did you mean 'B-per'"):
+        scored("BIO", [["O"], ["O"]], [["O"], ["B-prs"]])
