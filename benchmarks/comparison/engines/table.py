@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from bertie.errors import InputError, nearest
+from bertie.errors import InputError, nearest, plural
 from comparison.engines.converting import once
 from comparison.job import Job
 from comparison.machine import has_bf16
@@ -57,7 +57,7 @@ class Engine:
         if workload.task not in self.tasks:
             return _CANNOT[workload.task]
         if missing:
-            return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed."
+            return f"{' and '.join(missing)} {plural(len(missing), 'is', 'are')} not installed."
         if device != "cpu" and not self.cuda:
             return "Measured on the CPU only."
         if self.precision == "bf16" and not has_bf16(device):

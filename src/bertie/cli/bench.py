@@ -12,8 +12,8 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.reading import read_texts
-from bertie.cli.writing import printable
 from bertie.errors import InputError
+from bertie.writing import printable
 
 
 def bench(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bertie.errors import InputError, nearest
+from bertie.errors import InputError, counted, nearest
 from bertie.metrics import ClassificationMetric, Metric, MultiLabelMetric, RegressionMetric
 from bertie.packing import Packed
 from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
@@ -75,7 +75,8 @@ class TextClassification(TrainableTask):
             values = getattr(self, name)
             if values is not None and len(values) != self.config.num_labels:
                 raise InputError(
-                    f"{name} has {len(values)} entries, but the model has {self.config.num_labels} labels."
+                    f"{name} has {counted(len(values), 'entry', 'entries')}, but the model has "
+                    f"{counted(self.config.num_labels, 'label')}."
                 )
 
     # text → answer
