@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from bertie.tasks.finite import summed
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 import bertie
-from bertie.tasks.finite import summed
 from bertie.tasks.pooling import MODES, pool
 
 CONFIG = {

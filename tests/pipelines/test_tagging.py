@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from bertie.tasks.computing import compute
 
 import bertie
 from bertie.errors import InputError, InputTypeError
-from bertie.tasks.computing import compute
 from bertie.tasks.schemes import entities
 
 BIO = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bertie.tasks.computing import compute
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bertie
 from bertie.errors import InputError
-from bertie.tasks.computing import compute
 from bertie.tasks.features import Features
 from bertie.tasks.fill_mask import FillMask
 from bertie.tasks.masked_lm import IGNORED, MaskedLM

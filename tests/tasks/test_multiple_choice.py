@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bertie.tasks.computing import compute
 
 import bertie
 from bertie.errors import InputError, InputTypeError
-from bertie.tasks.computing import compute
 from bertie.tasks.features import Features
 from bertie.tasks.metrics import Choices, Scores
 from bertie.tasks.multiple_choice import MultipleChoice

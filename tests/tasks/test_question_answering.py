@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bertie.tasks.computing import compute
 
 import bertie
 from bertie.errors import InputError
-from bertie.tasks.computing import compute
 from bertie.tasks.metrics import Scores
 from bertie.tasks.question_answering import QuestionAnswering
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bertie.tasks.computing import compute
 from sentence_transformers import CrossEncoder
 from sklearn.metrics import average_precision_score
 
 import bertie
 from bertie.errors import CheckpointError, InputError, InputTypeError
-from bertie.tasks.computing import compute
 from bertie.tasks.metrics import Differences, Queries, Ranking, Scores
 from bertie.tasks.reranking import Reranking
 

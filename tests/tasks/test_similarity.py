@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bertie.tasks.computing import compute
 from sentence_transformers.sentence_transformer import losses
 
 import bertie
 from bertie.errors import InputError, InputTypeError
-from bertie.tasks.computing import compute
 from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features
 from bertie.tasks.metrics import Numbers, Retrieval, Scores

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from bertie.tasks.computing import compute
 from seqeval.metrics import f1_score
 
 import bertie
 from bertie.errors import InputError
-from bertie.tasks.computing import compute
 from bertie.tasks.metrics import Scores
 from bertie.tasks.tag_metric import entities_metric
 from bertie.tasks.token_classification import TokenClassification

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from bertie.tasks.computing import compute
 from hypothesis import given
 from hypothesis import strategies as st
 
 import bertie
 from bertie.errors import InputError
-from bertie.tasks.computing import compute
 from bertie.tasks.embed import Embed
 from bertie.tasks.feature_extraction import FeatureExtraction
 from bertie.tasks.features import Features

@@ -75,11 +75,11 @@ class Additive:
         """Return the figures ``[...]`` that follow from sums ``[..., K]``; NaN where one is undefined."""
         raise NotImplementedError
 
-    def table(self, sums: NDArray) -> list[dict[str, Any]]:  # noqa: ARG002
+    def table(self, sums: NDArray) -> list[dict[str, Any]]:
         """Return a row for each class from the sums ``[K]``."""
         return []
 
-    def notes(self, sums: NDArray) -> list[str]:  # noqa: ARG002
+    def notes(self, sums: NDArray) -> list[str]:
         """Return what should be known of figures from the sums ``[K]``."""
         return []
 
