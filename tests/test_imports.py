@@ -36,7 +36,7 @@ ROWS = [
     {"locking"},
     {"files"},
     {"extras"},
-    {"rules"},
+    {"rules", "metrics"},
     {"errors", "report"},
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
@@ -77,6 +77,11 @@ def test_nothing_imports_transformers() -> None:
 
 def test_importing_bertie_does_not_import_torch() -> None:
     code = "import sys, bertie; bertie.BertConfig; bertie.AutoTokenizer; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_metrics_do_not_import_torch() -> None:
+    code = "import sys, bertie.metrics; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

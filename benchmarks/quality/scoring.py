@@ -11,9 +11,9 @@ from rows import Row
 import bertie
 from bertie.finetuning.examples import Rows
 from bertie.finetuning.labelling import LabelOptions
+from bertie.metrics import Differences, Scores
 from bertie.tasks.features import Outputs
 from bertie.tasks.inference import compute_rows
-from bertie.tasks.metrics import Differences, Scores
 from bertie.tasks.registry import find
 
 Figures = dict[str, float | None]

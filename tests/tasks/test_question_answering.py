@@ -10,7 +10,7 @@ from bertie.tasks.computing import compute
 
 import bertie
 from bertie.errors import InputError
-from bertie.tasks.metrics import Scores
+from bertie.metrics import Scores
 from bertie.tasks.question_answering import QuestionAnswering
 
 FIXTURE = Path(__file__).parents[1] / "parity" / "fixtures" / "question-answering"

@@ -12,7 +12,7 @@ from seqeval.metrics import f1_score
 
 import bertie
 from bertie.errors import InputError
-from bertie.tasks.metrics import Scores
+from bertie.metrics import Scores
 from bertie.tasks.tag_metric import entities_metric
 from bertie.tasks.token_classification import TokenClassification
 

@@ -11,14 +11,14 @@ import numpy as np
 
 from bertie.errors import spelled
 from bertie.finetuning.report import Mistake
+from bertie.metrics import Scores
+from bertie.metrics.streaming import Figures, Intervals
 from bertie.models.task_model import TaskModel
 from bertie.report import progress
 from bertie.tasks.calibration import Reliability
 from bertie.tasks.example import Example
 from bertie.tasks.features import Outputs, Values
 from bertie.tasks.inference import compute_rows
-from bertie.tasks.metrics import Scores
-from bertie.tasks.metrics.scores import Figures, Intervals
 from bertie.tasks.trainable import Fault, TrainableTask
 
 # Examples are read and encoded this many at a time.

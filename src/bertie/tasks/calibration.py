@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
+from bertie.metrics.bootstrap import ratio
 from bertie.tasks.arrays import log_softmax, sigmoid, softmax
-from bertie.tasks.metrics.ratios import ratio
 
 KINDS = ("softmax", "sigmoid")
 BINS = 15

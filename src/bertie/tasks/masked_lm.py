@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from bertie.config import IGNORED
 from bertie.errors import InputError
+from bertie.metrics import MaskedLMMetric, Metric
 from bertie.tasks.arrays import Array, Integers
 from bertie.tasks.features import Features, Labels, Outputs, Values
 from bertie.tasks.fill_mask import FillMask
-from bertie.tasks.metrics import Guesses, Metric
 from bertie.tasks.model import Model
 from bertie.tasks.operations import operations_on
 from bertie.tasks.task import Task
@@ -48,7 +48,7 @@ class MaskedLM(TrainableTask):
     whole_word: bool = False
     label_smoothing: float = 0.0
     saved: ClassVar[tuple[str, ...]] = ("max_length",)
-    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Guesses}
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": MaskedLMMetric}
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
@@ -162,7 +162,7 @@ class MaskedLM(TrainableTask):
 
     def metric(self) -> Metric:
         """Return the share of tokens guessed, their mean cross-entropy, and the perplexity."""
-        return Guesses()
+        return MaskedLMMetric()
 
     def decode(self, outputs: Outputs) -> list[Any]:
         """Return the sums of each text."""

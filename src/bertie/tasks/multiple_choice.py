@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bertie.errors import InputError, InputTypeError
+from bertie.metrics import Metric, MultipleChoiceMetric
 from bertie.tasks.arrays import Array, Integers, softmax
 from bertie.tasks.features import Features, Outputs, Values
-from bertie.tasks.metrics import Choices, Metric
 from bertie.tasks.model import Model
 from bertie.tasks.parts import by_part, in_parts, part_counts
 from bertie.tasks.task import check_count
@@ -34,7 +34,7 @@ class MultipleChoice(WindowedTask):
     """
 
     top_k: int | None = 1
-    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Choices}
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": MultipleChoiceMetric}
 
     def __post_init__(self) -> None:
         if self.top_k is not None:
@@ -146,7 +146,7 @@ class MultipleChoice(WindowedTask):
 
     def metric(self) -> Metric:
         """Return accuracy."""
-        return Choices()
+        return MultipleChoiceMetric()
 
     def predictions(self, outputs: Outputs) -> Integers:
         """Return the number of each input's best choice ``[N]``."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bertie.errors import InputError
+from bertie.metrics import ClassificationMetric, Metric
 from bertie.tasks.arrays import Array, softmax
 from bertie.tasks.features import Features, Outputs
-from bertie.tasks.metrics import Classes, Metric
 from bertie.tasks.model import Model
 from bertie.tasks.trainable import Judged, WindowedTask
 from bertie.tasks.windows import combined
@@ -27,7 +27,7 @@ class NextSentence(WindowedTask):
     """
 
     label_smoothing: float = 0.0
-    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Classes}
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": ClassificationMetric}
 
     def check(self, inputs: Sequence[Any], first: int) -> None:
         """As `Task.check`; in addition every input must be a pair.
@@ -66,7 +66,7 @@ class NextSentence(WindowedTask):
 
     def metric(self) -> Metric:
         """Return accuracy and F1."""
-        return Classes(["follows", "does not follow"], positive="follows")
+        return ClassificationMetric(["follows", "does not follow"], positive="follows")
 
     def judged(self, outputs: Outputs) -> Judged | None:
         """Return the logits of the pairs."""

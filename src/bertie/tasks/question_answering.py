@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError, InputTypeError
+from bertie.metrics import Metric, QuestionAnsweringMetric
+from bertie.metrics.question_answering import best_match
 from bertie.tasks.arrays import Array
 from bertie.tasks.features import Features, Group, Outputs
-from bertie.tasks.metrics import Answers, Metric
-from bertie.tasks.metrics.answers import best_match
 from bertie.tasks.model import Model
 from bertie.tasks.operations import operations_on
 from bertie.tasks.spans import (
@@ -74,7 +74,7 @@ class QuestionAnswering(TrainableTask):
         *TrainableTask.saved,
         *("handle_impossible_answer", "no_answer_threshold", "max_answer_len", "max_question_len"),
     )
-    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Answers}
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": QuestionAnsweringMetric}
 
     def __post_init__(self) -> None:
         for name in ("top_k", "max_answer_len", "max_question_len"):
@@ -245,7 +245,7 @@ class QuestionAnswering(TrainableTask):
 
     def metric(self) -> Metric:
         """Return exact match and F1 as SQuAD counts them: v2.0 if "no answer" may win, else v1.1."""
-        return Answers(unanswerable=self.handle_impossible_answer)
+        return QuestionAnsweringMetric(unanswerable=self.handle_impossible_answer)
 
     def gold(self, labels: Sequence[Any]) -> list[list[str]]:
         """Return the texts of the right answers to each question."""

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from bertie.errors import InputError, spelled
+from bertie.metrics import Metric, RerankingMetric
 from bertie.tasks.arrays import Array, sigmoid
 from bertie.tasks.features import Features, Outputs, Values
-from bertie.tasks.metrics import Metric, Queries
 from bertie.tasks.task import Task
 from bertie.tasks.text_classification import TextClassification
 from bertie.tasks.trainable import Fault, Judged, ScoredTask
@@ -41,7 +41,7 @@ class Reranking(TextClassification):
     activation: str | None = None
     given: ClassVar[tuple[str, ...]] = (*Task.given, "activation")
     saved: ClassVar[tuple[str, ...]] = (*Task.saved, "window_scores", "temperature", "highest")
-    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Queries}
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": RerankingMetric}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -138,7 +138,7 @@ class Reranking(TextClassification):
 
     def metric(self) -> Metric:
         """Return the figures of rankings, one a query."""
-        return Queries()
+        return RerankingMetric()
 
     def predictions(self, outputs: Outputs) -> list[QueryScore]:  # type: ignore[override]
         """Return each pair's query, and its score from 0 to 1."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from bertie.errors import InputError, InputTypeError
+from bertie.metrics import Metric, RegressionMetric, RetrievalMetric
 from bertie.report import logger
 from bertie.tasks.arrays import Array, normalize
 from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features, Outputs, Values
-from bertie.tasks.metrics import Metric, Numbers, Retrieval
 from bertie.tasks.operations import operations_on
 from bertie.tasks.parts import by_part, in_parts, part_counts, part_keys
 from bertie.tasks.pooling import merged
@@ -50,7 +50,7 @@ class Similarity(Embed, TrainableTask):
     lowest: float = 0.0
     highest: float = 1.0
     scale: float = 20.0
-    metrics: ClassVar[Mapping[str, type[Metric]]] = {"with scores": Numbers, "": Retrieval}
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"with scores": RegressionMetric, "": RetrievalMetric}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -175,7 +175,7 @@ class Similarity(Embed, TrainableTask):
 
     def metric(self) -> Metric:
         """Return correlations with the scores; without any, how early partners are found."""
-        return Numbers() if self.scored else Retrieval()
+        return RegressionMetric() if self.scored else RetrievalMetric()
 
     def predictions(self, outputs: Outputs) -> Array:
         """Return the cosine of each pair, or the rank of each anchor's partner among all texts here, ``[N]``."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from bertie.errors import InputError, nearest
+from bertie.metrics import ClassificationMetric, Metric, MultiLabelMetric, RegressionMetric
 from bertie.tasks.arrays import Array, sigmoid, softmax
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.heads import OWN, Unit, begin_at, logits_of_classes, logits_of_labels
-from bertie.tasks.metrics import Classes, Labels, Metric, Numbers
 from bertie.tasks.model import Model
 from bertie.tasks.task import check_count
 from bertie.tasks.thresholds import find_thresholds
@@ -55,9 +55,9 @@ class TextClassification(WindowedTask):
         "function_to_apply": ("default", *FUNCTIONS),
     }
     metrics: ClassVar[Mapping[str, type[Metric]]] = {
-        "single-label": Classes,
-        "multi-label": Labels,
-        "regression": Numbers,
+        "single-label": ClassificationMetric,
+        "multi-label": MultiLabelMetric,
+        "regression": RegressionMetric,
     }
 
     def __post_init__(self) -> None:
@@ -200,8 +200,8 @@ class TextClassification(WindowedTask):
         """Return accuracy and F1, the same for several labels, or correlations."""
         names = list(self.config.id2label.values())
         if self.kind == "regression":
-            return Numbers()
-        return Labels(names) if self.kind == "multi_label_classification" else Classes(names)
+            return RegressionMetric()
+        return MultiLabelMetric(names) if self.kind == "multi_label_classification" else ClassificationMetric(names)
 
     def predictions(self, outputs: Outputs) -> Array:
         """Return class numbers ``[N]``, for several labels bool ``[N, C]``, or numbers ``[N, C]``."""

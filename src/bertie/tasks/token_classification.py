@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from bertie.config import IGNORED
 from bertie.errors import InputError, InputTypeError, nearest
+from bertie.metrics import EntityMetric, Metric
 from bertie.report import say_once
 from bertie.tasks.alignment import LABELLED, MERGES, Alignment, joined_offsets
 from bertie.tasks.arrays import softmax
 from bertie.tasks.features import Features, Group, Outputs, Values
 from bertie.tasks.grouping import STRATEGIES, Grouper, Scored, Source, chosen
 from bertie.tasks.heads import begin_at, logits_of_classes
-from bertie.tasks.metrics import Entities, Metric
 from bertie.tasks.schemes import OUTSIDE, SCHEMES, Rules, entities, guess_scheme, tags_of
 from bertie.tasks.tag_metric import entities_metric
 from bertie.tasks.task import Task
@@ -76,7 +76,7 @@ class TokenClassification(WordTask):
         "scheme": SCHEMES,
         "label_pieces": LABELLED,
     }
-    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Entities}
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": EntityMetric}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
-from bertie.tasks.metrics.bootstrap import Tally
+from bertie.metrics.bootstrap import BootstrapSums
 
 REPLICATES = 1000
 
@@ -75,11 +75,11 @@ class Additive:
         """Return the figures ``[...]`` that follow from sums ``[..., K]``; NaN where one is undefined."""
         raise NotImplementedError
 
-    def table(self, sums: NDArray) -> list[dict[str, Any]]:
+    def table(self, sums: NDArray) -> list[dict[str, Any]]:  # noqa: ARG002
         """Return a row for each class from the sums ``[K]``."""
         return []
 
-    def notes(self, sums: NDArray) -> list[str]:
+    def notes(self, sums: NDArray) -> list[str]:  # noqa: ARG002
         """Return what should be known of figures from the sums ``[K]``."""
         return []
 
@@ -93,7 +93,7 @@ class Sums:
 
     def __init__(self, metric: Additive, systems: int, replicates: int, seed: int) -> None:
         self._metric, self._systems = metric, systems
-        self.tally = Tally(self._statistics, replicates, seed)
+        self.tally = BootstrapSums(self._statistics, replicates, seed)
 
     @property
     def count(self) -> int:
