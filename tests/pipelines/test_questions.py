@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from bertie.tasks.computing import compute
+from computing import compute
 
 import bertie
 from bertie.errors import InputError, InputTypeError
