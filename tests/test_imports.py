@@ -21,10 +21,9 @@ ROWS = [
     {"generation", "layers"},
     {"attention"},
     {"dropout"},
-    {"native"},
     {"tasks"},
     {"batching"},
-    {"workers"},
+    {"threads"},
     {"openmp"},
     {"checkpoints", "tokenization"},
     {"packing"},
@@ -36,8 +35,8 @@ ROWS = [
     {"locking"},
     {"files"},
     {"extras"},
-    {"rules", "metrics"},
-    {"errors", "report"},
+    {"kernels", "metrics", "rules"},
+    {"errors", "memory", "report"},
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 

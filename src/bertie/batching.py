@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-import torch
 
 from bertie.errors import BertieError, InputError
+from bertie.extras import loaded
 from bertie.report import logger
-from bertie.workers import can_divide_cores, compute_each
+from bertie.threads import available_threads, can_divide_cores, compute_each
 
 Answer = TypeVar("Answer")
 
@@ -34,8 +34,8 @@ class Budget(NamedTuple):
 
 
 def cores_to_divide() -> int:
-    """Return how many batches PyTorch may compute at once on a CPU, each with a core of its own."""
-    return torch.get_num_threads() if can_divide_cores() else 1
+    """Return how many batches may be computed at once on a CPU, each with a core of its own."""
+    return available_threads() if can_divide_cores() else 1
 
 
 def budget(lengths: Sequence[int], device_type: str, width: int, cores: int, tokens: int | None = None) -> Budget:
@@ -140,7 +140,8 @@ def padding_share(lengths: Sequence[int], texts: int = 32) -> float:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that the host's or the device's memory is exhausted."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    torch = loaded("torch")
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
     # the CPU's allocator has no kind of error of its own
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
@@ -159,7 +160,8 @@ def _attempt(compute: Callable[[list[int]], Answer], batch: list[int]) -> tuple[
         if not is_out_of_memory(error):
             raise
     # only here, after the error and the tensors in its frames are gone, is there memory to give back
-    if torch.cuda.is_available():
+    torch = loaded("torch")
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None
 

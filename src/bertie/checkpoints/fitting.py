@@ -3,11 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
-
 from bertie.checkpoints.folder import Checkpoint
 from bertie.checkpoints.names import canonical, is_encoder
-from bertie.checkpoints.tensors import FLOATS, TensorInfo
+from bertie.checkpoints.tensors import FLOATS, TensorInfo, check_float
+from bertie.config import BertConfig
 from bertie.errors import CheckpointError, ShapeError
 
 
@@ -48,7 +47,7 @@ def fit(
             continue
         info = checkpoint.infos[name]
         if parameter not in integers:
-            _check_type(name, info)
+            check_float(name, info)
         if info.shape == tuple(shape):
             found.stored[parameter] = name
         else:
@@ -58,6 +57,21 @@ def fit(
     if found.mismatched and not ignore_mismatched_sizes:
         _refuse_shapes(found, checkpoint)
     return found
+
+
+def other_classes(shapes: Mapping[str, tuple[int, ...]], config: BertConfig, checkpoint: Checkpoint) -> int | None:
+    """Return for how many classes a head is stored, if that is another number than a config's without names."""
+    number = config.num_labels
+    if list(config.id2label.values()) != [f"LABEL_{index}" for index in range(number)]:
+        return None
+    stored = {canonical(name): info.shape for name, info in checkpoint.infos.items()}
+    heads = {name: shape for name, shape in shapes.items() if not is_encoder(canonical(name) or name)}
+    counts = {
+        stored[name][0]
+        for name, shape in heads.items()
+        if name in stored and shape[0] == number != stored[name][0] and stored[name][1:] == shape[1:]
+    }
+    return counts.pop() if len(counts) == 1 else None
 
 
 def listed(names: Sequence[str], most: int = 6) -> str:
@@ -78,16 +92,6 @@ def _canonical_names(checkpoint: Checkpoint) -> dict[str, str]:
         if name is not None:
             tensors[name] = stored
     return tensors
-
-
-def _check_type(name: str, info: TensorInfo) -> None:
-    if info.dtype not in FLOATS:
-        kind = str(info.dtype).removeprefix("torch.")
-        raise CheckpointError(
-            f"{str(info.file)!r}: the tensor {name!r} holds {kind} where one of "
-            f"{', '.join(str(dtype).removeprefix('torch.') for dtype in FLOATS)} belongs; "
-            "quantised weights must be declared in config.json, else save the model in floating point"
-        )
 
 
 def _check_missing(found: Fit, checkpoint: Checkpoint) -> None:
@@ -116,7 +120,7 @@ def _refuse_shapes(found: Fit, checkpoint: Checkpoint) -> None:
     )
 
 
-def main_dtype(infos: Sequence[TensorInfo]) -> torch.dtype:
-    """Return the element type that most of the numbers have; float32 if there are none."""
+def main_dtype(infos: Sequence[TensorInfo]) -> str:
+    """Return the name of the element type that most of the numbers have; float32 if there are none."""
     elements = {dtype: sum(info.elements for info in infos if info.dtype == dtype) for dtype in FLOATS}
     return max(FLOATS, key=lambda dtype: elements[dtype])

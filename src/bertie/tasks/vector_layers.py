@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from bertie.checkpoints import open_checkpoint
+from bertie.checkpoints.tensors import FLOATS
 from bertie.errors import CheckpointError
 from bertie.files import read_json
 from bertie.hub import member
@@ -155,9 +157,6 @@ def _dense(config: Mapping[str, Any], folder: Path, path: Path) -> Dense:
 
 def _arrays(folder: Path, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
     """Return the arrays in a folder, which must be just those wanted."""
-    from bertie.checkpoints import open_checkpoint
-    from bertie.checkpoints.tensors import FLOATS
-
     checkpoint = open_checkpoint(folder)
     stored = {name: info.shape for name, info in checkpoint.infos.items() if info.dtype in FLOATS}
     if wanted != stored:
@@ -165,7 +164,7 @@ def _arrays(folder: Path, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, Ar
             f"{str(checkpoint.path)!r} has tensors of the shapes {short(stored)}, but its config.json means "
             f"{short(dict(wanted))}; the files do not belong together, fetch the model again"
         )
-    return {name: checkpoint.tensor(name).float().numpy() for name in wanted}
+    return {name: checkpoint.float32(name) for name in wanted}
 
 
 def _celu(x: Array) -> Array:

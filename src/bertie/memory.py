@@ -1,0 +1,98 @@
+"""Memory pages: large ones asked for, and given back what lies unchanged in a mapped file or was freed by the program.
+
+Only Linux tells which pages of a mapping are a file's own, and can be read from it again.
+"""
+
+import ctypes
+import mmap
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MADV_DONTNEED = 4
+LARGE_PAGE = 2 << 20
+_PAGEMAP = "/proc/self/pagemap"
+_PRESENT, _SWAPPED, _OF_A_FILE = 63, 62, 61  # bits of an entry of the page map
+
+
+def drop_pages(address: int, size: int) -> None:
+    """Give back memory of a mapped file, such as an array's; its values stay, and are read again when used.
+
+    Nothing happens where it is not mapped, was changed since, or the system has no such call.
+    """
+    if sys.platform != "linux":
+        return
+    # a page on the edge is its neighbour's too
+    first = -(-address // mmap.PAGESIZE)
+    count = (address + size) // mmap.PAGESIZE - first
+    advise = _madvise()
+    if count > 0 and advise is not None and _all_of_a_file(first, count):
+        advise(first * mmap.PAGESIZE, count * mmap.PAGESIZE, _MADV_DONTNEED)
+
+
+def give_back_freed() -> None:
+    """Give the system what the C library keeps of freed memory: a lot, once large tensors are not needed again."""
+    trim = getattr(_c_library(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def own_pages(size: int) -> NDArray[np.uint8]:
+    """Return ``size`` bytes that the system has back as soon as no array needs them.
+
+    The C library keeps what is freed between other memory: arrays as large as weights would be there twice for good.
+    """
+    return np.frombuffer(_private(max(size, 1)), np.uint8)[:size]
+
+
+def large_pages(size: int) -> NDArray[np.uint8]:
+    """As `own_pages`, in pages of 2 MiB where the system has them.
+
+    Weights that are read from end to end for a few rows come faster: a processor remembers where few pages lie.
+    """
+    memory = _private(size + LARGE_PAGE)
+    numbers = np.frombuffer(memory, np.uint8)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return numbers[-numbers.ctypes.data % LARGE_PAGE :][:size]
+
+
+def _private(size: int) -> mmap.mmap:
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size)
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # shared memory has no large pages
+
+
+def _all_of_a_file(first: int, count: int) -> bool:
+    """Whether every page that holds something is a file's: of others, this memory may be the only place."""
+    try:
+        with open(_PAGEMAP, "rb", buffering=0) as file:
+            file.seek(first * 8)
+            entries = np.frombuffer(file.read(count * 8), dtype=np.uint64)
+    except OSError:
+        return False
+
+    def bit(number: int) -> NDArray[np.bool_]:
+        return ((entries >> np.uint64(number)) & np.uint64(1)).astype(bool)
+
+    return not bool((bit(_SWAPPED) | (bit(_PRESENT) & ~bit(_OF_A_FILE))).any())
+
+
+@lru_cache(maxsize=1)
+def _madvise() -> Callable[[int, int, int], int] | None:
+    """Return the C library's ``madvise``, or None where there is none."""
+    call = getattr(_c_library(), "madvise", None)
+    if call is not None:
+        call.argtypes, call.restype = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int), ctypes.c_int
+    return call
+
+
+@lru_cache(maxsize=1)
+def _c_library() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(None, use_errno=True)
+    except (OSError, TypeError):  # there is none to name on Windows
+        return None

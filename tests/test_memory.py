@@ -1,0 +1,131 @@
+"""Pages given back: no value changes, and on Linux a mapped file's memory falls."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from bertie import memory as room
+from bertie.checkpoints import open_checkpoint
+from bertie.memory import LARGE_PAGE, drop_pages, give_back_freed, large_pages, own_pages
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives pages back")
+
+
+def mapped(folder: Path, tensor: torch.Tensor) -> torch.Tensor:
+    save_file({"weight": tensor}, str(folder / "model.safetensors"))
+    return open_checkpoint(folder).tensor("weight")
+
+
+def drop(tensor: torch.Tensor) -> None:
+    drop_pages(tensor.data_ptr(), tensor.nbytes)
+
+
+def resident(tensor: torch.Tensor) -> int:
+    """Return how many bytes of the mapping that holds ``tensor`` are in memory, as the system counts them."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        field, _, value = line.partition(" ")
+        if "-" in field and not field.endswith(":"):
+            begin, end = (int(address, 16) for address in field.split("-"))
+            inside = begin <= tensor.data_ptr() < end
+        elif inside and field == "Rss:":
+            return int(value.split()[0]) * 1024
+    raise AssertionError("no such mapping")
+
+
+@linux
+def test_a_mapped_tensor_leaves_memory_and_comes_back_equal(tmp_path: Path) -> None:
+    original = torch.randn(1024, 4096)
+    tensor = mapped(tmp_path, original)
+    assert torch.equal(tensor, original)
+    before = resident(tensor)
+    drop(tensor)
+    after = resident(tensor)
+    assert before >= tensor.nbytes
+    assert torch.equal(tensor, original)
+    drop(torch.nn.Parameter(tensor))
+    assert torch.equal(tensor, original)
+    if after == before:
+        pytest.skip("this kernel, or a file system in memory, keeps the pages")
+    assert after < before / 10
+
+
+@linux
+def test_a_neighbour_keeps_its_pages(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2**20), "b": torch.ones(2**20)}, str(tmp_path / "model.safetensors"))
+    checkpoint = open_checkpoint(tmp_path)
+    a, b = checkpoint.tensor("a"), checkpoint.tensor("b")
+    assert a.sum() == b.sum() == 2**20
+    drop(a)
+    assert resident(b) >= b.nbytes
+
+
+def test_changed_numbers_are_kept(tmp_path: Path) -> None:
+    tensor = mapped(tmp_path, torch.zeros(512, 1024))
+    tensor[100:120] = 7.0
+    expected = tensor.clone()
+    drop(tensor)
+    assert torch.equal(tensor, expected)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.randn(1024, 1024),
+        torch.randn(512, 512).t(),
+        torch.randn(3),
+        torch.empty(0),
+        torch.tensor(1.5),
+        torch.arange(100_000)[1:],
+    ],
+)
+def test_memory_of_no_file_is_left_alone(tensor: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> int:
+        raise AssertionError("no call is due")
+
+    monkeypatch.setattr(room, "_madvise", lambda: refuse)
+    expected = tensor.clone()
+    drop(tensor)
+    assert torch.equal(tensor, expected)
+
+
+def test_nothing_happens_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensor = mapped(tmp_path, torch.ones(1024, 1024))
+    for name, value in (("_PAGEMAP", str(tmp_path / "none")), ("_madvise", lambda: None)):
+        with monkeypatch.context() as patch:
+            patch.setattr(room, name, value)
+            drop(tensor)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    drop(tensor)
+    assert tensor.sum() == 2**20
+
+
+@pytest.mark.parametrize("size", [0, 1, 3 * LARGE_PAGE + 5])
+def test_pages_of_ones_own(size: int) -> None:
+    for bytes_ in (own_pages(size), large_pages(size)):
+        assert (bytes_.dtype, bytes_.shape, bytes_.flags.writeable) == (np.uint8, (size,), True)
+        bytes_[:] = 7
+        assert (bytes_ == 7).all()
+    assert large_pages(size).ctypes.data % LARGE_PAGE == 0
+
+
+@linux
+def test_freed_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = [bytearray(b"1") * 50_000 for _ in range(2_000)]  # each below what the C library maps by itself
+    last = blocks[-1]  # on top of the heap: nothing below it shrinks by itself
+    held = _resident()
+    del blocks
+    give_back_freed()
+    assert last[0] == ord("1")
+    if room._c_library() is not None and hasattr(room._c_library(), "malloc_trim"):
+        assert _resident() < held - 50e6
+    monkeypatch.setattr(room, "_c_library", lambda: None)
+    give_back_freed()
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
