@@ -34,7 +34,7 @@ ROWS = [
     {"reading"},
     {"locking"},
     {"files"},
-    {"extras"},
+    {"extras", "writing"},
     {"kernels", "metrics", "rules"},
     {"errors", "memory", "report"},
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bertie.bench.results import Comparison, Figures
+from bertie.errors import counted
 
 PRECISIONS = ("fp32", "bf16", "int8")
 _SPEED = {
@@ -36,9 +37,10 @@ def section(comparison: Comparison, baseline: str | None = None) -> str:
 def setting(one: Comparison) -> str:
     """Return in a sentence what was run, and where."""
     where = one.machine if one.device == "cpu" else f"{one.device} beside {one.machine}"
-    threads = f"{one.threads} thread{'s' if one.threads > 1 else ''}"
+    threads = counted(one.threads, "thread")
     batches = "" if one.measure != "throughput" or one.task == "tokenize" else f"peers' batches of {one.batch_size}; "
-    work = f"{one.texts} texts, {one.tokens:,} tokens; {batches}{one.rounds} rounds in turn; {threads}; {where}."
+    work = f"{counted(one.texts, 'text')}, {one.tokens:,} tokens; {batches}{one.rounds} rounds in turn; "
+    work += f"{threads}; {where}."
     quiet = f"Other programs took {one.others:.0%} of the processors' time meanwhile."
     return f"{work} Answers are compared with those of {one.reference}. {quiet}"
 

@@ -11,7 +11,7 @@ import typer
 
 from bertie.cli import demo_films, options
 from bertie.cli.opening import open_pipeline
-from bertie.cli.writing import printable
+from bertie.writing import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bertie.errors import spelled
+from bertie.errors import counted, spelled
 from bertie.finetuning.report import Mistake
 from bertie.metrics import Scores
 from bertie.metrics.streaming import Figures, Intervals
@@ -76,8 +76,8 @@ class Scored:
         if self.only is None or self.scores.count < MANY:
             return None
         return (
-            f"All {self.scores.count} texts are given the same answer, {self.only}: the model has not learned to tell "
-            "them apart; try another learning rate, more epochs, or (for classes) "
+            f"All {counted(self.scores.count, 'text')} are given the same answer, {self.only}: the model has not "
+            "learned to tell them apart; try another learning rate, more epochs, or (for classes) "
             f"{spelled('class_weights', 'auto')}."
         )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from bertie.errors import InputError, nearest
+from bertie.errors import InputError, counted, nearest
 from bertie.metrics import ClassificationMetric, Metric, MultiLabelMetric, RegressionMetric
 from bertie.tasks.arrays import Array, sigmoid, softmax
 from bertie.tasks.features import Features, Outputs, Values
@@ -70,7 +70,8 @@ class TextClassification(WindowedTask):
             values = getattr(self, name)
             if values is not None and len(values) != self.config.num_labels:
                 raise InputError(
-                    f"{name} has {len(values)} entries, but the model has {self.config.num_labels} labels."
+                    f"{name} has {counted(len(values), 'entry', 'entries')}, but the model has "
+                    f"{counted(self.config.num_labels, 'label')}."
                 )
 
     # text → answer

@@ -12,7 +12,7 @@ from bertie.bench.engines.converting import once
 from bertie.bench.job import Job
 from bertie.bench.machine import has_bf16
 from bertie.bench.workload import Workload
-from bertie.errors import InputError, nearest
+from bertie.errors import InputError, nearest, plural
 
 Run = Callable[[Sequence[str]], Any]
 
@@ -57,7 +57,7 @@ class Engine:
         if workload.task not in self.tasks:
             return _CANNOT[workload.task]
         if missing:
-            return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed."
+            return f"{' and '.join(missing)} {plural(len(missing), 'is', 'are')} not installed."
         if device != "cpu" and not self.cuda:
             return "Measured on the CPU only."
         if self.precision == "bf16" and not has_bf16(device):
