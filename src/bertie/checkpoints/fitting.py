@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from bertie.checkpoints.folder import Checkpoint
 from bertie.checkpoints.names import canonical, is_encoder
 from bertie.checkpoints.tensors import FLOATS, TensorInfo, check_float
+from bertie.config import BertConfig
 from bertie.errors import CheckpointError, ShapeError
 
 
@@ -56,6 +57,21 @@ def fit(
     if found.mismatched and not ignore_mismatched_sizes:
         _refuse_shapes(found, checkpoint)
     return found
+
+
+def other_classes(shapes: Mapping[str, tuple[int, ...]], config: BertConfig, checkpoint: Checkpoint) -> int | None:
+    """Return for how many classes a head is stored, if that is another number than a config's without names."""
+    number = config.num_labels
+    if list(config.id2label.values()) != [f"LABEL_{index}" for index in range(number)]:
+        return None
+    stored = {canonical(name): info.shape for name, info in checkpoint.infos.items()}
+    heads = {name: shape for name, shape in shapes.items() if not is_encoder(canonical(name) or name)}
+    counts = {
+        stored[name][0]
+        for name, shape in heads.items()
+        if name in stored and shape[0] == number != stored[name][0] and stored[name][1:] == shape[1:]
+    }
+    return counts.pop() if len(counts) == 1 else None
 
 
 def listed(names: Sequence[str], most: int = 6) -> str:

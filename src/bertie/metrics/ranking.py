@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.errors import InputError
+from bertie.errors import InputError, plural
 from bertie.metrics.bootstrap import ratio
 from bertie.metrics.multiple_choice import MultipleChoiceMetric
 from bertie.metrics.streaming import Additive, Metric
@@ -92,8 +92,10 @@ class RerankingMetric(Metric):
         if len(rankings) == 1:
             return ["All rows are one ranking, whose figures have no interval: map is their average precision."]
         lacking = sum(not (ranking[:, 1] > 0).any() for ranking in rankings)
-        what = f"{lacking:,} of {len(rankings):,} queries have no relevant passage and count 0."
-        return [what] if lacking else []
+        if not lacking:
+            return []
+        of_all = f"{lacking:,} of {len(rankings):,} queries {plural(lacking, 'has', 'have')}"
+        return [f"{of_all} no relevant passage and {plural(lacking, 'counts', 'count')} 0."]
 
     def _of(self, rows: NDArray, compute: Callable[[Additive, NDArray], dict[str, NDArray]]) -> dict[str, NDArray]:
         """Return what is computed of a ranking a query, and of yes and no a row."""

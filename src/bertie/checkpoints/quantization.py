@@ -1,0 +1,45 @@
+"""int8 in a model's files: how config.json declares it, and what is stored beside a weight of 8-bit integers."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from bertie.errors import CheckpointError
+
+METHOD = "bertie-int8"
+VERSION = 1
+# transformers warns of a "quant_method" that it does not know and then reads 8-bit numbers as weights, which gives
+# noise; a declaration without that key it refuses
+KEY, OTHERS_KEY = "method", "quant_method"
+# what a layer whose weight is of 8-bit integers may have beside it; the first it must have
+SCALES = ("weight_scale", "input_scale", "input_range")
+
+
+def check_declaration(declared: dict[str, Any] | None, source: str) -> None:
+    """Refuse a config that declares a quantisation which is not read here.
+
+    Raises:
+        CheckpointError: naming what it declares.
+    """
+    if declared is None:
+        return
+    method, version = declared.get(KEY, declared.get(OTHERS_KEY)), declared.get("version")
+    if method != METHOD:
+        raise CheckpointError(
+            f"{source!r} is quantised by {method!r:.60}, which bertie does not read; it reads {METHOD!r}: quantise the "
+            "model's floating-point version with bertie.quantize"
+        )
+    if version != VERSION:
+        raise CheckpointError(
+            f"{source!r} is quantised by version {version!r:.60} of {METHOD!r}; this bertie reads version {VERSION}: "
+            "use a newer one, or quantise the model again"
+        )
+
+
+def check_scale(path: Path, module: str, stored: Collection[str]) -> None:
+    """Raise CheckpointError if of a module with an int8 weight no scale is stored."""
+    if SCALES[0] not in stored:
+        raise CheckpointError(
+            f"{str(path)!r} has int8 numbers in '{module}.weight', but no '{module}.{SCALES[0]}'; "
+            "quantise the model again"
+        )

@@ -1,0 +1,40 @@
+/* Vectors of 16 floats: AVX-512. */
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma")
+#include <immintrin.h>
+
+#define NAME(function) bertie_avx512_##function
+#define LANES 16
+#define MR 12 /* of a microkernel: 12 x 2 sums, 2 weights and an input fit 32 registers */
+
+typedef __m512 V;
+#define ZERO() _mm512_setzero_ps()
+#define SET1(number) _mm512_set1_ps(number)
+#define LOAD(place) _mm512_loadu_ps(place)
+#define STORE(place, v) _mm512_storeu_ps(place, v)
+#define ADD(a, b) _mm512_add_ps(a, b)
+#define SUB(a, b) _mm512_sub_ps(a, b)
+#define MUL(a, b) _mm512_mul_ps(a, b)
+#define DIV(a, b) _mm512_div_ps(a, b)
+#define FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define MAX(a, b) _mm512_max_ps(a, b)
+#define MIN(a, b) _mm512_min_ps(a, b)
+#define ROUND(a) _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+
+typedef __m512i U; /* 32-bit integers */
+#define U_SET1(number) _mm512_set1_epi32((int)(number))
+#define U_IOTA() _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#define U_ADD(a, b) _mm512_add_epi32(a, b)
+#define U_MUL(a, b) _mm512_mullo_epi32(a, b)
+#define U_XOR(a, b) _mm512_xor_si512(a, b)
+#define U_SHR(a, bits) _mm512_srli_epi32(a, bits)
+#define U_SHL(a, bits) _mm512_slli_epi32(a, bits)
+/* the first ``count`` numbers of v, behind them those of ``other`` */
+#define SELECT_FIRST(v, count, other) _mm512_mask_mov_ps(other, _mm512_cmpgt_epi32_mask(U_SET1(count), U_IOTA()), v)
+/* v where a >= least as signed numbers, elsewhere 0 */
+#define ZERO_BELOW(v, a, least) _mm512_maskz_mov_ps(_mm512_cmpge_epi32_mask(a, least), v)
+
+/* the sum, and the largest, of all numbers of a vector */
+#define REDUCE_ADD(a) _mm512_reduce_add_ps(a)
+#define REDUCE_MAX(a) _mm512_reduce_max_ps(a)
+/* a * 2^n for whole n */
+#define SCALEF(a, n) _mm512_scalef_ps(a, n)

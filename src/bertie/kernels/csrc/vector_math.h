@@ -1,0 +1,56 @@
+/* Parts of vectors, exp and GELU; included with the vectors of an instruction set. */
+
+/* up to LANES numbers, and zeros behind them */
+static inline V load_partial(const float *x, long count)
+{
+    float all[LANES] = {0};
+    if (count >= LANES)
+        return LOAD(x);
+    memcpy(all, x, count * sizeof(float));
+    return LOAD(all);
+}
+
+static inline void store_partial(float *y, V v, long count)
+{
+    float all[LANES];
+    if (count >= LANES) {
+        STORE(y, v);
+        return;
+    }
+    STORE(all, v);
+    memcpy(y, all, count * sizeof(float));
+}
+
+static inline V polynomial(V x, const float *c, int degree)
+{
+    V sum = SET1(c[degree]);
+    for (int i = degree - 1; i >= 0; i--)
+        sum = FMA(sum, x, SET1(c[i]));
+    return sum;
+}
+
+/* e^x for x <= 0, within 2 units in the last place; below -87 as at -87. NaN stays NaN: MAX returns its second operand then. */
+static inline V exp_nonpositive(V x)
+{
+    static const float c[] = {1.0f, 1.0f, 0.5f, 1.0f / 6, 1.0f / 24, 1.0f / 120, 1.0f / 720};
+    x = MAX(SET1(-87.0f), x);
+    V n = ROUND(MUL(x, SET1(1.44269504f)));
+    x = FMA(n, SET1(-0.693359375f), x); /* ln 2 in two parts, the first exact */
+    x = FMA(n, SET1(2.12194440e-4f), x);
+    return SCALEF(polynomial(x, c, 6), n);
+}
+
+/* x * Phi(x), the GELU with erf: erf(z) = z P(z^2) / Q(z^2) for |z| <= 3.92 (a least-squares fit), +-1 beyond. Within 1e-6. */
+static inline V gelu(V x)
+{
+    static const float p[] = {1.128378987312317f,      0.19276389479637146f,   0.05306044965982437f,
+                              0.0038683125749230385f, 0.0002874776837415993f, 2.0347206373116933e-06f};
+    static const float q[] = {1.0f,                   0.5041642189025879f,    0.11508453637361526f,
+                              0.01517227478325367f,   0.0011881085811182857f, 3.8070396840339527e-05f};
+    V z = MUL(x, SET1(0.70710678f));
+    z = MIN(MAX(z, SET1(-3.92f)), SET1(3.92f));
+    V square = MUL(z, z);
+    V erf = DIV(MUL(z, polynomial(square, p, 5)), polynomial(square, q, 5));
+    V half = MUL(x, SET1(0.5f));
+    return FMA(half, erf, half);
+}
