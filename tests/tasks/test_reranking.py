@@ -215,7 +215,7 @@ def test_queries_of_two_systems() -> None:
     assert first.resampled().keys() == difference.keys()
     scores = Scores(RerankingMetric())
     scores.add([("a", 0.3), ("a", 0.2), ("b", 0.1)], [1.0, 0.0, 0.0])
-    assert scores.notes() == ["1 of 2 queries have no relevant passage and count 0."]
+    assert scores.notes() == ["1 of 2 queries has no relevant passage and counts 0."]
 
 
 def test_what_was_tuned_is_saved(folder: Path, tmp_path: Path, task: Reranking) -> None:
