@@ -23,7 +23,6 @@ ROWS = [
     {"dropout"},
     {"batching"},
     {"threads"},
-    {"openmp"},
     {"checkpoints", "tokenization"},
     {"packing"},
     {"capture", "config", "outputs"},
@@ -33,8 +32,10 @@ ROWS = [
     {"reading"},
     {"locking"},
     {"files"},
+    {"kernels"},
+    {"openmp"},
     {"extras"},
-    {"kernels", "metrics", "rules"},
+    {"metrics", "rules"},
     {"errors", "memory", "report"},
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}

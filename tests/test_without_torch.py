@@ -14,7 +14,7 @@ SOURCE = Path(bertie.__file__).parent
 # the rooms that import PyTorch at the top of some module; no module of any other does
 WITH_TORCH = {
     *("attention", "bench", "capture", "compression", "dropout", "estimators", "finetuning", "layers", "models"),
-    *("native", "outputs", "packing", "pictures", "pipelines", "tasks", "training"),
+    *("outputs", "packing", "pictures", "pipelines", "tasks", "training"),
 }
 BLOCKED = """
 import sys
