@@ -15,6 +15,7 @@ from bertie.config import BertConfig
 from bertie.errors import BertieError, CheckpointError
 from bertie.hub import member, resolve
 from bertie.report import quietly
+from bertie.tasks.recipe import read_recipe
 
 _FILES = ("*.json", "vocab.txt", "model.safetensors", "model-*.safetensors", "*_*/*")
 # the beginning of a tensor's canonical name → what it belongs to
@@ -136,8 +137,6 @@ def _embedding(folder: Path, config: BertConfig, tokenizer: dict[str, Any]) -> d
     """Return how the folder makes a text's vector, or None if it does not say."""
     if not member(folder, "modules.json").exists():
         return None
-    from bertie.tasks.recipe import read_recipe
-
     try:
         recipe = read_recipe(folder)
     except BertieError as error:
