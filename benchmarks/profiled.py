@@ -8,19 +8,19 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from texts import full
-from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 import bertie
 from bertie.bench.machine import describe
 from bertie.hub import default_embedding_model
+from bertie.kernels.attention import attention
+from bertie.kernels.gemm import GELU, RESIDUAL
 from bertie.layers.flat import flat
-from bertie.native import products
-from bertie.native.attention import Texts, attention
 from bertie.training.rows import by_rows, tables
 
 PASSES = 20
@@ -65,14 +65,16 @@ def _profile_inference(folder: str, packed: Any) -> None:
         hidden = model.embeddings(packed)
         blocks = flat(model.encoder.layer, hidden, packed)
         native = None if blocks is None else blocks.native
-        spent = _by_operator(lambda: model(packed)) if native is None else _by_step(native.blocks, hidden, packed)
+        spent = (
+            _by_operator(lambda: model(packed)) if native is None else _by_step(native.blocks, hidden.numpy(), packed)
+        )
         print(_table(spent, whole))
         if native is not None:
             times = [spent[step] for step in STEPS]
             print(f"\nproducts: {_work(model) * packed.num_tokens / sum(times) / 1e6:.0f} GFLOP/s")
 
 
-def _by_step(blocks: Any, hidden: Tensor, packed: Any) -> dict[str, float]:
+def _by_step(blocks: Any, hidden: Any, packed: Any) -> dict[str, float]:
     """Return the milliseconds of each step over all blocks, whose weights are read in turn as in a model."""
     calls = [_steps(block, hidden, packed) for block in blocks]
     passes: list[list[float]] = []
@@ -84,20 +86,21 @@ def _by_step(blocks: Any, hidden: Tensor, packed: Any) -> dict[str, float]:
     return dict(zip((*STEPS, "attention"), map(statistics.median, zip(*passes, strict=True)), strict=True))
 
 
-def _steps(block: Any, hidden: Tensor, packed: Any) -> list[Callable[[], Tensor]]:
-    first, output, wide, last = block.products
-    q, k, v = first(hidden).view(-1, 3, *block.heads).unbind(1)
-    texts = Texts(packed.cu_seqlens, max(packed.lengths))
+def _steps(block: Any, hidden: Any, packed: Any) -> list[Callable[[], Any]]:
+    threads = torch.get_num_threads()
+    first, output, wide, last = (partial(each, threads=threads) for each in block.products)
+    q, k, v = first(hidden).reshape(-1, 3, *block.heads).swapaxes(0, 1)
+    texts, functions = packed.cu_seqlens.numpy(), block.products[0].instruction_set
 
-    def attend() -> Tensor:
-        return attention(q, k, v, texts, texts, first.functions).flatten(1)
+    def attend() -> Any:
+        return attention(q, k, v, texts, texts, functions, threads=threads).reshape(len(hidden), -1)
 
-    context, inner = attend(), wide(hidden, products.GELU)
+    context, inner = attend(), wide(hidden, GELU)
     return [
         lambda: first(hidden),
-        lambda: output(context, products.RESIDUAL, hidden),
-        lambda: wide(hidden, products.GELU),
-        lambda: last(inner, products.RESIDUAL, hidden),
+        lambda: output(context, RESIDUAL, hidden),
+        lambda: wide(hidden, GELU),
+        lambda: last(inner, RESIDUAL, hidden),
         attend,
     ]
 

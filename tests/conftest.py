@@ -61,8 +61,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def without_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Return what takes the machine for one on which nothing was compiled; a model copied afterwards has no views."""
     from bertie.attention.attend import _remembered
+    from bertie.kernels import library
     from bertie.layers.kernels import choose
-    from bertie.native import library
 
     def forget() -> None:
         choose.cache_clear()

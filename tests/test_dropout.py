@@ -4,10 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bertie.dropout import dropout
+from bertie.dropout import dropout, hashed_dropout
+from bertie.kernels import library
 from bertie.layers.dropout import Dropout
-from bertie.native import library
-from bertie.native.dropout import dropout as native_dropout
 
 
 @pytest.fixture(params=["by kernels", "by PyTorch"], autouse=True)
@@ -84,7 +83,7 @@ def test_what_is_kept_does_not_depend_on_vectors_or_threads(way: str) -> None:
             for threads in (1, 3):
                 torch.set_num_threads(threads)
                 torch.manual_seed(0)
-                found.append(native_dropout(x, 0.3, functions))
+                found.append(hashed_dropout(x, 0.3, functions))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(each, found[0]) for each in found)

@@ -21,7 +21,7 @@ ROWS = [
     {"generation", "layers"},
     {"attention"},
     {"dropout"},
-    {"native"},
+    {"kernels"},
     {"batching"},
     {"workers"},
     {"openmp"},

@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertie.capture import capturing, observed
-from bertie.native import library
-from bertie.native.dropout import dropout as native_dropout
+from bertie.kernels import library
+from bertie.kernels.dropout import drop_params
+from bertie.kernels.dropout import dropout as kernel
+from bertie.kernels.library import DropoutStruct, InstructionSet
 
 # A decision compares 16 random bits.
 _STEPS = 2**16
@@ -26,11 +28,36 @@ def dropout(x: Tensor, p: float) -> Tensor:
     dropped = round(p * _STEPS)
     if x.device.type != "cpu" or capturing() or not 0 < dropped < _STEPS:
         return F.dropout(x, p)
-    functions = library.best()
-    if functions is not None and x.dtype == torch.float32 and type(x) is Tensor and not observed():
-        return native_dropout(x, p, functions)
+    instruction_set = library.best()
+    if instruction_set is not None and x.dtype == torch.float32 and type(x) is Tensor and not observed():
+        return hashed_dropout(x, p, instruction_set)
     kept: Tensor = _Dropout.apply(x, dropped)
     return kept
+
+
+def hashed_dropout(x: Tensor, p: float, instruction_set: InstructionSet) -> Tensor:
+    """Return ``x``, float32 on the CPU, with each number dropped with probability ``p`` in [0, 1), the others larger.
+
+    Nothing of ``x`` is kept for the gradient.
+    """
+    kept: Tensor = _HashedDropout.apply(x, drawn_params(p), instruction_set)
+    return kept
+
+
+def drawn_params(p: float) -> DropoutStruct:
+    """Return which numbers a seed drops, drawn by one number from PyTorch's global generator."""
+    return drop_params(int(torch.empty((), dtype=torch.int64, device="cpu").random_()), p)
+
+
+class _HashedDropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, params: DropoutStruct, instruction_set: InstructionSet) -> Tensor:
+        ctx.arguments = params, instruction_set
+        return torch.from_numpy(kernel(x.detach().numpy(), *ctx.arguments, threads=torch.get_num_threads()))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return _HashedDropout.apply(grads[0], *ctx.arguments), None, None
 
 
 class _Dropout(torch.autograd.Function):

@@ -8,7 +8,7 @@ import torch
 from bertie import BertConfig, BertModel, InputError, InputTypeError, Packed, explain_attention
 from bertie.attention import Request, attend, explain
 from bertie.attention.attend import choose
-from bertie.native import library
+from bertie.kernels import library
 
 LENGTHS = (3, 5, 3, 0, 1, 5, 8)
 # where bertie was installed without a compiler, PyTorch's operators do the work

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import bertie
-from bertie.native import library
+from bertie.kernels import library
 
 pytestmark = [
     pytest.mark.slow,
@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="sanitizers are loaded ahead of Python as Linux does it"),
     pytest.mark.skipif(not library.instruction_sets(), reason=f"no kernels run here: {library.why_none()}"),
 ]
-SOURCES = ("instruction_sets.c", "avx2.c", "avx512.c")
+SOURCES = ("cpu_features.c", "avx2.c", "avx512.c")
 FLAGS = ("-fopenmp", "-fno-math-errno", "-ffp-contract=off", "-O1", "-g", "-fno-omit-frame-pointer")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -28,9 +28,9 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package whose kernels are compiled with sanitizers."""
     root = tmp_path_factory.mktemp("sanitized")
     package = shutil.copytree(Path(bertie.__file__).parent, root / "bertie", ignore=shutil.ignore_patterns("*.so"))
-    target = package / "native" / f"_kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
+    target = package / "kernels" / f"_kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
     command = ["gcc", "-shared", "-fPIC", *FLAGS, *SANITIZERS, *SOURCES, "-o", str(target)]
-    subprocess.run(command, cwd=package / "native", check=True, timeout=600)
+    subprocess.run(command, cwd=package / "kernels" / "csrc", check=True, timeout=600)
     return root
 
 
@@ -53,10 +53,12 @@ def test_any_shape(sanitized: Path, seed: int) -> None:
 
 def test_the_sanitizers_are_awake(sanitized: Path) -> None:
     program = """
-import torch
-from bertie.native.library import best
-x = torch.randn(3, 7)
-best().product(x.data_ptr(), x.data_ptr(), x.data_ptr(), None, x.data_ptr(), 3, 7, 40, 0, 1)
+import ctypes
+import numpy as np
+from bertie.kernels.library import PackedWeightStruct, best
+x = np.ones((3, 7), np.float32)
+place = x.ctypes.data
+best().linear(ctypes.byref(PackedWeightStruct(place, place, depth=7, columns=40)), place, None, place, 3, 0, 1)
 """
     done = ran(sanitized, "-c", program)
     assert done.returncode != 0

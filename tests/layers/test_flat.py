@@ -12,11 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import bertie
 from bertie import BertConfig, BertModel, Packed
+from bertie.kernels import library
 from bertie.layers import kernels, operators
 from bertie.layers.chip import Chip
 from bertie.layers.flat import _FLAT, flat
 from bertie.layers.kernels import choose
-from bertie.native import library
 
 SIZES = {"vocab_size": 60, "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 96}
 PACKED = Packed.from_lists([[2, 7, 9, 3], [2, 8, 3], [2, 11, 12, 3]])

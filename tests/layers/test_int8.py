@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bertie import InputError
 from bertie.compression.observe import Inputs
 from bertie.compression.rounding import round_layers, round_table
+from bertie.kernels import library
 from bertie.layers import linear as views
 from bertie.layers import operators
 from bertie.layers.chip import chip
@@ -20,7 +21,6 @@ from bertie.layers.int8 import Int8Embedding, Int8Linear, Steps, bits_of, halved
 from bertie.layers.int8_products import Int8Native, Int8Product
 from bertie.layers.kernels import Weights, choose
 from bertie.layers.linear import linear, linear_activated, linear_added, linears, make_deterministic
-from bertie.native import library
 
 needs_x86 = pytest.mark.skipif(not operators.int8_works("x86"), reason="this PyTorch has no engine x86")
 
@@ -206,7 +206,7 @@ class TestChoice:
         choose.cache_clear()
 
     @pytest.mark.skipif(
-        not any(each.int8_product for each in library.instruction_sets()), reason="no AVX-512 VNNI here"
+        not any(each.has_int8 for each in library.instruction_sets()), reason="no AVX-512 VNNI here"
     )
     def test_our_own_where_it_was_compiled(self) -> None:
         for deterministic in (False, True):

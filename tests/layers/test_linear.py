@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bertie import BertConfig, BertForMaskedLM, BertModel, InputError
+from bertie.kernels import library
 from bertie.layers import kernels, operators
 from bertie.layers import linear as views
 from bertie.layers.chip import Chip, read_chip
 from bertie.layers.kernels import OneDNN, Plain, Weights, choose, explain
 from bertie.layers.linear import linear, linear_activated, linear_added, linears, make_deterministic
-from bertie.native import library
 
 pytestmark = pytest.mark.skipif(
     not operators.packing_works(torch.float32), reason="this PyTorch has no packed float32 products"

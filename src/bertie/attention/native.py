@@ -1,11 +1,17 @@
 """Attention over packed tokens by bertie's own kernels on a CPU: one call for all texts and heads, and its gradient."""
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bertie.attention.request import Inputs, Request, needs_a_matrix
-from bertie.native import library
-from bertie.native.attention import Texts, attention, attention_to_train
+from bertie.dropout import drawn_params
+from bertie.kernels import library
+from bertie.kernels.attention import attention, attention_backward, heads_side_by_side
+from bertie.kernels.library import DropoutStruct, InstructionSet
 
 
 class Native:
@@ -32,12 +38,61 @@ class Native:
         return reasons
 
     def attend(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
-        functions = library.best()
-        assert functions is not None
-        q, k, v = inputs.q, inputs.k, inputs.v
-        queries, keys = (
-            Texts(packed.cu_seqlens, max(packed.lengths, default=0)) for packed in (inputs.packed, inputs.keys)
-        )
+        instruction_set = library.best()
+        assert instruction_set is not None
+        qkv = inputs.q, inputs.k, inputs.v
+        cu_seqlens = inputs.packed.cu_seqlens, inputs.keys.cu_seqlens
         if inputs.dropout_p > 0 or inputs.gradients:
-            return attention_to_train(q, k, v, queries, keys, functions, inputs.dropout_p), None
-        return attention(q, k, v, queries, keys, functions), None
+            return attention_autograd(*qkv, *cu_seqlens, instruction_set, inputs.dropout_p), None
+        q, k, v, cu_seqlens_q, cu_seqlens_k = (each.detach().numpy() for each in (*qkv, *cu_seqlens))
+        threads = torch.get_num_threads()
+        y = attention(q, k, v, cu_seqlens_q, cu_seqlens_k, instruction_set, threads=threads)
+        return torch.from_numpy(y), None
+
+
+def attention_autograd(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor,
+    instruction_set: InstructionSet,
+    dropout_p: float = 0.0,
+) -> Tensor:
+    """Return what `kernels.attention` does, with a gradient, each weight dropped with probability ``dropout_p`` (< 1).
+
+    What is dropped is drawn from PyTorch's global generator, by one number a call.
+    """
+    dropout = drawn_params(dropout_p) if dropout_p > 0 else None
+    context: Tensor = _Attention.apply(q, k, v, cu_seqlens_q.numpy(), cu_seqlens_k.numpy(), instruction_set, dropout)
+    return context
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        cu_seqlens_q: NDArray[np.int32],
+        cu_seqlens_k: NDArray[np.int32],
+        instruction_set: InstructionSet,
+        dropout: DropoutStruct | None,
+    ) -> Tensor:
+        qkv = heads_side_by_side(*(each.detach().numpy() for each in (q, k, v)))
+        lse = torch.empty(q.shape[:2])
+        ctx.arguments = cu_seqlens_q, cu_seqlens_k, instruction_set
+        ctx.dropout = dropout
+        threads = torch.get_num_threads()
+        y = torch.from_numpy(attention(*qkv, *ctx.arguments, threads=threads, dropout=dropout, lse=lse.numpy()))
+        ctx.save_for_backward(*map(torch.from_numpy, qkv), y, lse)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        arrays = [each.detach().numpy() for each in (*grads, *ctx.saved_tensors)]
+        threads = torch.get_num_threads()
+        gradients = attention_backward(*arrays, *ctx.arguments, threads=threads, dropout=ctx.dropout)
+        return *map(torch.from_numpy, gradients), None, None, None, None

@@ -20,6 +20,7 @@ from torch.utils.hooks import RemovableHandle
 from bertie.attention.attend import choose
 from bertie.attention.request import Inputs, Request
 from bertie.capture import capturing, observed
+from bertie.kernels import encoder as kernels
 from bertie.layers.activations import Activation, NamedActivation
 from bertie.layers.attention import BertAttention, BertSelfAttention
 from bertie.layers.block import BertLayer
@@ -28,7 +29,6 @@ from bertie.layers.feed_forward import BertIntermediate
 from bertie.layers.int8 import Int8Linear
 from bertie.layers.linear import HOOKS, Stamp, View, prepared_view, tensors_of
 from bertie.layers.residual import BertOutput, BertSelfOutput
-from bertie.native import encoder as native
 from bertie.packing import Packed
 
 # what a module of any other type does is not known here
@@ -86,19 +86,20 @@ class _Block:
         x = _normalised(output.added(attend(q, k, v).flatten(1), x), self.norms[0])
         return _normalised(last.added(intermediate.activated(x, self.activation), x), self.norms[1])
 
-    def native(self) -> native.Block | None:
+    def native(self) -> kernels.Block | None:
         """Return the block as our own kernels compute it, or None where they can't."""
-        panels = [getattr(view.prepared, "panels", None) for view in self.views]
+        packed = [getattr(view.prepared, "packed", None) for view in self.views]
         hidden = self.views[1].depth
-        norms = [(norm.weight, norm.bias, norm.eps) for norm in self.norms]
+        norms = [(norm.weight.detach(), norm.bias.detach(), norm.eps) for norm in self.norms]
         able = self.activation is F.gelu and all(
             each is not None and each.dtype == torch.float32 and each.is_contiguous() and len(each) == hidden
             for norm in norms
             for each in norm[:2]
         )
-        if not able or None in panels:
+        if not able or None in packed:
             return None
-        return native.Block(tuple(each for each in panels if each is not None), tuple(norms), self.heads)
+        arrays = tuple((weight.numpy(), bias.numpy(), eps) for weight, bias, eps in norms)
+        return kernels.Block(tuple(each for each in packed if each is not None), arrays, self.heads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,13 +108,14 @@ class Flat:
 
     blocks: list[_Block]
     views: list[View]
-    native: native.Encoder | None
+    native: kernels.PackedEncoder | None
     seen: "_Seen"
 
     def __call__(self, hidden_states: Tensor, packed: Packed, blocks: int | None = None) -> Tensor:
         """Return what the first ``blocks`` of them, or all, make of hidden states ``[T, D]``."""
         if self.native is not None:
-            return self.native(hidden_states, packed.cu_seqlens, max(packed.lengths), blocks)
+            x, threads = hidden_states.detach().numpy(), torch.get_num_threads()
+            return torch.from_numpy(self.native(x, packed.cu_seqlens.numpy(), blocks, threads=threads))
         width = self.blocks[0].heads[1]
         backend = choose(Request(hidden_states.device.type, hidden_states.dtype, width))
 
@@ -196,10 +198,16 @@ def _flattened(blocks: nn.ModuleList, x: Tensor) -> Flat | None:
         if block is None:
             return None
         found.append(block)
-    own = [block.native() for block in found] if x.dtype == torch.float32 else [None]
-    encoder = None if None in own else native.Encoder([block for block in own if block is not None])
+    encoder = _packed(found) if x.dtype == torch.float32 else None
     made = Flat(found, [view for block in found for view in block.views], encoder, seen)
     return made if made.holds(x) else None
+
+
+def _packed(blocks: list[_Block]) -> kernels.PackedEncoder | None:
+    """Return the blocks as one call of our own kernels, or None where these can't compute them."""
+    found = [native for block in blocks if (native := block.native()) is not None]
+    shapes = {(block.heads, block.views[2].widths[0]) for block in blocks}
+    return kernels.PackedEncoder(found) if len(found) == len(blocks) and len(shapes) == 1 else None
 
 
 def _slots(module: nn.Module) -> list[Slot]:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bertie.errors import InputError
-from bertie.native.products import check_int8_depth
+from bertie.kernels.gemm_int8 import check_int8_depth
 
 LARGEST = 127
 # a row of zeros is divided by this

@@ -6,12 +6,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from bertie.kernels.gemm_int8 import Int8PackedWeight, QuantParams
+from bertie.kernels.library import InstructionSet
 from bertie.layers import operators
 from bertie.layers.activations import Activation, activate_
 from bertie.layers.int8 import TINY, Int8Linear, Steps, bits_of, halved, row_divisors
 from bertie.layers.panels import InPanels
-from bertie.native.library import InstructionSet
-from bertie.native.products import Int8Panels, Rounding
 
 
 class Int8Product:
@@ -59,18 +59,18 @@ class Int8Product:
 class Int8Native(InPanels):
     """The prepared weights of layers that read one input in one way, for bertie's own kernel: VNNI, 8 by 8 bits."""
 
-    def __init__(self, modules: Sequence[Int8Linear], functions: InstructionSet) -> None:
-        weight, scale, bias = _joined(modules)
+    def __init__(self, modules: Sequence[Int8Linear], instruction_set: InstructionSet) -> None:
+        weight, scale, bias = (each.detach().numpy() for each in _joined(modules))
         steps, limits = _steps(modules[0], vnni=True)
         smooth = modules[0].input_scale
-        rounding = Rounding(
+        params = QuantParams(
             scale=steps.scale,
             zero_point=steps.zero_point,
             one_sided=limits is not None,
-            at_least=TINY if limits is None else limits[1],
-            smooth=None if smooth is None else smooth.detach().float().contiguous(),
+            min_divisor=TINY if limits is None else limits[1],
+            smooth=None if smooth is None else smooth.detach().float().numpy(),
         )
-        super().__init__(Int8Panels(weight, scale, bias, rounding, functions))
+        super().__init__(Int8PackedWeight(weight, scale, bias, params, instruction_set))
 
 
 class Int8SideBySide:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bertie.kernels import library
+from bertie.kernels.gemm import PackedWeight
 from bertie.layers import operators
 from bertie.layers.activations import Activation, activate_
 from bertie.layers.chip import chip
@@ -19,8 +21,6 @@ from bertie.layers.int8 import Int8Linear
 from bertie.layers.int8_products import Int8Native, Int8Product, side_by_side
 from bertie.layers.measured import fastest
 from bertie.layers.panels import InPanels
-from bertie.native import library
-from bertie.native.products import Panels
 
 
 class Weights(NamedTuple):
@@ -87,9 +87,10 @@ class Native:
         return [] if chip().avx2 else [f"no one measured it on {chip()}"]
 
     def prepare(self, modules: Sequence[Any]) -> Prepared:
-        functions = library.best()
-        assert functions is not None
-        return InPanels(Panels(*_joined(modules), functions))
+        instruction_set = library.best()
+        assert instruction_set is not None
+        weight, bias = (each.detach().numpy() for each in _joined(modules))
+        return InPanels(PackedWeight(weight, bias, instruction_set))
 
 
 class OneDNN:
@@ -132,18 +133,18 @@ class NativeInt8:
             return [f"it takes int8, not {weights.dtype}"]
         if weights.device != "cpu":
             return [f"it runs on the CPU, not on {weights.device}"]
-        functions = library.best()
-        if functions is None:
+        instruction_set = library.best()
+        if instruction_set is None:
             return [library.why_none()]
-        return ["the processor has no AVX-512 VNNI"] if functions.int8_product is None else []
+        return [] if instruction_set.has_int8 else ["the processor has no AVX-512 VNNI"]
 
     def why_slower(self, weights: Weights) -> list[str]:  # noqa: ARG002
         return [] if chip().vnni else [f"no one measured it on {chip()}"]
 
     def prepare(self, modules: Sequence[nn.Module]) -> Prepared:
-        functions = library.best()
-        assert functions is not None
-        return side_by_side(modules, lambda layers: Int8Native(layers, functions))
+        instruction_set = library.best()
+        assert instruction_set is not None
+        return side_by_side(modules, lambda layers: Int8Native(layers, instruction_set))
 
 
 @dataclass(frozen=True)

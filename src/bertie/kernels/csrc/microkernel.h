@@ -1,25 +1,27 @@
-/* The innermost product: a few rows times a panel of 2 vectors' width; included with the lanes of an instruction set. */
+/* The innermost product: up to MR rows times a panel of NR columns, two vectors; included after vector_math.h. */
 
-#define WIDTH (2 * LANES)
+/* columns of a panel */
+#define NR (2 * LANES)
 #define INLINE static inline __attribute__((always_inline))
 
 /* how far ahead of their use weights are asked for: they come from memory at its full rate only if asked early */
-#define AHEAD 1536
+#define PREFETCH_AHEAD 1536
 
 /* ``row(0) row(1) …``: sums stay in registers only if each has a name */
-#if ROWS == 12
+#if MR == 12
 #define EACH_ROW(row) row(0) row(1) row(2) row(3) row(4) row(5) row(6) row(7) row(8) row(9) row(10) row(11)
 #else
 #define EACH_ROW(row) row(0) row(1) row(2) row(3) row(4) row(5)
 #endif
 
-/* sums[r] = a[r, :] . b for r < rows: a [rows, depth] with rows ``stride`` and columns ``apart``, b [depth, WIDTH] */
-INLINE void tile_apart(const int rows, const float *a, long stride, const long apart, const float *b, long depth, V sums[ROWS][2])
+/* sums[r] = a[r, :] . b for r < rows: a [rows, depth] with rows ``row_stride`` and columns ``col_stride`` apart, b [depth, NR] */
+INLINE void microkernel_strided(const int rows, const float *a, long row_stride, const long col_stride, const float *b,
+                                long depth, V sums[MR][2])
 {
 #define BEGIN(r) V left##r = ZERO(), right##r = ZERO();
 #define STEP(r)                                                                                                        \
     if (r < rows) {                                                                                                    \
-        V number = ALL(a[r * stride + k * apart]);                                                                             \
+        V number = SET1(a[r * row_stride + k * col_stride]);                                                           \
         left##r = FMA(number, left, left##r);                                                                          \
         right##r = FMA(number, right, right##r);                                                                       \
     }
@@ -29,11 +31,11 @@ INLINE void tile_apart(const int rows, const float *a, long stride, const long a
         sums[r][1] = right##r;                                                                                         \
     }
     EACH_ROW(BEGIN)
-    for (long k = 0; k < depth; k++, b += WIDTH) {
+    for (long k = 0; k < depth; k++, b += NR) {
         const V left = LOAD(b), right = LOAD(b + LANES);
-        _mm_prefetch((const char *)(b + AHEAD), _MM_HINT_T0);
+        _mm_prefetch((const char *)(b + PREFETCH_AHEAD), _MM_HINT_T0);
         if (LANES == 16) /* two lines of the cache */
-            _mm_prefetch((const char *)(b + LANES + AHEAD), _MM_HINT_T0);
+            _mm_prefetch((const char *)(b + LANES + PREFETCH_AHEAD), _MM_HINT_T0);
         EACH_ROW(STEP)
     }
     EACH_ROW(KEEP)
@@ -43,13 +45,13 @@ INLINE void tile_apart(const int rows, const float *a, long stride, const long a
 }
 
 /* the same with the columns of ``a`` side by side */
-INLINE void tile(const int rows, const float *a, long stride, const float *b, long depth, V sums[ROWS][2])
+INLINE void microkernel(const int rows, const float *a, long row_stride, const float *b, long depth, V sums[MR][2])
 {
-    tile_apart(rows, a, stride, 1, b, depth, sums);
+    microkernel_strided(rows, a, row_stride, 1, b, depth, sums);
 }
 
 /* ``body(n)`` for the number of rows that is known only now, so that each has its sums in registers */
-#if ROWS == 12
+#if MR == 12
 #define MORE_ROWS(body)                                                                                                \
     case 6: body(6); break;                                                                                            \
     case 7: body(7); break;                                                                                            \
@@ -68,14 +70,14 @@ INLINE void tile(const int rows, const float *a, long stride, const float *b, lo
     case 4: body(4); break;                                                                                            \
     case 5: body(5); break;                                                                                            \
         MORE_ROWS(body)                                                                                                \
-    default: body(ROWS);                                                                                               \
+    default: body(MR);                                                                                               \
     }
 
 static inline long upto(long number, long multiple) { return (number + multiple - 1) / multiple * multiple; }
 
-/* rows of the next tile: as many in each as in the others, since every tile reads all of a panel */
-static inline int tile_rows(long rows)
+/* rows that a microkernel takes at a time: about as many each time, since every time reads all of a panel */
+static inline int rows_per_microkernel(long rows)
 {
-    long tiles = (rows + ROWS - 1) / ROWS;
-    return tiles ? (int)((rows + tiles - 1) / tiles) : ROWS;
+    long times = (rows + MR - 1) / MR;
+    return times ? (int)((rows + times - 1) / times) : MR;
 }

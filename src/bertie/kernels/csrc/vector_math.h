@@ -1,7 +1,7 @@
-/* Parts of vectors, exp and GELU; included with the lanes of an instruction set. */
+/* Parts of vectors, exp and GELU; included with the vectors of an instruction set. */
 
 /* up to LANES numbers, and zeros behind them */
-static inline V load_some(const float *x, long count)
+static inline V load_partial(const float *x, long count)
 {
     float all[LANES] = {0};
     if (count >= LANES)
@@ -10,7 +10,7 @@ static inline V load_some(const float *x, long count)
     return LOAD(all);
 }
 
-static inline void store_some(float *y, V v, long count)
+static inline void store_partial(float *y, V v, long count)
 {
     float all[LANES];
     if (count >= LANES) {
@@ -23,21 +23,21 @@ static inline void store_some(float *y, V v, long count)
 
 static inline V polynomial(V x, const float *c, int degree)
 {
-    V sum = ALL(c[degree]);
+    V sum = SET1(c[degree]);
     for (int i = degree - 1; i >= 0; i--)
-        sum = FMA(sum, x, ALL(c[i]));
+        sum = FMA(sum, x, SET1(c[i]));
     return sum;
 }
 
 /* e^x for x <= 0, within 2 units in the last place; below -87 as at -87. NaN stays NaN: MAX returns its second operand then. */
-static inline V exponential(V x)
+static inline V exp_nonpositive(V x)
 {
     static const float c[] = {1.0f, 1.0f, 0.5f, 1.0f / 6, 1.0f / 24, 1.0f / 120, 1.0f / 720};
-    x = MAX(ALL(-87.0f), x);
-    V n = ROUND(MUL(x, ALL(1.44269504f)));
-    x = FMA(n, ALL(-0.693359375f), x); /* ln 2 in two parts, the first exact */
-    x = FMA(n, ALL(2.12194440e-4f), x);
-    return SCALE(polynomial(x, c, 6), n);
+    x = MAX(SET1(-87.0f), x);
+    V n = ROUND(MUL(x, SET1(1.44269504f)));
+    x = FMA(n, SET1(-0.693359375f), x); /* ln 2 in two parts, the first exact */
+    x = FMA(n, SET1(2.12194440e-4f), x);
+    return SCALEF(polynomial(x, c, 6), n);
 }
 
 /* x * Phi(x), the GELU with erf: erf(z) = z P(z^2) / Q(z^2) for |z| <= 3.92 (a least-squares fit), +-1 beyond. Within 1e-6. */
@@ -47,10 +47,10 @@ static inline V gelu(V x)
                               0.0038683125749230385f, 0.0002874776837415993f, 2.0347206373116933e-06f};
     static const float q[] = {1.0f,                   0.5041642189025879f,    0.11508453637361526f,
                               0.01517227478325367f,   0.0011881085811182857f, 3.8070396840339527e-05f};
-    V z = MUL(x, ALL(0.70710678f));
-    z = MIN(MAX(z, ALL(-3.92f)), ALL(3.92f));
+    V z = MUL(x, SET1(0.70710678f));
+    z = MIN(MAX(z, SET1(-3.92f)), SET1(3.92f));
     V square = MUL(z, z);
     V erf = DIV(MUL(z, polynomial(square, p, 5)), polynomial(square, q, 5));
-    V half = MUL(x, ALL(0.5f));
+    V half = MUL(x, SET1(0.5f));
     return FMA(half, erf, half);
 }

@@ -4,11 +4,11 @@
 
 #define NAME(function) bertie_avx2_##function
 #define LANES 8
-#define ROWS 6 /* of a tile: 6 x 2 sums, 2 weights and a number fit 16 registers */
+#define MR 6 /* of a microkernel: 6 x 2 sums, 2 weights and an input fit 16 registers */
 
 typedef __m256 V;
 #define ZERO() _mm256_setzero_ps()
-#define ALL(number) _mm256_set1_ps(number)
+#define SET1(number) _mm256_set1_ps(number)
 #define LOAD(place) _mm256_loadu_ps(place)
 #define STORE(place, v) _mm256_storeu_ps(place, v)
 #define ADD(a, b) _mm256_add_ps(a, b)
@@ -21,28 +21,28 @@ typedef __m256 V;
 #define ROUND(a) _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 
 typedef __m256i U; /* 32-bit integers */
-#define U_ALL(number) _mm256_set1_epi32((int)(number))
-#define U_COUNT() _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)
+#define U_SET1(number) _mm256_set1_epi32((int)(number))
+#define U_IOTA() _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)
 #define U_ADD(a, b) _mm256_add_epi32(a, b)
 #define U_MUL(a, b) _mm256_mullo_epi32(a, b)
 #define U_XOR(a, b) _mm256_xor_si256(a, b)
-#define U_RIGHT(a, bits) _mm256_srli_epi32(a, bits)
-#define U_LEFT(a, bits) _mm256_slli_epi32(a, bits)
+#define U_SHR(a, bits) _mm256_srli_epi32(a, bits)
+#define U_SHL(a, bits) _mm256_slli_epi32(a, bits)
 /* the first ``count`` numbers of v, behind them those of ``other`` */
-#define FIRST(v, count, other)                                                                                         \
-    _mm256_blendv_ps(other, v, _mm256_castsi256_ps(_mm256_cmpgt_epi32(U_ALL(count), U_COUNT())))
+#define SELECT_FIRST(v, count, other)                                                                                         \
+    _mm256_blendv_ps(other, v, _mm256_castsi256_ps(_mm256_cmpgt_epi32(U_SET1(count), U_IOTA())))
 /* v where a >= least as signed numbers, elsewhere 0 */
-#define KEPT(v, a, least) _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(least, a)), v)
+#define ZERO_BELOW(v, a, least) _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(least, a)), v)
 
-/* the sum, and the largest, of all lanes */
-static inline float SUM(V a)
+/* the sum, and the largest, of all numbers of a vector */
+static inline float REDUCE_ADD(V a)
 {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     half = _mm_add_ps(half, _mm_movehl_ps(half, half));
     return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
 }
 
-static inline float LARGEST(V a)
+static inline float REDUCE_MAX(V a)
 {
     __m128 half = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     half = _mm_max_ps(half, _mm_movehl_ps(half, half));
@@ -50,7 +50,7 @@ static inline float LARGEST(V a)
 }
 
 /* a * 2^n for whole n in [-126, 127] */
-static inline V SCALE(V a, V n)
+static inline V SCALEF(V a, V n)
 {
     __m256i exponent = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
     return _mm256_mul_ps(a, _mm256_castsi256_ps(exponent));

@@ -4,11 +4,11 @@
 
 #define NAME(function) bertie_avx512_##function
 #define LANES 16
-#define ROWS 12 /* of a tile: 12 x 2 sums, 2 weights and a number fit 32 registers */
+#define MR 12 /* of a microkernel: 12 x 2 sums, 2 weights and an input fit 32 registers */
 
 typedef __m512 V;
 #define ZERO() _mm512_setzero_ps()
-#define ALL(number) _mm512_set1_ps(number)
+#define SET1(number) _mm512_set1_ps(number)
 #define LOAD(place) _mm512_loadu_ps(place)
 #define STORE(place, v) _mm512_storeu_ps(place, v)
 #define ADD(a, b) _mm512_add_ps(a, b)
@@ -21,20 +21,20 @@ typedef __m512 V;
 #define ROUND(a) _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 
 typedef __m512i U; /* 32-bit integers */
-#define U_ALL(number) _mm512_set1_epi32((int)(number))
-#define U_COUNT() _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#define U_SET1(number) _mm512_set1_epi32((int)(number))
+#define U_IOTA() _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 #define U_ADD(a, b) _mm512_add_epi32(a, b)
 #define U_MUL(a, b) _mm512_mullo_epi32(a, b)
 #define U_XOR(a, b) _mm512_xor_si512(a, b)
-#define U_RIGHT(a, bits) _mm512_srli_epi32(a, bits)
-#define U_LEFT(a, bits) _mm512_slli_epi32(a, bits)
+#define U_SHR(a, bits) _mm512_srli_epi32(a, bits)
+#define U_SHL(a, bits) _mm512_slli_epi32(a, bits)
 /* the first ``count`` numbers of v, behind them those of ``other`` */
-#define FIRST(v, count, other) _mm512_mask_mov_ps(other, _mm512_cmpgt_epi32_mask(U_ALL(count), U_COUNT()), v)
+#define SELECT_FIRST(v, count, other) _mm512_mask_mov_ps(other, _mm512_cmpgt_epi32_mask(U_SET1(count), U_IOTA()), v)
 /* v where a >= least as signed numbers, elsewhere 0 */
-#define KEPT(v, a, least) _mm512_maskz_mov_ps(_mm512_cmpge_epi32_mask(a, least), v)
+#define ZERO_BELOW(v, a, least) _mm512_maskz_mov_ps(_mm512_cmpge_epi32_mask(a, least), v)
 
-/* the sum, and the largest, of all lanes */
-#define SUM(a) _mm512_reduce_add_ps(a)
-#define LARGEST(a) _mm512_reduce_max_ps(a)
+/* the sum, and the largest, of all numbers of a vector */
+#define REDUCE_ADD(a) _mm512_reduce_add_ps(a)
+#define REDUCE_MAX(a) _mm512_reduce_max_ps(a)
 /* a * 2^n for whole n */
-#define SCALE(a, n) _mm512_scalef_ps(a, n)
+#define SCALEF(a, n) _mm512_scalef_ps(a, n)

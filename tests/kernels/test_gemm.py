@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bertie.errors import InputError
+from bertie.kernels import library
+from bertie.kernels.gemm import GELU, NONE, RESIDUAL, PackedLinear, PackedWeight
+from bertie.kernels.gemm_int8 import MAX_DEPTH_INT8, Int8PackedWeight, QuantParams
 from bertie.layers.int8 import Int8Linear
-from bertie.native import library, products
-from bertie.native.products import DEEPEST_INT8, Int8Panels, Panels, Rounding
 
 SETS = library.instruction_sets()
-INT8 = [functions for functions in SETS if functions.int8_product]
+INT8 = [functions for functions in SETS if functions.has_int8]
 pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_none()}")
 each_set = pytest.mark.parametrize("functions", SETS, ids=lambda functions: functions.name)
 each_int8 = pytest.mark.parametrize("functions", INT8, ids=lambda functions: functions.name)
@@ -36,29 +37,46 @@ def close(found: Tensor, expected: Tensor) -> bool:
     return bool((found - expected).abs().max() <= 1e-5 * max(1, expected.abs().max()))
 
 
+def packed(weight: Tensor, bias: Tensor, functions: library.InstructionSet) -> PackedWeight:
+    return PackedWeight(weight.numpy(), bias.numpy(), functions)
+
+
+def int8(
+    weight: Tensor, scale: Tensor, bias: Tensor, how: QuantParams, functions: library.InstructionSet
+) -> Int8PackedWeight:
+    return Int8PackedWeight(weight.numpy(), scale.numpy(), bias.numpy(), how, functions)
+
+
+def product(
+    layer: PackedLinear, x: Tensor, epilogue: int = NONE, residual: Tensor | None = None, threads: int = 1
+) -> Tensor:
+    added = None if residual is None else residual.numpy()
+    return torch.from_numpy(layer(x.numpy(), epilogue, added, threads=threads))
+
+
 class TestFloats:
     @each_set
     @settings(max_examples=60, deadline=None)
     @given(shape=shapes)
     def test_any_shape(self, functions, shape) -> None:
         x, weight, bias, residual = operands(*shape)
-        panels, plain = Panels(weight, bias, functions), F.linear(x.double(), weight.double(), bias.double())
-        assert close(panels(x), plain)
-        assert close(panels(x, products.GELU), F.gelu(plain))
-        assert close(panels(x, products.RESIDUAL, residual), plain + residual)
+        panels, plain = packed(weight, bias, functions), F.linear(x.double(), weight.double(), bias.double())
+        assert close(product(panels, x), plain)
+        assert close(product(panels, x, GELU), F.gelu(plain))
+        assert close(product(panels, x, RESIDUAL, residual), plain + residual)
 
     @each_set
     def test_gelu_everywhere(self, functions) -> None:
         x = torch.cat([torch.linspace(-12, 12, 20_001), torch.tensor([-1e30, 1e30, -0.0])])[:, None]
-        found = Panels(torch.ones(1, 1), torch.zeros(1), functions)(x, products.GELU)
+        found = product(packed(torch.ones(1, 1), torch.zeros(1), functions), x, GELU)
         assert ((found - F.gelu(x.double())).abs() <= 1e-6 * x.clamp(min=1)).all()
 
     @each_set
     def test_what_is_not_a_number_stays_visible(self, functions) -> None:
         x, weight, bias, _ = operands(5, 40, 33)
         x[2, 7] = float("nan")
-        for after in (products.NOTHING, products.GELU):
-            found = Panels(weight, bias, functions)(x, after)
+        for after in (NONE, GELU):
+            found = product(packed(weight, bias, functions), x, after)
             assert found.isnan().any(1).tolist() == [False, False, True, False, False]
 
     @each_set
@@ -66,26 +84,22 @@ class TestFloats:
     @given(rows=st.integers(1, 200), first=st.integers(0, 199))
     def test_a_row_is_bitwise_its_own(self, functions, rows, first) -> None:
         x, weight, bias, _ = operands(200, 48, 50)
-        panels = Panels(weight, bias, functions)
-        assert torch.equal(panels(x)[first : first + rows], panels(x[first : first + rows]))
+        panels = packed(weight, bias, functions)
+        assert torch.equal(product(panels, x)[first : first + rows], product(panels, x[first : first + rows]))
 
     @each_set
     def test_threads_share_a_product(self, functions) -> None:
         x, weight, bias, residual = operands(37, 96, 130)
-        panels, before = Panels(weight, bias, functions), torch.get_num_threads()
-        alone = panels(x, products.RESIDUAL, residual)
-        try:
-            for threads in (1, 2, 3):
-                torch.set_num_threads(threads)
-                assert torch.equal(panels(x, products.RESIDUAL, residual), alone)
-        finally:
-            torch.set_num_threads(before)
+        panels = packed(weight, bias, functions)
+        alone = product(panels, x, RESIDUAL, residual)
+        for threads in (1, 2, 3):
+            assert torch.equal(product(panels, x, RESIDUAL, residual, threads), alone)
 
     @each_set
     def test_rows_that_lie_apart(self, functions) -> None:
         x, weight, bias, _ = operands(9, 64, 40)
-        panels = Panels(weight[:, :32], bias, functions)
-        assert torch.equal(panels(x[:, ::2]), panels(x[:, ::2].contiguous()))
+        panels = packed(weight[:, :32], bias, functions)
+        assert torch.equal(product(panels, x[:, ::2]), product(panels, x[:, ::2].contiguous()))
 
 
 @pytest.mark.skipif(not INT8, reason="the processor has no AVX-512 VNNI")
@@ -99,39 +113,40 @@ class TestIntegers:
         x, weight, bias, residual = operands(*shape)
         x = F.gelu(3 * x) if one_sided else x * drawn(len(x), 1).exp()
         low = 0.2 if one_sided else 1.0
-        smooth = drawn(shape[1], seed=3).exp() if smoothed else None
-        how = Rounding((1 + low) / 254, round(low / ((1 + low) / 254)), one_sided, 0.85 if one_sided else 1e-12, smooth)
+        smooth = drawn(shape[1], seed=3).exp().numpy() if smoothed else None
+        least = 0.85 if one_sided else 1e-12
+        how = QuantParams((1 + low) / 254, round(low / ((1 + low) / 254)), one_sided, least, smooth)
         scale = weight.abs().amax(1) / 127
         whole = (weight / scale[:, None]).round().to(torch.int8)
-        panels = Int8Panels(whole, scale, bias, how, functions)
+        panels = int8(whole, scale, bias, how, functions)
         plain, step = simulated(x, whole, scale, bias, how)
         # a number that lies on the edge between two integers may fall to either side
         for after, expected in (
-            (products.NOTHING, plain),
-            (products.GELU, F.gelu(plain)),
-            (products.RESIDUAL, plain + residual),
+            (NONE, plain),
+            (GELU, F.gelu(plain)),
+            (RESIDUAL, plain + residual),
         ):
-            assert ((panels(x, after, residual) - expected).abs() <= 1.2 * step + 1e-5).all()
+            assert ((product(panels, x, after, residual) - expected).abs() <= 1.2 * step + 1e-5).all()
 
     @each_int8
     def test_rows_and_threads(self, functions) -> None:
         x, weight, bias, _ = operands(50, 64, 70)
         scale = weight.abs().amax(1) / 127
         whole = (weight / scale[:, None]).round().to(torch.int8)
-        panels = Int8Panels(whole, scale, bias, Rounding(2 / 254, 127, False, 1e-12), functions)
-        alone = panels(x)
+        panels = int8(whole, scale, bias, QuantParams(2 / 254, 127, False, 1e-12), functions)
+        alone = product(panels, x)
         x[4, 2], x[5] = float("nan"), 0
-        found = panels(x)
+        found = product(panels, x)
         assert found[4].isnan().all()
         assert torch.allclose(found[5], bias)
         assert torch.equal(found[6:], alone[6:])
-        assert torch.equal(panels(x[6:9]), alone[6:9])
+        assert torch.equal(product(panels, x[6:9]), alone[6:9])
 
 
-def simulated(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor, how: Rounding) -> tuple[Tensor, Tensor]:
+def simulated(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor, how: QuantParams) -> tuple[Tensor, Tensor]:
     """The product rounded step by step in float64, and what one step of an input makes at most."""
-    x = (x if how.smooth is None else x * how.smooth).double()
-    divisors = (x if how.one_sided else x.abs()).amax(1, keepdim=True).clamp(min=how.at_least)
+    x = (x if how.smooth is None else x * torch.from_numpy(how.smooth)).double()
+    divisors = (x if how.one_sided else x.abs()).amax(1, keepdim=True).clamp(min=how.min_divisor)
     whole = ((x / divisors / how.scale).round() + how.zero_point).clamp(0, 255) - how.zero_point
     unit = divisors * how.scale * scale.double()
     return whole @ weight.double().T * unit + bias, unit * weight.abs().amax(1)
@@ -175,15 +190,15 @@ def _some_library() -> str:
 
 
 def test_sums_of_8_bit_products_end_where_32_bits_do() -> None:
-    layer = Int8Linear(DEEPEST_INT8, 1)
-    with pytest.raises(InputError, match=f"of {DEEPEST_INT8 + 1} inputs cannot be int8"):
-        Int8Linear(DEEPEST_INT8 + 1, 1)
-    if functions := next((functions for functions in SETS if functions.int8_product), None):
-        rounding = Rounding(1 / 127, 128, False, 1e-12)
-        weight = torch.full((1, DEEPEST_INT8), 127, dtype=torch.int8)
-        panels = Int8Panels(weight, torch.ones(1), torch.zeros(1), rounding, functions)
-        assert panels(torch.ones(1, layer.in_features)).item() == pytest.approx(DEEPEST_INT8 * 127, rel=1e-6)
+    layer = Int8Linear(MAX_DEPTH_INT8, 1)
+    with pytest.raises(InputError, match=f"of {MAX_DEPTH_INT8 + 1} inputs cannot be int8"):
+        Int8Linear(MAX_DEPTH_INT8 + 1, 1)
+    if functions := next((functions for functions in SETS if functions.has_int8), None):
+        rounding = QuantParams(1 / 127, 128, False, 1e-12)
+        weight = torch.full((1, MAX_DEPTH_INT8), 127, dtype=torch.int8)
+        panels = int8(weight, torch.ones(1), torch.zeros(1), rounding, functions)
+        assert product(panels, torch.ones(1, layer.in_features)).item() == pytest.approx(MAX_DEPTH_INT8 * 127, rel=1e-6)
         with pytest.raises(InputError, match="overflow"):
-            Int8Panels(
-                torch.ones(1, DEEPEST_INT8 + 1, dtype=torch.int8), torch.ones(1), torch.zeros(1), rounding, functions
+            int8(
+                torch.ones(1, MAX_DEPTH_INT8 + 1, dtype=torch.int8), torch.ones(1), torch.zeros(1), rounding, functions
             )

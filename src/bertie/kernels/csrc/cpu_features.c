@@ -1,4 +1,4 @@
-/* What of this library the processor can run: 0 nothing, 1 AVX2, 2 AVX-512, 3 AVX-512 with 8-bit products (VNNI). */
+/* What the processor can run of this library: 0 nothing, 1 AVX2, 2 AVX-512, 3 AVX-512 with VNNI's 8-bit products. */
 
 int bertie_instruction_sets(void)
 {
@@ -16,8 +16,8 @@ int bertie_instruction_sets(void)
 }
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-long bertie_avx2_layout(void);
-long bertie_layout(void) { return bertie_avx2_layout(); }
+const void *bertie_avx2_abi(void);
+const void *bertie_abi(void) { return bertie_avx2_abi(); }
 #else
-long bertie_layout(void) { return 0; }
+const void *bertie_abi(void) { return 0; }
 #endif

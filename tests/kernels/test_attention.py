@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bertie import InputError
-from bertie.native import library
-from bertie.native.attention import Texts, attention, attention_to_train
+from bertie.attention.native import attention_autograd
+from bertie.kernels import attention as kernel
+from bertie.kernels import library
 
 SETS = library.instruction_sets()
 pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_none()}")
@@ -27,8 +28,13 @@ def lengths(draw: st.DrawFn) -> tuple[list[int], list[int]]:
 any_batch = given(texts=lengths(), heads=st.integers(1, 3), width=st.integers(1, 70))
 
 
-def texts_of(lengths: list[int]) -> Texts:
-    return Texts(torch.tensor([0, *lengths]).cumsum(0).int(), max(lengths))
+def texts_of(lengths: list[int]) -> Tensor:
+    return torch.tensor([0, *lengths]).cumsum(0).int()
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, queries: Tensor, keys: Tensor, functions, threads: int = 1) -> Tensor:
+    arrays = (each.numpy() for each in (q, k, v, queries, keys))
+    return torch.from_numpy(kernel.attention(*arrays, functions, threads=threads))
 
 
 def reference(q: Tensor, k: Tensor, v: Tensor, queries: list[int], keys: list[int]) -> Tensor:
@@ -76,22 +82,13 @@ def test_what_is_not_a_number_stays_visible_and_in_its_text(functions) -> None:
 
 @each_set
 @pytest.mark.parametrize(
-    ("starts", "longest"),
-    [
-        ([0, 5, 11], 7),
-        ([0, 100, 12], 100),
-        ([0, -5, 12], 17),
-        ([5, 5, 12], 7),
-        ([0, 2**31 - 1, 12], 7),
-        ([0, 12], 7),
-        ([-(2**31), 12], 12),
-    ],
+    "starts", [[0, 5, 11], [0, 100, 12], [0, -5, 12], [5, 5, 12], [0, 2**31 - 1, 12], [0, 11], [-(2**31), 12]]
 )
-def test_texts_that_are_not_the_tokens_are_refused(functions, starts, longest) -> None:
+def test_texts_that_are_not_the_tokens_are_refused(functions, starts) -> None:
     q, k, v = torch.randn(12, 3, 2, 16).unbind(1)
-    wrong, right = Texts(torch.tensor(starts, dtype=torch.int32), longest), texts_of([5, 7][: len(starts) - 1])
+    wrong, right = torch.tensor(starts, dtype=torch.int32), texts_of([5, 7][: len(starts) - 1])
     for queries, keys in ((wrong, wrong), (right, wrong), (wrong, right)):
-        for compute in (attention, attention_to_train):
+        for compute in (attention, attention_autograd):
             with pytest.raises(InputError, match="one after the other in 12 tokens"):
                 compute(q, k, v, queries, keys, functions)
 
@@ -106,7 +103,7 @@ def test_other_kinds_and_shapes_are_refused(functions) -> None:
         (q, k[:, :1], v[:, :1], texts, texts),
         (q, k, v[:6], texts, texts),
         (q, k, v, texts, texts_of([12])),
-        (q, k, v, Texts(texts.starts.long(), 7), texts),
+        (q, k, v, texts.long(), texts),
     ):
         with pytest.raises(InputError):
             attention(*wrong, functions)
@@ -115,14 +112,10 @@ def test_other_kinds_and_shapes_are_refused(functions) -> None:
 @each_set
 def test_threads(functions) -> None:
     q, k, v = torch.randn(40, 3, 3, 24, generator=torch.Generator().manual_seed(0)).unbind(1)
-    texts, before = texts_of([9, 31]), torch.get_num_threads()
+    texts = texts_of([9, 31])
     alone = attention(q, k, v, texts, texts, functions)
-    try:
-        for threads in (1, 2, 5):
-            torch.set_num_threads(threads)
-            assert torch.equal(attention(q, k, v, texts, texts, functions), alone)
-    finally:
-        torch.set_num_threads(before)
+    for threads in (1, 2, 5):
+        assert torch.equal(attention(q, k, v, texts, texts, functions, threads), alone)
 
 
 @each_set
@@ -134,7 +127,7 @@ def test_gradients_for_any_lengths(functions, texts, heads, width) -> None:
     q = torch.randn(sum(queries), heads, width, generator=draw, requires_grad=True)
     fused = torch.randn(sum(keys), 2, heads, width, generator=draw, requires_grad=True)
     slope = torch.randn(q.shape, generator=draw)
-    found = attention_to_train(q, *fused.unbind(1), texts_of(queries), texts_of(keys), functions)
+    found = attention_autograd(q, *fused.unbind(1), texts_of(queries), texts_of(keys), functions)
     expected = reference(q, *fused.unbind(1), queries, keys)
     ours, theirs = (
         torch.autograd.grad(context, (q, fused), slope.to(context.dtype)) if len(q) and len(fused) else ()
@@ -148,7 +141,7 @@ def test_gradients_for_any_lengths(functions, texts, heads, width) -> None:
 def test_gradients_of_large_scores(functions) -> None:
     qkv = (5 * torch.randn(700, 3, 2, 32, generator=torch.Generator().manual_seed(0))).requires_grad_()
     texts = texts_of([188, 512])
-    found = attention_to_train(*qkv.unbind(1), texts, texts, functions)
+    found = attention_autograd(*qkv.unbind(1), texts, texts, functions)
     expected = reference(*qkv.unbind(1), [188, 512], [188, 512])
     ours, theirs = (torch.autograd.grad(context.square().sum(), qkv)[0] for context in (found, expected))
     assert (ours - theirs).abs().max() <= 3e-5 * theirs.abs().max()
@@ -160,7 +153,7 @@ def test_what_is_not_a_number_reaches_the_gradients(functions) -> None:
     qkv[2, 1, 0, 0] = float("nan")
     qkv.requires_grad_()
     texts = texts_of([5, 7])
-    attention_to_train(*qkv.unbind(1), texts, texts, functions).sum().backward()
+    attention_autograd(*qkv.unbind(1), texts, texts, functions).sum().backward()
     assert qkv.grad[:5, :, 0].isnan().any(dim=-1).all()
     assert qkv.grad[5:].isfinite().all()
 
@@ -171,7 +164,7 @@ def test_weights_are_dropped_as_often_as_asked(functions) -> None:
     q = torch.zeros(100, 2, 8)
     torch.manual_seed(0)
     # all weights are equal: each token's context counts the keys that are left
-    found = attention_to_train(q, q, torch.ones_like(q), texts, texts, functions, share)
+    found = attention_autograd(q, q, torch.ones_like(q), texts, texts, functions, share)
     kept = found[:, :, 0] * (1 - share) * torch.tensor([60.0] * 60 + [40.0] * 40)[:, None]
     assert torch.allclose(kept, kept.round(), atol=1e-3)
     weights = 2 * (60**2 + 40**2)
@@ -179,7 +172,7 @@ def test_weights_are_dropped_as_often_as_asked(functions) -> None:
     assert not torch.equal(kept[:60, 0], kept[:60, 1])
     for seed, same in ((0, True), (1, False)):
         torch.manual_seed(seed)
-        again = attention_to_train(q, q, torch.ones_like(q), texts, texts, functions, share)
+        again = attention_autograd(q, q, torch.ones_like(q), texts, texts, functions, share)
         assert torch.equal(again, found) is same
 
 
@@ -192,7 +185,7 @@ def test_the_gradient_is_of_what_was_kept(functions) -> None:
 
     def run(*qkv: Tensor) -> Tensor:
         torch.manual_seed(3)
-        return attention_to_train(*qkv, texts, texts, functions, 0.4)
+        return attention_autograd(*qkv, texts, texts, functions, 0.4)
 
     found = torch.autograd.grad(run(q, k, v), (q, k, v), slope)
     # values that are 1 at one key and 0 elsewhere show which of its weights are left
@@ -220,7 +213,7 @@ def test_threads_share_gradients(functions) -> None:
         for threads in (1, 2, 5):
             torch.set_num_threads(threads)
             torch.manual_seed(0)
-            context = attention_to_train(*qkv.unbind(1), texts, texts, functions, 0.2)
+            context = attention_autograd(*qkv.unbind(1), texts, texts, functions, 0.2)
             found.append(torch.autograd.grad(context.square().sum(), qkv)[0])
     finally:
         torch.set_num_threads(before)

@@ -2,12 +2,15 @@
 #include <math.h>
 #include <omp.h>
 #include <string.h>
-#include "lanes_avx2.h"
-#include "functions.h"
-#include "tile.h"
-#include "product.h"
+#include "simd_avx2.h"
+#include "vector_math.h"
+#include "microkernel.h"
+#include "gemm.h"
+#include "linear.h"
+#include "layer_norm.h"
 #include "dropout.h"
 #include "attention.h"
-#include "attention_gradient.h"
+#include "attention_backward.h"
 #include "encoder.h"
+#include "abi.h"
 #endif

@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertie.errors import InputError
-from bertie.native import library
-from bertie.native.encoder import Block, Encoder
-from bertie.native.products import Int8Panels, Panels, Rounding
+from bertie.kernels import library
+from bertie.kernels.encoder import Block, PackedEncoder
+from bertie.kernels.gemm import PackedWeight
+from bertie.kernels.gemm_int8 import Int8PackedWeight, QuantParams
 
 SETS = library.instruction_sets()
 pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_none()}")
@@ -30,9 +31,11 @@ class Weights:
         self.blocks = [[product(*shape) for shape in SHAPES] for _ in range(blocks)]
         self.norms = [(1 + torch.randn(HIDDEN, generator=draw) / 5, torch.randn(HIDDEN, generator=draw), 1e-12)] * 2
 
-    def encoder(self, prepare) -> Encoder:
-        norms = tuple(self.norms)
-        return Encoder([Block(tuple(prepare(*each) for each in one), norms, (HEADS, WIDTH)) for one in self.blocks])
+    def encoder(self, prepare) -> PackedEncoder:
+        norms = tuple((weight.numpy(), bias.numpy(), eps) for weight, bias, eps in self.norms)
+        return PackedEncoder(
+            [Block(tuple(prepare(*each) for each in one), norms, (HEADS, WIDTH)) for one in self.blocks]
+        )
 
     def run(self, x: Tensor, lengths: list[int], blocks: int) -> Tensor:
         x = x.double()
@@ -60,73 +63,78 @@ def batch(lengths: list[int]) -> tuple[Tensor, Tensor]:
     return x, torch.tensor([0, *lengths]).cumsum(0).int()
 
 
+def packed(weight: Tensor, bias: Tensor, functions: library.InstructionSet) -> PackedWeight:
+    return PackedWeight(weight.numpy(), bias.numpy(), functions)
+
+
+def run(encoder: PackedEncoder, x: Tensor, starts: Tensor, blocks: int | None = None, threads: int = 1) -> Tensor:
+    return torch.from_numpy(encoder(x.numpy(), starts.numpy(), blocks, threads=threads))
+
+
 @each_set
 @pytest.mark.parametrize("lengths", [[1], [7, 30, 2], [200, 57]])
 @pytest.mark.parametrize("blocks", [0, 1, 2])
 def test_floats(functions, lengths, blocks) -> None:
     weights = Weights()
-    encoder = weights.encoder(lambda weight, bias: Panels(weight, bias, functions))
+    encoder = weights.encoder(lambda weight, bias: packed(weight, bias, functions))
     x, starts = batch(lengths)
-    assert (encoder(x, starts, max(lengths), blocks) - weights.run(x, lengths, blocks)).abs().max() <= 1e-5
+    assert (run(encoder, x, starts, blocks) - weights.run(x, lengths, blocks)).abs().max() <= 1e-5
 
 
 @each_set
 def test_numbers_whose_squares_overflow_are_not_hidden_as_zeros(functions) -> None:
-    encoder = Weights().encoder(lambda weight, bias: Panels(weight, bias, functions))
+    encoder = Weights().encoder(lambda weight, bias: packed(weight, bias, functions))
     lengths = [4, 3]
     x, starts = batch(lengths)
-    found = encoder(torch.cat([x[:4], x[4:] * 1e25]), starts, 4)
+    found = run(encoder, torch.cat([x[:4], x[4:] * 1e25]), starts)
     assert found[4:].isnan().all()
-    assert torch.equal(found[:4], encoder(x, starts, 4)[:4])
+    assert torch.equal(found[:4], run(encoder, x, starts)[:4])
 
 
 @each_set
 def test_threads_and_other_texts_change_no_bit(functions) -> None:
-    encoder = Weights().encoder(lambda weight, bias: Panels(weight, bias, functions))
+    encoder = Weights().encoder(lambda weight, bias: packed(weight, bias, functions))
     lengths = [40, 9, 130]
     x, starts = batch(lengths)
-    together, before = encoder(x, starts, 130), torch.get_num_threads()
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            assert torch.equal(encoder(x, starts, 130), together)
-    finally:
-        torch.set_num_threads(before)
-    alone = encoder(x[40:49], torch.tensor([0, 9], dtype=torch.int32), 9)
+    together = run(encoder, x, starts)
+    for threads in (1, 2, 3):
+        assert torch.equal(run(encoder, x, starts, threads=threads), together)
+    alone = run(encoder, x[40:49], torch.tensor([0, 9], dtype=torch.int32))
     assert torch.equal(alone, together[40:49])
 
 
-@pytest.mark.skipif(not any(each.int8_product for each in SETS), reason="the processor has no AVX-512 VNNI")
+@pytest.mark.skipif(not any(each.has_int8 for each in SETS), reason="the processor has no AVX-512 VNNI")
 def test_integers() -> None:
     weights, functions = Weights(), library.best()
 
-    def prepare(weight: Tensor, bias: Tensor) -> Int8Panels:
+    def prepare(weight: Tensor, bias: Tensor) -> Int8PackedWeight:
         scale = weight.abs().amax(1) / 127
-        how = Rounding(2 / 254, 127, False, 1e-12)
-        return Int8Panels((weight / scale[:, None]).round().to(torch.int8), scale, bias, how, functions)
+        how = QuantParams(2 / 254, 127, False, 1e-12)
+        whole = (weight / scale[:, None]).round().to(torch.int8)
+        return Int8PackedWeight(whole.numpy(), scale.numpy(), bias.numpy(), how, functions)
 
     encoder = weights.encoder(prepare)
     x, starts = batch([12, 100, 3])
-    found, expected = encoder(x, starts, 100), weights.run(x, [12, 100, 3], 2)
+    found, expected = run(encoder, x, starts), weights.run(x, [12, 100, 3], 2)
     assert F.cosine_similarity(found, expected, dim=1).min() > 0.999
-    assert torch.equal(encoder(x[12:112], torch.tensor([0, 100], dtype=torch.int32), 100), found[12:112])
+    assert torch.equal(run(encoder, x[12:112], torch.tensor([0, 100], dtype=torch.int32)), found[12:112])
 
 
 @each_set
-@pytest.mark.parametrize(("starts", "longest"), [([0, 100, 6], 100), ([0, 3, 5], 3), ([1, 3, 6], 3), ([0, 1, 6], 1)])
-def test_texts_that_are_not_the_tokens_are_refused(functions, starts, longest) -> None:
-    encoder = Weights().encoder(lambda *each: Panels(*each, functions))
+@pytest.mark.parametrize("starts", [[0, 100, 6], [0, 3, 5], [1, 3, 6], [0, 7, 6], [0, -1, 6]])
+def test_texts_that_are_not_the_tokens_are_refused(functions, starts) -> None:
+    encoder = Weights().encoder(lambda *each: packed(*each, functions))
     x = torch.randn(6, HIDDEN)
     with pytest.raises(InputError, match="one after the other in 6 tokens"):
-        encoder(x, torch.tensor(starts, dtype=torch.int32), longest)
+        run(encoder, x, torch.tensor(starts, dtype=torch.int32))
     for wrong in (x[:, 1:], x.double()):
         with pytest.raises(InputError, match="A kernel was given"):
-            encoder(wrong, torch.tensor([0, 6], dtype=torch.int32), 6)
+            run(encoder, wrong, torch.tensor([0, 6], dtype=torch.int32))
 
 
 @each_set
 def test_products_of_other_shapes_are_refused(functions) -> None:
-    panels = Panels(torch.randn(10, 8), torch.randn(10), functions)
+    panels = packed(torch.randn(10, 8), torch.randn(10), functions)
     for wrong in ((torch.randn(3, 7),), (torch.randn(3, 8).double(),), (torch.randn(3, 8), 2, torch.randn(2, 10))):
         with pytest.raises(InputError, match="A kernel was given"):
-            panels(*wrong)
+            panels(*(each.numpy() if isinstance(each, Tensor) else each for each in wrong), threads=1)

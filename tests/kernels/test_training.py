@@ -6,7 +6,7 @@ import torch
 import bertie
 from bertie.attention.attend import choose
 from bertie.attention.request import Request
-from bertie.native import library
+from bertie.kernels import library
 
 pytestmark = pytest.mark.skipif(bool(library.why_none()), reason=library.why_none())
 LABELS = torch.tensor([0, 1, 1])

@@ -1,0 +1,74 @@
+"""What every kernel asks of arrays before C sees their addresses, and what its return codes mean."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.errors import InputError
+
+Floats = NDArray[np.float32]
+_CACHE_LINE = 64
+_BAD_SEQLENS, _NO_MEMORY = 1, 2  # as in gemm.h
+
+
+def empty(*shape: int) -> Floats:
+    """Return float32 numbers that are not set, from a cache line on: vectors that span two lines come slower."""
+    size = int(np.prod(shape))
+    memory = np.empty(4 * size + _CACHE_LINE, np.uint8)
+    first = -memory.ctypes.data % _CACHE_LINE
+    return memory[first : first + 4 * size].view(np.float32).reshape(shape)
+
+
+def own_pages(size: int) -> NDArray[np.uint8]:
+    """Return bytes that the system has back as soon as no array needs them."""
+    from bertie.checkpoints import pages
+
+    return np.asarray(pages.own_pages(size))
+
+
+def large_pages(size: int) -> NDArray[np.uint8]:
+    """As `own_pages`, in pages of 2 MiB where the system has them."""
+    from bertie.checkpoints import pages
+
+    return np.asarray(pages.large_pages(size))
+
+
+def check_float32(shape: Sequence[int], *arrays: NDArray[Any]) -> None:
+    """Refuse arrays that are not float32, or have other last dimensions than ``shape``: C would not notice.
+
+    Raises:
+        InputError: naming dtype and shape.
+    """
+    for array in arrays:
+        if array.dtype != np.float32 or array.shape[-len(shape) :] != tuple(shape):
+            raise InputError(
+                f"A kernel was given {array.dtype} {[*array.shape]}; it takes float32 with {[*shape]} as last "
+                "dimensions."
+            )
+
+
+def check_cu_seqlens(cu_seqlens: NDArray[Any]) -> None:
+    """Refuse what is no list of 32-bit integers; C looks at the numbers themselves.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if cu_seqlens.dtype != np.int32 or cu_seqlens.ndim != 1 or not len(cu_seqlens) or not cu_seqlens.flags.c_contiguous:
+        raise InputError(f"cu_seqlens is {cu_seqlens.dtype} {[*cu_seqlens.shape]}; it must be int32 [B + 1].")
+
+
+def check_returned(code: int, tokens: int) -> None:
+    """Raise what a kernel's return code stands for.
+
+    Raises:
+        InputError: cu_seqlens does not rise from 0 to the number of tokens.
+        MemoryError: there was no memory for what the kernel keeps on the way.
+    """
+    if code == _BAD_SEQLENS:
+        raise InputError(
+            f"The sequences must lie one after the other in {tokens} tokens, from 0 on; cu_seqlens says something else."
+        )
+    if code == _NO_MEMORY:
+        raise MemoryError("There is not enough memory for what a kernel keeps on the way.")

@@ -1,0 +1,109 @@
+"""Attention of packed sequences, each query within its own, in one call for all sequences and heads; its gradient."""
+
+from ctypes import byref, pointer
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.errors import InputError
+from bertie.kernels.arrays import Floats, check_cu_seqlens, check_float32, check_returned, empty
+from bertie.kernels.library import AttentionBackwardStruct, AttentionStruct, DropoutStruct, InstructionSet
+
+CuSeqlens = NDArray[np.int32]
+
+
+def attention(
+    q: Floats,
+    k: Floats,
+    v: Floats,
+    cu_seqlens_q: CuSeqlens,
+    cu_seqlens_k: CuSeqlens,
+    instruction_set: InstructionSet,
+    *,
+    threads: int,
+    dropout: DropoutStruct | None = None,
+    lse: Floats | None = None,
+) -> Floats:
+    """Return the context ``[T_q, H, K]`` of ``q [T_q, H, K]`` over ``k`` and ``v`` ``[T_k, H, K]``, all float32.
+
+    Args:
+        q, k, v: tokens may lie at any distance; without a copy only where a token's heads lie side by side.
+        cu_seqlens_q, cu_seqlens_k: int32 ``[B + 1]``, where each sequence's queries and keys begin and the last's end.
+        instruction_set: whose functions compute.
+        threads: how many compute.
+        dropout: which weights are dropped.
+        lse: ``[T_q, H]``, filled with the logarithms of the sums of exponentials, which the gradient needs.
+
+    Raises:
+        InputError: the sequences are not the queries or keys exactly, or the arrays are of other kinds or shapes.
+    """
+    qkv = heads_side_by_side(q, k, v)
+    _check(*qkv, cu_seqlens_q, cu_seqlens_k)
+    y = empty(*q.shape)
+    struct = _struct(qkv, y, cu_seqlens_q, cu_seqlens_k, lse, dropout)
+    check_returned(instruction_set.attention(byref(struct), threads), len(q))
+    return y
+
+
+def attention_backward(
+    dy: Floats,
+    q: Floats,
+    k: Floats,
+    v: Floats,
+    y: Floats,
+    lse: Floats,
+    cu_seqlens_q: CuSeqlens,
+    cu_seqlens_k: CuSeqlens,
+    instruction_set: InstructionSet,
+    *,
+    threads: int,
+    dropout: DropoutStruct | None = None,
+) -> tuple[Floats, Floats, Floats]:
+    """Return the gradients of ``q``, ``k`` and ``v`` by that of ``y``, which `attention` returned."""
+    qkv = heads_side_by_side(q, k, v)
+    _check(*qkv, cu_seqlens_q, cu_seqlens_k)
+    dy, y, lse = map(np.ascontiguousarray, (dy, y, lse))
+    check_float32(q.shape, dy, y)
+    check_float32(q.shape[:2], lse)
+    gradients = empty(*q.shape), empty(*k.shape), empty(*v.shape)
+    forward = _struct(qkv, y, cu_seqlens_q, cu_seqlens_k, lse, dropout)
+    struct = AttentionBackwardStruct(forward, dy.ctypes.data, *(each.ctypes.data for each in gradients))
+    check_returned(instruction_set.attention_backward(byref(struct), threads), len(q))
+    return gradients
+
+
+def heads_side_by_side(q: Floats, k: Floats, v: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return arrays ``[T, H, K]`` whose tokens' heads lie side by side, copied only where they did not."""
+    strides = (q.shape[-1] * q.itemsize, q.itemsize)
+    q, k, v = (each if each.strides[1:] == strides else np.ascontiguousarray(each) for each in (q, k, v))
+    return q, k, v
+
+
+def _struct(
+    qkv: tuple[Floats, Floats, Floats],
+    y: Floats,
+    cu_seqlens_q: CuSeqlens,
+    cu_seqlens_k: CuSeqlens,
+    lse: Floats | None,
+    dropout: DropoutStruct | None,
+) -> AttentionStruct:
+    return AttentionStruct(
+        *(each.ctypes.data for each in (*qkv, y, cu_seqlens_q, cu_seqlens_k)),
+        *(each.strides[0] // each.itemsize for each in qkv),
+        *map(len, qkv[:2]),
+        len(cu_seqlens_q) - 1,
+        *y.shape[1:],
+        None if lse is None else lse.ctypes.data,
+        None if dropout is None else pointer(dropout),
+    )
+
+
+def _check(q: Floats, k: Floats, v: Floats, cu_seqlens_q: NDArray[Any], cu_seqlens_k: NDArray[Any]) -> None:
+    check_float32(q.shape[2:], q, k, v)
+    if k.shape != v.shape or q.shape[1] != k.shape[1]:
+        raise InputError(f"Queries {[*q.shape]}, keys {[*k.shape]} and values {[*v.shape]} do not fit each other.")
+    check_cu_seqlens(cu_seqlens_q)
+    check_cu_seqlens(cu_seqlens_k)
+    if len(cu_seqlens_q) != len(cu_seqlens_k):
+        raise InputError(f"There are queries of {len(cu_seqlens_q) - 1} sequences and keys of {len(cu_seqlens_k) - 1}.")

@@ -1,0 +1,137 @@
+/* The gradient of attention.h; included with the vectors of an instruction set.
+ *
+ * Weights and their gradients are computed again, [keys, queries], so that rows are keys and the sums over queries, which
+ * the gradients of keys and values are, run along rows (FlashAttention-2, algorithm 2, arXiv 2307.08691).
+ */
+
+static const float ONES[12] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
+/* what `attend` was given and made, dy [T_q, heads, width] and, like it, dq, dk and dv */
+typedef struct {
+    Attention forward;
+    const float *dy;
+    float *dq, *dk, *dv;
+} AttentionBackward;
+
+/* numbers a thread needs for sequences of at most so many queries and keys */
+static long backward_scratch(long queries, long keys, long width)
+{
+    const long across = upto(queries, NR), wide = upto(width, NR);
+    return 2 * across * width + (2 * queries + keys) * wide + (keys + MR + 2) * across;
+}
+
+/* of one sequence and head: q and dy as panels, transposed and not; keys as panels; each query's log-sum-exp and
+ * delta = y . dy; the gradients of the scores [keys, padded], and weights of a few keys */
+typedef struct {
+    long queries, keys, padded;
+    float *q_transposed, *dy_transposed, *q, *dy, *k, *lse, *delta, *dS, *weights;
+} BackwardWorkspace;
+
+static BackwardWorkspace lay_out(const AttentionBackward *g, long sequence, long head, float *scratch)
+{
+    const Attention *a = &g->forward;
+    const long width = a->width, wide = upto(width, NR), y_stride = a->heads * width, first = a->cu_seqlens_q[sequence];
+    const long first_key = a->cu_seqlens_k[sequence];
+    BackwardWorkspace w = {.queries = a->cu_seqlens_q[sequence + 1] - first,
+                           .keys = a->cu_seqlens_k[sequence + 1] - first_key};
+    const float *q = a->q + first * a->q_stride + head * width, *y = a->y + first * y_stride + head * width;
+    const float *dy = g->dy + first * y_stride + head * width;
+    w.padded = upto(w.queries, NR);
+    w.q_transposed = scratch;
+    w.dy_transposed = w.q_transposed + w.padded * width;
+    w.q = w.dy_transposed + w.padded * width;
+    w.dy = w.q + w.queries * wide;
+    w.k = w.dy + w.queries * wide;
+    w.lse = w.k + w.keys * wide;
+    w.delta = w.lse + w.padded;
+    w.weights = w.delta + w.padded;
+    w.dS = w.weights + MR * w.padded;
+    pack_transposed(q, a->q_stride, w.queries, width, w.q_transposed);
+    pack_transposed(dy, y_stride, w.queries, width, w.dy_transposed);
+    pack_columns(q, a->q_stride, w.queries, width, w.q);
+    pack_columns(dy, y_stride, w.queries, width, w.dy);
+    pack_columns(a->k + first_key * a->k_stride + head * width, a->k_stride, w.keys, width, w.k);
+    for (long i = 0; i < w.padded; i++)
+        w.lse[i] = w.delta[i] = 0;
+    for (long i = 0; i < w.queries; i++) {
+        w.lse[i] = a->lse[(first + i) * a->heads + head];
+        for (long d = 0; d < width; d++)
+            w.delta[i] += y[i * y_stride + d] * dy[i * y_stride + d];
+    }
+    return w;
+}
+
+/* the gradients of a few keys and values of one sequence and head, and of their scores */
+INLINE void key_rows(const int rows, const AttentionBackward *g, const BackwardWorkspace *w, const float *k, const float *v,
+                     float *dk, float *dv, long first, const Key *key)
+{
+    const Attention *a = &g->forward;
+    const Dropout *d = a->dropout;
+    const long width = a->width, y_stride = a->heads * width, padded = w->padded;
+    const float scale = 1 / sqrtf((float)width);
+    V scores[MR][2], dP[MR][2];
+    for (long p = 0; p < padded; p += NR) {
+        microkernel(rows, k, a->k_stride, w->q_transposed + p * width, width, scores);
+        microkernel(rows, v, a->v_stride, w->dy_transposed + p * width, width, dP);
+        for (int r = 0; r < rows; r++)
+            for (int half = 0; half < 2; half++) {
+                const long i = p + half * LANES;
+                V score = FMA(scores[r][half], SET1(scale), SUB(ZERO(), LOAD(w->lse + i)));
+                V weight = exp_nonpositive(MIN(ZERO(), score)), kept = weight, dp = dP[r][half];
+                if (d) {
+                    U number = U_ADD(U_SHL(U_ADD(U_IOTA(), U_SET1(i)), 16), U_SET1(first + r));
+                    U bits = random_bits(number, key);
+                    kept = ZERO_BELOW(MUL(weight, SET1(d->scale)), bits, U_SET1(d->least));
+                    dp = ZERO_BELOW(MUL(dp, SET1(d->scale)), bits, U_SET1(d->least));
+                }
+                STORE(w->weights + r * padded + i, kept);
+                V ds = MUL(MUL(weight, SET1(scale)), SUB(dp, LOAD(w->delta + i)));
+                STORE(w->dS + (first + r) * padded + i, ds);
+            }
+    }
+    multiply_rows(rows, w->weights, padded, 1, w->dy, w->queries, ONES, dv, y_stride, width);
+    multiply_rows(rows, w->dS + first * padded, padded, 1, w->q, w->queries, ONES, dk, y_stride, width);
+}
+
+static void backward_head(const AttentionBackward *g, long sequence, long head, float *scratch)
+{
+    const Attention *a = &g->forward;
+    const BackwardWorkspace w = lay_out(g, sequence, head, scratch);
+    const Key key = a->dropout ? key_of(a->dropout, sequence * a->heads + head) : (Key){0, 0};
+    const long first = a->cu_seqlens_k[sequence], width = a->width, y_stride = a->heads * width;
+    const float *k = a->k + first * a->k_stride + head * width, *v = a->v + first * a->v_stride + head * width;
+    float *dk = g->dk + first * y_stride + head * width, *dv = g->dv + first * y_stride + head * width;
+    float *dq = g->dq + a->cu_seqlens_q[sequence] * y_stride + head * width;
+    int step = rows_per_microkernel(w.keys);
+    for (long row = 0; row < w.keys; row += step) {
+#define BODY(n)                                                                                                        \
+    key_rows(n, g, &w, k + row * a->k_stride, v + row * a->v_stride, dk + row * y_stride, dv + row * y_stride, row, &key)
+        FOR_ROWS(w.keys - row < step ? w.keys - row : step, BODY)
+#undef BODY
+    }
+    step = rows_per_microkernel(w.queries);
+    for (long row = 0; row < w.queries; row += step) {
+#define BODY(n)                                                                                                        \
+    multiply_rows(n, w.dS + row, 1, w.padded, w.k, w.keys, ONES, dq + row * y_stride, y_stride, width)
+        FOR_ROWS(w.queries - row < step ? w.queries - row : step, BODY)
+#undef BODY
+    }
+}
+
+int NAME(attention_backward)(const AttentionBackward *g, int threads)
+{
+    const Attention *a = &g->forward;
+    const long queries = max_seqlen(a->cu_seqlens_q, a->batch, a->tokens_q);
+    const long keys = max_seqlen(a->cu_seqlens_k, a->batch, a->tokens_k);
+    if (queries < 0 || keys < 0)
+        return BAD_SEQLENS;
+    const long scratch_per_thread = upto(backward_scratch(queries, keys, a->width), 16);
+    float *scratch = _mm_malloc((threads * scratch_per_thread + 16) * sizeof(float), 64);
+    if (!scratch)
+        return NO_MEMORY;
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
+    for (long work = 0; work < a->batch * a->heads; work++)
+        backward_head(g, work / a->heads, work % a->heads, scratch + omp_get_thread_num() * scratch_per_thread);
+    _mm_free(scratch);
+    return OK;
+}

@@ -1,0 +1,20 @@
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+#include "simd_avx512.h"
+#include "vector_math.h"
+#include "microkernel.h"
+#include "gemm.h"
+#pragma GCC push_options
+#include "gemm_int8.h"
+#pragma GCC pop_options
+#define HAS_INT8
+#include "linear.h"
+#include "layer_norm.h"
+#include "dropout.h"
+#include "attention.h"
+#include "attention_backward.h"
+#include "encoder.h"
+#include "abi.h"
+#endif

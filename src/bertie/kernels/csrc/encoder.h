@@ -1,0 +1,94 @@
+/* The blocks of an encoder, one after the other, for a team of threads that is called together once. */
+
+typedef struct {
+    PackedWeight qkv, attention_output, intermediate, output;
+    Norm attention_norm, output_norm;
+    long heads, width;
+} Block;
+
+/* rows of the feed-forward layers at a time: the widest activations are used up while they are in a core's cache */
+#define FEED_FORWARD_ROWS (2 * MC)
+
+/* memory of a batch: qkv [rows, 3 D], context and attended [rows, D], wide [FEED_FORWARD_ROWS, F], and what attention and
+ * 8-bit products need */
+typedef struct {
+    float *qkv, *context, *attended, *wide, *attention;
+    long attention_per_thread;
+    QuantizedRows quantized;
+} Workspace;
+
+static void run_block(const Block *b, const float *x, float *y, const int *cu_seqlens, long batch, long rows, const Workspace *w)
+{
+    const long hidden = b->heads * b->width, stride = hidden * 3;
+    const Attention a = {.q = w->qkv,
+                         .k = w->qkv + hidden,
+                         .v = w->qkv + 2 * hidden,
+                         .y = w->context,
+                         .cu_seqlens_q = cu_seqlens,
+                         .cu_seqlens_k = cu_seqlens,
+                         .q_stride = stride,
+                         .k_stride = stride,
+                         .v_stride = stride,
+                         .tokens_q = rows,
+                         .tokens_k = rows,
+                         .batch = batch,
+                         .heads = b->heads,
+                         .width = b->width};
+    const QuantizedRows *q = &w->quantized;
+    apply_linear(&b->qkv, x, 0, w->qkv, rows, NONE, q);
+    attend(&a, w->attention, w->attention_per_thread);
+    apply_linear(&b->attention_output, w->context, x, w->attended, rows, RESIDUAL, q);
+    layer_norm_rows(w->attended, &b->attention_norm, rows, hidden);
+    for (long first = 0; first < rows; first += FEED_FORWARD_ROWS) {
+        const long here = rows - first < FEED_FORWARD_ROWS ? rows - first : FEED_FORWARD_ROWS;
+        const float *attended = w->attended + first * hidden;
+        apply_linear(&b->intermediate, attended, 0, w->wide, here, GELU, q);
+        apply_linear(&b->output, w->wide, attended, y + first * hidden, here, RESIDUAL, q);
+        layer_norm_rows(y + first * hidden, &b->output_norm, here, hidden);
+    }
+}
+
+/* a piece of ``bytes`` from the memory behind ``*next``, which starts on a line of the cache; without memory only counted */
+static void *carve(char *memory, long *next, long bytes)
+{
+    void *piece = memory ? memory + *next : 0;
+    *next += upto(bytes, 64);
+    return piece;
+}
+
+/* lay a workspace out in ``memory``; returns the bytes it takes */
+static long lay_out_workspace(Workspace *w, const Block *b, long rows, long longest, int threads, char *memory)
+{
+    const long hidden = b->heads * b->width, wide = b->intermediate.columns, number = sizeof(float);
+    const long few = rows < FEED_FORWARD_ROWS ? rows : FEED_FORWARD_ROWS;
+    const long q_hidden = rows * upto(hidden, 4), q_wide = few * upto(wide, 4);
+    long bytes = 0;
+    w->attention_per_thread = upto(attention_scratch(longest, b->width), 16);
+    w->qkv = carve(memory, &bytes, rows * 3 * hidden * number);
+    w->context = carve(memory, &bytes, rows * hidden * number);
+    w->attended = carve(memory, &bytes, rows * hidden * number);
+    w->wide = carve(memory, &bytes, few * wide * number);
+    w->attention = carve(memory, &bytes, threads * w->attention_per_thread * number);
+    w->quantized.row_scales = carve(memory, &bytes, rows * number);
+    w->quantized.q = carve(memory, &bytes, q_hidden > q_wide ? q_hidden : q_wide);
+    return bytes;
+}
+
+/* y [rows, D]: what ``count`` blocks, at least one, make of x [rows, D] of ``batch`` sequences */
+int NAME(encoder)(const Block *blocks, long count, const float *x, float *y, const int *cu_seqlens, long batch, long rows,
+                  int threads)
+{
+    const long longest = max_seqlen(cu_seqlens, batch, rows);
+    if (longest < 0)
+        return BAD_SEQLENS;
+    Workspace w;
+    char *memory = _mm_malloc(lay_out_workspace(&w, blocks, rows, longest, threads, 0) + 64, 64);
+    if (!memory)
+        return NO_MEMORY;
+    lay_out_workspace(&w, blocks, rows, longest, threads, memory);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    for (long i = 0; i < count; i++)
+        run_block(blocks + i, i ? y : x, y, cu_seqlens, batch, rows, &w);
+    _mm_free(memory);
+    return OK;
+}

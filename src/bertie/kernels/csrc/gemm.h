@@ -1,0 +1,60 @@
+/* Products of float rows with packed weights, and what follows them; included after the microkernel. */
+
+/* what a function returns: everything was computed, or nothing was, and why */
+enum { OK, BAD_SEQLENS, NO_MEMORY };
+
+/* what follows a product; library.py has the same numbers */
+enum { NONE, GELU, RESIDUAL };
+
+/* what becomes of a finished sum at [row, column]: + bias, then an activation or + residual */
+typedef struct {
+    const float *bias, *residual; /* [columns], [rows, columns] */
+    float *y;                     /* [rows, columns] */
+    long columns;
+    int operation;
+} Epilogue;
+
+INLINE void apply_epilogue(V sum, const Epilogue *e, long row, long column)
+{
+    const long left = e->columns - column, place = row * e->columns + column;
+    if (left <= 0) /* the last panel may be wider than what is left */
+        return;
+    sum = ADD(sum, load_partial(e->bias + column, left));
+    if (e->operation == GELU)
+        sum = gelu(sum);
+    else if (e->operation == RESIDUAL)
+        sum = ADD(sum, load_partial(e->residual + place, left));
+    store_partial(e->y + place, sum, left);
+}
+
+INLINE void gemm_microkernel(const int rows, const float *x, const float *panel, long depth, const Epilogue *e, long row,
+                             long column)
+{
+    V sums[MR][2];
+    microkernel(rows, x + row * depth, depth, panel, depth, sums);
+    for (int r = 0; r < rows; r++) {
+        apply_epilogue(sums[r][0], e, row + r, column);
+        apply_epilogue(sums[r][1], e, row + r, column + LANES);
+    }
+}
+
+/* rows that pass all panels at a time: what is read and written for them stays in a core's cache */
+#define MC 48
+
+/* y [rows, columns] = epilogue(x [rows, depth] . panels [columns / NR, depth, NR]), shared by a team of threads */
+static void gemm(const float *x, const float *panels, long rows, long depth, const Epilogue *e)
+{
+    const long count = (e->columns + NR - 1) / NR;
+    for (long first = 0; first < rows; first += MC) {
+        const long end = first + MC < rows ? first + MC : rows;
+        const int step = rows_per_microkernel(end - first);
+#pragma omp for schedule(static) nowait
+        for (long p = 0; p < count; p++)
+            for (long row = first; row < end; row += step) {
+#define BODY(n) gemm_microkernel(n, x, panels + p * depth * NR, depth, e, row, p * NR)
+                FOR_ROWS(end - row < step ? end - row : step, BODY)
+#undef BODY
+            }
+    }
+#pragma omp barrier
+}

@@ -1,0 +1,50 @@
+/* (x - mean) / sqrt(variance + eps) * weight + bias of rows. */
+
+typedef struct {
+    const float *weight, *bias; /* [columns] */
+    float eps;
+} Norm;
+
+/* of one row [columns], in place */
+static void layer_norm_row(float *x, const Norm *n, long columns)
+{
+    const long whole = columns / LANES * LANES;
+    float sum = 0, square = 0;
+    V lanes = ZERO();
+    for (long i = 0; i < whole; i += LANES)
+        lanes = ADD(lanes, LOAD(x + i));
+    for (long i = whole; i < columns; i++)
+        sum += x[i];
+    const float mean = (sum + REDUCE_ADD(lanes)) / columns;
+    lanes = ZERO();
+    for (long i = 0; i < whole; i += LANES) {
+        V distance = SUB(LOAD(x + i), SET1(mean));
+        lanes = FMA(distance, distance, lanes);
+    }
+    for (long i = whole; i < columns; i++)
+        square += (x[i] - mean) * (x[i] - mean);
+    const float variance = (square + REDUCE_ADD(lanes)) / columns;
+    /* where squares overflow the factor is NaN, not the 0 that would hide it */
+    const float factor = 1 / sqrtf(variance + n->eps) + 0 * variance;
+    for (long i = 0; i < whole; i += LANES) {
+        V number = MUL(SUB(LOAD(x + i), SET1(mean)), SET1(factor));
+        STORE(x + i, FMA(number, LOAD(n->weight + i), LOAD(n->bias + i)));
+    }
+    for (long i = whole; i < columns; i++)
+        x[i] = (x[i] - mean) * factor * n->weight[i] + n->bias[i];
+}
+
+/* of x [rows, columns], shared by a team of threads */
+static void layer_norm_rows(float *x, const Norm *n, long rows, long columns)
+{
+#pragma omp for schedule(static)
+    for (long row = 0; row < rows; row++)
+        layer_norm_row(x + row * columns, n, columns);
+}
+
+/* in place */
+void NAME(layer_norm)(float *x, const Norm *n, long rows, long columns, int threads)
+{
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    layer_norm_rows(x, n, rows, columns);
+}

@@ -1,0 +1,110 @@
+"""All blocks of an encoder in one call: between two products of a short text, calls from Python would take the time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.errors import InputError
+from bertie.kernels.arrays import Floats, check_cu_seqlens, check_float32, check_returned, empty, large_pages
+from bertie.kernels.attention import CuSeqlens
+from bertie.kernels.gemm import PackedLinear
+from bertie.kernels.library import BlockStruct, NormStruct
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """A block's weights: four products, and the weight, bias and epsilon of two normalizations.
+
+    ``heads`` says how many there are and how wide; the first product gives queries, keys and values side by side, the
+    third is followed by the erf GELU.
+    """
+
+    products: tuple[PackedLinear, ...]
+    norms: tuple[tuple[Floats, Floats, float], ...]
+    heads: tuple[int, int]
+
+
+class PackedEncoder:
+    """Blocks as encoder.h lays them out; it keeps what they are made of.
+
+    Args:
+        blocks: all of one instruction set, and of the same shapes.
+
+    Raises:
+        InputError: the shapes of blocks do not fit each other, or an array is not float32.
+    """
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        for block in blocks:
+            _check(block, blocks[0])
+        self.blocks, self.instruction_set = blocks, blocks[0].products[0].instruction_set
+        self.width = blocks[0].products[0].in_features
+        self.memory = _placed_in_large_pages([each for block in blocks for each in block.products])
+        self._norms = [[tuple(map(np.ascontiguousarray, norm[:2])) for norm in block.norms] for block in blocks]
+        self._structs = (BlockStruct * len(blocks))(*map(_struct, blocks, self._norms))
+
+    def __call__(self, x: Floats, cu_seqlens: CuSeqlens, blocks: int | None = None, *, threads: int) -> Floats:
+        """Return what the first ``blocks``, or all, make of ``x [T, D]``.
+
+        Args:
+            x: the hidden states of all sequences, one after the other, float32.
+            cu_seqlens: int32 ``[B + 1]``, where each sequence begins and the last ends.
+            blocks: how many to compute.
+            threads: how many share the work.
+
+        Raises:
+            InputError: the sequences are not ``x`` exactly, or ``x`` is of another width or dtype.
+        """
+        x = np.ascontiguousarray(x)
+        check_float32((self.width,), x)
+        check_cu_seqlens(cu_seqlens)
+        count, rows = len(self.blocks) if blocks is None else blocks, len(x)
+        if count == 0:
+            return x
+        y = empty(rows, self.width)
+        code = self.instruction_set.encoder(
+            self._structs,
+            count,
+            x.ctypes.data,
+            y.ctypes.data,
+            cu_seqlens.ctypes.data,
+            len(cu_seqlens) - 1,
+            rows,
+            threads,
+        )
+        check_returned(code, rows)
+        return y
+
+
+def _placed_in_large_pages(products: Sequence[PackedLinear]) -> NDArray[Any]:
+    """Return one piece of memory in which all panels lie from now on, each from a line of the cache on."""
+    distinct = list(dict.fromkeys(products))
+    sizes = [each.panels.nbytes + -each.panels.nbytes % 64 for each in distinct]
+    memory = large_pages(sum(sizes))
+    for each, room in zip(distinct, np.split(memory, np.cumsum(sizes)[:-1]), strict=True):
+        placed = room[: each.panels.nbytes].view(each.panels.dtype).reshape(each.panels.shape)
+        placed[...] = each.panels
+        each.place(placed)
+    return memory
+
+
+def _struct(block: Block, norms: Sequence[tuple[Floats, ...]]) -> BlockStruct:
+    laid_out = [
+        NormStruct(weight.ctypes.data, bias.ctypes.data, norm[2])
+        for (weight, bias), norm in zip(norms, block.norms, strict=True)
+    ]
+    return BlockStruct(*(each.struct for each in block.products), *laid_out, *block.heads)
+
+
+def _check(block: Block, first: Block) -> None:
+    hidden = block.heads[0] * block.heads[1]
+    wide = block.products[2].out_features
+    shapes = [(each.in_features, each.out_features) for each in block.products]
+    expected = [(hidden, 3 * hidden), (hidden, hidden), (hidden, wide), (wide, hidden)]
+    if shapes != expected or block.heads != first.heads or wide != first.products[2].out_features:
+        raise InputError(f"A block's products are {shapes} (in, out) and its heads {block.heads}; they do not fit.")
+    for norm in block.norms:
+        check_float32((hidden,), *norm[:2])
