@@ -98,15 +98,15 @@ def test_other_errors_pass() -> None:
 def test_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     monkeypatch.setattr(batching, "can_divide_cores", lambda: True)
-    cpu = torch.device("cpu")
+    cpu = "cpu"
     assert budget([100] * 200, cpu, 384) == Budget(1024, 4)
     assert budget([100] * 200, cpu, 1024) == Budget(384, 4)
     assert budget([100] * 200, cpu, 384, tokens=1200) == Budget(300, 4)
     assert budget([100] * 6, cpu, 384) == Budget(300, 2)  # two cores with three texts each
     assert budget([500], cpu, 384) == Budget(500, 1)
     assert budget([], cpu, 384) == Budget(1, 1)
-    assert budget([100] * 200, torch.device("cuda"), 384) == Budget(batching.GPU_TOKENS, 2)
-    assert budget([100] * 200, torch.device("mps"), 384).workers == 1
+    assert budget([100] * 200, "cuda", 384) == Budget(batching.GPU_TOKENS, 2)
+    assert budget([100] * 200, "mps", 384).workers == 1
     monkeypatch.setattr(batching, "can_divide_cores", lambda: False)
     assert budget([100] * 200, cpu, 384).workers == 1
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bertie.errors import BertieError
-from bertie.extras import missing, need
+from bertie.extras import loaded, missing, need
 
 
 def test_what_is_installed_is_imported() -> None:
@@ -32,3 +32,10 @@ def test_a_package_that_cannot_be_imported_is_not_called_missing(
         need("half_there", "train")
     with pytest.raises(BertieError, match="damaged, which is installed but cannot be imported .wrong libc"):
         need("damaged", "train")
+
+
+def test_what_is_loaded_is_found_and_nothing_else_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "never_imported.py").write_text("raise AssertionError")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert loaded("json") is json
+    assert loaded("never_imported") is None

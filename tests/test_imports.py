@@ -23,7 +23,7 @@ ROWS = [
     {"dropout"},
     {"kernels"},
     {"batching"},
-    {"workers"},
+    {"threads"},
     {"openmp"},
     {"checkpoints", "tokenization"},
     {"packing"},
@@ -35,8 +35,8 @@ ROWS = [
     {"locking"},
     {"files"},
     {"extras"},
-    {"rules"},
-    {"errors", "report"},
+    {"rules", "metrics"},
+    {"errors", "memory", "report"},
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 
@@ -76,6 +76,11 @@ def test_nothing_imports_transformers() -> None:
 
 def test_importing_bertie_does_not_import_torch() -> None:
     code = "import sys, bertie; bertie.BertConfig; bertie.AutoTokenizer; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_metrics_do_not_import_torch() -> None:
+    code = "import sys, bertie.metrics; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

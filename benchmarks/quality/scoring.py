@@ -11,8 +11,8 @@ from rows import Row
 import bertie
 from bertie.finetuning.examples import Rows
 from bertie.finetuning.labelling import LabelOptions
+from bertie.metrics import Differences, Scores
 from bertie.tasks.computing import compute
-from bertie.tasks.metrics import Differences, Scores
 from bertie.tasks.registry import find
 
 Figures = dict[str, float | None]

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-import torch
 
 from bertie.errors import BertieError, InputError
+from bertie.extras import loaded
 from bertie.report import logger
-from bertie.workers import can_divide_cores, compute_each
+from bertie.threads import available_threads, can_divide_cores, compute_each
 
 Answer = TypeVar("Answer")
 
@@ -33,7 +33,7 @@ class Budget(NamedTuple):
     workers: int
 
 
-def budget(lengths: Sequence[int], device: torch.device, width: int, tokens: int | None = None) -> Budget:
+def budget(lengths: Sequence[int], device: str, width: int, tokens: int | None = None) -> Budget:
     """Return what suits this kind of device and this much work.
 
     On a CPU every core computes batches of its own, unless the work is too little to be divided. A CUDA device is fed
@@ -41,14 +41,14 @@ def budget(lengths: Sequence[int], device: torch.device, width: int, tokens: int
 
     Args:
         lengths: the number of tokens of each text.
-        device: where they are computed.
+        device: the kind of device that computes them, ``"cpu"`` or ``"cuda"``.
         width: of a token's hidden state.
         tokens: the most tokens computed at a time, by all cores together; None: what suits the device.
     """
-    if device.type != "cpu":
-        return Budget(tokens or GPU_TOKENS, GPU_WORKERS if device.type == "cuda" else 1)
+    if device != "cpu":
+        return Budget(tokens or GPU_TOKENS, GPU_WORKERS if device == "cuda" else 1)
     work = sum(lengths)
-    cores = torch.get_num_threads() if can_divide_cores() else 1
+    cores = available_threads() if can_divide_cores() else 1
     workers = max(1, min(cores, work // WORKER_TOKENS, len(lengths)))
     share = max(WORKER_TOKENS, CPU_NUMBERS // width) if tokens is None else -(-tokens // workers)
     return Budget(max(1, min(share, -(-work // workers))), workers)
@@ -135,7 +135,8 @@ def padding_share(lengths: Sequence[int], texts: int = 32) -> float:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that the host's or the device's memory is exhausted."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    torch = loaded("torch")
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
     # the CPU's allocator has no kind of error of its own
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
@@ -154,7 +155,8 @@ def _attempt(compute: Callable[[list[int]], Answer], batch: list[int]) -> tuple[
         if not is_out_of_memory(error):
             raise
     # only here, after the error and the tensors in its frames are gone, is there memory to give back
-    if torch.cuda.is_available():
+    torch = loaded("torch")
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None
 

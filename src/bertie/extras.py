@@ -1,6 +1,7 @@
 """Optional packages: imported where they are needed, or one sentence that says how to install them."""
 
 import importlib
+import sys
 from types import ModuleType
 
 from bertie.errors import BertieError
@@ -39,6 +40,11 @@ def missing(module: str, extra: str, what: str = "This") -> str:
     except BertieError as error:
         return str(error)
     return ""
+
+
+def loaded(module: str) -> ModuleType | None:
+    """Return ``module`` if the program has imported it, or is about to; None: it has not, and need not for this."""
+    return importlib.import_module(module) if module in sys.modules else None
 
 
 def _broken(name: str, what: str, error: ImportError) -> BertieError:

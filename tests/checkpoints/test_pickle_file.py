@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bertie.checkpoints.pickle_file import PickleFile
-from bertie.errors import CheckpointError
+from bertie.errors import BertieError, CheckpointError
 
 MARK = "code from a pickle ran"
 
@@ -37,8 +37,22 @@ def test_a_state_dict_of_today_and_of_before_torch_1_6(tmp_path: Path, zipped: b
     tensors = state()
     torch.save(tensors, tmp_path / "m.bin", _use_new_zipfile_serialization=zipped)
     file = PickleFile(tmp_path / "m.bin")
-    assert file.infos["c"].dtype == torch.float16
+    assert file.infos["c"].dtype == "float16"
     assert all(torch.equal(file.tensor(name), tensor) for name, tensor in tensors.items())
+    assert all(np.array_equal(file.array(name), tensor.numpy()) for name, tensor in tensors.items())
+
+
+def test_without_pytorch_one_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(state(), tmp_path / "m.bin")
+
+    def fail(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr("bertie.extras.importlib.import_module", fail)
+    with pytest.raises(BertieError) as error:
+        PickleFile(tmp_path / "m.bin")
+    path = str(tmp_path / "m.bin")
+    assert str(error.value) == f"Reading {path!r} needs torch, which is not installed: pip install 'bertie[torch]'"
 
 
 @pytest.mark.parametrize("zipped", [True, False])

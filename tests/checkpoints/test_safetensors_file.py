@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -31,16 +32,16 @@ def test_names_shapes_types_and_numbers(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / "m.safetensors", metadata={"format": "pt"})
     file = SafetensorsFile(tmp_path / "m.safetensors")
     assert {name: (info.shape, info.dtype) for name, info in file.infos.items()} == {
-        "a": ((2, 3), torch.float32),
-        "b": ((3,), torch.float16),
-        "c": ((0, 4), torch.float32),
+        "a": ((2, 3), "float32"),
+        "b": ((3,), "float16"),
+        "c": ((0, 4), "float32"),
     }
     assert all(torch.equal(file.tensor(name), tensor) for name, tensor in tensors.items())
 
 
 def test_what_is_written_the_library_reads(tmp_path: Path) -> None:
     tensors = {
-        **{str(dtype): torch.arange(3).to(dtype) for dtype in DTYPES.values()},
+        **{name: torch.arange(3).to(getattr(torch, name)) for name in DTYPES.values()},
         "turned": torch.arange(6.0).view(2, 3).T,
         "one number": torch.tensor(2.5),
         "none": torch.zeros(0, 4),
@@ -58,6 +59,34 @@ def test_what_is_written_the_library_reads(tmp_path: Path) -> None:
         assert file.metadata() == {"format": "pt"}
     with pytest.raises(CheckpointError, match="'c' is of torch.complex64"):
         write_tensors({"c": torch.zeros(1, dtype=torch.complex64)}, path)
+
+
+def test_arrays_are_the_numbers_or_bits_of_the_file(tmp_path: Path) -> None:
+    tensors = {name: torch.arange(6).view(2, 3).to(getattr(torch, name)) for name in DTYPES.values()}
+    save_file(tensors, tmp_path / "m.safetensors")
+    file = SafetensorsFile(tmp_path / "m.safetensors")
+    bits = {"bfloat16": torch.uint16, "float8_e4m3fn": torch.uint8, "float8_e5m2": torch.uint8}
+    for name, tensor in tensors.items():
+        array = file.array(name)
+        assert file.infos[name].nbytes == array.nbytes == tensor.nbytes
+        expected = tensor.view(bits.get(name, tensor.dtype)).numpy()
+        assert array.dtype == expected.dtype
+        assert np.array_equal(array, expected)
+        assert np.shares_memory(array, file.array(name))
+
+
+def test_arrays_are_written_as_tensors_are(tmp_path: Path) -> None:
+    kinds = ("float32", "float16", "float64", "int8", "int64", "bool")
+    arrays = {name: np.arange(6).reshape(2, 3).astype(name) for name in kinds}
+    arrays |= {"turned": arrays["float32"].T, "one number": np.array(2.5), "none": np.zeros((0, 4))}
+    write_tensors(arrays, tmp_path / "arrays.safetensors")
+    write_tensors({name: torch.from_numpy(array) for name, array in arrays.items()}, tmp_path / "tensors.safetensors")
+    assert (tmp_path / "arrays.safetensors").read_bytes() == (tmp_path / "tensors.safetensors").read_bytes()
+    assert all(
+        torch.equal(load_file(tmp_path / "arrays.safetensors")[n], torch.from_numpy(a)) for n, a in arrays.items()
+    )
+    with pytest.raises(CheckpointError, match="'c' is of complex128"):
+        write_tensors({"c": np.zeros(1, np.complex128)}, tmp_path / "m.safetensors")
 
 
 def test_writing_into_a_tensor_leaves_the_file_alone(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from bertie.errors import InputError
 from bertie.finetuning import several
 from bertie.finetuning.resuming import LOG, STATE
 from bertie.finetuning.starting import balanced
+from bertie.metrics import ClassificationMetric, MultiLabelMetric, RerankingMetric, Scores
 from bertie.tasks.example import Example
-from bertie.tasks.metrics import Classes, Labels, Queries, Scores
 from bertie.tasks.registry import ROWS
 
 
@@ -322,10 +322,10 @@ def test_every_task_knows_the_names_of_its_figures() -> None:
     (single,) = (row.load_trained() for row in ROWS if row.learns == "sequence-classification")
     scores = Scores(single.metrics["single-label"](["a", "b"]))
     scores.add([0, 1], [0, 1])
-    assert tuple(scores.figures()) == Classes.names
-    scores = Scores(Labels(["a", "b"]))
+    assert tuple(scores.figures()) == ClassificationMetric.names
+    scores = Scores(MultiLabelMetric(["a", "b"]))
     scores.add([[0, 1]], [[0, 1]])
-    assert set(scores.figures()) == set(Labels.names)
-    scores = Scores(Queries())
+    assert set(scores.figures()) == set(MultiLabelMetric.names)
+    scores = Scores(RerankingMetric())
     scores.add([("q", 0.5), ("q", 0.2)], [1, 0])
-    assert set(scores.figures()) == set(Queries.names)
+    assert set(scores.figures()) == set(RerankingMetric.names)

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 import bertie
 from bertie.errors import InputError
+from bertie.metrics import Scores
 from bertie.tasks.computing import compute
 from bertie.tasks.features import Features
 from bertie.tasks.fill_mask import FillMask
 from bertie.tasks.masked_lm import IGNORED, MaskedLM
-from bertie.tasks.metrics import Scores
 from bertie.tasks.registry import find
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij", *("##" + letter for letter in "abcdefghij")]

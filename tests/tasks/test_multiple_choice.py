@@ -8,9 +8,9 @@ import torch
 
 import bertie
 from bertie.errors import InputError, InputTypeError
+from bertie.metrics import MultipleChoiceMetric, Scores
 from bertie.tasks.computing import compute
 from bertie.tasks.features import Features
-from bertie.tasks.metrics import Choices, Scores
 from bertie.tasks.multiple_choice import MultipleChoice
 from bertie.tasks.parts import by_part, part_counts
 
@@ -150,7 +150,7 @@ def test_temperature_and_figures(model: Any) -> None:
     scores.add(chosen, task.gold(gold))
     assert scores.figures() == {"accuracy": np.mean(chosen == gold)}
     with pytest.raises(InputError, match="give one number a row"):
-        Choices().rows(["a"], [1])
+        MultipleChoiceMetric().rows(["a"], [1])
 
 
 @pytest.mark.parametrize(

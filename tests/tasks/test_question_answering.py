@@ -9,8 +9,8 @@ import torch
 
 import bertie
 from bertie.errors import InputError
+from bertie.metrics import Scores
 from bertie.tasks.computing import compute
-from bertie.tasks.metrics import Scores
 from bertie.tasks.question_answering import QuestionAnswering
 
 FIXTURE = Path(__file__).parents[1] / "parity" / "fixtures" / "question-answering"

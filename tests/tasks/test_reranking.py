@@ -11,8 +11,8 @@ from sklearn.metrics import average_precision_score
 
 import bertie
 from bertie.errors import CheckpointError, InputError, InputTypeError
+from bertie.metrics import Differences, RankingMetric, RerankingMetric, Scores
 from bertie.tasks.computing import compute
-from bertie.tasks.metrics import Differences, Queries, Ranking, Scores
 from bertie.tasks.reranking import Reranking
 
 QUERY = "how do cats sleep"
@@ -177,7 +177,7 @@ def test_figures_are_those_of_rankings(rerank: Any, task: Reranking) -> None:
     predictions = task.predictions(values, features)
     scores = [score for _, score in predictions]
     assert [query for query, _ in predictions] == list("aabbb")
-    expected = Scores(Ranking())
+    expected = Scores(RankingMetric())
     expected.add([scores[:2], scores[2:]], [labels[:2], labels[2:]])
     found = Scores(task.metric())
     order = [4, 0, 2, 1, 3]  # rows of a query may stand anywhere
@@ -196,7 +196,7 @@ def test_figures_are_those_of_rankings(rerank: Any, task: Reranking) -> None:
 def test_queries_with_one_passage_each_are_one_ranking() -> None:
     random = np.random.default_rng(0)
     given, gold = random.random(50).round(2), random.random(50) < 0.3
-    scores = Scores(Queries())
+    scores = Scores(RerankingMetric())
     scores.add([(str(number), score) for number, score in enumerate(given)], gold.astype(float))
     assert scores.figures()["map"] == pytest.approx(average_precision_score(gold, given), abs=0.02)
     assert scores.intervals()["map"] is None
@@ -206,10 +206,10 @@ def test_queries_with_one_passage_each_are_one_ranking() -> None:
 def test_queries_of_two_systems() -> None:
     gold = [1.0, 0.0, 1.0, 0.0]
     right, wrong = [(query, label) for query, label in zip("aabb", gold, strict=True)], [("a", 0.0), ("a", 1.0)] * 2
-    difference = Differences(Queries())
+    difference = Differences(RerankingMetric())
     difference.add(right, [(query, score) for query, (_, score) in zip("aabb", wrong, strict=True)], gold)
     assert difference.figures() == {"mrr": 0.5, "ndcg@10": pytest.approx(0.369, abs=1e-3), "map": 0.5, "accuracy": 1.0}
-    scores = Scores(Queries())
+    scores = Scores(RerankingMetric())
     scores.add([("a", 0.3), ("a", 0.2), ("b", 0.1)], [1.0, 0.0, 0.0])
     assert scores.notes() == ["1 of 2 queries have no relevant passage and count 0."]
 

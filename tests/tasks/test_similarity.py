@@ -10,10 +10,10 @@ from sentence_transformers.sentence_transformer import losses
 
 import bertie
 from bertie.errors import InputError, InputTypeError
+from bertie.metrics import RegressionMetric, RetrievalMetric, Scores
 from bertie.tasks.computing import compute
 from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features
-from bertie.tasks.metrics import Numbers, Retrieval, Scores
 from bertie.tasks.retrieval import false_negatives, ranks_of_partners
 from bertie.tasks.similarity import Similarity, contrast_sum
 
@@ -164,7 +164,7 @@ def test_figures_with_scores(model: Any) -> None:
     found = task.predictions(values, features)
     np.testing.assert_allclose(found, cosines, atol=1e-6)
     scores = Scores(task.metric())
-    assert isinstance(scores.metric, Numbers)
+    assert isinstance(scores.metric, RegressionMetric)
     scores.add(found, task.gold(gold))
     assert scores.figures()["pearson"] == pytest.approx(np.corrcoef(cosines, gold)[0, 1])
     gaps = np.abs(cosines - np.array(gold) / 5)
@@ -185,7 +185,7 @@ def test_figures_without_scores(model: Any, windows: bool) -> None:
     cosines = anchors @ others.T
     assert ranks.tolist() == [int((row >= row[2 * at]).sum()) for at, row in enumerate(cosines)]
     scores = Scores(task.metric())
-    assert isinstance(scores.metric, Retrieval)
+    assert isinstance(scores.metric, RetrievalMetric)
     scores.add(ranks, task.gold([None] * 4))
     figures = scores.figures()
     assert figures["mrr"] == pytest.approx(np.mean(1 / ranks))
@@ -204,4 +204,4 @@ def test_partners_that_stand_twice_and_models_that_say_nothing() -> None:
     assert ranks_of_partners(same, ["a", "b", "a", "d", "e", "f"]).tolist() == [2, 2, 3]
     assert ranks_of_partners(same, ["a", "b", "b", "c", "d", "e"]).tolist() == [3, 2, 3]
     with pytest.raises(InputError, match="one integer from 1"):
-        Retrieval().rows([0.5], [None])
+        RetrievalMetric().rows([0.5], [None])

@@ -11,8 +11,8 @@ from seqeval.metrics import f1_score
 
 import bertie
 from bertie.errors import InputError
+from bertie.metrics import Scores
 from bertie.tasks.computing import compute
-from bertie.tasks.metrics import Scores
 from bertie.tasks.tag_metric import entities_metric
 from bertie.tasks.token_classification import TokenClassification
 

@@ -3,11 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
-
 from bertie.checkpoints.folder import Checkpoint
 from bertie.checkpoints.names import canonical, is_encoder
-from bertie.checkpoints.tensors import FLOATS, TensorInfo
+from bertie.checkpoints.tensors import FLOATS, TensorInfo, check_float
 from bertie.errors import CheckpointError, ShapeError
 
 
@@ -48,7 +46,7 @@ def fit(
             continue
         info = checkpoint.infos[name]
         if parameter not in integers:
-            _check_type(name, info)
+            check_float(name, info)
         if info.shape == tuple(shape):
             found.stored[parameter] = name
         else:
@@ -80,16 +78,6 @@ def _canonical_names(checkpoint: Checkpoint) -> dict[str, str]:
     return tensors
 
 
-def _check_type(name: str, info: TensorInfo) -> None:
-    if info.dtype not in FLOATS:
-        kind = str(info.dtype).removeprefix("torch.")
-        raise CheckpointError(
-            f"{str(info.file)!r}: the tensor {name!r} holds {kind} where one of "
-            f"{', '.join(str(dtype).removeprefix('torch.') for dtype in FLOATS)} belongs; "
-            "quantised weights must be declared in config.json, else save the model in floating point"
-        )
-
-
 def _check_missing(found: Fit, checkpoint: Checkpoint) -> None:
     missing = [name for name in found.missing if is_encoder(canonical(name) or name)]
     if missing and not any(is_encoder(canonical(name) or name) for name in found.stored):
@@ -116,7 +104,7 @@ def _refuse_shapes(found: Fit, checkpoint: Checkpoint) -> None:
     )
 
 
-def main_dtype(infos: Sequence[TensorInfo]) -> torch.dtype:
-    """Return the element type that most of the numbers have; float32 if there are none."""
+def main_dtype(infos: Sequence[TensorInfo]) -> str:
+    """Return the name of the element type that most of the numbers have; float32 if there are none."""
     elements = {dtype: sum(info.elements for info in infos if info.dtype == dtype) for dtype in FLOATS}
     return max(FLOATS, key=lambda dtype: elements[dtype])

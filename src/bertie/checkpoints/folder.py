@@ -5,19 +5,24 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from bertie.checkpoints.names import unwrapped
 from bertie.checkpoints.pickle_file import PickleFile
 from bertie.checkpoints.safetensors_file import SafetensorsFile
-from bertie.checkpoints.tensors import TensorFile, TensorInfo
+from bertie.checkpoints.tensors import TensorFile, TensorInfo, check_float, float32_of
 from bertie.errors import CheckpointError
 from bertie.files import read_json
 from bertie.hub import listing, member
 from bertie.layouts import recognised
 from bertie.report import say_once
 from bertie.rules import Rule
+
+if TYPE_CHECKING:
+    import torch
 
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
@@ -34,13 +39,29 @@ class Checkpoint:
     _files: dict[Path, TensorFile]
     _stored: Mapping[str, str] = field(default_factory=dict)  # names of `infos` that are others in the file
 
-    def tensor(self, name: str) -> torch.Tensor:
-        """Return a stored tensor by its name in `infos`.
+    def array(self, name: str) -> NDArray[Any]:
+        """Return a stored tensor by its name in `infos`: a view of the file's numbers, to be written to without harm.
+
+        Where NumPy lacks the type these are the bits: bfloat16 comes as uint16, float8 as uint8.
+        """
+        return self._file_of(name).array(self._stored.get(name, name))
+
+    def float32(self, name: str) -> NDArray[np.float32]:
+        """Return a stored tensor's numbers in float32: a view as `array` if they are stored so, else a copy.
 
         Raises:
-            CheckpointError: its bytes cannot be read.
+            CheckpointError: they are no floating-point numbers.
         """
-        return self._files[self.infos[name].file].tensor(self._stored.get(name, name))
+        info = self.infos[name]
+        check_float(name, info)
+        return float32_of(self.array(name), info.dtype)
+
+    def tensor(self, name: str) -> "torch.Tensor":
+        """Return a stored tensor by its name in `infos`, in PyTorch's kind."""
+        return self._file_of(name).tensor(self._stored.get(name, name))
+
+    def _file_of(self, name: str) -> TensorFile:
+        return self._files[self.infos[name].file]
 
     def unwrapped(self, known: Collection[str] = ()) -> "Checkpoint":
         """Return the checkpoint without what wrappers put before its names, and say so; ``known`` names stay.

@@ -2,12 +2,25 @@
 
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
+from numpy.typing import NDArray
 
-from bertie.checkpoints.tensors import LARGEST_HEADER, MOST_TENSORS, TensorInfo, check_count, check_name
+from bertie.checkpoints.tensors import (
+    LARGEST_HEADER,
+    MOST_TENSORS,
+    TensorInfo,
+    array_of,
+    check_count,
+    check_name,
+    dtype_name,
+)
 from bertie.errors import CheckpointError
+from bertie.extras import need
 from bertie.files import refuse_pointer
+
+if TYPE_CHECKING:
+    import torch
 
 # the first bytes of files that are not what torch.save wrote
 _FOREIGN = {
@@ -31,11 +44,13 @@ class PickleFile:
 
     Raises:
         CheckpointError: the file was not written by torch.save, is damaged or hostile, or holds more than tensors.
+        BertieError: PyTorch, which alone reads such files, is not installed.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         mapped = _look_from_outside(path)
+        torch = need("torch", "torch", f"Reading {str(path)!r}")
         try:
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         except Exception as error:  # damaged pickles raise errors of every kind
@@ -47,9 +62,13 @@ class PickleFile:
             raise CheckpointError(f"{str(path)!r} holds a {type(loaded).__name__} where a state dict belongs{_CONVERT}")
         check_count(path, len(loaded))
         self._tensors = {check_name(path, name): _checked(path, name, value) for name, value in loaded.items()}
-        self.infos = {name: TensorInfo(tuple(t.shape), t.dtype, path) for name, t in self._tensors.items()}
+        self.infos = {name: TensorInfo(tuple(t.shape), dtype_name(t.dtype), path) for name, t in self._tensors.items()}
 
-    def tensor(self, name: str) -> torch.Tensor:
+    def array(self, name: str) -> NDArray[Any]:
+        """Return a tensor's numbers."""
+        return array_of(self._tensors[name])
+
+    def tensor(self, name: str) -> "torch.Tensor":
         """Return a tensor of the file."""
         return self._tensors[name]
 
@@ -91,7 +110,9 @@ def _look_into_zip(path: Path) -> None:
         raise CheckpointError(f"{str(path)!r} has {len(entries)} parts; at most {MOST_TENSORS} tensors are read")
 
 
-def _checked(path: Path, name: str, value: object) -> torch.Tensor:
+def _checked(path: Path, name: str, value: object) -> "torch.Tensor":
+    import torch
+
     if not isinstance(value, torch.Tensor):
         raise CheckpointError(
             f"{str(path)!r} holds a {type(value).__name__} under {name!r} where a tensor belongs"

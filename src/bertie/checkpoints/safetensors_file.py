@@ -13,28 +13,41 @@ import struct
 from collections.abc import Mapping
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
-from bertie.checkpoints.tensors import LARGEST_HEADER, TensorInfo, check_count, check_name
+from bertie.checkpoints.tensors import (
+    LARGEST_HEADER,
+    TensorInfo,
+    array_dtype,
+    array_of,
+    check_count,
+    check_name,
+    dtype_name,
+    tensor_of,
+)
 from bertie.errors import CheckpointError
 from bertie.files import refuse_pointer
 from bertie.rules import short
 
+if TYPE_CHECKING:
+    import torch
+
 DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
 }
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
@@ -60,36 +73,39 @@ class SafetensorsFile:
         self.infos = {name: info for name, (_, info) in places.items()}
         self._starts = {name: start + begin for name, (begin, _) in places.items()}
 
-    def tensor(self, name: str) -> torch.Tensor:
-        """Return a tensor as a view of the mapped file; writing to it copies the page and leaves the file alone."""
+    def array(self, name: str) -> NDArray[Any]:
+        """Return numbers as a view of the mapped file; writing to it copies the page and leaves the file alone."""
         info = self.infos[name]
-        if not info.elements:
-            return torch.empty(info.shape, dtype=info.dtype)
-        tensor = torch.frombuffer(self._memory, dtype=info.dtype, count=info.elements, offset=self._starts[name])
+        array = np.frombuffer(self._memory, array_dtype(info.dtype), info.elements, self._starts[name])
         # a header of odd length puts numbers across their natural boundaries, which some kernels cannot read
-        aligned = tensor.data_ptr() % tensor.element_size() == 0
-        return (tensor if aligned else tensor.clone()).view(info.shape)
+        return (array if array.flags.aligned else array.copy()).reshape(info.shape)
+
+    def tensor(self, name: str) -> "torch.Tensor":
+        """Return the same numbers as a tensor."""
+        return tensor_of(self.array(name), self.infos[name].dtype)
 
 
-def write_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Write tensors of any device into the file ``path``, which is not replaced but overwritten: see `files.atomic`.
+def write_tensors(tensors: Mapping[str, "NDArray[Any] | torch.Tensor"], path: Path) -> None:
+    """Write arrays, or tensors of any device, into the file ``path``, which is not replaced but overwritten.
+
+    See `files.atomic`.
 
     Raises:
         CheckpointError: numbers of a kind that such files do not have.
         OSError: the system refused.
     """
     for name, tensor in tensors.items():
-        if tensor.dtype not in _NAMES:
+        if dtype_name(tensor.dtype) not in _NAMES:
             raise CheckpointError(f"the tensor {name!r} is of {tensor.dtype}, which no weights have; leave it out")
     # the largest elements first: all lie at multiples of their size
-    ordered = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
-    sizes = [tensors[name].numel() * tensors[name].element_size() for name in ordered]
+    ordered = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
+    sizes = [tensors[name].nbytes for name in ordered]
     ends = list(accumulate(sizes))
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     for name, size, end in zip(ordered, sizes, ends, strict=True):
         tensor = tensors[name]
         header[name] = {
-            "dtype": _NAMES[tensor.dtype],
+            "dtype": _NAMES[dtype_name(tensor.dtype)],
             "shape": list(tensor.shape),
             "data_offsets": [end - size, end],
         }
@@ -101,9 +117,10 @@ def write_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
             file.write(bytes_of(tensors[name]))
 
 
-def bytes_of(tensor: torch.Tensor) -> memoryview:
-    """Return the numbers of a tensor of any device as a file holds them."""
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+def bytes_of(tensor: "NDArray[Any] | torch.Tensor") -> memoryview:
+    """Return the numbers of an array, or of a tensor of any device, as a file holds them."""
+    array = tensor if isinstance(tensor, np.ndarray) else array_of(tensor.detach().cpu())
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _places(path: Path, header: dict[str, Any], space: int) -> dict[str, tuple[int, TensorInfo]]:
@@ -175,9 +192,9 @@ def _span(path: Path, name: str, entry: Any) -> tuple[int, int, TensorInfo]:
             f"{str(path)!r}: the tensor {name!r} has elements of type {short(kind)}, which no BERT has"
         )
     info = TensorInfo(shape, DTYPES[kind], path)
-    if end - begin != info.elements * info.dtype.itemsize:
+    if end - begin != info.nbytes:
         raise CheckpointError(
             f"{str(path)!r} is damaged: the tensor {name!r} of shape {list(shape)} and type {kind} has {end - begin} "
-            f"bytes instead of {info.elements * info.dtype.itemsize}"
+            f"bytes instead of {info.nbytes}"
         )
     return begin, end, info

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+from numpy.typing import NDArray
 
 from bertie.checkpoints.folder import Checkpoint
-from bertie.checkpoints.tensors import TensorInfo, check_name
+from bertie.checkpoints.tensors import TensorInfo, array_of, check_name, dtype_name
 from bertie.errors import InputTypeError
+
+if TYPE_CHECKING:
+    import torch
 
 _PLACE = Path("state_dict")  # what messages call it
 
@@ -19,14 +22,22 @@ class StateDict:
     path = _PLACE
 
     def __init__(self, tensors: Mapping[str, Any]) -> None:
+        import torch
+
         for name, tensor in tensors.items():
             if not isinstance(tensor, torch.Tensor):
                 kind = type(tensor).__name__
                 raise InputTypeError(f"state_dict[{check_name(_PLACE, name)!r}] is of type {kind}; give a tensor.")
         self._tensors = dict(tensors)
-        self.infos = {name: TensorInfo(tuple(each.shape), each.dtype, _PLACE) for name, each in tensors.items()}
+        self.infos = {
+            name: TensorInfo(tuple(each.shape), dtype_name(each.dtype), _PLACE) for name, each in tensors.items()
+        }
 
-    def tensor(self, name: str) -> torch.Tensor:
+    def array(self, name: str) -> NDArray[Any]:
+        """Return a copy of a tensor's numbers."""
+        return array_of(self.tensor(name).cpu())
+
+    def tensor(self, name: str) -> "torch.Tensor":
         """Return a copy of a tensor."""
         return self._tensors[name].detach().clone()
 

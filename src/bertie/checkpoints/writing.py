@@ -5,20 +5,26 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
+from numpy.typing import NDArray
 
 from bertie.checkpoints.folder import SAFETENSORS, with_variant
 from bertie.checkpoints.safetensors_file import write_tensors
 from bertie.errors import InputError
 from bertie.files import atomic_files, make_folder
 
+if TYPE_CHECKING:
+    import torch
+
+Tensors = Mapping[str, "NDArray[Any] | torch.Tensor"]
+
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 def write_checkpoint(
     folder: str | os.PathLike[str],
-    tensors: Mapping[str, torch.Tensor],
+    tensors: Tensors,
     config: str,
     *,
     max_shard_size: int | str = "5GB",
@@ -63,17 +69,16 @@ def parse_size(size: int | str) -> int:
     return number
 
 
-def _plan(tensors: Mapping[str, torch.Tensor], limit: int, variant: str | None) -> dict[str, dict[str, torch.Tensor]]:
+def _plan(tensors: Tensors, limit: int, variant: str | None) -> dict[str, Tensors]:
     """Return file name → its tensors, filled in the tensors' order; a tensor larger than ``limit`` is a file alone."""
-    groups: list[dict[str, torch.Tensor]] = [{}]
+    groups: list[dict[str, NDArray[Any] | torch.Tensor]] = [{}]
     room = limit
     for name, tensor in tensors.items():
-        size = tensor.numel() * tensor.element_size()
-        if size > room and groups[-1]:
+        if tensor.nbytes > room and groups[-1]:
             groups.append({})
             room = limit
         groups[-1][name] = tensor
-        room -= size
+        room -= tensor.nbytes
     plain = with_variant(SAFETENSORS, variant)
     if len(groups) == 1:
         return {plain: groups[0]}
@@ -81,8 +86,8 @@ def _plan(tensors: Mapping[str, torch.Tensor], limit: int, variant: str | None) 
     return {f"{stem}-{i:05}-of-{len(groups):05}.safetensors": group for i, group in enumerate(groups, start=1)}
 
 
-def _index(shards: Mapping[str, Mapping[str, torch.Tensor]]) -> str:
-    size = sum(tensor.numel() * tensor.element_size() for shard in shards.values() for tensor in shard.values())
+def _index(shards: Mapping[str, Tensors]) -> str:
+    size = sum(tensor.nbytes for shard in shards.values() for tensor in shard.values())
     where = {name: file for file, shard in shards.items() for name in shard}
     return json.dumps({"metadata": {"total_size": size}, "weight_map": where}, indent=2, sort_keys=True) + "\n"
 

@@ -91,11 +91,11 @@ def _weights(checkpoint: Checkpoint) -> dict[str, Any]:
     known = {new: info for name, info in checkpoint.infos.items() if (new := canonical(name)) is not None}
     infos, names = list(known.values()), list(known)
     # the largest tensors of an int8 model are no floating-point numbers
-    is_int8 = any(info.dtype == torch.int8 for info in infos)
+    is_int8 = any(info.dtype == "int8" for info in infos)
     return {
         "parameters": sum(info.elements for info in infos),
         "tensors": len(infos),
-        "dtype": "int8" if is_int8 else str(main_dtype(infos)).removeprefix("torch."),
+        "dtype": "int8" if is_int8 else main_dtype(infos),
         "heads": [head for start, head in _HEADS.items() if any(name.startswith(start) for name in names)],
     }
 

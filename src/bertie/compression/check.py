@@ -114,7 +114,7 @@ def _read_all(model: Any, texts: Texts) -> None:
             model(texts.packed(part))
         return True
 
-    tokens, workers = budget(lengths, torch.device("cpu"), model.config.hidden_size)
+    tokens, workers = budget(lengths, "cpu", model.config.hidden_size)
     for _ in in_batches(lengths, compute, tokens, workers=workers):
         pass
 

@@ -12,7 +12,7 @@ from bertie.errors import InputError
 from bertie.estimators.inputs import sequences_in
 from bertie.estimators.learning import LearningEstimator
 from bertie.estimators.scoring import computed
-from bertie.tasks.metrics import Scores
+from bertie.metrics import Scores
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

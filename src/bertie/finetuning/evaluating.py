@@ -15,12 +15,12 @@ from bertie.finetuning.examples import Rows, read_as
 from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.scoring import CHUNK, Scored, Watch, score
 from bertie.finetuning.tag_labels import TagLabels
+from bertie.metrics.streaming import REPLICATES
 from bertie.pipelines import pipeline
 from bertie.reading import BadRows, Format, beside
 from bertie.report import logger
 from bertie.tasks.example import Example
 from bertie.tasks.features import Values
-from bertie.tasks.metrics.scores import REPLICATES
 from bertie.tasks.registry import find_learned
 from bertie.tasks.trainable import TrainableTask
 

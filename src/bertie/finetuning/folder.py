@@ -18,8 +18,8 @@ from bertie.finetuning.report import Part, Runs, RunSummary, Tuned, number, writ
 from bertie.finetuning.resuming import PLAN, STATE
 from bertie.finetuning.run import Outcome
 from bertie.finetuning.saving import save_model
+from bertie.metrics import ClassificationMetric
 from bertie.report import logger
-from bertie.tasks.metrics import Classes
 
 
 def write_folder(
@@ -88,7 +88,11 @@ def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
     drawn = {"curves.png": f"loss of training, and {main} on the rows kept for tuning, by step"}
     metric = outcome.scored.scores.metric
     has_rows = outcome.scored.scores.count > 0
-    if has_rows and isinstance(metric, Classes) and (matrix := metric.confusion(outcome.scored.scores)) is not None:
+    if (
+        has_rows
+        and isinstance(metric, ClassificationMetric)
+        and (matrix := metric.confusion(outcome.scored.scores)) is not None
+    ):
         plots.draw_confusion(matrix, metric.labels, folder / "confusion.png")
         drawn["confusion.png"] = "how often each class was taken for each"
     before = outcome.untuned

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from bertie.errors import InputError
 from bertie.extras import missing, need
 from bertie.files import atomic
+from bertie.metrics.bootstrap import ratio
 from bertie.tasks.calibration import Reliability
-from bertie.tasks.metrics.ratios import ratio
 from bertie.tasks.thresholds import f1_curves
 from bertie.training.evaluating import LOWER
 

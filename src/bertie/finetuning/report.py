@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bertie.files import write_text
-from bertie.tasks.metrics.scores import Figures, Intervals
+from bertie.metrics.streaming import Figures, Intervals
 
 NAME = "report.md"
 TEXT_LENGTH = 200

@@ -18,9 +18,9 @@ from bertie.finetuning.scoring import Scored, score
 from bertie.finetuning.split import rare_classes
 from bertie.finetuning.starting import merged, start
 from bertie.finetuning.tuning import Tuning, check_metric
+from bertie.metrics.streaming import REPLICATES
 from bertie.report import logger, say_once
 from bertie.tasks.features import Features
-from bertie.tasks.metrics.scores import REPLICATES
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import Callback, History, JsonLines, is_first, train
 from bertie.training.history import Record

@@ -11,13 +11,13 @@ import numpy as np
 
 from bertie.errors import spelled
 from bertie.finetuning.report import Mistake
+from bertie.metrics import Scores
+from bertie.metrics.streaming import Figures, Intervals
 from bertie.report import progress
 from bertie.tasks.calibration import Reliability
 from bertie.tasks.computing import compute
 from bertie.tasks.example import Example
 from bertie.tasks.features import Features, Values
-from bertie.tasks.metrics import Scores
-from bertie.tasks.metrics.scores import Figures, Intervals
 from bertie.tasks.trainable import Fault, TrainableTask
 
 # Examples are read and encoded this many at a time.

@@ -23,16 +23,16 @@ def empty(*shape: int) -> Floats:
 
 def own_pages(size: int) -> NDArray[np.uint8]:
     """Return bytes that the system has back as soon as no array needs them."""
-    from bertie.checkpoints import pages
+    from bertie import memory
 
-    return np.asarray(pages.own_pages(size))
+    return np.asarray(memory.own_pages(size))
 
 
 def large_pages(size: int) -> NDArray[np.uint8]:
     """As `own_pages`, in pages of 2 MiB where the system has them."""
-    from bertie.checkpoints import pages
+    from bertie import memory
 
-    return np.asarray(pages.large_pages(size))
+    return np.asarray(memory.large_pages(size))
 
 
 def check_float32(shape: Sequence[int], *arrays: NDArray[Any]) -> None:

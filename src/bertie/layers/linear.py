@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from bertie.capture import capturing, hooks_on_all_modules, observed
-from bertie.checkpoints.pages import drop_pages, give_back_freed
 from bertie.errors import InputError
 from bertie.layers.activations import Activation, NamedActivation, activate_
 from bertie.layers.dropout import Dropout
 from bertie.layers.int8 import Int8Linear
 from bertie.layers.kernels import PLAIN, Kernel, Prepared, Weights, choose, explain
+from bertie.memory import drop_pages, give_back_freed
 
 
 def linear(x: Tensor, module: nn.Module) -> Tensor:
@@ -235,7 +235,7 @@ def _made(kernel: Kernel, x: Tensor, modules: tuple[Any, ...]) -> View:
     widths = [len(module.weight) for module in modules]
     prepared = kernel.prepare(modules)
     for module in modules:  # what is mapped is in memory once: as the kernel prepared it
-        drop_pages(module.weight)
+        drop_pages(module.weight.data_ptr(), module.weight.nbytes)
     give_back_freed()  # what the kernel made on the way is as large as the weights
     return View(prepared, kernel, x.dtype, modules[0].weight.shape[1], widths, tuple(map(ref, modules)), stamp)
 

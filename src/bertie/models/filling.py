@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from bertie.checkpoints import Checkpoint, Fit, fit
 from bertie.checkpoints.names import canonical
-from bertie.checkpoints.pages import drop_pages
 from bertie.checkpoints.tensors import all_finite
 from bertie.errors import CheckpointError, ShapeError
+from bertie.memory import drop_pages
 from bertie.models.initialization import Protected, initialize, mark_initialized
 from bertie.models.quantized import int8_names
 from bertie.models.tying import tied_aliases
@@ -96,7 +96,9 @@ def _read(checkpoint: Checkpoint, name: str, device: torch.device, dtype: torch.
             f"{str(checkpoint.infos[name].file)!r}: the tensor {name!r} has NaN or infinite weights in {dtype}; "
             "fetch or train the model again, or pass allow_nan=True to look into it"
         )
-    drop_pages(tensor)  # looked at from end to end, while of a vocabulary's rows a program may need few
+    if tensor.is_cpu:
+        # looked at from end to end, while of a vocabulary's rows a program may need few
+        drop_pages(tensor.data_ptr(), tensor.nbytes)
     return tensor
 
 

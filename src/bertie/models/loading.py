@@ -14,7 +14,7 @@ import torch
 from bertie.checkpoints import Checkpoint, Fit, checkpoint_of, listed, main_dtype, open_checkpoint, weight_files
 from bertie.checkpoints.names import canonical, is_encoder
 from bertie.checkpoints.one_save import of_one_save
-from bertie.checkpoints.tensors import FLOATS
+from bertie.checkpoints.tensors import FLOATS, dtype_name
 from bertie.config import CONFIG_NAME, LABELS, BertConfig
 from bertie.errors import ConfigError, InputError, InputTypeError, nearest
 from bertie.files import checked_path
@@ -337,7 +337,7 @@ def _other_classes(model: Any, checkpoint: Checkpoint) -> int | None:
 
 
 def _element_type(asked: torch.dtype | str | None, checkpoint: Checkpoint, device: torch.device) -> torch.dtype:
-    stored = main_dtype(list(checkpoint.infos.values()))
+    stored: torch.dtype = getattr(torch, main_dtype(list(checkpoint.infos.values())))
     if asked is None:
         # half precision is up to ten times slower than float32 on a CPU
         return torch.float32 if device.type == "cpu" and stored in _HALF else stored
@@ -348,11 +348,11 @@ def _named_type(asked: torch.dtype | str) -> torch.dtype | None:
     """Return an element type given by itself or by name; None for ``"auto"``."""
     if asked == "auto":
         return None
-    named = getattr(torch, asked.removeprefix("torch."), None) if isinstance(asked, str) else asked
-    if named not in FLOATS:
-        allowed = ", ".join(str(dtype).removeprefix("torch.") for dtype in FLOATS)
-        raise InputError(f"dtype is {asked!r}; allowed: {allowed}, 'auto' or None")
-    return named
+    name = dtype_name(asked)
+    if not isinstance(asked, str | torch.dtype) or name not in FLOATS:
+        raise InputError(f"dtype is {asked!r}; allowed: {', '.join(FLOATS)}, 'auto' or None")
+    found: torch.dtype = getattr(torch, name)
+    return found
 
 
 def _warn_if_slow(target: torch.dtype, device: torch.device) -> None:

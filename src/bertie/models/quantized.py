@@ -57,7 +57,7 @@ def place_int8(model: Any, checkpoint: Checkpoint) -> None:
         infos = _infos(model, name, stored)
         if type(module) not in (nn.Linear, nn.Embedding) or "weight" not in infos:
             continue
-        if infos["weight"].dtype == torch.int8:
+        if infos["weight"].dtype == "int8":
             if "weight_scale" not in infos:
                 raise CheckpointError(
                     f"{str(checkpoint.path)!r} has int8 numbers in '{name}.weight', but no '{name}.weight_scale'; "

@@ -12,7 +12,7 @@ from bertie.tasks.computing import compute, device_of
 from bertie.tasks.features import Features
 from bertie.tasks.registry import name_of
 from bertie.tasks.task import Task, check_count, is_pair
-from bertie.workers import computed_ahead
+from bertie.threads import computed_ahead
 
 # Texts are encoded and sorted this many at a time, so that memory does not grow with a file's length.
 CHUNK = 8_192

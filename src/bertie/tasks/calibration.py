@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
-from bertie.tasks.metrics.ratios import ratio
+from bertie.metrics.bootstrap import ratio
 
 KINDS = ("softmax", "sigmoid")
 BINS = 15

@@ -74,7 +74,7 @@ def computed_rows(
         return kept
 
     work = max(sum(features.lengths), 1)
-    tokens, workers = budget(features.lengths, device, model.config.hidden_size, batch_tokens)
+    tokens, workers = budget(features.lengths, device.type, model.config.hidden_size, batch_tokens)
     batches = in_batches(features.lengths, batch_of, tokens, batch_size, workers)
     return in_order(batches, len(features.lengths))
 

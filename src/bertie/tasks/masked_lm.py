@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertie.errors import InputError
+from bertie.metrics import MaskedLMMetric, Metric
 from bertie.packing import Packed
 from bertie.tasks.features import Array, Features, Integers, Labels, Values
 from bertie.tasks.fill_mask import FillMask
-from bertie.tasks.metrics import Guesses, Metric
 from bertie.tasks.objectives import cross_entropy_sum
 from bertie.tasks.task import Task
 from bertie.tasks.trainable import TrainableTask
@@ -47,7 +47,7 @@ class MaskedLM(TrainableTask):
     whole_word: bool = False
     label_smoothing: float = 0.0
     saved: ClassVar[tuple[str, ...]] = ("max_length",)
-    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Guesses}
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": MaskedLMMetric}
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
@@ -165,7 +165,7 @@ class MaskedLM(TrainableTask):
 
     def metric(self) -> Metric:
         """Return the share of tokens guessed, their mean cross-entropy, and the perplexity."""
-        return Guesses()
+        return MaskedLMMetric()
 
     def predictions(self, values: Values, features: Features) -> Values:
         """Return the sums of each text."""

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from bertie.errors import InputError, InputTypeError
+from bertie.metrics import Metric, MultipleChoiceMetric
 from bertie.packing import Packed
 from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
 from bertie.tasks.combining import WAYS, combined, combined_logits
 from bertie.tasks.features import Array, Features, Integers, Values
-from bertie.tasks.metrics import Choices, Metric
 from bertie.tasks.objectives import cross_entropy_sum
 from bertie.tasks.parts import by_part, in_parts, part_counts
 from bertie.tasks.task import check_count
@@ -46,7 +46,7 @@ class MultipleChoice(TrainableTask):
     temperature: float = 1.0
     saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature")
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"window_scores": WAYS}
-    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Choices}
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": MultipleChoiceMetric}
 
     def __post_init__(self) -> None:
         if self.top_k is not None:
@@ -166,7 +166,7 @@ class MultipleChoice(TrainableTask):
 
     def metric(self) -> Metric:
         """Return accuracy."""
-        return Choices()
+        return MultipleChoiceMetric()
 
     def predictions(self, values: Values, features: Features) -> Integers:
         """Return the number of each input's best choice ``[N]``."""

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from bertie.errors import InputError
+from bertie.metrics import ClassificationMetric, Metric
 from bertie.packing import Packed
 from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
 from bertie.tasks.combining import WAYS, combined, combined_logits
 from bertie.tasks.features import Array, Features, Values
-from bertie.tasks.metrics import Classes, Metric
 from bertie.tasks.objectives import cross_entropy_sum
 from bertie.tasks.trainable import TrainableTask
 
@@ -33,7 +33,7 @@ class NextSentence(TrainableTask):
     label_smoothing: float = 0.0
     saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature")
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"window_scores": WAYS}
-    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Classes}
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": ClassificationMetric}
 
     def __post_init__(self) -> None:
         self.check_choices(vars(self))
@@ -84,7 +84,7 @@ class NextSentence(TrainableTask):
 
     def metric(self) -> Metric:
         """Return accuracy and F1."""
-        return Classes(["follows", "does not follow"], positive="follows")
+        return ClassificationMetric(["follows", "does not follow"], positive="follows")
 
     def tuned(self, values: Values, features: Features, labels: Sequence[Any]) -> Self:
         """Return the task with the likeliest temperature."""

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertie.errors import InputError, InputTypeError
+from bertie.metrics import Metric, QuestionAnsweringMetric
+from bertie.metrics.question_answering import best_match
 from bertie.packing import Packed
 from bertie.tasks.features import Features, Values
-from bertie.tasks.metrics import Answers, Metric
-from bertie.tasks.metrics.answers import best_match
 from bertie.tasks.objectives import cross_entropy_sum
 from bertie.tasks.spans import (
     AnswerSpan,
@@ -72,7 +72,7 @@ class QuestionAnswering(TrainableTask):
         *TrainableTask.saved,
         *("handle_impossible_answer", "no_answer_threshold", "max_answer_len", "max_question_len"),
     )
-    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Answers}
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": QuestionAnsweringMetric}
 
     def __post_init__(self) -> None:
         for name in ("top_k", "max_answer_len", "max_question_len"):
@@ -271,7 +271,7 @@ class QuestionAnswering(TrainableTask):
 
     def metric(self) -> Metric:
         """Return exact match and F1 as SQuAD counts them: v2.0 if "no answer" may win, else v1.1."""
-        return Answers(unanswerable=self.handle_impossible_answer)
+        return QuestionAnsweringMetric(unanswerable=self.handle_impossible_answer)
 
     def gold(self, labels: Sequence[Any]) -> list[list[str]]:
         """Return the texts of the right answers to each question."""

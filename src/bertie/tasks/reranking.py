@@ -10,9 +10,9 @@ import numpy as np
 from torch import nn
 
 from bertie.errors import InputError, spelled
+from bertie.metrics import Metric, RerankingMetric
 from bertie.tasks.calibration import Reliability, confidences, find_temperature, reliability
 from bertie.tasks.features import Array, Features, Values
-from bertie.tasks.metrics import Metric, Queries
 from bertie.tasks.task import Task
 from bertie.tasks.text_classification import TextClassification
 from bertie.tasks.text_features import TextFeatures
@@ -44,7 +44,7 @@ class Reranking(TextClassification):
     activation: str | None = None
     given: ClassVar[tuple[str, ...]] = (*Task.given, "activation")
     saved: ClassVar[tuple[str, ...]] = (*Task.saved, "window_scores", "temperature", "highest")
-    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Queries}
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": RerankingMetric}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -143,7 +143,7 @@ class Reranking(TextClassification):
 
     def metric(self) -> Metric:
         """Return the figures of rankings, one a query."""
-        return Queries()
+        return RerankingMetric()
 
     def predictions(  # type: ignore[override]
         self, values: Values, features: Features

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertie.errors import InputError, InputTypeError
+from bertie.metrics import Metric, RegressionMetric, RetrievalMetric
 from bertie.report import logger
 from bertie.tasks.embed import Embed
 from bertie.tasks.features import Array, Features, Values
-from bertie.tasks.metrics import Metric, Numbers, Retrieval
 from bertie.tasks.parts import by_part, in_parts, part_counts, part_keys
 from bertie.tasks.pooling import merged
 from bertie.tasks.recipe import Layer
@@ -49,7 +49,7 @@ class Similarity(Embed, TrainableTask):
     lowest: float = 0.0
     highest: float = 1.0
     scale: float = 20.0
-    metrics: ClassVar[Mapping[str, type[Metric]]] = {"with scores": Numbers, "": Retrieval}
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"with scores": RegressionMetric, "": RetrievalMetric}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -180,7 +180,7 @@ class Similarity(Embed, TrainableTask):
 
     def metric(self) -> Metric:
         """Return correlations with the scores; without any, how early partners are found."""
-        return Numbers() if self.scored else Retrieval()
+        return RegressionMetric() if self.scored else RetrievalMetric()
 
     def predictions(self, values: Values, features: Features) -> Array:
         """Return the cosine of each pair, or the rank of each anchor's partner among all texts here, ``[N]``."""

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.tasks.metrics import Entities
-from bertie.tasks.metrics.entities import SCHEMES
-from bertie.tasks.metrics.ratios import split
+from bertie.metrics import EntityMetric
+from bertie.metrics.bootstrap import split
+from bertie.metrics.entities import SCHEMES
 from bertie.tasks.schemes import OUTSIDE, converted, guess_scheme, split_tag
 
 UNSEEN = "types that the model lacks"
@@ -19,8 +19,8 @@ _ALIKE = {"S": "B", "E": "I"}
 
 
 @dataclass(frozen=True)
-class SchemeEntities(Entities):
-    """As `Entities`, for the tags of any scheme; what has a type that the model lacks counts as missed, under one name.
+class SchemeEntityMetric(EntityMetric):
+    """As `EntityMetric`, for the tags of any scheme; types that the model lacks count as missed, under one name.
 
     Args:
         given: the scheme of predictions and labels.
@@ -29,7 +29,7 @@ class SchemeEntities(Entities):
     given: str = "BIO"
 
     def rows(self, predictions: Any, labels: Any) -> NDArray:
-        """As `Entities.rows`."""
+        """As `EntityMetric.rows`."""
         return super().rows(*(list(map(self._as_scheme, texts)) for texts in (predictions, labels)))
 
     def _as_scheme(self, tags: Sequence[str]) -> list[str]:
@@ -51,24 +51,24 @@ class SchemeEntities(Entities):
         return {}
 
     def figures(self, sums: NDArray) -> dict[str, NDArray]:
-        """As `Entities.figures`; types that the model lacks are one more, if there are any."""
+        """As `EntityMetric.figures`; types that the model lacks are one more, if there are any."""
         found, types = super().figures(sums), len(self.types)
         gold = split(sums[..., :-2], 3)[2][..., self.types.index(UNSEEN)]
         found["f1_macro"] = found["f1_macro"] * (types / np.maximum(types - 1 + (gold > 0), 1))
         return found
 
     def table(self, sums: NDArray) -> list[dict[str, Any]]:
-        """As `Entities.table`."""
+        """As `EntityMetric.table`."""
         return [row for row in super().table(sums) if row["label"] != UNSEEN or row["support"]]
 
 
-def entities_metric(labels: Sequence[str], scheme: str | None, strict: bool = False) -> Entities:
+def entities_metric(labels: Sequence[str], scheme: str | None, strict: bool = False) -> EntityMetric:
     """Return the metric of entities for labels of a scheme; None guesses it from the labels."""
     scheme = guess_scheme(labels) if scheme is None else scheme
     counted = {"IOB1": "BIO", "plain": "IO"}.get(scheme, scheme)
     kinds = dict.fromkeys(tag[2:] for label in labels if (tag := plain_tag(label, scheme)) != OUTSIDE)
     tags = [OUTSIDE, *(f"{letter}-{kind}" for kind in (*kinds, UNSEEN) for letter in SCHEMES[counted])]
-    return SchemeEntities(tags, counted, strict, given=scheme)
+    return SchemeEntityMetric(tags, counted, strict, given=scheme)
 
 
 def plain_tag(tag: str, scheme: str) -> str:

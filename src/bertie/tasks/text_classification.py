@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from bertie.errors import InputError, nearest
+from bertie.metrics import ClassificationMetric, Metric, MultiLabelMetric, RegressionMetric
 from bertie.packing import Packed
 from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
 from bertie.tasks.combining import WAYS, combined, combined_logits
 from bertie.tasks.features import Array, Features, Values
 from bertie.tasks.heads import OWN, Unit, begin_at, logits_of_classes, logits_of_labels
-from bertie.tasks.metrics import Classes, Labels, Metric, Numbers
 from bertie.tasks.objectives import binary_sum, cross_entropy_sum
 from bertie.tasks.task import check_count
 from bertie.tasks.thresholds import find_thresholds
@@ -59,9 +59,9 @@ class TextClassification(TrainableTask):
         "function_to_apply": ("default", *FUNCTIONS),
     }
     metrics: ClassVar[Mapping[str, type[Metric]]] = {
-        "single-label": Classes,
-        "multi-label": Labels,
-        "regression": Numbers,
+        "single-label": ClassificationMetric,
+        "multi-label": MultiLabelMetric,
+        "regression": RegressionMetric,
     }
 
     def __post_init__(self) -> None:
@@ -217,8 +217,8 @@ class TextClassification(TrainableTask):
         """Return accuracy and F1, the same for several labels, or correlations."""
         names = list(self.config.id2label.values())
         if self.kind == "regression":
-            return Numbers()
-        return Labels(names) if self.kind == "multi_label_classification" else Classes(names)
+            return RegressionMetric()
+        return MultiLabelMetric(names) if self.kind == "multi_label_classification" else ClassificationMetric(names)
 
     def predictions(self, values: Values, features: Features) -> Array:
         """Return class numbers ``[N]``, for several labels bool ``[N, C]``, or numbers ``[N, C]``."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
-from bertie.tasks.metrics.ratios import ratio
+from bertie.metrics.bootstrap import ratio
 
 USUAL = 0.5
 # At so many rows a label's own threshold and the common one count alike. For 28 emotions (logistic regression, other

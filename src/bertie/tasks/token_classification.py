@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertie.errors import InputError, InputTypeError, nearest
+from bertie.metrics import EntityMetric, Metric
 from bertie.report import say_once
 from bertie.tasks.alignment import IGNORED, LABELLED, MERGES, Alignment, joined_offsets
 from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
 from bertie.tasks.features import Features, Values
 from bertie.tasks.grouping import STRATEGIES, Grouper, Scored, Source, chosen
 from bertie.tasks.heads import begin_at, logits_of_classes
-from bertie.tasks.metrics import Entities, Metric
 from bertie.tasks.objectives import cross_entropy_sum
 from bertie.tasks.schemes import OUTSIDE, SCHEMES, Rules, entities, guess_scheme, tags_of
 from bertie.tasks.tag_metric import entities_metric
@@ -78,7 +78,7 @@ class TokenClassification(WordTask):
         "scheme": SCHEMES,
         "label_pieces": LABELLED,
     }
-    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": Entities}
+    metrics: ClassVar[Mapping[str, type[Metric]]] = {"": EntityMetric}
 
     def __post_init__(self) -> None:
         self.check_choices(vars(self))

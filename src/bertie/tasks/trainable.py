@@ -10,9 +10,9 @@ import numpy as np
 from torch import Tensor
 
 from bertie.errors import InputTypeError
+from bertie.metrics.streaming import Metric
 from bertie.tasks.calibration import Reliability
 from bertie.tasks.features import Features, Values
-from bertie.tasks.metrics.scores import Metric
 from bertie.tasks.objectives import check_objective
 from bertie.tasks.task import Task
 

@@ -8,11 +8,9 @@ import mmap
 import sys
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 _MADV_DONTNEED = 4
 LARGE_PAGE = 2 << 20
@@ -20,19 +18,16 @@ _PAGEMAP = "/proc/self/pagemap"
 _PRESENT, _SWAPPED, _OF_A_FILE = 63, 62, 61  # bits of an entry of the page map
 
 
-def drop_pages(tensor: Tensor) -> None:
-    """Give back the memory of a tensor that lies in a mapped file; its values stay, and are read again when used.
+def drop_pages(address: int, size: int) -> None:
+    """Give back memory of a mapped file, such as an array's; its values stay, and are read again when used.
 
-    Nothing happens where the tensor is not mapped, was changed since, or the system has no such call.
-
-    Args:
-        tensor: of any shape and dtype.
+    Nothing happens where it is not mapped, was changed since, or the system has no such call.
     """
-    if sys.platform != "linux" or tensor.device.type != "cpu" or not tensor.is_contiguous():
+    if sys.platform != "linux":
         return
     # a page on the edge is its neighbour's too
-    first = -(-tensor.data_ptr() // mmap.PAGESIZE)
-    count = (tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE - first
+    first = -(-address // mmap.PAGESIZE)
+    count = (address + size) // mmap.PAGESIZE - first
     advise = _madvise()
     if count > 0 and advise is not None and _all_of_a_file(first, count):
         advise(first * mmap.PAGESIZE, count * mmap.PAGESIZE, _MADV_DONTNEED)
@@ -45,24 +40,24 @@ def give_back_freed() -> None:
         trim(0)
 
 
-def own_pages(size: int) -> Tensor:
-    """Return ``size`` bytes, uint8, that the system has back as soon as no tensor needs them.
+def own_pages(size: int) -> NDArray[np.uint8]:
+    """Return ``size`` bytes that the system has back as soon as no array needs them.
 
-    The C library keeps what is freed between other memory: tensors as large as weights would be there twice for good.
+    The C library keeps what is freed between other memory: arrays as large as weights would be there twice for good.
     """
-    return torch.frombuffer(_private(max(size, 1)), dtype=torch.uint8)[:size]
+    return np.frombuffer(_private(max(size, 1)), np.uint8)[:size]
 
 
-def large_pages(size: int) -> Tensor:
+def large_pages(size: int) -> NDArray[np.uint8]:
     """As `own_pages`, in pages of 2 MiB where the system has them.
 
     Weights that are read from end to end for a few rows come faster: a processor remembers where few pages lie.
     """
     memory = _private(size + LARGE_PAGE)
-    numbers = torch.frombuffer(memory, dtype=torch.uint8)
+    numbers = np.frombuffer(memory, np.uint8)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
-    return numbers[-numbers.data_ptr() % LARGE_PAGE :][:size]
+    return numbers[-numbers.ctypes.data % LARGE_PAGE :][:size]
 
 
 def _private(size: int) -> mmap.mmap:
@@ -80,7 +75,7 @@ def _all_of_a_file(first: int, count: int) -> bool:
     except OSError:
         return False
 
-    def bit(number: int) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+    def bit(number: int) -> NDArray[np.bool_]:
         return ((entries >> np.uint64(number)) & np.uint64(1)).astype(bool)
 
     return not bool((bit(_SWAPPED) | (bit(_PRESENT) & ~bit(_OF_A_FILE))).any())

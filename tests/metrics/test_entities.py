@@ -7,7 +7,7 @@ from seqeval import metrics as seqeval
 from seqeval.scheme import IOB2, IOBES
 
 from bertie.errors import InputError
-from bertie.tasks.metrics import Entities, Scores
+from bertie.metrics import EntityMetric, Scores
 
 TAGS = {
     "BIO": ["O", "B-per", "I-per", "B-loc", "I-loc"],
@@ -24,7 +24,7 @@ def texts(scheme: str) -> st.SearchStrategy:
 
 
 def scored(scheme: str, predictions: list, labels: list, strict: bool = False) -> Scores:
-    scores = Scores(Entities(TAGS[scheme], scheme, strict), replicates=20)
+    scores = Scores(EntityMetric(TAGS[scheme], scheme, strict), replicates=20)
     scores.add(predictions, labels)
     return scores
 
@@ -120,9 +120,9 @@ def test_no_entities_are_said() -> None:
 
 def test_bad_tags_are_refused() -> None:
     with pytest.raises(InputError, match="scheme is 'IOB9'; allowed are 'BIO', 'BIOES', 'IO'"):
-        Entities(TAGS["BIO"], "IOB9")
+        EntityMetric(TAGS["BIO"], "IOB9")
     with pytest.raises(InputError, match="tag 'E-per' is none of BIO; allowed are O, B-TYPE, I-TYPE"):
-        Entities(TAGS["BIOES"], "BIO")
+        EntityMetric(TAGS["BIOES"], "BIO")
     with pytest.raises(InputError, match=r"Text 1 has 1 predicted tags and 2 labels"):
         scored("BIO", [["O"], ["O"]], [["O"], ["O", "O"]])
     with pytest.raises(InputError, match=r"label of text 1 has the tag 'B-prs', .* Did you mean 'B-per'"):

@@ -1,4 +1,4 @@
-"""Figures of classes and of label sets equal scikit-learn's on inputs of every shape."""
+"""Figures of classes equal scikit-learn's on inputs of every shape."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,10 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 
 from bertie.errors import InputError
-from bertie.tasks.metrics import Classes, Labels, Scores
+from bertie.metrics import ClassificationMetric, Scores
 
 NAMES = ("anger", "joy", "fear", "calm")
 PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
-SWITCHES = st.lists(st.tuples(*[st.booleans()] * 8), min_size=1, max_size=30)
 
 
 @pytest.mark.filterwarnings("ignore:A single label was found")
@@ -19,7 +18,7 @@ SWITCHES = st.lists(st.tuples(*[st.booleans()] * 8), min_size=1, max_size=30)
 @settings(deadline=None)
 def test_classes_equal_scikit_learn(pairs: list) -> None:
     predictions, labels = np.array(pairs).T
-    scores = Scores(Classes(NAMES), replicates=0)
+    scores = Scores(ClassificationMetric(NAMES), replicates=0)
     scores.add(predictions, labels)
     figures = scores.figures()
     keys = {"labels": range(4), "zero_division": 0}
@@ -41,28 +40,8 @@ def test_classes_equal_scikit_learn(pairs: list) -> None:
     np.testing.assert_array_equal(confusion, sklearn.confusion_matrix(labels, predictions, labels=range(4)))
 
 
-@given(SWITCHES)
-@settings(deadline=None)
-def test_labels_equal_scikit_learn(switches: list) -> None:
-    predictions, labels = np.split(np.array(switches), 2, axis=1)
-    scores = Scores(Labels(NAMES), replicates=0)
-    scores.add(predictions, labels)
-    figures = scores.figures()
-    for average in ("macro", "micro", "weighted"):
-        expected = sklearn.f1_score(labels, predictions, average=average, zero_division=0)
-        assert figures[f"f1_{average}"] == pytest.approx(expected)
-    assert figures["precision_micro"] == pytest.approx(
-        sklearn.precision_score(labels, predictions, average="micro", zero_division=0)
-    )
-    assert figures["recall"] == pytest.approx(
-        sklearn.recall_score(labels, predictions, average="macro", zero_division=0)
-    )
-    assert figures["accuracy"] == pytest.approx(sklearn.accuracy_score(labels, predictions))
-    assert figures["hamming"] == pytest.approx(sklearn.hamming_loss(labels, predictions))
-
-
 def test_names_count_like_numbers() -> None:
-    by_name, by_number = Scores(Classes(NAMES)), Scores(Classes(NAMES))
+    by_name, by_number = Scores(ClassificationMetric(NAMES)), Scores(ClassificationMetric(NAMES))
     by_name.add(["joy", "fear", "joy"], ["joy", "joy", "calm"])
     by_number.add([1, 2, 1], [1, 1, 3])
     assert by_name.figures() == by_number.figures()
@@ -70,22 +49,13 @@ def test_names_count_like_numbers() -> None:
 
 
 def test_an_absent_class_counts_nothing_and_is_named() -> None:
-    scores = Scores(Classes(("yes", "no", "maybe")))
+    scores = Scores(ClassificationMetric(("yes", "no", "maybe")))
     scores.add([0, 0], [0, 0])
     assert scores.figures()["f1_macro"] == pytest.approx(1 / 3)
     assert scores.figures()["matthews"] == 0
     assert scores.notes() == [
         "No row has the label 'no', 'maybe': F1 there is 0 and lowers the macro averages.",
         "Every prediction is 'yes'.",
-    ]
-
-
-def test_labels_never_predicted_are_named() -> None:
-    scores = Scores(Labels(("a", "b", "c")))
-    scores.add([[1, 0, 0], [1, 0, 0]], [[1, 1, 0], [0, 1, 0]])
-    assert scores.notes() == [
-        "No row has the label 'c': F1 there is 0 and lowers the macro averages.",
-        "Never predicted: 'b'.",
     ]
 
 
@@ -101,14 +71,7 @@ def test_labels_never_predicted_are_named() -> None:
 )
 def test_what_is_no_class_is_refused(predictions: list, labels: list, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Scores(Classes(NAMES)).add(predictions, labels)
-
-
-def test_probabilities_are_no_switches() -> None:
-    with pytest.raises(InputError, match="apply the thresholds first"):
-        Scores(Labels(("a", "b"))).add([[0.2, 1]], [[0, 1]])
-    with pytest.raises(InputError, match=r"shape \[1, 3\]; give one of 2 switches"):
-        Scores(Labels(("a", "b"))).add([[0, 1, 1]], [[0, 1, 1]])
+        Scores(ClassificationMetric(NAMES)).add(predictions, labels)
 
 
 @given(PAIRS)
@@ -116,7 +79,10 @@ def test_probabilities_are_no_switches() -> None:
 def test_of_two_classes_one_is_positive_as_in_scikit_learn(pairs: list) -> None:
     predictions, labels = np.array(pairs).T % 2
     functions = {"precision": sklearn.precision_score, "recall": sklearn.recall_score, "f1": sklearn.f1_score}
-    for metric, positive in ((Classes(("ham", "spam")), 1), (Classes(("yes", "no"), positive="yes"), 0)):
+    for metric, positive in (
+        (ClassificationMetric(("ham", "spam")), 1),
+        (ClassificationMetric(("yes", "no"), positive="yes"), 0),
+    ):
         assert metric.positive_class == metric.labels[positive]
         scores = Scores(metric, replicates=0)
         scores.add(predictions, labels)
@@ -128,7 +94,7 @@ def test_of_two_classes_one_is_positive_as_in_scikit_learn(pairs: list) -> None:
 
 
 def test_a_positive_class_is_one_of_two() -> None:
-    assert Classes(NAMES).positive_class is None
+    assert ClassificationMetric(NAMES).positive_class is None
     for labels, positive in ((NAMES, "joy"), (("ham", "spam"), "egg")):
         with pytest.raises(InputError, match=f"positive is '{positive}'; it is one of two classes, here '"):
-            Classes(labels, positive=positive)
+            ClassificationMetric(labels, positive=positive)

@@ -4,15 +4,34 @@ A product shared by several cores makes them wait for each other at its end, and
 products. Cores with a batch each need no such waiting. For a GPU, one thread prepares while another waits.
 """
 
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from bertie.extras import loaded
 from bertie.openmp import library_with
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 _OF_A_THREAD = ("omp_set_num_threads", "MKL_Set_Num_Threads_Local")
+_here = threading.local()
+
+
+def available_threads() -> int:
+    """Return how many threads may compute for the caller: one where `compute_each` has given it a core of its own.
+
+    Elsewhere as many as PyTorch takes if the program has loaded it, else as many as ``OMP_NUM_THREADS`` says, else one
+    for each processor that this process may use.
+    """
+    if getattr(_here, "has_one_core", False):
+        return 1
+    torch = loaded("torch")
+    if torch is not None:
+        return int(torch.get_num_threads())
+    stated = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # further numbers are of nested regions
+    return int(stated) if stated.isdecimal() and int(stated) else _processors()
 
 
 def compute_each(
@@ -75,16 +94,28 @@ def computed_ahead(compute: Callable[[Item], Answer], items: Iterable[Item]) -> 
 
 def can_divide_cores() -> bool:
     """Whether threads can be held to a core each without touching the settings of the rest of the program."""
-    return library_with(*_OF_A_THREAD) is not None
+    return loaded("torch") is None or library_with(*_OF_A_THREAD) is not None
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _begin(take_over: Callable[[], None]) -> None:
-    _compute_with_one_core()
+    _here.has_one_core = True
     take_over()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _settings_of_caller() -> Callable[[], None]:
     """Return what gives another thread the settings that PyTorch keeps for each thread, as they are in this one."""
+    if loaded("torch") is None:
+        return _nothing
     import torch
 
     gradients = torch.is_grad_enabled()
@@ -92,6 +123,7 @@ def _settings_of_caller() -> Callable[[], None]:
     stream = torch.cuda.current_stream() if torch.cuda.is_initialized() else None
 
     def take_over() -> None:
+        _hold_to_one_core()
         torch.set_grad_enabled(gradients)
         for kind, dtype in autocast.items():
             torch.set_autocast_enabled(kind, True)
@@ -102,8 +134,8 @@ def _settings_of_caller() -> Callable[[], None]:
     return take_over
 
 
-def _compute_with_one_core() -> None:
-    """Hold the thread that calls this to one core; PyTorch's own setting is the whole process's."""
+def _hold_to_one_core() -> None:
+    """Have PyTorch compute with one core in the thread that calls this; its own setting is the whole process's."""
     import torch
 
     torch.get_num_threads()  # a thread takes over the process's setting at its first look

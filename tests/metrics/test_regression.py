@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertie.errors import InputError
-from bertie.tasks.metrics import Differences, Numbers, Scores
+from bertie.metrics import Differences, RegressionMetric, Scores
 
 RANDOM = np.random.default_rng(0)
 GOLD = RANDOM.normal(3, 1, 300)
@@ -17,7 +17,7 @@ SAID = GOLD + RANDOM.normal(0, 1, 300)
 
 
 def scored(predictions: object, labels: object, **options: int) -> Scores:
-    scores = Scores(Numbers(), **options)
+    scores = Scores(RegressionMetric(), **options)
     scores.add(predictions, labels)
     return scores
 
@@ -81,7 +81,7 @@ def test_differences_of_correlations_are_paired() -> None:
         rows = random.integers(0, 300, 300)
         pair = [scipy.stats.spearmanr(said[rows], GOLD[rows]).statistic for said in (SAID, other)]
         expected.append(pair[0] - pair[1])
-    differences = Differences(Numbers())
+    differences = Differences(RegressionMetric())
     differences.add(SAID, other, GOLD)
     interval = differences.intervals()["spearman"]
     assert interval == pytest.approx(np.quantile(expected, (0.025, 0.975)), abs=0.02)

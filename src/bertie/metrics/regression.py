@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
-from bertie.tasks.metrics.bootstrap import Tally, weights
-from bertie.tasks.metrics.ratios import ratio
+from bertie.metrics.bootstrap import BootstrapSums, ratio, weights
 
 # Cells of the grid of ranks on which Spearman's correlation is resampled, and values held at once while doing so.
 CELLS = 65_536
@@ -17,7 +16,7 @@ HELD = 4_000_000
 
 
 @dataclass(frozen=True)
-class Numbers:
+class RegressionMetric:
     """Predictions and labels float ``[n]`` or ``[n, 1]``.
 
     Figures: ``pearson``, ``spearman`` (equal numbers share their average rank), ``mse``, ``mae``. A correlation with
@@ -37,7 +36,7 @@ class Numbers:
 
 
 class Pairs:
-    """The collector of `Numbers`: each system's prediction and the label of every row."""
+    """The collector of `RegressionMetric`: each system's prediction and the label of every row."""
 
     def __init__(self, systems: int, replicates: int, seed: int) -> None:
         self.count = 0
@@ -101,7 +100,7 @@ class Pairs:
                 parts.append(np.stack(products, axis=1))
             return np.hstack(parts)
 
-        tally = Tally(statistics, self._replicates, self._seed)
+        tally = BootstrapSums(statistics, self._replicates, self._seed)
         tally.add((columns - means[:, None]).T)
         return tally.resampled()
 

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError, nearest
-from bertie.tasks.metrics.ratios import averages, precision_recall_f1, ratio, rows_of_table, split
-from bertie.tasks.metrics.scores import Additive, Scores, Sums
+from bertie.metrics.bootstrap import averages, precision_recall_f1, ratio, rows_of_table, split
+from bertie.metrics.streaming import Additive, Scores, Sums
 
 
 @dataclass(frozen=True)
-class Classes(Additive):
+class ClassificationMetric(Additive):
     """Predictions and labels ``[n]``: numbers of classes, or their names.
 
     Figures: ``accuracy``; ``precision``, ``recall`` and ``f1``: of two classes those of the positive one, of more each

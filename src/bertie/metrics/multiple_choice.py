@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
-from bertie.tasks.metrics.ratios import ratio
-from bertie.tasks.metrics.scores import Additive
+from bertie.metrics.bootstrap import ratio
+from bertie.metrics.streaming import Additive
 
 
 @dataclass(frozen=True)
-class Choices(Additive):
+class MultipleChoiceMetric(Additive):
     """Predictions and labels: the number of a choice, int ``[n]``. The one figure is ``accuracy``.
 
     Choices are no classes: the first of one row has nothing in common with the first of another.

@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.tasks.metrics.ratios import ratio
-from bertie.tasks.metrics.scores import Additive
+from bertie.metrics.bootstrap import ratio
+from bertie.metrics.streaming import Additive
 
 
 @dataclass(frozen=True)
-class Guesses(Additive):
+class MaskedLMMetric(Additive):
     """Predictions float ``[n, 3]``: of each row how many guesses are right, their summed cross-entropy, and how many.
 
     Labels are not looked at. Figures: ``accuracy``, ``loss`` (the mean cross-entropy of a guess, in nats) and

@@ -1,12 +1,15 @@
 """Threads that compute a batch each: order, errors, and cores that stay as they were."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 import torch
 
-from bertie.workers import can_divide_cores, compute_each, computed_ahead
+from bertie.threads import available_threads, can_divide_cores, compute_each, computed_ahead
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
@@ -68,6 +71,33 @@ def test_each_has_one_core_and_the_rest_of_the_program_keeps_its_own() -> None:
         assert seen == [2]
     finally:
         torch.set_num_threads(before)
+
+
+def test_as_many_threads_as_pytorch_takes_but_one_where_each_has_a_core() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert available_threads() == 3
+        assert [count for _, count in compute_each(lambda _: available_threads(), range(3), 2)] == [1, 1, 1]
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("stated", "count"), [("3", "3"), ("5,2", "5"), ("", "all"), ("0", "all"), ("many", "all"), (None, "all")]
+)
+def test_without_pytorch_the_environment_says_how_many_threads_there_are(stated: str | None, count: str) -> None:
+    program = """
+import os, sys
+from bertie.threads import available_threads, compute_each
+inside = {number for _, number in compute_each(lambda _: available_threads(), range(3), 2)}
+assert inside == {1} and "torch" not in sys.modules
+every = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+assert available_threads() == (every if sys.argv[1] == "all" else int(sys.argv[1])), available_threads()
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment |= {} if stated is None else {"OMP_NUM_THREADS": stated}
+    subprocess.run([sys.executable, "-c", program, count], env=environment, check=True)
 
 
 def test_threads_have_the_settings_of_the_caller() -> None:

@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
-from bertie.tasks.metrics.ratios import ratio
-from bertie.tasks.metrics.scores import Additive
+from bertie.metrics.bootstrap import ratio
+from bertie.metrics.streaming import Additive
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
 @dataclass(frozen=True)
-class Answers(Additive):
+class QuestionAnsweringMetric(Additive):
     """Predictions: one text a question, empty for "there is no answer". Labels: the right texts of each question.
 
     Figures: ``exact_match`` and ``f1``, between 0 and 1, each the best over a question's right texts; with

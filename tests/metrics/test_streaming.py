@@ -7,9 +7,9 @@ import pytest
 from sklearn import metrics as sklearn
 
 from bertie.errors import InputError
-from bertie.tasks.metrics import Classes, Differences, Numbers, Scores
-from bertie.tasks.metrics import bootstrap as streaming
-from bertie.tasks.metrics.scores import Additive
+from bertie.metrics import ClassificationMetric, Differences, RegressionMetric, Scores
+from bertie.metrics import bootstrap as streaming
+from bertie.metrics.streaming import Additive
 
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.choice(3, 400, p=(0.6, 0.3, 0.1))
@@ -40,7 +40,9 @@ def scored(metric: object, predictions: np.ndarray, labels: np.ndarray, step: in
     return scores
 
 
-@pytest.mark.parametrize("metric", [Classes(NAMES), Numbers(), Means()], ids=lambda metric: type(metric).__name__)
+@pytest.mark.parametrize(
+    "metric", [ClassificationMetric(NAMES), RegressionMetric(), Means()], ids=lambda metric: type(metric).__name__
+)
 @pytest.mark.parametrize("step", [1, 7, 400])
 def test_the_sizes_of_the_parts_change_nothing(metric: object, step: int) -> None:
     parts, whole = scored(metric, PREDICTIONS, LABELS, step), scored(metric, PREDICTIONS, LABELS)
@@ -73,7 +75,7 @@ def test_intervals_are_those_of_a_bootstrap_over_rows() -> None:
         figures["accuracy"].append(sklearn.accuracy_score(LABELS[rows], PREDICTIONS[rows]))
         figures["f1_macro"].append(sklearn.f1_score(LABELS[rows], PREDICTIONS[rows], average="macro"))
         figures["matthews"].append(sklearn.matthews_corrcoef(LABELS[rows], PREDICTIONS[rows]))
-    intervals = scored(Classes(NAMES), PREDICTIONS, LABELS, replicates=4000).intervals()
+    intervals = scored(ClassificationMetric(NAMES), PREDICTIONS, LABELS, replicates=4000).intervals()
     for name, values in figures.items():
         assert intervals[name] == pytest.approx(np.quantile(values, (0.025, 0.975)), abs=0.01)
 
@@ -85,26 +87,28 @@ def test_differences_are_those_of_a_paired_bootstrap() -> None:
         rows = random.integers(0, 400, 400)
         gold = LABELS[rows]
         expected.append(np.mean(BETTER[rows] == gold) - np.mean(PREDICTIONS[rows] == gold))
-    differences = Differences(Classes(NAMES))
+    differences = Differences(ClassificationMetric(NAMES))
     for part in (slice(0, 150), slice(150, 400)):
         differences.add(BETTER[part], PREDICTIONS[part], LABELS[part])
-    first, second = (scored(Classes(NAMES), system, LABELS).figures() for system in (BETTER, PREDICTIONS))
+    first, second = (scored(ClassificationMetric(NAMES), system, LABELS).figures() for system in (BETTER, PREDICTIONS))
     assert differences.figures()["accuracy"] == pytest.approx(first["accuracy"] - second["accuracy"])
     interval = differences.intervals()["accuracy"]
     assert interval == pytest.approx(np.quantile(expected, (0.025, 0.975)), abs=0.005)
-    alone = scored(Classes(NAMES), BETTER, LABELS).intervals()["accuracy"]
+    alone = scored(ClassificationMetric(NAMES), BETTER, LABELS).intervals()["accuracy"]
     assert interval[1] - interval[0] < alone[1] - alone[0]  # what pairing is for
 
 
 def test_a_system_does_not_differ_from_itself() -> None:
-    for metric in (Classes(NAMES), Numbers()):
+    for metric in (ClassificationMetric(NAMES), RegressionMetric()):
         differences = Differences(metric)
         differences.add(PREDICTIONS, PREDICTIONS, LABELS)
         assert set(differences.intervals().values()) == {(0.0, 0.0)}
 
 
 def test_the_seed_decides() -> None:
-    first, again, other = (scored(Classes(NAMES), PREDICTIONS, LABELS, seed=seed).intervals() for seed in (1, 1, 2))
+    first, again, other = (
+        scored(ClassificationMetric(NAMES), PREDICTIONS, LABELS, seed=seed).intervals() for seed in (1, 1, 2)
+    )
     assert first == again
     assert first != other
 
@@ -116,7 +120,7 @@ def test_draws_are_poisson() -> None:
     assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.01
 
 
-@pytest.mark.parametrize("metric", [Classes(NAMES), Numbers()])
+@pytest.mark.parametrize("metric", [ClassificationMetric(NAMES), RegressionMetric()])
 def test_no_rows_is_a_sentence(metric: object) -> None:
     scores = Scores(metric)
     scores.add([], [])
@@ -126,7 +130,7 @@ def test_no_rows_is_a_sentence(metric: object) -> None:
 
 
 def test_no_replicates_no_intervals() -> None:
-    scores = scored(Classes(NAMES), PREDICTIONS, LABELS, replicates=0)
+    scores = scored(ClassificationMetric(NAMES), PREDICTIONS, LABELS, replicates=0)
     assert set(scores.intervals().values()) == {None}
     with pytest.raises(InputError, match="level is 95"):
         scores.intervals(95)
@@ -136,7 +140,7 @@ def test_a_million_rows_take_seconds() -> None:
     labels = np.random.default_rng(0).integers(0, 28, 1_000_000)
     predictions = np.where(labels % 3 == 0, labels, labels[::-1])
     before = time.process_time()
-    scores = scored(Classes([str(number) for number in range(28)]), predictions, labels, step=32)
+    scores = scored(ClassificationMetric([str(number) for number in range(28)]), predictions, labels, step=32)
     low, high = scores.intervals()["f1_macro"]
     assert low < scores.figures()["f1_macro"] < high
     assert high - low < 0.01

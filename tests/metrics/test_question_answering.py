@@ -1,4 +1,4 @@
-"""Answers are compared as SQuAD's scripts define it, and a ranking's figures are scikit-learn's."""
+"""Answers are compared as SQuAD's scripts define it."""
 
 import re
 import string
@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn import metrics as sklearn
 
 from bertie.errors import InputError
-from bertie.tasks.metrics import Answers, Ranking, Scores
-from bertie.tasks.metrics.answers import normalize
+from bertie.metrics import QuestionAnsweringMetric, Scores
+from bertie.metrics.question_answering import normalize
 
 TEXTS = st.text(alphabet="aAn thecat,.-é1'’", max_size=12)
 
@@ -44,7 +43,7 @@ def test_answers_equal_the_definition(rows: list, unanswerable: bool) -> None:
             right = [text for text in right if definition(text)] or [""]
         exact.append(max((definition(said) == definition(text) for text in right), default=0))
         f1.append(max((overlap(said, text, unanswerable) for text in right), default=0))
-    scores = Scores(Answers(unanswerable=unanswerable), replicates=10)
+    scores = Scores(QuestionAnsweringMetric(unanswerable=unanswerable), replicates=10)
     scores.add(*zip(*rows, strict=True))
     assert scores.figures()["exact_match"] == pytest.approx(np.mean(exact))
     assert scores.figures()["f1"] == pytest.approx(np.mean(f1))
@@ -60,7 +59,7 @@ def test_normalising(text: str, expected: str) -> None:
 
 
 def test_questions_with_and_without_an_answer() -> None:
-    scores = Scores(Answers(unanswerable=True))
+    scores = Scores(QuestionAnsweringMetric(unanswerable=True))
     scores.add(["the red cat", "", "something", ""], [["red cat", "cat"], ["dog"], [], ["a"]])
     assert scores.figures() == pytest.approx(
         {
@@ -72,7 +71,7 @@ def test_questions_with_and_without_an_answer() -> None:
             "NoAns_f1": 1 / 2,
         }
     )
-    only = Scores(Answers(unanswerable=True))
+    only = Scores(QuestionAnsweringMetric(unanswerable=True))
     only.add(["red"], [["red cat"]])
     assert only.figures() == pytest.approx({"exact_match": 0, "f1": 2 / 3})
     assert only.notes() == ["Every question has an answer."]
@@ -80,31 +79,4 @@ def test_questions_with_and_without_an_answer() -> None:
 
 def test_a_list_of_right_answers_is_asked_for() -> None:
     with pytest.raises(InputError, match="Question 0 has the prediction 'cat'; give a text, and a list of right ones"):
-        Scores(Answers()).add(["cat"], ["cat"])
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1000)), min_size=2, max_size=15, unique_by=lambda x: x[1]))
-@settings(deadline=None)
-def test_ranking_equals_scikit_learn(candidates: list) -> None:
-    relevance, given_scores = np.array(candidates).T
-    scores = Scores(Ranking(), replicates=0)
-    scores.add([given_scores], [relevance])
-    figures = scores.figures()
-    if not relevance.any():
-        assert set(figures.values()) == {0.0}
-        return
-    assert figures["ndcg@10"] == pytest.approx(sklearn.ndcg_score([relevance], [given_scores], k=10))
-    assert figures["map"] == pytest.approx(sklearn.average_precision_score(relevance > 0, given_scores))
-    first = next(rank for rank, at in enumerate(np.argsort(-given_scores), start=1) if relevance[at])
-    assert figures["mrr"] == pytest.approx(1 / first)
-
-
-def test_equal_scores_count_against_the_system() -> None:
-    scores = Scores(Ranking(cut=1))
-    scores.add([[0.5, 0.5, 0.5], [2, 1]], [[1, 0, 0], [1, 0]])
-    assert scores.figures() == pytest.approx({"mrr": (1 / 3 + 1) / 2, "ndcg@1": 1 / 2, "map": (1 / 3 + 1) / 2})
-
-
-def test_a_score_for_each_candidate() -> None:
-    with pytest.raises(InputError, match=r"Query 0 has scores of shape \[2\] for 3 candidates"):
-        Scores(Ranking()).add([[0.5, 0.5]], [[1, 0, 0]])
+        Scores(QuestionAnsweringMetric()).add(["cat"], ["cat"])

@@ -3,13 +3,14 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from bertie import memory as room
 from bertie.checkpoints import open_checkpoint
-from bertie.checkpoints import pages as room
-from bertie.checkpoints.pages import drop_pages, give_back_freed
+from bertie.memory import LARGE_PAGE, drop_pages, give_back_freed, large_pages, own_pages
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives pages back")
 
@@ -17,6 +18,10 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives pag
 def mapped(folder: Path, tensor: torch.Tensor) -> torch.Tensor:
     save_file({"weight": tensor}, str(folder / "model.safetensors"))
     return open_checkpoint(folder).tensor("weight")
+
+
+def drop(tensor: torch.Tensor) -> None:
+    drop_pages(tensor.data_ptr(), tensor.nbytes)
 
 
 def resident(tensor: torch.Tensor) -> int:
@@ -38,11 +43,11 @@ def test_a_mapped_tensor_leaves_memory_and_comes_back_equal(tmp_path: Path) -> N
     tensor = mapped(tmp_path, original)
     assert torch.equal(tensor, original)
     before = resident(tensor)
-    drop_pages(tensor)
+    drop(tensor)
     after = resident(tensor)
     assert before >= tensor.nbytes
     assert torch.equal(tensor, original)
-    drop_pages(torch.nn.Parameter(tensor))
+    drop(torch.nn.Parameter(tensor))
     assert torch.equal(tensor, original)
     if after == before:
         pytest.skip("this kernel, or a file system in memory, keeps the pages")
@@ -55,7 +60,7 @@ def test_a_neighbour_keeps_its_pages(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(tmp_path)
     a, b = checkpoint.tensor("a"), checkpoint.tensor("b")
     assert a.sum() == b.sum() == 2**20
-    drop_pages(a)
+    drop(a)
     assert resident(b) >= b.nbytes
 
 
@@ -63,7 +68,7 @@ def test_changed_numbers_are_kept(tmp_path: Path) -> None:
     tensor = mapped(tmp_path, torch.zeros(512, 1024))
     tensor[100:120] = 7.0
     expected = tensor.clone()
-    drop_pages(tensor)
+    drop(tensor)
     assert torch.equal(tensor, expected)
 
 
@@ -84,20 +89,28 @@ def test_memory_of_no_file_is_left_alone(tensor: torch.Tensor, monkeypatch: pyte
 
     monkeypatch.setattr(room, "_madvise", lambda: refuse)
     expected = tensor.clone()
-    drop_pages(tensor)
+    drop(tensor)
     assert torch.equal(tensor, expected)
 
 
 def test_nothing_happens_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drop_pages(torch.empty(1024, 1024, device="meta"))
     tensor = mapped(tmp_path, torch.ones(1024, 1024))
     for name, value in (("_PAGEMAP", str(tmp_path / "none")), ("_madvise", lambda: None)):
         with monkeypatch.context() as patch:
             patch.setattr(room, name, value)
-            drop_pages(tensor)
+            drop(tensor)
     monkeypatch.setattr(sys, "platform", "darwin")
-    drop_pages(tensor)
+    drop(tensor)
     assert tensor.sum() == 2**20
+
+
+@pytest.mark.parametrize("size", [0, 1, 3 * LARGE_PAGE + 5])
+def test_pages_of_ones_own(size: int) -> None:
+    for bytes_ in (own_pages(size), large_pages(size)):
+        assert (bytes_.dtype, bytes_.shape, bytes_.flags.writeable) == (np.uint8, (size,), True)
+        bytes_[:] = 7
+        assert (bytes_ == 7).all()
+    assert large_pages(size).ctypes.data % LARGE_PAGE == 0
 
 
 @linux

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
-from bertie.tasks.metrics.ratios import averages, ratio, rows_of_table, split
-from bertie.tasks.metrics.scores import Additive
+from bertie.metrics.bootstrap import averages, ratio, rows_of_table, split
+from bertie.metrics.streaming import Additive
 
 
 @dataclass(frozen=True)
-class Labels(Additive):
+class MultiLabelMetric(Additive):
     """Predictions and labels bool (or 0 and 1) ``[n, C]``.
 
     Figures: ``f1`` (= ``f1_macro``: each label counts alike, one that neither occurs nor is predicted counts 0),

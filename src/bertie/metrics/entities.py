@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError, nearest
-from bertie.tasks.metrics.ratios import averages, ratio, rows_of_table, split
-from bertie.tasks.metrics.scores import Additive
+from bertie.metrics.bootstrap import averages, ratio, rows_of_table, split
+from bertie.metrics.streaming import Additive
 
 SCHEMES = {"BIO": "BI", "BIOES": "BIES", "IO": "I"}
 _OUTSIDE, _BEGIN, _INSIDE, _END, _SINGLE = range(5)
@@ -19,7 +19,7 @@ _PREFIXES = {"B": _BEGIN, "I": _INSIDE, "E": _END, "S": _SINGLE}
 
 
 @dataclass(frozen=True)
-class Entities(Additive):
+class EntityMetric(Additive):
     """Predictions and labels: for each text its tags, such as ``["B-person", "I-person", "O"]``.
 
     Figures: ``precision``, ``recall`` and ``f1`` over entities of all types (an entity is right if its type and both

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
-from bertie.tasks.metrics.bootstrap import Tally
+from bertie.metrics.bootstrap import BootstrapSums
 
 REPLICATES = 1000
 
@@ -93,7 +93,7 @@ class Sums:
 
     def __init__(self, metric: Additive, systems: int, replicates: int, seed: int) -> None:
         self._metric, self._systems = metric, systems
-        self.tally = Tally(self._statistics, replicates, seed)
+        self.tally = BootstrapSums(self._statistics, replicates, seed)
 
     @property
     def count(self) -> int:

@@ -1,0 +1,30 @@
+"""Metrics: predictions and labels come in, in parts of any size; figures with bootstrap intervals come out. NumPy only.
+
+`Scores` runs any of them; `Differences` compares two systems on the same rows.
+"""
+
+from bertie.metrics.classification import ClassificationMetric
+from bertie.metrics.entities import EntityMetric
+from bertie.metrics.masked_lm import MaskedLMMetric
+from bertie.metrics.multi_label import MultiLabelMetric
+from bertie.metrics.multiple_choice import MultipleChoiceMetric
+from bertie.metrics.question_answering import QuestionAnsweringMetric
+from bertie.metrics.ranking import RankingMetric, RerankingMetric, RetrievalMetric
+from bertie.metrics.regression import RegressionMetric
+from bertie.metrics.streaming import Differences, Metric, Scores
+
+__all__ = [
+    "ClassificationMetric",
+    "Differences",
+    "EntityMetric",
+    "MaskedLMMetric",
+    "Metric",
+    "MultiLabelMetric",
+    "MultipleChoiceMetric",
+    "QuestionAnsweringMetric",
+    "RankingMetric",
+    "RegressionMetric",
+    "RerankingMetric",
+    "RetrievalMetric",
+    "Scores",
+]
