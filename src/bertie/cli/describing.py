@@ -11,10 +11,10 @@ import torch
 import bertie
 from bertie.checkpoints import Checkpoint, main_dtype
 from bertie.checkpoints.names import canonical
+from bertie.checkpoints.place import Place, open_weights
 from bertie.config import BertConfig
 from bertie.errors import BertieError, CheckpointError
 from bertie.hub import member, resolve
-from bertie.models.loading import Place, open_weights
 from bertie.report import quietly
 from bertie.tasks.recipe import read_recipe
 

@@ -24,7 +24,7 @@ def attend(q: Array, k: Array, v: Array, batch: Batch, threads: int, bias: Score
     lengths = np.asarray(batch.lengths)
     for length in np.unique(lengths).tolist():
         rows = batch.firsts[lengths == length, None] + np.arange(length)  # [n, S]
-        context[rows] = _attend(*(part[rows].transpose(0, 2, 1, 3) for part in (q, k, v)), bias).transpose(0, 2, 1, 3)
+        context[rows] = _attend(bias, *(part[rows].transpose(0, 2, 1, 3) for part in (q, k, v))).transpose(0, 2, 1, 3)
     return context
 
 
@@ -39,7 +39,7 @@ def attend_first(q: Array, k: Array, v: Array, batch: Batch, threads: int) -> Ar
     for length in np.unique(lengths).tolist():
         here = np.flatnonzero(lengths == length)
         rows = batch.firsts[here, None] + np.arange(length)
-        context[here] = _attend(q[here, :, None], *(part[rows].transpose(0, 2, 1, 3) for part in (k, v)), None)[:, :, 0]
+        context[here] = _attend(None, q[here, :, None], *(part[rows].transpose(0, 2, 1, 3) for part in (k, v)))[:, :, 0]
     return context
 
 
@@ -63,7 +63,7 @@ def relative_bias(distances: Array, by_key_too: bool) -> ScoreBias:
     return bias
 
 
-def _attend(q: Array, k: Array, v: Array, bias: ScoreBias | None) -> Array:
+def _attend(bias: ScoreBias | None, q: Array, k: Array, v: Array) -> Array:
     """Return the context ``[n, H, S, K]`` of n rows of one length."""
     scores = q @ k.swapaxes(2, 3) * np.float32(1 / math.sqrt(q.shape[3]))
     if bias is not None:

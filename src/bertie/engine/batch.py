@@ -62,7 +62,7 @@ def _check(rows: Rows, lengths: NDArray[np.int64], config: BertConfig) -> None:
         ("vocab_size", rows.ids, config.vocab_size),
         ("type_vocab_size", rows.types, config.type_vocab_size),
     ):
-        if values is not None and len(values) and not (0 <= values.min() and values.max() < size):
+        if values is not None and len(values) and not (values.min() >= 0 and values.max() < size):
             wrong = values[(values < 0) | (values >= size)][0]
             raise InputError(
                 f"A token has the id {wrong}, but {name} is {size}: allowed are 0 to {size - 1}. "

@@ -43,7 +43,7 @@ class Block:
             weights.norm(f"{place}.attention.output.LayerNorm", eps),
             weights.norm(f"{place}.output.LayerNorm", eps),
             (config.num_attention_heads, config.hidden_size // config.num_attention_heads),
-            config.hidden_act,
+            str(config.hidden_act),
             weights.array(f"{own}.distance_embedding.weight") if is_relative else None,
             config.position_embedding_type == "relative_key_query",
         )

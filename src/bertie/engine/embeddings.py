@@ -12,8 +12,6 @@ from bertie.engine.batch import Batch
 from bertie.engine.linear import Int8Weight
 from bertie.engine.normalization import layer_norm
 from bertie.engine.weights import Norm, Weights
-from bertie.kernels import library
-from bertie.kernels.embeddings import embed
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +37,6 @@ class Embeddings:
 
     def __call__(self, batch: Batch, threads: int) -> Array:
         """Return the embeddings ``[T, D]``."""
-        best = library.best()
-        if best is not None and not isinstance(self.words, Int8Weight):
-            return embed(
-                batch.ids, batch.types, batch.positions, self.words, self.types, self.positions, *self.norm, best,
-                threads=threads,
-            )  # fmt: skip
         found = rows_of(self.words, batch.ids)
         found += self.types[0] if batch.types is None else self.types[batch.types]
         if self.positions is not None:

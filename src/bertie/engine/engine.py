@@ -9,7 +9,9 @@ from typing import Any, NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.checkpoints import Place, of_one_save, open_weights
+from bertie.checkpoints.one_save import of_one_save
+from bertie.checkpoints.place import Place, open_weights
+from bertie.checkpoints.quantization import check_declaration
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
 from bertie.engine.architectures import HEADS
@@ -75,7 +77,7 @@ class Engine:
         force_download: bool = False,
         subfolder: str = "",
         allow_nan: bool = False,
-    ) -> Self:
+    ) -> "Engine":
         """Return the engine of a model's folder, or of its name in the hub.
 
         Args:
@@ -91,15 +93,14 @@ class Engine:
             CheckpointError: the files are missing, damaged or unsafe, do not fit the config, or lack the head.
             ConfigError: the config describes no BERT, or one that the engine does not compute.
         """
-        place = Place(
-            os.fspath(name_or_path), revision, token, cache_dir, local_files_only, force_download, subfolder
-        )
+        place = Place(os.fspath(name_or_path), revision, token, cache_dir, local_files_only, force_download, subfolder)
 
-        def load() -> Self:
+        def load() -> Engine:
             own = BertConfig.from_pretrained(place.name_or_path, **place.arguments) if config is None else config
             wanted = architecture or next((name for name in own.architectures or () if name in HEADS), "BertModel")
             if why := why_not(own, wanted):
                 raise ConfigError(f"The engine cannot compute {place.name_or_path!r}: {why}.")
+            check_declaration(own.quantization_config, place.name_or_path)
             return cls(weights_in(open_weights(place, variant), own, wanted, allow_nan), own, wanted)
 
         made = load() if place.folder is None else of_one_save(place.folder, load)
@@ -110,7 +111,7 @@ class Engine:
         return made
 
     @classmethod
-    def of(cls, model: Any) -> Self:
+    def of(cls, model: Any) -> "Engine":
         """Return the engine of a bertie model as its weights are now; later changes of the model do not reach it.
 
         Raises:

@@ -44,7 +44,7 @@ class MaskedLMHead:
         place = "cls.predictions.transform"
         return cls(
             weights.linear(f"{place}.dense"),
-            config.hidden_act,
+            str(config.hidden_act),
             weights.norm(f"{place}.LayerNorm", config.layer_norm_eps),
             weights.linear(DECODER),
         )

@@ -21,9 +21,7 @@ class Linear(Protocol):
     in_features: int
     out_features: int
 
-    def __call__(
-        self, x: Array, epilogue: int = NONE, residual: Array | None = None, *, threads: int
-    ) -> Array: ...
+    def __call__(self, x: Array, epilogue: int = NONE, residual: Array | None = None, *, threads: int) -> Array: ...
 
 
 class Int8Weight(NamedTuple):
@@ -38,7 +36,8 @@ class Int8Weight(NamedTuple):
         """Whether both round one input in one way, so that one product serves both."""
         if (self.input_scale is None) != (other.input_scale is None) or self.input_range != other.input_range:
             return False
-        return self.input_scale is None or np.array_equal(self.input_scale, other.input_scale)
+        mine, others = self.input_scale, other.input_scale
+        return mine is None or others is None or np.array_equal(mine, others)
 
 
 def dense(weight: Array | Int8Weight, bias: Array) -> Linear:

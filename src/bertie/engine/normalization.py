@@ -8,7 +8,7 @@ from bertie.kernels import library, normalization
 
 
 def layer_norm(x: Array, norm: Norm, threads: int = 1) -> Array:
-    """Return ``(x - mean) / sqrt(variance + eps) * weight + bias`` of each row (Ba et al. 2016); x may be overwritten."""
+    """Return ``(x - mean) / sqrt(variance + eps) * weight + bias`` of each row (Ba et al. 2016)."""
     best = library.best()
     if best is not None:
         return normalization.layer_norm(x, *norm, best, threads=threads)

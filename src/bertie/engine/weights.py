@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.checkpoints import Checkpoint, fit, listed
-from bertie.checkpoints.fitting import report, stored_classes
+from bertie.checkpoints.fitting import correct_classes, report
 from bertie.checkpoints.names import canonical
+from bertie.checkpoints.tensors import all_finite
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
 from bertie.engine.architectures import TIED, parameters
@@ -78,7 +79,7 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
     """
     checkpoint = checkpoint.unwrapped()
     source = f"{architecture} from {str(checkpoint.path.parent)!r}"
-    stored_classes(parameters(config, architecture), checkpoint, config, source)
+    correct_classes(config, parameters(config, architecture), checkpoint, source)
     shapes = parameters(config, architecture)
     stored = {canonical(name): name for name in checkpoint.infos}
 
@@ -142,11 +143,12 @@ def _checked(checkpoint: Checkpoint, name: str, allow_nan: bool) -> NDArray[Any]
     if info.dtype == "int8":
         return checkpoint.array(name)
     array = checkpoint.float32(name)
-    # a sum is many times as fast as isfinite, and NaN and infinity survive it; finite numbers may overflow it
-    if not allow_nan and not np.isfinite(array.sum()) and not np.isfinite(array).all():
+    if not allow_nan and not all_finite(array):
         raise CheckpointError(
             f"{str(info.file)!r}: the tensor {name!r} has NaN or infinite weights; fetch or train the model again, or "
             "pass allow_nan=True to look into it"
         )
-    drop_pages(array)  # read from end to end, while of a vocabulary's rows a program may need few
+    drop_pages(
+        array.ctypes.data, array.nbytes
+    )  # read from end to end, while of a vocabulary's rows a program may need few
     return array
