@@ -22,7 +22,6 @@ ROWS = [
     {"attention"},
     {"engine"},
     {"dropout"},
-    {"kernels"},
     {"batching"},
     {"threads"},
     {"openmp"},
@@ -36,7 +35,7 @@ ROWS = [
     {"locking"},
     {"files"},
     {"extras"},
-    {"rules", "metrics"},
+    {"kernels", "metrics", "rules"},
     {"errors", "memory", "report"},
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}

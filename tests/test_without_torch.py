@@ -13,7 +13,7 @@ import bertie
 SOURCE = Path(bertie.__file__).parent
 # the rooms that import PyTorch at the top of some module; no module of any other does
 WITH_TORCH = {
-    *("attention", "bench", "capture", "cli", "compression", "dropout", "estimators", "finetuning", "layers", "models"),
+    *("attention", "bench", "capture", "compression", "dropout", "estimators", "finetuning", "layers", "models"),
     *("native", "outputs", "packing", "pictures", "pipelines", "tasks", "training"),
 }
 BLOCKED = """
@@ -71,6 +71,21 @@ open_checkpoint(sys.argv[1])
 """
     done = without_torch(program, str(tmp_path))
     assert done.stderr.strip().splitlines()[-1].endswith("which is not installed: pip install 'bertie[torch]'")
+
+
+def test_inspect(tmp_path: Path) -> None:
+    bertie.BertForMaskedLM(
+        bertie.BertConfig(
+            vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24
+        )
+    ).save_pretrained(tmp_path)
+    program = """
+import bertie.cli
+bertie.cli.main()
+"""
+    done = without_torch(program, "inspect", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "BertForMaskedLM                complete" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["BertConfig", "BertTokenizer", "AutoTokenizer", "BertieError"])

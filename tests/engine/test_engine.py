@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.parity.harness import OUTPUT_TOLERANCE, TINY, pair
 from torch import Tensor
 
 import bertie
 from bertie.engine import Engine
 from bertie.engine.activations import ACTIVATIONS
-from bertie.engine.architectures import HEADS
+from bertie.engine.engine import ARCHITECTURES
 from bertie.errors import CheckpointError, ConfigError, InputError, InputTypeError
 from bertie.kernels import library
 from bertie.tasks.features import Features
-from tests.parity.harness import OUTPUT_TOLERANCE, TINY, pair
 
 LENGTHS = [7, 1, 7, 12, 3]
 WORDS = np.array([0, 4, 9, 20, 29])
@@ -68,7 +68,7 @@ def hidden_states(reference: Any, rows: Features) -> Tensor:
 
 
 @pytest.mark.parametrize("compiled", [True, False], ids=["kernels", "numpy"])
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_head_equals_the_reference(
     name: str, compiled: bool, rows: Features, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,13 +82,30 @@ def test_floats(functions, lengths, blocks) -> None:
 
 
 @each_set
-def test_numbers_whose_squares_overflow_are_not_hidden_as_zeros(functions) -> None:
-    encoder = Weights().encoder(lambda weight, bias: packed(weight, bias, functions))
-    lengths = [4, 3]
-    x, starts = batch(lengths)
-    found = run(encoder, torch.cat([x[:4], x[4:] * 1e25]), starts)
-    assert found[4:].isnan().all()
-    assert torch.equal(found[:4], run(encoder, x, starts)[:4])
+@pytest.mark.parametrize(("heads", "width"), [(3, 20), (2, 12), (4, 16), (3, 128)])
+def test_a_variance_that_overflows_gives_what_pytorch_gives(functions, heads, width) -> None:
+    """A block whose products are zero normalises its input twice: NaN, the bias, or numbers, row by row."""
+    hidden = heads * width
+    draw = torch.Generator().manual_seed(0)
+    norm = (torch.randn(hidden, generator=draw), torch.randn(hidden, generator=draw), 1e-12)
+    shapes = ((3 * hidden, hidden), (hidden, hidden), (WIDE, hidden), (hidden, WIDE))
+    products = tuple(packed(torch.zeros(shape), torch.zeros(shape[0]), functions) for shape in shapes)
+    arrays = (norm[0].numpy(), norm[1].numpy(), norm[2])
+    encoder = PackedEncoder([Block(products, (arrays, arrays), (heads, width))])
+    x = torch.randn(400, hidden, generator=draw)
+    places = torch.randint(0, hidden, (400,), generator=draw)
+    places[::4] = 0
+    x[torch.arange(400), places] = 10 ** (16 + 22 * torch.rand(400, generator=draw))
+    x[::3] *= 1e18
+    x[-1, :3] = 3e38  # their sum overflows, their mean does not
+    x = x.clamp(-3e38, 3e38)
+    expected = x
+    for _ in range(2):
+        expected = F.layer_norm(expected, (hidden,), *norm)
+    found = run(encoder, x, torch.tensor([0, 400], dtype=torch.int32))
+    torch.testing.assert_close(found, expected, equal_nan=True, rtol=1e-4, atol=1e-4)
+    assert expected.isnan().any() == (hidden % 8 == 0)
+    assert (expected == F.layer_norm(norm[1], (hidden,), *norm)).all(dim=1).any()
 
 
 @each_set

@@ -1,8 +1,5 @@
 """Our own products: the numbers of plain products for any shape, and rows that do not disturb each other."""
 
-import sysconfig
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -150,43 +147,6 @@ def simulated(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor, how: Quant
     whole = ((x / divisors / how.scale).round() + how.zero_point).clamp(0, 255) - how.zero_point
     unit = divisors * how.scale * scale.double()
     return whole @ weight.double().T * unit + bias, unit * weight.abs().amax(1)
-
-
-class TestLibrary:
-    def test_the_fastest_comes_first(self) -> None:
-        assert library.best() is SETS[0]
-        assert [functions.name for functions in SETS] in (["avx512", "avx2"], ["avx2"])
-
-    def test_why_there_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert library.why_none() == ""
-        monkeypatch.setattr(library, "instruction_sets", lambda: ())
-        assert "AVX2 only" in library.why_none()
-        library._library.cache_clear()
-        monkeypatch.setattr("sysconfig.get_config_var", lambda _: ".missing")
-        assert "for another Python or system (_kernels." in library.why_none()
-        library._library.cache_clear()
-
-    def test_why_it_is_not_the_library(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr(library, "instruction_sets", lambda: ())
-        monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
-        place = tmp_path / f"_kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
-        for lies_there, why in (
-            (None, "no C compiler when bertie was installed, or it runs from its sources"),
-            (b"no library", "cannot be loaded"),
-            (Path(_some_library()).read_bytes(), "another library lies in their place"),
-        ):
-            if lies_there is not None:
-                place.write_bytes(lies_there)
-            library._library.cache_clear()
-            assert why in library.why_none()
-        library._library.cache_clear()
-
-
-def _some_library() -> str:
-    """Some library that is not ours."""
-    import safetensors._safetensors_rust as other
-
-    return str(other.__file__)
 
 
 def test_sums_of_8_bit_products_end_where_32_bits_do() -> None:

@@ -61,6 +61,21 @@ def fit(
     return found
 
 
+def other_classes(shapes: Mapping[str, tuple[int, ...]], config: BertConfig, checkpoint: Checkpoint) -> int | None:
+    """Return for how many classes a head is stored, if that is another number than a config's without names."""
+    number = config.num_labels
+    if list(config.id2label.values()) != [f"LABEL_{index}" for index in range(number)]:
+        return None
+    stored = {canonical(name): info.shape for name, info in checkpoint.infos.items()}
+    heads = {name: shape for name, shape in shapes.items() if not is_encoder(canonical(name) or name)}
+    counts = {
+        stored[name][0]
+        for name, shape in heads.items()
+        if name in stored and shape[0] == number != stored[name][0] and stored[name][1:] == shape[1:]
+    }
+    return counts.pop() if len(counts) == 1 else None
+
+
 def listed(names: Sequence[str], most: int = 6) -> str:
     """Return names for an error or a log line, the first few of many."""
     return ", ".join(map(repr, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
@@ -111,30 +126,6 @@ def main_dtype(infos: Sequence[TensorInfo]) -> str:
     """Return the name of the element type that most of the numbers have; float32 if there are none."""
     elements = {dtype: sum(info.elements for info in infos if info.dtype == dtype) for dtype in FLOATS}
     return max(FLOATS, key=lambda dtype: elements[dtype])
-
-
-def correct_classes(
-    config: BertConfig, shapes: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint, source: str
-) -> bool:
-    """Give a config without names of classes the number for which a head is stored; say so, and whether it differed.
-
-    ``shapes`` are those of the model's parameters, ``source`` is what messages call it.
-    """
-    number = config.num_labels
-    if list(config.id2label.values()) != [f"LABEL_{index}" for index in range(number)]:
-        return False
-    stored = {canonical(name): info.shape for name, info in checkpoint.infos.items()}
-    heads = {name: shape for name, shape in shapes.items() if not is_encoder(canonical(name) or name)}
-    counts = {
-        stored[name][0]
-        for name, shape in heads.items()
-        if name in stored and shape[0] == number != stored[name][0] and stored[name][1:] == shape[1:]
-    }
-    if len(counts) != 1:
-        return False
-    config.num_labels = counts.pop()
-    say_once(f"{source}: the weights have {config.num_labels} classes, the config {number}; the weights count")
-    return True
 
 
 def report(source: str, found: Fit) -> None:

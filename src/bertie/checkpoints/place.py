@@ -1,4 +1,4 @@
-"""Where a model comes from: its folder or its name in the hub, and the weights that are opened there."""
+"""Where a model comes from, a folder or the hub, and its weights opened there."""
 
 import os
 from dataclasses import dataclass

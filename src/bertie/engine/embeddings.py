@@ -7,11 +7,10 @@ from numpy.typing import NDArray
 
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
-from bertie.engine.architectures import WORDS
 from bertie.engine.batch import Batch
 from bertie.engine.linear import Int8Weight
 from bertie.engine.normalization import layer_norm
-from bertie.engine.weights import Norm, Weights
+from bertie.engine.weights import WORDS, Norm, Weights
 
 
 @dataclass(frozen=True, eq=False)

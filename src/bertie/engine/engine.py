@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.checkpoints.one_save import of_one_save
+from bertie.checkpoints.parameters import CLASSES, parameters_of
 from bertie.checkpoints.place import Place, open_weights
 from bertie.checkpoints.quantization import check_declaration
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
-from bertie.engine.architectures import HEADS
 from bertie.engine.batch import Batch, Rows
 from bertie.engine.blocks import Blocks
 from bertie.engine.embeddings import Embeddings
@@ -24,6 +24,8 @@ from bertie.engine.weights import Weights, weights_in, weights_of
 from bertie.errors import ConfigError, InputError, InputTypeError
 from bertie.kernels import library
 from bertie.threads import available_threads
+
+ARCHITECTURES = tuple(name for name in CLASSES if name != "BertLMHeadModel")
 
 
 class Engine:
@@ -50,10 +52,9 @@ class Engine:
         self.config, self.architecture = config, architecture
         self._embeddings = Embeddings.of(weights, config)
         self._blocks = Blocks(weights, config)
-        shapes, is_pooled = HEADS[architecture]
-        names = shapes(config)
-        self._pooler = Pooler.of(weights) if is_pooled else None
-        self._words = MaskedLMHead.of(weights, config) if "cls.predictions.decoder.weight" in names else None
+        names = parameters_of(architecture, config).shapes
+        self._pooler = Pooler.of(weights) if weights.read("bert.pooler.dense.weight") is not None else None
+        self._words = MaskedLMHead.of(weights, config) if "cls.predictions.transform.dense.weight" in names else None
         self._heads: dict[str, Linear] = {
             name: weights.linear(name)
             for name in ("classifier", "qa_outputs", "cls.seq_relationship")
@@ -97,7 +98,9 @@ class Engine:
 
         def load() -> Engine:
             own = BertConfig.from_pretrained(place.name_or_path, **place.arguments) if config is None else config
-            wanted = architecture or next((name for name in own.architectures or () if name in HEADS), "BertModel")
+            wanted = architecture or next(
+                (name for name in own.architectures or () if name in ARCHITECTURES), "BertModel"
+            )
             if why := why_not(own, wanted):
                 raise ConfigError(f"The engine cannot compute {place.name_or_path!r}: {why}.")
             check_declaration(own.quantization_config, place.name_or_path)
@@ -118,9 +121,9 @@ class Engine:
             ConfigError: the engine does not compute such a model.
             InputTypeError: it is none of bertie's.
         """
-        architecture = next((kind.__name__ for kind in type(model).__mro__ if kind.__name__ in HEADS), None)
+        architecture = next((kind.__name__ for kind in type(model).__mro__ if kind.__name__ in ARCHITECTURES), None)
         if architecture is None:
-            raise InputTypeError(f"model is a {type(model).__name__}; the engine computes {', '.join(HEADS)}.")
+            raise InputTypeError(f"model is a {type(model).__name__}; the engine computes {', '.join(ARCHITECTURES)}.")
         config = BertConfig.from_dict(model.config.to_dict())
         return cls(weights_of(model, config, architecture), config, architecture)
 
@@ -158,7 +161,8 @@ class Engine:
         head = self._heads.get("classifier") or self._heads.get("qa_outputs")
         if head is None:
             self._refuse("classifier")
-        return head(self.hidden_states(rows) if self._pooler is None else self.pooled(rows), threads=self.threads)
+        of_tokens = self.architecture in ("BertForTokenClassification", "BertForQuestionAnswering")
+        return head(self.hidden_states(rows) if of_tokens else self.pooled(rows), threads=self.threads)
 
     def masked_lm(self, rows: Rows, places: NDArray[np.int64]) -> Array:
         """Return the logits ``[M, V]`` of the words at ``places``, indices ``[M]`` into the T tokens.
@@ -232,8 +236,8 @@ class Engine:
 
 def why_not(config: BertConfig, architecture: str) -> str:
     """Return why the engine cannot compute such a model, or an empty text."""
-    if architecture not in HEADS:
-        return f"its class is {architecture}, and the engine has {', '.join(HEADS)}"
+    if architecture not in ARCHITECTURES:
+        return f"its class is {architecture}, and the engine has {', '.join(ARCHITECTURES)}"
     if config.is_decoder or config.add_cross_attention:
         return "it is a decoder, which PyTorch computes: bertie.BertLMHeadModel.from_pretrained"
     if not isinstance(config.hidden_act, str):

@@ -6,11 +6,10 @@ import numpy as np
 
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
-from bertie.engine.architectures import DECODER
 from bertie.engine.blocks import activated
 from bertie.engine.linear import Linear
 from bertie.engine.normalization import layer_norm
-from bertie.engine.weights import Norm, Weights
+from bertie.engine.weights import DECODER, Norm, Weights
 
 
 @dataclass(frozen=True, eq=False)

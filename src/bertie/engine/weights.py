@@ -7,18 +7,27 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.checkpoints import Checkpoint, fit, listed
-from bertie.checkpoints.fitting import correct_classes, report
+from bertie.checkpoints import Checkpoint, fit, listed, other_classes
+from bertie.checkpoints.fitting import report
 from bertie.checkpoints.names import canonical
+from bertie.checkpoints.parameters import parameters_of
+from bertie.checkpoints.quantization import SCALES, integers_in
 from bertie.checkpoints.tensors import all_finite
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
-from bertie.engine.architectures import TIED, parameters
 from bertie.engine.linear import Int8Weight, Linear, side_by_side
 from bertie.errors import CheckpointError, InputTypeError
 from bertie.memory import drop_pages
+from bertie.report import say_once
 
-_OF_INT8 = ("weight_scale", "input_scale", "input_range")
+WORDS = "bert.embeddings.word_embeddings"
+DECODER = "cls.predictions.decoder"
+# where a tied parameter is stored; that of a quantised one has its scale there
+TIED = {
+    f"{DECODER}.weight": f"{WORDS}.weight",
+    f"{DECODER}.weight_scale": f"{WORDS}.weight_scale",
+    f"{DECODER}.bias": "cls.predictions.bias",
+}
 
 
 class Norm(NamedTuple):
@@ -79,17 +88,14 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
     """
     checkpoint = checkpoint.unwrapped()
     source = f"{architecture} from {str(checkpoint.path.parent)!r}"
-    correct_classes(config, parameters(config, architecture), checkpoint, source)
-    shapes = parameters(config, architecture)
+    if classes := other_classes(parameters_of(architecture, config).shapes, config, checkpoint):
+        say_once(f"{source}: the weights have {classes} classes, the config {config.num_labels}; the weights count")
+        config.num_labels = classes
     stored = {canonical(name): name for name in checkpoint.infos}
-
-    def place(name: str) -> str | None:
-        return stored.get(name) or stored.get(TIED.get(name))
-
-    integers = [name for name in shapes if (at := place(name)) and checkpoint.infos[at].dtype == "int8"]
-    if config.quantization_config is None:
-        integers = []
-    aliases = {name: [other] for name, other in TIED.items() if name in shapes}
+    shapes, aliases = parameters_of(architecture, config)
+    if architecture == "BertModel":  # whose pooler few need
+        shapes = {name: shape for name, shape in shapes.items() if "pooler" not in name or f"bert.{name}" in stored}
+    integers = () if config.quantization_config is None else integers_in(checkpoint, shapes, aliases)
     found = fit(shapes, checkpoint, aliases, integers=integers)
     if found.missing:
         raise CheckpointError(
@@ -99,7 +105,7 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
     report(source, found)
 
     def read(name: str) -> NDArray[Any] | None:
-        at = found.stored.get(name) or place(name)
+        at = stored.get(name) or stored.get(TIED.get(name))
         return None if at is None else _checked(checkpoint, at, allow_nan)
 
     return Weights(read)
@@ -112,24 +118,23 @@ def weights_of(model: Any, config: BertConfig, architecture: str) -> Weights:
         InputTypeError: its parameters are not those of the architecture, as with adapters in it.
     """
     arrays = {canonical(name) or name: _copied(tensor) for name, tensor in model.state_dict().items()}
-    wanted = parameters(config, architecture)
-    arrays |= {name: arrays[other] for name, other in TIED.items() if name not in arrays and other in arrays}
+    wanted = {canonical(name) or name: shape for name, shape in parameters_of(architecture, config).shapes.items()}
     if odd := _odd(arrays, wanted):
         raise InputTypeError(
             f"The engine computes {architecture} as the paper has it, and this model's {odd!r} is not of it; merge "
             "adapters into the weights first."
         )
+    arrays |= {name: arrays[other] for name, other in TIED.items() if name not in arrays and other in arrays}
     return Weights(arrays.get)
 
 
 def _odd(arrays: Mapping[str, NDArray[Any]], wanted: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Return the name of a parameter that is missing, of another shape, or too many."""
+    """Return the name of a parameter that is missing, of another shape, or too many; a pooler need not be there."""
     for name, shape in wanted.items():
-        if name not in arrays or arrays[name].shape != shape:
+        if "pooler" not in name and (name not in arrays or arrays[name].shape != shape):
             return name
-    known = {*wanted, *TIED, *TIED.values()}
-    others = (name for name in arrays if name not in known and not name.startswith("bert.pooler."))
-    return next((name for name in others if not name.endswith(_OF_INT8)), None)
+    others = (name for name in arrays if name not in wanted and name not in TIED)
+    return next((name for name in others if not name.endswith(SCALES)), None)
 
 
 def _copied(tensor: Any) -> NDArray[Any]:

@@ -21,20 +21,6 @@ def empty(*shape: int) -> Floats:
     return memory[first : first + 4 * size].view(np.float32).reshape(shape)
 
 
-def own_pages(size: int) -> NDArray[np.uint8]:
-    """Return bytes that the system has back as soon as no array needs them."""
-    from bertie import memory
-
-    return np.asarray(memory.own_pages(size))
-
-
-def large_pages(size: int) -> NDArray[np.uint8]:
-    """As `own_pages`, in pages of 2 MiB where the system has them."""
-    from bertie import memory
-
-    return np.asarray(memory.large_pages(size))
-
-
 def check_float32(shape: Sequence[int], *arrays: NDArray[Any]) -> None:
     """Refuse arrays that are not float32, or have other last dimensions than ``shape``: C would not notice.
 

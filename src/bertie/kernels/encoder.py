@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
-from bertie.kernels.arrays import Floats, check_cu_seqlens, check_float32, check_returned, empty, large_pages
+from bertie.kernels.arrays import Floats, check_cu_seqlens, check_float32, check_returned, empty
 from bertie.kernels.attention import CuSeqlens
 from bertie.kernels.gemm import PackedLinear
 from bertie.kernels.library import BlockStruct, NormStruct
+from bertie.memory import large_pages
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.kernels.arrays import Floats, check_float32, check_returned, empty, own_pages
+from bertie.kernels.arrays import Floats, check_float32, check_returned, empty
 from bertie.kernels.library import InstructionSet, PackedWeightStruct
+from bertie.memory import own_pages
 
 # what follows a product, as in gemm.h
 NONE, GELU, RESIDUAL = 0, 1, 2

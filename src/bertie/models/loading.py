@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from bertie.checkpoints import Checkpoint, Fit, checkpoint_of, main_dtype
-from bertie.checkpoints.fitting import correct_classes, report
+from bertie.checkpoints import Checkpoint, Fit, checkpoint_of, main_dtype, other_classes
+from bertie.checkpoints.fitting import report
 from bertie.checkpoints.one_save import of_one_save
 from bertie.checkpoints.place import Place, open_weights
 from bertie.checkpoints.quantization import check_declaration
@@ -104,7 +104,7 @@ def from_pretrained(
         allow_nan=allow_nan,
     )
     model, found = of_one_save(place.folder, load) if place.folder is not None else load()
-    report(_source_of(cls, place), found)
+    report(f"{cls.__name__} from {place.name_or_path or 'a state_dict'!r}", found)
     return (model, _loading_info(found)) if output_loading_info else model
 
 
@@ -132,8 +132,10 @@ def _load(
     build: Callable[[], Any] = partial(cls, config, *model_args, **init_arguments)  # type: ignore[misc]
     model = empty_model(build)
     checkpoint = checkpoint.unwrapped(dict(model.named_parameters()))
-    shapes = {name: tuple(part.shape) for name, part in model.named_parameters()}
-    if not labelled and correct_classes(config, shapes, checkpoint, _source_of(cls, place)):
+    if not labelled and (classes := other_classes(_shapes(model), config, checkpoint)):
+        source = f"{cls.__name__} from {place.name_or_path!r}"
+        say_once(f"{source}: the weights have {classes} classes, the config {config.num_labels}; the weights count")
+        config.num_labels = classes
         model = empty_model(build)
     if config.quantization_config is not None:
         place_int8(model, checkpoint)
@@ -143,6 +145,10 @@ def _load(
     config.dtype = target
     config.name_or_path = model.name_or_path = place.name_or_path
     return model.eval(), found
+
+
+def _shapes(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 
 def from_config(
@@ -296,10 +302,6 @@ def _named_type(asked: torch.dtype | str) -> torch.dtype | None:
 def _warn_if_slow(target: torch.dtype, device: torch.device) -> None:
     if device.type == "cpu" and target in _HALF and not (target == torch.bfloat16 and chip().bf16):
         say_once(f"{target} is slower than torch.float32 on {chip()}; load with dtype=torch.float32 for speed")
-
-
-def _source_of(cls: type[Any], place: Place) -> str:
-    return f"{cls.__name__} from {place.name_or_path or 'a state_dict'!r}"
 
 
 def _loading_info(found: Fit) -> dict[str, Any]:

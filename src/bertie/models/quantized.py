@@ -1,4 +1,4 @@
-"""int8 in a model's files: how config.json declares it, and which layers hold 8-bit integers when a model is loaded."""
+"""Which layers hold 8-bit integers when a model is loaded, and what its config says of it when it is saved."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -8,8 +8,7 @@ from torch import nn
 
 from bertie.checkpoints import Checkpoint, TensorInfo
 from bertie.checkpoints.names import canonical
-from bertie.checkpoints.quantization import KEY, METHOD, OTHERS_KEY, VERSION
-from bertie.errors import CheckpointError
+from bertie.checkpoints.quantization import KEY, METHOD, OTHERS_KEY, SCALES, VERSION, check_scale
 from bertie.layers.int8 import Int8Embedding, Int8Linear
 
 
@@ -32,11 +31,7 @@ def place_int8(model: Any, checkpoint: Checkpoint) -> None:
         if type(module) not in (nn.Linear, nn.Embedding) or "weight" not in infos:
             continue
         if infos["weight"].dtype == "int8":
-            if "weight_scale" not in infos:
-                raise CheckpointError(
-                    f"{str(checkpoint.path)!r} has int8 numbers in '{name}.weight', but no '{name}.weight_scale'; "
-                    "quantise the model again"
-                )
+            check_scale(checkpoint.path, name, infos)
             _replace(model, name, _empty(module, infos))
 
 
@@ -51,7 +46,7 @@ def _infos(model: Any, module: str, stored: dict[str | None, TensorInfo]) -> dic
     tied: dict[str, str] = model.tied_weights()
 
     def found() -> Iterator[tuple[str, TensorInfo]]:
-        for leaf in ("weight", "weight_scale", "bias", "input_scale", "input_range"):
+        for leaf in ("weight", "bias", *SCALES):
             for name in (f"{module}.{leaf}", tied.get(f"{module}.{leaf}", "")):
                 if (info := stored.get(canonical(name))) is not None:
                     yield leaf, info

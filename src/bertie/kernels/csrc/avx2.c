@@ -1,4 +1,5 @@
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#include <float.h>
 #include <math.h>
 #include <omp.h>
 #include <string.h>

@@ -1,0 +1,84 @@
+"""The library is ours, compiled from these sources, and nothing of the room knows PyTorch."""
+
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from bertie.kernels import library
+
+needs_kernels = pytest.mark.skipif(
+    not library.instruction_sets(), reason=f"no compiled kernels here: {library.why_none()}"
+)
+
+
+@needs_kernels
+def test_the_fastest_comes_first() -> None:
+    sets = library.instruction_sets()
+    assert library.best() is sets[0]
+    assert [each.name for each in sets] in (["avx512", "avx2"], ["avx2"])
+
+
+@needs_kernels
+def test_why_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert library.why_none() == ""
+    monkeypatch.setattr(library, "instruction_sets", lambda: ())
+    assert "AVX2 only" in library.why_none()
+    library._library.cache_clear()
+    monkeypatch.setattr("sysconfig.get_config_var", lambda _: ".missing")
+    assert "for another Python or system (_kernels." in library.why_none()
+    library._library.cache_clear()
+
+
+def test_why_it_is_not_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import safetensors._safetensors_rust as other
+
+    monkeypatch.setattr(library, "instruction_sets", lambda: ())
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    place = tmp_path / f"_kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
+    for lies_there, why in (
+        (None, "no C compiler when bertie was installed, or it runs from its sources"),
+        (b"no library", "cannot be loaded"),
+        (Path(other.__file__).read_bytes(), "another library lies in their place"),
+    ):
+        if lies_there is not None:
+            place.write_bytes(lies_there)
+        library._library.cache_clear()
+        assert why in library.why_none()
+    library._library.cache_clear()
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", [name for name, _ in library.BertieAbi._fields_])
+def test_a_library_of_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(library, "instruction_sets", lambda: ())
+    other = library.BertieAbi.from_buffer_copy(library._ABI)
+    setattr(other, name, getattr(other, name) + 1)
+    monkeypatch.setattr(library, "_ABI", other)
+    library._library.cache_clear()
+    assert "compiled from other sources" in library.why_none()
+    library._library.cache_clear()
+
+
+BLOCKED = "import sys; sys.modules['torch'] = None\n"
+PRODUCT = """
+import numpy as np
+from bertie.kernels import library
+from bertie.kernels.gemm import PackedWeight
+layer = PackedWeight(np.eye(3, dtype=np.float32), np.ones(3, np.float32), library.best())
+assert layer(np.full((2, 3), 2, np.float32), threads=1).tolist() == [[3, 3, 3]] * 2
+"""
+
+
+def test_no_module_of_the_room_imports_pytorch() -> None:
+    room = Path(library.__file__).parent
+    modules = [f"bertie.kernels.{path.stem}" for path in room.glob("*.py") if path.stem != "__init__"]
+    code = f"{BLOCKED}import {', '.join(['bertie.kernels', *modules])}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@needs_kernels
+def test_a_product_needs_no_pytorch() -> None:
+    subprocess.run([sys.executable, "-c", BLOCKED + PRODUCT], check=True)
