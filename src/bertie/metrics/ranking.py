@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.errors import InputError
+from bertie.errors import InputError, plural
 from bertie.metrics.bootstrap import ratio
 from bertie.metrics.multiple_choice import MultipleChoiceMetric
 from bertie.metrics.streaming import Additive, Sums
@@ -126,8 +126,10 @@ class Grouped:
         if len(groups) == 1:
             return ["All rows are one ranking, whose figures have no interval: map is their average precision."]
         lacking = sum(not (group[:, -1] > 0).any() for group in groups)
-        what = f"{lacking:,} of {len(groups):,} queries have no relevant passage and count 0."
-        return [what] if lacking else []
+        if not lacking:
+            return []
+        of_all = f"{lacking:,} of {len(groups):,} queries {plural(lacking, 'has', 'have')}"
+        return [f"{of_all} no relevant passage and {plural(lacking, 'counts', 'count')} 0."]
 
     def _rows(self) -> NDArray:
         """Return the systems' scores and, last, the relevance, ``[n, systems + 1]``."""
