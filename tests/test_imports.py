@@ -20,6 +20,7 @@ ROWS = [
     {"models"},
     {"generation", "layers"},
     {"attention"},
+    {"engine"},
     {"dropout"},
     {"tasks"},
     {"batching"},
