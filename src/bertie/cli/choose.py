@@ -8,10 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.answering import answer_all
-from bertie.cli.opening import open_pipeline
+from bertie.cli.options import columns_of, open_pipeline
 from bertie.cli.reading import Asked, is_interactive, standard_input
-from bertie.cli.rows import columns_of
+from bertie.cli.writing import answer_all
 from bertie.errors import InputError
 from bertie.reading import Format, stream_records
 

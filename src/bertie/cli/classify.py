@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.answering import answer_all
-from bertie.cli.opening import open_pipeline
+from bertie.cli.options import open_pipeline
 from bertie.cli.reading import is_interactive, read_asked
+from bertie.cli.writing import answer_all
 from bertie.reading import Format
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.rows import columns_of, map_of, names_of, one_or_all
+from bertie.cli.options import columns_of, map_of, names_of, one_or_all
 from bertie.errors import InputError, spelled
 from bertie.reading import Format
 from bertie.writing import printable

@@ -1,9 +1,12 @@
-"""The options that commands share, each declared once."""
+"""The options that commands share, each declared once, and what is made of them: pipelines, columns, names."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from bertie.errors import InputError
+from bertie.tasks.registry import find
 
 Texts = Annotated[list[str] | None, typer.Argument(help="Texts; without any, --input or standard input is read.")]
 Input = Annotated[
@@ -67,3 +70,64 @@ To = Annotated[
     str | None,
     typer.Option("--to", help="What to write: jsonl, csv or tsv; the default is what the name of --output ends in."),
 ]
+
+
+def open_pipeline(
+    task: str, model: str | None, device: str | None, batch_tokens: int | None, seed: int | None, **options: Any
+) -> Any:
+    """Return the pipeline of a task; options that are None are left to the task."""
+    # a task without a default model says so before torch is imported
+    row = find(task)
+    if model is None:
+        model = str(row.default_model())
+    import torch
+
+    from bertie.pipelines import pipeline
+
+    if seed is not None:
+        torch.manual_seed(seed)
+    given = {name: value for name, value in options.items() if value is not None}
+    return pipeline(task, model, device=device, batch_tokens=batch_tokens, **given)
+
+
+def columns_of(pairs: list[str] | None, **named: str | None) -> dict[str, str | list[str]] | None:
+    """Return role → column from ``ROLE=NAME`` texts and from options of their own; a role named twice has a list.
+
+    Raises:
+        InputError: a text without ``=``.
+    """
+    found: dict[str, str | list[str]] = {role: column for role, column in named.items() if column is not None}
+    for pair in pairs or []:
+        role, equals, column = pair.partition("=")
+        if not equals:
+            raise InputError(f"--column is {pair!r}; write ROLE=NAME, such as text=Body.")
+        before = found.get(role)
+        if before is None:
+            found[role] = column
+        else:
+            found[role] = [*([before] if isinstance(before, str) else before), column]
+    return found or None
+
+
+def one_or_all(paths: list[str]) -> str | list[str]:
+    """Return the only path, or the list of several."""
+    return paths[0] if len(paths) == 1 else paths
+
+
+def names_of(names: str | None) -> list[str] | None:
+    """Return the names in ``NAME,NAME``."""
+    return None if names is None else [name.strip() for name in names.split(",")]
+
+
+def map_of(pairs: list[str] | None) -> dict[str, str] | None:
+    """Return label → name from ``WRITTEN=NAME`` texts.
+
+    Raises:
+        InputError: a text without ``=``.
+    """
+    if pairs is None:
+        return None
+    for pair in pairs:
+        if "=" not in pair:
+            raise InputError(f"--label-map is {pair!r}; write WRITTEN=NAME, such as 1=spam.")
+    return {written: name for written, _, name in (pair.partition("=") for pair in pairs)}

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bertie.cli import options
-from bertie.cli.opening import open_pipeline
+from bertie.cli.options import open_pipeline
 from bertie.cli.reading import read_asked, read_texts
 from bertie.cli.writing import answers_in
 from bertie.errors import InputError

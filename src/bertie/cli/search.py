@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.opening import open_pipeline
+from bertie.cli.options import open_pipeline
 from bertie.cli.reading import read_asked, read_texts
 from bertie.cli.sentences import sentences
 from bertie.cli.writing import answers_in
