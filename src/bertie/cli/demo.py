@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.options import open_pipeline
 from bertie.report import quietly
 from bertie.writing import printable
 
@@ -72,7 +71,7 @@ def demo(
     console = Console(highlight=False, width=min(WIDTH, Console().width))
     book = read_book()
     console.print(_introduction(len(book)), markup=True)
-    pipe = open_pipeline("embed", model, device, batch_tokens, None)
+    pipe = options.opener(model, device, batch_tokens)("embed")
     pipe(book[:8])  # the first call of a process also warms it up
     start = time.perf_counter()
     index = SearchIndex(book, pipe)

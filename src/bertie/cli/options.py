@@ -1,11 +1,15 @@
 """The options that commands share, each declared once, and what is made of them: pipelines, columns, names."""
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import Signature, signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import typer
 
 from bertie.errors import InputError
+from bertie.reading import Format as FileFormat
 from bertie.tasks.registry import find
 
 Texts = Annotated[list[str] | None, typer.Argument(help="Texts; without any, --input or standard input is read.")]
@@ -72,22 +76,59 @@ To = Annotated[
 ]
 
 
-def open_pipeline(
-    task: str, model: str | None, device: str | None, batch_tokens: int | None, seed: int | None, **options: Any
-) -> Any:
-    """Return the pipeline of a task; options that are None are left to the task."""
-    # a task without a default model says so before torch is imported
-    row = find(task)
-    if model is None:
-        model = str(row.default_model())
-    import torch
+class OpenPipeline(Protocol):
+    """Makes the pipeline of a task; options that are None are left to the task."""
 
-    from bertie.pipelines import pipeline
+    def __call__(self, task: str, **options: Any) -> Any: ...
 
-    if seed is not None:
-        torch.manual_seed(seed)
-    given = {name: value for name, value in options.items() if value is not None}
-    return pipeline(task, model, device=device, batch_tokens=batch_tokens, **given)
+
+def opener(
+    model: Model = None, device: Device = None, batch_tokens: BatchTokens = None, seed: Seed = None
+) -> OpenPipeline:
+    """Return what opens pipelines with these options."""
+
+    def open_pipeline(task: str, **options: Any) -> Any:
+        # a task without a default model says so before torch is imported
+        row = find(task)
+        folder = str(row.default_model()) if model is None else model
+        import torch
+
+        from bertie.pipelines import pipeline
+
+        if seed is not None:
+            torch.manual_seed(seed)
+        given = {name: value for name, value in options.items() if value is not None}
+        return pipeline(task, folder, device=device, batch_tokens=batch_tokens, **given)
+
+    return open_pipeline
+
+
+def form_of(
+    format: Format = None, delimiter: Delimiter = None, encoding: Encoding = None, quoting: Quoting = None
+) -> FileFormat:
+    """Return how the file is written that is read."""
+    return FileFormat(format, delimiter, encoding, quoting)
+
+
+# what a command's parameter of this name is made by, and thereby its options
+_GROUPS: dict[str, Callable[..., Any]] = {"open_pipeline": opener, "form": form_of}
+
+
+def bound(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command with the options of a group in the place of the parameter that takes what they make."""
+    own = signature(command).parameters
+    groups = {name: signature(group).parameters for name, group in _GROUPS.items() if name in own}
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = _GROUPS[name](**{option: given.pop(option) for option in group})
+        command(**given)
+
+    shown = [option for name, one in own.items() for option in (groups[name].values() if name in groups else [one])]
+    run.__signature__ = Signature([one.replace(kind=one.KEYWORD_ONLY) for one in shown])  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in shown}
+    return run
 
 
 def columns_of(pairs: list[str] | None, **named: str | None) -> dict[str, str | list[str]] | None:
