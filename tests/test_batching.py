@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertie import batching
-from bertie.batching import Budget, batches, budget, in_batches, in_order, is_out_of_memory, padding_share
+from bertie.batching import (
+    Budget,
+    batches,
+    budget,
+    cores_to_divide,
+    in_batches,
+    in_order,
+    is_out_of_memory,
+    padding_share,
+)
 from bertie.errors import BertieError, InputError
 
 LENGTHS = st.lists(st.integers(0, 60), max_size=60)
@@ -98,17 +107,18 @@ def test_other_errors_pass() -> None:
 def test_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     monkeypatch.setattr(batching, "can_divide_cores", lambda: True)
-    cpu = "cpu"
-    assert budget([100] * 200, cpu, 384) == Budget(1024, 4)
-    assert budget([100] * 200, cpu, 1024) == Budget(384, 4)
-    assert budget([100] * 200, cpu, 384, tokens=1200) == Budget(300, 4)
-    assert budget([100] * 6, cpu, 384) == Budget(300, 2)  # two cores with three texts each
-    assert budget([500], cpu, 384) == Budget(500, 1)
-    assert budget([], cpu, 384) == Budget(1, 1)
-    assert budget([100] * 200, "cuda", 384) == Budget(batching.GPU_TOKENS, 2)
-    assert budget([100] * 200, "mps", 384).workers == 1
+    assert cores_to_divide() == 4
+    assert budget([100] * 200, "cpu", 384, 4) == Budget(1024, 4)
+    assert budget([100] * 200, "cpu", 1024, 4) == Budget(384, 4)
+    assert budget([100] * 200, "cpu", 384, 4, tokens=1200) == Budget(300, 4)
+    assert budget([100] * 6, "cpu", 384, 4) == Budget(300, 2)  # two cores with three texts each
+    assert budget([500], "cpu", 384, 4) == Budget(500, 1)
+    assert budget([], "cpu", 384, 4) == Budget(1, 1)
+    assert budget([100] * 200, "cuda", 384, 4) == Budget(batching.GPU_TOKENS, 2)
+    assert budget([100] * 200, "mps", 384, 4).workers == 1
     monkeypatch.setattr(batching, "can_divide_cores", lambda: False)
-    assert budget([100] * 200, cpu, 384).workers == 1
+    assert cores_to_divide() == 1
+    assert budget([100] * 200, "cpu", 384, 1).workers == 1
 
 
 def test_budgets_below_one_are_refused() -> None:

@@ -11,8 +11,10 @@ from rows import Row
 import bertie
 from bertie.finetuning.examples import Rows
 from bertie.finetuning.labelling import LabelOptions
-from bertie.metrics import Differences, Scores
-from bertie.tasks.computing import compute
+from bertie.metrics import Scores
+from bertie.metrics.streaming import interval
+from bertie.tasks.features import Outputs
+from bertie.tasks.inference import compute_rows
 from bertie.tasks.registry import find
 
 Figures = dict[str, float | None]
@@ -28,15 +30,24 @@ class Answers:
 
     def figures(self) -> Figures:
         """Return the figures."""
-        scores = Scores(self.metric, replicates=0)
-        scores.add(self.predictions, self.gold)
-        return scores.figures()
+        return self._scores().figures()
 
     def better_than(self, other: "Answers") -> dict[str, Any]:
         """Return by how much each figure is better than another model's, with a paired bootstrap interval."""
-        both = Differences(self.metric)
-        both.add(self.predictions, other.predictions, self.gold)
-        return {"difference": both.figures(), "interval": both.intervals()}
+        mine, theirs = self._scores(), other._scores()
+        figures, others = mine.figures(), theirs.figures()
+        known = [name for name in figures if figures[name] is not None and others.get(name) is not None]
+        # one seed weighs the same rows alike for both
+        replicates, paired = mine.resampled(), theirs.resampled()
+        return {
+            "difference": {name: figures[name] - others[name] for name in known},
+            "interval": {name: interval(replicates[name] - paired[name]) for name in known},
+        }
+
+    def _scores(self) -> Scores:
+        scores = Scores(self.metric)
+        scores.add(self.predictions, self.gold)
+        return scores
 
 
 def answers(
@@ -46,13 +57,12 @@ def answers(
     found = {}
     for options, alike in _by_options(readings):
         model = _Model(experiment, folder, options)
-        task, values, features, labels = model.computed(dev)
+        task, outputs = model.computed(dev)
         for reading in alike:
             own = task
             if reading.tuned:
-                _, tuning, tuned_features, tuned_labels = model.computed(tune)
-                own = task.tuned(tuning, tuned_features, tuned_labels)
-            found[reading.name] = Answers(own.metric(), own.predictions(values, features), own.gold(labels))
+                own = task.tuned(model.computed(tune)[1])
+            found[reading.name] = Answers(own.metric(), own.predictions(outputs), own.gold(outputs.labels))
     return found
 
 
@@ -64,15 +74,15 @@ class _Model:
         self.pipe = bertie.pipeline(self.row.name, str(folder), max_length=experiment.max_length, **options)
         self.task = self.row.load_trained().of(self.pipe.codec)
 
-    def computed(self, rows: list[Row]) -> tuple[Any, Any, Any, list[Any]]:
-        """Return the task suited to the rows, what the model computes of them, and their labels."""
+    def computed(self, rows: list[Row]) -> tuple[Any, Outputs]:
+        """Return the task suited to the rows, and what the model computes of them, with their labels."""
         reader = Rows(self.row.learns, options=LabelOptions(kind=self.kind))
         written = list(reader.read(rows))
         examples = list(reader.settled(written, reader.find_labelling(written)))
         labels = [example.label for example in examples]
         task = self.task.suited(labels)
         features = task.encode([example.text for example in examples])
-        return task, compute(task, self.pipe.model, features), features, labels
+        return task, task.outputs(compute_rows(task, self.pipe.computing, features), features, labels)
 
 
 def _by_options(readings: Sequence[Reading]) -> list[tuple[Mapping[str, Any], list[Reading]]]:

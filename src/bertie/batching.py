@@ -33,7 +33,12 @@ class Budget(NamedTuple):
     workers: int
 
 
-def budget(lengths: Sequence[int], device: str, width: int, tokens: int | None = None) -> Budget:
+def cores_to_divide() -> int:
+    """Return how many batches may be computed at once on a CPU, each with a core of its own."""
+    return available_threads() if can_divide_cores() else 1
+
+
+def budget(lengths: Sequence[int], device_type: str, width: int, cores: int, tokens: int | None = None) -> Budget:
     """Return what suits this kind of device and this much work.
 
     On a CPU every core computes batches of its own, unless the work is too little to be divided. A CUDA device is fed
@@ -41,14 +46,14 @@ def budget(lengths: Sequence[int], device: str, width: int, tokens: int | None =
 
     Args:
         lengths: the number of tokens of each text.
-        device: the kind of device that computes them, ``"cpu"`` or ``"cuda"``.
+        device_type: where they are computed, as PyTorch calls it: "cpu", "cuda", …
         width: of a token's hidden state.
+        cores: how many there are on a CPU, for a batch each.
         tokens: the most tokens computed at a time, by all cores together; None: what suits the device.
     """
-    if device != "cpu":
-        return Budget(tokens or GPU_TOKENS, GPU_WORKERS if device == "cuda" else 1)
+    if device_type != "cpu":
+        return Budget(tokens or GPU_TOKENS, GPU_WORKERS if device_type == "cuda" else 1)
     work = sum(lengths)
-    cores = available_threads() if can_divide_cores() else 1
     workers = max(1, min(cores, work // WORKER_TOKENS, len(lengths)))
     share = max(WORKER_TOKENS, CPU_NUMBERS // width) if tokens is None else -(-tokens // workers)
     return Budget(max(1, min(share, -(-work // workers))), workers)

@@ -27,6 +27,8 @@ from bertie.report import say_once
 from bertie.rules import short
 
 CONFIG_NAME = "config.json"
+# the label of what is not learned, as in the reference
+IGNORED = -100
 # names in a file that ask for code, kernels or a certain attention: never followed (and never saved again)
 _NEVER_FOLLOWED = ("auto_map", "trust_remote_code", "custom_pipelines", "attn_implementation", "experts_implementation")
 _NEVER_FOLLOWED_PREFIXES = ("_attn_implementation", "_experts_implementation", "kernel", "use_kernel")

@@ -56,6 +56,16 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
+def counted(count: int, one: str, several: str | None = None) -> str:
+    """Return ``"1 step"``, ``"2 steps"`` or ``"3,000 classes"``; the plural ends in s unless it is given."""
+    return f"{count:,} {plural(count, one, several or one + 's')}"
+
+
+def plural(count: int, one: str, several: str) -> str:
+    """Return the word that goes with a count: ``plural(count, "is", "are")``."""
+    return one if count == 1 else several
+
+
 def in_python(name: str, value: Any = ...) -> str:
     """Return an option as it is written in Python: ``windows=True``, or its name alone."""
     return name if value is ... else f"{name}={value!r}"

@@ -28,3 +28,24 @@ def test_an_option_that_takes_one_value_is_given_once(run: Callable[..., Any], n
 def test_both_words_of_a_switch_are_one_option(run: Callable[..., Any]) -> None:
     ran = run("classify", "-m", "nowhere", "--windows", "--no-windows", "a")
     assert (ran.code, "--windows is given 2 times" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("evaluate ner --input a.csv", "bertie evaluate has no option --input. Did you mean '--data'?"),
+        ("finetune ner --data=a.csv", "bertie finetune has no option --data. Did you mean '--train'?"),
+        ("classify --text-column b", "bertie classify has no option --text-column. Did you mean '--column'?"),
+        ("embed --out a.npy", "bertie embed has no option --out. Did you mean '--output'?"),
+        ("evaluate ner -o a.csv", "bertie evaluate has no option -o. Did you mean '--predictions'?"),
+        (
+            "rerank --input a.csv",
+            "bertie rerank has no option --input. The file is named without an option: bertie rerank FILE.",
+        ),
+        ("tag --agregation max", "bertie tag has no option --agregation. Did you mean '--aggregation'?"),
+        ("tag --zzz", "bertie tag has no option --zzz. bertie tag -h lists all."),
+    ],
+)
+def test_options_of_other_commands_have_a_hint(run: Callable[..., Any], given: str, sentence: str) -> None:
+    ran = run(*given.split())
+    assert (ran.code, ran.err) == (2, f"bertie: {sentence}\n")

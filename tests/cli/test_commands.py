@@ -44,7 +44,7 @@ def test_embed(run: Run, tmp_path: Path) -> None:
     vectors = np.array([record["embedding"] for record in ran.records], dtype=np.float32)
     np.testing.assert_allclose(vectors, expected, atol=1e-6)
     assert [(one.get("empty"), one.get("truncated")) for one in ran.records] == [(None, None), (True, None), (None, 46)]
-    assert "1 of 3 texts were longer than 256 tokens" in ran.err
+    assert "1 of 3 texts was longer than 256 tokens" in ran.err
     path = tmp_path / "vectors.npy"
     path.write_bytes(b"old")
     assert run("embed", *texts, "--output", path, "--seed", 1, "--batch-tokens", 64, "--device", "cpu").code == 0

@@ -215,3 +215,41 @@ def test_one_document_cannot_be_parted_and_it_is_said_how_to_go_on(run: Run, sta
     assert "tuning needs another: name a file of its own (--tune …)" in run(*given, "--dev", "0").err
     ran = run(*given, "--dev", "0", "--tune", "0", "--epochs", 1, "--batch-size", 24)
     assert (ran.code, ran.records[0]["metrics"]) == (0, {})
+
+
+def test_a_bad_row_names_the_way_to_leave_it_out(run: Run, start: Path, tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text("text,label\na,x\nb,y\nc,\n")
+    ran = run("finetune", "classification", "--train", path, "--model", start, "--dry-run")
+    remedy = "--on-bad-row skip leaves out and counts such rows."
+    assert (ran.code, ran.err) == (2, f"bertie: There is no label in {path}, line 4. {remedy}\n")
+    path = tmp_path / "f.jsonl"
+    path.write_text("no JSON\n")
+    ran = run("classify", "--model", start, "--input", path)
+    assert (ran.code, "is no JSON" in ran.err, "--on-bad-row" in ran.err) == (2, True, False)
+
+
+def test_a_dry_run_and_files_follow_a_model_with_classes(
+    run: Run, start: Path, table: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = ("finetune", "classification", "--column", "text=Body", "--column", "label=Kind", "--epochs", 1)
+    out = tmp_path / "run"
+    ran = run(*given, "--train", table, "--model", start, "--out", out, "--tune", 0, "--batch-size", 128)
+    assert ran.code == 0, ran.err
+    assert "1 step in " in (out / "report.md").read_text()
+    more = tmp_path / "more.csv"
+    more.write_text(table.read_text().replace("film,0", "film,2"))
+    ran = run(*given, "--train", more, "--model", out, "--dry-run")
+    said = "The model's head goes on with 1, starts anew for 2, forgets 0, which no row has."
+    assert said in caplog.messages
+    assert said in ran.records[0]["warnings"]
+
+    written = tmp_path / "written.csv"
+    data = ("--data", table, "--column", "text=Body", "--column", "label=Kind")
+    ran = run("evaluate", "classification", "--model", out, *data, "--predictions", written)
+    assert ran.code == 0, ran.err
+    rows = list(csv.DictReader(written.open()))
+    assert (len(rows), list(rows[0])) == (80, ["Body", "Kind", "prediction", "where"])
+    assert run("classify", "--model", out, "a film", "--output", written).code == 0
+    (row,) = csv.DictReader(written.open())
+    assert (row["text"], row["label"] in "01") == ("a film", True)

@@ -9,8 +9,8 @@ import pytest
 
 from bertie.cli.reading import read_asked, read_texts
 from bertie.cli.sentences import sentences
-from bertie.cli.writing import printable
 from bertie.errors import InputError
+from bertie.writing import printable
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def test_words_are_tagged_as_evaluate_tags_them(run: Run, tagger: Path, tmp_path
     ran = run("tag", "-m", tagger, "Ada", "--to", "conll")
     assert (ran.code, "--to conll writes words" in ran.err) == (2, True)
     ran = run("tag", "-m", tagger, "Ada", "--to", "squad")
-    assert (ran.code, ran.err) == (2, "bertie: --to is 'squad'; answers are written as jsonl, csv or conll.\n")
+    assert (ran.code, ran.err) == (2, "bertie: --to is 'squad'; answers are written as jsonl, csv, tsv or conll.\n")
 
 
 def test_rows_keep_their_columns(run: Run, tagger: Path, tmp_path: Path) -> None:

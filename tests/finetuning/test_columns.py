@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from bertie.errors import InputError
+from bertie.cli.choose import choose
+from bertie.cli.spelling import spelling_of
+from bertie.errors import InputError, spelling
 from bertie.finetuning.columns import find_columns
 from bertie.finetuning.ignored import ignored_data
 
@@ -172,3 +174,18 @@ def test_0_1_columns_are_found_in_all_first_rows_beside_others() -> None:
 def test_columns_are_those_of_all_first_rows() -> None:
     found = find_columns(CLASSIFY, [{"text": "x"}, {"text": "y", "label": "a"}])
     assert found.found == {"text": "text", "label": "label"}
+
+
+def test_choices_in_several_columns_are_named_with_commas() -> None:
+    row = {"question": "q", "A": "x", "B": "y", "answer": "A"}
+    with pytest.raises(InputError, match=r"hold the choices: .*name it with columns=\{'choices': \['…', '…'\]\}\."):
+        find_columns(CHOOSE, [row])
+    assert find_columns(CHOOSE, [row], {"choices": "A,B"}).found["choices"] == ["A", "B"]
+    with spelling(spelling_of(choose)), pytest.raises(InputError, match=r"name it with --column choices=…,…\."):
+        find_columns(CHOOSE, [row])
+
+
+def test_short_passages_without_a_header_have_their_hint() -> None:
+    row = dict.fromkeys(["what is bert", "a language model", "a puppet"], "x")
+    with pytest.raises(InputError, match="put a line with the columns' names above it"):
+        find_columns("embedding", [row])

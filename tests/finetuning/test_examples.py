@@ -174,7 +174,7 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "number."),
     (CLASSIFY, {"text": "x", "rude": "2", "kind": "1"}, {"columns": {"label": ["rude", "kind"]}},
         "The label 'rude' in row 0 of dev is '2', not 0 or 1."),
-    (TAG, {"words": ["a", "b"], "tags": ["O"]}, {}, "There are 2 words and 1 tags in row 0 of dev; each word has "
+    (TAG, {"words": ["a", "b"], "tags": ["O"]}, {}, "There are 2 words and 1 tag in row 0 of dev; each word has "
         "one tag."),
     (TAG, {"words": [], "tags": []}, {}, "There are no words in row 0 of dev."),
     (TAG, {"words": ["a"], "tags": None}, {}, "There are no tags in row 0 of dev."),
@@ -203,7 +203,7 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "The answer_start in row 0 of dev is 'x', not a number of characters."),
     (ANSWER, {**QUESTION, "answers": [answer("", 3)]}, {}, "The answer in row 0 of dev is empty."),
     (CHOOSE, {**CHOICES, "choices": ["one"], "label": 0}, {},
-        "There are 1 choices in row 0 of dev; at least two are needed."),
+        "There is 1 choice in row 0 of dev; at least two are needed."),
     (CHOOSE, {**CHOICES, "choices": ["one", " "], "label": 0}, {}, "The choice 1 in row 0 of dev is empty."),
     (CHOOSE, {**CHOICES, "label": None}, {}, "There is no label in row 0 of dev."),
     (CHOOSE, {**CHOICES, "label": 3}, {}, "The label 3 in row 0 of dev is none of its 2 choices; it must be a "
@@ -261,6 +261,8 @@ def test_one_task_reads_its_own_fields_from_anything() -> None:
 
 # whole files
 
+SKIP = " on_bad_row='skip' leaves out and counts such rows."
+
 
 def table(folder: Path, name: str, rows: str) -> Path:
     (folder / name).write_text(rows)
@@ -276,7 +278,7 @@ def classified(rows: str, folder: Path, **options: Any) -> Data:
     [
         ("text,label\na,pos\nb,neg\n", "single-label", ["neg", "pos"]),
         ("text,label\na,10\nb,2\nc,x\n", "single-label", ["2", "10", "x"]),
-        ("text,label\na,1.0\nb,2.0\n", "single-label", ["1.0", "2.0"]),
+        ("text,label\na,1.0\nb,2.0\n", "single-label", ["1", "2"]),
         ("text,label\na,1.5\nb,2\n", "regression", []),
         ("text,labels\na,x|y\nb,z\n", "multi-label", ["x", "y", "z"]),
         ("text,labels\na,x\nb,z\n", "single-label", ["x", "z"]),
@@ -311,11 +313,11 @@ def test_the_kind_is_said(tmp_path: Path) -> None:
         "20 rows, "
             "such as 'l0': name the column of the label, columns={'label': '…'}, or the kind: kind='single-label' if "
             "they are classes, kind='regression' if they are numbers."),
-        (CLASSIFY, "text,label\na,2.5\nb,1.5\nc,n/a\n", "The label in FILE, line 4 is 'n/a', not a number."),
+        (CLASSIFY, "text,label\na,2.5\nb,1.5\nc,n/a\n", "The label in FILE, line 4 is 'n/a', not a number." + SKIP),
         (TAG, "words,tags\na b,O O\nc,O\n", "All words of FILE have the tag 'O'; a tagger needs words of two tags."),
         (TAG, "words,tags\na b,B-X O\nc,X-Y\n", "The tag 'X-Y' of word 0 in FILE, line 3 fits no scheme, and "
         "others do: "
-            "BIO has O, B-… and I-…, BIOES also E-… and S-…."),
+            "BIO has O, B-… and I-…, BIOES also E-… and S-…." + SKIP),
         ("reranking", "query,passage,label\na,b,1\nc,d,1\n", "All 2 rows of FILE have the label 1; training needs "
         "rows of "
             "two."),
@@ -333,7 +335,7 @@ def test_45_unknown_labels_of_dev(tmp_path: Path) -> None:
     dev = table(tmp_path, "dev.csv", "text,label\nc,pos\nd,foo\n")
     with pytest.raises(InputError) as error:
         load(CLASSIFY, train, dev)
-    assert str(error.value) == f"Unknown label 'foo' in {dev}, line 3; train has 'neg', 'pos'."
+    assert str(error.value) == f"Unknown label 'foo' in {dev}, line 3; train has 'neg', 'pos'.{SKIP}"
     data = load(CLASSIFY, train, dev, on_bad_row="skip")
     assert data.dev == [Example("c", "pos", f"{dev}, line 2")]
     assert data.bad.count == 1
@@ -344,15 +346,15 @@ def test_45_unknown_labels_of_dev(tmp_path: Path) -> None:
 def test_45_what_train_and_dev_share_is_said(tmp_path: Path) -> None:
     train = table(tmp_path, "train.csv", "text,label\na,x\nb,y|z\n")
     assert load(CLASSIFY, train, train).warnings == [
-        "1 labels of train hold a bar; kind='multi-label' takes it for what parts several labels.",
-        "1 labels of dev hold a bar; kind='multi-label' takes it for what parts several labels.",
+        "1 label of train holds a bar; kind='multi-label' takes it for what parts several labels.",
+        "1 label of dev holds a bar; kind='multi-label' takes it for what parts several labels.",
         "2 of 2 texts of dev stand in train too: the figures on dev look better than they are.",
     ]
     questions = [{"question": str(n), "context": CONTEXT, "answer": "1843", "id": "same"} for n in range(2)]
     assert load(ANSWER, questions, [questions[0]]).warnings == [
-        "1 of 2 ids of train are those of other questions in it.",
-        "1 of 1 texts of dev stand in train too: the figures on dev look better than they are.",
-        "1 of 1 ids of dev stand in train too.",
+        "1 of 2 ids of train is that of another question in it.",
+        "1 of 1 texts of dev stands in train too: the figures on dev look better than they are.",
+        "1 of 1 ids of dev stands in train too.",
     ]
 
 

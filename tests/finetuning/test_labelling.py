@@ -1,6 +1,7 @@
 """Labels in the forms that people have: several in a cell, lists of 0 and 1, none, other spellings, choices from 1."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from bertie.errors import InputError
 from bertie.finetuning.examples import Data, load
-from bertie.finetuning.labelling import LabelOptions
+from bertie.finetuning.labelling import LabelOptions, find_labelling
 from bertie.finetuning.labels import find_separator, no_labels
 
 CLASSIFY, CHOOSE = "sequence-classification", "multiple-choice"
@@ -54,7 +55,7 @@ def test_labels_that_share_parts_are_warned_of_in_a_column_of_another_name(tmp_p
     data = loaded(tmp_path, "a.csv", 'text,mood\na,"joy, fear"\nb,joy\nc,fear\n')
     assert data.kind == "single-label"
     assert data.warnings == [
-        "1 labels of train hold a comma; kind='multi-label' takes it for what parts several labels."
+        "1 label of train holds a comma; kind='multi-label' takes it for what parts several labels."
     ]
 
 
@@ -199,3 +200,36 @@ def test_classes_that_may_be_meant_as_none_or_as_one_are_said(tmp_path: Path) ->
     assert twins == "'Positive' and 'positive' are two classes; label_map={'Positive': 'positive'} makes them one."
     mapped = loaded(tmp_path, "a.csv", rows, label_map={"NaN": "", "Positive": "positive"})
     assert mapped.labels == ["negative", "positive"]
+
+
+# whole numbers with a decimal point
+
+
+def test_stars_with_a_decimal_point_are_whole_numbers_and_it_is_said(tmp_path: Path) -> None:
+    data = loaded(tmp_path, "a.csv", "text,stars\na,1.0\nb,5.0\nc,4\n", dev="text,stars\nd,5\ne,4.0\n")
+    assert (data.labels, labels_of(data)) == (["1", "4", "5"], ["1", "5", "4"])
+    assert [example.label for example in data.dev or ()] == ["5", "4"]
+    assert data.read_as == "text = text; label = stars; one label (1.0 is read as 1), 3 classes: 1, 4, 5"
+    named = loaded(tmp_path, "b.csv", "text,stars\na,1.0\nb,5.0\n", label_map={"1": "bad", "5.0": "good"})
+    assert named.labels == ["bad", "good"]
+
+
+def test_versions_keep_their_points(tmp_path: Path) -> None:
+    data = loaded(tmp_path, "a.csv", "text,label\na,1.0\nb,2.0\nc,beta\n")
+    assert data.labels == ["1.0", "2.0", "beta"]
+
+
+@pytest.mark.parametrize(("known", "written"), [(["1", "5"], "1.0"), (["1.0", "5.0"], "1"), (["1.0", "5.0"], "1.0")])
+def test_both_spellings_of_a_number_are_a_models_label(known: list[str], written: str) -> None:
+    labelling = find_labelling(CLASSIFY, [written], LabelOptions())
+    assert labelling is not None
+    assert labelling.known_as(known, "the model").settled(written, "row 0", "data", Counter()) == known[0]
+
+
+def test_minus_one_among_numbers_is_a_class_and_its_warning_names_regression(tmp_path: Path) -> None:
+    data = loaded(tmp_path, "a.csv", "text,label\na,-1\nb,0\nc,1\n")
+    assert (data.kind, data.labels) == ("single-label", ["-1", "0", "1"])
+    assert data.warnings == [
+        "-1 is taken for a class; label_map={'-1': ''} leaves out such rows, as without a label, and "
+        "kind='regression' learns numbers."
+    ]

@@ -38,7 +38,7 @@ def test_curves(records: list, best: int | None, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("main", "values", "limits"),
-    [("f1", (0.81, 0.83), (0, 1.02)), ("spearman", (-0.1, 0.2), None), ("loss", (0.3, 0.2), None)],
+    [("f1", (0.81, 0.83), (0, 1.02)), ("spearman", (-0.1, 0.2), None), ("loss", (0.3, 0.2), (0, 0.305))],
 )
 def test_shares_are_drawn_from_0_to_1(
     main: str, values: tuple[float, float], limits: tuple[float, float] | None, monkeypatch: pytest.MonkeyPatch
@@ -48,7 +48,22 @@ def test_shares_are_drawn_from_0_to_1(
     records = [{"step": step, "figures": {main: value}} for step, value in enumerate(values, 1)]
     plots.draw_curves(records, main, 1, Path("curves.png"))
     low, high = drawn[0]
-    assert (low, high) == limits if limits else (min(values) - 0.2 < low < min(values) and high < max(values) + 0.2)
+    assert (
+        (low, high) == pytest.approx(limits)
+        if limits
+        else (min(values) - 0.2 < low < min(values) and high < max(values) + 0.2)
+    )
+
+
+@pytest.mark.parametrize(("losses", "low"), [((0.7, 0.6), 0), ((0.7, -0.6), -0.665)])
+def test_the_axis_of_losses_begins_at_0(
+    losses: tuple[float, float], low: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list = []
+    monkeypatch.setattr(plots, "_save", lambda figure, _: drawn.append(figure.axes[0].get_ylim()))
+    records = [{"step": 1, "loss": losses[0]}, {"step": 2, "figures": {"f1": 0.5, "loss": losses[1]}}]
+    plots.draw_curves(records, "f1", 1, Path("curves.png"))
+    assert drawn[0][0] == pytest.approx(low)
 
 
 @pytest.mark.parametrize("classes", [1, 2, 5, 28, 60])

@@ -43,7 +43,7 @@ def test_iob1_is_read_as_bio() -> None:
     written = TagLabels.of(texts)
     assert (written.written, written.wanted) == ("IOB1", "BIO")
     assert written.settled(texts[0], "", "train", Counter()) == ["B-PER", "I-PER", "B-PER", "O"]
-    assert written.said(["O"]) == ["a tag a word, 1 tags: O (IOB1 is read as BIO)"]
+    assert written.said(["O"]) == ["a tag a word, 1 tag: O (IOB1 is read as BIO)"]
     assert written.brought_to(None).settled(texts[0], "", "train", Counter()) == texts[0]
     assert written.brought_to("BIOES").settled(texts[0], "", "train", Counter()) == ["B-PER", "E-PER", "S-PER", "O"]
     assert TagLabels.of([["B-PER"]]).brought_to("plain").settled(["B-PER"], "", "", Counter()) == ["B-PER"]

@@ -107,10 +107,10 @@ def test_30_a_batch_that_is_too_large_is_split(classify: Any, monkeypatch: pytes
     expected = classify(texts)
     run = type(classify.codec).run
 
-    def small_memory(self: Any, model: Any, packed: Any, features: Any) -> Any:
-        if packed.num_tokens > 8:
+    def small_memory(self: Any, model: Any, features: Any) -> Any:
+        if len(features.ids) > 8:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return run(self, model, packed, features)
+        return run(self, model, features)
 
     monkeypatch.setattr(type(classify.codec), "run", small_memory)
     assert [answer["label"] for answer in classify(texts)] == [answer["label"] for answer in expected]

@@ -11,9 +11,8 @@ import torch
 
 import bertie
 from bertie.errors import InputTypeError
-from bertie.pipelines import running
-from bertie.tasks import computing
-from bertie.tasks.features import Features
+from bertie.models.task_model import TaskModel
+from bertie.tasks import tensors
 
 TEXTS = [f"word {number} " * (number % 5 + 1) for number in range(12)]
 
@@ -26,10 +25,7 @@ def classify(tiny: Callable[..., Path]) -> Any:
 @pytest.fixture
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let pipelines take the CPU for a CUDA device."""
-    packed = Features.packed
-    for room in (running, computing):
-        monkeypatch.setattr(room, "device_of", lambda model: torch.device("cuda"))
-    monkeypatch.setattr(Features, "packed", lambda self, device=None: packed(self))
+    monkeypatch.setattr(TaskModel, "device_type", "cuda")
 
 
 def test_a_batch_is_launched_while_another_is_waited_for(
@@ -37,7 +33,7 @@ def test_a_batch_is_launched_while_another_is_waited_for(
 ) -> None:
     expected = classify(TEXTS, batch_size=3)
     request.getfixturevalue("on_a_gpu")
-    run, summed = type(classify.codec).run, computing.summed
+    run, total = type(classify.codec).run, tensors.total
     launching, both_wait = threading.Lock(), threading.Barrier(2, timeout=30)
 
     def launch(self: Any, *given: Any) -> torch.Tensor:
@@ -48,17 +44,17 @@ def test_a_batch_is_launched_while_another_is_waited_for(
 
     def wait(output: torch.Tensor) -> torch.Tensor:
         both_wait.wait()
-        return summed(output)
+        return total(output)
 
     monkeypatch.setattr(type(classify.codec), "run", launch)
-    monkeypatch.setattr(computing, "summed", wait)
+    monkeypatch.setattr(tensors, "total", wait)
     assert [answer["label"] for answer in classify(TEXTS, batch_size=3)] == [answer["label"] for answer in expected]
 
 
 def test_one_batch_needs_no_thread(classify: Any, on_a_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    summed = computing.summed
-    monkeypatch.setattr(computing, "summed", lambda it: seen.append(threading.current_thread()) or summed(it))
+    total = tensors.total
+    monkeypatch.setattr(tensors, "total", lambda it: seen.append(threading.current_thread()) or total(it))
     classify(TEXTS)
     assert seen == [threading.main_thread()]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from computing import compute
 
 import bertie
 from bertie.errors import InputError, InputTypeError
-from bertie.tasks.computing import compute
 from bertie.tasks.spans import WindowScores
 
 FIXTURE = Path(__file__).parents[1] / "parity" / "fixtures" / "question-answering"

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from computing import compute
 
 import bertie
 from bertie.errors import InputError, InputTypeError
-from bertie.tasks.computing import compute
+from bertie.tasks.features import Outputs
 from bertie.tasks.schemes import entities
 
 BIO = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
@@ -125,8 +126,8 @@ def test_a_scheme_tags_the_words_that_are_given(bio: Any) -> None:
         task = bio.codec.with_options(scheme="BIO", aggregation_strategy=strategy)
         features = task.encode(sentences)
         values = compute(task, bio.model, features)
-        tags = task.predictions(values, features)
-        for words, found, expected in zip(sentences, task.decode(values, features), tags, strict=True):
+        tags = task.predictions(Outputs(values, features))
+        for words, found, expected in zip(sentences, task.decode(Outputs(values, features)), tags, strict=True):
             text = " ".join(words)
             assert [(one["entity_group"], text[one["start"] : one["end"]]) for one in found] == [
                 (kind, " ".join(words[first : last + 1])) for kind, first, last in entities(expected, "BIO")

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from computing import loss_of
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules as st
 
 import bertie
 from bertie.errors import InputTypeError
+from bertie.layers.vector_modules import as_modules
 from bertie.tasks.embed import Embed
 from bertie.tasks.recipe import Layer, Recipe, read_recipe
 from bertie.tasks.recipe_writing import write_recipe
@@ -92,11 +94,11 @@ def test_linear_layers_stay_as_they_are(tiny: Callable[..., Path], tmp_path: Pat
     modules = [st.Transformer(str(tiny())), st.Pooling(32), st.Dense(32, 12)]
     SentenceTransformer(modules=modules, device="cpu").save(str(tmp_path / "in"))
     recipe = read_recipe(tmp_path / "in")
-    layers = load_layers(recipe.layers, torch.device("cpu"))
+    layers = as_modules(load_layers(recipe.layers), torch.device("cpu"))
     assert not any(parameter.requires_grad for layer in layers for parameter in layer.parameters())
     pipe = bertie.pipeline("embed", tmp_path / "in", device="cpu")
     task = trained(find("embed"), pipe)
     features = task.encode([("a dog", "a cat"), ("snow", "rain")])
     pipe.model.train()
-    task.loss(task.run(pipe.model, features.packed(), features), features).backward()
+    loss_of(task, pipe.model, features).backward()
     assert pipe.model.embeddings.word_embeddings.weight.grad.abs().sum() > 0

@@ -97,3 +97,19 @@ def test_a_broken_line_is_no_comment(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Line 2 of .* has 1 column where 2 as in the first line belong"):
         list(records(tmp_path / "a.conll"))
     assert [record.fields["words"] for record in records(tmp_path / "a.conll", None, BadRows("skip"))] == [["d"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.conll", "token\tlabel\nAda\tB-PER\nran\tO\n\nYes\tO\n"),
+        ("a.tsv", "token\tlabel\nAda\tB-PER\nran\tO\n\nYes\tO\n"),
+        ("a.conll", "ner_tags lemma Word\nB-PER Ada Ada\nO run ran\n\nO yes Yes\n"),
+    ],
+)
+def test_a_header_names_the_columns_and_is_no_word(tmp_path: Path, name: str, content: str) -> None:
+    rows, notes = read(tmp_path, name, content)
+    assert [row["words"] for row in rows] == [["Ada", "ran"], ["Yes"]]
+    assert [row["tags"] for row in rows] == [["B-PER", "O"], ["O"]]
+    header = content.split("\n")[0]
+    assert notes[-1] == f"{name}: the first line, {header!r}, names the columns and is no word."

@@ -12,6 +12,11 @@ from bertie.tasks.features import Features, Labels
 from bertie.tasks.next_sentence import NextSentence
 from bertie.tasks.text_classification import TextClassification
 
+
+def packed_of(features: Features) -> Packed:
+    return Packed.from_flat(features.ids, features.lengths, features.types)
+
+
 TEXTS = ["one two three four five six", "", ("a b c d", "unaffable"), {"text": "a", "text_pair": "b"}, "Привет [MASK]"]
 
 
@@ -30,7 +35,7 @@ def test_same_features_from_every_tokenizer(truncation: bool | str | None, mini:
         assert features.truncated == [1, 0, 3, 0, 2]
         assert features.empty == [False, True, False, False, False]
         assert features.input_ids == found[0].input_ids
-        assert features.packed().token_type_ids.tolist() == found[0].packed().token_type_ids.tolist()
+        assert packed_of(features).token_type_ids.tolist() == packed_of(found[0]).token_type_ids.tolist()
 
 
 def test_a_batch_is_slices(mini: Path) -> None:
@@ -39,11 +44,11 @@ def test_a_batch_is_slices(mini: Path) -> None:
     part = features.select([2, 0])
     lists = [features.input_ids[2], features.input_ids[0]]
     expected = Packed.from_lists(lists, [[0] * 3 + [1] * 2, [0] * 4 + [1] * 2])
-    packed = part.packed()
+    packed = packed_of(part)
     for name in ("input_ids", "token_type_ids", "position_ids", "cu_seqlens", "cells"):
         assert torch.equal(getattr(packed, name), getattr(expected, name)), name
     assert packed.lengths == tuple(part.lengths) == (5, 6)
-    assert features.select([]).packed().num_tokens == Features.from_lists([], [], [], []).packed().num_tokens == 0
+    assert packed_of(features.select([])).num_tokens == packed_of(Features.from_lists([], [], [], [])).num_tokens == 0
 
 
 def counted(owners: list[int] | None, each: str) -> Features:

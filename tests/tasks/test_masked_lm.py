@@ -5,14 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from computing import compute, loss_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bertie
 from bertie.errors import InputError
 from bertie.metrics import Scores
-from bertie.tasks.computing import compute
-from bertie.tasks.features import Features
+from bertie.models.task_model import TaskModel
+from bertie.tasks.features import Features, Outputs
 from bertie.tasks.fill_mask import FillMask
 from bertie.tasks.masked_lm import IGNORED, MaskedLM
 from bertie.tasks.registry import find
@@ -105,11 +106,11 @@ def test_the_loss_is_that_of_drawn_tokens(model: Any) -> None:
     features = task.encode([text(28, seed) for seed in range(5)] + [text(90)])
     drawn = task.drawn(features, np.random.default_rng(0))
     assert drawn.labels is not None
-    loss = task.loss(task.run(model, drawn.packed(), drawn), drawn)
-    own = model(drawn.packed(), labels=torch.from_numpy(drawn.labels.values)).loss
+    loss = loss_of(task, model, drawn)
+    own = model(TaskModel(model).packed(drawn), labels=torch.from_numpy(drawn.labels.values)).loss
     torch.testing.assert_close(loss / task.divisor(drawn), own)
     parts = [drawn.of_inputs(part) for part in ([5, 0], [1, 2, 3], [4])]
-    torch.testing.assert_close(sum(task.loss(task.run(model, part.packed(), part), part) for part in parts), loss)
+    torch.testing.assert_close(sum(loss_of(task, model, part) for part in parts), loss)
     joined = Features.joined([features.of_inputs([0, 1]), features.of_inputs([5])])
     assert task.divisor(joined) == sum(task.divisor(features.of_inputs([number])) for number in (0, 1, 5))
     loss.backward()
@@ -128,15 +129,15 @@ def test_figures_do_not_depend_on_batches_or_luck(model: Any) -> None:
     fixed = task.fixed(features)
     assert fixed.labels is not None
     with torch.inference_mode():
-        logits = task.run(model, fixed.packed(), fixed)
+        logits = task.run(TaskModel(model), fixed)
     wanted = torch.from_numpy(fixed.labels.values[fixed.labels.values != IGNORED])
     right = (logits.argmax(1) == wanted).sum()
     loss = torch.nn.functional.cross_entropy(logits, wanted)
     assert values.sum(axis=0)[[0, 2]].tolist() == [float(right), task.divisor(features)]
     assert values[-1].tolist() == [0, 0, 0]
     scores = Scores(task.metric())
-    scores.add(task.predictions(values[:3], features), task.gold([None] * 3))
-    scores.add(task.predictions(values[3:], features), task.gold([None] * 4))
+    scores.add(task.predictions(Outputs(values[:3], features)), task.gold([None] * 3))
+    scores.add(task.predictions(Outputs(values[3:], features)), task.gold([None] * 4))
     figures = scores.figures()
     assert figures["loss"] == pytest.approx(float(loss))
     assert figures["perplexity"] == pytest.approx(float(loss.exp()))

@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from computing import compute, loss_of
 
 import bertie
 from bertie.errors import InputError, InputTypeError
 from bertie.metrics import MultipleChoiceMetric, Scores
-from bertie.tasks.computing import compute
-from bertie.tasks.features import Features
+from bertie.models.task_model import TaskModel
+from bertie.tasks.features import Features, Outputs
 from bertie.tasks.multiple_choice import MultipleChoice
 from bertie.tasks.parts import by_part, part_counts
 
@@ -60,22 +61,18 @@ def test_any_number_of_choices(model: Any) -> None:
     values = compute(task, model, features, batch_tokens=8)
     for number, one in enumerate(UNEQUAL):
         np.testing.assert_allclose(values[number], logits_of(task, model, [one])[0], atol=1e-6)
-    answers = task.decode(values, features)
+    answers = task.decode(Outputs(values, features))
     assert [len(answer) for answer in answers] == [3, 3, 2, 5]
     for answer, (_, choices) in zip(answers, [task.read(one) for one in UNEQUAL], strict=True):
         assert sum(one["score"] for one in answer) == pytest.approx(1)
         assert all(one["text"] == choices[one["choice"]] for one in answer)
         assert [one["score"] for one in answer] == sorted((one["score"] for one in answer), reverse=True)
-    best = task_of(model).decode(values, features)
+    best = task_of(model).decode(Outputs(values, features))
     assert best == [answer[0] for answer in answers]
-    assert task.predictions(values, features).tolist() == [one["choice"] for one in best]
-    hot = task_of(model, temperature=100.0).decode(values, features)
+    assert task.predictions(Outputs(values, features)).tolist() == [one["choice"] for one in best]
+    hot = task_of(model, temperature=100.0).decode(Outputs(values, features))
     assert hot[0]["choice"] == best[0]["choice"]
     assert hot[0]["score"] == pytest.approx(1 / 3, abs=0.05)
-
-
-def loss_of(task: MultipleChoice, model: Any, features: Features) -> torch.Tensor:
-    return task.loss(task.run(model, features.packed(), features), features)
 
 
 def test_the_loss_is_each_inputs_own_cross_entropy(model: Any) -> None:
@@ -101,7 +98,7 @@ def test_the_loss_is_each_inputs_own_cross_entropy(model: Any) -> None:
 def test_the_models_own_loss(model: Any) -> None:
     task = task_of(model)
     features = task.labelled(task.encode(EQUAL), [1, 2])
-    own = model(features.packed(), labels=torch.tensor([1, 2]), num_choices=3).loss
+    own = model(TaskModel(model).packed(features), labels=torch.tensor([1, 2]), num_choices=3).loss
     torch.testing.assert_close(loss_of(task, model, features) / 2, own)
 
 
@@ -138,13 +135,13 @@ def test_temperature_and_figures(model: Any) -> None:
     task, gold = task_of(model), [2, 0, 1, 4]
     features = task.encode(UNEQUAL)
     values = compute(task, model, features)
-    tuned = task.tuned(values, features, gold)
+    tuned = task.tuned(Outputs(values, features, gold))
     assert tuned.temperature != 1.0
-    reliable = task.reliability(values, features, gold)
+    reliable = task.reliability(Outputs(values, features, gold))
     assert reliable is not None
     assert reliable.count.sum() == 4
-    faults = task.faults(values, features, gold)
-    chosen = task.predictions(values, features)
+    faults = task.faults(Outputs(values, features, gold))
+    chosen = task.predictions(Outputs(values, features))
     assert [fault is None for fault in faults] == (chosen == gold).tolist()
     scores = Scores(task.metric())
     scores.add(chosen, task.gold(gold))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bertie import BertConfig, BertTokenizer, InputError
+from bertie.tasks.features import Outputs
 from bertie.tasks.next_sentence import NextSentence
 
 
@@ -14,16 +15,18 @@ def test_the_temperature_is_tuned(mini: Path) -> None:
     features = task.encode([("a", "b"), ("c", "d"), ("e", "f"), ("g", "h")])
     # sure of everything, and wrong every fourth time
     values, labels = np.array([[9.0, 0.0], [0.0, 9.0], [9.0, 0.0], [0.0, 9.0]]), [0, 1, 0, 0]
-    tuned = task.tuned(values, features, labels)
+    tuned = task.tuned(Outputs(values, features, labels))
     assert tuned.temperature > 2
-    before, after = (each.reliability(values, features, labels) for each in (task, tuned))
+    before, after = (each.reliability(Outputs(values, features, labels)) for each in (task, tuned))
     assert before is not None
     assert after is not None
     assert (after.count.sum(), after.correct.sum()) == (4, 3)
     assert after.error < before.error
-    assert task.decode(values, features)[0]["score"] > tuned.decode(values, features)[0]["score"] > 0.5
-    assert task.tuned(values[:0], task.encode([]), []) == task
-    assert task.reliability(values[:0], task.encode([]), []) is None
+    assert (
+        task.decode(Outputs(values, features))[0]["score"] > tuned.decode(Outputs(values, features))[0]["score"] > 0.5
+    )
+    assert task.tuned(Outputs(values[:0], task.encode([]), [])) == task
+    assert task.reliability(Outputs(values[:0], task.encode([]), [])) is None
 
 
 def test_a_temperature_that_divides_by_nothing_is_refused(mini: Path) -> None:

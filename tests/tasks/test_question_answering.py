@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from computing import compute, loss_of
 
 import bertie
 from bertie.errors import InputError
 from bertie.metrics import Scores
-from bertie.tasks.computing import compute
+from bertie.models.task_model import TaskModel
+from bertie.tasks.features import Outputs
 from bertie.tasks.question_answering import QuestionAnswering
 
 FIXTURE = Path(__file__).parents[1] / "parity" / "fixtures" / "question-answering"
@@ -72,13 +74,13 @@ def test_answers_that_stand_elsewhere_are_refused(task: QuestionAnswering) -> No
 
 def test_losses_are_the_models_own_and_add_up(task: QuestionAnswering, model: Any) -> None:
     features = task.labelled(task.encode(INPUTS), LABELS)
-    output = task.run(model, features.packed(), features)
+    output = task.run(TaskModel(model), features)
     loss = task.loss(output, features)
     starts, ends = torch.from_numpy(features.labels.values).unbind(1)
-    expected = model(features.packed(), start_positions=starts, end_positions=ends).loss * 3
+    expected = model(TaskModel(model).packed(features), start_positions=starts, end_positions=ends).loss * 3
     torch.testing.assert_close(loss, expected)
     parts = [features.of_inputs([number]) for number in range(3)]
-    torch.testing.assert_close(loss, sum(task.loss(task.run(model, part.packed(), part), part) for part in parts))
+    torch.testing.assert_close(loss, sum(loss_of(task, model, part) for part in parts))
     loss.backward()
     assert model.qa_outputs.weight.grad.abs().sum() > 0
     model.zero_grad()
@@ -87,7 +89,7 @@ def test_losses_are_the_models_own_and_add_up(task: QuestionAnswering, model: An
 def test_predictions_are_scored_as_squad_does(task: QuestionAnswering, model: Any) -> None:
     features = task.encode(INPUTS)
     values = compute(task, model, features)
-    found = task.predictions(values, features)
+    found = task.predictions(Outputs(values, features))
     assert all(text and text in CONTEXT for text in found)
     asked = task.suited(LABELS)
     assert asked.handle_impossible_answer
@@ -104,22 +106,22 @@ def test_predictions_are_scored_as_squad_does(task: QuestionAnswering, model: An
 def test_the_threshold_is_tuned_where_questions_have_no_answer(task: QuestionAnswering, model: Any) -> None:
     features = task.encode(INPUTS)
     values = compute(task, model, features)
-    texts, differences = task.margins(values, features)
-    assert texts == task.predictions(values, features)
+    texts, differences = task.margins(Outputs(values, features))
+    assert texts == task.predictions(Outputs(values, features))
     # the question least likely to have an answer is the one without
     order = np.argsort(-differences)
     labels: list[Any] = [{"answers": [{"text": text, "answer_start": 0}]} for text in texts]
     labels[order[0]] = {"answers": []}
-    tuned = task.tuned(values, features, labels)
+    tuned = task.tuned(Outputs(values, features, labels))
     assert differences[order[1]] < tuned.no_answer_threshold < differences[order[0]]
-    assert tuned.predictions(values, features) == [
+    assert tuned.predictions(Outputs(values, features)) == [
         "" if number == order[0] else text for number, text in enumerate(texts)
     ]
-    assert tuned.faults(values, features, labels) == [None] * 3
-    (fault,) = task.faults(values[:1], features.of_inputs([0]), [{"answers": []}])
+    assert tuned.faults(Outputs(values, features, labels)) == [None] * 3
+    (fault,) = task.faults(Outputs(values[:1], features.of_inputs([0]), [{"answers": []}]))
     assert fault is not None
     assert (fault.expected, fault.given) == ("no answer", texts[0])
-    assert task.tuned(values, features, [labels[order[1]]] * 3) == task
+    assert task.tuned(Outputs(values, features, [labels[order[1]]] * 3)) == task
 
 
 def test_a_few_steps_learn_a_few_answers(task: QuestionAnswering, model: Any) -> None:
@@ -131,10 +133,10 @@ def test_a_few_steps_learn_a_few_answers(task: QuestionAnswering, model: Any) ->
     features = asked.labelled(asked.encode(INPUTS), LABELS)
     optimizer = torch.optim.AdamW(learner.parameters(), lr=5e-3)
     for _ in range(150):
-        loss = asked.loss(asked.run(learner, features.packed(), features), features) / asked.divisor(features)
+        loss = loss_of(asked, learner, features) / asked.divisor(features)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     learner.eval()
     values = compute(asked, learner, features)
-    assert asked.predictions(values, features) == ["london", "1815", ""]
+    assert asked.predictions(Outputs(values, features)) == ["london", "1815", ""]

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from computing import compute, loss_of
 from sentence_transformers import CrossEncoder
 from sklearn.metrics import average_precision_score
 
 import bertie
 from bertie.errors import CheckpointError, InputError, InputTypeError
-from bertie.metrics import Differences, RankingMetric, RerankingMetric, Scores
-from bertie.tasks.computing import compute
+from bertie.metrics import RankingMetric, RerankingMetric, Scores
+from bertie.tasks.features import Outputs
 from bertie.tasks.reranking import Reranking
 
 QUERY = "how do cats sleep"
@@ -158,7 +159,7 @@ def test_learning_by_binary_cross_entropy(rerank: Any, task: Reranking) -> None:
     assert task.suited([0.0, 0.5]).highest == 1.0
     features = suited.labelled(suited.encode(PAIRS), labels)
     model = rerank.model
-    loss = suited.loss(suited.run(model, features.packed(), features), features)
+    loss = loss_of(suited, model, features)
     logits = torch.from_numpy(compute(suited, model, features))[:, 0]
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.tensor(labels) / 3, reduction="sum")
     torch.testing.assert_close(loss.detach(), expected)
@@ -174,7 +175,7 @@ def test_figures_are_those_of_rankings(rerank: Any, task: Reranking) -> None:
     labels = [1.0, 0.0, 0.0, 1.0, 0.0]
     features = task.encode(PAIRS)
     values = compute(task, rerank.model, features)
-    predictions = task.predictions(values, features)
+    predictions = task.predictions(Outputs(values, features))
     scores = [score for _, score in predictions]
     assert [query for query, _ in predictions] == list("aabbb")
     expected = Scores(RankingMetric())
@@ -186,11 +187,11 @@ def test_figures_are_those_of_rankings(rerank: Any, task: Reranking) -> None:
     accuracy = np.mean((np.array(scores) >= 0.5) == (np.array(labels) >= 0.5))
     assert found.figures() == pytest.approx({**expected.figures(), "accuracy": accuracy})
     assert found.intervals()["map"] is not None
-    faults = task.faults(values, features, labels)
+    faults = task.faults(Outputs(values, features, labels))
     assert sum(fault is None for fault in faults) == round(accuracy * 5)
-    assert task.tuned(values, features, labels).temperature != 1.0
-    assert task.tuned(values, features, [0.3] * 5) == task
-    assert task.reliability(values, features, [0.3] * 5) is None
+    assert task.tuned(Outputs(values, features, labels)).temperature != 1.0
+    assert task.tuned(Outputs(values, features, [0.3] * 5)) == task
+    assert task.reliability(Outputs(values, features, [0.3] * 5)) is None
 
 
 def test_queries_with_one_passage_each_are_one_ranking() -> None:
@@ -206,12 +207,15 @@ def test_queries_with_one_passage_each_are_one_ranking() -> None:
 def test_queries_of_two_systems() -> None:
     gold = [1.0, 0.0, 1.0, 0.0]
     right, wrong = [(query, label) for query, label in zip("aabb", gold, strict=True)], [("a", 0.0), ("a", 1.0)] * 2
-    difference = Differences(RerankingMetric())
-    difference.add(right, [(query, score) for query, (_, score) in zip("aabb", wrong, strict=True)], gold)
-    assert difference.figures() == {"mrr": 0.5, "ndcg@10": pytest.approx(0.369, abs=1e-3), "map": 0.5, "accuracy": 1.0}
+    first, second = Scores(RerankingMetric()), Scores(RerankingMetric())
+    first.add(right, gold)
+    second.add([(query, score) for query, (_, score) in zip("aabb", wrong, strict=True)], gold)
+    difference = {name: figure - second.figures()[name] for name, figure in first.figures().items()}
+    assert difference == {"mrr": 0.5, "ndcg@10": pytest.approx(0.369, abs=1e-3), "map": 0.5, "accuracy": 1.0}
+    assert first.resampled().keys() == difference.keys()
     scores = Scores(RerankingMetric())
     scores.add([("a", 0.3), ("a", 0.2), ("b", 0.1)], [1.0, 0.0, 0.0])
-    assert scores.notes() == ["1 of 2 queries have no relevant passage and count 0."]
+    assert scores.notes() == ["1 of 2 queries has no relevant passage and counts 0."]
 
 
 def test_what_was_tuned_is_saved(folder: Path, tmp_path: Path, task: Reranking) -> None:

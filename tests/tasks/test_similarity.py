@@ -6,16 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from computing import compute, loss_of
 from sentence_transformers.sentence_transformer import losses
 
 import bertie
 from bertie.errors import InputError, InputTypeError
 from bertie.metrics import RegressionMetric, RetrievalMetric, Scores
-from bertie.tasks.computing import compute
 from bertie.tasks.embed import Embed
-from bertie.tasks.features import Features
+from bertie.tasks.features import Features, Outputs
+from bertie.tasks.objectives import contrast_sum
 from bertie.tasks.retrieval import false_negatives, ranks_of_partners
-from bertie.tasks.similarity import Similarity, contrast_sum
+from bertie.tasks.similarity import Similarity
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]
 TOKENIZER = bertie.BertTokenizer(vocab={word: number for number, word in enumerate(WORDS)})
@@ -39,10 +40,6 @@ def model() -> Any:
 
 def task_of(model: Any, **options: Any) -> Similarity:
     return Similarity(tokenizer=TOKENIZER, config=model.config, **options)
-
-
-def loss_of(task: Similarity, model: Any, features: Features) -> torch.Tensor:
-    return task.loss(task.run(model, features.packed(), features), features)
 
 
 def directions_of(model: Any, texts: Sequence[str], **options: Any) -> torch.Tensor:
@@ -161,14 +158,14 @@ def test_figures_with_scores(model: Any) -> None:
     values = compute(task, model, features)
     first, second = (vectors_of(model, list(column)) for column in zip(*PAIRS, strict=True))
     cosines = torch.nn.functional.cosine_similarity(first, second).numpy()
-    found = task.predictions(values, features)
+    found = task.predictions(Outputs(values, features))
     np.testing.assert_allclose(found, cosines, atol=1e-6)
     scores = Scores(task.metric())
     assert isinstance(scores.metric, RegressionMetric)
     scores.add(found, task.gold(gold))
     assert scores.figures()["pearson"] == pytest.approx(np.corrcoef(cosines, gold)[0, 1])
     gaps = np.abs(cosines - np.array(gold) / 5)
-    faults = task.faults(values, features, gold)
+    faults = task.faults(Outputs(values, features, gold))
     assert [fault.size if fault else None for fault in faults] == [
         pytest.approx(gap, abs=1e-6) if gap >= 0.25 else None for gap in gaps
     ]
@@ -179,7 +176,7 @@ def test_figures_without_scores(model: Any, windows: bool) -> None:
     task = task_of(model, **({"windows": True, "max_length": 6, "overlap": 1} if windows else {}))
     features = task.encode(TRIPLES)
     values = compute(task, model, features)
-    ranks = task.predictions(values, features)
+    ranks = task.predictions(Outputs(values, features))
     anchors = np.stack([vectors[0] for vectors in values])
     others = np.concatenate([vectors[1:] for vectors in values])
     cosines = anchors @ others.T
@@ -190,8 +187,8 @@ def test_figures_without_scores(model: Any, windows: bool) -> None:
     figures = scores.figures()
     assert figures["mrr"] == pytest.approx(np.mean(1 / ranks))
     assert figures["recall@1"] == np.mean(ranks == 1)
-    assert [fault is None for fault in task.faults(values, features, [None] * 4)] == (ranks == 1).tolist()
-    assert task.predictions([], features.of_inputs([])).tolist() == []
+    assert [fault is None for fault in task.faults(Outputs(values, features, [None] * 4))] == (ranks == 1).tolist()
+    assert task.predictions(Outputs([], features.of_inputs([]))).tolist() == []
 
 
 def test_partners_that_stand_twice_and_models_that_say_nothing() -> None:

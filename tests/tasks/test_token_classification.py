@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from computing import compute, loss_of
 from seqeval.metrics import f1_score
 
 import bertie
 from bertie.errors import InputError
 from bertie.metrics import Scores
-from bertie.tasks.computing import compute
+from bertie.models.task_model import TaskModel
+from bertie.tasks.features import Outputs
 from bertie.tasks.tag_metric import entities_metric
 from bertie.tasks.token_classification import TokenClassification
 
@@ -102,13 +104,12 @@ def test_what_cannot_be_learned_is_refused(task: TokenClassification) -> None:
 
 def test_losses_are_sums_and_add_up(task: TokenClassification, model: Any) -> None:
     features = task.labelled(task.encode(WORDS), LABELS)
-    packed = features.packed()
-    output = task.run(model, packed, features)
+    output = task.run(TaskModel(model), features)
     loss = task.loss(output, features)
     wanted = torch.from_numpy(features.labels.values)
     torch.testing.assert_close(loss, F.cross_entropy(output, wanted, reduction="sum"))
     parts = [features.of_inputs([number]) for number in range(3)]
-    torch.testing.assert_close(loss, sum(task.loss(task.run(model, part.packed(), part), part) for part in parts))
+    torch.testing.assert_close(loss, sum(loss_of(task, model, part) for part in parts))
     weighted = task.with_options(class_weights=[1.0, 2.0, 2.0, 3.0, 1.0])
     assert weighted.divisor(features) == 5 + 2 + 2 + 3 + 3 + 1
     torch.testing.assert_close(
@@ -124,7 +125,7 @@ def test_predictions_are_one_tag_a_word(task: TokenClassification, model: Any) -
     for options in ({}, {"scheme": "BIO"}, {"scheme": "BIO", "aggregation_strategy": "average"}, {"max_length": 6}):
         asked = task.with_options(**options)
         features = asked.encode(WORDS)
-        found = asked.predictions(compute(asked, model, features), features)
+        found = asked.predictions(Outputs(compute(asked, model, features), features))
         assert [len(tags) for tags in found] == [8, 4, 0]
         assert all(tag in TAGS for tags in found for tag in tags)
 
@@ -145,37 +146,43 @@ def test_an_entity_goes_on_through_a_word_without_pieces(task: TokenClassificati
     asked = task.with_options(scheme="BIO")
     features = asked.encode(WORDS)
     values = values_for(features, LABELS)
-    assert asked.predictions(values, features) == LABELS
-    assert asked.faults(values, features, LABELS) == [None] * 3
+    assert asked.predictions(Outputs(values, features)) == LABELS
+    assert asked.faults(Outputs(values, features, LABELS)) == [None] * 3
     wrong = [["O", *LABELS[0][1:]], *LABELS[1:]]
-    (fault, *others) = asked.faults(values, features, wrong)
+    (fault, *others) = asked.faults(Outputs(values, features, wrong))
     assert others == [None, None]
     assert fault is not None
     assert fault[:3] == (1, "PER: Lovelace | LOC: London", "PER: Ada Lovelace | LOC: London")
-    (loose, *_) = task.predictions(values_for(features, [["I-PER", "B-LOC", *["O"] * 6], *LABELS[1:]]), features)
+    (loose, *_) = task.predictions(
+        Outputs(values_for(features, [["I-PER", "B-LOC", *["O"] * 6], *LABELS[1:]]), features)
+    )
     assert loose[:2] == ["I-PER", "B-LOC"]
-    (kept, *_) = asked.predictions(values_for(features, [["I-PER", "B-LOC", *["O"] * 6], *LABELS[1:]]), features)
+    (kept, *_) = asked.predictions(
+        Outputs(values_for(features, [["I-PER", "B-LOC", *["O"] * 6], *LABELS[1:]]), features)
+    )
     assert kept[0] != "I-PER"
 
 
 def test_what_suits_the_labels_is_found(task: TokenClassification) -> None:
     features = task.encode(WORDS)
-    tuned = task.tuned(values_for(features, LABELS), features, LABELS)
+    tuned = task.tuned(Outputs(values_for(features, LABELS), features, LABELS))
     assert (tuned.scheme, tuned.aggregation_strategy) == ("BIO", "first")
     assert tuned.temperature < 1  # all are right, so they may be surer
-    before, after = (each.reliability(values_for(features, LABELS), features, LABELS) for each in (task, tuned))
+    before, after = (
+        each.reliability(Outputs(values_for(features, LABELS), features, LABELS)) for each in (task, tuned)
+    )
     assert before is not None
     assert after is not None
     assert after.count.sum() == after.correct.sum() == 10  # two words have no pieces
     assert after.error < before.error
-    assert task.reliability([], task.encode([]), []) is None
+    assert task.reliability(Outputs([], task.encode([]), [])) is None
     assert task.expects() == (None, TAGS)
     # nobody knows whether the model has learned IOB1 too: it is held to no rules
     assert task.suited([["I-PER", "B-PER"], ["O", "I-LOC"]]).scheme is None
     assert task.with_options(scheme="IOB1").suited([["B-PER"]]).scheme == "IOB1"
     assert task.with_options(label_pieces="all").suited(LABELS).aggregation_strategy == "average"
     assert task.with_options(scheme="IO", aggregation_strategy="max").suited(LABELS).scheme == "IO"
-    assert task.tuned([], task.encode([]), []).temperature == 1
+    assert task.tuned(Outputs([], task.encode([]), [])).temperature == 1
 
 
 @pytest.mark.parametrize(
@@ -196,7 +203,7 @@ def test_entities_are_counted_in_every_scheme(scheme: str, gold: list[str], said
 
 
 def test_bilou_is_counted_as_bioes() -> None:
-    scores = Scores(entities_metric(["O", "B-A", "I-A", "L-A", "U-A"], "BIOES", strict=True), replicates=0)
+    scores = Scores(entities_metric(["O", "B-A", "I-A", "L-A", "U-A"], "BIOES"), replicates=0)
     scores.add([["B-A", "L-A", "O", "U-A"]], [["B-A", "L-A", "U-A", "U-A"]])
     assert scores.figures()["precision"] == 1
     assert scores.figures()["recall"] == pytest.approx(2 / 3)
@@ -218,15 +225,15 @@ def test_a_few_steps_learn_a_few_texts(tokenizer: Any, model: Any) -> None:
     features = task.labelled(task.encode(WORDS), LABELS)
     optimizer = torch.optim.AdamW(learner.parameters(), lr=5e-3)
     for _ in range(60):
-        loss = task.loss(task.run(learner, features.packed(), features), features) / task.divisor(features)
+        loss = loss_of(task, learner, features) / task.divisor(features)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     learner.eval()
     answers = task.suited(LABELS)
     scores = Scores(answers.metric(), replicates=0)
-    scores.add(answers.predictions(compute(answers, learner, features), features), answers.gold(LABELS))
+    scores.add(answers.predictions(Outputs(compute(answers, learner, features), features)), answers.gold(LABELS))
     assert scores.figures()["f1"] == 1
-    (entities, *_) = answers.decode(compute(answers, learner, features), features)
+    (entities, *_) = answers.decode(Outputs(compute(answers, learner, features), features))
     text = " ".join(WORDS[0])
     assert [text[one["start"] : one["end"]] for one in entities] == ["Ada Lovelace", "London"]

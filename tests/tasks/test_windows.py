@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from computing import compute
 from hypothesis import given
 from hypothesis import strategies as st
 
 import bertie
 from bertie.errors import InputError
-from bertie.tasks.computing import compute
 from bertie.tasks.embed import Embed
 from bertie.tasks.feature_extraction import FeatureExtraction
-from bertie.tasks.features import Features
+from bertie.tasks.features import Features, Outputs
 from bertie.tasks.fill_mask import FillMask
 from bertie.tasks.recipe import Recipe
 from bertie.tasks.text_classification import TextClassification
@@ -149,7 +149,7 @@ def test_logits_of_windows_are_combined(way: str) -> None:
     alone = np.stack(compute(task.with_options(windows=False), model, parts))
     expected = alone[:3].mean(0) if way == "mean" else alone[:3].max(0)
     np.testing.assert_allclose(logits, [expected, alone[3]], atol=1e-6)
-    answers = task.decode(logits, features)
+    answers = task.decode(Outputs(logits, features))
     assert [sorted(one["label"] for one in answer) for answer in answers] == [["LABEL_0", "LABEL_1", "LABEL_2"]] * 2
 
 
@@ -163,7 +163,7 @@ def test_vectors_of_windows_are_the_mean_of_all_tokens() -> None:
     states = FeatureExtraction(
         tokenizer=TOKENIZER, config=model.config, max_length=6, windows=True, overlap=1, return_tensors=True
     )
-    tokens = states.decode(compute(states, model, states.encode([text(10), text(2)])), features)
+    tokens = states.decode(Outputs(compute(states, model, states.encode([text(10), text(2)])), features))
     assert [one.shape[1] for one in tokens] == [12, 4]
     for vector, one in zip(found, tokens, strict=True):
         expected = torch.cat([one[0].mean(0), one[0].amax(0)])
@@ -176,12 +176,12 @@ def test_masks_beyond_the_limit_are_filled() -> None:
     task = FillMask(tokenizer=TOKENIZER, config=model.config, max_length=6, windows=True, overlap=1, top_k=2)
     inputs = ["a b c d e f g h [MASK] j", "[MASK] b c [MASK] e f"]
     features = task.encode(inputs)
-    one, two = task.decode(compute(task, model, features), features)
+    one, two = task.decode(Outputs(compute(task, model, features), features))
     assert one[0]["sequence"].startswith("a b c d e f g h ")
     assert [len(two), len(two[0])] == [2, 2]
     alone = task.with_options(windows=False)
     window = alone.encode(["g h [MASK] j"])
-    assert alone.decode(compute(alone, model, window), window)[0][0]["token"] == one[0]["token"]
+    assert alone.decode(Outputs(compute(alone, model, window), window))[0][0]["token"] == one[0]["token"]
 
 
 def test_a_foreign_tokenizer_has_no_windows(mini) -> None:

@@ -1,6 +1,6 @@
 """Bytes ⇄ tensors: reading model folders of several formats without trusting them, and writing them atomically."""
 
-from bertie.checkpoints.fitting import Fit, fit, listed, main_dtype
+from bertie.checkpoints.fitting import Fit, fit, listed, main_dtype, other_classes
 from bertie.checkpoints.folder import Checkpoint, open_checkpoint, weight_files
 from bertie.checkpoints.state_dict import checkpoint_of
 from bertie.checkpoints.tensors import TensorInfo
@@ -15,6 +15,7 @@ __all__ = [
     "listed",
     "main_dtype",
     "open_checkpoint",
+    "other_classes",
     "weight_files",
     "write_checkpoint",
 ]

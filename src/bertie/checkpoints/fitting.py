@@ -1,12 +1,15 @@
 """Which stored tensor goes into which parameter of a model, and everything that does not fit, before any is read."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bertie.checkpoints.folder import Checkpoint
 from bertie.checkpoints.names import canonical, is_encoder
 from bertie.checkpoints.tensors import FLOATS, TensorInfo, check_float
+from bertie.config import BertConfig
 from bertie.errors import CheckpointError, ShapeError
+from bertie.report import say_once
 
 
 @dataclass
@@ -56,6 +59,21 @@ def fit(
     if found.mismatched and not ignore_mismatched_sizes:
         _refuse_shapes(found, checkpoint)
     return found
+
+
+def other_classes(shapes: Mapping[str, tuple[int, ...]], config: BertConfig, checkpoint: Checkpoint) -> int | None:
+    """Return for how many classes a head is stored, if that is another number than a config's without names."""
+    number = config.num_labels
+    if list(config.id2label.values()) != [f"LABEL_{index}" for index in range(number)]:
+        return None
+    stored = {canonical(name): info.shape for name, info in checkpoint.infos.items()}
+    heads = {name: shape for name, shape in shapes.items() if not is_encoder(canonical(name) or name)}
+    counts = {
+        stored[name][0]
+        for name, shape in heads.items()
+        if name in stored and shape[0] == number != stored[name][0] and stored[name][1:] == shape[1:]
+    }
+    return counts.pop() if len(counts) == 1 else None
 
 
 def listed(names: Sequence[str], most: int = 6) -> str:
@@ -108,3 +126,17 @@ def main_dtype(infos: Sequence[TensorInfo]) -> str:
     """Return the name of the element type that most of the numbers have; float32 if there are none."""
     elements = {dtype: sum(info.elements for info in infos if info.dtype == dtype) for dtype in FLOATS}
     return max(FLOATS, key=lambda dtype: elements[dtype])
+
+
+def report(source: str, found: Fit) -> None:
+    """Say what of a checkpoint does not fit the model that ``source`` names."""
+    new = [*found.missing, *(name for name, _, _ in found.mismatched)]
+    if new:
+        say_once(f"{source}: {listed(new)} started anew, not being in the checkpoint in this shape; train before use")
+    unread = [name for name in found.unexpected if is_encoder(name) or is_encoder(f"bert.{name}")]
+    if unread:
+        say_once(
+            f"{source}: the config has no place for {listed(unread)} of the checkpoint's encoder; they are left out"
+        )
+    if found.unexpected:
+        say_once(f"{source}: the checkpoint's {listed(found.unexpected, 20)} are not used", logging.INFO)

@@ -6,9 +6,9 @@ import sys
 
 from bertie.cli.app import app
 from bertie.cli.stopping import stopped_by_signals
-from bertie.cli.writing import printable
 from bertie.errors import BertieError
 from bertie.files import why_refused
+from bertie.writing import printable
 
 __all__ = ["app", "main"]
 

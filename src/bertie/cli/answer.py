@@ -49,8 +49,13 @@ def answer(
     quoting: options.Quoting = None,
     output: options.Output = None,
     to: Annotated[
-        str, typer.Option("--to", help="What to write: jsonl, csv, or squad, the answer of each id.")
-    ] = "jsonl",
+        str | None,
+        typer.Option(
+            "--to",
+            help="What to write: jsonl, csv, tsv, or squad, the answer of each id; the default is what the "
+            "name of --output ends in.",
+        ),
+    ] = None,
 ) -> None:
     """Answer questions with a part of a text: long texts are read in windows. An empty answer means there is none."""
     form = Format(format, delimiter, encoding, quoting)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from bertie.cli.reading import Asked
-from bertie.cli.writing import Lines, answers_in, writer
+from bertie.cli.writing import answers_in
+from bertie.errors import counted, plural
 from bertie.reading import beside
+from bertie.writing import Lines, form_of_output, writer
 
 
 def answer_all(
@@ -16,7 +18,7 @@ def answer_all(
     source: Iterator[Asked],
     interactive: bool,
     form: Callable[[Any, Any], dict[str, Any]],
-    to: str = "jsonl",
+    to: str | None = None,
     more: Sequence[str] = (),
     output: Path | None = None,
     read: Sequence[Path | None] = (),
@@ -28,7 +30,7 @@ def answer_all(
         source: what is asked, one by one.
         interactive: whether a person is typing and each is to be answered at once.
         form: makes a JSON object of a text and its answer.
-        to: "jsonl", "csv", or one of ``more``.
+        to: "jsonl", "csv", "tsv", or one of ``more``; None: as the output's name ends.
         more: other forms of answers that the command has.
         output: the file to write; None: standard output.
         read: the files that the texts come from.
@@ -37,13 +39,17 @@ def answer_all(
         InputError: ``to`` is something else, or the answers would replace what is read.
         CheckpointError: the file cannot be written.
     """
-    out = writer(to, more)
+    out = writer(form_of_output(output, to, more), later=("truncated", "empty"))
     with answers_in(output, *read):
         cut, total = _answer(pipe, source, interactive, form, out)
         out.end()
     if cut:
         limit = pipe.codec.limit
-        print(f"bertie: {cut} of {total} texts were longer than {limit} tokens and were cut", file=sys.stderr)
+        print(
+            f"bertie: {cut} of {counted(total, 'text')} {plural(cut, 'was', 'were')} longer than {limit} tokens and "
+            f"{plural(cut, 'was', 'were')} cut",
+            file=sys.stderr,
+        )
 
 
 def _answer(

@@ -26,8 +26,8 @@ from bertie.cli.rerank import rerank
 from bertie.cli.search import search
 from bertie.cli.spelling import spelling_of
 from bertie.cli.tag import tag
-from bertie.cli.writing import printable
 from bertie.errors import spelling
+from bertie.writing import printable
 
 app = typer.Typer(
     name="bertie",

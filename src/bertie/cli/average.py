@@ -28,6 +28,7 @@ def average(
     text_column: options.TextColumn = None,
     text_pair_column: options.TextPairColumn = None,
     label_column: options.LabelColumn = None,
+    on_bad_row: options.OnBadRow = "error",
     device: options.Device = None,
 ) -> None:
     """Average the weights of several models that were fine-tuned from one (a "model soup") into a single model."""
@@ -40,7 +41,9 @@ def average(
     columns = columns_of(column, text=text_column, text_pair=text_pair_column, label=label_column)
     for model in (str(out), *models) if data else ():
         with nullcontext() if model == str(out) else quietly():  # what is said of the rows is said once
-            found = bertie.evaluate(learned, one_or_all(data), model=model, columns=columns, device=device)
+            found = bertie.evaluate(
+                learned, one_or_all(data), model=model, columns=columns, on_bad_row=on_bad_row, device=device
+            )
         figures[model] = found.figures
     record = {"model": str(out), "averaged": models, "notes": notes, "metrics": figures.pop(str(out), None)}
     record["metrics_of_each"] = figures

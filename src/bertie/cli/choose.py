@@ -11,6 +11,7 @@ from bertie.cli import options
 from bertie.cli.answering import answer_all
 from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import Asked, is_interactive, standard_input
+from bertie.cli.rows import columns_of
 from bertie.errors import InputError
 from bertie.reading import Format, stream_records
 
@@ -37,12 +38,13 @@ def choose(
     windows: options.Windows = None,
     overlap: options.Overlap = None,
     split_special_tokens: options.SplitSpecial = False,
+    column: options.Columns = None,
     format: options.Format = None,
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
     quoting: options.Quoting = None,
     output: options.Output = None,
-    to: options.To = "jsonl",
+    to: options.To = None,
 ) -> None:
     """Choose the text that fits a prompt best: an argument for the prompt and each choice, or JSON lines with both."""
     pipe = open_pipeline(
@@ -59,11 +61,19 @@ def choose(
     )
     form = Format(format, delimiter, encoding, quoting)
     answer_all(
-        pipe, _questions(texts, input, form), is_interactive(texts, input), _form, to, output=output, read=[input]
+        pipe,
+        _questions(texts, input, form, columns_of(column)),
+        is_interactive(texts, input),
+        _form,
+        to,
+        output=output,
+        read=[input],
     )
 
 
-def _questions(texts: list[str] | None, path: Path | None, form: Format) -> Iterator[Asked]:
+def _questions(
+    texts: list[str] | None, path: Path | None, form: Format, columns: dict[str, str | list[str]] | None
+) -> Iterator[Asked]:
     """Yield each prompt with its choices.
 
     Raises:
@@ -79,7 +89,15 @@ def _questions(texts: list[str] | None, path: Path | None, form: Format) -> Iter
         return
     from bertie.finetuning.examples import Rows
 
-    rows = Rows("multiple-choice", form=form, needs_label=False, name="standard input", sample=1, keeps_fields=True)
+    rows = Rows(
+        "multiple-choice",
+        form=form,
+        columns=columns,
+        needs_label=False,
+        name="standard input",
+        sample=1,
+        keeps_fields=True,
+    )
     source: Any = path
     if path is None or str(path) == "-":
         written = replace(form, name=form.name or "jsonl")

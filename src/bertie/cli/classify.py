@@ -32,7 +32,7 @@ def classify(
     encoding: options.Encoding = None,
     quoting: options.Quoting = None,
     output: options.Output = None,
-    to: options.To = "jsonl",
+    to: options.To = None,
 ) -> None:
     """Give each text its most likely label, with a score."""
     pipe = open_pipeline(

@@ -11,7 +11,7 @@ import typer
 
 from bertie.cli import demo_films, options
 from bertie.cli.opening import open_pipeline
-from bertie.cli.writing import printable
+from bertie.writing import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,7 +58,7 @@ def demo(
     book = read_book()
     console.print(_introduction(len(book)), markup=True)
     pipe = open_pipeline("embed", model, device, batch_tokens, None)
-    pipe.model(pipe.codec.encode(book[:8]).packed(pipe.device))  # the first call of a process also warms it up
+    pipe(book[:8])  # the first call of a process also warms it up
     start = time.perf_counter()
     index = SearchIndex(book, pipe)
     seconds = time.perf_counter() - start

@@ -8,8 +8,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertie.cli.writing import printable
 from bertie.report import quietly
+from bertie.writing import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,34 +1,22 @@
 """What is in a model's folder, as plain data: nothing in it is run, and the numbers are not read."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import bertie
-from bertie.checkpoints import Checkpoint, main_dtype
+from bertie.checkpoints import Checkpoint, fit, main_dtype, other_classes
 from bertie.checkpoints.names import canonical
+from bertie.checkpoints.parameters import CLASSES, parameters_of
+from bertie.checkpoints.place import Place, open_weights
+from bertie.checkpoints.quantization import check_declaration, integers_in
 from bertie.config import BertConfig
 from bertie.errors import BertieError, CheckpointError
 from bertie.hub import member, resolve
-from bertie.models.loading import Place, open_weights
 from bertie.report import quietly
 from bertie.tasks.recipe import read_recipe
 
-CLASSES = (
-    "BertModel",
-    "BertForPreTraining",
-    "BertLMHeadModel",
-    "BertForMaskedLM",
-    "BertForNextSentencePrediction",
-    "BertForSequenceClassification",
-    "BertForMultipleChoice",
-    "BertForTokenClassification",
-    "BertForQuestionAnswering",
-)
 _FILES = ("*.json", "vocab.txt", "model.safetensors", "model-*.safetensors", "*_*/*")
 # the beginning of a tensor's canonical name → what it belongs to
 _HEADS = {
@@ -62,11 +50,13 @@ def describe(name_or_path: str) -> dict[str, Any]:
     config = BertConfig.from_pretrained(folder)
     tokenizer = _tokenizer(folder, config)
     try:
-        weights = _weights(open_weights(Place(name_or_path)).unwrapped())
+        checkpoint = open_weights(Place(name_or_path))
+        weights = _weights(checkpoint.unwrapped())
     except CheckpointError as error:
         weights = {"problem": str(error)}
     else:
-        weights["classes"] = {name: _missing(name, folder) for name in CLASSES}
+        with quietly(logging.CRITICAL):  # what loading says of a checkpoint is the answer here
+            weights["classes"] = {name: _missing(name, config, checkpoint) for name in CLASSES}
     return {
         "model": name_or_path,
         "folder": str(folder),
@@ -100,18 +90,22 @@ def _weights(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _missing(name: str, folder: Path) -> dict[str, Any]:
+def _missing(name: str, config: BertConfig, checkpoint: Checkpoint) -> dict[str, Any]:
     """Return what the class would not find in the checkpoint, and what it would not use."""
-    with _silence():
-        try:
-            # in the file's own type and without the check for NaN, no weight is read
-            _, info = getattr(bertie, name).from_pretrained(
-                folder, dtype="auto", allow_nan=True, ignore_mismatched_sizes=True, output_loading_info=True
-            )
-        except BertieError as error:
-            return {"problem": str(error)}
-    mismatched = [parameter for parameter, _, _ in info["mismatched_keys"]]
-    return {"missing": sorted([*info["missing_keys"], *mismatched]), "unused": len(info["unexpected_keys"])}
+    try:
+        check_declaration(config.quantization_config, str(checkpoint.path.parent))
+        shapes, aliases = parameters_of(name, config)
+        checkpoint = checkpoint.unwrapped(shapes)
+        if classes := other_classes(shapes, config, checkpoint):
+            config = deepcopy(config)
+            config.num_labels = classes
+            shapes, aliases = parameters_of(name, config)
+        integers = () if config.quantization_config is None else integers_in(checkpoint, shapes, aliases)
+        found = fit(shapes, checkpoint, aliases, ignore_mismatched_sizes=True, integers=integers)
+    except BertieError as error:
+        return {"problem": str(error)}
+    mismatched = [parameter for parameter, _, _ in found.mismatched]
+    return {"missing": sorted([*found.missing, *mismatched]), "unused": len(found.unexpected)}
 
 
 def _tokenizer(folder: Path, config: BertConfig) -> dict[str, Any]:
@@ -145,14 +139,3 @@ def _embedding(folder: Path, config: BertConfig, tokenizer: dict[str, Any]) -> d
         "max_length": min(stated, config.max_position_embeddings),
         "prompts": dict(recipe.prompts),
     }
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep back the notices that loading gives: what they say is the answer here."""
-    state = torch.get_rng_state()
-    try:
-        with quietly(logging.CRITICAL):
-            yield
-    finally:
-        torch.set_rng_state(state)

@@ -11,14 +11,16 @@ from bertie.cli.answering import answer_all
 from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import is_interactive, read_asked
 from bertie.cli.writing import numbers, refuse_input, write_array
+from bertie.errors import counted
 from bertie.reading import Format
+from bertie.writing import FORM_OF_SUFFIX, FORMS
 
 
 def embed(
     texts: options.Texts = None,
     input: options.Input = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write all vectors to this .npy file instead of JSON lines.")
+        Path | None, typer.Option("--output", "-o", help="Write all vectors to this .npy, .jsonl, .csv or .tsv file.")
     ] = None,
     prompt_name: Annotated[str | None, typer.Option("--prompt-name", help="One of the model's prompts.")] = None,
     model: options.Model = None,
@@ -46,9 +48,19 @@ def embed(
     )
     form = Format(format, delimiter, encoding, quoting)
     source = read_asked(texts, input, form, column)
-    if output is None:
-        answer_all(pipe, source, is_interactive(texts, input), lambda _, vector: {"embedding": numbers(vector)})
+    if output is None or FORM_OF_SUFFIX.get(output.suffix.lower()) in FORMS:
+        answer_all(
+            pipe,
+            source,
+            is_interactive(texts, input),
+            lambda _, vector: {"embedding": numbers(vector)},
+            output=output,
+            read=[input],
+        )
         return
     refuse_input(output, input)
     vectors = write_array(output, lambda: pipe([asked.text for asked in source]))
-    print(f"bertie: {vectors.shape[0]} vectors of {vectors.shape[1]} numbers in {output}", file=sys.stderr)
+    print(
+        f"bertie: {counted(vectors.shape[0], 'vector')} of {vectors.shape[1]} numbers in {output}, a .npy file",
+        file=sys.stderr,
+    )

@@ -9,8 +9,9 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.rows import columns_of, map_of, names_of, one_or_all
-from bertie.cli.writing import printable
+from bertie.errors import counted
 from bertie.reading import Format
+from bertie.writing import printable
 
 if TYPE_CHECKING:
     from bertie.finetuning import Evaluation
@@ -43,7 +44,7 @@ def evaluate(
     seed: options.Seed = None,
     predictions: Annotated[
         Path | None,
-        typer.Option("--predictions", help="Write each row with its prediction to this file of JSON lines."),
+        typer.Option("--predictions", help="Write each row with its prediction to this file: .jsonl, .csv or .tsv."),
     ] = None,
 ) -> None:
     """Score a model on labelled rows: figures with 95 % intervals."""
@@ -89,7 +90,7 @@ def _record(task: str, model: str, data: list[str], found: "Evaluation") -> dict
 
 def _table(found: "Evaluation") -> list[str]:
     """Return figures and classes in columns, for a terminal."""
-    lines = [f"{found.rows:,} rows"]
+    lines = [counted(found.rows, "row")]
     for name, value in found.figures.items():
         interval = found.intervals.get(name)
         shown = "undefined" if value is None else f"{value:8.4f}"

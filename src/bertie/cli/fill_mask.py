@@ -24,12 +24,13 @@ def fill_mask(
     encoding: options.Encoding = None,
     quoting: options.Quoting = None,
     output: options.Output = None,
+    to: options.To = None,
 ) -> None:
     """Guess the word behind each \\[MASK] in a text."""
     pipe = open_pipeline("fill-mask", model, device, batch_tokens, seed, top_k=top_k, max_length=max_length)
     form = Format(format, delimiter, encoding, quoting)
     source = read_asked(texts, input, form, column)
-    answer_all(pipe, source, is_interactive(texts, input), _form, output=output, read=[input])
+    answer_all(pipe, source, is_interactive(texts, input), _form, to, output=output, read=[input])
 
 
 def _form(text: Any, candidates: Any) -> dict[str, Any]:

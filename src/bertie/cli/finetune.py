@@ -9,9 +9,9 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.rows import columns_of, map_of, names_of, one_or_all
-from bertie.cli.writing import printable
 from bertie.errors import InputError, spelled
 from bertie.reading import Format
+from bertie.writing import printable
 
 if TYPE_CHECKING:
     from bertie.finetuning import Finetuned

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from bertie.cli.writing import printable
+from bertie.errors import counted
+from bertie.writing import printable
 
 
 def inspect(
@@ -45,7 +46,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
 
 def _shape(config: dict[str, Any]) -> str:
     return (
-        f"{config['num_hidden_layers']} layers, hidden {config['hidden_size']}, {config['num_attention_heads']} heads, "
+        f"{counted(config['num_hidden_layers'], 'layer')}, hidden {config['hidden_size']}, "
+        f"{counted(config['num_attention_heads'], 'head')}, "
         f"feed-forward {config['intermediate_size']}, vocabulary {config['vocab_size']:,}, "
         f"up to {config['max_position_embeddings']} tokens"
     )

@@ -24,7 +24,7 @@ def next_sentence(
     encoding: options.Encoding = None,
     quoting: options.Quoting = None,
     output: options.Output = None,
-    to: options.To = "jsonl",
+    to: options.To = None,
 ) -> None:
     """Say whether one text follows another: two arguments, fields 'text' and 'text_pair', or lines with a tab."""
     pipe = open_pipeline("next-sentence", model, device, batch_tokens, seed, max_length=max_length)

@@ -63,4 +63,7 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Write the answers to this file, which is replaced when all are there."),
 ]
-To = Annotated[str, typer.Option("--to", help="What to write: jsonl, or csv.")]
+To = Annotated[
+    str | None,
+    typer.Option("--to", help="What to write: jsonl, csv or tsv; the default is what the name of --output ends in."),
+]

@@ -10,8 +10,8 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.reading import read_texts
-from bertie.cli.writing import printable
 from bertie.errors import BertieError
+from bertie.writing import printable
 
 if TYPE_CHECKING:
     from bertie.compression.check import Comparison

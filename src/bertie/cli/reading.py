@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from bertie.cli.writing import printable
 from bertie.errors import InputError
 from bertie.reading import Format, Record, form_of, records, stream_records
+from bertie.writing import printable
 
 # a text, the two of a pair, or words
 Text = str | tuple[str, str] | list[str]

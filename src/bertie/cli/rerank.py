@@ -8,9 +8,10 @@ import typer
 from bertie.cli import options
 from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import read_asked, read_texts
-from bertie.cli.writing import answers_in, writer
+from bertie.cli.writing import answers_in
 from bertie.errors import InputError
 from bertie.reading import Format, beside
+from bertie.writing import form_of_output, writer
 
 
 def rerank(
@@ -33,10 +34,10 @@ def rerank(
     encoding: options.Encoding = None,
     quoting: options.Quoting = None,
     output: options.Output = None,
-    to: options.To = "jsonl",
+    to: options.To = None,
 ) -> None:
     """Put the passages of a file in the order in which a cross-encoder finds that they answer a query, best first."""
-    out = writer(to)
+    out = writer(form_of_output(output, to), later=("truncated", "empty"))
     form = Format(format, delimiter, encoding, quoting)
     lines = enumerate(read_asked(None, file, form, column), 1)
     found = [(number, asked) for number, asked in lines if asked.text.strip()]

@@ -10,9 +10,10 @@ from bertie.cli import options
 from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import read_asked, read_texts
 from bertie.cli.sentences import sentences
-from bertie.cli.writing import answers_in, write_line
+from bertie.cli.writing import answers_in
 from bertie.errors import InputError
 from bertie.reading import Format, beside
+from bertie.writing import form_of_output, writer
 
 
 def search(
@@ -31,8 +32,10 @@ def search(
     encoding: options.Encoding = None,
     quoting: options.Quoting = None,
     output: options.Output = None,
+    to: options.To = None,
 ) -> None:
     """Find the lines or sentences of a file that are nearest in meaning to a question."""
+    out = writer(form_of_output(output, to))
     found = list(_texts(file, by, Format(format, delimiter, encoding, quoting), column))
     if not found:
         raise InputError(f"The file {str(file)!r} has no text to search.")
@@ -46,7 +49,7 @@ def search(
             for rank, hit in enumerate(hits, 1):
                 number, text, row = found[hit.number]
                 answer = {"question": question, "rank": rank, "score": round(hit.score, 6), by: number, "text": text}
-                write_line(beside({name: value for name, value in row.items() if value != text}, answer))
+                out.write(beside({name: value for name, value in row.items() if value != text}, answer))
 
 
 def _texts(file: Path, by: str, form: Format, column: str) -> list[tuple[int, str, Mapping[str, Any]]]:

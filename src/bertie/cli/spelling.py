@@ -25,7 +25,8 @@ def spelling_of(command: Callable[..., None]) -> Spelling:
 
 def _written(options: Mapping[str, str], name: str, value: Any = ...) -> str:
     if isinstance(value, dict):
-        return " ".join(_written(options, name, f"{role}={one}") for role, one in value.items())
+        pairs = ((role, ",".join(one) if isinstance(one, list) else one) for role, one in value.items())
+        return " ".join(_written(options, name, f"{role}={one}") for role, one in pairs)
     option = options.get(name)
     if option is None:
         from bertie.training import describe_settings

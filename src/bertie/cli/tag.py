@@ -44,8 +44,13 @@ def tag(
     quoting: options.Quoting = None,
     output: options.Output = None,
     to: Annotated[
-        str, typer.Option("--to", help="What to write: jsonl, csv, or of words conll: their tags as a last column.")
-    ] = "jsonl",
+        str | None,
+        typer.Option(
+            "--to",
+            help="What to write: jsonl, csv, tsv, or of words conll: their tags as a last column; the default is "
+            "what the name of --output ends in.",
+        ),
+    ] = None,
 ) -> None:
     """Find the entities in each text: their type, their characters, and a score; or the tags of words."""
     pipe = open_pipeline(

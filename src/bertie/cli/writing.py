@@ -1,10 +1,7 @@
-"""What commands write: lines that no terminal takes for commands, and vectors in one file."""
+"""Where commands write: to standard output, or to a file that is replaced when all is there."""
 
-import csv
-import json
-import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,111 +11,6 @@ from bertie.files import atomic
 
 if TYPE_CHECKING:
     import numpy as np
-
-# Control characters (ESC, which begins a terminal's commands, among them), and those that reorder or end lines.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with control characters as ``\\uXXXX``, so that a terminal shows them and obeys none."""
-    return _CONTROL.sub(_escaped, text)
-
-
-def write_line(record: dict[str, Any]) -> None:
-    """Write one JSON line to standard output."""
-    sys.stdout.write(printable(json.dumps(record, ensure_ascii=False, allow_nan=False, default=str)) + "\n")
-
-
-class Lines:
-    """Writes records to standard output as JSON lines."""
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Write one record."""
-        write_line(record)
-
-    def end(self) -> None:
-        """Write what comes after the last record."""
-
-
-class Table(Lines):
-    """Writes records to standard output as CSV; the first one's fields, ``truncated`` and ``empty`` are the columns.
-
-    What is no single value stands in its cell as JSON; a field that comes up later has no column and is left out.
-    """
-
-    def __init__(self) -> None:
-        self._writer: Any = None
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Write one record, and before the first the columns' names."""
-        if self._writer is None:
-            columns = list(dict.fromkeys([*record, "truncated", "empty"]))
-            self._writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
-            self._writer.writeheader()
-        self._writer.writerow({name: _cell(value) for name, value in record.items()})
-
-
-class Conll(Lines):
-    """Writes records of words to standard output as CoNLL: a line a word, with tabs, and a blank line a sentence.
-
-    Lists of a value a word are columns, ``predicted_tags`` the last; other fields stand in comments before them.
-    """
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Write one sentence.
-
-        Raises:
-            InputError: it has no words.
-        """
-        tags = record.pop("predicted_tags", None)
-        if tags is None:
-            raise InputError("--to conll writes words; give them as CoNLL, or as lists in a field 'words'.")
-        columns = [value for value in record.values() if isinstance(value, list) and len(value) == len(tags)]
-        for name, value in record.items():
-            if not any(value is column for column in columns):
-                sys.stdout.write(f"# {printable(name)} = {printable(json.dumps(value, ensure_ascii=False))}\n")
-        for cells in zip(*columns, tags, strict=True):
-            sys.stdout.write("\t".join(printable(str(cell)) for cell in cells) + "\n")
-        sys.stdout.write("\n")
-
-
-class Squad(Lines):
-    """Writes one JSON object to standard output: the id of each question and its answer, as SQuAD's script reads it."""
-
-    def __init__(self) -> None:
-        self._answers: dict[str, str] = {}
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Take in an answer.
-
-        Raises:
-            InputError: its question has no id, or that of another.
-        """
-        number = next((record[name] for name in ("id", "qid", "question_id", "guid") if record.get(name)), None)
-        if number is None:
-            raise InputError("--to squad needs an 'id' of each question.")
-        if str(number) in self._answers:
-            raise InputError(f"Two questions have the id {number!r}; --to squad needs one of its own for each.")
-        self._answers[str(number)] = record["answer"] if "answer" in record else record["answers"][0]["answer"]
-
-    def end(self) -> None:
-        """Write the answers."""
-        write_line(self._answers)
-
-
-_WRITERS = {"jsonl": Lines, "csv": Table, "conll": Conll, "squad": Squad}
-
-
-def writer(to: str, more: Sequence[str] = ()) -> Lines:
-    """Return what writes records to standard output in a form: "jsonl", "csv", or one of ``more``.
-
-    Raises:
-        InputError: the form is another.
-    """
-    forms = ("jsonl", "csv", *more)
-    if to not in forms:
-        raise InputError(f"--to is {to!r}; answers are written as {', '.join(forms[:-1])} or {forms[-1]}.")
-    return _WRITERS[to]()
 
 
 @contextmanager
@@ -161,12 +53,6 @@ def refuse_input(output: Path, *inputs: Path | None) -> None:
             raise InputError(f"--output {str(output)!r} is the file that is read; name another.")
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, str):
-        return _CONTROL.sub(lambda found: found[0] if found[0] in "\n\t" else _escaped(found), value)
-    return printable(json.dumps(value, ensure_ascii=False)) if isinstance(value, dict | list) else value
-
-
 def numbers(vector: "np.ndarray[Any, Any]") -> list[float]:
     """Return a float32 vector as the shortest numbers that name the same float32 values."""
     return vector.astype(str).astype(float).tolist()
@@ -187,7 +73,3 @@ def write_array(path: Path, compute: Callable[[], "np.ndarray[Any, Any]"]) -> "n
             numpy.lib.format.write_array_header_1_0(file, numpy.lib.format.header_data_from_array_1_0(array))
             file.write(numpy.ascontiguousarray(array).data)
     return array
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return f"\\u{ord(match[0]):04x}"

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bertie.batching import budget, in_batches
+from bertie.batching import budget, cores_to_divide, in_batches
 from bertie.compression.observe import Texts, cosines, vectors
 from bertie.packing import Packed
 
@@ -114,7 +114,7 @@ def _read_all(model: Any, texts: Texts) -> None:
             model(texts.packed(part))
         return True
 
-    tokens, workers = budget(lengths, "cpu", model.config.hidden_size)
+    tokens, workers = budget(lengths, "cpu", model.config.hidden_size, cores_to_divide())
     for _ in in_batches(lengths, compute, tokens, workers=workers):
         pass
 

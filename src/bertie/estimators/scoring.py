@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.pipelines.running import CHUNK
-from bertie.tasks.computing import compute
-from bertie.tasks.features import Features, Values
+from bertie.tasks.features import Outputs
+from bertie.tasks.inference import compute_rows
 
 
 def scores_of(pipe: Any, texts: Sequence[Any]) -> NDArray[np.float32]:
@@ -21,8 +21,9 @@ def scores_of(pipe: Any, texts: Sequence[Any]) -> NDArray[np.float32]:
     return found
 
 
-def computed(pipe: Any, inputs: Sequence[Any]) -> Iterator[tuple[Values, Features]]:
-    """Yield what the model computes, part by part, with the features it was computed from."""
+def computed(pipe: Any, inputs: Sequence[Any]) -> Iterator[Outputs]:
+    """Yield what the model computes, part by part."""
     for first in range(0, len(inputs), CHUNK):
         features = pipe.codec.encode(inputs[first : first + CHUNK], first)
-        yield compute(pipe.codec, pipe.model, features, batch_tokens=pipe.batch_tokens, first=first), features
+        rows = compute_rows(pipe.codec, pipe.computing, features, batch_tokens=pipe.batch_tokens, first=first)
+        yield pipe.codec.outputs(rows, features)

@@ -65,8 +65,8 @@ class BertTagger(LearningEstimator):
         check_is_fitted(self)
         pipe, words = self.pipeline_, sequences_in(X, "X", "word")
         found: list[list[str]] = []
-        for values, features in computed(pipe, words):
-            found += pipe.codec.predictions(values, features)
+        for outputs in computed(pipe, words):
+            found += pipe.codec.predictions(outputs)
         return found
 
     def predict_proba(self, X: Any) -> list[NDArray[np.float32]]:
@@ -80,8 +80,8 @@ class BertTagger(LearningEstimator):
         check_is_fitted(self)
         pipe, words = self.pipeline_, sequences_in(X, "X", "word")
         found: list[NDArray[np.float32]] = []
-        for values, features in computed(pipe, words):
-            found += pipe.codec.word_scores(values, features)
+        for outputs in computed(pipe, words):
+            found += pipe.codec.word_scores(outputs)
         return found
 
     def score(self, X: Any, y: Any) -> float:

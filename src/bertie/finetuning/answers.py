@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bertie.errors import spelled
+from bertie.errors import counted, plural, spelled
 from bertie.finetuning.cells import BadRow, cell, is_nothing, list_in, name_in, number_or_none, shown, text_in
 from bertie.finetuning.roles import Found
 from bertie.reading import Record
@@ -64,7 +64,10 @@ def _listed(value: Any, where: str) -> list[tuple[str, Any]] | None:
 
 def _paired(texts: list[Any], starts: list[Any] | None, where: str) -> list[tuple[str, Any]]:
     if starts is not None and len(starts) != len(texts):
-        raise BadRow(f"There are {len(texts)} answers and {len(starts)} answer_start in {where}; each answer has one.")
+        raise BadRow(
+            f"There {plural(len(texts), 'is', 'are')} {counted(len(texts), 'answer')} and "
+            f"{len(starts)} answer_start in {where}; each answer has one."
+        )
     return list(zip(texts, starts or [None] * len(texts), strict=True))
 
 
@@ -135,7 +138,10 @@ def _choices(fields: Mapping[str, Any], column: str | list[str], where: str) -> 
     while texts and isinstance(column, list) and is_nothing(texts[-1]):
         texts.pop()
     if len(texts) < 2:
-        raise BadRow(f"There are {len(texts)} choices in {where}; at least two are needed.")
+        raise BadRow(
+            f"There {plural(len(texts), 'is', 'are')} {counted(len(texts), 'choice')} in {where}; "
+            "at least two are needed."
+        )
     choices = [text_in(text, f"choice {number}", where) for number, text in enumerate(texts)]
     return choices, [str(name) for name in names or []] or [chr(ord("A") + number) for number in range(len(choices))]
 

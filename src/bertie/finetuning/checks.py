@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from bertie.errors import InputError, spelled
+from bertie.errors import InputError, counted, plural, spelled
 from bertie.finetuning.cells import BadRow
 from bertie.finetuning.labels import BAR, SEPARATORS, recur
 from bertie.reading import BadRows
@@ -101,13 +101,19 @@ def oddities(examples: Sequence[Example], task: str, kind: str | None, name: str
     if task == "question-answering":
         ids = Counter(example.text["id"] for example in examples)
         if count := len(examples) - len(ids):
-            found.append(f"{count:,} of {len(examples):,} ids of {name} are those of other questions in it.")
+            found.append(
+                f"{count:,} of {len(examples):,} ids of {name} {plural(count, 'is that', 'are those')} of "
+                f"{plural(count, 'another question', 'other questions')} in it."
+            )
     if task == "token-classification":
         sequences = [example.label for example in examples]
         scheme = guess_scheme({tag for tags in sequences for tag in tags}, sequences)
         count = sum(_orphans(tags, scheme) for tags in sequences) if scheme in ("BIO", "BIOES") else 0
         if count:
-            found.append(f"{count:,} tags of {name} go on with an entity that none began, such as I- without B-.")
+            found.append(
+                f"{counted(count, 'tag')} of {name} {plural(count, 'goes', 'go')} on with an entity that none began, "
+                "such as I- without B-."
+            )
     if task == "embedding" and name == "train" and examples[0].label is None and (count := _repeats(examples)):
         found.append(
             f"{count:,} of {len(examples):,} rows of {name} share their anchor or their partner with others; within a "
@@ -125,7 +131,10 @@ def _joined_labels(labels: Sequence[str], name: str) -> list[str]:
         count = sum(times for cell, times in cells.items() if separator in cell)
         if count and (separator == BAR or recur(cells, separator)):
             how = spelled("kind", "multi-label")
-            return [f"{count:,} labels of {name} hold a {sign}; {how} takes it for what parts several labels."]
+            return [
+                f"{counted(count, 'label')} of {name} {plural(count, 'holds', 'hold')} a {sign}; {how} takes it for "
+                "what parts several labels."
+            ]
     return []
 
 
@@ -135,11 +144,12 @@ def shared(train: Sequence[Example], dev: Sequence[Example]) -> list[str]:
     learned = {text_key(example) for example in train}
     if count := sum(text_key(example) in learned for example in dev):
         found.append(
-            f"{count:,} of {len(dev):,} texts of dev stand in train too: the figures on dev look better than they are."
+            f"{count:,} of {len(dev):,} texts of dev {plural(count, 'stands', 'stand')} in train too: "
+            "the figures on dev look better than they are."
         )
     ids = {example.text["id"] for example in train if _has_id(example)}
     if count := sum(example.text["id"] in ids for example in dev if _has_id(example)):
-        found.append(f"{count:,} of {len(dev):,} ids of dev stand in train too.")
+        found.append(f"{count:,} of {len(dev):,} ids of dev {plural(count, 'stands', 'stand')} in train too.")
     return found
 
 

@@ -8,8 +8,9 @@ from bertie.errors import InputError, nearest, spelled
 from bertie.finetuning.cells import flag_in, list_in
 from bertie.finetuning.roles import LAYOUTS, PAIRS, Found, Rest, Role, key
 
-JOINED = "+"
-_LISTED = 10
+JOINED, LISTED = "+", ","
+# roles that several columns may have without being joined
+_SEVERAL = ("label", "choices")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Columns:
         if role == "label" and self.flags:
             how.append(f"lists of 0 and 1 for {', '.join(self.flags)}")
         if isinstance(column, list):
-            is_text = role not in ("label", "choices")
+            is_text = role not in _SEVERAL
             column = (" + " if is_text else ", ").join(column)
             role = "labels" if role == "label" else role
         return f"{role.replace('_', ' ')} = {column}" + (f" ({', '.join(how)})" if how else "")
@@ -52,7 +53,8 @@ def find_columns(
         task: what it learns, as in the table of tasks.
         rows: the first rows.
         given: role → column where the user says it: a list of 0/1 columns for classification's ``label``; for texts
-            several columns, in a list or as "title+body", which are joined; "" for a role that no column has. Where
+            several columns, in a list or as "title+body", which are joined; for ``label`` and ``choices`` a list or
+            "A,B,C,D"; "" for a role that no column has. Where
             no column has the name "2", it is the second.
         needs_label: False if rows may lack a label.
 
@@ -160,10 +162,11 @@ class _Finder:
         if role is None:
             allowed = ", ".join(repr(one) for one in roles)
             raise InputError(f"{self.task} has no column for {name!r}; it has {allowed}.{nearest(name, roles)}")
-        if isinstance(named, str) and named not in self.columns and JOINED in named and role.is_text:
-            named = [part.strip() for part in named.split(JOINED)]
+        between = JOINED if role.is_text else LISTED if name in _SEVERAL else ""
+        if isinstance(named, str) and named not in self.columns and between and between in named:
+            named = [part.strip() for part in named.split(between)]
         if isinstance(named, Sequence) and not isinstance(named, str):
-            if name not in ("label", "choices") and not role.is_text:
+            if not between:
                 raise InputError(f"columns[{name!r}] is {named!r:.60}; it is one column, named by a str.")
             return [self._given(name, one) for one in named]
         if named in self.columns or named == "":
@@ -189,9 +192,11 @@ class _Finder:
         return f"the columns are {', '.join(repr(column[:60]) for column in self.columns) or 'none'}"
 
     def _no_header(self) -> str:
-        looks_like_data = any(len(column) > 40 or column.replace(".", "").isdigit() for column in self.columns)
+        looks_like_data = any(
+            len(column) > 40 or column.count(" ") > 1 or column.replace(".", "").isdigit() for column in self.columns
+        )
         return " (if these are the first row, put a line with the columns' names above it)" if looks_like_data else ""
 
 
 def _how(roles: Sequence[str]) -> str:
-    return f"name it with {spelled('columns', dict.fromkeys(roles, '…'))}"
+    return f"name it with {spelled('columns', {role: ['…', '…'] if role == 'choices' else '…' for role in roles})}"

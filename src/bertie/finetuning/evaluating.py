@@ -1,6 +1,5 @@
 """``bertie.evaluate``: how good a model is on labelled data, with the uncertainty of every figure."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,6 +22,7 @@ from bertie.tasks.example import Example
 from bertie.tasks.features import Values
 from bertie.tasks.registry import find_learned
 from bertie.tasks.trainable import TrainableTask
+from bertie.writing import form_of_output, writer
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def evaluate(
         seed: of the bootstrap.
         worst: how many of the worst mistakes to keep (``scored.mistakes``).
         show_progress: True shows a bar always, False never, None on a terminal only.
-        predictions: a file to write: each row that is scored, as a JSON line, with its ``prediction`` and where it
-            stands.
+        predictions: a file to write: each row that is scored with its ``prediction`` and where it stands; a table if
+            its name ends in .csv or .tsv, else JSON lines.
         **options: of the task; those that training settled (windows, thresholds, …) hold without being named.
 
     Raises:
@@ -141,11 +141,12 @@ def evaluate(
 @contextmanager
 def _written_to(path: Path, task: TrainableTask) -> Iterator[Watch]:
     """Give what writes examples with their predictions to a file, which holds its old content or all of the new."""
-    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    form = form_of_output(path)
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        out = writer(form, file)
 
         def watch(examples: Sequence[Example], predictions: Values) -> None:
             for example, prediction in zip(examples, predictions, strict=True):
-                row = beside(example.fields or {}, {"prediction": task.plain(prediction), "where": example.where})
-                file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+                out.write(beside(example.fields or {}, {"prediction": task.plain(prediction), "where": example.where}))
 
         yield watch

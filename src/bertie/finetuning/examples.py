@@ -20,6 +20,7 @@ from bertie.finetuning.checks import (
 from bertie.finetuning.columns import Columns, find_columns
 from bertie.finetuning.ignored import ignored_data
 from bertie.finetuning.labelling import Labelling, LabelOptions, doubts, find_labelling
+from bertie.finetuning.labels import as_whole
 from bertie.finetuning.rankings import apart
 from bertie.finetuning.roles import Found
 from bertie.finetuning.rows import READERS
@@ -143,8 +144,12 @@ class Rows:
         """Return an example whose label has the name that the user gives it."""
         label, names = example.label, self.options.map
         written = label if isinstance(label, list) else [label]
-        self.mapped |= {name for name in written if isinstance(name, str) and name in names}
-        renamed = [names.get(name, name) if isinstance(name, str) else name for name in written]
+        # who has seen the class 1 may call the label 1.0 so
+        known = [as_whole(name) if isinstance(name, str) and name not in names else name for name in written]
+        self.mapped |= {name for name in known if isinstance(name, str) and name in names}
+        renamed = [
+            names.get(name, one) if isinstance(name, str) else one for name, one in zip(known, written, strict=True)
+        ]
         return replace(example, label=renamed if isinstance(label, list) else renamed[0])
 
     def _records(self, source: Any) -> Iterator[Record]:

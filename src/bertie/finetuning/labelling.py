@@ -6,13 +6,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, Self
 
-from bertie.errors import InputError, spelled
+from bertie.errors import InputError, counted, spelled
 from bertie.finetuning.answers import WrittenChoice, first_choice
-from bertie.finetuning.cells import BadRow, flag_in, name_in, number_in, shown
+from bertie.finetuning.cells import BadRow, flag_in, name_in, number_in, number_or_none, shown
 from bertie.finetuning.labels import (
     LISTED,
     NO_LABEL,
     Raw,
+    are_pointed,
+    as_whole,
     by_spelling,
     check_kind,
     check_known,
@@ -73,6 +75,7 @@ class ClassLabels:
         fixed: the classes, in order, where they do not follow from the labels alone.
         by_number: labels are numbers of the fixed classes.
         none: names that stand for no label.
+        is_pointed: labels are whole numbers with a decimal point, which is left off.
     """
 
     kind: str
@@ -83,9 +86,11 @@ class ClassLabels:
     fixed: tuple[str, ...] = ()
     by_number: bool = False
     none: frozenset[str] = frozenset()
+    is_pointed: bool = False
 
     def settled(self, raw: Raw, where: str, name: str, notes: Notes) -> Any:
         """As `Labelling.settled`."""
+        raw = _as_whole(raw) if self.is_pointed else raw
         raw = self._from_flags(raw, where) if self.hot and is_hot(raw) else raw
         if (label := one_of(raw)) in ("", *self.none):
             notes[f"Rows of {name} whose label is {label!r}, which says that there is none; they are left out"] += 1
@@ -116,7 +121,8 @@ class ClassLabels:
             return self
         none = self.none | {name for name in NO_LABEL if name not in classes}
         hot = self.hot or (() if any(flag_in(name) is not None for name in classes) else tuple(classes))
-        return replace(self, known=tuple(classes), owner=owner, none=none, hot=hot)
+        is_pointed = self.is_pointed and list(map(as_whole, classes)) == list(classes)
+        return replace(self, known=tuple(classes), owner=owner, none=none, hot=hot, is_pointed=is_pointed)
 
     def said(self, classes: Sequence[str]) -> list[str]:
         """As `Labelling.said`."""
@@ -125,7 +131,8 @@ class ClassLabels:
         listed = ", ".join(classes[:LISTED]) + (", …" if len(classes) > LISTED else "")
         kind = "several labels" if self.kind == "multi-label" else "one label"
         how = f", parted by {self.separator!r}" if self.separator else ""
-        return [f"{kind}{how}, {len(classes)} classes: {listed}"]
+        how += f" ({classes[0]}.0 is read as {classes[0]})" if self.is_pointed and classes else ""
+        return [f"{kind}{how}, {counted(len(classes), 'class', 'classes')}: {listed}"]
 
     @cached_property
     def _all(self) -> frozenset[str]:
@@ -138,7 +145,9 @@ class ClassLabels:
     def _from_flags(self, raw: Raw, where: str) -> list[str]:
         if len(raw) != len(self.hot):
             if self.fixed:
-                raise BadRow(f"The label in {where} is a list of {len(raw)} numbers for {len(self.hot)} labels.")
+                raise BadRow(
+                    f"The label in {where} is a list of {counted(len(raw), 'number')} for {len(self.hot)} labels."
+                )
             return list(raw)
         return [name for name, flag in zip(self.hot, raw, strict=True) if flag_in(flag)]
 
@@ -260,12 +269,15 @@ def find_labelling(
         return ChoiceLabels(first, is_guess=options.first_choice is None and first == 1)
     if task != "sequence-classification":
         return None
+    is_pointed = are_pointed(labels)
+    labels = list(map(_as_whole, labels)) if is_pointed else labels
     none = no_labels(labels, options.kind)
     kept = [label for label in labels if one_of(label) not in ("", *none)]
     if length := len(column) if isinstance(column, list) else places(kept):
         return _of_places(length, options, tuple(column if isinstance(column, list) else flags), none)
     separator = find_separator(kept, options.kind, column)
-    found = ClassLabels(options.kind or guess_kind(kept, separator), separator=separator, none=none)
+    kind = options.kind or guess_kind(kept, separator)
+    found = ClassLabels(kind, separator=separator, none=none, is_pointed=is_pointed)
     if not options.names or found.kind == "regression":
         return found
     numbers = {str(number) for number in range(len(options.names))}
@@ -273,11 +285,17 @@ def find_labelling(
     return replace(found.known_as(options.names, "label_names"), fixed=tuple(options.names), by_number=by_number)
 
 
+def _as_whole(raw: Raw) -> Raw:
+    return as_whole(raw) if isinstance(raw, str) else list(map(as_whole, raw))
+
+
 def _of_places(length: int, options: LabelOptions, columns: tuple[str, ...], none: frozenset[str]) -> ClassLabels:
     names = tuple(options.names) or columns or tuple(map(str, range(length)))
     if len(names) != length:
         listed = ", ".join(names)
-        raise InputError(f"{spelled('label_names')} has {len(names)} names, {listed}; there are {length} labels.")
+        raise InputError(
+            f"{spelled('label_names')} has {counted(len(names), 'name')}, {listed}; there are {length} labels."
+        )
     return ClassLabels(options.kind or "multi-label", hot=names, fixed=names, none=none)
 
 
@@ -291,10 +309,12 @@ def doubts(labelling: Labelling | None, classes: Sequence[str]) -> list[str]:
         found.append(
             f"The labels are lists of 0 and 1 that nothing names; they are called by their places: {how} names them."
         )
+    is_number = all(number_or_none(name) is not None for name in classes)
     for name in classes:
         if name.lower() in _NOTHING:
             how = spelled("label_map", {name: ""})
-            found.append(f"{name} is taken for a class; {how} leaves out such rows, as without a label.")
+            numbers = f", and {spelled('kind', 'regression')} learns numbers" if is_number else ""
+            found.append(f"{name} is taken for a class; {how} leaves out such rows, as without a label{numbers}.")
         if (same := next((one for one in classes if one > name and one.lower() == name.lower()), None)) is not None:
             how = spelled("label_map", {name: same})
             found.append(f"{name!r} and {same!r} are two classes; {how} makes them one.")

@@ -19,6 +19,8 @@ Raw = str | list[str]
 # columns of these names may hold several labels
 _PLURAL = ("labels", "classes", "targets", "categories", "emotions", "topics", "genres", "tags")
 _GENERIC = re.compile(r"label_(\d+)")
+# as pandas writes whole numbers of a column in which some are missing
+_WHOLE = re.compile(r"(-?\d+)(\.0+)?")
 
 
 def check_kind(kind: str | None) -> None:
@@ -78,6 +80,18 @@ def parted(cell: str, separator: str) -> list[str]:
     return [name for part in cell.split(separator) if (name := part.strip())]
 
 
+def as_whole(name: str) -> str:
+    """Return the label of a whole number without its decimal point, 1 for 1.0; all others as they are."""
+    found = _WHOLE.fullmatch(name)
+    return found[1] if found else name
+
+
+def are_pointed(labels: Iterable[Raw]) -> bool:
+    """Whether all labels are whole numbers and some are written with a decimal point."""
+    names = [name for label in labels for name in ([label] if isinstance(label, str) else label) if name]
+    return all(map(_WHOLE.fullmatch, names)) and any("." in name for name in names)
+
+
 def no_labels(labels: Sequence[Raw], kind: str | None) -> frozenset[str]:
     """Return which of `NO_LABEL` stand for no label.
 
@@ -106,7 +120,7 @@ def is_hot(label: Raw) -> bool:
 
 
 def matching(name: str, known: Mapping[str, str]) -> str | None:
-    """Return the known name that is the same in other letters, or as LABEL_0 is 0; None if there is none.
+    """Return the known name that is the same in other letters, or as LABEL_0 and 0.0 are 0; None if there is none.
 
     Args:
         name: a label.
@@ -125,7 +139,7 @@ def by_spelling(known: Iterable[str]) -> dict[str, str]:
 def _spelling(name: str) -> str:
     folded = name.casefold()
     generic = _GENERIC.fullmatch(folded)
-    return generic[1] if generic else folded
+    return generic[1] if generic else as_whole(folded)
 
 
 def check_known(names: Iterable[str], known: Collection[str], where: str, owner: str, what: str = "label") -> None:

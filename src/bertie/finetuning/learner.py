@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bertie.models.task_model import TaskModel
 from bertie.report import progress
-from bertie.tasks.computing import device_of
 from bertie.tasks.example import Example
 from bertie.tasks.features import Features
 from bertie.tasks.trainable import TrainableTask
@@ -40,8 +40,7 @@ class TaskLearner:
         """Return the summed loss of these examples."""
         seed = int(torch.randint(2**62, ()))
         part = self.task.drawn(self.features.of_inputs(examples), np.random.default_rng(seed))
-        output = self.task.run(self.model, part.packed(device_of(self.model)), part)
-        return self.task.loss(output, part)
+        return self.task.loss(self.task.run(TaskModel(self.model), part), part)
 
     def describe(self, examples: Sequence[int]) -> str:
         """Return where the first of these examples stand."""
@@ -56,6 +55,6 @@ def encoded(task: TrainableTask, examples: Iterable[Example], show_progress: boo
     with progress("examples encoded", None, show_progress) as advance:
         while chunk := list(islice(source, CHUNK)):
             features = task.encode([example.text for example in chunk])
-            parts.append(task.labelled(features, [example.label for example in chunk]))
+            parts.append(task.labelled(features, [example.label for example in chunk]).without_texts())
             advance(len(chunk))
     return Features.joined(parts)

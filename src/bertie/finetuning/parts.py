@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bertie.errors import InputError, spelled
+from bertie.errors import InputError, counted, spelled
 from bertie.finetuning.examples import Data, Rows
 from bertie.finetuning.split import Key, by_query, by_text, folds, split
 from bertie.report import logger
@@ -130,4 +130,4 @@ def _together(task: str, train: list[Example]) -> Key:
 
 
 def _told(part: list[Example]) -> str:
-    return f"{len(part)} rows of train, split off and not learned from" if part else "nothing"
+    return f"{counted(len(part), 'row')} of train, split off and not learned from" if part else "nothing"

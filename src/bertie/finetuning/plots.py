@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.errors import InputError
+from bertie.errors import InputError, counted
 from bertie.extras import missing, need
 from bertie.files import atomic
 from bertie.metrics.bootstrap import ratio
@@ -65,7 +65,10 @@ def draw_curves(records: Sequence[Mapping[str, Any]], main: str, best_step: int 
     _mark_best((losses, scores), dict(found), best_step)
     scores.set_ylabel(_text(main))
     scores.set_xlabel("step")
-    _set_range(scores, [] if main in LOWER else [value for _, value in found])
+    if main in LOWER:
+        _begin_at_0(scores, [value for _, value in found])
+    else:
+        _set_range(scores, [value for _, value in found])
     scores.set_xlim(left=0)
     # a run of two steps has no step 0.5
     scores.xaxis.get_major_locator().set_params(integer=True)
@@ -135,7 +138,9 @@ def draw_thresholds(
         panel.plot(places, curve, color=BLUE)
         panel.axvline(0.5, color=GREY, linestyle=":", linewidth=1)
         panel.axvline(thresholds[label], color=ORANGE, linewidth=1.2)
-        panel.set_title(f"{_text(labels[label])} ({rows[label]:.0f} rows): {thresholds[label]:.2f}", fontsize=8)
+        panel.set_title(
+            f"{_text(labels[label])} ({counted(int(rows[label]), 'row')}): {thresholds[label]:.2f}", fontsize=8
+        )
     for panel in panels[len(shown) :]:
         panel.set_visible(False)
     panels[0].set_xlim(0, 1)
@@ -199,6 +204,12 @@ def draw_sweep(
     _save(figure, path)
 
 
+def _begin_at_0(panel: Any, values: Sequence[float]) -> None:
+    """Let the axis of losses and errors begin at 0; a model's own loss may fall below."""
+    if all(value >= 0 for value in values):
+        panel.set_ylim(bottom=0)
+
+
 def _set_range(panel: Any, values: Sequence[float]) -> None:
     """Let the axis of shares go from 0 to 1, so that small differences look small; leave others some room."""
     if values and all(0 <= value <= 1 for value in values):
@@ -246,6 +257,7 @@ def _draw_losses(panel: Any, steps: Sequence[tuple[int, float]], tuning: Sequenc
     if known:
         panel.plot(*zip(*known, strict=True), color=BLUE, marker="o", markersize=4, label="tuning data")
     panel.set_ylabel("loss")
+    _begin_at_0(panel, [loss for _, loss in (*steps, *known)])
     if steps or known:
         panel.legend(fontsize=8, frameon=False)
 

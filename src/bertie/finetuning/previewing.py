@@ -8,6 +8,8 @@ from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.run import prepare
 from bertie.finetuning.scoring import in_words
+from bertie.finetuning.starting import start
+from bertie.report import say_once
 from bertie.tasks.example import Example
 
 SHOWN = 3
@@ -22,7 +24,7 @@ class Preview:
         counts: how many rows there are to learn from (``train``), to tune on and to score on; of folds, in the first.
         labels: the classes or tags, in order.
         rows: the first rows to learn from: where each stands, its text, and its label as it is learned.
-        warnings: what should be known.
+        warnings: what should be known, of the data and of what becomes of the model's head.
     """
 
     read_as: str
@@ -50,7 +52,11 @@ def preview(
     plan = Plan(task=task, train=train, labels=LabelOptions.of(kind, label_names, label_map, first_choice), **named)
     data, [parts, *_] = prepare(plan)
     counts = {"train": len(parts.train), "tune": len(parts.tune), "dev": len(parts.dev)}
-    return Preview(data.read_as, counts, data.labels, [_row(one) for one in parts.train[:SHOWN]], data.warnings)
+    _, _, said = start(plan, data, parts.train)
+    for sentence in said:
+        say_once(sentence)
+    rows = [_row(one) for one in parts.train[:SHOWN]]
+    return Preview(data.read_as, counts, data.labels, rows, [*data.warnings, *said])
 
 
 def _row(example: Example) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bertie.errors import counted
 from bertie.files import write_text
 from bertie.metrics.streaming import Figures, Intervals
 
@@ -196,7 +197,7 @@ def _head(summary: RunSummary) -> str:
     if not summary.figures:
         return f"# {plain(summary.task)}\n\n{plain(summary.model)}, fine-tuned; it was not scored.\n"
     scored = [part for part in summary.data if part.role == "scored on"]
-    on = f" on {plain(scored[-1].source)} ({scored[-1].rows:,} rows)" if scored else ""
+    on = f" on {plain(scored[-1].source)} ({counted(scored[-1].rows, 'row')})" if scored else ""
     interval = summary.intervals.get(summary.main)
     sure = f", {summary.level:.0%} interval {number(interval[0])} to {number(interval[1])}" if interval else ""
     spread = {} if summary.runs is None or summary.runs.what != "fold" else summary.runs.spread()
@@ -278,7 +279,7 @@ def _data(summary: RunSummary) -> str:
 def _training(summary: RunSummary) -> str:
     kept = f"; the model of step {summary.best_step:,} was kept" if summary.best_step is not None else ""
     early = f", which ended early because {summary.ended_early}" if summary.ended_early else ""
-    lines = [f"{summary.steps:,} steps in {duration(summary.seconds)}{early}{kept}.", ""]
+    lines = [f"{counted(summary.steps, 'step')} in {duration(summary.seconds)}{early}{kept}.", ""]
     lines += [line for note in summary.notes for line in (plain(note), "")]
     rows = [[plain(name), _setting(value)] for name, value in summary.settings.items()]
     return _section("Training", lines + _table(["setting", "value"], rows))

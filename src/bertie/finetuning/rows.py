@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from bertie.errors import counted, plural
 from bertie.finetuning.answers import choice_example, question_example
 from bertie.finetuning.cells import (
     BadRow,
@@ -92,7 +93,10 @@ def _tags(tags: list[Any] | None, words: Sequence[str], needs_label: bool, where
             raise BadRow(f"There are no tags in {where}.")
         return None
     if len(tags) != len(words):
-        raise BadRow(f"There are {len(words)} words and {len(tags)} tags in {where}; each word has one tag.")
+        raise BadRow(
+            f"There {plural(len(words), 'is', 'are')} {counted(len(words), 'word')} and "
+            f"{counted(len(tags), 'tag')} in {where}; each word has one tag."
+        )
     named = [name for tag in tags if (name := name_in(tag)) is not None]
     if len(named) < len(tags):
         place = list(map(name_in, tags)).index(None)

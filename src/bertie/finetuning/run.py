@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bertie.errors import spelled
+from bertie.errors import counted, plural, spelled
 from bertie.files import make_folder, write_json
 from bertie.finetuning.examples import Data, Rows, load
 from bertie.finetuning.learner import TaskLearner, encoded
@@ -212,8 +212,9 @@ def _cut(features: Features) -> list[str]:
     if not cut:
         return []
     return [
-        f"{cut:,} of {features.num_inputs:,} texts to learn from are longer than the model reads and lost "
-        f"{sum(features.truncated):,} tokens; {spelled('windows', True)} reads them whole."
+        f"{cut:,} of {counted(features.num_inputs, 'text')} to learn from {plural(cut, 'is', 'are')} longer than "
+        f"the model reads and lost {counted(sum(features.truncated), 'token')}; "
+        f"{spelled('windows', True)} reads them whole."
     ]
 
 

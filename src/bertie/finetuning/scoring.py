@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from bertie.errors import spelled
+from bertie.errors import counted, spelled
 from bertie.finetuning.report import Mistake
 from bertie.metrics import Scores
 from bertie.metrics.streaming import Figures, Intervals
+from bertie.models.task_model import TaskModel
 from bertie.report import progress
 from bertie.tasks.calibration import Reliability
-from bertie.tasks.computing import compute
 from bertie.tasks.example import Example
-from bertie.tasks.features import Features, Values
+from bertie.tasks.features import Outputs, Values
+from bertie.tasks.inference import compute_rows
 from bertie.tasks.trainable import Fault, TrainableTask
 
 # Examples are read and encoded this many at a time.
@@ -75,8 +76,8 @@ class Scored:
         if self.only is None or self.scores.count < MANY:
             return None
         return (
-            f"All {self.scores.count} texts are given the same answer, {self.only}: the model has not learned to tell "
-            "them apart; try another learning rate, more epochs, or (for classes) "
+            f"All {counted(self.scores.count, 'text')} are given the same answer, {self.only}: the model has not "
+            "learned to tell them apart; try another learning rate, more epochs, or (for classes) "
             f"{spelled('class_weights', 'auto')}."
         )
 
@@ -118,19 +119,18 @@ class Scorer:
         self._first: Any = None
         self._alike = True
 
-    def add(self, values: Values, features: Features, examples: Sequence[Example]) -> Values:
-        """Take in what was computed for these examples, and return the predictions."""
+    def add(self, outputs: Outputs, examples: Sequence[Example]) -> Values:
+        """Take in what was computed for these examples, with their labels, and return the predictions."""
         if not examples:
             return []
         task, scored = self.task, self.scored
-        labels = [example.label for example in examples]
-        predictions = task.predictions(values, features)
-        scored.scores.add(predictions, task.gold(labels))
-        scored.cut += sum(cut > 0 for cut in features.truncated)
-        self._note_reliability(task.reliability(values, features, labels))
+        predictions = task.predictions(outputs)
+        scored.scores.add(predictions, task.gold(outputs.labels))
+        scored.cut += sum(cut > 0 for cut in outputs.features.truncated)
+        self._note_reliability(task.reliability(outputs))
         self._note_only(predictions)
         if self._worst is not None:
-            self._note_faults(task.faults(values, features, labels), examples)
+            self._note_faults(task.faults(outputs), examples)
         return predictions
 
     def done(self) -> Scored:
@@ -198,8 +198,9 @@ def score(
     with progress("examples", total, show_progress) as advance:
         while chunk := list(islice(source, CHUNK)):
             features = reading.encode([example.text for example in chunk])
-            values = compute(reading, model, features, batch_tokens=batch_tokens, advance=advance)
-            predictions = [scorer.add(values, features, chunk) for scorer in scorers.values()]
+            rows = compute_rows(reading, TaskModel(model), features, batch_tokens=batch_tokens, advance=advance)
+            outputs = reading.outputs(rows, features, [example.label for example in chunk])
+            predictions = [scorer.add(outputs, chunk) for scorer in scorers.values()]
             if watch is not None:
                 watch(chunk, predictions[0])
     return {name: scorer.done() for name, scorer in scorers.items()}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
+from bertie.errors import counted
 from bertie.finetuning.labels import LISTED, check_known, ordered_tags
 from bertie.tasks.schemes import OUTSIDE, converted, guess_scheme, split_tag, usual_tag
 
@@ -84,7 +85,8 @@ class TagLabels:
         """As `Labelling.said`."""
         how = [f"{self.spelled} is read as {usual_tag(self.spelled)}"] if self.spelled else []
         how += [f"{self.written} is read as {self.wanted}"] if self.written != self.wanted else []
-        said = f"a tag a word, {len(classes)} tags: {', '.join(classes[:LISTED])}{', …' * (len(classes) > LISTED)}"
+        said = f"a tag a word, {counted(len(classes), 'tag')}: {', '.join(classes[:LISTED])}"
+        said += ", …" * (len(classes) > LISTED)
         return [said + (f" ({', '.join(how)})" if how else "")]
 
     @cached_property

@@ -8,9 +8,10 @@ import torch
 
 from bertie.errors import InputError, nearest, spelled
 from bertie.finetuning.scoring import Scored, Scorer
-from bertie.tasks.computing import computed_rows
+from bertie.models.task_model import TaskModel
 from bertie.tasks.example import Example
-from bertie.tasks.features import Features, Values
+from bertie.tasks.features import Outputs, Values
+from bertie.tasks.inference import compute_rows
 from bertie.tasks.trainable import TrainableTask
 from bertie.training.settings import BATCH_SIZE
 
@@ -39,9 +40,9 @@ class Tuning:
 
     def figures(self) -> Mapping[str, float]:
         """Return the model's figures, and its loss."""
-        rows = computed_rows(self.task, self.model, self.features)
+        rows = self._rows()
         scorer = Scorer(self.task)
-        scorer.add(self.task.combine(rows, self.features), self.features, self.examples)
+        scorer.add(self._outputs(rows), self.examples)
         self._last = scorer.done()
         found = {name: float("nan") if value is None else value for name, value in self._last.scores.figures().items()}
         return found if LOSS in found else {**found, LOSS: self._loss(rows)}
@@ -54,20 +55,27 @@ class Tuning:
         """Return the task with the options that suit these examples, once the model is trained."""
         if not self.examples:
             return self.task
-        self.values = self.task.combine(computed_rows(self.task, self.model, self.features), self.features)
-        return self.task.tuned(self.values, self.features, self.labels)
+        outputs = self._outputs(self._rows())
+        self.values = outputs.values
+        return self.task.tuned(outputs)
 
     @property
     def labels(self) -> list[Any]:
         """The examples' labels."""
         return [example.label for example in self.examples]
 
+    def _rows(self) -> list[Any]:
+        return compute_rows(self.task, TaskModel(self.model), self.features)
+
+    def _outputs(self, rows: Sequence[Any]) -> Outputs:
+        return self.task.outputs(rows, self.features, self.labels)
+
     def _loss(self, rows: Sequence[Any]) -> float:
         """Return the loss that training has, with labels as they are, of rows in the order of their inputs."""
         task = self.task
         if "label_smoothing" in task.options():
             task = task.with_options(label_smoothing=0.0)
-        features = Features.joined([task.labelled(self.features, self.labels)])
+        features = task.labelled(self.features, self.labels)
         firsts = features.first_rows
         total = divisor = 0.0
         # where a loss compares inputs with each other, as many of them as in a usual step

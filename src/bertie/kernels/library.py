@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from bertie.openmp import let_children_compute
+
 ABI_VERSION = 1  # as in abi.h
 
 
@@ -179,4 +181,5 @@ def _library() -> ctypes.CDLL | str:
     abi = library.bertie_abi()
     if abi and any(getattr(abi.contents, name) != getattr(_ABI, name) for name in _ABI_FIELDS):
         return "its kernels were compiled from other sources; install bertie again"
+    let_children_compute(library)
     return library

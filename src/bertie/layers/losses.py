@@ -7,11 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertie.capture import capturing
+from bertie.config import IGNORED
 from bertie.errors import InputError, InputTypeError
 from bertie.layers.rectangle import Batch, shown, shown_at
 from bertie.packing import require_integers, require_tensor
-
-IGNORED = -100
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:

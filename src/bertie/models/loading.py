@@ -1,55 +1,29 @@
 """from_pretrained: what the caller asks for and what the folder holds become one config, device and element type."""
 
 import inspect
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from bertie.checkpoints import Checkpoint, Fit, checkpoint_of, listed, main_dtype, open_checkpoint, weight_files
-from bertie.checkpoints.names import canonical, is_encoder
+from bertie.checkpoints import Checkpoint, Fit, checkpoint_of, main_dtype, other_classes
+from bertie.checkpoints.fitting import report
 from bertie.checkpoints.one_save import of_one_save
+from bertie.checkpoints.place import Place, open_weights
+from bertie.checkpoints.quantization import check_declaration
 from bertie.checkpoints.tensors import FLOATS, dtype_name
-from bertie.config import CONFIG_NAME, LABELS, BertConfig
+from bertie.config import LABELS, BertConfig
 from bertie.errors import ConfigError, InputError, InputTypeError, nearest
-from bertie.files import checked_path
-from bertie.hub import listing, path_or_name, resolve
+from bertie.hub import path_or_name
 from bertie.layers.chip import chip
 from bertie.models.filling import empty_model, fill_model
-from bertie.models.quantized import check_declaration, place_int8
+from bertie.models.quantized import place_int8
 from bertie.report import say_once
 
 ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 _HALF = (torch.float16, torch.bfloat16)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a model comes from: the arguments of `bertie.hub.resolve`."""
-
-    name_or_path: str
-    revision: str | None = None
-    token: str | bool | None = None
-    cache_dir: str | os.PathLike[str] | None = None
-    local_files_only: bool = False
-    force_download: bool = False
-    subfolder: str = ""
-
-    @property
-    def folder(self) -> Path | None:
-        """Where a local model's files lie; None: in the hub's cache, in which no file changes, or nowhere."""
-        folder = checked_path(self.name_or_path) / checked_path(self.subfolder or "")
-        return folder if self.name_or_path and os.path.isdir(folder) else None
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """All but the name, as keyword arguments."""
-        return {name: value for name, value in vars(self).items() if name != "name_or_path"}
 
 
 def from_pretrained(
@@ -130,7 +104,7 @@ def from_pretrained(
         allow_nan=allow_nan,
     )
     model, found = of_one_save(place.folder, load) if place.folder is not None else load()
-    _report(cls, place, found)
+    report(f"{cls.__name__} from {place.name_or_path or 'a state_dict'!r}", found)
     return (model, _loading_info(found)) if output_loading_info else model
 
 
@@ -158,7 +132,7 @@ def _load(
     build: Callable[[], Any] = partial(cls, config, *model_args, **init_arguments)  # type: ignore[misc]
     model = empty_model(build)
     checkpoint = checkpoint.unwrapped(dict(model.named_parameters()))
-    if not labelled and (classes := _other_classes(model, checkpoint)):
+    if not labelled and (classes := other_classes(_shapes(model), config, checkpoint)):
         source = f"{cls.__name__} from {place.name_or_path!r}"
         say_once(f"{source}: the weights have {classes} classes, the config {config.num_labels}; the weights count")
         config.num_labels = classes
@@ -171,6 +145,10 @@ def _load(
     config.dtype = target
     config.name_or_path = model.name_or_path = place.name_or_path
     return model.eval(), found
+
+
+def _shapes(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 
 def from_config(
@@ -302,40 +280,6 @@ def check_attention(name: str) -> str:
     return name
 
 
-def open_weights(place: Place, variant: str | None = None, use_safetensors: bool | None = None) -> Checkpoint:
-    """Open a model's weights; a hub's .bin files are downloaded only if it has no safetensors.
-
-    Raises:
-        CheckpointError: there are none, or they are damaged or unsafe.
-    """
-    folder = resolve(
-        place.name_or_path, files=[CONFIG_NAME, *weight_files(use_safetensors is not False, variant)], **place.arguments
-    )
-    if use_safetensors is None and not os.path.isdir(place.name_or_path):
-        single, index, *_ = weight_files(True, variant)
-        if not (folder / single).exists() and not (folder / index).exists():
-            folder = resolve(place.name_or_path, files=[CONFIG_NAME, *weight_files(False, variant)], **place.arguments)
-    names = partial(listing, place.name_or_path, folder, **place.arguments)
-    return open_checkpoint(folder, variant=variant, use_safetensors=use_safetensors, names=names)
-
-
-def _other_classes(model: Any, checkpoint: Checkpoint) -> int | None:
-    """Return for how many classes a head is stored, if that is another number than a config's without names."""
-    number = model.config.num_labels
-    if list(model.config.id2label.values()) != [f"LABEL_{index}" for index in range(number)]:
-        return None
-    stored = {canonical(name): info.shape for name, info in checkpoint.infos.items()}
-    heads = {
-        name: tuple(part.shape) for name, part in model.named_parameters() if not is_encoder(canonical(name) or name)
-    }
-    counts = {
-        stored[name][0]
-        for name, shape in heads.items()
-        if name in stored and shape[0] == number != stored[name][0] and stored[name][1:] == shape[1:]
-    }
-    return counts.pop() if len(counts) == 1 else None
-
-
 def _element_type(asked: torch.dtype | str | None, checkpoint: Checkpoint, device: torch.device) -> torch.dtype:
     stored: torch.dtype = getattr(torch, main_dtype(list(checkpoint.infos.values())))
     if asked is None:
@@ -358,20 +302,6 @@ def _named_type(asked: torch.dtype | str) -> torch.dtype | None:
 def _warn_if_slow(target: torch.dtype, device: torch.device) -> None:
     if device.type == "cpu" and target in _HALF and not (target == torch.bfloat16 and chip().bf16):
         say_once(f"{target} is slower than torch.float32 on {chip()}; load with dtype=torch.float32 for speed")
-
-
-def _report(cls: type[Any], place: Place, found: Fit) -> None:
-    source = f"{cls.__name__} from {place.name_or_path or 'a state_dict'!r}"
-    new = [*found.missing, *(name for name, _, _ in found.mismatched)]
-    if new:
-        say_once(f"{source}: {listed(new)} started anew, not being in the checkpoint in this shape; train before use")
-    unread = [name for name in found.unexpected if is_encoder(name) or is_encoder(f"bert.{name}")]
-    if unread:
-        say_once(
-            f"{source}: the config has no place for {listed(unread)} of the checkpoint's encoder; they are left out"
-        )
-    if found.unexpected:
-        say_once(f"{source}: the checkpoint's {listed(found.unexpected, 20)} are not used", logging.INFO)
 
 
 def _loading_info(found: Fit) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils.hooks import RemovableHandle
 
 from bertie.capture import capturing
-from bertie.config import BertConfig
+from bertie.config import IGNORED, BertConfig
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.layers.encoder import Checkpointing
 from bertie.layers.heads import BertLMPredictionHead
-from bertie.layers.losses import IGNORED, TokenLabels, require_class_numbers
+from bertie.layers.losses import TokenLabels, require_class_numbers
 from bertie.layers.rectangle import ARGUMENTS, Batch, Rectangle, Unpadded
 from bertie.models.entrance import Limits, enter, leave, rectangle
 from bertie.models.hooks import is_looked_into

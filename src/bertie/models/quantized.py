@@ -1,4 +1,4 @@
-"""int8 in a model's files: how config.json declares it, and which layers hold 8-bit integers when a model is loaded."""
+"""Which layers hold 8-bit integers when a model is loaded, and what its config says of it when it is saved."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -8,42 +8,15 @@ from torch import nn
 
 from bertie.checkpoints import Checkpoint, TensorInfo
 from bertie.checkpoints.names import canonical
-from bertie.errors import CheckpointError
+from bertie.checkpoints.quantization import KEY, METHOD, OTHERS_KEY, SCALES, VERSION, check_scale
 from bertie.layers.int8 import Int8Embedding, Int8Linear
-
-METHOD = "bertie-int8"
-VERSION = 1
-# transformers warns of a "quant_method" that it does not know and then reads 8-bit numbers as weights, which gives
-# noise; a declaration without that key it refuses
-_KEY, _OTHERS_KEY = "method", "quant_method"
 
 
 def declaration(model: nn.Module, given: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return the ``quantization_config`` to save with a model: ours if it has int8 layers, else what was ``given``."""
     if any(isinstance(module, Int8Linear | Int8Embedding) for module in model.modules()):
-        return {_KEY: METHOD, "version": VERSION}
-    return None if given is not None and METHOD in (given.get(_KEY), given.get(_OTHERS_KEY)) else given
-
-
-def check_declaration(declared: dict[str, Any] | None, source: str) -> None:
-    """Refuse a config that declares a quantisation which is not read here.
-
-    Raises:
-        CheckpointError: naming what it declares.
-    """
-    if declared is None:
-        return
-    method, version = declared.get(_KEY, declared.get(_OTHERS_KEY)), declared.get("version")
-    if method != METHOD:
-        raise CheckpointError(
-            f"{source!r} is quantised by {method!r:.60}, which bertie does not read; it reads {METHOD!r}: quantise the "
-            "model's floating-point version with bertie.quantize"
-        )
-    if version != VERSION:
-        raise CheckpointError(
-            f"{source!r} is quantised by version {version!r:.60} of {METHOD!r}; this bertie reads version {VERSION}: "
-            "use a newer one, or quantise the model again"
-        )
+        return {KEY: METHOD, "version": VERSION}
+    return None if given is not None and METHOD in (given.get(KEY), given.get(OTHERS_KEY)) else given
 
 
 def place_int8(model: Any, checkpoint: Checkpoint) -> None:
@@ -58,11 +31,7 @@ def place_int8(model: Any, checkpoint: Checkpoint) -> None:
         if type(module) not in (nn.Linear, nn.Embedding) or "weight" not in infos:
             continue
         if infos["weight"].dtype == "int8":
-            if "weight_scale" not in infos:
-                raise CheckpointError(
-                    f"{str(checkpoint.path)!r} has int8 numbers in '{name}.weight', but no '{name}.weight_scale'; "
-                    "quantise the model again"
-                )
+            check_scale(checkpoint.path, name, infos)
             _replace(model, name, _empty(module, infos))
 
 
@@ -77,7 +46,7 @@ def _infos(model: Any, module: str, stored: dict[str | None, TensorInfo]) -> dic
     tied: dict[str, str] = model.tied_weights()
 
     def found() -> Iterator[tuple[str, TensorInfo]]:
-        for leaf in ("weight", "weight_scale", "bias", "input_scale", "input_range"):
+        for leaf in ("weight", "bias", *SCALES):
             for name in (f"{module}.{leaf}", tied.get(f"{module}.{leaf}", "")):
                 if (info := stored.get(canonical(name))) is not None:
                     yield leaf, info

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bertie.checkpoints.parameters import check_answer_scores
 from bertie.config import BertConfig
-from bertie.errors import ConfigError
 from bertie.layers.linear import linear
 from bertie.layers.losses import check_positions, span
 from bertie.layers.rectangle import shown
@@ -21,11 +21,7 @@ class BertForQuestionAnswering(BertPreTrainedModel):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
-        if config.num_labels != 2:
-            raise ConfigError(
-                f"num_labels is {config.num_labels}, but answers have 2 scores a token, start and end; "
-                "pass num_labels=2 to begin a new head."
-            )
+        check_answer_scores(config)
         self.num_labels = config.num_labels
         self.bert = BertModel(config, add_pooling_layer=False)
         self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)

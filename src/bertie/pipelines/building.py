@@ -11,6 +11,7 @@ from bertie.config import CONFIG_NAME, BertConfig
 from bertie.errors import InputError, InputTypeError
 from bertie.hub import resolve
 from bertie.layers.linear import make_deterministic
+from bertie.layers.vector_modules import as_modules
 from bertie.models.auto import AutoModel
 from bertie.models.bert import BertModel
 from bertie.models.loading import one_device
@@ -84,8 +85,8 @@ def pipeline(
     asked = device_map if device is None else device
     made = _assembled(find(task), model, tokenizer, asked, use_fast, place, loading, options, running)
     if deterministic:
-        layers = (getattr(made.codec, name, ()) for name in ("token_layers", "layers"))
-        make_deterministic(made.model, *chain.from_iterable(layers))
+        layers = chain.from_iterable(getattr(made.codec, name, ()) for name in ("token_layers", "layers"))
+        make_deterministic(made.model, *(layer for layer in layers if isinstance(layer, torch.nn.Module)))
     return made
 
 
@@ -141,8 +142,8 @@ def opened(
     check_vocabulary(words, found)
     given = {"tokenizer": words, "config": found.config}
     if row.name == "embed":
-        given |= {"recipe": recipe, "layers": load_layers(recipe.layers, found.device)}
-        given["token_layers"] = load_layers(recipe.token_layers, found.device)
+        given |= {"recipe": recipe, "layers": as_modules(load_layers(recipe.layers), found.device)}
+        given["token_layers"] = as_modules(load_layers(recipe.token_layers), found.device)
     if row.name == "reranking" and origin:
         given["activation"] = read_activation(resolve(origin, files=[CONFIG_NAME, SETTINGS], **files))
     return row.load_task()(**given), found

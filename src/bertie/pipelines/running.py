@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import torch
 
 from bertie.errors import InputTypeError
+from bertie.models.task_model import TaskModel
 from bertie.report import logger, progress
-from bertie.tasks.computing import compute, device_of
 from bertie.tasks.features import Features
+from bertie.tasks.inference import compute_rows
+from bertie.tasks.model import Model
 from bertie.tasks.registry import name_of
 from bertie.tasks.task import Task, check_count, is_pair
 from bertie.threads import computed_ahead
@@ -64,7 +66,12 @@ class Pipeline:
 
     @property
     def device(self) -> torch.device:
-        return device_of(self.model)
+        return TaskModel(self.model).device
+
+    @property
+    def computing(self) -> Model:
+        """The model as tasks ask for it."""
+        return TaskModel(self.model)
 
     def __call__(self, inputs: Any, *, batch_size: int | None = None, **options: Any) -> Any:
         """Answer one text, a list of texts, or an iterator of them (then an iterator comes back).
@@ -134,20 +141,22 @@ class Pipeline:
             first = numbered[0] * chunk
             return first, task.encode(numbered[1], first)
 
+        model = self.computing
         # a CPU has no time left over while it computes
-        ahead = chunk > 1 and self.device.type != "cpu"
+        ahead = chunk > 1 and model.device_type != "cpu"
         with progress("texts", total, self.show_progress) as advance:
             for first, features in computed_ahead(encoded, parts) if ahead else map(encoded, parts):
-                values = compute(
+                rows = compute_rows(
                     task,
-                    self.model,
+                    model,
                     features,
                     batch_tokens=self.batch_tokens,
                     batch_size=size,
                     first=first,
                     advance=advance,
                 )
-                yield from map(Answered, task.decode(values, features), features.truncated, features.empty)
+                answers = task.decode(task.outputs(rows, features))
+                yield from map(Answered, answers, features.truncated, features.empty)
 
 
 class FeatureExtractionPipeline(Pipeline):

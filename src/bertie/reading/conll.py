@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from bertie.errors import spelled
+from bertie.errors import counted, spelled
 from bertie.reading.lines import Lines
 from bertie.reading.record import BadRows, Record
 
@@ -14,6 +14,9 @@ _DOCUMENT = "-DOCSTART-"
 _COMMENT = re.compile(r"#(\s|$)")
 # lines 1-2 and 8.1 of CoNLL-U: what stands for two words, and a word that is not in the text
 _NO_WORD = re.compile(r"\d+[-.]\d+")
+# what a header may call the columns of words and tags
+_WORDS_NAME = re.compile(r"words?|tokens?|form", re.IGNORECASE)
+_TAGS_NAME = re.compile(r"((ner|pos|chunk|bio|iob)[_ -]?)?(tags?|labels?)|ner|pos|upos|entity|entities", re.IGNORECASE)
 # lines by which columns are guessed
 _FEW = 200
 
@@ -21,17 +24,20 @@ _FEW = 200
 def conll_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
     """Yield each sentence, column by column: ``words`` and ``tags``, and each other column under its number from 1.
 
-    A tab or blanks part the columns. Words are the first column and tags the last; where the first counts the words,
-    words are the second and tags as CoNLL-U (part of speech) and GermEval (outer entities) have them. A file of one
-    column has ``words`` alone. A sentence with a bad line is bad as a whole, so that no tag is ever shifted to another
-    word.
+    A tab or blanks part the columns. A first line such as ``token label`` names those of words and tags. Without it,
+    words are the first column and tags the last; where the first counts the words, words are the second and tags as
+    CoNLL-U (part of speech) and GermEval (outer entities) have them. A file of one column has ``words`` alone. A
+    sentence with a bad line is bad as a whole, so that no tag is ever shifted to another word.
     """
     layout = _layout(lines)
     sentence = _Sentence(lines, bad, layout)
+    header = layout.header
     for line in lines:
         text = line.rstrip("\r\n")
         whole = lines.forget()
-        if not text.strip(" \t") or text.startswith(_DOCUMENT):
+        if text == header:
+            header = None
+        elif not text.strip(" \t") or text.startswith(_DOCUMENT):
             yield from sentence.finished()
         elif whole:
             sentence.add(text)
@@ -43,13 +49,17 @@ def conll_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
 
 @dataclass(frozen=True)
 class _Layout:
-    """The columns of a file: what parts them, those of words and tags (from 0), and whether the first counts words."""
+    """The columns of a file: what parts them, those of words and tags (from 0), and whether the first counts words.
+
+    ``header`` is the line that names them, if there is one.
+    """
 
     columns: int
     is_tabbed: bool = False
     words: int = 0
     tags: int | None = None
     is_counted: bool = False
+    header: str | None = None
 
     def cells(self, text: str) -> list[str]:
         return text.split("\t") if self.is_tabbed else _GAP.split(text.strip(" "))
@@ -78,12 +88,25 @@ def _layout(lines: Lines) -> _Layout:
     columns = len(one.cells(rows[0])) if rows else 1
     if columns == 1:
         return one
+    if named := _named(rows[0], one, columns):
+        lines.notes.append(f"{lines.name}: the first line, {rows[0].strip()!r:.60}, names the columns and is no word.")
+        return named
     is_counted = columns > 2 and _counts([one.cells(line)[0] for line in sample if not line.startswith("#")])
     tags = _tags_of_counted([one.cells(line) for line in rows], columns) if is_counted else columns - 1
     layout = _Layout(columns, one.is_tabbed, int(is_counted), tags, is_counted)
     if columns > 2:
         lines.notes.append(layout.told(lines.name))
     return layout
+
+
+def _named(line: str, one: _Layout, columns: int) -> _Layout | None:
+    """Return how the columns are named by a first line, if it is a header."""
+    cells = one.cells(line)
+    words = next((place for place, cell in enumerate(cells) if _WORDS_NAME.fullmatch(cell.strip())), None)
+    tags = [place for place, cell in enumerate(cells) if _TAGS_NAME.fullmatch(cell.strip())]
+    if words is None or not tags:
+        return None
+    return replace(one, columns=columns, words=words, tags=tags[-1], header=line)
 
 
 def _tags_of_counted(rows: Sequence[Sequence[str]], columns: int) -> int:
@@ -158,6 +181,5 @@ class _Sentence:
         return True
 
     def _ragged(self, found: int) -> str:
-        columns = "column" if found == 1 else "columns"
         where = f"Line {self.lines.number} of {self.lines.name}"
-        return f"{where} has {found} {columns} where {self.layout.columns} as in the first line belong."
+        return f"{where} has {counted(found, 'column')} where {self.layout.columns} as in the first line belong."

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bertie.errors import InputError, nearest, spelled
+from bertie.errors import InputError, counted, nearest, spelled
 
 ON_BAD_ROW = ("error", "skip")
 SHOWN = 20
@@ -34,17 +34,17 @@ class BadRows:
     """What becomes of rows that cannot be used: the first is an error, or all are left out and counted.
 
     Attributes:
-        on_bad_row: ``error`` or ``skip``.
+        on_bad_row: ``error`` or ``skip``; None is an error where the user has no such option.
         count: how many were left out.
         sentences: what was wrong with the first 20 of them.
     """
 
-    on_bad_row: str = "error"
+    on_bad_row: str | None = None
     count: int = 0
     sentences: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.on_bad_row not in ON_BAD_ROW:
+        if self.on_bad_row not in (None, *ON_BAD_ROW):
             raise InputError(
                 f"{spelled('on_bad_row')} is {self.on_bad_row!r}; it must be 'error' or 'skip'."
                 f"{nearest(str(self.on_bad_row), ON_BAD_ROW)}"
@@ -56,8 +56,10 @@ class BadRows:
         Raises:
             InputError: rows are not to be left out.
         """
-        if self.on_bad_row == "error":
+        if self.on_bad_row is None:
             raise InputError(sentence)
+        if self.on_bad_row == "error":
+            raise InputError(f"{sentence} {spelled('on_bad_row', 'skip')} leaves out and counts such rows.")
         self.count += 1
         if len(self.sentences) < SHOWN:
             self.sentences.append(sentence)
@@ -66,6 +68,6 @@ class BadRows:
         """Return the account for a person: how many, and one line for each of the first; empty if there is none."""
         if not self.count:
             return ""
-        head = f"{self.count:,} bad {'row was' if self.count == 1 else 'rows were'} left out"
+        head = f"{counted(self.count, 'bad row was', 'bad rows were')} left out"
         shown = "" if self.count <= len(self.sentences) else f"; the first {len(self.sentences)}"
         return "\n".join([f"{head}{shown}:", *(f"  {sentence}" for sentence in self.sentences)])

@@ -4,7 +4,7 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 
-from bertie.errors import InputError, spelled
+from bertie.errors import InputError, counted, spelled
 from bertie.reading.conll import conll_records
 from bertie.reading.lines import LIMIT, Lines, remedy
 from bertie.reading.record import BadRows, Record
@@ -207,7 +207,7 @@ def _check(header: list[str], lines: Lines) -> None:
 
 
 def _ragged(name: str, line: int, cells: list[str], header: list[str]) -> str:
-    found = f"{len(cells)} cell{'' if len(cells) == 1 else 's'}"
+    found = counted(len(cells), "cell")
     columns = ", ".join(repr(column) for column in header)
     hint = " (a text with the delimiter in it stands in quotation marks)" if len(cells) > len(header) else ""
     return f"Line {line} of {name} has {found} where the header names {len(header)}: {columns}{hint}."

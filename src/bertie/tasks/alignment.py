@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.config import IGNORED
 from bertie.errors import InputError
 from bertie.tokenization.pieces import Span
 
 Integers = NDArray[np.int64]
-IGNORED = -100
-"""The label of a piece from which nothing is learned."""
 LABELLED = ("first", "all")
 MERGES = ("first", "average", "max")
 
@@ -73,7 +72,7 @@ class Alignment:
         return np.setdiff1d(np.arange(self.num_words), self.numbers).tolist()
 
     def piece_labels(self, labels: Sequence[int] | Integers, which: str = "first") -> Integers:
-        """Return the label of each piece ``[T]`` int64: its word's, or -100.
+        """Return the label of each piece ``[T]`` int64: its word's, or `IGNORED`.
 
         Args:
             labels: one a word.

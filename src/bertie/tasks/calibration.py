@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from bertie.errors import InputError
 from bertie.metrics.bootstrap import ratio
+from bertie.tasks.arrays import log_softmax, sigmoid, softmax
 
 KINDS = ("softmax", "sigmoid")
 BINS = 15
@@ -95,7 +96,7 @@ def confidences(logits: Any, labels: Any, kind: str = "softmax", temperature: fl
     scores = scores / temperature
     if kind == "softmax":
         best = scores.argmax(axis=1)
-        return np.exp(scores.max(axis=1) - _log_of_sum(scores)), best == truth
+        return np.exp(log_softmax(scores).max(axis=1)), best == truth
     return probabilities(np.abs(scores), "sigmoid").ravel(), ((scores >= 0) == truth.astype(np.bool_)).ravel()
 
 
@@ -111,9 +112,7 @@ def reliability(confidence: NDArray, correct: NDArray, bins: int = BINS) -> Reli
 def probabilities(logits: NDArray, kind: str = "softmax", temperature: float = 1.0) -> NDArray:
     """Return the probabilities float64 ``[n, C]`` of logits ``[n, C]`` at a temperature, without overflow."""
     scores = np.asarray(logits, np.float64) / temperature
-    if kind == "softmax":
-        return np.exp(scores - _log_of_sum(scores)[:, None])
-    return np.exp(-np.logaddexp(0, -scores))
+    return softmax(scores) if kind == "softmax" else sigmoid(scores)
 
 
 def _excess(scaled: NDArray, scores: NDArray, truth: NDArray, kind: str) -> float:
@@ -122,11 +121,6 @@ def _excess(scaled: NDArray, scores: NDArray, truth: NDArray, kind: str) -> floa
     if kind == "sigmoid":
         return float(((chances - truth) * scores).sum())
     return float((chances * scores).sum() - scores[np.arange(len(scores)), truth].sum())
-
-
-def _log_of_sum(scores: NDArray) -> NDArray:
-    largest = scores.max(axis=1)
-    return largest + np.log(np.exp(scores - largest[:, None]).sum(axis=1))
 
 
 def _checked(logits: Any, labels: Any, kind: str) -> tuple[NDArray, NDArray]:

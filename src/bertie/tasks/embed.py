@@ -1,23 +1,22 @@
 """Embed: one vector a text, made as the model's sentence-transformers files say."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 from bertie.errors import InputError, nearest
-from bertie.packing import Packed
 from bertie.report import say_once
-from bertie.tasks.features import Features
-from bertie.tasks.pooling import merge, pool
+from bertie.tasks.features import Features, Outputs
+from bertie.tasks.model import Model
+from bertie.tasks.operations import operations_on
+from bertie.tasks.pooling import merged, pool
 from bertie.tasks.recipe import Recipe
 from bertie.tasks.task import Task
+from bertie.tasks.vector_layers import through
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +25,8 @@ class Embed(Task):
 
     Args:
         recipe: pooling, normalisation, length limit and prompts of the model.
-        token_layers, layers: what tokens go through before the pooling, and texts after it.
+        token_layers, layers: what tokens go through before the pooling, and texts after it: for the arrays or tensors
+            that the model gives.
         prompt: what to put before every text; wins over ``prompt_name``.
         prompt_name: the name of one of the model's prompts; None takes its default, if it has one.
         normalize: True gives every vector length 1; None does what the model's files say, and so does False, which
@@ -34,8 +34,8 @@ class Embed(Task):
     """
 
     recipe: Recipe = field(default_factory=Recipe)
-    token_layers: tuple[nn.Module, ...] = ()
-    layers: tuple[nn.Module, ...] = ()
+    token_layers: tuple[Callable[[Any], Any], ...] = ()
+    layers: tuple[Callable[[Any], Any], ...] = ()
     prompt: str | None = None
     prompt_name: str | None = None
     normalize: bool | None = None
@@ -83,29 +83,33 @@ class Embed(Task):
             features.owned[(starts[:, None] + np.arange(self._skip)).ravel()] = False
         return features
 
-    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
+    def run(self, model: Model, features: Features) -> Any:
         """Return the vectors ``[R, D]``; of windows, what their tokens' vectors are pooled to."""
-        encoder = getattr(model, "bert", model)
-        if tuple(self.recipe.modes) == ("cls",) and not self._skip and hasattr(encoder, "first_tokens"):
-            vectors = _through(self.token_layers, encoder.first_tokens(packed).float())
+        if tuple(self.recipe.modes) == ("cls",) and not self._skip:
+            vectors = self._through_token_layers(model.first_tokens(features))
+            vectors = operations_on(vectors).widened(vectors)
         else:
-            hidden = encoder(packed, return_dict=True).last_hidden_state
-            hidden = _through(self.token_layers, hidden.float()) if self.token_layers else hidden
-            vectors = pool(hidden, packed, self.recipe.modes, self._skip, features.owned)
+            hidden = self._through_token_layers(model.hidden_states(features))
+            vectors = pool(hidden, features.lengths, self.recipe.modes, self._skip, features.owned)
         return vectors if self.windows else self.finished(vectors)
 
     def combine(self, rows: Sequence[Any], features: Features) -> Sequence[Any]:
         """Return the vectors ``[D]`` of the texts."""
-        if not self.windows:
+        if not self.windows or not rows:
             return rows
-        vectors = merge(rows, features, self.recipe.modes)
-        device = next((weight.device for layer in self.layers for weight in layer.parameters()), None)
-        return list(self.finished(torch.as_tensor(vectors, device=device)).cpu().numpy())
+        return list(self.finished(merged(np.stack(rows), features, self.recipe.modes)))
 
-    def finished(self, vectors: Tensor) -> Tensor:
+    def decode(self, outputs: Outputs) -> Sequence[Any]:
+        """Return the vectors of the texts."""
+        return list(outputs.values)
+
+    def finished(self, vectors: Any) -> Any:
         """Return pooled vectors as the model's last layers leave them."""
-        vectors = _through(self.layers, vectors)[:, : self.recipe.truncate_dim]
-        return F.normalize(vectors, dim=1) if self.normalize else vectors
+        vectors = through(self.layers, vectors)[:, : self.recipe.truncate_dim]
+        return operations_on(vectors).normalize(vectors) if self.normalize else vectors
+
+    def _through_token_layers(self, vectors: Any) -> Any:
+        return through(self.token_layers, operations_on(vectors).widened(vectors)) if self.token_layers else vectors
 
     @property
     def _prompt(self) -> str:
@@ -122,9 +126,3 @@ class Embed(Task):
         ids = self._cut([self._prompt]).ids
         # what ends a row stands behind the text that follows
         return len(ids) - int(ids[-1] in self.tokenizer.all_special_ids)
-
-
-def _through(layers: Sequence[nn.Module], vectors: Tensor) -> Tensor:
-    for layer in layers:
-        vectors = layer(vectors)
-    return vectors

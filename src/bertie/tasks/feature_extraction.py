@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from bertie.packing import Packed
-from bertie.tasks.features import Features, Values
+from bertie.tasks.features import Features, Outputs
+from bertie.tasks.model import Model
 from bertie.tasks.task import Task
 
 
@@ -22,25 +21,25 @@ class FeatureExtraction(Task):
 
     return_tensors: bool = False
 
-    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
+    def run(self, model: Model, features: Features) -> Any:
         """Return the hidden states ``[T, D]``."""
-        del features
-        hidden: Tensor = getattr(model, "bert", model)(packed, return_dict=True).last_hidden_state
-        return hidden
+        return model.hidden_states(features)
 
-    def rows(self, output: Tensor, features: Features) -> Sequence[Tensor]:
-        """Return the hidden states of each row's own tokens."""
-        parts = output.cpu().split(features.lengths)
+    def rows(self, output: Any, features: Features) -> Sequence[Any]:
+        """Return the hidden states of each row's own tokens; tensors stay tensors, in their own dtype."""
+        parts = features.by_row(output if isinstance(output, np.ndarray) else output.cpu())
         if features.owned is None:
             return parts
-        owned = torch.from_numpy(features.owned).split(features.lengths)
-        return [part[mask] for part, mask in zip(parts, owned, strict=True)]
+        return [part[mask] for part, mask in zip(parts, features.by_row(features.owned), strict=True)]
 
-    def combine(self, rows: Sequence[Any], features: Features) -> list[Tensor]:
-        """Return the hidden states of each text's tokens ``[S, D]``."""
-        return [torch.cat([rows[row] for row in group]) for group in features.groups()]
+    def combine(self, rows: Sequence[Any], features: Features) -> list[list[Any]]:
+        """Return the hidden states of each text's tokens, in as many parts as it has rows."""
+        return [[rows[row] for row in group] for group in features.groups()]
 
-    def decode(self, values: Values, features: Features) -> Sequence[Any]:
+    def decode(self, outputs: Outputs) -> list[Any]:
         """Return them as tensors or nested lists."""
-        del features
-        return [value[None] if self.return_tensors else [value.tolist()] for value in values]
+        if not self.return_tensors:
+            return [[[vector for part in parts for vector in part.tolist()]] for parts in outputs.values]
+        import torch
+
+        return [torch.cat([torch.as_tensor(part) for part in parts])[None] for parts in outputs.values]

@@ -4,18 +4,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from bertie.packing import Packed
+from bertie.tasks.arrays import Array, Integers
 from bertie.tokenization.encoding import Encoding
+from bertie.tokenization.pieces import Pieces
 from bertie.tokenization.rows import flat_ids
 
-Array: TypeAlias = NDArray[Any]
-Integers: TypeAlias = NDArray[np.int64]
+Entry = TypeVar("Entry")
 # one entry a row or an input
 Values: TypeAlias = Sequence[Any] | Array
 
@@ -46,6 +44,7 @@ class Features:
         parts: ``[R]`` int64, rising within an input: which part of it (a choice, a text of several) a row belongs to;
             None where inputs have no parts.
         labels: what is to be learned; None while answers are wanted.
+        texts: each of the N inputs, as the task read it; None where no task needs it.
     """
 
     ids: Integers
@@ -58,6 +57,7 @@ class Features:
     owned: Array | None = None
     parts: Integers | None = None
     labels: Labels | None = None
+    texts: Sequence[Any] | None = None
 
     @classmethod
     def from_rows(cls, rows: Iterable[Encoding]) -> "Features":
@@ -88,7 +88,7 @@ class Features:
 
     @classmethod
     def joined(cls, parts: "Sequence[Features]") -> "Features":
-        """Return the features of all parts' inputs, one after the other; encodings are left out."""
+        """Return the features of all parts' inputs, one after the other."""
         firsts = [0, *accumulate(part.num_inputs for part in parts)]
         owners = [start + part.owner_of_rows for start, part in zip(firsts, parts, strict=False)]
         types = [np.zeros_like(part.ids) if part.types is None else part.types for part in parts]
@@ -100,9 +100,11 @@ class Features:
             truncated=[cut for part in parts for cut in part.truncated],
             empty=[empty for part in parts for empty in part.empty],
             owners=None if all(part.owners is None for part in parts) else np.concatenate(owners),
-            owned=_joined([part.owned for part in parts]),
+            owned=_joined_flags(parts),
             parts=_joined([part.parts for part in parts]),
             labels=Labels(np.concatenate([each.values for each in labels]), labels[0].each) if labels else None,
+            encodings=_chained([part.encodings for part in parts]),
+            texts=_chained([part.texts for part in parts]),
         )
 
     @property
@@ -130,9 +132,22 @@ class Features:
             return [range(row, row + 1) for row in range(len(self.lengths))]
         return [range(start, stop) for start, stop in pairwise(self.first_rows.tolist())]
 
-    def by_row(self, values: Array) -> list[Array]:
-        """Return ``values [T, ...]`` as one part a row."""
-        return np.split(values, np.cumsum(self.lengths)[:-1])
+    @property
+    def wanted(self) -> Array:
+        """The values of the labels, which there must be."""
+        assert self.labels is not None
+        return self.labels.values
+
+    def groups_read(self) -> "list[Group]":
+        """Return the rows of each input with its text, of features that have encodings and texts."""
+        assert self.encodings is not None
+        assert self.texts is not None
+        found = zip(self.groups(), self.texts, strict=True)
+        return [Group(rows, [self.encodings[row] for row in rows], text) for rows, text in found]
+
+    def by_row(self, values: Any) -> list[Any]:
+        """Return ``values [T, ...]``, an array or a tensor, as one part a row."""
+        return [values[start:stop] for start, stop in self._spans]
 
     def sizes(self) -> list[int]:
         """Return the number of tokens of each input, in all its rows."""
@@ -164,9 +179,9 @@ class Features:
         owners = rows if self.owners is None else self.owners[list(rows)].tolist()
         return replace(self._select_rows(rows), owners=None, **self._of(owners))
 
-    def packed(self, device: torch.device | str | None = None) -> Packed:
-        """Return the rows as one packed batch on ``device``."""
-        return Packed.from_flat(self.ids, self.lengths, self.types, device=device)
+    def without_texts(self) -> "Features":
+        """Return what is computed and learned alone: neither texts nor the places of tokens in them."""
+        return replace(self, encodings=None, texts=None)
 
     def _of(self, inputs: Sequence[int]) -> dict[str, Any]:
         """Return the fields that have an entry an input, for these inputs."""
@@ -174,6 +189,8 @@ class Features:
             "truncated": [self.truncated[number] for number in inputs],
             "empty": [self.empty[number] for number in inputs],
         }
+        if self.texts is not None:
+            found["texts"] = [self.texts[number] for number in inputs]
         if self.labels is not None and self.labels.each == "input":
             found["labels"] = self.labels._replace(values=self.labels.values[list(inputs)])
         return found
@@ -210,7 +227,58 @@ class Features:
         return np.searchsorted(self.owner_of_rows, np.arange(self.num_inputs + 1))
 
 
+class Outputs(NamedTuple):
+    """What a model computed for N inputs.
+
+    Attributes:
+        values: one entry an input, as `bertie.tasks.task.Task.combine` gives them.
+        features: what they were computed from.
+        labels: what is right for each input, as labelled data has it; empty while answers are wanted.
+    """
+
+    values: Values
+    features: Features
+    labels: Sequence[Any] = ()
+
+
+class Group(NamedTuple):
+    """One input with its rows.
+
+    Attributes:
+        rows: their numbers.
+        encodings: the rows with the places their tokens come from.
+        text: the input as the task read it.
+    """
+
+    rows: range
+    encodings: list[Encoding]
+    text: Any
+
+    @property
+    def pieces(self) -> Pieces:
+        """The pieces of the input's last text, all of them."""
+        return self.encodings[0].windows[-1].pieces
+
+    @property
+    def read(self) -> range:
+        """Which of the pieces stand in a row."""
+        return range(self.encodings[0].windows[-1].start, self.encodings[-1].windows[-1].stop)
+
+
 def _joined(arrays: Sequence[Array | None]) -> Array | None:
     """Return arrays one after the other; None if there are none."""
     known = [array for array in arrays if array is not None]
     return np.concatenate(known) if known else None
+
+
+def _joined_flags(parts: Sequence[Features]) -> Array | None:
+    """Return which tokens are their rows' own; None where all are, in all parts."""
+    if all(part.owned is None for part in parts):
+        return None
+    return np.concatenate([np.ones(len(part.ids), np.bool_) if part.owned is None else part.owned for part in parts])
+
+
+def _chained(lists: Sequence[Sequence[Entry] | None]) -> list[Entry] | None:
+    """Return the entries of all lists; None if one of them is not known."""
+    known = [entries for entries in lists if entries is not None]
+    return [entry for entries in known for entry in entries] if len(known) == len(lists) else None

@@ -7,13 +7,13 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from bertie.errors import InputError
-from bertie.packing import Packed
 from bertie.report import say_once
-from bertie.tasks.features import Features, Integers, Values
+from bertie.tasks.arrays import Integers
+from bertie.tasks.features import Features, Outputs
+from bertie.tasks.model import Model
+from bertie.tasks.operations import operations_on
 from bertie.tasks.task import Task, check_count
 
 Candidate = dict[str, Any]
@@ -54,19 +54,15 @@ class FillMask(Task):
                 raise InputError(f"Text {first + index} has no {self.tokenizer.mask_token} to fill{why}.")
         return features
 
-    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
+    def run(self, model: Model, features: Features) -> Any:
         """Return the logits ``[M, V]`` of the ``M`` masks in the batch."""
-        hidden = model.bert(packed, return_dict=True).last_hidden_state
-        masks = torch.from_numpy(self._masks(features)).to(hidden.device)
-        return model.cls.predictions(hidden.index_select(0, masks))
+        return model.masked_lm(features, self._masks(features))
 
-    def rows(self, output: Tensor, features: Features) -> list[list[Best]]:
+    def rows(self, output: Any, features: Features) -> list[list[Best]]:
         """Return the best words of each row's masks, with their scores."""
-        scores = output.float().softmax(dim=-1)
-        if self._target_ids is not None:
-            scores = scores[:, self._target_ids]
-        best, places = scores.topk(min(self.top_k, scores.shape[1]), dim=-1)
-        found = list(zip(best.tolist(), places.tolist(), strict=True))
+        known = output.shape[1] if self._target_ids is None else len(self._target_ids)
+        scores, places = operations_on(output).best(output, min(self.top_k, known), self._target_ids)
+        found = list(zip(scores.tolist(), places.tolist(), strict=True))
         ends = np.cumsum(features.lengths)
         stops = np.searchsorted(self._masks(features), ends)
         return [found[start:stop] for start, stop in pairwise([0, *stops.tolist()])]
@@ -81,10 +77,9 @@ class FillMask(Task):
             texts.append((np.concatenate(whole).tolist(), [best for row in group for best in rows[row]]))
         return texts
 
-    def decode(self, values: Values, features: Features) -> list[Any]:
+    def decode(self, outputs: Outputs) -> list[Any]:
         """Return the best candidates of each text, best first."""
-        del features
-        return [self._text_answer(*value) for value in values]
+        return [self._text_answer(*value) for value in outputs.values]
 
     def laid_out(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
         """As `Task.laid_out`; as in the reference, a list of one text is answered like the text alone."""

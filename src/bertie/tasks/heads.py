@@ -3,32 +3,37 @@ that goes on with the rows of its labels, wherever these stand now.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
-@torch.no_grad()
-def begin_at(head: nn.Linear, logits: NDArray[Any]) -> None:
+def begin_at(head: "nn.Linear", logits: NDArray[Any]) -> None:
     """Let a new head, which has no bias yet, begin with these logits ``[C]``; one that has learned stays as it is.
 
     From zero, the first steps would go into how often each label occurs, which is known (Lin et al. 2017, section 3.3).
     """
+    import torch
+
     if not head.bias.any():
-        head.bias.copy_(torch.from_numpy(logits))
+        with torch.no_grad():
+            head.bias.copy_(torch.from_numpy(logits))
 
 
-@torch.no_grad()
-def with_rows(head: nn.Linear, rows: Sequence[int | None], draw: Callable[[nn.Module], None]) -> nn.Linear:
+def with_rows(head: "nn.Linear", rows: Sequence[int | None], draw: "Callable[[nn.Module], None]") -> "nn.Linear":
     """Return a head with these rows of another, in this order; None is a new row, which ``draw`` draws."""
-    new = nn.Linear(head.in_features, len(rows), device=head.weight.device, dtype=head.weight.dtype)
+    import torch
+
+    new = torch.nn.Linear(head.in_features, len(rows), device=head.weight.device, dtype=head.weight.dtype)
     draw(new)
-    for place, row in enumerate(rows):
-        if row is not None:
-            new.weight[place], new.bias[place] = head.weight[row], head.bias[row]
+    with torch.no_grad():
+        for place, row in enumerate(rows):
+            if row is not None:
+                new.weight[place], new.bias[place] = head.weight[row], head.bias[row]
     return new
 
 
@@ -63,21 +68,25 @@ class Unit(NamedTuple):
         """Return numbers, a tensor or an array, in their own unit."""
         return learned * self.scale + self.mean
 
-    @torch.no_grad()
-    def enter(self, head: nn.Linear) -> None:
+    def enter(self, head: "nn.Linear") -> None:
         """Let a head that answers in the numbers' own unit answer as they are learned.
 
         A new head, which has no bias yet, stays as it was drawn.
         """
-        if head.bias.any():
-            head.weight.div_(self.scale)
-            head.bias.sub_(self.mean).div_(self.scale)
+        import torch
 
-    @torch.no_grad()
-    def leave(self, head: nn.Linear) -> None:
+        if head.bias.any():
+            with torch.no_grad():
+                head.weight.div_(self.scale)
+                head.bias.sub_(self.mean).div_(self.scale)
+
+    def leave(self, head: "nn.Linear") -> None:
         """Let a head that has learned answer in the numbers' own unit."""
-        head.weight.mul_(self.scale)
-        head.bias.mul_(self.scale).add_(self.mean)
+        import torch
+
+        with torch.no_grad():
+            head.weight.mul_(self.scale)
+            head.bias.mul_(self.scale).add_(self.mean)
 
 
 OWN = Unit()

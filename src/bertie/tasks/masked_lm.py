@@ -5,24 +5,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
+from bertie.config import IGNORED
 from bertie.errors import InputError
 from bertie.metrics import MaskedLMMetric, Metric
-from bertie.packing import Packed
-from bertie.tasks.features import Array, Features, Integers, Labels, Values
+from bertie.tasks.arrays import Array, Integers
+from bertie.tasks.features import Features, Labels, Outputs, Values
 from bertie.tasks.fill_mask import FillMask
-from bertie.tasks.objectives import cross_entropy_sum
+from bertie.tasks.model import Model
+from bertie.tasks.operations import operations_on
 from bertie.tasks.task import Task
 from bertie.tasks.trainable import TrainableTask
 
-IGNORED = -100
+if TYPE_CHECKING:
+    from torch import Tensor
+
 # Of the words to guess: hidden behind [MASK], and replaced by a random one; the rest stays (BERT, section 3.1).
 MASKED, RANDOM = 0.8, 0.1
 
@@ -73,11 +74,10 @@ class MaskedLM(TrainableTask):
 
     def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
         """Return the features as they are: what is to be learned is in the texts."""
-        del labels
         return features
 
     def drawn(self, features: Features, random: np.random.Generator) -> Features:
-        """Return the features with tokens hidden, and what they were as labels ``[T]``; others' are -100."""
+        """Return the features with tokens hidden, and what they were as labels ``[T]``; others' are `IGNORED`."""
         return self._hidden(features, random.random((3, len(features.ids))))
 
     def fixed(self, features: Features) -> Features:
@@ -131,31 +131,28 @@ class MaskedLM(TrainableTask):
 
     # what the model guesses
 
-    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
+    def run(self, model: Model, features: Features) -> Any:
         """Return the logits ``[M, V]`` of the M tokens to guess."""
-        if features.labels is None:
-            features = self.fixed(features)
-            packed = features.packed(packed.device)
-        assert features.labels is not None
-        hidden = model.bert(packed, return_dict=True).last_hidden_state
-        places = torch.from_numpy(np.flatnonzero(features.labels.values != IGNORED)).to(hidden.device)
-        logits: Tensor = model.cls.predictions(hidden.index_select(0, places))
-        return logits
+        features = self._settled(features)
+        return model.masked_lm(features, np.flatnonzero(features.wanted != IGNORED))
 
-    def loss(self, output: Tensor, features: Features) -> Tensor:
+    def loss(self, output: "Tensor", features: Features) -> "Tensor":
         """Return the summed cross-entropy of the tokens to guess."""
-        return cross_entropy_sum(output, _wanted(features).to(output.device), smoothing=self.label_smoothing)
+        from bertie.tasks.objectives import cross_entropy_sum
 
-    def rows(self, output: Tensor, features: Features) -> Sequence[Array]:
+        return cross_entropy_sum(output, _wanted(features), smoothing=self.label_smoothing)
+
+    def rows(self, output: Any, features: Features) -> Sequence[Array]:
         """Return for each row its guesses: how many are right, their summed cross-entropy, and how many there are."""
-        features = self.fixed(features)
-        assert features.labels is not None
-        wanted = _wanted(features).to(output.device)
-        right = output.argmax(dim=1) == wanted
-        losses = F.cross_entropy(output.float(), wanted, reduction="none")
-        each = torch.stack([right.float(), losses, torch.ones_like(losses)], dim=1).double().cpu().numpy()
-        guessed = np.cumsum(features.labels.values != IGNORED)[np.cumsum(features.lengths) - 1]
+        features = self._settled(features)
+        each = operations_on(output).guessed(output, _wanted(features))
+        each = np.concatenate([each, np.ones((len(each), 1))], axis=1)
+        guessed = np.cumsum(features.wanted != IGNORED)[np.cumsum(features.lengths) - 1]
         return [each[start:stop].sum(axis=0) for start, stop in pairwise([0, *guessed.tolist()])]
+
+    def _settled(self, features: Features) -> Features:
+        """Return features whose tokens to guess are drawn."""
+        return self.fixed(features) if features.labels is None else features
 
     def combine(self, rows: Sequence[Any], features: Features) -> Array:
         """Return the sums of each text's rows, float64 ``[N, 3]``."""
@@ -167,10 +164,13 @@ class MaskedLM(TrainableTask):
         """Return the share of tokens guessed, their mean cross-entropy, and the perplexity."""
         return MaskedLMMetric()
 
-    def predictions(self, values: Values, features: Features) -> Values:
+    def decode(self, outputs: Outputs) -> list[Any]:
         """Return the sums of each text."""
-        del features
-        return values
+        return list(outputs.values)
+
+    def predictions(self, outputs: Outputs) -> Values:
+        """Return the sums of each text."""
+        return outputs.values
 
     def named(self, prediction: Any) -> str:
         """Return a prediction in words."""
@@ -205,7 +205,6 @@ class MaskedLM(TrainableTask):
         return goes_on
 
 
-def _wanted(features: Features) -> Tensor:
+def _wanted(features: Features) -> Integers:
     """Return the ids of the tokens to guess, ``[M]``."""
-    assert features.labels is not None
-    return torch.from_numpy(features.labels.values[features.labels.values != IGNORED])
+    return features.wanted[features.wanted != IGNORED]

@@ -4,7 +4,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self
 
 from bertie.config import BertConfig
-from bertie.tasks.features import Features, Integers
+from bertie.tasks.arrays import Integers
+from bertie.tasks.features import Features
 
 
 class Model(Protocol):
@@ -63,7 +64,7 @@ class Model(Protocol):
 
     # how it is computed
 
-    def with_threads(self, threads: int) -> Self:
+    def with_threads(self, threads: int, /) -> Self:
         """Return the same model, its weights shared, whose calls take so many cores.
 
         With 1, several threads each compute a batch of their own. A PyTorch model is held to a core by the thread that

@@ -1,33 +1,27 @@
 """Multiple choice: which of several texts fits a prompt best (BERT, section 4.4)."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from bertie.errors import InputError, InputTypeError
 from bertie.metrics import Metric, MultipleChoiceMetric
-from bertie.packing import Packed
-from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
-from bertie.tasks.combining import WAYS, combined, combined_logits
-from bertie.tasks.features import Array, Features, Integers, Values
-from bertie.tasks.objectives import cross_entropy_sum
+from bertie.tasks.arrays import Array, Integers, softmax
+from bertie.tasks.features import Features, Outputs, Values
+from bertie.tasks.model import Model
 from bertie.tasks.parts import by_part, in_parts, part_counts
 from bertie.tasks.task import check_count
-from bertie.tasks.text_features import TextFeatures
-from bertie.tasks.trainable import Fault, TrainableTask
-from bertie.tasks.windows import in_windows, tokens_left_out
+from bertie.tasks.trainable import NEVER, Fault, Judged, WindowedTask
+from bertie.tasks.windows import combined, in_windows, tokens_left_out
 
-# Stands where an input has fewer choices than others: finite, and yet without weight at any temperature.
-_NEVER = -1e30
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultipleChoice(TrainableTask):
+class MultipleChoice(WindowedTask):
     """An answer is ``{"choice": int, "text": str, "score": float}``: the number of the best choice, from 0.
 
     An input is ``{"prompt": str, "choices": [str, …]}`` or ``(prompt, [choice, …])``; inputs need not have equally
@@ -37,22 +31,15 @@ class MultipleChoice(TrainableTask):
     Args:
         top_k: how many choices to give; with 1 the answer stands alone, else they come as a list, best first; None
             gives all.
-        window_scores: how the logits of a choice's windows become the choice's: ``"mean"`` or ``"max"``.
-        temperature: what logits are divided by before they become scores (Guo et al. 2017).
     """
 
     top_k: int | None = 1
-    window_scores: str = "mean"
-    temperature: float = 1.0
-    saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature")
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"window_scores": WAYS}
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": MultipleChoiceMetric}
 
     def __post_init__(self) -> None:
         if self.top_k is not None:
             check_count("top_k", self.top_k)
-        self.check_choices(vars(self))
-        check_temperature(self.temperature)
+        super().__post_init__()
 
     # prompts → features
 
@@ -89,13 +76,13 @@ class MultipleChoice(TrainableTask):
             raise InputTypeError(f"The choices are {choices!r:.60} ({type(choices).__name__}); give a list of str.")
         return prompt, list(choices)
 
-    def encode(self, inputs: Sequence[Any], first: int = 0) -> TextFeatures:
+    def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
         """As `Task.encode`, with a row, or windows, for each choice."""
         self.check(inputs, first)
         read = [self.read(one) for one in inputs]
         pairs = [(prompt, choice) for prompt, choices in read for choice in choices]
         features = self._windowed(pairs) if self.windows else self._cut(pairs)
-        return TextFeatures.of(in_parts(features, [len(choices) for _, choices in read]), read)
+        return replace(in_parts(features, [len(choices) for _, choices in read]), texts=read)
 
     def _windowed(self, inputs: list[Any]) -> Features:
         rows, limit = list(self._rows(inputs)), self.limit
@@ -106,21 +93,18 @@ class MultipleChoice(TrainableTask):
 
     # features → answers
 
-    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
+    def run(self, model: Model, features: Features) -> Any:
         """Return the logits ``[R, 1]``."""
-        del features
-        logits: Tensor = model(packed, num_choices=1, return_dict=True).logits
-        return logits
+        return model.logits(features)
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[Array]:
         """Return the logits of each input's choices."""
-        logits = combined(rows, by_part(features), self.window_scores).reshape(-1)
+        logits = np.reshape(super().combine(rows, by_part(features)), -1)
         return np.split(logits, np.cumsum(part_counts(features)))[:-1]
 
-    def decode(self, values: Values, features: Features) -> list[Any]:
+    def decode(self, outputs: Outputs) -> list[Any]:
         """Return the best choice of each input, or the ``top_k`` best."""
-        assert isinstance(features, TextFeatures)
-        return [self._answer(logits, texts[1]) for logits, texts in zip(values, features.texts, strict=True)]
+        return [self._answer(logits, choices) for logits, choices in _with_choices(outputs)]
 
     def _answer(self, logits: Array, choices: Sequence[str]) -> Any:
         scores = self._scores(logits)
@@ -129,7 +113,7 @@ class MultipleChoice(TrainableTask):
         return found[0] if self.top_k == 1 else found[: self.top_k]
 
     def _scores(self, logits: Array) -> list[float]:
-        return (torch.from_numpy(np.asarray(logits, np.float32)) / self.temperature).softmax(dim=0).tolist()
+        return softmax(np.asarray(logits, np.float32) / np.float32(self.temperature)).tolist()
 
     # labels → loss and figures
 
@@ -153,57 +137,49 @@ class MultipleChoice(TrainableTask):
         """Return the number of inputs."""
         return float(features.num_inputs)
 
-    def loss(self, output: Tensor, features: Features) -> Tensor:
+    def loss(self, output: "Tensor", features: Features) -> "Tensor":
         """Return the summed cross-entropy of logits ``[R, 1]``, of each input over its own choices."""
-        assert features.labels is not None
-        logits = combined_logits(output, by_part(features), self.window_scores).reshape(-1)
-        counts = torch.from_numpy(part_counts(features))
-        places = torch.arange(int(counts.max()))
-        filled = (places < counts[:, None]).to(logits.device)
-        rectangle = logits.new_full(filled.shape, _NEVER, dtype=torch.float32)
-        rectangle = rectangle.masked_scatter(filled, logits.float())
-        return cross_entropy_sum(rectangle, torch.from_numpy(features.labels.values).to(logits.device))
+        from bertie.tasks.objectives import choice_sum
+
+        logits = combined(output, by_part(features), self.window_scores).reshape(-1)
+        return choice_sum(logits, part_counts(features), features.wanted)
 
     def metric(self) -> Metric:
         """Return accuracy."""
         return MultipleChoiceMetric()
 
-    def predictions(self, values: Values, features: Features) -> Integers:
+    def predictions(self, outputs: Outputs) -> Integers:
         """Return the number of each input's best choice ``[N]``."""
-        del features
-        return np.array([int(np.argmax(logits)) for logits in values], np.int64)
+        return np.array([int(np.argmax(logits)) for logits in outputs.values], np.int64)
 
     def named(self, prediction: Any) -> str:
         """Return a prediction in words."""
         return f"choice {int(prediction)}"
 
-    def faults(self, values: Values, features: Features, labels: Sequence[Any]) -> list[Fault | None]:
+    def faults(self, outputs: Outputs) -> list[Fault | None]:
         """Return wrong choices, the surest first to be looked at."""
-        assert isinstance(features, TextFeatures)
         found: list[Fault | None] = []
-        for logits, (_, choices), gold in zip(values, features.texts, self.gold(labels), strict=True):
+        for (logits, choices), gold in zip(_with_choices(outputs), self.gold(outputs.labels), strict=True):
             best = int(np.argmax(logits))
             score = self._scores(logits)[best]
             found.append(None if best == gold else Fault(score, choices[gold], choices[best], score))
         return found
 
-    def tuned(self, values: Values, features: Features, labels: Sequence[Any]) -> Self:
-        """Return the task with the likeliest temperature."""
-        del features
-        if not len(labels):
-            return self
-        temperature = find_temperature(_rectangle(values), self.gold(labels), "softmax")
-        return dataclasses.replace(self, temperature=round(temperature, 4))
+    def judged(self, outputs: Outputs) -> Judged | None:
+        """Return the logits of all choices."""
+        return Judged(_rectangle(outputs.values), self.gold(outputs.labels)) if len(outputs.labels) else None
 
-    def reliability(self, values: Values, features: Features, labels: Sequence[Any]) -> Reliability | None:
-        """Return how often choices of each confidence are right."""
-        del features
-        return reliability(*confidences(_rectangle(values), self.gold(labels), "softmax", self.temperature))
+
+def _with_choices(outputs: Outputs) -> list[tuple[Array, list[str]]]:
+    """Return the logits of each input with its choices."""
+    assert outputs.features.texts is not None
+    choices = (choices for _, choices in outputs.features.texts)
+    return list(zip(outputs.values, choices, strict=True))
 
 
 def _rectangle(values: Values) -> Array:
     """Return the logits of all inputs, float64 ``[N, most choices]``."""
-    wide = np.full((len(values), max(map(len, values))), _NEVER)
+    wide = np.full((len(values), max(map(len, values))), NEVER)
     for row, logits in zip(wide, values, strict=True):
         row[: len(logits)] = logits
     return wide

@@ -1,63 +1,49 @@
-"""What classifiers learn by: losses summed over a batch, so that parts of a step can be added up.
+"""What tasks learn by: losses of tensors summed over a batch, so that parts of a step can be added up.
 
-Letters: N texts, C classes.
+Letters: N texts, C classes, T tokens, R rows, D numbers of a vector.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertie.errors import InputError, spelled
-from bertie.rules import Rule, short
+from bertie.config import IGNORED
+from bertie.tasks.arrays import Array
+from bertie.tasks.retrieval import false_negatives
+from bertie.tasks.tensors import on_device_of
+from bertie.tasks.trainable import NEVER
 
-# Options of the tasks whose loss is one of these.
-RULES = {
-    "focal": Rule("gamma of the focal loss", "number", 0),
-    "label_smoothing": Rule("the share of each label that goes to all classes alike", "number", 0, 1),
-}
-
-
-def check_objective(options: Mapping[str, Any]) -> None:
-    """Refuse options of the loss that are out of range, or of which one leaves the other undefined.
-
-    Raises:
-        InputError: naming the option and what is allowed.
-    """
-    for name, rule in RULES.items():
-        if name in options and not rule.allows(options[name]):
-            raise InputError(f"{spelled(name)} is {short(options[name])}; allowed: {rule.allowed}.")
-    if options.get("focal") and options.get("label_smoothing"):
-        both = " and ".join(spelled(name, options[name]) for name in RULES)
-        raise InputError(f"{both} exclude each other: the focal loss looks at one right class alone; give one.")
+Numbers: TypeAlias = Tensor | Array | Sequence[float]
 
 
 def cross_entropy_sum(
-    logits: Tensor, labels: Tensor, weights: Tensor | None = None, focal: float = 0.0, smoothing: float = 0.0
+    logits: Tensor, labels: Numbers, weights: Numbers | None = None, focal: float = 0.0, smoothing: float = 0.0
 ) -> Tensor:
     """Return the summed cross-entropy of ``logits [N, C]`` and class numbers ``labels [N]``, in float32.
 
     Args:
         logits: ``[N, C]``.
-        labels: ``[N]`` int64; -100 is left out.
+        labels: ``[N]`` int64; `IGNORED` is left out.
         weights: ``[C]``, what a text of each class counts; None: 1.
         focal: gamma of the focal loss (Lin et al. 2017, equation 4): a text counts ``(1 - p)^gamma`` times, p being
             the probability of its class; 0 is the plain loss.
         smoothing: the share of each label that is spread over all C classes (Szegedy et al. 2016, section 7), as
             PyTorch's ``label_smoothing``; not together with ``focal``.
     """
-    logits = logits.float()
+    logits, gold, counts = logits.float(), _beside(logits, labels), _beside(logits, weights)
     if not focal:
-        return F.cross_entropy(logits, labels, weights, ignore_index=-100, reduction="sum", label_smoothing=smoothing)
-    losses = F.cross_entropy(logits, labels, ignore_index=-100, reduction="none")
+        return F.cross_entropy(logits, gold, counts, ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing)
+    losses = F.cross_entropy(logits, gold, ignore_index=IGNORED, reduction="none")
     losses = losses * (1 - torch.exp(-losses)) ** focal
-    return (losses if weights is None else losses * weights[labels.clamp(min=0)]).sum()
+    return (losses if counts is None else losses * counts[gold.clamp(min=0)]).sum()
 
 
 def binary_sum(
-    logits: Tensor, labels: Tensor, weights: Tensor | None = None, focal: float = 0.0, smoothing: float = 0.0
+    logits: Tensor, labels: Numbers, weights: Numbers | None = None, focal: float = 0.0, smoothing: float = 0.0
 ) -> Tensor:
     """Return the summed binary cross-entropy of ``logits [N, C]`` and ``labels [N, C]`` in [0, 1], in float32.
 
@@ -67,10 +53,77 @@ def binary_sum(
         focal: gamma of the focal loss, as in `cross_entropy_sum`.
         smoothing: the share of each label that is spread over yes and no: 1 becomes ``1 - smoothing / 2``.
     """
-    logits = logits.float()
-    labels = labels * (1 - smoothing) + smoothing / 2
+    logits, counts = logits.float(), _beside(logits, weights)
+    gold = _beside(logits, labels) * (1 - smoothing) + smoothing / 2
     if not focal:
-        return F.binary_cross_entropy_with_logits(logits, labels, pos_weight=weights, reduction="sum")
-    losses = F.binary_cross_entropy_with_logits(logits, labels, pos_weight=weights, reduction="none")
-    missed = (labels - logits.sigmoid()).abs()
+        return F.binary_cross_entropy_with_logits(logits, gold, pos_weight=counts, reduction="sum")
+    losses = F.binary_cross_entropy_with_logits(logits, gold, pos_weight=counts, reduction="none")
+    missed = (gold - logits.sigmoid()).abs()
     return (losses * missed**focal).sum()
+
+
+def squared_error_sum(numbers: Tensor, labels: Numbers) -> Tensor:
+    """Return the summed squared error of numbers and labels of the same shape."""
+    return F.mse_loss(numbers.float(), _beside(numbers, labels), reduction="sum")
+
+
+def span_sum(logits: Tensor, lengths: Sequence[int], places: Array) -> Tensor:
+    """Return the summed loss of starts and ends: of each row the mean of the two.
+
+    Args:
+        logits: ``[T, 2]`` of start and end.
+        lengths: the number of tokens of each of R rows.
+        places: int64 ``[R, 2]``, where in its row each answer starts and ends.
+    """
+    rectangle = _rectangle(logits.float(), np.asarray(lengths), -torch.inf)
+    start, end = (cross_entropy_sum(rectangle[..., side], places[:, side]) for side in (0, 1))
+    return (start + end) / 2
+
+
+def choice_sum(logits: Tensor, counts: Array, labels: Array) -> Tensor:
+    """Return the summed cross-entropy of each input over its own choices.
+
+    Args:
+        logits: ``[C]``, of the choices of all N inputs.
+        counts: int64 ``[N]``, how many each has.
+        labels: int64 ``[N]``, which is right.
+    """
+    return cross_entropy_sum(_rectangle(logits.float(), counts, NEVER), labels)
+
+
+def contrast_sum(
+    anchors: Tensor, positives: Tensor, negatives: Tensor, scale: float, texts: tuple[Array, Array, Array]
+) -> Tensor:
+    """Return the summed cross-entropy of finding partners by ``scale`` times the dot product.
+
+    Without negatives it is the mean of both directions: anchors find positives, and positives find anchors.
+
+    Args:
+        anchors, positives: ``[N, D]``, of length 1; row ``i`` of one is the partner of row ``i`` of the other.
+        negatives: ``[K, D]``, of length 1: more candidates for all anchors.
+        scale: what dot products are multiplied by.
+        texts: what tells the texts of anchors ``[N]``, positives ``[N]`` and negatives ``[K]`` apart.
+    """
+    partners = torch.arange(len(anchors), device=anchors.device)
+    found = scale * anchors @ torch.cat([positives, negatives]).T
+    if len(np.unique(np.concatenate(texts))) < sum(map(len, texts)):
+        right = false_negatives(texts[0], texts[1], np.concatenate(texts[1:]))
+        np.fill_diagonal(right, False)
+        found = found.masked_fill(on_device_of(found, right), -torch.inf)
+    loss = F.cross_entropy(found, partners, reduction="sum")
+    if len(negatives):
+        return loss
+    return (loss + F.cross_entropy(found.T, partners, reduction="sum")) / 2
+
+
+def _beside(logits: Tensor, values: Numbers | None) -> Any:
+    """Return labels or weights as a tensor where the logits lie; None of None."""
+    return None if values is None else torch.as_tensor(values, device=logits.device)
+
+
+def _rectangle(values: Tensor, counts: Array, fill: float) -> Tensor:
+    """Return the values of N runs, ``[n, ...]`` side by side, as ``[N, longest, ...]``."""
+    rows = np.repeat(np.arange(len(counts)), counts)
+    columns = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    places = tuple(on_device_of(values, part) for part in (rows, columns))
+    return values.new_full((len(counts), int(counts.max()), *values.shape[1:]), fill).index_put(places, values)

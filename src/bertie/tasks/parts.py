@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.tasks.features import Features, Integers
+from bertie.tasks.arrays import Integers
+from bertie.tasks.features import Features
 
-AnyFeatures = TypeVar("AnyFeatures", bound=Features)
 
-
-def in_parts(features: AnyFeatures, counts: Sequence[int]) -> AnyFeatures:
+def in_parts(features: Features, counts: Sequence[int]) -> Features:
     """Return the features of N inputs from those of all their parts.
 
     Args:

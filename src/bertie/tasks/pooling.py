@@ -1,125 +1,108 @@
 """From the vectors of a text's tokens to one vector: sums and maxima over runs of ``[T, D]``, never a rectangle.
 
-Letters: T packed tokens, B texts, D hidden.
+Letters: T packed tokens, R rows, N texts, D numbers of a vector.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from bertie.packing import Packed
-from bertie.tasks.features import Array, Features
+from bertie.tasks.arrays import Array, Integers
+from bertie.tasks.features import Features
+from bertie.tasks.operations import operations_on
 
-# What makes one text's vector: takes tokens [T, D] and each text's number of tokens [B], gives [B, D].
-Pool = Callable[[Tensor, Tensor], Tensor]
+# What makes one row's vector: takes tokens [T, D] and each row's number of tokens [R], gives [R, D].
+Pool = Callable[[Any, Integers], Any]
 
 
-def pool(hidden: Tensor, packed: Packed, modes: Sequence[str], skip: int = 0, owned: Array | None = None) -> Tensor:
-    """Return ``[B, D · len(modes)]`` in the order of ``modes``, accumulated in float32 (float64 stays).
+def pool(hidden: Any, lengths: Sequence[int], modes: Sequence[str], skip: int = 0, owned: Array | None = None) -> Any:
+    """Return ``[R, D · len(modes)]`` in the order of ``modes``, accumulated in float32 (float64 stays).
 
     Args:
-        hidden: ``[T, D]``, the last hidden states of the batch ``packed``.
-        packed: the batch.
+        hidden: ``[T, D]``, the last hidden states of a batch: an array or a tensor, as is what comes back.
+        lengths: the number of tokens of each row.
         modes: names in `MODES`; several are concatenated.
-        skip: tokens at the start of every text that take no part (a prompt's).
+        skip: tokens at the start of every row that take no part (a prompt's).
         owned: of texts read in windows, ``[T]`` bool: the tokens that take part, except in `WHOLE` modes; in place of
             ``skip``.
     """
-    wide = hidden if hidden.dtype == torch.float64 else hidden.float()
-    lengths = torch.tensor(packed.lengths) if packed.cu_seqlens.is_cpu else packed.cu_seqlens.diff().long()
-    kept = wide, lengths
+    do = operations_on(hidden)
+    whole = do.widened(hidden), np.array(lengths, np.int64)
+    kept = whole
     if owned is not None:
-        kept = _owned(wide, packed, owned)
-    elif skip:
-        kept = _without_first(wide, packed, lengths, skip)
-    whole = kept if owned is None else (wide, lengths)
-    found = [MODES[mode](*(whole if mode in WHOLE else kept)) for mode in modes]
-    return found[0] if len(found) == 1 else torch.cat(found, dim=1)
+        kept = _only(*whole, owned)
+        found = [MODES[mode](*(whole if mode in WHOLE else kept)) for mode in modes]
+    else:
+        if skip:
+            kept = _only(*whole, _places_in_rows(whole[1]) >= skip)
+        found = [MODES[mode](*kept) for mode in modes]
+    return found[0] if len(found) == 1 else do.side_by_side(found)
 
 
-def merge(rows: Sequence[Array], features: Features, modes: Sequence[str]) -> Array:
-    """As `merged`, of rows on the host."""
-    if not rows:
-        return np.zeros((0, 0), np.float32)
-    return merged(torch.from_numpy(np.stack(rows)), features, modes).numpy()
-
-
-def merged(vectors: Tensor, features: Features, modes: Sequence[str]) -> Tensor:
+def merged(vectors: Any, features: Features, modes: Sequence[str]) -> Any:
     """Return the vectors ``[N, D · len(modes)]`` of texts from those of their windows ``[R, D · len(modes)]``.
 
     A window counts by the tokens it owns, so that a mean is the mean of all tokens of the text.
     """
     assert features.owned is not None
+    do, runs = operations_on(vectors), np.diff(features.first_rows)
     counts = np.add.reduceat(features.owned, [0, *np.cumsum(features.lengths)[:-1]], dtype=np.float32)
     owners = features.owner_of_rows
     totals = np.bincount(owners, counts, features.num_inputs).astype(np.float32)
-    weights = torch.from_numpy((counts / np.maximum(totals, 1)[owners])[:, None]).to(vectors)
-    lengths = torch.from_numpy(np.diff(features.first_rows)).to(vectors.device)
+    weights = counts / np.maximum(totals, 1)[owners]
+    width = vectors.shape[1] // len(modes)
     found = []
-    for mode, part in zip(modes, vectors.chunk(len(modes), dim=1), strict=True):
+    for number, mode in enumerate(modes):
+        part = vectors[:, number * width : (number + 1) * width]
         if mode == "max":
-            found.append(_max(part, lengths))
+            found.append(do.run_max(part, runs))
         else:
-            found.append(_sum(part * (weights.sqrt() if mode == "mean_sqrt_len_tokens" else weights), lengths))
-    return torch.cat(found, dim=1)
+            factors = np.sqrt(weights) if mode == "mean_sqrt_len_tokens" else weights
+            found.append(do.run_sum(do.scale(part, factors), runs))
+    return do.side_by_side(found)
 
 
-def _owned(tokens: Tensor, packed: Packed, owned: Array) -> tuple[Tensor, Tensor]:
-    """Return the tokens that are their windows' own, and how many each has."""
-    counts = np.add.reduceat(owned, np.cumsum([0, *packed.lengths[:-1]]), dtype=np.int64)
-    places = torch.from_numpy(np.flatnonzero(owned)).to(tokens.device)
-    return tokens.index_select(0, places), torch.from_numpy(counts).to(tokens.device)
+def _only(tokens: Any, lengths: Integers, taking_part: Array) -> tuple[Any, Integers]:
+    """Return the tokens that take part, and how many of each row do."""
+    rows = np.repeat(np.arange(len(lengths)), lengths)[taking_part]
+    return operations_on(tokens).take(tokens, np.flatnonzero(taking_part)), np.bincount(rows, minlength=len(lengths))
 
 
-def _without_first(tokens: Tensor, packed: Packed, lengths: Tensor, skip: int) -> tuple[Tensor, Tensor]:
-    """Return the tokens without the first ``skip`` of each text, and how many each keeps."""
-    places = torch.arange(len(tokens), device=tokens.device) - packed.cu_seqlens[:-1].long().repeat_interleave(
-        lengths, output_size=len(tokens)
-    )
-    # the host knows how many are left, and need not wait for the device to count them
-    left = sum(max(length - skip, 0) for length in packed.lengths)
-    kept = torch.nonzero_static(places >= skip, size=left).squeeze(1)
-    return tokens.index_select(0, kept), (lengths - skip).clamp(min=0)
+def _places_in_rows(lengths: Integers) -> Integers:
+    """Return the place of each token in its row, from 0."""
+    return np.arange(lengths.sum()) - np.repeat(_starts(lengths), lengths)
 
 
-def _sum(tokens: Tensor, lengths: Tensor) -> Tensor:
-    return _reduced(tokens, lengths, "sum")
+def _starts(lengths: Integers) -> Integers:
+    return np.cumsum(lengths) - lengths
 
 
-def _reduced(tokens: Tensor, lengths: Tensor, way: str) -> Tensor:
-    """Return the sum or mean of each run of tokens, 0 for one without any."""
-    # runs lie beside each other: unlike index_add, each sum has one order, on a GPU too
-    # unsafe: without a look at the lengths, for which the host would wait
-    return torch.segment_reduce(tokens, way, lengths=lengths, initial=0.0, unsafe=True)
+def _mean(tokens: Any, lengths: Integers) -> Any:
+    return operations_on(tokens).run_mean(tokens, lengths)
 
 
-def _mean(tokens: Tensor, lengths: Tensor) -> Tensor:
-    return _reduced(tokens, lengths, "mean")
+def _mean_sqrt_len(tokens: Any, lengths: Integers) -> Any:
+    do = operations_on(tokens)
+    return do.scale(do.run_sum(tokens, lengths), 1 / np.sqrt(np.maximum(lengths, 1)))
 
 
-def _mean_sqrt_len(tokens: Tensor, lengths: Tensor) -> Tensor:
-    return _sum(tokens, lengths) / lengths.clamp(min=1).sqrt()[:, None]
+def _max(tokens: Any, lengths: Integers) -> Any:
+    return operations_on(tokens).run_max(tokens, lengths)
 
 
-def _max(tokens: Tensor, lengths: Tensor) -> Tensor:
-    highest = torch.segment_reduce(tokens, "max", lengths=lengths, unsafe=True)
-    return highest.masked_fill(lengths[:, None] == 0, 0.0)
+def _weighted_mean(tokens: Any, lengths: Integers) -> Any:
+    do, weights = operations_on(tokens), _places_in_rows(lengths) + 1
+    totals = lengths * (lengths + 1) / 2
+    return do.scale(do.run_sum(do.scale(tokens, weights), lengths), 1 / np.maximum(totals, 1))
 
 
-def _weighted_mean(tokens: Tensor, lengths: Tensor) -> Tensor:
-    starts = (lengths.cumsum(0) - lengths).repeat_interleave(lengths, output_size=len(tokens))
-    weights = (torch.arange(len(tokens), device=tokens.device) - starts + 1).to(tokens.dtype)[:, None]
-    return _sum(tokens * weights, lengths) / _sum(weights, lengths).clamp(min=1e-9)
+def _first(tokens: Any, lengths: Integers) -> Any:
+    return operations_on(tokens).take(tokens, _starts(lengths))
 
 
-def _first(tokens: Tensor, lengths: Tensor) -> Tensor:
-    return tokens.index_select(0, lengths.cumsum(0) - lengths)
-
-
-def _last(tokens: Tensor, lengths: Tensor) -> Tensor:
-    return tokens.index_select(0, lengths.cumsum(0) - 1)
+def _last(tokens: Any, lengths: Integers) -> Any:
+    return operations_on(tokens).take(tokens, np.cumsum(lengths) - 1)
 
 
 MODES: dict[str, Pool] = {

@@ -2,19 +2,18 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bertie.errors import InputError, InputTypeError
 from bertie.metrics import Metric, QuestionAnsweringMetric
 from bertie.metrics.question_answering import best_match
-from bertie.packing import Packed
-from bertie.tasks.features import Features, Values
-from bertie.tasks.objectives import cross_entropy_sum
+from bertie.tasks.arrays import Array
+from bertie.tasks.features import Features, Group, Outputs
+from bertie.tasks.model import Model
+from bertie.tasks.operations import operations_on
 from bertie.tasks.spans import (
     AnswerSpan,
     Normalizer,
@@ -26,11 +25,14 @@ from bertie.tasks.spans import (
     whole_words,
 )
 from bertie.tasks.task import check_count, is_pair
-from bertie.tasks.text_features import TextFeatures, pieces_read
 from bertie.tasks.thresholds import find_no_answer_threshold
 from bertie.tasks.trainable import Fault, TrainableTask
 from bertie.tasks.windows import first_piece, in_windows, owned, owned_tokens
 from bertie.tokenization.encoding import Encoding
+from bertie.tokenization.pieces import Pieces
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LONGEST_ROW = 384
 """The tokens of a window where nobody says: what BERT was trained on SQuAD with."""
@@ -125,7 +127,7 @@ class QuestionAnswering(TrainableTask):
             raise InputTypeError(f"A question given as a mapping has 'question' and 'context', not {sorted(text)}.")
         return text["question"], text["context"]
 
-    def encode(self, inputs: Sequence[Any], first: int = 0) -> TextFeatures:
+    def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
         """As `Task.encode`, with each context in windows behind its question."""
         self.check(inputs, first)
         pairs = [self.read(one) for one in inputs]
@@ -134,7 +136,7 @@ class QuestionAnswering(TrainableTask):
         left_out = [_tokens_left_out(row, group) for row, group in zip(whole, groups, strict=True)]
         own = np.concatenate([np.ones(0, dtype=bool), *map(owned_tokens, groups)])
         features = Features.from_groups(groups, left_out, [row.is_empty for row in whole], own)
-        return TextFeatures.of(features, [context for _, context in pairs])
+        return replace(features, texts=[context for _, context in pairs])
 
     def _group(self, row: Encoding) -> list[Encoding]:
         """Return the windows of one question with its context."""
@@ -152,37 +154,33 @@ class QuestionAnswering(TrainableTask):
 
     # features → answers
 
-    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
+    def run(self, model: Model, features: Features) -> Any:
         """Return the logits of start and end ``[T, 2]``."""
-        del features
-        output = model(packed, return_dict=True)
-        return torch.stack((output.start_logits, output.end_logits), dim=-1)
+        return model.logits(features)
 
-    def rows(self, output: Tensor, features: Features) -> list[NDArray[Any]]:
+    def rows(self, output: Any, features: Features) -> list[Array]:
         """Return the logits ``[n, 2]`` of each row."""
-        return features.by_row(output.float().cpu().numpy())
+        return features.by_row(operations_on(output).to_host(output))
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[list[WindowScores]]:
         """Return what the windows of each input say."""
-        assert isinstance(features, TextFeatures)
-        return [_scores([rows[row] for row in group], features.rows_of(group)) for group in features.groups()]
+        return [_scores([rows[row] for row in group.rows], group.encodings) for group in features.groups_read()]
 
-    def decode(self, values: Values, features: Features) -> list[Any]:
+    def decode(self, outputs: Outputs) -> list[Any]:
         """Return the best answer to each question, or the ``top_k`` best."""
-        assert isinstance(features, TextFeatures)
         found = []
-        for text, group, windows in zip(features.texts, features.groups(), values, strict=True):
-            answers = self._answers(text, features.rows_of(group), windows)
+        for group, windows in zip(outputs.features.groups_read(), outputs.values, strict=True):
+            answers = self._answers(group, windows)
             found.append(answers[0] if self.top_k == 1 else answers)
         return found
 
-    def _answers(self, text: str, encodings: Sequence[Encoding], windows: list[WindowScores]) -> list[dict[str, Any]]:
+    def _answers(self, group: Group, windows: list[WindowScores]) -> list[dict[str, Any]]:
         normalizer = Normalizer.of(windows)
         # some answers become one when they are aligned to words, or are the same words elsewhere
         count = 2 * self.top_k + 10 if self.align_to_words else self.top_k
         while True:
             spans = best_spans(windows, count, self.max_answer_len)
-            found = self._joined(text, encodings, spans, normalizer)
+            found = self._joined(group, spans, normalizer)
             if len(found) >= self.top_k or len(spans) < count:
                 break
             count *= 2
@@ -192,13 +190,12 @@ class QuestionAnswering(TrainableTask):
         found.sort(key=lambda answer: -answer["score"])
         return found[: self.top_k] or [{"score": 0.0, "start": 0, "end": 0, "answer": ""}]
 
-    def _joined(
-        self, text: str, encodings: Sequence[Encoding], spans: Sequence[AnswerSpan], normalizer: Normalizer
-    ) -> list[dict[str, Any]]:
+    def _joined(self, group: Group, spans: Sequence[AnswerSpan], normalizer: Normalizer) -> list[dict[str, Any]]:
         """Return the answers that spans, best first, stand for: those of the same words are one."""
+        text, pieces = group.text, group.pieces
         answers: dict[str, dict[str, Any]] = {}
         for span in spans:
-            start, stop = self._characters(span, encodings)
+            start, stop = self._characters(span, pieces)
             score = normalizer.probability(span.logit)
             answer = {"score": score, "start": start, "end": stop, "answer": text[start:stop]}
             first = answers.setdefault(text[start:stop].lower(), answer)
@@ -206,8 +203,7 @@ class QuestionAnswering(TrainableTask):
                 first["score"] += score
         return list(answers.values())
 
-    def _characters(self, span: AnswerSpan, encodings: Sequence[Encoding]) -> tuple[int, int]:
-        pieces, _ = pieces_read(encodings)
+    def _characters(self, span: AnswerSpan, pieces: Pieces) -> tuple[int, int]:
         first, last = whole_words(span, pieces.word_ids) if self.align_to_words else (span.first, span.last)
         return pieces.offsets[first][0], pieces.offsets[last][1]
 
@@ -229,45 +225,23 @@ class QuestionAnswering(TrainableTask):
         Raises:
             InputError: an answer that does not stand in its context.
         """
-        assert isinstance(features, TextFeatures)
         wanted = []
-        for number, (group, label) in enumerate(zip(features.groups(), labels, strict=True)):
-            encodings = features.rows_of(group)
-            span = self._answer_pieces(features.texts[number], label["answers"], encodings)
-            for encoding in encodings:
+        for group, label in zip(features.groups_read(), labels, strict=True):
+            span = _answer_pieces(group.text, label["answers"], group.pieces)
+            for encoding in group.encodings:
                 window = encoding.windows[-1]
                 wanted.append(positions_in(span, window.start, window.stop, first_piece(encoding)))
         return features.with_labels(np.array(wanted, np.int64).reshape(-1, 2), "row")
-
-    def _answer_pieces(
-        self, context: str, answers: Sequence[Mapping[str, Any]], encodings: Sequence[Encoding]
-    ) -> tuple[int, int] | None:
-        if not answers:
-            return None
-        text, start = answers[0]["text"], int(answers[0]["answer_start"])
-        stop = start + len(text)
-        if not text or context[start:stop] != text:
-            raise InputError(
-                f"The answer {text!r:.60} does not stand at character {start} of its context, where "
-                f"{context[max(start, 0) : stop]!r:.60} does."
-            )
-        pieces, _ = pieces_read(encodings)
-        span = pieces_of(pieces.offsets, start, stop)
-        if span is None:
-            raise InputError(f"The answer {text!r:.60} at character {start} of its context holds no token.")
-        return span
 
     def divisor(self, features: Features) -> float:
         """Return the number of rows: each has a start and an end to learn."""
         return float(len(features.lengths))
 
-    def loss(self, output: Tensor, features: Features) -> Tensor:
+    def loss(self, output: "Tensor", features: Features) -> "Tensor":
         """Return the summed loss of logits ``[T, 2]``: of each row the mean of its start's and its end's."""
-        assert features.labels is not None
-        logits = _rectangle(output.float(), features.lengths)
-        wanted = torch.from_numpy(features.labels.values).to(output.device)
-        start, end = (cross_entropy_sum(logits[..., side], wanted[:, side]) for side in (0, 1))
-        return (start + end) / 2
+        from bertie.tasks.objectives import span_sum
+
+        return span_sum(output, features.lengths, features.wanted)
 
     def metric(self) -> Metric:
         """Return exact match and F1 as SQuAD counts them: v2.0 if "no answer" may win, else v1.1."""
@@ -277,37 +251,36 @@ class QuestionAnswering(TrainableTask):
         """Return the texts of the right answers to each question."""
         return [[answer["text"] for answer in label["answers"]] for label in labels]
 
-    def predictions(self, values: Values, features: Features) -> list[str]:
+    def predictions(self, outputs: Outputs) -> list[str]:
         """Return the text of the best answer to each question, empty for none."""
-        best = replace(self, top_k=1)
-        return [answer["answer"] for answer in best.decode(values, features)]
+        return [answer["answer"] for answer in replace(self, top_k=1).decode(outputs)]
 
     def named(self, prediction: Any) -> str:
         """Return an answer, or that there is none."""
         return prediction or "no answer"
 
-    def faults(self, values: Values, features: Features, labels: Sequence[Any]) -> list[Fault | None]:
+    def faults(self, outputs: Outputs) -> list[Fault | None]:
         """Return answers that are not right to the letter; those with least in common stand out."""
         found: list[Fault | None] = []
-        for given, right in zip(self.predictions(values, features), self.gold(labels), strict=True):
+        for given, right in zip(self.predictions(outputs), self.gold(outputs.labels), strict=True):
             exact, f1 = best_match(given, right or [""])
             found.append(
                 None if exact else Fault(1 - f1, " | ".join(dict.fromkeys(right)) or "no answer", self.named(given))
             )
         return found
 
-    def tuned(self, values: Values, features: Features, labels: Sequence[Any]) -> Self:
+    def tuned(self, outputs: Outputs) -> Self:
         """Return the task with the threshold of "no answer" that earns most F1, if questions without answer occur."""
-        task = self.suited(labels)
-        if not task.handle_impossible_answer or not len(labels):
+        task = self.suited(outputs.labels)
+        if not task.handle_impossible_answer or not len(outputs.labels):
             return task
-        texts, differences = task.margins(values, features)
-        right = self.gold(labels)
+        texts, differences = task.margins(outputs)
+        right = self.gold(outputs.labels)
         earned = [best_match(text, answers)[1] for text, answers in zip(texts, right, strict=True)]
         threshold, _ = find_no_answer_threshold(differences, earned, [bool(answers) for answers in right])
         return replace(task, no_answer_threshold=round(threshold, 4))
 
-    def margins(self, values: Values, features: Features) -> tuple[list[str], NDArray[np.float64]]:
+    def margins(self, outputs: Outputs) -> tuple[list[str], NDArray[np.float64]]:
         """Return what a threshold is tuned on: each question's best answer, and how much better no answer is.
 
         The difference is that of the logarithms of the two scores, which of a single answer is that of its logits;
@@ -316,7 +289,7 @@ class QuestionAnswering(TrainableTask):
         only = replace(self, top_k=1, handle_impossible_answer=False)
         lowest = np.finfo(float).tiny
         texts, differences = [], []
-        for windows, answer in zip(values, only.decode(values, features), strict=True):
+        for windows, answer in zip(outputs.values, only.decode(outputs), strict=True):
             null = Normalizer.of(windows).probability(sum(null_scores(windows)))
             texts.append(answer["answer"])
             differences.append(np.log(max(null, lowest)) - np.log(max(answer["score"], lowest)))
@@ -329,6 +302,22 @@ def _tokens_left_out(row: Encoding, group: Sequence[Encoding]) -> int:
     return len(question.ids) - len(group[0].windows[0].ids) + len(context.ids) - last.stop
 
 
+def _answer_pieces(context: str, answers: Sequence[Mapping[str, Any]], pieces: Pieces) -> tuple[int, int] | None:
+    if not answers:
+        return None
+    text, start = answers[0]["text"], int(answers[0]["answer_start"])
+    stop = start + len(text)
+    if not text or context[start:stop] != text:
+        raise InputError(
+            f"The answer {text!r:.60} does not stand at character {start} of its context, where "
+            f"{context[max(start, 0) : stop]!r:.60} does."
+        )
+    span = pieces_of(pieces.offsets, start, stop)
+    if span is None:
+        raise InputError(f"The answer {text!r:.60} at character {start} of its context holds no token.")
+    return span
+
+
 def _scores(rows: Sequence[NDArray[Any]], group: Sequence[Encoding]) -> list[WindowScores]:
     """Return what the windows of one context say, from the logits ``[n, 2]`` of their rows."""
     found = []
@@ -338,11 +327,3 @@ def _scores(rows: Sequence[NDArray[Any]], group: Sequence[Encoding]) -> list[Win
         null = float(logits[0, 0]), float(logits[0, 1])
         found.append(WindowScores(window.start, start, end, own, null))
     return found
-
-
-def _rectangle(logits: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Return ``[T, 2]`` as ``[R, S, 2]``, minus infinity where a row has no token."""
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    columns = np.arange(len(rows)) - np.repeat(np.cumsum([0, *lengths[:-1]]), lengths)
-    places = tuple(torch.from_numpy(part).to(logits.device) for part in (rows, columns))
-    return logits.new_full((len(lengths), max(lengths), 2), -torch.inf).index_put(places, logits)

@@ -1,23 +1,20 @@
 """Reranking: how well a passage answers a query, by a cross-encoder, which is a classifier of pairs with one label."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from torch import nn
 
 from bertie.errors import InputError, spelled
 from bertie.metrics import Metric, RerankingMetric
-from bertie.tasks.calibration import Reliability, confidences, find_temperature, reliability
-from bertie.tasks.features import Array, Features, Values
+from bertie.tasks.arrays import Array, sigmoid
+from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.task import Task
 from bertie.tasks.text_classification import TextClassification
-from bertie.tasks.text_features import TextFeatures
-from bertie.tasks.trainable import Fault
-from bertie.tasks.vector_layers import activation
+from bertie.tasks.trainable import Fault, Judged, ScoredTask
+from bertie.tasks.vector_layers import ACTIVATIONS, Activation, activation_name
 
 # a pair's query and its score
 QueryScore = tuple[str, float]
@@ -68,21 +65,20 @@ class Reranking(TextClassification):
             if not isinstance(self.read(one), tuple):
                 raise InputError(f"Input {number} is no pair of texts; give (query, passage).")
 
-    def encode(self, inputs: Sequence[Any], first: int = 0) -> TextFeatures:
+    def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
         """As `Task.encode`, with the pairs kept."""
-        return TextFeatures.of(super().encode(inputs, first), [self.read(one) for one in inputs])
+        return replace(super().encode(inputs, first), texts=[self.read(one) for one in inputs])
 
-    def decode(self, values: Values, features: Features) -> list[dict[str, float]]:
+    def decode(self, outputs: Outputs) -> list[dict[str, float]]:
         """Return the score of each pair."""
-        del features
-        return [{"score": score} for score in self.scores(values)[:, 0].tolist()]
+        return [{"score": score} for score in self.scores(outputs.values)[:, 0].tolist()]
 
     def laid_out(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
         """As `Task.laid_out`."""
         return Task.laid_out(self, answers, inputs, single, named)
 
     @cached_property
-    def _usual_activation(self) -> nn.Module:
+    def _usual_activation(self) -> Activation:
         """What the model's files name, by the keys of all versions of sentence-transformers; else the sigmoid."""
         named, where = self.activation, "config_sentence_transformers.json"
         stated = getattr(self.config, "sentence_transformers", None)
@@ -92,7 +88,7 @@ class Reranking(TextClassification):
         ):
             if named is None and value is not None:
                 named, where = value, f"the config's key {key!r}"
-        return nn.Sigmoid() if named is None else activation(named, where)
+        return sigmoid if named is None else ACTIVATIONS[activation_name(named, where)]
 
     # relevance → loss and figures
 
@@ -104,7 +100,6 @@ class Reranking(TextClassification):
     @classmethod
     def head(cls, kind: str | None, labels: Sequence[str]) -> dict[str, Any]:
         """As `TrainableTask.head`: one label."""
-        del kind, labels
         return {"num_labels": 1, "problem_type": _KIND}
 
     def expects(self) -> tuple[str | None, list[str] | None]:
@@ -114,7 +109,7 @@ class Reranking(TextClassification):
     def suited(self, labels: Sequence[Any]) -> Self:
         """As `TrainableTask.suited`: the highest relevance in the training data, if it is above 1, is certainty."""
         most = max((float(label) for label in labels), default=1.0)
-        return dataclasses.replace(self, highest=most) if most > self.highest else self
+        return replace(self, highest=most) if most > self.highest else self
 
     def gold(self, labels: Sequence[Any]) -> Array:
         """Return the relevance as parts of the highest, float32 ``[N, 1]``.
@@ -145,13 +140,11 @@ class Reranking(TextClassification):
         """Return the figures of rankings, one a query."""
         return RerankingMetric()
 
-    def predictions(  # type: ignore[override]
-        self, values: Values, features: Features
-    ) -> list[QueryScore]:
+    def predictions(self, outputs: Outputs) -> list[QueryScore]:  # type: ignore[override]
         """Return each pair's query, and its score from 0 to 1."""
-        assert isinstance(features, TextFeatures)
-        queries = (query for query, _ in features.texts)
-        return list(zip(queries, self._chances(values).tolist(), strict=True))
+        assert outputs.features.texts is not None
+        queries = (query for query, _ in outputs.features.texts)
+        return list(zip(queries, self._chances(outputs.values).tolist(), strict=True))
 
     def plain(self, prediction: Any) -> Any:
         """Return the score alone."""
@@ -161,33 +154,24 @@ class Reranking(TextClassification):
         """Return a prediction in words."""
         return f"{prediction[1]:.3g}"
 
-    def faults(self, values: Values, features: Features, labels: Sequence[Any]) -> list[Fault | None]:
+    def faults(self, outputs: Outputs) -> list[Fault | None]:
         """Return passages on the wrong side of 0.5, the surest first to be looked at."""
-        del features
         found: list[Fault | None] = []
-        for gold, score in zip(self.gold(labels)[:, 0].tolist(), self._chances(values).tolist(), strict=True):
+        golds = self.gold(outputs.labels)[:, 0].tolist()
+        for gold, score in zip(golds, self._chances(outputs.values).tolist(), strict=True):
             wrong = (gold >= 0.5) != (score >= 0.5)
             found.append(Fault(abs(gold - score), f"{gold:.3g}", f"{score:.3g}", score) if wrong else None)
         return found
 
-    def tuned(self, values: Values, features: Features, labels: Sequence[Any]) -> Self:
-        """Return the task with the likeliest temperature, where labels say yes or no."""
-        del features
-        gold = self.gold(labels)
-        if not len(gold) or not _is_binary(gold):
-            return self
-        return dataclasses.replace(self, temperature=round(find_temperature(values, gold, "sigmoid"), 4))
+    def judged(self, outputs: Outputs) -> Judged | None:
+        """Return the logits of the pairs, where labels say yes or no."""
+        gold = self.gold(outputs.labels)
+        return Judged(outputs.values, gold, "sigmoid") if len(gold) and np.isin(gold, (0, 1)).all() else None
 
-    def reliability(self, values: Values, features: Features, labels: Sequence[Any]) -> Reliability | None:
-        """Return how often scores of each confidence are right, where labels say yes or no."""
-        del features
-        gold = self.gold(labels)
-        return reliability(*confidences(values, gold, "sigmoid", self.temperature)) if _is_binary(gold) else None
+    def tuned(self, outputs: Outputs) -> Self:
+        """As `ScoredTask.tuned`; whatever its score, a passage is ranked and never left out."""
+        return ScoredTask.tuned(self, outputs)
 
     def _chances(self, values: Values) -> Array:
         """Return the scores from 0 to 1, ``[N]``, whatever the answers show."""
-        return dataclasses.replace(self, function_to_apply="sigmoid").scores(values)[:, 0]
-
-
-def _is_binary(gold: Array) -> bool:
-    return bool(np.isin(gold, (0, 1)).all())
+        return replace(self, function_to_apply="sigmoid").scores(values)[:, 0]

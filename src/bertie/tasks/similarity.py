@@ -1,29 +1,30 @@
 """Similarity: what embeddings learn from, pairs of texts with a score, or texts that belong together."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from bertie.errors import InputError, InputTypeError
 from bertie.metrics import Metric, RegressionMetric, RetrievalMetric
 from bertie.report import logger
+from bertie.tasks.arrays import Array, normalize
 from bertie.tasks.embed import Embed
-from bertie.tasks.features import Array, Features, Values
+from bertie.tasks.features import Features, Outputs, Values
+from bertie.tasks.operations import operations_on
 from bertie.tasks.parts import by_part, in_parts, part_counts, part_keys
 from bertie.tasks.pooling import merged
 from bertie.tasks.recipe import Layer
 from bertie.tasks.recipe_writing import write_recipe
-from bertie.tasks.retrieval import false_negatives, ranks_of_partners
+from bertie.tasks.retrieval import ranks_of_partners
 from bertie.tasks.task import Task
 from bertie.tasks.trainable import Fault, TrainableTask
-from bertie.tasks.vector_layers import load_layers, width_after
+from bertie.tasks.vector_layers import Normalize, width_after
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # A cosine that far from its score is worth showing.
 OFF = 0.25
@@ -72,10 +73,7 @@ class Similarity(Embed, TrainableTask):
         begun = super().begun(model, labels)
         if self.recipe.is_stated:
             return begun
-        normalize = (Layer("Normalize"),)
-        return replace(
-            begun, recipe=replace(self.recipe, layers=normalize), layers=load_layers(normalize, model.device)
-        )
+        return replace(begun, recipe=replace(self.recipe, layers=(Layer("Normalize"),)), layers=(Normalize(),))
 
     def suited(self, labels: Sequence[Any]) -> Self:
         """As `TrainableTask.suited`: with scores they take their range, unless it lies between 0 and 1.
@@ -85,7 +83,7 @@ class Similarity(Embed, TrainableTask):
         """
         numbers = [float(label) for label in labels if label is not None]
         if not numbers:
-            return dataclasses.replace(self, scored=False)
+            return replace(self, scored=False)
         if len(numbers) < len(labels):
             raise InputError(f"{len(labels) - len(numbers)} of {len(labels)} pairs have no score; give all or none.")
         low, high = min(numbers), max(numbers)
@@ -93,7 +91,7 @@ class Similarity(Embed, TrainableTask):
             low, high = 0.0, 1.0
         else:
             logger.info("Scores from %g to %g are learned as cosines from 0 to 1.", low, high)
-        return dataclasses.replace(self, scored=True, lowest=low, highest=high)
+        return replace(self, scored=True, lowest=low, highest=high)
 
     def save(self, folder: Path) -> None:
         """Write the recipe, so that bertie and sentence-transformers make vectors of texts as they were learned."""
@@ -124,8 +122,7 @@ class Similarity(Embed, TrainableTask):
         vectors = super().combine(rows, by_part(features))
         if not len(vectors):
             return []
-        stacked = F.normalize(torch.from_numpy(np.stack(vectors)), dim=1).numpy()
-        return np.split(stacked, np.cumsum(part_counts(features))[:-1])
+        return np.split(normalize(np.stack(vectors)), np.cumsum(part_counts(features))[:-1])
 
     # labels → loss
 
@@ -158,23 +155,21 @@ class Similarity(Embed, TrainableTask):
         """Return the number of inputs."""
         return float(features.num_inputs)
 
-    def loss(self, output: Tensor, features: Features) -> Tensor:
+    def loss(self, output: "Tensor", features: Features) -> "Tensor":
         """Return the summed squared error of cosines, or the summed cross-entropy of finding partners."""
-        parts = by_part(features)
+        from bertie.tasks.objectives import contrast_sum, squared_error_sum
+
+        do, parts = operations_on(output), by_part(features)
         vectors = self.finished(merged(output, parts, self.recipe.modes)) if self.windows else output
-        vectors = F.normalize(vectors.float(), dim=1)
+        vectors = do.normalize(vectors.float())
         counts = part_counts(features)
         firsts = np.cumsum(counts) - counts
         places = (firsts, firsts + 1, firsts[counts > 2] + 2)
-        anchors, positives, negatives = (
-            vectors.index_select(0, torch.from_numpy(place).to(vectors.device)) for place in places
-        )
+        anchors, positives, negatives = (do.take(vectors, place) for place in places)
         if features.labels is not None:
-            wanted = torch.from_numpy(features.labels.values).to(vectors.device)
-            return F.mse_loss((anchors * positives).sum(dim=1), wanted, reduction="sum")
+            return squared_error_sum((anchors * positives).sum(dim=1), features.wanted)
         keys = np.array(part_keys(features))
-        texts = keys[firsts], keys[firsts + 1], keys[firsts[counts > 2] + 2]
-        return contrast_sum(anchors, positives, negatives, self.scale, texts)
+        return contrast_sum(anchors, positives, negatives, self.scale, tuple(keys[place] for place in places))
 
     # scoring
 
@@ -182,51 +177,26 @@ class Similarity(Embed, TrainableTask):
         """Return correlations with the scores; without any, how early partners are found."""
         return RegressionMetric() if self.scored else RetrievalMetric()
 
-    def predictions(self, values: Values, features: Features) -> Array:
+    def predictions(self, outputs: Outputs) -> Array:
         """Return the cosine of each pair, or the rank of each anchor's partner among all texts here, ``[N]``."""
         if self.scored:
-            return np.array([float(pair[0] @ pair[1]) for pair in values])
-        return ranks_of_partners(values, part_keys(features))
+            return np.array([float(pair[0] @ pair[1]) for pair in outputs.values])
+        return ranks_of_partners(outputs.values, part_keys(outputs.features))
 
     def named(self, prediction: Any) -> str:
         """Return a prediction in words."""
         return f"{prediction:.3g}" if self.scored else f"rank {prediction:.0f}"
 
-    def faults(self, values: Values, features: Features, labels: Sequence[Any]) -> list[Fault | None]:
+    def faults(self, outputs: Outputs) -> list[Fault | None]:
         """Return pairs whose cosine is off by `OFF` or more, or anchors whose partner is not found first."""
-        found = self.predictions(values, features)
+        found = self.predictions(outputs)
         if not self.scored:
             return [None if rank == 1 else Fault(float(rank), "rank 1", f"rank {rank:.0f}") for rank in found]
-        both = zip(np.asarray(self.gold(labels)).tolist(), found.tolist(), strict=True)
+        both = zip(np.asarray(self.gold(outputs.labels)).tolist(), found.tolist(), strict=True)
         return [
             Fault(abs(gold - cosine), f"{gold:.2f}", f"{cosine:.2f}") if abs(gold - cosine) >= OFF else None
             for gold, cosine in both
         ]
-
-
-def contrast_sum(
-    anchors: Tensor, positives: Tensor, negatives: Tensor, scale: float, texts: tuple[Array, Array, Array]
-) -> Tensor:
-    """Return the summed cross-entropy of finding partners by ``scale`` times the dot product.
-
-    Without negatives it is the mean of both directions: anchors find positives, and positives find anchors.
-
-    Args:
-        anchors, positives: ``[N, D]``, of length 1; row ``i`` of one is the partner of row ``i`` of the other.
-        negatives: ``[K, D]``, of length 1: more candidates for all anchors.
-        scale: what dot products are multiplied by.
-        texts: what tells the texts of anchors ``[N]``, positives ``[N]`` and negatives ``[K]`` apart.
-    """
-    partners = torch.arange(len(anchors), device=anchors.device)
-    found = scale * anchors @ torch.cat([positives, negatives]).T
-    if len(np.unique(np.concatenate(texts))) < sum(map(len, texts)):
-        right = false_negatives(texts[0], texts[1], np.concatenate(texts[1:]))
-        np.fill_diagonal(right, False)
-        found = found.masked_fill(torch.from_numpy(right).to(found.device), -torch.inf)
-    loss = F.cross_entropy(found, partners, reduction="sum")
-    if len(negatives):
-        return loss
-    return (loss + F.cross_entropy(found.T, partners, reduction="sum")) / 2
 
 
 def _of(task: Task, kind: type[Task]) -> dict[str, Any]:

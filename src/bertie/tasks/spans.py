@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.tasks.arrays import log_sum_exp
 from bertie.tokenization.pieces import Span
 
 Floats = NDArray[np.floating[Any]]
@@ -93,8 +94,7 @@ def _own(window: WindowScores, scores: Floats) -> Floats:
 
 def _log_sum(parts: Sequence[Any]) -> float:
     scores = np.concatenate([np.atleast_1d(np.asarray(part, np.float64)) for part in parts])
-    highest = scores.max()
-    return float(highest + np.log(np.exp(scores - highest).sum()))
+    return float(log_sum_exp(scores))
 
 
 def whole_words(span: AnswerSpan, word_ids: Sequence[int | None]) -> tuple[int, int]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from torch import Tensor
 
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, nearest, spelled
-from bertie.packing import Packed
-from bertie.tasks.features import Features, Values
+from bertie.tasks.features import Features, Outputs, Values
+from bertie.tasks.model import Model
+from bertie.tasks.operations import operations_on
 from bertie.tasks.windows import in_windows, owned_tokens, tokens_left_out
 from bertie.tokenization.arguments import one_of
 from bertie.tokenization.encoding import Encoding
@@ -177,19 +177,12 @@ class Task(ABC):
     # features → answers
 
     @abstractmethod
-    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
-        """Return what the task needs of the model for one batch: logits or hidden states, never a rectangle.
+    def run(self, model: Model, features: Features) -> Any:
+        """Return what the task needs of the model for one batch: logits or hidden states, never a rectangle."""
 
-        Args:
-            model: computes it, with gradients if PyTorch is told to keep them.
-            packed: the rows of the batch.
-            features: the same rows on the host.
-        """
-
-    def rows(self, output: Tensor, features: Features) -> Sequence[Any]:
-        """Return what is kept of a batch that `run` computed: one value a row, on the host."""
-        del features
-        return list(output.float().cpu().numpy())
+    def rows(self, output: Any, features: Features) -> Sequence[Any]:
+        """Return what is kept of a batch that `run` computed: one value a row of ``features``, on the host."""
+        return list(operations_on(output).to_host(output))
 
     def combine(self, rows: Sequence[Any], features: Features) -> Values:
         """Return one value an input from those of all its rows."""
@@ -197,10 +190,13 @@ class Task(ABC):
             raise InputError(f"{type(self).__name__} reads no text in windows; cut it, or give it in parts.")
         return rows
 
-    def decode(self, values: Values, features: Features) -> Sequence[Any]:
-        """Return one answer an input from what `combine` gave."""
-        del features
-        return list(values)
+    def outputs(self, rows: Sequence[Any], features: Features, labels: Sequence[Any] = ()) -> Outputs:
+        """Return what was computed for inputs, from what `rows` kept of all their rows, beside their labels."""
+        return Outputs(self.combine(rows, features), features, labels)
+
+    @abstractmethod
+    def decode(self, outputs: Outputs) -> Sequence[Any]:
+        """Return one answer an input."""
 
     def laid_out(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
         """Return the answers in the form the caller expects: one for a single input, else a list.
@@ -211,7 +207,6 @@ class Task(ABC):
             single: whether that was one text, not a list of them.
             named: the options the caller named in this call.
         """
-        del inputs, named
         return answers[0] if single else answers
 
     # options

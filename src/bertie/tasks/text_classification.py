@@ -1,31 +1,31 @@
 """Text classification: the label of a text or a pair, several labels, or a number."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
-from bertie.errors import InputError, nearest
+from bertie.errors import InputError, counted, nearest
 from bertie.metrics import ClassificationMetric, Metric, MultiLabelMetric, RegressionMetric
-from bertie.packing import Packed
-from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
-from bertie.tasks.combining import WAYS, combined, combined_logits
-from bertie.tasks.features import Array, Features, Values
+from bertie.tasks.arrays import Array, sigmoid, softmax
+from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.heads import OWN, Unit, begin_at, logits_of_classes, logits_of_labels
-from bertie.tasks.objectives import binary_sum, cross_entropy_sum
+from bertie.tasks.model import Model
 from bertie.tasks.task import check_count
 from bertie.tasks.thresholds import find_thresholds
-from bertie.tasks.trainable import Fault, TrainableTask
+from bertie.tasks.trainable import Fault, Judged, WindowedTask
+from bertie.tasks.vector_layers import Activation
+from bertie.tasks.windows import combined
 
-FUNCTIONS: dict[str, nn.Module] = {"sigmoid": nn.Sigmoid(), "softmax": nn.Softmax(dim=-1), "none": nn.Identity()}
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FUNCTIONS: dict[str, Activation] = {"sigmoid": sigmoid, "softmax": softmax, "none": np.asarray}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextClassification(TrainableTask):
+class TextClassification(WindowedTask):
     """An answer is ``{"label": str, "score": float}``; with ``top_k`` named, a list of them, best first.
 
     Args:
@@ -34,8 +34,6 @@ class TextClassification(TrainableTask):
         function_to_apply: what turns logits into scores: ``"sigmoid"``, ``"softmax"``, ``"none"``; None (or
             ``"default"``) follows the config: nothing for regression, sigmoid for several labels at a time or a
             single one, else softmax.
-        window_scores: how the logits of a text's windows become the text's: ``"mean"`` or ``"max"``.
-        temperature: what logits are divided by before they become scores (Guo et al. 2017).
         thresholds: for several labels at a time, the score at which each of the config's labels is given.
         class_weights: what a text of each class counts in the loss; None: 1.
         focal: gamma of the focal loss; 0 is the plain loss.
@@ -45,17 +43,15 @@ class TextClassification(TrainableTask):
 
     top_k: int | str | None = ""
     function_to_apply: str | None = None
-    window_scores: str = "mean"
-    temperature: float = 1.0
     thresholds: Sequence[float] | None = None
     class_weights: Sequence[float] | None = None
     focal: float = 0.0
     label_smoothing: float = 0.0
     unit: Unit = OWN
-    given: ClassVar[tuple[str, ...]] = (*TrainableTask.given, "unit")
-    saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature", "thresholds")
+    given: ClassVar[tuple[str, ...]] = (*WindowedTask.given, "unit")
+    saved: ClassVar[tuple[str, ...]] = (*WindowedTask.saved, "thresholds")
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "window_scores": WAYS,
+        **WindowedTask.choices,
         "function_to_apply": ("default", *FUNCTIONS),
     }
     metrics: ClassVar[Mapping[str, type[Metric]]] = {
@@ -67,33 +63,26 @@ class TextClassification(TrainableTask):
     def __post_init__(self) -> None:
         if self.top_k not in ("", None):
             check_count("top_k", self.top_k)
-        self.check_choices(vars(self))
-        check_temperature(self.temperature)
+        super().__post_init__()
         if self.label_smoothing and self.kind == "regression":
             raise InputError(f"label_smoothing is {self.label_smoothing}, but the labels are numbers; leave it out.")
         for name in ("thresholds", "class_weights"):
             values = getattr(self, name)
             if values is not None and len(values) != self.config.num_labels:
                 raise InputError(
-                    f"{name} has {len(values)} entries, but the model has {self.config.num_labels} labels."
+                    f"{name} has {counted(len(values), 'entry', 'entries')}, but the model has "
+                    f"{counted(self.config.num_labels, 'label')}."
                 )
 
     # text → answer
 
-    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
+    def run(self, model: Model, features: Features) -> Any:
         """Return the logits ``[R, C]``."""
-        del features
-        logits: Tensor = model(packed, return_dict=True).logits
-        return logits
+        return model.logits(features)
 
-    def combine(self, rows: Sequence[Any], features: Features) -> Array:
-        """Return the logits ``[N, C]``."""
-        return combined(rows, features, self.window_scores)
-
-    def decode(self, values: Values, features: Features) -> list[Any]:
+    def decode(self, outputs: Outputs) -> list[Any]:
         """Return the labels of each text with their scores."""
-        del features
-        return [self._labels(scores) for scores in self.scores(values).tolist()]
+        return [self._labels(scores) for scores in self.scores(outputs.values).tolist()]
 
     def laid_out(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
         """As `Task.laid_out`; as in the reference, one str is answered by a list unless ``top_k`` is named."""
@@ -103,14 +92,12 @@ class TextClassification(TrainableTask):
 
     def scores(self, values: Values) -> Array:
         """Return the score of every label, ``[N, C]``, from logits."""
-        logits = torch.as_tensor(np.asarray(values, np.float32)).reshape(len(values), -1) / self.temperature
-        logits = self.unit.left(logits)
+        logits = np.reshape(np.asarray(values, np.float32), (len(values), -1)) / np.float32(self.temperature)
         named = None if self.function_to_apply == "default" else self.function_to_apply
-        scores: Tensor = (self._usual_activation if named is None else FUNCTIONS[named])(logits)
-        return scores.numpy()
+        return (self._usual_activation if named is None else FUNCTIONS[named])(self.unit.left(logits))
 
     @property
-    def _usual_activation(self) -> nn.Module:
+    def _usual_activation(self) -> Activation:
         return FUNCTIONS[self._usual_function()]
 
     def _labels(self, scores: list[float]) -> Any:
@@ -173,23 +160,20 @@ class TextClassification(TrainableTask):
 
     def divisor(self, features: Features) -> float:
         """Return the sum of the texts' class weights, or the number of entries of ``[N, C]`` labels."""
-        assert features.labels is not None
-        wanted = features.labels.values
+        wanted = features.wanted
         if wanted.ndim == 1 and self.class_weights is not None:
             return float(np.asarray(self.class_weights)[wanted].sum())
         return float(wanted.size)
 
-    def loss(self, output: Tensor, features: Features) -> Tensor:
+    def loss(self, output: "Tensor", features: Features) -> "Tensor":
         """Return the summed loss of logits ``[R, C]``: cross-entropy, binary cross-entropy, or squared error."""
-        assert features.labels is not None
-        logits = combined_logits(output, features, self.window_scores)
-        wanted = torch.from_numpy(features.labels.values).to(logits.device)
-        weights = None if self.class_weights is None else torch.tensor(self.class_weights, device=logits.device)
-        if self.kind == "single_label_classification":
-            return cross_entropy_sum(logits, wanted, weights, self.focal, self.label_smoothing)
-        if self.kind == "multi_label_classification":
-            return binary_sum(logits, wanted, weights, self.focal, self.label_smoothing)
-        return torch.nn.functional.mse_loss(logits.float(), self.unit.entered(wanted), reduction="sum")
+        from bertie.tasks.objectives import binary_sum, cross_entropy_sum, squared_error_sum
+
+        logits, wanted = combined(output, features, self.window_scores), features.wanted
+        if self.kind == "regression":
+            return squared_error_sum(logits, self.unit.entered(wanted))
+        learn = cross_entropy_sum if self.kind == "single_label_classification" else binary_sum
+        return learn(logits, wanted, self.class_weights, self.focal, self.label_smoothing)
 
     def begun(self, model: Any, labels: Sequence[Any]) -> Self:
         """As `TrainableTask.begun`; numbers are learned at mean 0 and deviation 1, labels from their shares."""
@@ -197,7 +181,7 @@ class TextClassification(TrainableTask):
         if self.kind == "regression":
             unit = Unit.of(labels)
             unit.enter(model.classifier)
-            return dataclasses.replace(task, unit=unit)
+            return replace(task, unit=unit)
         gold = task.gold(labels)
         if gold.ndim == 1:
             usual = logits_of_classes(np.bincount(gold, minlength=self.config.num_labels), self.class_weights)
@@ -211,7 +195,7 @@ class TextClassification(TrainableTask):
         if self.unit == OWN:
             return self
         self.unit.leave(model.classifier)
-        return dataclasses.replace(self, unit=OWN)
+        return replace(self, unit=OWN)
 
     def metric(self) -> Metric:
         """Return accuracy and F1, the same for several labels, or correlations."""
@@ -220,49 +204,39 @@ class TextClassification(TrainableTask):
             return RegressionMetric()
         return MultiLabelMetric(names) if self.kind == "multi_label_classification" else ClassificationMetric(names)
 
-    def predictions(self, values: Values, features: Features) -> Array:
+    def predictions(self, outputs: Outputs) -> Array:
         """Return class numbers ``[N]``, for several labels bool ``[N, C]``, or numbers ``[N, C]``."""
-        del features
         if self.kind == "single_label_classification":
-            return np.asarray(values).argmax(axis=-1)
-        scores = self.scores(values)
+            return np.asarray(outputs.values).argmax(axis=-1)
+        scores = self.scores(outputs.values)
         if self.kind == "regression":
             return scores
         return scores >= np.asarray(0.5 if self.thresholds is None else self.thresholds)
 
-    def faults(self, values: Values, features: Features, labels: Sequence[Any]) -> list[Fault | None]:
+    def faults(self, outputs: Outputs) -> list[Fault | None]:
         """Return wrong labels, the surest first to be looked at, or numbers that are off."""
-        gold, found = self.gold(labels), self.predictions(values, features)
+        gold, found, scores = self.gold(outputs.labels), self.predictions(outputs), self.scores(outputs.values)
         wrong = (gold != found) if gold.ndim == 1 else (gold != found).any(axis=1)
-        if self.kind == "single_label_classification":
-            sizes = self.scores(values)[np.arange(len(gold)), found]
-        else:
-            sizes = np.abs(gold - self.scores(values)).max(axis=1)
         sure = self.kind == "single_label_classification"
+        sizes = scores[np.arange(len(gold)), found] if sure else np.abs(gold - scores).max(axis=1)
         return [
             Fault(size, self.named(gold[at]), self.named(found[at]), size if sure else None) if wrong[at] else None
             for at, size in enumerate(sizes.tolist())
         ]
 
-    def tuned(self, values: Values, features: Features, labels: Sequence[Any]) -> Self:
-        """Return the task with the likeliest temperature, and for several labels with the thresholds of the best F1."""
-        del features
-        if self.kind == "regression" or not len(labels):
-            return self
-        gold, kind = self.gold(labels), self._usual_function()
-        task = dataclasses.replace(self, temperature=round(find_temperature(values, gold, kind), 4))
-        if kind == "softmax":
-            return task
-        thresholds = [float(f"{value:.4g}") for value in find_thresholds(task.scores(values), gold)]
-        return dataclasses.replace(task, thresholds=thresholds)
-
-    def reliability(self, values: Values, features: Features, labels: Sequence[Any]) -> Reliability | None:
-        """Return how often predictions of each confidence are right; None for regression."""
-        del features
-        if self.kind == "regression":
+    def judged(self, outputs: Outputs) -> Judged | None:
+        """Return the logits of the texts; None for regression."""
+        if self.kind == "regression" or not len(outputs.labels):
             return None
-        gold, kind = self.gold(labels), self._usual_function()
-        return reliability(*confidences(values, gold, kind, self.temperature))
+        return Judged(outputs.values, self.gold(outputs.labels), self._usual_function())
+
+    def tuned(self, outputs: Outputs) -> Self:
+        """As `ScoredTask.tuned`, and for several labels with the thresholds of the best F1."""
+        task, judged = super().tuned(outputs), self.judged(outputs)
+        if judged is None or judged.kind == "softmax":
+            return task
+        thresholds = [float(f"{value:.4g}") for value in find_thresholds(task.scores(outputs.values), judged.labels)]
+        return replace(task, thresholds=thresholds)
 
     def plain(self, prediction: Any) -> Any:
         """Return the label, a list of them, or a number (several in a list)."""

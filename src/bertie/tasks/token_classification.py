@@ -3,31 +3,30 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from bertie.config import IGNORED
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.metrics import EntityMetric, Metric
 from bertie.report import say_once
-from bertie.tasks.alignment import IGNORED, LABELLED, MERGES, Alignment, joined_offsets
-from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
-from bertie.tasks.features import Features, Values
+from bertie.tasks.alignment import LABELLED, MERGES, Alignment, joined_offsets
+from bertie.tasks.arrays import softmax
+from bertie.tasks.features import Features, Group, Outputs, Values
 from bertie.tasks.grouping import STRATEGIES, Grouper, Scored, Source, chosen
 from bertie.tasks.heads import begin_at, logits_of_classes
-from bertie.tasks.objectives import cross_entropy_sum
 from bertie.tasks.schemes import OUTSIDE, SCHEMES, Rules, entities, guess_scheme, tags_of
 from bertie.tasks.tag_metric import entities_metric
 from bertie.tasks.task import Task
-from bertie.tasks.text_features import TextFeatures, pieces_read
-from bertie.tasks.trainable import Fault
+from bertie.tasks.trainable import Fault, Judged
 from bertie.tasks.windows import first_piece
-from bertie.tasks.word_rows import WordTask, groups_of
-from bertie.tokenization.encoding import Encoding
-from bertie.tokenization.pieces import Pieces, Span
+from bertie.tasks.word_rows import WordTask
+from bertie.tokenization.pieces import Span
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,6 @@ class TokenClassification(WordTask):
     is_split_into_words: bool = False
     delimiter: str | None = None
     label_pieces: str = "first"
-    temperature: float = 1.0
     class_weights: Sequence[float] | None = None
     focal: float = 0.0
     label_smoothing: float = 0.0
@@ -81,8 +79,7 @@ class TokenClassification(WordTask):
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": EntityMetric}
 
     def __post_init__(self) -> None:
-        self.check_choices(vars(self))
-        check_temperature(self.temperature)
+        super().__post_init__()
         if isinstance(self.ignore_labels, str):
             raise InputTypeError(f"ignore_labels is {self.ignore_labels!r}; give a list of labels.")
         if self.class_weights is not None and len(self.class_weights) != self.config.num_labels:
@@ -100,47 +97,43 @@ class TokenClassification(WordTask):
 
     # features → answers
 
-    def decode(self, values: Values, features: Features) -> list[list[dict[str, Any]]]:
+    def decode(self, outputs: Outputs) -> list[Any]:
         """Return the tokens or entities of each text."""
-        assert isinstance(features, TextFeatures)
-        groups = [encodings for _, encodings in groups_of(features)]
-        read = [pieces_read(encodings) for encodings in groups]
-        sizes = [len(part) for _, part in read]
-        goes_on = [self._goes_on(*one, text) for one, text in zip(read, features.texts, strict=True)]
+        groups = outputs.features.groups_read()
+        sizes = [len(group.read) for group in groups]
+        together = np.concatenate([np.zeros(0, np.bool_), *map(self._goes_on, groups)])
+        scores = self._probabilities(outputs.values)
+        return self._grouper.answers(Scored(sizes, scores, together, lambda number: self._source(groups[number])))
 
-        def source(number: int) -> Source:
-            return self._source(features.texts[number], groups[number])
-
-        together = np.concatenate([np.zeros(0, np.bool_), *goes_on])
-        return self._grouper.answers(Scored(sizes, self._probabilities(values), together, source))
-
-    def _source(self, text: Any, encodings: Sequence[Encoding]) -> Source:
-        pieces, read = pieces_read(encodings)
-        text, spans = self._placed(text, pieces)
+    def _source(self, group: Group) -> Source:
+        pieces, read = group.pieces, group.read
+        text, spans = self._placed(group)
         tokens, unknown = pieces.tokens, self.tokenizer.unk_token
         if unknown in tokens:
             tokens = [
                 text[start:stop] if token == unknown else token
                 for token, (start, stop) in zip(tokens, spans, strict=True)
             ]
-        place = first_piece(encodings[0]) + read.start
+        place = first_piece(group.encodings[0]) + read.start
         return Source(text, tokens[read.start : read.stop], spans[read.start : read.stop], place)
 
-    def _placed(self, text: Any, pieces: Pieces) -> tuple[str, Sequence[Span]]:
+    def _placed(self, group: Group) -> tuple[str, Sequence[Span]]:
         """Return a text, of words their join, and the characters of its pieces."""
+        text, pieces = group.text, group.pieces
         if not isinstance(text, list):
             return text, pieces.offsets
         delimiter = " " if self.delimiter is None else self.delimiter
         return delimiter.join(text), joined_offsets(pieces.offsets, pieces.word_ids, text, delimiter)
 
-    def _goes_on(self, pieces: Pieces, read: range, text: Any) -> NDArray[np.bool_]:
+    def _goes_on(self, group: Group) -> NDArray[np.bool_]:
         """Return which pieces go on in a word: by a scheme in the user's own, else in those that the tokenizer made."""
-        if self.scheme is not None and isinstance(text, list):
+        pieces, read = group.pieces, group.read
+        if self.scheme is not None and isinstance(group.text, list):
             words = np.array(pieces.word_ids[read.start : read.stop])
             return np.concatenate((np.zeros(1, np.bool_), words[1:] == words[:-1]))[: len(words)]
         ids = np.asarray(pieces.ids, np.int64)[read.start : read.stop]
         if self.tokenizer.continuing_subword_prefix is None:
-            found = self._follow(*self._placed(text, pieces), read) & (ids != self.tokenizer.unk_token_id)
+            found = self._follow(*self._placed(group), read) & (ids != self.tokenizer.unk_token_id)
         else:
             found = self._continuing[ids]
         found[:1] = False
@@ -161,7 +154,7 @@ class TokenClassification(WordTask):
     def _probabilities(self, values: Values) -> NDArray[Any]:
         """Return the scores ``[T, C]`` of the pieces of all texts, side by side."""
         logits = np.concatenate([np.zeros((0, len(self._labels)), np.float32), *values])
-        return torch.from_numpy(logits / self.temperature).softmax(dim=-1).numpy()
+        return softmax(logits / np.float32(self.temperature))
 
     @cached_property
     def _labels(self) -> list[str]:
@@ -178,7 +171,6 @@ class TokenClassification(WordTask):
     @classmethod
     def head(cls, kind: str | None, labels: Sequence[str]) -> dict[str, Any]:
         """As `TrainableTask.head`."""
-        del kind
         return {"id2label": dict(enumerate(labels))}
 
     def expects(self) -> tuple[str | None, list[str] | None]:
@@ -207,15 +199,14 @@ class TokenClassification(WordTask):
         Raises:
             InputError: a tag that is none of the config's labels, or not one tag a word.
         """
-        assert isinstance(features, TextFeatures)
         wanted = np.full(len(features.ids), IGNORED, np.int64)
         begins = np.cumsum([0, *features.lengths])
         unseen = 0
-        for number, ((group, encodings), tags) in enumerate(zip(groups_of(features), labels, strict=True)):
-            alignment = self._alignment(features, number, encodings)
+        for group, tags in zip(features.groups_read(), labels, strict=True):
+            alignment = _alignment(group)
             numbers = alignment.piece_labels([self._number(tag) for tag in tags], self.label_pieces)
             unseen += len(alignment.missing)
-            for row, encoding in zip(group, encodings, strict=True):
+            for row, encoding in zip(group.rows, group.encodings, strict=True):
                 window, first = encoding.windows[-1], begins[row] + first_piece(encoding)
                 wanted[first : first + len(window.ids)] = numbers[window.start : window.stop]
         if features.owned is not None:
@@ -228,48 +219,37 @@ class TokenClassification(WordTask):
 
     def divisor(self, features: Features) -> float:
         """Return the number of labelled pieces, or the sum of their class weights."""
-        assert features.labels is not None
-        wanted = features.labels.values[features.labels.values != IGNORED]
+        wanted = features.wanted[features.wanted != IGNORED]
         return float(len(wanted) if self.class_weights is None else np.asarray(self.class_weights)[wanted].sum())
 
-    def loss(self, output: Tensor, features: Features) -> Tensor:
+    def loss(self, output: "Tensor", features: Features) -> "Tensor":
         """Return the summed cross-entropy of logits ``[T, C]`` over the labelled pieces."""
-        assert features.labels is not None
-        wanted = torch.from_numpy(features.labels.values).to(output.device)
-        weights = None if self.class_weights is None else torch.tensor(self.class_weights, device=output.device)
-        return cross_entropy_sum(output, wanted, weights, self.focal, self.label_smoothing)
+        from bertie.tasks.objectives import cross_entropy_sum
+
+        return cross_entropy_sum(output, features.wanted, self.class_weights, self.focal, self.label_smoothing)
 
     def metric(self) -> Metric:
         """Return precision, recall and F1 of entities, as conlleval counts them."""
         return entities_metric(self._labels, self.scheme)
 
-    def tuned(self, values: Values, features: Features, labels: Sequence[Any]) -> Self:
-        """Return the task as `suited` to these texts, with the temperature at which their tags are likeliest."""
-        task = self.suited(labels)
-        logits, gold = self._labelled_words(values, features, labels)
-        return replace(task, temperature=round(find_temperature(logits, gold), 4)) if gold else task
+    def tuned(self, outputs: Outputs) -> Self:
+        """As `ScoredTask.tuned`, of the task as `suited` to these texts."""
+        return super(TokenClassification, self.suited(outputs.labels)).tuned(outputs)
 
-    def reliability(self, values: Values, features: Features, labels: Sequence[Any]) -> Reliability | None:
-        """Return how often words' likeliest tags of each confidence are right."""
-        logits, gold = self._labelled_words(values, features, labels)
-        return reliability(*confidences(logits, gold, temperature=self.temperature)) if gold else None
-
-    def _labelled_words(
-        self, values: Values, features: Features, labels: Sequence[Any]
-    ) -> tuple[NDArray[Any], list[int]]:
+    def judged(self, outputs: Outputs) -> Judged | None:
         """Return the logits ``[n, C]`` of all words that were read, by their first pieces, and their tags' numbers."""
         logits, gold = [np.zeros((0, len(self._labels)))], []
-        for (words, scores), tags in zip(self._words(values, features), labels, strict=True):
+        for (words, scores), tags in zip(_words(outputs), outputs.labels, strict=True):
             # rows to score may have tags of types that the model lacks
             known = [tags[word] in self.config.label2id for word in words.numbers.tolist()]
             logits.append(scores[words.firsts[np.array(known, np.bool_)]])
             gold += [self._number(tags[word]) for word in words.numbers[np.array(known, np.bool_)].tolist()]
-        return np.concatenate(logits), gold
+        return Judged(np.concatenate(logits), gold) if gold else None
 
-    def predictions(self, values: Values, features: Features) -> list[list[str]]:
+    def predictions(self, outputs: Outputs) -> list[list[str]]:
         """Return the tags of each text, one a word; of words without pieces (or cut off) O, if no entity goes on."""
         rules = None if self.scheme is None else Rules.of(self._labels, self.scheme)
-        words, scores = self._word_scores(values, features)
+        words, scores = self._word_scores(outputs)
         sizes = list(map(len, scores))
         tags = chosen(np.concatenate([np.zeros((0, len(self._labels))), *scores]), sizes, rules)
         split = np.split(tags, np.cumsum(sizes)[:-1])
@@ -278,19 +258,19 @@ class TokenClassification(WordTask):
             for each, part in zip(words, split, strict=False)
         ]
 
-    def word_scores(self, values: Values, features: Features) -> list[NDArray[Any]]:
+    def word_scores(self, outputs: Outputs) -> list[NDArray[Any]]:
         """Return the score of each tag for the words of each text, ``[W, C]``; 0 for words that were not read."""
         found = []
-        for words, scores in zip(*self._word_scores(values, features), strict=True):
+        for words, scores in zip(*self._word_scores(outputs), strict=True):
             found.append(np.zeros((words.num_words, len(self._labels)), np.float32))
             found[-1][words.numbers] = scores
         return found
 
-    def _word_scores(self, values: Values, features: Features) -> tuple[list[Alignment], list[NDArray[Any]]]:
+    def _word_scores(self, outputs: Outputs) -> tuple[list[Alignment], list[NDArray[Any]]]:
         """Return the words of each text, and the scores ``[n, C]`` of those that were read."""
         how = self.aggregation_strategy if self.aggregation_strategy in MERGES else "first"
-        words = [words for words, _ in self._words(values, features)]
-        pieces = np.split(self._probabilities(values), np.cumsum(list(map(len, values)))[:-1])
+        words = [words for words, _ in _words(outputs)]
+        pieces = np.split(self._probabilities(outputs.values), np.cumsum(list(map(len, outputs.values)))[:-1])
         return words, [each.word_scores(part, how) for each, part in zip(words, pieces, strict=False)]
 
     def gist(self, prediction: Any) -> list[str]:
@@ -301,13 +281,13 @@ class TokenClassification(WordTask):
         """Return tags side by side."""
         return " ".join(prediction)
 
-    def faults(self, values: Values, features: Features, labels: Sequence[Any]) -> list[Fault | None]:
+    def faults(self, outputs: Outputs) -> list[Fault | None]:
         """Return the entities that were expected and given in each text; those with most wrong words stand out."""
-        assert isinstance(features, TextFeatures)
         found: list[Fault | None] = []
-        for number, (given, tags) in enumerate(zip(self.predictions(values, features), labels, strict=True)):
+        answered = zip(outputs.features.groups_read(), self.predictions(outputs), outputs.labels, strict=True)
+        for group, given, tags in answered:
             wrong = sum(one != other for one, other in zip(given, tags, strict=True))
-            words = self._strings(features, number)
+            words = _strings(group)
             found.append(Fault(wrong, self._shown(words, tags), self._shown(words, given)) if wrong else None)
         return found
 
@@ -315,22 +295,6 @@ class TokenClassification(WordTask):
         scheme = guess_scheme(self._labels) if self.scheme is None else self.scheme
         found = [f"{kind}: {' '.join(words[first : last + 1])}" for kind, first, last in entities(tags, scheme)]
         return " | ".join(found) or "none"
-
-    def _strings(self, features: TextFeatures, number: int) -> list[str]:
-        text = features.texts[number]
-        if isinstance(text, list):
-            return text
-        pieces, _ = pieces_read(features.rows_of(features.groups()[number]))
-        spans = Alignment.of(pieces.word_ids).word_spans(pieces.offsets)
-        return [text[start:stop] for start, stop in spans.tolist()]
-
-    def _words(self, values: Values, features: Features) -> Iterator[tuple[Alignment, NDArray[Any]]]:
-        """Yield the words of each text that were read, and the logits of its pieces."""
-        assert isinstance(features, TextFeatures)
-        for number, ((_, encodings), logits) in enumerate(zip(groups_of(features), values, strict=True)):
-            pieces, read = pieces_read(encodings)
-            num_words = self._alignment(features, number, encodings).num_words
-            yield Alignment.of(pieces.word_ids[read.start : read.stop], num_words), logits
 
     def _spread(self, tags: list[str], words: Alignment) -> list[str]:
         """Return tags of all words from those of the words with pieces."""
@@ -346,12 +310,6 @@ class TokenClassification(WordTask):
             for entity in entities(tags, self.scheme)
         ]
         return tags_of(moved, words.num_words, self.scheme)
-
-    def _alignment(self, features: TextFeatures, number: int, encodings: Sequence[Encoding]) -> Alignment:
-        """Return the alignment of a whole text, whatever was cut off it."""
-        text = features.texts[number]
-        word_ids = encodings[0].windows[-1].pieces.word_ids
-        return Alignment.of(word_ids, len(text) if isinstance(text, list) else None)
 
     def _number(self, tag: Any) -> int:
         number = self.config.label2id.get(tag)
@@ -372,6 +330,26 @@ class WordTags(TokenClassification):
         given = TokenClassification.of(task)
         return cls(**{field.name: getattr(given, field.name) for field in fields(given)})
 
-    def decode(self, values: Values, features: Features) -> list[Any]:
+    def decode(self, outputs: Outputs) -> list[Any]:
         """Return the tags of each text."""
-        return self.predictions(values, features)
+        return self.predictions(outputs)
+
+
+def _words(outputs: Outputs) -> Iterator[tuple[Alignment, NDArray[Any]]]:
+    """Yield the words of each text that were read, and the logits of its pieces."""
+    for group, logits in zip(outputs.features.groups_read(), outputs.values, strict=True):
+        read = group.read
+        yield Alignment.of(group.pieces.word_ids[read.start : read.stop], _alignment(group).num_words), logits
+
+
+def _alignment(group: Group) -> Alignment:
+    """Return the alignment of a whole text, whatever was cut off it."""
+    return Alignment.of(group.pieces.word_ids, len(group.text) if isinstance(group.text, list) else None)
+
+
+def _strings(group: Group) -> list[str]:
+    """Return the words of a text."""
+    if isinstance(group.text, list):
+        return group.text
+    spans = Alignment.of(group.pieces.word_ids).word_spans(group.pieces.offsets)
+    return [group.text[start:stop] for start, stop in spans.tolist()]

@@ -2,19 +2,44 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from torch import Tensor
 
-from bertie.errors import InputTypeError
+from bertie.errors import InputError, InputTypeError, spelled
 from bertie.metrics.streaming import Metric
-from bertie.tasks.calibration import Reliability
-from bertie.tasks.features import Features, Values
-from bertie.tasks.objectives import check_objective
+from bertie.rules import Rule, short
+from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
+from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.task import Task
+from bertie.tasks.windows import WAYS, combined
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# stands where an input has fewer choices than others: finite, and yet without weight at any temperature
+NEVER = -1e30
+# options of losses
+RULES = {
+    "focal": Rule("gamma of the focal loss", "number", 0),
+    "label_smoothing": Rule("the share of each label that goes to all classes alike", "number", 0, 1),
+}
+
+
+def check_objective(options: Mapping[str, Any]) -> None:
+    """Refuse options of the loss that are out of range, or of which one leaves the other undefined.
+
+    Raises:
+        InputError: naming the option and what is allowed.
+    """
+    for name, rule in RULES.items():
+        if name in options and not rule.allows(options[name]):
+            raise InputError(f"{spelled(name)} is {short(options[name])}; allowed: {rule.allowed}.")
+    if options.get("focal") and options.get("label_smoothing"):
+        both = " and ".join(spelled(name, options[name]) for name in RULES)
+        raise InputError(f"{both} exclude each other: the focal loss looks at one right class alone; give one.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +63,6 @@ class TrainableTask(Task):
     @classmethod
     def head(cls, kind: str | None, labels: Sequence[str]) -> dict[str, Any]:
         """Return the config fields of a new head for a kind of classification and these labels, in order."""
-        del kind, labels
         return {}
 
     def expects(self) -> tuple[str | None, list[str] | None]:
@@ -62,17 +86,14 @@ class TrainableTask(Task):
 
     def suited(self, labels: Sequence[Any]) -> Self:
         """Return the task with what it must know of the labels to learn from them and be scored by them."""
-        del labels
         return self
 
     def begun(self, model: Any, labels: Sequence[Any]) -> Self:
         """Return the task as it learns from these labels; a head may be changed to what it needs for that."""
-        del model
         return self.suited(labels)
 
     def ended(self, model: Any) -> Self:
         """Return the task as it answers once ``model`` has learned; undoes what `begun` did to its head."""
-        del model
         return self
 
     @property
@@ -90,7 +111,6 @@ class TrainableTask(Task):
 
     def drawn(self, features: Features, random: np.random.Generator) -> Features:
         """Return the features of a training batch as this step sees them; tasks that mask words draw them here."""
-        del random
         return features
 
     @abstractmethod
@@ -98,12 +118,11 @@ class TrainableTask(Task):
         """Return how many labelled items `loss` sums over; known on the host."""
 
     @abstractmethod
-    def loss(self, output: Tensor, features: Features) -> Tensor:
+    def loss(self, output: "Tensor", features: Features) -> "Tensor":
         """Return the sum of the losses of a batch of whole inputs, from what `run` computed for its rows."""
 
     def save(self, folder: Path) -> None:
         """Write what a model's folder needs for this task beside model and tokenizer."""
-        del folder
 
     # scoring
 
@@ -116,8 +135,8 @@ class TrainableTask(Task):
         return labels
 
     @abstractmethod
-    def predictions(self, values: Values, features: Features) -> Values:
-        """Return, from what `combine` gave, what `metric` compares with the labels, one an input."""
+    def predictions(self, outputs: Outputs) -> Values:
+        """Return what `metric` compares with the labels, one an input."""
 
     def gist(self, prediction: Any) -> Any:
         """Return what must differ between some inputs: a model whose predictions all have one gist tells none apart."""
@@ -131,20 +150,71 @@ class TrainableTask(Task):
         """Return a prediction in words."""
         return str(prediction)
 
-    def faults(self, values: Values, features: Features, labels: Sequence[Any]) -> list["Fault | None"]:
+    def faults(self, outputs: Outputs) -> list["Fault | None"]:
         """Return what is wrong with the answer to each input, None where nothing is."""
-        del values, features
-        return [None] * len(labels)
+        return [None] * len(outputs.labels)
 
-    def tuned(self, values: Values, features: Features, labels: Sequence[Any]) -> Self:
+    def tuned(self, outputs: Outputs) -> Self:
         """Return the task with the options (temperature, thresholds, …) that suit these inputs best."""
-        del values, features, labels
         return self
 
-    def reliability(self, values: Values, features: Features, labels: Sequence[Any]) -> Reliability | None:
+    def reliability(self, outputs: Outputs) -> Reliability | None:
         """Return how often predictions of each confidence are right; None where there is no confidence."""
-        del values, features, labels
         return None
+
+
+class Judged(NamedTuple):
+    """Logits ``[n, C]`` and what is right, as `bertie.tasks.calibration.find_temperature` takes them."""
+
+    logits: Any
+    labels: Any
+    kind: str = "softmax"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredTask(TrainableTask):
+    """A task whose scores are probabilities.
+
+    Args:
+        temperature: what logits are divided by before they become scores (Guo et al. 2017).
+    """
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.check_choices(vars(self))
+        check_temperature(self.temperature)
+
+    @abstractmethod
+    def judged(self, outputs: Outputs) -> Judged | None:
+        """Return what the confidence is measured by; None where there is none."""
+
+    def tuned(self, outputs: Outputs) -> Self:
+        """Return the task with the temperature at which the labels are likeliest."""
+        judged = self.judged(outputs)
+        return self if judged is None else replace(self, temperature=round(find_temperature(*judged), 4))
+
+    def reliability(self, outputs: Outputs) -> Reliability | None:
+        """Return how often answers of each confidence are right."""
+        judged = self.judged(outputs)
+        return None if judged is None else reliability(*confidences(*judged, self.temperature))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowedTask(ScoredTask):
+    """A task with logits ``[R, C]``; those of an input's windows become the input's.
+
+    Args:
+        window_scores: how they do: by their ``"mean"`` or ``"max"``.
+    """
+
+    window_scores: str = "mean"
+    saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature")
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"window_scores": WAYS}
+
+    def combine(self, rows: Sequence[Any], features: Features) -> Values:
+        """Return the logits ``[N, C]``."""
+        return combined(np.stack(rows), features, self.window_scores) if rows else np.zeros((0,), np.float32)
 
 
 class Fault(NamedTuple):

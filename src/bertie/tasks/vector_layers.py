@@ -1,28 +1,27 @@
-"""The layers of a sentence-transformers folder before and after the pooling, as modules with their weights."""
+"""The layers of a sentence-transformers folder before and after the pooling, with their weights, in NumPy.
 
-from collections.abc import Sequence
+`bertie.layers.vector_modules` makes PyTorch modules of them.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+import numpy as np
 
 from bertie.checkpoints import open_checkpoint
 from bertie.checkpoints.tensors import FLOATS
 from bertie.errors import CheckpointError
 from bertie.files import read_json
 from bertie.hub import member
-from bertie.layers.linear import linear
 from bertie.rules import Rule, short
+from bertie.tasks.arrays import Array, sigmoid
+from bertie.tasks.operations import operations_on
 from bertie.tasks.recipe import Layer
 
-# classes of torch.nn that work number by number and need no arguments: a file names no other code to run
-ACTIVATIONS = (
-    *("CELU", "ELU", "GELU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "Identity", "LeakyReLU"),
-    *("LogSigmoid", "Mish", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softplus", "Softshrink", "Softsign"),
-    *("Tanh", "Tanhshrink"),
-)
+Activation: TypeAlias = Callable[[Array], Array]
 _WIDTH = Rule("numbers of a vector", "integer", 1, 1_048_576)
 _RULES = {
     "in_features": _WIDTH,
@@ -35,59 +34,85 @@ _RULES = {
 }
 
 
-class Dense(nn.Module):
-    """A linear layer with its activation, and if ``residual`` its input, or a linear layer of it, added."""
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """A linear layer with its activation, and with ``adds`` its input, or a linear layer of it, added.
 
-    def __init__(self, width: int, out: int, bias: bool, activation: nn.Module, residual: bool) -> None:
-        super().__init__()
-        self.linear = nn.Linear(width, out, bias)
-        self.activation = activation
-        self.residual = nn.Linear(width, out, bias=False) if residual and width != out else None
-        self._adds = residual
+    Attributes:
+        weight: float32 ``[out, in]``.
+        bias: float32 ``[out]``, or None.
+        activation: one of `ACTIVATIONS`.
+        adds: whether the input is added.
+        residual: float32 ``[out, in]``, what it goes through before; None where widths are equal.
+    """
 
-    def forward(self, vectors: Tensor) -> Tensor:
-        made: Tensor = self.activation(linear(vectors, self.linear))
-        if not self._adds:
+    weight: Array
+    bias: Array | None
+    activation: str
+    adds: bool = False
+    residual: Array | None = None
+
+    @property
+    def width(self) -> int:
+        """How many numbers a vector has behind it."""
+        return len(self.weight)
+
+    def __call__(self, vectors: Array) -> Array:
+        made = vectors @ self.weight.T
+        made = ACTIVATIONS[self.activation](made if self.bias is None else made + self.bias)
+        if not self.adds:
             return made
-        return made + (vectors if self.residual is None else linear(vectors, self.residual))
+        return made + (vectors if self.residual is None else vectors @ self.residual.T)
 
 
-class LayerNorm(nn.Module):
-    """Layer normalisation."""
+@dataclass(frozen=True, eq=False)
+class LayerNorm:
+    """Layer normalisation, of float32 ``weight [D]`` and ``bias [D]``."""
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
+    weight: Array
+    bias: Array
+    eps: float = 1e-5
 
-    def forward(self, vectors: Tensor) -> Tensor:
-        normal: Tensor = self.norm(vectors)
-        return normal
-
-
-class Normalize(nn.Module):
-    """Vectors of length 1."""
-
-    def forward(self, vectors: Tensor) -> Tensor:
-        return F.normalize(vectors, dim=-1)
+    def __call__(self, vectors: Array) -> Array:
+        centred = vectors - vectors.mean(axis=-1, keepdims=True)
+        variance = np.square(centred).mean(axis=-1, keepdims=True)
+        return centred / np.sqrt(variance + np.float32(self.eps)) * self.weight + self.bias
 
 
-def load_layers(layers: Sequence[Layer], device: torch.device) -> tuple[nn.Module, ...]:
-    """Return the layers in eval mode, in float32 like the pooled vectors.
+@dataclass(frozen=True)
+class Normalize:
+    """Vectors of length 1: arrays or tensors."""
+
+    def __call__(self, vectors: Any) -> Any:
+        return operations_on(vectors).normalize(vectors)
+
+
+VectorLayer: TypeAlias = Dense | LayerNorm | Normalize
+
+
+def load_layers(layers: Sequence[Layer]) -> tuple[VectorLayer, ...]:
+    """Return the layers that do something to a vector when nothing is learned: all but dropout.
 
     Raises:
         CheckpointError: a file is missing or damaged, or asks for an activation bertie does not have.
     """
-    made = (_module(layer).to(device=device, dtype=torch.float32) for layer in layers)
-    return tuple(module.eval().requires_grad_(False) for module in made)
+    return tuple(made for layer in layers if (made := _loaded(layer)) is not None)
 
 
-def width_after(layers: Sequence[nn.Module], width: int) -> int:
-    """Return how many numbers a vector of ``width`` has behind the layers."""
-    return next((layer.linear.out_features for layer in reversed(layers) if isinstance(layer, Dense)), width)
+def through(layers: Sequence[Callable[[Any], Any]], vectors: Any) -> Any:
+    """Return vectors as the layers, one after the other, leave them."""
+    for layer in layers:
+        vectors = layer(vectors)
+    return vectors
 
 
-def activation(named: Any, where: str) -> nn.Module:
-    """Return the activation of a class of torch.nn that a file names; null and none at all are left to the caller.
+def width_after(layers: Sequence[Any], width: int) -> int:
+    """Return how many numbers a vector of ``width`` has behind the layers, as arrays or as modules."""
+    return next((layer.width for layer in reversed(layers) if hasattr(layer, "width")), width)
+
+
+def activation_name(named: Any, where: str) -> str:
+    """Return the name in `ACTIVATIONS` of a class of torch.nn that a file names.
 
     Raises:
         CheckpointError: it is none that bertie has.
@@ -97,42 +122,94 @@ def activation(named: Any, where: str) -> nn.Module:
         raise CheckpointError(
             f"{where} asks for {short(named)}, which bertie does not have; it has {', '.join(ACTIVATIONS)} of torch.nn"
         )
-    found: nn.Module = getattr(nn, name)()
-    return found
+    return name
 
 
-def _module(layer: Layer) -> nn.Module:
+def _loaded(layer: Layer) -> VectorLayer | None:
     if layer.folder is None or layer.kind == "Normalize":
         return Normalize()
     path = member(layer.folder, "config.json")
     config = read_json(path, rules=_RULES)
     if layer.kind == "Dropout":
-        return nn.Dropout(config.get("dropout", 0.2))
+        return None
     try:
-        if layer.kind == "LayerNorm":
-            return _filled(LayerNorm(config["dimension"]), layer.folder)
-        named = config.get("activation_function", "torch.nn.Tanh")
-        made = Dense(
-            config["in_features"],
-            config["out_features"],
-            config.get("bias", True),
-            nn.Identity() if named is None else activation(named, repr(str(path))),
-            config.get("use_residual", False),
-        )
+        return _layer_norm(config, layer.folder) if layer.kind == "LayerNorm" else _dense(config, layer.folder, path)
     except KeyError as error:
         raise CheckpointError(f"{str(path)!r} says nothing of {error}; fetch the model again") from error
-    return _filled(made, layer.folder)
 
 
-def _filled(module: nn.Module, folder: Path) -> nn.Module:
-    """Return the module with the weights in its folder."""
+def _layer_norm(config: Mapping[str, Any], folder: Path) -> LayerNorm:
+    width = (config["dimension"],)
+    arrays = _arrays(folder, {"norm.weight": width, "norm.bias": width})
+    return LayerNorm(arrays["norm.weight"], arrays["norm.bias"])
+
+
+def _dense(config: Mapping[str, Any], folder: Path, path: Path) -> Dense:
+    width, out = config["in_features"], config["out_features"]
+    named, adds = config.get("activation_function", "torch.nn.Tanh"), config.get("use_residual", False)
+    activation = "Identity" if named is None else activation_name(named, repr(str(path)))
+    wanted: dict[str, tuple[int, ...]] = {"linear.weight": (out, width)}
+    wanted |= {"linear.bias": (out,)} if config.get("bias", True) else {}
+    wanted |= {"residual.weight": (out, width)} if adds and width != out else {}
+    arrays = _arrays(folder, wanted)
+    return Dense(arrays["linear.weight"], arrays.get("linear.bias"), activation, adds, arrays.get("residual.weight"))
+
+
+def _arrays(folder: Path, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+    """Return the arrays in a folder, which must be just those wanted."""
     checkpoint = open_checkpoint(folder)
-    wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     stored = {name: info.shape for name, info in checkpoint.infos.items() if info.dtype in FLOATS}
     if wanted != stored:
         raise CheckpointError(
             f"{str(checkpoint.path)!r} has tensors of the shapes {short(stored)}, but its config.json means "
-            f"{short(wanted)}; the files do not belong together, fetch the model again"
+            f"{short(dict(wanted))}; the files do not belong together, fetch the model again"
         )
-    module.load_state_dict({name: checkpoint.tensor(name) for name in wanted})
-    return module
+    return {name: checkpoint.float32(name) for name in wanted}
+
+
+def _celu(x: Array) -> Array:
+    return np.maximum(x, 0) + np.expm1(np.minimum(x, 0))
+
+
+def _gelu(x: Array) -> Array:
+    return (x * 0.5 * (1 + _ERF(x / math.sqrt(2)))).astype(x.dtype)
+
+
+def _softplus(x: Array) -> Array:
+    return np.logaddexp(np.zeros((), x.dtype), x)
+
+
+def _selu(x: Array) -> Array:
+    scale, alpha = np.float32(1.0507009873554805), np.float32(1.6732632423543772)
+    return scale * (np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0)))
+
+
+def _hard_sigmoid(x: Array) -> Array:
+    return np.clip(x / 6 + np.float32(0.5), 0, 1)
+
+
+_ERF = np.vectorize(math.erf, otypes=[np.float64])
+# classes of torch.nn that work number by number and need no arguments: a file names no other code to run
+ACTIVATIONS: dict[str, Activation] = {
+    "CELU": _celu,
+    "ELU": _celu,
+    "GELU": _gelu,
+    "Hardshrink": lambda x: np.where(np.abs(x) > np.float32(0.5), x, np.float32(0)),
+    "Hardsigmoid": _hard_sigmoid,
+    "Hardswish": lambda x: x * _hard_sigmoid(x),
+    "Hardtanh": lambda x: np.clip(x, -1, 1),
+    "Identity": lambda x: x,
+    "LeakyReLU": lambda x: np.where(x >= 0, x, x * np.float32(0.01)),
+    "LogSigmoid": lambda x: -_softplus(-x),
+    "Mish": lambda x: x * np.tanh(_softplus(x)),
+    "ReLU": lambda x: np.maximum(x, 0),
+    "ReLU6": lambda x: np.clip(x, 0, 6),
+    "SELU": _selu,
+    "SiLU": lambda x: x * sigmoid(x),
+    "Sigmoid": sigmoid,
+    "Softplus": _softplus,
+    "Softshrink": lambda x: np.sign(x) * np.maximum(np.abs(x) - np.float32(0.5), 0),
+    "Softsign": lambda x: x / (1 + np.abs(x)),
+    "Tanh": np.tanh,
+    "Tanhshrink": lambda x: x - np.tanh(x),
+}

@@ -5,15 +5,19 @@ The windows of a pair are cut from its second text, unless asked otherwise; the 
 
 import itertools
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
+from bertie.tasks.features import Features
+from bertie.tasks.operations import operations_on
 from bertie.tokenization.encoding import Encoding
 
 Flags: TypeAlias = NDArray[np.bool_]
+# how the scores of a text's windows become the text's
+WAYS = ("mean", "max")
 
 
 def in_windows(row: Encoding, limit: int, overlap: int, moving: int = -1) -> list[Encoding]:
@@ -92,3 +96,11 @@ def owned_tokens(group: Sequence[Encoding]) -> Flags:
         mask[first + len(window.ids) :] |= number == len(group) - 1
         masks.append(mask)
     return np.concatenate(masks)
+
+
+def combined(values: Any, features: Features, way: str) -> Any:
+    """Return ``[N, C]``, one row an input, from an array or tensor ``[R, C]`` of windows: their mean or maximum."""
+    if features.owners is None:
+        return values
+    do, counts = operations_on(values), np.diff(features.first_rows)
+    return (do.run_max if way == "max" else do.run_mean)(do.widened(values), counts)

@@ -1,24 +1,23 @@
 """Texts, or lists of words, as rows; and the logits of their pieces, windows put together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
 
 from bertie.errors import InputTypeError
-from bertie.packing import Packed
+from bertie.tasks.arrays import Array
 from bertie.tasks.features import Features
-from bertie.tasks.text_features import TextFeatures, pieces_read
-from bertie.tasks.trainable import TrainableTask
+from bertie.tasks.model import Model
+from bertie.tasks.operations import operations_on
+from bertie.tasks.trainable import ScoredTask
 from bertie.tasks.windows import first_piece
 from bertie.tokenization.encoding import Encoding
 
 
 @dataclass(frozen=True, kw_only=True)
-class WordTask(TrainableTask):
+class WordTask(ScoredTask):
     """A task that has logits for every piece of a text, or of a list of words."""
 
     needs_places: ClassVar[bool] = True
@@ -47,7 +46,7 @@ class WordTask(TrainableTask):
             text = text["text"]
         return list(text) if is_words(text) else text
 
-    def encode(self, inputs: Sequence[Any], first: int = 0) -> TextFeatures:
+    def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
         """As `Task.encode`; texts and lists of words cannot be mixed.
 
         Raises:
@@ -62,7 +61,7 @@ class WordTask(TrainableTask):
                 f"Input {first + odd} is {'words' if kinds[odd] else 'a text'} and input {first} is not: give texts, "
                 "or lists of words."
             )
-        return TextFeatures.of(self._windowed(texts) if self.windows else self._one_row_each(texts), texts)
+        return replace(self._windowed(texts) if self.windows else self._one_row_each(texts), texts=texts)
 
     def _one_row_each(self, texts: list[Any]) -> Features:
         truncation = False if self.truncation is False else self.truncation or True
@@ -74,33 +73,25 @@ class WordTask(TrainableTask):
         split = bool(inputs) and isinstance(inputs[0], list)
         return list(super()._rows(inputs, is_split_into_words=split, **more)) if inputs else []
 
-    def run(self, model: Any, packed: Packed, features: Features) -> Tensor:
+    def run(self, model: Model, features: Features) -> Any:
         """Return the logits ``[T, C]``."""
-        del features
-        logits: Tensor = model(packed, return_dict=True).logits
-        return logits
+        return model.logits(features)
 
-    def rows(self, output: Tensor, features: Features) -> list[NDArray[Any]]:
+    def rows(self, output: Any, features: Features) -> list[Array]:
         """Return the logits ``[n, C]`` of each row."""
-        return features.by_row(output.float().cpu().numpy())
+        return features.by_row(operations_on(output).to_host(output))
 
-    def combine(self, rows: Sequence[Any], features: Features) -> list[NDArray[Any]]:
+    def combine(self, rows: Sequence[Any], features: Features) -> list[Array]:
         """Return the logits ``[n, C]`` of each input's pieces, each from the window that owns it."""
-        assert isinstance(features, TextFeatures)
         own = None if features.owned is None else features.by_row(features.owned)
         found = []
-        for group, encodings in groups_of(features):
-            parts = [rows[row] if own is None else rows[row][own[row]] for row in group]
-            first, (_, read) = first_piece(encodings[0]), pieces_read(encodings)
-            found.append(np.concatenate(parts)[first : first + len(read)])
+        for group in features.groups_read():
+            parts = [rows[row] if own is None else rows[row][own[row]] for row in group.rows]
+            first = first_piece(group.encodings[0])
+            found.append(np.concatenate(parts)[first : first + len(group.read)])
         return found
 
 
 def is_words(value: Any) -> bool:
     """Whether ``value`` is a list of words."""
     return isinstance(value, list | tuple) and all(isinstance(word, str) for word in value)
-
-
-def groups_of(features: TextFeatures) -> list[tuple[range, list[Encoding]]]:
-    """Return the rows of each input, by their numbers and as they are."""
-    return [(group, features.rows_of(group)) for group in features.groups()]

@@ -1,0 +1,117 @@
+"""The parameters of each model class, by name and shape, as a config determines them: no model is built."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from bertie.config import BertConfig
+from bertie.errors import ConfigError
+
+Shape = tuple[int, ...]
+# class → what it has beside embeddings and encoder
+_PARTS = {
+    "BertModel": ("pooler",),
+    "BertForPreTraining": ("pooler", "words", "next sentence"),
+    "BertLMHeadModel": ("words",),
+    "BertForMaskedLM": ("words",),
+    "BertForNextSentencePrediction": ("pooler", "next sentence"),
+    "BertForSequenceClassification": ("pooler", "classes"),
+    "BertForMultipleChoice": ("pooler", "choices"),
+    "BertForTokenClassification": ("classes",),
+    "BertForQuestionAnswering": ("answers",),
+}
+CLASSES = tuple(_PARTS)
+
+
+class Parameters(NamedTuple):
+    """Names and shapes; and of tied parameters, under their own names, the others that they have."""
+
+    shapes: dict[str, Shape]
+    aliases: dict[str, list[str]]
+
+
+def parameters_of(name: str, config: BertConfig) -> Parameters:
+    """Return the parameters of the class ``name``.
+
+    Raises:
+        ConfigError: the class cannot be made from this config.
+    """
+    prefix = "" if name == "BertModel" else "bert."
+    shapes = {f"{prefix}{own}": shape for own, shape in _encoder(config)}
+    for part in _PARTS[name]:
+        shapes |= dict(_part(part, prefix, config))
+    if "words" not in _PARTS[name] or not config.tie_word_embeddings:
+        return Parameters(shapes, {})
+    tied = {f"{prefix}embeddings.word_embeddings.weight": "weight", "cls.predictions.bias": "bias"}
+    aliases = {source: [f"cls.predictions.decoder.{leaf}"] for source, leaf in tied.items()}
+    for (alias,) in aliases.values():
+        del shapes[alias]
+    return Parameters(shapes, aliases)
+
+
+def _encoder(config: BertConfig) -> Iterator[tuple[str, Shape]]:
+    width = config.hidden_size
+    tables = {
+        "word": config.vocab_size,
+        "position": config.max_position_embeddings,
+        "token_type": config.type_vocab_size,
+    }
+    for table, rows in tables.items():
+        yield f"embeddings.{table}_embeddings.weight", (rows, width)
+    yield from _norm("embeddings.LayerNorm", width)
+    for layer in range(config.num_hidden_layers):
+        for name, shape in _block(config):
+            yield f"encoder.layer.{layer}.{name}", shape
+
+
+def _block(config: BertConfig) -> Iterator[tuple[str, Shape]]:
+    width, inner = config.hidden_size, config.intermediate_size
+    for attention in ("attention", "crossattention") if config.add_cross_attention else ("attention",):
+        for name in ("query", "key", "value"):
+            yield from _linear(f"{attention}.self.{name}", width, width)
+        if attention == "attention" and config.position_embedding_type != "absolute":
+            distances = (2 * config.max_position_embeddings - 1, width // config.num_attention_heads)
+            yield "attention.self.distance_embedding.weight", distances
+        yield from _linear(f"{attention}.output.dense", width, width)
+        yield from _norm(f"{attention}.output.LayerNorm", width)
+    yield from _linear("intermediate.dense", width, inner)
+    yield from _linear("output.dense", inner, width)
+    yield from _norm("output.LayerNorm", width)
+
+
+def _part(part: str, prefix: str, config: BertConfig) -> Iterator[tuple[str, Shape]]:
+    width = config.hidden_size
+    if part == "answers":
+        check_answer_scores(config)
+    if part == "words":
+        yield from _linear("cls.predictions.transform.dense", width, width)
+        yield from _norm("cls.predictions.transform.LayerNorm", width)
+        yield from _linear("cls.predictions.decoder", width, config.vocab_size)
+        yield "cls.predictions.bias", (config.vocab_size,)
+        return
+    name, out = {
+        "pooler": (f"{prefix}pooler.dense", width),
+        "next sentence": ("cls.seq_relationship", 2),
+        "classes": ("classifier", config.num_labels),
+        "choices": ("classifier", 1),
+        "answers": ("qa_outputs", config.num_labels),
+    }[part]
+    yield from _linear(name, width, out)
+
+
+def _linear(name: str, width: int, out: int) -> Iterator[tuple[str, Shape]]:
+    yield f"{name}.weight", (out, width)
+    yield f"{name}.bias", (out,)
+
+
+def _norm(name: str, width: int) -> Iterator[tuple[str, Shape]]:
+    yield f"{name}.weight", (width,)
+    yield f"{name}.bias", (width,)
+
+
+def check_answer_scores(config: BertConfig) -> None:
+    """Raise ConfigError if a config has another number of labels than question answering has scores a token."""
+    if config.num_labels != 2:
+        raise ConfigError(
+            f"num_labels is {config.num_labels}, but answers have 2 scores a token, start and end; "
+            "pass num_labels=2 to begin a new head."
+        )

@@ -1,0 +1,77 @@
+"""The layers of a sentence-transformers folder as PyTorch modules, for models that are PyTorch's."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bertie.layers.linear import linear
+from bertie.tasks.arrays import Array
+from bertie.tasks.vector_layers import Dense, LayerNorm, VectorLayer
+
+
+def as_modules(layers: Sequence[VectorLayer], device: torch.device) -> tuple[Callable[[Any], Any], ...]:
+    """Return the layers for float32 tensors on ``device``, in eval mode; arrays may go through them too."""
+    return tuple(_module(layer, device) for layer in layers)
+
+
+def _module(layer: VectorLayer, device: torch.device) -> Callable[[Any], Any]:
+    if isinstance(layer, Dense):
+        return DenseModule(layer).to(device).eval().requires_grad_(False)
+    if isinstance(layer, LayerNorm):
+        return LayerNormModule(layer).to(device).eval().requires_grad_(False)
+    return layer
+
+
+class VectorModule(nn.Module):
+    """A layer that gives back an array for an array."""
+
+    def __call__(self, vectors: Any) -> Any:
+        if isinstance(vectors, np.ndarray):
+            device = next(self.parameters()).device
+            return super().__call__(torch.from_numpy(vectors).to(device)).cpu().numpy()
+        return super().__call__(vectors)
+
+
+class DenseModule(VectorModule):
+    """As `bertie.tasks.vector_layers.Dense`."""
+
+    def __init__(self, dense: Dense) -> None:
+        super().__init__()
+        self.linear = _linear(dense.weight, dense.bias)
+        self.activation: nn.Module = getattr(nn, dense.activation)()
+        self.residual = None if dense.residual is None else _linear(dense.residual, None)
+        self._adds = dense.adds
+
+    @property
+    def width(self) -> int:
+        """How many numbers a vector has behind it."""
+        return self.linear.out_features
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        made: Tensor = self.activation(linear(vectors, self.linear))
+        if not self._adds:
+            return made
+        return made + (vectors if self.residual is None else linear(vectors, self.residual))
+
+
+class LayerNormModule(VectorModule):
+    """As `bertie.tasks.vector_layers.LayerNorm`."""
+
+    def __init__(self, norm: LayerNorm) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(len(norm.weight), norm.eps)
+        self.norm.load_state_dict({"weight": torch.from_numpy(norm.weight), "bias": torch.from_numpy(norm.bias)})
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        normal: Tensor = self.norm(vectors)
+        return normal
+
+
+def _linear(weight: Array, bias: Array | None) -> nn.Linear:
+    made = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
+    numbers = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+    made.load_state_dict({name: torch.from_numpy(values) for name, values in numbers.items()})
+    return made

@@ -1,0 +1,94 @@
+"""A PyTorch model as tasks ask for it: features in, tensors out, with gradients outside of inference."""
+
+import inspect
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from bertie.batching import cores_to_divide
+from bertie.config import BertConfig
+from bertie.models.pretrained import BertPreTrainedModel
+from bertie.packing import Packed
+from bertie.tasks.arrays import Integers
+from bertie.tasks.features import Features
+
+
+@dataclass(frozen=True)
+class TaskModel:
+    """A `bertie.tasks.model.Model` of a module, which may be wrapped (LoRA) and may learn."""
+
+    module: Any
+
+    @property
+    def config(self) -> BertConfig:
+        return self.module.config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module's parameters lie."""
+        return next(self.module.parameters()).device
+
+    @property
+    def device_type(self) -> str:
+        return self.device.type
+
+    @property
+    def dtype(self) -> str:
+        return str(self.module.dtype).removeprefix("torch.")
+
+    @property
+    def threads(self) -> int:
+        return cores_to_divide()
+
+    def packed(self, features: Features) -> Packed:
+        """Return the rows as one packed batch on the module's device."""
+        return Packed.from_flat(features.ids, features.lengths, features.types, device=self.device)
+
+    def hidden_states(self, features: Features) -> Tensor:
+        return self._encoder(self.packed(features), return_dict=True).last_hidden_state
+
+    def first_tokens(self, features: Features) -> Tensor:
+        packed, encoder = self.packed(features), self._encoder
+        if hasattr(encoder, "first_tokens"):
+            return encoder.first_tokens(packed)
+        return packed.first(encoder(packed, return_dict=True).last_hidden_state)
+
+    def logits(self, features: Features) -> Tensor:
+        more = {"num_choices": 1} if self._takes_choices else {}
+        output = self.module(self.packed(features), return_dict=True, **more)
+        if "start_logits" in output:
+            return torch.stack((output.start_logits, output.end_logits), dim=-1)
+        return output.logits
+
+    def masked_lm(self, features: Features, places: Integers) -> Tensor:
+        hidden = self.hidden_states(features)
+        return self.module.cls.predictions(hidden.index_select(0, torch.from_numpy(places).to(hidden.device)))
+
+    def next_sentence(self, features: Features) -> Tensor:
+        # not the module's own logits: one with both pretraining heads serves as well, without its other head
+        pooled = self.module.bert(self.packed(features), return_dict=True).pooler_output
+        return self.module.cls.seq_relationship(pooled)
+
+    def layers(self, features: Features) -> Sequence[Tensor]:
+        return self._encoder(self.packed(features), output_hidden_states=True, return_dict=True).hidden_states
+
+    def with_threads(self, _threads: int, /) -> Self:
+        return self
+
+    def inference(self) -> AbstractContextManager[Any]:
+        return torch.inference_mode()
+
+    @property
+    def _encoder(self) -> Any:
+        return getattr(self.module, "bert", self.module)
+
+    @cached_property
+    def _takes_choices(self) -> bool:
+        """Whether the module reads several rows as choices of one input, unless it is told not to."""
+        inner = next((part for part in self.module.modules() if isinstance(part, BertPreTrainedModel)), self.module)
+        return "num_choices" in inspect.signature(inner.forward).parameters

@@ -1,0 +1,98 @@
+"""From features to what a task keeps of every row: batches by token budget, no padding, and no NaN that goes unseen."""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from math import isfinite
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from bertie.batching import budget, in_batches, in_order
+from bertie.errors import BertieError
+from bertie.tasks.features import Features
+from bertie.tasks.model import Model
+from bertie.tasks.operations import operations_on
+from bertie.tasks.task import Task
+
+
+def compute_rows(
+    task: Task,
+    model: Model,
+    features: Features,
+    *,
+    batch_tokens: int | None = None,
+    batch_size: int | None = None,
+    first: int = 0,
+    advance: Callable[[float], None] = lambda _: None,
+) -> list[Any]:
+    """Return one value a row, what `Task.rows` keeps of it.
+
+    Args:
+        task: what is computed.
+        model: in eval mode, with the task's head.
+        features: the rows of N inputs.
+        batch_tokens: tokens in a batch; None: what suits the device.
+        batch_size: the most rows in a batch; None sets no limit.
+        first: the number of the first input in the caller's list, for error messages.
+        advance: is told of the work done, in inputs.
+
+    Raises:
+        BertieError: the model gives NaN or infinite numbers, or one row exhausts the memory.
+    """
+    # launched in turn: two batches that a device was given at once would need the memory of both
+    launching = nullcontext() if model.device_type == "cpu" else Lock()
+
+    def batch_of(rows: list[int]) -> Sequence[Any]:
+        part = features.select(rows)
+        with model.inference():
+            with launching:
+                output = task.run(model, part)
+            total = operations_on(output).total(output)  # before answers are fetched: a device is waited for once
+            kept = task.rows(output, part)
+            if not isfinite(total):
+                refuse_non_finite(output, model, part, [first + features.owner(row) for row in rows])
+        # long texts come first: counted by their tokens, the time left is not overestimated
+        advance(features.num_inputs * len(part.ids) / work)
+        return kept
+
+    work = max(sum(features.lengths), 1)
+    tokens, workers = budget(
+        features.lengths, model.device_type, model.config.hidden_size, tokens=batch_tokens, cores=model.threads
+    )
+    model = model.with_threads(1) if workers > 1 else model
+    batches = in_batches(features.lengths, batch_of, tokens, batch_size, workers)
+    return in_order(batches, len(features.lengths))
+
+
+def refuse_non_finite(output: Any, model: Model, features: Features, numbers: Sequence[int]) -> None:
+    """Raise an error that names text and layer if ``output`` holds NaN or infinity (bad input 27).
+
+    Args:
+        output: what the task got from the model for a batch.
+        model: the model that computed it.
+        features: the batch.
+        numbers: the number of each text in the caller's list.
+
+    Raises:
+        BertieError: there is such a value.
+    """
+    if operations_on(output).finite_rows(output).all():
+        return
+    place, token = _origin(model, features)
+    text = int(np.searchsorted(np.cumsum(features.lengths), token, side="right"))
+    damaged = "the weights are damaged"
+    advice = damaged if model.dtype == "float32" else f"use dtype='float32', or {damaged}"
+    raise BertieError(
+        f"The model gives NaN or infinite numbers: first in {place}, for text {numbers[text]} (computed in "
+        f"{model.dtype}); {advice}."
+    )
+
+
+def _origin(model: Model, features: Features) -> tuple[str, int]:
+    """Return the first part whose output is not finite, and the first such token, by computing the batch again."""
+    for index, hidden in enumerate(model.layers(features)):
+        finite = operations_on(hidden).finite_rows(hidden)
+        if not finite.all():
+            return (f"encoder layer {index - 1}" if index else "the embeddings"), int(finite.argmin())
+    return "the head", 0
