@@ -100,7 +100,7 @@ REQUEST = Request(device="cpu", dtype=torch.float32, head_width=8)
 
 def test_the_choice_explains_itself() -> None:
     lines = explain(REQUEST).splitlines()
-    assert [line.split()[0] for line in lines] == ["varlen", "native", "bucketed", "grouped", "dense"]
+    assert [line.split()[0] for line in lines] == ["varlen", "native", "grouped", "dense"]
     assert "it needs a CUDA device, not cpu" in lines[0]
     assert lines[2].endswith("without dropout the fused kernel is faster")
     assert [line.split()[0] for line in lines if line.endswith("chosen")] == [SERVES]
@@ -119,7 +119,7 @@ def test_no_backend_left_lists_every_objection() -> None:
     with pytest.raises(InputError, match=r"(?s)varlen.*it needs a CUDA device.*it needs float16 or bfloat16"):
         choose(REQUEST, "varlen")
     with pytest.raises(
-        InputError, match="no attention backend 'magic'; choose one of varlen, native, bucketed, grouped, dense"
+        InputError, match="no attention backend 'magic'; choose one of varlen, native, grouped, dense"
     ):
         choose(REQUEST, "magic")
 

@@ -99,7 +99,7 @@ class TestQuantize:
             model.encoder.layer[1].output.dense.weight[:, 0] *= 3000
         with caplog.at_level(logging.INFO, "bertie"):
             made = int8(model, min_cosine=0.99999)
-        kept = [name for name, module in made.named_modules() if type(module) is nn.Linear]
+        kept = [name for name, module in made.named_modules() if isinstance(module, nn.Linear)]
         assert kept
         assert kept[0] in caplog.text
         assert "stay in floating point" in caplog.text
@@ -133,7 +133,7 @@ class TestQuantize:
         model = small(is_decoder=True, add_cross_attention=True)
         made = int8(model)
         # texts alone do not reach it
-        assert type(made.encoder.layer[0].crossattention.self.query) is nn.Linear
+        assert isinstance(made.encoder.layer[0].crossattention.self.query, nn.Linear)
         states, ids = torch.randn(1, 5, 48), torch.tensor([[2, 9, 3]])
         ours, theirs = (each(ids, encoder_hidden_states=states).last_hidden_state[0] for each in (made, model))
         assert F.cosine_similarity(ours, theirs, dim=-1).min() > 0.99
@@ -220,7 +220,7 @@ class TestFiles:
 
     def test_layers_in_floating_point_among_them(self, tmp_path: Path) -> None:
         made = int8(small(), min_cosine=1.0)  # nothing is that close
-        assert any(type(module) is nn.Linear for module in made.modules())
+        assert any(isinstance(module, nn.Linear) for module in made.modules())
         made.save_pretrained(tmp_path)
         again = BertModel.from_pretrained(tmp_path)
         assert torch.equal(again(**padded()).last_hidden_state, made(**padded()).last_hidden_state)

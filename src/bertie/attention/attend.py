@@ -4,7 +4,6 @@ from functools import lru_cache
 
 from torch import Tensor
 
-from bertie.attention.bucketed import Bucketed
 from bertie.attention.dense import Dense
 from bertie.attention.grouped import Grouped
 from bertie.attention.native import Native
@@ -13,7 +12,7 @@ from bertie.attention.varlen import Varlen
 from bertie.errors import InputError
 from bertie.packing import Packed
 
-BACKENDS: tuple[Backend, ...] = (Varlen(), Native(), Bucketed(), Grouped(), Dense())
+BACKENDS: tuple[Backend, ...] = (Varlen(), Native(), Grouped(), Dense())
 
 
 def attend(
