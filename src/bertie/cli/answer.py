@@ -10,8 +10,8 @@ from bertie.cli import options
 from bertie.cli.answering import answer_all
 from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import Asked, is_interactive, read_asked
+from bertie.data import Format
 from bertie.errors import InputError
-from bertie.reading import Format
 
 
 def answer(

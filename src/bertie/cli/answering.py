@@ -8,8 +8,8 @@ from typing import Any
 
 from bertie.cli.reading import Asked
 from bertie.cli.writing import answers_in
+from bertie.data import beside
 from bertie.errors import counted, plural
-from bertie.reading import beside
 from bertie.writing import Lines, form_of_output, writer
 
 

@@ -11,8 +11,8 @@ from bertie.cli.answering import answer_all
 from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import is_interactive, read_asked
 from bertie.cli.writing import numbers, refuse_input, write_array
+from bertie.data import Format
 from bertie.errors import counted
-from bertie.reading import Format
 from bertie.writing import FORM_OF_SUFFIX, FORMS
 
 

@@ -6,7 +6,7 @@ from bertie.cli import options
 from bertie.cli.answering import answer_all
 from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import is_interactive, read_asked
-from bertie.reading import Format
+from bertie.data import Format
 
 
 def fill_mask(

@@ -5,12 +5,12 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from bertie.data.example import Example
 from bertie.errors import InputError, Stopped, spelled
 from bertie.files import is_leftover, remove_leftovers
 from bertie.finetuning.plan import Plan, is_place
 from bertie.finetuning.report import NAME as REPORT
 from bertie.locking import LOCK, only_process_in
-from bertie.tasks.example import Example
 from bertie.tasks.features import Features
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import is_first

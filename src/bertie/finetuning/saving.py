@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bertie.files import atomic_folder
-from bertie.finetuning.starting import merged
+from bertie.finetuning.model_setup import merged
 from bertie.tasks.registry import Row
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import Event

@@ -7,8 +7,8 @@ from typing import Any
 
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.extras import need
+from bertie.finetuning.model_setup import own_config
 from bertie.finetuning.plan import Plan
-from bertie.finetuning.starting import own_config
 from bertie.training import Settings
 from bertie.training.settings import BATCH_SIZE
 
