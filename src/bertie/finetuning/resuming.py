@@ -14,7 +14,7 @@ from bertie.locking import LOCK, only_process_in
 from bertie.tasks.features import Features
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import is_first
-from bertie.training.identity import digest, digest_of_tensors
+from bertie.training.fingerprint import digest, digest_of_tensors
 
 LOG = "metrics.jsonl"
 STATE = "state"

@@ -9,23 +9,23 @@ from torch import Tensor, nn
 
 from bertie.checkpoints.safetensors_file import bytes_of
 from bertie.errors import InputError
-from bertie.training.groups import trainable
-from bertie.training.order import Order
+from bertie.training.param_groups import trainable
+from bertie.training.sampler import Sampler
 from bertie.training.settings import FREE, Settings
 
-Identity = dict[str, Any]
+Fingerprint = dict[str, Any]
 
 
-def identity(
-    model: nn.Module, order: Order, settings: Settings, total: int, world: int, data: Mapping[str, Any]
-) -> Identity:
+def fingerprint(
+    model: nn.Module, sampler: Sampler, settings: Settings, total: int, world: int, data: Mapping[str, Any]
+) -> Fingerprint:
     """Return what must be equal for two runs to be one; ``data`` is what the caller knows of it, in JSON's kinds."""
     learned = trainable(model)
     shapes = repr([(name, tuple(each.shape)) for name, each in learned.items()])
-    first = order.examples(0)
+    first = sampler.examples(0)
     return {
-        "examples": len(order.sizes),
-        "the lengths of the examples": digest([order.sizes.tobytes()]),
+        "examples": len(sampler.sizes),
+        "the lengths of the examples": digest([sampler.sizes.tobytes()]),
         "the parameters that learn": digest([shapes.encode()]),
         # these are in no state
         "the values of parameters that do not learn": digest_of_tensors(
@@ -42,7 +42,7 @@ def identity(
     }
 
 
-def refuse_other(before: Identity, now: Identity, folder: str) -> None:
+def refuse_other(before: Fingerprint, now: Fingerprint, folder: str) -> None:
     """Refuse to resume a run in ``folder`` that was started otherwise.
 
     Raises:
@@ -73,13 +73,13 @@ def _refuse(folder: str, name: str, before: Any, now: Any) -> None:
     )
 
 
-def _flat(found: Identity) -> dict[str, dict[str, Any]]:
+def _flat(found: Fingerprint) -> dict[str, dict[str, Any]]:
     settings, data = found.get("settings", {}), found.get("data", {})
     rest = {name: value for name, value in found.items() if name not in ("settings", "data", "total", "warmup")}
     return {"settings": settings, "rest": {**data, **rest}}
 
 
-def _can_be_longer(before: Identity, now: Identity) -> bool:
+def _can_be_longer(before: Fingerprint, now: Fingerprint) -> bool:
     return now["settings"]["schedule"] == "constant" and before.get("warmup") == now["warmup"]
 
 

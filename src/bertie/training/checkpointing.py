@@ -9,28 +9,28 @@ from torch import Tensor, nn
 
 from bertie.errors import CheckpointError, InputError
 from bertie.report import logger
-from bertie.training.groups import restore, snapshot
+from bertie.training.fingerprint import Fingerprint, refuse_other
 from bertie.training.history import History
-from bertie.training.identity import Identity, refuse_other
 from bertie.training.optimizer import AdamW
+from bertie.training.param_groups import restore, snapshot
 from bertie.training.settings import Settings
 from bertie.training.state import States
 
 
-class Keeper:
+class Checkpointer:
     """Saves and brings back one run; with several processes the first one alone writes.
 
     Args:
         folder: for states and the best weights; None: nothing outlives the process.
-        identity: what the run is started with.
+        fingerprint: what the run is started with.
         settings: how often it is saved.
         writes: whether this process is the one that does.
     """
 
-    def __init__(self, folder: Path | None, identity: Identity, settings: Settings, writes: bool) -> None:
+    def __init__(self, folder: Path | None, fingerprint: Fingerprint, settings: Settings, writes: bool) -> None:
         self._states = None if folder is None else States(folder)
         self._where = str(folder)
-        self._identity, self._settings, self._writes = identity, settings, writes
+        self._fingerprint, self._settings, self._writes = fingerprint, settings, writes
         self._best: dict[str, Tensor] = {}
         self._saved: tuple[int, ...] = ()
         self._saved_at = time.monotonic()
@@ -55,7 +55,7 @@ class Keeper:
         saved = self._states.load()
         if saved is None:
             return None
-        refuse_other(saved.identity, self._identity, self._where)
+        refuse_other(saved.identity, self._fingerprint, self._where)
         try:
             history = History.from_dict(saved.history)
             restore(model, saved.model)
@@ -81,7 +81,7 @@ class Keeper:
         if self._states is None:
             return False
         if self._writes and self._saved != _mark(history):
-            self._states.save(self._identity, history.to_dict(), snapshot(model), optimizer.tensors())
+            self._states.save(self._fingerprint, history.to_dict(), snapshot(model), optimizer.tensors())
         elif self._writes:
             self._states.tidy(history.best_step)  # it may have been killed between saving and that
         self._saved, self._saved_at = _mark(history), time.monotonic()

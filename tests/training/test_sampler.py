@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertie.errors import InputError
-from bertie.training.order import Order, cuts, micro_batches, seed_of_step, share, shuffled
+from bertie.training.sampler import Sampler, cuts, micro_batches, seed_of_step, shard, shuffled
 
 SIZES = st.lists(st.integers(0, 40), min_size=1, max_size=60)
 
@@ -20,26 +20,26 @@ def test_cuts_of_an_epoch() -> None:
 @settings(deadline=None)
 @given(SIZES, st.integers(1, 30), st.booleans(), st.integers(0, 5))
 def test_an_epoch_holds_every_example_once(sizes: list[int], batch: int, by_tokens: bool, seed: int) -> None:
-    order = Order(sizes, seed, None if by_tokens else batch, batch if by_tokens else None)
+    sampler = Sampler(sizes, seed, None if by_tokens else batch, batch if by_tokens else None)
     for epoch in range(3):
-        first = order.steps_before(epoch)
-        steps = [order.examples(first + place).tolist() for place in range(order.steps_in(epoch))]
+        first = sampler.steps_before(epoch)
+        steps = [sampler.examples(first + place).tolist() for place in range(sampler.steps_in(epoch))]
         assert sorted(chain(*steps)) == list(range(len(sizes)))
         assert list(chain(*steps)) == shuffled(len(sizes), seed, epoch).tolist()
         for place, step in enumerate(steps):
-            assert order.locate(first + place) == (epoch, place)
+            assert sampler.locate(first + place) == (epoch, place)
             if by_tokens:
                 assert len(step) == 1 or sum(sizes[each] for each in step) <= batch
             else:
                 assert len(step) <= batch
-    assert order.epochs_done(order.steps_before(2)) == 2
+    assert sampler.epochs_done(sampler.steps_before(2)) == 2
 
 
 @settings(deadline=None)
 @given(SIZES, st.integers(1, 5), st.integers(1, 50))
 def test_processes_and_micro_batches_divide_a_step(sizes: list[int], world: int, tokens: int) -> None:
     lengths, step = np.array(sizes), np.random.default_rng(0).permutation(len(sizes))
-    shares = [share(step, lengths, rank, world) for rank in range(world)]
+    shares = [shard(step, lengths, rank, world) for rank in range(world)]
     assert sorted(chain(*(each.tolist() for each in shares))) == list(range(len(sizes)))
     heavy = [lengths[each].sum() for each in shares]
     assert max(heavy) - min(heavy) <= max(sizes)
@@ -58,4 +58,4 @@ def test_shuffles_and_seeds_differ_and_repeat() -> None:
 
 def test_no_examples_are_refused() -> None:
     with pytest.raises(InputError, match="no example to learn from"):
-        Order([], 0, 4, None)
+        Sampler([], 0, 4, None)

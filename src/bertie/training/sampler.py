@@ -29,7 +29,7 @@ def cuts(sizes: Integers, tokens: int) -> Integers:
     return np.array(bounds)
 
 
-def share(examples: Integers, sizes: Integers, rank: int, world: int) -> Integers:
+def shard(examples: Integers, sizes: Integers, rank: int, world: int) -> Integers:
     """Return the examples of a step that process ``rank`` of ``world`` computes; tokens are divided evenly.
 
     Every example belongs to one process; with fewer examples than processes some have none.
@@ -56,7 +56,7 @@ def seed_of_step(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-class Order:
+class Sampler:
     """The steps of a run: each epoch is a shuffle of all examples, cut into steps.
 
     Args:

@@ -10,7 +10,7 @@ from bertie.batching import is_out_of_memory
 from bertie.errors import BertieError, InputError
 from bertie.report import logger
 from bertie.training.learner import Learner
-from bertie.training.order import Integers, micro_batches
+from bertie.training.sampler import Integers, micro_batches
 
 # Fewer and larger micro-batches cost less: each adds to all gradients once. Activations of a model of 12 layers and
 # width 768 take about a megabyte a token.
@@ -37,7 +37,7 @@ def precision_on(device: torch.device, precision: str) -> Callable[[], AbstractC
     return nullcontext
 
 
-class Gradients:
+class GradAccumulator:
     """Computes the gradients of steps.
 
     Args:
