@@ -30,9 +30,6 @@ def tagged_words(text: str, items: Sequence[Any], where: str, notes: Counter[str
 
     A span that ends within a word takes in the whole word. Of spans that share a word the longest counts. Both are
     noted.
-
-    Raises:
-        BadRow: something that is no span of the text.
     """
     words = [(start, end) for start, end in _words(text) if has_content(text[start:end])]
     found: list[Entity] = []

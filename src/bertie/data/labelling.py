@@ -40,17 +40,7 @@ class Labelling(Protocol):
     """How the labels of a source are written."""
 
     def settled(self, raw: Any, where: str, name: str, notes: Notes) -> Any:
-        """Return a label in the form in which it is learned; None: the row has none.
-
-        Args:
-            raw: as it is written.
-            where: the row's place.
-            name: of the source.
-            notes: takes what was put right.
-
-        Raises:
-            BadRow: it cannot be used.
-        """
+        """Return a label in the form in which it is learned; None: the row has none."""
 
     def classes(self, labels: Iterable[Any]) -> list[str]:
         """Return the classes, in order, of labels in the form in which they are learned."""
@@ -250,18 +240,7 @@ class LabelOptions:
 def find_labelling(
     task: str, labels: Sequence[Any], options: LabelOptions, column: Any = None, flags: Collection[str] = ()
 ) -> Labelling | None:
-    """Return how the labels of a source are written, from all of them (or the first); None where a task has no such.
-
-    Args:
-        task: what it learns.
-        labels: as they are written.
-        options: what the user says.
-        column: of the label.
-        flags: the columns that name the places of lists of 0 and 1.
-
-    Raises:
-        InputError: ``options.names`` does not fit.
-    """
+    """Return how the labels of a source are written, from all of them (or the first); None where a task has no such."""
     if task == "token-classification":
         return TagLabels.of(labels)
     if task == "multiple-choice":

@@ -40,17 +40,6 @@ def parted(data: Data, dev: Any, tune: Any, seed: int, rows: Rows, named: Mappin
     """Return the parts: what no file is given for is split off train, by ``seed``.
 
     A query's passages are ranked against each other, and go to the same part.
-
-    Args:
-        data: train, and dev if there is a file.
-        dev: the share of train to score on where there is no file, or None for `SHARE`; 0 scores nothing.
-        tune: a source of its own, the share of train to keep for it, or None for `SHARE`; 0 keeps nothing.
-        seed: of the splits.
-        rows: reads ``tune`` if it is a source; knows the task.
-        named: what to call train, dev and tune.
-
-    Raises:
-        InputError: no such share; too few examples to split.
     """
     train, told = data.train, {"train": named["train"]}
     scored, told["dev"] = data.dev, named["dev"]
@@ -65,14 +54,6 @@ def folded(data: Data, count: int, tune: Any, seed: int, rows: Rows, named: Mapp
     """Return the parts of a cross-validation, one entry a fold.
 
     Each fold is scored on its own part of train; rows to tune on are split off the others.
-
-    Args:
-        data: train.
-        count: of the folds.
-        tune, seed, rows, named: as for `parted`.
-
-    Raises:
-        InputError: there are fewer texts than folds.
     """
     train, found = data.train, []
     kept = tune if is_share(tune) else list(rows.read(tune))

@@ -30,18 +30,6 @@ def split(
     Examples that have something in common stay together. Single labels keep their shares, texts of several labels go by
     the rarest of theirs; a class of one text stays in the first part. Others are drawn at random. The same examples,
     fraction and seed give the same parts on any machine.
-
-    Args:
-        examples: two or more texts.
-        fraction: the share of the second part, between 0 and 1.
-        seed: of the drawing.
-        together: what examples that stay together have in common.
-
-    Returns:
-        The larger part to learn from and the ``fraction`` kept for tuning; neither is empty.
-
-    Raises:
-        InputError: no such fraction; all examples have the same text.
     """
     if not 0 < fraction < 1:
         raise InputError(f"The fraction of a split is {fraction!r}; it must lie between 0 and 1.")
@@ -59,9 +47,6 @@ def folds(examples: Sequence[Example], count: int, seed: int = 0, together: Key 
     """Part examples in ``count`` folds of about one size, and return the numbers of each fold's.
 
     As in `split`, examples that have something in common stay together, and classes keep their shares.
-
-    Raises:
-        InputError: there are fewer texts than folds.
     """
     groups = _groups(examples, together)
     if len(groups) < count:

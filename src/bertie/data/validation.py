@@ -50,11 +50,7 @@ def in_one_scheme(examples: list[Example], bad: BadRows) -> list[Example]:
 
 
 def check_size(examples: list[Example], name: str, least: int, bad: BadRows, notes: Sequence[str] = ()) -> None:
-    """Refuse a file of too few rows; ``notes`` say what else was left out.
-
-    Raises:
-        InputError: there are fewer than ``least``.
-    """
+    """Refuse a file of too few rows; ``notes`` say what else was left out."""
     left_out = f" ({bad.count} bad rows were left out; the first: {bad.sentences[0]})" if bad.count else ""
     if not examples:
         raise InputError(" ".join([f"{name} holds no row that can be used{left_out}.", *notes]))
@@ -63,11 +59,7 @@ def check_size(examples: list[Example], name: str, least: int, bad: BadRows, not
 
 
 def check_classes(examples: list[Example], task: str, kind: str | None, name: str) -> None:
-    """Refuse data from which nothing can be learned: one class, one number, one tag.
-
-    Raises:
-        InputError: saying which.
-    """
+    """Refuse data from which nothing can be learned: one class, one number, one tag."""
     rows, first = f"All {len(examples):,} rows of {name}", examples[0].label
     is_constant = all(example.label == first for example in examples)
     if kind == "single-label" and is_constant:
@@ -81,11 +73,7 @@ def check_classes(examples: list[Example], task: str, kind: str | None, name: st
 
 
 def check_guess(examples: list[Example], labels: list[str], name: str) -> None:
-    """Refuse labels of which there are nearly as many as rows: they are most likely no classes.
-
-    Raises:
-        InputError: saying how to name the column or the kind.
-    """
+    """Refuse labels of which there are nearly as many as rows: they are most likely no classes."""
     if len(examples) >= _MANY and 2 * len(labels) > len(examples):
         raise InputError(
             f"{name} has {len(labels):,} different labels in {len(examples):,} rows, such as {labels[0]!r}: name the "

@@ -21,17 +21,7 @@ _FEW = 20
 def in_sentences(
     rows: Iterator[Record], columns: Mapping[str, Any] | None, bad: BadRows, notes: list[str]
 ) -> Iterator[Record]:
-    """Yield records with words and tags as lists; those that have one word each are put together.
-
-    Args:
-        rows: of token classification.
-        columns: role → column where the user says it; ``sentence`` names the column that says where a word belongs.
-        bad: takes rows that stand apart from their sentence.
-        notes: takes a sentence on what was put together.
-
-    Raises:
-        InputError: rows have one word each, and nothing says which sentence it is of.
-    """
+    """Yield records with words and tags as lists; those that have one word each are put together."""
     first = list(islice(rows, _FEW))
     given = dict(columns or {})
     column = given.pop("sentence", None)

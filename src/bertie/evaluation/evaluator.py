@@ -119,14 +119,7 @@ class Worst:
 
 
 class Scorer:
-    """Takes in examples part by part; `scored` says how well they were answered.
-
-    Args:
-        task: answers and compares.
-        replicates: of the bootstrap; 0 makes no intervals.
-        seed: of the bootstrap.
-        worst: how many of the worst mistakes to keep.
-    """
+    """Takes in examples part by part; `scored` says how well they were answered."""
 
     def __init__(self, task: TrainableTask, replicates: int = 0, seed: int = 0, worst: int = 0) -> None:
         self.task = task
@@ -189,26 +182,7 @@ def score(
     show_progress: bool | None = None,
     watch: Watch | None = None,
 ) -> dict[str, Scored]:
-    """Answer examples and compare with their labels; memory does not grow with their number.
-
-    Args:
-        tasks: name → the task with the options to answer with; what the model computes serves all of them.
-        model: in eval mode.
-        examples: with labels; read as they are needed.
-        replicates: of the bootstrap of intervals; 0: none.
-        seed: of the bootstrap.
-        worst: how many of the worst mistakes to keep.
-        batch_tokens: tokens in a batch; None: what suits the device.
-        show_progress: as for pipelines.
-        watch: is given examples with the predictions of the first task.
-
-    Returns:
-        What `tasks` names, scored.
-
-    Raises:
-        InputError: a label that the model does not have.
-        BertieError: as for pipelines.
-    """
+    """Answer examples, once for all ``tasks``, and compare with their labels; the model is in eval mode."""
     scorers = {name: Scorer(task, replicates, seed, worst) for name, task in tasks.items()}
     reading = next(iter(tasks.values()))
     source, total = iter(examples), len(examples) if isinstance(examples, Sequence) else None

@@ -32,11 +32,6 @@ def start(plan: Plan, data: Data, examples: Sequence[Example]) -> tuple[Trainabl
     """Return the task with its options, the model in float32 where it is to be trained on ``examples``, and sentences.
 
     The sentences say what became of the labels of a model that had some.
-
-    Raises:
-        CheckpointError: the model's files are missing or damaged.
-        InputError, InputTypeError: an option that does not exist or fit.
-        BertieError: LoRA without peft.
     """
     row = plan.row
     learns: Any = row.load_trained()
@@ -70,11 +65,7 @@ def own_config(model: Any) -> BertConfig | None:
 
 
 def with_adapters(model: nn.Module, rank: int) -> Any:
-    """Return the model with LoRA on its queries and values (Hu et al. 2021, section 4.2); all of its head learns too.
-
-    Raises:
-        BertieError: peft is not installed.
-    """
+    """Return the model with LoRA on its queries and values (Hu et al. 2021, section 4.2); its whole head learns too."""
     peft: Any = need("peft", extra="lora", what="LoRA")
     heads = model.named_children() if hasattr(model, "bert") else ()
     learned = [name for name, part in heads if name != "bert" and any(True for _ in part.parameters())]

@@ -133,12 +133,7 @@ class Plan:
 
 
 def settings_from(settings: Settings | None, named: Mapping[str, Any]) -> Settings:
-    """Return the settings with those of ``named`` that are not None in their place.
-
-    Raises:
-        InputError: a value that a setting cannot have.
-        InputTypeError: ``settings`` is none.
-    """
+    """Return the settings with those of ``named`` that are not None in their place."""
     if settings is not None and not isinstance(settings, Settings):
         raise InputTypeError(f"settings is a {type(settings).__name__}; give a bertie.Settings.")
     given = {name: value for name, value in named.items() if value is not None}

@@ -74,11 +74,7 @@ class Outcome(Learned):
 
 
 def run(plan: Plan) -> Outcome | None:
-    """Carry out a plan; of several processes, all but the first get None.
-
-    Raises:
-        As `bertie.finetune`.
-    """
+    """Carry out a plan; of several processes, all but the first get None."""
     data, (parts,) = prepare(plan)
     learned = learn(plan, data, parts)
     return None if learned is None else scored(learned)

@@ -28,17 +28,7 @@ def write_folder(
     notes: Sequence[str] = (),
     pictures: Mapping[str, str] | None = None,
 ) -> None:
-    """Write everything into ``outcome.plan.out``; the report comes last, so a folder that has one is complete.
-
-    Args:
-        outcome: of the run.
-        runs: with several seeds or folds, the figures of all.
-        notes: sentences on the training for the report.
-        pictures: more pictures in the folder, with what they show.
-
-    Raises:
-        CheckpointError: a file cannot be written.
-    """
+    """Write everything into ``outcome.plan.out``; the report comes last, so a folder that has one is complete."""
     folder = outcome.plan.out
     assert folder is not None
     make_folder(folder)

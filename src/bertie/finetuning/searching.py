@@ -100,11 +100,7 @@ class Search:
         self._tell(asked, begin, self.states.COMPLETE, score)
 
     def best(self) -> Trial:
-        """Return the trial of the best score; of equal ones the first.
-
-        Raises:
-            BertieError: no trial gave a score.
-        """
+        """Return the trial of the best score; of equal ones the first."""
         table = self.table()
         complete = [each for each in table if each.state == "complete"]
         if not complete:
