@@ -16,8 +16,8 @@ from bertie.finetuning.api import Finetuned, finetuned_of
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.resuming import at_work_in, refuse_finished
 from bertie.finetuning.run import prepare
+from bertie.finetuning.search_space import Space
 from bertie.finetuning.searching import STUDY, WHAT, Search, Trial
-from bertie.finetuning.space import Space
 from bertie.report import progress
 from bertie.training import Settings, world_size
 
