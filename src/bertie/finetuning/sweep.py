@@ -156,9 +156,9 @@ def _refuse_other_content(folder: Path | None, resume: bool, names: set[str]) ->
 
 @contextmanager
 def _quiet(optuna: Any) -> Iterator[None]:
-    """Let optuna log warnings only: the trials are told of by a bar and a table."""
+    """Let optuna log errors only: a bar and a table report the trials."""
     before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         yield
     finally:
