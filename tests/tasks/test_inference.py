@@ -15,6 +15,7 @@ from bertie.models.task_model import TaskModel
 from bertie.tasks import inference
 from bertie.tasks.embed import Embed
 from bertie.tasks.feature_extraction import FeatureExtraction
+from bertie.tasks.features import Features
 from bertie.tasks.fill_mask import FillMask
 from bertie.tasks.inference import compute_rows
 from bertie.tasks.masked_lm import MaskedLM
@@ -268,3 +269,31 @@ def test_several_threads_may_compute() -> None:
 
     compute_rows(task, engine, features, advance=note)
     assert threading.get_ident() not in seen
+
+
+@pytest.mark.parametrize(
+    "case", ["entities", "tokens", "answers", "choices", "layers of windows", "fill mask", "lists"]
+)
+def test_requests_of_several_callers_share_batches(case: str) -> None:
+    kind, name, inputs, fields, options, _ = CASES[case]
+    model = model_of(name, **fields)
+    task, engine = kind(tokenizer=TOKENIZER, config=model.config, **options), FakeEngine(TaskModel(model))
+    requests = [task.encode(inputs[:1]), task.encode(inputs[1:]), task.encode(inputs[:1])]
+    together = Features.joined(requests)
+    alone = [task.decode(task.outputs(compute_rows(task, engine, part), part)) for part in requests]
+    engine.asked.clear()
+    answers = task.decode(task.outputs(compute_rows(task, engine, together), together))
+    assert len(engine.asked) == 1
+    alike(list(answers), [answer for part in alone for answer in part])
+
+
+def test_windows_beside_whole_texts() -> None:
+    cut, whole = (
+        TextClassification(tokenizer=TOKENIZER, config=bertie.BertConfig(), **more).encode(["a b c d e f g h i j"])
+        for more in (WINDOWS, {})
+    )
+    joined = Features.joined([cut, whole])
+    assert cut.owned is not None
+    assert joined.owned is not None
+    assert joined.owned.tolist() == [*cut.owned.tolist(), *[True] * len(whole.ids)]
+    assert joined.encodings is None  # those of whole texts are not known

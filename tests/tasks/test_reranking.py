@@ -212,7 +212,7 @@ def test_queries_of_two_systems() -> None:
     assert difference.figures() == {"mrr": 0.5, "ndcg@10": pytest.approx(0.369, abs=1e-3), "map": 0.5, "accuracy": 1.0}
     scores = Scores(RerankingMetric())
     scores.add([("a", 0.3), ("a", 0.2), ("b", 0.1)], [1.0, 0.0, 0.0])
-    assert scores.notes() == ["1 of 2 queries have no relevant passage and count 0."]
+    assert scores.notes() == ["1 of 2 queries has no relevant passage and counts 0."]
 
 
 def test_what_was_tuned_is_saved(folder: Path, tmp_path: Path, task: Reranking) -> None:
