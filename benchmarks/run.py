@@ -1,7 +1,8 @@
 """bertie beside its peers on the named workloads: ``make bench`` (quick) and ``make bench-all`` (everything).
 
 Each workload's figures are kept as ``RESULTS/WORKLOAD.json``; ``--report`` measures nothing and prints what is
-kept there, and ``--docs`` puts it into docs/benchmarks.md.
+kept there, and ``--docs`` puts it into docs/benchmarks.md. ``--model`` and ``--input`` make a workload of your own
+model and texts, named "own", instead.
 """
 
 import argparse
@@ -13,13 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import workloads
-
-from bertie.bench import plot, report
-from bertie.bench.engines.table import chosen
-from bertie.bench.results import Comparison, read_results, write_results
-from bertie.bench.run import compare
 from bertie.errors import BertieError
 from bertie.files import atomic
+from bertie.hub import default_embedding_model
+from comparison import plot, report
+from comparison.engines.table import Engine, chosen
+from comparison.own import own_workload
+from comparison.results import Comparison, read_results, write_results
+from comparison.run import compare
+from comparison.workload import Workload
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
@@ -34,7 +37,9 @@ def main() -> None:
     logging.getLogger("bertie").setLevel(logging.ERROR)  # making workloads counts tokens of texts that are cut later
     options.results.mkdir(parents=True, exist_ok=True)
     names = options.workloads or (workloads.NAMES if options.all or options.report or options.docs else QUICK)
-    if not (options.report or options.docs):
+    if options.input is not None:
+        found = [_measure_one(_own(options), _engines(options), options)]
+    elif not (options.report or options.docs):
         found = _measure(names, options)
     else:
         found = _kept(names, options.results)
@@ -50,6 +55,9 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"some of {', '.join(workloads.NAMES)}")
+    parser.add_argument("--model", default=str(default_embedding_model()), help="with --input: a folder, or a hub name")
+    parser.add_argument("--input", type=Path, help="run a model on this file, a text a line, and nothing else")
+    parser.add_argument("--measure", default="throughput", help="with --input: throughput, latency or start")
     parser.add_argument("--all", action="store_true", help="every workload in its whole size")
     parser.add_argument(
         "--engines",
@@ -71,20 +79,29 @@ def _options() -> argparse.Namespace:
 
 
 def _measure(names: Sequence[str], options: argparse.Namespace) -> list[Comparison]:
-    engines = chosen([name for name in options.engines.split(",") if name])
-    if not (options.all or options.engines):
-        engines = tuple(engine for engine in engines if engine.name not in NOT_QUICK)
-    found = []
-    for name in names:
-        begin = time.monotonic()
-        workload = workloads.make(name, options.all, options.cache)
-        workload = replace(workload, rounds=options.rounds or workload.rounds)
-        found.append(
-            compare(workload, engines, threads=options.threads, device=options.device, cache=options.cache, tell=_tell)
-        )
-        write_results(options.results / f"{name}.json", found[-1:])
-        _tell(f"{name}: done in {time.monotonic() - begin:.0f} s")
+    engines = _engines(options)
+    return [_measure_one(workloads.make(name, options.all, options.cache), engines, options) for name in names]
+
+
+def _measure_one(workload: Workload, engines: Sequence[Engine], options: argparse.Namespace) -> Comparison:
+    begin = time.monotonic()
+    workload = replace(workload, rounds=options.rounds or workload.rounds)
+    found = compare(workload, engines, threads=options.threads, device=options.device, cache=options.cache, tell=_tell)
+    write_results(options.results / f"{workload.name}.json", [found])
+    _tell(f"{workload.name}: done in {time.monotonic() - begin:.0f} s")
     return found
+
+
+def _own(options: argparse.Namespace) -> Workload:
+    texts = [line for line in options.input.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return replace(own_workload(options.model, texts, measure=options.measure), name="own")
+
+
+def _engines(options: argparse.Namespace) -> tuple[Engine, ...]:
+    engines = chosen([name for name in options.engines.split(",") if name])
+    if options.all or options.engines:
+        return engines
+    return tuple(engine for engine in engines if engine.name not in NOT_QUICK)
 
 
 def _kept(names: Sequence[str], folder: Path) -> list[Comparison]:

@@ -17,12 +17,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import texts
 from tokenizers import Tokenizer
 
 import bertie
-from bertie.bench.machine import describe
+import texts
 from bertie.hub import default_embedding_model
+from comparison.machine import describe
 
 MODEL = Path(default_embedding_model())
 LATIN, CYRILLIC = "abcdefghijklmnopqrstuvwxyz", "абвгдежзийклмнопрстуфхцчшщъыьэюя"

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import texts
 import torch
 
 import bertie
-from bertie.bench.engines.converting import once
-from bertie.bench.own import count_tokens
-from bertie.bench.workload import Workload
+import texts
 from bertie.hub import default_embedding_model
+from comparison.engines.converting import once
+from comparison.own import count_tokens
+from comparison.workload import Workload
 
 
 @dataclass(frozen=True)

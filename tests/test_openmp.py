@@ -37,6 +37,31 @@ for _ in range(2):
     answer()
 """
 
+KERNELS = """
+import os, sys
+import numpy as np
+if sys.argv[1] == "before": import torch
+from bertie.kernels import gemm, library
+if library.best() is None: sys.exit()
+product = gemm.PackedWeight(np.ones((512, 256), np.float32), np.zeros(512, np.float32), library.best())
+if sys.argv[1] == "after": import torch; torch.ones(600, 600) @ torch.ones(600, 600)
+x = np.ones((700, 256), np.float32)
+expected = product(x, threads=2)
+for _ in range(2):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if np.array_equal(product(x, threads=2), expected) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert np.array_equal(product(x, threads=2), expected)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.parametrize("torch_is_loaded", ["never", "before", "after"])
+def test_a_forked_child_calls_the_kernels_without_pytorch_and_beside_it(torch_is_loaded: str) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", KERNELS, torch_is_loaded], env=environment, timeout=90, check=True)
+
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_child_of_two_threads_answers() -> None:

@@ -20,7 +20,7 @@ from job import Job
 from scoring import Answers, answers
 from starting import Parts, copy_recipe, make_start
 
-from bertie.bench import machine
+from comparison import machine
 
 HERE = Path(__file__).resolve().parent
 Tell = Callable[[str], None]

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))  # `comparison` lies beside this folder
 PAGE = HERE.parents[1] / "docs" / "quality.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from job import CLIP, DECAY, WARMUP, Effort, Job
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # `comparison` lies beside this folder
+
 
 def train(job: Job) -> Effort:
     """Train and save the model."""
@@ -53,7 +55,7 @@ def main() -> None:
     job = Job(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     import torch
 
-    from bertie.bench.machine import Load
+    from comparison.machine import Load
 
     torch.set_num_threads(job.threads)
     load = Load()

@@ -1,10 +1,12 @@
-"""What PyTorch keeps to itself: OpenMP's and MKL's settings of a thread, and what becomes of threads in a fork."""
+"""OpenMP: PyTorch's settings of a thread, which it keeps to itself, and what becomes of threads in a fork."""
 
 import ctypes
 import os
 import sys
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+
+from bertie.extras import loaded
 
 _SOFT = 1
 
@@ -21,13 +23,19 @@ def library_with(*names: str) -> ctypes.CDLL | None:
     return library if all(hasattr(library, name) for name in names) else None
 
 
-@lru_cache(maxsize=1)
-def let_children_compute() -> None:
-    """From now on, let forked children of this process compute as it does.
+@lru_cache(maxsize=2)
+def let_children_compute(kernels: ctypes.CDLL | None = None) -> None:
+    """From now on, let forked children of this process compute as it does, with PyTorch and with these ``kernels``.
 
     GNU's OpenMP would have a child wait forever for threads that its parent has and it has not. So they end before a
     fork, and both begin new ones when they need them.
     """
-    library = library_with("omp_pause_resource_all") if sys.platform == "linux" else None
-    if library is not None:
-        os.register_at_fork(before=lambda: library.omp_pause_resource_all(_SOFT))
+    if sys.platform == "linux":
+        os.register_at_fork(before=partial(_end_threads, kernels))
+
+
+def _end_threads(kernels: ctypes.CDLL | None) -> None:
+    # the kernels have an OpenMP of their own, or PyTorch's where it was loaded before them
+    for library in (kernels, library_with("omp_pause_resource_all") if loaded("torch") else None):
+        if library is not None and hasattr(library, "omp_pause_resource_all"):
+            library.omp_pause_resource_all(_SOFT)

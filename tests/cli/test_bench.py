@@ -1,5 +1,6 @@
-"""``bertie bench``: bertie on someone's own model and texts, with figures in files, and mistakes in one sentence."""
+"""``bertie bench``: someone's own model and texts in every way that there is here, and mistakes in one sentence."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,14 @@ import pytest
 import torch
 
 import bertie
-from bertie.bench.results import read_results
 
 Run = Callable[..., Any]
+TEXTS = "A cat sat on the mat.\n\nStocks fell.\nIt rained all day long.\n"
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bertie.bench.compare.PAUSE", 0)
 
 
 @pytest.fixture
@@ -26,35 +32,23 @@ def classifier(minilm: Path, tmp_path: Path) -> Path:
 
 
 def test_figures_and_a_table(run: Run, classifier: Path, tmp_path: Path) -> None:
-    texts = tmp_path / "texts.txt"
-    texts.write_text("A cat sat on the mat.\n\nStocks fell.\nIt rained all day long.\n")
+    (tmp_path / "texts.txt").write_text(TEXTS)
     output = tmp_path / "figures.json"
-    given = ("--model", classifier, "--input", texts, "--output", output, "--cache", tmp_path / "cache")
-    ran = run("bench", *given, "--engines", "bertie,tokenizers", "--rounds", 2, "--threads", 1)
+    given = ("--model", classifier, "--input", tmp_path / "texts.txt", "--output", output)
+    ran = run("bench", *given, "--rounds", 2, "--threads", 1, "--max-length", 8)
     assert ran.code == 0, ran.err
-    assert "## classify: model, labels of your texts" in ran.out
-    assert "| **bertie** " in ran.out
-    assert "- tokenizers: Does not classify." in ran.out
-    assert "round 2 of 2" in ran.err
-    (found,) = read_results(output)
-    assert (found.texts, found.rounds, found.threads) == (3, 2, 1)
-    assert found.figures[-1].check is not None
-    assert found.figures[-1].check.difference < 1e-5
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (("--engines", "bertje"), "There is no engine 'bertje'"),
-        (("--task", "sing"), "The task is 'sing'; bench compares embed and classify."),
-        (("--measure", "length"), "measure is 'length'; allowed are throughput, latency, start."),
-    ],
-)
-def test_mistakes_are_one_sentence(run: Run, minilm: Path, arguments: tuple[str, str], sentence: str) -> None:
-    ran = run("bench", "--model", minilm, *arguments, stdin="one text\n")
-    assert ran.code == 2
-    assert sentence in ran.err
-    assert ran.err.count("\n") == 1
+    assert "classify: 3 texts, 2 rounds, threads: 1" in ran.err
+    written = json.loads(output.read_text())
+    assert written["texts"] == 3
+    transformers, ours, int8 = written["figures"]
+    assert [one["way"] for one in written["figures"]] == ["transformers", "bertie", "bertie int8"]
+    for one in (transformers, ours, int8):
+        assert one["problem"] == ""
+        assert [len(one[name]) for name in ("start", "all", "alone")] == [2, 2, 6]
+        assert one["peak"] > 10_000_000
+        assert f"| {one['way']} | " in ran.out
+    assert ours["cosine"] == pytest.approx(1, abs=1e-6)
+    assert int8["cosine"] > 0.9
 
 
 def test_no_texts_are_refused(run: Run) -> None:

@@ -1,7 +1,1 @@
-"""The benchmark harness behind ``bertie bench`` and ``benchmarks/``: workloads × engines × metrics, in turn.
-
-`workload` says what is run, `engines.table` who runs it, `job` what a worker process is told. `run` starts a worker for
-each engine, checks its answers and lets one worker at a time do a round; `worker` is the process, `measure` what it
-times and `checking` how answers are compared. `machine` describes the chip. `results` are the figures, as JSON;
-`report` makes tables of them and `plot` a picture.
-"""
+"""How fast a model of one's own is, in each way to run it here: `ways` lists them, `compare` times them in turn."""

@@ -1,88 +1,54 @@
-"""The worker process: one engine, one job; it reads commands from standard input and answers each by a JSON line.
-
-``python -m bertie.bench.worker JOB.json``, started by `bertie.bench.process`. Nothing is imported before a command
-needs it, so that the start of an engine can be timed and its memory is its own.
-"""
+"""The process of one way to run a model: it reads a job, then commands, and answers each by a line of JSON."""
 
 import json
 import os
 import sys
-from collections.abc import Callable
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bertie.bench import machine, measure
-from bertie.bench.engines.table import Run, find
-from bertie.bench.job import Job
+# texts that are run alone in a round, at most
+SINGLE = 32
 
 
-class Worker:
-    """An engine under command; each public method is a command."""
+def peak_memory() -> int:
+    """Return the most bytes that this process has had in memory so far; 0 where the system does not tell."""
+    if sys.platform == "darwin":
+        import resource
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.engine = find(job.engine)
-        self._run: Run | None = None
-
-    def convert(self) -> None:
-        """Write the model in the engine's format."""
-        if self.engine.converts:
-            self.engine.convert(self.job)
-
-    def start(self) -> float:
-        """Return the seconds until the first answer of this process."""
-        return measure.start(self._load, self.job.workload)
-
-    def answers(self, path: str) -> None:
-        """Save the answers to ``path``."""
-        found = measure.answers(self._load(), self.job.workload)
-        import numpy as np
-
-        np.save(path, found, allow_pickle=False)
-
-    def round(self) -> list[float]:
-        """Return the seconds of one round."""
-        return measure.one_round(self._load(), self.job.workload)
-
-    def memory(self) -> tuple[int, int, bool]:
-        """Return the peaks so far, of this process and of the CUDA device, and whether PyTorch is loaded."""
-        return machine.peak_memory(), machine.peak_device_memory(), "torch" in sys.modules
-
-    def _load(self) -> Run:
-        if self._run is None:
-            self._run = self.engine.load(self.job)
-        return self._run
-
-
-def import_torch() -> None:
-    """Print what a process that does nothing but ``import torch`` takes at its peak."""
-    import torch  # noqa: F401
-
-    print(machine.peak_memory())
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with suppress(OSError):
+        # unlike `ru_maxrss`, this leaves out the process that started this one
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    return 0
 
 
 def main() -> None:
-    if sys.argv[1:] == ["import-torch"]:
-        return import_torch()
-    # libraries print as they like: what they say goes to standard error, the protocol keeps the pipe to itself
+    # libraries print as they like: what they say goes to standard error, the answers keep the pipe to themselves
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    worker = Worker(Job.read(Path(sys.argv[1])))
-    for line in sys.stdin:
-        command, *arguments = json.loads(line)
-        print(json.dumps(_answered(getattr(worker, command), arguments)), file=pipe, flush=True)
-    # some runtimes hang or crash when Python takes them apart, after all is done
-    os._exit(0)
+    job: dict[str, Any] = json.loads(sys.stdin.readline())
+    from bertie.bench.ways import WAYS
 
+    way = next(way for way in WAYS if way.name == job["way"])
+    texts, run = job["texts"], way.open(job["model"], job["task"], job["max_length"])
 
-def _answered(command: Callable[..., Any], arguments: list[Any]) -> dict[str, Any]:
-    try:
-        return {"answer": command(*arguments)}
-    except Exception as error:
-        import traceback
+    def seconds(some: list[str]) -> float:
+        begin = time.perf_counter()
+        run(some)
+        return time.perf_counter() - begin
 
-        traceback.print_exc()
-        return {"error": f"{type(error).__name__}: {str(error).strip() or 'no message'}"}
+    run(texts[:1])
+    print("null", file=pipe, flush=True)  # the first answer is there
+    for command in sys.stdin:
+        if command.strip() == "answers":
+            found: Any = run(texts).tolist()
+        else:
+            alone = [seconds([text]) for text in texts[:SINGLE]]
+            found = {"all": seconds(texts), "alone": alone, "peak": peak_memory()}
+        print(json.dumps(found), file=pipe, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Which stored tensor goes into which parameter of a model, and everything that does not fit, before any is read."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -8,6 +9,7 @@ from bertie.checkpoints.names import canonical, is_encoder
 from bertie.checkpoints.tensors import FLOATS, TensorInfo, check_float
 from bertie.config import BertConfig
 from bertie.errors import CheckpointError, ShapeError
+from bertie.report import say_once
 
 
 @dataclass
@@ -124,3 +126,17 @@ def main_dtype(infos: Sequence[TensorInfo]) -> str:
     """Return the name of the element type that most of the numbers have; float32 if there are none."""
     elements = {dtype: sum(info.elements for info in infos if info.dtype == dtype) for dtype in FLOATS}
     return max(FLOATS, key=lambda dtype: elements[dtype])
+
+
+def report(source: str, found: Fit) -> None:
+    """Say what of a checkpoint does not fit the model that ``source`` names."""
+    new = [*found.missing, *(name for name, _, _ in found.mismatched)]
+    if new:
+        say_once(f"{source}: {listed(new)} started anew, not being in the checkpoint in this shape; train before use")
+    unread = [name for name in found.unexpected if is_encoder(name) or is_encoder(f"bert.{name}")]
+    if unread:
+        say_once(
+            f"{source}: the config has no place for {listed(unread)} of the checkpoint's encoder; they are left out"
+        )
+    if found.unexpected:
+        say_once(f"{source}: the checkpoint's {listed(found.unexpected, 20)} are not used", logging.INFO)

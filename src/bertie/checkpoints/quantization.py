@@ -1,9 +1,11 @@
 """int8 in a model's files: how config.json declares it, and what is stored beside a weight of 8-bit integers."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bertie.checkpoints.folder import Checkpoint
+from bertie.checkpoints.names import canonical
 from bertie.errors import CheckpointError
 
 METHOD = "bertie-int8"
@@ -43,3 +45,22 @@ def check_scale(path: Path, module: str, stored: Collection[str]) -> None:
             f"{str(path)!r} has int8 numbers in '{module}.weight', but no '{module}.{SCALES[0]}'; "
             "quantise the model again"
         )
+
+
+def integers_in(
+    checkpoint: Checkpoint, shapes: dict[str, tuple[int, ...]], aliases: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Return the parameters stored as 8-bit integers, and put the scales stored beside them among the ``shapes``.
+
+    Raises:
+        CheckpointError: of one of them no scale is stored.
+    """
+    stored = {canonical(name): info for name, info in checkpoint.infos.items()}
+    integers = [name for name in shapes if (info := stored.get(canonical(name))) and info.dtype == "int8"]
+    for weight in integers:
+        modules = [name.removesuffix(".weight") for name in (weight, *aliases.get(weight, ()))]
+        names = {f"{module}.{leaf}": leaf for module in modules for leaf in SCALES}
+        scales = {name: stored[canonical(name)].shape for name in names if canonical(name) in stored}
+        check_scale(checkpoint.path, modules[0], {names[name] for name in scales})
+        shapes |= scales
+    return integers

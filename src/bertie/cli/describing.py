@@ -10,11 +10,12 @@ from bertie.checkpoints import Checkpoint, fit, main_dtype, other_classes
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.parameters import CLASSES, parameters_of
 from bertie.checkpoints.place import Place, open_weights
-from bertie.checkpoints.quantization import SCALES, check_declaration, check_scale
+from bertie.checkpoints.quantization import check_declaration, integers_in
 from bertie.config import BertConfig
 from bertie.errors import BertieError, CheckpointError
 from bertie.hub import member, resolve
 from bertie.report import quietly
+from bertie.tasks.recipe import read_recipe
 
 _FILES = ("*.json", "vocab.txt", "model.safetensors", "model-*.safetensors", "*_*/*")
 # the beginning of a tensor's canonical name → what it belongs to
@@ -99,25 +100,12 @@ def _missing(name: str, config: BertConfig, checkpoint: Checkpoint) -> dict[str,
             config = deepcopy(config)
             config.num_labels = classes
             shapes, aliases = parameters_of(name, config)
-        integers = () if config.quantization_config is None else _int8(shapes, aliases, checkpoint)
+        integers = () if config.quantization_config is None else integers_in(checkpoint, shapes, aliases)
         found = fit(shapes, checkpoint, aliases, ignore_mismatched_sizes=True, integers=integers)
     except BertieError as error:
         return {"problem": str(error)}
     mismatched = [parameter for parameter, _, _ in found.mismatched]
     return {"missing": sorted([*found.missing, *mismatched]), "unused": len(found.unexpected)}
-
-
-def _int8(shapes: dict[str, tuple[int, ...]], aliases: dict[str, list[str]], checkpoint: Checkpoint) -> list[str]:
-    """Return the parameters stored as 8-bit integers, and put the scales stored beside them among the ``shapes``."""
-    stored = {canonical(name): info for name, info in checkpoint.infos.items()}
-    integers = [name for name in shapes if (info := stored.get(canonical(name))) and info.dtype == "int8"]
-    for weight in integers:
-        modules = [name.removesuffix(".weight") for name in (weight, *aliases.get(weight, ()))]
-        names = {f"{module}.{leaf}": leaf for module in modules for leaf in SCALES}
-        scales = {name: stored[canonical(name)].shape for name in names if canonical(name) in stored}
-        check_scale(checkpoint.path, modules[0], {names[name] for name in scales})
-        shapes |= scales
-    return integers
 
 
 def _tokenizer(folder: Path, config: BertConfig) -> dict[str, Any]:
@@ -136,8 +124,6 @@ def _embedding(folder: Path, config: BertConfig, tokenizer: dict[str, Any]) -> d
     """Return how the folder makes a text's vector, or None if it does not say."""
     if not member(folder, "modules.json").exists():
         return None
-    from bertie.tasks.recipe import read_recipe
-
     try:
         recipe = read_recipe(folder)
     except BertieError as error:

@@ -87,13 +87,8 @@ def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
     plots.draw_curves(history.records, main, history.best_step, folder / "curves.png")
     drawn = {"curves.png": f"loss of training, and {main} on the rows kept for tuning, by step"}
     metric = outcome.scored.scores.metric
-    has_rows = outcome.scored.scores.count > 0
-    if (
-        has_rows
-        and isinstance(metric, ClassificationMetric)
-        and (matrix := metric.confusion(outcome.scored.scores)) is not None
-    ):
-        plots.draw_confusion(matrix, metric.labels, folder / "confusion.png")
+    if outcome.scored.scores.count and isinstance(metric, ClassificationMetric):
+        plots.draw_confusion(metric.confusion(outcome.scored.scores), metric.labels, folder / "confusion.png")
         drawn["confusion.png"] = "how often each class was taken for each"
     before = outcome.untuned
     if before is not None and before.reliability is not None and outcome.scored.reliability is not None:

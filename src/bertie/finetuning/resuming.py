@@ -14,7 +14,7 @@ from bertie.tasks.example import Example
 from bertie.tasks.features import Features
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import is_first
-from bertie.training.identity import digest, digest_of_tensors
+from bertie.training.fingerprint import digest, digest_of_tensors
 
 LOG = "metrics.jsonl"
 STATE = "state"

@@ -19,7 +19,6 @@ from bertie.layers.activations import Activation, activate_
 from bertie.layers.chip import chip
 from bertie.layers.int8 import Int8Linear
 from bertie.layers.int8_products import Int8Native, Int8Product, side_by_side
-from bertie.layers.measured import fastest
 from bertie.layers.panels import InPanels
 
 
@@ -202,16 +201,11 @@ KERNELS: tuple[Kernel, ...] = (Native(), OneDNN(), NativeInt8(), Int8("x86"), In
 
 @lru_cache(maxsize=64)
 def choose(weights: Weights) -> Kernel | None:
-    """Return the kernel that was measured to be the fastest here, else the first that the table has no objection to.
-
-    None if no kernel can take such weights.
-    """
+    """Return the first kernel that the table has no objection to, or None if none can take such weights."""
     able = [kernel for kernel in KERNELS if not kernel.why_not(weights)]
     if weights.deterministic:
         return able[0] if able else None
-    measured = fastest(weights.dtype, weights.threads) if weights.device == "cpu" else None
-    expected = [kernel for kernel in able if kernel.name == measured or not kernel.why_slower(weights)]
-    return min(expected, key=lambda kernel: kernel.name != measured, default=None)
+    return next((kernel for kernel in able if not kernel.why_slower(weights)), None)
 
 
 def explain(weights: Weights, kernels: Sequence[Kernel] = KERNELS) -> str:

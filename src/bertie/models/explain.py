@@ -15,7 +15,6 @@ from bertie.layers.attention import BertSelfAttention
 from bertie.layers.int8 import Int8Linear
 from bertie.layers.kernels import Weights
 from bertie.layers.linear import is_deterministic
-from bertie.layers.measured import why_unread
 from bertie.models.hooks import onlookers
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.packing import Packed
@@ -60,22 +59,18 @@ def explain_attention(
 def explain_linear(model: nn.Module) -> str:
     """Return, for each kind of linear layers in ``model``, one line a kernel: chosen, able, or every objection it has.
 
-    Layers that are trained, hooked or wrapped are called as they are, whatever is chosen. Another line says why what
-    ``bertie bench --kernels`` may have measured here is not used.
+    Layers that are trained, hooked or wrapped are called as they are, whatever is chosen.
     """
     counts = Counter(
         Weights(layer.weight.device.type, layer.weight.dtype, is_deterministic(layer), torch.get_num_threads())
         for layer in model.modules()
         if isinstance(layer, nn.Linear | Int8Linear)
     )
-    lines = [
+    return "\n".join(
         f"{count} linear layers of {weights.dtype} on {weights.device}"
         f"{', deterministic' if weights.deterministic else ''}, threads: {weights.threads}\n{kernels.explain(weights)}"
         for weights, count in counts.items()
-    ]
-    if why := why_unread():
-        lines.append(f"What was measured on this machine is not used: {why}.")
-    return "\n".join(lines)
+    )
 
 
 def _packed(model: BertPreTrainedModel, batch: Packed | Mapping[str, Any] | Tensor) -> Packed:

@@ -1,7 +1,6 @@
 """from_pretrained: what the caller asks for and what the folder holds become one config, device and element type."""
 
 import inspect
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -9,8 +8,8 @@ from typing import Any
 
 import torch
 
-from bertie.checkpoints import Checkpoint, Fit, checkpoint_of, listed, main_dtype, other_classes
-from bertie.checkpoints.names import is_encoder
+from bertie.checkpoints import Checkpoint, Fit, checkpoint_of, main_dtype, other_classes
+from bertie.checkpoints.fitting import report
 from bertie.checkpoints.one_save import of_one_save
 from bertie.checkpoints.place import Place, open_weights
 from bertie.checkpoints.quantization import check_declaration
@@ -105,7 +104,7 @@ def from_pretrained(
         allow_nan=allow_nan,
     )
     model, found = of_one_save(place.folder, load) if place.folder is not None else load()
-    _report(cls, place, found)
+    report(f"{cls.__name__} from {place.name_or_path or 'a state_dict'!r}", found)
     return (model, _loading_info(found)) if output_loading_info else model
 
 
@@ -303,20 +302,6 @@ def _named_type(asked: torch.dtype | str) -> torch.dtype | None:
 def _warn_if_slow(target: torch.dtype, device: torch.device) -> None:
     if device.type == "cpu" and target in _HALF and not (target == torch.bfloat16 and chip().bf16):
         say_once(f"{target} is slower than torch.float32 on {chip()}; load with dtype=torch.float32 for speed")
-
-
-def _report(cls: type[Any], place: Place, found: Fit) -> None:
-    source = f"{cls.__name__} from {place.name_or_path or 'a state_dict'!r}"
-    new = [*found.missing, *(name for name, _, _ in found.mismatched)]
-    if new:
-        say_once(f"{source}: {listed(new)} started anew, not being in the checkpoint in this shape; train before use")
-    unread = [name for name in found.unexpected if is_encoder(name) or is_encoder(f"bert.{name}")]
-    if unread:
-        say_once(
-            f"{source}: the config has no place for {listed(unread)} of the checkpoint's encoder; they are left out"
-        )
-    if found.unexpected:
-        say_once(f"{source}: the checkpoint's {listed(found.unexpected, 20)} are not used", logging.INFO)
 
 
 def _loading_info(found: Fit) -> dict[str, Any]:

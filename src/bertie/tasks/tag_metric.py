@@ -62,13 +62,13 @@ class SchemeEntityMetric(EntityMetric):
         return [row for row in super().table(sums) if row["label"] != UNSEEN or row["support"]]
 
 
-def entities_metric(labels: Sequence[str], scheme: str | None, strict: bool = False) -> EntityMetric:
+def entities_metric(labels: Sequence[str], scheme: str | None) -> EntityMetric:
     """Return the metric of entities for labels of a scheme; None guesses it from the labels."""
     scheme = guess_scheme(labels) if scheme is None else scheme
     counted = {"IOB1": "BIO", "plain": "IO"}.get(scheme, scheme)
     kinds = dict.fromkeys(tag[2:] for label in labels if (tag := plain_tag(label, scheme)) != OUTSIDE)
     tags = [OUTSIDE, *(f"{letter}-{kind}" for kind in (*kinds, UNSEEN) for letter in SCHEMES[counted])]
-    return SchemeEntityMetric(tags, counted, strict, given=scheme)
+    return SchemeEntityMetric(tags, counted, given=scheme)
 
 
 def plain_tag(tag: str, scheme: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from torch import nn
 
@@ -38,8 +39,7 @@ class Evaluation:
                 if not signals.received:
                     raise
         model.train()
-        told: Figures | None = group.told(figures)
-        return told
+        return cast("Figures | None", group.broadcast(figures))
 
     def score(self, figures: Figures) -> float | None:
         """Return the figure that decides, less than 0 where less is better; None if it is NaN.

@@ -1,0 +1,145 @@
+"""The comparison: each way to run a model has a process of its own; they take turns, one round after the other."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.bench.ways import WAYS, Way
+from bertie.compression.folder import write_folder
+from bertie.compression.opening import Opened
+from bertie.compression.quantize import quantize
+from bertie.errors import BertieError
+
+_WORKER = [sys.executable, "-m", "bertie.bench.worker"]
+# whoever counts threads by one of these gets the same number
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+# threads that wait for more work spin for a while after it: the next way begins when they sleep
+PAUSE = 0.4
+
+
+@dataclass
+class Figures:
+    """What one way took, in seconds and bytes; ``problem`` says why it was not timed to the end."""
+
+    way: str
+    start: list[float] = field(default_factory=list)
+    all: list[float] = field(default_factory=list)
+    alone: list[float] = field(default_factory=list)
+    peak: int = 0
+    cosine: float = 1.0  # the worst text's, to the answers of the first way
+    problem: str = ""
+
+
+def compare(opened: Opened, texts: Sequence[str], task: str, rounds: int, **job: Any) -> list[Figures]:
+    """Return the figures of every way that can run here; ``job`` has the number of threads and `max_length`."""
+    with TemporaryDirectory(prefix="bertie-bench-") as temporary:
+        job |= {"model": str(opened.folder), "texts": list(texts), "task": task}
+        turns = [_Turn(way, job, Path(temporary)) for way in WAYS if way.can_run(task)]
+        try:
+            _each(turns, lambda turn: turn.prepare(opened))
+            for step in (*[_Turn.start] * rounds, _Turn.answer, *[_Turn.round] * rounds):
+                _each(turns, step)
+        finally:
+            for turn in turns:
+                turn.close()
+    timed = [turn for turn in turns if not turn.figures.problem]
+    for turn in timed:
+        turn.figures.cosine = _worst_cosine(turn.answers, timed[0].answers)
+    return [turn.figures for turn in turns]
+
+
+class _Turn:
+    """One way, its process and its figures."""
+
+    def __init__(self, way: Way, job: dict[str, Any], folder: Path) -> None:
+        self.figures, self.answers = Figures(way.name), np.zeros((0, 0))
+        self._way, self._job, self._folder = way, job | {"way": way.name}, folder / way.name
+        self._folder.mkdir()
+        self._process: Any = None
+
+    def prepare(self, opened: Opened) -> None:
+        """Write the int8 copy where the way runs one."""
+        if self._way.int8:
+            small = quantize(opened.model, texts=self._job["texts"], tokenizer=opened.tokenizer, show_progress=False)
+            self._job["model"] = str(self._folder / "int8")
+            write_folder(self._job["model"], small, opened.folder, opened.subfolder)
+
+    def start(self) -> None:
+        """Start the process anew, and wait for its first answer."""
+        self.close()
+        time.sleep(PAUSE)
+        environment = os.environ | dict.fromkeys(_THREADS, str(self._job["threads"]))
+        begin = time.perf_counter()
+        with (self._folder / "log.txt").open("wb") as log:
+            pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
+            self._process = subprocess.Popen(_WORKER, **pipes, env=environment, encoding="utf-8")
+        self._ask(json.dumps(self._job))
+        self.figures.start.append(time.perf_counter() - begin)
+
+    def answer(self) -> None:
+        self.answers = np.array(self._ask("answers"))
+
+    def round(self) -> None:
+        time.sleep(PAUSE)
+        took = self._ask("round")
+        self.figures.all.append(took["all"])
+        self.figures.alone += took["alone"]
+        self.figures.peak = took["peak"]
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _ask(self, line: str) -> Any:
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
+        if answer := self._process.stdout.readline():
+            return json.loads(answer)
+        said = (self._folder / "log.txt").read_text(encoding="utf-8", errors="replace").split()
+        raise BertieError(" ".join(said)[-200:] or f"exit code {self._process.wait()}")
+
+
+def _each(turns: Sequence[_Turn], step: Callable[[_Turn], None]) -> None:
+    """Let each way do a step; one that fails leaves, and says why."""
+    for turn in turns:
+        if not turn.figures.problem:
+            try:
+                step(turn)
+            except BertieError as error:
+                turn.figures.problem = str(error)
+                turn.close()
+
+
+def _worst_cosine(first: NDArray[Any], second: NDArray[Any]) -> float:
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return float(((first * second).sum(1) / np.where(lengths > 0, lengths, 1)).min())
+
+
+def table(figures: Sequence[Figures], texts: int) -> str:
+    """Return the figures as a Markdown table; × is how many times as fast as the first way, by the medians."""
+    rows = [["way", "texts/s", "×", "ms a text", "×", "start s", "×", "peak MB", "worst cosine"]]
+    rows += [["---", *["---:"] * (len(rows[0]) - 1)]]
+    timed = [one for one in figures if not one.problem]
+    for one in timed:
+        rows.append([one.way])
+        for name, shown in (("all", lambda s: texts / s), ("alone", lambda s: s * 1e3), ("start", lambda s: s)):
+            base, seconds = (median(getattr(each, name)) for each in (timed[0], one))
+            rows[-1] += [f"{shown(seconds):.4g}", f"{base / seconds:.2f}"]
+        rows[-1] += [f"{one.peak / 1e6:.0f}", f"{one.cosine:.4f}"]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([*lines, *(f"Not timed: {one.way}: {one.problem}" for one in figures if one.problem)])

@@ -1,0 +1,55 @@
+"""From ids to vectors: word, token-type and position embeddings, summed and normalised (BERT, figure 2)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.config import BertConfig
+from bertie.engine.activations import Array
+from bertie.engine.batch import Batch
+from bertie.engine.linear import Int8Weight
+from bertie.engine.normalization import layer_norm
+from bertie.engine.weights import WORDS, Norm, Weights
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """``LayerNorm(word + token type + position)``; ``positions`` is None where they are relative."""
+
+    words: Array | Int8Weight
+    types: Array
+    positions: Array | None
+    norm: Norm
+
+    @classmethod
+    def of(cls, weights: Weights, config: BertConfig) -> "Embeddings":
+        """Return the embeddings of a model; the word embeddings stay in the mapped file, where the rows in use lie."""
+        place = "bert.embeddings"
+        positions = dense_table(weights.table(f"{place}.position_embeddings"))
+        return cls(
+            weights.table(WORDS),
+            dense_table(weights.table(f"{place}.token_type_embeddings")),
+            positions if config.position_embedding_type == "absolute" else None,
+            weights.norm(f"{place}.LayerNorm", config.layer_norm_eps),
+        )
+
+    def __call__(self, batch: Batch, threads: int) -> Array:
+        """Return the embeddings ``[T, D]``."""
+        found = rows_of(self.words, batch.ids)
+        found += self.types[0] if batch.types is None else self.types[batch.types]
+        if self.positions is not None:
+            found += self.positions[batch.positions]
+        return layer_norm(found, self.norm, threads)
+
+
+def rows_of(table: Array | Int8Weight, ids: NDArray[np.int64]) -> Array:
+    """Return rows of a table ``[V, D]`` in float32."""
+    if isinstance(table, Int8Weight):
+        return table.weight[ids] * table.scale[ids, None]
+    return table[ids]
+
+
+def dense_table(table: Array | Int8Weight) -> Array:
+    """Return a whole table in float32."""
+    return table.weight * table.scale[:, None] if isinstance(table, Int8Weight) else table

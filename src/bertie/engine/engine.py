@@ -1,0 +1,245 @@
+"""Engine: a BERT that only answers, on a CPU, made once from a checkpoint or a model and never changed."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, NoReturn, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.checkpoints.one_save import of_one_save
+from bertie.checkpoints.parameters import CLASSES, parameters_of
+from bertie.checkpoints.place import Place, open_weights
+from bertie.checkpoints.quantization import check_declaration
+from bertie.config import BertConfig
+from bertie.engine.activations import Array
+from bertie.engine.batch import Batch, Rows
+from bertie.engine.blocks import Blocks
+from bertie.engine.embeddings import Embeddings
+from bertie.engine.heads import MaskedLMHead, Pooler
+from bertie.engine.linear import Linear
+from bertie.engine.weights import Weights, weights_in, weights_of
+from bertie.errors import ConfigError, InputError, InputTypeError
+from bertie.kernels import library
+from bertie.threads import available_threads
+
+ARCHITECTURES = tuple(name for name in CLASSES if name != "BertLMHeadModel")
+
+
+class Engine:
+    """Computes packed rows with weights that were laid out once for this processor, without PyTorch.
+
+    It is made by `open` or `of` and never changes, so threads may share one. A row's answer is bitwise the same
+    whatever stands beside it in a batch and however many threads compute. Letters: R rows, T tokens in all, D hidden,
+    C classes, V words, M places.
+
+    Attributes:
+        config: the model's.
+        architecture: the name of the model's class, whose heads it has.
+        device_type: "cpu".
+        dtype: "float32": what hidden states are computed in, of a quantised model too.
+    """
+
+    device_type = "cpu"
+    dtype = "float32"
+
+    def __init__(self, weights: Weights, config: BertConfig, architecture: str, threads: int | None = None) -> None:
+        why = why_not(config, architecture)
+        if why:
+            raise ConfigError(f"The engine cannot compute this model: {why}.")
+        self.config, self.architecture = config, architecture
+        self._embeddings = Embeddings.of(weights, config)
+        self._blocks = Blocks(weights, config)
+        names = parameters_of(architecture, config).shapes
+        self._pooler = Pooler.of(weights) if weights.read("bert.pooler.dense.weight") is not None else None
+        self._words = MaskedLMHead.of(weights, config) if "cls.predictions.transform.dense.weight" in names else None
+        self._heads: dict[str, Linear] = {
+            name: weights.linear(name)
+            for name in ("classifier", "qa_outputs", "cls.seq_relationship")
+            if f"{name}.weight" in names
+        }
+        self._threads, self._process = threads or available_threads(), os.getpid()
+        self._reopen: Callable[[], Engine] | None = None
+
+    @classmethod
+    def open(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        architecture: str | None = None,
+        *,
+        config: BertConfig | None = None,
+        variant: str | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        subfolder: str = "",
+        allow_nan: bool = False,
+    ) -> "Engine":
+        """Return the engine of a model's folder, or of its name in the hub.
+
+        Args:
+            name_or_path: where config.json and the weights are; half-precision weights are widened to float32.
+            architecture: the model's class by name, "BertForSequenceClassification"; None: the first of the config's
+                ``architectures``.
+            config: instead of the folder's.
+            variant: ``"fp16"`` reads model.fp16.safetensors.
+            revision, token, cache_dir, local_files_only, force_download, subfolder: which files of which model.
+            allow_nan: accept weights that are NaN or infinite.
+
+        Raises:
+            CheckpointError: the files are missing, damaged or unsafe, do not fit the config, or lack the head.
+            ConfigError: the config describes no BERT, or one that the engine does not compute.
+        """
+        place = Place(os.fspath(name_or_path), revision, token, cache_dir, local_files_only, force_download, subfolder)
+
+        def load() -> Engine:
+            own = BertConfig.from_pretrained(place.name_or_path, **place.arguments) if config is None else config
+            wanted = architecture or next(
+                (name for name in own.architectures or () if name in ARCHITECTURES), "BertModel"
+            )
+            if why := why_not(own, wanted):
+                raise ConfigError(f"The engine cannot compute {place.name_or_path!r}: {why}.")
+            check_declaration(own.quantization_config, place.name_or_path)
+            return cls(weights_in(open_weights(place, variant), own, wanted, allow_nan), own, wanted)
+
+        made = load() if place.folder is None else of_one_save(place.folder, load)
+        made._reopen = partial(
+            cls.open, name_or_path, made.architecture, config=config, variant=variant, allow_nan=allow_nan,
+            **place.arguments,
+        )  # fmt: skip
+        return made
+
+    @classmethod
+    def of(cls, model: Any) -> "Engine":
+        """Return the engine of a bertie model as its weights are now; later changes of the model do not reach it.
+
+        Raises:
+            ConfigError: the engine does not compute such a model.
+            InputTypeError: it is none of bertie's.
+        """
+        architecture = next((kind.__name__ for kind in type(model).__mro__ if kind.__name__ in ARCHITECTURES), None)
+        if architecture is None:
+            raise InputTypeError(f"model is a {type(model).__name__}; the engine computes {', '.join(ARCHITECTURES)}.")
+        config = BertConfig.from_dict(model.config.to_dict())
+        return cls(weights_of(model, config, architecture), config, architecture)
+
+    # what is computed
+
+    def hidden_states(self, rows: Rows) -> Array:
+        """Return the last hidden states ``[T, D]``."""
+        batch = Batch.of(rows, self.config)
+        return self._blocks(self._embeddings(batch, self.threads), batch, self.threads)
+
+    def first_tokens(self, rows: Rows) -> Array:
+        """Return the last hidden state of each row's first token ``[R, D]``."""
+        batch = Batch.of(rows, self.config)
+        return self._blocks.first_tokens(self._embeddings(batch, self.threads), batch, self.threads)
+
+    def pooled(self, rows: Rows) -> Array:
+        """Return the pooled vectors ``[R, D]``.
+
+        Raises:
+            InputTypeError: the architecture has no pooler.
+        """
+        if self._pooler is None:
+            self._refuse("pooler")
+        return self._pooler(self.first_tokens(rows), self.threads)
+
+    def logits(self, rows: Rows) -> Array:
+        """Return the logits of the head.
+
+        They are ``[R, C]`` for sequence classification, ``[R, 1]`` for multiple choice, ``[T, C]`` for token
+        classification and ``[T, 2]`` (start and end) for question answering.
+
+        Raises:
+            InputTypeError: the architecture has none of these heads.
+        """
+        head = self._heads.get("classifier") or self._heads.get("qa_outputs")
+        if head is None:
+            self._refuse("classifier")
+        of_tokens = self.architecture in ("BertForTokenClassification", "BertForQuestionAnswering")
+        return head(self.hidden_states(rows) if of_tokens else self.pooled(rows), threads=self.threads)
+
+    def masked_lm(self, rows: Rows, places: NDArray[np.int64]) -> Array:
+        """Return the logits ``[M, V]`` of the words at ``places``, indices ``[M]`` into the T tokens.
+
+        Raises:
+            InputTypeError: the architecture has no masked-LM head.
+        """
+        if self._words is None:
+            self._refuse("masked-LM head")
+        return self._words(self.hidden_states(rows)[places], self.threads)
+
+    def next_sentence(self, rows: Rows) -> Array:
+        """Return the logits ``[R, 2]``; column 0 speaks for "B follows A".
+
+        Raises:
+            InputTypeError: the architecture has no next-sentence head.
+        """
+        head = self._heads.get("cls.seq_relationship")
+        if head is None:
+            self._refuse("next-sentence head")
+        return head(self.pooled(rows), threads=self.threads)
+
+    def layers(self, rows: Rows) -> Iterator[Array]:
+        """Yield the hidden states ``[T, D]`` behind the embeddings and behind each block."""
+        batch = Batch.of(rows, self.config)
+        return self._blocks.each(self._embeddings(batch, self.threads), batch, self.threads)
+
+    # how it is computed
+
+    @property
+    def threads(self) -> int:
+        """The cores that a call takes; 1 in a forked process, where the threads of OpenMP do not exist."""
+        return self._threads if os.getpid() == self._process else 1
+
+    def with_threads(self, threads: int) -> Self:
+        """Return the same engine, its weights shared, whose calls take so many cores.
+
+        Raises:
+            InputError: below 1.
+        """
+        if threads < 1:
+            raise InputError(f"threads is {threads}; allowed are 1 and more.")
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), _threads=threads)
+        return other
+
+    def inference(self) -> nullcontext[None]:
+        """Return a context in which answers are computed: here there is nothing to prepare."""
+        return nullcontext()
+
+    def explain(self) -> str:
+        """Return what computes: which kernels, or why none."""
+        best = library.best()
+        kernels = f"{best.name} kernels" if best else f"NumPy's products, for {library.why_none()}"
+        blocks = "all blocks in one call" if self._blocks.packed else "one block after the other"
+        return f"{self.architecture} on the engine: {kernels}, {blocks}, threads: {self.threads}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._reopen is None:
+            raise InputTypeError(
+                "An engine made of a model cannot be pickled or copied; save the model, and open its folder."
+            )
+        return self._reopen, ()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # nothing of it changes
+
+    def _refuse(self, head: str) -> NoReturn:
+        raise InputTypeError(f"{self.architecture} has no {head}; open the checkpoint with the architecture it needs.")
+
+
+def why_not(config: BertConfig, architecture: str) -> str:
+    """Return why the engine cannot compute such a model, or an empty text."""
+    if architecture not in ARCHITECTURES:
+        return f"its class is {architecture}, and the engine has {', '.join(ARCHITECTURES)}"
+    if config.is_decoder or config.add_cross_attention:
+        return "it is a decoder, which PyTorch computes: bertie.BertLMHeadModel.from_pretrained"
+    if not isinstance(config.hidden_act, str):
+        return "its hidden_act is a function of someone's own"
+    return ""

@@ -1,0 +1,54 @@
+"""The heads: from hidden states ``[…, D]`` and pooled vectors ``[R, D]`` to logits."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bertie.config import BertConfig
+from bertie.engine.activations import Array
+from bertie.engine.blocks import activated
+from bertie.engine.linear import Linear
+from bertie.engine.normalization import layer_norm
+from bertie.engine.weights import DECODER, Norm, Weights
+
+
+@dataclass(frozen=True, eq=False)
+class Pooler:
+    """``tanh(dense(first token))``."""
+
+    dense: Linear
+
+    @classmethod
+    def of(cls, weights: Weights) -> "Pooler":
+        """Return the pooler of a model."""
+        return cls(weights.linear("bert.pooler.dense"))
+
+    def __call__(self, first_tokens: Array, threads: int) -> Array:
+        """Return the pooled vectors ``[R, D]``."""
+        return np.tanh(self.dense(first_tokens, threads=threads))
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedLMHead:
+    """``LayerNorm(activation(dense(x)))`` through the decoder, which most models tie to the word embeddings."""
+
+    dense: Linear
+    activation: str
+    norm: Norm
+    decoder: Linear
+
+    @classmethod
+    def of(cls, weights: Weights, config: BertConfig) -> "MaskedLMHead":
+        """Return the head of a model."""
+        place = "cls.predictions.transform"
+        return cls(
+            weights.linear(f"{place}.dense"),
+            str(config.hidden_act),
+            weights.norm(f"{place}.LayerNorm", config.layer_norm_eps),
+            weights.linear(DECODER),
+        )
+
+    def __call__(self, hidden: Array, threads: int) -> Array:
+        """Return the logits ``[M, V]`` of hidden states ``[M, D]``."""
+        transformed = layer_norm(activated(self.dense, hidden, self.activation, threads), self.norm, threads)
+        return self.decoder(transformed, threads=threads)

@@ -1,0 +1,106 @@
+"""Linear layers of the engine: weights laid out once for this processor, or NumPy's product where no kernel can run."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.engine.activations import Array, gelu
+from bertie.kernels import library
+from bertie.kernels.gemm import GELU, NONE, PackedWeight
+from bertie.kernels.gemm_int8 import Int8PackedWeight, QuantParams
+
+# a row of zeros is divided by this
+SMALLEST = 1e-12
+
+
+class Linear(Protocol):
+    """``x [T, in]`` to ``[T, out]``, through the GELU or plus a residual ``[T, out]`` if the epilogue says so."""
+
+    in_features: int
+    out_features: int
+
+    def __call__(self, x: Array, epilogue: int = NONE, residual: Array | None = None, *, threads: int) -> Array: ...
+
+
+class Int8Weight(NamedTuple):
+    """A layer of a quantised checkpoint; `bertie.layers.int8.Int8Linear` says what its parts mean."""
+
+    weight: NDArray[np.int8]  # [out, in]
+    scale: Array  # [out]
+    input_scale: Array | None  # [in]
+    input_range: tuple[float, float] | None
+
+    def reads_like(self, other: "Int8Weight") -> bool:
+        """Whether both round one input in one way, so that one product serves both."""
+        if (self.input_scale is None) != (other.input_scale is None) or self.input_range != other.input_range:
+            return False
+        mine, others = self.input_scale, other.input_scale
+        return mine is None or others is None or np.array_equal(mine, others)
+
+
+def dense(weight: Array | Int8Weight, bias: Array) -> Linear:
+    """Return a linear layer as this processor computes it fastest."""
+    best = library.best()
+    if isinstance(weight, Int8Weight):
+        if best is not None and best.has_int8:
+            return Int8PackedWeight(weight.weight, weight.scale, bias, _quant_params(weight), best)
+        weight = _dequantized(weight)
+    return NumpyWeight(weight, bias) if best is None else PackedWeight(weight, bias, best)
+
+
+def side_by_side(weights: Sequence[Array | Int8Weight], biases: Sequence[Array]) -> Linear:
+    """Return layers that read one input as one layer, whose outputs lie side by side."""
+    first = weights[0]
+    if not isinstance(first, Int8Weight):
+        return dense(np.concatenate([np.asarray(each) for each in weights]), np.concatenate(biases))
+    layers = [each for each in weights if isinstance(each, Int8Weight)]
+    if not all(map(first.reads_like, layers)):
+        return SideBySide([dense(*each) for each in zip(weights, biases, strict=True)])
+    joined = first._replace(
+        weight=np.concatenate([each.weight for each in layers]), scale=np.concatenate([each.scale for each in layers])
+    )
+    return dense(joined, np.concatenate(biases))
+
+
+class NumpyWeight:
+    """Weights ``[out, in]`` as they are, for NumPy's product."""
+
+    def __init__(self, weight: Array, bias: Array) -> None:
+        self.weight, self.bias = weight, bias
+        self.out_features, self.in_features = weight.shape
+
+    def __call__(self, x: Array, epilogue: int = NONE, residual: Array | None = None, *, threads: int) -> Array:
+        del threads  # NumPy's product has its own
+        y = x @ self.weight.T + self.bias
+        if epilogue == GELU:
+            return gelu(y)
+        return y if residual is None else y + residual
+
+
+class SideBySide:
+    """Several layers that read one input, each in its own way."""
+
+    def __init__(self, layers: Sequence[Linear]) -> None:
+        self.layers = layers
+        self.out_features = sum(layer.out_features for layer in layers)
+        self.in_features = layers[0].in_features
+
+    def __call__(self, x: Array, epilogue: int = NONE, residual: Array | None = None, *, threads: int) -> Array:
+        assert residual is None
+        return np.concatenate([layer(x, epilogue, threads=threads) for layer in self.layers], axis=1)
+
+
+def _quant_params(weight: Int8Weight) -> QuantParams:
+    """Return how 8 bits hold numbers of a row that was divided into [-1, 1], or [low / top, 1] of a known range."""
+    low, top = (-1.0, 1.0) if weight.input_range is None else weight.input_range
+    below = -low / top
+    scale = (1 + below) / (2**8 - 2)
+    one_sided = weight.input_range is not None
+    return QuantParams(scale, round(below / scale), one_sided, top if one_sided else SMALLEST, weight.input_scale)
+
+
+def _dequantized(weight: Int8Weight) -> Array:
+    numbers = weight.weight * weight.scale[:, None]
+    return numbers if weight.input_scale is None else numbers * weight.input_scale

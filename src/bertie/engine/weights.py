@@ -1,0 +1,159 @@
+"""A model's arrays by the names that checkpoints have, read once while the engine lays them out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.checkpoints import Checkpoint, fit, listed, other_classes
+from bertie.checkpoints.fitting import report
+from bertie.checkpoints.names import canonical
+from bertie.checkpoints.parameters import parameters_of
+from bertie.checkpoints.quantization import SCALES, integers_in
+from bertie.checkpoints.tensors import all_finite
+from bertie.config import BertConfig
+from bertie.engine.activations import Array
+from bertie.engine.linear import Int8Weight, Linear, side_by_side
+from bertie.errors import CheckpointError, InputTypeError
+from bertie.memory import drop_pages
+from bertie.report import say_once
+
+WORDS = "bert.embeddings.word_embeddings"
+DECODER = "cls.predictions.decoder"
+# where a tied parameter is stored; that of a quantised one has its scale there
+TIED = {
+    f"{DECODER}.weight": f"{WORDS}.weight",
+    f"{DECODER}.weight_scale": f"{WORDS}.weight_scale",
+    f"{DECODER}.bias": "cls.predictions.bias",
+}
+
+
+class Norm(NamedTuple):
+    """The weight and bias ``[D]`` of a layer normalisation, and its epsilon."""
+
+    weight: Array
+    bias: Array
+    eps: float
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Gives out parameters as the engine computes with them.
+
+    Args:
+        read: returns the array of a name, float32, or int8 where a quantised layer has it; None if there is none.
+    """
+
+    read: Callable[[str], NDArray[Any] | None]
+
+    def array(self, name: str) -> Array:
+        """Return a parameter in float32."""
+        found = self.read(name)
+        assert found is not None, name
+        return np.ascontiguousarray(found, np.float32)
+
+    def table(self, name: str) -> Array | Int8Weight:
+        """Return the weight ``[rows, D]`` of a layer or an embedding table, with its scales if it is quantised."""
+        weight = self.read(f"{name}.weight")
+        assert weight is not None, name
+        if weight.dtype != np.int8:
+            return np.ascontiguousarray(weight, np.float32)
+        limits, smooth = self.read(f"{name}.input_range"), self.read(f"{name}.input_scale")
+        return Int8Weight(
+            weight,
+            self.array(f"{name}.weight_scale"),
+            None if smooth is None else np.ascontiguousarray(smooth, np.float32),
+            None if limits is None else (float(limits[0]), float(limits[1])),
+        )
+
+    def linear(self, *names: str) -> Linear:
+        """Return the layers of these names, which read one input, side by side."""
+        return side_by_side([self.table(name) for name in names], [self.array(f"{name}.bias") for name in names])
+
+    def norm(self, name: str, eps: float) -> Norm:
+        """Return a layer normalisation."""
+        return Norm(self.array(f"{name}.weight"), self.array(f"{name}.bias"), eps)
+
+
+def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, allow_nan: bool = False) -> Weights:
+    """Return the weights in a checkpoint, all parameters of the architecture having been found and fitting.
+
+    Where the checkpoint's head has another number of classes than a config without names, the config is corrected.
+
+    Raises:
+        CheckpointError: a parameter is missing (of a head, too: untrained, it answers nothing), has another shape, or,
+            once it is read, holds NaN or infinite numbers.
+    """
+    checkpoint = checkpoint.unwrapped()
+    source = f"{architecture} from {str(checkpoint.path.parent)!r}"
+    if classes := other_classes(parameters_of(architecture, config).shapes, config, checkpoint):
+        say_once(f"{source}: the weights have {classes} classes, the config {config.num_labels}; the weights count")
+        config.num_labels = classes
+    stored = {canonical(name): name for name in checkpoint.infos}
+    shapes, aliases = parameters_of(architecture, config)
+    if architecture == "BertModel":  # whose pooler few need
+        shapes = {name: shape for name, shape in shapes.items() if "pooler" not in name or f"bert.{name}" in stored}
+    integers = () if config.quantization_config is None else integers_in(checkpoint, shapes, aliases)
+    found = fit(shapes, checkpoint, aliases, integers=integers)
+    if found.missing:
+        raise CheckpointError(
+            f"{str(checkpoint.path)!r} lacks {listed(found.missing)} of {architecture}: it holds another model, or one "
+            "whose head was never trained"
+        )
+    report(source, found)
+
+    def read(name: str) -> NDArray[Any] | None:
+        at = stored.get(name) or stored.get(TIED.get(name))
+        return None if at is None else _checked(checkpoint, at, allow_nan)
+
+    return Weights(read)
+
+
+def weights_of(model: Any, config: BertConfig, architecture: str) -> Weights:
+    """Return copies of the weights of a PyTorch model.
+
+    Raises:
+        InputTypeError: its parameters are not those of the architecture, as with adapters in it.
+    """
+    arrays = {canonical(name) or name: _copied(tensor) for name, tensor in model.state_dict().items()}
+    wanted = {canonical(name) or name: shape for name, shape in parameters_of(architecture, config).shapes.items()}
+    if odd := _odd(arrays, wanted):
+        raise InputTypeError(
+            f"The engine computes {architecture} as the paper has it, and this model's {odd!r} is not of it; merge "
+            "adapters into the weights first."
+        )
+    arrays |= {name: arrays[other] for name, other in TIED.items() if name not in arrays and other in arrays}
+    return Weights(arrays.get)
+
+
+def _odd(arrays: Mapping[str, NDArray[Any]], wanted: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Return the name of a parameter that is missing, of another shape, or too many; a pooler need not be there."""
+    for name, shape in wanted.items():
+        if "pooler" not in name and (name not in arrays or arrays[name].shape != shape):
+            return name
+    others = (name for name in arrays if name not in wanted and name not in TIED)
+    return next((name for name in others if not name.endswith(SCALES)), None)
+
+
+def _copied(tensor: Any) -> NDArray[Any]:
+    """Return the numbers of a tensor in memory of its own: int8 as it is, else float32."""
+    plain = tensor.detach().cpu()
+    return np.array((plain if str(plain.dtype) == "torch.int8" else plain.float()).numpy())
+
+
+def _checked(checkpoint: Checkpoint, name: str, allow_nan: bool) -> NDArray[Any]:
+    info = checkpoint.infos[name]
+    if info.dtype == "int8":
+        return checkpoint.array(name)
+    array = checkpoint.float32(name)
+    if not allow_nan and not all_finite(array):
+        raise CheckpointError(
+            f"{str(info.file)!r}: the tensor {name!r} has NaN or infinite weights; fetch or train the model again, or "
+            "pass allow_nan=True to look into it"
+        )
+    drop_pages(
+        array.ctypes.data, array.nbytes
+    )  # read from end to end, while of a vocabulary's rows a program may need few
+    return array

@@ -1,0 +1,301 @@
+"""The engine's numbers against transformers', and what it is made from: checkpoints of all kinds, and models."""
+
+import copy
+import pickle
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.parity.harness import OUTPUT_TOLERANCE, TINY, pair
+from torch import Tensor
+
+import bertie
+from bertie.engine import Engine
+from bertie.engine.activations import ACTIVATIONS
+from bertie.engine.engine import ARCHITECTURES
+from bertie.errors import CheckpointError, ConfigError, InputError, InputTypeError
+from bertie.kernels import library
+from bertie.tasks.features import Features
+
+LENGTHS = [7, 1, 7, 12, 3]
+WORDS = np.array([0, 4, 9, 20, 29])
+
+
+@pytest.fixture
+def rows() -> Features:
+    return rows_of(LENGTHS)
+
+
+def rows_of(lengths: list[int]) -> Features:
+    chance, total = np.random.default_rng(0), sum(lengths)
+    ids, types = chance.integers(0, 99, total), chance.integers(0, 2, total)
+    return Features(ids, types, lengths, [0] * len(lengths), [False] * len(lengths))
+
+
+def rectangle(rows: Features) -> dict[str, Tensor]:
+    packed = rows.packed()
+    given = {
+        "input_ids": packed.input_ids,
+        "token_type_ids": packed.token_type_ids,
+        "attention_mask": torch.ones(len(rows.ids)),
+    }
+    return {name: packed.pad(values).long() for name, values in given.items() if values is not None}
+
+
+def saved(model: Any, folder: Path) -> Path:
+    model.save_pretrained(folder)
+    return folder
+
+
+def assert_close(found: Any, wanted: Tensor) -> None:
+    assert found.dtype == np.float32
+    assert found.shape == wanted.shape
+    largest = max(1.0, float(wanted.abs().max()))
+    assert float(np.abs(found - wanted.detach().numpy()).max()) <= OUTPUT_TOLERANCE * largest
+
+
+def hidden_states(reference: Any, rows: Features) -> Tensor:
+    """Return what transformers gives for the tokens of all rows ``[T, D]``."""
+    base = getattr(reference, "bert", reference)
+    with torch.inference_mode():
+        states = base(**rectangle(rows)).last_hidden_state
+    return torch.cat([states[row, :length] for row, length in enumerate(rows.lengths)])
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["kernels", "numpy"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_head_equals_the_reference(
+    name: str, compiled: bool, rows: Features, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not compiled:
+        monkeypatch.setattr(library, "best", lambda: None)
+    ours, reference = pair(name, {"num_labels": 2 if "Question" in name else 3})
+    engine = Engine.open(saved(ours, tmp_path))
+    assert engine.architecture == name
+    states = hidden_states(reference, rows)
+    assert_close(engine.hidden_states(rows), states)
+    assert_close(engine.first_tokens(rows), states[np.cumsum([0, *LENGTHS[:-1]])])
+    batch = rectangle(rows)
+    if name == "BertForMultipleChoice":
+        batch = {key: values[:, None] for key, values in batch.items()}
+    with torch.inference_mode():
+        output = reference(**batch)
+    real = rectangle(rows)["attention_mask"].bool()
+    if name in ("BertForMaskedLM", "BertForPreTraining"):
+        logits = output.logits if name == "BertForMaskedLM" else output.prediction_logits
+        assert_close(engine.masked_lm(rows, WORDS), logits[real][WORDS])
+    if name in ("BertForNextSentencePrediction", "BertForPreTraining"):
+        logits = output.logits if name == "BertForNextSentencePrediction" else output.seq_relationship_logits
+        assert_close(engine.next_sentence(rows), logits)
+    if name in ("BertForSequenceClassification", "BertForMultipleChoice"):
+        assert_close(engine.logits(rows), output.logits)
+    if name == "BertForTokenClassification":
+        assert_close(engine.logits(rows), output.logits[real])
+    if name == "BertForQuestionAnswering":
+        assert_close(engine.logits(rows), torch.stack([output.start_logits, output.end_logits], dim=-1)[real])
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["kernels", "numpy"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_equals_the_reference(
+    activation: str, compiled: bool, rows: Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not compiled:
+        monkeypatch.setattr(library, "best", lambda: None)
+    ours, reference = pair("BertForMaskedLM", {"hidden_act": activation})
+    engine = Engine.of(ours)
+    assert_close(engine.hidden_states(rows), hidden_states(reference, rows))
+    with torch.inference_mode():
+        words = reference(**rectangle(rows)).logits
+    assert_close(engine.masked_lm(rows, WORDS), words[rectangle(rows)["attention_mask"].bool()][WORDS])
+
+
+@pytest.mark.parametrize("kind", ["relative_key", "relative_key_query"])
+def test_relative_positions_equal_the_models(kind: str, rows: Features, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    ours = bertie.BertModel(bertie.BertConfig(**{**TINY, "position_embedding_type": kind})).eval()
+    engine = Engine.open(saved(ours, tmp_path))
+    with torch.inference_mode():
+        wanted = ours(rows.packed()).last_hidden_state
+    assert_close(engine.hidden_states(rows), wanted)
+    assert_close(engine.first_tokens(rows), wanted[np.cumsum([0, *LENGTHS[:-1]])])
+
+
+@pytest.mark.parametrize("width", [24, 36, 40])
+def test_odd_widths(width: int, rows: Features) -> None:
+    ours, reference = pair("BertModel", {"hidden_size": width, "intermediate_size": 50})
+    assert_close(Engine.of(ours).hidden_states(rows), hidden_states(reference, rows))
+
+
+def test_a_quantised_model_answers_as_its_modules_do(mini: Path, tmp_path: Path) -> None:
+    tokenizer = bertie.AutoTokenizer.from_pretrained(mini)
+    texts = ["Paris is the [MASK] of France.", "A longer text about rivers, and the towns that lie beside them."] * 4
+    model = bertie.quantize(bertie.BertForMaskedLM.from_pretrained(mini), "int8", texts=texts, tokenizer=tokenizer)
+    engine = Engine.open(saved(model, tmp_path))
+    rows = Features.from_rows(tokenizer.rows(texts))
+    with torch.inference_mode():
+        wanted = model.bert(rows.packed()).last_hidden_state.numpy()
+    found = engine.hidden_states(rows)
+    cosines = (found * wanted).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(wanted, axis=1)
+    assert cosines.min() > 0.999  # on some processors one of the two multiplies numbers, and the other integers
+
+
+def test_half_precision_is_widened(mini: Path) -> None:
+    rows = rows_of([5, 9])
+    model = bertie.BertModel.from_pretrained(mini)  # float16 in the file
+    with torch.inference_mode():
+        wanted = model(rows.packed()).last_hidden_state
+    assert_close(Engine.open(mini, "BertModel").hidden_states(rows), wanted)
+
+
+def test_a_rows_answer_is_bitwise_its_own(tmp_path: Path) -> None:
+    ours, _ = pair("BertForSequenceClassification", {"hidden_size": 48, "num_attention_heads": 4})
+    engine = Engine.of(ours)
+    rows = rows_of([9, 30, 4, 17, 2, 40, 9, 31])
+    together = engine.with_threads(4).logits(rows)
+    for row in range(len(rows.lengths)):
+        assert np.array_equal(engine.with_threads(1).logits(rows.select([row]))[0], together[row])
+
+
+def test_threads_share_one_engine() -> None:
+    ours, _ = pair("BertForTokenClassification")
+    engine = Engine.of(ours).with_threads(1)
+    batches = [rows_of([length, 3]) for length in range(1, 13)]
+    wanted = [engine.logits(batch) for batch in batches]
+    found: list[Any] = [None] * len(batches)
+
+    def compute(place: int) -> None:
+        found[place] = engine.logits(batches[place])
+
+    threads = [threading.Thread(target=compute, args=(place,)) for place in range(len(batches))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(one, other) for one, other in zip(found, wanted, strict=True))
+
+
+def test_a_forked_process_computes_with_one_thread(tmp_path: Path) -> None:
+    ours, _ = pair("BertModel")
+    code = """
+import os, sys
+import numpy as np
+from bertie.engine import Engine
+from bertie.tasks.features import Features
+rows = Features(np.arange(40) % 99, None, [30, 10], [0] * 2, [False] * 2)
+engine = Engine.open(sys.argv[1]).with_threads(2)
+wanted = engine.hidden_states(rows)
+child = os.fork()
+if not child:
+    os._exit(0 if engine.threads == 1 and np.array_equal(engine.hidden_states(rows), wanted) else 3)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    subprocess.run([sys.executable, "-c", code, str(saved(ours, tmp_path))], check=True, timeout=60)
+
+
+def test_it_is_pickled_by_its_folder(rows: Features, tmp_path: Path) -> None:
+    ours, _ = pair("BertForTokenClassification")
+    engine = Engine.open(saved(ours, tmp_path))
+    wanted = engine.logits(rows)
+    assert len(pickle.dumps(engine)) < 2_000
+    assert np.array_equal(pickle.loads(pickle.dumps(engine)).logits(rows), wanted)  # noqa: S301
+    assert copy.deepcopy(engine) is engine
+    with pytest.raises(InputTypeError, match="made of a model cannot be pickled"):
+        pickle.dumps(Engine.of(ours))
+
+
+def test_later_changes_of_a_model_do_not_reach_it(rows: Features) -> None:
+    torch.manual_seed(0)
+    model = bertie.BertModel(bertie.BertConfig(**TINY)).eval()
+    engine = Engine.of(model)
+    before = engine.hidden_states(rows)
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    model.config.layer_norm_eps = 1.0
+    assert np.array_equal(engine.hidden_states(rows), before)
+
+
+def test_an_untied_decoder_is_its_own(rows: Features, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = bertie.BertForMaskedLM(bertie.BertConfig(**TINY, tie_word_embeddings=False)).eval()
+    with torch.inference_mode():
+        wanted = model(rows.packed()).logits[WORDS]
+    assert_close(Engine.open(saved(model, tmp_path)).masked_lm(rows, WORDS), wanted)
+    assert_close(Engine.of(model).masked_lm(rows, WORDS), wanted)
+
+
+def test_what_it_does_not_compute_is_refused(rows: Features, tmp_path: Path) -> None:
+    ours, _ = pair("BertModel")
+    folder = saved(ours, tmp_path)
+    with pytest.raises(CheckpointError, match=r"lacks .*classifier.* of BertForSequenceClassification"):
+        Engine.open(folder, "BertForSequenceClassification")
+    with pytest.raises(ConfigError, match="it is a decoder"):
+        Engine.of(pair("BertModel", {"is_decoder": True})[0])
+    with pytest.raises(InputTypeError, match="model is a Linear"):
+        Engine.of(torch.nn.Linear(2, 2))
+    with pytest.raises(InputTypeError, match="BertModel has no masked-LM head"):
+        Engine.open(folder).masked_lm(rows, WORDS)
+    with pytest.raises(InputError, match="threads is 0"):
+        Engine.open(folder).with_threads(0)
+
+
+def test_adapters_must_be_merged_first() -> None:
+    peft = pytest.importorskip("peft")
+    adapted = peft.get_peft_model(
+        pair("BertForSequenceClassification")[0], peft.LoraConfig(target_modules=["query"], task_type="SEQ_CLS")
+    )
+    with pytest.raises(InputTypeError, match="merge adapters into the weights first"):
+        Engine.of(adapted.get_base_model())
+
+
+@pytest.mark.parametrize(
+    ("ids", "lengths", "message"),
+    [
+        ([1, 99], [2], "the id 99, but vocab_size is 99"),
+        ([1, -1], [2], "the id -1"),
+        ([1] * 41, [41], "has 41 tokens, but the model ends at max_position_embeddings = 40"),
+        ([1, 2], [2, 0], "each needs one"),
+        ([1, 2], [1], "of 2 in all"),
+    ],
+)
+def test_rows_that_no_table_has(ids: list[int], lengths: list[int], message: str) -> None:
+    engine = Engine.of(pair("BertModel")[0])
+    rows = Features(np.array(ids), None, lengths, [0] * len(lengths), [False] * len(lengths))
+    with pytest.raises(InputError, match=message):
+        engine.hidden_states(rows)
+
+
+def test_damaged_weights_are_refused(tmp_path: Path) -> None:
+    model = copy.deepcopy(pair("BertModel")[0])
+    with torch.no_grad():
+        model.encoder.layer[1].output.dense.weight[3, 3] = torch.nan
+    folder = saved(model, tmp_path)
+    with pytest.raises(CheckpointError, match="NaN or infinite"):
+        Engine.open(folder)
+    rows = rows_of([3])
+    states = list(Engine.open(folder, allow_nan=True).layers(rows))
+    assert [bool(np.isfinite(each).all()) for each in states] == [True, True, False]
+
+
+def test_layers_are_those_of_the_model(rows: Features) -> None:
+    ours, _ = pair("BertModel")
+    with torch.inference_mode():
+        wanted = ours(rows.packed(), output_hidden_states=True).hidden_states
+    found = list(Engine.of(ours).layers(rows))
+    assert len(found) == len(wanted)
+    for one, other in zip(found, wanted, strict=True):
+        assert_close(one, other)
+
+
+def test_it_says_what_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine.of(pair("BertModel")[0])
+    best = library.best()
+    assert best is None or best.name in engine.explain()
+    monkeypatch.setattr(library, "best", lambda: None)
+    monkeypatch.setattr(library, "why_none", lambda: "there is no compiler")
+    assert "NumPy's products, for there is no compiler" in Engine.of(pair("BertModel")[0]).explain()
