@@ -42,10 +42,8 @@ class Picture:
         path = Path(path)
         content = {".html": self.html, ".svg": self.svg}.get(path.suffix.lower())
         if content is None:
-            kinds = ".html" if self.svg is None else ".html or .svg"
-            raise InputError(
-                f"A picture like this is saved as {kinds}, not as {path.name!r}; change the file's suffix."
-            )
+            which = "This picture is saved as .html" if self.svg is None else "A picture is saved as .html or .svg"
+            raise InputError(f"{which}, not as {path.name!r}; change the file's suffix.")
         write_text(path, content)
         return path
 
