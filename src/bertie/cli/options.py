@@ -8,8 +8,8 @@ from typing import Annotated, Any, Protocol
 
 import typer
 
+from bertie.data import Format as FileFormat
 from bertie.errors import InputError
-from bertie.reading import Format as FileFormat
 from bertie.tasks.registry import find
 
 Texts = Annotated[list[str] | None, typer.Argument(help="Texts; without any, --input or standard input is read.")]

@@ -10,11 +10,11 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
+from bertie.data.cells import name_in
 from bertie.errors import CheckpointError, InputError
 from bertie.estimators.inputs import row_of, texts_in
 from bertie.estimators.learning import LearningEstimator
 from bertie.estimators.scoring import scores_of
-from bertie.finetuning.cells import name_in
 
 # Kinds of NumPy arrays that classes may be of, and JSON can hold.
 _KINDS = "biufUO"

@@ -8,16 +8,16 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from bertie.data.dataset import Data
+from bertie.data.parts import Parts
 from bertie.errors import BertieError, InputError
 from bertie.extras import need
 from bertie.files import make_folder, write_text
 from bertie.finetuning import plots
-from bertie.finetuning.examples import Data
-from bertie.finetuning.folder import write_folder
-from bertie.finetuning.parts import Parts
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.resuming import LOG, digest_of_rows
 from bertie.finetuning.run import Learned, Outcome, learn, scored
+from bertie.finetuning.run_folder import write_folder
 from bertie.finetuning.space import Space, distributions, usual_space, usual_values, with_values
 from bertie.report import logger
 from bertie.training import Event, JsonLines
@@ -100,11 +100,7 @@ class Search:
         self._tell(asked, begin, self.states.COMPLETE, score)
 
     def best(self) -> Trial:
-        """Return the trial of the best score; of equal ones the first.
-
-        Raises:
-            BertieError: no trial gave a score.
-        """
+        """Return the trial of the best score; of equal ones the first."""
         table = self.table()
         complete = [each for each in table if each.state == "complete"]
         if not complete:

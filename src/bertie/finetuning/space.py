@@ -7,8 +7,8 @@ from typing import Any
 
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.extras import need
+from bertie.finetuning.model_setup import own_config
 from bertie.finetuning.plan import Plan
-from bertie.finetuning.starting import own_config
 from bertie.training import Settings
 from bertie.training.settings import BATCH_SIZE
 
@@ -41,23 +41,14 @@ def usual_space(plan: Plan, rows: int) -> dict[str, Any]:
 
 
 def distributions(space: Space) -> dict[str, Any]:
-    """Return a space as optuna takes it.
-
-    Raises:
-        InputError: a range without width, or a learning rate of 0.
-        InputTypeError: a value that is neither a list of choices nor a range.
-    """
+    """Return a space as optuna takes it."""
     if not space:
         raise InputError("space is empty; name at least one setting to try, or leave it out.")
     return {name: _distribution(name, value) for name, value in space.items()}
 
 
 def with_values(plan: Plan, values: Mapping[str, Any]) -> Plan:
-    """Return the plan with other values of settings, of ``lora`` and ``class_weights``, and of the task's options.
-
-    Raises:
-        InputError: a value out of its range, or a name that is none of these.
-    """
+    """Return the plan with other values of settings, of ``lora`` and ``class_weights``, and of the task's options."""
     options = plan.row.load_trained().options()
     known = [*sorted(_SETTINGS), *_OF_PLAN, *options]
     for name in values:

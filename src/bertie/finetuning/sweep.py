@@ -8,16 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bertie.data import Format
+from bertie.data.labelling import LabelOptions
 from bertie.errors import InputError, spelled
 from bertie.extras import need
-from bertie.finetuning.finetuned import Finetuned, finetuned_of
-from bertie.finetuning.labelling import LabelOptions
+from bertie.finetuning.api import Finetuned, finetuned_of
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.resuming import at_work_in, refuse_finished
 from bertie.finetuning.run import prepare
 from bertie.finetuning.searching import STUDY, WHAT, Search, Trial
 from bertie.finetuning.space import Space
-from bertie.reading import Format
 from bertie.report import progress
 from bertie.training import Settings, world_size
 
