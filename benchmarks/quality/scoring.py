@@ -9,8 +9,8 @@ from experiments import Experiment, Reading
 from rows import Row
 
 import bertie
-from bertie.finetuning.examples import Rows
-from bertie.finetuning.labelling import LabelOptions
+from bertie.data.dataset import Rows
+from bertie.data.labelling import LabelOptions
 from bertie.metrics import Scores
 from bertie.metrics.streaming import interval
 from bertie.tasks.features import Outputs

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import bertie
-from bertie.finetuning.learner import TaskLearner, encoded
-from bertie.finetuning.scoring import score
-from bertie.tasks.example import Example
+from bertie.data.example import Example
+from bertie.evaluation.evaluator import score
+from bertie.finetuning.task_learner import TaskLearner, encoded
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.multiple_choice import MultipleChoice
 from bertie.tasks.reranking import Reranking

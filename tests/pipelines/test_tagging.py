@@ -11,9 +11,9 @@ import transformers
 from computing import compute
 
 import bertie
+from bertie.data.tag_schemes import entities
 from bertie.errors import InputError, InputTypeError
 from bertie.tasks.features import Outputs
-from bertie.tasks.schemes import entities
 
 BIO = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 LABELS = {

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bertie.errors import counted
+from bertie.evaluation.evaluator import Mistake
 from bertie.files import write_text
 from bertie.metrics.streaming import Figures, Intervals
 
@@ -51,24 +52,6 @@ class Tuned:
     name: str
     value: str
     effect: str = ""
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A row that was answered wrongly.
-
-    Attributes:
-        text: the input, of any length.
-        gold, predicted: what is right, and what was answered.
-        score: the model's confidence in its answer; None if it has none.
-        where: file and line.
-    """
-
-    text: str
-    gold: str
-    predicted: str
-    score: float | None
-    where: str
 
 
 @dataclass

@@ -6,17 +6,17 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bertie.data.dataset import Data, Rows, load
+from bertie.data.parts import Parts, folded, is_share, parted
+from bertie.data.split import rare_classes
 from bertie.errors import counted, plural, spelled
+from bertie.evaluation.evaluator import Scored, score
 from bertie.files import make_folder, write_json
-from bertie.finetuning.examples import Data, Rows, load
-from bertie.finetuning.learner import TaskLearner, encoded
-from bertie.finetuning.parts import Parts, folded, is_share, parted
+from bertie.finetuning.model_setup import merged, start
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.resuming import LOG, PLAN, STATE, TENSORBOARD, identity_of
 from bertie.finetuning.saving import EpochModels
-from bertie.finetuning.scoring import Scored, score
-from bertie.finetuning.split import rare_classes
-from bertie.finetuning.starting import merged, start
+from bertie.finetuning.task_learner import TaskLearner, encoded
 from bertie.finetuning.tuning import Tuning, check_metric
 from bertie.metrics.streaming import REPLICATES
 from bertie.report import logger, say_once
@@ -74,11 +74,7 @@ class Outcome(Learned):
 
 
 def run(plan: Plan) -> Outcome | None:
-    """Carry out a plan; of several processes, all but the first get None.
-
-    Raises:
-        As `bertie.finetune`.
-    """
+    """Carry out a plan; of several processes, all but the first get None."""
     data, (parts,) = prepare(plan)
     learned = learn(plan, data, parts)
     return None if learned is None else scored(learned)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bertie.files import atomic_folder
-from bertie.finetuning.starting import merged
+from bertie.finetuning.model_setup import merged
 from bertie.tasks.registry import Row
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import Event
@@ -16,11 +16,7 @@ EPOCH = "epoch-"
 
 
 def save_model(folder: Path, row: Row, task: TrainableTask, model: Any) -> None:
-    """Write a plain model with its tokenizer and its task's options into ``folder``, which is there.
-
-    Raises:
-        CheckpointError: a file cannot be written.
-    """
+    """Write a plain model with its tokenizer and its task's options into ``folder``, which is there."""
     row.save_options(model.config, task.answering())
     model.save_pretrained(folder)
     task.tokenizer.save_pretrained(folder)

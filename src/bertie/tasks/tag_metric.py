@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.data.tag_schemes import OUTSIDE, converted, guess_scheme, split_tag
 from bertie.metrics import EntityMetric
 from bertie.metrics.bootstrap import split
 from bertie.metrics.entities import SCHEMES
-from bertie.tasks.schemes import OUTSIDE, converted, guess_scheme, split_tag
 
 UNSEEN = "types that the model lacks"
 # letters of BIOES in schemes that have none of them

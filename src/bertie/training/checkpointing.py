@@ -18,14 +18,7 @@ from bertie.training.state import States
 
 
 class Checkpointer:
-    """Saves and brings back one run; with several processes the first one alone writes.
-
-    Args:
-        folder: for states and the best weights; None: nothing outlives the process.
-        fingerprint: what the run is started with.
-        settings: how often it is saved.
-        writes: whether this process is the one that does.
-    """
+    """Saves and brings back one run; with several processes the first one alone writes."""
 
     def __init__(self, folder: Path | None, fingerprint: Fingerprint, settings: Settings, writes: bool) -> None:
         self._states = None if folder is None else States(folder)
@@ -36,12 +29,7 @@ class Checkpointer:
         self._saved_at = time.monotonic()
 
     def resume(self, model: nn.Module, optimizer: AdamW, wanted: bool) -> History | None:
-        """Bring model and optimiser to where the run was left, and return its history; None: a new run begins.
-
-        Raises:
-            InputError: the run was started otherwise; or one is there and is not to be resumed.
-            CheckpointError: its state is damaged.
-        """
+        """Bring model and optimiser to where the run was left, and return its history; None: a new run begins."""
         if self._states is None:
             if wanted:
                 raise InputError("resume needs the folder in which the run keeps its state; give folder.")
@@ -112,11 +100,7 @@ def _mark(history: History) -> tuple[int, ...]:
 
 
 def same_device(tensors: Mapping[str, Tensor]) -> torch.device:
-    """Return the device of the tensors.
-
-    Raises:
-        InputError: they lie on several.
-    """
+    """Return the device of the tensors."""
     found = {tensor.device for tensor in tensors.values()}
     if len(found) > 1:
         raise InputError(

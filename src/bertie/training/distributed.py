@@ -47,12 +47,7 @@ def local_device() -> torch.device:
 
 @contextmanager
 def processes(device: torch.device) -> Iterator["Processes"]:
-    """Join the processes that were started together, gloo on CPU and NCCL on CUDA; leave them after the block.
-
-    Raises:
-        InputError: torchrun's environment is incomplete.
-        BertieError: the others do not answer.
-    """
+    """Join the processes that were started together, gloo on CPU and NCCL on CUDA; leave them after the block."""
     if world_size() == 1:
         yield Processes(0, 1, None)
         return

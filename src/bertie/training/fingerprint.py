@@ -43,11 +43,7 @@ def fingerprint(
 
 
 def refuse_other(before: Fingerprint, now: Fingerprint, folder: str) -> None:
-    """Refuse to resume a run in ``folder`` that was started otherwise.
-
-    Raises:
-        InputError: naming the first thing that differs.
-    """
+    """Refuse to resume a run in ``folder`` that was started otherwise."""
     old, new = _flat(before), _flat(now)
     length = ("total", "epochs", "steps", "warmup")
     for name in dict.fromkeys((*new["settings"], *old["settings"])):

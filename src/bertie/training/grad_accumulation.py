@@ -24,11 +24,7 @@ def micro_tokens(device: torch.device) -> int:
 
 
 def precision_on(device: torch.device, precision: str) -> Callable[[], AbstractContextManager]:
-    """Return what opens the context in which the forward pass is computed.
-
-    Raises:
-        InputError: bf16 is asked of a GPU that does not have it.
-    """
+    """Return what opens the context in which the forward pass is computed."""
     able = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
     if precision == "bf16" and not able:
         raise InputError(f"precision is 'bf16', which {torch.cuda.get_device_name(device)} cannot do; give 'fp32'.")
@@ -38,15 +34,7 @@ def precision_on(device: torch.device, precision: str) -> Callable[[], AbstractC
 
 
 class GradAccumulator:
-    """Computes the gradients of steps.
-
-    Args:
-        learner: whose losses.
-        sizes: the tokens of each example.
-        tokens: the most tokens of a micro-batch; halved for good when memory is exhausted.
-        precision: opens the context of a forward pass.
-        whole: never divide a step, because its loss is no sum over examples.
-    """
+    """Computes gradients in micro-batches of ``tokens`` tokens, or ``whole`` if the loss is no sum over examples."""
 
     def __init__(
         self,
@@ -60,12 +48,7 @@ class GradAccumulator:
         self._precision, self._whole = precision, whole
 
     def compute(self, examples: Integers, divisor: float, seed: int, device: torch.device) -> Tensor:
-        """Add the gradients of the examples' losses over ``divisor`` to the parameters'; return that loss, ``[]``.
-
-        Raises:
-            BertieError: a single example exhausts the memory.
-            InputError: the loss does not depend on what learns.
-        """
+        """Add the gradients of the examples' losses over ``divisor`` to the parameters'; return that loss, ``[]``."""
         while True:
             torch.manual_seed(seed)
             try:

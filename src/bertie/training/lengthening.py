@@ -11,18 +11,7 @@ from bertie.training.settings import Settings
 
 
 def lengthen(history: History, more: int | None, resume: bool, sampler: Sampler, folder: str) -> None:
-    """Let a run go on for ``more`` epochs if it is finished, or as it was told before if that was interrupted.
-
-    Args:
-        history: of the run so far; changed in place.
-        more: how many; None: the run is not to be longer.
-        resume: go on with what was interrupted, instead of beginning anew.
-        sampler: of the examples.
-        folder: of the run, for messages.
-
-    Raises:
-        InputError: there is no finished run, or another number of epochs was interrupted.
-    """
+    """Let a run go on for ``more`` epochs if it is finished, or as it was told before if that was interrupted."""
     if more is None and not history.more:
         return
     if more is None:

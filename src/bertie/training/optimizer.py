@@ -29,11 +29,6 @@ class AdamW:
 
     A step whose gradients or loss are not finite changes nothing: the device decides that by itself, so that the host
     need not wait for it.
-
-    Args:
-        parameters: what learns, by name.
-        groups: which of them are updated alike; each name stands in one group.
-        tables: the names of embedding tables that get sparse gradients (see `bertie.training.sparse_embeddings`).
     """
 
     def __init__(
@@ -51,16 +46,7 @@ class AdamW:
 
     @torch.no_grad()
     def step(self, rate: float, max_norm: float | None, loss: Tensor) -> Tensor:
-        """Update all parameters that have a gradient.
-
-        Args:
-            rate: the learning rate of groups with rate 1.
-            max_norm: gradients whose norm is larger are scaled down to it.
-            loss: ``[]``, the step's; if it is not finite nothing is updated.
-
-        Returns:
-            ``[]`` on the device, the norm of all gradients together, before clipping.
-        """
+        """Update all parameters that have a gradient, and return its norm before clipping, ``[]`` on the device."""
         gradients = self._gradients()
         norm = torch.nn.utils.get_total_norm(gradients.values()).float()
         bad = (~(norm + loss).isfinite()).float()

@@ -49,11 +49,7 @@ def groups(model: nn.Module, weight_decay: float, layer_decay: float) -> list[Gr
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that learn; of several names of one parameter, the first.
-
-    Raises:
-        InputError: there is none, or one holds half-precision numbers, in which small updates would vanish.
-    """
+    """Return the parameters that learn; of several names of one parameter, the first."""
     found = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if not found:
         raise InputError("No parameter of the model learns (requires_grad is False everywhere); unfreeze some.")
@@ -68,11 +64,7 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 @contextmanager
 def frozen(model: nn.Module, layers: int | None) -> Iterator[None]:
-    """Have the embeddings and the first ``layers`` layers not learn within the block; None: leave all as it is.
-
-    Raises:
-        InputError: the model has fewer layers.
-    """
+    """Have the embeddings and the first ``layers`` layers not learn within the block; None: leave all as it is."""
     parameters = dict(model.named_parameters())
     count = count_layers(parameters)
     if layers is not None and layers > count:
@@ -95,11 +87,7 @@ def frozen(model: nn.Module, layers: int | None) -> Iterator[None]:
 
 @contextmanager
 def checkpointed(model: Any, wanted: bool) -> Iterator[None]:
-    """Compute activations anew in the backward pass within the block, if ``wanted``.
-
-    Raises:
-        InputError: the model cannot do that.
-    """
+    """Compute activations anew in the backward pass within the block, if ``wanted``."""
     if not wanted or getattr(model, "is_gradient_checkpointing", False):
         yield
         return

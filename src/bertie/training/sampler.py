@@ -57,17 +57,7 @@ def seed_of_step(seed: int, step: int, rank: int) -> int:
 
 
 class Sampler:
-    """The steps of a run: each epoch is a shuffle of all examples, cut into steps.
-
-    Args:
-        sizes: the tokens of each example.
-        seed: of the shuffles.
-        batch_size: the examples of a step; an epoch's last one takes what is left.
-        batch_tokens: the most tokens of a step, where ``batch_size`` is None.
-
-    Raises:
-        InputError: there is no example.
-    """
+    """The steps of a run: each epoch is a shuffle of all examples, cut into steps by number or by tokens."""
 
     def __init__(self, sizes: Sequence[int], seed: int, batch_size: int | None, batch_tokens: int | None) -> None:
         if len(sizes) == 0:
