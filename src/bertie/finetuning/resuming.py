@@ -82,7 +82,8 @@ def identity_of(
     plan: Plan, task: TrainableTask, model: Any, features: Features, labels: Sequence[str], tune: Sequence[Example]
 ) -> dict[str, Any]:
     """Return what tells this run's data, model and task from another's, before the model has learned."""
-    values = (features.ids, features.types, features.owner_of_rows, features.labels and features.labels.values)
+    wanted = [labels.values for labels in features.labels.values()]
+    values = (features.ids, features.types, features.owner_of_rows, *wanted)
     learned = [b"" if each is None else each.tobytes() for each in values]
     options = {name: getattr(task, name) for name in task.options()}
     return {
