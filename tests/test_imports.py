@@ -27,6 +27,7 @@ ROWS = [
     {"engine"},
     {"dropout"},
     {"tasks"},
+    {"metrics"},
     {"data"},
     {"batching"},
     {"threads"},
@@ -41,7 +42,7 @@ ROWS = [
     {"kernels"},
     {"openmp"},
     {"extras", "writing"},
-    {"metrics", "rules"},
+    {"rules"},
     {"errors", "memory", "report"},
 ]
 PLACE = re.compile(r"bertie(\.\w+)+:\w+")

@@ -107,23 +107,68 @@ def _is_iob1(sequences: Iterable[Sequence[str]]) -> bool:
     return begun_by_i
 
 
-def entities(tags: Sequence[str], scheme: str) -> list[Entity]:
-    """Return the entities of a text's tags, in order.
+@dataclass(frozen=True, eq=False)
+class TagTable:
+    """What C tags mean where texts stand side by side: an entity is a run of tags of one type.
 
-    Tags that break the scheme are read as conlleval reads them: an I- or E- that follows nothing of its type begins an
-    entity, and a change of type ends one.
+    Tags that break their scheme are read as conlleval reads them: an I- or E- that follows nothing of its type begins
+    an entity, and a change of type ends one.
+
+    Attributes:
+        names: what the entity of each tag is called.
+        kinds: ``[C]``, a number for each type; -1 where a tag is outside every entity.
+        begins: ``[C]``, whether an entity begins with the tag whatever precedes it.
+        ends: ``[C]``, whether one ends with it whatever follows.
     """
-    found = []
-    first, before, kind_before = 0, OUTSIDE, ""
-    for place, tag in enumerate([*tags, OUTSIDE]):
-        prefix, kind = split_tag(tag, scheme)
-        goes_on = prefix in _GOING_ON and kind == kind_before and before in ("B", "I")
-        if not goes_on:
-            if before != OUTSIDE:
-                found.append(Entity(kind_before, first, place - 1))
-            first = place
-        before, kind_before = prefix, kind
-    return found
+
+    names: Sequence[str]
+    kinds: NDArray[np.int64]
+    begins: NDArray[np.bool_]
+    ends: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, tags: Sequence[str], scheme: str | None) -> "TagTable":
+        """Return the meaning of tags in a scheme, or without one as transformers' pipeline reads them.
+
+        There only B- begins an entity anew, a tag with neither B- nor I- is a type of its own, and so is O.
+        """
+        if scheme is None:
+            kinds = [tag[2:] if tag.startswith(("B-", "I-")) else tag for tag in tags]
+            names = [tag.split("-", 1)[-1] for tag in tags]
+            begins, ends = [tag.startswith("B-") for tag in tags], [False] * len(tags)
+        else:
+            parts = [split_tag(tag, scheme) for tag in tags]
+            names = kinds = [kind for _, kind in parts]
+            begins, ends = ([prefix in which for prefix, _ in parts] for which in (_BEGINNING, _ENDING))
+        number_of = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
+        outside = [scheme is not None and tag == OUTSIDE for tag in tags]
+        numbers = [-1 if out else number_of[kind] for kind, out in zip(kinds, outside, strict=True)]
+        return cls(names, np.array(numbers, np.int64), np.array(begins, np.bool_), np.array(ends, np.bool_))
+
+    def runs(self, tags: NDArray[np.int64], is_first: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the places of the first and the last tag of each entity.
+
+        Args:
+            tags: ``[U]`` their numbers.
+            is_first: ``[U]``, whether a text begins there.
+        """
+        kinds = self.kinds[tags]
+        goes_on = np.zeros(len(tags), np.bool_)
+        goes_on[1:] = (kinds[1:] == kinds[:-1]) & ~self.begins[tags[1:]] & ~self.ends[tags[:-1]]
+        starts = np.flatnonzero(~(goes_on & ~is_first))
+        lasts = np.append(starts, len(tags))[1:] - 1
+        inside = kinds[starts] >= 0
+        return starts[inside], lasts[inside]
+
+
+def entities(tags: Sequence[str], scheme: str) -> list[Entity]:
+    """Return the entities of a text's tags, in order."""
+    known = list(dict.fromkeys(tags))
+    table = TagTable.of(known, scheme)
+    numbers = np.fromiter(map(known.index, tags), np.int64, len(tags))
+    starts, lasts = table.runs(numbers, np.zeros(len(tags), np.bool_))
+    places = zip(starts.tolist(), lasts.tolist(), strict=True)
+    return [Entity(table.names[numbers[first]], first, last) for first, last in places]
 
 
 def tags_of(entities: Iterable[Entity], words: int, scheme: str) -> list[str]:
