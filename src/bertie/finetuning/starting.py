@@ -16,7 +16,7 @@ from bertie.finetuning.continuing import has_labels, with_labels
 from bertie.finetuning.examples import Data
 from bertie.finetuning.plan import Plan
 from bertie.models.loading import one_device
-from bertie.pipelines.building import opened
+from bertie.pipelines.factory import opened
 from bertie.report import quietly
 from bertie.tasks.example import Example
 from bertie.tasks.trainable import TrainableTask

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bertie.pipelines.running import Pipeline
+from bertie.pipelines.pipeline import Pipeline
 
 
 class TokenClassificationPipeline(Pipeline):

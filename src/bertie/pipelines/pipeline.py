@@ -4,10 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-import torch
-
+from bertie.engine import Engine
 from bertie.errors import InputTypeError
-from bertie.models.task_model import TaskModel
 from bertie.report import logger, progress
 from bertie.tasks.features import Features
 from bertie.tasks.inference import compute_rows
@@ -65,13 +63,28 @@ class Pipeline:
         return self.codec.tokenizer
 
     @property
-    def device(self) -> torch.device:
-        return TaskModel(self.model).device
+    def device(self) -> Any:
+        """Where it computes, a ``torch.device``; without PyTorch "cpu"."""
+        if not isinstance(self.model, Engine):
+            return next(self.model.parameters()).device
+        return "cpu" if missing("torch", "torch") else need("torch", "torch").device("cpu")
 
     @property
     def computing(self) -> Model:
         """The model as tasks ask for it."""
+        if isinstance(self.model, Engine):
+            return self.model
+        from bertie.models.task_model import TaskModel
+
         return TaskModel(self.model)
+
+    def explain(self) -> str:
+        """Return what computes: the engine and with which kernels, or PyTorch and why the engine does not."""
+        if isinstance(self.model, Engine):
+            return self.model.explain()
+        model = self.computing
+        why = self.why_not_engine or "a PyTorch model was given, whose weights may change"
+        return f"{type(self.model).__name__} on PyTorch, {model.device_type}, {model.dtype}: {why}"
 
     def __call__(self, inputs: Any, *, batch_size: int | None = None, **options: Any) -> Any:
         """Answer one text, a list of texts, or an iterator of them (then an iterator comes back).
