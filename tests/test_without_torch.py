@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 import bertie
+from bertie.checkpoints import open_checkpoint
 
 SOURCE = Path(bertie.__file__).parent
 # rooms, and files of other rooms, that import PyTorch at the top; no other module does
@@ -60,7 +61,7 @@ write_checkpoint(copy, {name: checkpoint.float32(name) for name in checkpoint.in
 """
     done = without_torch(program, str(tmp_path), str(tmp_path / "copy"))
     assert done.returncode == 0, done.stderr
-    copied = bertie.checkpoints.open_checkpoint(tmp_path / "copy")
+    copied = open_checkpoint(tmp_path / "copy")
     assert all(torch.equal(copied.tensor(name), weight.float()) for name, weight in weights.items())
 
 
