@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bertie.extras import loaded
 from bertie.tasks.registry import find
 
 
@@ -9,15 +10,12 @@ def open_pipeline(
     task: str, model: str | None, device: str | None, batch_tokens: int | None, seed: int | None, **options: Any
 ) -> Any:
     """Return the pipeline of a task; options that are None are left to the task."""
-    # a task without a default model says so before torch is imported
     row = find(task)
     if model is None:
         model = str(row.default_model())
-    import torch
-
     from bertie.pipelines import pipeline
 
-    if seed is not None:
+    if seed is not None and (torch := loaded("torch")):
         torch.manual_seed(seed)
     given = {name: value for name, value in options.items() if value is not None}
     return pipeline(task, model, device=device, batch_tokens=batch_tokens, **given)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError
-from bertie.pipelines.pipeline import listed
+from bertie.pipelines.running import listed
 from bertie.tasks.task import is_pair
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.pipelines.pipeline import CHUNK
+from bertie.pipelines.running import CHUNK
 from bertie.tasks.features import Outputs
 from bertie.tasks.inference import compute_rows
 

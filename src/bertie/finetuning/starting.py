@@ -16,7 +16,7 @@ from bertie.finetuning.continuing import has_labels, with_labels
 from bertie.finetuning.examples import Data
 from bertie.finetuning.plan import Plan
 from bertie.models.loading import one_device
-from bertie.pipelines.factory import opened
+from bertie.pipelines.factory import load_task
 from bertie.report import quietly
 from bertie.tasks.example import Example
 from bertie.tasks.trainable import TrainableTask
@@ -50,7 +50,7 @@ def start(plan: Plan, data: Data, examples: Sequence[Example]) -> tuple[Trainabl
         if goes_on:
             del loading["id2label"]
         with nullcontext() if row.learns in PRETRAINED else quietly():
-            answers, model = opened(row, plan.model, device=device, loading=loading)
+            answers, model, _ = load_task(row, plan.model, device=device, loading=loading)
         said = with_labels(model, data.labels) if goes_on else []
         if "problem_type" in head:
             model.config.problem_type = head["problem_type"]

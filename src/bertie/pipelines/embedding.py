@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bertie.errors import InputTypeError
-from bertie.pipelines.pipeline import Pipeline, is_single, listed
+from bertie.pipelines.running import Pipeline, is_single, listed
 from bertie.tasks.vector_layers import width_after
 
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from bertie.config import BertConfig
@@ -52,7 +51,7 @@ def why_not_engine(source: Any, device: Any, loading: Mapping[str, Any]) -> str:
     """Return why the engine cannot compute what was asked for, or an empty text; the files are not looked at."""
     if not isinstance(source, str | os.PathLike):
         return "a PyTorch model was given, whose weights may change"
-    if device is None and has_nvidia_driver():
+    if device is None and has_gpu_driver():
         import torch
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -72,7 +71,7 @@ def is_cpu(device: Any) -> bool:
 
 
 @lru_cache(maxsize=1)
-def has_nvidia_driver() -> bool:
+def has_gpu_driver() -> bool:
     """Whether this machine may have a GPU that PyTorch computes on; asking PyTorch itself takes seconds."""
-    windows = Path(os.environ.get("SYSTEMROOT", "")) / "System32" / "nvcuda.dll"
-    return any(map(os.path.exists, ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", windows)))
+    windows = f"{os.environ.get('SYSTEMROOT', '')}/System32/nvcuda.dll"
+    return any(os.path.exists(path) for path in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", windows))

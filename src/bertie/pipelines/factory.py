@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bertie.config import CONFIG_NAME, BertConfig
 from bertie.engine import Engine
@@ -10,7 +10,7 @@ from bertie.errors import InputError, InputTypeError
 from bertie.extras import need
 from bertie.hub import resolve
 from bertie.pipelines.engines import engine_or_reason
-from bertie.pipelines.pipeline import Pipeline
+from bertie.pipelines.running import Pipeline
 from bertie.tasks.recipe import FILES, SETTINGS, Layer, Recipe, read_activation, read_recipe
 from bertie.tasks.registry import Row, find
 from bertie.tasks.task import Task
@@ -100,12 +100,20 @@ def _assembled(
     running: dict[str, Any],
 ) -> Pipeline:
     source = row.default_model() if model is None else model
-    task, found = load_task(
+    task, found, reason = load_task(
         row, source, tokenizer, device=device, use_fast=use_fast, place=place, loading=loading, answers=True
     )
     chosen = task.with_options(**{**row.saved_options(found.config), **options})
     chosen.check_tokenizer()
-    return row.load_pipeline()(chosen, found, **running)
+    return row.load_pipeline()(chosen, found, why_not_engine=reason, **running)
+
+
+class Loaded(NamedTuple):
+    """A task, the `Engine` or the PyTorch model in eval mode that computes it, and why that is not the engine."""
+
+    task: Task
+    model: Any
+    why_not_engine: str
 
 
 def load_task(
@@ -118,8 +126,8 @@ def load_task(
     place: Mapping[str, Any] | None = None,
     loading: Mapping[str, Any] | None = None,
     answers: bool = False,
-) -> tuple[Task, Any]:
-    """Return a task with its usual options, and what computes it: an `Engine`, or a PyTorch model in eval mode.
+) -> Loaded:
+    """Return a task with its usual options, and what computes it.
 
     Args:
         row: the task.
@@ -139,9 +147,10 @@ def load_task(
     if row.name == "embed" and origin:
         recipe = read_recipe(resolve(origin, files=[CONFIG_NAME, *FILES], **files))
     files["subfolder"] = recipe.subfolder
-    found: Any = engine_or_reason(row, source, device, files, loading or {}) if answers else ""
-    if not isinstance(found, Engine):
-        need("torch", "torch", f"This pipeline ({found})" if found else "Training")
+    found: Any = engine_or_reason(row, source, device, files, loading or {}) if answers else "it is to be trained"
+    reason = "" if isinstance(found, Engine) else found
+    if reason:
+        need("torch", "torch", f"What the engine does not compute ({reason})")
         from bertie.pipelines.modules import load_module
 
         found = load_module(row, source, device, {**files, **(loading or {})}, answers)
@@ -153,7 +162,7 @@ def load_task(
         given["token_layers"] = _layers(recipe.token_layers, found)
     if row.name == "reranking" and origin:
         given["activation"] = read_activation(resolve(origin, files=[CONFIG_NAME, SETTINGS], **files))
-    return row.load_task()(**given), found
+    return Loaded(row.load_task()(**given), found, reason)
 
 
 def _layers(layers: Sequence[Layer], model: Any) -> tuple[Any, ...]:

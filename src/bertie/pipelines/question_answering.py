@@ -3,7 +3,7 @@
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError
-from bertie.pipelines.pipeline import Pipeline
+from bertie.pipelines.running import Pipeline
 
 
 class QuestionAnsweringPipeline(Pipeline):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bertie.errors import InputTypeError
-from bertie.pipelines.pipeline import Answered, Pipeline, listed, marked
+from bertie.pipelines.running import Answered, Pipeline, listed, marked
 
 Ranked = list[dict[str, Any]]
 

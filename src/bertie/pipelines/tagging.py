@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bertie.pipelines.pipeline import Pipeline
+from bertie.pipelines.running import Pipeline
 
 
 class TokenClassificationPipeline(Pipeline):
