@@ -14,6 +14,7 @@ import bertie
 from bertie.errors import InputError, InputTypeError
 from bertie.tasks.features import Outputs
 from bertie.tasks.schemes import entities
+from tests.pipelines.conftest import of_module
 
 BIO = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 LABELS = {
@@ -100,7 +101,7 @@ def test_answers_are_plain_numbers_whatever_the_form_of_the_input(tagger: Path) 
 def bio(tiny: Callable[..., Path]) -> Any:
     """A pipeline whose model has at most 64 positions."""
     config = {"id2label": dict(enumerate(BIO)), "label2id": {label: n for n, label in enumerate(BIO)}}
-    pipe = bertie.pipeline("ner", tiny("BertForTokenClassification", num_labels=5, **config), device="cpu")
+    pipe = of_module("ner", tiny("BertForTokenClassification", num_labels=5, **config))
     restless(pipe.model)
     return pipe
 
