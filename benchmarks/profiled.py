@@ -19,7 +19,7 @@ from bertie.hub import default_embedding_model
 from bertie.kernels.attention import attention
 from bertie.kernels.gemm import GELU, RESIDUAL
 from bertie.layers.flat import flat
-from bertie.training.rows import by_rows, tables
+from bertie.training.sparse_embeddings import by_rows, tables
 from comparison.machine import describe
 from texts import full
 

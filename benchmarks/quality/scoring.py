@@ -9,9 +9,10 @@ from experiments import Experiment, Reading
 from rows import Row
 
 import bertie
-from bertie.finetuning.examples import Rows
-from bertie.finetuning.labelling import LabelOptions
-from bertie.metrics import Differences, Scores
+from bertie.data.dataset import ExampleReader
+from bertie.data.labelling import LabelOptions
+from bertie.metrics import Scores
+from bertie.metrics.streaming import interval
 from bertie.tasks.features import Outputs
 from bertie.tasks.inference import compute_rows
 from bertie.tasks.registry import find
@@ -29,15 +30,24 @@ class Answers:
 
     def figures(self) -> Figures:
         """Return the figures."""
-        scores = Scores(self.metric, replicates=0)
-        scores.add(self.predictions, self.gold)
-        return scores.figures()
+        return self._scores().figures()
 
     def better_than(self, other: "Answers") -> dict[str, Any]:
         """Return by how much each figure is better than another model's, with a paired bootstrap interval."""
-        both = Differences(self.metric)
-        both.add(self.predictions, other.predictions, self.gold)
-        return {"difference": both.figures(), "interval": both.intervals()}
+        mine, theirs = self._scores(), other._scores()
+        figures, others = mine.figures(), theirs.figures()
+        known = [name for name in figures if figures[name] is not None and others.get(name) is not None]
+        # one seed weighs the same rows alike for both
+        replicates, paired = mine.resampled(), theirs.resampled()
+        return {
+            "difference": {name: figures[name] - others[name] for name in known},
+            "interval": {name: interval(replicates[name] - paired[name]) for name in known},
+        }
+
+    def _scores(self) -> Scores:
+        scores = Scores(self.metric)
+        scores.add(self.predictions, self.gold)
+        return scores
 
 
 def answers(
@@ -66,7 +76,7 @@ class _Model:
 
     def computed(self, rows: list[Row]) -> tuple[Any, Outputs]:
         """Return the task suited to the rows, and what the model computes of them, with their labels."""
-        reader = Rows(self.row.learns, options=LabelOptions(kind=self.kind))
+        reader = ExampleReader(self.row.learns, options=LabelOptions(kind=self.kind))
         written = list(reader.read(rows))
         examples = list(reader.settled(written, reader.find_labelling(written)))
         labels = [example.label for example in examples]

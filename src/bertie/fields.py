@@ -99,11 +99,7 @@ NUMBER_OF_LABELS = Rule("classes of a head", "integer", 1, 10_000_000)
 
 
 def checked(name: str, value: Any) -> Any:
-    """Return ``value`` as the field ``name`` stores it.
-
-    Raises:
-        ConfigError: the field may not hold it.
-    """
+    """Return ``value`` as the field ``name`` stores it."""
     rule = FIELDS[name]
     if name == "dtype" and value is not None:
         value = str(value).removeprefix("torch.")
@@ -118,11 +114,7 @@ def checked(name: str, value: Any) -> Any:
 
 
 def check_stated(fields: Mapping[str, Any]) -> None:
-    """Say which of a file's fields are without effect here.
-
-    Raises:
-        ConfigError: one of them would change what a model answers.
-    """
+    """Say which of a file's fields are without effect here."""
     for name, reason in _WITHOUT_EFFECT.items():
         if value := fields.get(name):
             say_once(f"the config's {name} ({short(value)}) is without effect: {reason}")

@@ -1,12 +1,15 @@
 """Options given twice: an error of every command, unless they may be repeated."""
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import pytest
 import typer
 
 from bertie.cli import app
+from bertie.cli.options import bound
+from bertie.data import Format
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -49,3 +52,15 @@ def test_both_words_of_a_switch_are_one_option(run: Callable[..., Any]) -> None:
 def test_options_of_other_commands_have_a_hint(run: Callable[..., Any], given: str, sentence: str) -> None:
     ran = run(*given.split())
     assert (ran.code, ran.err) == (2, f"bertie: {sentence}\n")
+
+
+def test_shared_options_stand_where_a_command_takes_what_they_make() -> None:
+    made: list[Any] = []
+
+    def tell(first: int = 0, *, form: Any, last: int = 1) -> None:
+        made.append((first, form, last))
+
+    command = bound(tell)
+    assert list(signature(command).parameters) == ["first", "format", "delimiter", "encoding", "quoting", "last"]
+    command(first=2, format="csv", delimiter="tab", encoding=None, quoting=None, last=3)
+    assert made == [(2, Format("csv", "\t"), 3)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bertie.cli import demo, demo_films
+from bertie.cli import demo
 from bertie.report import logger
 
 
@@ -29,7 +29,7 @@ def short_book(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def few_sentences(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A sample that is learned in seconds, in an empty folder."""
     parts = []
-    for name, rows in zip(demo_films.PARTS, (48, 24), strict=True):
+    for name, rows in zip(demo.PARTS, (48, 24), strict=True):
         parts.append(tmp_path / name.removesuffix(".xz"))
         lines = read_sample(name)
         parts[-1].write_text("".join(lines[: rows + 1]), encoding="utf-8")
@@ -39,25 +39,25 @@ def few_sentences(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         yield tuple(parts)
 
     (tmp_path / "here").mkdir()
-    monkeypatch.setattr(demo_films, "sample", sample)
+    monkeypatch.setattr(demo, "sample", sample)
     monkeypatch.chdir(tmp_path / "here")
 
 
 def read_sample(name: str) -> list[str]:
-    path = Path(demo_films.__file__).parent / name
+    path = Path(demo.__file__).parent / name
     return lzma.decompress(path.read_bytes()).decode("utf-8").splitlines(keepends=True)
 
 
 def test_the_sample() -> None:
     texts = set()
-    for name, rows in zip(demo_films.PARTS, (2400, 500), strict=True):
+    for name, rows in zip(demo.PARTS, (2400, 500), strict=True):
         found = list(csv.DictReader(read_sample(name)))
         assert len(found) == rows
         assert {row["label"] for row in found} == {"positive", "negative"}
         texts |= {row["text"] for row in found}
     assert len(texts) > 2890
-    with demo_films.sample() as parts:
-        assert [part.name for part in parts] == list(demo_films.PARTS)
+    with demo.sample() as parts:
+        assert [part.name for part in parts] == list(demo.PARTS)
         about = (parts[0].parent / "film_sentences.md").read_text(encoding="utf-8")
     assert "Bo Pang and Lillian Lee" in about
     assert "CC BY 4.0" in about
@@ -93,7 +93,7 @@ def test_two_screens(
 def check_what_was_learned(out: str) -> None:
     share = float(re.search(r"([\d.]+)% right on 24 sentences", out)[1])  # type: ignore[index]
     assert 20 <= share <= 100
-    for sentence in demo_films.SENTENCES:
+    for sentence in demo.SENTENCES:
         assert re.search(rf"0\.\d\d (positive|negative) +{re.escape(sentence)}", out)
     for name in ("report.md", "curves.png", "confusion.png"):
         assert Path("bertie-demo", name).stat().st_size > 0

@@ -13,7 +13,9 @@ from bertie.attention.native import attention_autograd
 from bertie.dropout import hashed_dropout
 from bertie.kernels import encoder as encoders
 from bertie.kernels import gemm, library
+from bertie.kernels.activations import ACTIVATION_CODES, activate
 from bertie.kernels.attention import attention
+from bertie.kernels.embeddings import Int8Table, PackedEmbeddings
 from bertie.kernels.encoder import Block, PackedEncoder
 from bertie.kernels.gemm import GELU, NONE, RESIDUAL, PackedWeight
 from bertie.kernels.gemm_int8 import Int8PackedWeight, QuantParams
@@ -50,7 +52,7 @@ def attend(functions: library.InstructionSet, draw: Draw) -> None:
 
 def multiply(functions: library.InstructionSet, draw: Draw) -> None:
     rows, depth, columns = draw.randint(0, 60), draw.randint(1, 130), draw.randint(1, 130)
-    after = draw.choice((NONE, GELU, RESIDUAL))
+    after = draw.choice((NONE, GELU, RESIDUAL, draw.choice(list(ACTIVATION_CODES.values()))))
     is_int8 = functions.has_int8 and draw.random() < 0.5
     print("product", functions.name, rows, depth, columns, after, is_int8, flush=True)
     layer = int8(functions, draw, columns, depth) if is_int8 else packed(functions, columns, depth)
@@ -84,6 +86,22 @@ def encode(functions: library.InstructionSet, draw: Draw) -> None:
     PackedEncoder([block(), block()])(x, cu_seqlens(sizes), threads=threads)
 
 
+def look_up(functions: library.InstructionSet, draw: Draw) -> None:
+    tokens, width, is_int8 = draw.randint(0, 40), draw.randint(1, 130), draw.random() < 0.5
+    print("embeddings", functions.name, tokens, width, is_int8, flush=True)
+    words = Int8Table(NUMBERS.integers(-127, 128, (9, width), np.int8), floats(9)) if is_int8 else floats(9, width)
+    norm = (floats(width), floats(width), 1e-12)
+    embed = PackedEmbeddings(words, floats(2, width), floats(7, width), norm, functions)
+    words_at, types, places = (NUMBERS.integers(0, rows, tokens) for rows in (9, 2, 7))
+    embed(words_at, draw.choice((types, None)), places, threads=draw.choice((1, 2)))
+
+
+def activate_each(functions: library.InstructionSet, draw: Draw) -> None:
+    size, code = draw.randint(0, 100), draw.choice(list(ACTIVATION_CODES.values()))
+    print("activation", functions.name, size, code, flush=True)
+    activate(floats(size), code, functions, threads=draw.choice((1, 2)))
+
+
 def drop(functions: library.InstructionSet, draw: Draw) -> None:
     size = draw.randint(0, 300)
     print("dropout", functions.name, size, flush=True)
@@ -98,7 +116,9 @@ def main(cases: int, seed: int) -> None:
     assert sets, library.why_none()
     for number in range(cases):
         torch.set_num_threads(draw.choice((1, 2)))
-        draw.choice((attend, attend, multiply, multiply, encode, drop))(sets[number % len(sets)], draw)
+        draw.choice((attend, attend, multiply, multiply, encode, look_up, activate_each, drop))(
+            sets[number % len(sets)], draw
+        )
     print("all", cases, flush=True)
 
 

@@ -1,5 +1,7 @@
 """All blocks in one call: what PyTorch makes of the same weights, one step after the other."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,9 +9,11 @@ from torch import Tensor
 
 from bertie.errors import InputError
 from bertie.kernels import library
+from bertie.kernels.activations import ACTIVATION_CODES
 from bertie.kernels.encoder import Block, PackedEncoder
-from bertie.kernels.gemm import PackedWeight
+from bertie.kernels.gemm import GELU, RESIDUAL, PackedWeight
 from bertie.kernels.gemm_int8 import Int8PackedWeight, QuantParams
+from bertie.layers.activations import ACTIVATIONS
 
 SETS = library.instruction_sets()
 pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_none()}")
@@ -31,13 +35,13 @@ class Weights:
         self.blocks = [[product(*shape) for shape in SHAPES] for _ in range(blocks)]
         self.norms = [(1 + torch.randn(HIDDEN, generator=draw) / 5, torch.randn(HIDDEN, generator=draw), 1e-12)] * 2
 
-    def encoder(self, prepare) -> PackedEncoder:
+    def encoder(self, prepare, activation: int = GELU) -> PackedEncoder:
         norms = tuple((weight.numpy(), bias.numpy(), eps) for weight, bias, eps in self.norms)
         return PackedEncoder(
-            [Block(tuple(prepare(*each) for each in one), norms, (HEADS, WIDTH)) for one in self.blocks]
+            [Block(tuple(prepare(*each) for each in one), norms, (HEADS, WIDTH), activation) for one in self.blocks]
         )
 
-    def run(self, x: Tensor, lengths: list[int], blocks: int) -> Tensor:
+    def run(self, x: Tensor, lengths: list[int], blocks: int, activation=F.gelu) -> Tensor:
         x = x.double()
         for one in self.blocks[:blocks]:
             qkv, output, wide, last = one
@@ -46,7 +50,7 @@ class Weights:
                 context = F.scaled_dot_product_attention(*part.permute(1, 2, 0, 3))
                 contexts.append(context.transpose(0, 1).flatten(1))
             x = normalised(x + linear(torch.cat(contexts), *output), *self.norms[0])
-            x = normalised(x + linear(F.gelu(linear(x, *wide)), *last), *self.norms[1])
+            x = normalised(x + linear(activation(linear(x, *wide)), *last), *self.norms[1])
         return x
 
 
@@ -79,6 +83,30 @@ def test_floats(functions, lengths, blocks) -> None:
     encoder = weights.encoder(lambda weight, bias: packed(weight, bias, functions))
     x, starts = batch(lengths)
     assert (run(encoder, x, starts, blocks) - weights.run(x, lengths, blocks)).abs().max() <= 1e-5
+
+
+@each_set
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation(functions, name) -> None:
+    weights, lengths = Weights(), [7, 30, 2]
+    x, starts = batch(lengths)
+    encoder = weights.encoder(lambda weight, bias: packed(weight, bias, functions), ACTIVATION_CODES[name])
+    assert (run(encoder, x, starts) - weights.run(x, lengths, 2, ACTIVATIONS[name])).abs().max() <= 1e-5
+
+
+@each_set
+def test_blocks_that_do_not_fit_are_refused(functions) -> None:
+    encoder = Weights().encoder(lambda *each: packed(*each, functions))
+    block = encoder.blocks[0]
+    for wrong in (
+        replace(block, heads=(HEADS, WIDTH + 1)),
+        replace(block, heads=(WIDTH, HEADS)),
+        replace(block, products=block.products[::-1]),
+        replace(block, activation=RESIDUAL),
+        replace(block, norms=((*block.norms[0][:1], block.norms[0][1][1:], 1e-5), block.norms[1])),
+    ):
+        with pytest.raises(InputError):
+            PackedEncoder([block, wrong])
 
 
 @each_set

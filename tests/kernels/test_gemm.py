@@ -93,6 +93,12 @@ class TestFloats:
             assert torch.equal(product(panels, x, RESIDUAL, residual, threads), alone)
 
     @each_set
+    def test_a_residual_must_be_there(self, functions) -> None:
+        x, weight, bias, _ = operands(2, 3, 4)
+        with pytest.raises(InputError, match="takes a residual"):
+            product(packed(weight, bias, functions), x, RESIDUAL)
+
+    @each_set
     def test_rows_that_lie_apart(self, functions) -> None:
         x, weight, bias, _ = operands(9, 64, 40)
         panels = packed(weight[:, :32], bias, functions)

@@ -1,10 +1,9 @@
-"""Entities are read as conlleval reads them, strictly as seqeval's strict mode does, from tags of any form."""
+"""Entities are read as conlleval and seqeval read them, from tags of any form."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval import metrics as seqeval
-from seqeval.scheme import IOB2, IOBES
 
 from bertie.errors import InputError
 from bertie.metrics import EntityMetric, Scores
@@ -14,7 +13,6 @@ TAGS = {
     "BIOES": ["O", *(f"{prefix}-{kind}" for prefix in "BIES" for kind in ("per", "loc"))],
     "IO": ["O", "I-per", "I-loc"],
 }
-SEQEVAL = {"BIO": IOB2, "BIOES": IOBES}
 KEYS = {"zero_division": 0}
 
 
@@ -23,8 +21,8 @@ def texts(scheme: str) -> st.SearchStrategy:
     return st.lists(st.lists(pair, min_size=1, max_size=8), min_size=1, max_size=5)
 
 
-def scored(scheme: str, predictions: list, labels: list, strict: bool = False) -> Scores:
-    scores = Scores(EntityMetric(TAGS[scheme], scheme, strict), replicates=20)
+def scored(scheme: str, predictions: list, labels: list) -> Scores:
+    scores = Scores(EntityMetric(TAGS[scheme], scheme), replicates=20)
     scores.add(predictions, labels)
     return scores
 
@@ -60,23 +58,21 @@ def test_entities_equal_conlleval(scheme: str, data: st.DataObject) -> None:
     assert figures["accuracy"] == pytest.approx(seqeval.accuracy_score(labels, predictions))
 
 
-@pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("scheme", ["BIO", "BIOES"])
 @given(data=st.data())
 @settings(deadline=None)
 @pytest.mark.filterwarnings("ignore")
-def test_entities_equal_seqeval(scheme: str, strict: bool, data: st.DataObject) -> None:
+def test_entities_equal_seqeval(scheme: str, data: st.DataObject) -> None:
     drawn = data.draw(texts(scheme))
     predictions, labels = ([[pair[side] for pair in text] for text in drawn] for side in (0, 1))
-    options = {"mode": "strict", "scheme": SEQEVAL[scheme], **KEYS} if strict else KEYS
-    scores = scored(scheme, predictions, labels, strict)
+    scores = scored(scheme, predictions, labels)
     figures = scores.figures()
     try:
         expected = {
-            name: getattr(seqeval, f"{name}_score")(labels, predictions, **options)
+            name: getattr(seqeval, f"{name}_score")(labels, predictions, **KEYS)
             for name in ("precision", "recall", "f1")
         }
-        report = seqeval.classification_report(labels, predictions, output_dict=True, **options)
+        report = seqeval.classification_report(labels, predictions, output_dict=True, **KEYS)
     except ValueError:  # seqeval fails where there is no entity at all
         assert figures["f1"] == 0
         return
@@ -88,20 +84,19 @@ def test_entities_equal_seqeval(scheme: str, strict: bool, data: st.DataObject) 
 
 
 @pytest.mark.parametrize(
-    ("scheme", "tags", "lenient", "strict"),
+    ("scheme", "tags", "expected"),
     [
-        ("BIO", "I-per I-per O", [(0, 1)], []),
-        ("BIO", "B-per I-loc I-loc", [(0, 0), (1, 2)], [(0, 0)]),
-        ("BIO", "B-per B-per I-per", [(0, 0), (1, 2)], [(0, 0), (1, 2)]),
-        ("BIOES", "B-per I-per O S-loc", [(0, 1), (3, 3)], [(3, 3)]),
-        ("BIOES", "B-per E-per I-per E-per", [(0, 1), (2, 3)], [(0, 1)]),
-        ("IO", "I-per I-per I-loc O I-loc", [(0, 1), (2, 2), (4, 4)], [(0, 1), (2, 2), (4, 4)]),
+        ("BIO", "I-per I-per O", [(0, 1)]),
+        ("BIO", "B-per I-loc I-loc", [(0, 0), (1, 2)]),
+        ("BIO", "B-per B-per I-per", [(0, 0), (1, 2)]),
+        ("BIOES", "B-per I-per O S-loc", [(0, 1), (3, 3)]),
+        ("BIOES", "B-per E-per I-per E-per", [(0, 1), (2, 3)]),
+        ("IO", "I-per I-per I-loc O I-loc", [(0, 1), (2, 2), (4, 4)]),
     ],
 )
-def test_runs_that_are_and_are_not_entities(scheme: str, tags: str, lenient: list, strict: list) -> None:
-    for only_strict, expected in ((False, lenient), (True, strict)):
-        table = scored(scheme, [tags.split()], [tags.split()], only_strict).table()
-        assert sum(row["support"] for row in table) == len(expected)
+def test_runs_that_are_entities(scheme: str, tags: str, expected: list) -> None:
+    table = scored(scheme, [tags.split()], [tags.split()]).table()
+    assert sum(row["support"] for row in table) == len(expected)
 
 
 def test_an_entity_ends_with_its_text() -> None:

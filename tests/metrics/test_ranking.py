@@ -27,9 +27,10 @@ def test_ranking_equals_scikit_learn(candidates: list) -> None:
 
 
 def test_equal_scores_count_against_the_system() -> None:
-    scores = Scores(RankingMetric(cut=1))
+    scores = Scores(RankingMetric())
     scores.add([[0.5, 0.5, 0.5], [2, 1]], [[1, 0, 0], [1, 0]])
-    assert scores.figures() == pytest.approx({"mrr": (1 / 3 + 1) / 2, "ndcg@1": 1 / 2, "map": (1 / 3 + 1) / 2})
+    # the third place's gain is 1 / log2(4)
+    assert scores.figures() == pytest.approx({"mrr": (1 / 3 + 1) / 2, "ndcg@10": 3 / 4, "map": (1 / 3 + 1) / 2})
 
 
 def test_a_score_for_each_candidate() -> None:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertie.errors import InputError
-from bertie.metrics import Differences, RegressionMetric, Scores
+from bertie.metrics import RegressionMetric, Scores
+from bertie.metrics.streaming import interval
 
 RANDOM = np.random.default_rng(0)
 GOLD = RANDOM.normal(3, 1, 300)
@@ -81,11 +82,10 @@ def test_differences_of_correlations_are_paired() -> None:
         rows = random.integers(0, 300, 300)
         pair = [scipy.stats.spearmanr(said[rows], GOLD[rows]).statistic for said in (SAID, other)]
         expected.append(pair[0] - pair[1])
-    differences = Differences(RegressionMetric())
-    differences.add(SAID, other, GOLD)
-    interval = differences.intervals()["spearman"]
-    assert interval == pytest.approx(np.quantile(expected, (0.025, 0.975)), abs=0.02)
-    assert interval[0] < differences.figures()["spearman"] < interval[1]
+    first, second = scored(SAID, GOLD), scored(other, GOLD)
+    low, high = interval(first.resampled()["spearman"] - second.resampled()["spearman"])
+    assert (low, high) == pytest.approx(np.quantile(expected, (0.025, 0.975)), abs=0.02)
+    assert low < first.figures()["spearman"] - second.figures()["spearman"] < high
 
 
 def test_what_is_no_number_is_refused() -> None:

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import bertie
-from bertie.tasks.registry import find
 
 TINY = {
     "vocab_size": 30522,
@@ -46,9 +45,3 @@ def tiny(minilm: Path, tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return save
-
-
-def of_module(task: str, folder: Path, **options: Any) -> Any:
-    """Return a pipeline that computes with a PyTorch model, where the folder's name would give it the engine."""
-    model = find(task).load_model_class().from_pretrained(folder)
-    return bertie.pipeline(task, model, device="cpu", **options)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from computing import of_module
 
 import bertie
 from bertie.engine import Engine
 from bertie.errors import BertieError, InputError, InputTypeError
-from tests.pipelines.conftest import of_module
 
 Tiny = Callable[..., Path]
 

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from computing import compute
+from computing import compute, of_module
 
 import bertie
+from bertie.data.tag_schemes import entities
 from bertie.errors import InputError, InputTypeError
 from bertie.tasks.features import Outputs
-from bertie.tasks.schemes import entities
-from tests.pipelines.conftest import of_module
 
 BIO = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 LABELS = {

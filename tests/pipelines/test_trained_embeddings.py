@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from computing import loss_of
+from computing import loss_of, of_module
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules as st
 
@@ -20,7 +20,6 @@ from bertie.tasks.recipe_writing import write_recipe
 from bertie.tasks.registry import find
 from bertie.tasks.similarity import Similarity
 from bertie.tasks.vector_layers import load_layers
-from tests.pipelines.conftest import of_module
 
 
 def trained(row: Any, pipe: Any) -> Similarity:

@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score
 
 import bertie
 from bertie.errors import CheckpointError, InputError, InputTypeError
-from bertie.metrics import Differences, RankingMetric, RerankingMetric, Scores
+from bertie.metrics import RankingMetric, RerankingMetric, Scores
 from bertie.tasks.features import Outputs
 from bertie.tasks.reranking import Reranking
 
@@ -207,12 +207,15 @@ def test_queries_with_one_passage_each_are_one_ranking() -> None:
 def test_queries_of_two_systems() -> None:
     gold = [1.0, 0.0, 1.0, 0.0]
     right, wrong = [(query, label) for query, label in zip("aabb", gold, strict=True)], [("a", 0.0), ("a", 1.0)] * 2
-    difference = Differences(RerankingMetric())
-    difference.add(right, [(query, score) for query, (_, score) in zip("aabb", wrong, strict=True)], gold)
-    assert difference.figures() == {"mrr": 0.5, "ndcg@10": pytest.approx(0.369, abs=1e-3), "map": 0.5, "accuracy": 1.0}
+    first, second = Scores(RerankingMetric()), Scores(RerankingMetric())
+    first.add(right, gold)
+    second.add([(query, score) for query, (_, score) in zip("aabb", wrong, strict=True)], gold)
+    difference = {name: figure - second.figures()[name] for name, figure in first.figures().items()}
+    assert difference == {"mrr": 0.5, "ndcg@10": pytest.approx(0.369, abs=1e-3), "map": 0.5, "accuracy": 1.0}
+    assert first.resampled().keys() == difference.keys()
     scores = Scores(RerankingMetric())
     scores.add([("a", 0.3), ("a", 0.2), ("b", 0.1)], [1.0, 0.0, 0.0])
-    assert scores.notes() == ["1 of 2 queries have no relevant passage and count 0."]
+    assert scores.notes() == ["1 of 2 queries has no relevant passage and counts 0."]
 
 
 def test_what_was_tuned_is_saved(folder: Path, tmp_path: Path, task: Reranking) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bertie.errors import BertieError
 from bertie.training import Settings, loop, train
-from bertie.training.order import shuffled
+from bertie.training.sampler import shuffled
 
 SETTINGS = Settings(steps=8, batch_size=6, learning_rate=1e-2, seed=3)
 BAD = int(shuffled(20, 3, 0)[8])  # an example of the second step

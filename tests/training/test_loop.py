@@ -14,9 +14,9 @@ from torch import Tensor
 
 from bertie import Packed
 from bertie.errors import BertieError, InputError
-from bertie.training import JsonLines, Settings, rows, train
-from bertie.training.order import shuffled
-from bertie.training.schedule import factor
+from bertie.training import JsonLines, Settings, sparse_embeddings, train
+from bertie.training.optimizer import rate_factor
+from bertie.training.sampler import shuffled
 
 FAST: dict[str, Any] = {"batch_size": 6, "learning_rate": 1e-2, "seed": 3}
 
@@ -35,7 +35,7 @@ def by_hand(learner: TextLearner, epochs: int, clip: float = 1.0) -> None:
             F.cross_entropy(logits, torch.tensor([learner.labels[each] for each in batch])).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
             for group in optimizer.param_groups:
-                group["lr"] = 1e-2 * factor(step, total, -(-total // 10), "linear")
+                group["lr"] = 1e-2 * rate_factor(step, total, -(-total // 10), "linear")
             optimizer.step()
             optimizer.zero_grad()
             step += 1
@@ -51,7 +51,7 @@ def same(one: TextLearner, other: TextLearner, tolerance: float = 1e-8) -> None:
 def test_weights_are_those_of_a_loop_by_hand(
     micro_tokens: int | None, by_rows: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "FEWEST_ROWS", 8 if by_rows else 4096)
+    monkeypatch.setattr(sparse_embeddings, "FEWEST_ROWS", 8 if by_rows else 4096)
     one, other = TextLearner(), TextLearner()
     history = train(one, Settings(**FAST, epochs=3, micro_tokens=micro_tokens))
     by_hand(other, 3)

@@ -10,10 +10,9 @@ from torch import nn
 
 from bertie.errors import InputError
 from bertie.layers.linear import prepared_view
-from bertie.training import rows
-from bertie.training.groups import Group, frozen, groups, trainable
-from bertie.training.optimizer import AdamW
-from bertie.training.schedule import factor
+from bertie.training import sparse_embeddings
+from bertie.training.optimizer import AdamW, rate_factor
+from bertie.training.param_groups import Group, frozen, groups, trainable
 
 
 def gradients(model: nn.Module, seed: int, unused: str = "") -> None:
@@ -72,15 +71,15 @@ def test_prepared_weights_know_of_a_step() -> None:
 
 @pytest.mark.parametrize("steps", [3, 40])
 def test_embedding_rows_are_updated_as_the_whole_table_is(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    monkeypatch.setattr(rows, "FEWEST_ROWS", 8)
+    monkeypatch.setattr(sparse_embeddings, "FEWEST_ROWS", 8)
     table = nn.Embedding(40, 5, padding_idx=0)
     reference = copy.deepcopy(table)
     model, other = nn.Sequential(table), nn.Sequential(reference)
-    found = rows.tables(model)
+    found = sparse_embeddings.tables(model)
     assert list(found) == ["0.weight"]
     optimizer = AdamW(dict(model.named_parameters()), [Group(("0.weight",), 1.0, 0.1)], tuple(found))
     theirs = torch.optim.AdamW(other.parameters(), lr=1e-2, weight_decay=0.1)
-    with rows.by_rows(found):
+    with sparse_embeddings.by_rows(found):
         for step in range(steps):
             torch.manual_seed(step)
             ids, weight = torch.randint(0, 40, (6,)), torch.randn(6, 5)
@@ -104,11 +103,11 @@ def test_embedding_rows_are_updated_as_the_whole_table_is(monkeypatch: pytest.Mo
 
 
 def test_a_table_that_is_also_a_decoder_has_whole_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "FEWEST_ROWS", 8)
+    monkeypatch.setattr(sparse_embeddings, "FEWEST_ROWS", 8)
     model = nn.ModuleDict({"words": nn.Embedding(40, 5), "decoder": nn.Linear(5, 40, bias=False)})
-    assert list(rows.tables(model)) == ["words.weight"]
+    assert list(sparse_embeddings.tables(model)) == ["words.weight"]
     model["decoder"].weight = model["words"].weight
-    assert not rows.tables(model)
+    assert not sparse_embeddings.tables(model)
 
 
 def test_groups_of_layers_and_decay() -> None:
@@ -148,11 +147,11 @@ def test_more_frozen_layers_than_there_are_half_precision_and_nothing_to_learn_a
 
 
 def test_the_schedule() -> None:
-    assert [factor(step, 10, 4, "linear") for step in range(10)] == pytest.approx(
+    assert [rate_factor(step, 10, 4, "linear") for step in range(10)] == pytest.approx(
         [0.25, 0.5, 0.75, 1, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]
     )
-    assert [factor(step, 4, 0, "cosine") for step in range(4)] == pytest.approx(
+    assert [rate_factor(step, 4, 0, "cosine") for step in range(4)] == pytest.approx(
         [1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2]
     )
-    assert [factor(step, 5, 2, "constant") for step in range(5)] == [0.5, 1, 1, 1, 1]
-    assert all(factor(step, 3, 3, kind) > 0 for step in range(3) for kind in ("linear", "cosine", "constant"))
+    assert [rate_factor(step, 5, 2, "constant") for step in range(5)] == [0.5, 1, 1, 1, 1]
+    assert all(rate_factor(step, 3, 3, kind) > 0 for step in range(3) for kind in ("linear", "cosine", "constant"))

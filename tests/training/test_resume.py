@@ -22,8 +22,8 @@ from torch import Tensor
 
 from bertie.errors import CheckpointError, InputError
 from bertie.locking import only_process_in
-from bertie.training import History, Settings, Stopped, rows, train
-from bertie.training.identity import refuse_other
+from bertie.training import History, Settings, Stopped, sparse_embeddings, train
+from bertie.training.fingerprint import refuse_other
 from bertie.training.signals import STOPPING
 from bertie.training.state import States
 
@@ -81,7 +81,7 @@ def equal(one: History, other: History) -> None:
 @pytest.fixture(scope="module")
 def uninterrupted() -> tuple[History, dict[str, Tensor]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows, "FEWEST_ROWS", 8)
+        patch.setattr(sparse_embeddings, "FEWEST_ROWS", 8)
         learner = TextLearner(dropout=True)
         return run(learner, None), weights(learner)
 
@@ -97,7 +97,7 @@ def test_an_interrupt_at_any_step(
 ) -> None:
     history, expected = uninterrupted
     with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows, "FEWEST_ROWS", 8)
+        patch.setattr(sparse_embeddings, "FEWEST_ROWS", 8)
         folder = Path(name)
         for stop in stops:
             learner = Interrupted(dropout=True)

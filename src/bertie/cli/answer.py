@@ -7,11 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.answering import answer_all
-from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import Asked, is_interactive, read_asked
+from bertie.cli.writing import answer_all
+from bertie.data import Format
 from bertie.errors import InputError
-from bertie.reading import Format
 
 
 def answer(
@@ -32,10 +31,8 @@ def answer(
     ] = None,
     max_answer_len: Annotated[int | None, typer.Option("--max-answer-len", min=1, help="Tokens of an answer.")] = None,
     overlap: Annotated[int | None, typer.Option("--overlap", min=0, help="Tokens that windows share.")] = None,
-    model: options.Model = None,
-    device: options.Device = None,
-    batch_tokens: options.BatchTokens = None,
-    seed: options.Seed = None,
+    *,
+    open_pipeline: options.OpenPipeline,
     max_length: options.MaxLength = None,
     question_column: Annotated[
         str, typer.Option("--question-column", help="The field or column that holds the question.")
@@ -43,10 +40,7 @@ def answer(
     context_column: Annotated[
         str, typer.Option("--context-column", help="The field or column that holds the context.")
     ] = "context",
-    format: options.Format = None,
-    delimiter: options.Delimiter = None,
-    encoding: options.Encoding = None,
-    quoting: options.Quoting = None,
+    form: Format,
     output: options.Output = None,
     to: Annotated[
         str | None,
@@ -58,17 +52,12 @@ def answer(
     ] = None,
 ) -> None:
     """Answer questions with a part of a text: long texts are read in windows. An empty answer means there is none."""
-    form = Format(format, delimiter, encoding, quoting)
     pair = context_column if context is None else None
     source = read_asked(texts, input, form, question_column, pair=pair, shown=("question",))
     if context is not None:
         source = _with_context(source, context)
     pipe = open_pipeline(
         "question-answering",
-        model,
-        device,
-        batch_tokens,
-        seed,
         top_k=top_k,
         handle_impossible_answer=no_answer,
         max_answer_len=max_answer_len,

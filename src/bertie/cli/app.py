@@ -21,6 +21,7 @@ from bertie.cli.fill_mask import fill_mask
 from bertie.cli.finetune import finetune
 from bertie.cli.inspect import inspect
 from bertie.cli.next_sentence import next_sentence
+from bertie.cli.options import bound
 from bertie.cli.quantize import quantize
 from bertie.cli.rerank import rerank
 from bertie.cli.search import search
@@ -80,4 +81,4 @@ COMMANDS = (
 # these have nothing to do without arguments, and say what they take
 NEEDY = (search, rerank, finetune, evaluate, average, inspect, quantize)
 for command in COMMANDS:
-    app.command(cls=Command, no_args_is_help=command in NEEDY)(_telling(command))
+    app.command(cls=Command, no_args_is_help=command in NEEDY)(_telling(bound(command)))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.rows import columns_of, one_or_all
+from bertie.cli.options import columns_of, one_or_all
 from bertie.errors import InputError
 from bertie.files import read_json, write_json
 from bertie.report import quietly

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.answering import answer_all
-from bertie.cli.opening import open_pipeline
+from bertie.cli.options import columns_of
 from bertie.cli.reading import Asked, is_interactive, standard_input
-from bertie.cli.rows import columns_of
+from bertie.cli.writing import answer_all
+from bertie.data import Format, stream_records
 from bertie.errors import InputError
-from bertie.reading import Format, stream_records
 
 
 def choose(
@@ -30,36 +29,26 @@ def choose(
     top_k: Annotated[
         int | None, typer.Option("--top-k", "-k", min=1, help="Give this many choices, best first.")
     ] = None,
-    model: options.Model = None,
-    device: options.Device = None,
-    batch_tokens: options.BatchTokens = None,
-    seed: options.Seed = None,
+    *,
+    open_pipeline: options.OpenPipeline,
     max_length: options.MaxLength = None,
     windows: options.Windows = None,
     overlap: options.Overlap = None,
     split_special_tokens: options.SplitSpecial = False,
     column: options.Columns = None,
-    format: options.Format = None,
-    delimiter: options.Delimiter = None,
-    encoding: options.Encoding = None,
-    quoting: options.Quoting = None,
+    form: Format,
     output: options.Output = None,
     to: options.To = None,
 ) -> None:
     """Choose the text that fits a prompt best: an argument for the prompt and each choice, or JSON lines with both."""
     pipe = open_pipeline(
         "multiple-choice",
-        model,
-        device,
-        batch_tokens,
-        seed,
         top_k=top_k,
         max_length=max_length,
         windows=windows,
         overlap=overlap,
         split_special_tokens=split_special_tokens,
     )
-    form = Format(format, delimiter, encoding, quoting)
     answer_all(
         pipe,
         _questions(texts, input, form, columns_of(column)),
@@ -87,9 +76,9 @@ def _questions(
         question = {"prompt": texts[0], "choices": texts[1:]}
         yield Asked(question, question)
         return
-    from bertie.finetuning.examples import Rows
+    from bertie.data.dataset import ExampleReader
 
-    rows = Rows(
+    rows = ExampleReader(
         "multiple-choice",
         form=form,
         columns=columns,

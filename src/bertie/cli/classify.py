@@ -5,10 +5,9 @@ from typing import Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.answering import answer_all
-from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import is_interactive, read_asked
-from bertie.reading import Format
+from bertie.cli.writing import answer_all
+from bertie.data import Format
 
 
 def classify(
@@ -18,36 +17,26 @@ def classify(
     pair_column: Annotated[
         str | None, typer.Option("--pair-column", help="The column of the second text, for models of pairs.")
     ] = None,
-    model: options.Model = None,
-    device: options.Device = None,
-    batch_tokens: options.BatchTokens = None,
-    seed: options.Seed = None,
+    *,
+    open_pipeline: options.OpenPipeline,
     max_length: options.MaxLength = None,
     windows: options.Windows = None,
     overlap: options.Overlap = None,
     split_special_tokens: options.SplitSpecial = False,
     column: options.Column = "text",
-    format: options.Format = None,
-    delimiter: options.Delimiter = None,
-    encoding: options.Encoding = None,
-    quoting: options.Quoting = None,
+    form: Format,
     output: options.Output = None,
     to: options.To = None,
 ) -> None:
     """Give each text its most likely label, with a score."""
     pipe = open_pipeline(
         "text-classification",
-        model,
-        device,
-        batch_tokens,
-        seed,
         top_k=top_k,
         max_length=max_length,
         windows=windows,
         overlap=overlap,
         split_special_tokens=split_special_tokens,
     )
-    form = Format(format, delimiter, encoding, quoting)
     source = read_asked(texts, input, form, column, pair=pair_column)
     answer_all(pipe, source, is_interactive(texts, input), _form, to, output=output, read=[input])
 

@@ -7,12 +7,10 @@ from typing import Annotated
 import typer
 
 from bertie.cli import options
-from bertie.cli.answering import answer_all
-from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import is_interactive, read_asked
-from bertie.cli.writing import numbers, refuse_input, write_array
+from bertie.cli.writing import answer_all, numbers, refuse_input, write_array
+from bertie.data import Format
 from bertie.errors import counted
-from bertie.reading import Format
 from bertie.writing import FORM_OF_SUFFIX, FORMS
 
 
@@ -23,30 +21,20 @@ def embed(
         Path | None, typer.Option("--output", "-o", help="Write all vectors to this .npy, .jsonl, .csv or .tsv file.")
     ] = None,
     prompt_name: Annotated[str | None, typer.Option("--prompt-name", help="One of the model's prompts.")] = None,
-    model: options.Model = None,
-    device: options.Device = None,
-    batch_tokens: options.BatchTokens = None,
-    seed: options.Seed = None,
+    *,
+    open_pipeline: options.OpenPipeline,
     max_length: options.MaxLength = None,
     split_special_tokens: options.SplitSpecial = False,
     column: options.Column = "text",
-    format: options.Format = None,
-    delimiter: options.Delimiter = None,
-    encoding: options.Encoding = None,
-    quoting: options.Quoting = None,
+    form: Format,
 ) -> None:
     """Turn each text into a vector; texts of like meaning have like vectors. The default model is all-MiniLM-L6-v2."""
     pipe = open_pipeline(
         "embed",
-        model,
-        device,
-        batch_tokens,
-        seed,
         prompt_name=prompt_name,
         max_length=max_length,
         split_special_tokens=split_special_tokens,
     )
-    form = Format(format, delimiter, encoding, quoting)
     source = read_asked(texts, input, form, column)
     if output is None or FORM_OF_SUFFIX.get(output.suffix.lower()) in FORMS:
         answer_all(

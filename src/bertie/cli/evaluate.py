@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.rows import columns_of, map_of, names_of, one_or_all
+from bertie.cli.options import columns_of, map_of, names_of, one_or_all
+from bertie.data import Format
 from bertie.errors import counted
-from bertie.reading import Format
 from bertie.writing import printable
 
 if TYPE_CHECKING:
-    from bertie.finetuning import Evaluation
+    from bertie.evaluation import Evaluation
 
 
 def evaluate(
@@ -34,10 +34,8 @@ def evaluate(
     label_names: options.LabelNames = None,
     label_map: options.LabelMap = None,
     first_choice: options.FirstChoice = None,
-    format: options.Format = None,
-    delimiter: options.Delimiter = None,
-    encoding: options.Encoding = None,
-    quoting: options.Quoting = None,
+    *,
+    form: Format,
     on_bad_row: options.OnBadRow = "error",
     device: options.Device = None,
     batch_tokens: options.BatchTokens = None,
@@ -55,7 +53,7 @@ def evaluate(
         task,
         one_or_all(data),
         model=model,
-        form=Format(format, delimiter, encoding, quoting),
+        form=form,
         columns=columns_of(column, text=text_column, text_pair=text_pair_column, label=label_column),
         label_names=names_of(label_names),
         label_map=map_of(label_map),

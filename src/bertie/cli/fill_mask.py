@@ -3,32 +3,25 @@
 from typing import Any
 
 from bertie.cli import options
-from bertie.cli.answering import answer_all
-from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import is_interactive, read_asked
-from bertie.reading import Format
+from bertie.cli.writing import answer_all
+from bertie.data import Format
 
 
 def fill_mask(
     texts: options.Texts = None,
     input: options.Input = None,
     top_k: options.TopK = 5,
-    model: options.Model = None,
-    device: options.Device = None,
-    batch_tokens: options.BatchTokens = None,
-    seed: options.Seed = None,
+    *,
+    open_pipeline: options.OpenPipeline,
     max_length: options.MaxLength = None,
     column: options.Column = "text",
-    format: options.Format = None,
-    delimiter: options.Delimiter = None,
-    encoding: options.Encoding = None,
-    quoting: options.Quoting = None,
+    form: Format,
     output: options.Output = None,
     to: options.To = None,
 ) -> None:
     """Guess the word behind each \\[MASK] in a text."""
-    pipe = open_pipeline("fill-mask", model, device, batch_tokens, seed, top_k=top_k, max_length=max_length)
-    form = Format(format, delimiter, encoding, quoting)
+    pipe = open_pipeline("fill-mask", top_k=top_k, max_length=max_length)
     source = read_asked(texts, input, form, column)
     answer_all(pipe, source, is_interactive(texts, input), _form, to, output=output, read=[input])
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.rows import columns_of, map_of, names_of, one_or_all
+from bertie.cli.options import columns_of, map_of, names_of, one_or_all
+from bertie.data import Format
 from bertie.errors import InputError, spelled
-from bertie.reading import Format
 from bertie.writing import printable
 
 if TYPE_CHECKING:
@@ -85,10 +85,8 @@ def finetune(
     text_column: options.TextColumn = None,
     text_pair_column: options.TextPairColumn = None,
     label_column: options.LabelColumn = None,
-    format: options.Format = None,
-    delimiter: options.Delimiter = None,
-    encoding: options.Encoding = None,
-    quoting: options.Quoting = None,
+    *,
+    form: Format,
     on_bad_row: options.OnBadRow = "error",
     sweep: Annotated[
         int | None, typer.Option("--sweep", min=1, help="Try this many settings and keep the best (needs optuna).")
@@ -115,7 +113,7 @@ def finetune(
         "dev": _source_or_share(dev),
         "tune": _source_or_share(tune),
         "out": out,
-        "form": Format(format, delimiter, encoding, quoting),
+        "form": form,
         "columns": columns_of(column, text=text_column, text_pair=text_pair_column, label=label_column),
         "kind": kind,
         "label_names": names_of(label_names),
@@ -165,7 +163,7 @@ def _preview(
     from dataclasses import asdict
 
     from bertie.finetuning.plan import settings_from
-    from bertie.finetuning.previewing import preview
+    from bertie.finetuning.preview import preview
 
     chosen = settings_from(settings, {"seed": seeds[0] if seeds else None})
     found = preview(task, train, options=options, settings=chosen, **said)

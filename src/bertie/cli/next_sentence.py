@@ -3,32 +3,25 @@
 from typing import Any
 
 from bertie.cli import options
-from bertie.cli.answering import answer_all
-from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import is_interactive, read_asked
-from bertie.reading import Format
+from bertie.cli.writing import answer_all
+from bertie.data import Format
 
 
 def next_sentence(
     texts: options.Texts = None,
     input: options.Input = None,
-    model: options.Model = None,
-    device: options.Device = None,
-    batch_tokens: options.BatchTokens = None,
-    seed: options.Seed = None,
+    *,
+    open_pipeline: options.OpenPipeline,
     max_length: options.MaxLength = None,
     column: options.Column = "text",
     pair_column: options.PairColumn = "text_pair",
-    format: options.Format = None,
-    delimiter: options.Delimiter = None,
-    encoding: options.Encoding = None,
-    quoting: options.Quoting = None,
+    form: Format,
     output: options.Output = None,
     to: options.To = None,
 ) -> None:
     """Say whether one text follows another: two arguments, fields 'text' and 'text_pair', or lines with a tab."""
-    pipe = open_pipeline("next-sentence", model, device, batch_tokens, seed, max_length=max_length)
-    form = Format(format, delimiter, encoding, quoting)
+    pipe = open_pipeline("next-sentence", max_length=max_length)
     source = read_asked(texts, input, form, column, pair=pair_column)
     answer_all(pipe, source, is_interactive(texts, input), _form, to, output=output, read=[input])
 

@@ -1,9 +1,17 @@
-"""The options that commands share, each declared once."""
+"""The options that commands share, each declared once, and what is made of them: pipelines, columns, names."""
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Protocol
 
 import typer
+
+from bertie.data import Format as FileFormat
+from bertie.errors import InputError
+from bertie.extras import loaded
+from bertie.tasks.registry import find
 
 Texts = Annotated[list[str] | None, typer.Argument(help="Texts; without any, --input or standard input is read.")]
 Input = Annotated[
@@ -67,3 +75,98 @@ To = Annotated[
     str | None,
     typer.Option("--to", help="What to write: jsonl, csv or tsv; the default is what the name of --output ends in."),
 ]
+
+
+class OpenPipeline(Protocol):
+    """Makes the pipeline of a task; options that are None are left to the task."""
+
+    def __call__(self, task: str, **options: Any) -> Any: ...
+
+
+def opener(
+    model: Model = None, device: Device = None, batch_tokens: BatchTokens = None, seed: Seed = None
+) -> OpenPipeline:
+    """Return what opens pipelines with these options."""
+
+    def open_pipeline(task: str, **options: Any) -> Any:
+        row = find(task)
+        folder = str(row.default_model()) if model is None else model
+        from bertie.pipelines import pipeline
+
+        if seed is not None and (torch := loaded("torch")):
+            torch.manual_seed(seed)
+        given = {name: value for name, value in options.items() if value is not None}
+        return pipeline(task, folder, device=device, batch_tokens=batch_tokens, **given)
+
+    return open_pipeline
+
+
+def form_of(
+    format: Format = None, delimiter: Delimiter = None, encoding: Encoding = None, quoting: Quoting = None
+) -> FileFormat:
+    """Return how the file is written that is read."""
+    return FileFormat(format, delimiter, encoding, quoting)
+
+
+# what a command's parameter of this name is made by, and thereby its options
+_GROUPS: dict[str, Callable[..., Any]] = {"open_pipeline": opener, "form": form_of}
+
+
+def bound(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command with the options of a group in the place of the parameter that takes what they make."""
+    own = signature(command).parameters
+    groups = {name: signature(group).parameters for name, group in _GROUPS.items() if name in own}
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = _GROUPS[name](**{option: given.pop(option) for option in group})
+        command(**given)
+
+    shown = [option for name, one in own.items() for option in (groups[name].values() if name in groups else [one])]
+    run.__signature__ = Signature([one.replace(kind=one.KEYWORD_ONLY) for one in shown])  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in shown}
+    return run
+
+
+def columns_of(pairs: list[str] | None, **named: str | None) -> dict[str, str | list[str]] | None:
+    """Return role → column from ``ROLE=NAME`` texts and from options of their own; a role named twice has a list.
+
+    Raises:
+        InputError: a text without ``=``.
+    """
+    found: dict[str, str | list[str]] = {role: column for role, column in named.items() if column is not None}
+    for pair in pairs or []:
+        role, equals, column = pair.partition("=")
+        if not equals:
+            raise InputError(f"--column is {pair!r}; write ROLE=NAME, such as text=Body.")
+        before = found.get(role)
+        if before is None:
+            found[role] = column
+        else:
+            found[role] = [*([before] if isinstance(before, str) else before), column]
+    return found or None
+
+
+def one_or_all(paths: list[str]) -> str | list[str]:
+    """Return the only path, or the list of several."""
+    return paths[0] if len(paths) == 1 else paths
+
+
+def names_of(names: str | None) -> list[str] | None:
+    """Return the names in ``NAME,NAME``."""
+    return None if names is None else [name.strip() for name in names.split(",")]
+
+
+def map_of(pairs: list[str] | None) -> dict[str, str] | None:
+    """Return label → name from ``WRITTEN=NAME`` texts.
+
+    Raises:
+        InputError: a text without ``=``.
+    """
+    if pairs is None:
+        return None
+    for pair in pairs:
+        if "=" not in pair:
+            raise InputError(f"--label-map is {pair!r}; write WRITTEN=NAME, such as 1=spam.")
+    return {written: name for written, _, name in (pair.partition("=") for pair in pairs)}

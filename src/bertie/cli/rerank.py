@@ -6,11 +6,10 @@ from typing import Annotated
 import typer
 
 from bertie.cli import options
-from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import read_asked, read_texts
 from bertie.cli.writing import answers_in
+from bertie.data import Format, beside
 from bertie.errors import InputError
-from bertie.reading import Format, beside
 from bertie.writing import form_of_output, writer
 
 
@@ -20,35 +19,25 @@ def rerank(
     top_k: Annotated[
         int | None, typer.Option("--top-k", "-k", min=1, help="Give this many passages; the default is all.")
     ] = None,
-    model: options.Model = None,
-    device: options.Device = None,
-    batch_tokens: options.BatchTokens = None,
-    seed: options.Seed = None,
+    *,
+    open_pipeline: options.OpenPipeline,
     max_length: options.MaxLength = None,
     windows: options.Windows = None,
     overlap: options.Overlap = None,
     split_special_tokens: options.SplitSpecial = False,
     column: options.Column = "text",
-    format: options.Format = None,
-    delimiter: options.Delimiter = None,
-    encoding: options.Encoding = None,
-    quoting: options.Quoting = None,
+    form: Format,
     output: options.Output = None,
     to: options.To = None,
 ) -> None:
     """Put the passages of a file in the order in which a cross-encoder finds that they answer a query, best first."""
     out = writer(form_of_output(output, to), later=("truncated", "empty"))
-    form = Format(format, delimiter, encoding, quoting)
     lines = enumerate(read_asked(None, file, form, column), 1)
     found = [(number, asked) for number, asked in lines if asked.text.strip()]
     if not found:
         raise InputError(f"The file {str(file)!r} has no passage to rank.")
     pipe = open_pipeline(
         "reranking",
-        model,
-        device,
-        batch_tokens,
-        seed,
         top_k=top_k,
         max_length=max_length,
         windows=windows,

@@ -7,12 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import read_asked, read_texts
 from bertie.cli.sentences import sentences
 from bertie.cli.writing import answers_in
+from bertie.data import Format, beside
 from bertie.errors import InputError
-from bertie.reading import Format, beside
 from bertie.writing import form_of_output, writer
 
 
@@ -21,25 +20,20 @@ def search(
     questions: Annotated[list[str] | None, typer.Argument(help="Questions; without any, standard input.")] = None,
     top_k: options.TopK = 5,
     by: Annotated[str, typer.Option("--by", help="Search single 'sentence's of a text file, or its 'line's.")] = "line",
-    model: options.Model = None,
-    device: options.Device = None,
-    batch_tokens: options.BatchTokens = None,
-    seed: options.Seed = None,
+    *,
+    open_pipeline: options.OpenPipeline,
     split_special_tokens: options.SplitSpecial = False,
     column: options.Column = "text",
-    format: options.Format = None,
-    delimiter: options.Delimiter = None,
-    encoding: options.Encoding = None,
-    quoting: options.Quoting = None,
+    form: Format,
     output: options.Output = None,
     to: options.To = None,
 ) -> None:
     """Find the lines or sentences of a file that are nearest in meaning to a question."""
     out = writer(form_of_output(output, to))
-    found = list(_texts(file, by, Format(format, delimiter, encoding, quoting), column))
+    found = list(_texts(file, by, form, column))
     if not found:
         raise InputError(f"The file {str(file)!r} has no text to search.")
-    pipe = open_pipeline("embed", model, device, batch_tokens, seed, split_special_tokens=split_special_tokens)
+    pipe = open_pipeline("embed", split_special_tokens=split_special_tokens)
     from bertie.pipelines import SearchIndex
 
     index = SearchIndex([text for _, text, _ in found], pipe)

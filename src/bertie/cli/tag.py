@@ -6,10 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.answering import answer_all
-from bertie.cli.opening import open_pipeline
 from bertie.cli.reading import is_interactive, read_asked
-from bertie.reading import Format
+from bertie.cli.writing import answer_all
+from bertie.data import Format
 
 
 def tag(
@@ -31,17 +30,12 @@ def tag(
         bool, typer.Option("--windows/--no-windows", help="Read long texts in windows that overlap, or cut them.")
     ] = True,
     overlap: Annotated[int | None, typer.Option("--overlap", min=0, help="Tokens that windows share.")] = None,
-    model: options.Model = None,
-    device: options.Device = None,
-    batch_tokens: options.BatchTokens = None,
-    seed: options.Seed = None,
+    *,
+    open_pipeline: options.OpenPipeline,
     max_length: options.MaxLength = None,
     split_special_tokens: options.SplitSpecial = False,
     column: options.Column = "text",
-    format: options.Format = None,
-    delimiter: options.Delimiter = None,
-    encoding: options.Encoding = None,
-    quoting: options.Quoting = None,
+    form: Format,
     output: options.Output = None,
     to: Annotated[
         str | None,
@@ -55,10 +49,6 @@ def tag(
     """Find the entities in each text: their type, their characters, and a score; or the tags of words."""
     pipe = open_pipeline(
         "token-classification",
-        model,
-        device,
-        batch_tokens,
-        seed,
         aggregation_strategy=aggregation,
         scheme=scheme,
         windows=windows,
@@ -68,7 +58,6 @@ def tag(
     )
     if aggregation is None and pipe.codec.aggregation_strategy == "none":
         pipe.codec = pipe.codec.with_options(aggregation_strategy="first")
-    form = Format(format, delimiter, encoding, quoting)
     source = read_asked(texts, input, form, column, words=True)
     first = next(source, None)
     if first is not None and isinstance(first.text, list):

@@ -9,31 +9,13 @@ from bertie.tasks.task import is_pair
 
 
 def texts_in(given: Any) -> list[Any]:
-    """Return texts, each a str, or pairs, each a tuple of two.
-
-    Args:
-        given: texts or pairs in a list, an array ``[n]``, ``[n, 1]`` or ``[n, 2]``, a Series, or a DataFrame of one
-            column or two.
-
-    Raises:
-        InputTypeError: something else, with its place.
-        InputError: a table of more columns.
-    """
+    """Return texts, each a str, or pairs, each a tuple of two."""
     _refuse_one(given, "a text", "a list of texts")
     return [_text(one, place) for place, one in enumerate(_rows(given))]
 
 
 def sequences_in(given: Any, name: str, item: str) -> list[list[str]]:
-    """Return one list of str (words, or tags) a text.
-
-    Args:
-        given: lists, tuples or arrays of str in a list, an object array or a Series.
-        name: "X" or "y", for messages.
-        item: what one of them is, for messages.
-
-    Raises:
-        InputTypeError: something else, with its place.
-    """
+    """Return one list of str (words, or tags) a text."""
     _refuse_one(given, "a text", f"a list with a list of {item}s for each text")
     found = []
     for place, row in enumerate(_rows(given, DataFrame=False)):

@@ -5,16 +5,16 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from bertie.data.example import Example
 from bertie.errors import InputError, Stopped, spelled
 from bertie.files import is_leftover, remove_leftovers
 from bertie.finetuning.plan import Plan, is_place
-from bertie.finetuning.report import NAME as REPORT
+from bertie.finetuning.run_report import NAME as REPORT
 from bertie.locking import LOCK, only_process_in
-from bertie.tasks.example import Example
 from bertie.tasks.features import Features
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import is_first
-from bertie.training.identity import digest, digest_of_tensors
+from bertie.training.fingerprint import digest, digest_of_tensors
 
 LOG = "metrics.jsonl"
 STATE = "state"
@@ -29,14 +29,6 @@ def at_work_in(folder: Path | None, refuse: Callable[[set[str]], None]) -> Itera
     """Keep the folder of a run's results for this process while the block runs, and say how a stopped run goes on.
 
     What a process that was killed has left half-written is removed.
-
-    Args:
-        folder: None if nothing is written.
-        refuse: raises if the run must not go on where these names are.
-
-    Raises:
-        InputError: another process is at work there, or ``refuse`` says so.
-        Stopped: the block was interrupted.
     """
     if folder is None:
         yield
@@ -57,11 +49,7 @@ def at_work_in(folder: Path | None, refuse: Callable[[set[str]], None]) -> Itera
 
 
 def refuse_other_content(folder: Path | None, names: set[str]) -> None:
-    """Refuse a folder with ``names`` that holds something else than a run that is not finished.
-
-    Raises:
-        InputError: it does.
-    """
+    """Refuse a folder with ``names`` that holds something else than a run that is not finished."""
     refuse_finished(folder, names)
     if names and not any(name in (PLAN, STATE) or name.startswith((SEED, FOLD)) for name in names):
         raise InputError(
@@ -70,11 +58,7 @@ def refuse_other_content(folder: Path | None, names: set[str]) -> None:
 
 
 def refuse_finished(folder: Path | None, names: set[str]) -> None:
-    """Refuse a folder with ``names`` that holds a finished run.
-
-    Raises:
-        InputError: it does.
-    """
+    """Refuse a folder with ``names`` that holds a finished run."""
     if REPORT in names:
         longer = f"{spelled('more_epochs')} makes it longer; or " if STATE in names else ""
         raise InputError(
@@ -84,11 +68,7 @@ def refuse_finished(folder: Path | None, names: set[str]) -> None:
 
 
 def refuse_unfinished(folder: Path | None, resume: bool, names: set[str]) -> None:
-    """Refuse a folder with ``names`` that holds no finished run which can be made longer.
-
-    Raises:
-        InputError: it is none, it keeps no state, or it was interrupted and is not to be resumed.
-    """
+    """Refuse a folder with ``names`` that holds no finished run which can be made longer."""
     if STATE not in names:
         what = "keeps no state" if REPORT in names else "holds no run"
         raise InputError(
@@ -102,7 +82,8 @@ def identity_of(
     plan: Plan, task: TrainableTask, model: Any, features: Features, labels: Sequence[str], tune: Sequence[Example]
 ) -> dict[str, Any]:
     """Return what tells this run's data, model and task from another's, before the model has learned."""
-    values = (features.ids, features.types, features.owner_of_rows, features.labels and features.labels.values)
+    wanted = [labels.values for labels in features.labels.values()]
+    values = (features.ids, features.types, features.owner_of_rows, *wanted)
     learned = [b"" if each is None else each.tobytes() for each in values]
     options = {name: getattr(task, name) for name in task.options()}
     return {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bertie.errors import InputError
 from bertie.kernels.arrays import Floats, check_cu_seqlens, check_float32, check_returned, empty
 from bertie.kernels.attention import CuSeqlens
-from bertie.kernels.gemm import PackedLinear
+from bertie.kernels.gemm import GELU, RESIDUAL, PackedLinear
 from bertie.kernels.library import BlockStruct, NormStruct
 from bertie.memory import large_pages
 
@@ -20,12 +20,13 @@ class Block:
     """A block's weights: four products, and the weight, bias and epsilon of two normalizations.
 
     ``heads`` says how many there are and how wide; the first product gives queries, keys and values side by side, the
-    third is followed by the erf GELU.
+    third is followed by the activation of this code.
     """
 
     products: tuple[PackedLinear, ...]
     norms: tuple[tuple[Floats, Floats, float], ...]
     heads: tuple[int, int]
+    activation: int = GELU
 
 
 class PackedEncoder:
@@ -97,7 +98,7 @@ def _struct(block: Block, norms: Sequence[tuple[Floats, ...]]) -> BlockStruct:
         NormStruct(weight.ctypes.data, bias.ctypes.data, norm[2])
         for (weight, bias), norm in zip(norms, block.norms, strict=True)
     ]
-    return BlockStruct(*(each.struct for each in block.products), *laid_out, *block.heads)
+    return BlockStruct(*(each.struct for each in block.products), *laid_out, *block.heads, block.activation)
 
 
 def _check(block: Block, first: Block) -> None:
@@ -107,5 +108,7 @@ def _check(block: Block, first: Block) -> None:
     expected = [(hidden, 3 * hidden), (hidden, hidden), (hidden, wide), (wide, hidden)]
     if shapes != expected or block.heads != first.heads or wide != first.products[2].out_features:
         raise InputError(f"A block's products are {shapes} (in, out) and its heads {block.heads}; they do not fit.")
+    if block.activation == RESIDUAL:
+        raise InputError("RESIDUAL is no activation of a block.")
     for norm in block.norms:
         check_float32((hidden,), *norm[:2])

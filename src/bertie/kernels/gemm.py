@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.errors import InputError
 from bertie.kernels.arrays import Floats, check_float32, check_returned, empty
 from bertie.kernels.library import InstructionSet, PackedWeightStruct
 from bertie.memory import own_pages
 
-# what follows a product, as in gemm.h
-NONE, GELU, RESIDUAL = 0, 1, 2
+# what follows a product, as in activations.h
+NONE, GELU, RESIDUAL, GELU_10, GELU_TANH, HARDSWISH, LAPLACE, LEAKY_RELU = range(8)
+MISH, QUICK_GELU, RELU, RELU2, RELU6, SIGMOID, SILU, TANH = range(8, 16)
 
 
 class PackedLinear:
@@ -34,11 +36,16 @@ class PackedLinear:
         self.panels, self.struct = panels, struct
 
     def __call__(self, x: Floats, epilogue: int = NONE, residual: Floats | None = None, *, threads: int) -> Floats:
-        """Return ``x [T, in]`` times the weights plus the bias, then through GELU or plus ``residual [T, out]``.
+        """Return ``x [T, in]`` times the weights plus the bias, then activated or plus ``residual [T, out]``.
+
+        Args:
+            epilogue: an activation's code, or NONE or RESIDUAL.
 
         Raises:
-            InputError: the arrays are of another dtype or shape.
+            InputError: the arrays are of another dtype or shape, or there is no residual to add.
         """
+        if epilogue == RESIDUAL and residual is None:
+            raise InputError("A product with the epilogue RESIDUAL takes a residual.")
         x, struct = np.ascontiguousarray(x), self.struct  # held: another thread may place the panels elsewhere
         check_float32((self.in_features,), x)
         rows = len(x)

@@ -31,7 +31,7 @@ class BlockStruct(ctypes.Structure):
     _fields_ = (
         *((name, PackedWeightStruct) for name in ("qkv", "attention_output", "intermediate", "output")),
         *((name, NormStruct) for name in ("attention_norm", "output_norm")),
-        *((name, c_long) for name in ("heads", "width")),
+        *((name, c_long) for name in ("heads", "width", "activation")),
     )
 
 
@@ -53,7 +53,29 @@ class AttentionBackwardStruct(ctypes.Structure):
     _fields_ = (("forward", AttentionStruct), *((name, c_void_p) for name in ("dy", "dq", "dk", "dv")))
 
 
-_ABI_FIELDS = ("version", "packed_weight", "norm", "block", "dropout", "attention", "attention_backward")
+class EmbeddingTableStruct(ctypes.Structure):
+    _fields_ = (("rows", c_void_p), ("scale", c_void_p), ("count", c_long))
+
+
+class EmbeddingsStruct(ctypes.Structure):
+    _fields_ = (
+        *((name, EmbeddingTableStruct) for name in ("words", "types", "positions")),
+        *((name, c_void_p) for name in ("word_ids", "type_ids", "position_ids")),
+        *((name, c_long) for name in ("tokens", "columns")),
+        ("norm", NormStruct),
+    )
+
+
+_STRUCTS = {
+    "packed_weight": PackedWeightStruct,
+    "norm": NormStruct,
+    "block": BlockStruct,
+    "dropout": DropoutStruct,
+    "attention": AttentionStruct,
+    "attention_backward": AttentionBackwardStruct,
+    "embeddings": EmbeddingsStruct,
+}
+_ABI_FIELDS = ("version", *_STRUCTS)
 
 
 class BertieAbi(ctypes.Structure):
@@ -62,8 +84,7 @@ class BertieAbi(ctypes.Structure):
     _fields_ = tuple((name, c_long) for name in _ABI_FIELDS)
 
 
-_STRUCTS = (PackedWeightStruct, NormStruct, BlockStruct, DropoutStruct, AttentionStruct, AttentionBackwardStruct)
-_ABI = BertieAbi(ABI_VERSION, *map(ctypes.sizeof, _STRUCTS))
+_ABI = BertieAbi(ABI_VERSION, *map(ctypes.sizeof, _STRUCTS.values()))
 
 # each function's arguments and result, as the header of its name has them
 _FUNCTIONS: dict[str, tuple[list[Any], Any]] = {
@@ -72,6 +93,8 @@ _FUNCTIONS: dict[str, tuple[list[Any], Any]] = {
     "attention": ([POINTER(AttentionStruct), c_int], c_int),
     "attention_backward": ([POINTER(AttentionBackwardStruct), c_int], c_int),
     "dropout": ([c_void_p, c_void_p, c_long, POINTER(DropoutStruct), c_int], None),
+    "activation": ([c_void_p, c_long, c_int, c_int], None),
+    "embeddings": ([POINTER(EmbeddingsStruct), c_void_p, c_int], c_int),
     "encoder": ([c_void_p, c_long, *[c_void_p] * 3, c_long, c_long, c_int], c_int),
 }
 
@@ -94,6 +117,8 @@ class InstructionSet:
     attention: Any
     attention_backward: Any
     dropout: Any
+    activation: Any
+    embeddings: Any
     encoder: Any
 
 

@@ -21,6 +21,7 @@ from bertie.attention.attend import choose
 from bertie.attention.request import Inputs, Request
 from bertie.capture import capturing, observed
 from bertie.kernels import encoder as kernels
+from bertie.kernels.gemm import PackedLinear
 from bertie.layers.activations import Activation, NamedActivation
 from bertie.layers.attention import BertAttention, BertSelfAttention
 from bertie.layers.block import BertLayer
@@ -88,7 +89,8 @@ class _Block:
 
     def native(self) -> kernels.Block | None:
         """Return the block as our own kernels compute it, or None where they can't."""
-        packed = [getattr(view.prepared, "packed", None) for view in self.views]
+        prepared = [getattr(view.prepared, "packed", None) for view in self.views]
+        packed = tuple(each for each in prepared if isinstance(each, PackedLinear))  # PyTorch's engines pack, too
         hidden = self.views[1].depth
         norms = [(norm.weight.detach(), norm.bias.detach(), norm.eps) for norm in self.norms]
         able = self.activation is F.gelu and all(
@@ -96,10 +98,10 @@ class _Block:
             for norm in norms
             for each in norm[:2]
         )
-        if not able or None in packed:
+        if not able or len(packed) < len(prepared):
             return None
         arrays = tuple((weight.numpy(), bias.numpy(), eps) for weight, bias, eps in norms)
-        return kernels.Block(tuple(each for each in packed if each is not None), arrays, self.heads)
+        return kernels.Block(packed, arrays, self.heads)
 
 
 @dataclass(frozen=True, eq=False)

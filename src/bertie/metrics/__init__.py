@@ -1,6 +1,6 @@
 """Metrics: predictions and labels come in, in parts of any size; figures with bootstrap intervals come out. NumPy only.
 
-`Scores` runs any of them; `Differences` compares two systems on the same rows.
+`Scores` runs any of them.
 """
 
 from bertie.metrics.classification import ClassificationMetric
@@ -11,11 +11,10 @@ from bertie.metrics.multiple_choice import MultipleChoiceMetric
 from bertie.metrics.question_answering import QuestionAnsweringMetric
 from bertie.metrics.ranking import RankingMetric, RerankingMetric, RetrievalMetric
 from bertie.metrics.regression import RegressionMetric
-from bertie.metrics.streaming import Differences, Metric, Scores
+from bertie.metrics.streaming import Metric, Scores
 
 __all__ = [
     "ClassificationMetric",
-    "Differences",
     "EntityMetric",
     "MaskedLMMetric",
     "Metric",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bertie.errors import InputError, nearest
 from bertie.metrics.bootstrap import averages, precision_recall_f1, ratio, rows_of_table, split
-from bertie.metrics.streaming import Additive, Scores, Sums
+from bertie.metrics.streaming import Additive, Scores
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,11 @@ class ClassificationMetric(Additive):
     Args:
         labels: the classes' names, in order.
         positive: of two classes the one that is looked for; None: the second, as in scikit-learn.
-        main: the figure that stands for all.
     """
 
     labels: Sequence[str]
     positive: str | None = None
-    main: str = "accuracy"
+    main: ClassVar[str] = "accuracy"
     names: ClassVar[tuple[str, ...]] = (
         "accuracy",
         "precision",
@@ -63,7 +62,6 @@ class ClassificationMetric(Additive):
         return ones.reshape(len(rows), 3 * size)
 
     def figures(self, sums: NDArray) -> dict[str, NDArray]:
-        """Return the figures named above."""
         right, predicted, gold = split(sums, 3)
         means = averages(right, predicted, gold)
         if self.positive_class is not None:
@@ -71,12 +69,9 @@ class ClassificationMetric(Additive):
             own = precision_recall_f1(*(values[..., place] for values in (right, predicted, gold)))
         else:
             own = means["precision_macro"], means["recall_macro"], means["f1_macro"]
-        return {
-            "accuracy": means["f1_micro"],
-            **dict(zip(("precision", "recall", "f1"), own, strict=True)),
-            **{name: means[name] for name in ("f1_macro", "f1_micro", "f1_weighted")},
-            "matthews": _matthews(right, predicted, gold),
-        }
+        named = dict(zip(("precision", "recall", "f1"), own, strict=True))
+        found = means | named | {"accuracy": means["f1_micro"], "matthews": _matthews(right, predicted, gold)}
+        return {name: found[name] for name in self.names}
 
     def table(self, sums: NDArray) -> list[dict[str, Any]]:
         """Return precision, recall, F1 and support of each class."""
@@ -93,18 +88,10 @@ class ClassificationMetric(Additive):
             notes.append(f"Every prediction is {self.labels[int(predicted.argmax())]!r}.")
         return notes
 
-    def confusion(self, scores: Scores) -> NDArray | None:
-        """Return how often each class (row) was predicted as each (column), int64 ``[C, C]``.
-
-        None if there are so many classes that the pairs that came could not be kept.
-        """
-        assert isinstance(scores.collector, Sums)
-        distinct = scores.collector.tally.distinct()
-        if distinct is None:
-            return None
+    def confusion(self, scores: Scores) -> NDArray:
+        """Return how often each class (row) was predicted as each (column), int64 ``[C, C]``."""
         size = len(self.labels)
-        counts = np.bincount(distinct[0][:, 0], weights=distinct[1], minlength=size * size)
-        return counts.reshape(size, size).astype(np.int64)
+        return np.bincount(scores.rows()[:, 0], minlength=size * size).reshape(size, size)
 
     def _numbers(self, what: str, given: Any) -> NDArray:
         values = np.asarray(given)

@@ -1,4 +1,4 @@
-"""Entities in tagged words: precision, recall and F1 over whole entities, as conlleval counts, or strictly."""
+"""Entities in tagged words: precision, recall and F1 over whole entities, as conlleval counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,20 +26,16 @@ class EntityMetric(Additive):
     its ends are), ``f1_macro`` (each type alike), and ``accuracy`` over words.
 
     Tags need not be well formed. As in conlleval, an entity is a run of tags of one type, which begins anew at B or
-    S and after E or S: an I that follows nothing begins one. With ``strict`` (as seqeval's ``mode="strict"``) only
-    well-formed runs count: B I… in BIO; B I… E or S in BIOES.
+    S and after E or S: an I that follows nothing begins one.
 
     Args:
         tags: every tag the model knows, ``O`` among them.
         scheme: "BIO", "BIOES" or "IO".
-        strict: whether ill-formed runs are no entities.
-        main: the figure that stands for all.
     """
 
     tags: Sequence[str]
     scheme: str = "BIO"
-    strict: bool = False
-    main: str = "f1"
+    main: ClassVar[str] = "f1"
     names: ClassVar[tuple[str, ...]] = ("precision", "recall", "f1", "f1_macro", "accuracy")
 
     def __post_init__(self) -> None:
@@ -73,7 +69,6 @@ class EntityMetric(Additive):
         return rows.astype(np.float64)
 
     def figures(self, sums: NDArray) -> dict[str, NDArray]:
-        """Return the figures named above."""
         means = averages(*split(sums[..., :-2], 3))
         return {
             "precision": means["precision_micro"],
@@ -114,11 +109,6 @@ class EntityMetric(Additive):
         follows[1:] &= ~np.isin(prefix[:-1], (_END, _SINGLE)) & inside[:-1] & ~first[1:]
         starts = np.flatnonzero(inside & ~follows)
         ends = np.flatnonzero(inside & ~np.append(follows[1:], False))
-        if self.strict and self.scheme != "IO":
-            well = prefix[starts] == _BEGIN
-            if self.scheme == "BIOES":
-                well = (well & (prefix[ends] == _END)) | (prefix[starts] == _SINGLE)
-            starts, ends = starts[well], ends[well]
         return starts, ends, kind[starts]
 
     def _numbers(self, what: str, texts: Any) -> NDArray:

@@ -1,6 +1,5 @@
 """Hidden words that are guessed, several in every row: how often rightly, and how surely."""
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,18 +9,14 @@ from bertie.metrics.bootstrap import ratio
 from bertie.metrics.streaming import Additive
 
 
-@dataclass(frozen=True)
 class MaskedLMMetric(Additive):
     """Predictions float ``[n, 3]``: of each row how many guesses are right, their summed cross-entropy, and how many.
 
     Labels are not looked at. Figures: ``accuracy``, ``loss`` (the mean cross-entropy of a guess, in nats) and
     ``perplexity`` (its exponential).
-
-    Args:
-        main: the figure that stands for all.
     """
 
-    main: str = "accuracy"
+    main: ClassVar[str] = "accuracy"
     names: ClassVar[tuple[str, ...]] = ("accuracy", "loss", "perplexity")
 
     def rows(self, predictions: Any, labels: Any) -> NDArray:
@@ -34,7 +29,6 @@ class MaskedLMMetric(Additive):
         return rows
 
     def figures(self, sums: NDArray) -> dict[str, NDArray]:
-        """Return the figures named above."""
         right, lost, guesses = np.moveaxis(sums, -1, 0)
         loss = ratio(lost, guesses)
         return {"accuracy": ratio(right, guesses), "loss": loss, "perplexity": np.exp(np.minimum(loss, 700.0))}

@@ -22,11 +22,10 @@ class MultiLabelMetric(Additive):
 
     Args:
         labels: their names, in order.
-        main: the figure that stands for all.
     """
 
     labels: Sequence[str]
-    main: str = "f1_macro"
+    main: ClassVar[str] = "f1_macro"
     names: ClassVar[tuple[str, ...]] = (
         "accuracy",
         "precision",
@@ -54,21 +53,17 @@ class MultiLabelMetric(Additive):
         return np.hstack([predicted * gold, predicted, gold, exact, np.ones_like(exact)])
 
     def figures(self, sums: NDArray) -> dict[str, NDArray]:
-        """Return the figures named above."""
         right, predicted, gold = split(sums[..., :-2], 3)
         exact, rows = sums[..., -2], sums[..., -1]
         means = averages(right, predicted, gold)
         wrong = (predicted + gold - 2 * right).sum(-1)
-        return {
+        found = {
+            **means,
+            **{name: means[f"{name}_macro"] for name in ("precision", "recall", "f1")},
             "accuracy": ratio(exact, rows),
-            "precision": means["precision_macro"],
-            "recall": means["recall_macro"],
-            "f1": means["f1_macro"],
-            **{
-                name: means[name] for name in ("f1_macro", "f1_micro", "f1_weighted", "precision_micro", "recall_micro")
-            },
             "hamming": ratio(wrong, rows * len(self.labels)),
         }
+        return {name: found[name] for name in self.names}
 
     def table(self, sums: NDArray) -> list[dict[str, Any]]:
         """Return precision, recall, F1 and support of each label."""

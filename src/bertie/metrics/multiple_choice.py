@@ -1,6 +1,5 @@
 """One of several choices, which mean something else in every row: how often the right one is taken."""
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,17 +10,13 @@ from bertie.metrics.bootstrap import ratio
 from bertie.metrics.streaming import Additive
 
 
-@dataclass(frozen=True)
 class MultipleChoiceMetric(Additive):
     """Predictions and labels: the number of a choice, int ``[n]``. The one figure is ``accuracy``.
 
     Choices are no classes: the first of one row has nothing in common with the first of another.
-
-    Args:
-        main: the figure that stands for all.
     """
 
-    main: str = "accuracy"
+    main: ClassVar[str] = "accuracy"
     names: ClassVar[tuple[str, ...]] = ("accuracy",)
 
     def rows(self, predictions: Any, labels: Any) -> NDArray:

@@ -29,11 +29,10 @@ class QuestionAnsweringMetric(Additive):
     Args:
         unanswerable: True counts as the script of v2.0: a question without right texts (or only with such as vanish
             in normalising, as "the") is answered rightly by nothing. False counts as that of v1.1.
-        main: the figure that stands for all.
     """
 
     unanswerable: bool = False
-    main: str = "f1"
+    main: ClassVar[str] = "f1"
     names: ClassVar[tuple[str, ...]] = ("exact_match", "f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1")
 
     def rows(self, predictions: Any, labels: Any) -> NDArray:
@@ -53,7 +52,6 @@ class QuestionAnsweringMetric(Additive):
         return np.hstack([values * rows[:, 2:], values * (1 - rows[:, 2:])])
 
     def figures(self, sums: NDArray) -> dict[str, NDArray]:
-        """Return the figures named above."""
         parts = {"HasAns": sums[..., :3], "NoAns": sums[..., 3:]}
         figures = dict(zip(("exact_match", "f1"), _means(parts["HasAns"] + parts["NoAns"]), strict=True))
         if self.unanswerable and np.any(parts["NoAns"][..., 0]):

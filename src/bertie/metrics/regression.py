@@ -1,131 +1,61 @@
 """One number a row: Pearson's and Spearman's correlation, mean squared and mean absolute error."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
-from bertie.metrics.bootstrap import BootstrapSums, ratio, weights
-
-# Cells of the grid of ranks on which Spearman's correlation is resampled, and values held at once while doing so.
-CELLS = 65_536
-HELD = 4_000_000
+from bertie.metrics.bootstrap import DRAWN, weights
+from bertie.metrics.streaming import Metric
 
 
-@dataclass(frozen=True)
-class RegressionMetric:
+class RegressionMetric(Metric):
     """Predictions and labels float ``[n]`` or ``[n, 1]``.
 
     Figures: ``pearson``, ``spearman`` (equal numbers share their average rank), ``mse``, ``mae``. A correlation with
-    numbers that are all the same is undefined: None, and `Scores.notes` says so. Ranks need all rows: two floats a
-    row are kept.
-
-    Args:
-        main: the figure that stands for all.
+    numbers that are all the same is undefined: None, and `Scores.notes` says so.
     """
 
-    main: str = "spearman"
+    main: ClassVar[str] = "spearman"
     names: ClassVar[tuple[str, ...]] = ("pearson", "spearman", "mse", "mae")
 
-    def collect(self, systems: int, replicates: int, seed: int) -> "Pairs":
-        """Return an empty collector."""
-        return Pairs(systems, replicates, seed)
+    def rows(self, predictions: Any, labels: Any) -> NDArray:
+        """Return predictions and labels, float64 ``[n, 2]``."""
+        return np.stack([_numbers("prediction", predictions), _numbers("label", labels)], axis=1)
 
+    def figures(self, summary: NDArray) -> dict[str, float]:
+        said, gold = np.ascontiguousarray(summary.T)
+        return {
+            "pearson": correlation(said, gold),
+            "spearman": correlation(ranks(said), ranks(gold)),
+            "mse": float(np.mean((said - gold) ** 2)),
+            "mae": float(np.mean(np.abs(said - gold))),
+        }
 
-class Pairs:
-    """The collector of `RegressionMetric`: each system's prediction and the label of every row."""
+    def resampled(self, rows: NDArray, replicates: int, seed: int) -> dict[str, NDArray]:
+        said, gold = np.ascontiguousarray(rows.T)
+        products, ranked = _products(said, gold), [_WeightedRanks(said), _WeightedRanks(gold)]
+        random = np.random.default_rng(seed)
+        step = max(1, DRAWN // len(rows))
+        moments, spearman = np.zeros((replicates, products.shape[1])), np.zeros(replicates)
+        for first in range(0, replicates, step):
+            part = slice(first, min(replicates, first + step))
+            drawn = weights(random, part.stop - first, len(rows)).astype(np.float64)
+            moments[part] = drawn @ products
+            (own, spread), (other, other_spread) = (each.of(drawn) for each in ranked)
+            norms = np.sqrt(spread * other_spread)
+            spearman[part] = np.einsum("rn,rn,rn->r", drawn, own, other) / np.where(norms > 0, norms, np.nan)
+        return {**_of_moments(moments), "spearman": np.clip(spearman, -1, 1)}
 
-    def __init__(self, systems: int, replicates: int, seed: int) -> None:
-        self.count = 0
-        self._systems, self._replicates, self._seed = systems, replicates, seed
-        self._parts: list[NDArray] = []
-
-    def add(self, predictions: Sequence[Any], labels: Any) -> None:
-        columns = [*(_numbers("prediction", given) for given in predictions), _numbers("label", labels)]
-        self._parts.append(np.stack(columns, axis=1))
-        self.count += len(labels)
-
-    def figures(self) -> list[dict[str, float]]:
-        columns = self._columns()
-        ranked = [ranks(column) for column in columns]
-        return [
-            {
-                "pearson": correlation(columns[system], columns[-1]),
-                "spearman": correlation(ranked[system], ranked[-1]),
-                "mse": float(np.mean((columns[system] - columns[-1]) ** 2)),
-                "mae": float(np.mean(np.abs(columns[system] - columns[-1]))),
-            }
-            for system in range(self._systems)
-        ]
-
-    def resampled(self) -> list[dict[str, NDArray]]:
-        columns = self._columns()
-        moments = np.split(self._moments(columns), self._systems, axis=-1)
-        spearman = self._spearman(columns)
-        return [{**_of_moments(sums), "spearman": ranked} for sums, ranked in zip(moments, spearman, strict=True)]
-
-    def table(self) -> list[dict[str, Any]]:
-        return []
-
-    def notes(self) -> list[str]:
-        columns = self._columns()
-        if self.count == 1:
+    def notes(self, summary: NDArray) -> list[str]:
+        if len(summary) == 1:
             return ["A single row has no correlation."]
         return [
             f"The {what} are all {column[0]:.6g}: there is no correlation with them."
-            for what, column in (("predictions", columns[0]), ("labels", columns[-1]))
+            for what, column in zip(("predictions", "labels"), summary.T, strict=True)
             if np.ptp(column) == 0
         ]
-
-    def _columns(self) -> NDArray:
-        """Return the systems' predictions and, last, the labels ``[systems + 1, n]``."""
-        self._parts = [np.concatenate(self._parts)]
-        return np.ascontiguousarray(self._parts[0].T)
-
-    def _moments(self, columns: NDArray) -> NDArray:
-        """Return resampled sums ``[replicates, 8 · systems]`` of products of the numbers, less their means."""
-        # less the means, because sums of squares of large numbers lose what correlation is made of
-        means = columns.mean(axis=1)
-
-        def statistics(rows: NDArray) -> NDArray:
-            gold = rows[:, -1]
-            parts = []
-            for system in range(self._systems):
-                said = rows[:, system]
-                error = said + means[system] - gold - means[-1]
-                products = (np.ones_like(said), said, gold, said * said, gold * gold, said * gold, error**2, abs(error))
-                parts.append(np.stack(products, axis=1))
-            return np.hstack(parts)
-
-        tally = BootstrapSums(statistics, self._replicates, self._seed)
-        tally.add((columns - means[:, None]).T)
-        return tally.resampled()
-
-    def _spearman(self, columns: NDArray) -> list[NDArray]:
-        """Return each system's resampled correlations of ranks ``[replicates]``, moved to surround the exact one.
-
-        Ranks are rounded to a grid of `CELLS` (256 levels for one system), on which each replicate ranks anew.
-        """
-        levels = int(CELLS ** (1 / len(columns)))
-        places = np.stack([_levels(column, levels) for column in columns])
-        shape = tuple(places.max(axis=1) + 1)
-        counts = np.bincount(np.ravel_multi_index(tuple(places), shape), minlength=int(np.prod(shape)))
-        filled = np.flatnonzero(counts)
-        random = np.random.default_rng(self._seed)
-        step = max(1, HELD // len(counts))
-        found = []
-        for first in range(0, self._replicates, step):
-            size = min(step, self._replicates - first)
-            grid = np.zeros((size, len(counts)))
-            grid[:, filled] = weights(random, counts[filled], size)
-            found.append(_of_grid(grid.reshape(size, *shape)))
-        coarse = _of_grid(counts.astype(np.float64).reshape(1, *shape))[:, 0]
-        exact = [figures["spearman"] for figures in self.figures()]
-        joined = np.concatenate(found, axis=1) if found else np.zeros((self._systems, 0))
-        return [np.clip(joined[system] + exact[system] - coarse[system], -1, 1) for system in range(self._systems)]
 
 
 def correlation(first: NDArray, second: NDArray) -> float:
@@ -144,35 +74,36 @@ def ranks(values: NDArray) -> NDArray:
     return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
 
 
+class _WeightedRanks:
+    """The ranks of numbers ``[n]`` among themselves when each stands there several times or not at all."""
+
+    def __init__(self, values: NDArray) -> None:
+        _, self._place, counts = np.unique(values, return_inverse=True, return_counts=True)
+        self._order = np.argsort(values, kind="stable")
+        self._starts = np.cumsum(counts) - counts
+
+    def of(self, drawn: NDArray) -> tuple[NDArray, NDArray]:
+        """Return the ranks less their mean ``[R, n]`` and their summed squares ``[R]`` under weights ``[R, n]``."""
+        mass = np.add.reduceat(drawn.take(self._order, axis=1), self._starts, axis=1)
+        middle = np.cumsum(mass, axis=1)
+        total = middle[:, -1:].copy()
+        middle -= (mass + total) / 2
+        squares = (total[:, 0] ** 3 - np.einsum("ru,ru,ru->r", mass, mass, mass)) / 12
+        return middle.take(self._place, axis=1), squares
+
+
 def _scaled(values: NDArray) -> NDArray:
     largest = np.abs(values).max()
     return values / largest if largest else values
 
 
-def _levels(values: NDArray, levels: int) -> NDArray:
-    """Return the rank of each number on a scale of at most ``levels``, int64; equal numbers stay equal."""
-    distinct, inverse = np.unique(values, return_inverse=True)
-    if len(distinct) <= levels:
-        return inverse
-    return ((ranks(values) - 0.5) / len(values) * levels).astype(np.int64)
-
-
-def _of_grid(grid: NDArray) -> NDArray:
-    """Return the rank correlations of each axis with the last ``[systems, R]`` from weights ``[R, …axes]``."""
-    axes = range(1, grid.ndim)
-    marginals = [grid.sum(axis=tuple(other for other in axes if other != axis)) for axis in axes]
-    ranked = [np.cumsum(sums, axis=1) - sums / 2 for sums in marginals]
-    total = marginals[-1].sum(axis=1, keepdims=True)
-    ranked = [values - total / 2 for values in ranked]
-    spreads = [(sums * values**2).sum(axis=1) for sums, values in zip(marginals, ranked, strict=True)]
-    found = []
-    for system in range(grid.ndim - 2):
-        others = tuple(axis for axis in axes if axis not in (system + 1, grid.ndim - 1))
-        pairs = grid.sum(axis=others) if others else grid
-        covariance = ((pairs @ ranked[-1][..., None])[..., 0] * ranked[system]).sum(axis=1)
-        product = spreads[system] * spreads[-1]
-        found.append(np.where(product > 0, ratio(covariance, np.sqrt(product)), np.nan))
-    return np.stack(found)
+def _products(said: NDArray, gold: NDArray) -> NDArray:
+    """Return what the figures of replicates are sums of, float64 ``[n, 8]``."""
+    error = said - gold
+    # less the means, because sums of squares of large numbers lose what correlation is made of
+    said, gold = said - said.mean(), gold - gold.mean()
+    columns = (np.ones_like(said), said, gold, said * said, gold * gold, said * gold, error**2, abs(error))
+    return np.stack(columns, axis=1)
 
 
 def _of_moments(sums: NDArray) -> dict[str, NDArray]:

@@ -47,11 +47,7 @@ def look_of(label: str) -> Look:
 
 
 def check_colour(label: str, colour: object) -> str:
-    """Return a colour the user gave.
-
-    Raises:
-        InputError: it is not of the form ``#rrggbb``.
-    """
+    """Return a colour the user gave."""
     if not isinstance(colour, str) or not _HEX.fullmatch(colour):
         raise InputError(f"colors gives {label!r} the colour {colour!r:.40}; write it as '#rrggbb', such as '#0072b2'.")
     return colour

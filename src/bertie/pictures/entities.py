@@ -9,11 +9,11 @@ from typing import Any
 
 from bertie.errors import InputError, InputTypeError
 from bertie.pictures.colours import Look, check_colour, look_of
-from bertie.pictures.lettering import escaped, shortened
-from bertie.pictures.lines import LINE, Span, lettered
-from bertie.pictures.picture import Picture, page
+from bertie.pictures.picture import Picture, escaped, page, shortened
 
 LABELS = ("label", "entity_group", "entity")
+# about how many pixels high a line of the page is, and how many letters it holds
+LINE, LETTERS = 30, 90
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,6 @@ class Entity:
     score: float | None
     look: Look
 
-    @property
-    def tag(self) -> str:
-        return self.label if self.score is None else f"{self.label} {self.score:.2f}"
-
 
 def plot_entities(
     text: str | Sequence[str],
@@ -38,10 +34,10 @@ def plot_entities(
     title: str | None = None,
     colors: Mapping[str, str] | None = None,
 ) -> Picture:
-    """Return a picture of ``text`` with its entities marked: a page, and a drawing.
+    """Return a picture of ``text`` with its entities marked: a page.
 
     A kind of entity looks the same in every picture, and its label stands beside it, so that nothing hangs on colour
-    alone. The drawing sets lines anew: of several spaces it keeps one.
+    alone.
 
     Args:
         text: one text, or several.
@@ -65,9 +61,8 @@ def plot_entities(
         for number, (one, found) in enumerate(zip(texts, lists, strict=True))
     ]
     named = title if title is not None else _title(texts)
-    spans = [[Span(one.start, one.end, one.tag, one.look) for one in found] for found in read]
-    svg, height = lettered(named, texts, spans)
-    return Picture(named, _page(named, texts, read), svg, round(height * 1.2) + LINE * 5)
+    lines = sum(1 + len(line) // LETTERS for text in texts for line in text.split("\n"))
+    return Picture(named, _page(named, texts, read), None, (lines + len(texts)) * LINE + 5 * LINE)
 
 
 def _title(texts: Sequence[str]) -> str:

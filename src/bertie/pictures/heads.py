@@ -5,10 +5,10 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import cell_len
 
 from bertie.pictures.colours import FAINT
-from bertie.pictures.lettering import cells, escaped, shortened
-from bertie.pictures.picture import drawing, page, script
+from bertie.pictures.picture import drawing, escaped, page, script, shortened
 from bertie.pictures.png import data_uri
 
 CELL = 15
@@ -53,7 +53,7 @@ def square(shown: Heads) -> str:
     """Return the first head's weights, with the tokens at the top and at the left."""
     count = len(shown.tokens)
     names = [escaped(shortened(token, LONGEST)) for token in shown.tokens]
-    room = max(cells(shortened(token, LONGEST)) for token in shown.tokens) * COLUMN + MARGIN
+    room = max(cell_len(shortened(token, LONGEST)) for token in shown.tokens) * COLUMN + MARGIN
     (layer, head), image = next(iter(shown.images.items()))
     top = room + 20
     middles = [place * CELL + CELL / 2 for place in range(count)]

@@ -1,4 +1,4 @@
-"""A picture: one HTML page and one SVG drawing, each complete in itself."""
+"""A picture: one HTML page, and of attention one SVG drawing, each complete in itself."""
 
 import os
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from pathlib import Path
 from bertie.errors import InputError
 from bertie.files import write_text
 from bertie.pictures.colours import DARK, FAINT, INK, LIGHT, LINES, PAPER, TEXT
-from bertie.pictures.lettering import escaped
 
 HERE = Path(__file__).parent
 FONT = "'DejaVu Sans Mono', Menlo, Consolas, monospace"
@@ -24,27 +23,28 @@ class Picture:
     Attributes:
         title: a few words that say what is shown.
         html: a page with everything in it: styles, drawings, and a short script where there is something to choose.
-        svg: a drawing without a script, for papers and slides.
+        svg: a drawing without a script, for papers and slides; None where there is a page only (entities).
         height: about how many pixels high the page is; a notebook gives it as much, up to 720.
     """
 
     title: str
     html: str
-    svg: str
+    svg: str | None
     height: int = 720
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the page (``.html``) or the drawing (``.svg``), as the file's suffix says, and return the path.
 
         Raises:
-            InputError: another suffix.
+            InputError: another suffix, or ``.svg`` where there is no drawing.
             CheckpointError: the file cannot be written; what it held before is then still there.
         """
         path = Path(path)
-        kinds = {".html": self.html, ".svg": self.svg}
-        if path.suffix.lower() not in kinds:
-            raise InputError(f"A picture is saved as .html or .svg, not as {path.name!r}; change the file's suffix.")
-        write_text(path, kinds[path.suffix.lower()])
+        content = {".html": self.html, ".svg": self.svg}.get(path.suffix.lower())
+        if content is None:
+            which = "This picture is saved as .html" if self.svg is None else "A picture is saved as .html or .svg"
+            raise InputError(f"{which}, not as {path.name!r}; change the file's suffix.")
+        write_text(path, content)
         return path
 
     def __repr__(self) -> str:
@@ -111,3 +111,28 @@ def _rules(theme: int) -> str:
         f".k{number}{{fill:{colour};stroke:{colour}}}" for number, colour in enumerate((LIGHT, DARK)[theme])
     )
     return f".paper{{fill:{PAPER[theme]}}}text{{fill:{TEXT[theme]}}}text.faint{{fill:{FAINT[theme]}}}{kinds}"
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with every character that HTML and XML forbid replaced by one that shows what it was."""
+    return "".join(map(_printable, text))
+
+
+def escaped(text: str) -> str:
+    """Return ``text`` as it may stand between tags and within quotes."""
+    return escape(printable(text), quote=True)
+
+
+def shortened(text: str, length: int) -> str:
+    """Return ``text``, or the beginning of it and an ellipsis, at most ``length`` characters."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _printable(char: str) -> str:
+    code = ord(char)
+    if code < 0x20:
+        return char if char in "\t\n\r" else chr(0x2400 + code)
+    if code == 0x7F:
+        return "\u2421"
+    forbidden = 0x80 <= code < 0xA0 or 0xD800 <= code < 0xE000 or code & 0xFFFE == 0xFFFE
+    return "\ufffd" if forbidden else char

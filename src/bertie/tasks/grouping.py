@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.data.tag_schemes import OUTSIDE, Rules, best_tags, split_tag
 from bertie.tasks.alignment import MERGES, Alignment, Integers
-from bertie.tasks.schemes import OUTSIDE, Rules, best_tags, split_tag
 from bertie.tokenization.pieces import Span
 
 STRATEGIES = ("none", "simple", *MERGES)

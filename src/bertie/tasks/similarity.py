@@ -166,7 +166,7 @@ class Similarity(Embed, TrainableTask):
         firsts = np.cumsum(counts) - counts
         places = (firsts, firsts + 1, firsts[counts > 2] + 2)
         anchors, positives, negatives = (do.take(vectors, place) for place in places)
-        if features.labels is not None:
+        if features.labels:
             return squared_error_sum((anchors * positives).sum(dim=1), features.wanted)
         keys = np.array(part_keys(features))
         return contrast_sum(anchors, positives, negatives, self.scale, tuple(keys[place] for place in places))

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.data.tag_schemes import OUTSIDE, converted, guess_scheme, split_tag
 from bertie.metrics import EntityMetric
 from bertie.metrics.bootstrap import split
 from bertie.metrics.entities import SCHEMES
-from bertie.tasks.schemes import OUTSIDE, converted, guess_scheme, split_tag
 
 UNSEEN = "types that the model lacks"
 # letters of BIOES in schemes that have none of them
@@ -62,13 +62,13 @@ class SchemeEntityMetric(EntityMetric):
         return [row for row in super().table(sums) if row["label"] != UNSEEN or row["support"]]
 
 
-def entities_metric(labels: Sequence[str], scheme: str | None, strict: bool = False) -> EntityMetric:
+def entities_metric(labels: Sequence[str], scheme: str | None) -> EntityMetric:
     """Return the metric of entities for labels of a scheme; None guesses it from the labels."""
     scheme = guess_scheme(labels) if scheme is None else scheme
     counted = {"IOB1": "BIO", "plain": "IO"}.get(scheme, scheme)
     kinds = dict.fromkeys(tag[2:] for label in labels if (tag := plain_tag(label, scheme)) != OUTSIDE)
     tags = [OUTSIDE, *(f"{letter}-{kind}" for kind in (*kinds, UNSEEN) for letter in SCHEMES[counted])]
-    return SchemeEntityMetric(tags, counted, strict, given=scheme)
+    return SchemeEntityMetric(tags, counted, given=scheme)
 
 
 def plain_tag(tag: str, scheme: str) -> str:

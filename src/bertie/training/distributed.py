@@ -5,7 +5,6 @@ wants equally many backward passes in every process, and must be told of paramet
 """
 
 import datetime
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,12 +47,7 @@ def local_device() -> torch.device:
 
 @contextmanager
 def processes(device: torch.device) -> Iterator["Processes"]:
-    """Join the processes that were started together, gloo on CPU and NCCL on CUDA; leave them after the block.
-
-    Raises:
-        InputError: torchrun's environment is incomplete.
-        BertieError: the others do not answer.
-    """
+    """Join the processes that were started together, gloo on CPU and NCCL on CUDA; leave them after the block."""
     if world_size() == 1:
         yield Processes(0, 1, None)
         return
@@ -106,17 +100,13 @@ class Processes:
             dist.all_reduce(found, op=dist.ReduceOp.MAX, group=self._control)
         return found.tolist()
 
-    def told(self, value: Any) -> Any:
-        """Return the value (of JSON's kinds) that the first process gave; what the others gave does not count."""
-        if self.world == 1:
-            return value
-        text = json.dumps(value).encode() if self.rank == 0 else b""
-        size = torch.tensor([len(text)], dtype=torch.int64)
-        with _others_answer():
-            dist.broadcast(size, 0, group=self._control)
-            content = torch.tensor(list(text) or [0] * int(size), dtype=torch.uint8)
-            dist.broadcast(content, 0, group=self._control)
-        return json.loads(bytes(content.tolist()))
+    def broadcast(self, value: Any) -> Any:
+        """Return the value that the first process gave; what the others gave does not count."""
+        values = [value]
+        if self.world > 1:
+            with _others_answer():
+                dist.broadcast_object_list(values, 0, group=self._control)
+        return values[0]
 
     @torch.no_grad()
     def share_model(self, model: nn.Module) -> None:

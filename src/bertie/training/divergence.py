@@ -5,7 +5,7 @@ import math
 import torch
 
 from bertie.training.learner import Learner
-from bertie.training.order import Integers
+from bertie.training.sampler import Integers
 
 # More examples than this are not looked at one by one.
 MOST_LOOKED_AT = 256

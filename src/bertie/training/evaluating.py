@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from torch import nn
 
@@ -38,15 +39,10 @@ class Evaluation:
                 if not signals.received:
                     raise
         model.train()
-        told: Figures | None = group.told(figures)
-        return told
+        return cast("Figures | None", group.broadcast(figures))
 
     def score(self, figures: Figures) -> float | None:
-        """Return the figure that decides, less than 0 where less is better; None if it is NaN.
-
-        Raises:
-            InputError: it is not among them.
-        """
+        """Return the figure that decides, less than 0 where less is better; None if it is NaN."""
         name = self.metric if self.metric is not None else next(iter(figures), "")
         if name not in figures:
             raise InputError(f"evaluate() gave no figure {name!r}; it gave: {', '.join(figures) or 'nothing'}.")

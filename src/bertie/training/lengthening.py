@@ -5,24 +5,13 @@ Its learning rate, which has come to its end, warms up and falls once more over 
 
 from bertie.errors import InputError, spelled
 from bertie.training.history import History
-from bertie.training.order import Order
-from bertie.training.schedule import factor
+from bertie.training.optimizer import rate_factor
+from bertie.training.sampler import Sampler
 from bertie.training.settings import Settings
 
 
-def lengthen(history: History, more: int | None, resume: bool, order: Order, folder: str) -> None:
-    """Let a run go on for ``more`` epochs if it is finished, or as it was told before if that was interrupted.
-
-    Args:
-        history: of the run so far; changed in place.
-        more: how many; None: the run is not to be longer.
-        resume: go on with what was interrupted, instead of beginning anew.
-        order: of the examples.
-        folder: of the run, for messages.
-
-    Raises:
-        InputError: there is no finished run, or another number of epochs was interrupted.
-    """
+def lengthen(history: History, more: int | None, resume: bool, sampler: Sampler, folder: str) -> None:
+    """Let a run go on for ``more`` epochs if it is finished, or as it was told before if that was interrupted."""
     if more is None and not history.more:
         return
     if more is None:
@@ -38,9 +27,9 @@ def lengthen(history: History, more: int | None, resume: bool, order: Order, fol
             f"The run in {folder!r} is not finished, so it cannot be made longer; let it end first: "
             f"{spelled('resume', True)}{again}."
         )
-    epoch, place = order.locate(history.step)
+    epoch, place = sampler.locate(history.step)
     history.ends.append(history.step)
-    history.total, history.more = order.steps_before(epoch + more) + place, more
+    history.total, history.more = sampler.steps_before(epoch + more) + place, more
     history.waited, history.stopped_early, history.asked_to_stop = 0, False, False
 
 
@@ -49,4 +38,4 @@ def share_of_rate(step: int, history: History, settings: Settings) -> float:
     start = history.ends[-1] if history.ends else 0
     length = history.total - start
     is_flat = bool(history.ends) and settings.schedule == "constant"
-    return factor(step - start, length, 0 if is_flat else settings.warmup_steps(length), settings.schedule)
+    return rate_factor(step - start, length, 0 if is_flat else settings.warmup_steps(length), settings.schedule)

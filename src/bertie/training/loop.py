@@ -13,21 +13,21 @@ from bertie.errors import BertieError, InputError, Stopped, spelled
 from bertie.locking import only_process_in
 from bertie.report import Advance, progress
 from bertie.training.callbacks import Callback, Event
+from bertie.training.checkpointing import Checkpointer, same_device
 from bertie.training.distributed import Processes, processes
 from bertie.training.divergence import ADVICE, explain, is_bad
 from bertie.training.evaluating import Check, Evaluate, Evaluation, warn
-from bertie.training.gradients import Gradients, micro_tokens, precision_on
-from bertie.training.groups import checkpointed, frozen, groups, trainable
+from bertie.training.fingerprint import fingerprint
+from bertie.training.grad_accumulation import GradAccumulator, micro_tokens, precision_on
 from bertie.training.history import History, Record, line_of_evaluation, line_of_steps
-from bertie.training.identity import identity
-from bertie.training.keeping import Keeper, same_device
 from bertie.training.learner import Learner
 from bertie.training.lengthening import lengthen, share_of_rate
 from bertie.training.optimizer import AdamW
-from bertie.training.order import Order, seed_of_step, share
-from bertie.training.rows import by_rows, tables
+from bertie.training.param_groups import checkpointed, frozen, groups, trainable
+from bertie.training.sampler import Sampler, seed_of_step, shard
 from bertie.training.settings import Settings
 from bertie.training.signals import Signals
+from bertie.training.sparse_embeddings import by_rows, tables
 
 Log = Callable[[Record], None]
 
@@ -91,10 +91,10 @@ def train(
         evaluation = Evaluation(evaluate, metric, check)
         run = _Run(learner, settings, group, signals, evaluation, data or {}, log, callbacks, divisible)
         where = None if folder is None else Path(folder)
-        keeper = Keeper(where, run.identity, settings, writes=group.rank == 0)
+        checkpointer = Checkpointer(where, run.fingerprint, settings, writes=group.rank == 0)
         alone = only_process_in(where) if where is not None and group.rank == 0 else nullcontext()
         with alone, by_rows(run.tables):
-            run.begin(keeper, resume, more_epochs)
+            run.begin(checkpointer, resume, more_epochs)
             with progress("steps", run.history.total, show_progress) as advance:
                 return run.run(advance)
 
@@ -120,9 +120,9 @@ class _Run:
         self.callbacks = callbacks
         parameters = trainable(self.model)
         self.parameters, self.device = list(parameters.values()), same_device(parameters)
-        self.order = Order(learner.sizes, settings.seed, settings.examples_in_a_step, settings.batch_tokens)
-        in_an_epoch = self.order.steps_in(0)
-        total = settings.steps or self.order.steps_before(settings.epochs_over(in_an_epoch))
+        self.sampler = Sampler(learner.sizes, settings.seed, settings.examples_in_a_step, settings.batch_tokens)
+        in_an_epoch = self.sampler.steps_in(0)
+        total = settings.steps or self.sampler.steps_before(settings.epochs_over(in_an_epoch))
         self.highest_rate = settings.rate_for(getattr(self.model, "config", None))
         self.log_every = settings.log_interval(total)
         self.evaluate_every = settings.evaluation_interval(in_an_epoch)
@@ -133,23 +133,25 @@ class _Run:
         tokens = settings.micro_tokens or micro_tokens(self.device)
         precision = precision_on(self.device, settings.precision)
         self.precision = "fp32" if precision is nullcontext else "bf16"
-        self.gradients = Gradients(learner, self.order.sizes, tokens, precision, whole=not divisible)
-        self.identity = identity(self.model, self.order, settings, total, group.world, data)
+        self.gradients = GradAccumulator(learner, self.sampler.sizes, tokens, precision, whole=not divisible)
+        self.fingerprint = fingerprint(self.model, self.sampler, settings, total, group.world, data)
         self.history = History(total=total)
         self.is_waited_for = self.device.type != "cpu"  # fetching a number waits until the device is done
         # of the steps since the last look at the device: number, loss, norm
         self.unseen: list[tuple[int, Tensor, Tensor]] = []
         self.clock = 0.0
 
-    def begin(self, keeper: Keeper, resume: bool, more_epochs: int | None) -> None:
+    def begin(self, checkpointer: Checkpointer, resume: bool, more_epochs: int | None) -> None:
         """Bring model and history to where the run begins or goes on."""
-        self.keeper = keeper
+        self.checkpointer = checkpointer
         self.group.share_model(self.model)
         total = self.history.total
-        self.history = keeper.resume(self.model, self.optimizer, resume or more_epochs is not None) or self.history
+        self.history = (
+            checkpointer.resume(self.model, self.optimizer, resume or more_epochs is not None) or self.history
+        )
         if not self.history.ends:
             self.history.total = total
-        lengthen(self.history, more_epochs, resume, self.order, keeper.where)
+        lengthen(self.history, more_epochs, resume, self.sampler, checkpointer.where)
         self.gradients.tokens = self.history.micro_tokens or self.gradients.tokens
         self.history.settings = self._settings_used()
         self.clock = time.perf_counter() - self.history.seconds
@@ -172,13 +174,13 @@ class _Run:
             self._step()
             self._look()
             self._leave_if_asked()
-            if self.keeper.is_due(self.history.step):
+            if self.checkpointer.is_due(self.history.step):
                 self._keep()
             show(1, self.history.note())
 
     def _settings_used(self) -> dict[str, Any]:
         """Return the settings with what is used for each that was left open; of two that exclude each other, one."""
-        settings, in_an_epoch = self.settings, self.order.steps_in(0)
+        settings, in_an_epoch = self.settings, self.sampler.steps_in(0)
         given = settings.to_dict() | {
             "epochs": None if settings.steps else settings.epochs_over(in_an_epoch),
             "learning_rate": self.highest_rate,
@@ -199,9 +201,9 @@ class _Run:
 
     def _step(self) -> None:
         step = self.history.step
-        examples = self.order.examples(step)
+        examples = self.sampler.examples(step)
         divisor = self.learner.divisor(examples.tolist()) or 1.0
-        own = share(examples, self.order.sizes, self.group.rank, self.group.world)
+        own = shard(examples, self.sampler.sizes, self.group.rank, self.group.world)
         self.optimizer.zero()
         seed = seed_of_step(self.settings.seed, step, self.group.rank)
         loss = self.gradients.compute(own, divisor, seed, self.device)
@@ -209,7 +211,7 @@ class _Run:
         norm = self.optimizer.step(self._rate(step), self.settings.max_grad_norm, loss)
         self.unseen.append((step + 1, loss, norm))
         self.history.step = step + 1
-        self.history.tokens += int(self.order.sizes[examples].sum())
+        self.history.tokens += int(self.sampler.sizes[examples].sum())
 
     def _look(self) -> None:
         """Fetch what the last steps gave, if the device is not waited for, or a log line is due."""
@@ -217,7 +219,7 @@ class _Run:
         if due or not self.is_waited_for:
             self._fetch()
         if due:
-            rate, epoch = self._rate(self.history.step - 1), self.order.epochs_done(self.history.step)
+            rate, epoch = self._rate(self.history.step - 1), self.sampler.epochs_done(self.history.step)
             self._record("steps", line_of_steps(self.history, epoch, rate, self._seconds()))
 
     def _fetch(self) -> None:
@@ -233,11 +235,11 @@ class _Run:
                 self.history.norms.append(norm)
 
     def _bad_step(self, step: int, loss: float, norm: float) -> None:
-        epoch, rate = self.order.epochs_done(step - 1), self._rate(step - 1)
-        message = explain(self.learner, self.order.examples(step - 1), step, epoch, rate, loss, norm)
+        epoch, rate = self.sampler.epochs_done(step - 1), self._rate(step - 1)
+        message = explain(self.learner, self.sampler.examples(step - 1), step, epoch, rate, loss, norm)
         self.history.skipped.append(step)
         if len(self.history.skipped) > self.settings.skip_bad_steps:
-            kept = f" in {self.keeper.where!r}" if self._keep() else ""
+            kept = f" in {self.checkpointer.where!r}" if self._keep() else ""
             raise BertieError(f"{message.removesuffix('.')}{kept}. {ADVICE}")
         warn(self.history, message)
 
@@ -247,7 +249,7 @@ class _Run:
             return False
         if step >= self.history.total or self.history.asked_to_stop:
             return True
-        return step % self.evaluate_every == 0 if self.evaluate_every else self.order.locate(step)[1] == 0
+        return step % self.evaluate_every == 0 if self.evaluate_every else self.sampler.locate(step)[1] == 0
 
     def _evaluate(self) -> None:
         self._fetch()
@@ -260,20 +262,20 @@ class _Run:
         history.evaluated, history.waited = history.step, 0 if best else history.waited + 1
         if best:
             history.best_step, history.best_score, history.best_figures = history.step, score, figures
-            self.keeper.keep_best(self.model, history.step)
-        epoch = self.order.epochs_done(history.step)
+            self.checkpointer.keep_best(self.model, history.step)
+        epoch = self.sampler.epochs_done(history.step)
         self._record("evaluation", line_of_evaluation(history, epoch, figures, score, best, self._seconds()))
         self._agree()
 
     def _epoch_is_to_be_told(self) -> bool:
         step = self.history.step
-        return bool(self.callbacks) and step not in (0, self.history.told) and self.order.locate(step)[1] == 0
+        return bool(self.callbacks) and step not in (0, self.history.told) and self.sampler.locate(step)[1] == 0
 
     def _tell_epoch(self) -> None:
         self._fetch()
         history = self.history
         history.told = history.step
-        epoch = self.order.locate(history.step)[0]
+        epoch = self.sampler.locate(history.step)[0]
         self._tell("epoch", {"step": history.step, "epoch": epoch, "seconds": round(self._seconds(), 3)})
         self._agree()
 
@@ -292,19 +294,19 @@ class _Run:
 
     def _leave(self, number: int) -> NoReturn:
         kept = self._keep()
-        on = f"{spelled('resume', True)} goes on from {self.keeper.where!r}"
+        on = f"{spelled('resume', True)} goes on from {self.checkpointer.where!r}"
         where = on if kept else "nothing was kept, for want of a folder"
         raise Stopped(f"Training was stopped after step {self.history.step} of {self.history.total}; {where}.", number)
 
     def _keep(self) -> bool:
         self._fetch()
         self._seconds()
-        return self.keeper.keep(self.model, self.optimizer, self.history)
+        return self.checkpointer.keep(self.model, self.optimizer, self.history)
 
     def _end(self) -> History:
         self._keep()
         if self.history.best_step is not None and self.history.best_step != self.history.step:
-            self.keeper.restore_best(self.model, self.history.best_step)
+            self.checkpointer.restore_best(self.model, self.history.best_step)
             self.group.share_model(self.model)
         return self.history
 

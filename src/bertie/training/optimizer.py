@@ -1,5 +1,6 @@
-"""AdamW (arXiv 1711.05101) with bias correction and clipping: one fused pass over weights, moments and gradients."""
+"""AdamW (arXiv 1711.05101) with bias correction and clipping, in one fused pass; and the schedule of its rate."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -7,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from bertie.training.groups import Group
-from bertie.training.rows import Rows
+from bertie.training.param_groups import Group
+from bertie.training.sparse_embeddings import Rows
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -28,11 +29,6 @@ class AdamW:
 
     A step whose gradients or loss are not finite changes nothing: the device decides that by itself, so that the host
     need not wait for it.
-
-    Args:
-        parameters: what learns, by name.
-        groups: which of them are updated alike; each name stands in one group.
-        tables: the names of embedding tables that get sparse gradients (see `bertie.training.rows`).
     """
 
     def __init__(
@@ -50,16 +46,7 @@ class AdamW:
 
     @torch.no_grad()
     def step(self, rate: float, max_norm: float | None, loss: Tensor) -> Tensor:
-        """Update all parameters that have a gradient.
-
-        Args:
-            rate: the learning rate of groups with rate 1.
-            max_norm: gradients whose norm is larger are scaled down to it.
-            loss: ``[]``, the step's; if it is not finite nothing is updated.
-
-        Returns:
-            ``[]`` on the device, the norm of all gradients together, before clipping.
-        """
+        """Update all parameters that have a gradient, and return its norm before clipping, ``[]`` on the device."""
         gradients = self._gradients()
         norm = torch.nn.utils.get_total_norm(gradients.values()).float()
         bad = (~(norm + loss).isfinite()).float()
@@ -151,3 +138,17 @@ class AdamW:
             for name in group.names:
                 if name in self._rows and name in self._steps:
                     self._rows[name].scatter(1.0 - rate * group.rate * group.decay)
+
+
+def rate_factor(step: int, total: int, warmup: int, kind: str) -> float:
+    """Return the share of the highest learning rate at which step ``step`` (from 0) of ``total`` is taken.
+
+    Warm-up rises to 1 within ``warmup`` steps, and no step is taken at rate 0; then ``linear`` and ``cosine`` fall
+    towards 0, ``constant`` stays.
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    if kind == "constant":
+        return 1.0
+    done = (step - warmup) / max(1, total - warmup)
+    return 1.0 - done if kind == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))

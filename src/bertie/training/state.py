@@ -52,11 +52,7 @@ class States:
         model: dict[str, Tensor],
         optimizer: dict[str, Tensor],
     ) -> None:
-        """Write a state; if that fails the one before is still there.
-
-        Raises:
-            CheckpointError: it cannot be written.
-        """
+        """Write a state; if that fails the one before is still there."""
         make_folder(self._folder)
         number = max(self._numbered(), default=0) + 1
         with atomic_folder(self._path(number)) as new:
@@ -70,11 +66,7 @@ class States:
         self.tidy(history["best_step"])
 
     def load(self) -> Saved | None:
-        """Return the latest state that is whole, or None if there is none at all.
-
-        Raises:
-            CheckpointError: all that are there are damaged.
-        """
+        """Return the latest state that is whole, or None if there is none at all."""
         problem: CheckpointError | None = None
         for number in sorted(self._numbered(), reverse=True):
             try:
@@ -92,21 +84,13 @@ class States:
         return None
 
     def save_best(self, step: int, model: dict[str, Tensor]) -> None:
-        """Write the weights of the best evaluation so far.
-
-        Raises:
-            CheckpointError: they cannot be written.
-        """
+        """Write the weights of the best evaluation so far."""
         make_folder(self._folder)
         with atomic(self._best(step)) as temporary:
             write_tensors(model, temporary)
 
     def load_best(self, step: int) -> dict[str, Tensor]:
-        """Return the weights that were best.
-
-        Raises:
-            CheckpointError: they are missing or damaged.
-        """
+        """Return the weights that were best."""
         path = self._best(step)
         if not path.is_file():
             raise CheckpointError(f"the best weights {str(path)!r} are not there; start the run anew, without resume")

@@ -23,9 +23,6 @@ class TensorBoard:
     """A log in ``folder``: figures of steps as ``train/…``, of evaluations as ``tune/…``.
 
     As in `JsonLines`, what the folder held before goes at the first record. TensorFlow is not needed.
-
-    Raises:
-        BertieError: tensorboard is not installed.
     """
 
     def __init__(self, folder: Path) -> None:

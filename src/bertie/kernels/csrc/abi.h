@@ -2,7 +2,7 @@
 
 typedef struct {
     long version; /* counts the changes of functions' arguments and of fields that leave a size as it was */
-    long packed_weight, norm, block, dropout, attention, attention_backward;
+    long packed_weight, norm, block, dropout, attention, attention_backward, embeddings;
 } BertieAbi;
 
 const BertieAbi *NAME(abi)(void)
@@ -13,6 +13,7 @@ const BertieAbi *NAME(abi)(void)
                                   sizeof(Block),
                                   sizeof(Dropout),
                                   sizeof(Attention),
-                                  sizeof(AttentionBackward)};
+                                  sizeof(AttentionBackward),
+                                  sizeof(Embeddings)};
     return &abi;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "simd_avx2.h"
 #include "vector_math.h"
+#include "activations.h"
 #include "microkernel.h"
 #include "gemm.h"
 #include "linear.h"
@@ -13,5 +14,6 @@
 #include "attention.h"
 #include "attention_backward.h"
 #include "encoder.h"
+#include "embeddings.h"
 #include "abi.h"
 #endif

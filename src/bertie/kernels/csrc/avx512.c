@@ -5,6 +5,7 @@
 #include <string.h>
 #include "simd_avx512.h"
 #include "vector_math.h"
+#include "activations.h"
 #include "microkernel.h"
 #include "gemm.h"
 #pragma GCC push_options
@@ -17,5 +18,6 @@
 #include "attention.h"
 #include "attention_backward.h"
 #include "encoder.h"
+#include "embeddings.h"
 #include "abi.h"
 #endif

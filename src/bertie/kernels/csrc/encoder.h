@@ -4,6 +4,7 @@ typedef struct {
     PackedWeight qkv, attention_output, intermediate, output;
     Norm attention_norm, output_norm;
     long heads, width;
+    long activation; /* after the intermediate product, of activations.h */
 } Block;
 
 /* rows of the feed-forward layers at a time: the widest activations are used up while they are in a core's cache */
@@ -42,7 +43,7 @@ static void run_block(const Block *b, const float *x, float *y, const int *cu_se
     for (long first = 0; first < rows; first += FEED_FORWARD_ROWS) {
         const long here = rows - first < FEED_FORWARD_ROWS ? rows - first : FEED_FORWARD_ROWS;
         const float *attended = w->attended + first * hidden;
-        apply_linear(&b->intermediate, attended, 0, w->wide, here, GELU, q);
+        apply_linear(&b->intermediate, attended, 0, w->wide, here, b->activation, q);
         apply_linear(&b->output, w->wide, attended, y + first * hidden, here, RESIDUAL, q);
         layer_norm_rows(y + first * hidden, &b->output_norm, here, hidden);
     }

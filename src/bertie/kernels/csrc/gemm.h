@@ -1,17 +1,14 @@
 /* Products of float rows with packed weights, and what follows them; included after the microkernel. */
 
 /* what a function returns: everything was computed, or nothing was, and why */
-enum { OK, BAD_SEQLENS, NO_MEMORY };
-
-/* what follows a product; library.py has the same numbers */
-enum { NONE, GELU, RESIDUAL };
+enum { OK, BAD_SEQLENS, NO_MEMORY, BAD_ID };
 
 /* what becomes of a finished sum at [row, column]: + bias, then an activation or + residual */
 typedef struct {
     const float *bias, *residual; /* [columns], [rows, columns] */
     float *y;                     /* [rows, columns] */
     long columns;
-    int operation;
+    int operation; /* of activations.h */
 } Epilogue;
 
 INLINE void apply_epilogue(V sum, const Epilogue *e, long row, long column)
@@ -24,6 +21,8 @@ INLINE void apply_epilogue(V sum, const Epilogue *e, long row, long column)
         sum = gelu(sum);
     else if (e->operation == RESIDUAL)
         sum = ADD(sum, load_partial(e->residual + place, left));
+    else if (e->operation != NONE)
+        sum = activate(sum, e->operation);
     store_partial(e->y + place, sum, left);
 }
 

@@ -31,6 +31,8 @@ typedef __m256i U; /* 32-bit integers */
 /* the first ``count`` numbers of v, behind them those of ``other`` */
 #define SELECT_FIRST(v, count, other)                                                                                         \
     _mm256_blendv_ps(other, v, _mm256_castsi256_ps(_mm256_cmpgt_epi32(U_SET1(count), U_IOTA())))
+/* x where a < b, elsewhere y */
+#define SELECT_LT(a, b, x, y) _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ))
 /* v where a >= least as signed numbers, elsewhere 0 */
 #define ZERO_BELOW(v, a, least) _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(least, a)), v)
 

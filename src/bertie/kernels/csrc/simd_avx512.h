@@ -30,6 +30,8 @@ typedef __m512i U; /* 32-bit integers */
 #define U_SHL(a, bits) _mm512_slli_epi32(a, bits)
 /* the first ``count`` numbers of v, behind them those of ``other`` */
 #define SELECT_FIRST(v, count, other) _mm512_mask_mov_ps(other, _mm512_cmpgt_epi32_mask(U_SET1(count), U_IOTA()), v)
+/* x where a < b, elsewhere y */
+#define SELECT_LT(a, b, x, y) _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), x)
 /* v where a >= least as signed numbers, elsewhere 0 */
 #define ZERO_BELOW(v, a, least) _mm512_maskz_mov_ps(_mm512_cmpge_epi32_mask(a, least), v)
 

@@ -1,4 +1,4 @@
-/* Parts of vectors, exp and GELU; included with the vectors of an instruction set. */
+/* Parts of vectors, exp, erf and GELU; included with the vectors of an instruction set. */
 
 /* up to LANES numbers, and zeros behind them */
 static inline V load_partial(const float *x, long count)
@@ -40,17 +40,22 @@ static inline V exp_nonpositive(V x)
     return SCALEF(polynomial(x, c, 6), n);
 }
 
-/* x * Phi(x), the GELU with erf: erf(z) = z P(z^2) / Q(z^2) for |z| <= 3.92 (a least-squares fit), +-1 beyond. Within 1e-6. */
-static inline V gelu(V x)
+/* erf(z) = z P(z^2) / Q(z^2) for |z| <= 3.92 (a least-squares fit), +-1 beyond; within 1e-6 */
+static inline V erf_approximation(V z)
 {
     static const float p[] = {1.128378987312317f,      0.19276389479637146f,   0.05306044965982437f,
                               0.0038683125749230385f, 0.0002874776837415993f, 2.0347206373116933e-06f};
     static const float q[] = {1.0f,                   0.5041642189025879f,    0.11508453637361526f,
                               0.01517227478325367f,   0.0011881085811182857f, 3.8070396840339527e-05f};
-    V z = MUL(x, SET1(0.70710678f));
-    z = MIN(MAX(z, SET1(-3.92f)), SET1(3.92f));
+    z = MIN(SET1(3.92f), MAX(SET1(-3.92f), z));
     V square = MUL(z, z);
-    V erf = DIV(MUL(z, polynomial(square, p, 5)), polynomial(square, q, 5));
+    return DIV(MUL(z, polynomial(square, p, 5)), polynomial(square, q, 5));
+}
+
+/* x * Phi(x), the GELU with erf */
+static inline V gelu(V x)
+{
+    V erf = erf_approximation(MUL(x, SET1(0.70710678f)));
     V half = MUL(x, SET1(0.5f));
     return FMA(half, erf, half);
 }

@@ -1,0 +1,94 @@
+/* The activations that a config can name; included after vector_math.h. NaN stays NaN in each: see MAX there. */
+
+/* what follows a product; activations.py has the same numbers */
+enum {
+    NONE,
+    GELU,
+    RESIDUAL,
+    GELU_10,
+    GELU_TANH,
+    HARDSWISH,
+    LAPLACE,
+    LEAKY_RELU,
+    MISH,
+    QUICK_GELU,
+    RELU,
+    RELU2,
+    RELU6,
+    SIGMOID,
+    SILU,
+    TANH
+};
+
+static inline V negative_magnitude(V x) { return MIN(SUB(ZERO(), x), x); }
+
+/* 0 where x lies so low that exp_nonpositive is not e^x any more */
+static inline V zero_if_lowest(V x, V value) { return SELECT_LT(x, SET1(-87.0f), ZERO(), value); }
+
+static inline V sigmoid(V x)
+{
+    V e = exp_nonpositive(negative_magnitude(x)), reciprocal = DIV(SET1(1), ADD(SET1(1), e));
+    return zero_if_lowest(x, SELECT_LT(x, ZERO(), MUL(e, reciprocal), reciprocal));
+}
+
+/* a polynomial near 0 (S. Moshier's Cephes, tanhf), where 1 - e^2x would lose digits */
+static inline V tanh_approximation(V x)
+{
+    static const float c[] = {-3.33332819422e-1f, 1.33314422036e-1f, -5.37397155531e-2f, 2.06390887954e-2f,
+                              -5.70498872745e-3f};
+    V low = negative_magnitude(x), e = exp_nonpositive(ADD(low, low)), square = MUL(x, x);
+    V high = DIV(SUB(SET1(1), e), ADD(SET1(1), e));
+    V near = FMA(MUL(polynomial(square, c, 4), square), x, x);
+    return SELECT_LT(low, SET1(-0.625f), SELECT_LT(x, ZERO(), SUB(ZERO(), high), high), near);
+}
+
+/* x / 2 * (1 + tanh(u)) = x * sigmoid(2 u) with u = sqrt(2 / pi) * (x + 0.044715 x^3) */
+static inline V gelu_tanh(V x)
+{
+    V cube = MUL(MUL(x, x), x);
+    return MUL(x, sigmoid(MUL(SET1(1.5957691216f), FMA(cube, SET1(0.044715f), x))));
+}
+
+/* x * tanh(log(1 + e^x)): with n = e^x (e^x + 2) that is x n / (n + 2); for x > 0 both are multiplied by e^-2x */
+static inline V mish(V x)
+{
+    V e = exp_nonpositive(negative_magnitude(x)), two = SET1(2);
+    V positive = FMA(two, e, SET1(1)), negative = MUL(e, ADD(e, two));
+    V n = SELECT_LT(x, ZERO(), negative, positive);
+    V rest = SELECT_LT(x, ZERO(), two, MUL(two, MUL(e, e)));
+    return MUL(x, zero_if_lowest(x, DIV(n, ADD(n, rest))));
+}
+
+/* a function of its own: the microkernels, of which there are many, only call it */
+static __attribute__((noinline)) V activate(V x, int activation)
+{
+    const V relu = MAX(ZERO(), x);
+    switch (activation) {
+    case GELU: return gelu(x);
+    case GELU_10: return MIN(SET1(10), MAX(SET1(-10), gelu(x)));
+    case GELU_TANH: return gelu_tanh(x);
+    case HARDSWISH: return DIV(MUL(x, MIN(SET1(6), MAX(ZERO(), ADD(x, SET1(3))))), SET1(6));
+    case LAPLACE: {
+        V erf = erf_approximation(DIV(SUB(x, SET1(0.707107f)), SET1(0.398942576f)));
+        return FMA(erf, SET1(0.5f), SET1(0.5f));
+    }
+    case LEAKY_RELU: return MAX(MUL(x, SET1(0.01f)), x);
+    case MISH: return mish(x);
+    case QUICK_GELU: return MUL(x, sigmoid(MUL(x, SET1(1.702f))));
+    case RELU: return relu;
+    case RELU2: return MUL(relu, relu);
+    case RELU6: return MIN(SET1(6), relu);
+    case SIGMOID: return sigmoid(x);
+    case SILU: return MUL(x, sigmoid(x));
+    case TANH: return tanh_approximation(x);
+    default: return x;
+    }
+}
+
+/* of x [count], in place */
+void NAME(activation)(float *x, long count, int activation, int threads)
+{
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (long i = 0; i < count; i += LANES)
+        store_partial(x + i, activate(load_partial(x + i, count - i), activation), count - i);
+}

@@ -1,0 +1,95 @@
+"""What a run was started with, so that it is resumed only with the same data, model, settings and processes."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from bertie.checkpoints.safetensors_file import bytes_of
+from bertie.errors import InputError
+from bertie.training.param_groups import trainable
+from bertie.training.sampler import Sampler
+from bertie.training.settings import FREE, Settings
+
+Fingerprint = dict[str, Any]
+
+
+def fingerprint(
+    model: nn.Module, sampler: Sampler, settings: Settings, total: int, world: int, data: Mapping[str, Any]
+) -> Fingerprint:
+    """Return what must be equal for two runs to be one; ``data`` is what the caller knows of it, in JSON's kinds."""
+    learned = trainable(model)
+    shapes = repr([(name, tuple(each.shape)) for name, each in learned.items()])
+    first = sampler.examples(0)
+    return {
+        "examples": len(sampler.sizes),
+        "the lengths of the examples": digest([sampler.sizes.tobytes()]),
+        "the parameters that learn": digest([shapes.encode()]),
+        # these are in no state
+        "the values of parameters that do not learn": digest_of_tensors(
+            {name: each for name, each in model.named_parameters() if name not in learned}
+        ),
+        "number of processes": world,
+        "the examples of a step (which versions of NumPy draw otherwise)": digest(
+            [np.asarray(first, dtype=np.int64).tobytes()]
+        ),
+        "settings": {name: value for name, value in settings.to_dict().items() if name not in FREE},
+        "total": total,
+        "warmup": settings.warmup_steps(total),
+        "data": dict(data),
+    }
+
+
+def refuse_other(before: Fingerprint, now: Fingerprint, folder: str) -> None:
+    """Refuse to resume a run in ``folder`` that was started otherwise."""
+    old, new = _flat(before), _flat(now)
+    length = ("total", "epochs", "steps", "warmup")
+    for name in dict.fromkeys((*new["settings"], *old["settings"])):
+        if name not in length and old["settings"].get(name) != new["settings"].get(name):
+            _refuse(folder, name, old["settings"].get(name), new["settings"].get(name))
+    for name in dict.fromkeys((*new["rest"], *old["rest"])):
+        if old["rest"].get(name) != new["rest"].get(name):
+            _refuse(folder, name, old["rest"].get(name), new["rest"].get(name))
+    if before.get("total") != now["total"] and not _can_be_longer(before, now):
+        raise InputError(
+            f"The run in {folder!r} cannot be resumed with {now['total']} steps instead of {before.get('total')}: its "
+            "learning rates depend on its length. Give the same epochs, or use schedule='constant' (with warmup in "
+            "steps) for runs that are to be made longer."
+        )
+
+
+def _refuse(folder: str, name: str, before: Any, now: Any) -> None:
+    digests = any(isinstance(value, str) and value.startswith(_DIGEST) for value in (before, now))
+    what = f"{name} differ" if digests else f"{name} was {before!r} and is now {now!r}"
+    raise InputError(
+        f"The run in {folder!r} cannot be resumed: {what}; give what it was started with, or start a new run in "
+        "another folder."
+    )
+
+
+def _flat(found: Fingerprint) -> dict[str, dict[str, Any]]:
+    settings, data = found.get("settings", {}), found.get("data", {})
+    rest = {name: value for name, value in found.items() if name not in ("settings", "data", "total", "warmup")}
+    return {"settings": settings, "rest": {**data, **rest}}
+
+
+def _can_be_longer(before: Fingerprint, now: Fingerprint) -> bool:
+    return now["settings"]["schedule"] == "constant" and before.get("warmup") == now["warmup"]
+
+
+_DIGEST = "sha256:"
+
+
+def digest(parts: Iterable[bytes | memoryview]) -> str:
+    """Return what tells these bytes from others; a refusal does not show it."""
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return _DIGEST + found.hexdigest()[:16]
+
+
+def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Return what tells the numbers of tensors from others."""
+    return digest(bytes_of(tensor) for tensor in tensors.values())

@@ -1,0 +1,96 @@
+"""The gradients of one step: micro-batches within a token budget, in the precision of the device, past full memory."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from bertie.batching import is_out_of_memory
+from bertie.errors import BertieError, InputError
+from bertie.report import logger
+from bertie.training.learner import Learner
+from bertie.training.sampler import Integers, micro_batches
+
+# Fewer and larger micro-batches cost less: each adds to all gradients once. Activations of a model of 12 layers and
+# width 768 take about a megabyte a token.
+CPU_MICRO_TOKENS = 4_096
+GPU_MICRO_TOKENS = 16_384
+
+
+def micro_tokens(device: torch.device) -> int:
+    """Return how many tokens are computed at a time where the settings do not say."""
+    return CPU_MICRO_TOKENS if device.type == "cpu" else GPU_MICRO_TOKENS
+
+
+def precision_on(device: torch.device, precision: str) -> Callable[[], AbstractContextManager]:
+    """Return what opens the context in which the forward pass is computed."""
+    able = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    if precision == "bf16" and not able:
+        raise InputError(f"precision is 'bf16', which {torch.cuda.get_device_name(device)} cannot do; give 'fp32'.")
+    if precision == "bf16" or (precision == "auto" and able and device.type == "cuda"):
+        return lambda: torch.autocast(device.type, torch.bfloat16)
+    return nullcontext
+
+
+class GradAccumulator:
+    """Computes gradients in micro-batches of ``tokens`` tokens, or ``whole`` if the loss is no sum over examples."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        sizes: Integers,
+        tokens: int,
+        precision: Callable[[], AbstractContextManager],
+        whole: bool,
+    ) -> None:
+        self._learner, self._sizes, self.tokens = learner, sizes, tokens
+        self._precision, self._whole = precision, whole
+
+    def compute(self, examples: Integers, divisor: float, seed: int, device: torch.device) -> Tensor:
+        """Add the gradients of the examples' losses over ``divisor`` to the parameters'; return that loss, ``[]``."""
+        while True:
+            torch.manual_seed(seed)
+            try:
+                return self._accumulate(examples, divisor, device)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # what is there may be half of a micro-batch's gradient: the step is computed again from its start
+            self._forget()
+            self._halve(examples)
+
+    def _accumulate(self, examples: Integers, divisor: float, device: torch.device) -> Tensor:
+        total = torch.zeros((), device=device)
+        batches = [examples.tolist()] if self._whole else micro_batches(examples, self._sizes, self.tokens)
+        for batch in batches:
+            with self._precision():
+                loss = self._learner.loss(batch)
+                loss = loss.to(torch.promote_types(loss.dtype, torch.float32)) / divisor
+            if not loss.requires_grad:
+                raise InputError("The loss does not depend on any parameter that learns; unfreeze what it is made of.")
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    def _forget(self) -> None:
+        for parameter in self._learner.model.parameters():
+            parameter.grad = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _halve(self, examples: Integers) -> None:
+        largest = int(self._sizes[examples].max())
+        if self._whole:
+            raise BertieError(
+                f"A step of {len(examples)} examples exhausts the memory, and its loss compares them with each other, "
+                "so that it cannot be divided; give a smaller batch_size or use gradient_checkpointing."
+            )
+        if self.tokens <= largest:
+            longest = [int(each) for each in examples if self._sizes[each] == largest][:1]
+            raise BertieError(
+                f"One example alone, with its {largest} tokens, exhausts the memory "
+                f"({self._learner.describe(longest)}); cut it, use gradient_checkpointing, or free memory."
+            )
+        self.tokens = max(largest, min(self.tokens, int(self._sizes[examples].sum())) // 2)
+        logger.warning("The memory is exhausted; from now on %d tokens are computed at a time.", self.tokens)

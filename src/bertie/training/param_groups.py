@@ -1,0 +1,114 @@
+"""Which parameters learn, which decay, and how fast each layer learns, told from the names that BERT models use."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from bertie.errors import InputError
+
+_EMBEDDINGS = re.compile(r"(^|\.)embeddings\.")
+_LAYER = re.compile(r"(^|\.)encoder\.layer\.(\d+)\.")
+_HALF = (torch.float16, torch.bfloat16)
+
+
+class Group(NamedTuple):
+    """Parameters by name that are updated alike: ``rate`` is their share of the learning rate."""
+
+    names: tuple[str, ...]
+    rate: float
+    decay: float
+
+
+def depth(name: str, layers: int) -> int:
+    """Return how high a parameter stands: 0 for embeddings, N + 1 for layer N, ``layers + 1`` for poolers and heads."""
+    if found := _LAYER.search(name):
+        return int(found[2]) + 1
+    return 0 if _EMBEDDINGS.search(name) else layers + 1
+
+
+def count_layers(names: Iterable[str]) -> int:
+    """Return the number of encoder layers that parameters with these names belong to."""
+    return max((int(found[2]) + 1 for name in names if (found := _LAYER.search(name))), default=0)
+
+
+def groups(model: nn.Module, weight_decay: float, layer_decay: float) -> list[Group]:
+    """Return the groups of all parameters of ``model`` that learn.
+
+    Vectors (biases and the weights of LayerNorm) do not decay.
+    """
+    layers = count_layers(name for name, _ in model.named_parameters())
+    found: dict[tuple[float, float], list[str]] = {}
+    for name, parameter in trainable(model).items():
+        rate = layer_decay ** (layers + 1 - depth(name, layers))
+        found.setdefault((rate, weight_decay if parameter.dim() > 1 else 0.0), []).append(name)
+    return [Group(tuple(names), rate, decay) for (rate, decay), names in found.items()]
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that learn; of several names of one parameter, the first."""
+    found = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if not found:
+        raise InputError("No parameter of the model learns (requires_grad is False everywhere); unfreeze some.")
+    for name, parameter in found.items():
+        if parameter.dtype in _HALF:
+            raise InputError(
+                f"The parameter {name!r} is {str(parameter.dtype).removeprefix('torch.')}, in which small updates "
+                "vanish; call model.float() before training (precision='bf16' computes in bf16 all the same)."
+            )
+    return found
+
+
+@contextmanager
+def frozen(model: nn.Module, layers: int | None) -> Iterator[None]:
+    """Have the embeddings and the first ``layers`` layers not learn within the block; None: leave all as it is."""
+    parameters = dict(model.named_parameters())
+    count = count_layers(parameters)
+    if layers is not None and layers > count:
+        raise InputError(
+            f"freeze is {layers}, but the model has {count} layers; allowed: 'embeddings' or 1 to {count}."
+        )
+    still = [
+        parameter
+        for name, parameter in parameters.items()
+        if layers is not None and parameter.requires_grad and depth(name, count) <= layers
+    ]
+    try:
+        for parameter in still:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in still:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def checkpointed(model: Any, wanted: bool) -> Iterator[None]:
+    """Compute activations anew in the backward pass within the block, if ``wanted``."""
+    if not wanted or getattr(model, "is_gradient_checkpointing", False):
+        yield
+        return
+    if not hasattr(model, "gradient_checkpointing_enable"):
+        raise InputError(f"gradient_checkpointing is True, but a {type(model).__name__} cannot do it; leave it out.")
+    model.gradient_checkpointing_enable()
+    try:
+        yield
+    finally:
+        model.gradient_checkpointing_disable()
+
+
+def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return what training changes: the parameters that learn, and all buffers, by name; not copied."""
+    tensors: Mapping[str, torch.Tensor] = {**trainable(model), **dict(model.named_buffers())}
+    return {name: tensor.detach() for name, tensor in tensors.items()}
+
+
+@torch.no_grad()
+def restore(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write what `snapshot` took back into the model, in place."""
+    for name, tensor in snapshot(model).items():
+        tensor.copy_(tensors[name])
+        torch.autograd.graph.increment_version(tensor)
