@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.engine.activations import sigmoid
 from bertie.errors import InputError
 from bertie.metrics.bootstrap import ratio
-from bertie.tasks.arrays import log_softmax, sigmoid, softmax
+from bertie.tasks.arrays import log_softmax, softmax
 
 KINDS = ("softmax", "sigmoid")
 BINS = 15

@@ -7,14 +7,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from bertie.engine.activations import Activation, sigmoid
 from bertie.errors import InputError, spelled
 from bertie.metrics import Metric, RerankingMetric
-from bertie.tasks.arrays import Array, sigmoid
+from bertie.tasks.arrays import Array
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.task import Task
 from bertie.tasks.text_classification import TextClassification
 from bertie.tasks.trainable import Fault, Judged, ScoredTask
-from bertie.tasks.vector_layers import ACTIVATIONS, Activation, activation_name
+from bertie.tasks.vector_layers import ACTIVATIONS, activation_name
 
 # a pair's query and its score
 QueryScore = tuple[str, float]

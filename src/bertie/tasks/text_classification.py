@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from bertie.engine.activations import Activation, sigmoid
 from bertie.errors import InputError, counted, nearest
 from bertie.metrics import ClassificationMetric, Metric, MultiLabelMetric, RegressionMetric
-from bertie.tasks.arrays import Array, sigmoid, softmax
+from bertie.tasks.arrays import Array, softmax
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.heads import OWN, Unit, begin_at, logits_of_classes, logits_of_labels
 from bertie.tasks.model import Model
 from bertie.tasks.task import check_count
 from bertie.tasks.thresholds import find_thresholds
 from bertie.tasks.trainable import Fault, Judged, WindowedTask
-from bertie.tasks.vector_layers import Activation
 from bertie.tasks.windows import combined
 
 if TYPE_CHECKING:
