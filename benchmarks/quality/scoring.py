@@ -9,7 +9,7 @@ from experiments import Experiment, Reading
 from rows import Row
 
 import bertie
-from bertie.data.dataset import Rows
+from bertie.data.dataset import ExampleReader
 from bertie.data.labelling import LabelOptions
 from bertie.metrics import Scores
 from bertie.metrics.streaming import interval
@@ -77,7 +77,7 @@ class _Model:
 
     def computed(self, rows: list[Row]) -> tuple[Any, Outputs]:
         """Return the task suited to the rows, and what the model computes of them, with their labels."""
-        reader = Rows(self.row.learns, options=LabelOptions(kind=self.kind))
+        reader = ExampleReader(self.row.learns, options=LabelOptions(kind=self.kind))
         written = list(reader.read(rows))
         examples = list(reader.settled(written, reader.find_labelling(written)))
         labels = [example.label for example in examples]

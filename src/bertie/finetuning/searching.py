@@ -7,8 +7,8 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from bertie.data.dataset import Data
-from bertie.data.parts import Parts
+from bertie.data.dataset import Dataset
+from bertie.data.split import Splits
 from bertie.errors import BertieError, InputError
 from bertie.extras import need
 from bertie.files import make_folder, write_text
@@ -58,7 +58,7 @@ class Search:
     """A study of optuna's, and the best model it has led to."""
 
     def __init__(
-        self, plan: Plan, data: Data, parts: Parts, space: Space | None, folder: Path | None, prune: bool
+        self, plan: Plan, data: Dataset, parts: Splits, space: Space | None, folder: Path | None, prune: bool
     ) -> None:
         self.plan, self.data, self.parts, self.folder, self.prune = plan, data, parts, folder, prune
         self.space = dict(usual_space(plan, len(parts.train)) if space is None else space)
