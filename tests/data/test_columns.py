@@ -6,8 +6,7 @@ import pytest
 
 from bertie.cli.choose import choose
 from bertie.cli.spelling import spelling_of
-from bertie.data.columns import find_columns
-from bertie.data.ignored import ignored_data
+from bertie.data.columns import find_columns, ignored_data
 from bertie.errors import InputError, spelling
 
 CLASSIFY, TAG, ANSWER, CHOOSE = (
@@ -125,7 +124,7 @@ NEWS = [
 def test_a_column_of_0_and_1_beside_pairs_is_their_label() -> None:
     found = find_columns("embedding", QUORA)
     assert found.found == {"text": "question1", "text_pair": "question2", "label": "is_duplicate"}
-    assert found.said()[-1] == "label = is_duplicate (the only column of 0 and 1)"
+    assert found.describe()[-1] == "label = is_duplicate (the only column of 0 and 1)"
     assert found.ignored == ["id", "qid1", "qid2"]
     assert ignored_data("embedding", found, QUORA) == []
     assert "label" not in find_columns("embedding", QUORA, {"label": ""}).found
@@ -139,7 +138,7 @@ def test_texts_may_be_joined_and_one_that_is_ignored_is_warned_of() -> None:
     ]
     for given in ("title+description", ["title", "description"]):
         found = find_columns(CLASSIFY, NEWS, {"text": given})
-        assert found.said() == ["text = title + description", "label = class"]
+        assert found.describe() == ["text = title + description", "label = class"]
         assert ignored_data(CLASSIFY, found, NEWS) == []
 
 
@@ -167,7 +166,7 @@ def test_0_1_columns_are_found_in_all_first_rows_beside_others() -> None:
     rows = [{"comment_text": "x", "toxic": "1", "obscene": "0", "year": "1"},
             {"comment_text": "y", "toxic": "0", "obscene": "0", "year": "2"}]  # fmt: skip
     found = find_columns(CLASSIFY, rows)
-    assert found.said() == ["text = comment_text", "labels = toxic, obscene (0/1 columns)"]
+    assert found.describe() == ["text = comment_text", "labels = toxic, obscene (0/1 columns)"]
     assert found.ignored == ["year"]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertie.data import BadRows
-from bertie.data.dataset import Data, Rows, load
+from bertie.data.dataset import Dataset, ExampleReader, load_dataset
 from bertie.data.example import Example
 from bertie.data.labelling import ChoiceLabels, ClassLabels, LabelOptions, TagLabels
 from bertie.data.labels import KINDS
@@ -31,14 +31,14 @@ def read(
     task: str, rows: Any, kind: str | None = None, labels: Any = None, owner: str = "the model", **options: Any
 ) -> list[tuple[Any, Any]]:
     """Return texts and labels, settled where a kind or the known labels are given."""
-    reader = Rows(task, options=LabelOptions(kind=kind), **options)
+    reader = ExampleReader(task, options=LabelOptions(kind=kind), **options)
     written = list(reader.read(rows))
     if kind is not None or labels is not None or reader.task == CHOOSE:
         labelling = reader.find_labelling(written)
         assert labelling is None or isinstance(labelling, ClassLabels | TagLabels | ChoiceLabels)
         if labelling is not None and labels is not None:
-            labelling = labelling.known_as(labels, owner)
-        written = list(reader.settled(written, labelling))
+            labelling = labelling.restrict(labels, owner)
+        written = list(reader.normalize(written, labelling))
     return [(example.text, example.label) for example in written]
 
 
@@ -99,7 +99,7 @@ def test_questions() -> None:
 
 
 def test_answers_that_stand_a_little_off_are_moved_and_counted() -> None:
-    rows = Rows(ANSWER)
+    rows = ExampleReader(ANSWER)
     found = list(
         rows.read(
             [
@@ -111,7 +111,7 @@ def test_answers_that_stand_a_little_off_are_moved_and_counted() -> None:
     )
     assert [example.label["answers"][0]["answer_start"] for example in found] == [16] * 5 + [26]
     assert rows.warnings() == ["Answers that stood a few characters from their answer_start, and were found: 5."]
-    rows = Rows(ANSWER)
+    rows = ExampleReader(ANSWER)
     list(rows.read([{"question": "q", "context": CONTEXT, "answer": "Ada"}]))
     assert rows.warnings() == [
         "Answers without answer_start that stand several times in their context; the first place was taken: 1."
@@ -248,7 +248,7 @@ def test_no_row_is_more_than_an_input_error(task: str, rows: list[dict[str, Any]
     with contextlib.suppress(InputError):
         for kind in (None, *KINDS):
             read(task, rows, kind=kind, bad=BadRows("skip"))
-        load(task, rows, rows, on_bad_row="skip")
+        load_dataset(task, rows, rows, on_bad_row="skip")
 
 
 def test_one_task_reads_its_own_fields_from_anything() -> None:
@@ -269,8 +269,8 @@ def table(folder: Path, name: str, rows: str) -> Path:
     return folder / name
 
 
-def classified(rows: str, folder: Path, **options: Any) -> Data:
-    return load(CLASSIFY, table(folder, "train.csv", rows), options=LabelOptions(**options))
+def classified(rows: str, folder: Path, **options: Any) -> Dataset:
+    return load_dataset(CLASSIFY, table(folder, "train.csv", rows), options=LabelOptions(**options))
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_the_kind_is_said(tmp_path: Path) -> None:
 def test_45_files_that_nothing_can_be_learned_from(tmp_path: Path, task: str, rows: str, message: str) -> None:
     path = table(tmp_path, "train.csv", rows)
     with pytest.raises(InputError) as error:
-        load(task, path)
+        load_dataset(task, path)
     assert str(error.value).replace(str(path), "FILE") == message
 
 
@@ -334,24 +334,24 @@ def test_45_unknown_labels_of_dev(tmp_path: Path) -> None:
     train = table(tmp_path, "train.csv", "text,label\na,pos\nb,neg\n")
     dev = table(tmp_path, "dev.csv", "text,label\nc,pos\nd,foo\n")
     with pytest.raises(InputError) as error:
-        load(CLASSIFY, train, dev)
+        load_dataset(CLASSIFY, train, dev)
     assert str(error.value) == f"Unknown label 'foo' in {dev}, line 3; train has 'neg', 'pos'.{SKIP}"
-    data = load(CLASSIFY, train, dev, on_bad_row="skip")
+    data = load_dataset(CLASSIFY, train, dev, on_bad_row="skip")
     assert data.dev == [Example("c", "pos", f"{dev}, line 2")]
     assert data.bad.count == 1
     with pytest.raises(InputError, match="dev holds no row that can be used .1 bad rows were left out; the first: Unk"):
-        load(CLASSIFY, train, [{"text": "d", "label": "foo"}], on_bad_row="skip")
+        load_dataset(CLASSIFY, train, [{"text": "d", "label": "foo"}], on_bad_row="skip")
 
 
 def test_45_what_train_and_dev_share_is_said(tmp_path: Path) -> None:
     train = table(tmp_path, "train.csv", "text,label\na,x\nb,y|z\n")
-    assert load(CLASSIFY, train, train).warnings == [
+    assert load_dataset(CLASSIFY, train, train).warnings == [
         "1 label of train holds a bar; kind='multi-label' takes it for what parts several labels.",
         "1 label of dev holds a bar; kind='multi-label' takes it for what parts several labels.",
         "2 of 2 texts of dev stand in train too: the figures on dev look better than they are.",
     ]
     questions = [{"question": str(n), "context": CONTEXT, "answer": "1843", "id": "same"} for n in range(2)]
-    assert load(ANSWER, questions, [questions[0]]).warnings == [
+    assert load_dataset(ANSWER, questions, [questions[0]]).warnings == [
         "1 of 2 ids of train is that of another question in it.",
         "1 of 1 texts of dev stands in train too: the figures on dev look better than they are.",
         "1 of 1 ids of dev stands in train too.",
@@ -360,10 +360,10 @@ def test_45_what_train_and_dev_share_is_said(tmp_path: Path) -> None:
 
 def test_46_tags_astray_are_counted() -> None:
     rows = [{"words": ["a", "b", "c"], "tags": tags} for tags in (["B-X", "I-X", "O"], ["O", "I-X", "I-Y"])]
-    data = load(TAG, rows)
+    data = load_dataset(TAG, rows)
     assert data.labels == ["O", "B-X", "I-X", "I-Y"]
     assert data.warnings == ["2 tags of train go on with an entity that none began, such as I- without B-."]
-    assert load(TAG, [{"words": ["a", "b"], "tags": ["NN", "VB"]}] * 2).labels == ["NN", "VB"]
+    assert load_dataset(TAG, [{"words": ["a", "b"], "tags": ["NN", "VB"]}] * 2).labels == ["NN", "VB"]
 
 
 def test_datasets_and_frames_are_read_as_files_are() -> None:
@@ -371,8 +371,8 @@ def test_datasets_and_frames_are_read_as_files_are() -> None:
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
     split = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]}, features=features)
     expected = [Example("a", "no", "row 0 of train"), Example("b", "yes", "row 1 of train")]
-    assert load(CLASSIFY, split).train == expected
-    assert load(CLASSIFY, pandas.DataFrame({"text": ["a", "b"], "label": ["no", "yes"]})).train == expected
+    assert load_dataset(CLASSIFY, split).train == expected
+    assert load_dataset(CLASSIFY, pandas.DataFrame({"text": ["a", "b"], "label": ["no", "yes"]})).train == expected
 
 
 # real files
@@ -394,7 +394,7 @@ REAL = [
     ids=[f"{row[1].partition('/')[0]}-{row[0]}" for row in REAL],
 )
 def test_real_files(shared: Path, task: str, name: str, kind: str | None, labels: int, train: int, dev: int) -> None:
-    data = load(task, *(shared / "data" / name.format(part) for part in ("train", "dev")))
+    data = load_dataset(task, *(shared / "data" / name.format(part) for part in ("train", "dev")))
     assert data.dev is not None
     assert (data.kind, len(data.labels), len(data.train), len(data.dev)) == (kind, labels, train, dev)
     assert data.bad.count == 0
@@ -413,12 +413,12 @@ def test_squad_files(tmp_path: Path) -> None:
     questions = [{"id": "1", "question": "q", "answers": [answer("1843", 16)]},
                  {"id": "2", "question": "r", "answers": [], "is_impossible": True}]  # fmt: skip
     document = {"data": [{"title": "t", "paragraphs": [{"context": CONTEXT, "qas": questions}]}]}
-    data = load(ANSWER, table(tmp_path, "train.json", json.dumps(document)))
+    data = load_dataset(ANSWER, table(tmp_path, "train.json", json.dumps(document)))
     assert [example.label for example in data.train] == [{"answers": [answer("1843", 16)]}, {"answers": []}]
 
 
 def test_pairs_that_share_a_text_are_counted() -> None:
     rows = [{"anchor": a, "positive": b} for a, b in ("ab", "ac", "de", "fe", "gh", "bi")]
     said = "4 of 6 rows of train share their anchor or their partner with others"
-    assert [warning.partition(";")[0] for warning in load("embedding", rows).warnings] == [said]
-    assert load("embedding", [{**row, "score": 0.5} for row in rows]).warnings == []
+    assert [warning.partition(";")[0] for warning in load_dataset("embedding", rows).warnings] == [said]
+    assert load_dataset("embedding", [{**row, "score": 0.5} for row in rows]).warnings == []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bertie.data.cells import BadRow
-from bertie.data.dataset import load
+from bertie.data.dataset import load_dataset
 from bertie.data.entity_spans import tagged_words
 
 TEXT = "Ada Lovelace met Dr. O'Neil in 東京."
@@ -90,7 +90,7 @@ def test_what_is_no_span_is_refused(item: Any, message: str) -> None:
 def test_each_tool_gives_the_same_examples(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content)
     (tmp_path / "a.txt").write_text("Ada met Bo.\n")
-    data = load("token-classification", [tmp_path / name, tmp_path / name])
+    data = load_dataset("token-classification", [tmp_path / name, tmp_path / name])
     assert [(example.text, example.label) for example in data.train[:1]] == [
         (["Ada", "met", "Bo", "."], ["B-PER", "O", "B-PER", "O"])
     ]

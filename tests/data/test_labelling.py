@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bertie.data.dataset import Data, load
+from bertie.data.dataset import Dataset, load_dataset
 from bertie.data.labelling import LabelOptions, find_labelling
 from bertie.data.labels import find_separator, no_labels
 from bertie.errors import InputError
@@ -16,16 +16,16 @@ from bertie.errors import InputError
 CLASSIFY, CHOOSE = "sequence-classification", "multiple-choice"
 
 
-def loaded(folder: Path, name: str, text: str, task: str = CLASSIFY, dev: str | None = None, **options: Any) -> Data:
+def loaded(folder: Path, name: str, text: str, task: str = CLASSIFY, dev: str | None = None, **options: Any) -> Dataset:
     """Return what is read of a file of these lines, and of a second one."""
     (folder / name).write_text(text, encoding="utf-8")
     if dev is not None:
         (folder / f"dev-{name}").write_text(dev, encoding="utf-8")
     said = LabelOptions.of(**options)
-    return load(task, folder / name, None if dev is None else folder / f"dev-{name}", options=said)
+    return load_dataset(task, folder / name, None if dev is None else folder / f"dev-{name}", options=said)
 
 
-def labels_of(data: Data) -> list[Any]:
+def labels_of(data: Dataset) -> list[Any]:
     return [example.label for example in data.train]
 
 
@@ -223,7 +223,7 @@ def test_versions_keep_their_points(tmp_path: Path) -> None:
 def test_both_spellings_of_a_number_are_a_models_label(known: list[str], written: str) -> None:
     labelling = find_labelling(CLASSIFY, [written], LabelOptions())
     assert labelling is not None
-    assert labelling.known_as(known, "the model").settled(written, "row 0", "data", Counter()) == known[0]
+    assert labelling.restrict(known, "the model").normalize(written, "row 0", "data", Counter()) == known[0]
 
 
 def test_minus_one_among_numbers_is_a_class_and_its_warning_names_regression(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bertie.data.dataset import Rows, load
+from bertie.data.dataset import ExampleReader, load_dataset
 from bertie.errors import InputError
 
 KAGGLE = "Sentence #,Word,POS,Tag\nSentence: 1,Ada,NNP,B-per\n,met,VBD,O\nSentence: 2,Bo,NNP,B-per\n,left,VBD,O\n"
@@ -15,7 +15,7 @@ SIMPLE = "sentence_id,words,labels\n0,Ada,B-per\n0,met,O\n1,Bo,B-per\n1,left,O\n
 
 def examples(task: str, path: Path, content: str, **more: Any) -> tuple[list[tuple[Any, Any]], list[str]]:
     path.write_text(content)
-    rows = Rows(task, **more)
+    rows = ExampleReader(task, **more)
     return [(example.text, example.label) for example in rows.read(path)], rows.warnings()
 
 
@@ -123,9 +123,9 @@ def test_ms_marco(tmp_path: Path) -> None:
 
 def test_fasttext_and_questions_of_lists(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("__label__good fine\n__label__bad poor\n__label__bad worse\n")
-    data = load("sequence-classification", tmp_path / "a.txt")
+    data = load_dataset("sequence-classification", tmp_path / "a.txt")
     assert [(one.text, one.label) for one in data.train] == [("fine", "good"), ("poor", "bad"), ("worse", "bad")]
     question = {"id": "1", "question": "Who?", "answers": [{"text": "Ada", "answer_start": 0}]}
     (tmp_path / "a.json").write_text(json.dumps([{"context": "Ada did.", "qas": [question, {**question, "id": "2"}]}]))
-    data = load("question-answering", tmp_path / "a.json")
+    data = load_dataset("question-answering", tmp_path / "a.json")
     assert [example.text["context"] for example in data.train] == ["Ada did.", "Ada did."]

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from bertie.data import BadRows
-from bertie.data.dataset import Data, Rows, load
+from bertie.data.dataset import Dataset, ExampleReader, load_dataset
 from bertie.data.example import Example
-from bertie.data.parts import parted
-from bertie.data.split import by_query, folds, rare_classes, split
+from bertie.data.split import by_query, folds, make_splits, rare_classes, split
 from bertie.errors import InputError
 
 
@@ -81,7 +80,7 @@ def test_nothing_is_lost_and_no_text_is_on_both_sides(examples: list[Example], f
 
 
 def test_real_labels(shared) -> None:
-    data = load("sequence-classification", shared / "data" / "emotions" / "train.csv")
+    data = load_dataset("sequence-classification", shared / "data" / "emotions" / "train.csv")
     held = split(data.train, 0.1)[1]
     assert abs(len(held) - 4341) < 30
     counts, all_counts = (Counter(name for one in part for name in one.label) for part in (held, data.train))
@@ -91,9 +90,9 @@ def test_real_labels(shared) -> None:
 @pytest.mark.parametrize(("queries", "whole"), [(20, True), (2, False)])
 def test_rankings_are_parted_by_query_where_there_are_enough(queries: int, whole: bool) -> None:
     examples = [Example((f"query {n % queries}", f"passage {n}"), float(n % 7 == 0)) for n in range(120)]
-    data = Data(examples, None, None, [], BadRows(), [])
+    data = Dataset(examples, None, None, [], BadRows(), [])
     names = dict.fromkeys(("train", "dev", "tune"), "ranked.csv")
-    parts = parted(data, None, None, 0, Rows("reranking"), names)
+    parts = make_splits(data, None, None, 0, ExampleReader("reranking"), names)
     apart = [{one.text[0] for one in part} for part in (parts.train, parts.tune, parts.dev)]
     assert [len(part) for part in (parts.train, parts.tune, parts.dev)] == ([96, 12, 12] if whole else [97, 11, 12])
     assert (sum(map(len, apart)) == queries) is whole
@@ -101,9 +100,11 @@ def test_rankings_are_parted_by_query_where_there_are_enough(queries: int, whole
 
 def test_one_query_of_most_passages_can_still_be_parted() -> None:
     examples = [Example((f"query {max(n - 90, 0)}", f"passage {n}"), float(n % 7 == 0)) for n in range(100)]
-    data = Data(examples, None, None, [], BadRows(), [])
+    data = Dataset(examples, None, None, [], BadRows(), [])
     for seed in range(20):
-        parts = parted(data, None, None, seed, Rows("reranking"), dict.fromkeys(("train", "dev", "tune"), "ranked.csv"))
+        parts = make_splits(
+            data, None, None, seed, ExampleReader("reranking"), dict.fromkeys(("train", "dev", "tune"), "ranked.csv")
+        )
         assert parts.train
         assert parts.tune
         assert not {one.text[0] for one in parts.dev} & {one.text[0] for one in parts.train + parts.tune}

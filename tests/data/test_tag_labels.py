@@ -10,7 +10,7 @@ import torch
 
 import bertie
 from bertie.data.cells import BadRow
-from bertie.data.dataset import load
+from bertie.data.dataset import load_dataset
 from bertie.data.tag_labels import TagLabels
 from bertie.data.tag_schemes import guess_scheme, split_tag, usual_tag
 from bertie.tasks.tag_metric import UNSEEN, entities_metric
@@ -24,12 +24,12 @@ def test_usual_spellings(tags: list[str]) -> None:
     assert [split_tag(tag, "BIO") for tag in tags] == [("B", "LOC"), ("I", "LOC"), ("O", "")]
     assert list(map(usual_tag, tags)) == ["B-LOC", "I-LOC", "O"]
     written = TagLabels.of([tags])
-    assert written.settled(tags, "", "train", Counter()) == ["B-LOC", "I-LOC", "O"]
+    assert written.normalize(tags, "", "train", Counter()) == ["B-LOC", "I-LOC", "O"]
     said = "" if tags[0] == "B-LOC" else f" ({tags[0]} is read as B-LOC)"
-    assert written.said(["O", "B-LOC"]) == [f"a tag a word, 2 tags: O, B-LOC{said}"]
+    assert written.describe(["O", "B-LOC"]) == [f"a tag a word, 2 tags: O, B-LOC{said}"]
     # a model's own spelling is kept when its answers are compared
     for own in SPELLED:
-        assert written.known_as(own, "the model").settled(tags, "", "data", Counter()) == own
+        assert written.restrict(own, "the model").normalize(tags, "", "data", Counter()) == own
 
 
 def test_names_that_look_like_tags_are_none() -> None:
@@ -42,20 +42,20 @@ def test_iob1_is_read_as_bio() -> None:
     texts = [["I-PER", "I-PER", "B-PER", "O"], ["O", "I-LOC"]]
     written = TagLabels.of(texts)
     assert (written.written, written.wanted) == ("IOB1", "BIO")
-    assert written.settled(texts[0], "", "train", Counter()) == ["B-PER", "I-PER", "B-PER", "O"]
-    assert written.said(["O"]) == ["a tag a word, 1 tag: O (IOB1 is read as BIO)"]
-    assert written.brought_to(None).settled(texts[0], "", "train", Counter()) == texts[0]
-    assert written.brought_to("BIOES").settled(texts[0], "", "train", Counter()) == ["B-PER", "E-PER", "S-PER", "O"]
-    assert TagLabels.of([["B-PER"]]).brought_to("plain").settled(["B-PER"], "", "", Counter()) == ["B-PER"]
+    assert written.normalize(texts[0], "", "train", Counter()) == ["B-PER", "I-PER", "B-PER", "O"]
+    assert written.describe(["O"]) == ["a tag a word, 1 tag: O (IOB1 is read as BIO)"]
+    assert written.brought_to(None).normalize(texts[0], "", "train", Counter()) == texts[0]
+    assert written.brought_to("BIOES").normalize(texts[0], "", "train", Counter()) == ["B-PER", "E-PER", "S-PER", "O"]
+    assert TagLabels.of([["B-PER"]]).brought_to("plain").normalize(["B-PER"], "", "", Counter()) == ["B-PER"]
 
 
 def test_types_that_a_model_lacks_are_noted() -> None:
-    known = TagLabels.of([["B-FAC", "I-FAC", "B-PER"]]).known_as(["O", "B-PER"], "train")
+    known = TagLabels.of([["B-FAC", "I-FAC", "B-PER"]]).restrict(["O", "B-PER"], "train")
     notes: Counter[str] = Counter()
-    assert known.settled(["B-FAC", "I-FAC", "I-PER"], "", "dev", notes) == ["B-FAC", "I-FAC", "I-PER"]
+    assert known.normalize(["B-FAC", "I-FAC", "I-PER"], "", "dev", notes) == ["B-FAC", "I-FAC", "I-PER"]
     assert list(notes) == ["Texts of dev with tags such as 'B-FAC', of a type that train lacks: they count as missed"]
     with pytest.raises(BadRow, match="Unknown tag 'FAC' in row 3; train has 'B-PER', 'O'"):
-        known.settled(["FAC"], "row 3", "dev", notes)
+        known.normalize(["FAC"], "row 3", "dev", notes)
 
 
 def test_they_count_as_missed_as_seqeval_counts_them() -> None:
@@ -85,7 +85,7 @@ def test_they_count_as_missed_as_seqeval_counts_them() -> None:
 def test_dev_may_have_a_type_that_train_lacks() -> None:
     train = [{"words": ["a", "b"], "tags": ["B_PER", "I_PER"]}, {"words": ["a"], "tags": ["O"]}]
     dev = [{"words": ["a"], "tags": ["B_FAC"]}]
-    data = load("token-classification", train, dev)
+    data = load_dataset("token-classification", train, dev)
     assert data.labels == ["O", "B-PER", "I-PER"]
     assert [example.label for example in data.dev or ()] == [["B-FAC"]]
     assert any("'B-FAC', of a type that train lacks: they count as missed: 1." in one for one in data.warnings)
@@ -96,7 +96,7 @@ def test_dev_may_have_a_type_that_train_lacks() -> None:
 )
 def test_a_named_scheme_is_what_is_learned(scheme: str | None, tags: list[str]) -> None:
     train = [{"words": ["a", "b"], "tags": ["I-PER", "I-PER"]}, {"words": ["a", "b"], "tags": ["I-PER", "B-PER"]}]
-    assert load("token-classification", train, scheme=scheme).train[0].label == tags
+    assert load_dataset("token-classification", train, scheme=scheme).train[0].label == tags
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import bertie
 from bertie.data.example import Example
 from bertie.errors import InputError
 from bertie.finetuning import seeds_and_folds
-from bertie.finetuning.model_setup import balanced
+from bertie.finetuning.model_setup import balance_classes
 from bertie.finetuning.resuming import LOG, STATE
 from bertie.metrics import ClassificationMetric, MultiLabelMetric, RerankingMetric, Scores
 from bertie.tasks.registry import ROWS
@@ -289,9 +289,9 @@ def test_evaluation_names_unknown_labels(start: Path, tmp_path: Path) -> None:
 
 def test_balanced_weights() -> None:
     data = [Example("", "a")] * 30 + [Example("", "b")] * 10
-    assert balanced(data, ["a", "b"], "single-label") == [0.6667, 2.0]
+    assert balance_classes(data, ["a", "b"], "single-label") == [0.6667, 2.0]
     several = [Example("", ["a"])] * 30 + [Example("", ["a", "b"])] * 10
-    assert balanced(several, ["a", "b"], "multi-label") == [0.05, 3.0]
+    assert balance_classes(several, ["a", "b"], "multi-label") == [0.05, 3.0]
 
 
 def test_the_loss_of_the_rows_for_tuning_is_a_figure_that_may_decide(start: Path) -> None:

@@ -13,7 +13,7 @@ import bertie
 from bertie.errors import BertieError, InputError, InputTypeError
 from bertie.finetuning import run
 from bertie.finetuning.plan import Plan
-from bertie.finetuning.space import usual_space, usual_values, with_values
+from bertie.finetuning.search_space import usual_space, usual_values, with_values
 from bertie.finetuning.task_learner import TaskLearner
 from bertie.training import Event, History
 

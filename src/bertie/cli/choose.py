@@ -76,9 +76,9 @@ def _questions(
         question = {"prompt": texts[0], "choices": texts[1:]}
         yield Asked(question, question)
         return
-    from bertie.data.dataset import Rows
+    from bertie.data.dataset import ExampleReader
 
-    rows = Rows(
+    rows = ExampleReader(
         "multiple-choice",
         form=form,
         columns=columns,

@@ -8,25 +8,23 @@ from typing import Any
 
 from bertie.data import BadRows, Format, Record, is_refused, records
 from bertie.data.cells import BadRow
-from bertie.data.columns import Columns, find_columns
+from bertie.data.columns import Columns, find_columns, ignored_data
 from bertie.data.example import Example
-from bertie.data.ignored import ignored_data
-from bertie.data.labelling import Labelling, LabelOptions, doubts, find_labelling
+from bertie.data.labelling import Labelling, LabelOptions, find_doubts, find_labelling
 from bertie.data.labels import as_whole
 from bertie.data.parsers import READERS
-from bertie.data.rankings import apart
+from bertie.data.regroup import group_sentences, split_passages
 from bertie.data.roles import Found
 from bertie.data.tag_labels import TagLabels
 from bertie.data.validation import (
-    called,
     check_classes,
     check_guess,
     check_size,
-    in_one_scheme,
-    oddities,
-    shared,
+    drop_odd_tags,
+    find_leakage,
+    find_oddities,
+    source_name,
 )
-from bertie.data.word_tables import in_sentences
 from bertie.errors import InputError, spelled
 
 # Rows that are looked at to find the columns.
@@ -34,15 +32,15 @@ SAMPLE = 1_000
 
 
 @dataclass
-class Rows:
+class ExampleReader:
     """How the rows of a source are read. One serves one source.
 
     Args:
-        task: what its data is called, a key of `roles.LAYOUTS`.
+        task: what its data is source_name, a key of `roles.LAYOUTS`.
         form: of the file, as for `bertie.data.records`.
         columns: role → column where usual names do not tell, as in ``{"text": "Body", "label": "Kind"}``; a list of
             0/1 columns for ``label`` makes each of them a label.
-        labelling: how labels are written; None leaves them as they are, for `settled`.
+        labelling: how labels are written; None leaves them as they are, for `normalize`.
         options: what the user says of labels.
         bad: takes rows that cannot be used.
         needs_label: False if rows may lack labels, as for prediction.
@@ -85,9 +83,9 @@ class Rows:
             InputTypeError, BertieError: as for `bertie.data.records`.
         """
         written = self._written(source)
-        yield from written if self.labelling is None else self.settled(written, self.labelling)
+        yield from written if self.labelling is None else self.normalize(written, self.labelling)
 
-    def settled(self, examples: Iterable[Example], labelling: Labelling | None) -> Iterator[Example]:
+    def normalize(self, examples: Iterable[Example], labelling: Labelling | None) -> Iterator[Example]:
         """Yield examples with their labels as they are learned; rows that have none are left out.
 
         Raises:
@@ -98,7 +96,7 @@ class Rows:
                 yield example
                 continue
             try:
-                label = labelling.settled(example.label, example.where, self.name or "the data", self.notes)
+                label = labelling.normalize(example.label, example.where, self.name or "the data", self.notes)
             except BadRow as error:
                 self.bad.add(str(error))
                 continue
@@ -153,15 +151,15 @@ class Rows:
         rows = records(source, self.form, self.bad, name=self.name, default=default)
         self.guesses = rows.notes
         if self.task == "token-classification":
-            return in_sentences(rows, self.columns, self.bad, rows.notes)
+            return group_sentences(rows, self.columns, self.bad, rows.notes)
         if self.task == "masked-lm":
             # blank lines part the documents of plain text, and are no mistake there
             return (record for record in rows if record.fields.get("text") != "")
-        return apart(rows, self.task, self.notes)
+        return split_passages(rows, self.task, self.notes)
 
 
 @dataclass(frozen=True)
-class Data:
+class Dataset:
     """What is trained on and scored on.
 
     Attributes:
@@ -187,7 +185,7 @@ class Data:
     is_guess: bool = False
 
 
-def load(
+def load_dataset(
     task: str,
     train: Any,
     dev: Any = None,
@@ -197,69 +195,70 @@ def load(
     options: LabelOptions | None = None,
     scheme: str | None = None,
     on_bad_row: str = "error",
-) -> Data:
+) -> Dataset:
     """Read and check the data of a fine-tuning.
 
     Args:
-        task: as for `Rows`.
+        task: as for `ExampleReader`.
         train: a source as for `bertie.data.records`.
         dev: another one.
         form: of both files; None takes it from their names.
-        columns: as for `Rows`, of both.
+        columns: as for `ExampleReader`, of both.
         options: what the user says of labels; what is left open is guessed from those of train.
         scheme: that tags are learned in; None: as they are written, but IOB1 as BIO.
         on_bad_row: ``error`` or ``skip``.
 
     Raises:
-        InputError: as for `Rows.read`; no rows, one row, or one class only.
+        InputError: as for `ExampleReader.read`; no rows, one row, or one class only.
     """
     said = options or LabelOptions()
     bad = BadRows(on_bad_row)
     shared_by_all: dict[str, Any] = {"form": form, "columns": columns, "options": said, "bad": bad}
-    rows = Rows(task, name="train", **shared_by_all)
+    rows = ExampleReader(task, name="train", **shared_by_all)
     written = list(rows.read(train))
     labelling = rows.find_labelling(written)
     if isinstance(labelling, TagLabels) and scheme is not None:
         labelling = labelling.brought_to(scheme)
-    examples = list(rows.settled(written, labelling))
+    examples = list(rows.normalize(written, labelling))
     if rows.task == "token-classification":
-        examples = in_one_scheme(examples, bad)
-    name, kind = called(train, "train"), getattr(labelling, "kind", None)
+        examples = drop_odd_tags(examples, bad)
+    name, kind = source_name(train, "train"), getattr(labelling, "kind", None)
     check_size(examples, name, 2, bad, rows.warnings())
     known = labelling.classes(example.label for example in examples) if labelling is not None else []
     check_classes(examples, rows.task, kind, name)
     if said.kind is None and kind is not None and not said.names:
         check_guess(examples, known, name)
     _check_map(rows, name)
-    data = Data(
+    data = Dataset(
         examples,
         None,
         kind,
         known,
         bad,
-        [*rows.warnings(), *doubts(labelling, known), *oddities(examples, rows.task, kind, "train")],
-        None if labelling is None else labelling.known_as(known, "train"),
+        [*rows.warnings(), *find_doubts(labelling, known), *find_oddities(examples, rows.task, kind, "train")],
+        None if labelling is None else labelling.restrict(known, "train"),
         read_as(rows, labelling, known),
         _is_guess(rows, said, kind),
     )
     if dev is None:
         return data
-    return _with_dev(data, Rows(task, labelling=data.labelling, name="dev", **shared_by_all), dev, rows)
+    return _with_dev(data, ExampleReader(task, labelling=data.labelling, name="dev", **shared_by_all), dev, rows)
 
 
-def _with_dev(data: Data, rows: Rows, dev: Any, train: Rows) -> Data:
+def _with_dev(data: Dataset, rows: ExampleReader, dev: Any, train: ExampleReader) -> Dataset:
     scored = list(rows.read(dev))
-    check_size(scored, called(dev, "dev"), 1, data.bad, rows.warnings())
-    found = [*data.warnings, *rows.warnings(), *oddities(scored, rows.task, data.kind, "dev")]
-    found += shared(data.train, scored)
-    other = "" if rows.found.said() == train.found.said() else f"; in dev: {'; '.join(rows.found.said())}"
+    check_size(scored, source_name(dev, "dev"), 1, data.bad, rows.warnings())
+    found = [*data.warnings, *rows.warnings(), *find_oddities(scored, rows.task, data.kind, "dev")]
+    found += find_leakage(data.train, scored)
+    other = "" if rows.found.describe() == train.found.describe() else f"; in dev: {'; '.join(rows.found.describe())}"
     return replace(data, dev=scored, warnings=list(dict.fromkeys(found)), read_as=data.read_as + other)
 
 
-def read_as(rows: Rows, labelling: Labelling | None, classes: Sequence[str]) -> str:
+def read_as(rows: ExampleReader, labelling: Labelling | None, classes: Sequence[str]) -> str:
     """Return in one line what was read as what."""
     found = rows.found.found
-    said = [*rows.found.said(), *(labelling.said(classes) if labelling is not None else _meaning(rows.task, found))]
+    meaning = _meaning(rows.task, found) if labelling is None else labelling.describe(classes)
+    said = [*rows.found.describe(), *meaning]
     if rows.found.ignored:
         said.append(f"ignored columns: {', '.join(rows.found.ignored)}")
     return "; ".join(said)
@@ -274,12 +273,12 @@ def _meaning(task: str, found: Found) -> list[str]:
     return []
 
 
-def _is_guess(rows: Rows, said: LabelOptions, kind: str | None) -> bool:
+def _is_guess(rows: ExampleReader, said: LabelOptions, kind: str | None) -> bool:
     """Whether some column, or the kind, was not named by the user."""
     return set(rows.found.found) > set(rows.columns or {}) or (kind is not None and said.kind is None)
 
 
-def _check_map(rows: Rows, name: str) -> None:
+def _check_map(rows: ExampleReader, name: str) -> None:
     """Refuse names of labels to be changed that no row has."""
     unknown = next((label for label in rows.options.map if label not in rows.mapped), None)
     if unknown is not None:

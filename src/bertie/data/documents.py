@@ -1,4 +1,4 @@
-"""JSON files that are one document: SQuAD's layout, or a list of rows. They are read whole, as JSON must be."""
+"""JSON documents (SQuAD's layout, or a list of objects), JSON lines, and plain lines, fastText's among them."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,13 +6,13 @@ from typing import Any
 
 from bertie.data.annotations import is_spacy_document, plain_fields, spacy_sentences
 from bertie.data.lines import Lines
-from bertie.data.one_a_line import json_lines
 from bertie.data.record import BadRows, Record
-from bertie.data.squad import has_questions, question_records
 from bertie.errors import InputError
 
 # the fields of an object of spaCy's pairs, as annotation tools for it write them
 _LISTED_BY_CLASSES = {"classes", "annotations"}
+# what fastText puts before each label, and the labels before the text
+_LABEL = "__label__"
 
 
 def json_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
@@ -79,3 +79,71 @@ def _rows(document: Any, name: str) -> list[Any]:
     if not isinstance(rows, list):
         raise InputError(f"{name} has neither SQuAD's layout (an object whose 'data' is a list) nor a list of objects.")
     return rows
+
+
+def has_questions(row: Mapping[str, Any]) -> bool:
+    """Whether a row is an article of SQuAD's, or one of its paragraphs."""
+    return "paragraphs" in row or ("context" in row and isinstance(row.get("qas"), list))
+
+
+def question_records(article: Mapping[str, Any], number: int, name: str, bad: BadRows) -> Iterator[Record]:
+    """Yield the questions of an article, or of a paragraph that stands alone; ``number`` and ``name`` say where."""
+    title = article.get("title", "")
+    for place, paragraph in enumerate(_list(article.get("paragraphs", article))):
+        questions = paragraph.get("qas") if isinstance(paragraph, dict) else None
+        if not isinstance(questions, list):
+            bad.add(f"Paragraph {place} of article {number} in {name} is no object with a 'context' and a list 'qas'.")
+            continue
+        for count, question in enumerate(questions):
+            if not isinstance(question, dict):
+                kind = type(question).__name__
+                bad.add(f"Question {count} of paragraph {place} of article {number} in {name} is a {kind}, no object.")
+                continue
+            # in a file of one line, the id is what can be searched for
+            known = question.get("id", f"{count} of paragraph {place} of article {number}")
+            yield Record({"title": title, "context": paragraph.get("context"), **question}, f"{name}, question {known}")
+
+
+def _list(value: Any) -> list[Any]:
+    # a paragraph that is none is named by the loop over them
+    return value if isinstance(value, list) else [value]
+
+
+def plain_lines(lines: Lines, bad: BadRows) -> Iterator[Record]:
+    """Yield each line, blank ones too, as the field ``text``; fastText's labels before it as the field ``label``."""
+    del bad
+    is_labelled = _LABEL in "".join(line.split(" ")[0] for line in lines.peek(1))
+    if is_labelled:
+        lines.notes.append(f"{lines.name} is read as fastText writes it: labels begin with {_LABEL}.")
+    for line in lines:
+        if lines.forget():
+            text = line.rstrip("\r\n")
+            yield Record(_labelled(text) if is_labelled else {"text": text}, f"{lines.name}, line {lines.number}")
+
+
+def _labelled(text: str) -> dict[str, Any]:
+    labels = []
+    while text.startswith(_LABEL):
+        label, _, text = text.partition(" ")
+        labels.append(label.removeprefix(_LABEL))
+        text = text.lstrip(" ,")
+    return {"text": text, "label": labels[0] if len(labels) == 1 else labels}
+
+
+def json_lines(lines: Lines, bad: BadRows) -> Iterator[Record]:
+    """Yield the JSON object of each line that is not blank, annotated texts with their fields in plain form."""
+    for line in lines:
+        if not lines.forget() or not line.strip():
+            continue
+        try:
+            fields = plain_fields(json.loads(line), lines.notes)
+        except (ValueError, RecursionError) as error:
+            bad.add(f"Line {lines.number} of {lines.name} is no JSON: {str(error)[:100]}.")
+            continue
+        if not isinstance(fields, dict):
+            bad.add(f'Line {lines.number} of {lines.name} is no JSON object with named fields, as in {{"text": …}}.')
+            continue
+        if has_questions(fields):
+            yield from question_records(fields, lines.number, lines.name, bad)
+        else:
+            yield Record(fields, f"{lines.name}, line {lines.number}")

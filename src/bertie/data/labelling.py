@@ -24,8 +24,8 @@ from bertie.data.labels import (
     no_labels,
     one_of,
     ordered,
-    parted,
     places,
+    split_cell,
 )
 from bertie.data.tag_labels import TagLabels
 from bertie.errors import InputError, counted, spelled
@@ -39,16 +39,16 @@ _NOTHING = ("-1", "nan", "null", "#n/a")
 class Labelling(Protocol):
     """How the labels of a source are written."""
 
-    def settled(self, raw: Any, where: str, name: str, notes: Notes) -> Any:
+    def normalize(self, raw: Any, where: str, name: str, notes: Notes) -> Any:
         """Return a label in the form in which it is learned; None: the row has none."""
 
     def classes(self, labels: Iterable[Any]) -> list[str]:
         """Return the classes, in order, of labels in the form in which they are learned."""
 
-    def known_as(self, classes: Sequence[str], owner: str) -> Self:
+    def restrict(self, classes: Sequence[str], owner: str) -> Self:
         """Return how labels of another source are written, in which no others may stand than these of the owner."""
 
-    def said(self, classes: Sequence[str]) -> list[str]:
+    def describe(self, classes: Sequence[str]) -> list[str]:
         """Return in words what the labels are."""
 
 
@@ -78,8 +78,8 @@ class ClassLabels:
     none: frozenset[str] = frozenset()
     is_pointed: bool = False
 
-    def settled(self, raw: Raw, where: str, name: str, notes: Notes) -> Any:
-        """As `Labelling.settled`."""
+    def normalize(self, raw: Raw, where: str, name: str, notes: Notes) -> Any:
+        """As `Labelling.normalize`."""
         raw = _as_whole(raw) if self.is_pointed else raw
         raw = self._from_flags(raw, where) if self.hot and is_hot(raw) else raw
         if (label := one_of(raw)) in ("", *self.none):
@@ -105,8 +105,8 @@ class ClassLabels:
             return list(self.fixed)
         return ordered(name for label in labels for name in ([label] if isinstance(label, str) else label))
 
-    def known_as(self, classes: Sequence[str], owner: str) -> Self:
-        """As `Labelling.known_as`."""
+    def restrict(self, classes: Sequence[str], owner: str) -> Self:
+        """As `Labelling.restrict`."""
         if self.kind == "regression":
             return self
         none = self.none | {name for name in NO_LABEL if name not in classes}
@@ -114,8 +114,8 @@ class ClassLabels:
         is_pointed = self.is_pointed and list(map(as_whole, classes)) == list(classes)
         return replace(self, known=tuple(classes), owner=owner, none=none, hot=hot, is_pointed=is_pointed)
 
-    def said(self, classes: Sequence[str]) -> list[str]:
-        """As `Labelling.said`."""
+    def describe(self, classes: Sequence[str]) -> list[str]:
+        """As `Labelling.describe`."""
         if self.kind == "regression":
             return ["a number"]
         listed = ", ".join(classes[:LISTED]) + (", …" if len(classes) > LISTED else "")
@@ -146,7 +146,7 @@ class ClassLabels:
             return raw
         if self.kind != "multi-label" or raw in self._all:
             return [raw]
-        return parted(raw, self.separator or self._separator_of(raw))
+        return split_cell(raw, self.separator or self._separator_of(raw))
 
     def _separator_of(self, cell: str) -> str:
         return find_separator([cell], "multi-label", None) or "|"
@@ -170,8 +170,8 @@ class ChoiceLabels:
     first: int = 0
     is_guess: bool = False
 
-    def settled(self, raw: WrittenChoice, where: str, name: str, notes: Notes) -> int:
-        """As `Labelling.settled`."""
+    def normalize(self, raw: WrittenChoice, where: str, name: str, notes: Notes) -> int:
+        """As `Labelling.normalize`."""
         del name, notes
         return raw.number(self.first, where)
 
@@ -180,13 +180,13 @@ class ChoiceLabels:
         del labels
         return []
 
-    def known_as(self, classes: Sequence[str], owner: str) -> Self:
-        """As `Labelling.known_as`: other sources count alike."""
+    def restrict(self, classes: Sequence[str], owner: str) -> Self:
+        """As `Labelling.restrict`: other sources count alike."""
         del classes, owner
         return self
 
-    def said(self, classes: Sequence[str]) -> list[str]:
-        """As `Labelling.said`."""
+    def describe(self, classes: Sequence[str]) -> list[str]:
+        """As `Labelling.describe`."""
         del classes
         why = " (no label is 0, and some are the number of choices)" if self.is_guess else ""
         return [f"choices counted from {self.first}{why}"]
@@ -261,7 +261,7 @@ def find_labelling(
         return found
     numbers = {str(number) for number in range(len(options.names))}
     by_number = all(name in numbers for label in kept for name in ([label] if isinstance(label, str) else label))
-    return replace(found.known_as(options.names, "label_names"), fixed=tuple(options.names), by_number=by_number)
+    return replace(found.restrict(options.names, "label_names"), fixed=tuple(options.names), by_number=by_number)
 
 
 def _as_whole(raw: Raw) -> Raw:
@@ -278,7 +278,7 @@ def _of_places(length: int, options: LabelOptions, columns: tuple[str, ...], non
     return ClassLabels(options.kind or "multi-label", hot=names, fixed=names, none=none)
 
 
-def doubts(labelling: Labelling | None, classes: Sequence[str]) -> list[str]:
+def find_doubts(labelling: Labelling | None, classes: Sequence[str]) -> list[str]:
     """Return a sentence for each thing that was read in one way and may mean another."""
     if not isinstance(labelling, ClassLabels):
         return []

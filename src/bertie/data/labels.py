@@ -56,7 +56,7 @@ def one_of(label: Raw) -> Raw:
 def find_separator(labels: Sequence[Raw], kind: str | None, column: object) -> str:
     """Return what parts several labels in a cell; empty if nothing does.
 
-    Cells are parted if the kind is multi-label or the column has a plural name, but not where commas or semicolons seem
+    Cells are split if the kind is multi-label or the column has a plural name, but not where commas or semicolons seem
     to belong to the names: none of the parts stands in another cell, and each of the cells in several rows.
     """
     if kind not in (None, "multi-label") or (kind is None and str(column).strip().casefold() not in _PLURAL):
@@ -71,11 +71,11 @@ def find_separator(labels: Sequence[Raw], kind: str | None, column: object) -> s
 
 def recur(cells: Collection[str], separator: str) -> bool:
     """Whether some part of a cell stands in another one."""
-    parts = Counter(part for cell in cells for part in set(parted(cell, separator)))
-    return any(parts[part] > 1 for cell in cells if separator in cell for part in parted(cell, separator))
+    parts = Counter(part for cell in cells for part in set(split_cell(cell, separator)))
+    return any(parts[part] > 1 for cell in cells if separator in cell for part in split_cell(cell, separator))
 
 
-def parted(cell: str, separator: str) -> list[str]:
+def split_cell(cell: str, separator: str) -> list[str]:
     """Return the labels in a cell."""
     return [name for part in cell.split(separator) if (name := part.strip())]
 

@@ -9,19 +9,25 @@ from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, Self
 
-from bertie.data.encodings import is_surely_cp1252, marked_encoding
 from bertie.data.format import Format
 from bertie.data.record import BadRows
 from bertie.data.zst import ZstandardFile
 from bertie.errors import InputError, spelled
 
+BYTE_ORDER_MARKS = {
+    b"\xff\xfe\x00\x00": "utf-32",
+    b"\x00\x00\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+# French, German, Spanish, Portuguese, Italian, and those of the north
+_LETTERS = ("àâæçèéêëîïôœùûü", "äöüß", "áéíñóúüªº", "àáâãçéêíóôõúü", "àèéìíòóùú", "åäæéöøü")
+# where other code pages of Windows have these signs, they have them in the same places
+_SIGNS = set("€„…‘’“”•–—™§©«»®°·¡¿£½¼\xa0")
 LIMIT = 64 * 2**20
 """The most bytes of a line, and characters of a row of several: more is no text but a mistake."""
-
 SAMPLE = 2**20
 """The most characters that are read ahead for a guess."""
-
-
 _PACKED: dict[str, Callable[[Path], Any]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
@@ -31,6 +37,24 @@ _PACKED: dict[str, Callable[[Path], Any]] = {
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # in these, a line feed is more than one byte
 _WIDE = ("utf-16", "utf_16", "utf-32", "utf_32", "utf16", "utf32")
+
+
+def marked_encoding(start: bytes) -> str | None:
+    """Return the encoding that a byte order mark other than UTF-8's names."""
+    return next((name for mark, name in BYTE_ORDER_MARKS.items() if start.startswith(mark)), None)
+
+
+def is_surely_cp1252(sample: bytes) -> bool:
+    """Whether bytes that are not UTF-8 can only be meant as Windows' western European encoding.
+
+    Read so, their letters beyond ASCII are those of one language. Cyrillic, Greek, Polish, Czech and Turkish, or the
+    code pages of DOS and of old Macintoshes, give letters that no western language has together.
+    """
+    try:
+        beyond = {one for one in sample.decode("cp1252").lower() if not one.isascii()}
+    except UnicodeDecodeError:
+        return False
+    return any(beyond - _SIGNS <= set(letters) for letters in _LETTERS)
 
 
 def open_bytes(path: Path) -> IO[bytes]:

@@ -6,15 +6,13 @@ from typing import IO, Any
 
 from bertie.data.brat import brat_records
 from bertie.data.conll import conll_records
-from bertie.data.documents import json_records
+from bertie.data.documents import json_lines, json_records, plain_lines
 from bertie.data.format import Format
 from bertie.data.lines import Lines, open_bytes, plain_suffix
 from bertie.data.objects import object_records
-from bertie.data.one_a_line import json_lines, plain_lines
-from bertie.data.parquet import parquet_records
 from bertie.data.record import BadRows, Record
 from bertie.data.sources import Paths, files_of, is_paths, told
-from bertie.data.tables import csv_records, tsv_records
+from bertie.data.tables import csv_records, parquet_records, tsv_records
 from bertie.errors import InputError, nearest
 
 _READERS: dict[str, Callable[[Lines, BadRows], Iterator[Record]]] = {

@@ -1,13 +1,15 @@
-"""CSV and TSV: the first line names the columns, a row may span lines, and a broken row costs no other."""
+"""Tables: CSV and TSV, whose first line names the columns and where a broken row costs no other; and Parquet."""
 
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from bertie.data.conll import conll_records
 from bertie.data.lines import LIMIT, Lines, remedy
 from bertie.data.record import BadRows, Record
 from bertie.errors import InputError, counted, spelled
+from bertie.extras import need
 
 _DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 # rows by which a delimiter is chosen, and lines by which it is seen whether quotation marks are text
@@ -16,6 +18,7 @@ _FEW, _MANY = 20, 10_000
 _WORDS = 200
 # characters that no name of a column has
 _LONG = 60
+BATCH = 1024
 
 
 def csv_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
@@ -221,3 +224,24 @@ def _broken(name: str, line: int, error: csv.Error) -> str:
         'marks, and its own are doubled: "say ""hi"""; where they are plain text, say '
         f"{spelled('quoting', 'none')}."
     )
+
+
+def parquet_records(path: Path) -> Iterator[Record]:
+    """Yield the rows of a Parquet file.
+
+    Raises:
+        BertieError: pyarrow is not installed.
+        InputError: the file cannot be read.
+    """
+    parquet = need("pyarrow.parquet", "parquet", "Reading Parquet files")
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=BATCH):
+                for fields in batch.to_pylist():
+                    yield Record(fields, f"{path}, row {number}")
+                    number += 1
+    # pyarrow's errors are ValueErrors and OSErrors
+    except (OSError, ValueError) as error:
+        reason = (str(error) or "?").splitlines()[0].rstrip(".")
+        raise InputError(f"The file {str(path)!r} cannot be read as Parquet: {reason}.") from error

@@ -46,8 +46,8 @@ class TagLabels:
         wanted = scheme if scheme in _EQUAL and self.written in _EQUAL else self.written
         return replace(self, wanted=wanted)
 
-    def settled(self, raw: Sequence[str], where: str, name: str, notes: Counter[str]) -> Sequence[str]:
-        """As `Labelling.settled`; tags of types that the owner of the known ones lacks stay, and are noted."""
+    def normalize(self, raw: Sequence[str], where: str, name: str, notes: Counter[str]) -> Sequence[str]:
+        """As `Labelling.normalize`; tags of types that the owner of the known ones lacks stay, and are noted."""
         tags = list(map(usual_tag, raw)) if self.spelled else raw
         if self.written != self.wanted:
             tags = converted(tags, self.written, self.wanted)
@@ -77,11 +77,11 @@ class TagLabels:
         """As `Labelling.classes`."""
         return ordered_tags(tag for tags in labels for tag in tags)
 
-    def known_as(self, classes: Sequence[str], owner: str) -> Self:
-        """As `Labelling.known_as`."""
+    def restrict(self, classes: Sequence[str], owner: str) -> Self:
+        """As `Labelling.restrict`."""
         return replace(self, known=tuple(classes), owner=owner)
 
-    def said(self, classes: Sequence[str]) -> list[str]:
+    def describe(self, classes: Sequence[str]) -> list[str]:
         """As `Labelling.said`."""
         how = [f"{self.spelled} is read as {usual_tag(self.spelled)}"] if self.spelled else []
         how += [f"{self.written} is read as {self.wanted}"] if self.written != self.wanted else []

@@ -19,7 +19,7 @@ _PREFIXED = re.compile("[BIESLUMW](-.+)?")
 _MANY = 20
 
 
-def kept(examples: list[Example], change: Callable[[Example], Example], bad: BadRows) -> list[Example]:
+def keep_usable(examples: list[Example], change: Callable[[Example], Example], bad: BadRows) -> list[Example]:
     """Return the examples as ``change`` gives them, without those it finds bad."""
     found = []
     for example in examples:
@@ -30,7 +30,7 @@ def kept(examples: list[Example], change: Callable[[Example], Example], bad: Bad
     return found
 
 
-def in_one_scheme(examples: list[Example], bad: BadRows) -> list[Example]:
+def drop_odd_tags(examples: list[Example], bad: BadRows) -> list[Example]:
     """Leave out rows with tags of no scheme, where other tags have one."""
     tags = {tag for example in examples for tag in example.label}
     odd = {tag for tag in tags if tag != OUTSIDE and not _PREFIXED.fullmatch(tag)}
@@ -46,7 +46,7 @@ def in_one_scheme(examples: list[Example], bad: BadRows) -> list[Example]:
                 )
         return example
 
-    return kept(examples, checked, bad)
+    return keep_usable(examples, checked, bad)
 
 
 def check_size(examples: list[Example], name: str, least: int, bad: BadRows, notes: Sequence[str] = ()) -> None:
@@ -83,7 +83,7 @@ def check_guess(examples: list[Example], labels: list[str], name: str) -> None:
         )
 
 
-def oddities(examples: Sequence[Example], task: str, kind: str | None, name: str) -> list[str]:
+def find_oddities(examples: Sequence[Example], task: str, kind: str | None, name: str) -> list[str]:
     """Return a sentence for each thing that is allowed but odd within one part of the data."""
     found = []
     if task == "question-answering":
@@ -126,7 +126,7 @@ def _joined_labels(labels: Sequence[str], name: str) -> list[str]:
     return []
 
 
-def shared(train: Sequence[Example], dev: Sequence[Example]) -> list[str]:
+def find_leakage(train: Sequence[Example], dev: Sequence[Example]) -> list[str]:
     """Return a sentence if texts of ``dev`` are in ``train`` too: figures then look better than they are."""
     found = []
     learned = {text_key(example) for example in train}
@@ -149,7 +149,7 @@ def text_key(example: Example) -> Hashable:
     return tuple(text) if isinstance(text, list) else text
 
 
-def called(source: Any, name: str) -> str:
+def source_name(source: Any, name: str) -> str:
     """Return the name of a source for messages: the file's, or else ``name``."""
     return named(source) if is_paths(source) else name
 

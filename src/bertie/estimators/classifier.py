@@ -72,7 +72,7 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
         rows = [row_of(text, label) for text, label in zip(texts, labels, strict=True)]
         weights = self._weights(several, labels)
         kind = "multi-label" if several else "single-label"
-        self._learn(rows, self.tune, kind, class_weights=weights, focal=self.focal)
+        self._learn(rows, kind, class_weights=weights, focal=self.focal)
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bertie.data import BadRows, Format, beside
-from bertie.data.dataset import Rows, read_as
+from bertie.data.dataset import ExampleReader, read_as
 from bertie.data.example import Example
 from bertie.data.labelling import LabelOptions
 from bertie.data.tag_labels import TagLabels
@@ -98,19 +98,19 @@ def evaluate(
     bad = BadRows(on_bad_row)
     kind, labels = scoring.expects()
     said = LabelOptions.of(kind, label_names, label_map, first_choice)
-    rows = Rows(
+    rows = ExampleReader(
         row.learns, form=form, columns=columns, options=said, bad=bad, name="data", keeps_fields=predictions is not None
     )
     written = rows.read(data)
     seen = list(islice(written, CHUNK))
     labelling = rows.find_labelling(seen)
     if labelling is not None and labels is not None:
-        labelling = labelling.known_as(labels, "the model")
+        labelling = labelling.restrict(labels, "the model")
     if isinstance(labelling, TagLabels):
         labelling = labelling.brought_to(getattr(scoring, "scheme", None))
     line = read_as(rows, labelling, labels or ())
     logger.warning("%s", line)
-    examples = rows.settled(chain(seen, written), labelling)
+    examples = rows.normalize(chain(seen, written), labelling)
     begin = list(islice(examples, CHUNK))
     suited = scoring.suited([example.label for example in begin])
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""From examples to figures: a task's answers compared with labels, part by part, in constant memory."""
+"""From examples to figures: a task's answers compared with labels, part by part."""
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence

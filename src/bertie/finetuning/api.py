@@ -11,11 +11,11 @@ from bertie.data import Format
 from bertie.data.labelling import LabelOptions
 from bertie.errors import InputError, spelled
 from bertie.finetuning.plan import Plan, settings_from
-from bertie.finetuning.report import Runs
 from bertie.finetuning.resuming import at_work_in, refuse_other_content, refuse_unfinished
 from bertie.finetuning.run import Outcome, run
 from bertie.finetuning.run_folder import write_folder
-from bertie.finetuning.seeds_and_folds import Several, of_folds, of_seeds
+from bertie.finetuning.run_report import Runs
+from bertie.finetuning.seeds_and_folds import Several, run_folds, run_seeds
 from bertie.training import Callback, History, Settings
 
 
@@ -215,7 +215,7 @@ def finetune(
         refuse = partial(refuse_unfinished, plan.out, resume)
     with at_work_in(plan.out, refuse):
         if seeds or plan.folds is not None:
-            found = of_folds(plan) if plan.folds is not None else of_seeds(plan, seeds)
+            found = run_folds(plan) if plan.folds is not None else run_seeds(plan, seeds)
             return None if found is None else finetuned_of(found.best, found)
         return _one(plan)
 

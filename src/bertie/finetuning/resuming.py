@@ -9,7 +9,7 @@ from bertie.data.example import Example
 from bertie.errors import InputError, Stopped, spelled
 from bertie.files import is_leftover, remove_leftovers
 from bertie.finetuning.plan import Plan, is_place
-from bertie.finetuning.report import NAME as REPORT
+from bertie.finetuning.run_report import NAME as REPORT
 from bertie.locking import LOCK, only_process_in
 from bertie.tasks.features import Features
 from bertie.tasks.trainable import TrainableTask

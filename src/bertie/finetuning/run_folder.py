@@ -13,11 +13,11 @@ import torch
 import bertie
 from bertie.files import make_folder, write_json
 from bertie.finetuning import plots
-from bertie.finetuning.report import NAME as REPORT
-from bertie.finetuning.report import Part, Runs, RunSummary, Tuned, number, write_report
+from bertie.finetuning.model_folder import save_model
 from bertie.finetuning.resuming import PLAN, STATE
 from bertie.finetuning.run import Outcome
-from bertie.finetuning.saving import save_model
+from bertie.finetuning.run_report import NAME as REPORT
+from bertie.finetuning.run_report import Part, Runs, RunSummary, Tuned, number, write_report
 from bertie.metrics import ClassificationMetric
 from bertie.report import logger
 

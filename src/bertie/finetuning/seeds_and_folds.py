@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bertie.data.dataset import Data
-from bertie.data.parts import Parts
+from bertie.data.dataset import Dataset
+from bertie.data.split import Splits
 from bertie.finetuning.plan import Plan
-from bertie.finetuning.report import Runs
 from bertie.finetuning.resuming import FOLD, SEED
 from bertie.finetuning.run import Outcome, learn, prepare, scored
 from bertie.finetuning.run_folder import forget_state, write_folder
+from bertie.finetuning.run_report import Runs
 from bertie.report import logger
 
 
@@ -28,14 +28,14 @@ class Several:
     runs: Runs
 
 
-def of_seeds(plan: Plan, seeds: Sequence[int]) -> Several | None:
+def run_seeds(plan: Plan, seeds: Sequence[int]) -> Several | None:
     """Train a model a seed, on the same rows."""
     data, (parts,) = prepare(plan)
     plans = {number: replace(plan, settings=replace(plan.settings, seed=number)) for number in seeds}
     return _all(plan, "seed", SEED, plans, data, dict.fromkeys(seeds, parts))
 
 
-def of_folds(plan: Plan) -> Several | None:
+def run_folds(plan: Plan) -> Several | None:
     """Train a model a fold: each is scored on its own part of the rows, and learns from the others."""
     assert plan.folds is not None
     data, parts = prepare(plan)
@@ -44,7 +44,7 @@ def of_folds(plan: Plan) -> Several | None:
 
 
 def _all(
-    plan: Plan, what: str, folder: str, plans: dict[int, Plan], data: Data, parts: dict[int, Parts]
+    plan: Plan, what: str, folder: str, plans: dict[int, Plan], data: Dataset, parts: dict[int, Splits]
 ) -> Several | None:
     """Carry out all plans; of several processes, all but the first get None."""
     found: Several | None = None

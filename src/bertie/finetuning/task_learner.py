@@ -49,7 +49,7 @@ class TaskLearner:
         return "; ".join(places) + (f"; and {more} more" if more > 0 else "")
 
 
-def encoded(task: TrainableTask, examples: Iterable[Example], show_progress: bool | None = None) -> Features:
+def encode_examples(task: TrainableTask, examples: Iterable[Example], show_progress: bool | None = None) -> Features:
     """Return the features of labelled examples, with what is to be learned of them."""
     parts, source = [], iter(examples)
     with progress("examples encoded", None, show_progress) as advance:

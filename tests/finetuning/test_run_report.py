@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bertie.finetuning.report import (
+from bertie.finetuning.run_report import (
     Mistake,
     Part,
     Runs,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bertie.files import atomic_folder
-from bertie.finetuning.model_setup import merged
+from bertie.finetuning.model_setup import merge_adapters
 from bertie.tasks.registry import Row
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import Event
@@ -38,7 +38,7 @@ class EpochModels:
             return
         epoch = event.record["epoch"]
         # what ends a training changes the model: adapters are merged, a head answers in other units
-        model = merged(deepcopy(event.model)).eval()
+        model = merge_adapters(deepcopy(event.model)).eval()
         final = self._folder / f"{EPOCH}{epoch}"
         shutil.rmtree(final, ignore_errors=True)  # a resumed run comes here again
         with atomic_folder(final) as new:

@@ -8,7 +8,7 @@ import torch
 from films import write_start
 
 import bertie
-from bertie.finetuning.head_transfer import has_labels, with_labels
+from bertie.finetuning.model_setup import has_labels, transfer_labels
 
 ROWS = [{"text": f"a {word} film {number}", "label": label}
         for number in range(20) for word, label in (("good", "pos"), ("bad", "neg"), ("plot", "so-so"))]  # fmt: skip
@@ -40,14 +40,14 @@ def rows_of(made: Any) -> dict[str, float]:
 
 def test_rows_keep_their_names_and_their_order() -> None:
     made = model("neutral", "entailment", "contradiction")
-    assert with_labels(made, ["contradiction", "entailment", "neutral"]) == []
+    assert transfer_labels(made, ["contradiction", "entailment", "neutral"]) == []
     assert rows_of(made) == {"neutral": 1.0, "entailment": 2.0, "contradiction": 3.0}
     assert list(made.config.id2label.values()) == ["neutral", "entailment", "contradiction"]
 
 
 def test_new_labels_come_after_the_old_ones_and_it_is_said() -> None:
     made = model("pos", "neg", "other")
-    said = with_labels(made, ["maybe", "neg", "pos"])
+    said = transfer_labels(made, ["maybe", "neg", "pos"])
     assert rows_of(made) == {"pos": 1.0, "neg": 2.0, "maybe": 0.0}
     assert made.classifier.weight[2].any()
     assert made.num_labels == made.config.num_labels == 3
@@ -56,18 +56,18 @@ def test_new_labels_come_after_the_old_ones_and_it_is_said() -> None:
 
 def test_labels_in_other_letters_and_numbers_are_the_same() -> None:
     made = model("ENTAILMENT", "NEUTRAL")
-    assert with_labels(made, ["neutral", "entailment"]) == [
+    assert transfer_labels(made, ["neutral", "entailment"]) == [
         "The model's labels go on under other names: 'ENTAILMENT' as 'entailment', 'NEUTRAL' as 'neutral'."
     ]
     assert rows_of(made) == {"entailment": 1.0, "neutral": 2.0}
     made = model("LABEL_0", "LABEL_1")
-    with_labels(made, ["0", "1"])
+    transfer_labels(made, ["0", "1"])
     assert rows_of(made) == {"0": 1.0, "1": 2.0}
 
 
 def test_a_head_of_other_labels_starts_anew_and_it_is_said() -> None:
     made = model("LABEL_0", "LABEL_1")
-    assert with_labels(made, ["neg", "pos"]) == [
+    assert transfer_labels(made, ["neg", "pos"]) == [
         "None of the data's labels (neg, pos) is one of the model's (LABEL_0, LABEL_1): its head starts anew; "
         "label_map={'neg': 'LABEL_0'} would say that they are the same."
     ]

@@ -6,7 +6,6 @@ from math import ceil
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError, nearest
-from bertie.extras import need
 from bertie.finetuning.model_setup import own_config
 from bertie.finetuning.plan import Plan
 from bertie.training import Settings
@@ -40,11 +39,29 @@ def usual_space(plan: Plan, rows: int) -> dict[str, Any]:
     return found
 
 
-def distributions(space: Space) -> dict[str, Any]:
-    """Return a space as optuna takes it."""
+def check_space(space: Space) -> None:
+    """Refuse a range without width, a learning rate of 0, and a value that is neither choices nor a range."""
     if not space:
         raise InputError("space is empty; name at least one setting to try, or leave it out.")
-    return {name: _distribution(name, value) for name, value in space.items()}
+    for name, value in space.items():
+        if isinstance(value, list) and value:
+            continue
+        if not isinstance(value, tuple) or not _is_range(value):
+            raise InputTypeError(
+                f"space[{name!r}] is {value!r:.80}; give a list of choices, a range (low, high), or (low, high, 'log')."
+            )
+        if not value[0] < value[1] or (len(value) == 3 and value[0] <= 0):
+            raise InputError(f"space[{name!r}] is {value!r}; the second must be larger, and with 'log' both above 0.")
+
+
+def suggest(trial: Any, space: Space) -> None:
+    """Have optuna propose a value for everything in the space; ``trial.params`` holds them."""
+    for name, value in space.items():
+        if isinstance(value, list):
+            trial.suggest_categorical(name, value)
+        else:
+            is_whole = all(isinstance(end, int) for end in value[:2])
+            (trial.suggest_int if is_whole else trial.suggest_float)(name, *value[:2], log=len(value) == 3)
 
 
 def with_values(plan: Plan, values: Mapping[str, Any]) -> Plan:
@@ -77,21 +94,6 @@ def _holds(choices: Any, value: Any) -> bool:
     if isinstance(choices, list):
         return value in choices
     return isinstance(value, int | float) and choices[0] <= value <= choices[1]
-
-
-def _distribution(name: str, value: Any) -> Any:
-    made = need("optuna", extra="sweep", what="A sweep").distributions
-    if isinstance(value, list) and value:
-        return made.CategoricalDistribution(value)
-    if not isinstance(value, tuple) or not _is_range(value):
-        raise InputTypeError(
-            f"space[{name!r}] is {value!r:.80}; give a list of choices, a range (low, high), or (low, high, 'log')."
-        )
-    low, high, log = value[0], value[1], len(value) == 3
-    if not low < high or (log and low <= 0):
-        raise InputError(f"space[{name!r}] is {value!r}; the second must be larger, and with 'log' both above 0.")
-    whole = all(isinstance(end, int) for end in (low, high))
-    return (made.IntDistribution if whole else made.FloatDistribution)(low, high, log=log)
 
 
 def _is_range(value: Sequence[Any]) -> bool:
