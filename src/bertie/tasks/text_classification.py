@@ -134,16 +134,11 @@ class TextClassification(WindowedTask):
         return {"id2label": dict(enumerate(labels)), "problem_type": problem}
 
     def expects(self) -> tuple[str | None, list[str] | None]:
-        """As `TrainableTask.expects`."""
         kinds = {"regression": "regression", "multi_label_classification": "multi-label"}
         return kinds.get(self.kind, "single-label"), None if self.kind == "regression" else [*self.config.label2id]
 
     def gold(self, labels: Sequence[Any]) -> Array:
-        """Return class numbers ``[N]``, or float32 ``[N, C]``: 0 and 1 for several labels, numbers for regression.
-
-        Raises:
-            InputError: a name that is none of the config's labels.
-        """
+        """Return class numbers ``[N]``, or float32 ``[N, C]``: 0 and 1 for several labels, numbers for regression."""
         if self.kind == "single_label_classification":
             return np.array([self._number(label) for label in labels], np.int64)
         wanted = np.zeros((len(labels), self.config.num_labels), np.float32)

@@ -102,11 +102,7 @@ VectorLayer: TypeAlias = Dense | LayerNorm | Normalize
 
 
 def load_layers(layers: Sequence[Layer]) -> tuple[VectorLayer, ...]:
-    """Return the layers that do something to a vector when nothing is learned: all but dropout.
-
-    Raises:
-        CheckpointError: a file is missing or damaged, or asks for an activation bertie does not have.
-    """
+    """Return the layers that do something to a vector when nothing is learned: all but dropout."""
     return tuple(made for layer in layers if (made := _loaded(layer)) is not None)
 
 
@@ -123,11 +119,7 @@ def width_after(layers: Sequence[Any], width: int) -> int:
 
 
 def activation_name(named: Any, where: str) -> str:
-    """Return the name in `ACTIVATIONS` of a class of torch.nn that a file names.
-
-    Raises:
-        CheckpointError: it is none that bertie has.
-    """
+    """Return the name in `ACTIVATIONS` of a class of torch.nn that a file names."""
     package, _, name = str(named).rpartition(".")
     if package.partition(".")[0] != "torch" or name not in ACTIVATIONS:
         raise CheckpointError(
