@@ -111,7 +111,7 @@ def evaluate(
     with nullcontext() if predictions is None else _written_to(Path(predictions), scoring) as watch:
         scored = score(
             {"model": scoring},
-            pipe.model,
+            pipe.computing,
             chain(begin, examples),
             replicates=REPLICATES,
             seed=seed,

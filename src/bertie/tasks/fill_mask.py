@@ -39,11 +39,7 @@ class FillMask(Task):
             raise InputError("This tokenizer has no mask token, so there is nothing to fill.")
 
     def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
-        """As `Task.encode`; in addition every text must hold a mask.
-
-        Raises:
-            InputError: a text without a mask, or one whose mask was cut off.
-        """
+        """As `Task.encode`; in addition every text must hold a mask."""
         features = super().encode(inputs, first)
         mask = self.tokenizer.mask_token_id
         rows = features.input_ids

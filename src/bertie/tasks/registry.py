@@ -38,6 +38,11 @@ class Row:
     learns: str = ""
     trained: str = ""
 
+    @property
+    def architecture(self) -> str:
+        """The name of the model's class."""
+        return self.model_class.replace("AutoModelFor", "BertFor").replace("AutoModel", "BertModel")
+
     def load_task(self) -> Any:
         """Return the task's class."""
         return _load(self.task)
@@ -68,12 +73,7 @@ class Row:
         config.task_specific_params = {**others, self.name: saved}
 
     def default_model(self) -> Any:
-        """Return the folder of the model to use when none is named.
-
-        Raises:
-            InputError: there is none for this task.
-            CheckpointError: it is not on this machine.
-        """
+        """Return the folder of the model to use when none is named."""
         if not self.has_default:
             raise InputError(
                 f"{self.name!r} has no default model: name one, a folder or a model of the hub "
@@ -182,20 +182,12 @@ def name_of(kind: type) -> str:
 
 
 def find(name: str) -> Row:
-    """Return the task of this name or alias.
-
-    Raises:
-        InputError: there is none; the message lists all and suggests the nearest.
-    """
+    """Return the task of this name or alias."""
     return _named(name, {row.name: row for row in ROWS}, "")
 
 
 def find_learned(name: str) -> Row:
-    """Return the task of this name or alias that learns from labelled data and is scored by it.
-
-    Raises:
-        InputError: there is none; the message lists all, by what their data is called, and suggests the nearest.
-    """
+    """Return the task of this name or alias that learns from labelled data and is scored by it."""
     return _named(name, {row.learns: row for row in ROWS if row.learns}, " to learn")
 
 

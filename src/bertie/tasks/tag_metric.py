@@ -29,7 +29,6 @@ class SchemeEntityMetric(EntityMetric):
     given: str = "BIO"
 
     def rows(self, predictions: Any, labels: Any) -> NDArray:
-        """As `EntityMetric.rows`."""
         return super().rows(*(list(map(self._as_scheme, texts)) for texts in (predictions, labels)))
 
     def _as_scheme(self, tags: Sequence[str]) -> list[str]:
@@ -58,7 +57,6 @@ class SchemeEntityMetric(EntityMetric):
         return found
 
     def table(self, sums: NDArray) -> list[dict[str, Any]]:
-        """As `EntityMetric.table`."""
         return [row for row in super().table(sums) if row["label"] != UNSEEN or row["support"]]
 
 

@@ -170,11 +170,9 @@ class TokenClassification(WordTask):
 
     @classmethod
     def head(cls, kind: str | None, labels: Sequence[str]) -> dict[str, Any]:
-        """As `TrainableTask.head`."""
         return {"id2label": dict(enumerate(labels))}
 
     def expects(self) -> tuple[str | None, list[str] | None]:
-        """As `TrainableTask.expects`."""
         return None, self._labels
 
     def suited(self, labels: Iterable[Sequence[str]]) -> Self:
@@ -194,11 +192,7 @@ class TokenClassification(WordTask):
         return super().begun(model, labels)
 
     def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
-        """Return the features with one tag a word: a word's first piece, or all of them, in the window that owns it.
-
-        Raises:
-            InputError: a tag that is none of the config's labels, or not one tag a word.
-        """
+        """Return the features with one tag a word: a word's first piece, or all of them, in the window that owns it."""
         wanted = np.full(len(features.ids), IGNORED, np.int64)
         begins = np.cumsum([0, *features.lengths])
         unseen = 0
