@@ -117,7 +117,7 @@ def evaluate(
         watch = None if predictions is None else stack.enter_context(_written_to(Path(predictions), suited))
         scored = score(
             {"model": suited},
-            pipe.model,
+            pipe.computing,
             chain(begin, examples),
             replicates=REPLICATES,
             seed=seed,

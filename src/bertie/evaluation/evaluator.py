@@ -13,11 +13,11 @@ from bertie.data.example import Example
 from bertie.errors import counted, spelled
 from bertie.metrics import Scores
 from bertie.metrics.streaming import Figures, Intervals
-from bertie.models.task_model import TaskModel
 from bertie.report import progress
 from bertie.tasks.calibration import Reliability
 from bertie.tasks.features import Outputs, Values
 from bertie.tasks.inference import compute_rows
+from bertie.tasks.model import Model
 from bertie.tasks.trainable import Fault, TrainableTask
 
 # Examples are read and encoded this many at a time.
@@ -172,7 +172,7 @@ class Scorer:
 
 def score(
     tasks: Mapping[str, TrainableTask],
-    model: Any,
+    model: Model,
     examples: Iterable[Example],
     *,
     replicates: int = 0,
@@ -189,7 +189,7 @@ def score(
     with progress("examples", total, show_progress) as advance:
         while chunk := list(islice(source, CHUNK)):
             features = reading.encode([example.text for example in chunk])
-            rows = compute_rows(reading, TaskModel(model), features, batch_tokens=batch_tokens, advance=advance)
+            rows = compute_rows(reading, model, features, batch_tokens=batch_tokens, advance=advance)
             outputs = reading.outputs(rows, features, [example.label for example in chunk])
             predictions = [scorer.add(outputs, chunk) for scorer in scorers.values()]
             if watch is not None:

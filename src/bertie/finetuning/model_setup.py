@@ -17,7 +17,7 @@ from bertie.errors import CheckpointError, InputError, nearest, spelled
 from bertie.extras import need
 from bertie.finetuning.plan import Plan
 from bertie.models.loading import one_device
-from bertie.pipelines.building import opened
+from bertie.pipelines.factory import load_task
 from bertie.report import quietly
 from bertie.tasks.heads import with_rows
 from bertie.tasks.trainable import TrainableTask
@@ -47,7 +47,7 @@ def start(plan: Plan, data: Dataset, examples: Sequence[Example]) -> tuple[Train
         if goes_on:
             del loading["id2label"]
         with nullcontext() if row.learns in PRETRAINED else quietly():
-            answers, model = opened(row, plan.model, device=device, loading=loading)
+            answers, model, _ = load_task(row, plan.model, device=device, loading=loading)
         said = transfer_labels(model, data.labels) if goes_on else []
         if "problem_type" in head:
             model.config.problem_type = head["problem_type"]

@@ -18,6 +18,7 @@ from bertie.finetuning.resuming import LOG, PLAN, STATE, TENSORBOARD, identity_o
 from bertie.finetuning.task_learner import TaskLearner, encode_examples
 from bertie.finetuning.tuning import Tuning, check_metric
 from bertie.metrics.streaming import REPLICATES
+from bertie.models.task_model import TaskModel
 from bertie.report import logger, say_once
 from bertie.tasks.features import Features
 from bertie.tasks.trainable import TrainableTask
@@ -149,7 +150,7 @@ def scored(learned: Learned) -> Outcome:
     tasks = {"tuned": tuned, **({"untuned": untuned} if tuned != untuned else {})}
     found = score(
         tasks,
-        learned.model,
+        TaskModel(learned.model),
         learned.parts.dev,
         replicates=REPLICATES,
         worst=WORST,

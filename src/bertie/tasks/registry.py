@@ -38,6 +38,11 @@ class Row:
     learns: str = ""
     trained: str = ""
 
+    @property
+    def architecture(self) -> str:
+        """The name of the model's class."""
+        return self.model_class.replace("AutoModelFor", "BertFor").replace("AutoModel", "BertModel")
+
     def load_task(self) -> Any:
         """Return the task's class."""
         return _load(self.task)

@@ -1,27 +1,24 @@
 """``bertie.pipeline``: a task's name and a model's become a pipeline, after checking that they belong together."""
 
 import os
-from collections.abc import Mapping
-from itertools import chain
-from typing import Any
-
-import torch
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bertie.config import CONFIG_NAME, BertConfig
+from bertie.engine import Engine
 from bertie.errors import InputError, InputTypeError
+from bertie.extras import need
 from bertie.hub import resolve
-from bertie.layers.linear import make_deterministic
-from bertie.layers.vector_modules import as_modules
-from bertie.models.auto import AutoModel
-from bertie.models.bert import BertModel
-from bertie.models.loading import one_device
-from bertie.models.pretrained import BertPreTrainedModel
+from bertie.pipelines.engines import engine_or_reason
 from bertie.pipelines.running import Pipeline
-from bertie.tasks.recipe import FILES, SETTINGS, Recipe, read_activation, read_recipe
+from bertie.tasks.recipe import FILES, SETTINGS, Layer, Recipe, read_activation, read_recipe
 from bertie.tasks.registry import Row, find
 from bertie.tasks.task import Task
 from bertie.tasks.vector_layers import load_layers
 from bertie.tokenization.auto import AutoTokenizer
+
+if TYPE_CHECKING:
+    import torch
 
 Name = str | os.PathLike[str]
 
@@ -34,10 +31,10 @@ def pipeline(
     *,
     revision: str | None = None,
     token: str | bool | None = None,
-    device: int | str | torch.device | None = None,
+    device: "int | str | torch.device | None" = None,
     device_map: Any = None,
-    dtype: torch.dtype | str | None = None,
-    torch_dtype: torch.dtype | str | None = None,
+    dtype: "torch.dtype | str | None" = None,
+    torch_dtype: "torch.dtype | str | None" = None,
     trust_remote_code: bool | None = None,
     use_fast: bool = True,
     model_kwargs: dict[str, Any] | None = None,
@@ -84,9 +81,10 @@ def pipeline(
     running = {"name": task, "batch_size": batch_size, "batch_tokens": batch_tokens, "show_progress": show_progress}
     asked = device_map if device is None else device
     made = _assembled(find(task), model, tokenizer, asked, use_fast, place, loading, options, running)
-    if deterministic:
-        layers = chain.from_iterable(getattr(made.codec, name, ()) for name in ("token_layers", "layers"))
-        make_deterministic(made.model, *(layer for layer in layers if isinstance(layer, torch.nn.Module)))
+    if deterministic and not isinstance(made.model, Engine):
+        from bertie.pipelines.modules import hold_deterministic
+
+        hold_deterministic(made.model, made.codec)
     return made
 
 
@@ -102,13 +100,23 @@ def _assembled(
     running: dict[str, Any],
 ) -> Pipeline:
     source = row.default_model() if model is None else model
-    task, found = opened(row, source, tokenizer, device=device, use_fast=use_fast, place=place, loading=loading)
+    task, found, reason = load_task(
+        row, source, tokenizer, device=device, use_fast=use_fast, place=place, loading=loading, answers=True
+    )
     chosen = task.with_options(**{**row.saved_options(found.config), **options})
     chosen.check_tokenizer()
-    return row.load_pipeline()(chosen, found, **running)
+    return row.load_pipeline()(chosen, found, why_not_engine=reason, **running)
 
 
-def opened(
+class Loaded(NamedTuple):
+    """A task, the `Engine` or the PyTorch model in eval mode that computes it, and why that is not the engine."""
+
+    task: Task
+    model: Any
+    why_not_engine: str
+
+
+def load_task(
     row: Row,
     source: Any,
     tokenizer: Any = None,
@@ -117,8 +125,9 @@ def opened(
     use_fast: bool = True,
     place: Mapping[str, Any] | None = None,
     loading: Mapping[str, Any] | None = None,
-) -> tuple[Task, Any]:
-    """Return a task with its usual options, and its model in eval mode.
+    answers: bool = False,
+) -> Loaded:
+    """Return a task with its usual options, and what computes it.
 
     Args:
         row: the task.
@@ -128,6 +137,7 @@ def opened(
         use_fast: False takes the pure-Python tokenizer.
         place: which files of the hub.
         loading: more arguments of the model's ``from_pretrained``.
+        answers: whether it is to answer only: on the engine where that can be, and never with an untrained head.
 
     Raises:
         As `pipeline`.
@@ -137,16 +147,32 @@ def opened(
     if row.name == "embed" and origin:
         recipe = read_recipe(resolve(origin, files=[CONFIG_NAME, *FILES], **files))
     files["subfolder"] = recipe.subfolder
-    found = _model(row, source, device, {**files, **(loading or {})})
+    found: Any = engine_or_reason(row, source, device, files, loading or {}) if answers else "it is to be trained"
+    reason = "" if isinstance(found, Engine) else found
+    if reason:
+        need("torch", "torch", f"What the engine does not compute ({reason})")
+        from bertie.pipelines.modules import load_module
+
+        found = load_module(row, source, device, {**files, **(loading or {})}, answers)
     words = _tokenizer(origin if tokenizer is None else tokenizer, use_fast, files)
     check_vocabulary(words, found)
     given = {"tokenizer": words, "config": found.config}
     if row.name == "embed":
-        given |= {"recipe": recipe, "layers": as_modules(load_layers(recipe.layers), found.device)}
-        given["token_layers"] = as_modules(load_layers(recipe.token_layers), found.device)
+        given |= {"recipe": recipe, "layers": _layers(recipe.layers, found)}
+        given["token_layers"] = _layers(recipe.token_layers, found)
     if row.name == "reranking" and origin:
         given["activation"] = read_activation(resolve(origin, files=[CONFIG_NAME, SETTINGS], **files))
-    return row.load_task()(**given), found
+    return Loaded(row.load_task()(**given), found, reason)
+
+
+def _layers(layers: Sequence[Layer], model: Any) -> tuple[Any, ...]:
+    """Return the layers around the pooling for what the model gives, arrays or tensors."""
+    loaded = load_layers(layers)
+    if isinstance(model, Engine):
+        return loaded
+    from bertie.layers.vector_modules import as_modules
+
+    return as_modules(loaded, model.device)
 
 
 def check_vocabulary(tokenizer: Any, model: Any) -> None:
@@ -160,44 +186,6 @@ def check_vocabulary(tokenizer: Any, model: Any) -> None:
         raise InputError(
             f"The tokenizer has {words} tokens, but the model's embeddings only {rows}: they do not belong together; "
             "give the model's own tokenizer, or call model.resize_token_embeddings(len(tokenizer)) and train."
-        )
-
-
-def _model(row: Row, source: Any, device: Any, arguments: dict[str, Any]) -> Any:
-    """Return the model in eval mode: loaded to ``device``, or the caller's own, moved only if a device was named."""
-    if isinstance(source, str | os.PathLike):
-        where = one_device("auto" if device is None else device, "device")
-        # the pooler takes no part in vectors of texts and tokens: its absence needs no mention
-        if row.model_class == "AutoModel":
-            arguments["add_pooling_layer"] = False
-        return row.load_model_class().from_pretrained(source, device_map=where, **arguments)
-    if not isinstance(source, torch.nn.Module):
-        raise InputTypeError(f"model is a {type(source).__name__}; give a folder, a name in the hub, or a model.")
-    check_head(row, source)
-    if device is not None:
-        source = source.to(one_device(device, "device"))
-    return source.eval()
-
-
-def check_head(row: Row, model: torch.nn.Module) -> None:
-    """Refuse a model, wrapped or not, that has another task's head; classes of someone's own pass if they can serve.
-
-    Raises:
-        InputTypeError: naming the class that the task wants.
-    """
-    wanted = row.load_model_class().model_class
-    inner = next((part for part in model.modules() if isinstance(part, BertPreTrainedModel)), None)
-    if row.head:
-        fits = any(name.endswith(row.head) for name, _ in model.named_modules())
-    else:
-        doors: list[type[AutoModel]] = [AutoModel, *AutoModel.__subclasses__()]
-        others = tuple(door.model_class for door in doors)
-        fits = wanted is BertModel or isinstance(inner, wanted) or not isinstance(inner, others)
-    if inner is None or not fits:
-        raise InputTypeError(
-            f"{row.name!r} needs a bertie.{wanted.__name__}, and the model is a "
-            f"{type(model if inner is None else inner).__name__}; load it with "
-            f"bertie.{wanted.__name__}.from_pretrained(...)."
         )
 
 
