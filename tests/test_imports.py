@@ -42,7 +42,7 @@ ROWS = [
     {"openmp"},
     {"extras", "writing"},
     {"rules"},
-    {"errors", "memory", "report"},
+    {"errors", "memory", "progress"},
 ]
 PLACE = re.compile(r"bertie(\.\w+)+:\w+")
 # Imports through importlib that still run back up. Nothing is added here.
