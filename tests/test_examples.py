@@ -136,7 +136,7 @@ def test_adapt_to_texts(run: Run, tiny: Path, data: Path) -> None:
 
 
 def test_a_run_that_is_stopped_goes_on(run: Run, tiny: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bertie.finetuning.learner import TaskLearner
+    from bertie.finetuning.task_learner import TaskLearner
 
     loss, calls = TaskLearner.loss, []
 

@@ -9,8 +9,8 @@ from experiments import Experiment, Reading
 from rows import Row
 
 import bertie
-from bertie.finetuning.examples import Rows
-from bertie.finetuning.labelling import LabelOptions
+from bertie.data.dataset import ExampleReader
+from bertie.data.labelling import LabelOptions
 from bertie.metrics import Scores
 from bertie.metrics.streaming import interval
 from bertie.tasks.features import Outputs
@@ -35,14 +35,15 @@ class Answers:
     def better_than(self, other: "Answers") -> dict[str, Any]:
         """Return by how much each figure is better than another model's, with a paired bootstrap interval."""
         mine, theirs = self._scores(), other._scores()
-        figures, others = mine.figures(), theirs.figures()
-        known = [name for name in figures if figures[name] is not None and others.get(name) is not None]
+        others, found, ends = theirs.figures(), {}, {}
         # one seed weighs the same rows alike for both
         replicates, paired = mine.resampled(), theirs.resampled()
-        return {
-            "difference": {name: figures[name] - others[name] for name in known},
-            "interval": {name: interval(replicates[name] - paired[name]) for name in known},
-        }
+        for name, figure in mine.figures().items():
+            second = others[name]
+            known = figure is not None and second is not None
+            found[name] = figure - second if known else None
+            ends[name] = interval(replicates[name] - paired[name]) if known and name in replicates else None
+        return {"difference": found, "interval": ends}
 
     def _scores(self) -> Scores:
         scores = Scores(self.metric)
@@ -76,7 +77,7 @@ class _Model:
 
     def computed(self, rows: list[Row]) -> tuple[Any, Outputs]:
         """Return the task suited to the rows, and what the model computes of them, with their labels."""
-        reader = Rows(self.row.learns, options=LabelOptions(kind=self.kind))
+        reader = ExampleReader(self.row.learns, options=LabelOptions(kind=self.kind))
         written = list(reader.read(rows))
         examples = list(reader.settled(written, reader.find_labelling(written)))
         labels = [example.label for example in examples]

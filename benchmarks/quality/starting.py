@@ -13,7 +13,7 @@ from experiments import Experiment, Size
 from rows import Row, sampled
 
 import bertie
-from bertie.finetuning.labels import ordered, ordered_tags
+from bertie.data.labels import ordered, ordered_tags
 from bertie.tasks.heads import begin_at, logits_of_classes, logits_of_labels
 
 _MODELS = {

@@ -15,10 +15,10 @@ from bertie.estimators import BertClassifier as BertClassifier
 from bertie.estimators import BertEmbedder as BertEmbedder
 from bertie.estimators import BertRegressor as BertRegressor
 from bertie.estimators import BertTagger as BertTagger
-from bertie.finetuning import Evaluation as Evaluation
+from bertie.evaluation import Evaluation as Evaluation
+from bertie.evaluation import evaluate as evaluate
 from bertie.finetuning import Finetuned as Finetuned
 from bertie.finetuning import Sweep as Sweep
-from bertie.finetuning import evaluate as evaluate
 from bertie.finetuning import finetune as finetune
 from bertie.finetuning import sweep as sweep
 from bertie.layers.linear import make_deterministic as make_deterministic

@@ -44,7 +44,7 @@ def missing(module: str, extra: str, what: str = "This") -> str:
 
 def loaded(module: str) -> ModuleType | None:
     """Return ``module`` if the program has imported it, or is about to; None: it has not, and need not for this."""
-    return importlib.import_module(module) if module in sys.modules else None
+    return importlib.import_module(module) if sys.modules.get(module) is not None else None
 
 
 def _broken(name: str, what: str, error: ImportError) -> BertieError:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from bertie.metrics import RegressionMetric
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "benchmarks" / "quality"
 
@@ -89,3 +91,17 @@ def test_a_difference_is_won_only_if_every_seed_says_so(quality):
     assert verdict(quality, [(0.02, 0.1), (0.01, 0.2)]).endswith("[+0.010, +0.200], better.")
     assert verdict(quality, [(0.02, 0.1), (-0.01, 0.2)]).endswith("no winner.")
     assert verdict(quality, [(-0.2, -0.1), (-0.3, -0.2)]).endswith("worse.")
+
+
+def test_two_models_are_compared_on_the_same_rows(quality):
+    answers, gold = quality("scoring").Answers, [0.0, 1.0, 2.0, 3.0] * 20
+    right, near, constant = (
+        answers(RegressionMetric(), said, gold) for said in (gold, [1.0, 0, 3, 2] * 20, [1.0] * 80)
+    )
+    compared = right.better_than(near)
+    low, high = compared["interval"]["spearman"]
+    assert low <= compared["difference"]["spearman"] <= high
+    assert compared["difference"]["mse"] == -1
+    assert compared["interval"]["mse"] == (-1, -1)
+    undefined = right.better_than(constant)
+    assert undefined["difference"]["pearson"] is undefined["interval"]["pearson"] is None

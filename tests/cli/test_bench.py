@@ -37,7 +37,7 @@ def test_figures_and_a_table(run: Run, classifier: Path, tmp_path: Path) -> None
     given = ("--model", classifier, "--input", tmp_path / "texts.txt", "--output", output)
     ran = run("bench", *given, "--rounds", 2, "--threads", 1, "--max-length", 8)
     assert ran.code == 0, ran.err
-    assert "classify: 3 texts, 2 rounds, threads: 1" in ran.err
+    assert "classify: 3 texts, 2 rounds, 1 thread\n" in ran.err
     written = json.loads(output.read_text())
     assert written["texts"] == 3
     transformers, ours, int8 = written["figures"]

@@ -9,7 +9,7 @@ import typer
 
 from bertie.cli import app
 from bertie.cli.options import bound
-from bertie.reading import Format
+from bertie.data import Format
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 

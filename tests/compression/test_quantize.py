@@ -4,6 +4,7 @@ import copy
 import json
 import logging
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,13 @@ def padded() -> dict[str, torch.Tensor]:
 
 
 class TestQuantize:
+    def test_without_kernels_pytorch_computes_it(self, without_kernels: Callable[[], None]) -> None:
+        # what PyTorch's engines have packed is nothing that our kernels may be given
+        without_kernels()
+        model = small()
+        vectors_of = int8(model)(**padded()).last_hidden_state, model(**padded()).last_hidden_state
+        assert cosines(*(vectors.flatten(1) for vectors in vectors_of)).min() > 0.99
+
     def test_close_and_the_given_model_untouched(self) -> None:
         model = small()
         before = copy.deepcopy(model.state_dict())

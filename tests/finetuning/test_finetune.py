@@ -11,12 +11,12 @@ import transformers
 from films import BAD, FILLING, GOOD, write_start
 
 import bertie
+from bertie.data.example import Example
 from bertie.errors import InputError
-from bertie.finetuning import several
+from bertie.finetuning import seeds_and_folds
+from bertie.finetuning.model_setup import balance_classes
 from bertie.finetuning.resuming import LOG, STATE
-from bertie.finetuning.starting import balanced
 from bertie.metrics import ClassificationMetric, MultiLabelMetric, RerankingMetric, Scores
-from bertie.tasks.example import Example
 from bertie.tasks.registry import ROWS
 
 
@@ -196,7 +196,7 @@ def test_several_seeds(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     again = tmp_path / "again"
     with monkeypatch.context() as patch:
-        patch.setattr(several, "scored", stopped_at_the_second(several.scored))
+        patch.setattr(seeds_and_folds, "scored", stopped_at_the_second(seeds_and_folds.scored))
         with pytest.raises(KeyboardInterrupt):
             finetuned(start, rows(60), **{**options, "out": again})
     resumed = finetuned(start, rows(60), **{**options, "out": again}, resume=True)
@@ -218,7 +218,7 @@ def stopped_at_the_second(scored: Any) -> Any:
 def test_an_interrupted_run_goes_on_to_the_same_model(start: Path, tmp_path: Path, monkeypatch: Any) -> None:
     whole = finetuned(start, rows(80), dev=rows(20, 1), out=tmp_path / "whole", epochs=3)
     calls = []
-    from bertie.finetuning.learner import TaskLearner
+    from bertie.finetuning.task_learner import TaskLearner
 
     loss = TaskLearner.loss
 
@@ -289,9 +289,9 @@ def test_evaluation_names_unknown_labels(start: Path, tmp_path: Path) -> None:
 
 def test_balanced_weights() -> None:
     data = [Example("", "a")] * 30 + [Example("", "b")] * 10
-    assert balanced(data, ["a", "b"], "single-label") == [0.6667, 2.0]
+    assert balance_classes(data, ["a", "b"], "single-label") == [0.6667, 2.0]
     several = [Example("", ["a"])] * 30 + [Example("", ["a", "b"])] * 10
-    assert balanced(several, ["a", "b"], "multi-label") == [0.05, 3.0]
+    assert balance_classes(several, ["a", "b"], "multi-label") == [0.05, 3.0]
 
 
 def test_the_loss_of_the_rows_for_tuning_is_a_figure_that_may_decide(start: Path) -> None:

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import bertie
-from bertie.finetuning.learner import TaskLearner, encoded
-from bertie.finetuning.scoring import score
-from bertie.tasks.example import Example
+from bertie.data.example import Example
+from bertie.evaluation.evaluator import score
+from bertie.finetuning.task_learner import TaskLearner, encode_examples
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.multiple_choice import MultipleChoice
 from bertie.tasks.reranking import Reranking
@@ -97,7 +97,7 @@ def begun(case: str, **options: Any) -> tuple[TrainableTask, Any, list[Example]]
 
 
 def trained(task: TrainableTask, model: Any, examples: Sequence[Example], **settings: Any) -> list[float]:
-    learner = TaskLearner(task, model, encoded(task, examples, False), ["" for _ in examples])
+    learner = TaskLearner(task, model, encode_examples(task, examples, False), ["" for _ in examples])
     history = train(
         learner, Settings(batch_size=16, log_every=1, **settings), show_progress=False, divisible=task.divisible
     )

@@ -12,9 +12,9 @@ from films import BAD, GOOD, WORDS, write_start
 import bertie
 from bertie.errors import BertieError, InputError, InputTypeError
 from bertie.finetuning import run
-from bertie.finetuning.learner import TaskLearner
 from bertie.finetuning.plan import Plan
-from bertie.finetuning.space import usual_space, usual_values, with_values
+from bertie.finetuning.search_space import usual_space, usual_values, with_values
+from bertie.finetuning.task_learner import TaskLearner
 from bertie.training import Event, History
 
 SPACE = {"learning_rate": (1e-6, 1e-2, "log"), "epochs": [1, 2], "batch_size": (4, 8)}

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from computing import of_module
 
 import bertie
+from bertie.engine import Engine
 from bertie.errors import BertieError, InputError, InputTypeError
 
 Tiny = Callable[..., Path]
@@ -75,7 +77,7 @@ def test_16_a_tokenizer_with_more_words_than_the_model(tiny: Tiny) -> None:
 
 
 def test_27_nan_names_layer_and_text(tiny: Tiny) -> None:
-    pipe = bertie.pipeline("embed", tiny(num_hidden_layers=3), device="cpu")
+    pipe = of_module("embed", tiny(num_hidden_layers=3))
     word = pipe.tokenizer.convert_tokens_to_ids("zebra")
     with torch.no_grad():
         pipe.model.embeddings.word_embeddings.weight[word] = float("inf")
@@ -83,6 +85,12 @@ def test_27_nan_names_layer_and_text(tiny: Tiny) -> None:
     assert pipe(texts[:2]).shape == (2, 32)
     with pytest.raises(BertieError, match=r"first in the embeddings, for text 2 \(computed in float32\)"):
         pipe(texts)
+    pipe.model.save_pretrained(folder := tiny(num_hidden_layers=3))
+    engine = bertie.pipeline("embed", folder, device="cpu", model_kwargs={"allow_nan": True})
+    assert isinstance(engine.model, Engine)
+    assert engine(texts[:2]).shape == (2, 32)
+    with pytest.raises(BertieError, match=r"first in the embeddings, for text 2 \(computed in float32\)"):
+        engine(texts)
 
 
 def test_27_float16_overflow_names_the_layer(tiny: Tiny) -> None:
@@ -95,7 +103,8 @@ def test_27_float16_overflow_names_the_layer(tiny: Tiny) -> None:
         pipe("a dog")
 
 
-def test_27_a_damaged_head_is_named(classify: Any) -> None:
+def test_27_a_damaged_head_is_named(tiny: Tiny) -> None:
+    classify = of_module("text-classification", tiny("BertForSequenceClassification"))
     with torch.no_grad():
         classify.model.classifier.bias[0] = float("nan")
     with pytest.raises(BertieError, match="first in the head"):

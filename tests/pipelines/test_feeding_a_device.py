@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from computing import of_module
 
-import bertie
 from bertie.errors import InputTypeError
 from bertie.models.task_model import TaskModel
 from bertie.tasks import tensors
@@ -19,7 +19,7 @@ TEXTS = [f"word {number} " * (number % 5 + 1) for number in range(12)]
 
 @pytest.fixture
 def classify(tiny: Callable[..., Path]) -> Any:
-    return bertie.pipeline("text-classification", tiny("BertForSequenceClassification"), device="cpu")
+    return of_module("text-classification", tiny("BertForSequenceClassification"))
 
 
 @pytest.fixture

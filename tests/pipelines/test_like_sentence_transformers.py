@@ -167,7 +167,9 @@ def test_a_plain_folder_is_pooled_by_the_mean(tiny: Callable[..., Path]) -> None
     pipe = bertie.pipeline("embed", folder, device="cpu")
     np.testing.assert_allclose(pipe(SOME, normalize=True), expected, atol=1e-6)
     # the model may come as an object, too
-    np.testing.assert_allclose(bertie.pipeline("embed", pipe.model)(SOME), pipe(SOME), atol=1e-6)
+    np.testing.assert_allclose(
+        bertie.pipeline("embed", bertie.AutoModel.from_pretrained(folder))(SOME), pipe(SOME), atol=1e-6
+    )
 
 
 def test_the_models_files_in_a_subfolder(tiny: Callable[..., Path], tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from computing import compute
+from computing import compute, of_module
 
 import bertie
+from bertie.data.tag_schemes import entities
 from bertie.errors import InputError, InputTypeError
 from bertie.tasks.features import Outputs
-from bertie.tasks.schemes import entities
 
 BIO = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 LABELS = {
@@ -100,7 +100,7 @@ def test_answers_are_plain_numbers_whatever_the_form_of_the_input(tagger: Path) 
 def bio(tiny: Callable[..., Path]) -> Any:
     """A pipeline whose model has at most 64 positions."""
     config = {"id2label": dict(enumerate(BIO)), "label2id": {label: n for n, label in enumerate(BIO)}}
-    pipe = bertie.pipeline("ner", tiny("BertForTokenClassification", num_labels=5, **config), device="cpu")
+    pipe = of_module("ner", tiny("BertForTokenClassification", num_labels=5, **config))
     restless(pipe.model)
     return pipe
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from computing import loss_of
+from computing import loss_of, of_module
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules as st
 
@@ -54,7 +54,7 @@ def same_vectors(folder: Path, **call: Any) -> np.ndarray:
 
 
 def test_the_folder_of_a_plain_bert(tiny: Callable[..., Path], tmp_path: Path) -> None:
-    pipe = bertie.pipeline("embed", tiny(), device="cpu")
+    pipe = of_module("embed", tiny())
     assert pipe.codec.recipe == Recipe(modes=("mean",))
     task = trained(find("embedding"), pipe).with_options(max_length=20).begun(pipe.model, [None])
     vectors = same_vectors(save(tmp_path / "out", pipe, task))
@@ -81,7 +81,7 @@ def test_the_recipe_a_model_came_with_stays(
     torch.manual_seed(1)
     modules = [st.Transformer(str(tiny())), st.Pooling(32, pooling_mode=pooling), *(make() for make in more)]
     SentenceTransformer(modules=modules, device="cpu", **settings).save(str(tmp_path / "in"))
-    pipe = bertie.pipeline("embed", tmp_path / "in", device="cpu")
+    pipe = of_module("embed", tmp_path / "in")
     task = trained(find("embed"), pipe).begun(pipe.model, [None])
     assert task.recipe == pipe.codec.recipe
     out = save(tmp_path / "out", pipe, task)
@@ -96,7 +96,7 @@ def test_linear_layers_stay_as_they_are(tiny: Callable[..., Path], tmp_path: Pat
     recipe = read_recipe(tmp_path / "in")
     layers = as_modules(load_layers(recipe.layers), torch.device("cpu"))
     assert not any(parameter.requires_grad for layer in layers for parameter in layer.parameters())
-    pipe = bertie.pipeline("embed", tmp_path / "in", device="cpu")
+    pipe = of_module("embed", tmp_path / "in")
     task = trained(find("embed"), pipe)
     features = task.encode([("a dog", "a cat"), ("snow", "rain")])
     pipe.model.train()

@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from bertie import BertConfig, BertTokenizer, BertTokenizerLegacy, Packed
-from bertie.tasks.features import Features, Labels
+from bertie.tasks.features import LABELS, Features, Labels
 from bertie.tasks.next_sentence import NextSentence
 from bertie.tasks.text_classification import TextClassification
 
@@ -64,7 +64,7 @@ def counted(owners: list[int] | None, each: str) -> Features:
         owners=None if owners is None else np.array(owners),
         owned=np.array([True, False, True, True, False, True]),
         parts=np.array([0, 1, 2]),
-        labels=Labels(np.arange(100, 100 + sizes[each]), each),
+        labels={LABELS: Labels(np.arange(100, 100 + sizes[each]), each)},
     )
 
 
@@ -95,8 +95,8 @@ def test_selected_rows_keep_what_is_theirs_and_their_inputs(owners: list[int] | 
     for rows, expected in (WITHOUT_OWNERS if owners is None else WITH_OWNERS).items():
         part = features.select(list(rows))
         assert (part.ids.tolist(), part.truncated, part.empty) == expected[:3]
-        assert part.labels is not None
-        assert (part.labels.each, part.labels.values.tolist()) == (each, expected[place])
+        assert part.labels
+        assert (part.labels[LABELS].each, part.wanted.tolist()) == (each, expected[place])
         assert part.owners is None  # each row is an input of its own
         assert part.lengths == [features.lengths[row] for row in rows]
         assert part.types is not None
@@ -114,3 +114,15 @@ def test_all_rows_in_order_are_the_features_themselves_unless_rows_have_owners()
     windows = counted([0, 0, 1], "input")
     assert windows.select([0, 1, 2]).num_inputs == 3
     assert windows.num_inputs == 2
+
+
+def test_several_kinds_of_labels_go_with_their_rows() -> None:
+    features = counted([0, 0, 1], "token").with_labels(np.array([5, 6]), name="follows")
+    features = features.with_labels(np.array([[0.1], [0.2], [0.3]]), "row", "teacher")
+    part = Features.joined([features.of_inputs([1]), features.of_inputs([1, 0])])
+    found = {name: labels.values.ravel().tolist() for name, labels in part.labels.items()}
+    assert found == {
+        "labels": [105, 105, *range(100, 105)],
+        "follows": [6, 6, 5],
+        "teacher": [0.3, 0.3, 0.1, 0.2],
+    }

@@ -53,8 +53,8 @@ def test_exactly_so_many_tokens_are_drawn(lengths: list[int], whole_word: bool, 
     task = task_of(whole_word=whole_word, share=share)
     features = task.encode([text(length, seed) for seed, length in enumerate(lengths)])
     drawn = task.drawn(features, np.random.default_rng(1))
-    assert drawn.labels is not None
-    labels, ordinary = drawn.labels.values, features.ids > 4
+    assert drawn.labels
+    labels, ordinary = drawn.wanted, features.ids > 4
     assert features.owned is not None
     own = ordinary & features.owned
     assert own.sum() == sum(lengths)  # every token of a text can be drawn once, in windows too
@@ -71,8 +71,8 @@ def test_what_becomes_of_drawn_tokens() -> None:
     task = task_of()
     features = task.encode([text(30, seed) for seed in range(2000)])
     drawn = task.drawn(features, np.random.default_rng(0))
-    assert drawn.labels is not None
-    chosen = drawn.labels.values != IGNORED
+    assert drawn.labels
+    chosen = drawn.wanted != IGNORED
     new, old = drawn.ids[chosen], features.ids[chosen]
     masked, kept = new == TOKENIZER.mask_token_id, new == old
     assert masked.mean() == pytest.approx(0.8, abs=0.02)
@@ -92,9 +92,7 @@ def test_words_are_drawn_whole() -> None:
     features = task.encode(["abcd efgh ij abcd efgh"])
     cut = 0
     for seed in range(30):
-        labels = task.drawn(features, np.random.default_rng(seed)).labels
-        assert labels is not None
-        chosen = (labels.values != IGNORED)[1:-1]
+        chosen = (task.drawn(features, np.random.default_rng(seed)).wanted != IGNORED)[1:-1]
         words = np.split(chosen, [4, 8, 10, 14])
         assert chosen.sum() == 9
         cut += sum(word.any() and not word.all() for word in words)
@@ -105,9 +103,9 @@ def test_the_loss_is_that_of_drawn_tokens(model: Any) -> None:
     task = task_of()
     features = task.encode([text(28, seed) for seed in range(5)] + [text(90)])
     drawn = task.drawn(features, np.random.default_rng(0))
-    assert drawn.labels is not None
+    assert drawn.labels
     loss = loss_of(task, model, drawn)
-    own = model(TaskModel(model).packed(drawn), labels=torch.from_numpy(drawn.labels.values)).loss
+    own = model(TaskModel(model).packed(drawn), labels=torch.from_numpy(drawn.wanted)).loss
     torch.testing.assert_close(loss / task.divisor(drawn), own)
     parts = [drawn.of_inputs(part) for part in ([5, 0], [1, 2, 3], [4])]
     torch.testing.assert_close(sum(loss_of(task, model, part) for part in parts), loss)
@@ -127,10 +125,10 @@ def test_figures_do_not_depend_on_batches_or_luck(model: Any) -> None:
     backwards = task.encode(texts[::-1])
     np.testing.assert_allclose(np.asarray(compute(task, model, backwards))[::-1], values, rtol=1e-5)
     fixed = task.fixed(features)
-    assert fixed.labels is not None
+    assert fixed.labels
     with torch.inference_mode():
         logits = task.run(TaskModel(model), fixed)
-    wanted = torch.from_numpy(fixed.labels.values[fixed.labels.values != IGNORED])
+    wanted = torch.from_numpy(fixed.wanted[fixed.wanted != IGNORED])
     right = (logits.argmax(1) == wanted).sum()
     loss = torch.nn.functional.cross_entropy(logits, wanted)
     assert values.sum(axis=0)[[0, 2]].tolist() == [float(right), task.divisor(features)]

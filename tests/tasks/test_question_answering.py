@@ -44,9 +44,9 @@ def task(model: Any) -> QuestionAnswering:
 
 def test_answers_become_places_of_tokens(task: QuestionAnswering) -> None:
     features = task.labelled(task.encode(INPUTS), LABELS)
-    assert features.labels is not None
-    assert features.labels.each == "row"
-    for row, (start, end), text in zip(features.encodings, features.labels.values, ["london", "1815", ""], strict=True):
+    assert features.labels
+    assert features.labels["labels"].each == "row"
+    for row, (start, end), text in zip(features.encodings, features.wanted, ["london", "1815", ""], strict=True):
         found = row.tokens[start : end + 1]
         assert "".join(token.removeprefix("##") for token in found) == text or (not text and (start, end) == (0, 0))
     assert task.divisor(features) == 3
@@ -58,7 +58,7 @@ def test_windows_without_the_whole_answer_have_none(task: QuestionAnswering) -> 
     assert len(features.lengths) > 2
     size = len(task.tokenizer.tokenize("london"))
     holding = 0
-    for row, (start, end) in zip(features.encodings, features.labels.values, strict=True):
+    for row, (start, end) in zip(features.encodings, features.wanted, strict=True):
         assert (start, end) == (0, 0) or end - start + 1 == size
         holding += start > 0
         joined = "".join(token.removeprefix("##") for token in row.tokens)
@@ -76,7 +76,7 @@ def test_losses_are_the_models_own_and_add_up(task: QuestionAnswering, model: An
     features = task.labelled(task.encode(INPUTS), LABELS)
     output = task.run(TaskModel(model), features)
     loss = task.loss(output, features)
-    starts, ends = torch.from_numpy(features.labels.values).unbind(1)
+    starts, ends = torch.from_numpy(features.wanted).unbind(1)
     expected = model(TaskModel(model).packed(features), start_positions=starts, end_positions=ends).loss * 3
     torch.testing.assert_close(loss, expected)
     parts = [features.of_inputs([number]) for number in range(3)]

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from bertie.data import roles
 from bertie.errors import InputError
-from bertie.finetuning import roles
 from bertie.tasks.registry import ROWS, find, find_learned
 from bertie.tasks.task import Task
 from bertie.tasks.trainable import TrainableTask

@@ -53,7 +53,7 @@ def task(tokenizer: Any, model: Any) -> TokenClassification:
 
 def numbers(task: Any, features: Any) -> list[list[tuple[str, int]]]:
     """Return, for each row, its labelled tokens and their labels."""
-    rows = np.split(features.labels.values, np.cumsum(features.lengths)[:-1])
+    rows = np.split(features.wanted, np.cumsum(features.lengths)[:-1])
     return [
         [(token, int(label)) for token, label in zip(row.tokens, labels, strict=True) if label != -100]
         for row, labels in zip(features.encodings, rows, strict=True)
@@ -106,7 +106,7 @@ def test_losses_are_sums_and_add_up(task: TokenClassification, model: Any) -> No
     features = task.labelled(task.encode(WORDS), LABELS)
     output = task.run(TaskModel(model), features)
     loss = task.loss(output, features)
-    wanted = torch.from_numpy(features.labels.values)
+    wanted = torch.from_numpy(features.wanted)
     torch.testing.assert_close(loss, F.cross_entropy(output, wanted, reduction="sum"))
     parts = [features.of_inputs([number]) for number in range(3)]
     torch.testing.assert_close(loss, sum(loss_of(task, model, part) for part in parts))

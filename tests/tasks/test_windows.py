@@ -128,13 +128,13 @@ def test_batches_of_rows_and_of_inputs() -> None:
     labelled = features.with_labels(np.array([5, 6, 7, 8]))
     part = labelled.of_inputs([3, 1])
     assert part.owners is not None
-    assert part.labels is not None
+    assert part.labels
     assert part.owners.tolist() == [0, 0, 1]
-    assert part.labels.values.tolist() == [8, 6]
+    assert part.wanted.tolist() == [8, 6]
     assert part.input_ids == [features.input_ids[row] for row in (5, 6, 3)]
     rows = labelled.select([6, 0])
-    assert rows.labels is not None
-    assert rows.labels.values.tolist() == [8, 5]
+    assert rows.labels
+    assert rows.wanted.tolist() == [8, 5]
 
 
 @pytest.mark.parametrize("way", ["mean", "max"])

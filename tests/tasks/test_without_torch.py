@@ -15,3 +15,73 @@ def test_no_file_of_the_tasks_needs_torch() -> None:
     names = [f"bertie.tasks.{name}" for name in files if name not in {"__init__", *BESIDE}]
     code = f"import importlib, sys; sys.modules['torch'] = None; [importlib.import_module(name) for name in {names}]"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+ANSWER = """
+import sys
+sys.modules["torch"] = None
+from contextlib import nullcontext
+import numpy as np
+from bertie import BertTokenizer
+from bertie.config import BertConfig
+from bertie.tasks.inference import compute_rows
+from bertie.tasks.registry import ROWS
+from bertie.tasks.vector_layers import Dense, Normalize
+
+words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]
+tokenizer = BertTokenizer(vocab={word: number for number, word in enumerate(words)})
+table = np.random.default_rng(0).normal(size=(len(words), len(words))).astype(np.float32)
+
+
+class Model:
+    device_type, dtype, threads = "cpu", "float32", 2
+
+    def __init__(self, config, of_tokens):
+        self.config, self.of_tokens = config, of_tokens
+
+    def hidden_states(self, features):
+        return table[features.ids]
+
+    def first_tokens(self, features):
+        return table[features.ids[np.cumsum([0, *features.lengths[:-1]])]]
+
+    def logits(self, features):
+        states = self.hidden_states(features) if self.of_tokens else self.first_tokens(features)
+        return states[:, : self.config.num_labels]
+
+    def masked_lm(self, features, places):
+        return table[features.ids[places]]
+
+    def next_sentence(self, features):
+        return self.first_tokens(features)[:, :2]
+
+    def with_threads(self, threads):
+        return self
+
+    def inference(self):
+        return nullcontext()
+
+
+inputs = {
+    "fill-mask": "a [MASK] c",
+    "multiple-choice": ("a b", ["c", "d"]),
+    "reranking": ("a", "b"),
+    "question-answering": ("a", "b c d"),
+    "next-sentence": ("a", "b"),
+}
+for row in ROWS:
+    config = BertConfig(vocab_size=len(words), hidden_size=len(words), num_attention_heads=1,
+                        num_labels=1 if row.name in ("reranking", "multiple-choice") else 2)
+    more = {"layers": (Dense(table, None, "GELU"), Normalize())} if row.name == "embed" else {}
+    task = row.load_task()(tokenizer=tokenizer, config=config, **more)
+    features = task.encode([inputs.get(row.name, "a b c")] * 40)
+    model = Model(config, row.name in ("token-classification", "question-answering"))
+    answers = task.decode(task.outputs(compute_rows(task, model, features), features))
+    assert len(answers) == 40, row.name
+    if row.learns:
+        row.load_trained().of(task)
+"""
+
+
+def test_every_task_answers_without_torch() -> None:
+    subprocess.run([sys.executable, "-c", ANSWER], check=True)

@@ -9,8 +9,8 @@ import typer
 from bertie.cli import options
 from bertie.cli.reading import Asked, is_interactive, read_asked
 from bertie.cli.writing import answer_all
+from bertie.data import Format
 from bertie.errors import InputError
-from bertie.reading import Format
 
 
 def answer(

@@ -1,6 +1,5 @@
 """``bertie bench``: how fast one's own model answers one's own texts, in each way to run it here."""
 
-import os
 import random
 import sys
 from dataclasses import asdict
@@ -12,7 +11,8 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.reading import read_texts
-from bertie.errors import InputError
+from bertie.errors import InputError, counted
+from bertie.threads import available_threads
 from bertie.writing import printable
 
 
@@ -21,7 +21,7 @@ def bench(
     input: options.Input = None,
     texts: Annotated[int, typer.Option("--texts", min=1, help="Texts in a round; of more, a sample is drawn.")] = 256,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often each way is timed.")] = 3,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="For each way.")] = os.cpu_count() or 1,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="For each way; the default: all.")] = None,
     max_length: options.MaxLength = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write all figures to this JSON file.")] = None,
     column: options.Column = "text",
@@ -43,7 +43,9 @@ def bench(
     opened = open_model(str(model or default_embedding_model()))
     task = "classify" if type(opened.model).__name__ == "BertForSequenceClassification" else "embed"
     sample = given if len(given) <= texts else random.Random(0).sample(given, texts)
-    print(f"{task}: {len(sample)} texts, {rounds} rounds, threads: {threads}", file=sys.stderr, flush=True)
+    threads = threads or available_threads()
+    said = [counted(len(sample), "text"), counted(rounds, "round"), counted(threads, "thread")]
+    print(f"{task}: {', '.join(said)}", file=sys.stderr, flush=True)
     found = compare(opened, sample, task, rounds, threads=threads, max_length=max_length)
     print("\n".join(map(printable, table(found, len(sample)).splitlines())))
     if output is not None:

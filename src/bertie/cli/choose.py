@@ -11,8 +11,8 @@ from bertie.cli import options
 from bertie.cli.options import columns_of
 from bertie.cli.reading import Asked, is_interactive, standard_input
 from bertie.cli.writing import answer_all
+from bertie.data import Format, stream_records
 from bertie.errors import InputError
-from bertie.reading import Format, stream_records
 
 
 def choose(
@@ -76,9 +76,9 @@ def _questions(
         question = {"prompt": texts[0], "choices": texts[1:]}
         yield Asked(question, question)
         return
-    from bertie.finetuning.examples import Rows
+    from bertie.data.dataset import ExampleReader
 
-    rows = Rows(
+    rows = ExampleReader(
         "multiple-choice",
         form=form,
         columns=columns,

@@ -7,7 +7,7 @@ import typer
 from bertie.cli import options
 from bertie.cli.reading import is_interactive, read_asked
 from bertie.cli.writing import answer_all
-from bertie.reading import Format
+from bertie.data import Format
 
 
 def classify(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.report import quietly
+from bertie.progress import quietly
 from bertie.writing import printable
 
 if TYPE_CHECKING:
@@ -90,12 +90,12 @@ def read_book() -> list[str]:
 
 
 def _figures(book: list[str], pipe: Any, seconds: float) -> Figures:
-    import torch
-
     from bertie.batching import padding_share
 
     lengths = pipe.codec.encode(book).lengths
-    where = f"{torch.get_num_threads()} CPU threads" if pipe.device.type == "cpu" else f"the device {pipe.device}"
+    where = (
+        f"{pipe.computing.threads} CPU threads" if pipe.computing.device_type == "cpu" else f"the device {pipe.device}"
+    )
     return Figures(len(book), sum(lengths), seconds, padding_share(lengths), where)
 
 

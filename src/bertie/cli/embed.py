@@ -9,8 +9,8 @@ import typer
 from bertie.cli import options
 from bertie.cli.reading import is_interactive, read_asked
 from bertie.cli.writing import answer_all, numbers, refuse_input, write_array
+from bertie.data import Format
 from bertie.errors import counted
-from bertie.reading import Format
 from bertie.writing import FORM_OF_SUFFIX, FORMS
 
 

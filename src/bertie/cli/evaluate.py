@@ -9,12 +9,12 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.options import columns_of, map_of, names_of, one_or_all
+from bertie.data import Format
 from bertie.errors import counted
-from bertie.reading import Format
 from bertie.writing import printable
 
 if TYPE_CHECKING:
-    from bertie.finetuning import Evaluation
+    from bertie.evaluation import Evaluation
 
 
 def evaluate(

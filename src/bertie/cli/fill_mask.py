@@ -5,7 +5,7 @@ from typing import Any
 from bertie.cli import options
 from bertie.cli.reading import is_interactive, read_asked
 from bertie.cli.writing import answer_all
-from bertie.reading import Format
+from bertie.data import Format
 
 
 def fill_mask(

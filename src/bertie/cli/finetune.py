@@ -9,8 +9,8 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.options import columns_of, map_of, names_of, one_or_all
+from bertie.data import Format
 from bertie.errors import InputError, spelled
-from bertie.reading import Format
 from bertie.writing import printable
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _preview(
     from dataclasses import asdict
 
     from bertie.finetuning.plan import settings_from
-    from bertie.finetuning.previewing import preview
+    from bertie.finetuning.preview import preview
 
     chosen = settings_from(settings, {"seed": seeds[0] if seeds else None})
     found = preview(task, train, options=options, settings=chosen, **said)

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Protocol
 
 import typer
 
+from bertie.data import Format as FileFormat
 from bertie.errors import InputError
-from bertie.reading import Format as FileFormat
+from bertie.extras import loaded
 from bertie.tasks.registry import find
 
 Texts = Annotated[list[str] | None, typer.Argument(help="Texts; without any, --input or standard input is read.")]
@@ -88,14 +89,11 @@ def opener(
     """Return what opens pipelines with these options."""
 
     def open_pipeline(task: str, **options: Any) -> Any:
-        # a task without a default model says so before torch is imported
         row = find(task)
         folder = str(row.default_model()) if model is None else model
-        import torch
-
         from bertie.pipelines import pipeline
 
-        if seed is not None:
+        if seed is not None and (torch := loaded("torch")):
             torch.manual_seed(seed)
         given = {name: value for name, value in options.items() if value is not None}
         return pipeline(task, folder, device=device, batch_tokens=batch_tokens, **given)

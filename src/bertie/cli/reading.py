@@ -1,4 +1,4 @@
-"""Texts for a command: from its arguments, a file or standard input, in any form that `bertie.reading` knows."""
+"""Texts for a command: from its arguments, a file or standard input, in any form that `bertie.data` knows."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from bertie.data import Format, Record, form_of, records, stream_records
 from bertie.errors import InputError
-from bertie.reading import Format, Record, form_of, records, stream_records
 from bertie.writing import printable
 
 # a text, the two of a pair, or words
@@ -38,7 +38,7 @@ def read_asked(
     Args:
         texts: those given as arguments; they go before any file.
         path: the file to read, or a folder or pattern of several; None or ``-`` is standard input.
-        form: as for `bertie.reading.records`.
+        form: as for `bertie.data.records`.
         column: the field or column of the text.
         pair: the field or column of its partner. In lines, a tab stands between the two.
         shown: what texts are called in rows that have no columns; of a pair, one name shows the first alone.

@@ -10,8 +10,8 @@ from bertie.cli import options
 from bertie.cli.reading import read_asked, read_texts
 from bertie.cli.sentences import sentences
 from bertie.cli.writing import answers_in
+from bertie.data import Format, beside
 from bertie.errors import InputError
-from bertie.reading import Format, beside
 from bertie.writing import form_of_output, writer
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertie.cli.reading import Asked
+from bertie.data import beside
 from bertie.errors import InputError, Stopped, counted, plural
 from bertie.files import atomic
-from bertie.reading import beside
 from bertie.writing import Lines, form_of_output, writer
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ def erf(x: Array) -> Array:
     return z * _polynomial(square, _P) / _polynomial(square, _Q)
 
 
-def sigmoid(x: Array) -> Array:
-    """Return ``1 / (1 + exp(-x))``, without overflow on either side."""
+def sigmoid(x: NDArray[Any]) -> NDArray[Any]:
+    """Return ``1 / (1 + exp(-x))``, without overflow on either side; float64 stays."""
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, small) / (1 + small)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,12 @@ from bertie.errors import InputError
 class Rows(Protocol):
     """R rows of T token ids in all, side by side; `bertie.tasks.features.Features` is such."""
 
-    ids: NDArray[Any]  # [T] int64
-    types: NDArray[Any] | None  # [T] int64; None: all 0
-    lengths: Sequence[int]  # of each row
+    @property
+    def ids(self) -> NDArray[np.int64]: ...  # [T]
+    @property
+    def types(self) -> NDArray[np.int64] | None: ...  # [T]; None: all 0
+    @property
+    def lengths(self) -> Sequence[int]: ...  # of each row
 
 
 @dataclass(frozen=True, eq=False)

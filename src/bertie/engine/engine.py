@@ -39,13 +39,14 @@ class Engine:
         config: the model's.
         architecture: the name of the model's class, whose heads it has.
         device_type: "cpu".
+        threads: the cores that a call takes.
         dtype: "float32": what hidden states are computed in, of a quantised model too.
     """
 
     device_type = "cpu"
     dtype = "float32"
 
-    def __init__(self, weights: Weights, config: BertConfig, architecture: str, threads: int | None = None) -> None:
+    def __init__(self, weights: Weights, config: BertConfig, architecture: str) -> None:
         why = why_not(config, architecture)
         if why:
             raise ConfigError(f"The engine cannot compute this model: {why}.")
@@ -60,7 +61,7 @@ class Engine:
             for name in ("classifier", "qa_outputs", "cls.seq_relationship")
             if f"{name}.weight" in names
         }
-        self._threads, self._process = threads or available_threads(), os.getpid()
+        self.threads = available_threads()
         self._reopen: Callable[[], Engine] | None = None
 
     @classmethod
@@ -192,11 +193,6 @@ class Engine:
 
     # how it is computed
 
-    @property
-    def threads(self) -> int:
-        """The cores that a call takes; 1 in a forked process, where the threads of OpenMP do not exist."""
-        return self._threads if os.getpid() == self._process else 1
-
     def with_threads(self, threads: int) -> Self:
         """Return the same engine, its weights shared, whose calls take so many cores.
 
@@ -206,7 +202,7 @@ class Engine:
         if threads < 1:
             raise InputError(f"threads is {threads}; allowed are 1 and more.")
         other = object.__new__(type(self))
-        vars(other).update(vars(self), _threads=threads)
+        vars(other).update(vars(self), threads=threads)
         return other
 
     def inference(self) -> nullcontext[None]:

@@ -10,11 +10,11 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
+from bertie.data.cells import name_in
 from bertie.errors import CheckpointError, InputError
 from bertie.estimators.inputs import row_of, texts_in
 from bertie.estimators.learning import LearningEstimator
 from bertie.estimators.scoring import scores_of
-from bertie.finetuning.cells import name_in
 
 # Kinds of NumPy arrays that classes may be of, and JSON can hold.
 _KINDS = "biufUO"
@@ -72,7 +72,7 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
         rows = [row_of(text, label) for text, label in zip(texts, labels, strict=True)]
         weights = self._weights(several, labels)
         kind = "multi-label" if several else "single-label"
-        self._learn(rows, self.tune, kind, class_weights=weights, focal=self.focal)
+        self._learn(rows, kind, class_weights=weights, focal=self.focal)
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:

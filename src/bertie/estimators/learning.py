@@ -1,7 +1,7 @@
 """What the estimators that learn share: the parameters of a fine-tuning, and the call of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any
 
 from bertie.errors import BertieError
@@ -31,29 +31,10 @@ class LearningEstimator(Estimator):
     device: Any = None
     show_progress: bool | None = None
 
-    def _learn(self, rows: Sequence[Mapping[str, Any]], tune: Any, kind: str | None = None, **more: Any) -> Finetuned:
+    def _learn(self, rows: Sequence[Mapping[str, Any]], kind: str | None = None, **more: Any) -> Finetuned:
         """Fine-tune on all rows but those kept for tuning; nothing is scored, which is the caller's to do."""
-        result = finetune(
-            find(self.task).learns,
-            rows,
-            model=self.model,
-            dev=0,
-            tune=tune,
-            kind=kind,
-            max_length=self.max_length,
-            windows=self.windows,
-            overlap=self.overlap,
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            patience=self.patience,
-            seed=self.seed,
-            settings=self.settings,
-            lora=self.lora,
-            device=self.device,
-            show_progress=self.show_progress,
-            **more,
-        )
+        given = {field.name: getattr(self, field.name) for field in fields(LearningEstimator)}
+        result = finetune(find(self.task).learns, rows, dev=0, kind=kind, **given, **more)
         if result is None:
             raise BertieError("A scikit-learn estimator is fitted in one process; start several by `bertie finetune`.")
         self.pipeline_ = result.pipeline

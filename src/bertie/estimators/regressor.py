@@ -51,7 +51,7 @@ class BertRegressor(RegressorMixin, LearningEstimator):
             raise InputError(f"y[{place}] is {numbers[place]}; give a finite number for each text.")
         rows = [row_of(text, number) for text, number in zip(texts, numbers.tolist(), strict=True)]
         # of pearson and spearman the one that is R² once the scale is right
-        self._learn(rows, self.tune, "regression", metric="pearson")
+        self._learn(rows, "regression", metric="pearson")
         return self
 
     def predict(self, X: Any) -> NDArray[np.float32]:

@@ -53,7 +53,7 @@ class BertTagger(LearningEstimator):
         check_consistent_length(words, tags)
         rows = [{"words": one, "tags": other} for one, other in zip(words, tags, strict=True)]
         options = {} if self.scheme is None else {"scheme": self.scheme}
-        self._learn(rows, self.tune, options=options, focal=self.focal)
+        self._learn(rows, options=options, focal=self.focal)
         return self
 
     def predict(self, X: Any) -> list[list[str]]:

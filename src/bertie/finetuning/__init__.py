@@ -1,8 +1,7 @@
 """Fine-tuning: labelled data and a checkpoint in; a model with its true quality, and a folder to forward, out."""
 
-from bertie.finetuning.evaluating import Evaluation, evaluate
-from bertie.finetuning.finetuned import Finetuned, finetune
+from bertie.finetuning.api import Finetuned, finetune
 from bertie.finetuning.searching import Trial
 from bertie.finetuning.sweep import Sweep, sweep
 
-__all__ = ["Evaluation", "Finetuned", "Sweep", "Trial", "evaluate", "finetune", "sweep"]
+__all__ = ["Finetuned", "Sweep", "Trial", "finetune", "sweep"]

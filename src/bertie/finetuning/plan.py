@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bertie.data import Format
+from bertie.data.labelling import LabelOptions
+from bertie.data.sources import is_paths, named
 from bertie.errors import InputError, InputTypeError, spelled
-from bertie.finetuning.labelling import LabelOptions
 from bertie.finetuning.tuning import check_metric
 from bertie.models.loading import one_device
-from bertie.reading import Format
-from bertie.reading.sources import is_paths, named
 from bertie.rules import Rule, short
 from bertie.tasks.registry import Row, find_learned
 from bertie.training import Callback, Settings

@@ -5,12 +5,12 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from bertie.data.example import Example
 from bertie.errors import InputError, Stopped, spelled
 from bertie.files import is_leftover, remove_leftovers
 from bertie.finetuning.plan import Plan, is_place
-from bertie.finetuning.report import NAME as REPORT
+from bertie.finetuning.run_report import NAME as REPORT
 from bertie.locking import LOCK, only_process_in
-from bertie.tasks.example import Example
 from bertie.tasks.features import Features
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import is_first
@@ -82,7 +82,8 @@ def identity_of(
     plan: Plan, task: TrainableTask, model: Any, features: Features, labels: Sequence[str], tune: Sequence[Example]
 ) -> dict[str, Any]:
     """Return what tells this run's data, model and task from another's, before the model has learned."""
-    values = (features.ids, features.types, features.owner_of_rows, features.labels and features.labels.values)
+    wanted = [labels.values for labels in features.labels.values()]
+    values = (features.ids, features.types, features.owner_of_rows, *wanted)
     learned = [b"" if each is None else each.tobytes() for each in values]
     options = {name: getattr(task, name) for name in task.options()}
     return {

@@ -6,20 +6,20 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bertie.data.dataset import Dataset, ExampleReader, load_dataset
+from bertie.data.split import Splits, is_share, make_folds, make_splits, rare_classes
 from bertie.errors import counted, plural, spelled
+from bertie.evaluation.evaluator import Scored, score
 from bertie.files import make_folder, write_json
-from bertie.finetuning.examples import Data, Rows, load
-from bertie.finetuning.learner import TaskLearner, encoded
-from bertie.finetuning.parts import Parts, folded, is_share, parted
+from bertie.finetuning.model_folder import EpochModels
+from bertie.finetuning.model_setup import merge_adapters, start
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.resuming import LOG, PLAN, STATE, TENSORBOARD, identity_of
-from bertie.finetuning.saving import EpochModels
-from bertie.finetuning.scoring import Scored, score
-from bertie.finetuning.split import rare_classes
-from bertie.finetuning.starting import merged, start
+from bertie.finetuning.task_learner import TaskLearner, encode_examples
 from bertie.finetuning.tuning import Tuning, check_metric
 from bertie.metrics.streaming import REPLICATES
-from bertie.report import logger, say_once
+from bertie.models.task_model import TaskModel
+from bertie.progress import logger, say_once
 from bertie.tasks.features import Features
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import Callback, History, JsonLines, is_first, train
@@ -48,8 +48,8 @@ class Learned:
     """
 
     plan: Plan
-    data: Data
-    parts: Parts
+    data: Dataset
+    parts: Splits
     task: TrainableTask
     model: Any
     history: History
@@ -80,9 +80,9 @@ def run(plan: Plan) -> Outcome | None:
     return None if learned is None else scored(learned)
 
 
-def prepare(plan: Plan) -> tuple[Data, list[Parts]]:
+def prepare(plan: Plan) -> tuple[Dataset, list[Splits]]:
     """Read and check the data, and part it, once or for each fold; say what was read as what, and what is odd."""
-    data = load(
+    data = load_dataset(
         plan.row.learns,
         plan.train,
         None if is_share(plan.dev) else plan.dev,
@@ -98,7 +98,7 @@ def prepare(plan: Plan) -> tuple[Data, list[Parts]]:
         logger.log(logging.WARNING if data.is_guess else logging.INFO, "%s", data.read_as)
     rows = _rows(plan, data)
     given = (plan.tune, plan.settings.seed, rows, plan.named())
-    parts = [parted(data, plan.dev, *given)] if plan.folds is None else folded(data, plan.folds, *given)
+    parts = [make_splits(data, plan.dev, *given)] if plan.folds is None else make_folds(data, plan.folds, *given)
     rare = [] if plan.folds is None else rare_classes(data.train, plan.folds)
     left_out = [data.bad.summary()] if data.bad.count else []
     data = replace(data, warnings=list(dict.fromkeys([*data.warnings, *rare, *rows.warnings(), *left_out])))
@@ -106,7 +106,7 @@ def prepare(plan: Plan) -> tuple[Data, list[Parts]]:
     return data, parts
 
 
-def learn(plan: Plan, data: Data, parts: Parts) -> Learned | None:
+def learn(plan: Plan, data: Dataset, parts: Splits) -> Learned | None:
     """Train and tune on what `prepare` gave; of several processes, all but the first get None."""
     task, model, said = start(plan, data, parts.train)
     plan = plan.rated(model.config)
@@ -115,7 +115,7 @@ def learn(plan: Plan, data: Data, parts: Parts) -> Learned | None:
     # a run that may not be resumed so keeps its plan
     if plan.out is not None and is_first() and not States(plan.out / STATE).exist():
         write_json(make_folder(plan.out) / PLAN, {**plan.to_dict(), "read_as": data.read_as})
-    features = encoded(task, parts.train, plan.show_progress)
+    features = encode_examples(task, parts.train, plan.show_progress)
     said += _cut(features)
     for sentence in said if is_first() else ():
         say_once(sentence)
@@ -139,7 +139,7 @@ def learn(plan: Plan, data: Data, parts: Parts) -> Learned | None:
         )
     if not is_first():
         return None
-    model = merged(model).eval()
+    model = merge_adapters(model).eval()
     tuning.task = task.ended(model)
     return Learned(plan, data, parts, tuning.tuned(), model, history, tuning, features, said)
 
@@ -150,7 +150,7 @@ def scored(learned: Learned) -> Outcome:
     tasks = {"tuned": tuned, **({"untuned": untuned} if tuned != untuned else {})}
     found = score(
         tasks,
-        learned.model,
+        TaskModel(learned.model),
         learned.parts.dev,
         replicates=REPLICATES,
         worst=WORST,
@@ -189,9 +189,9 @@ def _keeping(plan: Plan, task: TrainableTask) -> list[Callback]:
     return [EpochModels(plan.out, plan.keep, plan.row, task)]
 
 
-def _rows(plan: Plan, data: Data) -> Rows:
+def _rows(plan: Plan, data: Dataset) -> ExampleReader:
     """Return what reads a file for tuning as train was read."""
-    return Rows(
+    return ExampleReader(
         plan.row.learns,
         form=plan.form,
         columns=plan.columns,

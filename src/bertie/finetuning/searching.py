@@ -1,25 +1,24 @@
 """The trials of a sweep: what optuna proposes is trained and compared, and the best model is kept."""
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any
 
+from bertie.data.dataset import Dataset
+from bertie.data.split import Splits
 from bertie.errors import BertieError, InputError
 from bertie.extras import need
 from bertie.files import make_folder, write_text
 from bertie.finetuning import plots
-from bertie.finetuning.examples import Data
-from bertie.finetuning.folder import write_folder
-from bertie.finetuning.parts import Parts
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.resuming import LOG, digest_of_rows
 from bertie.finetuning.run import Learned, Outcome, learn, scored
-from bertie.finetuning.space import Space, distributions, usual_space, usual_values, with_values
-from bertie.report import logger
+from bertie.finetuning.run_folder import write_folder
+from bertie.finetuning.search_space import Space, check_space, suggest, usual_space, usual_values, with_values
+from bertie.progress import logger
 from bertie.training import Event, JsonLines
 
 STUDY, TRIALS, PICTURE = "sweep.log", "trials.jsonl", "sweep.png"
@@ -51,15 +50,19 @@ class Trial:
     why: str = ""
 
 
+class _Failed(Exception):
+    """A trial has no score, and the sweep goes on."""
+
+
 class Search:
     """A study of optuna's, and the best model it has led to."""
 
     def __init__(
-        self, plan: Plan, data: Data, parts: Parts, space: Space | None, folder: Path | None, prune: bool
+        self, plan: Plan, data: Dataset, parts: Splits, space: Space | None, folder: Path | None, prune: bool
     ) -> None:
         self.plan, self.data, self.parts, self.folder, self.prune = plan, data, parts, folder, prune
         self.space = dict(usual_space(plan, len(parts.train)) if space is None else space)
-        self.distributions = distributions(self.space)
+        check_space(self.space)
         with_values(plan, {name: value[0] for name, value in self.space.items()})
         self.optuna: Any = need("optuna", extra="sweep", what=WHAT)
         self.states: Any = self.optuna.trial.TrialState
@@ -67,8 +70,9 @@ class Search:
         self.kept: tuple[int, float, Learned] | None = None
 
     def finished(self) -> list[Any]:
-        """Return the trials of optuna's that count: all but those that were interrupted, whose time is unknown."""
-        return [each for each in self.study.trials if each.state.is_finished() and "seconds" in each.user_attrs]
+        """Return the trials of optuna's that count: all but those that were interrupted."""
+        counted = (self.states.COMPLETE, self.states.PRUNED)
+        return [each for each in self.study.trials if each.state in counted or "why" in each.user_attrs]
 
     def trial(self, done: int) -> None:
         """Make one more trial, the one after ``done`` others."""
@@ -76,28 +80,7 @@ class Search:
         self.study.sampler = self.optuna.samplers.TPESampler(seed=self.plan.settings.seed + done)
         if not done:
             self.study.enqueue_trial(usual_values(self.plan, self.space, len(self.parts.train)), skip_if_exists=True)
-        asked = self.study.ask(self.distributions)
-        begin = time.monotonic()
-        try:
-            learned = self._learn(asked)
-        except self.optuna.TrialPruned:
-            self._tell(asked, begin, self.states.PRUNED)
-            return
-        except BaseException as error:
-            # a plain BertieError says that the training diverged: the rate was too high, and others need not suffer
-            if type(error) is not BertieError:
-                self._cut(asked.number)
-                raise
-            self._tell(asked, begin, self.states.FAIL, why=str(error))
-            logger.warning("Trial %d failed: %s", asked.number, error)
-            return
-        score = learned.history.best_score
-        if score is None:
-            self._tell(asked, begin, self.states.FAIL, why="its score is undefined on the rows kept for tuning")
-            return
-        asked.set_user_attr("figures", learned.history.best_figures)
-        self._keep(asked.number, score, learned)
-        self._tell(asked, begin, self.states.COMPLETE, score)
+        self.study.optimize(self._objective, n_trials=1, catch=_Failed, callbacks=[self._write])
 
     def best(self) -> Trial:
         """Return the trial of the best score; of equal ones the first."""
@@ -135,11 +118,29 @@ class Search:
                 each.value,
                 dict(each.params),
                 each.user_attrs.get("figures", {}),
-                each.user_attrs.get("seconds", 0.0),
+                round(each.duration.total_seconds(), 3),
                 each.user_attrs.get("why", ""),
             )
             for each in self.finished()
         ]
+
+    def _objective(self, asked: Any) -> float:
+        """Return the score of a trial with values that optuna proposes."""
+        suggest(asked, self.space)
+        try:
+            learned = self._learn(asked)
+        except BertieError as error:
+            # a plain one says that the training diverged: the rate was too high, and other trials need not suffer
+            if type(error) is not BertieError:
+                raise
+            raise _failed(asked, str(error)) from error
+        score = learned.history.best_score
+        if score is None:
+            raise _failed(asked, "its score is undefined on the rows kept for tuning")
+        asked.set_user_attr("figures", learned.history.best_figures)
+        if self.kept is None or score > self.kept[1]:
+            self.kept = asked.number, score, learned
+        return score
 
     def _learn(self, asked: Any) -> Learned:
         def watch(event: Event) -> None:
@@ -156,10 +157,6 @@ class Search:
         assert learned is not None
         return learned
 
-    def _keep(self, number: int, score: float, learned: Learned) -> None:
-        if self.kept is None or score > self.kept[1]:
-            self.kept = number, score, learned
-
     def _learned(self, best: Trial) -> Learned:
         """Return the model of a trial; that of an earlier session is trained again, to the same weights."""
         if self.kept is not None and self.kept[0] == best.number:
@@ -168,17 +165,9 @@ class Search:
         assert learned is not None
         return learned
 
-    def _tell(self, asked: Any, begin: float, state: Any, score: float | None = None, why: str = "") -> None:
-        asked.set_user_attr("seconds", round(time.monotonic() - begin, 3))
-        if why:
-            asked.set_user_attr("why", why)
-        self.study.tell(asked, score, state=state)
+    def _write(self, *_: Any) -> None:
         if self.folder is not None:
             write_text(self.folder / TRIALS, "".join(json.dumps(asdict(each)) + "\n" for each in self.table()))
-
-    def _cut(self, number: int) -> None:
-        """Note that a trial was interrupted; it counts for nothing."""
-        self.study.tell(number, state=self.states.FAIL)
 
     def _study(self) -> Any:
         """Return the study in the folder, or a new one."""
@@ -217,6 +206,13 @@ class Search:
         logarithmic = [name for name, value in self.space.items() if isinstance(value, tuple) and value[2:]]
         plots.draw_sweep([(each.values, each.score) for each in table], best, logarithmic, self.folder / PICTURE)
         return {PICTURE: f"score of {len(table)} trials on the rows kept for tuning, by setting; orange: kept"}
+
+
+def _failed(asked: Any, why: str) -> _Failed:
+    """Note and log why a trial has no score."""
+    asked.set_user_attr("why", why)
+    logger.warning("Trial %d failed: %s", asked.number, why)
+    return _Failed(why)
 
 
 def _listed(values: Mapping[str, Any]) -> str:

@@ -8,17 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bertie.data import Format
+from bertie.data.labelling import LabelOptions
 from bertie.errors import InputError, spelled
 from bertie.extras import need
-from bertie.finetuning.finetuned import Finetuned, finetuned_of
-from bertie.finetuning.labelling import LabelOptions
+from bertie.finetuning.api import Finetuned, finetuned_of
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.resuming import at_work_in, refuse_finished
 from bertie.finetuning.run import prepare
+from bertie.finetuning.search_space import Space
 from bertie.finetuning.searching import STUDY, WHAT, Search, Trial
-from bertie.finetuning.space import Space
-from bertie.reading import Format
-from bertie.report import progress
+from bertie.progress import progress
 from bertie.training import Settings, world_size
 
 
@@ -156,9 +156,9 @@ def _refuse_other_content(folder: Path | None, resume: bool, names: set[str]) ->
 
 @contextmanager
 def _quiet(optuna: Any) -> Iterator[None]:
-    """Let optuna log warnings only: the trials are told of by a bar and a table."""
+    """Let optuna log errors only: a bar and a table report the trials."""
     before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         yield
     finally:

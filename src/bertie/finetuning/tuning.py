@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from bertie.data.example import Example
 from bertie.errors import InputError, nearest, spelled
-from bertie.finetuning.scoring import Scored, Scorer
+from bertie.evaluation.evaluator import Scored, Scorer
 from bertie.models.task_model import TaskModel
-from bertie.tasks.example import Example
 from bertie.tasks.features import Outputs, Values
 from bertie.tasks.inference import compute_rows
 from bertie.tasks.trainable import TrainableTask

@@ -1,5 +1,6 @@
 """What every kernel asks of arrays before C sees their addresses, and what its return codes mean."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,16 +10,14 @@ from numpy.typing import NDArray
 from bertie.errors import InputError
 
 Floats = NDArray[np.float32]
-_CACHE_LINE = 64
+_CACHE_LINE, _FLOAT32 = 64, np.dtype(np.float32)
 _BAD_SEQLENS, _NO_MEMORY = 1, 2  # as in gemm.h
 
 
 def empty(*shape: int) -> Floats:
     """Return float32 numbers that are not set, from a cache line on: vectors that span two lines come slower."""
-    size = int(np.prod(shape))
-    memory = np.empty(4 * size + _CACHE_LINE, np.uint8)
-    first = -memory.ctypes.data % _CACHE_LINE
-    return memory[first : first + 4 * size].view(np.float32).reshape(shape)
+    memory = np.empty(4 * math.prod(shape) + _CACHE_LINE, np.uint8)
+    return np.ndarray(shape, _FLOAT32, memory, -memory.ctypes.data % _CACHE_LINE)
 
 
 def check_float32(shape: Sequence[int], *arrays: NDArray[Any]) -> None:

@@ -1,9 +1,9 @@
 """Pipelines: tokenizer, model and task together, from text to answer. `pipeline` makes one by the task's name."""
 
-from bertie.pipelines.building import pipeline
-from bertie.pipelines.choosing import ChoicePipeline
 from bertie.pipelines.embedding import EmbedPipeline
-from bertie.pipelines.questions import QuestionAnsweringPipeline
+from bertie.pipelines.factory import pipeline
+from bertie.pipelines.multiple_choice import ChoicePipeline
+from bertie.pipelines.question_answering import QuestionAnsweringPipeline
 from bertie.pipelines.reranking import RerankPipeline
 from bertie.pipelines.running import (
     FeatureExtractionPipeline,

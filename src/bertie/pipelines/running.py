@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-import torch
-
+from bertie.engine import Engine
 from bertie.errors import InputTypeError
-from bertie.models.task_model import TaskModel
-from bertie.report import logger, progress
+from bertie.extras import missing, need
+from bertie.progress import logger, progress
 from bertie.tasks.features import Features
 from bertie.tasks.inference import compute_rows
 from bertie.tasks.model import Model
@@ -37,6 +36,7 @@ class Pipeline:
         batch_tokens: tokens in a batch; None: what suits the device.
         batch_size: the most texts in a batch; None sets no limit.
         show_progress: True shows a bar always, False never, None on a terminal and for long work only.
+        why_not_engine: what `explain` says of a PyTorch model.
         name: what the attribute ``task`` holds, the name by which the task was asked for; empty: its first name.
     """
 
@@ -49,6 +49,7 @@ class Pipeline:
         batch_size: int | None = None,
         show_progress: bool | None = None,
         name: str = "",
+        why_not_engine: str = "a PyTorch model was given, whose weights may change",
     ) -> None:
         for limit, value in (("batch_tokens", batch_tokens), ("batch_size", batch_size)):
             if value is not None:
@@ -56,6 +57,7 @@ class Pipeline:
         self.codec = task
         self.task = name or name_of(type(task))
         self.model = model
+        self.why_not_engine = why_not_engine
         self.batch_tokens = batch_tokens
         self.batch_size = batch_size
         self.show_progress = show_progress
@@ -65,13 +67,27 @@ class Pipeline:
         return self.codec.tokenizer
 
     @property
-    def device(self) -> torch.device:
-        return TaskModel(self.model).device
+    def device(self) -> Any:
+        """Where it computes, a ``torch.device``; without PyTorch "cpu"."""
+        if not isinstance(self.model, Engine):
+            return next(self.model.parameters()).device
+        return "cpu" if missing("torch", "torch") else need("torch", "torch").device("cpu")
 
     @property
     def computing(self) -> Model:
         """The model as tasks ask for it."""
+        if isinstance(self.model, Engine):
+            return self.model
+        from bertie.models.task_model import TaskModel
+
         return TaskModel(self.model)
+
+    def explain(self) -> str:
+        """Return what computes: the engine and with which kernels, or PyTorch and why the engine does not."""
+        if isinstance(self.model, Engine):
+            return self.model.explain()
+        model = self.computing
+        return f"{type(self.model).__name__} on PyTorch, {model.device_type}, {model.dtype}: {self.why_not_engine}"
 
     def __call__(self, inputs: Any, *, batch_size: int | None = None, **options: Any) -> Any:
         """Answer one text, a list of texts, or an iterator of them (then an iterator comes back).

@@ -18,11 +18,7 @@ MERGES = ("first", "average", "max")
 
 
 def check_labelled(which: str) -> None:
-    """Refuse what says no pieces to label.
-
-    Raises:
-        InputError: naming what does.
-    """
+    """Refuse what says no pieces to label."""
     if which not in LABELLED:
         raise InputError(f"label_pieces is {which!r}; allowed are 'first' (a word's first piece) and 'all'.")
 
@@ -52,9 +48,6 @@ class Alignment:
         Args:
             word_ids: the number of each piece's word; None for a piece of no word.
             num_words: how many words the text has, if it came as words; None: up to the last that has pieces.
-
-        Raises:
-            InputError: a piece belongs to a word the text does not have.
         """
         ids = np.array([-1 if word is None else word for word in word_ids], np.int64)
         begins = np.flatnonzero(np.diff(ids, prepend=-2))
@@ -77,9 +70,6 @@ class Alignment:
         Args:
             labels: one a word.
             which: ``"first"`` labels the first piece of a word alone, ``"all"`` all of them.
-
-        Raises:
-            InputError: labels and words are not as many.
         """
         check_labelled(which)
         if len(labels) != self.num_words:
@@ -100,9 +90,6 @@ class Alignment:
             scores: ``[T, C]``, those of the pieces: probabilities, where they are to be averaged.
             how: ``"first"`` takes a word's first piece, ``"average"`` the mean of all, ``"max"`` the piece whose best
                 label has the highest score.
-
-        Raises:
-            InputError: ``how`` is none of these.
         """
         if how not in MERGES:
             raise InputError(f"Scores of words are merged by {', '.join(MERGES)}, not {how!r}.")

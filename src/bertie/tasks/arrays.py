@@ -92,11 +92,6 @@ def log_sum_exp(scores: Array, axis: int = -1) -> Array:
     return np.squeeze(highest, axis) + np.log(np.exp(scores - highest).sum(axis=axis))
 
 
-def sigmoid(logits: Array) -> Array:
-    """Return the probability of each logit alone."""
-    return np.exp(-np.logaddexp(np.zeros((), logits.dtype), -logits))
-
-
 def _reduced(add: np.ufunc, values: Array, lengths: Integers) -> Array:
     """Return one row a run of neighbouring rows, zeros for a run without any."""
     found = np.zeros((len(lengths), *values.shape[1:]), values.dtype)

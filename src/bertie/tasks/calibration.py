@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.engine.activations import sigmoid
 from bertie.errors import InputError
 from bertie.metrics.bootstrap import ratio
-from bertie.tasks.arrays import log_softmax, sigmoid, softmax
+from bertie.tasks.arrays import log_softmax, softmax
 
 KINDS = ("softmax", "sigmoid")
 BINS = 15
@@ -52,11 +53,7 @@ class Reliability:
 
 
 def check_temperature(temperature: float) -> None:
-    """Refuse a temperature by which logits cannot be divided.
-
-    Raises:
-        InputError: it is not above 0.
-    """
+    """Refuse a temperature by which logits cannot be divided."""
     if not temperature > 0:
         raise InputError(f"temperature is {temperature}; it must be above 0.")
 
@@ -72,9 +69,6 @@ def find_temperature(logits: Any, labels: Any, kind: str = "softmax") -> float:
         logits: float ``[n, C]``.
         labels: class numbers ``[n]`` for softmax; bool (or 0 and 1) ``[n, C]`` for sigmoid.
         kind: "softmax" for one class a row, "sigmoid" for any number of labels.
-
-    Raises:
-        InputError: no rows, shapes that do not fit, or logits that are not finite.
     """
     scores, truth = _checked(logits, labels, kind)
     low, high = np.log(_RANGE)

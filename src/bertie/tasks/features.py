@@ -1,7 +1,7 @@
 """What a task makes of its inputs before the model sees them: rows of ids without padding, and whose rows they are."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
@@ -18,11 +18,17 @@ Entry = TypeVar("Entry")
 Values: TypeAlias = Sequence[Any] | Array
 
 
+# what has a label of its own
+Each: TypeAlias = Literal["input", "row", "token"]
+# the name of the only kind of labels that most tasks have
+LABELS = "labels"
+
+
 class Labels(NamedTuple):
     """What a model is to learn: one entry of ``values`` for each input, each row or each token."""
 
     values: Array
-    each: Literal["input", "row", "token"]
+    each: Each
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +49,7 @@ class Features:
         owned: ``[T]`` bool: where windows share a token, one of them owns it; None: all tokens are their rows' own.
         parts: ``[R]`` int64, rising within an input: which part of it (a choice, a text of several) a row belongs to;
             None where inputs have no parts.
-        labels: what is to be learned; None while answers are wanted.
+        labels: what is to be learned, each kind by its name; none while answers are wanted.
         texts: each of the N inputs, as the task read it; None where no task needs it.
     """
 
@@ -56,7 +62,7 @@ class Features:
     encodings: Sequence[Encoding] | None = None
     owned: Array | None = None
     parts: Integers | None = None
-    labels: Labels | None = None
+    labels: Mapping[str, Labels] = field(default_factory=dict)
     texts: Sequence[Any] | None = None
 
     @classmethod
@@ -92,7 +98,6 @@ class Features:
         firsts = [0, *accumulate(part.num_inputs for part in parts)]
         owners = [start + part.owner_of_rows for start, part in zip(firsts, parts, strict=False)]
         types = [np.zeros_like(part.ids) if part.types is None else part.types for part in parts]
-        labels = [part.labels for part in parts if part.labels is not None]
         return cls(
             ids=np.concatenate([part.ids for part in parts]),
             types=None if all(part.types is None for part in parts) else np.concatenate(types),
@@ -102,7 +107,10 @@ class Features:
             owners=None if all(part.owners is None for part in parts) else np.concatenate(owners),
             owned=_joined_flags(parts),
             parts=_joined([part.parts for part in parts]),
-            labels=Labels(np.concatenate([each.values for each in labels]), labels[0].each) if labels else None,
+            labels={
+                name: Labels(np.concatenate([part.labels[name].values for part in parts]), labels.each)
+                for name, labels in parts[0].labels.items()
+            },
             encodings=_chained([part.encodings for part in parts]),
             texts=_chained([part.texts for part in parts]),
         )
@@ -134,9 +142,8 @@ class Features:
 
     @property
     def wanted(self) -> Array:
-        """The values of the labels, which there must be."""
-        assert self.labels is not None
-        return self.labels.values
+        """The labels of a task that has one kind of them."""
+        return self.labels[LABELS].values
 
     def groups_read(self) -> "list[Group]":
         """Return the rows of each input with its text, of features that have encodings and texts."""
@@ -155,9 +162,9 @@ class Features:
             return self.lengths
         return np.bincount(self.owners, self.lengths, self.num_inputs).astype(int).tolist()
 
-    def with_labels(self, values: Array, each: Literal["input", "row", "token"] = "input") -> "Features":
-        """Return the same features with what is to be learned of them."""
-        return replace(self, labels=Labels(values, each))
+    def with_labels(self, values: Array, each: Each = "input", name: str = LABELS) -> "Features":
+        """Return the same features with what is to be learned of them, beside labels of other names."""
+        return replace(self, labels={**self.labels, name: Labels(values, each)})
 
     def of_inputs(self, inputs: Sequence[int]) -> "Features":
         """Return the features of the inputs with these numbers, all their rows, in this order."""
@@ -165,9 +172,8 @@ class Features:
             return self.select(inputs)
         firsts = self.first_rows
         rows = [row for number in inputs for row in range(firsts[number], firsts[number + 1])]
-        part = self._select_rows(rows)
         owners = np.repeat(np.arange(len(inputs)), np.diff(firsts)[np.asarray(inputs, np.int64)])
-        return replace(part, owners=owners, **self._of(inputs))
+        return self._chosen(rows, inputs, owners)
 
     def select(self, rows: Sequence[int]) -> "Features":
         """Return the features of the rows with these numbers, in this order; rows of an input need not be complete.
@@ -176,45 +182,34 @@ class Features:
         """
         if self.owners is None and list(rows) == list(range(len(self.lengths))):
             return self
-        owners = rows if self.owners is None else self.owners[list(rows)].tolist()
-        return replace(self._select_rows(rows), owners=None, **self._of(owners))
+        return self._chosen(rows, rows if self.owners is None else self.owners[list(rows)].tolist(), None)
 
     def without_texts(self) -> "Features":
         """Return what is computed and learned alone: neither texts nor the places of tokens in them."""
         return replace(self, encodings=None, texts=None)
 
-    def _of(self, inputs: Sequence[int]) -> dict[str, Any]:
-        """Return the fields that have an entry an input, for these inputs."""
-        found: dict[str, Any] = {
-            "truncated": [self.truncated[number] for number in inputs],
-            "empty": [self.empty[number] for number in inputs],
-        }
-        if self.texts is not None:
-            found["texts"] = [self.texts[number] for number in inputs]
-        if self.labels is not None and self.labels.each == "input":
-            found["labels"] = self.labels._replace(values=self.labels.values[list(inputs)])
-        return found
-
-    def _select_rows(self, rows: Sequence[int]) -> "Features":
-        """Return these rows; what has an entry an input is left as it is."""
+    def _chosen(self, rows: Sequence[int], inputs: Sequence[int], owners: Integers | None) -> "Features":
+        """Return these rows, and of each of these inputs what it has an entry of."""
         slices = [slice(*self._spans[row]) for row in rows]
 
-        def cut(values: Array) -> Array:
+        def of_tokens(values: Array) -> Array:
             return np.concatenate([values[:0], *map(values.__getitem__, slices)])
 
-        labels = self.labels
-        if labels is not None and labels.each != "input":
-            values = cut(labels.values) if labels.each == "token" else labels.values[list(rows)]
-            labels = labels._replace(values=values)
-        return replace(
-            self,
-            ids=cut(self.ids),
-            types=None if self.types is None else cut(self.types),
+        def chosen(values: Array, each: Each) -> Array:
+            return of_tokens(values) if each == "token" else values[list(rows if each == "row" else inputs)]
+
+        return Features(
+            ids=of_tokens(self.ids),
+            types=None if self.types is None else of_tokens(self.types),
             lengths=[self.lengths[row] for row in rows],
-            owned=None if self.owned is None else cut(self.owned),
-            parts=None if self.parts is None else self.parts[list(rows)],
+            truncated=[self.truncated[number] for number in inputs],
+            empty=[self.empty[number] for number in inputs],
+            owners=owners,
             encodings=None if self.encodings is None else [self.encodings[row] for row in rows],
-            labels=labels,
+            owned=None if self.owned is None else of_tokens(self.owned),
+            parts=None if self.parts is None else self.parts[list(rows)],
+            labels={name: Labels(chosen(*labels), labels.each) for name, labels in self.labels.items()},
+            texts=None if self.texts is None else [self.texts[number] for number in inputs],
         )
 
     @cached_property

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bertie.errors import InputError
-from bertie.report import say_once
+from bertie.progress import say_once
 from bertie.tasks.arrays import Integers
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model
@@ -39,11 +39,7 @@ class FillMask(Task):
             raise InputError("This tokenizer has no mask token, so there is nothing to fill.")
 
     def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
-        """As `Task.encode`; in addition every text must hold a mask.
-
-        Raises:
-            InputError: a text without a mask, or one whose mask was cut off.
-        """
+        """As `Task.encode`; in addition every text must hold a mask."""
         features = super().encode(inputs, first)
         mask = self.tokenizer.mask_token_id
         rows = features.input_ids

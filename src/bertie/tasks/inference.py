@@ -36,9 +36,6 @@ def compute_rows(
         batch_size: the most rows in a batch; None sets no limit.
         first: the number of the first input in the caller's list, for error messages.
         advance: is told of the work done, in inputs.
-
-    Raises:
-        BertieError: the model gives NaN or infinite numbers, or one row exhausts the memory.
     """
     # launched in turn: two batches that a device was given at once would need the memory of both
     launching = nullcontext() if model.device_type == "cpu" else Lock()
@@ -73,9 +70,6 @@ def refuse_non_finite(output: Any, model: Model, features: Features, numbers: Se
         model: the model that computed it.
         features: the batch.
         numbers: the number of each text in the caller's list.
-
-    Raises:
-        BertieError: there is such a value.
     """
     if operations_on(output).finite_rows(output).all():
         return

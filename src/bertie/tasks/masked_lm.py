@@ -14,7 +14,7 @@ from bertie.config import IGNORED
 from bertie.errors import InputError
 from bertie.metrics import MaskedLMMetric, Metric
 from bertie.tasks.arrays import Array, Integers
-from bertie.tasks.features import Features, Labels, Outputs, Values
+from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.fill_mask import FillMask
 from bertie.tasks.model import Model
 from bertie.tasks.operations import operations_on
@@ -88,8 +88,8 @@ class MaskedLM(TrainableTask):
 
     def divisor(self, features: Features) -> float:
         """Return the number of tokens to guess."""
-        if features.labels is not None:
-            return float(np.count_nonzero(features.labels.values != IGNORED))
+        if features.labels:
+            return float(np.count_nonzero(features.wanted != IGNORED))
         return float(self._counts(features).sum())
 
     def _hidden(self, features: Features, draws: Array) -> Features:
@@ -99,7 +99,7 @@ class MaskedLM(TrainableTask):
         ids = np.where(chosen & (draws[1] < MASKED), self.tokenizer.mask_token_id, features.ids)
         swapped = chosen & (draws[1] >= MASKED) & (draws[1] < MASKED + RANDOM)
         ids[swapped] = self._words[(draws[2][swapped] * len(self._words)).astype(np.int64)]
-        return replace(features, ids=ids, labels=Labels(labels, "token"))
+        return replace(features, ids=ids).with_labels(labels, "token")
 
     def _chosen(self, features: Features, draws: Array) -> NDArray[np.bool_]:
         """Return the tokens to guess, ``[T]``: in every row those of its words that were drawn lowest."""
@@ -152,7 +152,7 @@ class MaskedLM(TrainableTask):
 
     def _settled(self, features: Features) -> Features:
         """Return features whose tokens to guess are drawn."""
-        return self.fixed(features) if features.labels is None else features
+        return features if features.labels else self.fixed(features)
 
     def combine(self, rows: Sequence[Any], features: Features) -> Array:
         """Return the sums of each text's rows, float64 ``[N, 3]``."""

@@ -37,26 +37,26 @@ class Model(Protocol):
 
     # what is computed
 
-    def hidden_states(self, features: Features) -> Any:
+    def hidden_states(self, features: Features, /) -> Any:
         """Return the last hidden states ``[T, D]``."""
 
-    def first_tokens(self, features: Features) -> Any:
+    def first_tokens(self, features: Features, /) -> Any:
         """Return the last hidden state of each row's first token ``[R, D]``, equal to those of `hidden_states`."""
 
-    def logits(self, features: Features) -> Any:
+    def logits(self, features: Features, /) -> Any:
         """Return what the model's own head gives.
 
         ``[R, C]`` for sequence classification, ``[R, 1]`` for multiple choice (each choice a row of its own),
         ``[T, C]`` for token classification, and ``[T, 2]`` for question answering (start and end).
         """
 
-    def masked_lm(self, features: Features, places: Integers) -> Any:
+    def masked_lm(self, features: Features, places: Integers, /) -> Any:
         """Return the logits ``[M, V]`` of the words at ``places``: int64 ``[M]``, indices into the T tokens."""
 
-    def next_sentence(self, features: Features) -> Any:
+    def next_sentence(self, features: Features, /) -> Any:
         """Return the logits ``[R, 2]``; column 0 speaks for "B follows A"."""
 
-    def layers(self, features: Features) -> Any:
+    def layers(self, features: Features, /) -> Any:
         """Return or yield the hidden states ``[T, D]`` behind the embeddings, then behind each layer (L + 1 in all).
 
         Asked for only when an answer holds NaN, to name where it came from.

@@ -44,12 +44,7 @@ class MultipleChoice(WindowedTask):
     # prompts → features
 
     def check(self, inputs: Sequence[Any], first: int) -> None:
-        """Refuse what is no prompt with its choices.
-
-        Raises:
-            InputTypeError: naming the first such input.
-            InputError: an input without choices.
-        """
+        """Refuse what is no prompt with its choices."""
         for number, one in enumerate(inputs, first):
             if not (isinstance(one, Mapping) or (isinstance(one, list | tuple) and len(one) == 2)):
                 raise InputTypeError(
@@ -64,11 +59,7 @@ class MultipleChoice(WindowedTask):
                 raise InputError(f"Input {number} has no choices; give two or more.")
 
     def read(self, text: Any) -> tuple[str, list[str]]:
-        """Return an input as prompt and choices.
-
-        Raises:
-            InputTypeError: a mapping that lacks one of them, or choices that are no list.
-        """
+        """Return an input as prompt and choices."""
         if isinstance(text, Mapping) and not {"prompt", "choices"} <= set(text):
             raise InputTypeError(f"A prompt given as a mapping has 'prompt' and 'choices', not {sorted(text)}.")
         prompt, choices = (text["prompt"], text["choices"]) if isinstance(text, Mapping) else text
@@ -118,11 +109,7 @@ class MultipleChoice(WindowedTask):
     # labels → loss and figures
 
     def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
-        """Return the features with the number of each input's right choice.
-
-        Raises:
-            InputError: there is no such choice.
-        """
+        """Return the features with the number of each input's right choice."""
         gold = self.gold(labels)
         for number, (label, count) in enumerate(zip(gold, part_counts(features), strict=True)):
             if not 0 <= label < count:

@@ -30,11 +30,7 @@ class NextSentence(WindowedTask):
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": ClassificationMetric}
 
     def check(self, inputs: Sequence[Any], first: int) -> None:
-        """As `Task.check`; in addition every input must be a pair.
-
-        Raises:
-            InputError: an input that is a single text.
-        """
+        """As `Task.check`; in addition every input must be a pair."""
         super().check(inputs, first)
         for index, one in enumerate(inputs):
             if not isinstance(self.read(one), tuple):

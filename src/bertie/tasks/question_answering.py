@@ -97,12 +97,7 @@ class QuestionAnswering(TrainableTask):
     # questions → features
 
     def check(self, inputs: Sequence[Any], first: int) -> None:
-        """Refuse what is no question with its context.
-
-        Raises:
-            InputTypeError: naming the first such input.
-            InputError: a question or context without a character.
-        """
+        """Refuse what is no question with its context."""
         for index, one in enumerate(inputs):
             if not (isinstance(one, Mapping) or is_pair(one)):
                 raise InputTypeError(
@@ -116,11 +111,7 @@ class QuestionAnswering(TrainableTask):
                     raise InputError(f"The {name} of input {first + index} is empty; give a text.")
 
     def read(self, text: Any) -> Any:
-        """Return an input as (question, context).
-
-        Raises:
-            InputTypeError: a mapping that lacks one of them.
-        """
+        """Return an input as (question, context)."""
         if not isinstance(text, Mapping):
             return tuple(text)
         if "question" not in text or "context" not in text:
@@ -221,9 +212,6 @@ class QuestionAnswering(TrainableTask):
         Args:
             features: what `encode` gave.
             labels: ``{"answers": [{"text", "answer_start"}, …]}`` for each question.
-
-        Raises:
-            InputError: an answer that does not stand in its context.
         """
         wanted = []
         for group, label in zip(features.groups_read(), labels, strict=True):

@@ -103,11 +103,7 @@ class Recipe:
 
 
 def read_recipe(folder: str | os.PathLike[str]) -> Recipe:
-    """Return the recipe in a model's folder; without ``modules.json`` it is the mean, not normalised.
-
-    Raises:
-        CheckpointError: a file is damaged or unsafe, or asks for what bertie does not have.
-    """
+    """Return the recipe in a model's folder; without ``modules.json`` it is the mean, not normalised."""
     folder = Path(folder)
     steps, settings = _steps(folder), _settings(folder)
     subfolder = steps[0][1] if steps else ""
@@ -136,11 +132,7 @@ def read_recipe(folder: str | os.PathLike[str]) -> Recipe:
 
 
 def read_activation(folder: str | os.PathLike[str]) -> str | None:
-    """Return the class that a cross-encoder's folder names for what turns a logit into a score; None: it names none.
-
-    Raises:
-        CheckpointError: a file is damaged or unsafe, or asks for more modules than the model.
-    """
+    """Return the class that a cross-encoder's folder names for what turns a logit into a score; None: it names none."""
     folder = Path(folder)
     steps = _steps(folder)
     if len(steps) > 1 and _settings(folder).get("model_type") == "CrossEncoder":

@@ -19,9 +19,6 @@ def write_recipe(folder: str | os.PathLike[str], recipe: Recipe, width: int) -> 
         folder: with the model and its tokenizer, whatever ``recipe.subfolder`` was before.
         recipe: its layers are copied from where they lie.
         width: D, of a token's vector.
-
-    Raises:
-        CheckpointError: a file cannot be written, or a layer's cannot be read.
     """
     folder = Path(folder)
     layers = [*recipe.token_layers, Layer("Pooling"), *recipe.layers]

@@ -23,7 +23,7 @@ class Row:
         has_default: whether a model is known for it when none is named (decision 32).
         pipeline: the class of its pipeline in `bertie.pipelines`.
         head: the part of the model that it computes with, where it does not call the model as a whole.
-        learns: what its labelled data is called in `bertie.finetuning`; empty: it cannot be trained.
+        learns: what its labelled data is called in `bertie.data.roles`; empty: it cannot be trained.
         trained: ``module:class`` of the `bertie.tasks.trainable.TrainableTask` that learns for it, where it is another.
     """
 
@@ -37,6 +37,11 @@ class Row:
     head: str = ""
     learns: str = ""
     trained: str = ""
+
+    @property
+    def architecture(self) -> str:
+        """The name of the model's class."""
+        return self.model_class.replace("AutoModelFor", "BertFor").replace("AutoModel", "BertModel")
 
     def load_task(self) -> Any:
         """Return the task's class."""
@@ -68,12 +73,7 @@ class Row:
         config.task_specific_params = {**others, self.name: saved}
 
     def default_model(self) -> Any:
-        """Return the folder of the model to use when none is named.
-
-        Raises:
-            InputError: there is none for this task.
-            CheckpointError: it is not on this machine.
-        """
+        """Return the folder of the model to use when none is named."""
         if not self.has_default:
             raise InputError(
                 f"{self.name!r} has no default model: name one, a folder or a model of the hub "
@@ -182,20 +182,12 @@ def name_of(kind: type) -> str:
 
 
 def find(name: str) -> Row:
-    """Return the task of this name or alias.
-
-    Raises:
-        InputError: there is none; the message lists all and suggests the nearest.
-    """
+    """Return the task of this name or alias."""
     return _named(name, {row.name: row for row in ROWS}, "")
 
 
 def find_learned(name: str) -> Row:
-    """Return the task of this name or alias that learns from labelled data and is scored by it.
-
-    Raises:
-        InputError: there is none; the message lists all, by what their data is called, and suggests the nearest.
-    """
+    """Return the task of this name or alias that learns from labelled data and is scored by it."""
     return _named(name, {row.learns: row for row in ROWS if row.learns}, " to learn")
 
 

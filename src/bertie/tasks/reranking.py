@@ -7,14 +7,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from bertie.engine.activations import Activation, sigmoid
 from bertie.errors import InputError, spelled
 from bertie.metrics import Metric, RerankingMetric
-from bertie.tasks.arrays import Array, sigmoid
+from bertie.tasks.arrays import Array
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.task import Task
 from bertie.tasks.text_classification import TextClassification
 from bertie.tasks.trainable import Fault, Judged, ScoredTask
-from bertie.tasks.vector_layers import ACTIVATIONS, Activation, activation_name
+from bertie.tasks.vector_layers import ACTIVATIONS, activation_name
 
 # a pair's query and its score
 QueryScore = tuple[str, float]
@@ -55,11 +56,7 @@ class Reranking(TextClassification):
     # pairs → scores
 
     def check(self, inputs: Sequence[Any], first: int) -> None:
-        """As `Task.check`; in addition every input must be a pair.
-
-        Raises:
-            InputError: an input that is a single text.
-        """
+        """As `Task.check`; in addition every input must be a pair."""
         super().check(inputs, first)
         for number, one in enumerate(inputs, first):
             if not isinstance(self.read(one), tuple):
@@ -74,7 +71,6 @@ class Reranking(TextClassification):
         return [{"score": score} for score in self.scores(outputs.values)[:, 0].tolist()]
 
     def laid_out(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
-        """As `Task.laid_out`."""
         return Task.laid_out(self, answers, inputs, single, named)
 
     @cached_property
@@ -112,22 +108,14 @@ class Reranking(TextClassification):
         return replace(self, highest=most) if most > self.highest else self
 
     def gold(self, labels: Sequence[Any]) -> Array:
-        """Return the relevance as parts of the highest, float32 ``[N, 1]``.
-
-        Raises:
-            InputError: a relevance below 0.
-        """
+        """Return the relevance as parts of the highest, float32 ``[N, 1]``."""
         found = np.asarray(labels, np.float32).reshape(-1, 1) / np.float32(self.highest)
         if (found < 0).any():
             raise InputError(f"A relevance is {found.min() * self.highest:g}; the least is 0, not relevant.")
         return found
 
     def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
-        """Return the features with the relevance of each pair.
-
-        Raises:
-            InputError: a relevance below 0 or above the highest.
-        """
+        """Return the features with the relevance of each pair."""
         gold = self.gold(labels)
         if (gold > 1).any():
             raise InputError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from bertie.errors import InputError, InputTypeError
 from bertie.metrics import Metric, RegressionMetric, RetrievalMetric
-from bertie.report import logger
+from bertie.progress import logger
 from bertie.tasks.arrays import Array, normalize
 from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features, Outputs, Values
@@ -76,11 +76,7 @@ class Similarity(Embed, TrainableTask):
         return replace(begun, recipe=replace(self.recipe, layers=(Layer("Normalize"),)), layers=(Normalize(),))
 
     def suited(self, labels: Sequence[Any]) -> Self:
-        """As `TrainableTask.suited`: with scores they take their range, unless it lies between 0 and 1.
-
-        Raises:
-            InputError: some inputs have scores and others none.
-        """
+        """As `TrainableTask.suited`: with scores they take their range, unless it lies between 0 and 1."""
         numbers = [float(label) for label in labels if label is not None]
         if not numbers:
             return replace(self, scored=False)
@@ -101,11 +97,7 @@ class Similarity(Embed, TrainableTask):
     # texts → vectors
 
     def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
-        """Return the features of inputs, with a row, or windows, for each text.
-
-        Raises:
-            InputTypeError: an input that is no pair and no triple of str.
-        """
+        """Return the features of inputs, with a row, or windows, for each text."""
         for number, one in enumerate(inputs, first):
             if not (
                 isinstance(one, list | tuple) and len(one) in (2, 3) and all(isinstance(text, str) for text in one)
@@ -138,11 +130,7 @@ class Similarity(Embed, TrainableTask):
         return (np.asarray(labels, np.float32) - np.float32(self.lowest)) / np.float32(self.highest - self.lowest)
 
     def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
-        """Return the features with scores from 0 to 1, or as they are where there are none.
-
-        Raises:
-            InputError: three texts with a score, or none where there should be one.
-        """
+        """Return the features with scores from 0 to 1, or as they are where there are none."""
         if not self.scored:
             return features
         if any(label is None for label in labels):
@@ -166,7 +154,7 @@ class Similarity(Embed, TrainableTask):
         firsts = np.cumsum(counts) - counts
         places = (firsts, firsts + 1, firsts[counts > 2] + 2)
         anchors, positives, negatives = (do.take(vectors, place) for place in places)
-        if features.labels is not None:
+        if features.labels:
             return squared_error_sum((anchors * positives).sum(dim=1), features.wanted)
         keys = np.array(part_keys(features))
         return contrast_sum(anchors, positives, negatives, self.scale, tuple(keys[place] for place in places))

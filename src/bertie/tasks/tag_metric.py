@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.data.tag_schemes import OUTSIDE, converted, guess_scheme, split_tag
 from bertie.metrics import EntityMetric
 from bertie.metrics.bootstrap import split
 from bertie.metrics.entities import SCHEMES
-from bertie.tasks.schemes import OUTSIDE, converted, guess_scheme, split_tag
 
 UNSEEN = "types that the model lacks"
 # letters of BIOES in schemes that have none of them
@@ -29,7 +29,6 @@ class SchemeEntityMetric(EntityMetric):
     given: str = "BIO"
 
     def rows(self, predictions: Any, labels: Any) -> NDArray:
-        """As `EntityMetric.rows`."""
         return super().rows(*(list(map(self._as_scheme, texts)) for texts in (predictions, labels)))
 
     def _as_scheme(self, tags: Sequence[str]) -> list[str]:
@@ -58,7 +57,6 @@ class SchemeEntityMetric(EntityMetric):
         return found
 
     def table(self, sums: NDArray) -> list[dict[str, Any]]:
-        """As `EntityMetric.table`."""
         return [row for row in super().table(sums) if row["label"] != UNSEEN or row["support"]]
 
 

@@ -61,21 +61,13 @@ class Task(ABC):
         Args:
             inputs: what to encode.
             first: the number of the first of them in the caller's list, for error messages.
-
-        Raises:
-            InputTypeError: an input that is no text.
-            InputError: one that is too long, if nothing may be cut; windows that leave no room to go on.
         """
         self.check(inputs, first)
         read = [self.read(one) for one in inputs]
         return self._windowed(read) if self.windows else self._cut(read)
 
     def check(self, inputs: Sequence[Any], first: int) -> None:
-        """Refuse what is no text, a pair of texts or a mapping, with its number (bad inputs 2 and 3).
-
-        Raises:
-            InputTypeError: naming the first such input.
-        """
+        """Refuse what is no text, a pair of texts or a mapping, with its number (bad inputs 2 and 3)."""
         for index, one in enumerate(inputs):
             if not (isinstance(one, str | Mapping) or is_pair(one)):
                 raise InputTypeError(
@@ -122,20 +114,12 @@ class Task(ABC):
         return Features.from_groups(groups, left_out, [row.is_empty for row in rows], owned)
 
     def _rows(self, inputs: list[Any], **more: Any) -> Iterable[Encoding]:
-        """Return the rows of inputs as bertie's tokenizers make them, uncut unless ``more`` says otherwise.
-
-        Raises:
-            InputTypeError: the tokenizer is another library's.
-        """
+        """Return the rows of inputs as bertie's tokenizers make them, uncut unless ``more`` says otherwise."""
         self._check_places()
         return self.tokenizer.rows(inputs, split_special_tokens=self.split_special_tokens, **more)
 
     def check_tokenizer(self) -> None:
-        """Refuse a tokenizer that cannot give what the task needs.
-
-        Raises:
-            InputTypeError: it is another library's, and the task needs the places of tokens, or reads in windows.
-        """
+        """Refuse a tokenizer that cannot give what the task needs."""
         if self.needs_places or self.windows:
             self._check_places()
 
@@ -227,12 +211,7 @@ class Task(ABC):
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Refuse what can be refused before there is a model.
-
-        Raises:
-            InputTypeError: an option that does not exist.
-            InputError: an option out of its range.
-        """
+        """Refuse what can be refused before there is a model."""
         known = cls.options()
         for name in options:
             if name not in known:
@@ -243,11 +222,7 @@ class Task(ABC):
 
     @classmethod
     def check_choices(cls, options: Mapping[str, Any]) -> None:
-        """Refuse a value that is none of an option's names.
-
-        Raises:
-            InputError: with the nearest.
-        """
+        """Refuse a value that is none of an option's names."""
         for name, allowed in cls.choices.items():
             if options.get(name) is not None:
                 one_of(spelled(name), options[name], allowed)
@@ -256,10 +231,6 @@ class Task(ABC):
         """Return the task with other options; ``tokenizer_kwargs`` and ``tokenize_kwargs`` hold some of them.
 
         One that does not exist passes if it is None.
-
-        Raises:
-            InputTypeError: an option that does not exist.
-            InputError: an option out of its range.
         """
         known = self.options()
         options = self.unaliased({name: value for name, value in options.items() if value is not None or name in known})
@@ -273,11 +244,7 @@ def is_pair(value: Any) -> bool:
 
 
 def check_count(name: str, value: Any, most: int | None = None) -> None:
-    """Refuse a count that is no integer of at least 1 (and at most ``most``).
-
-    Raises:
-        InputTypeError, InputError: naming the option.
-    """
+    """Refuse a count that is no integer of at least 1 (and at most ``most``)."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InputTypeError(f"{name} is {value!r}; it must be an integer.")
     if value < 1 or (most is not None and value > most):

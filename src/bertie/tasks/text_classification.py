@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from bertie.engine.activations import Activation, sigmoid
 from bertie.errors import InputError, counted, nearest
 from bertie.metrics import ClassificationMetric, Metric, MultiLabelMetric, RegressionMetric
-from bertie.tasks.arrays import Array, sigmoid, softmax
+from bertie.tasks.arrays import Array, softmax
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.heads import OWN, Unit, begin_at, logits_of_classes, logits_of_labels
 from bertie.tasks.model import Model
 from bertie.tasks.task import check_count
 from bertie.tasks.thresholds import find_thresholds
 from bertie.tasks.trainable import Fault, Judged, WindowedTask
-from bertie.tasks.vector_layers import Activation
 from bertie.tasks.windows import combined
 
 if TYPE_CHECKING:
@@ -134,16 +134,11 @@ class TextClassification(WindowedTask):
         return {"id2label": dict(enumerate(labels)), "problem_type": problem}
 
     def expects(self) -> tuple[str | None, list[str] | None]:
-        """As `TrainableTask.expects`."""
         kinds = {"regression": "regression", "multi_label_classification": "multi-label"}
         return kinds.get(self.kind, "single-label"), None if self.kind == "regression" else [*self.config.label2id]
 
     def gold(self, labels: Sequence[Any]) -> Array:
-        """Return class numbers ``[N]``, or float32 ``[N, C]``: 0 and 1 for several labels, numbers for regression.
-
-        Raises:
-            InputError: a name that is none of the config's labels.
-        """
+        """Return class numbers ``[N]``, or float32 ``[N, C]``: 0 and 1 for several labels, numbers for regression."""
         if self.kind == "single_label_classification":
             return np.array([self._number(label) for label in labels], np.int64)
         wanted = np.zeros((len(labels), self.config.num_labels), np.float32)

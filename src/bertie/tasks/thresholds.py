@@ -28,9 +28,6 @@ def find_thresholds(probabilities: Any, labels: Any, caution: float = CAUTION) -
         probabilities: float ``[n, C]``, at the temperature that will be used.
         labels: bool (or 0 and 1) ``[n, C]``.
         caution: 0 gives each label that has a row its own best threshold.
-
-    Raises:
-        InputError: no rows, or shapes that do not fit.
     """
     chances, truth = _checked(probabilities, labels)
     common = _drawn(_best(chances.ravel(), truth.ravel()), USUAL, truth.sum(), caution)
@@ -58,9 +55,6 @@ def find_no_answer_threshold(differences: Any, f1: Any, answerable: Any) -> tupl
         differences: the score of "no answer" less that of the best span ``[n]``.
         f1: what the best span would earn ``[n]``: its F1, and on a question without an answer 0.
         answerable: whether the question has an answer ``[n]``.
-
-    Raises:
-        InputError: no questions, or lengths that differ.
     """
     scores, earned, there = (np.asarray(values, np.float64) for values in (differences, f1, answerable))
     if not len(scores) or scores.shape != earned.shape or scores.shape != there.shape or scores.ndim != 1:

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.config import IGNORED
+from bertie.data.tag_schemes import OUTSIDE, SCHEMES, Rules, entities, guess_scheme, tags_of
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.metrics import EntityMetric, Metric
-from bertie.report import say_once
+from bertie.progress import say_once
 from bertie.tasks.alignment import LABELLED, MERGES, Alignment, joined_offsets
 from bertie.tasks.arrays import softmax
 from bertie.tasks.features import Features, Group, Outputs, Values
 from bertie.tasks.grouping import STRATEGIES, Grouper, Scored, Source, chosen
 from bertie.tasks.heads import begin_at, logits_of_classes
-from bertie.tasks.schemes import OUTSIDE, SCHEMES, Rules, entities, guess_scheme, tags_of
 from bertie.tasks.tag_metric import entities_metric
 from bertie.tasks.task import Task
 from bertie.tasks.trainable import Fault, Judged
@@ -46,7 +46,7 @@ class TokenClassification(WordTask):
             their pieces' probabilities, or the surest piece. Words are what the tokenizer parts a text into, and with
             a ``scheme`` those of a list of words.
         ignore_labels: the labels, or types of entities, that are left out of the answer; None: O.
-        scheme: one of `bertie.tasks.schemes.SCHEMES`: the tags of a text are the most probable ones that keep it, so
+        scheme: one of `bertie.data.tag_schemes.SCHEMES`: the tags of a text are the most probable ones that keep it, so
             that no I- stands without its B-. None, as in the reference: each token or word has its best label.
         is_split_into_words: True takes a list of strings that a pipeline is given for one text's words.
         delimiter: stands between words.
@@ -170,11 +170,9 @@ class TokenClassification(WordTask):
 
     @classmethod
     def head(cls, kind: str | None, labels: Sequence[str]) -> dict[str, Any]:
-        """As `TrainableTask.head`."""
         return {"id2label": dict(enumerate(labels))}
 
     def expects(self) -> tuple[str | None, list[str] | None]:
-        """As `TrainableTask.expects`."""
         return None, self._labels
 
     def suited(self, labels: Iterable[Sequence[str]]) -> Self:
@@ -194,11 +192,7 @@ class TokenClassification(WordTask):
         return super().begun(model, labels)
 
     def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
-        """Return the features with one tag a word: a word's first piece, or all of them, in the window that owns it.
-
-        Raises:
-            InputError: a tag that is none of the config's labels, or not one tag a word.
-        """
+        """Return the features with one tag a word: a word's first piece, or all of them, in the window that owns it."""
         wanted = np.full(len(features.ids), IGNORED, np.int64)
         begins = np.cumsum([0, *features.lengths])
         unseen = 0

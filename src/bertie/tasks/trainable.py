@@ -29,11 +29,7 @@ RULES = {
 
 
 def check_objective(options: Mapping[str, Any]) -> None:
-    """Refuse options of the loss that are out of range, or of which one leaves the other undefined.
-
-    Raises:
-        InputError: naming the option and what is allowed.
-    """
+    """Refuse options of the loss that are out of range, or of which one leaves the other undefined."""
     for name, rule in RULES.items():
         if name in options and not rule.allows(options[name]):
             raise InputError(f"{spelled(name)} is {short(options[name])}; allowed: {rule.allowed}.")
@@ -71,11 +67,7 @@ class TrainableTask(Task):
 
     @classmethod
     def of(cls, task: Task) -> Self:
-        """Return what learns for a task that answers; most tasks do both.
-
-        Raises:
-            InputTypeError: it is another task.
-        """
+        """Return what learns for a task that answers; most tasks do both."""
         if not isinstance(task, cls):
             raise InputTypeError(f"{cls.__name__} cannot learn for {type(task).__name__}.")
         return task
@@ -103,11 +95,7 @@ class TrainableTask(Task):
 
     @abstractmethod
     def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
-        """Return the features with what is to be learned of each input.
-
-        Raises:
-            InputError: a label that the model does not have.
-        """
+        """Return the features with what is to be learned of each input."""
 
     def drawn(self, features: Features, random: np.random.Generator) -> Features:
         """Return the features of a training batch as this step sees them; tasks that mask words draw them here."""

@@ -3,9 +3,9 @@
 `bertie.layers.vector_modules` makes PyTorch modules of them.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,15 +13,20 @@ import numpy as np
 
 from bertie.checkpoints import open_checkpoint
 from bertie.checkpoints.tensors import FLOATS
+from bertie.engine.activations import ACTIVATIONS as HIDDEN_ACTIVATIONS
+from bertie.engine.activations import Activation, sigmoid, softplus
+from bertie.engine.linear import Linear, dense
+from bertie.engine.normalization import layer_norm
+from bertie.engine.weights import Norm
 from bertie.errors import CheckpointError
 from bertie.files import read_json
 from bertie.hub import member
 from bertie.rules import Rule, short
-from bertie.tasks.arrays import Array, sigmoid
+from bertie.tasks.arrays import Array
 from bertie.tasks.operations import operations_on
 from bertie.tasks.recipe import Layer
+from bertie.threads import available_threads
 
-Activation: TypeAlias = Callable[[Array], Array]
 _WIDTH = Rule("numbers of a vector", "integer", 1, 1_048_576)
 _RULES = {
     "in_features": _WIDTH,
@@ -58,11 +63,19 @@ class Dense:
         return len(self.weight)
 
     def __call__(self, vectors: Array) -> Array:
-        made = vectors @ self.weight.T
-        made = ACTIVATIONS[self.activation](made if self.bias is None else made + self.bias)
+        threads = available_threads()
+        made = ACTIVATIONS[self.activation](self._linear(vectors, threads=threads))
         if not self.adds:
             return made
-        return made + (vectors if self.residual is None else vectors @ self.residual.T)
+        return made + (vectors if self._residual is None else self._residual(vectors, threads=threads))
+
+    @cached_property
+    def _linear(self) -> Linear:
+        return dense(self.weight, np.zeros(self.width, np.float32) if self.bias is None else self.bias)
+
+    @cached_property
+    def _residual(self) -> Linear | None:
+        return None if self.residual is None else dense(self.residual, np.zeros(self.width, np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +87,7 @@ class LayerNorm:
     eps: float = 1e-5
 
     def __call__(self, vectors: Array) -> Array:
-        centred = vectors - vectors.mean(axis=-1, keepdims=True)
-        variance = np.square(centred).mean(axis=-1, keepdims=True)
-        return centred / np.sqrt(variance + np.float32(self.eps)) * self.weight + self.bias
+        return layer_norm(vectors, Norm(self.weight, self.bias, self.eps), available_threads())
 
 
 @dataclass(frozen=True)
@@ -91,11 +102,7 @@ VectorLayer: TypeAlias = Dense | LayerNorm | Normalize
 
 
 def load_layers(layers: Sequence[Layer]) -> tuple[VectorLayer, ...]:
-    """Return the layers that do something to a vector when nothing is learned: all but dropout.
-
-    Raises:
-        CheckpointError: a file is missing or damaged, or asks for an activation bertie does not have.
-    """
+    """Return the layers that do something to a vector when nothing is learned: all but dropout."""
     return tuple(made for layer in layers if (made := _loaded(layer)) is not None)
 
 
@@ -112,11 +119,7 @@ def width_after(layers: Sequence[Any], width: int) -> int:
 
 
 def activation_name(named: Any, where: str) -> str:
-    """Return the name in `ACTIVATIONS` of a class of torch.nn that a file names.
-
-    Raises:
-        CheckpointError: it is none that bertie has.
-    """
+    """Return the name in `ACTIVATIONS` of a class of torch.nn that a file names."""
     package, _, name = str(named).rpartition(".")
     if package.partition(".")[0] != "torch" or name not in ACTIVATIONS:
         raise CheckpointError(
@@ -167,16 +170,8 @@ def _arrays(folder: Path, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, Ar
     return {name: checkpoint.float32(name) for name in wanted}
 
 
-def _celu(x: Array) -> Array:
+def _elu(x: Array) -> Array:
     return np.maximum(x, 0) + np.expm1(np.minimum(x, 0))
-
-
-def _gelu(x: Array) -> Array:
-    return (x * 0.5 * (1 + _ERF(x / math.sqrt(2)))).astype(x.dtype)
-
-
-def _softplus(x: Array) -> Array:
-    return np.logaddexp(np.zeros((), x.dtype), x)
 
 
 def _selu(x: Array) -> Array:
@@ -184,30 +179,25 @@ def _selu(x: Array) -> Array:
     return scale * (np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0)))
 
 
-def _hard_sigmoid(x: Array) -> Array:
-    return np.clip(x / 6 + np.float32(0.5), 0, 1)
-
-
-_ERF = np.vectorize(math.erf, otypes=[np.float64])
 # classes of torch.nn that work number by number and need no arguments: a file names no other code to run
 ACTIVATIONS: dict[str, Activation] = {
-    "CELU": _celu,
-    "ELU": _celu,
-    "GELU": _gelu,
+    "CELU": _elu,
+    "ELU": _elu,
+    "GELU": HIDDEN_ACTIVATIONS["gelu"],
     "Hardshrink": lambda x: np.where(np.abs(x) > np.float32(0.5), x, np.float32(0)),
-    "Hardsigmoid": _hard_sigmoid,
-    "Hardswish": lambda x: x * _hard_sigmoid(x),
+    "Hardsigmoid": lambda x: np.clip(x / 6 + np.float32(0.5), 0, 1),
+    "Hardswish": HIDDEN_ACTIVATIONS["hardswish"],
     "Hardtanh": lambda x: np.clip(x, -1, 1),
     "Identity": lambda x: x,
-    "LeakyReLU": lambda x: np.where(x >= 0, x, x * np.float32(0.01)),
-    "LogSigmoid": lambda x: -_softplus(-x),
-    "Mish": lambda x: x * np.tanh(_softplus(x)),
-    "ReLU": lambda x: np.maximum(x, 0),
-    "ReLU6": lambda x: np.clip(x, 0, 6),
+    "LeakyReLU": HIDDEN_ACTIVATIONS["leaky_relu"],
+    "LogSigmoid": lambda x: -softplus(-x),
+    "Mish": HIDDEN_ACTIVATIONS["mish"],
+    "ReLU": HIDDEN_ACTIVATIONS["relu"],
+    "ReLU6": HIDDEN_ACTIVATIONS["relu6"],
     "SELU": _selu,
-    "SiLU": lambda x: x * sigmoid(x),
+    "SiLU": HIDDEN_ACTIVATIONS["silu"],
     "Sigmoid": sigmoid,
-    "Softplus": _softplus,
+    "Softplus": softplus,
     "Softshrink": lambda x: np.sign(x) * np.maximum(np.abs(x) - np.float32(0.5), 0),
     "Softsign": lambda x: x / (1 + np.abs(x)),
     "Tanh": np.tanh,

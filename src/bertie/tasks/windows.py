@@ -32,9 +32,6 @@ def in_windows(row: Encoding, limit: int, overlap: int, moving: int = -1) -> lis
         limit: the most tokens of a window.
         overlap: the tokens that neighbours share.
         moving: the number of the text that the windows are cut from.
-
-    Raises:
-        InputError: ``limit`` leaves no room for a text, or ``overlap`` none to go on.
     """
     if len(row) <= limit:
         return [row]

@@ -23,11 +23,7 @@ class WordTask(ScoredTask):
     needs_places: ClassVar[bool] = True
 
     def check(self, inputs: Sequence[Any], first: int) -> None:
-        """Refuse what is neither a text, a list of words, nor a mapping with ``text``.
-
-        Raises:
-            InputTypeError: naming the first such input.
-        """
+        """Refuse what is neither a text, a list of words, nor a mapping with ``text``."""
         for index, one in enumerate(inputs):
             if not isinstance(one, str | Mapping) and not is_words(one):
                 raise InputTypeError(
@@ -35,11 +31,7 @@ class WordTask(ScoredTask):
                 )
 
     def read(self, text: Any) -> Any:
-        """Return a text as a str, or words as a list.
-
-        Raises:
-            InputTypeError: a mapping without ``text``.
-        """
+        """Return a text as a str, or words as a list."""
         if isinstance(text, Mapping):
             if list(text) != ["text"]:
                 raise InputTypeError(f"A text given as a mapping has 'text' alone, not {sorted(text)}.")
@@ -47,11 +39,7 @@ class WordTask(ScoredTask):
         return list(text) if is_words(text) else text
 
     def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
-        """As `Task.encode`; texts and lists of words cannot be mixed.
-
-        Raises:
-            InputTypeError: they are.
-        """
+        """As `Task.encode`; texts and lists of words cannot be mixed."""
         self.check(inputs, first)
         texts = [self.read(one) for one in inputs]
         kinds = [isinstance(text, list) for text in texts]

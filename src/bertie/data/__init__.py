@@ -1,0 +1,19 @@
+"""Reading: files and Python objects → records, one by one and in constant memory, each with its place for messages."""
+
+from bertie.data.annotations import is_refused
+from bertie.data.format import Format
+from bertie.data.record import BadRows, Record, beside
+from bertie.data.records import FORMS, Records, form_of, records, stream_records
+
+__all__ = [
+    "FORMS",
+    "BadRows",
+    "Format",
+    "Record",
+    "Records",
+    "beside",
+    "form_of",
+    "is_refused",
+    "records",
+    "stream_records",
+]

@@ -1,0 +1,74 @@
+"""brat: annotated spans in a file ``.ann``, by characters of the text in the file ``.txt`` beside it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from bertie.data.format import Format
+from bertie.data.lines import remedy
+from bertie.data.record import BadRows, Record
+from bertie.errors import InputError
+
+# T1 <tab> Person 0 12 <tab> Ada Lovelace; a span in several parts has a semicolon between them
+_SPAN = re.compile(r"T\S*\t(\S+) (\d+(?: \d+;\d+)* \d+)(?:\t(.*))?")
+Entity = tuple[int, int, str]
+
+
+def brat_records(path: Path, bad: BadRows, written: Format, notes: list[str]) -> Iterator[Record]:
+    """Yield each line of a document that is not blank, with the fields ``text`` and ``entities``.
+
+    Args:
+        path: the file ``.ann``; its text is the file of the same name with ``.txt``.
+        bad: takes annotations that do not fit the text.
+        written: says the encoding, if it is not UTF-8.
+        notes: takes a sentence for spans that are read as something else.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+    document = path.with_suffix(".txt")
+    text = _content(document, written)
+    entities = list(_entities(path, text, written, bad, notes))
+    start = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        stop = start + len(line) + 1
+        here = [[first - start, last - start, kind] for first, last, kind in entities if start <= first < last < stop]
+        if line.strip():
+            yield Record({"text": line.rstrip("\r"), "entities": here}, f"{document}, line {number}")
+        start = stop
+
+
+def _entities(path: Path, text: str, written: Format, bad: BadRows, notes: list[str]) -> Iterator[Entity]:
+    for number, line in enumerate(_content(path, written).splitlines(), 1):
+        found = _SPAN.fullmatch(line)
+        if found is None:
+            if line.startswith("T"):
+                bad.add(f"Line {number} of {path} is no span; brat writes T1, a tab, and: Person 0 12.")
+            continue
+        kind, places, said = found.groups()
+        numbers = [int(place) for place in re.split("[ ;]", places)]
+        first, last = numbers[0], numbers[-1]
+        here = " ".join(text[start:stop] for start, stop in zip(numbers[::2], numbers[1::2], strict=True))
+        if said is not None and _spaced(here) != _spaced(said):
+            bad.add(f"Line {number} of {path} says {said!r:.60} where {path.stem}.txt has {here!r:.60}.")
+            continue
+        if "\n" in text[first:last]:
+            notes.append(f"Line {number} of {path} has a span that goes on over a line break; it is left out.")
+        elif len(numbers) > 2:
+            notes.append(f"Line {number} of {path} has a span in parts; it is read from its first part to its last.")
+        yield first, last, kind
+
+
+def _content(path: Path, written: Format) -> str:
+    encoding = written.encoding or "utf-8"
+    try:
+        # decoded as bytes: line ends count as they stand
+        return path.read_bytes().decode(encoding)
+    except OSError as error:
+        raise InputError(f"The file {str(path)!r} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"The file {str(path)!r} is not {encoding} text: {remedy()}.") from error
+
+
+def _spaced(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,149 @@
+"""JSON documents (SQuAD's layout, or a list of objects), JSON lines, and plain lines, fastText's among them."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bertie.data.annotations import is_spacy_document, plain_fields, spacy_sentences
+from bertie.data.lines import Lines
+from bertie.data.record import BadRows, Record
+from bertie.errors import InputError
+
+# the fields of an object of spaCy's pairs, as annotation tools for it write them
+_LISTED_BY_CLASSES = {"classes", "annotations"}
+# what fastText puts before each label, and the labels before the text
+_LABEL = "__label__"
+
+
+def json_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
+    """Yield one record a question of SQuAD 1.1 or 2.0, or each object of a list.
+
+    A question has the fields ``id``, ``title``, ``question``, ``context``, ``answers`` and ``is_impossible``; objects
+    with ``context`` and ``qas`` may also be the list's own items. A list may stand alone or as the field ``data``.
+    Annotated texts have the fields of `annotations`. A file of JSON lines is read as such, line by line.
+
+    Raises:
+        InputError: the document is no JSON, or has another layout.
+    """
+    first = next(lines, "")
+    document = _parsed(first)
+    if isinstance(document, dict) and not _is_whole(document):
+        lines.put_back(0)
+        yield from json_lines(lines, bad)
+        return
+    rest = "".join(_rest(lines))
+    if document is None or rest.strip():
+        document = _whole(first + rest, lines.name)
+    for number, item in enumerate(_rows(document, lines.name)):
+        row, where = plain_fields(item, lines.notes), f"{lines.name}, item {number}"
+        if not isinstance(row, Mapping):
+            bad.add(f"Item {number} of {lines.name} is a {type(row).__name__}, not an object with named fields.")
+        elif is_spacy_document(row):
+            yield from (Record(fields, where) for fields in spacy_sentences(row))
+        elif has_questions(row):
+            yield from question_records(row, number, lines.name, bad)
+        else:
+            yield Record(row, where)
+
+
+def _rest(lines: Lines) -> Iterator[str]:
+    lines.forget()
+    for line in lines:
+        lines.forget()
+        yield line
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _whole(text: str, name: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name} is no JSON: {str(error)[:100]}; JSON lines belong in a .jsonl file.") from error
+
+
+def _is_whole(document: Mapping[str, Any]) -> bool:
+    """Whether an object is a document, not a row of its own: a task of Label Studio has an object as its data."""
+    return set(document) >= _LISTED_BY_CLASSES or not isinstance(document.get("data", {}), dict)
+
+
+def _rows(document: Any, name: str) -> list[Any]:
+    rows = document
+    if isinstance(document, dict):
+        rows = document["annotations" if set(document) >= _LISTED_BY_CLASSES else "data"]
+    if not isinstance(rows, list):
+        raise InputError(f"{name} has neither SQuAD's layout (an object whose 'data' is a list) nor a list of objects.")
+    return rows
+
+
+def has_questions(row: Mapping[str, Any]) -> bool:
+    """Whether a row is an article of SQuAD's, or one of its paragraphs."""
+    return "paragraphs" in row or ("context" in row and isinstance(row.get("qas"), list))
+
+
+def question_records(article: Mapping[str, Any], number: int, name: str, bad: BadRows) -> Iterator[Record]:
+    """Yield the questions of an article, or of a paragraph that stands alone; ``number`` and ``name`` say where."""
+    title = article.get("title", "")
+    for place, paragraph in enumerate(_list(article.get("paragraphs", article))):
+        questions = paragraph.get("qas") if isinstance(paragraph, dict) else None
+        if not isinstance(questions, list):
+            bad.add(f"Paragraph {place} of article {number} in {name} is no object with a 'context' and a list 'qas'.")
+            continue
+        for count, question in enumerate(questions):
+            if not isinstance(question, dict):
+                kind = type(question).__name__
+                bad.add(f"Question {count} of paragraph {place} of article {number} in {name} is a {kind}, no object.")
+                continue
+            # in a file of one line, the id is what can be searched for
+            known = question.get("id", f"{count} of paragraph {place} of article {number}")
+            yield Record({"title": title, "context": paragraph.get("context"), **question}, f"{name}, question {known}")
+
+
+def _list(value: Any) -> list[Any]:
+    # a paragraph that is none is named by the loop over them
+    return value if isinstance(value, list) else [value]
+
+
+def plain_lines(lines: Lines, bad: BadRows) -> Iterator[Record]:
+    """Yield each line, blank ones too, as the field ``text``; fastText's labels before it as the field ``label``."""
+    del bad
+    is_labelled = _LABEL in "".join(line.split(" ")[0] for line in lines.peek(1))
+    if is_labelled:
+        lines.notes.append(f"{lines.name} is read as fastText writes it: labels begin with {_LABEL}.")
+    for line in lines:
+        if lines.forget():
+            text = line.rstrip("\r\n")
+            yield Record(_labelled(text) if is_labelled else {"text": text}, f"{lines.name}, line {lines.number}")
+
+
+def _labelled(text: str) -> dict[str, Any]:
+    labels = []
+    while text.startswith(_LABEL):
+        label, _, text = text.partition(" ")
+        labels.append(label.removeprefix(_LABEL))
+        text = text.lstrip(" ,")
+    return {"text": text, "label": labels[0] if len(labels) == 1 else labels}
+
+
+def json_lines(lines: Lines, bad: BadRows) -> Iterator[Record]:
+    """Yield the JSON object of each line that is not blank, annotated texts with their fields in plain form."""
+    for line in lines:
+        if not lines.forget() or not line.strip():
+            continue
+        try:
+            fields = plain_fields(json.loads(line), lines.notes)
+        except (ValueError, RecursionError) as error:
+            bad.add(f"Line {lines.number} of {lines.name} is no JSON: {str(error)[:100]}.")
+            continue
+        if not isinstance(fields, dict):
+            bad.add(f'Line {lines.number} of {lines.name} is no JSON object with named fields, as in {{"text": …}}.')
+            continue
+        if has_questions(fields):
+            yield from question_records(fields, lines.number, lines.name, bad)
+        else:
+            yield Record(fields, f"{lines.name}, line {lines.number}")

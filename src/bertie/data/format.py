@@ -1,0 +1,61 @@
+"""How a file is written: what a user says of it; what is not said is guessed by its readers."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from bertie.errors import InputError, nearest
+
+QUOTING = ("csv", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    r"""How a file is written. What is None is taken from its name and its content.
+
+    Args:
+        name: one of `bertie.data.FORMS`.
+        delimiter: one character that parts the columns of a table; ``tab`` and ``\t`` stand for a tab.
+        encoding: of the text, a name that Python knows, such as ``cp1252``.
+        quoting: of a table: ``csv`` (a text in quotation marks may hold delimiters and line breaks) or ``none``
+            (quotation marks are text).
+
+    Raises:
+        InputError: a delimiter, encoding or quoting that there is not.
+    """
+
+    name: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+    quoting: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.delimiter in ("tab", "\\t"):
+            object.__setattr__(self, "delimiter", "\t")
+        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
+            raise InputError(f"The delimiter is {self.delimiter!r}; it is one character, such as '|', ';' or 'tab'.")
+        if self.quoting not in (None, *QUOTING):
+            raise InputError(
+                f"quoting is {self.quoting!r}; it is 'csv' or 'none'.{nearest(str(self.quoting), QUOTING)}"
+            )
+        if self.encoding is not None:
+            _check_encoding(self.encoding)
+
+    @classmethod
+    def of(cls, form: "str | Format | None") -> "Format":
+        """Return ``form`` itself, or a format of that name."""
+        return form if isinstance(form, Format) else cls(form)
+
+    def said(self) -> str | dict[str, str] | None:
+        """Return the format as JSON takes it: its name alone where nothing else is said."""
+        given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        return given if set(given) - {"name"} else self.name
+
+
+def _check_encoding(encoding: str) -> None:
+    try:
+        # a codec of bytes, such as base64, is no encoding of text
+        "".encode(encoding)
+    except (LookupError, ValueError):
+        raise InputError(
+            f"There is no encoding {encoding!r}; common ones are utf-8, utf-16, cp1252, latin-1, cp1251 and shift_jis."
+        ) from None

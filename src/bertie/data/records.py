@@ -1,0 +1,142 @@
+"""The way in: which reader a source needs, by its form, its name or its kind."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from bertie.data.brat import brat_records
+from bertie.data.conll import conll_records
+from bertie.data.documents import json_lines, json_records, plain_lines
+from bertie.data.format import Format
+from bertie.data.lines import Lines, open_bytes, plain_suffix
+from bertie.data.objects import object_records
+from bertie.data.record import BadRows, Record
+from bertie.data.sources import Paths, files_of, is_paths, told
+from bertie.data.tables import csv_records, parquet_records, tsv_records
+from bertie.errors import InputError, nearest
+
+_READERS: dict[str, Callable[[Lines, BadRows], Iterator[Record]]] = {
+    "lines": plain_lines,
+    "jsonl": json_lines,
+    "csv": csv_records,
+    "tsv": tsv_records,
+    "json": json_records,
+    "squad": json_records,
+    "conll": conll_records,
+}
+FORMS = (*_READERS, "brat", "parquet")
+_OF_SUFFIX = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".conll": "conll",
+    ".conllu": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
+    ".ann": "brat",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+# a document stands on one line as often as not; no other line is this long
+_DOCUMENT_LIMIT = 2**32
+
+
+class Records(Iterator[Record]):
+    """The rows of a source, one by one.
+
+    Attributes:
+        notes: what was guessed of how the files are written (delimiter, encoding, quoting, columns by number, several
+            files as one), a whole sentence each. It grows while rows are read, and is whole when they are exhausted.
+    """
+
+    def __init__(self, rows: Iterator[Record], notes: list[str] | None = None) -> None:
+        self._rows = rows
+        self.notes: list[str] = [] if notes is None else notes
+
+    def __next__(self) -> Record:
+        return next(self._rows)
+
+
+def records(
+    source: Any,
+    form: str | Format | None = None,
+    bad: BadRows | None = None,
+    *,
+    name: str | None = None,
+    default: str = "lines",
+) -> Records:
+    """Return the rows of ``source``, one by one; memory does not grow with them (JSON documents excepted).
+
+    Args:
+        source: a file's path (with .gz, .bz2, .xz or .zst it is unpacked as it is read), a folder of files, a pattern
+            such as ``train-*.jsonl``, a list of these, a ``datasets.Dataset``, a pandas DataFrame, or any iterable of
+            dicts. Several files are read one after the other, those of a folder or pattern sorted by name.
+        form: one of `FORMS`, or a `Format` that also says delimiter, encoding and quoting; None takes all of it from
+            the files.
+        bad: takes rows that cannot be read; None makes the first of them an error.
+        name: what to call an object, which has no file name, in messages.
+        default: the form of a file whose name says none.
+
+    Raises:
+        InputError: no such form or file, or while rows are read: a bad one, with its file and line.
+        InputTypeError: ``source`` holds no rows.
+        BertieError: Parquet without pyarrow, .zst without zstandard.
+    """
+    bad, written = bad or BadRows(), Format.of(form)
+    if not is_paths(source):
+        return Records(object_records(source, bad, name))
+    notes: list[str] = []
+    form_of(Path(), written.name)
+    return Records(_of_files(source, written, bad, default, notes), notes)
+
+
+def stream_records(stream: IO[bytes], name: str, form: str | Format, bad: BadRows | None = None) -> Records:
+    """Return the rows of an open stream as they come, for instance of standard input; ``name`` is for messages.
+
+    Raises:
+        InputError: as for `records`; or a form that needs a file.
+    """
+    notes: list[str] = []
+    written = Format.of(form)
+    return Records(_of_stream(stream, name, written.name or "", written, bad or BadRows(), notes), notes)
+
+
+def form_of(path: Path, form: str | None = None, default: str = "lines") -> str:
+    """Return ``form``, or what the name of the file says.
+
+    Raises:
+        InputError: there is no such form.
+    """
+    if form is None:
+        return _OF_SUFFIX.get(plain_suffix(path), default)
+    if form not in FORMS:
+        raise InputError(f"There is no format {form!r}; choose one of {', '.join(FORMS)}.{nearest(form, FORMS)}")
+    return form
+
+
+def _of_files(source: Paths, written: Format, bad: BadRows, default: str, notes: list[str]) -> Iterator[Record]:
+    files = files_of(source, _OF_SUFFIX)
+    if len(files) > 1:
+        notes.append(told(files))
+    for path in files:
+        form = form_of(path, written.name, default)
+        if form == "parquet":
+            yield from parquet_records(path)
+        elif form == "brat":
+            yield from brat_records(path, bad, written, notes)
+        else:
+            with open_bytes(path) as stream:
+                yield from _of_stream(stream, str(path), form, written, bad, notes)
+
+
+def _of_stream(
+    stream: IO[bytes], name: str, form: str, written: Format, bad: BadRows, notes: list[str]
+) -> Iterator[Record]:
+    read = _READERS.get(form)
+    if read is None:
+        raise InputError(f"{name} cannot be read as {form}, which needs a file; forms are {', '.join(_READERS)}.")
+    limit = {"limit": _DOCUMENT_LIMIT} if read is json_records else {}
+    return read(Lines(stream, name, bad, format=written, notes=notes, **limit), bad)

@@ -1,0 +1,231 @@
+"""Splits by a seed: what to learn from, tune on and score on. No text is in two of them; classes keep their shares."""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bertie.data.dataset import Dataset, ExampleReader
+from bertie.data.example import Example
+from bertie.data.validation import text_key
+from bertie.errors import InputError, counted, spelled
+from bertie.progress import logger
+
+Key = Callable[[Example], Hashable]
+# The share of train that is kept for tuning, and for scoring where there is no file for it.
+SHARE = 0.1
+# More examples than this tell nothing more.
+MOST = 5_000
+_FOR = {"dev": "scoring", "tune": "tuning"}
+# Fewer queries than this are too few to part; their passages are parted then.
+QUERIES = 3
+
+
+def by_text(example: Example) -> Hashable:
+    """Return what examples of the same text have in common, and questions of the same context."""
+    context = example.text.get("context") if isinstance(example.text, dict) else None
+    return text_key(example) if context is None else context
+
+
+def by_query(example: Example) -> Hashable:
+    """Return what the passages of a query have in common."""
+    return example.text[0]
+
+
+def split(
+    examples: Sequence[Example], fraction: float, seed: int = 0, together: Key = by_text
+) -> tuple[list[Example], list[Example]]:
+    """Part examples in two, each in the order given.
+
+    Examples that have something in common stay together. Single labels keep their shares, texts of several labels go by
+    the rarest of theirs; a class of one text stays in the first part. Others are drawn at random. The same examples,
+    fraction and seed give the same parts on any machine.
+    """
+    if not 0 < fraction < 1:
+        raise InputError(f"The fraction of a split is {fraction!r}; it must lie between 0 and 1.")
+    groups = _groups(examples, together)
+    if len(groups) < 2:
+        raise InputError("Examples of one text cannot be split in two; give a file for the other part.")
+    strata = _strata(examples, groups)
+    drawn = _drawn(strata, fraction, random.Random(seed)) or [min(strata[-1], key=len)]
+    held = {index for group in drawn for index in group}
+    first = [example for index, example in enumerate(examples) if index not in held]
+    return first, [examples[index] for index in sorted(held)]
+
+
+def folds(examples: Sequence[Example], count: int, seed: int = 0, together: Key = by_text) -> list[list[int]]:
+    """Part examples in ``count`` folds of about one size, and return the numbers of each fold's.
+
+    As in `split`, examples that have something in common stay together, and classes keep their shares.
+    """
+    groups = _groups(examples, together)
+    if len(groups) < count:
+        raise InputError(
+            f"{spelled('folds')} is {count}, but the {len(examples)} rows hold {len(groups)} different texts; give "
+            f"{'more rows' if len(groups) < 2 else f'at most {len(groups)}'}."
+        )
+    chance = random.Random(seed)
+    found: list[list[int]] = [[] for _ in range(count)]
+    for stratum in _strata(examples, groups):
+        chance.shuffle(stratum)
+        sizes = [0] * count
+        # large groups first, each where its class, and then where all, are fewest
+        for group in sorted(stratum, key=len, reverse=True):
+            place = min(range(count), key=lambda fold: (sizes[fold], len(found[fold])))
+            found[place] += group
+            sizes[place] += len(group)
+    return found
+
+
+def rare_classes(examples: Sequence[Example], count: int) -> list[str]:
+    """Return a sentence if classes have fewer rows than there are folds, so that some folds lack them."""
+    counts = Counter(name for example in examples for name in _classes(example))
+    rare = [name for name, number in counts.items() if number < count]
+    if not rare:
+        return []
+    first = min(rare, key=lambda name: (counts[name], name))
+    return [
+        f"{len(rare)} of {len(counts)} classes have fewer rows than there are folds, {count}, such as {first!r} with "
+        f"{counts[first]}: some folds are scored without them."
+    ]
+
+
+def _groups(examples: Sequence[Example], together: Key) -> list[list[int]]:
+    """Return the numbers of the examples that must stay together."""
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for index, example in enumerate(examples):
+        groups[together(example)].append(index)
+    return list(groups.values())
+
+
+def _strata(examples: Sequence[Example], groups: Iterable[list[int]]) -> list[list[list[int]]]:
+    """Return the groups by class, the rarest class first."""
+    counts = Counter(name for example in examples for name in _classes(example))
+    strata: dict[str | None, list[list[int]]] = defaultdict(list)
+    for group in groups:
+        names = {name for index in group for name in _classes(examples[index])}
+        # by name where counts are equal: a set has no order of its own
+        strata[min(names, key=lambda name: (counts[name], name), default=None)].append(group)
+    return sorted(strata.values(), key=len)
+
+
+def _classes(example: Example) -> Sequence[str]:
+    """Return the classes of an example whose shares are to be kept."""
+    label = example.label
+    if isinstance(label, str):
+        return (label,)
+    return label if isinstance(label, list) and not isinstance(example.text, list) else ()
+
+
+def _drawn(strata: list[list[list[int]]], fraction: float, chance: random.Random) -> list[list[int]]:
+    """Draw from each class its share; what rounding leaves is made up for by the next class."""
+    drawn: list[list[int]] = []
+    owed = 0.0
+    for groups in strata:
+        chance.shuffle(groups)
+        share = fraction * sum(len(group) for group in groups)
+        owed = min(owed + share, share + 1)
+        # one text of each class stays to be learned from
+        for group in groups[1:]:
+            if len(group) <= 2 * owed:
+                drawn.append(group)
+                owed -= len(group)
+    return drawn
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three parts of a fine-tuning's data.
+
+    Attributes:
+        train: what is learned from.
+        tune: what the best epoch, thresholds and temperature are chosen by; empty: the last epoch is kept.
+        dev: what the finished model is scored on, and nothing else; empty: it is not scored.
+        told: where each part comes from, for the report.
+    """
+
+    train: list[Example]
+    tune: list[Example]
+    dev: list[Example]
+    told: dict[str, str]
+
+
+def make_splits(data: Dataset, dev: Any, tune: Any, seed: int, rows: ExampleReader, named: Mapping[str, str]) -> Splits:
+    """Return the parts: what no file is given for is split off train, by ``seed``.
+
+    A query's passages are ranked against each other, and go to the same part.
+    """
+    train, told = data.train, {"train": named["train"]}
+    scored, told["dev"] = data.dev, named["dev"]
+    if scored is None:
+        train, scored = _split_off(train, dev, seed, rows.task, "dev", "nothing is scored")
+        told["dev"] = _told(scored)
+    kept = tune if is_share(tune) else list(rows.read(tune))
+    return _parts(train, kept, scored, seed, rows.task, {**told, "tune": named["tune"]})
+
+
+def make_folds(
+    data: Dataset, count: int, tune: Any, seed: int, rows: ExampleReader, named: Mapping[str, str]
+) -> list[Splits]:
+    """Return the parts of a cross-validation, one entry a fold.
+
+    Each fold is scored on its own part of train; rows to tune on are split off the others.
+    """
+    train, found = data.train, []
+    kept = tune if is_share(tune) else list(rows.read(tune))
+    places = folds(train, count, seed, _together(rows.task, train))
+    for number, held in enumerate(places, 1):
+        others = set(range(len(train))).difference(held)
+        scored, rest = ([train[index] for index in sorted(part)] for part in (held, others))
+        told = {"train": named["train"], "tune": named["tune"], "dev": f"fold {number} of {count} of {named['train']}"}
+        found.append(_parts(rest, kept, scored, seed, rows.task, told))
+    return found
+
+
+def _parts(
+    train: list[Example],
+    kept: list[Example] | float | None,
+    scored: list[Example],
+    seed: int,
+    task: str,
+    told: dict[str, str],
+) -> Splits:
+    """Return the parts; examples to tune on are split off ``train`` if only their share is given."""
+    if not isinstance(kept, list):
+        train, kept = _split_off(train, kept, seed + 1, task, "tune", "nothing is tuned")
+        told = {**told, "tune": _told(kept)}
+    logger.info("%d examples to learn from, %d to tune on, %d to score on.", len(train), len(kept), len(scored))
+    return Splits(train, kept, scored, told)
+
+
+def is_share(part: Any) -> bool:
+    """Whether a part is named by its share of train, or left to the default, not given as a source."""
+    return part is None or isinstance(part, int | float)
+
+
+def _split_off(
+    train: list[Example], part: float | None, seed: int, task: str, name: str, none: str
+) -> tuple[list[Example], list[Example]]:
+    share = SHARE if part is None else float(part)
+    if not 0 <= share < 1:
+        raise InputError(
+            f"{spelled(name)} is {part:g}; allowed: a file, or a share of train from 0 ({none}) to below 1."
+        )
+    together = _together(task, train)
+    if share and len(set(map(together, train))) < 2:
+        what = "context" if task == "question-answering" else "text"
+        raise InputError(
+            f"All {len(train):,} rows have the same {what}, and {_FOR[name]} needs another: name a file of its own "
+            f"({spelled(name, '…')}), or do without ({spelled(name, 0)}: {none})."
+        )
+    return split(train, min(share, MOST / len(train)), seed, together) if share else (train, [])
+
+
+def _together(task: str, train: list[Example]) -> Key:
+    """Return what examples that go to the same part have in common."""
+    return by_query if task == "reranking" and len(set(map(by_query, train))) >= QUERIES else by_text
+
+
+def _told(part: list[Example]) -> str:
+    return f"{counted(len(part), 'row')} of train, split off and not learned from" if part else "nothing"

@@ -1,0 +1,247 @@
+"""Tables: CSV and TSV, whose first line names the columns and where a broken row costs no other; and Parquet."""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bertie.data.conll import conll_records
+from bertie.data.lines import LIMIT, Lines, remedy
+from bertie.data.record import BadRows, Record
+from bertie.errors import InputError, counted, spelled
+from bertie.extras import need
+
+_DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+# rows by which a delimiter is chosen, and lines by which it is seen whether quotation marks are text
+_FEW, _MANY = 20, 10_000
+# lines by which a file of words is told from a table
+_WORDS = 200
+# characters that no name of a column has
+_LONG = 60
+BATCH = 1024
+
+
+def csv_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
+    """Yield the rows of comma-separated values; where the header has no comma, tabs, semicolons or bars part it."""
+    return _records(lines, ",", bad)
+
+
+def tsv_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
+    """Yield the rows of tab-separated values, quoted as in CSV unless only plain lines are whole rows.
+
+    A file with a word a line and blank lines between sentences is CoNLL's, whatever its name, unless the user says tsv.
+    """
+    if lines.format.name is None and _are_words(lines.peek(_WORDS)):
+        lines.notes.append(f"{lines.name} is read as CoNLL, a word a line ({spelled('format', 'tsv')} reads a table).")
+        return conll_records(lines, bad)
+    return _records(lines, "\t", bad)
+
+
+def _are_words(lines: Sequence[str]) -> bool:
+    """Whether blank lines part blocks of lines, all of which but comments have as many cells without a blank."""
+    blocks = "".join(line.rstrip(" \r\n") + "\n" for line in lines).strip("\n").split("\n\n")
+    rows = [[line for line in block.split("\n") if not line.startswith("#")] for block in blocks]
+    cells = [line.split("\t") for block in rows for line in block]
+    are_even = len({len(row) for row in cells}) == 1 and not any(" " in cell for row in cells for cell in row)
+    return len(blocks) > 1 and are_even and any(len(block) > 1 for block in rows)
+
+
+def _records(lines: Lines, usual: str, bad: BadRows) -> Iterator[Record]:
+    header, delimiter = _header(lines, usual)
+    for first, cells in _rows(lines, delimiter, len(header), bad):
+        if len(cells) != len(header):
+            bad.add(_ragged(lines.name, first, cells, header))
+            continue
+        fields = dict(zip(header, cells, strict=True))
+        fields.pop("", None)
+        yield Record(fields, f"{lines.name}, line {first}")
+
+
+class _Unquoted(Exception):
+    """Raised within csv's reader at a line from which on quotation marks are seen to be text."""
+
+
+def _rows(lines: Lines, delimiter: str, columns: int, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each row with the number of its first line; blank lines are none."""
+    lines.forget()
+    if lines.format.quoting != "none":
+        try:
+            yield from _quoted_rows(lines, delimiter, columns, bad)
+            return
+        except _Unquoted:
+            how = spelled("quoting", "csv")
+            lines.notes.append(f"{lines.name} is read with quotation marks as text ({how} reads them as CSV).")
+            lines.put_back(0)
+    for line in lines:
+        if lines.forget() and line.strip():
+            yield lines.number, line.rstrip("\r\n").split(delimiter)
+
+
+def _quoted_rows(lines: Lines, delimiter: str, columns: int, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
+    # the limit is the process's: it is only ever raised
+    csv.field_size_limit(max(csv.field_size_limit(), LIMIT))
+    is_sure = lines.format.quoting == "csv" or delimiter != "\t"
+    source = lines if is_sure else _watched(lines, delimiter, columns)
+    # strict: a quotation mark that is never closed must not swallow the rest of the file in silence
+    reader = csv.reader(source, delimiter=delimiter, strict=True)
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            bad.add(_broken(lines.name, lines.first, error))
+            lines.put_back(1)
+            continue
+        first = lines.first
+        if lines.forget() and cells:
+            yield first, cells
+
+
+def _watched(lines: Lines, delimiter: str, columns: int) -> Iterator[str]:
+    """Yield lines until one has a cell that begins with a quotation mark: that and the next decide what these mean."""
+    begins_quoted = re.compile(f'(?:^|{re.escape(delimiter)})"')
+    for line in lines:
+        if begins_quoted.search(line):
+            if _are_plain([line, *lines.peek(_MANY)], delimiter, columns):
+                raise _Unquoted
+            yield line
+            break
+        yield line
+    yield from lines
+
+
+def _are_plain(lines: Sequence[str], delimiter: str, columns: int) -> bool:
+    """Whether each line is a whole row if quotation marks are text, and csv's rows are broken or hide lines."""
+    lines = [line for line in lines if line.strip()]
+    if any(line.count(delimiter) + 1 != columns for line in lines):
+        return False
+    try:
+        return len(list(csv.reader(lines, delimiter=delimiter, strict=True))) != len(lines)
+    except csv.Error:
+        return True
+
+
+def _header(lines: Lines, usual: str) -> tuple[list[str], str]:
+    """Return the names of the columns, and the delimiter."""
+    line, named = _first_line(lines)
+    if lines.is_damaged:
+        raise InputError(f"The header of {lines.name} is not UTF-8 text; {remedy()}.")
+    if "\x00" in line:
+        raise InputError(f"The header of {lines.name} holds NUL characters; {remedy('utf-16-le')}.")
+    delimiter = lines.format.delimiter or named or _delimiter(line, lines, usual)
+    if names := _names_of_ms_marco(line.rstrip("\r\n").split("\t") if delimiter == "\t" else []):
+        lines.notes.append(f"{lines.name} has no header; its columns are read as MS MARCO's: {', '.join(names)}.")
+        lines.put_back(0)
+        return names, delimiter
+    try:
+        header = [name.strip() for name in next(csv.reader([line], delimiter=delimiter, strict=True), [])]
+    except csv.Error as error:
+        raise InputError(_broken(lines.name, lines.number, error)) from error
+    _check(header, lines)
+    return header, delimiter
+
+
+def _first_line(lines: Lines) -> tuple[str, str | None]:
+    """Return the header's line, and the delimiter that Excel may name on a line before it (``sep=;``)."""
+    line = next((line for line in lines if line.strip()), "")
+    if (named := re.fullmatch(r"sep=(.)\s*", line)) is None:
+        return line, None
+    return next((line for line in lines if line.strip()), ""), named[1]
+
+
+def _names_of_ms_marco(cells: Sequence[str]) -> list[str]:
+    """Return the names of the columns that MS MARCO's files have, if a first line is one of theirs and no header."""
+    if len(cells) == 4 and all(cell.isdecimal() for cell in cells[:2]):
+        return ["qid", "pid", "query", "passage"]
+    are_passages = len(cells) == 3 and all(len(cell) > _LONG for cell in cells[1:])
+    return ["query", "positive", "negative"] if are_passages else []
+
+
+def _delimiter(header: str, lines: Lines, usual: str) -> str:
+    """Return what parts the columns: the usual, unless another one is in the header and parts all rows alike.
+
+    Raises:
+        InputError: the header has bars, and they do not.
+    """
+    present = [one for one in (usual, *_DELIMITERS) if one in header]
+    if not present or set(present) == {usual}:
+        return usual
+    rows = lines.peek(_FEW)
+    fitting = [one for one in present if _parts(one, [header, *rows], is_cut=len(rows) == _FEW)]
+    if usual in fitting or (usual in present and not fitting):
+        return usual
+    if not fitting and present == ["|"]:
+        raise InputError(
+            f"The header of {lines.name} is {header.strip()!r:.60}, and bars do not part all rows alike: name the "
+            f"delimiter, such as {spelled('delimiter', '|')}."
+        )
+    found = (fitting or present)[0]
+    lines.notes.append(
+        f"The columns of {lines.name} are parted by {_DELIMITERS[found]} ({spelled('delimiter')} names others)."
+    )
+    return found
+
+
+def _parts(delimiter: str, lines: Sequence[str], is_cut: bool) -> bool:
+    """Whether a delimiter parts all rows into as many cells; of ``lines`` that are cut off the last row is left out."""
+    try:
+        rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    except csv.Error:
+        return False
+    return len({len(row) for row in (rows[:-1] if is_cut else rows)}) == 1
+
+
+def _check(header: list[str], lines: Lines) -> None:
+    name = lines.name
+    if not any(header):
+        raise InputError(f"{name} has no header: its first line must name the columns, as in text,label.")
+    # pandas writes its index as a first column without a name, which nobody asks for
+    unnamed = [number for number, column in enumerate(header, 1) if not column and number > 1]
+    if unnamed and not any(header[unnamed[0] :]):
+        # Excel writes commas as far as any cell of the sheet was ever filled
+        numbers = ", ".join(map(str, unnamed))
+        lines.notes.append(f"Columns of {name} that have no name in the header are not read: {numbers}.")
+    elif unnamed:
+        raise InputError(f"Column {unnamed[0]} of {name} has no name in the header; its first line must name each.")
+    doubled = next((column for column in header if column and header.count(column) > 1), None)
+    if doubled is not None:
+        raise InputError(f"Two columns of {name} are called {doubled!r}; give each a name of its own.")
+
+
+def _ragged(name: str, line: int, cells: list[str], header: list[str]) -> str:
+    found = counted(len(cells), "cell")
+    columns = ", ".join(repr(column) for column in header)
+    hint = " (a text with the delimiter in it stands in quotation marks)" if len(cells) > len(header) else ""
+    return f"Line {line} of {name} has {found} where the header names {len(header)}: {columns}{hint}."
+
+
+def _broken(name: str, line: int, error: csv.Error) -> str:
+    if "new-line" in str(error):
+        return f"Line {line} of {name} has a carriage return within a row; save the file with line feeds."
+    return (
+        f"Line {line} of {name} begins no row of a table: {error}. A text with quotation marks stands in quotation "
+        'marks, and its own are doubled: "say ""hi"""; where they are plain text, say '
+        f"{spelled('quoting', 'none')}."
+    )
+
+
+def parquet_records(path: Path) -> Iterator[Record]:
+    """Yield the rows of a Parquet file.
+
+    Raises:
+        BertieError: pyarrow is not installed.
+        InputError: the file cannot be read.
+    """
+    parquet = need("pyarrow.parquet", "parquet", "Reading Parquet files")
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=BATCH):
+                for fields in batch.to_pylist():
+                    yield Record(fields, f"{path}, row {number}")
+                    number += 1
+    # pyarrow's errors are ValueErrors and OSErrors
+    except (OSError, ValueError) as error:
+        reason = (str(error) or "?").splitlines()[0].rstrip(".")
+        raise InputError(f"The file {str(path)!r} cannot be read as Parquet: {reason}.") from error

@@ -1,0 +1,316 @@
+"""Tag schemes: which tag may follow which, the best tags under that rule, and entities to and from tags."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.errors import InputError, nearest
+
+SCHEMES = ("BIO", "BIOES", "IO", "IOB1", "plain")
+"""``BIO``: B- begins every entity, I- goes on. ``BIOES``: E- ends one, S- is one of a single word (BILOU's letters are
+read too). ``IO``: I- alone. ``IOB1``: I- begins an entity, B- only one beside another of its type. ``plain``: labels
+without prefixes, each a type of its own."""
+OUTSIDE = "O"
+# how other papers call the same prefixes
+_BIOES_OF = {"L": "E", "U": "S", "M": "I", "W": "S"}
+# the letter before the type, as in B-PER and B_PER, or behind it, as in PER-B and PER_B, or alone
+_BEFORE, _BEHIND = re.compile(r"([BIESLUMW])(?:[-_](.+))?"), re.compile(r"(.+)[-_]([BIESLUMW])")
+TOGETHER = 256
+"""Texts whose tags are searched together."""
+_BEGINNING, _GOING_ON, _ENDING = ("B", "S"), ("I", "E"), ("E", "S")
+
+
+class Entity(NamedTuple):
+    """An entity of a type: the words ``first`` to ``last``, both included."""
+
+    type: str
+    first: int
+    last: int
+
+
+def check_scheme(scheme: str) -> None:
+    """Refuse a scheme that does not exist.
+
+    Raises:
+        InputError: naming those that do.
+    """
+    if scheme not in SCHEMES:
+        raise InputError(f"There is no scheme {scheme!r}; allowed are {', '.join(SCHEMES)}.{nearest(scheme, SCHEMES)}")
+
+
+def split_tag(tag: str, scheme: str) -> tuple[str, str]:
+    """Return a tag's prefix (one of O, B, I, E, S) and its type: ``("B", "PER")``; ``("O", "")`` for O.
+
+    B-PER may be written ``B_PER``, ``PER-B`` or ``PER_B``; a bare B is a prefix without a type. A tag without prefix,
+    and every tag of a plain scheme but O, is read as ``("I", tag)``.
+    """
+    if tag == OUTSIDE:
+        return OUTSIDE, ""
+    prefix, kind = ("", "") if scheme == "plain" else _parted(tag)
+    prefix = _BIOES_OF.get(prefix, prefix) if scheme == "BIOES" else prefix
+    return (prefix, kind) if prefix in ("B", "I", "E", "S") else ("I", tag)
+
+
+def usual_tag(tag: str) -> str:
+    """Return a tag of a scheme as it is usually written, ``B-PER``, whatever its spelling (see `split_tag`)."""
+    prefix, kind = _parted(tag)
+    return f"{prefix}-{kind}" if prefix and kind else tag
+
+
+@lru_cache(4096)
+def _parted(tag: str) -> tuple[str, str]:
+    """Return the letter of a tag and its type; a tag of no scheme has no letter."""
+    if before := _BEFORE.fullmatch(tag):
+        return before[1], before[2] or ""
+    behind = _BEHIND.fullmatch(tag)
+    return (behind[2], behind[1]) if behind else ("", tag)
+
+
+def guess_scheme(labels: Iterable[str], sequences: Iterable[Sequence[str]] = ()) -> str:
+    """Return the scheme of a list of labels, in any spelling; ``plain`` where they fit no other.
+
+    Args:
+        labels: the labels, each once.
+        sequences: tags of texts, if at hand: B- and I- are IOB1 rather than BIO if some I- begins an entity and every
+            B- stands beside an entity of its type.
+    """
+    inside = [label for label in labels if label != OUTSIDE]
+    prefixes = {_parted(label)[0] for label in inside}
+    # a name such as B_cell or hepatitis-B is no tag unless others go on with an I, nor is a size S or M alone
+    is_written = all(label in prefixes or label[1:2] == "-" for label in inside)
+    is_sure = {"B", "I"} <= prefixes or (is_written and (bool({"B", "I"} & prefixes) or prefixes.isdisjoint(inside)))
+    if not inside or "" in prefixes or not is_sure:
+        return "plain"
+    if prefixes <= {"B", "I"}:
+        if "B" not in prefixes:
+            return "IO"
+        return "IOB1" if _is_iob1(sequences) else "BIO"
+    return "BIOES" if any(prefixes <= set(letters) for letters in ("BIES", "BILU", "BMES", "BMEW")) else "plain"
+
+
+def _is_iob1(sequences: Iterable[Sequence[str]]) -> bool:
+    begun_by_i = False
+    for tags in sequences:
+        for before, tag in pairwise([OUTSIDE, *tags]):
+            prefix, kind = split_tag(tag, "BIO")
+            beside = split_tag(before, "BIO")[1] == kind
+            if prefix == "B" and not beside:
+                return False
+            begun_by_i = begun_by_i or (prefix == "I" and not beside)
+    return begun_by_i
+
+
+@dataclass(frozen=True, eq=False)
+class TagTable:
+    """What C tags mean where texts stand side by side: an entity is a run of tags of one type.
+
+    Tags that break their scheme are read as conlleval reads them: an I- or E- that follows nothing of its type begins
+    an entity, and a change of type ends one.
+
+    Attributes:
+        names: what the entity of each tag is called.
+        kinds: ``[C]``, a number for each type; -1 where a tag is outside every entity.
+        begins: ``[C]``, whether an entity begins with the tag whatever precedes it.
+        ends: ``[C]``, whether one ends with it whatever follows.
+    """
+
+    names: Sequence[str]
+    kinds: NDArray[np.int64]
+    begins: NDArray[np.bool_]
+    ends: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, tags: Sequence[str], scheme: str | None) -> "TagTable":
+        """Return the meaning of tags in a scheme, or without one as transformers' pipeline reads them.
+
+        There only B- begins an entity anew, a tag with neither B- nor I- is a type of its own, and so is O.
+        """
+        if scheme is None:
+            kinds = [tag[2:] if tag.startswith(("B-", "I-")) else tag for tag in tags]
+            names = [tag.split("-", 1)[-1] for tag in tags]
+            begins, ends = [tag.startswith("B-") for tag in tags], [False] * len(tags)
+        else:
+            parts = [split_tag(tag, scheme) for tag in tags]
+            names = kinds = [kind for _, kind in parts]
+            begins, ends = ([prefix in which for prefix, _ in parts] for which in (_BEGINNING, _ENDING))
+        number_of = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
+        outside = [scheme is not None and tag == OUTSIDE for tag in tags]
+        numbers = [-1 if out else number_of[kind] for kind, out in zip(kinds, outside, strict=True)]
+        return cls(names, np.array(numbers, np.int64), np.array(begins, np.bool_), np.array(ends, np.bool_))
+
+    def runs(self, tags: NDArray[np.int64], is_first: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the places of the first and the last tag of each entity.
+
+        Args:
+            tags: ``[U]`` their numbers.
+            is_first: ``[U]``, whether a text begins there.
+        """
+        kinds = self.kinds[tags]
+        goes_on = np.zeros(len(tags), np.bool_)
+        goes_on[1:] = (kinds[1:] == kinds[:-1]) & ~self.begins[tags[1:]] & ~self.ends[tags[:-1]]
+        starts = np.flatnonzero(~(goes_on & ~is_first))
+        lasts = np.append(starts, len(tags))[1:] - 1
+        inside = kinds[starts] >= 0
+        return starts[inside], lasts[inside]
+
+
+def entities(tags: Sequence[str], scheme: str) -> list[Entity]:
+    """Return the entities of a text's tags, in order."""
+    known = list(dict.fromkeys(tags))
+    table = TagTable.of(known, scheme)
+    numbers = np.fromiter(map(known.index, tags), np.int64, len(tags))
+    starts, lasts = table.runs(numbers, np.zeros(len(tags), np.bool_))
+    places = zip(starts.tolist(), lasts.tolist(), strict=True)
+    return [Entity(table.names[numbers[first]], first, last) for first, last in places]
+
+
+def tags_of(entities: Iterable[Entity], words: int, scheme: str) -> list[str]:
+    """Return the tags of a text of so many words with these entities.
+
+    ``IO`` and ``plain`` cannot part two neighbours of one type: they become one.
+
+    Raises:
+        InputError: entities that overlap or stand outside the text.
+    """
+    tags = [OUTSIDE] * words
+    for kind, first, last in sorted(entities, key=lambda entity: entity.first):
+        if not 0 <= first <= last < words or any(tag != OUTSIDE for tag in tags[first : last + 1]):
+            raise InputError(
+                f"The entity {kind!r} of words {first} to {last} overlaps another one or leaves the text of {words} "
+                "words; give entities side by side."
+            )
+        beside = first > 0 and split_tag(tags[first - 1], scheme)[1] == kind and tags[first - 1] != OUTSIDE
+        tags[first : last + 1] = _tags(kind, last + 1 - first, scheme, beside)
+    return tags
+
+
+def _tags(kind: str, words: int, scheme: str, beside: bool) -> list[str]:
+    """Return the tags of one entity; ``beside`` says that one of its type ends where it begins."""
+    if scheme == "plain":
+        return [kind] * words
+    prefixes = ["I"] * words
+    if scheme in ("BIO", "BIOES") or (scheme == "IOB1" and beside):
+        prefixes[0] = "B"
+    if scheme == "BIOES":
+        prefixes[-1] = "E" if words > 1 else "S"
+    return [f"{prefix}-{kind}" if kind else prefix for prefix in prefixes]
+
+
+def converted(tags: Sequence[str], scheme: str, other: str) -> list[str]:
+    """Return a text's tags in another scheme: ``converted(["I-PER", "I-PER"], "IOB1", "BIO")`` begins with B-PER."""
+    return tags_of(entities(tags, scheme), len(tags), other)
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """Which of C labels may follow which.
+
+    Attributes:
+        first: bool ``[C]``, those that a text may begin with.
+        follow: bool ``[C, C]``, whether the label of the column may follow that of the row.
+        last: bool ``[C]``, those that a text may end with.
+    """
+
+    first: NDArray[np.bool_]
+    follow: NDArray[np.bool_]
+    last: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, labels: Sequence[str], scheme: str) -> "Rules":
+        """Return the rules of labels under a scheme.
+
+        A type that has no label to begin (or end) with may begin (or end) with any it has: a model that never saw
+        E-PER can still name a person.
+
+        Raises:
+            InputError: a scheme that does not exist.
+        """
+        check_scheme(scheme)
+        parts = [split_tag(label, scheme) for label in labels]
+        prefixes_of = defaultdict(set)
+        for prefix, kind in parts:
+            prefixes_of[kind].add(prefix)
+        outside = [(OUTSIDE, ""), *parts]
+        allowed = np.array(
+            [[_may_follow(before, after, scheme, prefixes_of) for after in outside] for before in outside], np.bool_
+        )
+        # what stands before a text, and behind it, is outside every entity
+        return cls(allowed[0, 1:], allowed[1:, 1:], allowed[1:, 0])
+
+
+def _may_follow(before: tuple[str, str], after: tuple[str, str], scheme: str, prefixes_of: dict[str, set[str]]) -> bool:
+    (end, kind_before), (start, kind) = before, after
+    inside = end != OUTSIDE and start != OUTSIDE and kind == kind_before
+    if scheme in ("IO", "plain"):
+        return True
+    if scheme == "IOB1":
+        return start != "B" or inside or "I" not in prefixes_of[kind]
+    begins = start in _BEGINNING or prefixes_of[kind].isdisjoint(_BEGINNING)
+    if scheme == "BIO":
+        return start == OUTSIDE or inside or begins
+    open_before = end in ("B", "I")
+    if inside and open_before and start in _GOING_ON:
+        return True
+    closed = not open_before or prefixes_of[kind_before].isdisjoint(_ENDING)
+    return closed and (start == OUTSIDE or begins)
+
+
+def best_tags(
+    scores: NDArray[Any], rules: Rules, sizes: Sequence[int] | NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """Return the labels ``[n]`` that keep the rules and have the highest sum of scores, by Viterbi's algorithm.
+
+    Of labels that do equally well, the one of the lower number is taken, decided from the end of the text. Where no
+    tags at all keep the rules, each word has its best label.
+
+    Args:
+        scores: ``[n, C]`` real numbers, log-probabilities or logits.
+        rules: those of the C labels.
+        sizes: of several texts side by side, the number of words of each; None: there is one.
+    """
+    free: NDArray[np.int64] = scores.argmax(axis=1)
+    lengths = np.array([len(scores)] if sizes is None else sizes, np.int64)
+    stops = np.cumsum(lengths)
+    starts = stops - lengths
+    # the best labels of all are the best that keep the rules, if they do
+    wrong = np.zeros(len(free), np.bool_)
+    wrong[1:] = ~rules.follow[free[:-1], free[1:]]
+    wrong[starts[lengths > 0]] = ~rules.first[free[starts[lengths > 0]]]
+    wrong[stops[lengths > 0] - 1] |= ~rules.last[free[stops[lengths > 0] - 1]]
+    texts = np.unique(np.searchsorted(stops, np.flatnonzero(wrong), "right"))
+    # texts of like length go through the steps together
+    texts = texts[np.argsort(-lengths[texts], kind="stable")]
+    for begin in range(0, len(texts), TOGETHER):
+        some = texts[begin : begin + TOGETHER]
+        _viterbi(scores, starts[some], lengths[some], rules, free)
+    return free
+
+
+def _viterbi(
+    scores: NDArray[Any], starts: NDArray[np.int64], lengths: NDArray[np.int64], rules: Rules, tags: NDArray[np.int64]
+) -> None:
+    """Write the best tags of B texts, the longest first, into ``tags``; what has no tags that keep the rules stays."""
+    texts = np.arange(len(starts))
+    barred = np.where(rules.follow, 0.0, -np.inf)
+    best = np.where(rules.first, scores[starts].astype(np.float64), -np.inf)
+    origins = np.zeros((int(lengths[0]), len(starts), scores.shape[1]), np.int32)
+    for place in range(1, len(origins)):
+        going = int(np.searchsorted(-lengths, -place, "left"))
+        through = best[:going, :, None] + barred
+        origins[place, :going] = through.argmax(axis=1)
+        best[:going] = through.max(axis=1) + scores[starts[:going] + place]
+    best = np.where(rules.last, best, -np.inf)
+    tag = best.argmax(axis=1)
+    possible = best[texts, tag] > -np.inf
+    for place in range(len(origins) - 1, -1, -1):
+        here = possible & (place < lengths)
+        tags[starts[here] + place] = tag[here]
+        # origins of a text's first word are never looked at
+        tag = np.where(here, origins[place, texts, tag], tag) if place else tag

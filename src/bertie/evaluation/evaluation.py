@@ -1,0 +1,167 @@
+"""``bertie.evaluate``: how good a model is on labelled data, with the uncertainty of every figure."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from bertie.data import BadRows, Format, beside
+from bertie.data.dataset import ExampleReader, read_as
+from bertie.data.example import Example
+from bertie.data.labelling import LabelOptions
+from bertie.data.tag_labels import TagLabels
+from bertie.errors import InputError
+from bertie.evaluation.evaluator import CHUNK, Scored, Watch, score
+from bertie.files import atomic
+from bertie.metrics.streaming import REPLICATES
+from bertie.pipelines import pipeline
+from bertie.progress import logger
+from bertie.tasks.features import Values
+from bertie.tasks.registry import find_learned
+from bertie.tasks.trainable import TrainableTask
+from bertie.writing import form_of_output, writer
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good a model is.
+
+    Attributes:
+        figures: each by its name; None where the rows leave one undefined (`notes` says why).
+        intervals: of each figure: 95 % of other samples of as many rows would give one within.
+        table: the figures of each class.
+        rows: how many were scored.
+        skipped: bad rows that were left out.
+        truncated: inputs that were longer than the model reads.
+        notes: what should be known.
+        scored: all of it.
+        read_as: what was read as what, in one line.
+    """
+
+    figures: dict[str, float | None]
+    intervals: dict[str, tuple[float, float] | None]
+    table: list[dict[str, Any]]
+    rows: int
+    skipped: int
+    truncated: int
+    notes: list[str]
+    scored: Scored
+    read_as: str
+
+
+def evaluate(
+    task: str,
+    data: Any,
+    *,
+    model: Any,
+    tokenizer: Any = None,
+    form: str | Format | None = None,
+    columns: Mapping[str, Any] | None = None,
+    label_names: Sequence[str] | None = None,
+    label_map: Mapping[Any, str] | None = None,
+    first_choice: int | None = None,
+    on_bad_row: str = "error",
+    device: Any = None,
+    batch_tokens: int | None = None,
+    seed: int = 0,
+    worst: int = 0,
+    show_progress: bool | None = None,
+    predictions: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Score a model on labelled data; memory does not grow with the number of rows.
+
+    Args:
+        task: as for `bertie.finetune`.
+        data: as ``train`` there.
+        model: a folder, a name in the hub, or a model (then ``tokenizer`` too).
+        tokenizer: None: the model's.
+        form, columns, label_names, label_map, first_choice, on_bad_row: as for `bertie.finetune`.
+        device, batch_tokens: as for `bertie.pipeline`.
+        seed: of the bootstrap.
+        worst: how many of the worst mistakes to keep (``scored.mistakes``).
+        show_progress: True shows a bar always, False never, None on a terminal only.
+        predictions: a file to write: each row that is scored with its ``prediction`` and where it stands; a table if
+            its name ends in .csv or .tsv, else JSON lines.
+        **options: of the task; those that training settled (windows, thresholds, …) hold without being named.
+
+    Raises:
+        InputError: no rows, or rows that cannot be used.
+        CheckpointError: the model's files are missing or damaged.
+    """
+    row = find_learned(task)
+    pipe = pipeline(row.name, model, tokenizer=tokenizer, device=device, **options)
+    scoring: TrainableTask = row.load_trained().of(pipe.codec)
+    kind, labels = scoring.expects()
+    rows = ExampleReader(
+        row.learns,
+        form=form,
+        columns=columns,
+        options=LabelOptions.of(kind, label_names, label_map, first_choice),
+        bad=BadRows(on_bad_row),
+        name="data",
+        keeps_fields=predictions is not None,
+    )
+    examples, line = _read(rows, data, labels, getattr(scoring, "scheme", None))
+    begin = list(islice(examples, CHUNK))
+    scoring = scoring.suited([example.label for example in begin])
+    with nullcontext() if predictions is None else _written_to(Path(predictions), scoring) as watch:
+        scored = score(
+            {"model": scoring},
+            pipe.computing,
+            chain(begin, examples),
+            replicates=REPLICATES,
+            seed=seed,
+            worst=worst,
+            batch_tokens=batch_tokens,
+            show_progress=show_progress,
+            watch=watch,
+        )["model"]
+    return _evaluation(scored, rows, line)
+
+
+def _read(
+    rows: ExampleReader, data: Any, labels: Sequence[str] | None, scheme: str | None
+) -> tuple[Iterator[Example], str]:
+    """Return the examples with their labels as the model has them, and what was read as what."""
+    written = rows.read(data)
+    first = list(islice(written, CHUNK))
+    labelling = rows.find_labelling(first)
+    if labelling is not None and labels is not None:
+        labelling = labelling.restrict(labels, "the model")
+    if isinstance(labelling, TagLabels):
+        labelling = labelling.brought_to(scheme)
+    line = read_as(rows, labelling, labels or ())
+    logger.warning("%s", line)
+    return rows.normalize(chain(first, written), labelling), line
+
+
+def _evaluation(scored: Scored, rows: ExampleReader, line: str) -> Evaluation:
+    scores, bad = scored.scores, rows.bad
+    left_out = [bad.summary()] if bad.count else []
+    if not scores.count:
+        why = " ".join([*rows.warnings(), *left_out])
+        raise InputError(f"There is no row to score{f': {why}' if why else '.'}")
+    notes = [*rows.warnings(), *scored.notes(), *left_out]
+    for note in notes:
+        logger.warning("%s", note)
+    return Evaluation(
+        scores.figures(), scored.intervals, scores.table(), scores.count, bad.count, scored.cut, notes, scored, line
+    )
+
+
+@contextmanager
+def _written_to(path: Path, task: TrainableTask) -> Iterator[Watch]:
+    """Give what writes examples with their predictions to a file, which holds its old content or all of the new."""
+    form = form_of_output(path)
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        out = writer(form, file)
+
+        def watch(examples: Sequence[Example], predictions: Values) -> None:
+            for example, prediction in zip(examples, predictions, strict=True):
+                out.write(beside(example.fields or {}, {"prediction": task.plain(prediction), "where": example.where}))
+
+        yield watch

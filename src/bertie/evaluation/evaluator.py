@@ -1,0 +1,206 @@
+"""From examples to figures: a task's answers compared with labels, part by part."""
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from bertie.data.example import Example
+from bertie.errors import counted, spelled
+from bertie.metrics import Scores
+from bertie.metrics.streaming import Figures, Intervals
+from bertie.progress import progress
+from bertie.tasks.calibration import Reliability
+from bertie.tasks.features import Outputs, Values
+from bertie.tasks.inference import compute_rows
+from bertie.tasks.model import Model
+from bertie.tasks.trainable import Fault, TrainableTask
+
+# Examples are read and encoded this many at a time.
+CHUNK = 8_192
+Watch = Callable[[Sequence[Example], Values], None]
+# From so many examples on, one answer for all of them is worth a warning.
+MANY = 20
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A row that was answered wrongly.
+
+    Attributes:
+        text: the input, of any length.
+        gold, predicted: what is right, and what was answered.
+        score: the model's confidence in its answer; None if it has none.
+        where: file and line.
+    """
+
+    text: str
+    gold: str
+    predicted: str
+    score: float | None
+    where: str
+
+
+@dataclass
+class Scored:
+    """How well a model answers.
+
+    Attributes:
+        scores: gives figures, intervals and the table of classes.
+        cut: how many inputs were longer than the model reads, and lost tokens.
+        mistakes: the worst, the worst first.
+        reliability: how often answers of each confidence are right; None where there is no confidence.
+        only: the one answer that all inputs were given; None if there are several.
+    """
+
+    scores: Scores
+    cut: int = 0
+    mistakes: list[Mistake] = field(default_factory=list)
+    reliability: Reliability | None = None
+    only: str | None = None
+
+    @property
+    def figures(self) -> Figures:
+        """Each figure by its name; none where no row was scored."""
+        return self.scores.figures() if self.scores.count else {}
+
+    @property
+    def positive(self) -> str | None:
+        """Of two classes the one that precision, recall and F1 are about."""
+        return getattr(self.scores.metric, "positive_class", None)
+
+    @cached_property
+    def intervals(self) -> Intervals:
+        """Of each figure: 95 % of other samples of as many rows would give one within."""
+        return self.scores.intervals() if self.scores.count else {}
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """The figures of each class; empty without classes or rows."""
+        return self.scores.table() if self.scores.count else []
+
+    def notes(self) -> list[str]:
+        """Return what should be known of the figures."""
+        one = self.warning()
+        return [*(self.scores.notes() if self.scores.count else []), *([one] if one else [])]
+
+    def warning(self) -> str | None:
+        """Return a sentence if every input was given the same answer, else None."""
+        if self.only is None or self.scores.count < MANY:
+            return None
+        return (
+            f"All {counted(self.scores.count, 'text')} are given the same answer, {self.only}: the model has not "
+            "learned to tell them apart; try another learning rate, more epochs, or (for classes) "
+            f"{spelled('class_weights', 'auto')}."
+        )
+
+
+class Worst:
+    """The worst mistakes of a long evaluation, in constant memory; at most ``most`` are kept."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._heap: list[tuple[float, int, Mistake]] = []
+        self._seen = 0
+
+    def add(self, mistake: Mistake, size: float) -> None:
+        """Take in a mistake; of equally bad ones the first are kept."""
+        self._seen += 1
+        entry = (size, -self._seen, mistake)
+        (heapq.heappush if len(self._heap) < self._most else heapq.heappushpop)(self._heap, entry)
+
+    def mistakes(self) -> list[Mistake]:
+        """Return those kept, the worst first."""
+        return [mistake for _, _, mistake in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
+
+
+class Scorer:
+    """Takes in examples part by part; `scored` says how well they were answered."""
+
+    def __init__(self, task: TrainableTask, replicates: int = 0, seed: int = 0, worst: int = 0) -> None:
+        self.task = task
+        self.scored = Scored(Scores(task.metric(), replicates, seed))
+        self._worst = Worst(worst) if worst else None
+        self._count = 0
+        self._first: Any = None
+        self._alike = True
+
+    def add(self, outputs: Outputs, examples: Sequence[Example]) -> Values:
+        """Take in what was computed for these examples, with their labels, and return the predictions."""
+        if not examples:
+            return []
+        task, scored = self.task, self.scored
+        predictions = task.predictions(outputs)
+        scored.scores.add(predictions, task.gold(outputs.labels))
+        scored.cut += sum(cut > 0 for cut in outputs.features.truncated)
+        self._note_reliability(task.reliability(outputs))
+        self._note_only(predictions)
+        if self._worst is not None:
+            self._note_faults(task.faults(outputs), examples)
+        return predictions
+
+    def done(self) -> Scored:
+        """Return the account of all that was taken in."""
+        if self._worst is not None:
+            self.scored.mistakes = self._worst.mistakes()
+        self.scored.only = self.task.named(self._first) if self._alike and self._count else None
+        return self.scored
+
+    def _note_reliability(self, found: Reliability | None) -> None:
+        if found is not None:
+            before = self.scored.reliability
+            self.scored.reliability = found if before is None else before + found
+
+    def _note_only(self, predictions: Values) -> None:
+        gist = self.task.gist
+        if not self._count:
+            self._first = gist(predictions[0])
+        self._count += len(predictions)
+        self._alike = self._alike and all(np.array_equal(self._first, gist(one)) for one in predictions)
+
+    def _note_faults(self, faults: Sequence[Fault | None], examples: Sequence[Example]) -> None:
+        assert self._worst is not None
+        for fault, example in zip(faults, examples, strict=True):
+            if fault is not None:
+                mistake = Mistake(in_words(example.text), fault.expected, fault.given, fault.score, example.where)
+                self._worst.add(mistake, fault.size)
+
+
+def score(
+    tasks: Mapping[str, TrainableTask],
+    model: Model,
+    examples: Iterable[Example],
+    *,
+    replicates: int = 0,
+    seed: int = 0,
+    worst: int = 0,
+    batch_tokens: int | None = None,
+    show_progress: bool | None = None,
+    watch: Watch | None = None,
+) -> dict[str, Scored]:
+    """Answer examples, once for all ``tasks``, and compare with their labels; the model is in eval mode."""
+    scorers = {name: Scorer(task, replicates, seed, worst) for name, task in tasks.items()}
+    reading = next(iter(tasks.values()))
+    source, total = iter(examples), len(examples) if isinstance(examples, Sequence) else None
+    with progress("examples", total, show_progress) as advance:
+        while chunk := list(islice(source, CHUNK)):
+            features = reading.encode([example.text for example in chunk])
+            rows = compute_rows(reading, model, features, batch_tokens=batch_tokens, advance=advance)
+            outputs = reading.outputs(rows, features, [example.label for example in chunk])
+            predictions = [scorer.add(outputs, chunk) for scorer in scorers.values()]
+            if watch is not None:
+                watch(chunk, predictions[0])
+    return {name: scorer.done() for name, scorer in scorers.items()}
+
+
+def in_words(text: Any) -> str:
+    """Return an input of any task as one text for a person."""
+    if isinstance(text, str):
+        return text
+    if isinstance(text, Mapping):
+        return " · ".join(in_words(value) for name, value in text.items() if name != "id")
+    return (" · " if isinstance(text, tuple) else " ").join(in_words(part) for part in text)

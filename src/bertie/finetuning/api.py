@@ -1,0 +1,252 @@
+"""``bertie.finetune``: labelled data and a checkpoint become a model, its true quality, and a folder to forward."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bertie.data import Format
+from bertie.data.labelling import LabelOptions
+from bertie.errors import InputError, spelled
+from bertie.finetuning.plan import Plan, settings_from
+from bertie.finetuning.resuming import at_work_in, refuse_other_content, refuse_unfinished
+from bertie.finetuning.run import Outcome, run
+from bertie.finetuning.run_folder import write_folder
+from bertie.finetuning.run_report import Runs
+from bertie.finetuning.seeds_and_folds import Several, run_folds, run_seeds
+from bertie.training import Callback, History, Settings
+
+
+@dataclass
+class Finetuned:
+    """A model that was fine-tuned.
+
+    Attributes:
+        pipeline: answers with the model, and with all that was tuned.
+        figures: on dev, which nothing was learned from or tuned on.
+        intervals: of these figures: 95 % of other samples of as many rows would give one within.
+        runs: with several seeds or folds, the figures of all.
+        history: of the training.
+        warnings: what should be known.
+        folder: the model in hub layout, figures, plots and a report; None if none was asked for.
+        seed: of the run; of several seeds, of the one that was best on the rows kept for tuning.
+    """
+
+    pipeline: Any
+    figures: dict[str, float | None]
+    intervals: dict[str, tuple[float, float] | None]
+    runs: Runs | None
+    history: History
+    warnings: list[str]
+    folder: Path | None
+    seed: int
+
+    @property
+    def spread(self) -> dict[str, tuple[float, float]]:
+        """With several seeds or folds, each figure's mean and standard deviation over them."""
+        return {} if self.runs is None else self.runs.spread()
+
+    @property
+    def model(self) -> Any:
+        """The model, in eval mode."""
+        return self.pipeline.model
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        return self.pipeline.tokenizer
+
+
+def finetune(
+    task: str,
+    train: Any,
+    *,
+    model: Any,
+    dev: Any = None,
+    tune: Any = None,
+    out: str | os.PathLike[str] | None = None,
+    form: str | Format | None = None,
+    columns: Mapping[str, Any] | None = None,
+    kind: str | None = None,
+    label_names: Sequence[str] | None = None,
+    label_map: Mapping[Any, str] | None = None,
+    first_choice: int | None = None,
+    on_bad_row: str = "error",
+    max_length: int | None = None,
+    windows: bool | None = None,
+    overlap: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    class_weights: str | Sequence[float] | Mapping[str, float] | None = None,
+    focal: float | None = None,
+    label_smoothing: float | None = None,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    batch_tokens: int | None = None,
+    patience: int | None = None,
+    seed: int | Sequence[int] | None = None,
+    settings: Settings | None = None,
+    lora: int | None = None,
+    metric: str | None = None,
+    resume: bool = False,
+    more_epochs: int | None = None,
+    folds: int | None = None,
+    keep: int | None = None,
+    tensorboard: bool = False,
+    callbacks: Sequence[Callback] = (),
+    device: Any = None,
+    show_progress: bool | None = None,
+) -> Finetuned | None:
+    """Fine-tune a model for a task, and say how good it is on data that it has not seen.
+
+    ``bertie.finetune("sequence-classification", "train.csv", model="all-MiniLM-L6-v2", out="runs/first")``
+
+    Nothing is scored on what it was tuned on: best epoch, temperature, thresholds and the like are chosen on rows of
+    train that are kept for it (or on ``tune``), the figures are those of ``dev``.
+
+    Args:
+        task: "sequence-classification", "token-classification", "question-answering", "multiple-choice",
+            "next-sentence", "masked-lm", "embedding" or "reranking"; usual names ("classification", "ner", "qa", …) do.
+        train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON, …), several (a list of files, a folder, a
+            pattern such as ``train-*.jsonl``), a ``datasets.Dataset``, a pandas DataFrame, or a list of dicts.
+        model: a folder or a name in the hub, to start from.
+        dev: what to score the finished model on, or the share of train to keep for it, which is then not learned
+            from; None: a tenth; 0: nothing is scored.
+        tune: a source of its own to tune on, or the share of train to keep for it; None: a tenth; 0: nothing is tuned
+            and the last epoch is kept.
+        out: the folder of the run; None keeps everything in memory.
+        form: of the files, where their names do not say it; a `bertie.data.Format` also says delimiter, encoding and
+            quoting.
+        columns: what each column is, where usual names do not tell: ``{"text": "Body", "label": "Kind"}``; columns of
+            texts are joined by "title+body", "" says that no column has a role.
+        kind: of a classification: "single-label", "multi-label" or "regression"; None: as the labels look.
+        label_names: of the labels that lists of 0 and 1 are about, or of class numbers; else all classes in their
+            order.
+        label_map: a label as it is written → what it is called here, ``{"1": "spam"}``; "" leaves such rows out.
+        first_choice: of a multiple choice: 0 or 1, the number that labels give the first choice; None: as they look.
+        on_bad_row: "error", or "skip" to leave out rows that cannot be used and count them.
+        max_length: tokens read of a text; None: what the model allows.
+        windows: True reads longer texts in windows that overlap by ``overlap`` tokens, instead of cutting them.
+        options: more options of the task.
+        class_weights: what rows of each class count: "auto" lets all classes weigh alike; class → weight; or weights
+            in the order of the model's labels.
+        focal: gamma of the focal loss.
+        label_smoothing: the share of each label that is learned as any class alike (0.1 is usual); figures take labels
+            as they are. For classes, tags, next sentences and masked words, not together with ``focal``.
+        epochs, learning_rate, batch_size, batch_tokens, patience, seed: as in `bertie.Settings`, which chooses epochs
+            by the number of rows; several seeds train as many models, and the best on the rows for tuning is given.
+        settings: all settings of the training.
+        lora: the rank of low-rank adapters to train instead of all weights (needs peft); they are merged at the end.
+        metric: the figure that decides which epoch is best; None: the task's own.
+        resume: go on with the run in ``out`` where it was interrupted; if there is none, begin it.
+        more_epochs: go on with the finished run in ``out``, from its last step, for so many epochs, whose learning rate
+            rises and falls anew (a constant one stays); all other arguments are those that the run was started with.
+        folds: train so many models, each scored on its own part of train and learning from the others; ``figures`` are
+            then those of the model that is best on its rows for tuning, ``spread`` their mean and deviation.
+        keep: keep the models of the last so many epochs, in ``out/epoch-1`` and so on.
+        tensorboard: log to ``out/tensorboard``, too, for TensorBoard (``pip install 'bertie[tensorboard]'``).
+        callbacks: functions that are called with a `bertie.training.Event` for each new log line and at the end of each
+            epoch; one that returns True ends the training.
+        device: None: CUDA if there is any, else the CPU.
+        show_progress: True shows bars always, False never, None on a terminal only.
+
+    Returns:
+        The model with its figures; None in all but the first of several processes (torchrun).
+
+    Raises:
+        InputError: an argument, a column or a row that cannot be used; data, settings or seed of a run that is resumed
+            are others.
+        CheckpointError: the model's files are missing or damaged, or ``out`` cannot be written.
+        BertieError: the training diverged, or a package that is needed is not installed.
+        KeyboardInterrupt: it was interrupted; with ``out``, ``resume=True`` goes on from there.
+    """
+    reading = {
+        "max_length": max_length,
+        "windows": windows,
+        "overlap": overlap,
+        "focal": focal,
+        "label_smoothing": label_smoothing,
+    }
+    seeds = list(seed) if isinstance(seed, Sequence) else []
+    if isinstance(seed, Sequence) and len(set(seeds)) < 2:
+        raise InputError(f"seed is {seed!r}; give a number, or a list of several.")
+    if seeds and folds is not None:
+        raise InputError(f"{spelled('folds')} takes one {spelled('seed')}, and here are {len(seeds)}; give one.")
+    if more_epochs is not None and (seeds or folds is not None):
+        several = spelled("folds" if folds is not None else "seed")
+        raise InputError(f"{spelled('more_epochs')} goes on with one run, not with several; leave {several} out.")
+    named = {
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "batch_tokens": batch_tokens,
+        "patience": patience,
+        "seed": seeds[0] if seeds else seed,
+    }
+    plan = Plan(
+        task=task,
+        train=train,
+        model=model,
+        dev=dev,
+        tune=tune,
+        out=None if out is None else Path(out),
+        form=form,
+        columns=columns,
+        labels=LabelOptions.of(kind, label_names, label_map, first_choice),
+        on_bad_row=on_bad_row,
+        options={**{name: value for name, value in reading.items() if value is not None}, **(options or {})},
+        class_weights=class_weights,
+        lora=lora,
+        metric=metric,
+        settings=settings_from(settings, named),
+        resume=resume,
+        more_epochs=more_epochs,
+        folds=folds,
+        keep=keep,
+        tensorboard=tensorboard,
+        callbacks=callbacks,
+        device=device,
+        show_progress=show_progress,
+    )
+    refuse = partial(refuse_other_content, plan.out)
+    if plan.more_epochs is not None:
+        refuse = partial(refuse_unfinished, plan.out, resume)
+    with at_work_in(plan.out, refuse):
+        if seeds or plan.folds is not None:
+            found = run_folds(plan) if plan.folds is not None else run_seeds(plan, seeds)
+            return None if found is None else finetuned_of(found.best, found)
+        return _one(plan)
+
+
+def _one(plan: Plan) -> Finetuned | None:
+    outcome = run(plan)
+    if outcome is None:
+        return None
+    if plan.out is not None:
+        write_folder(outcome, notes=_lengthened(outcome.history))
+    return finetuned_of(outcome)
+
+
+def _lengthened(history: History) -> list[str]:
+    """Return a sentence for the report if the run was made longer."""
+    if not history.ends:
+        return []
+    steps = " and ".join(f"{step:,}" for step in history.ends)
+    return [f"The training was finished after step {steps}, and then made longer by {spelled('more_epochs')}."]
+
+
+def finetuned_of(outcome: Outcome, several: Several | None = None) -> Finetuned:
+    """Return what a fine-tuning gives its caller."""
+    row = outcome.plan.row
+    return Finetuned(
+        pipeline=row.load_pipeline()(outcome.task.answering(), outcome.model),
+        figures=outcome.scored.figures,
+        intervals=outcome.scored.intervals,
+        runs=None if several is None else several.runs,
+        history=outcome.history,
+        warnings=outcome.warnings,
+        folder=outcome.plan.out,
+        seed=outcome.plan.settings.seed,
+    )

@@ -1,0 +1,49 @@
+"""A model that learned, as a folder that pipelines, commands and other tools open."""
+
+import shutil
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from bertie.files import atomic_folder
+from bertie.finetuning.model_setup import merge_adapters
+from bertie.tasks.registry import Row
+from bertie.tasks.trainable import TrainableTask
+from bertie.training import Event
+
+# The folders of single epochs begin so.
+EPOCH = "epoch-"
+
+
+def save_model(folder: Path, row: Row, task: TrainableTask, model: Any) -> None:
+    """Write a plain model with its tokenizer and its task's options into ``folder``, which is there."""
+    row.save_options(model.config, task.answering())
+    model.save_pretrained(folder)
+    task.tokenizer.save_pretrained(folder)
+    task.save(folder)
+
+
+class EpochModels:
+    """A callback that keeps the models of the last ``count`` epochs in ``folder``, each in a folder of its own.
+
+    They are as they were trained: temperature, thresholds and the like are tuned for the finished model alone.
+    """
+
+    def __init__(self, folder: Path, count: int, row: Row, task: TrainableTask) -> None:
+        self._folder, self._count, self._row, self._task = folder, count, row, task
+
+    def __call__(self, event: Event) -> None:
+        """Save a model at the end of its epoch."""
+        if event.kind != "epoch":
+            return
+        epoch = event.record["epoch"]
+        # what ends a training changes the model: adapters are merged, a head answers in other units
+        model = merge_adapters(deepcopy(event.model)).eval()
+        final = self._folder / f"{EPOCH}{epoch}"
+        shutil.rmtree(final, ignore_errors=True)  # a resumed run comes here again
+        with atomic_folder(final) as new:
+            save_model(new, self._row, self._task.ended(model), model)
+        for path in self._folder.glob(f"{EPOCH}*"):
+            number = path.name.removeprefix(EPOCH)
+            if number.isdigit() and int(number) <= epoch - self._count:
+                shutil.rmtree(path, ignore_errors=True)

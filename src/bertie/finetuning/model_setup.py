@@ -1,0 +1,182 @@
+"""What a fine-tuning starts from: a checkpoint with the head its labels need, its tokenizer, and the task's options."""
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bertie.config import BertConfig
+from bertie.data.dataset import Dataset
+from bertie.data.example import Example
+from bertie.data.labels import by_spelling, matching
+from bertie.errors import CheckpointError, InputError, nearest, spelled
+from bertie.extras import need
+from bertie.finetuning.plan import Plan
+from bertie.models.loading import one_device
+from bertie.pipelines.factory import load_task
+from bertie.progress import quietly
+from bertie.tasks.heads import with_rows
+from bertie.tasks.trainable import TrainableTask
+from bertie.training import local_device
+
+# No class counts more than this many times another: a handful of rows cannot carry more.
+MOST_WEIGHT = 20.0
+# What a checkpoint may have a head for; that any other starts anew is no news.
+PRETRAINED = ("masked-lm", "next-sentence")
+_CLASSIFIERS = ("BertForSequenceClassification", "BertForTokenClassification")
+
+
+def start(plan: Plan, data: Dataset, examples: Sequence[Example]) -> tuple[TrainableTask, Any, list[str]]:
+    """Return the task with its options, the model in float32 where it is to be trained on ``examples``, and sentences.
+
+    The sentences say what became of the labels of a model that had some.
+    """
+    row = plan.row
+    learns: Any = row.load_trained()
+    device = local_device() if plan.device is None else one_device(plan.device, "device")
+    # a new head is the same for the same seed, and the caller's random numbers stay as they were
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(plan.settings.seed)
+        head = learns.head(data.kind, data.labels)
+        goes_on = "id2label" in head and (has_labels(own_config(plan.model)) or isinstance(plan.model, nn.Module))
+        loading = {"dtype": "float32", "ignore_mismatched_sizes": True, **head}
+        if goes_on:
+            del loading["id2label"]
+        with nullcontext() if row.learns in PRETRAINED else quietly():
+            answers, model, _ = load_task(row, plan.model, device=device, loading=loading)
+        said = transfer_labels(model, data.labels) if goes_on else []
+        if "problem_type" in head:
+            model.config.problem_type = head["problem_type"]
+        task = learns.of(answers).with_options(**plan.options, **_weights(plan, data, model, examples))
+        task = task.begun(model, [example.label for example in examples])
+        return task, model if plan.lora is None else add_adapters(model, plan.lora), said
+
+
+def own_config(model: Any) -> BertConfig | None:
+    """Return a model's config before it is loaded; None where it lies in a subfolder."""
+    if not isinstance(model, str | os.PathLike):
+        return getattr(model, "config", None)
+    try:
+        return BertConfig.from_pretrained(model)
+    except CheckpointError:
+        return None
+
+
+def add_adapters(model: nn.Module, rank: int) -> Any:
+    """Return the model with LoRA on its queries and values (Hu et al. 2021, section 4.2); its whole head learns too."""
+    peft: Any = need("peft", extra="lora", what="LoRA")
+    heads = model.named_children() if hasattr(model, "bert") else ()
+    learned = [name for name, part in heads if name != "bert" and any(True for _ in part.parameters())]
+    if getattr(getattr(model, "bert", None), "pooler", None) is not None:
+        learned.append("pooler")
+    config = peft.LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules=["query", "value"], modules_to_save=learned or None
+    )
+    return peft.get_peft_model(model, config)
+
+
+def merge_adapters(model: Any) -> Any:
+    """Return a plain model: adapters are added into the weights they adapt."""
+    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+def _weights(plan: Plan, data: Dataset, model: Any, examples: Sequence[Example]) -> dict[str, Any]:
+    given = plan.class_weights
+    if given is None:
+        return {}
+    if data.kind not in ("single-label", "multi-label"):
+        raise InputError(f"{spelled('class_weights')} needs a classification with classes.")
+    labels = list(model.config.id2label.values())
+    if isinstance(given, str):
+        return {"class_weights": tuple(balance_classes(examples, labels, data.kind))}
+    if not isinstance(given, Mapping):
+        return {"class_weights": tuple(given)}
+    unknown = next((name for name in given if name not in labels), None)
+    if unknown is not None:
+        raise InputError(
+            f"{spelled('class_weights')} names {unknown!r}; the labels are {', '.join(labels)}."
+            f"{nearest(unknown, labels)}"
+        )
+    return {"class_weights": tuple(float(given.get(label, 1.0)) for label in labels)}
+
+
+def balance_classes(examples: Sequence[Example], labels: Sequence[str], kind: str) -> list[float]:
+    """Return what each class counts so that all weigh alike, at most `MOST_WEIGHT` (scikit-learn's "balanced").
+
+    For several labels at a time: how many rows lack the label for one that has it.
+    """
+    number: Mapping[str, int] = {label: index for index, label in enumerate(labels)}
+    names = [[example.label] if kind == "single-label" else example.label for example in examples]
+    counts = np.bincount([number[name] for each in names for name in each], minlength=len(labels))
+    if kind == "multi-label":
+        ratios = (len(examples) - counts) / np.maximum(counts, 1)
+    else:
+        ratios = len(examples) / (len(labels) * np.maximum(counts, 1))
+    return [round(float(weight), 4) for weight in np.clip(ratios, 1 / MOST_WEIGHT, MOST_WEIGHT)]
+
+
+def has_labels(config: BertConfig | None) -> bool:
+    """Whether a config is that of a model whose head has learned classes."""
+    if config is None or config.problem_type == "regression":
+        return False
+    is_number = config.num_labels == 1 and config.problem_type is None
+    made = set(config.architectures or ()) & set(_CLASSIFIERS)
+    return not is_number and (bool(made) or not config.architectures or not _is_generic([*config.id2label.values()]))
+
+
+def transfer_labels(model: Any, labels: Sequence[str]) -> list[str]:
+    """Give a model's head these labels; return sentences on what became of the labels it had.
+
+    Labels that it knows, also in other letters, keep their rows and the order that they have there; the others come
+    after them, with rows that are drawn as those of a new head are.
+    """
+    head, old = getattr(model, "classifier", None), list(model.config.id2label.values())
+    if not isinstance(head, nn.Linear):
+        return []
+    known = by_spelling(old) if _is_own(model) else {}
+    row_of = {label: old.index(name) for label in labels if (name := matching(label, known)) is not None}
+    names = [*sorted(row_of, key=row_of.__getitem__), *(label for label in labels if label not in row_of)]
+    rows = [row_of.get(label) for label in names]
+    if rows != list(range(len(old))):
+        model.classifier = with_rows(head, rows, model._init_weights)
+        model.num_labels = len(names)
+    model.config.id2label = dict(enumerate(names))
+    # a head without a bias has learned nothing yet
+    return _said(old, names, row_of) if head.bias.any() else []
+
+
+def _is_own(model: Any) -> bool:
+    """Whether the head was made by a model of the same class, as far as its config says."""
+    made = model.config.architectures or ()
+    return not made or type(model).__name__ in made
+
+
+def _said(old: Sequence[str], names: Sequence[str], row_of: dict[str, int]) -> list[str]:
+    new, dropped = [name for name in names if name not in row_of], sorted(set(range(len(old))) - set(row_of.values()))
+    lost = [old[row] for row in dropped]
+    if not row_of:
+        return [
+            f"None of the data's labels ({_listed(names)}) is one of the model's ({_listed(old)}): its head starts "
+            f"anew; {spelled('label_map', {new[0]: old[0]})} would say that they are the same."
+        ]
+    known = {name: old[row_of[name]] for name in names if name in row_of}
+    found = []
+    if new or lost:
+        parts = [f"goes on with {_listed(list(known))}"]
+        parts += [f"starts anew for {_listed(new)}"] if new else []
+        parts += [f"forgets {_listed(lost)}, which no row has"] if lost else []
+        found.append(f"The model's head {', '.join(parts)}.")
+    respelled = [f"{before!r} as {name!r}" for name, before in known.items() if before != name]
+    return [*found, *([f"The model's labels go on under other names: {_listed(respelled)}."] if respelled else [])]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def _is_generic(names: Sequence[str]) -> bool:
+    return list(names) == [f"LABEL_{number}" for number in range(len(names))]

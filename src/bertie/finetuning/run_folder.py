@@ -1,0 +1,158 @@
+"""The folder of a run: the model in hub layout, figures as JSON, plots, and a report that a person can forward."""
+
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import bertie
+from bertie.files import make_folder, write_json
+from bertie.finetuning import plots
+from bertie.finetuning.model_folder import save_model
+from bertie.finetuning.resuming import PLAN, STATE
+from bertie.finetuning.run import Outcome
+from bertie.finetuning.run_report import NAME as REPORT
+from bertie.finetuning.run_report import Part, Runs, RunSummary, Tuned, number, write_report
+from bertie.metrics import ClassificationMetric
+from bertie.progress import logger
+
+
+def write_folder(
+    outcome: Outcome,
+    runs: Runs | None = None,
+    notes: Sequence[str] = (),
+    pictures: Mapping[str, str] | None = None,
+) -> None:
+    """Write everything into ``outcome.plan.out``; the report comes last, so a folder that has one is complete."""
+    folder = outcome.plan.out
+    assert folder is not None
+    make_folder(folder)
+    (folder / REPORT).unlink(missing_ok=True)  # of a run that was made longer
+    save_model(folder, outcome.plan.row, outcome.task, outcome.model)
+    several = {} if runs is None else runs.to_dict()
+    used = {"settings": outcome.history.settings, "read_as": outcome.data.read_as}
+    write_json(folder / PLAN, {**outcome.plan.to_dict(), **used, **several})
+    write_json(folder / "figures.json", {**figures_of(outcome), **several})
+    drawn = {**_draw(outcome, folder), **(pictures or {})}
+    write_report(replace(_summary(outcome, drawn), runs=runs, notes=notes), folder)
+
+
+def forget_state(folder: Path) -> None:
+    """Remove what a finished run was to be resumed from; it is larger than all else in its folder."""
+    shutil.rmtree(folder / STATE, ignore_errors=True)
+
+
+def figures_of(outcome: Outcome) -> dict[str, Any]:
+    """Return a run's figures as JSON takes them."""
+    scores = outcome.scored.scores
+    found: dict[str, Any] = {
+        "rows": scores.count,
+        "metrics": outcome.scored.figures,
+        "intervals": outcome.scored.intervals,
+        "table": outcome.scored.table,
+        **({} if outcome.scored.positive is None else {"positive": outcome.scored.positive}),
+        "calibration_error": None if outcome.scored.reliability is None else outcome.scored.reliability.error,
+    }
+    if outcome.untuned is not None:
+        before = outcome.untuned
+        found["before_tuning"] = {
+            "metrics": before.figures,
+            "calibration_error": None if before.reliability is None else before.reliability.error,
+        }
+    return found
+
+
+def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
+    """Draw what can be drawn; return the pictures' names with what they show."""
+    if why := plots.why_no_plots():
+        logger.warning("No plots were drawn: %s", why)
+        return {}
+    main = outcome.plan.metric or outcome.task.metric().main
+    history, task = outcome.history, outcome.task
+    plots.draw_curves(history.records, main, history.best_step, folder / "curves.png")
+    drawn = {"curves.png": f"loss of training, and {main} on the rows kept for tuning, by step"}
+    metric = outcome.scored.scores.metric
+    if outcome.scored.scores.count and isinstance(metric, ClassificationMetric):
+        plots.draw_confusion(metric.confusion(outcome.scored.scores), metric.labels, folder / "confusion.png")
+        drawn["confusion.png"] = "how often each class was taken for each"
+    before = outcome.untuned
+    if before is not None and before.reliability is not None and outcome.scored.reliability is not None:
+        temperature = getattr(task, "temperature", 1.0)
+        plots.draw_reliability(before.reliability, outcome.scored.reliability, temperature, folder / "reliability.png")
+        drawn["reliability.png"] = "how often answers of each confidence are right, before and after tuning"
+    thresholds, tuning = getattr(task, "thresholds", None), outcome.tuning
+    if thresholds is not None and len(tuning.values):
+        truth = np.asarray(task.gold(tuning.labels))
+        names = list(task.config.id2label.values())
+        plots.draw_thresholds(_scores(task, tuning.values), truth, thresholds, names, folder / "thresholds.png")
+        drawn["thresholds.png"] = "F1 by threshold on the rows kept for tuning"
+    return drawn
+
+
+def _scores(task: Any, values: Any) -> Any:
+    return task.scores(values)
+
+
+def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
+    plan, history, scores = outcome.plan, outcome.history, outcome.scored.scores
+    parts, told = outcome.parts, outcome.parts.told
+    cut = sum(count > 0 for count in outcome.features.truncated)
+    data = [Part("trained on", told["train"], len(parts.train), outcome.data.bad.count, cut)]
+    if parts.tune:
+        data.append(Part("tuned on", told["tune"], len(parts.tune), 0, outcome.tuning.cut))
+    if parts.dev:
+        data.append(Part("scored on", told["dev"], len(parts.dev), 0, outcome.scored.cut))
+    described = plan.to_dict()
+    return RunSummary(
+        task=plan.row.name,
+        model=described["model"],
+        main=scores.metric.main,
+        figures=outcome.scored.figures,
+        intervals=outcome.scored.intervals,
+        table=outcome.scored.table,
+        positive=outcome.scored.positive if outcome.scored.figures else None,
+        data=data,
+        read_as=outcome.data.read_as,
+        settings={**history.settings, "max_length": outcome.task.limit, **described["options"]},
+        seconds=history.seconds,
+        steps=history.step,
+        best_step=history.best_step,
+        ended_early="a callback ended it" if history.asked_to_stop else "nothing improved" * history.stopped_early,
+        tuned=_tuned(outcome),
+        pictures=pictures,
+        mistakes=outcome.scored.mistakes,
+        warnings=outcome.warnings,
+        made_with=f"bertie {bertie.__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}",
+    )
+
+
+def _tuned(outcome: Outcome) -> list[Tuned]:
+    """Return what was chosen on the rows kept for tuning."""
+    if outcome.untuned is None:
+        return []
+    before, after = outcome.untuned, outcome.scored
+    main = after.scores.metric.main
+    found = []
+    for name in outcome.task.saved:
+        value = getattr(outcome.task, name)
+        if value == getattr(outcome.tuning.task, name):
+            continue
+        effect = ""
+        if name == "temperature" and before.reliability is not None and after.reliability is not None:
+            effect = f"calibration error on dev {before.reliability.error:.3f} → {after.reliability.error:.3f}"
+        elif main in before.figures:
+            effect = f"{main} on dev {number(before.figures[main])} → {number(after.figures[main])}"
+        labels = list(outcome.task.config.id2label.values())
+        shown = _by_name(labels, value) if name == "thresholds" else str(value)
+        found.append(Tuned(name, shown, effect))
+    return found
+
+
+def _by_name(labels: Sequence[str], thresholds: Sequence[float]) -> str:
+    """Return the threshold of each label."""
+    return ", ".join(f"{label} {value:.3g}" for label, value in zip(labels, thresholds, strict=True))

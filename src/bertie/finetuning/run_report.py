@@ -1,0 +1,310 @@
+"""``report.md`` of a run: what was trained on what, how good it is and how sure that is, and what it gets wrong."""
+
+import re
+import statistics
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bertie.errors import counted
+from bertie.evaluation.evaluator import Mistake
+from bertie.files import write_text
+from bertie.metrics.streaming import Figures, Intervals
+
+NAME = "report.md"
+TEXT_LENGTH = 200
+# what Markdown or HTML would take for markup in the middle of a line; inside a word, "_" is no markup
+_MARKUP = str.maketrans({**{sign: f"\\{sign}" for sign in "\\`*[]|~$"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"})
+_EDGE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the data.
+
+    Attributes:
+        role: what it was for: "trained on", "tuned on", "scored on".
+        source: file names, and what was taken of them: "train.csv", "a tenth of train.csv".
+        rows: rows that were used.
+        skipped: bad rows that were left out.
+        truncated: texts that were too long and were cut.
+    """
+
+    role: str
+    source: str
+    rows: int
+    skipped: int = 0
+    truncated: int = 0
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """One value that was found on data kept for it.
+
+    Attributes:
+        name: "temperature", "thresholds", "no-answer threshold", "best step".
+        value: as a person reads it.
+        effect: what it changed, and where: "on dev, calibration error 0.091 → 0.034".
+    """
+
+    name: str
+    value: str
+    effect: str = ""
+
+
+@dataclass
+class Runs:
+    """The figures of several trainings of one plan.
+
+    Attributes:
+        what: in what they differ: "seed" or "fold".
+        figures: of each, by its number.
+        kept: the number of the one whose model is kept.
+    """
+
+    what: str
+    figures: dict[int, Figures] = field(default_factory=dict)
+    kept: int = 0
+
+    def spread(self) -> dict[str, tuple[float, float]]:
+        """Return mean and standard deviation of each figure that all of them have."""
+        found = {}
+        for name in next(iter(self.figures.values()), {}):
+            values = [value for each in self.figures.values() if (value := each.get(name)) is not None]
+            if len(values) == len(self.figures) > 1:
+                found[name] = (statistics.fmean(values), statistics.stdev(values))
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as JSON takes it."""
+        spread = {name: {"mean": mean, "deviation": deviation} for name, (mean, deviation) in self.spread().items()}
+        return {"spread": spread, f"by_{self.what}": self.figures, f"kept_{self.what}": self.kept}
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """All that the report says.
+
+    Attributes:
+        task, model: the task's name, and the model that training began with.
+        main: the figure that stands for all.
+        figures, intervals, table: of the data scored, as `Scores` gives them.
+        positive: of two classes the one that precision, recall and F1 are about.
+        level: of the intervals.
+        data: the parts of the data, in the order of their use.
+        read_as: what was read as what, in one line.
+        settings: what the user could have chosen otherwise, with the values used; the seed among them.
+        seconds: of the training.
+        steps, best_step: how many there were, and the one whose model was kept; None: the last.
+        ended_early: why training ended before its last step, "nothing improved"; empty if it did not.
+        tuned: what was found on the data kept for it.
+        runs: where there were several: the figures of all.
+        pictures: file names in the run folder with what they show.
+        mistakes: the worst errors on the data scored, the worst first.
+        warnings: sentences on bad rows, cut texts, one-class predictions and the like.
+        notes: sentences on the training, such as how its settings were chosen.
+        made_with: versions and machine.
+    """
+
+    task: str
+    model: str
+    main: str
+    figures: Figures
+    intervals: Intervals = field(default_factory=dict)
+    table: Sequence[Mapping[str, Any]] = ()
+    positive: str | None = None
+    level: float = 0.95
+    data: Sequence[Part] = ()
+    read_as: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    steps: int = 0
+    best_step: int | None = None
+    ended_early: str = ""
+    tuned: Sequence[Tuned] = ()
+    runs: Runs | None = None
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    mistakes: Sequence[Mistake] = ()
+    warnings: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    made_with: str = ""
+
+
+def write_report(summary: RunSummary, folder: Path) -> Path:
+    """Write ``report.md`` into the run folder and return its path.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    path = folder / NAME
+    write_text(path, render(summary))
+    return path
+
+
+def render(summary: RunSummary) -> str:
+    """Return the report as Markdown. Texts of the data stand in it as text, whatever markup they hold."""
+    sections = (
+        _head(summary),
+        _warnings(summary.warnings),
+        _figures(summary),
+        _runs(summary.runs),
+        _classes(summary.table),
+        _mistakes(summary.mistakes),
+        _data(summary),
+        _training(summary),
+        _tuned(summary.tuned),
+        _pictures(summary.pictures),
+    )
+    end = f"\n---\n\n{plain(summary.made_with)}\n" if summary.made_with else ""
+    return "\n".join(section for section in sections if section) + end
+
+
+def plain(text: Any, most: int = 10_000) -> str:
+    """Return a text as one line without markup and control characters, cut at ``most`` characters."""
+    # control characters colour terminals, and direction marks turn what is read around
+    line = " ".join("".join(" " if unicodedata.category(sign)[0] == "C" else sign for sign in str(text)).split())
+    line = line if len(line) <= most else line[: most - 1] + "…"
+    return _EDGE.sub(r"\\_", line.translate(_MARKUP))
+
+
+def number(value: float | None) -> str:
+    """Return a figure with three decimals, or four digits if it is large or tiny."""
+    if value is None:
+        return "undefined"
+    return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.4g}"
+
+
+def _head(summary: RunSummary) -> str:
+    if not summary.figures:
+        return f"# {plain(summary.task)}\n\n{plain(summary.model)}, fine-tuned; it was not scored.\n"
+    scored = [part for part in summary.data if part.role == "scored on"]
+    on = f" on {plain(scored[-1].source)} ({counted(scored[-1].rows, 'row')})" if scored else ""
+    interval = summary.intervals.get(summary.main)
+    sure = f", {summary.level:.0%} interval {number(interval[0])} to {number(interval[1])}" if interval else ""
+    spread = {} if summary.runs is None or summary.runs.what != "fold" else summary.runs.spread()
+    if summary.runs is not None and summary.main in spread:
+        mean, deviation = map(number, spread[summary.main])
+        return (
+            f"# {plain(summary.task)}: {plain(summary.main)} {mean} ± {deviation}\n\n"
+            f"{plain(summary.model)}, fine-tuned, reaches {plain(summary.main)} **{mean} ± {deviation}** in "
+            f"{len(summary.runs.figures)} folds (mean and standard deviation), each scored on rows that its model had "
+            "not seen.\n"
+        )
+    return (
+        f"# {plain(summary.task)}: {plain(summary.main)} {number(summary.figures.get(summary.main))}\n\n"
+        f"{plain(summary.model)}, fine-tuned, reaches {plain(summary.main)} "
+        f"**{number(summary.figures.get(summary.main))}**{on}{sure}.\n"
+    )
+
+
+def _warnings(warnings: Sequence[str]) -> str:
+    return _section("Look at this first", [f"- {plain(warning)}" for warning in dict.fromkeys(warnings)])
+
+
+def _figures(summary: RunSummary) -> str:
+    rows = []
+    for name, value in summary.figures.items():
+        interval = summary.intervals.get(name)
+        rows.append([plain(name), number(value), f"{number(interval[0])} to {number(interval[1])}" if interval else ""])
+    note = (
+        "The interval says how much another sample of as many rows might have given (bootstrap over rows), not how "
+        "much another training might."
+    )
+    lines = _table(["figure", "value", f"{summary.level:.0%} interval"], rows)
+    if summary.positive is not None:
+        lines += ["", f"precision, recall and f1 are those of the class {plain(summary.positive)}."]
+    return _section("Figures", lines + (["", note] if summary.intervals else []))
+
+
+def _runs(runs: Runs | None) -> str:
+    spread = {} if runs is None else runs.spread()
+    if runs is None or not spread:
+        return ""
+    rows = [[str(at), *(number(each.get(name)) for name in spread)] for at, each in runs.figures.items()]
+    rows.append(["mean ± deviation", *(f"{number(mean)} ± {number(deviation)}" for mean, deviation in spread.values())])
+    note = f"The model in this folder, and all else in this report, is that of {runs.what} {runs.kept}."
+    return _section(f"{runs.what}s".capitalize(), [*_table([runs.what, *map(plain, spread)], rows), "", note])
+
+
+def _classes(table: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        [plain(row["label"], 60), *(number(row[name]) for name in ("precision", "recall", "f1")), f"{row['support']:,}"]
+        for row in table
+    ]
+    return _section("By class", _table(["class", "precision", "recall", "F1", "rows"], rows))
+
+
+def _mistakes(mistakes: Sequence[Mistake]) -> str:
+    rows = [
+        [
+            plain(mistake.text, TEXT_LENGTH),
+            plain(mistake.gold, 60),
+            plain(mistake.predicted, 60),
+            "" if mistake.score is None else number(mistake.score),
+            plain(mistake.where),
+        ]
+        for mistake in mistakes
+    ]
+    return _section("Worst errors", _table(["text", "right", "predicted", "score", "where"], rows))
+
+
+def _data(summary: RunSummary) -> str:
+    rows = [
+        [part.role, plain(part.source), f"{part.rows:,}", f"{part.skipped:,}", f"{part.truncated:,}"]
+        for part in summary.data
+    ]
+    read_as = [f"Read as: {plain(summary.read_as)}", ""] if summary.read_as else []
+    return _section("Data", read_as + _table(["used for", "from", "rows", "bad rows left out", "texts cut"], rows))
+
+
+def _training(summary: RunSummary) -> str:
+    kept = f"; the model of step {summary.best_step:,} was kept" if summary.best_step is not None else ""
+    early = f", which ended early because {summary.ended_early}" if summary.ended_early else ""
+    lines = [f"{counted(summary.steps, 'step')} in {duration(summary.seconds)}{early}{kept}.", ""]
+    lines += [line for note in summary.notes for line in (plain(note), "")]
+    rows = [[plain(name), _setting(value)] for name, value in summary.settings.items()]
+    return _section("Training", lines + _table(["setting", "value"], rows))
+
+
+def _setting(value: Any) -> str:
+    """Return a setting's value as a person reads it."""
+    return "none" if value is None else plain({True: "yes", False: "no"}[value] if isinstance(value, bool) else value)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person says it: "41 s", "3 min 5 s", "2 h 10 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _tuned(tuned: Sequence[Tuned]) -> str:
+    rows = [[plain(one.name), plain(one.value, 4000), plain(one.effect)] for one in tuned]
+    lines = _table(["what", "value", "effect"], rows)
+    if not lines:
+        return ""
+    note = "Found on data kept for it, never on the rows that are scored; saved in `config.json` and used from there."
+    return _section("Tuned", [note, "", *lines])
+
+
+def _pictures(pictures: Mapping[str, str]) -> str:
+    lines: list[str] = []
+    for name, what in pictures.items():
+        lines += [f"![{plain(what)}]({name})", "", f"{plain(what)}.", ""]
+    return _section("Pictures", lines[:-1])
+
+
+def _section(title: str, lines: Sequence[str]) -> str:
+    """Return a section, or nothing if it would be empty."""
+    return "\n".join([f"## {title}", "", *lines, ""]) if any(lines) else ""
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    if not rows:
+        return []
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]

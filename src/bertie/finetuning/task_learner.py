@@ -1,0 +1,60 @@
+"""What the training loop learns from in fine-tuning: a task, its model, and labelled examples as ids."""
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bertie.data.example import Example
+from bertie.models.task_model import TaskModel
+from bertie.progress import progress
+from bertie.tasks.features import Features
+from bertie.tasks.trainable import TrainableTask
+
+# Examples are encoded this many at a time: their texts and encodings are gone before the next are read.
+CHUNK = 8_192
+_NAMED = 3
+
+
+class TaskLearner:
+    """A `bertie.training.Learner` of N examples.
+
+    Args:
+        task: gives rows and loss.
+        model: with the task's head; a wrapped one (LoRA) serves as well.
+        features: of the examples, with labels.
+        places: where each example stands, for messages.
+    """
+
+    def __init__(self, task: TrainableTask, model: nn.Module, features: Features, places: Sequence[str]) -> None:
+        self.task, self.model, self.features, self.places = task, model, features, places
+        self.sizes: Sequence[int] = features.sizes()
+
+    def divisor(self, examples: Sequence[int]) -> float:
+        """Return the number of labelled items of these examples."""
+        return self.task.divisor(self.features.of_inputs(examples))
+
+    def loss(self, examples: Sequence[int]) -> Tensor:
+        """Return the summed loss of these examples."""
+        seed = int(torch.randint(2**62, ()))
+        part = self.task.drawn(self.features.of_inputs(examples), np.random.default_rng(seed))
+        return self.task.loss(self.task.run(TaskModel(self.model), part), part)
+
+    def describe(self, examples: Sequence[int]) -> str:
+        """Return where the first of these examples stand."""
+        places = [self.places[number] for number in examples[:_NAMED]]
+        more = len(examples) - len(places)
+        return "; ".join(places) + (f"; and {more} more" if more > 0 else "")
+
+
+def encode_examples(task: TrainableTask, examples: Iterable[Example], show_progress: bool | None = None) -> Features:
+    """Return the features of labelled examples, with what is to be learned of them."""
+    parts, source = [], iter(examples)
+    with progress("examples encoded", None, show_progress) as advance:
+        while chunk := list(islice(source, CHUNK)):
+            features = task.encode([example.text for example in chunk])
+            parts.append(task.labelled(features, [example.label for example in chunk]).without_texts())
+            advance(len(chunk))
+    return Features.joined(parts)

@@ -1,0 +1,77 @@
+"""Whether the engine computes a pipeline, and if not, why: what was handed over, the device, the dtype, the files."""
+
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from bertie.config import BertConfig
+from bertie.engine import Engine
+from bertie.errors import ConfigError
+from bertie.extras import missing
+from bertie.tasks.registry import Row
+
+# arguments of from_pretrained that the engine has too, or that change nothing of what it computes
+_KNOWN = ("config", "variant", "force_download", "allow_nan", "trust_remote_code", "low_cpu_mem_usage", "dtype")
+
+
+def engine_or_reason(
+    row: Row, source: Any, device: Any, files: Mapping[str, Any], loading: Mapping[str, Any]
+) -> Engine | str:
+    """Return the engine of a model, or why PyTorch has to compute it.
+
+    Args:
+        row: the task.
+        source: the model, its folder, or its name in the hub.
+        device: where it is to be computed; None: CUDA if there is any.
+        files: which files of the hub.
+        loading: arguments of the model's ``from_pretrained``.
+
+    Raises:
+        CheckpointError: the files are missing, damaged or unsafe, or do not fit the config or the task.
+    """
+    if isinstance(source, Engine):
+        return source
+    reason = why_not_engine(source, device, loading)
+    if reason:
+        return reason
+    config = loading.get("config")
+    if isinstance(config, str | os.PathLike):
+        config = BertConfig.from_pretrained(config)
+    more = {name: loading[name] for name in ("variant", "force_download", "allow_nan") if name in loading}
+    try:
+        return Engine.open(source, row.architecture, config=config, **files, **more)
+    except ConfigError as error:
+        if missing("torch", "torch"):
+            raise
+        return str(error)
+
+
+def why_not_engine(source: Any, device: Any, loading: Mapping[str, Any]) -> str:
+    """Return why the engine cannot compute what was asked for, or an empty text; the files are not looked at."""
+    if not isinstance(source, str | os.PathLike):
+        return "a PyTorch model was given, whose weights may change"
+    if device is None and has_gpu_driver():
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if not is_cpu(device):
+        return f"the device is {device!r}"
+    if loading.get("dtype") not in (None, "float32") and str(loading["dtype"]) != "torch.float32":
+        return f"the dtype is {loading['dtype']!s}"
+    others = [name for name, value in loading.items() if name not in _KNOWN and value is not None]
+    return f"{others[0]} is for models of PyTorch" if others else ""
+
+
+def is_cpu(device: Any) -> bool:
+    """Whether a device, as `bertie.pipeline` takes it, is the CPU; None and numbers below 0 are."""
+    if isinstance(device, int) and not isinstance(device, bool):
+        return device < 0
+    return device is None or str(device) == "cpu"
+
+
+@lru_cache(maxsize=1)
+def has_gpu_driver() -> bool:
+    """Whether this machine may have a GPU that PyTorch computes on; asking PyTorch itself takes seconds."""
+    windows = f"{os.environ.get('SYSTEMROOT', '')}/System32/nvcuda.dll"
+    return any(os.path.exists(path) for path in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", windows))

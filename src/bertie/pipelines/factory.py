@@ -1,0 +1,199 @@
+"""``bertie.pipeline``: a task's name and a model's become a pipeline, after checking that they belong together."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bertie.config import CONFIG_NAME, BertConfig
+from bertie.engine import Engine
+from bertie.errors import InputError, InputTypeError
+from bertie.extras import need
+from bertie.hub import resolve
+from bertie.pipelines.engines import engine_or_reason
+from bertie.pipelines.running import Pipeline
+from bertie.tasks.recipe import FILES, SETTINGS, Layer, Recipe, read_activation, read_recipe
+from bertie.tasks.registry import Row, find
+from bertie.tasks.task import Task
+from bertie.tasks.vector_layers import load_layers
+from bertie.tokenization.auto import AutoTokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+Name = str | os.PathLike[str]
+
+
+def pipeline(
+    task: str,
+    model: Any = None,
+    config: BertConfig | Name | None = None,
+    tokenizer: Any = None,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    device: "int | str | torch.device | None" = None,
+    device_map: Any = None,
+    dtype: "torch.dtype | str | None" = None,
+    torch_dtype: "torch.dtype | str | None" = None,
+    trust_remote_code: bool | None = None,
+    use_fast: bool = True,
+    model_kwargs: dict[str, Any] | None = None,
+    cache_dir: Name | None = None,
+    local_files_only: bool = False,
+    batch_size: int | None = None,
+    batch_tokens: int | None = None,
+    show_progress: bool | None = None,
+    deterministic: bool = False,
+    **options: Any,
+) -> Any:
+    """Return a pipeline: ``bertie.pipeline("fill-mask", model="folder")("Paris is the capital of [MASK].")``.
+
+    Args:
+        task: "embed", "feature-extraction", "fill-mask", "multiple-choice", "next-sentence", "question-answering",
+            "reranking" (also "text-ranking"), "text-classification" (also "sentiment-analysis") or
+            "token-classification" (also "ner").
+        model: a folder, a name in the hub, or a model; None: the task's default, where there is one ("embed").
+        config: a config, or the name of one, instead of the model's own.
+        tokenizer: a folder, a name, or a tokenizer; None: the model's.
+        revision, token, cache_dir, local_files_only: which files of the hub, and whether to ask it at all.
+        device: "cpu", "cuda:1", a number (negative: the CPU); None: CUDA if there is any.
+        device_map: the same, by the reference's other name.
+        dtype: of the weights; None: float32 on the CPU, on CUDA the files' own (``torch_dtype`` is its older name).
+        trust_remote_code: ignored and reported; no code of a model's folder is ever run.
+        use_fast: False takes the pure-Python tokenizer.
+        model_kwargs: more arguments of the model's ``from_pretrained``.
+        batch_size: the most texts in a batch; None sets no limit.
+        batch_tokens: the most tokens in a batch; None: what suits the device.
+        show_progress: True shows a progress bar always, False never, None on a terminal and for long work only.
+        deterministic: True computes on the CPU so that a text's answer is bitwise the same whatever stands beside it in
+            its batch (a model that was given stays so).
+        **options: the task's own, such as ``top_k``; each may be given in a call too.
+
+    Raises:
+        InputError: no such task, no model where one is needed, or a tokenizer with more words than the model.
+        InputTypeError: an option that does not exist, or a tokenizer that cannot give what the task needs.
+        CheckpointError: the model's files are missing, damaged or unsafe.
+    """
+    place = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+    loading = {"config": config, "dtype": torch_dtype if dtype is None else dtype, **(model_kwargs or {})}
+    if trust_remote_code is not None:
+        loading["trust_remote_code"] = trust_remote_code
+    running = {"name": task, "batch_size": batch_size, "batch_tokens": batch_tokens, "show_progress": show_progress}
+    asked = device_map if device is None else device
+    made = _assembled(find(task), model, tokenizer, asked, use_fast, place, loading, options, running)
+    if deterministic and not isinstance(made.model, Engine):
+        from bertie.pipelines.modules import hold_deterministic
+
+        hold_deterministic(made.model, made.codec)
+    return made
+
+
+def _assembled(
+    row: Row,
+    model: Any,
+    tokenizer: Any,
+    device: Any,
+    use_fast: bool,
+    place: dict[str, Any],
+    loading: dict[str, Any],
+    options: dict[str, Any],
+    running: dict[str, Any],
+) -> Pipeline:
+    source = row.default_model() if model is None else model
+    task, found, reason = load_task(
+        row, source, tokenizer, device=device, use_fast=use_fast, place=place, loading=loading, answers=True
+    )
+    chosen = task.with_options(**{**row.saved_options(found.config), **options})
+    chosen.check_tokenizer()
+    return row.load_pipeline()(chosen, found, why_not_engine=reason, **running)
+
+
+class Loaded(NamedTuple):
+    """A task, the `Engine` or the PyTorch model in eval mode that computes it, and why that is not the engine."""
+
+    task: Task
+    model: Any
+    why_not_engine: str
+
+
+def load_task(
+    row: Row,
+    source: Any,
+    tokenizer: Any = None,
+    *,
+    device: Any = None,
+    use_fast: bool = True,
+    place: Mapping[str, Any] | None = None,
+    loading: Mapping[str, Any] | None = None,
+    answers: bool = False,
+) -> Loaded:
+    """Return a task with its usual options, and what computes it.
+
+    Args:
+        row: the task.
+        source: the model, its folder, or its name in the hub.
+        tokenizer: the same of a tokenizer; None: the model's.
+        device: None: CUDA if there is any; a model that was given stays where it is.
+        use_fast: False takes the pure-Python tokenizer.
+        place: which files of the hub.
+        loading: more arguments of the model's ``from_pretrained``.
+        answers: whether it is to answer only: on the engine where that can be, and never with an untrained head.
+
+    Raises:
+        As `pipeline`.
+    """
+    origin = source if isinstance(source, str | os.PathLike) else getattr(source, "name_or_path", "")
+    files, recipe = dict(place or {}), Recipe()
+    if row.name == "embed" and origin:
+        recipe = read_recipe(resolve(origin, files=[CONFIG_NAME, *FILES], **files))
+    files["subfolder"] = recipe.subfolder
+    found: Any = engine_or_reason(row, source, device, files, loading or {}) if answers else "it is to be trained"
+    reason = "" if isinstance(found, Engine) else found
+    if reason:
+        need("torch", "torch", f"What the engine does not compute ({reason})")
+        from bertie.pipelines.modules import load_module
+
+        found = load_module(row, source, device, {**files, **(loading or {})}, answers)
+    words = _tokenizer(origin if tokenizer is None else tokenizer, use_fast, files)
+    check_vocabulary(words, found)
+    given = {"tokenizer": words, "config": found.config}
+    if row.name == "embed":
+        given |= {"recipe": recipe, "layers": _layers(recipe.layers, found)}
+        given["token_layers"] = _layers(recipe.token_layers, found)
+    if row.name == "reranking" and origin:
+        given["activation"] = read_activation(resolve(origin, files=[CONFIG_NAME, SETTINGS], **files))
+    return Loaded(row.load_task()(**given), found, reason)
+
+
+def _layers(layers: Sequence[Layer], model: Any) -> tuple[Any, ...]:
+    """Return the layers around the pooling for what the model gives, arrays or tensors."""
+    loaded = load_layers(layers)
+    if isinstance(model, Engine):
+        return loaded
+    from bertie.layers.vector_modules import as_modules
+
+    return as_modules(loaded, model.device)
+
+
+def check_vocabulary(tokenizer: Any, model: Any) -> None:
+    """Refuse a tokenizer that knows more words than the model has embeddings (bad input 16).
+
+    Raises:
+        InputError: it does.
+    """
+    words, rows = len(tokenizer), int(model.config.vocab_size)
+    if words > rows:
+        raise InputError(
+            f"The tokenizer has {words} tokens, but the model's embeddings only {rows}: they do not belong together; "
+            "give the model's own tokenizer, or call model.resize_token_embeddings(len(tokenizer)) and train."
+        )
+
+
+def _tokenizer(tokenizer: Any, use_fast: bool, place: dict[str, Any]) -> Any:
+    if not tokenizer and isinstance(tokenizer, str):
+        raise InputError("Give a tokenizer too: this model does not know the folder it came from.")
+    if isinstance(tokenizer, str | os.PathLike):
+        return AutoTokenizer.from_pretrained(tokenizer, use_fast=use_fast, **place)
+    if not callable(tokenizer):
+        raise InputTypeError(f"tokenizer is a {type(tokenizer).__name__}; give a folder, a name, or a tokenizer.")
+    return tokenizer

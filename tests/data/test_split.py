@@ -1,0 +1,169 @@
+"""Splits: shares of classes, texts that stay together, and the same parts for the same seed."""
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from bertie.data import BadRows
+from bertie.data.dataset import Dataset, ExampleReader, load_dataset
+from bertie.data.example import Example
+from bertie.data.split import by_query, folds, make_splits, rare_classes, split
+from bertie.errors import InputError
+
+
+def named(labels: str) -> list[Example]:
+    return [Example(f"text {number}", label) for number, label in enumerate(labels)]
+
+
+def test_classes_keep_their_shares() -> None:
+    kept, held = split(named("a" * 50 + "b" * 30 + "c" * 20 + "d"), 0.1)
+    assert Counter(example.label for example in held) == {"a": 5, "b": 3, "c": 2}
+    assert len(kept) == 91
+
+
+def test_the_seed_is_all_that_counts() -> None:
+    examples = named("ab" * 50)
+    assert split(examples, 0.2, 1) == split(examples, 0.2, 1) != split(examples, 0.2, 2)
+    first = [example.text for example in split(examples, 0.05, 7)[1]]
+    assert first == ["text 28", "text 35", "text 61", "text 62", "text 70"]  # on any machine
+
+
+def test_labels_go_by_the_rarest() -> None:
+    examples = [Example(str(n), ["often", "rare"] if n % 10 == 0 else ["often"] if n % 3 else []) for n in range(400)]
+    held = split(examples, 0.25)[1]
+    assert (len(held), sum("rare" in example.label for example in held)) == (100, 10)
+
+
+def test_equal_texts_and_contexts_stay_together() -> None:
+    examples = [
+        Example({"question": str(n), "context": f"context {n // 5}", "id": str(n)}, {"answers": []}) for n in range(100)
+    ]
+    kept, held = split(examples, 0.2)
+    assert len(held) == 20
+    assert not {one.text["context"] for one in kept} & {one.text["context"] for one in held}
+    kept, held = split([Example("same", "a"), Example("same", "b"), Example("other", "a")], 0.5)
+    assert {example.text for example in kept} != {example.text for example in held}
+
+
+def test_passages_of_a_query_stay_together() -> None:
+    examples = [Example((f"query {n // 4}", f"passage {n}"), float(n % 4 == 0)) for n in range(80)]
+    kept, held = split(examples, 0.2, together=by_query)
+    assert len(held) == 16
+    assert not {one.text[0] for one in kept} & {one.text[0] for one in held}
+
+
+def test_what_cannot_be_split() -> None:
+    with pytest.raises(InputError, match=r"^The fraction of a split is 1.5; it must lie between 0 and 1.$"):
+        split(named("ab"), 1.5)
+    with pytest.raises(InputError, match="^Examples of one text cannot be split in two; give a file for"):
+        split([Example("same", "a")] * 3, 0.5)
+
+
+LABELS = st.none() | st.floats(0, 1) | st.sampled_from("abcd") | st.lists(st.sampled_from("abcd"), unique=True)
+
+
+@given(st.lists(st.builds(Example, st.sampled_from("uvwxyz"), LABELS), max_size=40), st.floats(0.01, 0.99))
+def test_nothing_is_lost_and_no_text_is_on_both_sides(examples: list[Example], fraction: float) -> None:
+    if len({example.text for example in examples}) < 2:
+        return
+    kept, held = split(examples, fraction)
+    assert kept
+    assert held
+    assert sorted(map(repr, kept + held)) == sorted(map(repr, examples))
+    assert not {example.text for example in kept} & {example.text for example in held}
+
+
+def test_real_labels(shared) -> None:
+    data = load_dataset("sequence-classification", shared / "data" / "emotions" / "train.csv")
+    held = split(data.train, 0.1)[1]
+    assert abs(len(held) - 4341) < 30
+    counts, all_counts = (Counter(name for one in part for name in one.label) for part in (held, data.train))
+    assert all(0.05 < counts[name] / all_counts[name] < 0.2 for name in data.labels)
+
+
+@pytest.mark.parametrize(("queries", "whole"), [(20, True), (2, False)])
+def test_rankings_are_parted_by_query_where_there_are_enough(queries: int, whole: bool) -> None:
+    examples = [Example((f"query {n % queries}", f"passage {n}"), float(n % 7 == 0)) for n in range(120)]
+    data = Dataset(examples, None, None, [], BadRows(), [])
+    names = dict.fromkeys(("train", "dev", "tune"), "ranked.csv")
+    parts = make_splits(data, None, None, 0, ExampleReader("reranking"), names)
+    apart = [{one.text[0] for one in part} for part in (parts.train, parts.tune, parts.dev)]
+    assert [len(part) for part in (parts.train, parts.tune, parts.dev)] == ([96, 12, 12] if whole else [97, 11, 12])
+    assert (sum(map(len, apart)) == queries) is whole
+
+
+def test_one_query_of_most_passages_can_still_be_parted() -> None:
+    examples = [Example((f"query {max(n - 90, 0)}", f"passage {n}"), float(n % 7 == 0)) for n in range(100)]
+    data = Dataset(examples, None, None, [], BadRows(), [])
+    for seed in range(20):
+        parts = make_splits(
+            data, None, None, seed, ExampleReader("reranking"), dict.fromkeys(("train", "dev", "tune"), "ranked.csv")
+        )
+        assert parts.train
+        assert parts.tune
+        assert not {one.text[0] for one in parts.dev} & {one.text[0] for one in parts.train + parts.tune}
+
+
+def shares(labels: Sequence[Any], parts: Sequence[Sequence[int]]) -> list[list[int]]:
+    return [[sum(labels[index] == name for index in part) for part in parts] for name in sorted(set(labels))]
+
+
+@given(
+    labels=st.lists(st.sampled_from("aaaaabbc"), min_size=6, max_size=60),
+    count=st.integers(2, 6),
+    seed=st.integers(0, 9),
+)
+def test_folds_have_the_properties_of_stratified_k_fold(labels: list[str], count: int, seed: int) -> None:
+    found = folds(named("".join(labels)), count, seed)
+    assert sorted(index for part in found for index in part) == list(range(len(labels)))
+    with warnings.catch_warnings(action="ignore"):
+        peer = StratifiedKFold(count, shuffle=True, random_state=0)
+        try:
+            theirs = [part.tolist() for _, part in peer.split(labels, labels)]
+        except ValueError:  # no class has so many rows as there are folds: refused there
+            theirs = found
+    for parts in (found, theirs):
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+        assert all(max(row) - min(row) <= 1 for row in shares(labels, parts))
+    assert found == folds(named("".join(labels)), count, seed)
+
+
+def test_folds_keep_groups_as_stratified_group_k_fold_does() -> None:
+    examples = [Example((f"query {n // 4}", f"passage {n}"), float(n % 4 == 0)) for n in range(80)]
+    found = folds(examples, 5, together=by_query)
+    assert list(map(len, found)) == [16] * 5
+    assert not any(
+        {examples[index].text[0] for index in one} & {examples[index].text[0] for index in other}
+        for at, one in enumerate(found)
+        for other in found[:at]
+    )
+    # groups of different sizes and classes: the rows of a class are spread as evenly as there
+    groups = [number for number in range(24) for _ in range(1 + number % 3)]
+    labels = ["ab"[number % 2] for number in groups]
+    texts = [Example(f"text {number}", label) for number, label in zip(groups, labels, strict=True)]
+    peer = StratifiedGroupKFold(4, shuffle=True, random_state=0).split(labels, labels, groups)
+    theirs = [part.tolist() for _, part in peer]
+    found = folds(texts, 4)
+    for one in range(4):
+        assert not {groups[index] for index in found[one]} & {groups[i] for part in found[:one] for i in part}
+    worst = [max(max(row) - min(row) for row in shares(labels, parts)) for parts in (found, theirs)]
+    assert worst[0] <= worst[1]
+
+
+def test_folds_of_labels_go_by_the_rarest_and_too_few_texts_are_refused() -> None:
+    examples = [Example(str(n), ["often", "rare"] if n % 10 == 0 else ["often"] if n % 3 else []) for n in range(100)]
+    found = folds(examples, 5)
+    assert [sum("rare" in examples[index].label for index in part) for part in found] == [2] * 5
+    assert rare_classes(examples, 5) == []
+    assert rare_classes(named("aaaabb"), 3) == [
+        "1 of 2 classes have fewer rows than there are folds, 3, such as 'b' with 2: some folds are scored without "
+        "them."
+    ]
+    with pytest.raises(InputError, match=r"folds is 3, but the 4 rows hold 2 different texts; give at most 2\."):
+        folds([Example("a", "x"), Example("a", "y"), Example("b", "x"), Example("b", "y")], 3)

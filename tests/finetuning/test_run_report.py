@@ -1,0 +1,115 @@
+"""The report says what a reader needs, in Markdown that texts of the data cannot break."""
+
+from pathlib import Path
+
+import pytest
+
+from bertie.finetuning.run_report import (
+    Mistake,
+    Part,
+    Runs,
+    RunSummary,
+    Tuned,
+    duration,
+    number,
+    plain,
+    render,
+    write_report,
+)
+
+SUMMARY = RunSummary(
+    task="text-classification",
+    model="all-MiniLM-L6-v2",
+    main="accuracy",
+    figures={"accuracy": 0.8621, "f1_macro": 0.86, "pearson": None},
+    intervals={"accuracy": (0.841, 0.8823), "f1_macro": (0.84, 0.88), "pearson": None},
+    table=[{"label": "negative", "precision": 0.9, "recall": 0.8, "f1": 0.847, "support": 1428, "predicted": 400}],
+    data=[
+        Part("trained on", "train.csv", 12_000, skipped=3, truncated=17),
+        Part("tuned on", "a tenth of train.csv", 1_200),
+        Part("scored on", "dev.csv", 872),
+    ],
+    settings={"epochs": 3, "learning_rate": 5e-5, "seed": 0},
+    seconds=185.2,
+    steps=1125,
+    best_step=750,
+    ended_early="nothing improved",
+    tuned=[Tuned("temperature", "1.43", "calibration error 0.091 → 0.034")],
+    runs=Runs("seed", {0: {"f1": 0.8621}, 1: {"f1": 0.855}, 2: {"f1": 0.86}}, kept=0),
+    pictures={"curves.png": "Loss and accuracy by step"},
+    mistakes=[Mistake("a film | to\nforget " + "x" * 300, "negative", "positive", 0.9931, "dev.csv, line 17")],
+    warnings=["3 bad rows were left out.", "3 bad rows were left out."],
+    made_with="bertie 0.1.0",
+)
+
+
+def test_the_report_says_all_of_it() -> None:
+    text = render(SUMMARY)
+    for said in (
+        "# text-classification: accuracy 0.862\n",
+        "on dev.csv (872 rows), 95% interval 0.841 to 0.882.",
+        "| pearson | undefined |  |",
+        "| negative | 0.900 | 0.800 | 0.847 | 1,428 |",
+        "| trained on | train.csv | 12,000 | 3 | 17 |",
+        "1,125 steps in 3 min 5 s, which ended early because nothing improved; the model of step 750 was kept.",
+        "| learning_rate | 5e-05 |",
+        "| temperature | 1.43 | calibration error 0.091 → 0.034 |",
+        "| mean ± deviation | 0.859 ± 0.004 |",
+        "![Loss and accuracy by step](curves.png)",
+        "| a film \\| to forget xxx",
+        "xxx… | negative | positive | 0.993 | dev.csv, line 17 |",
+        "bertie 0.1.0",
+    ):
+        assert said in text
+    assert text.count("3 bad rows") == 1
+    assert "\n\n\n" not in text
+
+
+def test_empty_sections_are_left_out() -> None:
+    text = render(RunSummary(task="t", model="m", main="f1", figures={"f1": 0.5}))
+    assert [line for line in text.splitlines() if line.startswith("#")] == [
+        "# t: f1 0.500",
+        "## Figures",
+        "## Training",
+    ]
+
+
+def test_every_table_has_the_cells_of_its_head() -> None:
+    rows = [line.replace("\\|", "") for line in render(SUMMARY).splitlines() if line.startswith("|")]
+    widths = [row.count("|") for row in rows]
+    heads = [at + 1 for at, row in enumerate(rows) if row.startswith("| --- |")]
+    for first, end in zip(heads, [*(at - 2 for at in heads[1:]), len(rows)], strict=True):
+        assert set(widths[first - 2 : end]) == {widths[first - 2]}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("![x](http://e.org/x.png)", r"!\[x\](http://e.org/x.png)"),
+        ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("a\x1b[31mred\u202e`b`", r"a \[31mred \`b\`"),
+        ("one\n\n# two", "one # two"),
+        ("_so_ f1_macro __x", r"\_so\_ f1_macro \_\_x"),
+    ],
+)
+def test_texts_stay_texts(text: str, expected: str) -> None:
+    assert plain(text) == expected
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.4, "0 s"), (59.9, "1 min 0 s"), (7800, "2 h 10 min")])
+def test_durations(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_numbers() -> None:
+    assert [number(value) for value in (0.0, 0.00042, 1234567.0, None, -0.5)] == [
+        "0.000",
+        "0.00042",
+        "1.235e+06",
+        "undefined",
+        "-0.500",
+    ]
+
+
+def test_it_is_written(tmp_path: Path) -> None:
+    assert write_report(SUMMARY, tmp_path).read_text(encoding="utf-8") == render(SUMMARY)

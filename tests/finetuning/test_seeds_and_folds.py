@@ -1,0 +1,91 @@
+"""Several fine-tunings of one plan: folds with figures by fold, mean and deviation, going on fold by fold."""
+
+import json
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import pytest
+from films import write_start
+
+import bertie
+from bertie.errors import InputError
+from bertie.finetuning import seeds_and_folds
+
+ROWS = [
+    {"text": f"a {'good' if number % 2 else 'bad'} film {number} {number % 7}", "label": str(number % 2)}
+    for number in range(45)
+]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_start(tmp_path_factory.mktemp("start"), num_hidden_layers=1)
+
+
+def finetuned(start: Path, out: Path | None, **more: Any) -> Any:
+    options = {"model": start, "epochs": 2, "learning_rate": 3e-3, "batch_size": 8, "show_progress": False, "folds": 3}
+    return bertie.finetune("classification", ROWS, out=out, **{**options, **more})
+
+
+def test_folds_are_scored_in_turn(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learned: list[Any] = []
+    learn = seeds_and_folds.learn
+
+    def seen(plan: Any, data: Any, parts: Any) -> Any:
+        learned.append(parts)
+        return learn(plan, data, parts)
+
+    monkeypatch.setattr(seeds_and_folds, "learn", seen)
+    out = tmp_path / "run"
+    result = finetuned(start, out)
+    assert [len(parts.dev) for parts in learned] == [15, 15, 15]
+    assert sorted(example.where for parts in learned for example in parts.dev) == sorted(
+        f"row {number} of train" for number in range(45)
+    )
+    for parts in learned:
+        texts = [{example.text for example in part} for part in (parts.train, parts.tune, parts.dev)]
+        assert len(set.union(*texts)) == sum(map(len, texts)) == 45
+        assert parts.tune
+    single = [json.loads((out / f"fold-{number}" / "figures.json").read_text()) for number in (1, 2, 3)]
+    values = [each["metrics"]["accuracy"] for each in single]
+    assert result.spread["accuracy"] == pytest.approx((fmean(values), stdev(values)))
+    for name in ("figures.json", "run.json"):
+        saved = json.loads((out / name).read_text())
+        assert saved["spread"]["accuracy"] == pytest.approx({"mean": fmean(values), "deviation": stdev(values)})
+        assert [saved["by_fold"][str(number)]["accuracy"] for number in (1, 2, 3)] == values
+    assert result.figures["accuracy"] == values[saved["kept_fold"] - 1]
+    kept = out / f"fold-{saved['kept_fold']}"
+    assert (out / "model.safetensors").read_bytes() == (kept / "model.safetensors").read_bytes()
+    report = (out / "report.md").read_text()
+    assert report.startswith(f"# text-classification: accuracy {fmean(values):.3f} ± {stdev(values):.3f}\n")
+    assert f"is that of fold {saved['kept_fold']}." in report
+    assert not list(out.glob("**/state"))
+
+    # interrupted while the second fold is scored, it goes on fold by fold
+    scored = seeds_and_folds.scored
+    calls: list[Any] = []
+
+    def stopping(learned: Any) -> Any:
+        calls.append(learned)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return scored(learned)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(seeds_and_folds, "scored", stopping)
+        with pytest.raises(KeyboardInterrupt, match="resume=True goes on"):
+            finetuned(start, tmp_path / "again")
+    again = finetuned(start, tmp_path / "again", resume=True)
+    assert again.runs == result.runs
+
+
+def test_what_folds_exclude(start: Path) -> None:
+    for more, message in (
+        ({"folds": 1}, "folds is 1; allowed: an integer of at least 2"),
+        ({"dev": 0.1}, "folds scores each part of train in turn; leave dev out"),
+        ({"seed": [1, 2]}, "folds takes one seed, and here are 2"),
+        ({"folds": 46}, "folds is 46, but the 45 rows hold 45 different texts; give at most 45"),
+    ):
+        with pytest.raises(InputError, match=message):
+            finetuned(start, None, **more)

@@ -1,0 +1,77 @@
+"""Messages are said once, and progress is shown on a terminal or when asked for."""
+
+import io
+import logging
+import sys
+
+import pytest
+
+from bertie import progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_message_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(3):
+        progress.say_once("the moon is full")
+    assert caplog.messages == ["the moon is full"]
+    assert caplog.records[0].levelno == logging.WARNING
+
+
+@pytest.mark.parametrize(
+    ("show", "terminal", "shown"), [(None, False, False), (False, True, False), (True, True, True)]
+)
+def test_where_progress_is_shown(
+    show: bool | None, terminal: bool, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress.progress("texts", 10, show) as advance:
+        advance(3)
+        advance(7)
+    assert ("texts" in stream.getvalue()) == shown
+
+
+def test_short_work_shows_nothing_and_long_work_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    for patience, shown in ((60.0, False), (0.0, True)):
+        monkeypatch.setattr(progress, "PATIENCE", patience)
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        with progress.progress("texts", 10) as advance:
+            advance(4)
+            stream = sys.stderr
+        assert ("texts" in stream.getvalue()) == shown  # type: ignore[attr-defined]
+
+
+def test_parts_of_texts_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress.progress("texts", 3, show=True) as advance:
+        for _ in range(10):
+            advance(0.3)
+        stream = sys.stderr
+    assert "3/3" in stream.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_note_stands_beside_the_bar_and_a_file_gets_the_last_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+    with progress.progress("steps", 9, show=True) as advance:
+        for loss in (3, 2, 1):
+            advance(1, f"loss [{loss}]")
+        advance(1)
+    assert stream.getvalue().count("steps") == 1
+    assert "4/9" in stream.getvalue()
+    assert "loss [1]" in stream.getvalue()
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_without_a_standard_error_there_is_no_bar(closed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal() if closed else None
+    if stream is not None:
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)  # as in a service, or after 2>&-
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    for show in (None, True):
+        with progress.progress("texts", 10, show) as advance:
+            advance(3)
