@@ -73,7 +73,6 @@ def padded() -> dict[str, torch.Tensor]:
 
 class TestQuantize:
     def test_without_kernels_pytorch_computes_it(self, without_kernels: Callable[[], None]) -> None:
-        # what PyTorch's engines have packed is nothing that our kernels may be given
         without_kernels()
         model = small()
         vectors_of = int8(model)(**padded()).last_hidden_state, model(**padded()).last_hidden_state

@@ -11,6 +11,7 @@ from bertie.engine.activations import Array
 from bertie.errors import InputError, InputTypeError
 from bertie.models.hooks import onlookers
 from bertie.models.pretrained import BertPreTrainedModel
+from bertie.models.quantized import int8_names
 from bertie.packing import Packed
 from bertie.tasks.features import Features
 
@@ -35,8 +36,8 @@ def optimize(model: BertPreTrainedModel) -> Engine:
     """
     if not isinstance(model, BertPreTrainedModel):
         raise InputTypeError(
-            f"optimize takes one of bertie's models, not a {type(model).__module__}.{type(model).__name__}; of one with "
-            "adapters, what merge_and_unload() returns."
+            f"optimize takes one of bertie's models, not a {type(model).__module__}.{type(model).__name__}; of one "
+            "with adapters, what merge_and_unload() returns."
         )
     if why := _why_not(model):
         raise InputError(f"The engine cannot stand for this model: {why}.")
@@ -68,14 +69,14 @@ def _check_answers(model: BertPreTrainedModel, engine: Engine) -> None:
     packed = Packed.from_flat(rows.ids, rows.lengths, rows.types)
     more = {"num_choices": 1} if engine.architecture == "BertForMultipleChoice" else {}
     expected = model(packed, return_dict=True, **more)
-    tolerance = TOLERANCE if engine.config.quantization_config is None else TOLERANCE_INT8
+    tolerance = TOLERANCE_INT8 if int8_names(model) else TOLERANCE
     for name, found in _answers(engine, rows).items():
         own = expected[name].numpy()
         difference = float(np.abs(own - found).max())
         if not difference <= tolerance * max(1.0, float(np.abs(own).max())):  # NaN is refused too
             raise InputError(
-                f"The engine cannot stand for this model: its {name} differ by {difference:.2g}, so a part of the model "
-                "is not what its config says."
+                f"The engine cannot stand for this model: its {name} differ by {difference:.2g}, so a part of the "
+                "model is not what its config says."
             )
 
 
