@@ -60,13 +60,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture
 def without_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Return what takes the machine for one on which nothing was compiled."""
-    from bertie.attention.attend import _remembered
+    from bertie.attention.dispatch import _choose_cached
     from bertie.kernels import library
 
     def begin() -> None:
         monkeypatch.setattr(library, "instruction_sets", lambda: ())
-        _remembered.cache_clear()
+        _choose_cached.cache_clear()
 
     yield begin
     monkeypatch.undo()
-    _remembered.cache_clear()
+    _choose_cached.cache_clear()
