@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bertie.errors import ConfigError
-from bertie.report import say_once
+from bertie.progress import say_once
 from bertie.rules import Rule, short
 
 ACTIVATIONS = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bertie.errors import InputError
 from bertie.files import explained, make_folder
-from bertie.report import say_once
+from bertie.progress import say_once
 
 LOCK = ".lock"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bertie.errors import InputError
-from bertie.report import logger
+from bertie.progress import logger
 
 # Control characters (ESC, which begins a terminal's commands, among them), and those that reorder or end lines.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

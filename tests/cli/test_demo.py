@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bertie.cli import demo
-from bertie.report import logger
+from bertie.progress import logger
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from bertie.checkpoints.names import canonical, is_encoder
 from bertie.checkpoints.tensors import FLOATS, TensorInfo, check_float
 from bertie.config import BertConfig
 from bertie.errors import CheckpointError, ShapeError
-from bertie.report import say_once
+from bertie.progress import say_once
 
 
 @dataclass

@@ -18,7 +18,7 @@ from bertie.errors import CheckpointError
 from bertie.files import read_json
 from bertie.hub import listing, member
 from bertie.layouts import recognised
-from bertie.report import say_once
+from bertie.progress import say_once
 from bertie.rules import Rule
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.report import quietly
+from bertie.progress import quietly
 from bertie.writing import printable
 
 if TYPE_CHECKING:

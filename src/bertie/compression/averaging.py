@@ -14,7 +14,7 @@ from bertie.compression.folder import check_new, write_folder
 from bertie.compression.opening import Opened, open_model
 from bertie.errors import InputError
 from bertie.files import read_json
-from bertie.report import logger
+from bertie.progress import logger
 from bertie.rules import short
 from bertie.tasks.recipe import read_recipe
 

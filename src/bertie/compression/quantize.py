@@ -15,7 +15,7 @@ from bertie.compression.rounding import Rounded, round_layers, round_table
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.quantized import declaration
-from bertie.report import logger, progress, say_once
+from bertie.progress import logger, progress, say_once
 from bertie.tokenization.auto import AutoTokenizer
 
 METHODS = ("int8",)

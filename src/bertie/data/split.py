@@ -10,7 +10,7 @@ from bertie.data.dataset import Dataset, ExampleReader
 from bertie.data.example import Example
 from bertie.data.validation import text_key
 from bertie.errors import InputError, counted, spelled
-from bertie.report import logger
+from bertie.progress import logger
 
 Key = Callable[[Example], Hashable]
 # The share of train that is kept for tuning, and for scoring where there is no file for it.

@@ -18,7 +18,7 @@ from bertie.engine.activations import Array
 from bertie.engine.linear import Int8Weight, Linear, side_by_side
 from bertie.errors import CheckpointError, InputTypeError
 from bertie.memory import drop_pages
-from bertie.report import say_once
+from bertie.progress import say_once
 
 WORDS = "bert.embeddings.word_embeddings"
 DECODER = "cls.predictions.decoder"

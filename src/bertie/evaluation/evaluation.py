@@ -18,7 +18,7 @@ from bertie.evaluation.evaluator import CHUNK, Scored, Watch, score
 from bertie.files import atomic
 from bertie.metrics.streaming import REPLICATES
 from bertie.pipelines import pipeline
-from bertie.report import logger
+from bertie.progress import logger
 from bertie.tasks.features import Values
 from bertie.tasks.registry import find_learned
 from bertie.tasks.trainable import TrainableTask

@@ -18,7 +18,7 @@ from bertie.extras import need
 from bertie.finetuning.plan import Plan
 from bertie.models.loading import one_device
 from bertie.pipelines.factory import load_task
-from bertie.report import quietly
+from bertie.progress import quietly
 from bertie.tasks.heads import with_rows
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import local_device

@@ -10,7 +10,7 @@ from bertie.evaluation.evaluator import in_words
 from bertie.finetuning.model_setup import start
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.run import prepare
-from bertie.report import say_once
+from bertie.progress import say_once
 
 SHOWN = 3
 

@@ -19,7 +19,7 @@ from bertie.finetuning.task_learner import TaskLearner, encode_examples
 from bertie.finetuning.tuning import Tuning, check_metric
 from bertie.metrics.streaming import REPLICATES
 from bertie.models.task_model import TaskModel
-from bertie.report import logger, say_once
+from bertie.progress import logger, say_once
 from bertie.tasks.features import Features
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import Callback, History, JsonLines, is_first, train

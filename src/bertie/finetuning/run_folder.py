@@ -19,7 +19,7 @@ from bertie.finetuning.run import Outcome
 from bertie.finetuning.run_report import NAME as REPORT
 from bertie.finetuning.run_report import Part, Runs, RunSummary, Tuned, number, write_report
 from bertie.metrics import ClassificationMetric
-from bertie.report import logger
+from bertie.progress import logger
 
 
 def write_folder(

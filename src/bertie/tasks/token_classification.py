@@ -12,7 +12,7 @@ from bertie.config import IGNORED
 from bertie.data.tag_schemes import OUTSIDE, SCHEMES, Rules, entities, guess_scheme, tags_of
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.metrics import EntityMetric, Metric
-from bertie.report import say_once
+from bertie.progress import say_once
 from bertie.tasks.alignment import LABELLED, MERGES, Alignment, joined_offsets
 from bertie.tasks.arrays import softmax
 from bertie.tasks.features import Features, Group, Outputs, Values

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError, nearest
-from bertie.report import say_once
+from bertie.progress import say_once
 
 UNLIMITED = int(1e30)
 """``model_max_length`` of a tokenizer that knows no limit."""

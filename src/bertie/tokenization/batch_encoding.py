@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 
 from bertie.errors import InputError, InputTypeError
-from bertie.report import logger
+from bertie.progress import logger
 from bertie.tokenization.arguments import one_of
 from bertie.tokenization.encoding import Encoding
 

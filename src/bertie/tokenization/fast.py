@@ -9,7 +9,7 @@ from tokenizers import AddedToken, normalizers, processors
 from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.errors import InputError, MissingVocabularyError
-from bertie.report import say_once
+from bertie.progress import say_once
 from bertie.tokenization.backend import BertBackend
 from bertie.tokenization.encoding import Frames
 from bertie.tokenization.file_backend import FileBackend

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 from bertie.errors import InputError, InputTypeError
-from bertie.report import logger
+from bertie.progress import logger
 from bertie.tokenization import arguments
 from bertie.tokenization.arguments import Layout, Wanted
 from bertie.tokenization.batch_encoding import BatchEncoding
