@@ -1,4 +1,4 @@
-"""Entities by characters of a text → words and tags; what does not fit is told with counts and an example."""
+"""Entities by characters of a text → words and tags; what does not fit is counted, with an example."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

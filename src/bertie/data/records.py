@@ -105,11 +105,7 @@ def stream_records(stream: IO[bytes], name: str, form: str | Format, bad: BadRow
 
 
 def form_of(path: Path, form: str | None = None, default: str = "lines") -> str:
-    """Return ``form``, or what the name of the file says.
-
-    Raises:
-        InputError: there is no such form.
-    """
+    """Return ``form``, or what the name of the file says."""
     if form is None:
         return _OF_SUFFIX.get(plain_suffix(path), default)
     if form not in FORMS:

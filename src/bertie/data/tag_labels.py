@@ -60,11 +60,7 @@ class TagLabels:
         return tags
 
     def _unknown(self, tags: Collection[str], where: str) -> list[str]:
-        """Return a tag of each type that the owner of the known ones lacks.
-
-        Raises:
-            BadRow: a tag that fits no scheme, where the known ones have one.
-        """
+        """Return a tag of each type that the owner of the known ones lacks."""
         unknown = set(tags) - self._all - {OUTSIDE}
         if self._scheme != "plain":
             check_known(
@@ -82,7 +78,7 @@ class TagLabels:
         return replace(self, known=tuple(classes), owner=owner)
 
     def describe(self, classes: Sequence[str]) -> list[str]:
-        """As `Labelling.said`."""
+        """As `Labelling.describe`."""
         how = [f"{self.spelled} is read as {usual_tag(self.spelled)}"] if self.spelled else []
         how += [f"{self.written} is read as {self.wanted}"] if self.written != self.wanted else []
         said = f"a tag a word, {counted(len(classes), 'tag')}: {', '.join(classes[:LISTED])}"

@@ -1,4 +1,4 @@
-"""All that a fine-tuning is told, as one checked value that goes into the run's folder."""
+"""The arguments of a fine-tuning as one checked value, which is written into the run's folder."""
 
 import dataclasses
 import os
@@ -146,7 +146,7 @@ def is_place(source: Any) -> bool:
 
 
 def called(source: Any) -> str:
-    """Return a source's name for a person: a file's path, or what kind of thing it is."""
+    """Return a readable name of a source: a file's path, or its type."""
     if source is None or isinstance(source, int | float):
         return ""
     if is_paths(source):

@@ -45,7 +45,7 @@ class Tuned:
 
     Attributes:
         name: "temperature", "thresholds", "no-answer threshold", "best step".
-        value: as a person reads it.
+        value: in readable form.
         effect: what it changed, and where: "on dev, calibration error 0.091 → 0.034".
     """
 
@@ -89,7 +89,7 @@ class RunSummary:
 
     Attributes:
         task, model: the task's name, and the model that training began with.
-        main: the figure that stands for all.
+        main: the figure of the headline.
         figures, intervals, table: of the data scored, as `Scores` gives them.
         positive: of two classes the one that precision, recall and F1 are about.
         level: of the intervals.
@@ -133,21 +133,17 @@ class RunSummary:
 
 
 def write_report(summary: RunSummary, folder: Path) -> Path:
-    """Write ``report.md`` into the run folder and return its path.
-
-    Raises:
-        CheckpointError: it cannot be written.
-    """
+    """Write ``report.md`` into the run folder and return its path."""
     path = folder / NAME
     write_text(path, render(summary))
     return path
 
 
 def render(summary: RunSummary) -> str:
-    """Return the report as Markdown. Texts of the data stand in it as text, whatever markup they hold."""
+    """Return the report as Markdown, with all markup in texts of the data escaped."""
     sections = (
         _head(summary),
-        _warnings(summary.warnings),
+        _section("Look at this first", [f"- {plain(warning)}" for warning in dict.fromkeys(summary.warnings)]),
         _figures(summary),
         _runs(summary.runs),
         _classes(summary.table),
@@ -197,10 +193,6 @@ def _head(summary: RunSummary) -> str:
         f"{plain(summary.model)}, fine-tuned, reaches {plain(summary.main)} "
         f"**{number(summary.figures.get(summary.main))}**{on}{sure}.\n"
     )
-
-
-def _warnings(warnings: Sequence[str]) -> str:
-    return _section("Look at this first", [f"- {plain(warning)}" for warning in dict.fromkeys(warnings)])
 
 
 def _figures(summary: RunSummary) -> str:
@@ -269,12 +261,12 @@ def _training(summary: RunSummary) -> str:
 
 
 def _setting(value: Any) -> str:
-    """Return a setting's value as a person reads it."""
+    """Return a setting's value in readable form."""
     return "none" if value is None else plain({True: "yes", False: "no"}[value] if isinstance(value, bool) else value)
 
 
 def duration(seconds: float) -> str:
-    """Return a time as a person says it: "41 s", "3 min 5 s", "2 h 10 min"."""
+    """Return a readable duration: "41 s", "3 min 5 s", "2 h 10 min"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
