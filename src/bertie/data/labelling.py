@@ -61,10 +61,10 @@ class ClassLabels:
         known: all labels there may be, in order; None allows any.
         owner: who has these, for messages.
         separator: what parts several in a cell; empty with ``known``: whatever makes known ones of it.
-        hot: what the places of lists of 0 and 1 stand for.
+        hot: the label of each place in lists of 0 and 1.
         fixed: the classes, in order, where they do not follow from the labels alone.
         by_number: labels are numbers of the fixed classes.
-        none: names that stand for no label.
+        none: names that mean that there is no label.
         is_pointed: labels are whole numbers with a decimal point, which is left off.
     """
 
@@ -146,10 +146,7 @@ class ClassLabels:
             return raw
         if self.kind != "multi-label" or raw in self._all:
             return [raw]
-        return split_cell(raw, self.separator or self._separator_of(raw))
-
-    def _separator_of(self, cell: str) -> str:
-        return find_separator([cell], "multi-label", None) or "|"
+        return split_cell(raw, self.separator or find_separator([raw], "multi-label", None) or "|")
 
     def _matched(self, label: str, name: str, notes: Notes) -> str:
         if self.by_number and label in map(str, range(len(self.fixed))):
@@ -227,7 +224,7 @@ class LabelOptions:
         return cls(kind=kind, names=list(map(str, label_names or ())), map=names, first_choice=first_choice)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what was said as JSON takes it."""
+        """Return the given options as JSON values."""
         named = {
             "kind": self.kind,
             "label_names": list(self.names) or None,

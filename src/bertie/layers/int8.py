@@ -8,6 +8,7 @@ from bertie.capture import observed
 from bertie.engine.linear import Int8Weight, dense
 from bertie.errors import InputError
 from bertie.kernels import library
+from bertie.kernels.arrays import short_lived
 from bertie.kernels.gemm_int8 import check_int8_depth
 
 LARGEST = 127
@@ -22,8 +23,8 @@ class Int8Linear(nn.Module):
     ``input_range`` is for inputs that come from a one-sided activation such as GELU: no number lies below its first,
     and a row whose largest number lies below its second is rounded as if it reached that.
 
-    On a CPU whose kernels have products of 8-bit integers, the weights are packed for every call, which takes longer
-    than the product of a short text; pipelines made from a folder pack them once. Elsewhere, and while a graph is
+    On a CPU whose kernels have products of 8-bit integers, the weights are packed for every call, which takes about as
+    long as the product of a short text; pipelines made from a folder pack them once. Elsewhere, and while a graph is
     captured, the product is that of the weights as numbers.
 
     Raises:
@@ -80,7 +81,8 @@ class Int8Linear(nn.Module):
     def _product(self, x: Tensor) -> Tensor:
         bias = self.weight_scale.new_zeros(self.out_features) if self.bias is None else self.bias
         rows = x.detach().float().reshape(-1, self.in_features).numpy()
-        product = dense(self.as_arrays(), bias.float().numpy())(rows, threads=torch.get_num_threads())
+        threads = torch.get_num_threads()
+        product = dense(self.as_arrays(), bias.float().numpy(), short_lived, threads)(rows, threads=threads)
         return torch.from_numpy(product).view(*x.shape[:-1], self.out_features).to(x.dtype)
 
     def train(self, mode: bool = True) -> "Int8Linear":

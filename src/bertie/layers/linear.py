@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from bertie.capture import capturing, observed
 from bertie.errors import InputError
 from bertie.kernels import library
+from bertie.kernels.arrays import short_lived
 from bertie.kernels.gemm import PackedWeight
 from bertie.layers.chip import chip
 from bertie.layers.int8 import Int8Linear
 
 # From so many rows on, packing the weights for one product takes less time than bertie's kernels save over MKL's AVX2
-# code: 10 % of products of 384 to 3,072 columns in one thread. MKL's AVX-512 code is never slower than packing.
-LEAST_ROWS = 1_024
+# code: 10 to 25 % of products of 384 to 3,072 columns in one thread. MKL's AVX-512 code is never slower than packing.
+LEAST_ROWS = 512
 
 
 class Linear(nn.Linear):
@@ -98,8 +99,9 @@ def _packed_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     best = library.best()
     assert best is not None
     added = weight.new_zeros(len(weight)) if bias is None else bias
-    packed = PackedWeight(weight.detach().numpy(), added.detach().numpy(), best)
-    product = packed(x.detach().reshape(-1, x.shape[-1]).numpy(), threads=torch.get_num_threads())
+    threads = torch.get_num_threads()
+    packed = PackedWeight(weight.detach().numpy(), added.detach().numpy(), best, short_lived, threads)
+    product = packed(x.detach().reshape(-1, x.shape[-1]).numpy(), threads=threads)
     return torch.from_numpy(product).view(*x.shape[:-1], len(weight))
 
 
