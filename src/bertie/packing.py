@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 
 from bertie.capture import capturing, observed
 from bertie.errors import InputError, InputTypeError
-from bertie.rules import short
+from bertie.messages import short
 
 Lists = Sequence[Sequence[int]]
 

@@ -14,8 +14,8 @@ from bertie.compression.folder import check_new, write_folder
 from bertie.compression.opening import Opened, open_model
 from bertie.errors import InputError
 from bertie.files import read_json
+from bertie.messages import short
 from bertie.progress import logger
-from bertie.rules import short
 from bertie.tasks.recipe import read_recipe
 
 # Of a fine-tuning's folder: what is said there holds for its own model alone.

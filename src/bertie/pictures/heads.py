@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len
 
+from bertie.messages import shortened
 from bertie.pictures.colours import FAINT
-from bertie.pictures.picture import drawing, escaped, page, script, shortened
+from bertie.pictures.picture import drawing, escaped, page, script
 from bertie.pictures.png import data_uri
 
 CELL = 15
