@@ -11,6 +11,7 @@ import bertie
 from bertie.data.example import Example
 from bertie.evaluation.evaluator import score
 from bertie.finetuning.task_learner import TaskLearner, encode_examples
+from bertie.models.task_model import TaskModel
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.multiple_choice import MultipleChoice
 from bertie.tasks.reranking import Reranking
