@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from bertie.data.labels import LISTED, check_known, ordered_tags
-from bertie.data.tag_schemes import OUTSIDE, converted, guess_scheme, split_tag, usual_tag
+from bertie.data.tag_schemes import OUTSIDE, convert_tags, guess_scheme, split_tag, usual_tag
 from bertie.errors import counted
 
 # schemes that say the same of any text
@@ -50,7 +50,7 @@ class TagLabels:
         """As `Labelling.normalize`; tags of types that the owner of the known ones lacks stay, and are noted."""
         tags = list(map(usual_tag, raw)) if self.spelled else raw
         if self.written != self.wanted:
-            tags = converted(tags, self.written, self.wanted)
+            tags = convert_tags(tags, self.written, self.wanted)
         if self.known is None or self._all.issuperset(tags):
             return tags
         tags = [self._own.get(usual_tag(tag), tag) for tag in tags]

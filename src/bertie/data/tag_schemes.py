@@ -157,7 +157,7 @@ class TagTable:
         return starts[inside], lasts[inside]
 
 
-def entities(tags: Sequence[str], scheme: str) -> list[Entity]:
+def find_entities(tags: Sequence[str], scheme: str) -> list[Entity]:
     """Return the entities of a text's tags, in order."""
     known = list(dict.fromkeys(tags))
     table = TagTable.of(known, scheme)
@@ -167,7 +167,7 @@ def entities(tags: Sequence[str], scheme: str) -> list[Entity]:
     return [Entity(table.names[numbers[first]], first, last) for first, last in places]
 
 
-def tags_of(entities: Iterable[Entity], words: int, scheme: str) -> list[str]:
+def make_tags(entities: Iterable[Entity], words: int, scheme: str) -> list[str]:
     """Return the tags of a text of so many words with these entities.
 
     ``IO`` and ``plain`` cannot part two neighbours of one type: they become one.
@@ -196,9 +196,9 @@ def _tags(kind: str, words: int, scheme: str, beside: bool) -> list[str]:
     return [f"{prefix}-{kind}" if kind else prefix for prefix in prefixes]
 
 
-def converted(tags: Sequence[str], scheme: str, other: str) -> list[str]:
-    """Return a text's tags in another scheme: ``converted(["I-PER", "I-PER"], "IOB1", "BIO")`` begins with B-PER."""
-    return tags_of(entities(tags, scheme), len(tags), other)
+def convert_tags(tags: Sequence[str], scheme: str, other: str) -> list[str]:
+    """Return a text's tags in another scheme: ``convert_tags(["I-PER", "I-PER"], "IOB1", "BIO")`` begins with B-PER."""
+    return make_tags(find_entities(tags, scheme), len(tags), other)
 
 
 @dataclass(frozen=True, eq=False)
