@@ -70,15 +70,12 @@ class TagLabels:
         return [tag for kind, tag in kinds.items() if kind not in self._kinds]
 
     def classes(self, labels: Iterable[Any]) -> list[str]:
-        """As `Labelling.classes`."""
         return ordered_tags(tag for tags in labels for tag in tags)
 
     def restrict(self, classes: Sequence[str], owner: str) -> Self:
-        """As `Labelling.restrict`."""
         return replace(self, known=tuple(classes), owner=owner)
 
     def describe(self, classes: Sequence[str]) -> list[str]:
-        """As `Labelling.describe`."""
         how = [f"{self.spelled} is read as {usual_tag(self.spelled)}"] if self.spelled else []
         how += [f"{self.written} is read as {self.wanted}"] if self.written != self.wanted else []
         said = f"a tag a word, {counted(len(classes), 'tag')}: {', '.join(classes[:LISTED])}"
