@@ -11,6 +11,7 @@ from bertie.checkpoints.names import canonical, is_encoder
 from bertie.checkpoints.tensors import FLOATS, TensorInfo, check_float
 from bertie.config import BertConfig
 from bertie.errors import CheckpointError, ShapeError
+from bertie.messages import listed
 from bertie.progress import say_once
 
 
@@ -93,11 +94,6 @@ def untied(ties: Mapping[str, str], checkpoint: Checkpoint) -> list[str]:
             say_once(f"{str(checkpoint.path)!r} holds other numbers in {one!r} than in {two!r}: they are not tied")
             found.append(alias)
     return found
-
-
-def listed(names: Sequence[str], most: int = 6) -> str:
-    """Return names for an error or a log line, the first few of many."""
-    return ", ".join(map(repr, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _canonical_names(checkpoint: Checkpoint) -> dict[str, str]:
