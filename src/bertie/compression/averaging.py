@@ -16,7 +16,7 @@ from bertie.errors import InputError
 from bertie.files import read_json
 from bertie.progress import logger
 from bertie.rules import short
-from bertie.tasks.recipe import read_recipe
+from bertie.tasks.sentence_transformers_config import read_recipe
 
 # Of a fine-tuning's folder: what is said there holds for its own model alone.
 _ITS_OWN = ("figures.json", "report.md", "run.json", "average.json")
