@@ -42,7 +42,7 @@ ROWS = [
     {"openmp"},
     {"extras", "writing"},
     {"rules"},
-    {"errors", "memory", "progress"},
+    {"errors", "memory", "messages", "progress"},
 ]
 PLACE = re.compile(r"bertie(\.\w+)+:\w+")
 # Names that files of several rooms may have: those of tasks, of layers, and of the commands for what a room does.

@@ -71,7 +71,7 @@ class _Layout:
         found[self.words] = "words"
         return found
 
-    def told(self, name: str) -> str:
+    def describe(self, name: str) -> str:
         counted = ", column 1 counts them" if self.is_counted else ""
         how = spelled("columns", {"words": "…", "tags": "…"})
         tags = (self.tags or 0) + 1
@@ -95,7 +95,7 @@ def _layout(lines: Lines) -> _Layout:
     tags = _tags_of_counted([one.cells(line) for line in rows], columns) if is_counted else columns - 1
     layout = _Layout(columns, one.is_tabbed, int(is_counted), tags, is_counted)
     if columns > 2:
-        lines.notes.append(layout.told(lines.name))
+        lines.notes.append(layout.describe(lines.name))
     return layout
 
 

@@ -79,7 +79,6 @@ class ClassLabels:
     is_pointed: bool = False
 
     def normalize(self, raw: Raw, where: str, name: str, notes: Notes) -> Any:
-        """As `Labelling.normalize`."""
         raw = _as_whole(raw) if self.is_pointed else raw
         raw = self._from_flags(raw, where) if self.hot and is_hot(raw) else raw
         if (label := one_of(raw)) in ("", *self.none):
@@ -100,13 +99,11 @@ class ClassLabels:
         return names[0]
 
     def classes(self, labels: Iterable[Any]) -> list[str]:
-        """As `Labelling.classes`."""
         if self.fixed or self.kind == "regression":
             return list(self.fixed)
         return ordered(name for label in labels for name in ([label] if isinstance(label, str) else label))
 
     def restrict(self, classes: Sequence[str], owner: str) -> Self:
-        """As `Labelling.restrict`."""
         if self.kind == "regression":
             return self
         none = self.none | {name for name in NO_LABEL if name not in classes}
@@ -115,7 +112,6 @@ class ClassLabels:
         return replace(self, known=tuple(classes), owner=owner, none=none, hot=hot, is_pointed=is_pointed)
 
     def describe(self, classes: Sequence[str]) -> list[str]:
-        """As `Labelling.describe`."""
         if self.kind == "regression":
             return ["a number"]
         listed = ", ".join(classes[:LISTED]) + (", …" if len(classes) > LISTED else "")
@@ -168,7 +164,6 @@ class ChoiceLabels:
     is_guess: bool = False
 
     def normalize(self, raw: WrittenChoice, where: str, name: str, notes: Notes) -> int:
-        """As `Labelling.normalize`."""
         del name, notes
         return raw.number(self.first, where)
 
@@ -183,7 +178,6 @@ class ChoiceLabels:
         return self
 
     def describe(self, classes: Sequence[str]) -> list[str]:
-        """As `Labelling.describe`."""
         del classes
         why = " (no label is 0, and some are the number of choices)" if self.is_guess else ""
         return [f"choices counted from {self.first}{why}"]

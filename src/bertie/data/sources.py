@@ -22,7 +22,7 @@ def is_paths(source: Any) -> TypeGuard[Paths]:
     return isinstance(source, str | os.PathLike)
 
 
-def named(source: Paths) -> str:
+def path_names(source: Paths) -> str:
     """Return the paths of a source as one readable text."""
     return ", ".join(map(str, [source] if isinstance(source, str | os.PathLike) else source))
 
@@ -33,7 +33,7 @@ def files_of(source: Paths, suffixes: Collection[str]) -> list[Path]:
     return [file for path in paths for file in _files(Path(path), suffixes)]
 
 
-def told(files: Sequence[Path]) -> str:
+def describe_files(files: Sequence[Path]) -> str:
     """Return the sentence that says which files were read as one source."""
     more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
     return f"{len(files)} files are read as one: {', '.join(map(str, files[:_SHOWN]))}{more}."

@@ -49,19 +49,19 @@ def split_tag(tag: str, scheme: str) -> tuple[str, str]:
     """
     if tag == OUTSIDE:
         return OUTSIDE, ""
-    prefix, kind = ("", "") if scheme == "plain" else _parted(tag)
+    prefix, kind = ("", "") if scheme == "plain" else _letter_and_type(tag)
     prefix = _BIOES_OF.get(prefix, prefix) if scheme == "BIOES" else prefix
     return (prefix, kind) if prefix in ("B", "I", "E", "S") else ("I", tag)
 
 
 def usual_tag(tag: str) -> str:
     """Return a tag of a scheme as it is usually written, ``B-PER``, whatever its spelling (see `split_tag`)."""
-    prefix, kind = _parted(tag)
+    prefix, kind = _letter_and_type(tag)
     return f"{prefix}-{kind}" if prefix and kind else tag
 
 
 @lru_cache(4096)
-def _parted(tag: str) -> tuple[str, str]:
+def _letter_and_type(tag: str) -> tuple[str, str]:
     """Return the letter of a tag and its type; a tag of no scheme has no letter."""
     if before := _BEFORE.fullmatch(tag):
         return before[1], before[2] or ""
@@ -78,7 +78,7 @@ def guess_scheme(labels: Iterable[str], sequences: Iterable[Sequence[str]] = ())
             B- stands beside an entity of its type.
     """
     inside = [label for label in labels if label != OUTSIDE]
-    prefixes = {_parted(label)[0] for label in inside}
+    prefixes = {_letter_and_type(label)[0] for label in inside}
     # a name such as B_cell or hepatitis-B is no tag unless others go on with an I, nor is a size S or M alone
     is_written = all(label in prefixes or label[1:2] == "-" for label in inside)
     is_sure = {"B", "I"} <= prefixes or (is_written and (bool({"B", "I"} & prefixes) or prefixes.isdisjoint(inside)))
@@ -157,7 +157,7 @@ class TagTable:
         return starts[inside], lasts[inside]
 
 
-def entities(tags: Sequence[str], scheme: str) -> list[Entity]:
+def find_entities(tags: Sequence[str], scheme: str) -> list[Entity]:
     """Return the entities of a text's tags, in order."""
     known = list(dict.fromkeys(tags))
     table = TagTable.of(known, scheme)
@@ -167,7 +167,7 @@ def entities(tags: Sequence[str], scheme: str) -> list[Entity]:
     return [Entity(table.names[numbers[first]], first, last) for first, last in places]
 
 
-def tags_of(entities: Iterable[Entity], words: int, scheme: str) -> list[str]:
+def make_tags(entities: Iterable[Entity], words: int, scheme: str) -> list[str]:
     """Return the tags of a text of so many words with these entities.
 
     ``IO`` and ``plain`` cannot part two neighbours of one type: they become one.
@@ -196,9 +196,9 @@ def _tags(kind: str, words: int, scheme: str, beside: bool) -> list[str]:
     return [f"{prefix}-{kind}" if kind else prefix for prefix in prefixes]
 
 
-def converted(tags: Sequence[str], scheme: str, other: str) -> list[str]:
-    """Return a text's tags in another scheme: ``converted(["I-PER", "I-PER"], "IOB1", "BIO")`` begins with B-PER."""
-    return tags_of(entities(tags, scheme), len(tags), other)
+def convert_tags(tags: Sequence[str], scheme: str, other: str) -> list[str]:
+    """Return a text's tags in another scheme: ``convert_tags(["I-PER", "I-PER"], "IOB1", "BIO")`` begins with B-PER."""
+    return make_tags(find_entities(tags, scheme), len(tags), other)
 
 
 @dataclass(frozen=True, eq=False)

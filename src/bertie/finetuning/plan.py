@@ -9,11 +9,12 @@ from typing import Any
 
 from bertie.data import Format
 from bertie.data.labelling import LabelOptions
-from bertie.data.sources import is_paths, named
+from bertie.data.sources import is_paths, path_names
 from bertie.errors import InputError, InputTypeError, spelled
 from bertie.finetuning.tuning import check_metric
+from bertie.messages import short
 from bertie.models.loading import one_device
-from bertie.rules import Rule, short
+from bertie.rules import Rule
 from bertie.tasks.registry import Row, find_learned
 from bertie.training import Callback, Settings
 from bertie.training.tensorboard import check_tensorboard
@@ -150,7 +151,7 @@ def called(source: Any) -> str:
     if source is None or isinstance(source, int | float):
         return ""
     if is_paths(source):
-        return named(source)
+        return path_names(source)
     name = getattr(source, "name_or_path", None)
     rows = f" of {len(source)} rows" if hasattr(source, "__len__") else ""
     return name or f"a {type(source).__name__}{rows}"

@@ -97,13 +97,13 @@ def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
 
 def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
     plan, history, scores = outcome.plan, outcome.history, outcome.scored.scores
-    parts, told = outcome.parts, outcome.parts.told
+    parts, sources = outcome.parts, outcome.parts.sources
     cut = sum(count > 0 for count in outcome.features.truncated)
-    data = [Part("trained on", told["train"], len(parts.train), outcome.data.bad.count, cut)]
+    data = [Part("trained on", sources["train"], len(parts.train), outcome.data.bad.count, cut)]
     if parts.tune:
-        data.append(Part("tuned on", told["tune"], len(parts.tune), 0, outcome.tuning.cut))
+        data.append(Part("tuned on", sources["tune"], len(parts.tune), 0, outcome.tuning.cut))
     if parts.dev:
-        data.append(Part("scored on", told["dev"], len(parts.dev), 0, outcome.scored.cut))
+        data.append(Part("scored on", sources["dev"], len(parts.dev), 0, outcome.scored.cut))
     described = plan.to_dict()
     return RunSummary(
         task=plan.row.name,

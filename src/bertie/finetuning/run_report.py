@@ -11,6 +11,7 @@ from typing import Any
 from bertie.errors import counted
 from bertie.evaluation.evaluator import Mistake
 from bertie.files import write_text
+from bertie.messages import shortened
 from bertie.metrics.streaming import Figures, Intervals
 
 NAME = "report.md"
@@ -92,7 +93,6 @@ class RunSummary:
         main: the figure of the headline.
         figures, intervals, table: of the data scored, as `Scores` gives them.
         positive: of two classes the one that precision, recall and F1 are about.
-        level: of the intervals.
         data: the parts of the data, in the order of their use.
         read_as: what was read as what, in one line.
         settings: what the user could have chosen otherwise, with the values used; the seed among them.
@@ -115,7 +115,6 @@ class RunSummary:
     intervals: Intervals = field(default_factory=dict)
     table: Sequence[Mapping[str, Any]] = ()
     positive: str | None = None
-    level: float = 0.95
     data: Sequence[Part] = ()
     read_as: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -161,8 +160,7 @@ def plain(text: Any, most: int = 10_000) -> str:
     """Return a text as one line without markup and control characters, cut at ``most`` characters."""
     # control characters colour terminals, and direction marks turn what is read around
     line = " ".join("".join(" " if unicodedata.category(sign)[0] == "C" else sign for sign in str(text)).split())
-    line = line if len(line) <= most else line[: most - 1] + "…"
-    return _EDGE.sub(r"\\_", line.translate(_MARKUP))
+    return _EDGE.sub(r"\\_", shortened(line, most).translate(_MARKUP))
 
 
 def number(value: float | None) -> str:
@@ -178,7 +176,7 @@ def _head(summary: RunSummary) -> str:
     scored = [part for part in summary.data if part.role == "scored on"]
     on = f" on {plain(scored[-1].source)} ({counted(scored[-1].rows, 'row')})" if scored else ""
     interval = summary.intervals.get(summary.main)
-    sure = f", {summary.level:.0%} interval {number(interval[0])} to {number(interval[1])}" if interval else ""
+    sure = f", 95% interval {number(interval[0])} to {number(interval[1])}" if interval else ""
     spread = {} if summary.runs is None or summary.runs.what != "fold" else summary.runs.spread()
     if summary.runs is not None and summary.main in spread:
         mean, deviation = map(number, spread[summary.main])
@@ -204,7 +202,7 @@ def _figures(summary: RunSummary) -> str:
         "The interval says how much another sample of as many rows might have given (bootstrap over rows), not how "
         "much another training might."
     )
-    lines = _table(["figure", "value", f"{summary.level:.0%} interval"], rows)
+    lines = _table(["figure", "value", "95% interval"], rows)
     if summary.positive is not None:
         lines += ["", f"precision, recall and f1 are those of the class {plain(summary.positive)}."]
     return _section("Figures", lines + (["", note] if summary.intervals else []))

@@ -182,7 +182,7 @@ def _layers(layers: Sequence[Layer], model: Any) -> tuple[Any, ...]:
 
 
 def check_vocabulary(tokenizer: Any, model: Any) -> None:
-    """Refuse a tokenizer that knows more words than the model has embeddings (bad input 16).
+    """Refuse a tokenizer that knows more words than the model has embeddings.
 
     Raises:
         InputError: it does.
