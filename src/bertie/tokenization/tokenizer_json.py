@@ -106,7 +106,7 @@ def _special_tokens(small: Tokenizer, vocabulary: Mapping[str, int]) -> dict[str
 
 def _checked(vocabulary: Mapping[str, Any], name: str) -> Mapping[str, int]:
     ids = vocabulary.values()
-    if not ({*map(type, ids)} == {int} and 0 <= min(ids) and max(ids) <= LARGEST_ID):
+    if {*map(type, ids)} != {int} or not (min(ids) >= 0 and max(ids) <= LARGEST_ID):
         raise CheckpointError(
             f"the tokenizer.json of {name!r} holds no vocabulary of token → id (a number up to {LARGEST_ID})"
         )
