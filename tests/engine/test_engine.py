@@ -222,6 +222,17 @@ def test_it_is_pickled_by_its_folder(rows: Features, tmp_path: Path) -> None:
         pickle.dumps(Engine.of(ours))
 
 
+def test_a_relative_folder_is_found_from_another(
+    rows: Features, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(pair("BertForTokenClassification")[0], tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    engine = Engine.open("model")
+    pickled = pickle.dumps(engine)
+    monkeypatch.chdir("/")
+    assert np.array_equal(pickle.loads(pickled).logits(rows), engine.logits(rows))  # noqa: S301
+
+
 def test_later_changes_of_a_model_do_not_reach_it(rows: Features) -> None:
     torch.manual_seed(0)
     model = bertie.BertModel(bertie.BertConfig(**TINY)).eval()

@@ -114,8 +114,9 @@ class Engine:
 
         made = load() if place.folder is None else of_one_save(place.folder, load)
         made.name_or_path = place.name_or_path
+        source = name_or_path if place.folder is None else os.path.abspath(name_or_path)  # for processes elsewhere
         made._reopen = partial(
-            cls.open, name_or_path, made.architecture, config=config, variant=variant, allow_nan=allow_nan,
+            cls.open, source, made.architecture, config=config, variant=variant, allow_nan=allow_nan,
             **place.arguments,
         )  # fmt: skip
         return made
