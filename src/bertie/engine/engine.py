@@ -3,12 +3,15 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from copy import copy
 from functools import partial
 from typing import Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.checkpoints import write_checkpoint
+from bertie.checkpoints.names import canonical
 from bertie.checkpoints.one_save import of_one_save
 from bertie.checkpoints.parameters import CLASSES, parameters_of
 from bertie.checkpoints.place import Place, open_weights
@@ -63,6 +66,7 @@ class Engine:
         }
         self.threads = available_threads()
         self._reopen: Callable[[], Engine] | None = None
+        self._stored: Weights | None = None
 
     @classmethod
     def open(
@@ -105,7 +109,10 @@ class Engine:
             if why := why_not(own, wanted):
                 raise ConfigError(f"The engine cannot compute {place.name_or_path!r}: {why}.")
             check_declaration(own.quantization_config, place.name_or_path)
-            return cls(weights_in(open_weights(place, variant), own, wanted, allow_nan), own, wanted)
+            weights = weights_in(open_weights(place, variant), own, wanted, allow_nan)
+            engine = cls(weights, own, wanted)
+            engine._stored = weights
+            return engine
 
         made = load() if place.folder is None else of_one_save(place.folder, load)
         made._reopen = partial(
@@ -127,6 +134,21 @@ class Engine:
             raise InputTypeError(f"model is a {type(model).__name__}; the engine computes {', '.join(ARCHITECTURES)}.")
         config = BertConfig.from_dict(model.config.to_dict())
         return cls(weights_of(model, config, architecture), config, architecture)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
+        """Write config.json and model.safetensors (float32, or int8 as quantised) of the architecture into a folder.
+
+        Raises:
+            CheckpointError: the folder cannot be made or written.
+            InputTypeError: the engine was made of a model, and keeps no weights as files have them.
+        """
+        if self._stored is None:
+            raise InputTypeError("An engine made of a model cannot be saved; save the model.")
+        arrays = ((name, self._stored.read(canonical(name) or name)) for name in self._stored.names)
+        tensors = {name: array for name, array in arrays if array is not None}
+        config = copy(self.config)
+        config.architectures, config.dtype = [self.architecture], self.dtype
+        write_checkpoint(save_directory, tensors, config.to_json_string())
 
     # what is computed
 

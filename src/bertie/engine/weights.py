@@ -44,9 +44,11 @@ class Weights:
 
     Args:
         read: returns the array of a name, float32, or int8 where a quantised layer has it; None if there is none.
+        names: those stored in a checkpoint, as the architecture's own files have them.
     """
 
     read: Callable[[str], NDArray[Any] | None]
+    names: tuple[str, ...] = ()
 
     def array(self, name: str) -> Array:
         """Return a parameter in float32."""
@@ -108,7 +110,8 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
         at = stored.get(name) or stored.get(TIED.get(name))
         return None if at is None else _checked(checkpoint, at, allow_nan)
 
-    return Weights(read)
+    # what is tied is stored once
+    return Weights(read, tuple(name for name in shapes if (canonical(name) or name) in stored))
 
 
 def weights_of(model: Any, config: BertConfig, architecture: str) -> Weights:
