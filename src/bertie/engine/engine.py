@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from copy import copy
 from functools import partial
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -247,6 +247,14 @@ class Engine:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # nothing of it changes
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(
+                f"An Engine has no {name!r}: it is no PyTorch model; bertie's AutoModel classes load one from the same "
+                "folder, and bertie.pipeline takes it."
+            )
 
     def _refuse(self, head: str) -> NoReturn:
         raise InputTypeError(f"{self.architecture} has no {head}; open the checkpoint with the architecture it needs.")
