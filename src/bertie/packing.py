@@ -396,7 +396,7 @@ def require_tensor(name: str, values: object, allowed: str = "a torch.Tensor") -
 
 
 def require_integers(name: str, values: Tensor) -> None:
-    """Refuse ids that are not integers, by name (bad input 21)."""
+    """Refuse ids that are not integers, by name."""
     if values.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
         raise InputTypeError(f"{name} must be an integer tensor, not {values.dtype}; convert it with .long() if it is.")
 

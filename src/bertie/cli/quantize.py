@@ -41,8 +41,9 @@ def quantize(
     from bertie.compression.check import compare
     from bertie.compression.folder import check_new, write_folder
     from bertie.compression.opening import open_model
-    from bertie.compression.quantize import book_texts, encode
+    from bertie.compression.quantize import encode
     from bertie.compression.quantize import quantize as make
+    from bertie.data.bundled_texts import book_texts
 
     check_new(out)
     given = None if texts is None else list(islice(read_texts(None, texts, format, column), _CALIBRATION))

@@ -2,9 +2,7 @@
 
 import copy
 import logging
-import lzma
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 from bertie.compression.groups import Group, groups, replace, word_tables
 from bertie.compression.observe import Inputs, Texts, cosines, observe, vectors
 from bertie.compression.rounding import Rounded, round_layers, round_table
+from bertie.data.bundled_texts import book_texts
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.quantized import declaration
@@ -19,10 +18,6 @@ from bertie.progress import logger, progress, say_once
 from bertie.tokenization.auto import AutoTokenizer
 
 METHODS = ("int8",)
-# Texts of these many sentences are made of the bundled book, so that lengths are as mixed as in life.
-_BOOK = ("cli", "treasure_island.txt.xz")
-_SENTENCES = (1, 1, 2, 3, 1, 2, 5, 8)
-_FALLBACK_TEXTS = 256
 # So many of the worst texts tell which layer to keep, out of so many with the largest errors.
 _WORST_TEXTS = 16
 _SUSPECTS = 6
@@ -84,17 +79,6 @@ def quantize(
             "; ".join(map(str, kept)),
         )
     return small
-
-
-def book_texts() -> list[str]:
-    """Return texts of one to eight sentences of the book that comes with bertie."""
-    packed = files("bertie").joinpath(*_BOOK).read_bytes()
-    sentences = lzma.decompress(packed).decode("utf-8").splitlines()
-    step = len(sentences) // _FALLBACK_TEXTS
-    return [
-        " ".join(sentences[number * step : number * step + _SENTENCES[number % len(_SENTENCES)]])
-        for number in range(_FALLBACK_TEXTS)
-    ]
 
 
 def _check(model: Any, method: str, min_cosine: float) -> None:

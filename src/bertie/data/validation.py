@@ -9,8 +9,8 @@ from bertie.data import BadRows
 from bertie.data.cells import BadRow
 from bertie.data.example import Example
 from bertie.data.labels import BAR, SEPARATORS, recur
-from bertie.data.sources import is_paths, named
-from bertie.data.tag_schemes import OUTSIDE, entities, guess_scheme, split_tag
+from bertie.data.sources import is_paths, path_names
+from bertie.data.tag_schemes import OUTSIDE, find_entities, guess_scheme, split_tag
 from bertie.errors import InputError, counted, plural, spelled
 
 # a tag as BIO, BIOES, BILOU and the like write it
@@ -97,7 +97,7 @@ def find_oddities(examples: Sequence[Example], task: str, kind: str | None, name
         sequences = [example.label for example in examples]
         scheme = guess_scheme({tag for tags in sequences for tag in tags}, sequences)
         has_beginnings = scheme in ("BIO", "BIOES")
-        begun = ((tags, one) for tags in sequences for one in entities(tags, scheme)) if has_beginnings else ()
+        begun = ((tags, one) for tags in sequences for one in find_entities(tags, scheme)) if has_beginnings else ()
         count = sum(split_tag(tags[one.first], scheme)[0] in ("I", "E") for tags, one in begun)
         if count:
             found.append(
@@ -153,7 +153,7 @@ def text_key(example: Example) -> Hashable:
 
 def source_name(source: Any, name: str) -> str:
     """Return the name of a source for messages: the file's, or else ``name``."""
-    return named(source) if is_paths(source) else name
+    return path_names(source) if is_paths(source) else name
 
 
 def _repeats(examples: Sequence[Example]) -> int:

@@ -1,7 +1,7 @@
 """A model's arrays by the names that checkpoints have, read once while the engine lays them out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +17,9 @@ from bertie.config import BertConfig
 from bertie.engine.activations import Array
 from bertie.engine.linear import Int8Weight, Linear, side_by_side
 from bertie.errors import CheckpointError, InputTypeError
-from bertie.memory import drop_pages
+from bertie.memory import LargePages, drop_pages
 from bertie.progress import say_once
+from bertie.threads import available_threads
 
 WORDS = "bert.embeddings.word_embeddings"
 DECODER = "cls.predictions.decoder"
@@ -45,10 +46,12 @@ class Weights:
     Args:
         read: returns the array of a name, float32, or int8 where a quantised layer has it; None if there is none.
         names: those stored in a checkpoint, as the architecture's own files have them.
+        pages: where layers are packed.
     """
 
     read: Callable[[str], NDArray[Any] | None]
     names: tuple[str, ...] = ()
+    pages: LargePages = field(default_factory=LargePages)
 
     def array(self, name: str) -> Array:
         """Return a parameter in float32."""
@@ -72,7 +75,8 @@ class Weights:
 
     def linear(self, *names: str) -> Linear:
         """Return the layers of these names, which read one input, side by side."""
-        return side_by_side([self.table(name) for name in names], [self.array(f"{name}.bias") for name in names])
+        weights, biases = [self.table(name) for name in names], [self.array(f"{name}.bias") for name in names]
+        return side_by_side(weights, biases, self.pages.take, available_threads())
 
     def norm(self, name: str, eps: float) -> Norm:
         """Return a layer normalisation."""

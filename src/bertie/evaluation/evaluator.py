@@ -198,7 +198,7 @@ def score(
 
 
 def in_words(text: Any) -> str:
-    """Return an input of any task as one text for a person."""
+    """Return an input of any task as one readable text."""
     if isinstance(text, str):
         return text
     if isinstance(text, Mapping):

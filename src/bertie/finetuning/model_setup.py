@@ -125,7 +125,8 @@ def has_labels(config: BertConfig | None) -> bool:
         return False
     is_number = config.num_labels == 1 and config.problem_type is None
     made = set(config.architectures or ()) & set(_CLASSIFIERS)
-    return not is_number and (bool(made) or not config.architectures or not _is_generic([*config.id2label.values()]))
+    usual = [f"LABEL_{number}" for number in range(len(config.id2label))]
+    return not is_number and (bool(made) or not config.architectures or [*config.id2label.values()] != usual)
 
 
 def transfer_labels(model: Any, labels: Sequence[str]) -> list[str]:
@@ -176,7 +177,3 @@ def _said(old: Sequence[str], names: Sequence[str], row_of: dict[str, int]) -> l
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-
-
-def _is_generic(names: Sequence[str]) -> bool:
-    return list(names) == [f"LABEL_{number}" for number in range(len(names))]

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from bertie.errors import InputError
 from bertie.kernels.arrays import Floats
-from bertie.kernels.gemm import PackedLinear, in_panels, own_memory
+from bertie.kernels.gemm import Allocate, PackedLinear, in_panels
 from bertie.kernels.library import InstructionSet
+from bertie.memory import own_pages
 
 # the most inputs of an 8-bit product, whose sums of 255 · 127 are kept in 32 bits
 MAX_DEPTH_INT8 = (2**31 - 1) // (255 * 127)
@@ -43,6 +44,8 @@ class Int8PackedWeight(PackedLinear):
         bias: Floats,
         params: QuantParams,
         instruction_set: InstructionSet,
+        allocate: Allocate = own_pages,
+        threads: int = 1,
     ) -> None:
         columns, depth = weight.shape
         check_int8_depth(depth)
@@ -50,10 +53,10 @@ class Int8PackedWeight(PackedLinear):
             raise InputError("The processor has no products of 8-bit integers (AVX-512 VNNI).")
         width = instruction_set.panel_width
         beyond = -columns % width
-        fours = in_panels(np.pad(weight, ((0, 0), (0, -depth % 4))), width).reshape(-1, width, -(-depth // 4), 4)
+        fours = np.ascontiguousarray(np.pad(weight, ((0, 0), (0, -depth % 4))) if depth % 4 else weight).view(np.int32)
         super().__init__(
             instruction_set,
-            own_memory(fours.transpose(0, 2, 1, 3)),
+            in_panels(fours, instruction_set, allocate, threads).view(np.int8).reshape(-1, len(fours[0]), width, 4),
             bias,
             scale=np.pad(np.asarray(scale, np.float32), (0, beyond)),
             shift=np.pad(weight.sum(1, dtype=np.int32) * np.int32(params.zero_point), (0, beyond)),

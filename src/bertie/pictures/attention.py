@@ -50,7 +50,8 @@ def plot_attention(
         InputError: no such layer or head, nothing to draw, or more weights than fit in a page.
     """
     if not isinstance(model, need("torch", "torch", "A picture of attention weights").nn.Module):
-        raise InputTypeError(f"model is a {type(model).__name__}; give a bertie model, which AutoModel.from_pretrained loads.")
+        given = type(model).__name__
+        raise InputTypeError(f"model is a {given}; give a bertie model, which AutoModel.from_pretrained loads.")
     for name, value in (("text", text), ("text_pair", text_pair)):
         if not isinstance(value, str) and (value is not None or name == "text"):
             raise InputTypeError(f"{name} is a {type(value).__name__}; give one str, a picture is of one text.")

@@ -12,6 +12,7 @@
 #include "gemm_int8.h"
 #pragma GCC pop_options
 #define HAS_INT8
+#include "packing.h"
 #include "linear.h"
 #include "layer_norm.h"
 #include "dropout.h"
