@@ -43,7 +43,7 @@ ROWS = [
     {"extras", "writing"},
     {"settings"},
     {"rules"},
-    {"errors", "memory", "progress"},
+    {"errors", "memory", "messages", "progress"},
 ]
 PLACE = re.compile(r"bertie(\.\w+)+:\w+")
 # Names that files of several rooms may have: those of tasks, of layers, and of the commands for what a room does.

@@ -1,4 +1,4 @@
-"""Memory pages: large ones asked for, and given back what lies unchanged in a mapped file or was freed by the program.
+"""Memory pages: large ones are requested, and unchanged pages of mapped files and freed memory are returned.
 
 Only Linux tells which pages of a mapping are a file's own, and can be read from it again.
 """

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
-# weights of ours by another name than was asked for
+# bertie's weights under another name than the requested one
 _OURS = re.compile(r"(pytorch_)?model([.-][^/]*)?\.(safetensors|bin|index\.json)")
 
 

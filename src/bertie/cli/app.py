@@ -29,7 +29,7 @@ from bertie.cli.spelling import spelling_of
 from bertie.cli.tag import tag
 from bertie.errors import spelling
 from bertie.extras import refuse_without_torch
-from bertie.writing import printable
+from bertie.messages import printable
 
 app = typer.Typer(
     name="bertie",

@@ -11,8 +11,8 @@ import typer
 
 from bertie.cli import options
 from bertie.data.bundled_texts import book_sentences, film_sentences
+from bertie.messages import printable
 from bertie.progress import quietly
-from bertie.writing import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,7 +11,7 @@ import typer
 from bertie.cli import options
 from bertie.cli.reading import read_texts
 from bertie.errors import BertieError
-from bertie.writing import printable
+from bertie.messages import printable
 
 if TYPE_CHECKING:
     from bertie.compression.check import Comparison

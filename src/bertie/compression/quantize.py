@@ -1,4 +1,4 @@
-"""bertie.quantize: a model with int8 layers out of a floating-point one, as close to it as was asked."""
+"""bertie.quantize: a model with int8 layers made from a floating-point one, within a given distance of it."""
 
 import copy
 import logging
@@ -18,7 +18,7 @@ from bertie.progress import logger, progress, say_once
 from bertie.tokenization.auto import AutoTokenizer
 
 METHODS = ("int8",)
-# So many of the worst texts tell which layer to keep, out of so many with the largest errors.
+# A layer to keep is chosen by this many of the worst texts, among this many layers with the largest errors.
 _WORST_TEXTS = 16
 _SUSPECTS = 6
 
@@ -34,9 +34,9 @@ def quantize(
 ) -> Any:
     """Return a new model with int8 weights whose vectors stay close to those of ``model``, which is left as it is.
 
-    Layers that hurt stay in floating point until every text's cosine is at least ``min_cosine``, of the mean of its
-    tokens and of its first token; which ones is logged. Calibrate on the kind of machine where the model will run:
-    processors without VNNI compute with one bit less.
+    Layers that lower the quality stay in floating point until the cosines of every text's mean and first token are at
+    least ``min_cosine``; which ones is logged. Calibrate on the kind of machine where the model will run: processors
+    without VNNI compute with one bit less.
 
     Args:
         model: a floating-point model of bertie's on the CPU.

@@ -46,7 +46,7 @@ def dense(weight: Array | Int8Weight, bias: Array, allocate: Allocate = own_page
     best = library.best()
     if isinstance(weight, Int8Weight):
         if best is not None and best.has_int8:
-            return Int8PackedWeight(weight.weight, weight.scale, bias, _quant_params(weight), best, allocate, threads)
+            return Int8PackedWeight(weight.weight, weight.scale, bias, quant_params(weight), best, allocate, threads)
         weight = _dequantized(weight)
     return NumpyWeight(weight, bias) if best is None else PackedWeight(weight, bias, best, allocate, threads)
 
@@ -94,7 +94,7 @@ class SideBySide:
         return np.concatenate([layer(x, epilogue, threads=threads) for layer in self.layers], axis=1)
 
 
-def _quant_params(weight: Int8Weight) -> QuantParams:
+def quant_params(weight: Int8Weight) -> QuantParams:
     """Return how 8 bits hold numbers of a row that was divided into [-1, 1], or [low / top, 1] of a known range."""
     low, top = (-1.0, 1.0) if weight.input_range is None else weight.input_range
     below = -low / top

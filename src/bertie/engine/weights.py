@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.checkpoints import Checkpoint, fit, listed, other_classes
+from bertie.checkpoints import Checkpoint, fit, other_classes
 from bertie.checkpoints.fitting import report
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.parameters import parameters_of
@@ -18,6 +18,7 @@ from bertie.engine.activations import Array
 from bertie.engine.linear import Int8Weight, Linear, side_by_side
 from bertie.errors import CheckpointError, InputTypeError
 from bertie.memory import LargePages, drop_pages
+from bertie.messages import listed
 from bertie.progress import say_once
 from bertie.threads import available_threads
 

@@ -12,8 +12,9 @@ from bertie.data.labelling import LabelOptions
 from bertie.data.sources import is_paths, path_names
 from bertie.errors import InputError, InputTypeError, spelled
 from bertie.finetuning.tuning import check_metric
+from bertie.messages import short
 from bertie.models.loading import one_device
-from bertie.rules import Rule, short
+from bertie.rules import Rule
 from bertie.tasks.registry import Row, find_learned
 from bertie.training import Callback, Settings
 from bertie.training.tensorboard import check_tensorboard

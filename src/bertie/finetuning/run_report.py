@@ -11,6 +11,7 @@ from typing import Any
 from bertie.errors import counted
 from bertie.evaluation.evaluator import Mistake
 from bertie.files import write_text
+from bertie.messages import shortened
 from bertie.metrics.streaming import Figures, Intervals
 
 NAME = "report.md"
@@ -159,8 +160,7 @@ def plain(text: Any, most: int = 10_000) -> str:
     """Return a text as one line without markup and control characters, cut at ``most`` characters."""
     # control characters colour terminals, and direction marks turn what is read around
     line = " ".join("".join(" " if unicodedata.category(sign)[0] == "C" else sign for sign in str(text)).split())
-    line = line if len(line) <= most else line[: most - 1] + "…"
-    return _EDGE.sub(r"\\_", line.translate(_MARKUP))
+    return _EDGE.sub(r"\\_", shortened(line, most).translate(_MARKUP))
 
 
 def number(value: float | None) -> str:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from bertie.errors import InputError, InputTypeError
 from bertie.extras import need
+from bertie.messages import shortened
 from bertie.pictures.heads import Heads, drawn, paged
-from bertie.pictures.picture import Picture, shortened
+from bertie.pictures.picture import Picture
 from bertie.pictures.png import LEVELS, opacity_of
 
 if TYPE_CHECKING:

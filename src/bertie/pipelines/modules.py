@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from bertie.checkpoints import listed
 from bertie.errors import CheckpointError, InputTypeError
 from bertie.layers.linear import make_deterministic
+from bertie.messages import listed
 from bertie.models import auto
 from bertie.models.bert import BertModel
 from bertie.models.loading import one_device

@@ -49,7 +49,7 @@ class Pipeline:
         batch_size: int | None = None,
         show_progress: bool | None = None,
         name: str = "",
-        why_not_engine: str = "a PyTorch model was given, whose weights may change",
+        why_not_engine: str = "a PyTorch model was given",
     ) -> None:
         for limit, value in (("batch_tokens", batch_tokens), ("batch_size", batch_size)):
             if value is not None:

@@ -22,7 +22,8 @@ from bertie.errors import CheckpointError
 from bertie.files import read_json
 from bertie.hub import member
 from bertie.kernels import gemm
-from bertie.rules import Rule, short
+from bertie.messages import short
+from bertie.rules import Rule
 from bertie.tasks.arrays import Array
 from bertie.tasks.operations import operations_on
 from bertie.tasks.recipe import Layer
