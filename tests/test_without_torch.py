@@ -15,16 +15,16 @@ from safetensors.torch import save_file
 import bertie
 from bertie.checkpoints import open_checkpoint
 from bertie.cli import app, main
-from bertie.tasks.recipe import Layer, Recipe
-from bertie.tasks.recipe_writing import write_recipe
 from bertie.tasks.registry import ROWS, find
+from bertie.tasks.sentence_transformers_config import Layer, Recipe
+from bertie.tasks.sentence_transformers_writing import write_recipe
 
 SOURCE = Path(bertie.__file__).parent
 # rooms, and files of other rooms, that cannot be imported without PyTorch; everything else can
 WITH_TORCH = {
     *("attention", "capture", "compression", "dropout", "finetuning", "layers", "models"),
     *("outputs", "packing", "training"),
-    *("bench/compare", "pipelines/modules", "tasks/objectives", "tasks/tensors"),
+    *("bench/compare", "pipelines/modules", "tasks/summed_losses", "tasks/tensors"),
 }
 # of those rooms, what can be imported all the same
 FREE = {"layers/__init__", "layers/chip", "models/__init__"}

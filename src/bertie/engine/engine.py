@@ -104,7 +104,10 @@ class Engine:
         place = Place(os.fspath(name_or_path), revision, token, cache_dir, local_files_only, force_download, subfolder)
 
         def load() -> Engine:
-            own = BertConfig.from_pretrained(place.name_or_path, **place.arguments) if config is None else config
+            if config is None:
+                own = BertConfig.from_pretrained(place.name_or_path, **place.arguments)
+            else:
+                own = BertConfig.from_dict(config.to_dict())  # whose number of classes may be corrected
             wanted = architecture or next(
                 (name for name in own.architectures or () if name in ARCHITECTURES), "BertModel"
             )
