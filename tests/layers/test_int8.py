@@ -205,7 +205,7 @@ class TestChoice:
         assert choose(Weights("cuda", torch.int8)).name == "plain"
         choose.cache_clear()
 
-    @pytest.mark.skipif(not any(each.has_int8 for each in library.instruction_sets()), reason="no AVX-512 VNNI here")
+    @pytest.mark.skipif(not any(each.has_vnni for each in library.instruction_sets()), reason="no AVX-512 VNNI here")
     def test_our_own_where_it_was_compiled(self) -> None:
         for deterministic in (False, True):
             assert choose(Weights("cpu", torch.int8, deterministic)).name == "int8-native"

@@ -135,7 +135,7 @@ class NativeInt8:
         instruction_set = library.best()
         if instruction_set is None:
             return [library.why_none()]
-        return [] if instruction_set.has_int8 else ["the processor has no AVX-512 VNNI"]
+        return [] if instruction_set.has_vnni else ["the processor has no AVX-512 VNNI"]
 
     def why_slower(self, weights: Weights) -> list[str]:  # noqa: ARG002
         return [] if chip().vnni else [f"no one measured it on {chip()}"]

@@ -7,7 +7,7 @@ typedef struct {
 
 const BertieAbi *NAME(abi)(void)
 {
-    static const BertieAbi abi = {1,
+    static const BertieAbi abi = {2,
                                   sizeof(PackedWeight),
                                   sizeof(Norm),
                                   sizeof(Block),
