@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bertie import report
+from bertie import progress
 from bertie.config import AutoConfig, BertConfig
 from bertie.errors import CheckpointError, ConfigError, InputTypeError
 from bertie.fields import FIELDS
@@ -24,7 +24,7 @@ SMALL: dict[str, Any] = {"hidden_size": 24, "num_attention_heads": 2, "intermedi
 
 @pytest.fixture(autouse=True)
 def forget_what_was_said() -> None:
-    report._said.clear()
+    progress._said.clear()
 
 
 def written(folder: Path, **fields: Any) -> Path:
@@ -343,7 +343,7 @@ def test_labels_of_a_file_lock_nothing_and_what_is_wrong_is_said(
     assert said in caplog.text
     assert bool(said) == bool(caplog.records)
     caplog.clear()
-    report._said.clear()
+    progress._said.clear()
     assert BertConfig.from_pretrained(tmp_path, id2label={0: "x", 1: "y"}).label2id == {"x": 0, "y": 1}
     assert BertConfig.from_pretrained(tmp_path, num_labels=4).num_labels == 4
     assert not caplog.records  # an override is looked at before the file's own

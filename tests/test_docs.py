@@ -123,3 +123,10 @@ def test_every_page_has_a_place_in_the_navigation() -> None:
 def test_pages_on_tasks_are_short() -> None:
     for page in (ROOT / "docs" / "tasks").glob("*.md"):
         assert len(page.read_text(encoding="utf-8").splitlines()) <= 80, page.name
+
+
+def test_decisions_that_the_code_cites_are_written_down() -> None:
+    written = set(re.findall(r"^(\d+)\. ", (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8"), re.MULTILINE))
+    for path in sorted(file for room in ("src", "tests") for file in (ROOT / room).rglob("*.py")):
+        cited = re.findall(r"\(decisions? (\d+)(?:(?:, | to | and )(\d+))*\)", path.read_text(encoding="utf-8"))
+        assert {number for pair in cited for number in pair if number} <= written, path

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from bertie import memory as room
 from bertie.checkpoints import open_checkpoint
-from bertie.memory import LARGE_PAGE, drop_pages, give_back_freed, large_pages, own_pages
+from bertie.memory import LARGE_PAGE, LargePages, drop_pages, give_back_freed, own_pages
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives pages back")
 
@@ -106,11 +106,17 @@ def test_nothing_happens_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("size", [0, 1, 3 * LARGE_PAGE + 5])
 def test_pages_of_ones_own(size: int) -> None:
-    for bytes_ in (own_pages(size), large_pages(size)):
+    pages = LargePages()
+    first, second = pages.take(size), pages.take(size)
+    for bytes_ in (own_pages(size), first, second):
         assert (bytes_.dtype, bytes_.shape, bytes_.flags.writeable) == (np.uint8, (size,), True)
         bytes_[:] = 7
         assert (bytes_ == 7).all()
-    assert large_pages(size).ctypes.data % LARGE_PAGE == 0
+    assert (first == 7).all(), "they lie in each other"
+    assert not size or (first.ctypes.data % LARGE_PAGE, second.ctypes.data % 64) == (0, 0)
+    larger = pages.take(40 << 20)
+    assert not larger.any()
+    assert larger.ctypes.data % LARGE_PAGE == 0
 
 
 @linux

@@ -99,7 +99,7 @@ def operators() -> list[dict[str, Any]]:
     """Time launching both by the host, for few tokens, where launching is what takes the time."""
     from torch.nn.attention.varlen import varlen_attn
 
-    from bertie.attention.varlen import flash_with_dropout
+    from bertie.attention.flash_varlen import flash_with_dropout
 
     q = torch.randn(16, 12, 64, device="cuda", dtype=torch.bfloat16)
     ends = torch.tensor([0, 16], device="cuda", dtype=torch.int32)

@@ -12,7 +12,7 @@ import numpy as np
 
 from bertie.errors import BertieError, InputError
 from bertie.extras import loaded
-from bertie.report import logger
+from bertie.progress import logger
 from bertie.threads import available_threads, can_divide_cores, compute_each
 
 Answer = TypeVar("Answer")

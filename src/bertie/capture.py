@@ -4,7 +4,7 @@ import torch
 
 
 def capturing() -> bool:
-    """Whether a graph is being captured (compiled, exported, traced), which knows shapes but no values."""
+    """Whether a graph is being captured (compiled, exported, traced), in which shapes are known but values are not."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 

@@ -23,8 +23,8 @@ from bertie.fields import (
 from bertie.files import make_folder, read_json, write_text
 from bertie.hub import member, path_or_name, resolve
 from bertie.layouts import what_lies_there
-from bertie.report import say_once
-from bertie.rules import short
+from bertie.messages import short
+from bertie.progress import say_once
 
 CONFIG_NAME = "config.json"
 # the label of what is not learned, as in the reference

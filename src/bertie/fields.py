@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from bertie.errors import ConfigError
-from bertie.report import say_once
-from bertie.rules import Rule, short
+from bertie.messages import short
+from bertie.progress import say_once
+from bertie.rules import Rule
 
 ACTIVATIONS = (
     *("gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh"),

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bertie.errors import BertieError, CheckpointError, InputTypeError
-from bertie.rules import Rule, short
+from bertie.messages import short
+from bertie.rules import Rule
 
 JSON_LIMIT = 64 * 2**20
 _POINTER = b"version https://git-lfs.github.com/spec/"

@@ -13,7 +13,7 @@ from typing import Any
 
 from bertie.errors import CheckpointError, InputTypeError
 from bertie.files import checked_path
-from bertie.rules import short
+from bertie.messages import short
 
 DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_EMBEDDING_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

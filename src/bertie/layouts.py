@@ -20,7 +20,7 @@ class Layout:
     Args:
         signs: patterns of names, one of which gives it away.
         what: what such a file is.
-        todo: what to do with it; ``{names}`` stands for the files' names and ``{first}`` for the first.
+        todo: what to do with it; ``{names}`` is replaced by the files' names and ``{first}`` by the first.
     """
 
     signs: tuple[str, ...]
@@ -33,7 +33,7 @@ _BY_OLD_TRANSFORMERS = (
     "BertForPreTraining.from_pretrained(folder, {flag}).save_pretrained(out)"
 )
 _OTHER_PROGRAM = "fetch model.safetensors or pytorch_model.bin of the same model, from which it was made"
-# the first that fits is told; weights that can be converted come before programs made of them
+# the first that fits is reported; weights that can be converted come before programs made of them
 LAYOUTS = (
     Layout(
         ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bertie.errors import InputError
 from bertie.files import explained, make_folder
-from bertie.report import say_once
+from bertie.progress import say_once
 
 LOCK = ".lock"
 
@@ -56,7 +56,7 @@ def _locked(path: Path) -> int:
 
 
 def _take(descriptor: int) -> bool:
-    """Lock an open file unless another process has; where the file system knows no locks, say so and go on."""
+    """Lock an open file unless another process has; warn and go on where the file system has no locks."""
     try:
         if os.name == "nt":
             import msvcrt

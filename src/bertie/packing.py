@@ -16,13 +16,13 @@ from torch.utils import _pytree as pytree
 
 from bertie.capture import capturing, observed
 from bertie.errors import InputError, InputTypeError
-from bertie.rules import short
+from bertie.messages import short
 
 Lists = Sequence[Sequence[int]]
 
 
 class Facts(NamedTuple):
-    """What the host knows of a batch, fetched in one transfer: lengths, and (lowest, highest) of each kind of value."""
+    """Facts of a batch on the host, fetched in one transfer: lengths, and (lowest, highest) of each kind of value."""
 
     lengths: tuple[int, ...]
     id_range: tuple[int, int]
@@ -74,7 +74,7 @@ class Packed:
             )
         if self.cu_seqlens.dtype != torch.int32:
             raise InputError(f"cu_seqlens is {self.cu_seqlens.dtype}; it must be torch.int32: cu_seqlens.int().")
-        # what the package makes comes with its facts; what a device holds is looked at when they are fetched
+        # batches made here come with these facts; those of a batch on a device are fetched when needed
         if self.known is None and self.cu_seqlens.is_cpu and not observed():
             self._check_places(self.cu_seqlens.tolist())
 
@@ -101,7 +101,7 @@ class Packed:
         position_ids: Lists | None = None,
         device: torch.device | str | None = None,
     ) -> "Packed":
-        """Pack token ids given as one list a text. The host knows all lengths and ranges, so no device is waited for.
+        """Pack token ids given as one list a text, without a wait for a device: lengths and ranges are known.
 
         Raises:
             InputError: if a text's types or positions are not as many as its ids.
@@ -298,7 +298,7 @@ class Packed:
         )
 
     def empty(self) -> Tensor | None:
-        """Return ``[B]`` bool, True for a text without tokens; None where the host knows there is none."""
+        """Return ``[B]`` bool, True for a text without tokens; None where the host has recorded that there is none."""
         if self.token_mask is not None:
             return ~self.token_mask.view(self.shape).any(dim=1)
         if capturing():
@@ -339,7 +339,7 @@ class Packed:
         return replace(self, attention_mask=attention_mask, token_mask=token_mask)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Packed":
-        """Return the same batch on ``device``; what the host knows of it stays known.
+        """Return the same batch on ``device``; its facts on the host are kept.
 
         From the host to a CUDA device all goes in one transfer, for which the host does not wait.
         """
@@ -396,7 +396,7 @@ def require_tensor(name: str, values: object, allowed: str = "a torch.Tensor") -
 
 
 def require_integers(name: str, values: Tensor) -> None:
-    """Refuse ids that are not integers, by name (bad input 21)."""
+    """Refuse ids that are not integers, by name."""
     if values.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
         raise InputTypeError(f"{name} must be an integer tensor, not {values.dtype}; convert it with .long() if it is.")
 
@@ -469,13 +469,13 @@ def _facts_of_rectangle(
 
 
 def flatten(packed: Packed) -> tuple[list[Any], Any]:
-    """Return what a pytree knows of a batch: its tensors, and its rectangle."""
+    """Return the pytree children of a batch: its tensors, and its rectangle."""
     return [getattr(packed, name) for name in _TENSORS], packed.shape
 
 
 def unflatten(values: Any, shape: Any, kind: type[Packed] = Packed) -> Packed:
     """Undo `flatten`."""
-    # A graph knows a batch by its tensors: host facts would make it compile anew for every batch (decision 7).
+    # Only tensors enter a graph: facts on the host would force a compilation for every batch (decision 7).
     # Nothing is checked here: tree_map may put anything in the place of a tensor (activation checkpointing puts None).
     packed = object.__new__(kind)
     packed.__dict__.update(zip(_TENSORS, values, strict=True), shape=shape, known=None)

@@ -73,9 +73,3 @@ class Rule:
         except OverflowError:
             return False
         return (self.low < number if self.above else self.low <= number) and number <= self.high and number < math.inf
-
-
-def short(value: object, most: int = 120) -> str:
-    """Return ``value`` as an error prints it, cut at ``most`` characters."""
-    text = repr(value)
-    return text if len(text) <= most else text[: most - 3] + "..."

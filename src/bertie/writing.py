@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,15 +10,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from bertie.errors import InputError
-from bertie.report import logger
-
-# Control characters (ESC, which begins a terminal's commands, among them), and those that reorder or end lines.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with control characters as ``\\uXXXX``, so that a terminal shows them and obeys none."""
-    return _CONTROL.sub(_escaped, text)
+from bertie.messages import printable
+from bertie.progress import logger
 
 
 class Lines:
@@ -162,9 +154,5 @@ def _finite(value: Any) -> Any:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, str):
-        return _CONTROL.sub(lambda found: found[0] if found[0] in "\n\t" else _escaped(found), value)
+        return printable(value, keep="\n\t")
     return printable(json.dumps(value, ensure_ascii=False)) if isinstance(value, dict | list) else value
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return f"\\u{ord(match[0]):04x}"

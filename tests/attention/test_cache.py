@@ -1,4 +1,4 @@
-"""Decoding with a cache gives what decoding without one gives, whoever made the cache (decision 18, bad input 28)."""
+"""Decoding with a cache gives what decoding without one gives, whoever made the cache (decision 18)."""
 
 import functools
 

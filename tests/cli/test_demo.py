@@ -1,27 +1,29 @@
 """The demo: two readable screens, with answers that are right and figures that are true."""
 
-import csv
 import lzma
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bertie.cli import demo
-from bertie.report import logger
+from bertie.data import bundled_texts
+from bertie.data.bundled_texts import book_sentences
+from bertie.progress import logger
 
 
 @pytest.fixture
 def short_book(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every eighth sentence, and those that the demo's questions are known to find."""
-    book = demo.read_book()
+    book = book_sentences()
     kept = [
         line for number, line in enumerate(book) if number % 8 == 0 or "Pieces of eight" in line or "sunshiny" in line
     ]
-    monkeypatch.setattr(demo, "read_book", lambda: kept)
+    monkeypatch.setattr(demo, "book_sentences", lambda: kept)
     return kept
 
 
@@ -29,44 +31,19 @@ def short_book(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def few_sentences(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A sample that is learned in seconds, in an empty folder."""
     parts = []
-    for name, rows in zip(demo.PARTS, (48, 24), strict=True):
-        parts.append(tmp_path / name.removesuffix(".xz"))
-        lines = read_sample(name)
-        parts[-1].write_text("".join(lines[: rows + 1]), encoding="utf-8")
+    with bundled_texts.film_sentences() as whole:
+        for path, rows in zip(whole, (48, 24), strict=True):
+            parts.append(tmp_path / path.name.removesuffix(".xz"))
+            with lzma.open(path, "rt", encoding="utf-8") as lines:
+                parts[-1].write_text("".join(islice(lines, rows + 1)), encoding="utf-8")
 
     @contextmanager
     def sample() -> Iterator[tuple[Path, ...]]:
         yield tuple(parts)
 
     (tmp_path / "here").mkdir()
-    monkeypatch.setattr(demo, "sample", sample)
+    monkeypatch.setattr(demo, "film_sentences", sample)
     monkeypatch.chdir(tmp_path / "here")
-
-
-def read_sample(name: str) -> list[str]:
-    path = Path(demo.__file__).parent / name
-    return lzma.decompress(path.read_bytes()).decode("utf-8").splitlines(keepends=True)
-
-
-def test_the_sample() -> None:
-    texts = set()
-    for name, rows in zip(demo.PARTS, (2400, 500), strict=True):
-        found = list(csv.DictReader(read_sample(name)))
-        assert len(found) == rows
-        assert {row["label"] for row in found} == {"positive", "negative"}
-        texts |= {row["text"] for row in found}
-    assert len(texts) > 2890
-    with demo.sample() as parts:
-        assert [part.name for part in parts] == list(demo.PARTS)
-        about = (parts[0].parent / "film_sentences.md").read_text(encoding="utf-8")
-    assert "Bo Pang and Lillian Lee" in about
-    assert "CC BY 4.0" in about
-
-
-def test_the_book() -> None:
-    book = demo.read_book()
-    assert len(book) == 3117
-    assert all(len(line.split()) >= 6 for line in book)
 
 
 def test_two_screens(
@@ -102,8 +79,8 @@ def check_what_was_learned(out: str) -> None:
 
 
 def test_nothing_is_overwritten(run: Callable[..., Any], few_sentences: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    book = demo.read_book()[:30]
-    monkeypatch.setattr(demo, "read_book", lambda: book)
+    book = book_sentences()[:30]
+    monkeypatch.setattr(demo, "book_sentences", lambda: book)
     Path("bertie-demo").mkdir()
     monkeypatch.setattr("bertie.finetuning.plots.why_no_plots", lambda: "no plots")
     monkeypatch.setattr("bertie.extras.missing", lambda *_: "Drawing the plots needs matplotlib")

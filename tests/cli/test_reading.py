@@ -10,7 +10,7 @@ import pytest
 from bertie.cli.reading import read_asked, read_texts
 from bertie.cli.sentences import sentences
 from bertie.errors import InputError
-from bertie.writing import printable
+from bertie.messages import printable
 
 
 @pytest.mark.parametrize(

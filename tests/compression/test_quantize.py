@@ -25,7 +25,6 @@ from bertie import (
     InputTypeError,
 )
 from bertie.compression.observe import Texts, cosines, vectors
-from bertie.compression.quantize import book_texts
 from bertie.layers.int8 import Int8Embedding, Int8Linear
 
 TEXTS = ["She opened the door.", "It rained all day, and nobody came.", "Why?", "The price of bread rose again " * 5]
@@ -145,11 +144,6 @@ class TestQuantize:
         states, ids = torch.randn(1, 5, 48), torch.tensor([[2, 9, 3]])
         ours, theirs = (each(ids, encoder_hidden_states=states).last_hidden_state[0] for each in (made, model))
         assert F.cosine_similarity(ours, theirs, dim=-1).min() > 0.99
-
-    def test_without_texts(self) -> None:
-        texts = book_texts()
-        assert len(texts) == 256
-        assert len({len(text.split()) for text in texts}) > 50
 
     @pytest.mark.parametrize(
         ("arguments", "error", "message"),

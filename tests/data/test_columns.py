@@ -105,7 +105,7 @@ def test_the_users_word_goes_first() -> None:
             "names above it)."),
     ],
 )  # fmt: skip
-def test_what_cannot_be_told(task: str, columns: str, given: Any, message: str) -> None:
+def test_columns_that_cannot_be_found(task: str, columns: str, given: Any, message: str) -> None:
     with pytest.raises(InputError) as error:
         find_columns(task, [dict.fromkeys(columns.split(), "x")], given)
     assert str(error.value) == message

@@ -12,11 +12,11 @@ from bertie.data.tag_schemes import (
     Entity,
     Rules,
     best_tags,
-    converted,
-    entities,
+    convert_tags,
+    find_entities,
     guess_scheme,
+    make_tags,
     split_tag,
-    tags_of,
 )
 from bertie.errors import InputError
 
@@ -31,19 +31,19 @@ LABELS = {
 
 def test_entities_of_literal_tags() -> None:
     tags = ["B-PER", "I-PER", "O", "B-LOC", "B-LOC", "I-PER"]
-    assert entities(tags, "BIO") == [("PER", 0, 1), ("LOC", 3, 3), ("LOC", 4, 4), ("PER", 5, 5)]
-    assert entities(["I-PER", "I-PER", "B-PER", "I-LOC"], "IOB1") == [("PER", 0, 1), ("PER", 2, 2), ("LOC", 3, 3)]
-    assert entities(["B-PER", "E-PER", "S-PER", "I-LOC", "E-LOC"], "BIOES") == [
+    assert find_entities(tags, "BIO") == [("PER", 0, 1), ("LOC", 3, 3), ("LOC", 4, 4), ("PER", 5, 5)]
+    assert find_entities(["I-PER", "I-PER", "B-PER", "I-LOC"], "IOB1") == [("PER", 0, 1), ("PER", 2, 2), ("LOC", 3, 3)]
+    assert find_entities(["B-PER", "E-PER", "S-PER", "I-LOC", "E-LOC"], "BIOES") == [
         ("PER", 0, 1),
         ("PER", 2, 2),
         ("LOC", 3, 4),
     ]
-    assert entities(["B-PER", "L-PER", "U-PER"], "BIOES") == [("PER", 0, 1), ("PER", 2, 2)]
-    assert entities(["NOUN", "NOUN", "VERB", "O"], "plain") == [("NOUN", 0, 1), ("VERB", 2, 2)]
-    assert entities(["B", "I", "O", "B"], "BIO") == [("", 0, 1), ("", 3, 3)]
-    assert entities(["B", "M", "E", "S", "S"], "BIOES") == [("", 0, 2), ("", 3, 3), ("", 4, 4)]
-    assert entities(["B", "I", "L", "U", "O", "W"], "BIOES") == [("", 0, 2), ("", 3, 3), ("", 5, 5)]
-    assert entities([], "BIO") == []
+    assert find_entities(["B-PER", "L-PER", "U-PER"], "BIOES") == [("PER", 0, 1), ("PER", 2, 2)]
+    assert find_entities(["NOUN", "NOUN", "VERB", "O"], "plain") == [("NOUN", 0, 1), ("VERB", 2, 2)]
+    assert find_entities(["B", "I", "O", "B"], "BIO") == [("", 0, 1), ("", 3, 3)]
+    assert find_entities(["B", "M", "E", "S", "S"], "BIOES") == [("", 0, 2), ("", 3, 3), ("", 4, 4)]
+    assert find_entities(["B", "I", "L", "U", "O", "W"], "BIOES") == [("", 0, 2), ("", 3, 3), ("", 5, 5)]
+    assert find_entities([], "BIO") == []
 
 
 def test_a_type_may_hold_a_dash() -> None:
@@ -65,23 +65,23 @@ def lists_of_entities(draw: st.DrawFn) -> tuple[list[Entity], int]:
 def test_entities_come_back_from_their_tags(case: tuple[list[Entity], int]) -> None:
     found, words = case
     for scheme in ("BIO", "BIOES", "IOB1"):
-        tags = tags_of(found, words, scheme)
+        tags = make_tags(found, words, scheme)
         assert len(tags) == words
-        assert entities(tags, scheme) == found
+        assert find_entities(tags, scheme) == found
         for other in ("BIO", "BIOES", "IOB1"):
-            assert converted(tags, scheme, other) == tags_of(found, words, other)
+            assert convert_tags(tags, scheme, other) == make_tags(found, words, other)
     for scheme in ("IO", "plain"):  # neighbours of one type become one, and what is covered stays
         covered = {place for _, first, last in found for place in range(first, last + 1)}
-        tags = tags_of(found, words, scheme)
+        tags = make_tags(found, words, scheme)
         assert {place for place, tag in enumerate(tags) if tag != "O"} == covered
-        assert tags_of(entities(tags, scheme), words, scheme) == tags
+        assert make_tags(find_entities(tags, scheme), words, scheme) == tags
 
 
 @given(lists_of_entities())
 def test_rules_allow_what_the_scheme_writes(case: tuple[list[Entity], int]) -> None:
     found, words = case
     for scheme in SCHEMES:
-        tags = tags_of(found, words, scheme)
+        tags = make_tags(found, words, scheme)
         labels = sorted({*tags, "O", *(f"{p}-{k}" for p in "BIES" for k in "AB")} if scheme != "plain" else {*tags})
         if not tags:
             continue
@@ -91,9 +91,9 @@ def test_rules_allow_what_the_scheme_writes(case: tuple[list[Entity], int]) -> N
 
 def test_overlapping_entities_are_refused() -> None:
     with pytest.raises(InputError, match="overlaps"):
-        tags_of([Entity("A", 0, 2), Entity("B", 2, 3)], 5, "BIO")
+        make_tags([Entity("A", 0, 2), Entity("B", 2, 3)], 5, "BIO")
     with pytest.raises(InputError, match="leaves the text of 2 words"):
-        tags_of([Entity("A", 0, 2)], 2, "BIO")
+        make_tags([Entity("A", 0, 2)], 2, "BIO")
 
 
 def allowed(tags: list[str], scheme: str) -> bool:

@@ -16,10 +16,10 @@ from torch import Tensor
 
 import bertie
 from bertie.engine import Engine
-from bertie.engine.activations import ACTIVATIONS
 from bertie.engine.engine import ARCHITECTURES
 from bertie.errors import CheckpointError, ConfigError, InputError, InputTypeError
 from bertie.kernels import library
+from bertie.kernels.activations import ACTIVATION_CODES
 from bertie.tasks.features import Features
 
 LENGTHS = [7, 1, 7, 12, 3]
@@ -105,7 +105,7 @@ def test_every_head_equals_the_reference(
 
 
 @pytest.mark.parametrize("compiled", [True, False], ids=["kernels", "numpy"])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", ACTIVATION_CODES)
 def test_every_activation_equals_the_reference(
     activation: str, compiled: bool, rows: Features, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,8 +11,7 @@ import torch
 
 from bertie.attention.native import attention_autograd
 from bertie.dropout import hashed_dropout
-from bertie.kernels import encoder as encoders
-from bertie.kernels import gemm, library
+from bertie.kernels import library
 from bertie.kernels.activations import ACTIVATION_CODES, activate
 from bertie.kernels.attention import attention
 from bertie.kernels.embeddings import Int8Table, PackedEmbeddings
@@ -22,7 +21,12 @@ from bertie.kernels.gemm_int8 import Int8PackedWeight, QuantParams, params_16_bi
 
 Draw = random.Random
 # memory that the sanitizer watches, in the place of pages from the system
-gemm.own_pages = encoders.large_pages = lambda size: np.empty(size, np.uint8)
+
+
+def allocated(size: int) -> np.ndarray:
+    return np.empty(size, np.uint8)
+
+
 NUMBERS = np.random.default_rng(0)
 
 
@@ -60,7 +64,7 @@ def multiply(functions: library.InstructionSet, draw: Draw) -> None:
 
 
 def packed(functions: library.InstructionSet, columns: int, depth: int) -> PackedWeight:
-    return PackedWeight(floats(columns, depth), floats(columns), functions)
+    return PackedWeight(floats(columns, depth), floats(columns), functions, allocated)
 
 
 def int8(functions: library.InstructionSet, draw: Draw, columns: int, depth: int) -> Int8PackedWeight:
@@ -69,7 +73,7 @@ def int8(functions: library.InstructionSet, draw: Draw, columns: int, depth: int
     how = params_16_bits(weight, 1e-6, smooth)
     if functions.has_vnni and draw.random() < 0.5:
         how = QuantParams(1 / 100, draw.choice((0, 128)), draw.random() < 0.5, 1e-6, smooth)
-    return Int8PackedWeight(weight, abs(floats(columns)), floats(columns), how, functions)
+    return Int8PackedWeight(weight, abs(floats(columns)), floats(columns), how, functions, allocated)
 
 
 def encode(functions: library.InstructionSet, draw: Draw) -> None:

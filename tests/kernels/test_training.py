@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import bertie
-from bertie.attention.attend import choose
+from bertie.attention.dispatch import choose
 from bertie.attention.request import Request
 from bertie.kernels import library
 

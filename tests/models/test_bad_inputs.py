@@ -1,4 +1,4 @@
-"""Bad inputs of a model call, by their numbers in the list of bad inputs: one clear sentence, or a defined answer."""
+"""Bad inputs of a model call: one clear sentence, or a defined answer."""
 
 import pytest
 import torch

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import bertie
-from bertie import BertConfig, BertForMaskedLM, BertForPreTraining, BertForSequenceClassification, BertModel, report
+from bertie import BertConfig, BertForMaskedLM, BertForPreTraining, BertForSequenceClassification, BertModel, progress
 from bertie.errors import CheckpointError, ConfigError, InputError, InputTypeError
 from bertie.layers.chip import Chip
 from bertie.models import loading
@@ -42,7 +42,7 @@ WORDS = "bert.embeddings.word_embeddings.weight"
 
 @pytest.fixture(autouse=True)
 def forget_what_was_said() -> None:
-    report._said.clear()
+    progress._said.clear()
 
 
 @pytest.fixture

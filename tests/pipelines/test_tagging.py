@@ -11,7 +11,7 @@ import transformers
 from computing import compute, of_module
 
 import bertie
-from bertie.data.tag_schemes import entities
+from bertie.data.tag_schemes import find_entities
 from bertie.errors import InputError, InputTypeError
 from bertie.tasks.features import Outputs
 
@@ -130,7 +130,7 @@ def test_a_scheme_tags_the_words_that_are_given(bio: Any) -> None:
         for words, found, expected in zip(sentences, task.decode(Outputs(values, features)), tags, strict=True):
             text = " ".join(words)
             assert [(one["entity_group"], text[one["start"] : one["end"]]) for one in found] == [
-                (kind, " ".join(words[first : last + 1])) for kind, first, last in entities(expected, "BIO")
+                (kind, " ".join(words[first : last + 1])) for kind, first, last in find_entities(expected, "BIO")
             ]
 
 

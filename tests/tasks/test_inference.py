@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import bertie
+from bertie.engine import Engine
 from bertie.errors import BertieError
 from bertie.layers.vector_modules import as_modules
 from bertie.models.task_model import TaskModel
@@ -168,8 +169,9 @@ def alike(one: Any, other: Any) -> None:
         assert one == other
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["fake", "engine"])
 @pytest.mark.parametrize("case", CASES)
-def test_arrays_are_answered_as_tensors_are(case: str) -> None:
+def test_arrays_are_answered_as_tensors_are(case: str, own: bool) -> None:
     kind, name, inputs, fields, options, labels = CASES[case]
     model = model_of(name, **fields)
     task = kind(tokenizer=TOKENIZER, config=model.config, **options)
@@ -178,10 +180,9 @@ def test_arrays_are_answered_as_tensors_are(case: str) -> None:
     if options.get("layers"):
         modules = {each: as_modules(getattr(task, each), model.device) for each in ("layers", "token_layers")}
         on_tensors = kind(tokenizer=TOKENIZER, config=model.config, **{**options, **modules})
-    engine = FakeEngine(TaskModel(model))
+    engine = Engine.of(model) if own else FakeEngine(TaskModel(model))
     found = task.outputs(compute_rows(task, engine, features), features, labels or ())
     expected = on_tensors.outputs(compute_rows(on_tensors, TaskModel(model), features), features, labels or ())
-    assert engine.asked
     alike(list(task.decode(found)), list(on_tensors.decode(expected)))
     if isinstance(task, TrainableTask) and labels is not None:
         alike(list(task.predictions(found)), list(on_tensors.predictions(expected)))

@@ -152,13 +152,13 @@ def task(rerank: Any) -> Reranking:
     return task
 
 
-def test_learning_by_binary_cross_entropy(rerank: Any, task: Reranking) -> None:
+def test_learning_by_binary_cross_entropy(folder: Path, task: Reranking) -> None:
     labels = [3.0, 0.0, 1.0, 2.0, 0.0]
     suited = task.suited(labels)
     assert suited.highest == 3.0
     assert task.suited([0.0, 0.5]).highest == 1.0
     features = suited.labelled(suited.encode(PAIRS), labels)
-    model = rerank.model
+    model = bertie.BertForSequenceClassification.from_pretrained(folder)
     loss = loss_of(suited, model, features)
     logits = torch.from_numpy(compute(suited, model, features))[:, 0]
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.tensor(labels) / 3, reduction="sum")

@@ -10,7 +10,7 @@ import transformers
 from tokenizers import processors
 
 import bertie
-from bertie import AutoTokenizer, BertTokenizer, BertTokenizerLegacy, CheckpointError, report
+from bertie import AutoTokenizer, BertTokenizer, BertTokenizerLegacy, CheckpointError, progress
 from bertie.errors import MissingVocabularyError
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "<s>", "</s>", "<pad>", "<mask>", "hello", "world"]
@@ -118,7 +118,7 @@ def test_a_missing_vocabulary_is_also_a_value_error(tmp_path: Path) -> None:
 def test_options_of_other_tokenizers_are_taken_and_said(
     cls: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "_said", set())
+    monkeypatch.setattr(progress, "_said", set())
     others = {"add_prefix_space": True, "legacy": False, "src_lang": "en"}
     place = folder(tmp_path, "BertTokenizer")
     first = cls.from_pretrained(place, from_slow=True, use_auth_token=None, **others)

@@ -25,5 +25,5 @@ def loss_of(task: Any, model: Any, features: Features) -> Any:
 
 def of_module(task: str, folder: Path, **options: Any) -> Any:
     """Return a pipeline that computes with a PyTorch model, where the folder's name would give it the engine."""
-    model = find(task).load_model_class().from_pretrained(folder)
+    model = getattr(bertie, find(task).model_class).from_pretrained(folder)
     return bertie.pipeline(task, model, device="cpu", **options)

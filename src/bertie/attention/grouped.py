@@ -80,11 +80,11 @@ def _groups(queries: tuple[int, ...], keys: tuple[int, ...], device: torch.devic
     groups = [(int(sizes[i]), int(pairs[0, i]), int(pairs[1, i])) for i in by_place]
     # remembered for calls that train: a tensor born in a caller's inference mode is refused by autograd
     with torch.inference_mode(False):
-        order_q, order_k = (token_order(each, texts, device) for each in counts)
+        order_q, order_k = (_token_order(each, texts, device) for each in counts)
         return _Groups(order_q, order_k, tuple(groups))
 
 
-def token_order(counts: Integers, texts: Integers, device: torch.device) -> Tensor | None:
+def _token_order(counts: Integers, texts: Integers, device: torch.device) -> Tensor | None:
     """Return the tokens of texts with these lengths in the order ``texts``, or None if that is their order."""
     starts = counts.cumsum() - counts
     sorted_counts = counts[texts]

@@ -1,4 +1,4 @@
-"""What is asked of attention, as plain facts that a backend can object to, and what a backend is."""
+"""The facts of one attention call, which a backend may object to, and the protocol of a backend."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """The arguments of one call of ``attend``, which says what each is; ``keys`` is ``packed`` in self-attention."""
+    """The arguments of ``attend``, documented there; ``keys`` is ``packed`` in self-attention."""
 
     q: Tensor
     k: Tensor

@@ -9,7 +9,8 @@ from bertie.checkpoints.names import canonical, is_encoder
 from bertie.checkpoints.tensors import FLOATS, TensorInfo, check_float
 from bertie.config import BertConfig
 from bertie.errors import CheckpointError, ShapeError
-from bertie.report import say_once
+from bertie.messages import listed
+from bertie.progress import say_once
 
 
 @dataclass
@@ -74,11 +75,6 @@ def other_classes(shapes: Mapping[str, tuple[int, ...]], config: BertConfig, che
         if name in stored and shape[0] == number != stored[name][0] and stored[name][1:] == shape[1:]
     }
     return counts.pop() if len(counts) == 1 else None
-
-
-def listed(names: Sequence[str], most: int = 6) -> str:
-    """Return names for an error or a log line, the first few of many."""
-    return ", ".join(map(repr, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _canonical_names(checkpoint: Checkpoint) -> dict[str, str]:

@@ -18,7 +18,7 @@ from bertie.errors import CheckpointError
 from bertie.files import read_json
 from bertie.hub import listing, member
 from bertie.layouts import recognised
-from bertie.report import say_once
+from bertie.progress import say_once
 from bertie.rules import Rule
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
-# weights of ours by another name than was asked for
+# bertie's weights under another name than the requested one
 _OURS = re.compile(r"(pytorch_)?model([.-][^/]*)?\.(safetensors|bin|index\.json)")
 
 

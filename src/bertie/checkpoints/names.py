@@ -30,7 +30,7 @@ def unwrapped(names: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def canonical(name: str) -> str | None:
-    """Return today's full name of a stored tensor, or None if it is a buffer that nobody needs."""
+    """Return today's full name of a stored tensor, or None for a buffer that is not needed."""
     if name.removeprefix(PREFIX) in DERIVED:
         return None
     if name.startswith(BARE_PARTS):

@@ -1,4 +1,4 @@
-"""One pytorch_model.bin: looked at from outside first, then read by torch's loader of plain tensors only."""
+"""One pytorch_model.bin: its archive is checked first, then read by torch's loader of plain tensors only."""
 
 import zipfile
 from pathlib import Path

@@ -30,7 +30,7 @@ from bertie.checkpoints.tensors import (
 )
 from bertie.errors import CheckpointError
 from bertie.files import refuse_pointer
-from bertie.rules import short
+from bertie.messages import short
 
 if TYPE_CHECKING:
     import torch

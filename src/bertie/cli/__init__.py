@@ -8,7 +8,7 @@ from bertie.cli.app import app
 from bertie.cli.stopping import stopped_by_signals
 from bertie.errors import BertieError
 from bertie.files import why_refused
-from bertie.writing import printable
+from bertie.messages import printable
 
 __all__ = ["app", "main"]
 

@@ -28,7 +28,7 @@ from bertie.cli.search import search
 from bertie.cli.spelling import spelling_of
 from bertie.cli.tag import tag
 from bertie.errors import spelling
-from bertie.writing import printable
+from bertie.messages import printable
 
 app = typer.Typer(
     name="bertie",

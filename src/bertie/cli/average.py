@@ -12,7 +12,7 @@ from bertie.cli import options
 from bertie.cli.options import columns_of, one_or_all
 from bertie.errors import InputError
 from bertie.files import read_json, write_json
-from bertie.report import quietly
+from bertie.progress import quietly
 
 
 def average(

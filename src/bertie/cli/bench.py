@@ -12,8 +12,8 @@ import typer
 from bertie.cli import options
 from bertie.cli.reading import read_texts
 from bertie.errors import InputError, counted
+from bertie.messages import printable
 from bertie.threads import available_threads
-from bertie.writing import printable
 
 
 def bench(

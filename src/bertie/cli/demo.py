@@ -1,12 +1,8 @@
 """``bertie demo``: a novel searched by meaning, then a model of one's own, for someone who never heard of BERT."""
 
 import json
-import lzma
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.report import quietly
-from bertie.writing import printable
+from bertie.data.bundled_texts import book_sentences, film_sentences
+from bertie.messages import printable
+from bertie.progress import quietly
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from bertie.finetuning import Finetuned
 
-BOOK = "treasure_island.txt.xz"
 QUESTIONS = (
     "What does the parrot say?",
     "They drank too much alcohol.",
@@ -31,7 +27,6 @@ QUESTIONS = (
 )
 HITS = 3
 WIDTH = 96
-PARTS = ("film_sentences_train.csv.xz", "film_sentences_dev.csv.xz")
 SETTINGS: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-4, "batch_size": 16, "evaluate_every": 45}
 FOLDER = "bertie-demo"
 SENTENCES = (
@@ -69,7 +64,7 @@ def demo(
     from bertie.pipelines import SearchIndex
 
     console = Console(highlight=False, width=min(WIDTH, Console().width))
-    book = read_book()
+    book = book_sentences()
     console.print(_introduction(len(book)), markup=True)
     pipe = options.opener(model, device, batch_tokens)("embed")
     pipe(book[:8])  # the first call of a process also warms it up
@@ -81,12 +76,6 @@ def demo(
     console.print(_closing(_figures(book, pipe, seconds)), markup=True)
     if not questions:
         _learn(console, out, model, device)
-
-
-def read_book() -> list[str]:
-    """Return the sentences of the book, in order."""
-    packed = files("bertie.cli").joinpath(BOOK).read_bytes()
-    return lzma.decompress(packed).decode("utf-8").splitlines()
 
 
 def _figures(book: list[str], pipe: Any, seconds: float) -> Figures:
@@ -145,7 +134,7 @@ def _learn(console: "Console", out: Path | None, model: str | None, device: str 
 
     folder = out or _free(FOLDER)
     console.print(_introduction_to_films(folder), markup=True)
-    with sample() as (train, dev), quietly():
+    with film_sentences() as (train, dev), quietly():
         result = bertie.finetune(
             "sequence-classification",
             train,
@@ -161,13 +150,6 @@ def _learn(console: "Console", out: Path | None, model: str | None, device: str 
     _show_quality(console, result, rows)
     _show_answers(console, result)
     _show_folder(console, folder)
-
-
-@contextmanager
-def sample() -> Iterator[tuple[Path, ...]]:
-    """Yield the files of the sample, to learn from and to be scored on, wherever the package lies."""
-    with ExitStack() as stack:
-        yield tuple(stack.enter_context(as_file(files("bertie.cli").joinpath(name))) for name in PARTS)
 
 
 def _free(name: str) -> Path:

@@ -14,7 +14,7 @@ from bertie.checkpoints.quantization import check_declaration, integers_in
 from bertie.config import BertConfig
 from bertie.errors import BertieError, CheckpointError
 from bertie.hub import member, resolve
-from bertie.report import quietly
+from bertie.progress import quietly
 from bertie.tasks.recipe import read_recipe
 
 _FILES = ("*.json", "vocab.txt", "model.safetensors", "model-*.safetensors", "*_*/*")

@@ -11,7 +11,7 @@ from bertie.cli import options
 from bertie.cli.options import columns_of, map_of, names_of, one_or_all
 from bertie.data import Format
 from bertie.errors import InputError, spelled
-from bertie.writing import printable
+from bertie.messages import printable
 
 if TYPE_CHECKING:
     from bertie.finetuning import Finetuned

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from bertie.errors import counted
-from bertie.writing import printable
+from bertie.messages import printable
 
 
 def inspect(

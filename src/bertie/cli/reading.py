@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from bertie.data import Format, Record, form_of, records, stream_records
 from bertie.errors import InputError
-from bertie.writing import printable
+from bertie.messages import printable
 
 # a text, the two of a pair, or words
 Text = str | tuple[str, str] | list[str]

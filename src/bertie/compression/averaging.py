@@ -1,6 +1,6 @@
 """The mean of several models' weights as one model, as fast as each: a "model soup" (Wortsman et al. 2022).
 
-It is worth something where the models began from the same weights, as those of several seeds or epochs did.
+It helps where the models started from the same weights, as those of several seeds or epochs did.
 """
 
 import os
@@ -14,22 +14,22 @@ from bertie.compression.folder import check_new, write_folder
 from bertie.compression.opening import Opened, open_model
 from bertie.errors import InputError
 from bertie.files import read_json
-from bertie.report import logger
-from bertie.rules import short
+from bertie.messages import short
+from bertie.progress import logger
 from bertie.tasks.recipe import read_recipe
 
-# Of a fine-tuning's folder: what is said there holds for its own model alone.
-_ITS_OWN = ("figures.json", "report.md", "run.json", "average.json")
-# Fields of a config that say nothing of what the weights mean.
+# Files of a fine-tuning that describe one model only.
+_NOT_COPIED = ("figures.json", "report.md", "run.json", "average.json")
+# Config fields that do not affect what the weights compute.
 _ANY = frozenset(
     {
         *("_name_or_path", "transformers_version", "dtype", "torch_dtype", "task_specific_params", "finetuning_task"),
         *("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "initializer_range"),
     }
 )
-# What was chosen for one model's scores fits no other's.
+# Options tuned to the scores of one model.
 _TUNED = ("temperature", "thresholds", "no_answer_threshold")
-# Weights that differ by more than this share of their size did not begin alike.
+# Weights that differ by more than this share of their norm did not start from the same values.
 FAR = 0.5
 
 
@@ -69,7 +69,7 @@ def average(models: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str
     notes += _options(mean.model.config, [each.model.config for each in opened])
     for note in notes:
         logger.warning("%s", note)
-    write_folder(out, mean.model, mean.folder, mean.subfolder, without=_ITS_OWN)
+    write_folder(out, mean.model, mean.folder, mean.subfolder, without=_NOT_COPIED)
     return notes
 
 

@@ -1,4 +1,4 @@
-"""A small model beside the one it was made of, on texts and on this very machine: vectors, predictions, speed, size."""
+"""Compares a small model with its original on this machine: vectors, predictions, speed, size."""
 
 import statistics
 import time
@@ -14,13 +14,13 @@ from bertie.compression.observe import Texts, cosines, vectors
 from bertie.packing import Packed
 
 ROUNDS = 5
-# the members of an output that hold scores, best first
+# members of an output that hold scores, the first present one counts
 _SCORES = ("logits", "prediction_logits", "start_logits")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a small model compares with the one it was made of.
+    """How a small model compares with the one it was made from.
 
     Attributes:
         texts: how many were read.
@@ -106,7 +106,7 @@ def _rates(models: Sequence[Any], texts: Texts, rounds: int) -> list[float]:
 
 
 def _read_all(model: Any, texts: Texts) -> None:
-    """Have all texts read as a pipeline would."""
+    """Compute all texts as a pipeline does."""
     lengths = [len(row) for row in texts.ids]
 
     def compute(part: list[int]) -> bool:

@@ -33,7 +33,7 @@ def check_new(folder: str | os.PathLike[str]) -> Path:
 def write_folder(
     out: str | os.PathLike[str], model: Any, source: Path, subfolder: str = "", without: Collection[str] = ()
 ) -> None:
-    """Write ``model`` into the new folder ``out``, with what lies beside the weights in ``source``.
+    """Write ``model`` into the new folder ``out``, with the other files of ``source``.
 
     ``subfolder`` is where the model's own files lie in both; ``without`` names files that are left out. ``out`` appears
     when all is written, or never.
@@ -54,7 +54,7 @@ def _beside_the_weights(source: Path, subfolder: str) -> Iterator[str]:
         own = path.parent == place and (path.name == CONFIG_NAME or path.name.endswith(".index.json"))
         # a dense layer of sentence-transformers has weights of its own, in a folder such as 2_Dense
         part = path.parent != source and path.parent != place
-        # models of single seeds, folds and epochs lie in folders, too, and are none of this one's parts
+        # models of single seeds, folds and epochs are in folders too, and are not parts of this one
         if part and not path.parent.name[:1].isdigit():
             continue
         wanted = path.suffix in _COPIED or path.name in _COPIED_NAMES or (part and path.suffix == ".safetensors")

@@ -20,8 +20,8 @@ _IN_A_BLOCK = (
     ("intermediate.dense",),
     ("output.dense",),
 )
-# Their inputs come from a LayerNorm, whose few large channels are the same for all tokens. Others have tokens that are
-# large elsewhere than most: smoothed by the rest, these lose.
+# Their inputs come from a LayerNorm, whose few large channels are the same for all tokens. Inputs of other layers have
+# single tokens with large values in channels of their own, which smoothing would make less exact.
 _SMOOTHED = ("attention.self.query", "intermediate.dense")
 _OUTSIDE = ("pooler.dense", "cls.predictions.transform.dense", "cls.predictions.decoder")
 

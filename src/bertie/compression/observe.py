@@ -1,4 +1,4 @@
-"""What passes through a model on given texts: the inputs of its layers, and the vectors it makes of the texts."""
+"""Run a model over texts: the inputs of its layers, and its vectors of the texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from bertie.batching import batches
 from bertie.compression.groups import Group
 from bertie.packing import Packed
 
-# Rows of a layer's input that are kept to compare its answers.
+# Rows of a layer's input that are kept to compare outputs.
 ROWS = 512
 # Tokens computed at once.
 BATCH = 1_024

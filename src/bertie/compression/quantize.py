@@ -1,10 +1,8 @@
-"""bertie.quantize: a model with int8 layers out of a floating-point one, as close to it as was asked."""
+"""bertie.quantize: a model with int8 layers made from a floating-point one, within a given distance of it."""
 
 import copy
 import logging
-import lzma
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,18 +10,15 @@ from torch import Tensor, nn
 from bertie.compression.groups import Group, groups, replace, word_tables
 from bertie.compression.observe import Inputs, Texts, cosines, observe, vectors
 from bertie.compression.rounding import Rounded, round_layers, round_table
+from bertie.data.bundled_texts import book_texts
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.quantized import declaration
-from bertie.report import logger, progress, say_once
+from bertie.progress import logger, progress, say_once
 from bertie.tokenization.auto import AutoTokenizer
 
 METHODS = ("int8",)
-# Texts of these many sentences are made of the bundled book, so that lengths are as mixed as in life.
-_BOOK = ("cli", "treasure_island.txt.xz")
-_SENTENCES = (1, 1, 2, 3, 1, 2, 5, 8)
-_FALLBACK_TEXTS = 256
-# So many of the worst texts tell which layer to keep, out of so many with the largest errors.
+# A layer to keep is chosen by this many of the worst texts, among this many layers with the largest errors.
 _WORST_TEXTS = 16
 _SUSPECTS = 6
 
@@ -39,9 +34,9 @@ def quantize(
 ) -> Any:
     """Return a new model with int8 weights whose vectors stay close to those of ``model``, which is left as it is.
 
-    Layers that hurt stay in floating point until every text's cosine is at least ``min_cosine``, of the mean of its
-    tokens and of its first token; which ones is logged. Calibrate on the kind of machine where the model will run:
-    processors without VNNI compute with one bit less.
+    Layers that lower the quality stay in floating point until the cosines of every text's mean and first token are at
+    least ``min_cosine``; which ones is logged. Calibrate on the kind of machine where the model will run: processors
+    without VNNI compute with one bit less.
 
     Args:
         model: a floating-point model of bertie's on the CPU.
@@ -84,17 +79,6 @@ def quantize(
             "; ".join(map(str, kept)),
         )
     return small
-
-
-def book_texts() -> list[str]:
-    """Return texts of one to eight sentences of the book that comes with bertie."""
-    packed = files("bertie").joinpath(*_BOOK).read_bytes()
-    sentences = lzma.decompress(packed).decode("utf-8").splitlines()
-    step = len(sentences) // _FALLBACK_TEXTS
-    return [
-        " ".join(sentences[number * step : number * step + _SENTENCES[number % len(_SENTENCES)]])
-        for number in range(_FALLBACK_TEXTS)
-    ]
 
 
 def _check(model: Any, method: str, min_cosine: float) -> None:

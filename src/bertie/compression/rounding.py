@@ -18,7 +18,7 @@ _SMALLEST_CHANNEL = 1e-5
 
 @dataclass(frozen=True)
 class Rounded:
-    """Int8 layers that stand for others, and their error: the root mean square over rows, relative to the answer."""
+    """Int8 layers that replace others, and their error: the root mean square over rows, relative to the output."""
 
     layers: list[Int8Linear]
     error: float
@@ -52,14 +52,14 @@ def _input_scales(layers: Sequence[nn.Linear], inputs: Inputs) -> list[Tensor | 
 
 
 def _ranges(sample: Tensor) -> Iterator[Tensor | None]:
-    """Yield how a row's range may be told: by its largest magnitude, or, of one-sided inputs, by its largest number."""
+    """Yield candidates for a row's range: None for its largest magnitude, or bounds for one-sided inputs."""
     yield None
     lowest, tops = float(sample.min()), sample.amax(dim=1)
     for share in (0.0, 0.05, 0.25, 0.5):
         top = float(tops.quantile(share))
         if 0 <= -lowest < top / 2:
             yield torch.tensor([lowest, top])
-    if -lowest < 0.25:  # GELU and its like, whatever the texts
+    if -lowest < 0.25:  # GELU and similar activations, for all texts
         yield torch.tensor([lowest, max(1.0, -2 * lowest)])
 
 

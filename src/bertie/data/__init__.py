@@ -1,4 +1,4 @@
-"""Reading: files and Python objects → records, one by one and in constant memory, each with its place for messages."""
+"""Labelled data: files and Python objects → records, in constant memory → labelled examples → splits."""
 
 from bertie.data.annotations import is_refused
 from bertie.data.format import Format

@@ -11,12 +11,7 @@ Fields = Mapping[str, Any]
 
 
 def plain_fields(item: Any, notes: list[str]) -> Any:
-    """Return what a tool wrote for one text as plain fields; an item of no known form as it is.
-
-    Args:
-        item: a value of JSON.
-        notes: takes a sentence for what is left out.
-    """
+    """Return what a tool wrote for one text as plain fields, and an item of no known form as it is."""
     read = next((read for known, read in _FORMS if known(item)), None)
     return item if read is None else read(item, notes)
 

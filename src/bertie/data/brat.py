@@ -15,17 +15,7 @@ Entity = tuple[int, int, str]
 
 
 def brat_records(path: Path, bad: BadRows, written: Format, notes: list[str]) -> Iterator[Record]:
-    """Yield each line of a document that is not blank, with the fields ``text`` and ``entities``.
-
-    Args:
-        path: the file ``.ann``; its text is the file of the same name with ``.txt``.
-        bad: takes annotations that do not fit the text.
-        written: says the encoding, if it is not UTF-8.
-        notes: takes a sentence for spans that are read as something else.
-
-    Raises:
-        InputError: a file that cannot be read.
-    """
+    """Yield each line that is not blank, with ``text`` and ``entities``, of the document beside the file ``.ann``."""
     document = path.with_suffix(".txt")
     text = _content(document, written)
     entities = list(_entities(path, text, written, bad, notes))

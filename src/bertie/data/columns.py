@@ -19,7 +19,7 @@ class Columns:
 
     Attributes:
         found: role → column.
-        how: role → how it was found, where neither a usual name nor the user told.
+        how: role → how it was found, where it was neither a usual name nor given by the user.
         flags: the columns of 0 and 1 that name the places of lists of 0 and 1 in the label's column.
         ignored: the columns that are not read.
     """
@@ -88,12 +88,16 @@ class _Finder:
                 self.how |= {name: how} if how else {}
         missing = [role.name for role in self.layout.roles if self._is_missing(role)]
         if missing:
-            raise self._missing(missing)
+            what = " and ".join(name.replace("_", " ") for name in missing)
+            raise InputError(
+                f"No column is known to hold the {what}: {self._has()}; {_how(missing)}{self._no_header()}."
+            )
         if self.layout.role("answers") and not {"answers", "answer_text"} & set(self.found):
             self.found["answers"] = "answers"
         flags = self._places()
         ignored = [name for name in self._rest().cells if name not in flags]
-        return Columns(self._in_order(), self.how, flags, ignored)
+        found = {role.name: self.found[role.name] for role in self.layout.roles if role.name in self.found}
+        return Columns(found, self.how, flags, ignored)
 
     def _by_name(self, role: Role) -> None:
         """Find the column of a role by the user's word or by its usual names, the better rank first."""
@@ -140,19 +144,12 @@ class _Finder:
     def _named(self, name: str) -> list[str]:
         return [column for column in self.columns if key(column) == name]
 
-    def _numbered(self, number: str) -> list[str]:
-        """Return the column of a number, counted from 1."""
-        return self.columns[int(number) - 1 :][:1] if number.isdecimal() and int(number) > 0 else []
-
     def _rest(self) -> Rest:
         """Return the columns that neither the user nor a name has given a role."""
         taken: set[str] = set()
         for column in (*self.found.values(), *self.given.values()):
             taken |= set(column) if isinstance(column, list) else {column}
         return Rest({name: [row.get(name) for row in self.rows] for name in self.columns if name not in taken})
-
-    def _in_order(self) -> Found:
-        return {role.name: self.found[role.name] for role in self.layout.roles if role.name in self.found}
 
     # the user's word, and what cannot be found
 
@@ -171,7 +168,9 @@ class _Finder:
             return [self._given(name, one) for one in named]
         if named in self.columns or named == "":
             return named
-        alike = self._named(key(str(named))) or self._numbered(str(named))
+        alike = self._named(key(str(named)))
+        if not alike and str(named).isdecimal() and int(named) > 0:
+            alike = self.columns[int(named) - 1 :][:1]
         if len(alike) != 1:
             raise InputError(f"There is no column {named!r}; {self._has()}.{nearest(str(named), self.columns)}")
         return alike[0]
@@ -179,10 +178,6 @@ class _Finder:
     def _is_missing(self, role: Role) -> bool:
         wanted = role.when(self.found) and role.needed(self.found) and (self.needs_label or not role.is_label)
         return wanted and role.name not in self.found
-
-    def _missing(self, roles: Sequence[str]) -> InputError:
-        what = " and ".join(role.replace("_", " ") for role in roles)
-        return InputError(f"No column is known to hold the {what}: {self._has()}; {_how(roles)}{self._no_header()}.")
 
     def _ambiguous(self, role: str, columns: Sequence[str]) -> InputError:
         listed = ", ".join(repr(column) for column in columns)
@@ -205,6 +200,7 @@ def _how(roles: Sequence[str]) -> str:
 def ignored_data(task: str, columns: Columns, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a sentence for each ignored column that looks like data, with what would have it read."""
     found = []
+    texts = [role.name for role in LAYOUTS[task].roles if role.is_text and role.name in columns.found]
     for name in columns.ignored:
         cells = [row.get(name) for row in rows]
         if is_key(name):
@@ -214,8 +210,8 @@ def ignored_data(task: str, columns: Columns, rows: Sequence[Mapping[str, Any]])
         elif _looks_like_label(task, name, cells):
             how = spelled("columns", {_label_of(task): name})
             found.append(f"The column {name!r} looks like a label and is not read; {how} takes it for the label.")
-        elif (role := _text_of(task, columns)) is not None and _looks_like_text(cells):
-            how = spelled("columns", {role: _joined(name, columns.found[role], rows)})
+        elif texts and _looks_like_text(cells):
+            how = spelled("columns", {texts[0]: _joined(name, columns.found[texts[0]], rows)})
             found.append(f"The column {name!r} holds texts and is not read; {how} reads both.")
     return found
 
@@ -241,11 +237,6 @@ def _looks_like_label(task: str, name: str, cells: Sequence[Any]) -> bool:
 def _label_of(task: str) -> str:
     """Return the role of a task's label; empty if a column cannot be taken for it."""
     return next((role.name for role in LAYOUTS[task].roles if role.name in ("label", "tags")), "")
-
-
-def _text_of(task: str, columns: Columns) -> str | None:
-    """Return the first role of a text that was found."""
-    return next((role.name for role in LAYOUTS[task].roles if role.is_text and role.name in columns.found), None)
 
 
 def _looks_like_text(cells: Sequence[Any]) -> bool:

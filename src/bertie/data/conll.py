@@ -12,7 +12,7 @@ from bertie.errors import counted, spelled
 _GAP = re.compile("[ \t]+")
 _DOCUMENT = "-DOCSTART-"
 _COMMENT = re.compile(r"#(\s|$)")
-# lines 1-2 and 8.1 of CoNLL-U: what stands for two words, and a word that is not in the text
+# lines 1-2 and 8.1 of CoNLL-U: a form that covers two words, and a word that is not in the text
 _NO_WORD = re.compile(r"\d+[-.]\d+")
 # what a header may call the columns of words and tags
 _WORDS_NAME = re.compile(r"words?|tokens?|form", re.IGNORECASE)
@@ -71,7 +71,7 @@ class _Layout:
         found[self.words] = "words"
         return found
 
-    def told(self, name: str) -> str:
+    def describe(self, name: str) -> str:
         counted = ", column 1 counts them" if self.is_counted else ""
         how = spelled("columns", {"words": "…", "tags": "…"})
         tags = (self.tags or 0) + 1
@@ -95,7 +95,7 @@ def _layout(lines: Lines) -> _Layout:
     tags = _tags_of_counted([one.cells(line) for line in rows], columns) if is_counted else columns - 1
     layout = _Layout(columns, one.is_tabbed, int(is_counted), tags, is_counted)
     if columns > 2:
-        lines.notes.append(layout.told(lines.name))
+        lines.notes.append(layout.describe(lines.name))
     return layout
 
 
@@ -154,7 +154,8 @@ class _Sentence:
             return
         if len(cells) != columns:
             self.is_good = False
-            self.bad.add(self._ragged(len(cells)))
+            where, found = f"Line {self.lines.number} of {self.lines.name}", counted(len(cells), "column")
+            self.bad.add(f"{where} has {found} where {columns} as in the first line belong.")
             return
         self.rows.append(cells)
 
@@ -179,7 +180,3 @@ class _Sentence:
             return False
         self.skipped[what] = self.skipped.get(what, 0) + 1
         return True
-
-    def _ragged(self, found: int) -> str:
-        where = f"Line {self.lines.number} of {self.lines.name}"
-        return f"{where} has {counted(found, 'column')} where {self.layout.columns} as in the first line belong."

@@ -27,7 +27,7 @@ from bertie.data.validation import (
 )
 from bertie.errors import InputError, spelled
 
-# Rows that are looked at to find the columns.
+# The columns are found from so many rows.
 SAMPLE = 1_000
 
 
@@ -45,7 +45,7 @@ class ExampleReader:
         bad: takes rows that cannot be used.
         needs_label: False if rows may lack labels, as for prediction.
         name: what to call a source that is no file.
-        sample: how many rows are looked at to find the columns.
+        sample: the number of rows from which the columns are found.
         keeps_fields: whether examples keep the rows they are made of.
 
     Attributes:
@@ -86,11 +86,7 @@ class ExampleReader:
         yield from written if self.labelling is None else self.normalize(written, self.labelling)
 
     def normalize(self, examples: Iterable[Example], labelling: Labelling | None) -> Iterator[Example]:
-        """Yield examples with their labels as they are learned; rows that have none are left out.
-
-        Raises:
-            InputError: a bad row, unless these are skipped.
-        """
+        """Yield examples with their labels as they are learned; rows that have none are left out."""
         for example in examples:
             if labelling is None or example.label is None:
                 yield example
@@ -171,7 +167,7 @@ class Dataset:
         warnings: what was put right, what is odd, and what train and dev share, a sentence each.
         labelling: how labels are written, for other sources of the same data.
         read_as: what was read as what, in one line.
-        is_guess: whether some of that was not said by the user.
+        is_guess: whether some of that was guessed, not given by the user.
     """
 
     train: list[Example]
@@ -238,7 +234,7 @@ def load_dataset(
         [*rows.warnings(), *find_doubts(labelling, known), *find_oddities(examples, rows.task, kind, "train")],
         None if labelling is None else labelling.restrict(known, "train"),
         read_as(rows, labelling, known),
-        _is_guess(rows, said, kind),
+        set(rows.found.found) > set(columns or {}) or (kind is not None and said.kind is None),
     )
     if dev is None:
         return data
@@ -271,11 +267,6 @@ def _meaning(task: str, found: Found) -> list[str]:
     if task == "next-sentence" and "label" in found:
         return ["the label 0 says that the second text follows the first"]
     return []
-
-
-def _is_guess(rows: ExampleReader, said: LabelOptions, kind: str | None) -> bool:
-    """Whether some column, or the kind, was not named by the user."""
-    return set(rows.found.found) > set(rows.columns or {}) or (kind is not None and said.kind is None)
 
 
 def _check_map(rows: ExampleReader, name: str) -> None:

@@ -21,9 +21,6 @@ def json_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
     A question has the fields ``id``, ``title``, ``question``, ``context``, ``answers`` and ``is_impossible``; objects
     with ``context`` and ``qas`` may also be the list's own items. A list may stand alone or as the field ``data``.
     Annotated texts have the fields of `annotations`. A file of JSON lines is read as such, line by line.
-
-    Raises:
-        InputError: the document is no JSON, or has another layout.
     """
     first = next(lines, "")
     document = _parsed(first)
@@ -89,7 +86,9 @@ def has_questions(row: Mapping[str, Any]) -> bool:
 def question_records(article: Mapping[str, Any], number: int, name: str, bad: BadRows) -> Iterator[Record]:
     """Yield the questions of an article, or of a paragraph that stands alone; ``number`` and ``name`` say where."""
     title = article.get("title", "")
-    for place, paragraph in enumerate(_list(article.get("paragraphs", article))):
+    paragraphs = article.get("paragraphs", article)
+    # a paragraph that is none is refused in the loop
+    for place, paragraph in enumerate(paragraphs if isinstance(paragraphs, list) else [paragraphs]):
         questions = paragraph.get("qas") if isinstance(paragraph, dict) else None
         if not isinstance(questions, list):
             bad.add(f"Paragraph {place} of article {number} in {name} is no object with a 'context' and a list 'qas'.")
@@ -102,11 +101,6 @@ def question_records(article: Mapping[str, Any], number: int, name: str, bad: Ba
             # in a file of one line, the id is what can be searched for
             known = question.get("id", f"{count} of paragraph {place} of article {number}")
             yield Record({"title": title, "context": paragraph.get("context"), **question}, f"{name}, question {known}")
-
-
-def _list(value: Any) -> list[Any]:
-    # a paragraph that is none is named by the loop over them
-    return value if isinstance(value, list) else [value]
 
 
 def plain_lines(lines: Lines, bad: BadRows) -> Iterator[Record]:

@@ -1,11 +1,11 @@
-"""Entities by characters of a text → words and tags; what does not fit is told with counts and an example."""
+"""Entities by characters of a text → words and tags; what does not fit is counted, with an example."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bertie.data.cells import BadRow, has_content, shown
-from bertie.data.tag_schemes import Entity, tags_of
+from bertie.data.tag_schemes import Entity, make_tags
 from bertie.tokenization.wordpiece import is_chinese, is_punctuation
 
 _STARTS, _ENDS = ("start", "start_offset"), ("end", "end_offset")
@@ -44,7 +44,7 @@ def tagged_words(text: str, items: Sequence[Any], where: str, notes: Counter[str
             if words[inside[0]][0] < span.start or words[inside[-1]][1] > span.end:
                 _note(notes, "Spans that begin or end within a word, which take in all of it", example)
             found.append(Entity(span.label, inside[0], inside[-1]))
-    return [text[start:end] for start, end in words], tags_of(found, len(words), "BIO")
+    return [text[start:end] for start, end in words], make_tags(found, len(words), "BIO")
 
 
 def _words(text: str) -> Iterator[tuple[int, int]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One text, or what a task reads in its place, with its label.
+    """One input of a task with its label.
 
     Attributes:
         text: by task: a str; a pair ``(str, str)``; for words, a ``list[str]``; for questions ``{"question", "context",

@@ -1,4 +1,4 @@
-"""How a file is written: what a user says of it; what is not said is guessed by its readers."""
+"""How a file is written, as far as the user says; its readers guess the rest."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Format:
 
     Args:
         name: one of `bertie.data.FORMS`.
-        delimiter: one character that parts the columns of a table; ``tab`` and ``\t`` stand for a tab.
+        delimiter: one character that parts the columns of a table; ``tab`` and ``\t`` mean a tab.
         encoding: of the text, a name that Python knows, such as ``cp1252``.
         quoting: of a table: ``csv`` (a text in quotation marks may hold delimiters and line breaks) or ``none``
             (quotation marks are text).
@@ -46,7 +46,7 @@ class Format:
         return form if isinstance(form, Format) else cls(form)
 
     def said(self) -> str | dict[str, str] | None:
-        """Return the format as JSON takes it: its name alone where nothing else is said."""
+        """Return the format as a JSON value: its name alone where nothing else is given."""
         given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
         return given if set(given) - {"name"} else self.name
 

@@ -61,10 +61,10 @@ class ClassLabels:
         known: all labels there may be, in order; None allows any.
         owner: who has these, for messages.
         separator: what parts several in a cell; empty with ``known``: whatever makes known ones of it.
-        hot: what the places of lists of 0 and 1 stand for.
+        hot: the label of each place in lists of 0 and 1.
         fixed: the classes, in order, where they do not follow from the labels alone.
         by_number: labels are numbers of the fixed classes.
-        none: names that stand for no label.
+        none: names that mean that there is no label.
         is_pointed: labels are whole numbers with a decimal point, which is left off.
     """
 
@@ -79,7 +79,6 @@ class ClassLabels:
     is_pointed: bool = False
 
     def normalize(self, raw: Raw, where: str, name: str, notes: Notes) -> Any:
-        """As `Labelling.normalize`."""
         raw = _as_whole(raw) if self.is_pointed else raw
         raw = self._from_flags(raw, where) if self.hot and is_hot(raw) else raw
         if (label := one_of(raw)) in ("", *self.none):
@@ -100,13 +99,11 @@ class ClassLabels:
         return names[0]
 
     def classes(self, labels: Iterable[Any]) -> list[str]:
-        """As `Labelling.classes`."""
         if self.fixed or self.kind == "regression":
             return list(self.fixed)
         return ordered(name for label in labels for name in ([label] if isinstance(label, str) else label))
 
     def restrict(self, classes: Sequence[str], owner: str) -> Self:
-        """As `Labelling.restrict`."""
         if self.kind == "regression":
             return self
         none = self.none | {name for name in NO_LABEL if name not in classes}
@@ -115,7 +112,6 @@ class ClassLabels:
         return replace(self, known=tuple(classes), owner=owner, none=none, hot=hot, is_pointed=is_pointed)
 
     def describe(self, classes: Sequence[str]) -> list[str]:
-        """As `Labelling.describe`."""
         if self.kind == "regression":
             return ["a number"]
         listed = ", ".join(classes[:LISTED]) + (", …" if len(classes) > LISTED else "")
@@ -146,10 +142,7 @@ class ClassLabels:
             return raw
         if self.kind != "multi-label" or raw in self._all:
             return [raw]
-        return split_cell(raw, self.separator or self._separator_of(raw))
-
-    def _separator_of(self, cell: str) -> str:
-        return find_separator([cell], "multi-label", None) or "|"
+        return split_cell(raw, self.separator or find_separator([raw], "multi-label", None) or "|")
 
     def _matched(self, label: str, name: str, notes: Notes) -> str:
         if self.by_number and label in map(str, range(len(self.fixed))):
@@ -171,7 +164,6 @@ class ChoiceLabels:
     is_guess: bool = False
 
     def normalize(self, raw: WrittenChoice, where: str, name: str, notes: Notes) -> int:
-        """As `Labelling.normalize`."""
         del name, notes
         return raw.number(self.first, where)
 
@@ -186,7 +178,6 @@ class ChoiceLabels:
         return self
 
     def describe(self, classes: Sequence[str]) -> list[str]:
-        """As `Labelling.describe`."""
         del classes
         why = " (no label is 0, and some are the number of choices)" if self.is_guess else ""
         return [f"choices counted from {self.first}{why}"]
@@ -227,7 +218,7 @@ class LabelOptions:
         return cls(kind=kind, names=list(map(str, label_names or ())), map=names, first_choice=first_choice)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what was said as JSON takes it."""
+        """Return the given options as JSON values."""
         named = {
             "kind": self.kind,
             "label_names": list(self.names) or None,

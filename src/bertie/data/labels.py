@@ -11,7 +11,7 @@ KINDS = ("single-label", "multi-label", "regression")
 BAR = "|"
 SEPARATORS = (BAR, ";", ",")
 NO_LABEL = ("-", "-1")
-"""What stands for a label that is not known: in SNLI, where annotators disagreed, and in GLUE, where it is secret."""
+"""Written for an unknown label: in SNLI where annotators disagreed, in GLUE where the label is secret."""
 LISTED = 10
 
 Raw = str | list[str]
@@ -24,11 +24,7 @@ _WHOLE = re.compile(r"(-?\d+)(\.0+)?")
 
 
 def check_kind(kind: str | None) -> None:
-    """Refuse a kind of classification that there is not.
-
-    Raises:
-        InputError: naming those that there are.
-    """
+    """Refuse a kind of classification that there is not."""
     if kind is not None and kind not in KINDS:
         raise InputError(f"There is no kind {kind!r}; allowed are {', '.join(KINDS)}.{nearest(str(kind), KINDS)}")
 
@@ -93,7 +89,7 @@ def are_pointed(labels: Iterable[Raw]) -> bool:
 
 
 def no_labels(labels: Sequence[Raw], kind: str | None) -> frozenset[str]:
-    """Return which of `NO_LABEL` stand for no label.
+    """Return which of `NO_LABEL` mean that there is no label.
 
     "-" does unless there is a "+"; "-1" does where nothing else is a number, or all else are the class numbers 0, 1, 2
     and on: with fewer, as in −1, 0, 1, it may well be a class.
@@ -120,12 +116,7 @@ def is_hot(label: Raw) -> bool:
 
 
 def matching(name: str, known: Mapping[str, str]) -> str | None:
-    """Return the known name that is the same in other letters, or as LABEL_0 and 0.0 are 0; None if there is none.
-
-    Args:
-        name: a label.
-        known: of `by_spelling`.
-    """
+    """Return the known name that is the same in other letters, or as LABEL_0 and 0.0 are 0; None if there is none."""
     return known.get(_spelling(name))
 
 
@@ -143,18 +134,7 @@ def _spelling(name: str) -> str:
 
 
 def check_known(names: Iterable[str], known: Collection[str], where: str, owner: str, what: str = "label") -> None:
-    """Refuse a label that is not in ``known``.
-
-    Args:
-        names: the labels of a row.
-        known: a set of all there may be.
-        where: the row's place.
-        owner: who has the known ones, "train" or "the model".
-        what: "label" or "tag".
-
-    Raises:
-        BadRow: naming some of the known ones and the nearest.
-    """
+    """Refuse a label that is not in ``known``."""
     for name in names:
         if name not in known:
             has = [repr(one) for one in ordered(known)]

@@ -58,12 +58,7 @@ def is_surely_cp1252(sample: bytes) -> bool:
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file that may be compressed with gzip, bzip2, xz or Zstandard, as its name says.
-
-    Raises:
-        InputError: it cannot be opened.
-        BertieError: a .zst file without the package zstandard.
-    """
+    """Open a file that may be compressed with gzip, bzip2, xz or Zstandard, as its name says."""
     unpack = _PACKED.get(path.suffix.lower())
     try:
         # without a buffer of its own, Python's gzip and lzma take a lock and several calls for every line
@@ -91,7 +86,7 @@ class Lines(Iterator[str]):
         name: what it is called in messages.
         bad: takes lines that cannot be decoded.
         limit: the most bytes of a line, and characters of a row of several lines.
-        format: what is said of the file; its encoding is used here, the rest by readers.
+        format: as given by the user; its encoding is used here, the rest by readers.
         notes: takes a sentence for whatever is guessed of the file, here and by readers.
 
     Attributes:

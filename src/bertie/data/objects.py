@@ -13,9 +13,6 @@ def object_records(source: Any, bad: BadRows, name: str | None = None) -> Iterat
     """Yield the rows of an object with plain Python values.
 
     Class numbers of ``datasets`` become the classes' names, NaN and what pandas writes for nothing None, arrays lists.
-
-    Raises:
-        InputTypeError: it holds no rows.
     """
     rows = _rows(source)
     namers = _namers(source)
@@ -78,7 +75,7 @@ def _namer(names: list[str]) -> Callable[[Any], Any]:
     def named(value: Any) -> Any:
         if isinstance(value, list):
             return [named(one) for one in value]
-        # -1 stands for a label that is kept secret
+        # -1 is written for a label that is kept secret
         return names[value] if isinstance(value, int) and 0 <= value < len(names) else None
 
     return named

@@ -65,7 +65,7 @@ class BadRows:
             self.sentences.append(sentence)
 
     def summary(self) -> str:
-        """Return the account for a person: how many, and one line for each of the first; empty if there is none."""
+        """Return how many rows were left out, with one line for each of the first; empty if there were none."""
         if not self.count:
             return ""
         head = f"{counted(self.count, 'bad row was', 'bad rows were')} left out"

@@ -11,7 +11,7 @@ from bertie.data.format import Format
 from bertie.data.lines import Lines, open_bytes, plain_suffix
 from bertie.data.objects import object_records
 from bertie.data.record import BadRows, Record
-from bertie.data.sources import Paths, files_of, is_paths, told
+from bertie.data.sources import Paths, describe_files, files_of, is_paths
 from bertie.data.tables import csv_records, parquet_records, tsv_records
 from bertie.errors import InputError, nearest
 
@@ -105,11 +105,7 @@ def stream_records(stream: IO[bytes], name: str, form: str | Format, bad: BadRow
 
 
 def form_of(path: Path, form: str | None = None, default: str = "lines") -> str:
-    """Return ``form``, or what the name of the file says.
-
-    Raises:
-        InputError: there is no such form.
-    """
+    """Return ``form``, or what the name of the file says."""
     if form is None:
         return _OF_SUFFIX.get(plain_suffix(path), default)
     if form not in FORMS:
@@ -120,7 +116,7 @@ def form_of(path: Path, form: str | None = None, default: str = "lines") -> str:
 def _of_files(source: Paths, written: Format, bad: BadRows, default: str, notes: list[str]) -> Iterator[Record]:
     files = files_of(source, _OF_SUFFIX)
     if len(files) > 1:
-        notes.append(told(files))
+        notes.append(describe_files(files))
     for path in files:
         form = form_of(path, written.name, default)
         if form == "parquet":

@@ -104,7 +104,7 @@ class Role:
 
 @dataclass(frozen=True)
 class Layout:
-    """The roles of a task in the order in which they are looked for, and what is guessed then, with how it is said."""
+    """The roles of a task in the order of the search, and the guesses that follow it, each with its description."""
 
     roles: tuple[Role, ...]
     guesses: tuple[tuple[str, Guess, str], ...] = ()

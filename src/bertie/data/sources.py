@@ -22,27 +22,18 @@ def is_paths(source: Any) -> TypeGuard[Paths]:
     return isinstance(source, str | os.PathLike)
 
 
-def named(source: Paths) -> str:
-    """Return the paths of a source as one text for a person."""
+def path_names(source: Paths) -> str:
+    """Return the paths of a source as one readable text."""
     return ", ".join(map(str, [source] if isinstance(source, str | os.PathLike) else source))
 
 
 def files_of(source: Paths, suffixes: Collection[str]) -> list[Path]:
-    """Return the files that a source names, in the order in which they are to be read.
-
-    Args:
-        source: a path, or a list of them; each is a file, a folder, or a pattern such as ``train-*.jsonl``. What a
-            folder holds and a pattern fits is sorted by name.
-        suffixes: of the files that are read of a folder; text files are read where it has no other.
-
-    Raises:
-        InputError: a folder or pattern without a file, or a folder with several parts of a data set.
-    """
+    """Return the files that a source names, in the order of reading; those of a folder or a pattern by name."""
     paths = [source] if isinstance(source, str | os.PathLike) else source
     return [file for path in paths for file in _files(Path(path), suffixes)]
 
 
-def told(files: Sequence[Path]) -> str:
+def describe_files(files: Sequence[Path]) -> str:
     """Return the sentence that says which files were read as one source."""
     more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
     return f"{len(files)} files are read as one: {', '.join(map(str, files[:_SHOWN]))}{more}."

@@ -10,7 +10,7 @@ from bertie.data.dataset import Dataset, ExampleReader
 from bertie.data.example import Example
 from bertie.data.validation import text_key
 from bertie.errors import InputError, counted, spelled
-from bertie.report import logger
+from bertie.progress import logger
 
 Key = Callable[[Example], Hashable]
 # The share of train that is kept for tuning, and for scoring where there is no file for it.
@@ -142,13 +142,13 @@ class Splits:
         train: what is learned from.
         tune: what the best epoch, thresholds and temperature are chosen by; empty: the last epoch is kept.
         dev: what the finished model is scored on, and nothing else; empty: it is not scored.
-        told: where each part comes from, for the report.
+        sources: where each part comes from, for the report.
     """
 
     train: list[Example]
     tune: list[Example]
     dev: list[Example]
-    told: dict[str, str]
+    sources: dict[str, str]
 
 
 def make_splits(data: Dataset, dev: Any, tune: Any, seed: int, rows: ExampleReader, named: Mapping[str, str]) -> Splits:
@@ -156,13 +156,12 @@ def make_splits(data: Dataset, dev: Any, tune: Any, seed: int, rows: ExampleRead
 
     A query's passages are ranked against each other, and go to the same part.
     """
-    train, told = data.train, {"train": named["train"]}
-    scored, told["dev"] = data.dev, named["dev"]
+    train, scored, sources = data.train, data.dev, dict(named)
     if scored is None:
         train, scored = _split_off(train, dev, seed, rows.task, "dev", "nothing is scored")
-        told["dev"] = _told(scored)
+        sources["dev"] = _describe(scored)
     kept = tune if is_share(tune) else list(rows.read(tune))
-    return _parts(train, kept, scored, seed, rows.task, {**told, "tune": named["tune"]})
+    return _make_splits(train, kept, scored, seed, rows.task, sources)
 
 
 def make_folds(
@@ -178,25 +177,25 @@ def make_folds(
     for number, held in enumerate(places, 1):
         others = set(range(len(train))).difference(held)
         scored, rest = ([train[index] for index in sorted(part)] for part in (held, others))
-        told = {"train": named["train"], "tune": named["tune"], "dev": f"fold {number} of {count} of {named['train']}"}
-        found.append(_parts(rest, kept, scored, seed, rows.task, told))
+        sources = {**named, "dev": f"fold {number} of {count} of {named['train']}"}
+        found.append(_make_splits(rest, kept, scored, seed, rows.task, sources))
     return found
 
 
-def _parts(
+def _make_splits(
     train: list[Example],
     kept: list[Example] | float | None,
     scored: list[Example],
     seed: int,
     task: str,
-    told: dict[str, str],
+    sources: dict[str, str],
 ) -> Splits:
     """Return the parts; examples to tune on are split off ``train`` if only their share is given."""
     if not isinstance(kept, list):
         train, kept = _split_off(train, kept, seed + 1, task, "tune", "nothing is tuned")
-        told = {**told, "tune": _told(kept)}
+        sources = {**sources, "tune": _describe(kept)}
     logger.info("%d examples to learn from, %d to tune on, %d to score on.", len(train), len(kept), len(scored))
-    return Splits(train, kept, scored, told)
+    return Splits(train, kept, scored, sources)
 
 
 def is_share(part: Any) -> bool:
@@ -227,5 +226,5 @@ def _together(task: str, train: list[Example]) -> Key:
     return by_query if task == "reranking" and len(set(map(by_query, train))) >= QUERIES else by_text
 
 
-def _told(part: list[Example]) -> str:
+def _describe(part: list[Example]) -> str:
     return f"{counted(len(part), 'row')} of train, split off and not learned from" if part else "nothing"

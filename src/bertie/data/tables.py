@@ -14,7 +14,7 @@ from bertie.extras import need
 _DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 # rows by which a delimiter is chosen, and lines by which it is seen whether quotation marks are text
 _FEW, _MANY = 20, 10_000
-# lines by which a file of words is told from a table
+# lines that show whether a file holds a word a line or a table
 _WORDS = 200
 # characters that no name of a column has
 _LONG = 60
@@ -159,11 +159,7 @@ def _names_of_ms_marco(cells: Sequence[str]) -> list[str]:
 
 
 def _delimiter(header: str, lines: Lines, usual: str) -> str:
-    """Return what parts the columns: the usual, unless another one is in the header and parts all rows alike.
-
-    Raises:
-        InputError: the header has bars, and they do not.
-    """
+    """Return what parts the columns: the usual, unless another one is in the header and parts all rows alike."""
     present = [one for one in (usual, *_DELIMITERS) if one in header]
     if not present or set(present) == {usual}:
         return usual
@@ -227,12 +223,7 @@ def _broken(name: str, line: int, error: csv.Error) -> str:
 
 
 def parquet_records(path: Path) -> Iterator[Record]:
-    """Yield the rows of a Parquet file.
-
-    Raises:
-        BertieError: pyarrow is not installed.
-        InputError: the file cannot be read.
-    """
+    """Yield the rows of a Parquet file."""
     parquet = need("pyarrow.parquet", "parquet", "Reading Parquet files")
     number = 0
     try:

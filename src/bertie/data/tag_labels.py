@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from bertie.data.labels import LISTED, check_known, ordered_tags
-from bertie.data.tag_schemes import OUTSIDE, converted, guess_scheme, split_tag, usual_tag
+from bertie.data.tag_schemes import OUTSIDE, convert_tags, guess_scheme, split_tag, usual_tag
 from bertie.errors import counted
 
 # schemes that say the same of any text
@@ -50,7 +50,7 @@ class TagLabels:
         """As `Labelling.normalize`; tags of types that the owner of the known ones lacks stay, and are noted."""
         tags = list(map(usual_tag, raw)) if self.spelled else raw
         if self.written != self.wanted:
-            tags = converted(tags, self.written, self.wanted)
+            tags = convert_tags(tags, self.written, self.wanted)
         if self.known is None or self._all.issuperset(tags):
             return tags
         tags = [self._own.get(usual_tag(tag), tag) for tag in tags]
@@ -60,11 +60,7 @@ class TagLabels:
         return tags
 
     def _unknown(self, tags: Collection[str], where: str) -> list[str]:
-        """Return a tag of each type that the owner of the known ones lacks.
-
-        Raises:
-            BadRow: a tag that fits no scheme, where the known ones have one.
-        """
+        """Return a tag of each type that the owner of the known ones lacks."""
         unknown = set(tags) - self._all - {OUTSIDE}
         if self._scheme != "plain":
             check_known(
@@ -74,15 +70,12 @@ class TagLabels:
         return [tag for kind, tag in kinds.items() if kind not in self._kinds]
 
     def classes(self, labels: Iterable[Any]) -> list[str]:
-        """As `Labelling.classes`."""
         return ordered_tags(tag for tags in labels for tag in tags)
 
     def restrict(self, classes: Sequence[str], owner: str) -> Self:
-        """As `Labelling.restrict`."""
         return replace(self, known=tuple(classes), owner=owner)
 
     def describe(self, classes: Sequence[str]) -> list[str]:
-        """As `Labelling.said`."""
         how = [f"{self.spelled} is read as {usual_tag(self.spelled)}"] if self.spelled else []
         how += [f"{self.written} is read as {self.wanted}"] if self.written != self.wanted else []
         said = f"a tag a word, {counted(len(classes), 'tag')}: {', '.join(classes[:LISTED])}"

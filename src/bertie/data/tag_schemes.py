@@ -36,11 +36,7 @@ class Entity(NamedTuple):
 
 
 def check_scheme(scheme: str) -> None:
-    """Refuse a scheme that does not exist.
-
-    Raises:
-        InputError: naming those that do.
-    """
+    """Refuse a scheme that does not exist."""
     if scheme not in SCHEMES:
         raise InputError(f"There is no scheme {scheme!r}; allowed are {', '.join(SCHEMES)}.{nearest(scheme, SCHEMES)}")
 
@@ -53,19 +49,19 @@ def split_tag(tag: str, scheme: str) -> tuple[str, str]:
     """
     if tag == OUTSIDE:
         return OUTSIDE, ""
-    prefix, kind = ("", "") if scheme == "plain" else _parted(tag)
+    prefix, kind = ("", "") if scheme == "plain" else _letter_and_type(tag)
     prefix = _BIOES_OF.get(prefix, prefix) if scheme == "BIOES" else prefix
     return (prefix, kind) if prefix in ("B", "I", "E", "S") else ("I", tag)
 
 
 def usual_tag(tag: str) -> str:
     """Return a tag of a scheme as it is usually written, ``B-PER``, whatever its spelling (see `split_tag`)."""
-    prefix, kind = _parted(tag)
+    prefix, kind = _letter_and_type(tag)
     return f"{prefix}-{kind}" if prefix and kind else tag
 
 
 @lru_cache(4096)
-def _parted(tag: str) -> tuple[str, str]:
+def _letter_and_type(tag: str) -> tuple[str, str]:
     """Return the letter of a tag and its type; a tag of no scheme has no letter."""
     if before := _BEFORE.fullmatch(tag):
         return before[1], before[2] or ""
@@ -82,7 +78,7 @@ def guess_scheme(labels: Iterable[str], sequences: Iterable[Sequence[str]] = ())
             B- stands beside an entity of its type.
     """
     inside = [label for label in labels if label != OUTSIDE]
-    prefixes = {_parted(label)[0] for label in inside}
+    prefixes = {_letter_and_type(label)[0] for label in inside}
     # a name such as B_cell or hepatitis-B is no tag unless others go on with an I, nor is a size S or M alone
     is_written = all(label in prefixes or label[1:2] == "-" for label in inside)
     is_sure = {"B", "I"} <= prefixes or (is_written and (bool({"B", "I"} & prefixes) or prefixes.isdisjoint(inside)))
@@ -107,32 +103,74 @@ def _is_iob1(sequences: Iterable[Sequence[str]]) -> bool:
     return begun_by_i
 
 
-def entities(tags: Sequence[str], scheme: str) -> list[Entity]:
-    """Return the entities of a text's tags, in order.
+@dataclass(frozen=True, eq=False)
+class TagTable:
+    """What C tags mean where texts stand side by side: an entity is a run of tags of one type.
 
-    Tags that break the scheme are read as conlleval reads them: an I- or E- that follows nothing of its type begins an
-    entity, and a change of type ends one.
+    Tags that break their scheme are read as conlleval reads them: an I- or E- that follows nothing of its type begins
+    an entity, and a change of type ends one.
+
+    Attributes:
+        names: what the entity of each tag is called.
+        kinds: ``[C]``, a number for each type; -1 where a tag is outside every entity.
+        begins: ``[C]``, whether an entity begins with the tag whatever precedes it.
+        ends: ``[C]``, whether one ends with it whatever follows.
     """
-    found = []
-    first, before, kind_before = 0, OUTSIDE, ""
-    for place, tag in enumerate([*tags, OUTSIDE]):
-        prefix, kind = split_tag(tag, scheme)
-        goes_on = prefix in _GOING_ON and kind == kind_before and before in ("B", "I")
-        if not goes_on:
-            if before != OUTSIDE:
-                found.append(Entity(kind_before, first, place - 1))
-            first = place
-        before, kind_before = prefix, kind
-    return found
+
+    names: Sequence[str]
+    kinds: NDArray[np.int64]
+    begins: NDArray[np.bool_]
+    ends: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, tags: Sequence[str], scheme: str | None) -> "TagTable":
+        """Return the meaning of tags in a scheme, or without one as transformers' pipeline reads them.
+
+        There only B- begins an entity anew, a tag with neither B- nor I- is a type of its own, and so is O.
+        """
+        if scheme is None:
+            kinds = [tag[2:] if tag.startswith(("B-", "I-")) else tag for tag in tags]
+            names = [tag.split("-", 1)[-1] for tag in tags]
+            begins, ends = [tag.startswith("B-") for tag in tags], [False] * len(tags)
+        else:
+            parts = [split_tag(tag, scheme) for tag in tags]
+            names = kinds = [kind for _, kind in parts]
+            begins, ends = ([prefix in which for prefix, _ in parts] for which in (_BEGINNING, _ENDING))
+        number_of = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
+        outside = [scheme is not None and tag == OUTSIDE for tag in tags]
+        numbers = [-1 if out else number_of[kind] for kind, out in zip(kinds, outside, strict=True)]
+        return cls(names, np.array(numbers, np.int64), np.array(begins, np.bool_), np.array(ends, np.bool_))
+
+    def runs(self, tags: NDArray[np.int64], is_first: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the places of the first and the last tag of each entity.
+
+        Args:
+            tags: ``[U]`` their numbers.
+            is_first: ``[U]``, whether a text begins there.
+        """
+        kinds = self.kinds[tags]
+        goes_on = np.zeros(len(tags), np.bool_)
+        goes_on[1:] = (kinds[1:] == kinds[:-1]) & ~self.begins[tags[1:]] & ~self.ends[tags[:-1]]
+        starts = np.flatnonzero(~(goes_on & ~is_first))
+        lasts = np.append(starts, len(tags))[1:] - 1
+        inside = kinds[starts] >= 0
+        return starts[inside], lasts[inside]
 
 
-def tags_of(entities: Iterable[Entity], words: int, scheme: str) -> list[str]:
+def find_entities(tags: Sequence[str], scheme: str) -> list[Entity]:
+    """Return the entities of a text's tags, in order."""
+    known = list(dict.fromkeys(tags))
+    table = TagTable.of(known, scheme)
+    numbers = np.fromiter(map(known.index, tags), np.int64, len(tags))
+    starts, lasts = table.runs(numbers, np.zeros(len(tags), np.bool_))
+    places = zip(starts.tolist(), lasts.tolist(), strict=True)
+    return [Entity(table.names[numbers[first]], first, last) for first, last in places]
+
+
+def make_tags(entities: Iterable[Entity], words: int, scheme: str) -> list[str]:
     """Return the tags of a text of so many words with these entities.
 
     ``IO`` and ``plain`` cannot part two neighbours of one type: they become one.
-
-    Raises:
-        InputError: entities that overlap or stand outside the text.
     """
     tags = [OUTSIDE] * words
     for kind, first, last in sorted(entities, key=lambda entity: entity.first):
@@ -158,9 +196,9 @@ def _tags(kind: str, words: int, scheme: str, beside: bool) -> list[str]:
     return [f"{prefix}-{kind}" if kind else prefix for prefix in prefixes]
 
 
-def converted(tags: Sequence[str], scheme: str, other: str) -> list[str]:
-    """Return a text's tags in another scheme: ``converted(["I-PER", "I-PER"], "IOB1", "BIO")`` begins with B-PER."""
-    return tags_of(entities(tags, scheme), len(tags), other)
+def convert_tags(tags: Sequence[str], scheme: str, other: str) -> list[str]:
+    """Return a text's tags in another scheme: ``convert_tags(["I-PER", "I-PER"], "IOB1", "BIO")`` begins with B-PER."""
+    return make_tags(find_entities(tags, scheme), len(tags), other)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +220,7 @@ class Rules:
         """Return the rules of labels under a scheme.
 
         A type that has no label to begin (or end) with may begin (or end) with any it has: a model that never saw
-        E-PER can still name a person.
+        E-PER can still find a person.
 
         Raises:
             InputError: a scheme that does not exist.
@@ -223,12 +261,8 @@ def best_tags(
     """Return the labels ``[n]`` that keep the rules and have the highest sum of scores, by Viterbi's algorithm.
 
     Of labels that do equally well, the one of the lower number is taken, decided from the end of the text. Where no
-    tags at all keep the rules, each word has its best label.
-
-    Args:
-        scores: ``[n, C]`` real numbers, log-probabilities or logits.
-        rules: those of the C labels.
-        sizes: of several texts side by side, the number of words of each; None: there is one.
+    tags at all keep the rules, each word has its best label. ``scores`` are ``[n, C]`` log-probabilities or logits,
+    ``sizes`` the number of words of each of several texts side by side.
     """
     free: NDArray[np.int64] = scores.argmax(axis=1)
     lengths = np.array([len(scores)] if sizes is None else sizes, np.int64)
@@ -267,5 +301,5 @@ def _viterbi(
     for place in range(len(origins) - 1, -1, -1):
         here = possible & (place < lengths)
         tags[starts[here] + place] = tag[here]
-        # origins of a text's first word are never looked at
+        # a text's first word has no origin
         tag = np.where(here, origins[place, texts, tag], tag) if place else tag

@@ -9,8 +9,8 @@ from bertie.data import BadRows
 from bertie.data.cells import BadRow
 from bertie.data.example import Example
 from bertie.data.labels import BAR, SEPARATORS, recur
-from bertie.data.sources import is_paths, named
-from bertie.data.tag_schemes import OUTSIDE, guess_scheme, split_tag
+from bertie.data.sources import is_paths, path_names
+from bertie.data.tag_schemes import OUTSIDE, find_entities, guess_scheme, split_tag
 from bertie.errors import InputError, counted, plural, spelled
 
 # a tag as BIO, BIOES, BILOU and the like write it
@@ -96,7 +96,9 @@ def find_oddities(examples: Sequence[Example], task: str, kind: str | None, name
     if task == "token-classification":
         sequences = [example.label for example in examples]
         scheme = guess_scheme({tag for tags in sequences for tag in tags}, sequences)
-        count = sum(_orphans(tags, scheme) for tags in sequences) if scheme in ("BIO", "BIOES") else 0
+        has_beginnings = scheme in ("BIO", "BIOES")
+        begun = ((tags, one) for tags in sequences for one in find_entities(tags, scheme)) if has_beginnings else ()
+        count = sum(split_tag(tags[one.first], scheme)[0] in ("I", "E") for tags, one in begun)
         if count:
             found.append(
                 f"{counted(count, 'tag')} of {name} {plural(count, 'goes', 'go')} on with an entity that none began, "
@@ -151,23 +153,13 @@ def text_key(example: Example) -> Hashable:
 
 def source_name(source: Any, name: str) -> str:
     """Return the name of a source for messages: the file's, or else ``name``."""
-    return named(source) if is_paths(source) else name
+    return path_names(source) if is_paths(source) else name
 
 
 def _repeats(examples: Sequence[Example]) -> int:
     """Return how many pairs have a text at the place where another pair has the same one."""
     counts = [Counter(example.text[place] for example in examples) for place in (0, 1)]
     return sum(any(counts[place][example.text[place]] > 1 for place in (0, 1)) for example in examples)
-
-
-def _orphans(tags: Sequence[str], scheme: str) -> int:
-    """Return how many tags go on with an entity of which the word before is no part."""
-    count, before = 0, ("O", "")
-    for tag in tags:
-        now = split_tag(tag, scheme)
-        count += now[0] in ("I", "E") and (before[0] not in ("B", "I") or before[1] != now[1])
-        before = now
-    return count
 
 
 def _has_id(example: Example) -> bool:

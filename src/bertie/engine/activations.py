@@ -1,4 +1,4 @@
-"""The activation functions that ``config.hidden_act`` can name, of float32 arrays."""
+"""The activation functions, by the codes that kernels have for them, where no kernel can run."""
 
 import math
 from collections.abc import Callable
@@ -6,6 +6,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bertie.kernels import gemm as kernels
 
 Array: TypeAlias = NDArray[np.float32]
 Activation: TypeAlias = Callable[[Array], Array]
@@ -51,32 +53,26 @@ def _relu(x: Array) -> Array:
     return np.maximum(x, 0)
 
 
-def _silu(x: Array) -> Array:
-    return x * sigmoid(x)
+def _laplace(x: Array) -> Array:
+    return np.float32(0.5) * (1 + erf((x - np.float32(0.707107)) / np.float32(0.282095 * math.sqrt(2))))
 
 
-ACTIVATIONS: dict[str, Activation] = {
-    "gelu": gelu,
-    "gelu_10": lambda x: np.clip(gelu(x), -10, 10),
-    "gelu_accurate": _gelu_tanh,
-    "gelu_fast": _gelu_tanh,
-    "gelu_new": _gelu_tanh,
-    "gelu_python": gelu,
-    "gelu_python_tanh": _gelu_tanh,
-    "gelu_pytorch_tanh": _gelu_tanh,
-    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / np.float32(6),
-    "laplace": lambda x: np.float32(0.5) * (1 + erf((x - np.float32(0.707107)) / np.float32(0.282095 * math.sqrt(2)))),
-    "leaky_relu": lambda x: np.where(x > 0, x, np.float32(0.01) * x),
-    "linear": lambda x: x,
-    "mish": lambda x: x * np.tanh(softplus(x)),
-    "quick_gelu": lambda x: x * sigmoid(np.float32(1.702) * x),
-    "relu": _relu,
-    "relu2": lambda x: np.square(_relu(x)),
-    "relu6": lambda x: np.clip(x, 0, 6),
-    "sigmoid": sigmoid,
-    "silu": _silu,
-    "swish": _silu,
-    "tanh": np.tanh,
+ACTIVATIONS: dict[int, Activation] = {
+    kernels.GELU: gelu,
+    kernels.GELU_10: lambda x: np.clip(gelu(x), -10, 10),
+    kernels.GELU_TANH: _gelu_tanh,
+    kernels.HARDSWISH: lambda x: x * np.clip(x + 3, 0, 6) / np.float32(6),
+    kernels.LAPLACE: _laplace,
+    kernels.LEAKY_RELU: lambda x: np.where(x > 0, x, np.float32(0.01) * x),
+    kernels.MISH: lambda x: x * np.tanh(softplus(x)),
+    kernels.NONE: lambda x: x,
+    kernels.QUICK_GELU: lambda x: x * sigmoid(np.float32(1.702) * x),
+    kernels.RELU: _relu,
+    kernels.RELU2: lambda x: np.square(_relu(x)),
+    kernels.RELU6: lambda x: np.clip(x, 0, 6),
+    kernels.SIGMOID: sigmoid,
+    kernels.SILU: lambda x: x * sigmoid(x),
+    kernels.TANH: np.tanh,
 }
 
 

@@ -5,41 +5,38 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bertie.engine.activations import Array
-from bertie.engine.batch import Batch
 from bertie.kernels import library
 from bertie.kernels.attention import attention
 
-# takes q and k [n, H, S, K] of n rows of one length and returns what is added to their scores [n, H, S, S]
+Starts: TypeAlias = NDArray[np.int32]
+# takes q [n, H, S_q, K] and k [n, H, S_k, K] of n rows of one length, and returns what is added to their scores
 ScoreBias: TypeAlias = Callable[[Array, Array], Array]
 
 
-def attend(q: Array, k: Array, v: Array, batch: Batch, threads: int, bias: ScoreBias | None = None) -> Array:
-    """Return the context ``[T, H, K]`` of every token (Vaswani et al. 2017, section 3.2.1)."""
+def attend(
+    q: Array, k: Array, v: Array, starts_q: Starts, starts_k: Starts, threads: int, bias: ScoreBias | None = None
+) -> Array:
+    """Return the context ``[T_q, H, K]`` of queries over the keys of their row (Vaswani et al. 2017, section 3.2.1).
+
+    Args:
+        q, k, v: ``[T_q, H, K]``, and twice ``[T_k, H, K]``.
+        starts_q, starts_k: int32 ``[R + 1]``, where each row's queries and keys begin and the last's end.
+        threads: how many compute.
+        bias: what is added to scores.
+    """
     best = library.best()
     if best is not None and bias is None:
-        return attention(q, k, v, batch.cu_seqlens, batch.cu_seqlens, best, threads=threads)
+        return attention(q, k, v, starts_q, starts_k, best, threads=threads)
     context = np.empty_like(q)
-    lengths = np.asarray(batch.lengths)
-    for length in np.unique(lengths).tolist():
-        rows = batch.firsts[lengths == length, None] + np.arange(length)  # [n, S]
-        context[rows] = _attend(bias, *(part[rows].transpose(0, 2, 1, 3) for part in (q, k, v))).transpose(0, 2, 1, 3)
-    return context
-
-
-def attend_first(q: Array, k: Array, v: Array, batch: Batch, threads: int) -> Array:
-    """Return the context ``[R, H, K]`` of each row's first token, whose queries are ``q [R, H, K]``."""
-    best = library.best()
-    if best is not None:
-        each_one = np.arange(len(q) + 1, dtype=np.int32)
-        return attention(q, k, v, each_one, batch.cu_seqlens, best, threads=threads)
-    context = np.empty_like(q)
-    lengths = np.asarray(batch.lengths)
-    for length in np.unique(lengths).tolist():
-        here = np.flatnonzero(lengths == length)
-        rows = batch.firsts[here, None] + np.arange(length)
-        context[here] = _attend(None, q[here, :, None], *(part[rows].transpose(0, 2, 1, 3) for part in (k, v)))[:, :, 0]
+    sizes = np.stack((np.diff(starts_q), np.diff(starts_k)))
+    for size in np.unique(sizes, axis=1).T:
+        rows = np.flatnonzero((size == sizes.T).all(1))
+        of_q, of_k = (at[rows, None] + np.arange(each) for at, each in zip((starts_q, starts_k), size, strict=True))
+        parts = (part[tokens].transpose(0, 2, 1, 3) for part, tokens in ((q, of_q), (k, of_k), (v, of_k)))
+        context[of_q] = _attend(bias, *parts).transpose(0, 2, 1, 3)
     return context
 
 
@@ -53,8 +50,7 @@ def relative_bias(distances: Array, by_key_too: bool) -> ScoreBias:
     most = (len(distances) + 1) // 2
 
     def bias(q: Array, k: Array) -> Array:
-        places = np.arange(q.shape[2])
-        vectors = distances[places[:, None] - places + most - 1]  # [S, S, K]
+        vectors = distances[np.arange(q.shape[2])[:, None] - np.arange(k.shape[2]) + most - 1]  # [S_q, S_k, K]
         scores = np.einsum("nhqd,qkd->nhqk", q, vectors)
         if by_key_too:
             scores += np.einsum("nhkd,qkd->nhqk", k, vectors)
@@ -64,7 +60,7 @@ def relative_bias(distances: Array, by_key_too: bool) -> ScoreBias:
 
 
 def _attend(bias: ScoreBias | None, q: Array, k: Array, v: Array) -> Array:
-    """Return the context ``[n, H, S, K]`` of n rows of one length."""
+    """Return the context ``[n, H, S_q, K]`` of n rows of one length."""
     scores = q @ k.swapaxes(2, 3) * np.float32(1 / math.sqrt(q.shape[3]))
     if bias is not None:
         scores += bias(q, k)

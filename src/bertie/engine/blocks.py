@@ -4,15 +4,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from bertie.config import BertConfig
-from bertie.engine.activations import ACTIVATIONS, Array, gelu
-from bertie.engine.attention import attend, attend_first, relative_bias
+from bertie.engine.activations import Array
+from bertie.engine.attention import attend, relative_bias
 from bertie.engine.batch import Batch
 from bertie.engine.linear import Linear
 from bertie.engine.normalization import layer_norm
 from bertie.engine.weights import Norm, Weights
 from bertie.kernels import encoder
-from bertie.kernels.gemm import GELU, NONE, RESIDUAL, PackedLinear
+from bertie.kernels.activations import ACTIVATION_CODES
+from bertie.kernels.gemm import RESIDUAL, PackedLinear
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +29,7 @@ class Block:
     after_attention: Norm
     after_feed_forward: Norm
     heads: tuple[int, int]  # how many, and how wide
-    activation: str
+    activation: int  # its code
     distances: Array | None
     by_key_too: bool
 
@@ -43,30 +46,25 @@ class Block:
             weights.norm(f"{place}.attention.output.LayerNorm", eps),
             weights.norm(f"{place}.output.LayerNorm", eps),
             (config.num_attention_heads, config.hidden_size // config.num_attention_heads),
-            str(config.hidden_act),
+            ACTIVATION_CODES[str(config.hidden_act)],
             weights.array(f"{own}.distance_embedding.weight") if is_relative else None,
             config.position_embedding_type == "relative_key_query",
         )
 
-    def __call__(self, x: Array, batch: Batch, threads: int) -> Array:
-        """Return what the block makes of hidden states ``[T, D]``."""
+    def __call__(self, x: Array, batch: Batch, threads: int, *, only_first: bool = False) -> Array:
+        """Return what the block makes of hidden states ``[T, D]``.
+
+        ``only_first`` computes each row's first token alone, ``[R, D]``; of the others, keys and values.
+        """
         parts = self.projections(x, threads=threads).reshape(-1, 3, *self.heads)
+        queries, starts = parts[:, 0], batch.cu_seqlens
+        if only_first:
+            queries, x, starts = queries[batch.firsts], x[batch.firsts], np.arange(len(starts), dtype=np.int32)
         bias = None if self.distances is None else relative_bias(self.distances, self.by_key_too)
-        context = attend(parts[:, 0], parts[:, 1], parts[:, 2], batch, threads, bias)
-        return self._after(context, x, threads)
-
-    def first_tokens(self, x: Array, batch: Batch, threads: int) -> Array:
-        """Return what the block makes of each row's first token ``[R, D]``; the others are keys and values alone."""
-        first = x[batch.firsts]
-        parts = self.projections(x, threads=threads).reshape(-1, 3, *self.heads)
-        context = attend_first(parts[batch.firsts, 0], parts[:, 1], parts[:, 2], batch, threads)
-        return self._after(context, first, threads)
-
-    def _after(self, context: Array, x: Array, threads: int) -> Array:
-        """Return what follows attention: its output, then the feed-forward network, each normalised with a residual."""
+        context = attend(queries, parts[:, 1], parts[:, 2], starts, batch.cu_seqlens, threads, bias)
         context = context.reshape(len(context), -1)
         x = layer_norm(self.output(context, RESIDUAL, x, threads=threads), self.after_attention, threads)
-        wide = activated(self.intermediate, x, self.activation, threads)
+        wide = self.intermediate(x, self.activation, threads=threads)
         return layer_norm(self.last(wide, RESIDUAL, x, threads=threads), self.after_feed_forward, threads)
 
     @cached_property
@@ -74,9 +72,9 @@ class Block:
         """The block as one call of all blocks computes it; None where that lacks something of it."""
         products = [self.projections, self.output, self.intermediate, self.last]
         packed = tuple(each for each in products if isinstance(each, PackedLinear))
-        if packed != tuple(products) or self.distances is not None or ACTIVATIONS[self.activation] is not gelu:
+        if packed != tuple(products) or self.distances is not None:
             return None
-        return encoder.Block(packed, (self.after_attention, self.after_feed_forward), self.heads)
+        return encoder.Block(packed, (self.after_attention, self.after_feed_forward), self.heads, self.activation)
 
 
 class Blocks:
@@ -98,10 +96,10 @@ class Blocks:
 
     def first_tokens(self, x: Array, batch: Batch, threads: int) -> Array:
         """Return the last hidden state of each row's first token ``[R, D]``: the last block computes nothing else."""
-        if not self.blocks or self.blocks[-1].distances is not None:
-            return self(x, batch, threads)[batch.firsts]
+        if not self.blocks:
+            return x[batch.firsts]
         x = self(x, batch, threads, len(self.blocks) - 1)
-        return self.blocks[-1].first_tokens(x, batch, threads)
+        return self.blocks[-1](x, batch, threads, only_first=True)
 
     def each(self, x: Array, batch: Batch, threads: int) -> Iterator[Array]:
         """Yield ``x``, and what each block makes of it."""
@@ -109,10 +107,3 @@ class Blocks:
         for block in self.blocks:
             x = block(x, batch, threads)
             yield x
-
-
-def activated(layer: Linear, x: Array, activation: str, threads: int) -> Array:
-    """Return ``activation(layer(x))``."""
-    if ACTIVATIONS[activation] is gelu:
-        return layer(x, GELU, threads=threads)
-    return ACTIVATIONS[activation](layer(x, NONE, threads=threads))

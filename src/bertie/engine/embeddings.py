@@ -1,6 +1,7 @@
 """From ids to vectors: word, token-type and position embeddings, summed and normalised (BERT, figure 2)."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from bertie.engine.batch import Batch
 from bertie.engine.linear import Int8Weight
 from bertie.engine.normalization import layer_norm
 from bertie.engine.weights import WORDS, Norm, Weights
+from bertie.kernels import library
+from bertie.kernels.embeddings import Int8Table, PackedEmbeddings
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +37,17 @@ class Embeddings:
             weights.norm(f"{place}.LayerNorm", config.layer_norm_eps),
         )
 
+    @cached_property
+    def packed(self) -> PackedEmbeddings | None:
+        """The same as one call of a kernel; None where there are no kernels."""
+        best, words = library.best(), self.words
+        table = Int8Table(words.weight, words.scale) if isinstance(words, Int8Weight) else words
+        return None if best is None else PackedEmbeddings(table, self.types, self.positions, self.norm, best)
+
     def __call__(self, batch: Batch, threads: int) -> Array:
         """Return the embeddings ``[T, D]``."""
+        if self.packed is not None:
+            return self.packed(batch.ids, batch.types, batch.positions, threads=threads)
         found = rows_of(self.words, batch.ids)
         found += self.types[0] if batch.types is None else self.types[batch.types]
         if self.positions is not None:

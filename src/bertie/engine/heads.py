@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
-from bertie.engine.blocks import activated
 from bertie.engine.linear import Linear
 from bertie.engine.normalization import layer_norm
 from bertie.engine.weights import DECODER, Norm, Weights
+from bertie.kernels.activations import ACTIVATION_CODES
+from bertie.kernels.gemm import TANH
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +24,7 @@ class Pooler:
 
     def __call__(self, first_tokens: Array, threads: int) -> Array:
         """Return the pooled vectors ``[R, D]``."""
-        return np.tanh(self.dense(first_tokens, threads=threads))
+        return self.dense(first_tokens, TANH, threads=threads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +32,7 @@ class MaskedLMHead:
     """``LayerNorm(activation(dense(x)))`` through the decoder, which most models tie to the word embeddings."""
 
     dense: Linear
-    activation: str
+    activation: int  # its code
     norm: Norm
     decoder: Linear
 
@@ -43,12 +42,12 @@ class MaskedLMHead:
         place = "cls.predictions.transform"
         return cls(
             weights.linear(f"{place}.dense"),
-            str(config.hidden_act),
+            ACTIVATION_CODES[str(config.hidden_act)],
             weights.norm(f"{place}.LayerNorm", config.layer_norm_eps),
             weights.linear(DECODER),
         )
 
     def __call__(self, hidden: Array, threads: int) -> Array:
         """Return the logits ``[M, V]`` of hidden states ``[M, D]``."""
-        transformed = layer_norm(activated(self.dense, hidden, self.activation, threads), self.norm, threads)
+        transformed = layer_norm(self.dense(hidden, self.activation, threads=threads), self.norm, threads)
         return self.decoder(transformed, threads=threads)

@@ -6,17 +6,18 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.engine.activations import Array, gelu
+from bertie.engine.activations import ACTIVATIONS, Array
 from bertie.kernels import library
-from bertie.kernels.gemm import GELU, NONE, PackedWeight
+from bertie.kernels.gemm import NONE, Allocate, PackedWeight
 from bertie.kernels.gemm_int8 import Int8PackedWeight, QuantParams, params_16_bits
+from bertie.memory import own_pages
 
 # a row of zeros is divided by this
 SMALLEST = 1e-12
 
 
 class Linear(Protocol):
-    """``x [T, in]`` to ``[T, out]``, through the GELU or plus a residual ``[T, out]`` if the epilogue says so."""
+    """``x [T, in]`` to ``[T, out]``, then activated or plus a residual ``[T, out]`` as the epilogue says."""
 
     in_features: int
     out_features: int
@@ -31,38 +32,41 @@ class Int8Weight(NamedTuple):
     scale: Array  # [out]
     input_scale: Array | None  # [in]
     input_range: tuple[float, float] | None
-    input_bits: int = 8  # to which inputs are rounded at least
 
     def reads_like(self, other: "Int8Weight") -> bool:
         """Whether both round one input in one way, so that one product serves both."""
-        if (self.input_scale is None) != (other.input_scale is None) or self[3:] != other[3:]:
+        if (self.input_scale is None) != (other.input_scale is None) or self.input_range != other.input_range:
             return False
         mine, others = self.input_scale, other.input_scale
         return mine is None or others is None or np.array_equal(mine, others)
 
 
-def dense(weight: Array | Int8Weight, bias: Array) -> Linear:
-    """Return a linear layer as this processor computes it fastest."""
+def dense(weight: Array | Int8Weight, bias: Array, allocate: Allocate = own_pages, threads: int = 1) -> Linear:
+    """Return a linear layer as this processor computes it fastest; it is packed into allocated memory."""
     best = library.best()
     if isinstance(weight, Int8Weight):
         if best is not None:
-            return Int8PackedWeight(weight.weight, weight.scale, bias, _quant_params(weight, best.has_vnni), best)
+            params = _quant_params(weight, best.has_vnni)
+            return Int8PackedWeight(weight.weight, weight.scale, bias, params, best, allocate, threads)
         weight = _dequantized(weight)
-    return NumpyWeight(weight, bias) if best is None else PackedWeight(weight, bias, best)
+    return NumpyWeight(weight, bias) if best is None else PackedWeight(weight, bias, best, allocate, threads)
 
 
-def side_by_side(weights: Sequence[Array | Int8Weight], biases: Sequence[Array]) -> Linear:
+def side_by_side(
+    weights: Sequence[Array | Int8Weight], biases: Sequence[Array], allocate: Allocate, threads: int
+) -> Linear:
     """Return layers that read one input as one layer, whose outputs lie side by side."""
     first = weights[0]
     if not isinstance(first, Int8Weight):
-        return dense(np.concatenate([np.asarray(each) for each in weights]), np.concatenate(biases))
+        whole = first if len(weights) == 1 else np.concatenate([np.asarray(each) for each in weights])
+        return dense(whole, np.concatenate(biases), allocate, threads)
     layers = [each for each in weights if isinstance(each, Int8Weight)]
     if not all(map(first.reads_like, layers)):
-        return SideBySide([dense(*each) for each in zip(weights, biases, strict=True)])
+        return SideBySide([dense(*each, allocate, threads) for each in zip(weights, biases, strict=True)])
     joined = first._replace(
         weight=np.concatenate([each.weight for each in layers]), scale=np.concatenate([each.scale for each in layers])
     )
-    return dense(joined, np.concatenate(biases))
+    return dense(joined, np.concatenate(biases), allocate, threads)
 
 
 class NumpyWeight:
@@ -75,9 +79,7 @@ class NumpyWeight:
     def __call__(self, x: Array, epilogue: int = NONE, residual: Array | None = None, *, threads: int) -> Array:
         del threads  # NumPy's product has its own
         y = x @ self.weight.T + self.bias
-        if epilogue == GELU:
-            return gelu(y)
-        return y if residual is None else y + residual
+        return ACTIVATIONS[epilogue](y) if residual is None else y + residual
 
 
 class SideBySide:
@@ -98,7 +100,7 @@ def _quant_params(weight: Int8Weight, has_vnni: bool) -> QuantParams:
 
     Without VNNI, which multiplies inputs of 8 bits, those of 16 are as fast and more exact.
     """
-    if weight.input_bits == 16 or not has_vnni:
+    if not has_vnni:
         return params_16_bits(weight.weight, SMALLEST, weight.input_scale)
     low, top = (-1.0, 1.0) if weight.input_range is None else weight.input_range
     below = -low / top

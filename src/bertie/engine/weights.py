@@ -1,13 +1,13 @@
 """A model's arrays by the names that checkpoints have, read once while the engine lays them out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.checkpoints import Checkpoint, fit, listed, other_classes
+from bertie.checkpoints import Checkpoint, fit, other_classes
 from bertie.checkpoints.fitting import report
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.parameters import parameters_of
@@ -17,8 +17,10 @@ from bertie.config import BertConfig
 from bertie.engine.activations import Array
 from bertie.engine.linear import Int8Weight, Linear, side_by_side
 from bertie.errors import CheckpointError, InputTypeError
-from bertie.memory import drop_pages
-from bertie.report import say_once
+from bertie.memory import LargePages, drop_pages
+from bertie.messages import listed
+from bertie.progress import say_once
+from bertie.threads import available_threads
 
 WORDS = "bert.embeddings.word_embeddings"
 DECODER = "cls.predictions.decoder"
@@ -44,9 +46,11 @@ class Weights:
 
     Args:
         read: returns the array of a name, float32, or int8 where a quantised layer has it; None if there is none.
+        pages: where layers are packed.
     """
 
     read: Callable[[str], NDArray[Any] | None]
+    pages: LargePages = field(default_factory=LargePages)
 
     def array(self, name: str) -> Array:
         """Return a parameter in float32."""
@@ -70,7 +74,8 @@ class Weights:
 
     def linear(self, *names: str) -> Linear:
         """Return the layers of these names, which read one input, side by side."""
-        return side_by_side([self.table(name) for name in names], [self.array(f"{name}.bias") for name in names])
+        weights, biases = [self.table(name) for name in names], [self.array(f"{name}.bias") for name in names]
+        return side_by_side(weights, biases, self.pages.take, available_threads())
 
     def norm(self, name: str, eps: float) -> Norm:
         """Return a layer normalisation."""

@@ -48,7 +48,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator)
     task: ClassVar[str] = "embed"
 
     def fit(self, X: Any = None, y: Any = None) -> Self:
-        """Load the model; nothing is learned, and ``X`` and ``y`` are not looked at.
+        """Load the model; nothing is learned, and ``X`` and ``y`` are ignored.
 
         Raises:
             CheckpointError: the model's files are missing or damaged.

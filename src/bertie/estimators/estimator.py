@@ -16,7 +16,7 @@ from bertie.pipelines import pipeline
 from bertie.tasks.registry import find
 from bertie.training import Settings
 
-# Beside the model's own files: what scikit-learn knows of the estimator and they do not.
+# The estimator's parameters and attributes, saved beside the model's own files.
 NOTE = "estimator.json"
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from bertie.evaluation.evaluator import CHUNK, Scored, Watch, score
 from bertie.files import atomic
 from bertie.metrics.streaming import REPLICATES
 from bertie.pipelines import pipeline
-from bertie.report import logger
+from bertie.progress import logger
 from bertie.tasks.features import Values
 from bertie.tasks.registry import find_learned
 from bertie.tasks.trainable import TrainableTask
@@ -95,28 +95,22 @@ def evaluate(
     row = find_learned(task)
     pipe = pipeline(row.name, model, tokenizer=tokenizer, device=device, **options)
     scoring: TrainableTask = row.load_trained().of(pipe.codec)
-    bad = BadRows(on_bad_row)
     kind, labels = scoring.expects()
-    said = LabelOptions.of(kind, label_names, label_map, first_choice)
     rows = ExampleReader(
-        row.learns, form=form, columns=columns, options=said, bad=bad, name="data", keeps_fields=predictions is not None
+        row.learns,
+        form=form,
+        columns=columns,
+        options=LabelOptions.of(kind, label_names, label_map, first_choice),
+        bad=BadRows(on_bad_row),
+        name="data",
+        keeps_fields=predictions is not None,
     )
-    written = rows.read(data)
-    seen = list(islice(written, CHUNK))
-    labelling = rows.find_labelling(seen)
-    if labelling is not None and labels is not None:
-        labelling = labelling.restrict(labels, "the model")
-    if isinstance(labelling, TagLabels):
-        labelling = labelling.brought_to(getattr(scoring, "scheme", None))
-    line = read_as(rows, labelling, labels or ())
-    logger.warning("%s", line)
-    examples = rows.normalize(chain(seen, written), labelling)
+    examples, line = _read(rows, data, labels, getattr(scoring, "scheme", None))
     begin = list(islice(examples, CHUNK))
-    suited = scoring.suited([example.label for example in begin])
-    with ExitStack() as stack:
-        watch = None if predictions is None else stack.enter_context(_written_to(Path(predictions), suited))
+    scoring = scoring.suited([example.label for example in begin])
+    with nullcontext() if predictions is None else _written_to(Path(predictions), scoring) as watch:
         scored = score(
-            {"model": suited},
+            {"model": scoring},
             pipe.computing,
             chain(begin, examples),
             replicates=REPLICATES,
@@ -126,11 +120,32 @@ def evaluate(
             show_progress=show_progress,
             watch=watch,
         )["model"]
-    scores = scored.scores
+    return _evaluation(scored, rows, line)
+
+
+def _read(
+    rows: ExampleReader, data: Any, labels: Sequence[str] | None, scheme: str | None
+) -> tuple[Iterator[Example], str]:
+    """Return the examples with their labels as the model has them, and what was read as what."""
+    written = rows.read(data)
+    first = list(islice(written, CHUNK))
+    labelling = rows.find_labelling(first)
+    if labelling is not None and labels is not None:
+        labelling = labelling.restrict(labels, "the model")
+    if isinstance(labelling, TagLabels):
+        labelling = labelling.brought_to(scheme)
+    line = read_as(rows, labelling, labels or ())
+    logger.warning("%s", line)
+    return rows.normalize(chain(first, written), labelling), line
+
+
+def _evaluation(scored: Scored, rows: ExampleReader, line: str) -> Evaluation:
+    scores, bad = scored.scores, rows.bad
+    left_out = [bad.summary()] if bad.count else []
     if not scores.count:
-        left_out = [*rows.warnings(), *([bad.summary()] if bad.count else [])]
-        raise InputError(f"There is no row to score{': ' + ' '.join(left_out) if left_out else '.'}")
-    notes = [*rows.warnings(), *scored.notes(), *([bad.summary()] if bad.count else [])]
+        why = " ".join([*rows.warnings(), *left_out])
+        raise InputError(f"There is no row to score{f': {why}' if why else '.'}")
+    notes = [*rows.warnings(), *scored.notes(), *left_out]
     for note in notes:
         logger.warning("%s", note)
     return Evaluation(

@@ -13,7 +13,7 @@ from bertie.data.example import Example
 from bertie.errors import counted, spelled
 from bertie.metrics import Scores
 from bertie.metrics.streaming import Figures, Intervals
-from bertie.report import progress
+from bertie.progress import progress
 from bertie.tasks.calibration import Reliability
 from bertie.tasks.features import Outputs, Values
 from bertie.tasks.inference import compute_rows
@@ -198,7 +198,7 @@ def score(
 
 
 def in_words(text: Any) -> str:
-    """Return an input of any task as one text for a person."""
+    """Return an input of any task as one readable text."""
     if isinstance(text, str):
         return text
     if isinstance(text, Mapping):

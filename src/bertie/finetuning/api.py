@@ -16,6 +16,7 @@ from bertie.finetuning.run import Outcome, run
 from bertie.finetuning.run_folder import write_folder
 from bertie.finetuning.run_report import Runs
 from bertie.finetuning.seeds_and_folds import Several, run_folds, run_seeds
+from bertie.pipelines.factory import pipeline_class
 from bertie.training import Callback, History, Settings
 
 
@@ -241,7 +242,7 @@ def finetuned_of(outcome: Outcome, several: Several | None = None) -> Finetuned:
     """Return what a fine-tuning gives its caller."""
     row = outcome.plan.row
     return Finetuned(
-        pipeline=row.load_pipeline()(outcome.task.answering(), outcome.model),
+        pipeline=pipeline_class(row)(outcome.task.answering(), outcome.model),
         figures=outcome.scored.figures,
         intervals=outcome.scored.intervals,
         runs=None if several is None else several.runs,

@@ -16,9 +16,10 @@ from bertie.data.labels import by_spelling, matching
 from bertie.errors import CheckpointError, InputError, nearest, spelled
 from bertie.extras import need
 from bertie.finetuning.plan import Plan
+from bertie.messages import listed
 from bertie.models.loading import one_device
 from bertie.pipelines.factory import load_task
-from bertie.report import quietly
+from bertie.progress import quietly
 from bertie.tasks.heads import with_rows
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import local_device
@@ -125,7 +126,8 @@ def has_labels(config: BertConfig | None) -> bool:
         return False
     is_number = config.num_labels == 1 and config.problem_type is None
     made = set(config.architectures or ()) & set(_CLASSIFIERS)
-    return not is_number and (bool(made) or not config.architectures or not _is_generic([*config.id2label.values()]))
+    usual = [f"LABEL_{number}" for number in range(len(config.id2label))]
+    return not is_number and (bool(made) or not config.architectures or [*config.id2label.values()] != usual)
 
 
 def transfer_labels(model: Any, labels: Sequence[str]) -> list[str]:
@@ -160,23 +162,17 @@ def _said(old: Sequence[str], names: Sequence[str], row_of: dict[str, int]) -> l
     lost = [old[row] for row in dropped]
     if not row_of:
         return [
-            f"None of the data's labels ({_listed(names)}) is one of the model's ({_listed(old)}): its head starts "
-            f"anew; {spelled('label_map', {new[0]: old[0]})} would say that they are the same."
+            f"None of the data's labels ({listed(names, 10, str)}) is one of the model's ({listed(old, 10, str)}): "
+            f"its head starts anew; {spelled('label_map', {new[0]: old[0]})} would say that they are the same."
         ]
     known = {name: old[row_of[name]] for name in names if name in row_of}
     found = []
     if new or lost:
-        parts = [f"goes on with {_listed(list(known))}"]
-        parts += [f"starts anew for {_listed(new)}"] if new else []
-        parts += [f"forgets {_listed(lost)}, which no row has"] if lost else []
+        parts = [f"goes on with {listed(list(known), 10, str)}"]
+        parts += [f"starts anew for {listed(new, 10, str)}"] if new else []
+        parts += [f"forgets {listed(lost, 10, str)}, which no row has"] if lost else []
         found.append(f"The model's head {', '.join(parts)}.")
     respelled = [f"{before!r} as {name!r}" for name, before in known.items() if before != name]
-    return [*found, *([f"The model's labels go on under other names: {_listed(respelled)}."] if respelled else [])]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-
-
-def _is_generic(names: Sequence[str]) -> bool:
-    return list(names) == [f"LABEL_{number}" for number in range(len(names))]
+    if respelled:
+        found.append(f"The model's labels go on under other names: {listed(respelled, 10, str)}.")
+    return found

@@ -1,4 +1,4 @@
-"""All that a fine-tuning is told, as one checked value that goes into the run's folder."""
+"""The arguments of a fine-tuning as one checked value, which is written into the run's folder."""
 
 import dataclasses
 import os
@@ -9,11 +9,12 @@ from typing import Any
 
 from bertie.data import Format
 from bertie.data.labelling import LabelOptions
-from bertie.data.sources import is_paths, named
+from bertie.data.sources import is_paths, path_names
 from bertie.errors import InputError, InputTypeError, spelled
 from bertie.finetuning.tuning import check_metric
+from bertie.messages import short
 from bertie.models.loading import one_device
-from bertie.rules import Rule, short
+from bertie.rules import Rule
 from bertie.tasks.registry import Row, find_learned
 from bertie.training import Callback, Settings
 from bertie.training.tensorboard import check_tensorboard
@@ -146,11 +147,11 @@ def is_place(source: Any) -> bool:
 
 
 def called(source: Any) -> str:
-    """Return a source's name for a person: a file's path, or what kind of thing it is."""
+    """Return a readable name of a source: a file's path, or its type."""
     if source is None or isinstance(source, int | float):
         return ""
     if is_paths(source):
-        return named(source)
+        return path_names(source)
     name = getattr(source, "name_or_path", None)
     rows = f" of {len(source)} rows" if hasattr(source, "__len__") else ""
     return name or f"a {type(source).__name__}{rows}"

@@ -43,18 +43,7 @@ def why_no_plots() -> str:
 
 
 def draw_curves(records: Sequence[Mapping[str, Any]], main: str, best_step: int | None, path: Path) -> None:
-    """Draw the loss of training and the figure ``main`` on the tuning data by step, the best step marked.
-
-    Args:
-        records: the log lines of a run (`bertie.training.history.History`): those with ``loss`` are of steps, those
-            with ``figures`` of evaluations; a ``loss`` among the figures is drawn beside that of training.
-        main: the figure that chose the best step.
-        best_step: the step whose model was kept; None if there is none.
-        path: of the PNG file.
-
-    Raises:
-        BertieError: matplotlib is missing.
-    """
+    """Draw the loss of training and the figure ``main`` on the tuning data by step, the best step marked."""
     steps = [(record["step"], record["loss"]) for record in records if record.get("loss") is not None]
     evaluations = [(record["step"], record["figures"]) for record in records if record.get("figures")]
     figure, (losses, scores) = _figure(8, 6.4, 2, 1, sharex=True)
@@ -78,15 +67,7 @@ def draw_curves(records: Sequence[Mapping[str, Any]], main: str, best_step: int 
 def draw_confusion(matrix: NDArray, labels: Sequence[str], path: Path) -> None:
     """Draw how often each class (row) was predicted as each class (column); the colour is the share of its row.
 
-    Args:
-        matrix: counts ``[C, C]``, as `Classes.confusion` returns them; of more than 40 classes those with the most
-            rows are drawn.
-        labels: the classes' names.
-        path: of the PNG file.
-
-    Raises:
-        BertieError: matplotlib is missing.
-        InputError: the matrix does not fit the labels.
+    Of more than 40 classes in ``matrix`` ``[C, C]``, those with the most rows are drawn.
     """
     if matrix.shape != (len(labels), len(labels)):
         raise InputError(f"the matrix has shape {list(matrix.shape)} for {len(labels)} labels; give one row a label.")
@@ -114,19 +95,7 @@ def draw_confusion(matrix: NDArray, labels: Sequence[str], path: Path) -> None:
 def draw_thresholds(
     probabilities: NDArray, truth: NDArray, thresholds: Sequence[float], labels: Sequence[str], path: Path
 ) -> None:
-    """Draw each label's F1 by threshold, with the threshold that was chosen and the usual 0.5.
-
-    Args:
-        probabilities: of the data that thresholds were found on ``[n, C]``.
-        truth: bool (or 0 and 1) ``[n, C]``.
-        thresholds: the chosen ones ``[C]``.
-        labels: their names; of more than 12 those with the most rows are drawn.
-        path: of the PNG file.
-
-    Raises:
-        BertieError: matplotlib is missing.
-        InputError: shapes that do not fit.
-    """
+    """Draw each label's F1 by threshold, from ``[n, C]`` probabilities and labels, with the chosen one and 0.5."""
     places = np.linspace(0.005, 0.995, 199)
     rows = np.asarray(truth).sum(axis=0)
     shown = np.argsort(-rows, kind="stable")[:MOST_PANELS]
@@ -153,11 +122,7 @@ def draw_thresholds(
 
 
 def draw_reliability(before: Reliability, after: Reliability, temperature: float, path: Path) -> None:
-    """Draw accuracy by confidence before and after the temperature; on the diagonal, confidence means what it says.
-
-    Raises:
-        BertieError: matplotlib is missing.
-    """
+    """Draw accuracy by confidence before and after the temperature; on the diagonal, confidence means what it says."""
     figure, panels = _figure(8, 4.6, 2, 2, sharex=True, sharey="row", height_ratios=(4, 1))
     named = (("before (temperature 1)", before), (f"after (temperature {temperature:.2f})", after))
     for column, (name, bins) in enumerate(named):
@@ -302,7 +267,7 @@ def _text(label: str) -> str:
     """Return a label as one short line that matplotlib does not take for a formula."""
     line = " ".join(str(label).split())
     if len(line) > NAME_LENGTH:
-        # what tells long labels apart is often their end
+        # long labels often differ only at their end
         line = f"{line[: NAME_LENGTH - 9]}…{line[-8:]}"
     return line.replace("$", r"\$")
 

@@ -10,7 +10,7 @@ from bertie.evaluation.evaluator import in_words
 from bertie.finetuning.model_setup import start
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.run import prepare
-from bertie.report import say_once
+from bertie.progress import say_once
 
 SHOWN = 3
 
@@ -65,7 +65,7 @@ def _row(example: Example) -> dict[str, Any]:
 
 
 def _label(example: Example) -> Any:
-    """Return a label for a person: of a choice the text that is right, of a question its answers."""
+    """Return a readable label: the right choice's text, or a question's answers."""
     label, text = example.label, example.text
     if isinstance(label, Mapping):
         return [answer["text"] for answer in label["answers"]]

@@ -1,4 +1,4 @@
-"""Going on with a run: whether a folder holds one, whether it is the same, and what is said when it is stopped."""
+"""Resuming a run: whether a folder holds one, whether it is the same run, and how a stopped one is resumed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext

@@ -19,10 +19,10 @@ from bertie.finetuning.task_learner import TaskLearner, encode_examples
 from bertie.finetuning.tuning import Tuning, check_metric
 from bertie.metrics.streaming import REPLICATES
 from bertie.models.task_model import TaskModel
-from bertie.report import logger, say_once
+from bertie.progress import logger, say_once
 from bertie.tasks.features import Features
 from bertie.tasks.trainable import TrainableTask
-from bertie.training import Callback, History, JsonLines, is_first, train
+from bertie.training import History, JsonLines, is_first, train
 from bertie.training.history import Record
 from bertie.training.loop import Log
 from bertie.training.state import States
@@ -37,12 +37,12 @@ class Learned:
     """A model that was trained and tuned, and not yet scored.
 
     Attributes:
-        plan: what it was told.
+        plan: its arguments.
         data, parts: what it learned from and is to be scored on.
         task: with its tuned options.
         model: plain, in eval mode, with the best weights.
         history: of the training.
-        tuning: what the rows kept for tuning said.
+        tuning: the results on the rows kept for tuning.
         features: of what was learned from.
         said: sentences on the head, and on texts that were cut.
     """
@@ -94,7 +94,7 @@ def prepare(plan: Plan) -> tuple[Dataset, list[Splits]]:
     )
     check_metric(plan.metric, plan.figures(data.kind), plan.row.learns)
     if is_first():
-        # what was guessed is said to everyone, and what a program has said of its own rows to no one
+        # a guess is a warning; what the caller named is only information
         logger.log(logging.WARNING if data.is_guess else logging.INFO, "%s", data.read_as)
     rows = _rows(plan, data)
     given = (plan.tune, plan.settings.seed, rows, plan.named())
@@ -121,6 +121,7 @@ def learn(plan: Plan, data: Dataset, parts: Splits) -> Learned | None:
         say_once(sentence)
     learner = TaskLearner(task, model, features, [example.where for example in parts.train])
     tuning = Tuning(task, model, parts.tune)
+    keeping = [] if plan.out is None or plan.keep is None else [EpochModels(plan.out, plan.keep, plan.row, task)]
     with _logs(plan) as log:
         history = train(
             learner,
@@ -133,7 +134,7 @@ def learn(plan: Plan, data: Dataset, parts: Splits) -> Learned | None:
             more_epochs=plan.more_epochs,
             data=None if plan.out is None else identity_of(plan, task, model, features, data.labels, parts.tune),
             log=log,
-            callbacks=(*plan.callbacks, *_keeping(plan, task)),
+            callbacks=(*plan.callbacks, *keeping),
             show_progress=plan.show_progress,
             divisible=task.divisible,
         )
@@ -181,12 +182,6 @@ def _logs(plan: Plan) -> Iterator[Log | None]:
             board(record)
 
         yield both
-
-
-def _keeping(plan: Plan, task: TrainableTask) -> list[Callback]:
-    if plan.out is None or plan.keep is None:
-        return []
-    return [EpochModels(plan.out, plan.keep, plan.row, task)]
 
 
 def _rows(plan: Plan, data: Dataset) -> ExampleReader:

@@ -1,4 +1,4 @@
-"""The folder of a run: the model in hub layout, figures as JSON, plots, and a report that a person can forward."""
+"""The folder of a run: the model in hub layout, figures as JSON, plots, and a report to forward."""
 
 import platform
 import shutil
@@ -19,7 +19,7 @@ from bertie.finetuning.run import Outcome
 from bertie.finetuning.run_report import NAME as REPORT
 from bertie.finetuning.run_report import Part, Runs, RunSummary, Tuned, number, write_report
 from bertie.metrics import ClassificationMetric
-from bertie.report import logger
+from bertie.progress import logger
 
 
 def write_folder(
@@ -73,7 +73,8 @@ def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
         logger.warning("No plots were drawn: %s", why)
         return {}
     main = outcome.plan.metric or outcome.task.metric().main
-    history, task = outcome.history, outcome.task
+    history = outcome.history
+    task: Any = outcome.task
     plots.draw_curves(history.records, main, history.best_step, folder / "curves.png")
     drawn = {"curves.png": f"loss of training, and {main} on the rows kept for tuning, by step"}
     metric = outcome.scored.scores.metric
@@ -89,24 +90,20 @@ def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
     if thresholds is not None and len(tuning.values):
         truth = np.asarray(task.gold(tuning.labels))
         names = list(task.config.id2label.values())
-        plots.draw_thresholds(_scores(task, tuning.values), truth, thresholds, names, folder / "thresholds.png")
+        plots.draw_thresholds(task.scores(tuning.values), truth, thresholds, names, folder / "thresholds.png")
         drawn["thresholds.png"] = "F1 by threshold on the rows kept for tuning"
     return drawn
 
 
-def _scores(task: Any, values: Any) -> Any:
-    return task.scores(values)
-
-
 def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
     plan, history, scores = outcome.plan, outcome.history, outcome.scored.scores
-    parts, told = outcome.parts, outcome.parts.told
+    parts, sources = outcome.parts, outcome.parts.sources
     cut = sum(count > 0 for count in outcome.features.truncated)
-    data = [Part("trained on", told["train"], len(parts.train), outcome.data.bad.count, cut)]
+    data = [Part("trained on", sources["train"], len(parts.train), outcome.data.bad.count, cut)]
     if parts.tune:
-        data.append(Part("tuned on", told["tune"], len(parts.tune), 0, outcome.tuning.cut))
+        data.append(Part("tuned on", sources["tune"], len(parts.tune), 0, outcome.tuning.cut))
     if parts.dev:
-        data.append(Part("scored on", told["dev"], len(parts.dev), 0, outcome.scored.cut))
+        data.append(Part("scored on", sources["dev"], len(parts.dev), 0, outcome.scored.cut))
     described = plan.to_dict()
     return RunSummary(
         task=plan.row.name,

@@ -11,6 +11,7 @@ from typing import Any
 from bertie.errors import counted
 from bertie.evaluation.evaluator import Mistake
 from bertie.files import write_text
+from bertie.messages import shortened
 from bertie.metrics.streaming import Figures, Intervals
 
 NAME = "report.md"
@@ -45,7 +46,7 @@ class Tuned:
 
     Attributes:
         name: "temperature", "thresholds", "no-answer threshold", "best step".
-        value: as a person reads it.
+        value: in readable form.
         effect: what it changed, and where: "on dev, calibration error 0.091 → 0.034".
     """
 
@@ -89,10 +90,9 @@ class RunSummary:
 
     Attributes:
         task, model: the task's name, and the model that training began with.
-        main: the figure that stands for all.
+        main: the figure of the headline.
         figures, intervals, table: of the data scored, as `Scores` gives them.
         positive: of two classes the one that precision, recall and F1 are about.
-        level: of the intervals.
         data: the parts of the data, in the order of their use.
         read_as: what was read as what, in one line.
         settings: what the user could have chosen otherwise, with the values used; the seed among them.
@@ -115,7 +115,6 @@ class RunSummary:
     intervals: Intervals = field(default_factory=dict)
     table: Sequence[Mapping[str, Any]] = ()
     positive: str | None = None
-    level: float = 0.95
     data: Sequence[Part] = ()
     read_as: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -133,21 +132,17 @@ class RunSummary:
 
 
 def write_report(summary: RunSummary, folder: Path) -> Path:
-    """Write ``report.md`` into the run folder and return its path.
-
-    Raises:
-        CheckpointError: it cannot be written.
-    """
+    """Write ``report.md`` into the run folder and return its path."""
     path = folder / NAME
     write_text(path, render(summary))
     return path
 
 
 def render(summary: RunSummary) -> str:
-    """Return the report as Markdown. Texts of the data stand in it as text, whatever markup they hold."""
+    """Return the report as Markdown, with all markup in texts of the data escaped."""
     sections = (
         _head(summary),
-        _warnings(summary.warnings),
+        _section("Look at this first", [f"- {plain(warning)}" for warning in dict.fromkeys(summary.warnings)]),
         _figures(summary),
         _runs(summary.runs),
         _classes(summary.table),
@@ -165,8 +160,7 @@ def plain(text: Any, most: int = 10_000) -> str:
     """Return a text as one line without markup and control characters, cut at ``most`` characters."""
     # control characters colour terminals, and direction marks turn what is read around
     line = " ".join("".join(" " if unicodedata.category(sign)[0] == "C" else sign for sign in str(text)).split())
-    line = line if len(line) <= most else line[: most - 1] + "…"
-    return _EDGE.sub(r"\\_", line.translate(_MARKUP))
+    return _EDGE.sub(r"\\_", shortened(line, most).translate(_MARKUP))
 
 
 def number(value: float | None) -> str:
@@ -182,7 +176,7 @@ def _head(summary: RunSummary) -> str:
     scored = [part for part in summary.data if part.role == "scored on"]
     on = f" on {plain(scored[-1].source)} ({counted(scored[-1].rows, 'row')})" if scored else ""
     interval = summary.intervals.get(summary.main)
-    sure = f", {summary.level:.0%} interval {number(interval[0])} to {number(interval[1])}" if interval else ""
+    sure = f", 95% interval {number(interval[0])} to {number(interval[1])}" if interval else ""
     spread = {} if summary.runs is None or summary.runs.what != "fold" else summary.runs.spread()
     if summary.runs is not None and summary.main in spread:
         mean, deviation = map(number, spread[summary.main])
@@ -199,10 +193,6 @@ def _head(summary: RunSummary) -> str:
     )
 
 
-def _warnings(warnings: Sequence[str]) -> str:
-    return _section("Look at this first", [f"- {plain(warning)}" for warning in dict.fromkeys(warnings)])
-
-
 def _figures(summary: RunSummary) -> str:
     rows = []
     for name, value in summary.figures.items():
@@ -212,7 +202,7 @@ def _figures(summary: RunSummary) -> str:
         "The interval says how much another sample of as many rows might have given (bootstrap over rows), not how "
         "much another training might."
     )
-    lines = _table(["figure", "value", f"{summary.level:.0%} interval"], rows)
+    lines = _table(["figure", "value", "95% interval"], rows)
     if summary.positive is not None:
         lines += ["", f"precision, recall and f1 are those of the class {plain(summary.positive)}."]
     return _section("Figures", lines + (["", note] if summary.intervals else []))
@@ -269,12 +259,12 @@ def _training(summary: RunSummary) -> str:
 
 
 def _setting(value: Any) -> str:
-    """Return a setting's value as a person reads it."""
+    """Return a setting's value in readable form."""
     return "none" if value is None else plain({True: "yes", False: "no"}[value] if isinstance(value, bool) else value)
 
 
 def duration(seconds: float) -> str:
-    """Return a time as a person says it: "41 s", "3 min 5 s", "2 h 10 min"."""
+    """Return a readable duration: "41 s", "3 min 5 s", "2 h 10 min"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -18,7 +18,7 @@ from bertie.finetuning.resuming import LOG, digest_of_rows
 from bertie.finetuning.run import Learned, Outcome, learn, scored
 from bertie.finetuning.run_folder import write_folder
 from bertie.finetuning.search_space import Space, check_space, suggest, usual_space, usual_values, with_values
-from bertie.report import logger
+from bertie.progress import logger
 from bertie.training import Event, JsonLines
 
 STUDY, TRIALS, PICTURE = "sweep.log", "trials.jsonl", "sweep.png"

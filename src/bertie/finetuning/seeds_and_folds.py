@@ -10,7 +10,7 @@ from bertie.finetuning.resuming import FOLD, SEED
 from bertie.finetuning.run import Outcome, learn, prepare, scored
 from bertie.finetuning.run_folder import forget_state, write_folder
 from bertie.finetuning.run_report import Runs
-from bertie.report import logger
+from bertie.progress import logger
 
 
 @dataclass

@@ -18,7 +18,7 @@ from bertie.finetuning.resuming import at_work_in, refuse_finished
 from bertie.finetuning.run import prepare
 from bertie.finetuning.search_space import Space
 from bertie.finetuning.searching import STUDY, WHAT, Search, Trial
-from bertie.report import progress
+from bertie.progress import progress
 from bertie.training import Settings, world_size
 
 

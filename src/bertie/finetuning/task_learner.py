@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bertie.data.example import Example
 from bertie.models.task_model import TaskModel
-from bertie.report import progress
+from bertie.progress import progress
 from bertie.tasks.features import Features
 from bertie.tasks.trainable import TrainableTask
 

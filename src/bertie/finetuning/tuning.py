@@ -95,11 +95,7 @@ def _together(rows: Sequence[Any]) -> torch.Tensor:
 
 
 def check_metric(metric: str | None, names: Iterable[str], task: str) -> None:
-    """Refuse a figure that there is not.
-
-    Raises:
-        InputError: naming those that there are, and the nearest.
-    """
+    """Refuse a figure that there is not."""
     known = list(dict.fromkeys([*names, LOSS]))
     if metric is not None and metric not in known:
         raise InputError(

@@ -2,17 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bertie.errors import InputError
 from bertie.kernels.arrays import Floats, check_cu_seqlens, check_float32, check_returned, empty
 from bertie.kernels.attention import CuSeqlens
 from bertie.kernels.gemm import GELU, RESIDUAL, PackedLinear
 from bertie.kernels.library import BlockStruct, NormStruct
-from bertie.memory import large_pages
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +41,6 @@ class PackedEncoder:
             _check(block, blocks[0])
         self.blocks, self.instruction_set = blocks, blocks[0].products[0].instruction_set
         self.width = blocks[0].products[0].in_features
-        self.memory = _placed_in_large_pages([each for block in blocks for each in block.products])
         self._norms = [[tuple(map(np.ascontiguousarray, norm[:2])) for norm in block.norms] for block in blocks]
         self._structs = (BlockStruct * len(blocks))(*map(_struct, blocks, self._norms))
 
@@ -79,18 +75,6 @@ class PackedEncoder:
         )
         check_returned(code, rows)
         return y
-
-
-def _placed_in_large_pages(products: Sequence[PackedLinear]) -> NDArray[Any]:
-    """Return one piece of memory in which all panels lie from now on, each from a line of the cache on."""
-    distinct = list(dict.fromkeys(products))
-    sizes = [each.panels.nbytes + -each.panels.nbytes % 64 for each in distinct]
-    memory = large_pages(sum(sizes))
-    for each, room in zip(distinct, np.split(memory, np.cumsum(sizes)[:-1]), strict=True):
-        placed = room[: each.panels.nbytes].view(each.panels.dtype).reshape(each.panels.shape)
-        placed[...] = each.panels
-        each.place(placed)
-    return memory
 
 
 def _struct(block: Block, norms: Sequence[tuple[Floats, ...]]) -> BlockStruct:

@@ -1,7 +1,9 @@
 """Products of rows with packed weights; bias, GELU and residual are added on the way."""
 
+import math
+from collections.abc import Callable
 from ctypes import byref
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,8 @@ from bertie.kernels.arrays import Floats, check_float32, check_returned, empty
 from bertie.kernels.library import InstructionSet, PackedWeightStruct
 from bertie.memory import own_pages
 
+# returns memory of as many bytes, at an address that 4-byte numbers may have
+Allocate: TypeAlias = Callable[[int], NDArray[np.uint8]]
 # what follows a product, as in activations.h
 NONE, GELU, RESIDUAL, GELU_10, GELU_TANH, HARDSWISH, LAPLACE, LEAKY_RELU = range(8)
 MISH, QUICK_GELU, RELU, RELU2, RELU6, SIGMOID, SILU, TANH = range(8, 16)
@@ -24,16 +28,11 @@ class PackedLinear:
 
     def __init__(self, instruction_set: InstructionSet, panels: NDArray[Any], bias: Floats, **fields: Any) -> None:
         """Keep the panels and what the structure's other ``fields`` say: numbers, or arrays whose address it holds."""
-        self.instruction_set, self._bias, self._fields = instruction_set, np.ascontiguousarray(bias, np.float32), fields
+        fields |= {"panels": panels, "bias": np.ascontiguousarray(bias, np.float32)}
+        self.instruction_set, self.panels = instruction_set, panels
         self.in_features, self.out_features = fields["depth"], fields["columns"]
-        self.place(panels)
-
-    def place(self, panels: NDArray[Any]) -> None:
-        """Compute with ``panels``, equal ones in other memory, from now on; calls under way keep what they have."""
-        fields = {"panels": panels, "bias": self._bias, **self._fields}
-        struct = PackedWeightStruct(**{name: _value(field) for name, field in fields.items()})
-        struct.arrays = fields
-        self.panels, self.struct = panels, struct
+        self.struct = PackedWeightStruct(**{name: _value(field) for name, field in fields.items()})
+        self.struct.arrays = fields
 
     def __call__(self, x: Floats, epilogue: int = NONE, residual: Floats | None = None, *, threads: int) -> Floats:
         """Return ``x [T, in]`` times the weights plus the bias, then activated or plus ``residual [T, out]``.
@@ -46,7 +45,7 @@ class PackedLinear:
         """
         if epilogue == RESIDUAL and residual is None:
             raise InputError("A product with the epilogue RESIDUAL takes a residual.")
-        x, struct = np.ascontiguousarray(x), self.struct  # held: another thread may place the panels elsewhere
+        x, struct = np.ascontiguousarray(x), self.struct
         check_float32((self.in_features,), x)
         rows = len(x)
         if residual is not None:
@@ -60,25 +59,37 @@ class PackedLinear:
 
 
 class PackedWeight(PackedLinear):
-    """Weights ``[out, in]`` in float32 as ``[out / panel_width, in, panel_width]``, zeros behind the last column."""
+    """Weights ``[out, in]`` in float32 as ``[out / panel_width, in, panel_width]``.
 
-    def __init__(self, weight: Floats, bias: Floats, instruction_set: InstructionSet) -> None:
+    Args:
+        weight: the weights.
+        bias: ``[out]``.
+        instruction_set: whose functions compute.
+        allocate: gives the memory in which the panels lie.
+        threads: how many pack.
+    """
+
+    def __init__(
+        self,
+        weight: Floats,
+        bias: Floats,
+        instruction_set: InstructionSet,
+        allocate: Allocate = own_pages,
+        threads: int = 1,
+    ) -> None:
         columns, depth = weight.shape
-        panels = own_memory(in_panels(weight, instruction_set.panel_width).transpose(0, 2, 1))
+        panels = in_panels(np.asarray(weight, np.float32), instruction_set, allocate, threads)
         super().__init__(instruction_set, panels, bias, depth=depth, columns=columns)
 
 
-def in_panels(weight: NDArray[Any], width: int) -> NDArray[Any]:
-    """``[out, in]`` as ``[out / width, width, in]``."""
-    padded = np.pad(weight, ((0, -len(weight) % width), (0, 0)))
-    return padded.reshape(-1, width, weight.shape[1])
-
-
-def own_memory(panels: NDArray[Any]) -> NDArray[Any]:
-    """Return a copy in memory that goes back to the system when it is not needed any more."""
-    memory = own_pages(panels.nbytes).view(panels.dtype).reshape(panels.shape)
-    memory[...] = panels
-    return memory
+def in_panels(weight: NDArray[Any], instruction_set: InstructionSet, allocate: Allocate, threads: int) -> NDArray[Any]:
+    """Return numbers of 4 or 2 bytes ``[out, in]`` as ``[out / width, in, width]``, zeros behind the last column."""
+    weight = np.ascontiguousarray(weight)
+    columns, depth = weight.shape
+    shape = (-(-columns // instruction_set.panel_width), depth, instruction_set.panel_width)
+    panels = allocate(weight.itemsize * math.prod(shape)).view(weight.dtype).reshape(shape)
+    instruction_set.pack(weight.ctypes.data, columns, depth, weight.itemsize, panels.ctypes.data, threads)
+    return panels
 
 
 def _value(field: Any) -> Any:

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from bertie.errors import InputError
 from bertie.kernels.arrays import Floats
-from bertie.kernels.gemm import PackedLinear, in_panels, own_memory
+from bertie.kernels.gemm import Allocate, PackedLinear, in_panels
 from bertie.kernels.library import InstructionSet
+from bertie.memory import own_pages
 
 # the most inputs of an 8-bit product, whose sums of 255 · 127 are kept in 32 bits
 MAX_DEPTH_INT8 = (2**31 - 1) // (255 * 127)
@@ -52,17 +53,19 @@ class Int8PackedWeight(PackedLinear):
         bias: Floats,
         params: QuantParams,
         instruction_set: InstructionSet,
+        allocate: Allocate = own_pages,
+        threads: int = 1,
     ) -> None:
         columns, depth = weight.shape
         check_int8_depth(depth)
         if params.bits == 8 and not instruction_set.has_vnni:
             raise InputError(f"Inputs of 8 bits need VNNI, which {instruction_set.name} is without; 16 bits do not.")
-        width, together = instruction_set.panel_width, 32 // params.bits
-        beyond, padded = -columns % width, np.pad(weight, ((0, 0), (0, -depth % together)))
-        steps = in_panels(padded, width).reshape(-1, width, -(-depth // together), together)
+        beyond, together = -columns % instruction_set.panel_width, 32 // params.bits
+        padded = np.pad(weight, ((0, 0), (0, -depth % together))) if depth % together else weight
+        steps = np.ascontiguousarray(padded).view(np.int32 if together == 4 else np.int16)
         super().__init__(
             instruction_set,
-            own_memory(steps.transpose(0, 2, 1, 3)),
+            in_panels(steps, instruction_set, allocate, threads),
             bias,
             scale=np.pad(np.asarray(scale, np.float32), (0, beyond)),
             shift=np.pad(weight.sum(1, dtype=np.int32) * np.int32(params.zero_point), (0, beyond)),

@@ -10,7 +10,7 @@ from typing import Any
 
 from bertie.openmp import let_children_compute
 
-ABI_VERSION = 2  # as in abi.h
+ABI_VERSION = 3  # as in abi.h
 
 
 class PackedWeightStruct(ctypes.Structure):
@@ -88,6 +88,7 @@ _ABI = BertieAbi(ABI_VERSION, *map(ctypes.sizeof, _STRUCTS.values()))
 
 # each function's arguments and result, as the header of its name has them
 _FUNCTIONS: dict[str, tuple[list[Any], Any]] = {
+    "pack": ([c_void_p, c_long, c_long, c_int, c_void_p, c_int], None),
     "linear": ([POINTER(PackedWeightStruct), *[c_void_p] * 3, c_long, c_int, c_int], c_int),
     "layer_norm": ([c_void_p, POINTER(NormStruct), c_long, c_long, c_int], None),
     "attention": ([POINTER(AttentionStruct), c_int], c_int),
@@ -112,6 +113,7 @@ class InstructionSet:
     name: str
     panel_width: int
     has_vnni: bool
+    pack: Any
     linear: Any
     layer_norm: Any
     attention: Any

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from bertie.attention.attend import choose
+from bertie.attention.dispatch import choose
 from bertie.attention.request import Inputs, Request
 from bertie.capture import capturing, observed
 from bertie.kernels import encoder as kernels

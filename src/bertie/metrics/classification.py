@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError, nearest
+from bertie.messages import listed
 from bertie.metrics.bootstrap import averages, precision_recall_f1, ratio, rows_of_table, split
 from bertie.metrics.streaming import Additive, Scores
 
@@ -43,7 +44,7 @@ class ClassificationMetric(Additive):
 
     def __post_init__(self) -> None:
         if self.positive is not None and (len(self.labels) != 2 or self.positive not in self.labels):
-            raise InputError(f"positive is {self.positive!r}; it is one of two classes, here {_listed(self.labels)}.")
+            raise InputError(f"positive is {self.positive!r}; it is one of two classes, here {listed(self.labels, 8)}.")
 
     def rows(self, predictions: Any, labels: Any) -> NDArray:
         """Return one number a row for the pair of its label and its prediction, int64 ``[n, 1]``."""
@@ -83,7 +84,7 @@ class ClassificationMetric(Additive):
         notes = []
         absent = [label for label, rows in zip(self.labels, gold, strict=True) if not rows]
         if absent:
-            notes.append(f"No row has the label {_listed(absent)}: F1 there is 0 and lowers the macro averages.")
+            notes.append(f"No row has the label {listed(absent, 8)}: F1 there is 0 and lowers the macro averages.")
         if np.count_nonzero(predicted) == 1 and len(self.labels) > 1 and predicted.sum() > 1:
             notes.append(f"Every prediction is {self.labels[int(predicted.argmax())]!r}.")
         return notes
@@ -115,7 +116,7 @@ class ClassificationMetric(Additive):
         except (KeyError, TypeError) as error:
             unknown = next((place, value) for place, value in enumerate(values.tolist()) if value not in self.labels)
             raise InputError(
-                f"{what} {unknown[0]} is {unknown[1]!r}; the classes are {_listed(self.labels)}."
+                f"{what} {unknown[0]} is {unknown[1]!r}; the classes are {listed(self.labels, 8)}."
                 f"{nearest(str(unknown[1]), self.labels)}"
             ) from error
 
@@ -135,8 +136,3 @@ def _matthews(right: NDArray, predicted: NDArray, gold: NDArray) -> NDArray:
     covariance = right.sum(-1) * rows - (predicted * gold).sum(-1)
     spreads = (rows**2 - (predicted**2).sum(-1)) * (rows**2 - (gold**2).sum(-1))
     return ratio(covariance, np.sqrt(np.maximum(spreads, 0)))
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:8]))
-    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown

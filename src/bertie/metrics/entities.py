@@ -9,13 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.data.tag_schemes import TagTable
 from bertie.errors import InputError, nearest
 from bertie.metrics.bootstrap import averages, ratio, rows_of_table, split
 from bertie.metrics.streaming import Additive
 
 SCHEMES = {"BIO": "BI", "BIOES": "BIES", "IO": "I"}
-_OUTSIDE, _BEGIN, _INSIDE, _END, _SINGLE = range(5)
-_PREFIXES = {"B": _BEGIN, "I": _INSIDE, "E": _END, "S": _SINGLE}
 
 
 @dataclass(frozen=True)
@@ -102,14 +101,8 @@ class EntityMetric(Additive):
 
     def _entities(self, tags: NDArray, first: NDArray) -> tuple[NDArray, NDArray, NDArray]:
         """Return the entities' first words, last words and types from tags ``[W]``; ``first``: begins a text."""
-        prefix, kind = self._prefixes[tags], self._kinds[tags]
-        inside = prefix != _OUTSIDE
-        follows = np.zeros(len(tags), np.bool_)
-        follows[1:] = (kind[1:] == kind[:-1]) & ~np.isin(prefix[1:], (_BEGIN, _SINGLE))
-        follows[1:] &= ~np.isin(prefix[:-1], (_END, _SINGLE)) & inside[:-1] & ~first[1:]
-        starts = np.flatnonzero(inside & ~follows)
-        ends = np.flatnonzero(inside & ~np.append(follows[1:], False))
-        return starts, ends, kind[starts]
+        starts, lasts = self._table.runs(tags, first)
+        return starts, lasts, self._kinds[tags[starts]]
 
     def _numbers(self, what: str, texts: Any) -> NDArray:
         try:
@@ -126,8 +119,8 @@ class EntityMetric(Additive):
         return {tag: number for number, tag in enumerate(self.tags)}
 
     @cached_property
-    def _prefixes(self) -> NDArray:
-        return np.array([_OUTSIDE if tag == "O" else _PREFIXES[tag[0]] for tag in self.tags])
+    def _table(self) -> TagTable:
+        return TagTable.of(self.tags, self.scheme)
 
     @cached_property
     def _kinds(self) -> NDArray:

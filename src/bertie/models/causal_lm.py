@@ -17,7 +17,7 @@ from bertie.models.masked_lm import BertForMaskedLM
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import CausalLMOutputWithCrossAttentions
 from bertie.packing import Packed
-from bertie.report import say_once
+from bertie.progress import say_once
 
 
 class BertLMHeadModel(BertPreTrainedModel):

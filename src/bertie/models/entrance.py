@@ -263,7 +263,7 @@ def _tables(limits: Limits, packed: Packed) -> tuple[tuple[str, Tensor | None, t
 
 
 def _check_ranges(limits: Limits, packed: Packed, past_length: int) -> None:
-    """Compare what the host knows of the batch with what the embeddings hold (bad inputs 18 to 20)."""
+    """Compare what the host knows of the batch with what the embeddings hold."""
     for name, values, (low, high), size in _tables(limits, packed):
         if size is None or values is None or values.numel() == 0 or (low >= 0 and high < size):
             continue

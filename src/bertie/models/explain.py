@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bertie.attention import Request, explain
-from bertie.attention.attend import candidates
+from bertie.attention.dispatch import candidates
 from bertie.errors import InputTypeError
 from bertie.layers import kernels
 from bertie.layers.attention import BertSelfAttention

@@ -14,7 +14,7 @@ from bertie.memory import drop_pages
 from bertie.models.initialization import Protected, initialize, mark_initialized
 from bertie.models.quantized import int8_names
 from bertie.models.tying import tied_aliases
-from bertie.report import say_once
+from bertie.progress import say_once
 
 # the modules whose first numbers are `_init_weights`' alone
 _DRAWN_HERE = (nn.Linear, nn.Embedding, nn.LayerNorm)

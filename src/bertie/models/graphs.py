@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bertie.attention.attend import choose
+from bertie.attention.dispatch import choose
 from bertie.attention.request import Request
 from bertie.capture import capturing
 from bertie.models.hooks import is_looked_into

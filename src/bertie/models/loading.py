@@ -20,7 +20,7 @@ from bertie.hub import path_or_name
 from bertie.layers.chip import chip
 from bertie.models.filling import empty_model, fill_model
 from bertie.models.quantized import place_int8
-from bertie.report import say_once
+from bertie.progress import say_once
 
 ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 _HALF = (torch.float16, torch.bfloat16)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bertie.errors import InputError, InputTypeError
+from bertie.messages import shortened
 from bertie.pictures.heads import Heads, drawn, paged
-from bertie.pictures.picture import Picture, shortened
+from bertie.pictures.picture import Picture
 from bertie.pictures.png import LEVELS, opacity_of
 
 # A base-size model has 144 heads. Up to 170 tokens all of them fit in 4 MB in fine steps, and up to 512 in 8 MB in

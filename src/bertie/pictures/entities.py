@@ -8,8 +8,9 @@ from itertools import pairwise
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError
+from bertie.messages import shortened
 from bertie.pictures.colours import Look, check_colour, look_of
-from bertie.pictures.picture import Picture, escaped, page, shortened
+from bertie.pictures.picture import Picture, escaped, page
 
 LABELS = ("label", "entity_group", "entity")
 # about how many pixels high a line of the page is, and how many letters it holds

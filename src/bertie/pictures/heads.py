@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len
 
+from bertie.messages import shortened
 from bertie.pictures.colours import FAINT
-from bertie.pictures.picture import drawing, escaped, page, script, shortened
+from bertie.pictures.picture import drawing, escaped, page, script
 from bertie.pictures.png import data_uri
 
 CELL = 15
@@ -142,7 +143,7 @@ def _small(shown: Heads, layer: int, head: int, x: float, y: float) -> str:
 
 
 def _image(uri: str, x: float, y: float, side: float, more: str = "") -> str:
-    # the older name of href is the one that every program knows
+    # every program supports the older name of href
     return (
         f'<image {more} x="{x:g}" y="{y:g}" width="{side:g}" height="{side:g}" preserveAspectRatio="none" '
         f'xlink:href="{uri}"/>\n'

@@ -123,11 +123,6 @@ def escaped(text: str) -> str:
     return escape(printable(text), quote=True)
 
 
-def shortened(text: str, length: int) -> str:
-    """Return ``text``, or the beginning of it and an ellipsis, at most ``length`` characters."""
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
 def _printable(char: str) -> str:
     code = ord(char)
     if code < 0x20:

@@ -1,5 +1,6 @@
 """``bertie.pipeline``: a task's name and a model's become a pipeline, after checking that they belong together."""
 
+import importlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -105,7 +106,12 @@ def _assembled(
     )
     chosen = task.with_options(**{**row.saved_options(found.config), **options})
     chosen.check_tokenizer()
-    return row.load_pipeline()(chosen, found, why_not_engine=reason, **running)
+    return pipeline_class(row)(chosen, found, why_not_engine=reason, **running)
+
+
+def pipeline_class(row: Row) -> type[Pipeline]:
+    """Return the class of a task's pipeline."""
+    return getattr(importlib.import_module("bertie.pipelines"), row.pipeline)
 
 
 class Loaded(NamedTuple):
@@ -176,7 +182,7 @@ def _layers(layers: Sequence[Layer], model: Any) -> tuple[Any, ...]:
 
 
 def check_vocabulary(tokenizer: Any, model: Any) -> None:
-    """Refuse a tokenizer that knows more words than the model has embeddings (bad input 16).
+    """Refuse a tokenizer that knows more words than the model has embeddings.
 
     Raises:
         InputError: it does.

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from bertie.checkpoints import listed
 from bertie.errors import CheckpointError, InputTypeError
 from bertie.layers.linear import make_deterministic
-from bertie.models.auto import AutoModel
+from bertie.messages import listed
+from bertie.models import auto
 from bertie.models.bert import BertModel
 from bertie.models.loading import one_device
 from bertie.models.pretrained import BertPreTrainedModel
@@ -24,7 +24,7 @@ def load_module(row: Row, source: Any, device: Any, arguments: dict[str, Any], a
         # the pooler takes no part in vectors of texts and tokens: its absence needs no mention
         if row.model_class == "AutoModel":
             arguments["add_pooling_layer"] = False
-        model, info = row.load_model_class().from_pretrained(
+        model, info = getattr(auto, row.model_class).from_pretrained(
             source, device_map=where, output_loading_info=True, **arguments
         )
         untrained = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
@@ -48,12 +48,12 @@ def check_head(row: Row, model: torch.nn.Module) -> None:
     Raises:
         InputTypeError: naming the class that the task wants.
     """
-    wanted = row.load_model_class().model_class
+    wanted = getattr(auto, row.model_class).model_class
     inner = next((part for part in model.modules() if isinstance(part, BertPreTrainedModel)), None)
     if row.head:
         fits = any(name.endswith(row.head) for name, _ in model.named_modules())
     else:
-        doors: list[type[AutoModel]] = [AutoModel, *AutoModel.__subclasses__()]
+        doors: list[type[auto.AutoModel]] = [auto.AutoModel, *auto.AutoModel.__subclasses__()]
         others = tuple(door.model_class for door in doors)
         fits = wanted is BertModel or isinstance(inner, wanted) or not isinstance(inner, others)
     if inner is None or not fits:

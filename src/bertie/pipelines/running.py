@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from bertie.engine import Engine
 from bertie.errors import InputTypeError
 from bertie.extras import missing, need
-from bertie.report import logger, progress
+from bertie.progress import logger, progress
 from bertie.tasks.features import Features
 from bertie.tasks.inference import compute_rows
 from bertie.tasks.model import Model

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bertie.errors import InputError, nearest
-from bertie.report import say_once
+from bertie.progress import say_once
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model
 from bertie.tasks.operations import operations_on

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bertie.errors import InputError
-from bertie.report import say_once
+from bertie.progress import say_once
 from bertie.tasks.arrays import Integers
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.data.tag_schemes import OUTSIDE, Rules, best_tags, split_tag
+from bertie.data.tag_schemes import Rules, TagTable, best_tags
 from bertie.tasks.alignment import MERGES, Alignment, Integers
 from bertie.tokenization.pieces import Span
 
@@ -61,62 +61,6 @@ class Scored:
     def texts(self) -> Integers:
         """``[T]``, the text of each piece."""
         return np.repeat(np.arange(len(self.sizes)), self.sizes)
-
-
-class Run(NamedTuple):
-    """Neighbouring units that make an entity: ``first`` to ``last``, both included."""
-
-    kind: str
-    first: int
-    last: int
-
-
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """What labels mean side by side.
-
-    Attributes:
-        names: what each label's entity is called.
-        kinds: ``[C]``, a number for each type; -1 where a label is outside every entity.
-        anew: ``[C]``, whether an entity begins with the label whatever stands before it.
-        ends: ``[C]``, whether one ends with it whatever stands behind it.
-    """
-
-    names: Sequence[str]
-    kinds: Integers
-    anew: Flags
-    ends: Flags
-
-    @classmethod
-    def of(cls, labels: Sequence[str], scheme: str | None) -> "Reading":
-        """Return the meaning of labels by a scheme, or without one as transformers' pipeline reads them.
-
-        There B- alone begins an entity anew, a label with neither B- nor I- is a type of its own, and so is O.
-        """
-        if scheme is None:
-            kinds = [label[2:] if label.startswith(("B-", "I-")) else label for label in labels]
-            names = [label.split("-", 1)[-1] for label in labels]
-            anew, ends = [label.startswith("B-") for label in labels], [False] * len(labels)
-        else:
-            parts = [split_tag(label, scheme) for label in labels]
-            names = kinds = [kind for _, kind in parts]
-            anew, ends = ([prefix in which for prefix, _ in parts] for which in ("BS", "ES"))
-        number = {kind: place for place, kind in enumerate(dict.fromkeys(kinds))}
-        outside = [scheme is not None and label == OUTSIDE for label in labels]
-        numbers = [-1 if out else number[kind] for kind, out in zip(kinds, outside, strict=True)]
-        return cls(names, np.array(numbers, np.int64), np.array(anew, np.bool_), np.array(ends, np.bool_))
-
-    def runs(self, tags: Integers, begins: Flags) -> list[Run]:
-        """Return the entities of labels ``[U]``; ``begins`` says where texts begin."""
-        kinds = self.kinds[tags]
-        goes_on = np.zeros(len(tags), np.bool_)
-        goes_on[1:] = (kinds[1:] == kinds[:-1]) & ~self.anew[tags[1:]] & ~self.ends[tags[:-1]]
-        goes_on &= ~begins
-        starts = np.flatnonzero(~goes_on)
-        lasts = np.append(starts[1:], len(tags)) - 1
-        inside = kinds[starts] >= 0
-        found = zip(tags[starts[inside]].tolist(), starts[inside].tolist(), lasts[inside].tolist(), strict=True)
-        return [Run(self.names[tag], first, last) for tag, first, last in found]
 
 
 @dataclass(frozen=True)
@@ -193,7 +137,8 @@ class Grouper:
         at_text[np.searchsorted(firsts, texts.begins[np.asarray(texts.sizes) > 0])] = True
         sums = np.concatenate((np.zeros(1), certainty.cumsum(dtype=np.float64)))
         sources = _Sources(texts)
-        for kind, first, last in self._reading.runs(tags, at_text):
+        for first, last in zip(*map(np.ndarray.tolist, self._table.runs(tags, at_text)), strict=True):
+            kind = self._table.names[tags[first]]
             if kind in self.ignored:
                 continue
             number, source, place = sources.of(int(firsts[first]))
@@ -220,8 +165,8 @@ class Grouper:
         return None if self.scheme is None else Rules.of(self.labels, self.scheme)
 
     @cached_property
-    def _reading(self) -> Reading:
-        return Reading.of(self.labels, self.scheme)
+    def _table(self) -> TagTable:
+        return TagTable.of(self.labels, self.scheme)
 
 
 class _Sources:

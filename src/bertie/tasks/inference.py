@@ -63,7 +63,7 @@ def compute_rows(
 
 
 def refuse_non_finite(output: Any, model: Model, features: Features, numbers: Sequence[int]) -> None:
-    """Raise an error that names text and layer if ``output`` holds NaN or infinity (bad input 27).
+    """Raise an error that names text and layer if ``output`` holds NaN or infinity.
 
     Args:
         output: what the task got from the model for a batch.

@@ -9,7 +9,8 @@ from typing import Any
 from bertie.errors import CheckpointError
 from bertie.files import checked_values, read_json, read_json_value
 from bertie.hub import member
-from bertie.rules import Rule, short
+from bertie.messages import short
+from bertie.rules import Rule
 from bertie.tasks.pooling import MODES
 
 # what a folder of this kind holds beside the model itself

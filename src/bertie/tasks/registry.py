@@ -51,14 +51,6 @@ class Row:
         """Return the class of the task that learns; its ``of`` makes one from the task that answers."""
         return _load(self.trained or self.task)
 
-    def load_pipeline(self) -> Any:
-        """Return the pipeline's class."""
-        return getattr(importlib.import_module("bertie.pipelines"), self.pipeline)
-
-    def load_model_class(self) -> Any:
-        """Return the model's class."""
-        return getattr(importlib.import_module("bertie.models.auto"), self.model_class)
-
     def saved_options(self, config: Any) -> dict[str, Any]:
         """Return the options that training settled and the model's config keeps, in ``task_specific_params``."""
         saved = (getattr(config, "task_specific_params", None) or {}).get(self.name)

@@ -9,7 +9,7 @@ import numpy as np
 
 from bertie.errors import InputError, InputTypeError
 from bertie.metrics import Metric, RegressionMetric, RetrievalMetric
-from bertie.report import logger
+from bertie.progress import logger
 from bertie.tasks.arrays import Array, normalize
 from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features, Outputs, Values

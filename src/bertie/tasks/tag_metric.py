@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.data.tag_schemes import OUTSIDE, converted, guess_scheme, split_tag
+from bertie.data.tag_schemes import OUTSIDE, convert_tags, guess_scheme, split_tag
 from bertie.metrics import EntityMetric
 from bertie.metrics.bootstrap import split
 from bertie.metrics.entities import SCHEMES
@@ -33,7 +33,7 @@ class SchemeEntityMetric(EntityMetric):
 
     def _as_scheme(self, tags: Sequence[str]) -> list[str]:
         if self.given == "IOB1":
-            tags = converted(tags, "IOB1", "BIO")
+            tags = convert_tags(tags, "IOB1", "BIO")
         return [self._counted(tag) for tag in tags]
 
     def _counted(self, tag: str) -> str:

@@ -67,7 +67,7 @@ class Task(ABC):
         return self._windowed(read) if self.windows else self._cut(read)
 
     def check(self, inputs: Sequence[Any], first: int) -> None:
-        """Refuse what is no text, a pair of texts or a mapping, with its number (bad inputs 2 and 3)."""
+        """Refuse what is no text, a pair of texts or a mapping, with its number."""
         for index, one in enumerate(inputs):
             if not (isinstance(one, str | Mapping) or is_pair(one)):
                 raise InputTypeError(

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.config import IGNORED
-from bertie.data.tag_schemes import OUTSIDE, SCHEMES, Rules, entities, guess_scheme, tags_of
+from bertie.data.tag_schemes import OUTSIDE, SCHEMES, Rules, find_entities, guess_scheme, make_tags
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.metrics import EntityMetric, Metric
-from bertie.report import say_once
+from bertie.progress import say_once
 from bertie.tasks.alignment import LABELLED, MERGES, Alignment, joined_offsets
 from bertie.tasks.arrays import softmax
 from bertie.tasks.features import Features, Group, Outputs, Values
@@ -287,7 +287,7 @@ class TokenClassification(WordTask):
 
     def _shown(self, words: Sequence[str], tags: Sequence[str]) -> str:
         scheme = guess_scheme(self._labels) if self.scheme is None else self.scheme
-        found = [f"{kind}: {' '.join(words[first : last + 1])}" for kind, first, last in entities(tags, scheme)]
+        found = [f"{kind}: {' '.join(words[first : last + 1])}" for kind, first, last in find_entities(tags, scheme)]
         return " | ".join(found) or "none"
 
     def _spread(self, tags: list[str], words: Alignment) -> list[str]:
@@ -301,9 +301,9 @@ class TokenClassification(WordTask):
         # an entity goes on through a word without pieces
         moved = [
             entity._replace(first=places[entity.first], last=places[entity.last])
-            for entity in entities(tags, self.scheme)
+            for entity in find_entities(tags, self.scheme)
         ]
-        return tags_of(moved, words.num_words, self.scheme)
+        return make_tags(moved, words.num_words, self.scheme)
 
     def _number(self, tag: Any) -> int:
         number = self.config.label2id.get(tag)

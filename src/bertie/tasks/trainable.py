@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from bertie.errors import InputError, InputTypeError, spelled
+from bertie.messages import short
 from bertie.metrics.streaming import Metric
-from bertie.rules import Rule, short
+from bertie.rules import Rule
 from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.task import Task

@@ -13,7 +13,7 @@ import numpy as np
 
 from bertie.checkpoints import open_checkpoint
 from bertie.checkpoints.tensors import FLOATS
-from bertie.engine.activations import ACTIVATIONS as HIDDEN_ACTIVATIONS
+from bertie.engine.activations import ACTIVATIONS as FORMULAS
 from bertie.engine.activations import Activation, sigmoid, softplus
 from bertie.engine.linear import Linear, dense
 from bertie.engine.normalization import layer_norm
@@ -21,7 +21,9 @@ from bertie.engine.weights import Norm
 from bertie.errors import CheckpointError
 from bertie.files import read_json
 from bertie.hub import member
-from bertie.rules import Rule, short
+from bertie.kernels import gemm
+from bertie.messages import short
+from bertie.rules import Rule
 from bertie.tasks.arrays import Array
 from bertie.tasks.operations import operations_on
 from bertie.tasks.recipe import Layer
@@ -183,19 +185,19 @@ def _selu(x: Array) -> Array:
 ACTIVATIONS: dict[str, Activation] = {
     "CELU": _elu,
     "ELU": _elu,
-    "GELU": HIDDEN_ACTIVATIONS["gelu"],
+    "GELU": FORMULAS[gemm.GELU],
     "Hardshrink": lambda x: np.where(np.abs(x) > np.float32(0.5), x, np.float32(0)),
     "Hardsigmoid": lambda x: np.clip(x / 6 + np.float32(0.5), 0, 1),
-    "Hardswish": HIDDEN_ACTIVATIONS["hardswish"],
+    "Hardswish": FORMULAS[gemm.HARDSWISH],
     "Hardtanh": lambda x: np.clip(x, -1, 1),
     "Identity": lambda x: x,
-    "LeakyReLU": HIDDEN_ACTIVATIONS["leaky_relu"],
+    "LeakyReLU": FORMULAS[gemm.LEAKY_RELU],
     "LogSigmoid": lambda x: -softplus(-x),
-    "Mish": HIDDEN_ACTIVATIONS["mish"],
-    "ReLU": HIDDEN_ACTIVATIONS["relu"],
-    "ReLU6": HIDDEN_ACTIVATIONS["relu6"],
+    "Mish": FORMULAS[gemm.MISH],
+    "ReLU": FORMULAS[gemm.RELU],
+    "ReLU6": FORMULAS[gemm.RELU6],
     "SELU": _selu,
-    "SiLU": HIDDEN_ACTIVATIONS["silu"],
+    "SiLU": FORMULAS[gemm.SILU],
     "Sigmoid": sigmoid,
     "Softplus": softplus,
     "Softshrink": lambda x: np.sign(x) * np.maximum(np.abs(x) - np.float32(0.5), 0),

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError, nearest
-from bertie.report import say_once
+from bertie.progress import say_once
 
 UNLIMITED = int(1e30)
-"""``model_max_length`` of a tokenizer that knows no limit."""
+"""``model_max_length`` of a tokenizer without a limit."""
 LONGEST_LIMIT = int(1e20)
 PADDINGS = ("longest", "max_length", "do_not_pad")
 TRUNCATIONS = ("longest_first", "only_first", "only_second", "do_not_truncate")
@@ -82,13 +82,13 @@ def read_layout(
     """
     _check_numbers(max_length, stride, pad_to_multiple_of)
     if max_length is not None and padding is False and truncation is None:
-        truncation = True  # a bare max_length asks for a cut
+        truncation = True  # max_length alone implies truncation
     if padding is True and max_length is not None and truncation in (None, False, "do_not_truncate") and verbose:
         say_once("max_length is ignored: padding=True pads to the longest text and truncation is off")
     padding = _strategy("padding", padding, PADDINGS)
     truncation = _strategy("truncation", truncation, TRUNCATIONS)
     if max_length is None and model_max_length > LONGEST_LIMIT:
-        # the model knows no limit, so there is nothing to cut or fill up to
+        # the model has no limit, so there is nothing to cut or fill up to
         padding = "do_not_pad" if padding == "max_length" else padding
         truncation = "do_not_truncate"
     elif max_length is None and (padding == "max_length" or truncation != "do_not_truncate"):

@@ -1,4 +1,4 @@
-"""What a tokenizer gives back: a dictionary of ids and masks that also knows where each token came from."""
+"""What a tokenizer gives back: a dictionary of ids and masks that also gives each token's place in the text."""
 
 from collections import UserDict
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 
 from bertie.errors import InputError, InputTypeError
-from bertie.report import logger
+from bertie.progress import logger
 from bertie.tokenization.arguments import one_of
 from bertie.tokenization.encoding import Encoding
 
@@ -29,7 +29,7 @@ class TokenSpan(NamedTuple):
 
 
 class BatchEncoding(UserDict[Any, Any]):
-    """Ids, masks and what else was asked for, by name; ``model(**encoding)`` takes it as it is.
+    """Ids, masks and what else was requested, by name; ``model(**encoding)`` takes it as it is.
 
     A value is a list (of lists, for a batch) of ints, or after ``return_tensors`` an int64 tensor or array ``[B, S]``.
     Values are also attributes. ``encoding[i]`` is row ``i`` with its offsets and words, and the methods below map
@@ -119,7 +119,7 @@ class BatchEncoding(UserDict[Any, Any]):
         return self._of_token("token_to_word", Encoding.token_to_word, batch_or_token_index, token_index)
 
     def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
-        """Return the characters that a token stands for, or None for a special token."""
+        """Return the characters of a token, or None for a special token."""
         span = self._of_token("token_to_chars", Encoding.token_to_chars, batch_or_token_index, token_index)
         return None if span is None else CharSpan(*span)
 

@@ -111,7 +111,7 @@ class Padding(NamedTuple):
 class Encoding:
     """One row of ids. Every list has one entry a token: special tokens and padding included.
 
-    ``overflowing`` holds the rows that truncation cut off, if they were asked for. A row never changes.
+    ``overflowing`` holds the rows that truncation cut off, on request. A row never changes.
     """
 
     windows: tuple[Window, ...]
@@ -219,7 +219,7 @@ class Encoding:
         return sequence_ids[token_index] if 0 <= token_index < len(sequence_ids) else None
 
     def token_to_chars(self, token_index: int) -> Span | None:
-        """Return the characters ``(start, stop)`` that a token stands for, or None."""
+        """Return the characters ``(start, stop)`` of a token, or None."""
         return None if self.token_to_sequence(token_index) is None else self.offsets[token_index]
 
     def token_to_word(self, token_index: int) -> int | None:

@@ -1,4 +1,4 @@
-"""BertTokenizer: the fast tokenizer, which also knows where in the text each token came from."""
+"""BertTokenizer: the fast tokenizer, which also gives each token's place in the text."""
 
 import inspect
 import os
@@ -9,7 +9,7 @@ from tokenizers import AddedToken, normalizers, processors
 from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.errors import InputError, MissingVocabularyError
-from bertie.report import say_once
+from bertie.progress import say_once
 from bertie.tokenization.backend import BertBackend
 from bertie.tokenization.encoding import Frames
 from bertie.tokenization.file_backend import FileBackend
@@ -49,7 +49,7 @@ class BertTokenizer(Tokenizer):
     Args:
         vocab: token → id, or the path of ``vocab.txt``; None: a vocabulary of the five special tokens only.
         do_lower_case: lower-case the text (and strip accents, unless ``strip_accents`` says otherwise).
-        unk_token: stands for a word without pieces; ``sep_token`` ends a text, ``pad_token`` fills rows,
+        unk_token: replaces a word without pieces; ``sep_token`` ends a text, ``pad_token`` fills rows,
             ``cls_token`` begins them, ``mask_token`` is what a masked-LM fills in.
         tokenize_chinese_chars: make each Chinese character a word.
         strip_accents: None: as ``do_lower_case``.

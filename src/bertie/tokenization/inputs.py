@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError
-from bertie.report import logger
+from bertie.progress import logger
 from bertie.tokenization.arguments import one_of
 
 _SURROGATES = re.compile("[\ud800-\udfff]")

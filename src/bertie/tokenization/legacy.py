@@ -40,7 +40,7 @@ class BertTokenizerLegacy(Tokenizer):
 
     _odd_to_first = True
     _bare_second_type = 0
-    # as in the reference, token types are given only if they are asked for
+    # as in the reference, token types are given only on request
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012 (copied)
 
     def __init__(
@@ -143,7 +143,7 @@ class BertTokenizerLegacy(Tokenizer):
         return [] if plain else self.all_special_tokens
 
     def _spans(self, part: "_Part", words: list[list[str]], plain: bool) -> Iterator[Span]:
-        """Yield the characters of the whole text that each token of a part stands for."""
+        """Yield the characters of the whole text that each token of a part covers."""
         if words == [[part.text]] and part.text in self._added and not plain:
             yield part.span(0, len(part.text))
             return

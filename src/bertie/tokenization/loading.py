@@ -14,8 +14,8 @@ from bertie.errors import CheckpointError, MissingVocabularyError
 from bertie.files import checked_values, read_json
 from bertie.hub import member, path_or_name, resolve
 from bertie.layouts import what_lies_there
-from bertie.report import say_once
-from bertie.rules import short
+from bertie.messages import short
+from bertie.progress import say_once
 from bertie.tokenization.arguments import refuse_unknown, without_others
 from bertie.tokenization.classes import JAPANESE, check_class, defaults, is_bert, stated_class
 from bertie.tokenization.file_backend import FileBackend

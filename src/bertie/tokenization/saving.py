@@ -8,7 +8,7 @@ from tokenizers import AddedToken
 
 from bertie.errors import CheckpointError, InputError
 from bertie.files import make_folder, write_json, write_text
-from bertie.report import say_once
+from bertie.progress import say_once
 from bertie.tokenization.vocabulary import write_vocabulary
 
 # what has no effect where tokenizer.json states another pipeline

@@ -43,7 +43,7 @@ class _TokenId:
 
 
 class SpecialTokens(ABC):
-    """The names of special tokens. A subclass knows the vocabulary that gives them their ids."""
+    """The names of special tokens. A subclass holds the vocabulary that gives them their ids."""
 
     SPECIAL_TOKENS_ATTRIBUTES: ClassVar[list[str]] = list(NAMES)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 from bertie.errors import InputError, InputTypeError
-from bertie.report import logger
+from bertie.progress import logger
 from bertie.tokenization import arguments
 from bertie.tokenization.arguments import Layout, Wanted
 from bertie.tokenization.batch_encoding import BatchEncoding
@@ -26,7 +26,7 @@ _TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 
 
 class Tokenizer(TokenTable):
-    """Texts to ids and back. A subclass knows the vocabulary and cuts one text into pieces; all else is here.
+    """Texts to ids and back. A subclass holds the vocabulary and cuts one text into pieces; all else is here.
 
     A call reads attributes (``padding_side``, ``model_max_length``, …) and writes none, so that threads may share one
     tokenizer. ``padding_side``, ``truncation_side``, ``model_max_length`` and the special tokens may be set.

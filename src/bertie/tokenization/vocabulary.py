@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bertie.errors import CheckpointError, InputError, InputTypeError, MissingVocabularyError
 from bertie.files import read_bytes, shown, write_text
-from bertie.report import say_once
+from bertie.progress import say_once
 
 VOCABULARY_LIMIT = 64 * 2**20
 """Bytes of the largest vocabulary that is read: thirty times that of the multilingual BERT."""

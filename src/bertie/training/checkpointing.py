@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bertie.errors import CheckpointError, InputError
-from bertie.report import logger
+from bertie.progress import logger
 from bertie.training.fingerprint import Fingerprint, refuse_other
 from bertie.training.history import History
 from bertie.training.optimizer import AdamW

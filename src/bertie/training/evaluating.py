@@ -7,7 +7,7 @@ from typing import cast
 from torch import nn
 
 from bertie.errors import InputError
-from bertie.report import logger
+from bertie.progress import logger
 from bertie.training.distributed import Processes, is_first
 from bertie.training.history import History, finite
 from bertie.training.signals import Signals

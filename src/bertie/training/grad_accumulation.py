@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bertie.batching import is_out_of_memory
 from bertie.errors import BertieError, InputError
-from bertie.report import logger
+from bertie.progress import logger
 from bertie.training.learner import Learner
 from bertie.training.sampler import Integers, micro_batches
 

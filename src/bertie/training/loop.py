@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bertie.errors import BertieError, InputError, Stopped, spelled
 from bertie.locking import only_process_in
-from bertie.report import Advance, progress
+from bertie.progress import Advance, progress
 from bertie.training.callbacks import Callback, Event
 from bertie.training.checkpointing import Checkpointer, same_device
 from bertie.training.distributed import Processes, processes

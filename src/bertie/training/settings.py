@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertie.errors import InputError, nearest, spelled
-from bertie.rules import Rule, short
+from bertie.messages import short
+from bertie.rules import Rule
 
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("auto", "fp32", "bf16")

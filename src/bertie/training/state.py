@@ -17,7 +17,7 @@ from torch import Tensor
 from bertie.checkpoints.safetensors_file import SafetensorsFile, write_tensors
 from bertie.errors import CheckpointError
 from bertie.files import atomic, atomic_folder, make_folder, read_json, remove_leftovers
-from bertie.report import logger
+from bertie.progress import logger
 
 VERSION = 1
 PARTS = ("model", "optimizer")

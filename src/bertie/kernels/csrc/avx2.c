@@ -9,6 +9,7 @@
 #include "microkernel.h"
 #include "gemm.h"
 #include "gemm_int8.h"
+#include "packing.h"
 #include "linear.h"
 #include "layer_norm.h"
 #include "dropout.h"

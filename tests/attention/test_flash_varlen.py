@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from bertie import Packed
-from bertie.attention import Request, attend, explain, varlen
+from bertie.attention import Request, attend, explain, flash_varlen
+from bertie.attention.request import Inputs
 
 HALF = {"device": "cuda", "dtype": torch.bfloat16, "head_width": 64}
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -15,31 +16,31 @@ def line(**facts) -> str:
 
 
 def test_dropout_runs_in_the_kernel_where_its_private_operator_works(monkeypatch):
-    monkeypatch.setattr(varlen, "dropout_works", lambda: True)
+    monkeypatch.setattr(flash_varlen, "dropout_works", lambda: True)
     assert line(dropout_p=0.1) == "varlen    chosen"
     assert "not captured in graphs" in line(dropout_p=0.1, compiling=True)
-    monkeypatch.setattr(varlen, "dropout_works", lambda: False)
+    monkeypatch.setattr(flash_varlen, "dropout_works", lambda: False)
     assert "no working variable-length kernel with dropout" in line(dropout_p=0.1)
     assert line() == "varlen    chosen"
 
 
 def test_the_look_at_the_operator_leaves_no_trace():
     before = torch.get_rng_state()
-    assert varlen.dropout_works() == torch.cuda.is_available()
+    assert flash_varlen.dropout_works() == torch.cuda.is_available()
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_both_operators_take_these_arguments_and_have_gradients():
     q, k, v = (torch.empty(8, 2, 16, dtype=torch.bfloat16, device="meta", requires_grad=True) for _ in range(3))
     cu_seqlens = torch.empty(3, dtype=torch.int32, device="meta")
-    answer = varlen.flash_with_dropout(q, k, v, cu_seqlens, 64, False, 0.1)
+    answer = flash_varlen.flash_with_dropout(q, k, v, cu_seqlens, 64, False, 0.1)
     assert answer.shape == q.shape
     assert [each.shape for each in torch.autograd.grad(answer.sum(), (q, k, v))] == [q.shape] * 3
     batch = Packed(
         *[torch.empty(8, dtype=torch.int64, device="meta")] * 2, cu_seqlens, (2, 5), torch.empty(8, device="meta")
     )
-    inputs = varlen.Inputs(q, k, v, batch, batch)
-    context, weights = varlen.Varlen().attend(inputs)
+    inputs = Inputs(q, k, v, batch, batch)
+    context, weights = flash_varlen.Varlen().attend(inputs)
     assert context.shape == q.shape
     assert weights is None
 

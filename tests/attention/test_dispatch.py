@@ -7,7 +7,7 @@ import torch
 
 from bertie import BertConfig, BertModel, InputError, InputTypeError, Packed, explain_attention
 from bertie.attention import Request, attend, explain
-from bertie.attention.attend import choose
+from bertie.attention.dispatch import choose
 from bertie.kernels import library
 
 LENGTHS = (3, 5, 3, 0, 1, 5, 8)
@@ -45,6 +45,18 @@ def test_each_text_attends_to_itself_only(causal: bool) -> None:
         alone = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal)[0].transpose(0, 1)
         torch.testing.assert_close(context[start : start + length], alone, atol=1e-6, rtol=1e-5)
         start += length
+
+
+def test_grouped_drops_weights_as_often_as_asked() -> None:
+    torch.manual_seed(0)
+    packed = Packed.from_lists([[1] * 40, [1] * 38])
+    q, k = torch.randn(2, packed.num_tokens, 2, 4)
+    plain, _ = attend(q, k, torch.ones_like(k), packed, backend="grouped")
+    torch.testing.assert_close(plain, torch.ones_like(plain))
+    found = [attend(q, k, torch.ones_like(k), packed, dropout_p=0.3, backend="grouped")[0] for _ in range(50)]
+    each = torch.stack(found)
+    assert abs(float(each.mean()) - 1) < 0.01
+    assert float(each.std()) > 0.05
 
 
 @pytest.mark.skipif(NO_KERNELS, reason=library.why_none())
@@ -100,9 +112,8 @@ REQUEST = Request(device="cpu", dtype=torch.float32, head_width=8)
 
 def test_the_choice_explains_itself() -> None:
     lines = explain(REQUEST).splitlines()
-    assert [line.split()[0] for line in lines] == ["varlen", "native", "bucketed", "grouped", "dense"]
+    assert [line.split()[0] for line in lines] == ["varlen", "native", "grouped", "dense"]
     assert "it needs a CUDA device, not cpu" in lines[0]
-    assert lines[2].endswith("without dropout the fused kernel is faster")
     assert [line.split()[0] for line in lines if line.endswith("chosen")] == [SERVES]
     assert choose(REQUEST).name == SERVES
     assert choose(replace(REQUEST, gradients=True)).name == SERVES
@@ -118,9 +129,7 @@ def test_the_choice_explains_itself() -> None:
 def test_no_backend_left_lists_every_objection() -> None:
     with pytest.raises(InputError, match=r"(?s)varlen.*it needs a CUDA device.*it needs float16 or bfloat16"):
         choose(REQUEST, "varlen")
-    with pytest.raises(
-        InputError, match="no attention backend 'magic'; choose one of varlen, native, bucketed, grouped, dense"
-    ):
+    with pytest.raises(InputError, match="no attention backend 'magic'; choose one of varlen, native, grouped, dense"):
         choose(REQUEST, "magic")
 
 

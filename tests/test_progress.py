@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from bertie import report
+from bertie import progress
 
 
 class Terminal(io.StringIO):
@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
 
 def test_a_message_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
-        report.say_once("the moon is full")
+        progress.say_once("the moon is full")
     assert caplog.messages == ["the moon is full"]
     assert caplog.records[0].levelno == logging.WARNING
 
@@ -29,7 +29,7 @@ def test_where_progress_is_shown(
 ) -> None:
     stream = Terminal() if terminal else io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
-    with report.progress("texts", 10, show) as advance:
+    with progress.progress("texts", 10, show) as advance:
         advance(3)
         advance(7)
     assert ("texts" in stream.getvalue()) == shown
@@ -37,9 +37,9 @@ def test_where_progress_is_shown(
 
 def test_short_work_shows_nothing_and_long_work_does(monkeypatch: pytest.MonkeyPatch) -> None:
     for patience, shown in ((60.0, False), (0.0, True)):
-        monkeypatch.setattr(report, "PATIENCE", patience)
+        monkeypatch.setattr(progress, "PATIENCE", patience)
         monkeypatch.setattr(sys, "stderr", Terminal())
-        with report.progress("texts", 10) as advance:
+        with progress.progress("texts", 10) as advance:
             advance(4)
             stream = sys.stderr
         assert ("texts" in stream.getvalue()) == shown  # type: ignore[attr-defined]
@@ -47,7 +47,7 @@ def test_short_work_shows_nothing_and_long_work_does(monkeypatch: pytest.MonkeyP
 
 def test_parts_of_texts_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal())
-    with report.progress("texts", 3, show=True) as advance:
+    with progress.progress("texts", 3, show=True) as advance:
         for _ in range(10):
             advance(0.3)
         stream = sys.stderr
@@ -56,7 +56,7 @@ def test_parts_of_texts_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_note_stands_beside_the_bar_and_a_file_gets_the_last_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
-    with report.progress("steps", 9, show=True) as advance:
+    with progress.progress("steps", 9, show=True) as advance:
         for loss in (3, 2, 1):
             advance(1, f"loss [{loss}]")
         advance(1)
@@ -71,7 +71,7 @@ def test_without_a_standard_error_there_is_no_bar(closed: bool, monkeypatch: pyt
     if stream is not None:
         stream.close()
     monkeypatch.setattr(sys, "stderr", stream)  # as in a service, or after 2>&-
-    monkeypatch.setattr(report, "PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
     for show in (None, True):
-        with report.progress("texts", 10, show) as advance:
+        with progress.progress("texts", 10, show) as advance:
             advance(3)

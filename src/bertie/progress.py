@@ -1,4 +1,4 @@
-"""What bertie tells its user besides answers: log messages under the logger "bertie", and progress on a terminal."""
+"""Log messages under the logger "bertie", and progress bars on a terminal."""
 
 import logging
 import sys
@@ -10,18 +10,18 @@ from typing import Any, Protocol
 logger = logging.getLogger("bertie")
 _said: set[str] = set()
 
-# Work that is done sooner needs no bar.
+# Seconds before a bar appears.
 PATIENCE = 1.0
 
 
 class Advance(Protocol):
-    """Counts work done; ``note`` stands beside the bar until the next one comes."""
+    """Counts work done; ``note`` is shown beside the bar until the next one."""
 
     def __call__(self, done: float, note: str = "") -> None: ...
 
 
 def say_once(message: str, level: int = logging.WARNING) -> None:
-    """Log ``message`` unless this process has logged the very same message before."""
+    """Log ``message`` unless this process has logged the same message before."""
     if message not in _said:
         _said.add(message)
         logger.log(level, message)
@@ -29,7 +29,7 @@ def say_once(message: str, level: int = logging.WARNING) -> None:
 
 @contextmanager
 def quietly(level: int = logging.ERROR) -> Iterator[None]:
-    """Keep back messages below ``level`` that are no news where they come up."""
+    """Suppress messages below ``level``."""
     before = logger.level
     logger.setLevel(level)
     try:
@@ -44,7 +44,7 @@ def progress(what: str, total: int | None, show: bool | None = None) -> Iterator
 
     Args:
         what: a word or two for the bar.
-        total: how much there is to do; None if nobody knows.
+        total: how much there is to do; None if that is unknown.
         show: True shows the bar at once and anywhere, False never, None on a terminal only. Without a standard error
             (a service, ``2>&-``) there is none.
     """

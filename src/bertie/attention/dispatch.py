@@ -1,19 +1,18 @@
-"""``attend``: the one door to attention, which picks the first backend that has no objection and can explain why."""
+"""``attend``: attention through the first backend without an objection, and the explanation of that choice."""
 
 from functools import lru_cache
 
 from torch import Tensor
 
-from bertie.attention.bucketed import Bucketed
 from bertie.attention.dense import Dense
+from bertie.attention.flash_varlen import Varlen
 from bertie.attention.grouped import Grouped
 from bertie.attention.native import Native
 from bertie.attention.request import Backend, Inputs, Request, ScoreBias
-from bertie.attention.varlen import Varlen
 from bertie.errors import InputError
 from bertie.packing import Packed
 
-BACKENDS: tuple[Backend, ...] = (Varlen(), Native(), Bucketed(), Grouped(), Dense())
+BACKENDS: tuple[Backend, ...] = (Varlen(), Native(), Grouped(), Dense())
 
 
 def attend(
@@ -36,7 +35,7 @@ def attend(
         k, v: keys and values, packed ``[T_keys, H, K]`` or as a rectangle ``[B, H, S_keys, K]`` from a cache.
         packed: the batch that the queries belong to.
         keys: the batch that keys and values belong to, if it is another one (cross-attention).
-        causal: whether a token sees only itself and what stands before it in its text.
+        causal: whether a token attends only to itself and the tokens before it in its text.
         dropout_p: the probability with which an attention weight is dropped.
         score_bias: what to add to the scores, computed from the rectangles of queries and keys.
         weights: whether to return the weights after softmax and dropout.
@@ -51,8 +50,8 @@ def attend(
     keys = packed if keys is None else keys
     inputs = Inputs(q, k, v, packed, keys, causal, dropout_p, score_bias, weights)
     request = inputs.request
-    # A graph that is captured cannot look into a memo, and chooses once anyway.
-    chosen = (choose if request.compiling else _remembered)(request, backend)
+    # A captured graph cannot use the cache, and it chooses only once.
+    chosen = (choose if request.compiling else _choose_cached)(request, backend)
     return chosen.attend(inputs)
 
 
@@ -65,7 +64,7 @@ def choose(request: Request, name: str | None = None) -> Backend:
     raise InputError("No attention backend can serve this call:\n" + explain(request, considered))
 
 
-_remembered = lru_cache(maxsize=256)(choose)
+_choose_cached = lru_cache(maxsize=256)(choose)
 
 
 def candidates(name: str | None = None) -> tuple[Backend, ...]:

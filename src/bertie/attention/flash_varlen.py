@@ -1,4 +1,4 @@
-"""Attention over packed tokens in one flash kernel that knows where texts begin: CUDA, half precision."""
+"""Attention over packed tokens in one flash kernel that takes the texts' boundaries: CUDA, half precision."""
 
 import importlib.util
 from functools import lru_cache
@@ -53,7 +53,7 @@ def flash_with_dropout(
 ) -> Tensor:
     """Return the context ``[T, H, K]`` of one flash kernel that drops attention weights.
 
-    The operator is private to PyTorch: ask `dropout_works` first. It knows its own gradient.
+    The operator is private to PyTorch and has a gradient; check `dropout_works` first.
     """
     found = torch.ops.aten._flash_attention_forward(
         q, k, v, cu_seqlens, cu_seqlens, longest, longest, dropout_p, causal, False
@@ -75,7 +75,7 @@ def dropout_works() -> bool:
     if not torch.cuda.is_available():
         return False
     try:
-        # the user's own random numbers go on as if nothing had been tried
+        # the check must not advance the user's random numbers
         own_numbers = torch.random.fork_rng(devices=[torch.cuda.current_device()])
         with own_numbers, torch.inference_mode(False), torch.enable_grad(), torch.autocast("cuda", enabled=False):
             return _drops_rightly()
