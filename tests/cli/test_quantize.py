@@ -40,7 +40,7 @@ def classifier(minilm: Path, tmp_path: Path) -> Path:
 @pytest.mark.usefixtures("faster")
 def test_a_sentence_transformers_folder(run: Run, minilm: Path, texts: Path, tmp_path: Path) -> None:
     ran = run("quantize", minilm, tmp_path / "small", "--texts", texts)
-    assert (ran.code, "3" in ran.err) == (0, True)
+    assert ran.code == 0
     (record,) = ran.records
     assert record["cosine_worst"] >= 0.99
     assert record["bytes"] < 0.3 * record["bytes_before"]
