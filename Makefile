@@ -10,7 +10,7 @@ KERNELS := $(wildcard src/bertie/kernels/csrc/*.[ch])
 # bertie's peers live in an environment of their own; `make bench` uses it where it is there
 PEERS  := .venv-peers
 
-.PHONY: demo test test-all sanitize check format docs bench bench-all bench-docs bench-quality clean
+.PHONY: demo test test-all sanitize check format docs bench bench-all bench-docs bench-start bench-quality clean
 
 demo: $(VENV)/.run
 	$(BIN)/bertie demo
@@ -44,6 +44,10 @@ bench: $(VENV)/.test
 
 bench-all: $(PEERS)/.made
 	$(PEERS)/bin/python benchmarks/run.py --all
+
+# process start to first vector, `bertie embed` too, beside scripts over the peers that are installed
+bench-start: $(VENV)/.test
+	$(if $(wildcard $(PEERS)/bin/bertie),$(PEERS)/bin,$(BIN))/python benchmarks/start.py
 
 # docs/benchmarks.md from the figures that the last runs left, without measuring anything
 bench-docs: $(PEERS)/.made

@@ -1,4 +1,4 @@
-"""Where the time of one batch goes: step by step where bertie's own kernels compute it, else by PyTorch's profiler.
+"""Where the time of one batch goes: of the engine step by step, of a training step by PyTorch's profiler.
 
 ``--texts 1`` is a query; ``--threads 1`` is how pipelines compute each of several batches at once; ``--train`` is a
 training step of a classifier, without its optimizer.
@@ -9,21 +9,33 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 import bertie
+from bertie.engine import Engine
+from bertie.engine.batch import Batch
 from bertie.hub import default_embedding_model
 from bertie.kernels.attention import attention
 from bertie.kernels.gemm import GELU, RESIDUAL
-from bertie.layers.flat import flat
 from bertie.training.sparse_embeddings import by_rows, tables
 from comparison.machine import describe
 from texts import full
 
 PASSES = 20
+
+
+class Rows(NamedTuple):
+    """Texts as the engine takes them."""
+
+    ids: np.ndarray
+    types: np.ndarray
+    lengths: list[int]
+
+
 STEPS = ("queries, keys, values", "attention's output + residual", "feed-forward, GELU", "feed-forward + residual")
 
 
@@ -59,24 +71,24 @@ def _profile_training(folder: str, packed: Any) -> None:
 
 
 def _profile_inference(folder: str, packed: Any) -> None:
-    model: Any = bertie.AutoModel.from_pretrained(folder, add_pooling_layer=False)
-    with torch.inference_mode():
-        whole = _milliseconds(lambda: model(packed))
-        hidden = model.embeddings(packed)
-        blocks = flat(model.encoder.layer, hidden, packed)
-        native = None if blocks is None else blocks.native
-        spent = (
-            _by_operator(lambda: model(packed)) if native is None else _by_step(native.blocks, hidden.numpy(), packed)
-        )
-        print(_table(spent, whole))
-        if native is not None:
-            times = [spent[step] for step in STEPS]
-            print(f"\nproducts: {_work(model) * packed.num_tokens / sum(times) / 1e6:.0f} GFLOP/s")
+    engine = Engine.open(folder, "BertModel").with_threads(torch.get_num_threads())
+    rows = Rows(packed.input_ids.numpy(), packed.token_type_ids.numpy(), list(packed.lengths))
+    whole = _milliseconds(lambda: engine.hidden_states(rows))
+    together = engine._blocks.packed
+    if together is None:
+        print(f"{whole:.2f} ms; {engine.explain()}")
+        return
+    hidden = engine._embeddings(Batch.of(rows, engine.config), engine.threads)
+    spent = _by_step(together.blocks, hidden, packed.cu_seqlens.numpy())
+    print(_table(spent, whole))
+    times = [spent[step] for step in STEPS]
+    work = sum(2 * each.in_features * each.out_features for block in together.blocks for each in block.products)
+    print(f"\nproducts: {work * len(hidden) / sum(times) / 1e6:.0f} GFLOP/s")
 
 
-def _by_step(blocks: Any, hidden: Any, packed: Any) -> dict[str, float]:
+def _by_step(blocks: Any, hidden: Any, texts: Any) -> dict[str, float]:
     """Return the milliseconds of each step over all blocks, whose weights are read in turn as in a model."""
-    calls = [_steps(block, hidden, packed) for block in blocks]
+    calls = [_steps(block, hidden, texts) for block in blocks]
     passes: list[list[float]] = []
     for _ in range(PASSES):
         passes.append([0.0] * (len(STEPS) + 1))
@@ -86,11 +98,11 @@ def _by_step(blocks: Any, hidden: Any, packed: Any) -> dict[str, float]:
     return dict(zip((*STEPS, "attention"), map(statistics.median, zip(*passes, strict=True)), strict=True))
 
 
-def _steps(block: Any, hidden: Any, packed: Any) -> list[Callable[[], Any]]:
+def _steps(block: Any, hidden: Any, texts: Any) -> list[Callable[[], Any]]:
     threads = torch.get_num_threads()
     first, output, wide, last = (partial(each, threads=threads) for each in block.products)
     q, k, v = first(hidden).reshape(-1, 3, *block.heads).swapaxes(0, 1)
-    texts, functions = packed.cu_seqlens.numpy(), block.products[0].instruction_set
+    functions = block.products[0].instruction_set
 
     def attend() -> Any:
         return attention(q, k, v, texts, texts, functions, threads=threads).reshape(len(hidden), -1)
@@ -107,7 +119,7 @@ def _steps(block: Any, hidden: Any, packed: Any) -> list[Callable[[], Any]]:
 
 def _by_operator(call: Callable[[], Any]) -> dict[str, float]:
     """Return the milliseconds that a call spends in each of PyTorch's operators, the ten largest."""
-    call()  # the first prepares what the others find
+    call()
     with profile(activities=[ProfilerActivity.CPU]) as found:
         for _ in range(PASSES):
             call()
@@ -128,11 +140,6 @@ def _milliseconds(call: Callable[[], Any], passes: int = PASSES) -> float:
         call()
         times.append(time.perf_counter() - begin)
     return 1e3 * statistics.median(times)
-
-
-def _work(model: Any) -> int:
-    """Return the operations of the blocks' products for one token."""
-    return sum(2 * layer.weight.numel() for layer in model.encoder.modules() if isinstance(layer, torch.nn.Linear))
 
 
 if __name__ == "__main__":

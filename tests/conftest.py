@@ -59,19 +59,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def without_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    """Return what takes the machine for one on which nothing was compiled; a model copied afterwards has no views."""
+    """Return what takes the machine for one on which nothing was compiled."""
     from bertie.attention.dispatch import _choose_cached
     from bertie.kernels import library
-    from bertie.layers.kernels import choose
-
-    def forget() -> None:
-        choose.cache_clear()
-        _choose_cached.cache_clear()
 
     def begin() -> None:
         monkeypatch.setattr(library, "instruction_sets", lambda: ())
-        forget()
+        _choose_cached.cache_clear()
 
     yield begin
     monkeypatch.undo()
-    forget()
+    _choose_cached.cache_clear()

@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -113,7 +114,7 @@ def nearest_tests(path: Path) -> list[Path]:
     return sorted(found or beside, key=lambda file: file.stat().st_size)[:MOST_FILES]
 
 
-def outcome(place: Place, package: Path, tests: list[Path]) -> str:
+def outcome(place: Place, package: Path, tests: tuple[Path, ...]) -> str:
     """Run the tests on a package with one change; "SURVIVES" if they pass."""
     if not tests:
         return "SURVIVES"
@@ -122,17 +123,30 @@ def outcome(place: Place, package: Path, tests: list[Path]) -> str:
     tree = ast.parse(before)
     change(list(changeable(tree))[place.index])
     changed.write_text(ast.unparse(tree), encoding="utf-8")
+    try:
+        code = exit_code(tests)
+    finally:
+        changed.write_text(before, encoding="utf-8")
+    if code == 0:
+        return "SURVIVES"
+    return "too slow" if code == -signal.SIGALRM else "noticed" if passes_unchanged(tests) else "fails"
+
+
+@cache
+def passes_unchanged(tests: tuple[Path, ...]) -> bool:
+    """Return whether the tests pass without a change; otherwise their failure says nothing about one."""
+    return exit_code(tests) == 0
+
+
+def exit_code(tests: tuple[Path, ...]) -> int:
+    """Run the tests in a fork of this process."""
     child = os.fork()
     if child == 0:
         run_tests(tests)
-    try:
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    finally:
-        changed.write_text(before, encoding="utf-8")
-    return {0: "SURVIVES", -signal.SIGALRM: "too slow"}.get(code, "noticed")
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def run_tests(tests: list[Path]) -> NoReturn:
+def run_tests(tests: tuple[Path, ...]) -> NoReturn:
     """End this process with pytest's exit code, or by an alarm."""
     signal.alarm(SECONDS)
     silent = os.open(os.devnull, os.O_WRONLY)
@@ -176,7 +190,7 @@ def main() -> None:
         sys.dont_write_bytecode = True
         os.chdir(ROOT)
         for place in chosen:
-            tests = nearest_tests(place.path)
+            tests = tuple(nearest_tests(place.path))
             said = f"{describe(place)}  [{', '.join(str(file.relative_to(TESTS)) for file in tests) or 'no tests'}]"
             found = outcome(place, package, tests)
             print(f"{found:<8}  {said}", flush=True)

@@ -16,7 +16,7 @@ SOURCE = Path(bertie.__file__).parent
 WITH_TORCH = {
     *("attention", "bench", "capture", "compression", "dropout", "estimators", "finetuning", "layers", "models"),
     *("outputs", "packing", "pictures", "pipelines", "training"),
-    *("tasks/objectives", "tasks/tensors"),
+    *("tasks/summed_losses", "tasks/tensors"),
 }
 BLOCKED = """
 import sys

@@ -40,6 +40,7 @@ from bertie.models.explain import explain_linear as explain_linear
 from bertie.models.masked_lm import BertForMaskedLM as BertForMaskedLM
 from bertie.models.multiple_choice import BertForMultipleChoice as BertForMultipleChoice
 from bertie.models.next_sentence import BertForNextSentencePrediction as BertForNextSentencePrediction
+from bertie.models.optimizing import optimize as optimize
 from bertie.models.pretrained import BertPreTrainedModel as BertPreTrainedModel
 from bertie.models.pretraining import BertForPreTraining as BertForPreTraining
 from bertie.models.question_answering import BertForQuestionAnswering as BertForQuestionAnswering

@@ -1,11 +1,20 @@
 """What PyTorch does around a call: graphs that are captured, modes, transforms, hooks on all modules."""
 
 import torch
+from torch import nn
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def capturing() -> bool:
     """Whether a graph is being captured (compiled, exported, traced), in which shapes are known but values are not."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether something besides ``forward`` runs, or another ``forward``, when ``module`` is called."""
+    own = vars(module)
+    return "forward" in own or any(own[name] for name in HOOKS)
 
 
 def hooks_on_all_modules() -> bool:

@@ -72,7 +72,6 @@ def padded() -> dict[str, torch.Tensor]:
 
 class TestQuantize:
     def test_without_kernels_pytorch_computes_it(self, without_kernels: Callable[[], None]) -> None:
-        # what PyTorch's engines have packed is nothing that our kernels may be given
         without_kernels()
         model = small()
         vectors_of = int8(model)(**padded()).last_hidden_state, model(**padded()).last_hidden_state
@@ -106,7 +105,7 @@ class TestQuantize:
             model.encoder.layer[1].output.dense.weight[:, 0] *= 3000
         with caplog.at_level(logging.INFO, "bertie"):
             made = int8(model, min_cosine=0.99999)
-        kept = [name for name, module in made.named_modules() if type(module) is nn.Linear]
+        kept = [name for name, module in made.named_modules() if isinstance(module, nn.Linear)]
         assert kept
         assert kept[0] in caplog.text
         assert "stay in floating point" in caplog.text
@@ -140,7 +139,7 @@ class TestQuantize:
         model = small(is_decoder=True, add_cross_attention=True)
         made = int8(model)
         # texts alone do not reach it
-        assert type(made.encoder.layer[0].crossattention.self.query) is nn.Linear
+        assert isinstance(made.encoder.layer[0].crossattention.self.query, nn.Linear)
         states, ids = torch.randn(1, 5, 48), torch.tensor([[2, 9, 3]])
         ours, theirs = (each(ids, encoder_hidden_states=states).last_hidden_state[0] for each in (made, model))
         assert F.cosine_similarity(ours, theirs, dim=-1).min() > 0.99
@@ -222,7 +221,7 @@ class TestFiles:
 
     def test_layers_in_floating_point_among_them(self, tmp_path: Path) -> None:
         made = int8(small(), min_cosine=1.0)  # nothing is that close
-        assert any(type(module) is nn.Linear for module in made.modules())
+        assert any(isinstance(module, nn.Linear) for module in made.modules())
         made.save_pretrained(tmp_path)
         again = BertModel.from_pretrained(tmp_path)
         assert torch.equal(again(**padded()).last_hidden_state, made(**padded()).last_hidden_state)

@@ -29,7 +29,7 @@ def test_why_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "instruction_sets", lambda: ())
     assert "AVX2 only" in library.why_none()
     library._library.cache_clear()
-    monkeypatch.setattr("sysconfig.get_config_var", lambda _: ".missing")
+    monkeypatch.setattr(library, "EXTENSION_SUFFIXES", [".missing"])
     assert "for another Python or system (_kernels." in library.why_none()
     library._library.cache_clear()
 

@@ -1,208 +1,146 @@
-"""Linear layers at run time: views give the module's numbers, and give way to whatever else happens to a module."""
+"""Linear layers: PyTorch's numbers with the weights of that moment, by whichever product computes them."""
 
 import copy
 import pickle
+from collections.abc import Iterator
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from bertie import BertConfig, BertForMaskedLM, BertModel, InputError
+from bertie import BertConfig, BertModel, InputError, explain_linear, make_deterministic
 from bertie.kernels import library
-from bertie.layers import kernels, operators
-from bertie.layers import linear as views
-from bertie.layers.chip import Chip, read_chip
-from bertie.layers.kernels import OneDNN, Plain, Weights, choose, explain
-from bertie.layers.linear import linear, linear_activated, linear_added, linears, make_deterministic
+from bertie.layers import linear as linear_file
+from bertie.layers.chip import Chip
+from bertie.layers.linear import LEAST_ROWS, Linear
 
-pytestmark = pytest.mark.skipif(
-    not operators.packing_works(torch.float32), reason="this PyTorch has no packed float32 products"
-)
+needs_kernels = pytest.mark.skipif(bool(library.why_none()), reason=library.why_none())
 
 
 @pytest.fixture
-def packed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take every machine for a Zen 5, on which oneDNN's packed products are chosen."""
-    monkeypatch.setattr(kernels, "chip", lambda: Chip("test", amd=True, avx512=True, vnni=True, bf16=True))
-    choose.cache_clear()
-    yield
-    choose.cache_clear()
+def packing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Take every machine for one on which packing pays from 8 rows on; return the rows of each product so computed."""
+    rows: list[int] = []
+    product = linear_file._packed_product
+
+    def counted(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        rows.append(x[..., 0].numel())
+        return product(x, weight, bias)
+
+    monkeypatch.setattr(linear_file, "_packed_product", counted)
+    monkeypatch.setattr(linear_file, "_mkl_is_slower", lambda: True)
+    monkeypatch.setattr(linear_file, "LEAST_ROWS", 8)
+    return rows
 
 
 @pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch):
-    """Take every machine for one of which nothing is known, on which modules are called as they are."""
-    monkeypatch.setattr(kernels, "chip", Chip)
-    choose.cache_clear()
-    yield
-    choose.cache_clear()
-
-
-@pytest.fixture
-def module() -> nn.Linear:
+def module() -> Linear:
     torch.manual_seed(0)
-    return nn.Linear(32, 48).requires_grad_(False)
+    return Linear(32, 50)
 
 
-@pytest.fixture
-def x() -> Tensor:
-    return torch.randn(7, 32, generator=torch.Generator().manual_seed(1))
-
-
-def is_viewed(*modules: nn.Module) -> bool:
-    view = views._known(modules[0], len(modules))
-    return view is not None and view.stands_for(modules)
+def drawn(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
 
 
 def close(found: Tensor, expected: Tensor) -> bool:
     return torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.usefixtures("packed")
-class TestNumbers:
-    def test_one_module(self, module, x) -> None:
-        assert close(linear(x, module), module(x))
-        assert is_viewed(module)
-
-    def test_several_modules_in_one_product(self, x) -> None:
-        modules = [nn.Linear(32, width, bias=width != 5).requires_grad_(False) for width in (48, 5, 16)]
-        for found, each in zip(linears(x, *modules), modules, strict=True):
-            assert close(found, each(x))
-        assert is_viewed(*modules)
-
-    @pytest.mark.parametrize("activation", [F.gelu, F.relu])
-    def test_activation(self, module, x, activation) -> None:
-        assert close(linear_activated(x, module, activation), activation(module(x)))
-
-    def test_residual(self, module, x) -> None:
-        residual = torch.randn(7, 48)
-        assert close(linear_added(x, module, nn.Dropout(0.1).eval(), residual), module(x) + residual)
-        assert is_viewed(module)
-
-    def test_any_shape_that_a_module_takes(self, module) -> None:
-        x = torch.randn(2, 5, 32)
-        assert close(linear(x, module), module(x))
-        with pytest.raises(RuntimeError, match="shapes"):
-            linear(torch.randn(2, 31), module)
-
-    def test_no_rows(self, module) -> None:
-        assert linear(torch.zeros(0, 32), module).shape == (0, 48)
-
-    def test_whole_model(self) -> None:
-        torch.manual_seed(0)
-        config = BertConfig(hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96)
-        model = BertForMaskedLM(config).eval()
-        ids = torch.randint(5, 1000, (3, 9))
-        with_gradients = model(ids).logits
+@needs_kernels
+class TestPacked:
+    @pytest.mark.parametrize("shape", [(9, 32), (2, 5, 32), (8, 32)])
+    @pytest.mark.parametrize("bias", [True, False])
+    def test_numbers(self, packing, shape, bias) -> None:
+        module, x = Linear(32, 50, bias=bias), drawn(*shape)
         with torch.no_grad():
-            assert close(model(ids).logits, with_gradients)
-        query = model.bert.encoder.layer[0].attention.self.query
-        assert query in views._VIEWS
+            assert close(module(x), F.linear(x, module.weight, module.bias))
+        assert packing == [x[..., 0].numel()]
 
-
-class TestInPlace:
-    """Without a gradient or a hook no one else has a product, and its memory is used again."""
-
-    @pytest.mark.usefixtures("plain")
-    def test_gelu_and_residual(self, module, x) -> None:
-        residual, before = torch.randn(7, 48), x.clone()
-        kept = residual.clone()
+    def test_views_of_other_numbers(self, packing) -> None:
+        """Inputs and weights need not lie side by side."""
+        module, x = Linear(32, 50), drawn(32, 9).T
+        module.weight = nn.Parameter(drawn(32, 50).T)
         with torch.no_grad():
-            assert torch.equal(linear_activated(x, module, F.gelu), F.gelu(module(x)))
-            assert torch.equal(linear_added(x, module, nn.Dropout(), residual.clone()), module(x) + residual) is False
-            assert torch.equal(linear_added(x, module, nn.Dropout().eval(), residual), module(x) + residual)
-        assert torch.equal(x, before)
-        assert torch.equal(residual, kept)
+            assert close(module(x), x @ module.weight.T + module.bias)
+        assert packing == [9]
 
-    @pytest.mark.usefixtures("packed")
-    def test_what_a_hook_saw_stays(self, module, x) -> None:
-        seen: list[Tensor] = []
-        module.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    def test_few_rows_are_pytorchs(self, packing, module) -> None:
         with torch.no_grad():
-            linear_activated(x, module, F.gelu)
-            linear_added(x, module, nn.Dropout().eval(), torch.ones(7, 48))
-        assert torch.equal(seen[0], F.linear(x, module.weight, module.bias))
-        assert torch.equal(seen[1], seen[0])
+            for x in (drawn(7, 32), drawn(0, 32), drawn(32)):
+                assert torch.equal(module(x), F.linear(x, module.weight, module.bias))
+        assert packing == []
 
-
-@pytest.mark.usefixtures("packed")
-class TestInvalidation:
-    @pytest.mark.parametrize("change", ["in place", "data in place", "data", "parameter", "bias", "loaded"])
-    def test_changed_weights(self, module, x, change) -> None:
-        linear(x, module)
-        if change == "in place":
-            module.weight.mul_(2)
-        elif change == "data in place":
-            module.weight.data += 0.5
-        elif change == "data":
-            module.weight.data = module.weight * 2
-        elif change == "parameter":
-            module.weight = nn.Parameter(module.weight * 2, requires_grad=False)
-        elif change == "bias":
-            module.bias.add_(1)
-        else:
-            module.load_state_dict(nn.Linear(32, 48).state_dict())
-        assert not is_viewed(module)
-        assert close(linear(x, module), module(x))
-        assert is_viewed(module)
-
-    def test_another_neighbour(self, module, x) -> None:
-        first, second = (nn.Linear(32, 16).requires_grad_(False) for _ in range(2))
-        linears(x, module, first)
-        assert close(linears(x, module, second)[1], second(x))
-
-    def test_gone_with_its_module(self, x) -> None:
-        before = len(views._VIEWS)
-        linear(x, nn.Linear(32, 8).requires_grad_(False))
-        assert len(views._VIEWS) == before
-
-    def test_copies_and_pickles_have_none(self, module, x) -> None:
-        linear(x, module)
-        for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):  # noqa: S301
-            assert twin not in views._VIEWS
-            assert close(linear(x, twin), module(x))
-        assert list(module.state_dict()) == ["weight", "bias"]
-
-
-@pytest.mark.usefixtures("packed")
-class TestGivingWay:
-    def test_gradients(self, x) -> None:
-        module = nn.Linear(32, 8)
-        linear(x, module).sum().backward()
+    def test_what_wants_pytorchs_product_gets_it(self, packing, module) -> None:
+        x = drawn(9, 32)
+        module(x).sum().backward()
         assert module.weight.grad is not None
-        with torch.no_grad():
-            linear(x, module)
-        assert is_viewed(module)
-
-    def test_gradient_of_the_input(self, module, x) -> None:
-        x.requires_grad_()
-        linear(x, module).sum().backward()
-        assert x.grad is not None
-
-    @pytest.mark.parametrize("kind", ["forward hook", "pre hook", "own forward", "parametrised"])
-    def test_hooks(self, module, x, kind) -> None:
-        linear(x, module)
-        if kind == "forward hook":
-            module.register_forward_hook(lambda *_: torch.ones(1))
-        elif kind == "pre hook":
-            module.register_forward_pre_hook(lambda _, inputs: (inputs[0] * 0,))
-        elif kind == "own forward":
-            module.forward = lambda x: x.sum()
-        else:
-            nn.utils.parametrizations.weight_norm(module)
-        assert torch.equal(linear(x, module), module(x))
-
-    def test_dropout_in_training(self, module, x) -> None:
-        dropped = linear_added(x, module, nn.Dropout(0.99), torch.zeros(7, 48))
-        assert (dropped == 0).float().mean() > 0.8
-
-    def test_autocast(self, module, x) -> None:
+        module.requires_grad_(False)
         with torch.autocast("cpu", torch.bfloat16):
-            assert linear(x, module).dtype == torch.bfloat16
+            assert module(x).dtype == torch.bfloat16
+        with FlopCounterMode(display=False) as counted:
+            module(x)
+        assert counted.get_total_flops() == 2 * 9 * 32 * 50
+        assert torch.func.vmap(module)(x).shape == (9, 50)
+        assert module.double()(x.double()).dtype == torch.float64
+        assert packing == []
+        module.float()(x)
+        assert packing == [9]
+
+    def test_inputs_of_another_width_are_refused(self, packing, module) -> None:
+        with pytest.raises(RuntimeError, match="shapes"), torch.no_grad():
+            module(drawn(9, 31))
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda layer: layer.weight.data[5].fill_(1.5),
+            lambda layer: layer.weight.detach().numpy().__setitem__(7, 2),
+            lambda layer: layer.bias.data[20:30].add_(5),
+            lambda layer: layer.load_state_dict({"weight": drawn(50, 32), "bias": drawn(50)}, assign=True),
+            lambda layer: nn.utils.parametrizations.weight_norm(layer),
+        ],
+        ids=["slice", "numpy", "bias", "assigned", "parametrised"],
+    )
+    def test_weights_are_those_of_the_moment(self, packing, module, change) -> None:
+        x = drawn(9, 32)
+        with torch.no_grad():
+            module(x)
+            change(module)
+            assert close(module(x), x @ module.weight.T + module.bias)
+        assert packing == [9, 9]
+
+    @pytest.mark.parametrize(
+        ("chip", "best", "rows", "pays"),
+        [
+            (Chip(), "avx512", LEAST_ROWS, False),
+            (Chip(amd=True), "avx512", LEAST_ROWS, True),
+            (Chip(amd=True), "avx512", LEAST_ROWS - 1, False),
+            (Chip(amd=True), "avx2", LEAST_ROWS, False),
+        ],
+    )
+    def test_where_it_pays(self, monkeypatch, chip, best, rows, pays) -> None:
+        monkeypatch.setattr(linear_file, "chip", lambda: chip)
+        monkeypatch.setattr(library, "best", lambda: type("Best", (), {"name": best}))
+        linear_file._mkl_is_slower.cache_clear()
+        assert linear_file.packing_pays(torch.empty(rows, 3)) is pays
+        assert ("packed" in explain_linear(Linear(3, 3))) is (chip.amd and best == "avx512")
+        linear_file._mkl_is_slower.cache_clear()
+
+
+def test_copies_and_state(module) -> None:
+    x = drawn(9, 32)
+    for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):  # noqa: S301
+        assert type(twin) is Linear
+        assert torch.equal(twin(x), module(x))
+    assert list(module.state_dict()) == ["weight", "bias"]
+    assert isinstance(module, nn.Linear)
 
 
 class TestDeterministic:
+    @needs_kernels
     def test_rows_do_not_depend_on_their_neighbours(self) -> None:
         torch.manual_seed(0)
         config = BertConfig(hidden_size=96, num_hidden_layers=2, num_attention_heads=4, intermediate_size=384)
@@ -216,61 +154,20 @@ class TestDeterministic:
                 alone = model(ids[part])
                 assert torch.equal(alone.last_hidden_state, together.last_hidden_state[part])
                 assert torch.equal(alone.pooler_output, together.pooler_output[part])
+        assert "deterministic" in explain_linear(model)
 
-    def test_refused_where_no_kernel_can(self) -> None:
-        with pytest.raises(InputError, match="deterministic=True cannot be kept"):
-            make_deterministic(nn.Linear(4, 4).double())
-
-
-class TestChoice:
     @pytest.mark.parametrize(
-        ("chip", "weights", "chosen"),
+        ("layer", "why"),
         [
-            (Chip(), Weights("cpu", torch.float32), "plain"),
-            (Chip(), Weights("cpu", torch.float32, deterministic=True), "onednn"),
-            (Chip(amd=True, avx512=True), Weights("cpu", torch.float32), "onednn"),
-            (Chip(avx512=True), Weights("cpu", torch.float32, threads=2), "plain"),
-            (Chip(amd=True), Weights("cpu", torch.float32), "plain"),
-            (Chip(amd=True), Weights("cpu", torch.float32, threads=2), "onednn"),
-            (Chip(amd=True, avx512=True), Weights("cuda", torch.float32), "plain"),
-            (Chip(amd=True, avx512=True), Weights("cpu", torch.float64), "plain"),
+            (Linear(4, 4).double(), "the layer has weights of torch.float64"),
+            (nn.Sequential(nn.Linear(4, 4)), "0 is a torch.nn.modules.linear.Linear"),
         ],
     )
-    def test_table(self, monkeypatch, chip, weights, chosen) -> None:
-        monkeypatch.setattr(kernels, "chip", lambda: chip)
-        monkeypatch.setattr(library, "best", lambda: None)  # as without a compiler
-        choose.cache_clear()
-        assert choose(weights).name == chosen
-        assert f"{chosen:<11}  chosen" in explain(weights)
-        choose.cache_clear()
+    def test_refused_where_it_cannot_be(self, layer, why) -> None:
+        with pytest.raises(InputError, match=f"deterministic=True cannot be kept: {why}"):
+            make_deterministic(layer)
 
-    @pytest.mark.skipif(bool(library.why_none()), reason=library.why_none())
-    @pytest.mark.parametrize(
-        ("chip", "weights", "chosen"),
-        [
-            (Chip(), Weights("cpu", torch.float32, threads=2), "plain"),
-            (Chip(), Weights("cpu", torch.float32, deterministic=True), "native"),
-            (Chip(avx2=True), Weights("cpu", torch.float32), "native"),
-            (Chip(amd=True, avx2=True, avx512=True), Weights("cpu", torch.float32, threads=2), "native"),
-            (Chip(avx2=True), Weights("cpu", torch.float64), "plain"),
-            (Chip(avx2=True), Weights("cuda", torch.float32), "plain"),
-        ],
-    )
-    def test_table_with_compiled_kernels(self, monkeypatch, chip, weights, chosen) -> None:
-        monkeypatch.setattr(kernels, "chip", lambda: chip)
-        choose.cache_clear()
-        assert choose(weights).name == chosen
-        choose.cache_clear()
-
-    def test_operators_that_are_missing_or_wrong_are_not_used(self, monkeypatch) -> None:
-        monkeypatch.setattr(operators, "packed_linear", lambda x, packed, bias, gelu=False: x)
-        operators.packing_works.cache_clear()
-        assert OneDNN().why_not(Weights("cpu", torch.float32, deterministic=True))
-        assert not Plain().why_not(Weights("cpu", torch.float32))
-        operators.packing_works.cache_clear()
-
-    def test_chips_are_read(self) -> None:
-        text = "processor : 0\nvendor_id\t: AuthenticAMD\nmodel name\t: EPYC\nflags : fma avx2 avx512f avx512_vnni\n"
-        assert read_chip(text) == Chip("EPYC", amd=True, avx2=True, avx512=True, vnni=True)
-        assert str(read_chip(text)) == "EPYC (avx512, vnni)"
-        assert not read_chip("Processor: ARMv8\n").amd
+    def test_refused_without_kernels(self, without_kernels, module) -> None:
+        without_kernels()
+        with pytest.raises(InputError, match="needs bertie's kernels, and its kernels are compiled by"):
+            make_deterministic(module)

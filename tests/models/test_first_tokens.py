@@ -21,11 +21,7 @@ def model() -> BertForSequenceClassification:
 
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return what grows by the number of rows that each feed-forward network sees, without a hook on it.
-
-    Blocks are called one by one, as where no kernel has prepared their weights.
-    """
-    monkeypatch.setattr(bertie.layers.encoder, "flat", lambda *_: None)
+    """Return what grows by the number of rows that each feed-forward network sees, without a hook on it."""
     seen: list[int] = []
     forward = bertie.layers.feed_forward.BertIntermediate.forward
 
@@ -48,14 +44,6 @@ def test_the_last_block_computes_first_tokens_alone(model, rows) -> None:
         logits = model(packed).logits
         assert rows == [16, 16, 4]
         assert torch.allclose(logits, whole(model, packed), atol=1e-6)
-
-
-def test_prepared_blocks_answer_alike(model, monkeypatch) -> None:
-    packed = Packed.from_lists(LISTS)
-    with torch.no_grad():
-        found = model(packed).logits
-        monkeypatch.setattr(bertie.layers.encoder, "flat", lambda *_: None)
-        assert torch.allclose(found, model(packed).logits, atol=1e-6)
 
 
 def test_gradients_are_those_of_the_whole(model) -> None:

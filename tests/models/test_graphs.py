@@ -123,17 +123,29 @@ def test_answers_are_the_callers_own():
         assert not first.is_inference()
 
 
+def test_a_replayed_run_reads_the_weights_of_that_moment():
+    model, graphed, recorder = make()
+    batch = packed(5, 3)
+    with torch.no_grad():
+        for _ in range(3):
+            graphed(batch)
+        for each in (model, graphed):
+            each.encoder.layer[0].output.dense.weight.data[3] = 2
+            each.encoder.layer[1].intermediate.dense.bias.numpy()[5:9] += 5
+        torch.testing.assert_close(graphed(batch)[0], model(batch)[0], atol=1e-6, rtol=0)
+    assert recorder.recorded == 1
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        lambda model: model.encoder.layer[0].output.dense.weight.mul_(2),
         lambda model: setattr(model.pooler.dense, "bias", torch.nn.Parameter(torch.ones(16))),
         lambda model: setattr(model.encoder.layer[1].output.dense.weight, "data", torch.ones(16, 24)),
         lambda model: setattr(
             model.encoder.layer[1], "intermediate", copy.deepcopy(model.encoder.layer[0].intermediate)
         ),
     ],
-    ids=["in place", "parameter", "storage", "module"],
+    ids=["parameter", "storage", "module"],
 )
 def test_a_changed_model_is_recorded_anew(change):
     model, graphed, recorder = make()

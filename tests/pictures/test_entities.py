@@ -215,3 +215,10 @@ def test_a_notebook_shows_the_page_in_a_frame() -> None:
     assert frame.attributes["srcdoc"] == picture.html
     assert frame.attributes["sandbox"] == "allow-scripts"
     assert repr(picture).startswith("Picture('Entities: \"<&>\" text', ")
+
+
+def test_characters_that_pages_forbid_are_replaced() -> None:
+    assert (
+        printable("a\t\n\x00\x1b\x7f\x85\ud800\ufffe\uffff\U0001ffffé")
+        == "a\t\n\u2400\u241b\u2421" + "\ufffd" * 5 + "é"
+    )

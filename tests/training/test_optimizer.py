@@ -9,7 +9,6 @@ from learning import TextLearner, weights
 from torch import nn
 
 from bertie.errors import InputError
-from bertie.layers.linear import prepared_view
 from bertie.training import sparse_embeddings
 from bertie.training.optimizer import AdamW, rate_factor
 from bertie.training.param_groups import Group, frozen, groups, trainable
@@ -55,18 +54,6 @@ def test_a_step_that_is_not_finite_changes_nothing(bad: float) -> None:
     optimizer.step(1e-2, 1.0, torch.tensor(0.0))
     assert all(torch.equal(each, before[name]) for name, each in model.named_parameters())
     assert not any(tensor.any() for tensor in optimizer.tensors().values())
-
-
-def test_prepared_weights_know_of_a_step() -> None:
-    layer = nn.Linear(64, 64)
-    x = torch.randn(3, 64)
-    with torch.inference_mode():
-        prepared_view(x, (layer,))
-    optimizer = AdamW(dict(layer.named_parameters()), [Group(("weight", "bias"), 1.0, 0.0)])
-    version = layer.weight._version
-    gradients(layer, 0)
-    optimizer.step(1e-2, None, torch.tensor(0.0))
-    assert layer.weight._version > version
 
 
 @pytest.mark.parametrize("steps", [3, 40])

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from bertie.batching import budget, cores_to_divide, in_batches
 from bertie.compression.observe import Texts, cosines, vectors
+from bertie.engine import Engine
+from bertie.errors import BertieError
 from bertie.packing import Packed
 
 ROUNDS = 5
@@ -96,25 +98,39 @@ def _chosen(scores: Tensor, name: str, packed: Packed, problem_type: str | None)
 def _rates(models: Sequence[Any], texts: Texts, rounds: int) -> list[float]:
     """Return the texts a second of each model: the median of rounds in which they take turns."""
     seconds: list[list[float]] = [[] for _ in models]
+    encoders = [_encoder(model) for model in models]
     for turn in range(rounds + 1):
-        for model, spent in zip(models, seconds, strict=True):
+        for encoder, spent in zip(encoders, seconds, strict=True):
             start = time.perf_counter()
-            _read_all(model.base_model, texts)
+            _read_all(encoder, texts)
             if turn:  # the first warms up
                 spent.append(time.perf_counter() - start)
     return [len(texts.ids) / statistics.median(spent) for spent in seconds]
 
 
-def _read_all(model: Any, texts: Texts) -> None:
+def _encoder(model: Any) -> Any:
+    """Return what a pipeline made from the model's folder computes with: the engine where it can."""
+    try:
+        return Engine.of(model)
+    except BertieError:
+        return model.base_model
+
+
+def _read_all(encoder: Any, texts: Texts) -> None:
     """Compute all texts as a pipeline does."""
     lengths = [len(row) for row in texts.ids]
+    tokens, workers = budget(lengths, "cpu", encoder.config.hidden_size, cores_to_divide())
+    if isinstance(encoder, Engine) and workers > 1:
+        encoder = encoder.with_threads(1)
 
     def compute(part: list[int]) -> bool:
+        if isinstance(encoder, Engine):
+            encoder.hidden_states(texts.features(part))
+            return True
         with torch.inference_mode():
-            model(texts.packed(part))
+            encoder(texts.packed(part))
         return True
 
-    tokens, workers = budget(lengths, "cpu", model.config.hidden_size, cores_to_divide())
     for _ in in_batches(lengths, compute, tokens, workers=workers):
         pass
 

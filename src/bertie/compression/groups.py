@@ -9,6 +9,7 @@ from torch import nn
 from bertie.errors import InputTypeError
 from bertie.layers.block import BertLayer
 from bertie.layers.int8 import Int8Embedding, Int8Linear
+from bertie.layers.linear import Linear
 
 # the projections of a block that read one input; heads with a few classes stay as they are
 _IN_A_BLOCK = (
@@ -76,7 +77,7 @@ def replace(model: nn.Module, name: str, module: nn.Module) -> None:
 def _check_plain(name: str, module: Any) -> None:
     if isinstance(module, Int8Linear | Int8Embedding):
         raise InputTypeError("The model is int8 already; quantize its floating-point version.")
-    if type(cast(object, module)) is not nn.Linear:
+    if type(cast(object, module)) not in (nn.Linear, Linear):
         raise InputTypeError(
             f"{name!r} is a {type(module).__name__}, not a plain nn.Linear; merge adapters into the model, then "
             "quantize it."

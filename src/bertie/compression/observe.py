@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from bertie.batching import batches
 from bertie.compression.groups import Group
 from bertie.packing import Packed
+from bertie.tasks.features import Features
 
 # Rows of a layer's input that are kept to compare outputs.
 ROWS = 512
@@ -46,6 +49,13 @@ class Texts:
         """Return batches of a cache's size: the numbers of the texts, and the texts."""
         lengths = [len(row) for row in self.ids]
         return [(part, self.packed(part)) for part in batches(lengths, BATCH)]
+
+    def features(self, indices: Sequence[int]) -> Features:
+        """Return the texts with these numbers as the engine takes them."""
+        part = self.select(indices)
+        lengths = [len(row) for row in part.ids]
+        ids, types = (np.fromiter(chain.from_iterable(rows), np.int64) for rows in (part.ids, part.types))
+        return Features(ids, types, lengths, [0] * len(lengths), [False] * len(lengths))
 
     def packed(self, indices: Sequence[int]) -> Packed:
         """Return the texts with these numbers as one batch."""

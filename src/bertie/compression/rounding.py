@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bertie.compression.observe import Inputs
+from bertie.engine.linear import quant_params
 from bertie.layers.int8 import LARGEST, Int8Embedding, Int8Linear
-from bertie.layers.linear import linears
 
 # SmoothQuant's alpha (arXiv 2211.10438): how much of a channel's size moves from the input into the weights.
 ALPHA = 0.5
@@ -33,7 +34,9 @@ def round_layers(layers: Sequence[nn.Linear], inputs: Inputs, smoothed: bool) ->
     for input_scale in _input_scales(layers, inputs) if smoothed else [None]:
         for input_range in [None] if smoothed else _ranges(sample):
             made = [_rounded(layer, input_scale, input_range) for layer in layers]
-            tried.append(Rounded(made, _error(torch.cat(linears(sample, *made), dim=-1), expected)))
+            tried.append(
+                Rounded(made, _error(torch.cat([_product(layer, sample) for layer in made], dim=-1), expected))
+            )
     return min(tried, key=lambda each: each.error)
 
 
@@ -80,6 +83,16 @@ def _fill(made: Int8Linear | Int8Embedding, weight: Tensor) -> None:
     scale = (weight.abs().amax(dim=1) / LARGEST).clamp(min=_TINY)
     made.weight.copy_((weight / scale[:, None]).round())
     made.weight_scale.copy_(scale)
+
+
+def _product(layer: Int8Linear, x: Tensor) -> Tensor:
+    """Return the product of rounded rows in plain numbers: what calibration finds depends on no processor."""
+    params = quant_params(layer.as_arrays(), has_vnni=True)
+    x = x.float() if layer.input_scale is None else x.float() * layer.input_scale
+    divisors = (x if params.one_sided else x.abs()).amax(dim=1, keepdim=True).clamp_(min=params.min_divisor)
+    whole = (x / divisors / params.scale).round_().add_(params.zero_point).clamp_(0, 255).sub_(params.zero_point)
+    product = F.linear(whole, layer.weight.float()) * (layer.weight_scale * params.scale) * divisors
+    return product if layer.bias is None else product + layer.bias
 
 
 def _error(found: Tensor, expected: Tensor) -> float:

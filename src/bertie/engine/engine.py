@@ -37,6 +37,7 @@ class Engine:
 
     Attributes:
         config: the model's.
+        name_or_path: where the model is from, and its tokenizer; empty if it is from nowhere.
         architecture: the name of the model's class, whose heads it has.
         device_type: "cpu".
         threads: the cores that a call takes.
@@ -62,6 +63,7 @@ class Engine:
             if f"{name}.weight" in names
         }
         self.threads = available_threads()
+        self.name_or_path = ""
         self._reopen: Callable[[], Engine] | None = None
 
     @classmethod
@@ -98,7 +100,10 @@ class Engine:
         place = Place(os.fspath(name_or_path), revision, token, cache_dir, local_files_only, force_download, subfolder)
 
         def load() -> Engine:
-            own = BertConfig.from_pretrained(place.name_or_path, **place.arguments) if config is None else config
+            if config is None:
+                own = BertConfig.from_pretrained(place.name_or_path, **place.arguments)
+            else:
+                own = BertConfig.from_dict(config.to_dict())  # whose number of classes may be corrected
             wanted = architecture or next(
                 (name for name in own.architectures or () if name in ARCHITECTURES), "BertModel"
             )
@@ -108,6 +113,7 @@ class Engine:
             return cls(weights_in(open_weights(place, variant), own, wanted, allow_nan), own, wanted)
 
         made = load() if place.folder is None else of_one_save(place.folder, load)
+        made.name_or_path = place.name_or_path
         made._reopen = partial(
             cls.open, name_or_path, made.architecture, config=config, variant=variant, allow_nan=allow_nan,
             **place.arguments,
@@ -126,7 +132,9 @@ class Engine:
         if architecture is None:
             raise InputTypeError(f"model is a {type(model).__name__}; the engine computes {', '.join(ARCHITECTURES)}.")
         config = BertConfig.from_dict(model.config.to_dict())
-        return cls(weights_of(model, config, architecture), config, architecture)
+        made = cls(weights_of(model, config, architecture), config, architecture)
+        made.name_or_path = model.name_or_path
+        return made
 
     # what is computed
 
@@ -214,7 +222,8 @@ class Engine:
         best = library.best()
         kernels = f"{best.name} kernels" if best else f"NumPy's products, for {library.why_none()}"
         blocks = "all blocks in one call" if self._blocks.packed else "one block after the other"
-        return f"{self.architecture} on the engine: {kernels}, {blocks}, threads: {self.threads}"
+        model = self.architecture if self._reopen else f"a snapshot of a {self.architecture}"
+        return f"{model} on the engine: {kernels}, {blocks}, threads: {self.threads}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._reopen is None:

@@ -20,6 +20,11 @@ def empty(*shape: int) -> Floats:
     return np.ndarray(shape, _FLOAT32, memory, -memory.ctypes.data % _CACHE_LINE)
 
 
+def short_lived(size: int) -> NDArray[np.uint8]:
+    """Return memory for what one call needs; the C library has it ready, and no page of it is asked for anew."""
+    return np.empty(size, np.uint8)
+
+
 def check_float32(shape: Sequence[int], *arrays: NDArray[Any]) -> None:
     """Refuse arrays that are not float32, or have other last dimensions than ``shape``: C would not notice.
 

@@ -1,10 +1,10 @@
 """The compiled library: its structures field by field, what of it runs on this processor, and its functions."""
 
 import ctypes
-import sysconfig
 from ctypes import POINTER, c_float, c_int, c_long, c_ulong, c_void_p
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,7 @@ def _bound(library: ctypes.CDLL, name: str, panel_width: int, has_vnni: bool = F
 @lru_cache(maxsize=1)
 def _library() -> ctypes.CDLL | str:
     """Return the library, or why there is none."""
-    name = f"_kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
+    name = f"_kernels{EXTENSION_SUFFIXES[0]}"
     path = Path(__file__).with_name(name)
     if not path.is_file():
         others = sorted(other.name for other in path.parent.glob("_kernels*.*"))

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bertie.errors import ConfigError, nearest
-from bertie.layers import operators
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -87,8 +86,3 @@ def activation(hidden_act: str | Activation) -> Activation:
             + nearest(hidden_act, ACTIVATIONS)
         )
     return NamedActivation(hidden_act)
-
-
-def activate_(x: Tensor, function: Activation) -> Tensor:
-    """Return ``function(x)``, in the memory of ``x`` where that can be: nothing else may need ``x``."""
-    return operators.gelu_(x) if function is F.gelu else function(x)

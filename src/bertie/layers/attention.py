@@ -16,7 +16,7 @@ from bertie.config import BertConfig
 from bertie.errors import InputTypeError, nearest
 from bertie.layers.collected import Collected
 from bertie.layers.dropout import Dropout
-from bertie.layers.linear import linear, linears
+from bertie.layers.linear import Linear
 from bertie.layers.relative import RelativePositions
 from bertie.layers.residual import BertSelfOutput
 from bertie.packing import Packed
@@ -35,9 +35,9 @@ class _Attention(nn.Module):
         self.attention_head_size = config.hidden_size // config.num_attention_heads
         self.all_head_size = self.num_attention_heads * self.attention_head_size
         self.scaling = self.attention_head_size**-0.5
-        self.query = nn.Linear(config.hidden_size, self.all_head_size)
-        self.key = nn.Linear(config.hidden_size, self.all_head_size)
-        self.value = nn.Linear(config.hidden_size, self.all_head_size)
+        self.query = Linear(config.hidden_size, self.all_head_size)
+        self.key = Linear(config.hidden_size, self.all_head_size)
+        self.value = Linear(config.hidden_size, self.all_head_size)
         self.dropout = Dropout(config.attention_probs_dropout_prob)
         self.is_causal = is_causal
         self.layer_idx = layer_idx
@@ -91,7 +91,7 @@ class BertSelfAttention(_Attention):
         cache = getattr(past_key_values, "self_attention_cache", past_key_values)
         bias = None if self.distances is None else self.distances.score_bias(self.distance_embedding.weight)
         if not isinstance(attention_mask, Packed):
-            q, k, v = map(self.rows, linears(hidden_states, self.query, self.key, self.value))
+            q, k, v = map(self.rows, self.project(hidden_states))
             if cache is not None:
                 k, v = extend(cache, k, v, self.layer_idx)
             context, weights = attend_rectangles(
@@ -106,7 +106,7 @@ class BertSelfAttention(_Attention):
             )
             return context.flatten(2), weights
         packed = attention_mask
-        q, k, v = map(self.heads, linears(hidden_states, self.query, self.key, self.value))
+        q, k, v = map(self.heads, self.project(hidden_states))
         if cache is not None:
             k, v = extend(cache, packed.pad(k).transpose(1, 2), packed.pad(v).transpose(1, 2), self.layer_idx)
         context, weights = attend(
@@ -122,6 +122,10 @@ class BertSelfAttention(_Attention):
         )
         return context.flatten(1), weights
 
+    def project(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values like ``hidden_states``."""
+        return self.query(hidden_states), self.key(hidden_states), self.value(hidden_states)
+
     def _past(self, query: Tensor, key: Tensor) -> Tensor | None:
         """Return who sees whom without a mask: all, or what stands before; eager attention knows its mask alone."""
         if not self.is_causal or self.backend == "dense" or query.shape[2] == 1:
@@ -131,8 +135,7 @@ class BertSelfAttention(_Attention):
 
     def first_tokens(self, first: Tensor, hidden_states: Tensor, packed: Packed) -> Tensor:
         """Return the context ``[B, D]`` of each text's ``first`` token ``[B, D]``, which attends to its whole text."""
-        q = self.heads(linear(first, self.query))
-        k, v = map(self.heads, linears(hidden_states, self.key, self.value))
+        q, k, v = map(self.heads, (self.query(first), self.key(hidden_states), self.value(hidden_states)))
         context, _ = attend(q, k, v, packed.firsts(), keys=packed, dropout_p=self.dropout_p)
         return context.flatten(1)
 
@@ -156,7 +159,7 @@ class BertCrossAttention(_Attention):
         """
         if others:
             _check_others(others)
-        query = linear(hidden_states, self.query)
+        query = self.query(hidden_states)
         k, v = self.keys_and_values(encoder_hidden_states, past_key_values)
         if not isinstance(attention_mask, Packed):
             context, weights = attend_rectangles(
@@ -192,12 +195,12 @@ class BertCrossAttention(_Attention):
             return extend(cache.cross_attention_cache, none, none, self.layer_idx)
         if isinstance(encoder, Packed):
             assert encoder.inputs_embeds is not None
-            k, v = map(self.heads, linears(encoder.inputs_embeds, self.key, self.value))
+            k, v = (self.heads(part(encoder.inputs_embeds)) for part in (self.key, self.value))
             if updated is not None:
                 k, v = (encoder.pad(part).transpose(1, 2) for part in (k, v))
         else:
             assert encoder is not None
-            k, v = map(self.rows, linears(encoder, self.key, self.value))
+            k, v = (self.rows(part(encoder)) for part in (self.key, self.value))
         if updated is not None:
             k, v = extend(cache.cross_attention_cache, k, v, self.layer_idx)
             updated[self.layer_idx] = True

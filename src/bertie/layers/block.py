@@ -4,12 +4,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bertie.capture import observed
+from bertie.capture import has_hooks, observed
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.attention import BertAttention
 from bertie.layers.feed_forward import BertIntermediate
-from bertie.layers.linear import has_hooks
 from bertie.layers.residual import BertOutput
 from bertie.packing import Packed
 

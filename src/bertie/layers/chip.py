@@ -11,27 +11,20 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True)
 class Chip:
-    """The instruction sets of a processor that decide which kernel is fastest on it.
+    """What decides how a processor multiplies fastest.
 
     Args:
         name: as the processor calls itself.
         amd: MKL runs its AVX2 code on every AMD chip, whatever else the chip has.
-        avx2: 256-bit vectors, with products and sums in one instruction.
-        avx512: 512-bit vectors.
-        vnni: products of 8-bit integers in one instruction, without the 16-bit sums that saturate.
         bf16: products of bfloat16 (AVX-512 BF16, AMX or Arm's).
     """
 
     name: str = "unknown"
     amd: bool = False
-    avx2: bool = False
-    avx512: bool = False
-    vnni: bool = False
     bf16: bool = False
 
     def __str__(self) -> str:
-        able = [word for word in ("avx512", "vnni", "bf16") if getattr(self, word)]
-        return f"{self.name} ({', '.join(able) or 'no avx512'})"
+        return f"{self.name} ({'bf16' if self.bf16 else 'no bf16'})"
 
 
 @lru_cache(maxsize=1)
@@ -46,9 +39,6 @@ def read_chip(cpuinfo: str) -> Chip:
     return Chip(
         name=field(cpuinfo, "model name") or "unknown",
         amd=field(cpuinfo, "vendor_id") == "AuthenticAMD",
-        avx2={"avx2", "fma"} <= has,
-        avx512="avx512f" in has,
-        vnni=bool(has & {"avx512_vnni", "avx_vnni"}),
         bf16=bool(has & {"avx512_bf16", "amx_bf16", "bf16"}),
     )
 

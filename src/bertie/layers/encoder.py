@@ -8,12 +8,11 @@ from torch import Tensor, nn
 from torch.autograd.graph import save_on_cpu
 from torch.utils.checkpoint import checkpoint
 
+from bertie.capture import has_hooks
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.block import BertLayer
 from bertie.layers.collected import Collected
-from bertie.layers.flat import flat
-from bertie.layers.linear import has_hooks
 from bertie.outputs import BaseModelOutputWithPastAndCrossAttentions
 from bertie.packing import Packed
 
@@ -54,14 +53,6 @@ class BertEncoder(nn.Module):
         """
         if collected is None and (output_attentions or output_hidden_states):
             collected = Collected(None, bool(output_attentions), bool(output_hidden_states))
-        if (
-            collected is None
-            and isinstance(attention_mask, Packed)
-            and encoder_hidden_states is None is past_key_values
-        ):
-            together = flat(self.layer, hidden_states, attention_mask)
-            if together is not None:
-                return BaseModelOutputWithPastAndCrossAttentions(together(hidden_states, attention_mask))
         if collected is not None:
             others["collected"] = collected
         for run in self._blocks():
@@ -86,9 +77,6 @@ class BertEncoder(nn.Module):
     def first_tokens(self, hidden_states: Tensor, packed: Packed) -> Tensor:
         """Return the last hidden state of each text's first token, ``[B, D]``: the last block computes nothing else."""
         last: Any = self.layer[-1]
-        together = flat(self.layer, hidden_states, packed)
-        if together is not None:
-            return last.first_tokens(together(hidden_states, packed, len(self.layer) - 1), packed)
         for run in self._blocks()[:-1]:
             hidden_states = run(hidden_states, packed)
         return last.first_tokens(hidden_states, packed)

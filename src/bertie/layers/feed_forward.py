@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from bertie.config import BertConfig
 from bertie.layers.activations import activation
-from bertie.layers.linear import linear_activated
+from bertie.layers.linear import Linear
 
 
 class BertIntermediate(nn.Module):
@@ -12,8 +12,8 @@ class BertIntermediate(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.dense = Linear(config.hidden_size, config.intermediate_size)
         self.intermediate_act_fn = activation(config.hidden_act)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        return linear_activated(hidden_states, self.dense, self.intermediate_act_fn)
+        return self.intermediate_act_fn(self.dense(hidden_states))

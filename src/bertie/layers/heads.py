@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from bertie.config import BertConfig
 from bertie.layers.activations import activation
-from bertie.layers.linear import linear, linear_activated
+from bertie.layers.linear import Linear
 
 
 class BertPredictionHeadTransform(nn.Module):
@@ -13,12 +13,12 @@ class BertPredictionHeadTransform(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = Linear(config.hidden_size, config.hidden_size)
         self.transform_act_fn = activation(config.hidden_act)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        return self.LayerNorm(linear_activated(hidden_states, self.dense, self.transform_act_fn))
+        return self.LayerNorm(self.transform_act_fn(self.dense(hidden_states)))
 
 
 class BertLMPredictionHead(nn.Module):
@@ -27,11 +27,11 @@ class BertLMPredictionHead(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.transform = BertPredictionHeadTransform(config)
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        self.decoder = Linear(config.hidden_size, config.vocab_size)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        return linear(self.transform(hidden_states), self.decoder)
+        return self.decoder(self.transform(hidden_states))
 
 
 class BertOnlyMLMHead(nn.Module):
@@ -50,10 +50,10 @@ class BertOnlyNSPHead(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.seq_relationship = nn.Linear(config.hidden_size, 2)
+        self.seq_relationship = Linear(config.hidden_size, 2)
 
     def forward(self, pooled_output: Tensor) -> Tensor:
-        return linear(pooled_output, self.seq_relationship)
+        return self.seq_relationship(pooled_output)
 
 
 class BertPreTrainingHeads(nn.Module):
@@ -62,10 +62,10 @@ class BertPreTrainingHeads(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.predictions = BertLMPredictionHead(config)
-        self.seq_relationship = nn.Linear(config.hidden_size, 2)
+        self.seq_relationship = Linear(config.hidden_size, 2)
 
     def forward(self, sequence_output: Tensor, pooled_output: Tensor) -> tuple[Tensor, Tensor]:
-        return self.predictions(sequence_output), linear(pooled_output, self.seq_relationship)
+        return self.predictions(sequence_output), self.seq_relationship(pooled_output)
 
 
 def classifier_dropout(config: BertConfig) -> float:

@@ -1,21 +1,17 @@
-"""Layers whose weights are 8-bit integers: what a quantised checkpoint holds, and how their inputs are rounded.
-
-A row of the input is divided by a number of its own before it is rounded, so that a token with large numbers beside it
-keeps its precision. `bertie.layers.int8_products` computes their products.
-"""
-
-from dataclasses import dataclass
+"""Layers whose weights are 8-bit integers: what a quantised checkpoint holds, and how their inputs are rounded."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bertie.capture import observed
+from bertie.engine.linear import Int8Weight, dense
 from bertie.errors import InputError
+from bertie.kernels import library
+from bertie.kernels.arrays import short_lived
 from bertie.kernels.gemm_int8 import check_int8_depth
 
 LARGEST = 127
-# a row of zeros is divided by this
-TINY = 1e-12
 
 
 class Int8Linear(nn.Module):
@@ -26,6 +22,10 @@ class Int8Linear(nn.Module):
 
     ``input_range`` is for inputs that come from a one-sided activation such as GELU: no number lies below its first,
     and a row whose largest number lies below its second is rounded as if it reached that.
+
+    On a CPU with kernels, the weights are packed for every call, which takes about as
+    long as the product of a short text; pipelines made from a folder pack them once. Elsewhere, and while a graph is
+    captured, the product is that of the weights as numbers.
 
     Raises:
         InputError: there are more inputs than 32-bit sums can hold.
@@ -50,11 +50,40 @@ class Int8Linear(nn.Module):
         self.training = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the product with the weights as numbers; `bertie.layers.linear` takes an integer product instead."""
         if torch.is_grad_enabled() and x.requires_grad:
             raise InputError(CANNOT_BE_TRAINED)
+        if not observed() and self.has_kernel() and x.is_cpu and x.numel() > 0 and type(x) is Tensor:
+            return self._product(x)
         weight = self.weight.to(x.dtype) * self.weight_scale.to(x.dtype)[:, None]
         return F.linear(x if self.input_scale is None else x * self.input_scale, weight, self.bias)
+
+    def has_kernel(self) -> bool:
+        """Whether integers are multiplied, each row rounded by itself."""
+        best = library.best()
+        return best is not None and self.weight.is_cpu
+
+    def explain(self) -> str:
+        """Return how the layer is computed."""
+        if self.has_kernel():
+            return "bertie's kernel for 8-bit integers, the weights packed for every product"
+        return "PyTorch's product with the weights as numbers"
+
+    def as_arrays(self) -> Int8Weight:
+        """Return the weight and how inputs are rounded, as the engine has them."""
+        limits, smooth = self.input_range, self.input_scale
+        return Int8Weight(
+            self.weight.numpy(),
+            self.weight_scale.float().numpy(),
+            None if smooth is None else smooth.float().numpy(),
+            None if limits is None else (float(limits[0]), float(limits[1])),
+        )
+
+    def _product(self, x: Tensor) -> Tensor:
+        bias = self.weight_scale.new_zeros(self.out_features) if self.bias is None else self.bias
+        rows = x.detach().float().reshape(-1, self.in_features).numpy()
+        threads = torch.get_num_threads()
+        product = dense(self.as_arrays(), bias.float().numpy(), short_lived, threads)(rows, threads=threads)
+        return torch.from_numpy(product).view(*x.shape[:-1], self.out_features).to(x.dtype)
 
     def train(self, mode: bool = True) -> "Int8Linear":
         if mode:
@@ -83,47 +112,6 @@ class Int8Embedding(nn.Module):
 
 
 CANNOT_BE_TRAINED = "An int8 model cannot be trained; train the floating-point model, then quantize it again."
-
-
-@dataclass(frozen=True)
-class Steps:
-    """How numbers of a row in [-low, 1] become unsigned integers: ``round(number / scale) + zero_point``."""
-
-    low: float
-    bits: int
-
-    @property
-    def scale(self) -> float:
-        return (1 + self.low) / (2**self.bits - 2)
-
-    @property
-    def zero_point(self) -> int:
-        return round(self.low / self.scale)
-
-
-def bits_of(one_sided: bool, vnni: bool) -> tuple[int, int]:
-    """Return the bits of inputs and of weights.
-
-    Without VNNI the processor adds two products in 16 bits, where two of 8 by 8 bits do not fit: one side gives up a
-    bit. A one-sided input needs no bit for the sign and can spare one; otherwise it is the weights, which have a scale
-    for each row.
-    """
-    if vnni:
-        return 8, 8
-    return (7, 8) if one_sided else (8, 7)
-
-
-def halved(weight: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Return weights of 8 bits as weights of 7, with their scale."""
-    return (weight.float() / 2).round_().clamp_(-63, 63).to(torch.int8), scale * 2
-
-
-def row_divisors(x: Tensor, input_range: tuple[float, float] | None) -> Tensor:
-    """Return the number ``[T, 1]`` that brings each row of ``x`` into [-1, 1], or [first / second, 1] of a range."""
-    if input_range is not None:
-        return x.amax(dim=1, keepdim=True).clamp_(min=input_range[1])
-    # both are vectorised, torch.aminmax over the last dimension is not: ten times as fast
-    return torch.maximum(x.amax(dim=1, keepdim=True), -x.amin(dim=1, keepdim=True)).clamp_(min=TINY)
 
 
 def _constant(tensor: Tensor) -> nn.Parameter:

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from bertie.config import BertConfig
-from bertie.layers.linear import linear
+from bertie.layers.linear import Linear
 from bertie.packing import Packed
 
 
@@ -15,12 +15,12 @@ class BertPooler(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = Linear(config.hidden_size, config.hidden_size)
         self.activation = nn.Tanh()
 
     def forward(self, hidden_states: Tensor, packed: Packed | None = None) -> Tensor:
         if packed is None:
-            return self.activation(linear(hidden_states[:, 0], self.dense))
-        pooled = self.activation(linear(packed.first(hidden_states), self.dense))
+            return self.activation(self.dense(hidden_states[:, 0]))
+        pooled = self.activation(self.dense(packed.first(hidden_states)))
         empty = packed.empty()
         return pooled if empty is None else pooled.masked_fill(empty[:, None], 0)

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from bertie.config import BertConfig
 from bertie.layers.dropout import Dropout
-from bertie.layers.linear import linear_added
+from bertie.layers.linear import Linear
 
 
 class _Residual(nn.Module):
@@ -12,12 +12,12 @@ class _Residual(nn.Module):
 
     def __init__(self, config: BertConfig, width: int) -> None:
         super().__init__()
-        self.dense = nn.Linear(width, config.hidden_size)
+        self.dense = Linear(width, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
-        return self.LayerNorm(linear_added(hidden_states, self.dense, self.dropout, input_tensor))
+        return self.LayerNorm(self.dropout(self.dense(hidden_states)) + input_tensor)
 
 
 class BertSelfOutput(_Residual):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bertie.layers.linear import linear
+from bertie.layers.linear import Linear
 from bertie.tasks.arrays import Array
 from bertie.tasks.vector_layers import Dense, LayerNorm, VectorLayer
 
@@ -51,10 +51,10 @@ class DenseModule(VectorModule):
         return self.linear.out_features
 
     def forward(self, vectors: Tensor) -> Tensor:
-        made: Tensor = self.activation(linear(vectors, self.linear))
+        made: Tensor = self.activation(self.linear(vectors))
         if not self._adds:
             return made
-        return made + (vectors if self.residual is None else linear(vectors, self.residual))
+        return made + (vectors if self.residual is None else self.residual(vectors))
 
 
 class LayerNormModule(VectorModule):
@@ -70,8 +70,8 @@ class LayerNormModule(VectorModule):
         return normal
 
 
-def _linear(weight: Array, bias: Array | None) -> nn.Linear:
-    made = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
+def _linear(weight: Array, bias: Array | None) -> Linear:
+    made = Linear(weight.shape[1], weight.shape[0], bias is not None)
     numbers = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
     made.load_state_dict({name: torch.from_numpy(values) for name, values in numbers.items()})
     return made

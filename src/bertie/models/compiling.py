@@ -13,12 +13,11 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from bertie.capture import capturing
+from bertie.capture import capturing, has_hooks
 from bertie.errors import BertieError, InputTypeError
 from bertie.layers.block import BertLayer
 from bertie.layers.embeddings import BertEmbeddings
 from bertie.layers.int8 import Int8Embedding, Int8Linear
-from bertie.layers.linear import has_hooks
 from bertie.models.bert import BertModel
 from bertie.models.graphs import GraphedModel
 from bertie.models.pretrained import BertPreTrainedModel

@@ -1,4 +1,4 @@
-"""Which attention backend and which kernels of linear layers a model would use, and why not the others."""
+"""Which attention backend a model would use, and why not the others, and how its linear layers are computed."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -10,11 +10,9 @@ from torch import Tensor, nn
 from bertie.attention import Request, explain
 from bertie.attention.dispatch import candidates
 from bertie.errors import InputTypeError
-from bertie.layers import kernels
 from bertie.layers.attention import BertSelfAttention
 from bertie.layers.int8 import Int8Linear
-from bertie.layers.kernels import Weights
-from bertie.layers.linear import is_deterministic
+from bertie.layers.linear import explain_product
 from bertie.models.hooks import onlookers
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.packing import Packed
@@ -57,19 +55,17 @@ def explain_attention(
 
 
 def explain_linear(model: nn.Module) -> str:
-    """Return, for each kind of linear layers in ``model``, one line a kernel: chosen, able, or every objection it has.
+    """Return one line for each kind of linear layers in ``model``: how many there are, and how they are computed.
 
-    Layers that are trained, hooked or wrapped are called as they are, whatever is chosen.
+    This is for inference; with gradients, under autocast and while a graph is captured it is always PyTorch's product.
     """
     counts = Counter(
-        Weights(layer.weight.device.type, layer.weight.dtype, is_deterministic(layer), torch.get_num_threads())
+        (layer.weight.dtype, layer.weight.device.type, explain_product(layer))
         for layer in model.modules()
         if isinstance(layer, nn.Linear | Int8Linear)
     )
     return "\n".join(
-        f"{count} linear layers of {weights.dtype} on {weights.device}"
-        f"{', deterministic' if weights.deterministic else ''}, threads: {weights.threads}\n{kernels.explain(weights)}"
-        for weights, count in counts.items()
+        f"{count} linear layers of {dtype} on {device}: {how}" for (dtype, device, how), count in counts.items()
     )
 
 

@@ -122,8 +122,8 @@ def _rows(packed: Packed) -> tuple[Tensor, Tensor, Tensor]:
     return packed.input_ids, packed.token_type_ids, packed.position_ids
 
 
-class Snapshot:
-    """How a model was when a run was recorded: its parts, its parameters and their memory."""
+class Recorded:
+    """The parts of a model and the memory of its parameters when a run was recorded; replaying it reads that memory."""
 
     def __init__(self, model: nn.Module) -> None:
         self.modules = list(model.modules())
@@ -134,21 +134,20 @@ class Snapshot:
             for name, member in members.items()
         ]
         self.parameters = [member for _, _, member in self.members if isinstance(member, Tensor)]
-        self.stamps = self._stamps()
+        self.places = self._places()
 
     def holds(self) -> bool:
-        """Whether the model is still the same, down to the numbers of its weights, and nothing hooks into it."""
+        """Whether the model still consists of the same parts, where they were, and nothing hooks into it."""
         return (
             all(members.get(name) is member for members, name, member in self.members)
             and not any(
                 module.training or module._forward_hooks or module._forward_pre_hooks for module in self.modules
             )
-            and self._stamps() == self.stamps
+            and self._places() == self.places
         )
 
-    def _stamps(self) -> list[tuple[int, int]]:
-        # prepared weights are copies, so numbers changed in place count as well as another place
-        return [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in self.parameters]
+    def _places(self) -> list[int]:
+        return [each.data_ptr() for each in self.parameters]
 
 
 class Graphs:
@@ -173,7 +172,7 @@ class Graphs:
         self.model, self.compute, self.device, self.most = model, compute, device, most
         self.capture = CudaCapture() if capture is None else capture
         self.runs: OrderedDict[Size, _Run] = OrderedDict()
-        self.snapshot: Snapshot | None = None
+        self.recorded: Recorded | None = None
         self._seen: Counter[Size] = Counter()
         self._lock = threading.Lock()
         self._copied = torch.cuda.Event() if device.type == "cuda" else None
@@ -207,17 +206,17 @@ class Graphs:
 
     def _ready(self, size: Size, packed: Packed) -> "_Run | None":
         """Return the run of this size with its answers to the batch; None if the model is not what was recorded."""
-        if self.snapshot is None:
-            self.snapshot = Snapshot(self.model)
+        if self.recorded is None:
+            self.recorded = Recorded(self.model)
         run = self.runs.get(size)
         if run is not None:
             self.runs.move_to_end(size)
             run.inputs.fill(packed)
             run.replay()
         # looked at while the device computes, so that it costs no time
-        if not self.snapshot.holds():
+        if not self.recorded.holds():
             self.runs.clear()
-            self.snapshot = None
+            self.recorded = None
             return None
         return self._record(size, packed) if run is None else run
 

@@ -16,8 +16,8 @@ import torch.nn.modules.module as global_hooks
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from bertie.capture import hooks_on_all_modules
-from bertie.layers.linear import HOOKS
+from bertie.capture import HOOKS, hooks_on_all_modules
+from bertie.layers.linear import Linear
 
 # Packages whose hooks, forwards and modules treat each token alone, or only look at parameters.
 _MACHINERY = ("bertie", "accelerate", "peft", "torch.distributed", "torch.nn.parallel", "torch.nn.utils", "torch.utils")
@@ -32,6 +32,7 @@ _TOKEN_WISE: frozenset[Any] = frozenset(
         nn.ParameterList,
         nn.ParameterDict,
         nn.Identity,
+        Linear,
         nn.Linear,
         nn.Embedding,
         nn.LayerNorm,

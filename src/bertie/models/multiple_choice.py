@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.dropout import Dropout
 from bertie.layers.heads import classifier_dropout
-from bertie.layers.linear import linear
+from bertie.layers.linear import Linear
 from bertie.layers.losses import class_labels, cross_entropy
 from bertie.models.bert import BertModel
 from bertie.models.pretrained import BertPreTrainedModel
@@ -23,7 +23,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
         super().__init__(config)
         self.bert = BertModel(config)
         self.dropout = Dropout(classifier_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.classifier = Linear(config.hidden_size, 1)
         self.post_init()
 
     def forward(
@@ -59,7 +59,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
         )
         targets = None if labels is None else class_labels(labels, batch.shape[0] // choices, choices)
         outputs = self.bert.pooled(batch, output_attentions, output_hidden_states)
-        logits = linear(self.dropout(outputs.pooler_output), self.classifier).view(-1, choices)
+        logits = self.classifier(self.dropout(outputs.pooler_output)).view(-1, choices)
         loss = None if targets is None else cross_entropy(logits, targets)
         output = MultipleChoiceModelOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions

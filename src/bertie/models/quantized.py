@@ -10,6 +10,7 @@ from bertie.checkpoints import Checkpoint, TensorInfo
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.quantization import KEY, METHOD, OTHERS_KEY, SCALES, VERSION, check_scale
 from bertie.layers.int8 import Int8Embedding, Int8Linear
+from bertie.layers.linear import Linear
 
 
 def declaration(model: nn.Module, given: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -28,7 +29,7 @@ def place_int8(model: Any, checkpoint: Checkpoint) -> None:
     stored = {canonical(name): info for name, info in checkpoint.infos.items()}
     for name, module in list(model.named_modules()):
         infos = _infos(model, name, stored)
-        if type(module) not in (nn.Linear, nn.Embedding) or "weight" not in infos:
+        if type(module) not in (Linear, nn.Linear, nn.Embedding) or "weight" not in infos:
             continue
         if infos["weight"].dtype == "int8":
             check_scale(checkpoint.path, name, infos)

@@ -3,11 +3,11 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bertie.checkpoints.parameters import check_answer_scores
 from bertie.config import BertConfig
-from bertie.layers.linear import linear
+from bertie.layers.linear import Linear
 from bertie.layers.losses import check_positions, span
 from bertie.layers.rectangle import shown
 from bertie.models.bert import BertModel
@@ -24,7 +24,7 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         check_answer_scores(config)
         self.num_labels = config.num_labels
         self.bert = BertModel(config, add_pooling_layer=False)
-        self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
+        self.qa_outputs = Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
     def forward(
@@ -62,7 +62,7 @@ class BertForQuestionAnswering(BertPreTrainedModel):
             return_dict=True,
         )
         lowest = torch.finfo(outputs.last_hidden_state.dtype).min
-        scores = linear(outputs.last_hidden_state, self.qa_outputs).unbind(dim=-1)
+        scores = self.qa_outputs(outputs.last_hidden_state).unbind(dim=-1)
         (start_out, start_logits), (end_out, end_logits) = (shown(batch, each, lowest) for each in scores)
         loss = None
         if start_positions is not None and end_positions is not None:

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from bertie.config import BertConfig
 from bertie.layers.dropout import Dropout
 from bertie.layers.heads import classifier_dropout
-from bertie.layers.linear import linear
+from bertie.layers.linear import Linear
 from bertie.layers.losses import check_targets, classification
 from bertie.models.bert import BertModel
 from bertie.models.entrance import rows_of
@@ -24,7 +24,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
         self.num_labels = config.num_labels
         self.bert = BertModel(config)
         self.dropout = Dropout(classifier_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
     def forward(
@@ -54,7 +54,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
         classes = rows_of(self.classifier, self.num_labels)
         check_targets(labels, batch.shape[0], classes, self.config.problem_type)
         outputs = self.bert.pooled(batch, output_attentions, output_hidden_states)
-        logits = linear(self.dropout(outputs.pooler_output), self.classifier)
+        logits = self.classifier(self.dropout(outputs.pooler_output))
         loss = None if labels is None else classification(logits, labels, self.config.problem_type)
         output = SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions

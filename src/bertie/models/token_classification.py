@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from bertie.config import BertConfig
 from bertie.layers.dropout import Dropout
 from bertie.layers.heads import classifier_dropout
-from bertie.layers.linear import linear
+from bertie.layers.linear import Linear
 from bertie.layers.losses import cross_entropy
 from bertie.layers.rectangle import shown
 from bertie.models.bert import BertModel
@@ -25,7 +25,7 @@ class BertForTokenClassification(BertPreTrainedModel):
         self.num_labels = config.num_labels
         self.bert = BertModel(config, add_pooling_layer=False)
         self.dropout = Dropout(classifier_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
     def forward(
@@ -58,7 +58,7 @@ class BertForTokenClassification(BertPreTrainedModel):
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        out, logits = shown(batch, linear(self.dropout(outputs.last_hidden_state), self.classifier))
+        out, logits = shown(batch, self.classifier(self.dropout(outputs.last_hidden_state)))
         output = TokenClassifierOutput(
             loss=None if targets is None else cross_entropy(logits.flatten(0, -2), targets.values),
             hidden_states=outputs.hidden_states,

@@ -7,7 +7,7 @@ from typing import Any
 
 from bertie.config import BertConfig
 from bertie.engine import Engine
-from bertie.errors import ConfigError
+from bertie.errors import ConfigError, InputError
 from bertie.extras import missing
 from bertie.tasks.registry import Row
 
@@ -29,8 +29,11 @@ def engine_or_reason(
 
     Raises:
         CheckpointError: the files are missing, damaged or unsafe, or do not fit the config or the task.
+        InputError: an engine was given, and another device than the CPU.
     """
     if isinstance(source, Engine):
+        if not is_cpu(device):
+            raise InputError(f"device is {device!r}, but the engine that was given computes on the CPU.")
         return source
     reason = why_not_engine(source, device, loading)
     if reason:
@@ -50,7 +53,7 @@ def engine_or_reason(
 def why_not_engine(source: Any, device: Any, loading: Mapping[str, Any]) -> str:
     """Return why the engine cannot compute what was asked for, or an empty text; the files are not looked at."""
     if not isinstance(source, str | os.PathLike):
-        return "a PyTorch model was given, whose weights may change"
+        return "a PyTorch model was given, whose weights may change (bertie.optimize makes a snapshot of it)"
     if device is None and has_gpu_driver():
         import torch
 

@@ -130,8 +130,6 @@ class AdamW:
             eps=EPSILON,
             maximize=False,
         )
-        # the fused kernel does not count versions, by which prepared weights are known to be out of date
-        torch.autograd.graph.increment_version(values)
 
     def _scatter(self, rate: float) -> None:
         for group in self._groups:

@@ -8,12 +8,12 @@ from torch import Tensor
 
 import bertie
 from bertie.attention.cache import Cache, EncoderDecoderCache
+from bertie.capture import has_hooks
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError
 from bertie.layers.collected import Collected
 from bertie.layers.embeddings import BertEmbeddings
 from bertie.layers.encoder import BertEncoder
-from bertie.layers.linear import has_hooks
 from bertie.layers.pooler import BertPooler
 from bertie.layers.rectangle import Batch, Rectangle, Unpadded, shown
 from bertie.models.entrance import encoder_scores, enter_encoder, mask_of_scores

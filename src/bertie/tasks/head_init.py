@@ -28,7 +28,7 @@ def with_rows(head: "nn.Linear", rows: Sequence[int | None], draw: "Callable[[nn
     """Return a head with these rows of another, in this order; None is a new row, which ``draw`` draws."""
     import torch
 
-    new = torch.nn.Linear(head.in_features, len(rows), device=head.weight.device, dtype=head.weight.dtype)
+    new = type(head)(head.in_features, len(rows), device=head.weight.device, dtype=head.weight.dtype)
     draw(new)
     with torch.no_grad():
         for place, row in enumerate(rows):

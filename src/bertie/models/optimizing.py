@@ -1,0 +1,113 @@
+"""``bertie.optimize``: what a PyTorch model is at this moment, as an engine."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from bertie.capture import has_hooks
+from bertie.engine import Engine
+from bertie.engine.activations import Array
+from bertie.errors import InputError, InputTypeError
+from bertie.models.hooks import onlookers
+from bertie.models.pretrained import BertPreTrainedModel
+from bertie.models.quantized import int8_names
+from bertie.packing import Packed
+from bertie.tasks.features import Features
+
+# the largest difference of answers, relative to the largest of them or 1; that of int8 layers, in which a last bit
+# before rounding decides
+TOLERANCE, TOLERANCE_INT8 = 1e-4, 5e-2
+_LONGEST = 9
+
+
+def optimize(model: BertPreTrainedModel) -> Engine:
+    """Return a snapshot of ``model`` that answers as fast as a pipeline made from a folder does.
+
+    It is an engine with copies of the weights, laid out for this processor: whatever is done to the model afterwards
+    does not reach it, and it cannot learn. `bertie.pipeline` takes it in the place of a model, while a pipeline made
+    from the model itself computes with the weights that the model has in each call.
+
+    Raises:
+        InputTypeError: it is none of bertie's models, or has parts or parameters of its own, as adapters are.
+        ConfigError: the engine does not compute such models: decoders, activations of one's own.
+        InputError: the model is in training mode, on a GPU or in half precision, someone hooks into it, or the engine's
+            answers differ from its own because a part of it is not what the config says.
+    """
+    if not isinstance(model, BertPreTrainedModel):
+        raise InputTypeError(
+            f"optimize takes one of bertie's models, not a {type(model).__module__}.{type(model).__name__}; of one "
+            "with adapters, what merge_and_unload() returns."
+        )
+    if why := _why_not(model):
+        raise InputError(f"The engine cannot stand for this model: {why}.")
+    engine = Engine.of(model)
+    _check_answers(model, engine)
+    return engine
+
+
+def _why_not(model: BertPreTrainedModel) -> str:
+    """Return what of a model an engine would leave out, or an empty text."""
+    if model.training:
+        return "it is in training mode; call model.eval() first"
+    devices = {each.device for each in model.parameters()}
+    if other := next((each for each in devices if each.type != "cpu"), None):
+        return f"it is on {other}, and the engine computes on the CPU"
+    if model.dtype != torch.float32:
+        return f"its weights are {model.dtype}, and the engine computes in torch.float32; call model.float() first"
+    if has_hooks(model):
+        return "it has hooks, or another forward"
+    if seen := next(onlookers(model), None):
+        return f"there is {seen}"
+    return ""
+
+
+@torch.inference_mode()
+def _check_answers(model: BertPreTrainedModel, engine: Engine) -> None:
+    """Refuse a model whose answers to two texts are not the engine's."""
+    rows = _two_texts(model)
+    packed = Packed.from_flat(rows.ids, rows.lengths, rows.types)
+    more = {"num_choices": 1} if engine.architecture == "BertForMultipleChoice" else {}
+    expected = model(packed, return_dict=True, **more)
+    tolerance = TOLERANCE_INT8 if int8_names(model) else TOLERANCE
+    for name, found in _answers(engine, rows).items():
+        own = expected[name].numpy()
+        difference = float(np.abs(own - found).max())
+        if not difference <= tolerance * max(1.0, float(np.abs(own).max())):  # NaN is refused too
+            raise InputError(
+                f"The engine cannot stand for this model: its {name} differ by {difference:.2g}, so a part of the "
+                "model is not what its config says."
+            )
+
+
+def _answers(engine: Engine, rows: Features) -> dict[str, Array]:
+    """Return what the model's ``forward`` returns of the same rows, by the same names."""
+    places = np.arange(len(rows.ids))
+    match engine.architecture:
+        case "BertModel":
+            return {"last_hidden_state": engine.hidden_states(rows)}
+        case "BertForPreTraining":
+            words = engine.masked_lm(rows, places)
+            return {"prediction_logits": words, "seq_relationship_logits": engine.next_sentence(rows)}
+        case "BertForMaskedLM":
+            return {"logits": engine.masked_lm(rows, places)}
+        case "BertForNextSentencePrediction":
+            return {"logits": engine.next_sentence(rows)}
+        case "BertForQuestionAnswering":
+            start, end = engine.logits(rows).T
+            return {"start_logits": start, "end_logits": end}
+    return {"logits": engine.logits(rows)}
+
+
+def _two_texts(model: Any) -> Features:
+    """Return two texts of drawn words, the same for each model of the same sizes."""
+    draw, config = np.random.default_rng(0), model.config
+    lengths = [min(_LONGEST, config.max_position_embeddings), min(4, config.max_position_embeddings)]
+    total = sum(lengths)
+    return Features(
+        ids=draw.integers(config.vocab_size, size=total),
+        types=draw.integers(config.type_vocab_size, size=total),
+        lengths=lengths,
+        truncated=[0, 0],
+        empty=[False, False],
+    )

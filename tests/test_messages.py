@@ -1,0 +1,21 @@
+"""Values and texts in messages: cut at a length, listed, and harmless on a terminal."""
+
+from bertie.messages import listed, printable, short, shortened
+
+
+def test_values_and_texts_are_cut_at_a_length() -> None:
+    assert short("abcdef", 8) == "'abcdef'"
+    assert short("abcdefg", 8) == "'abcd..."
+    assert shortened("abc", 3) == "abc"
+    assert shortened("abcd", 3) == "ab…"
+
+
+def test_names_are_listed() -> None:
+    assert listed(["a", "b"], 2) == "'a', 'b'"
+    assert listed(["a", "b", "c"], 2) == "'a', 'b' and 1 more"
+    assert listed(["a", "b"], show=str) == "a, b"
+
+
+def test_a_terminal_obeys_no_character() -> None:
+    assert printable("a\x1b[31m\n\u202eé") == "a\\u001b[31m\\u000a\\u202eé"
+    assert printable("a\n\t\x00", keep="\n\t") == "a\n\t\\u0000"
