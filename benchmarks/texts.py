@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from bertie.cli.demo import read_book
+from bertie.data.bundled_texts import book_sentences
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 QUESTIONS = (
@@ -27,7 +27,7 @@ QUESTIONS = (
 def mixed(count: int) -> list[str]:
     """Return short and long texts: single sentences and, one in eight, whole reviews."""
     if not DATA.is_dir():
-        return random.Random(0).sample(read_book(), count)
+        return random.Random(0).sample(book_sentences(), count)
     found = column("sentiment")[: count - count // 8] + column("reviews")[: count // 8]
     random.Random(0).shuffle(found)
     return found
@@ -37,7 +37,7 @@ def documents(count: int) -> list[str]:
     """Return whole reviews, or pieces of the novel that differ in length as they do."""
     if DATA.is_dir():
         return column("reviews")[:count]
-    book, chance = iter(read_book() * 10), random.Random(0)
+    book, chance = iter(book_sentences() * 10), random.Random(0)
     return [" ".join(next(book) for _ in range(chance.randint(10, 60))) for _ in range(count)]
 
 
@@ -45,7 +45,7 @@ def short(count: int) -> list[str]:
     """Return single sentences."""
     if DATA.is_dir():
         return (column("sentiment") + column("sentiment", "train"))[:count]
-    return [sentence for text in read_book() for sentence in text.split(". ")][:count]
+    return [sentence for text in book_sentences() for sentence in text.split(". ")][:count]
 
 
 def prose(characters: int) -> list[str]:
@@ -60,7 +60,7 @@ def prose(characters: int) -> list[str]:
 
 def _novels() -> Iterator[str]:
     if not DATA.is_dir():
-        yield "\n\n".join(read_book())
+        yield "\n\n".join(book_sentences())
         return
     with lzma.open(DATA / "corpus.jsonl.xz", "rt", encoding="utf-8") as file:
         for record in map(json.loads, file):

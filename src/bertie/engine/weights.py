@@ -46,10 +46,12 @@ class Weights:
 
     Args:
         read: returns the array of a name, float32, or int8 where a quantised layer has it; None if there is none.
+        names: those stored in a checkpoint, as the architecture's own files have them.
         pages: where layers are packed.
     """
 
     read: Callable[[str], NDArray[Any] | None]
+    names: tuple[str, ...] = ()
     pages: LargePages = field(default_factory=LargePages)
 
     def array(self, name: str) -> Array:
@@ -111,7 +113,7 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
         at = places.get(name) or places.get(TIED.get(name, name))
         return None if at is None else _checked(checkpoint, at, allow_nan)
 
-    return Weights(read)
+    return Weights(read, tuple(found.stored))
 
 
 def _stated(checkpoint: Checkpoint, config: BertConfig, architecture: str) -> Parameters:

@@ -10,10 +10,10 @@ from bertie.data.example import Example
 from bertie.errors import InputError, nearest, spelled
 from bertie.evaluation.evaluator import Scored, Scorer
 from bertie.models.task_model import TaskModel
+from bertie.settings import BATCH_SIZE
 from bertie.tasks.features import Outputs, Values
 from bertie.tasks.inference import compute_rows
 from bertie.tasks.trainable import TrainableTask
-from bertie.training.settings import BATCH_SIZE
 
 LOSS = "loss"
 

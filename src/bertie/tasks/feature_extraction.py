@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bertie.extras import need
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model
 from bertie.tasks.task import Task
@@ -38,6 +39,5 @@ class FeatureExtraction(Task):
     def decode(self, outputs: Outputs) -> list[Any]:
         if not self.return_tensors:
             return [[[vector for part in parts for vector in part.tolist()]] for parts in outputs.values]
-        import torch
-
+        torch = need("torch", "torch", "return_tensors=True")
         return [torch.cat([torch.as_tensor(part) for part in parts])[None] for parts in outputs.values]
