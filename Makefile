@@ -10,7 +10,7 @@ KERNELS := $(wildcard src/bertie/kernels/csrc/*.[ch])
 # bertie's peers live in an environment of their own; `make bench` uses it where it is there
 PEERS  := .venv-peers
 
-.PHONY: demo test test-all sanitize check format docs bench bench-all bench-docs bench-quality clean
+.PHONY: demo test test-all sanitize check format docs bench bench-all bench-docs bench-start bench-quality bench-install clean
 
 demo: $(VENV)/.run
 	$(BIN)/bertie demo
@@ -45,9 +45,19 @@ bench: $(VENV)/.test
 bench-all: $(PEERS)/.made
 	$(PEERS)/bin/python benchmarks/run.py --all
 
+# process start to first vector, `bertie embed` too, beside scripts over the peers that are installed
+bench-start: $(VENV)/.test
+	$(if $(wildcard $(PEERS)/bin/bertie),$(PEERS)/bin,$(BIN))/python benchmarks/start.py
+
 # docs/benchmarks.md from the figures that the last runs left, without measuring anything
 bench-docs: $(PEERS)/.made
 	$(PEERS)/bin/python benchmarks/run.py --docs
+
+# what a plain installation takes on the disk, without PyTorch and without pip itself, in MB: the largest parts and all
+bench-install:
+	rm -rf .venv-plain && $(PYTHON) -m venv --without-pip .venv-plain
+	$(PYTHON) -m pip --python .venv-plain/bin/python install --quiet --disable-pip-version-check -c constraints.txt .
+	cd .venv-plain/lib/python3*/site-packages && du -sm * | sort -rn | head && du -sm .
 
 # fine-tuning beside transformers' Trainer on real data: quality and time; NAMES= some, ARGS= --quick, --seeds, --docs
 bench-quality: $(VENV)/.test
@@ -79,4 +89,4 @@ $(PEERS)/.made: pyproject.toml constraints.txt benchmarks/requirements.txt $(KER
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS) benchmarks/.cache benchmarks/results benchmarks/quality/results build dist site .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) .venv-plain benchmarks/.cache benchmarks/results benchmarks/quality/results build dist site .pytest_cache .mypy_cache .ruff_cache

@@ -41,6 +41,7 @@ ROWS = [
     {"kernels"},
     {"openmp"},
     {"extras", "writing"},
+    {"settings"},
     {"rules"},
     {"errors", "memory", "messages", "progress"},
 ]

@@ -135,3 +135,13 @@ def test_freed_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def test_only_pages_of_files_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    present, of_a_file, swapped = 1 << room._PRESENT, 1 << room._OF_A_FILE, 1 << room._SWAPPED
+    pages = [present, present | of_a_file, 0, present | of_a_file, swapped]
+    np.array(pages, np.uint64).tofile(tmp_path / "pagemap")
+    monkeypatch.setattr(room, "_PAGEMAP", str(tmp_path / "pagemap"))
+    assert room._all_of_a_file(1, 3)
+    assert not room._all_of_a_file(0, 2)
+    assert not room._all_of_a_file(3, 2)

@@ -1,23 +1,33 @@
 """What answers needs no PyTorch: these run in a process in which it cannot be imported."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from computing import of_module
+from labelled import FILES
 from safetensors.torch import save_file
 
 import bertie
 from bertie.checkpoints import open_checkpoint
+from bertie.cli import app, main
+from bertie.tasks.registry import ROWS, find
+from bertie.tasks.sentence_transformers_config import Layer, Recipe
+from bertie.tasks.sentence_transformers_writing import write_recipe
 
 SOURCE = Path(bertie.__file__).parent
-# rooms, and files of other rooms, that import PyTorch at the top; no other module does
+# rooms, and files of other rooms, that cannot be imported without PyTorch; everything else can
 WITH_TORCH = {
-    *("attention", "bench", "capture", "compression", "dropout", "estimators", "finetuning", "layers", "models"),
-    *("outputs", "packing", "pictures", "pipelines", "training"),
-    *("tasks/objectives", "tasks/tensors"),
+    *("attention", "capture", "compression", "dropout", "finetuning", "layers", "models"),
+    *("outputs", "packing", "training"),
+    *("bench/compare", "pipelines/modules", "tasks/summed_losses", "tasks/tensors"),
 }
+# of those rooms, what can be imported all the same
+FREE = {"layers/__init__", "layers/chip", "models/__init__"}
 BLOCKED = """
 import sys
 
@@ -36,17 +46,22 @@ def without_torch(program: str, *arguments: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
-def test_every_module_of_the_other_rooms_is_imported() -> None:
-    paths = [path.relative_to(SOURCE).with_suffix("") for path in sorted(SOURCE.rglob("*.py"))]
-    names = [".".join(("bertie", *path.parts)) for path in paths if not {path.parts[0], path.as_posix()} & WITH_TORCH]
-    assert "bertie.checkpoints.folder" in names
+def test_what_needs_pytorch_is_listed_and_nothing_else() -> None:
     program = """
 import importlib
-for name in sys.argv[1:]:
-    importlib.import_module(name)
+for path in sys.argv[1:]:
+    try:
+        importlib.import_module("bertie." + path.replace("/", ".").removesuffix(".__init__"))
+    except ModuleNotFoundError as error:
+        assert error.name == "torch", (path, error)
+        print(path)
 """
-    done = without_torch(program, *names)
+    paths = [path.relative_to(SOURCE).with_suffix("").as_posix() for path in sorted(SOURCE.rglob("*.py"))]
+    done = without_torch(program, *(path for path in paths if path != "__init__"))
     assert done.returncode == 0, done.stderr
+    listed = {path for path in paths if {path, path.partition("/")[0]} & WITH_TORCH}
+    assert set(done.stdout.splitlines()) == listed - FREE
+    assert listed >= FREE
 
 
 def test_a_checkpoint_is_read_and_written(tmp_path: Path) -> None:
@@ -75,19 +90,303 @@ open_checkpoint(sys.argv[1])
     assert done.stderr.strip().splitlines()[-1].endswith("which is not installed: pip install 'bertie[torch]'")
 
 
-def test_inspect(tmp_path: Path) -> None:
-    bertie.BertForMaskedLM(
-        bertie.BertConfig(
-            vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24
-        )
-    ).save_pretrained(tmp_path)
+# pipelines
+
+LONG = "The long road went on and on. " * 20
+TEXTS = ["A cat sat on the mat.", "", "Café", LONG]
+PAIRS = [{"text": "He opened the door.", "text_pair": "Then he left."}, {"text": "Why?", "text_pair": LONG}]
+QUESTIONS = [{"question": "Who sat?", "context": "A cat sat on the mat."}, {"question": "Where?", "context": LONG}]
+CHOICES = [{"prompt": "He took the train.", "choices": ["Soon he left.", "It rained.", LONG]}]
+SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+# task, model class, fields of its config, options of the pipeline, what it is called with
+ANSWERS = {
+    "embed": ("embed", "BertModel", {}, {}, [TEXTS]),
+    "embed in windows": ("embed", "BertModel", {}, {"windows": True, "normalize": True}, [TEXTS]),
+    "features": ("feature-extraction", "BertModel", {}, {}, [TEXTS[:3]]),
+    "fill-mask": ("fill-mask", "BertForMaskedLM", {}, {"top_k": 3}, ["A [MASK] sat on the [MASK]."]),
+    "fill-mask of two heads": ("fill-mask", "BertForPreTraining", {}, {"targets": ["cat", "dog"]}, ["A [MASK] sat."]),
+    "next-sentence": ("next-sentence", "BertForNextSentencePrediction", {}, {}, [PAIRS]),
+    "classes": ("text-classification", "BertForSequenceClassification", {"num_labels": 3}, {"top_k": None}, [TEXTS]),
+    "classes in windows": ("text-classification", "BertForSequenceClassification", {}, {"windows": True}, [TEXTS]),
+    "several classes": (
+        "text-classification",
+        "BertForSequenceClassification",
+        {"num_labels": 3, "problem_type": "multi_label_classification"},
+        {"thresholds": [0.5, 0.45, 0.4], "temperature": 1.7},
+        [TEXTS],
+    ),
+    "a number": ("text-classification", "BertForSequenceClassification", {"num_labels": 1}, {}, [PAIRS]),
+    "tags": ("ner", "BertForTokenClassification", {"num_labels": 5}, {"windows": True}, [TEXTS]),
+    "entities": ("ner", "BertForTokenClassification", {}, {"aggregation_strategy": "max"}, [TEXTS]),
+    "answers": ("question-answering", "BertForQuestionAnswering", {}, {"top_k": 2}, [QUESTIONS]),
+    "choices": ("multiple-choice", "BertForMultipleChoice", {}, {"windows": True, "top_k": 3}, [CHOICES]),
+    "ranks": ("reranking", "BertForSequenceClassification", {"num_labels": 1}, {}, ["a cat", TEXTS]),
+}
+ANSWER = """
+import bertie, json
+task, folder, options, given = json.loads(sys.argv[1])
+print(json.dumps(bertie.pipeline(task, folder, **options)(*given), default=lambda array: array.tolist()))
+"""
+
+
+def saved(folder: Path, words: Path, name: str = "BertModel", **config: Any) -> Path:
+    """Save a small random model of a class, with the vocabulary of another."""
+    torch.manual_seed(0)
+    config = {**SHAPE, "max_position_embeddings": 64, "initializer_range": 0.3, **config}
+    getattr(bertie, name)(bertie.BertConfig(**config)).save_pretrained(folder)
+    bertie.BertTokenizer.from_pretrained(words).save_pretrained(folder)
+    return folder
+
+
+def assert_alike(found: Any, wanted: Any) -> None:
+    """Hold two answers to be the same, their numbers within 1e-5."""
+    if isinstance(wanted, dict):
+        assert found.keys() == wanted.keys()
+        found, wanted = list(found.values()), list(wanted.values())
+    if isinstance(wanted, list):
+        assert len(found) == len(wanted)
+        for one, other in zip(found, wanted, strict=True):
+            assert_alike(one, other)
+    else:
+        assert found == (pytest.approx(wanted, rel=1e-5, abs=1e-5) if isinstance(wanted, float) else wanted)
+
+
+def assert_same_answers(task: str, folder: Path, options: dict[str, Any], given: list[Any]) -> None:
+    done = without_torch(ANSWER, json.dumps([task, str(folder), options, given]))
+    assert done.returncode == 0, done.stderr
+    wanted = of_module(task, folder, **options)(*given)
+    assert_alike(json.loads(done.stdout), json.loads(json.dumps(wanted, default=lambda array: array.tolist())))
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_pipelines_answer_as_with_pytorch(case: str, mini: Path, tmp_path: Path) -> None:
+    task, name, config, options, given = ANSWERS[case]
+    assert_same_answers(task, saved(tmp_path, mini, name, **config), options, given)
+
+
+def test_every_pipeline_is_tried() -> None:
+    assert {find(task).name for task, *_ in ANSWERS.values()} == {row.name for row in ROWS}
+
+
+def test_real_models_answer_as_with_pytorch(mini: Path, minilm: Path) -> None:
+    assert_same_answers("fill-mask", mini, {}, ["Paris is the capital of [MASK]."])
+    assert_same_answers("embed", minilm, {}, [TEXTS])
+
+
+def test_a_folder_with_layers_and_prompts(mini: Path, tmp_path: Path) -> None:
+    folder, dense = saved(tmp_path / "model", mini), tmp_path / "dense"
+    dense.mkdir()
+    activation = "torch.nn.modules.activation.Tanh"
+    config = {"in_features": 64, "out_features": 12, "bias": True, "activation_function": activation}
+    (dense / "config.json").write_text(json.dumps(config))
+    save_file({"linear.weight": torch.randn(12, 64), "linear.bias": torch.randn(12)}, dense / "model.safetensors")
+    layers = (Layer("Dense", dense), Layer("Normalize"))
+    recipe = Recipe(modes=("mean", "max"), layers=layers, prompts={"query": "find: "}, similarity="dot")
+    write_recipe(folder, recipe, 32)
+    assert_same_answers("embed", folder, {"prompt_name": "query"}, [TEXTS])
+
+
+def test_a_search_index(mini: Path, tmp_path: Path) -> None:
+    folder = saved(tmp_path, mini)
     program = """
+import bertie, json
+index = bertie.SearchIndex(json.loads(sys.argv[2]), bertie.pipeline("embed", sys.argv[1]))
+print(json.dumps(index.search("a cat")))
+"""
+    done = without_torch(program, str(folder), json.dumps(TEXTS))
+    assert done.returncode == 0, done.stderr
+    wanted = bertie.SearchIndex(TEXTS, of_module("embed", folder)).search("a cat")
+    assert_alike(json.loads(done.stdout), [list(hit) for hit in wanted])
+
+
+TOKENIZE = """
+import bertie, json
+folder, options, texts = json.loads(sys.argv[1])
+print(json.dumps(bertie.AutoTokenizer.from_pretrained(folder, **options)(texts, return_tensors="np", padding=True),
+    default=lambda values: values.tolist() if hasattr(values, "tolist") else dict(values)))
+"""
+
+
+@pytest.mark.parametrize("kind", ["fast", "legacy", "japanese"])
+def test_tokenizers(kind: str, mini: Path, tmp_path: Path) -> None:
+    folder, options, texts = mini, {"use_fast": kind != "legacy"}, TEXTS[:3]
+    if kind == "japanese":
+        pytest.importorskip("fugashi")
+        pytest.importorskip("ipadic")
+        folder, texts = tmp_path, ["猫が座る。", "本"]
+        (folder / "vocab.txt").write_text(
+            "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "猫", "が", "本", "。"])
+        )
+        config = {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab"}
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    done = without_torch(TOKENIZE, json.dumps([str(folder), options, texts]))
+    assert done.returncode == 0, done.stderr
+    wanted = bertie.AutoTokenizer.from_pretrained(folder, **options)(texts, return_tensors="np", padding=True)
+    assert json.loads(done.stdout) == {name: values.tolist() for name, values in wanted.items()}
+
+
+def test_estimators_that_were_fitted_predict(mini: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    saved(tmp_path, mini, "BertForSequenceClassification", id2label={0: "no", 1: "yes"})
+    program = """
+import bertie, json
+folder, texts = sys.argv[1], json.loads(sys.argv[2])
+print(json.dumps(bertie.BertClassifier.from_pretrained(folder).predict_proba(texts).tolist()))
+print(bertie.BertEmbedder(folder).fit_transform(texts).shape)
+try:
+    bertie.BertClassifier(folder).fit(texts, ["no", "yes", "no", "yes"])
+except bertie.BertieError as error:
+    print(error)
+"""
+    done = without_torch(program, str(tmp_path), json.dumps(TEXTS))
+    assert done.returncode == 0, done.stderr
+    found, shape, said = done.stdout.splitlines()
+    wanted = of_module("text-classification", tmp_path, top_k=None)(TEXTS)
+    scores = [{one["label"]: one["score"] for one in ranked} for ranked in wanted]
+    assert_alike(json.loads(found), [[one["no"], one["yes"]] for one in scores])
+    assert shape == "(4, 32)"
+    assert said == "Fine-tuning needs torch, which is not installed: pip install 'bertie[torch]'"
+
+
+# commands
+
+MAIN = """
 import bertie.cli
 bertie.cli.main()
 """
-    done = without_torch(program, "inspect", str(tmp_path))
+TAGS = ["O", "B-person", "I-person", "B-place"]
+MODELS = {
+    "words": ("BertForPreTraining", {}),
+    "classes": ("BertForSequenceClassification", {"id2label": {0: "negative", 1: "positive"}}),
+    "score": ("BertForSequenceClassification", {"num_labels": 1}),
+    "tags": ("BertForTokenClassification", {"id2label": dict(enumerate(TAGS))}),
+    "spans": ("BertForQuestionAnswering", {}),
+    "choices": ("BertForMultipleChoice", {}),
+}
+COMMANDS = [
+    "embed -i texts.txt -m words",
+    "embed -i reviews.csv --max-length 9 -o out.csv -m words",
+    "search texts.txt cat -k 2 -m words",
+    "fill-mask [MASK]! -m words",
+    "next-sentence -i follows.csv --column sentence1 --pair-column sentence2 -m words",
+    "classify -i reviews.csv -k 2 -o out.tsv -m classes",
+    "classify -i reviews.csv --windows --max-length 8 --overlap 1 -m classes",
+    "tag -i texts.txt -m tags",
+    "tag -i entities.conll --to conll -m tags",
+    "answer Who? --context texts.txt -m spans",
+    "answer -i questions.json --to squad -m spans",
+    "choose -i choices.jsonl -k 2 -m choices",
+    "rerank passages.txt music --to csv -m score",
+    "inspect classes",
+    "inspect words --json",
+    "evaluate masked-lm --data corpus.txt -m words",
+    "evaluate next-sentence --data follows.csv -m words",
+    "evaluate sequence-classification --data reviews.csv --windows --predictions out.jsonl -m classes",
+    "evaluate token-classification --data entities.conll -m tags",
+    "evaluate question-answering --data questions.json -m spans",
+    "evaluate multiple-choice --data choices.jsonl -m choices",
+    "evaluate embedding --data pairs.csv -m words",
+    "evaluate reranking --data relevance.csv -m score",
+]
+
+
+@pytest.fixture(scope="module")
+def place(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with models for every command, and files of texts and labelled rows."""
+    folder = tmp_path_factory.mktemp("place")
+    for name, (kind, config) in MODELS.items():
+        saved(folder / name, mini, kind, **config)
+    for name, text in FILES.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_write_the_same(
+    line: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    done = without_torch(MAIN, *line.split())
     assert done.returncode == 0, done.stderr
-    assert "BertForMaskedLM                complete" in done.stdout
+    written = taken(place)
+    monkeypatch.setattr(sys, "argv", ["bertie", *line.split()])
+    with pytest.raises(SystemExit):
+        main()
+    assert done.stdout == capsys.readouterr().out
+    assert written == taken(place)
+    assert done.stdout or any(written)
+
+
+def taken(place: Path) -> list[str]:
+    """Return the texts of the output files, which are removed."""
+    paths = sorted(place.glob("out.*"))
+    texts = [path.read_text(encoding="utf-8") for path in paths]
+    for path in paths:
+        path.unlink()
+    return texts
+
+
+def test_commands_that_answer_are_all_tried() -> None:
+    names = {command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands}
+    assert {line.split()[0] for line in COMMANDS} == names - NEED_TORCH - {"demo"}
+
+
+# what is missing is said
+
+NEED_TORCH = {"finetune", "average", "quantize", "bench"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "finetune sequence-classification --train reviews.csv -m classes --out run",
+        "average classes classes --out mean",
+        "quantize classes small",
+        "bench -m classes -i texts.txt",
+        "embed hello -m words --device cuda",
+    ],
+)
+def test_commands_say_what_to_install(line: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    done = without_torch(MAIN, *line.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("bertie: ")
+    assert said.endswith(" needs torch, which is not installed: pip install 'bertie[torch]'")
+
+
+def test_public_names_say_what_to_install() -> None:
+    program = """
+import bertie, importlib.util
+computed = 0
+for name in bertie.__all__:
+    try:
+        getattr(bertie, name)
+    except bertie.BertieError as error:
+        assert str(error) == f"bertie.{name} needs torch, which is not installed: pip install 'bertie[torch]'", error
+        computed += 1
+print(computed)
+"""
+    done = without_torch(program)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 40
+
+
+def test_tensors_say_what_to_install(mini: Path) -> None:
+    program = """
+import bertie
+tokenizer = bertie.BertTokenizer.from_pretrained(sys.argv[1])
+for kind in ("pt", "packed"):
+    try:
+        tokenizer(["a"], return_tensors=kind)
+    except bertie.BertieError as error:
+        print(error)
+"""
+    done = without_torch(program, str(mini))
+    assert done.stdout.splitlines() == [
+        f"return_tensors={kind!r} needs torch, which is not installed: pip install 'bertie[torch]'"
+        for kind in ("pt", "packed")
+    ]
 
 
 @pytest.mark.parametrize("name", ["BertConfig", "BertTokenizer", "AutoTokenizer", "BertieError"])

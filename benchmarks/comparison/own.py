@@ -7,7 +7,7 @@ from pathlib import Path
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.hub import resolve
-from bertie.tasks.recipe import Recipe, read_recipe
+from bertie.tasks.sentence_transformers_config import Recipe, read_recipe
 from bertie.tokenization.auto import AutoTokenizer
 from comparison.workload import Workload
 

@@ -62,8 +62,8 @@ def answers(
         for reading in alike:
             own = task
             if reading.tuned:
-                own = task.tuned(model.computed(tune)[1])
-            found[reading.name] = Answers(own.metric(), own.predictions(outputs), own.gold(outputs.labels))
+                own = task.tune(model.computed(tune)[1])
+            found[reading.name] = Answers(own.metric(), own.predictions(outputs), own.references(outputs.labels))
     return found
 
 
@@ -73,7 +73,7 @@ class _Model:
     def __init__(self, experiment: Experiment, folder: Path, options: Mapping[str, Any]) -> None:
         self.row, self.kind = find(experiment.task), experiment.kind
         self.pipe = bertie.pipeline(self.row.name, str(folder), max_length=experiment.max_length, **options)
-        self.task = self.row.load_trained().of(self.pipe.codec)
+        self.task = self.row.load_trained().from_inference_task(self.pipe.codec)
 
     def computed(self, rows: list[Row]) -> tuple[Any, Outputs]:
         """Return the task suited to the rows, and what the model computes of them, with their labels."""
@@ -81,7 +81,7 @@ class _Model:
         written = list(reader.read(rows))
         examples = list(reader.settled(written, reader.find_labelling(written)))
         labels = [example.label for example in examples]
-        task = self.task.suited(labels)
+        task = self.task.prepare_labels(labels)
         features = task.encode([example.text for example in examples])
         return task, task.outputs(compute_rows(task, self.pipe.computing, features), features, labels)
 

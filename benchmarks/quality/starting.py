@@ -14,7 +14,7 @@ from rows import Row, sampled
 
 import bertie
 from bertie.data.labels import ordered, ordered_tags
-from bertie.tasks.heads import begin_at, logits_of_classes, logits_of_labels
+from bertie.tasks.head_init import begin_at, logits_of_classes, logits_of_labels
 
 _MODELS = {
     "sequence-classification": "AutoModelForSequenceClassification",

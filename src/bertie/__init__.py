@@ -20,8 +20,14 @@ __all__ = ["__version__", *_MODULE_OF]
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'bertie' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
-    globals()[name] = value
+    try:
+        module = importlib.import_module(_MODULE_OF[name])
+    except ImportError as error:
+        from bertie.extras import refuse_without_torch
+
+        refuse_without_torch(error, f"bertie.{name}")
+        raise
+    value = globals()[name] = getattr(module, name)
     return value
 
 

@@ -70,12 +70,12 @@ from bertie.pipelines import SearchIndex as SearchIndex
 from bertie.pipelines import TextClassificationPipeline as TextClassificationPipeline
 from bertie.pipelines import TokenClassificationPipeline as TokenClassificationPipeline
 from bertie.pipelines import pipeline as pipeline
+from bertie.settings import Settings as Settings
 from bertie.tokenization.auto import AutoTokenizer as AutoTokenizer
 from bertie.tokenization.batch_encoding import BatchEncoding as BatchEncoding
 from bertie.tokenization.fast import BertTokenizer as BertTokenizer
 from bertie.tokenization.fast import BertTokenizerFast as BertTokenizerFast
 from bertie.tokenization.japanese import BertJapaneseTokenizer as BertJapaneseTokenizer
 from bertie.tokenization.legacy import BertTokenizerLegacy as BertTokenizerLegacy
-from bertie.training import Settings as Settings
 
 __version__: str

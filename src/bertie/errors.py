@@ -1,6 +1,5 @@
 """The kinds of error bertie raises. Each message is one sentence: what, where, got, allowed, and what to do."""
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -52,6 +51,8 @@ class Stopped(KeyboardInterrupt):
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the allowed name closest to ``name``, or an empty string."""
+    import difflib
+
     close = difflib.get_close_matches(name, list(allowed), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 

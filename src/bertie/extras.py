@@ -42,6 +42,12 @@ def missing(module: str, extra: str, what: str = "This") -> str:
     return ""
 
 
+def refuse_without_torch(error: ImportError, what: str) -> None:
+    """Raise the sentence of `need` in the place of an error that the lack of PyTorch caused; return for any other."""
+    if (error.name or "").partition(".")[0] == "torch":
+        need("torch", "torch", what)
+
+
 def loaded(module: str) -> ModuleType | None:
     """Return ``module`` if the program has imported it, or is about to; None: it has not, and need not for this."""
     return importlib.import_module(module) if sys.modules.get(module) is not None else None

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import stat
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -287,7 +286,7 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
 def _temporary(target: Path) -> Path:
-    return target.with_name(f".{target.name[:80]}.{uuid.uuid4().hex[:12]}.tmp")
+    return target.with_name(f".{target.name[:80]}.{os.urandom(6).hex()}.tmp")
 
 
 def _check_replaceable(path: Path) -> None:

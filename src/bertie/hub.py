@@ -1,6 +1,5 @@
 """A model's name or path → a local folder; which files of a folder may be read; where the default model lies."""
 
-import hashlib
 import importlib.util
 import os
 import re
@@ -158,6 +157,8 @@ def sha256(path: Path) -> str:
     status = path.stat()
     key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
     if key not in _hashes:
+        import hashlib  # OpenSSL comes with it
+
         with path.open("rb") as file:
             _hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
     return _hashes[key]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests.parity.harness import OUTPUT_TOLERANCE, TINY, pair
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from bertie.kernels.activations import ACTIVATION_CODES
 from bertie.tasks.features import Features
 
 LENGTHS = [7, 1, 7, 12, 3]
+DECODER = "cls.predictions.decoder.weight"
 WORDS = np.array([0, 4, 9, 20, 29])
 
 
@@ -54,6 +56,13 @@ def rectangle(rows: Features) -> dict[str, Tensor]:
 def saved(model: Any, folder: Path) -> Path:
     model.save_pretrained(folder)
     return folder
+
+
+def rewrite(folder: Path, changes: dict[str, Tensor | None]) -> None:
+    """Put tensors into a folder's file; None takes one out."""
+    path = folder / "model.safetensors"
+    tensors = load_file(path) | changes
+    save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, path, {"format": "pt"})
 
 
 def assert_close(found: Any, wanted: Tensor) -> None:
@@ -213,6 +222,17 @@ def test_it_is_pickled_by_its_folder(rows: Features, tmp_path: Path) -> None:
         pickle.dumps(Engine.of(ours))
 
 
+def test_a_relative_folder_is_found_from_another(
+    rows: Features, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(pair("BertForTokenClassification")[0], tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    engine = Engine.open("model")
+    pickled = pickle.dumps(engine)
+    monkeypatch.chdir("/")
+    assert np.array_equal(pickle.loads(pickled).logits(rows), engine.logits(rows))  # noqa: S301
+
+
 def test_later_changes_of_a_model_do_not_reach_it(rows: Features) -> None:
     torch.manual_seed(0)
     model = bertie.BertModel(bertie.BertConfig(**TINY)).eval()
@@ -231,6 +251,67 @@ def test_an_untied_decoder_is_its_own(rows: Features, tmp_path: Path) -> None:
         wanted = model(packed_of(rows)).logits[WORDS]
     assert_close(Engine.open(saved(model, tmp_path)).masked_lm(rows, WORDS), wanted)
     assert_close(Engine.of(model).masked_lm(rows, WORDS), wanted)
+
+
+def test_a_decoder_stored_with_numbers_of_its_own_is_not_tied(
+    rows: Features, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.manual_seed(0)
+    model = bertie.BertForMaskedLM(bertie.BertConfig(**TINY, tie_word_embeddings=False)).eval()
+    model.config.tie_word_embeddings = True
+    model.save_pretrained(tmp_path)
+    with torch.inference_mode():
+        wanted = model(packed_of(rows)).logits[WORDS]
+    with caplog.at_level("WARNING", "bertie"):
+        assert_close(Engine.open(tmp_path).masked_lm(rows, WORDS), wanted)
+    assert "they are not tied" in caplog.text
+
+
+@pytest.mark.parametrize("stored", ["another shape", "another type"])
+def test_a_decoder_that_cannot_be_the_words_does_not_count(stored: str, rows: Features, tmp_path: Path) -> None:
+    ours, _ = pair("BertForMaskedLM")
+    wanted = Engine.open(saved(ours, tmp_path)).masked_lm(rows, WORDS)
+    words = load_file(tmp_path / "model.safetensors")["bert.embeddings.word_embeddings.weight"]
+    rewrite(tmp_path, {DECODER: words[:50] + 1 if stored == "another shape" else words.half() + 1})
+    found = Engine.open(tmp_path).masked_lm(rows, WORDS)
+    assert np.array_equal(found, wanted)
+    assert_close(found, bertie.BertForMaskedLM.from_pretrained(tmp_path)(packed_of(rows)).logits[WORDS].detach())
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_buffers_of_older_versions_are_passed_over(name: str, rows: Features, tmp_path: Path) -> None:
+    ours, _ = pair(name)
+    folder = saved(ours, tmp_path)
+    wanted = Engine.open(folder, name).hidden_states(rows)
+    prefix = "" if name == "BertModel" else "bert."
+    rewrite(folder, {f"{prefix}embeddings.position_ids": torch.arange(40)[None]})
+    assert np.array_equal(Engine.open(folder, name).hidden_states(rows), wanted)
+
+
+def test_half_a_pooler_is_none(rows: Features, tmp_path: Path) -> None:
+    ours, _ = pair("BertModel")
+    rewrite(saved(ours, tmp_path), {"pooler.dense.bias": None})
+    engine = Engine.open(tmp_path)
+    assert_close(engine.hidden_states(rows), ours(packed_of(rows)).last_hidden_state.detach())
+    with pytest.raises(InputTypeError, match="BertModel has no pooler"):
+        engine.pooled(rows)
+
+
+def test_a_pooler_that_the_class_lacks_is_not_read(rows: Features, tmp_path: Path) -> None:
+    ours, _ = pair("BertForTokenClassification")
+    rewrite(saved(ours, tmp_path), {"bert.pooler.dense.weight": torch.full((3, 3), torch.nan)})
+    engine = Engine.open(tmp_path)
+    assert_close(engine.logits(rows), ours(packed_of(rows)).logits.detach())
+    with pytest.raises(InputTypeError, match="BertForTokenClassification has no pooler"):
+        engine.pooled(rows)
+
+
+def test_a_config_that_was_given_stays_as_it_was(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    bertie.BertForTokenClassification(bertie.BertConfig(**TINY, num_labels=5)).save_pretrained(tmp_path)
+    config = bertie.BertConfig(**TINY)
+    assert Engine.open(tmp_path, "BertForTokenClassification", config=config).config.num_labels == 5
+    assert config.num_labels == 2
 
 
 def test_what_it_does_not_compute_is_refused(rows: Features, tmp_path: Path) -> None:

@@ -31,9 +31,12 @@ def test_numbers_in_their_own_unit(start: Path, texts: list[str], prices: list[f
     assert model.score(texts, prices) > 0.5
     assert 0 < model.figures_["mae"] < 25_000
     again = pickle.loads(pickle.dumps(model))  # noqa: S301 (the pickle is our own)
-    np.testing.assert_array_equal(again.predict(texts), found)
+    # PyTorch's model was trained, and the engine answers with what was saved of it
+    np.testing.assert_allclose(again.predict(texts), found, rtol=1e-6)
     model.save_pretrained(tmp_path / "saved")
-    np.testing.assert_array_equal(bertie.BertRegressor.from_pretrained(tmp_path / "saved").predict(texts), found)
+    loaded = bertie.BertRegressor.from_pretrained(tmp_path / "saved")
+    np.testing.assert_array_equal(loaded.predict(texts), again.predict(texts))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(loaded)).predict(texts), again.predict(texts))  # noqa: S301
     said = bertie.pipeline("text-classification", tmp_path / "saved")(texts[0])
     assert said[0]["score"] == pytest.approx(float(found[0]), rel=1e-5)
 

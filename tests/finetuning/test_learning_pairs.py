@@ -93,7 +93,7 @@ def begun(case: str, **options: Any) -> tuple[TrainableTask, Any, list[Example]]
     model = getattr(bertie, name)(config)
     random = np.random.default_rng(0)
     examples = [make(random) for _ in range(200)]
-    task = kind(tokenizer=TOKENIZER, config=config, **options).suited([example.label for example in examples])
+    task = kind(tokenizer=TOKENIZER, config=config, **options).prepare_labels([example.label for example in examples])
     return task, model, examples
 
 

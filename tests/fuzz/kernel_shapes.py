@@ -17,7 +17,7 @@ from bertie.kernels.attention import attention
 from bertie.kernels.embeddings import Int8Table, PackedEmbeddings
 from bertie.kernels.encoder import Block, PackedEncoder
 from bertie.kernels.gemm import GELU, NONE, RESIDUAL, PackedWeight
-from bertie.kernels.gemm_int8 import Int8PackedWeight, QuantParams
+from bertie.kernels.gemm_int8 import Int8PackedWeight, QuantParams, params_16_bits
 
 Draw = random.Random
 # memory that the sanitizer watches, in the place of pages from the system
@@ -57,7 +57,7 @@ def attend(functions: library.InstructionSet, draw: Draw) -> None:
 def multiply(functions: library.InstructionSet, draw: Draw) -> None:
     rows, depth, columns = draw.randint(0, 60), draw.randint(1, 130), draw.randint(1, 130)
     after = draw.choice((NONE, GELU, RESIDUAL, draw.choice(list(ACTIVATION_CODES.values()))))
-    is_int8 = functions.has_int8 and draw.random() < 0.5
+    is_int8 = draw.random() < 0.5
     print("product", functions.name, rows, depth, columns, after, is_int8, flush=True)
     layer = int8(functions, draw, columns, depth) if is_int8 else packed(functions, columns, depth)
     layer(floats(rows, depth), after, floats(rows, columns) if after == RESIDUAL else None, threads=draw.choice((1, 2)))
@@ -70,13 +70,15 @@ def packed(functions: library.InstructionSet, columns: int, depth: int) -> Packe
 def int8(functions: library.InstructionSet, draw: Draw, columns: int, depth: int) -> Int8PackedWeight:
     weight = NUMBERS.integers(-127, 128, (columns, depth), np.int8)
     smooth = abs(floats(depth)) + 0.5 if draw.random() < 0.5 else None
-    how = QuantParams(1 / 100, draw.choice((0, 128)), draw.random() < 0.5, 1e-6, smooth)
+    how = params_16_bits(weight, 1e-6, smooth)
+    if functions.has_vnni and draw.random() < 0.5:
+        how = QuantParams(1 / 100, draw.choice((0, 128)), draw.random() < 0.5, 1e-6, smooth)
     return Int8PackedWeight(weight, abs(floats(columns)), floats(columns), how, functions, allocated)
 
 
 def encode(functions: library.InstructionSet, draw: Draw) -> None:
     sizes, heads, width, wide = lengths(draw, 70), draw.randint(1, 3), draw.randint(1, 40), draw.randint(1, 130)
-    is_int8 = functions.has_int8 and draw.random() < 0.5
+    is_int8 = draw.random() < 0.5
     print("encoder", functions.name, sizes, heads, width, wide, is_int8, flush=True)
     hidden = heads * width
     norm = (floats(hidden), floats(hidden), 1e-12)

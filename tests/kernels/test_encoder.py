@@ -12,7 +12,7 @@ from bertie.kernels import library
 from bertie.kernels.activations import ACTIVATION_CODES
 from bertie.kernels.encoder import Block, PackedEncoder
 from bertie.kernels.gemm import GELU, RESIDUAL, PackedWeight
-from bertie.kernels.gemm_int8 import Int8PackedWeight, QuantParams
+from bertie.kernels.gemm_int8 import Int8PackedWeight, QuantParams, params_16_bits
 from bertie.layers.activations import ACTIVATIONS
 
 SETS = library.instruction_sets()
@@ -148,15 +148,18 @@ def test_threads_and_other_texts_change_no_bit(functions) -> None:
     assert torch.equal(alone, together[40:49])
 
 
-@pytest.mark.skipif(not any(each.has_int8 for each in SETS), reason="the processor has no AVX-512 VNNI")
-def test_integers() -> None:
-    weights, functions = Weights(), library.best()
+@each_set
+@pytest.mark.parametrize("bits", [8, 16])
+def test_integers(functions, bits) -> None:
+    if bits == 8 and not functions.has_vnni:
+        pytest.skip("inputs of 8 bits need VNNI")
+    weights = Weights()
 
     def prepare(weight: Tensor, bias: Tensor) -> Int8PackedWeight:
         scale = weight.abs().amax(1) / 127
-        how = QuantParams(2 / 254, 127, False, 1e-12)
-        whole = (weight / scale[:, None]).round().to(torch.int8)
-        return Int8PackedWeight(whole.numpy(), scale.numpy(), bias.numpy(), how, functions)
+        whole = (weight / scale[:, None]).round().to(torch.int8).numpy()
+        how = QuantParams(2 / 254, 127, False, 1e-12) if bits == 8 else params_16_bits(whole, 1e-12)
+        return Int8PackedWeight(whole, scale.numpy(), bias.numpy(), how, functions)
 
     encoder = weights.encoder(prepare)
     x, starts = batch([12, 100, 3])

@@ -1,5 +1,6 @@
 """Our own products: the numbers of plain products for any shape, and rows that do not disturb each other."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,14 +11,14 @@ from torch import Tensor
 from bertie.errors import InputError
 from bertie.kernels import library
 from bertie.kernels.gemm import GELU, NONE, RESIDUAL, PackedLinear, PackedWeight
-from bertie.kernels.gemm_int8 import MAX_DEPTH_INT8, Int8PackedWeight, QuantParams
+from bertie.kernels.gemm_int8 import MAX_DEPTH_INT8, Int8PackedWeight, QuantParams, params_16_bits
 from bertie.layers.int8 import Int8Linear
 
 SETS = library.instruction_sets()
-INT8 = [functions for functions in SETS if functions.has_int8]
+VNNI = [functions for functions in SETS if functions.has_vnni]
 pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_none()}")
 each_set = pytest.mark.parametrize("functions", SETS, ids=lambda functions: functions.name)
-each_int8 = pytest.mark.parametrize("functions", INT8, ids=lambda functions: functions.name)
+each_vnni = pytest.mark.parametrize("functions", VNNI, ids=lambda functions: functions.name)
 
 shapes = st.tuples(st.integers(1, 30), st.integers(1, 70), st.integers(1, 70))
 
@@ -105,9 +106,9 @@ class TestFloats:
         assert torch.equal(product(panels, x[:, ::2]), product(panels, x[:, ::2].contiguous()))
 
 
-@pytest.mark.skipif(not INT8, reason="the processor has no AVX-512 VNNI")
-class TestIntegers:
-    @each_int8
+@pytest.mark.skipif(not VNNI, reason="the processor has no AVX-512 VNNI")
+class TestInputsOf8Bits:
+    @each_vnni
     @pytest.mark.parametrize("one_sided", [False, True])
     @pytest.mark.parametrize("smoothed", [False, True])
     @settings(max_examples=40, deadline=None)
@@ -131,7 +132,7 @@ class TestIntegers:
         ):
             assert ((product(panels, x, after, residual) - expected).abs() <= 1.2 * step + 1e-5).all()
 
-    @each_int8
+    @each_vnni
     def test_rows_and_threads(self, functions) -> None:
         x, weight, bias, _ = operands(50, 64, 70)
         scale = weight.abs().amax(1) / 127
@@ -144,6 +145,70 @@ class TestIntegers:
         assert torch.allclose(found[5], bias)
         assert torch.equal(found[6:], alone[6:])
         assert torch.equal(product(panels, x[6:9]), alone[6:9])
+
+
+class TestInputsOf16Bits:
+    @each_set
+    @pytest.mark.parametrize("smoothed", [False, True])
+    @settings(max_examples=40, deadline=None)
+    @given(shape=st.tuples(st.integers(1, 110), st.integers(1, 70), st.integers(1, 70)))
+    def test_bitwise_what_numpy_computes_with_integers(self, functions, smoothed, shape) -> None:
+        rows, depth, columns = shape
+        numbers = np.random.default_rng(rows)
+        x = numbers.standard_normal((rows, depth), np.float32) * np.exp(numbers.standard_normal((rows, 1), np.float32))
+        weight = numbers.integers(-127, 128, (columns, depth), np.int8)
+        scale, bias = abs(numbers.standard_normal((2, columns), np.float32))
+        smooth = np.exp(numbers.standard_normal(depth, np.float32)) if smoothed else None
+        how = params_16_bits(weight, 1e-12, smooth)
+        scaled = x if smooth is None else x * smooth
+        steps = abs(scaled).max(1, keepdims=True) * np.float32(how.scale)
+        whole = np.rint(scaled * (1 / steps)).astype(np.int64)
+        sums = whole @ weight.T.astype(np.int64)
+        assert abs(sums).max() < 2**31
+        expected = sums.astype(np.float32) * (scale * steps) + bias
+        residual = numbers.standard_normal((rows, columns), np.float32)
+        layer = Int8PackedWeight(weight, scale, bias, how, functions)
+        assert np.array_equal(layer(x, threads=1), expected)
+        assert np.array_equal(layer(x, RESIDUAL, residual, threads=2), expected + residual)
+        gelu = F.gelu(torch.from_numpy(expected).double())
+        assert close(torch.from_numpy(layer(x, GELU, threads=1)), gelu)
+
+    @each_set
+    @pytest.mark.parametrize("depth", [1, 384, MAX_DEPTH_INT8])
+    def test_the_largest_sums_fit(self, functions, depth) -> None:
+        weight = np.full((3, depth), 127, np.int8)
+        how = params_16_bits(weight, 1e-12)
+        layer = Int8PackedWeight(weight, np.ones(3, np.float32), np.zeros(3, np.float32), how, functions)
+        for number in (1.0, -1.0):
+            product = layer(np.full((2, depth), number, np.float32), threads=1)
+            assert product == pytest.approx(np.full((2, 3), 127 * depth * number), rel=1e-6)
+
+    @each_set
+    def test_rows_and_threads(self, functions) -> None:
+        x, weight, bias, _ = operands(120, 64, 70)
+        scale = weight.abs().amax(1) / 127
+        whole = (weight / scale[:, None]).round().to(torch.int8)
+        panels = int8(whole, scale, bias, params_16_bits(whole.numpy(), 1e-12), functions)
+        alone = product(panels, x, threads=2)
+        x[4, 2], x[5] = float("nan"), 0
+        found = product(panels, x)
+        assert found[4].isnan().all()
+        assert torch.equal(found[5], bias)
+        assert torch.equal(found[6:], alone[6:])
+        assert torch.equal(product(panels, x[6:9]), alone[6:9])
+
+    @each_set
+    def test_8_bits_are_refused_without_vnni(self, functions) -> None:
+        if functions.has_vnni:
+            pytest.skip("it has VNNI")
+        with pytest.raises(InputError, match="8 bits need VNNI"):
+            int8(
+                torch.ones(1, 2, dtype=torch.int8),
+                torch.ones(1),
+                torch.zeros(1),
+                QuantParams(1 / 127, 0, False, 1),
+                functions,
+            )
 
 
 def simulated(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor, how: QuantParams) -> tuple[Tensor, Tensor]:
@@ -159,7 +224,7 @@ def test_sums_of_8_bit_products_end_where_32_bits_do() -> None:
     layer = Int8Linear(MAX_DEPTH_INT8, 1)
     with pytest.raises(InputError, match=f"of {MAX_DEPTH_INT8 + 1} inputs cannot be int8"):
         Int8Linear(MAX_DEPTH_INT8 + 1, 1)
-    if functions := next((functions for functions in SETS if functions.has_int8), None):
+    if functions := next(iter(VNNI), None):
         rounding = QuantParams(1 / 127, 128, False, 1e-12)
         weight = torch.full((1, MAX_DEPTH_INT8), 127, dtype=torch.int8)
         panels = int8(weight, torch.ones(1), torch.zeros(1), rounding, functions)

@@ -18,8 +18,8 @@ from bertie.kernels import library
 from bertie.layers.int8 import Int8Embedding, Int8Linear
 from bertie.layers.linear import explain_product, make_deterministic
 
-has_int8 = any(each.has_int8 for each in library.instruction_sets())
-needs_int8 = pytest.mark.skipif(not has_int8, reason="this processor has no products of 8-bit integers")
+has_vnni = any(each.has_vnni for each in library.instruction_sets())
+needs_vnni = pytest.mark.skipif(not has_vnni, reason="without VNNI inputs have 16 bits")
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -57,7 +57,7 @@ class TestNumbers:
         assert -0.1701 < low < -0.169
         assert top > -2 * low
 
-    @needs_int8
+    @needs_vnni
     @pytest.mark.parametrize("kind", KINDS)
     def test_equal_to_the_same_rounding_in_plain_numbers(self, kind: str) -> None:
         """Which is what calibration measures by, whatever the processor."""
@@ -108,7 +108,7 @@ class TestNumbers:
 
 
 class TestModule:
-    @needs_int8
+    @needs_vnni
     def test_a_text_does_not_depend_on_its_batch(self) -> None:
         for kind in KINDS:
             _, made, x = layer_of(kind)

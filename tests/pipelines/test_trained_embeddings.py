@@ -15,25 +15,25 @@ import bertie
 from bertie.errors import InputTypeError
 from bertie.layers.vector_modules import as_modules
 from bertie.tasks.embed import Embed
-from bertie.tasks.recipe import Layer, Recipe, read_recipe
-from bertie.tasks.recipe_writing import write_recipe
 from bertie.tasks.registry import find
+from bertie.tasks.sentence_transformers_config import Layer, Recipe, read_recipe
+from bertie.tasks.sentence_transformers_writing import write_recipe
 from bertie.tasks.similarity import Similarity
 from bertie.tasks.vector_layers import load_layers
 
 
 def trained(row: Any, pipe: Any) -> Similarity:
-    task: Similarity = row.load_trained().of(pipe.codec)
+    task: Similarity = row.load_trained().from_inference_task(pipe.codec)
     return task
 
 
 def test_what_learns_is_made_from_what_answers(minilm: Path) -> None:
     pipe, row = bertie.pipeline("embed", minilm, device="cpu"), find("embedding")
     task = trained(row, pipe)
-    assert (task.recipe, task.limit, type(task.answering())) == (pipe.codec.recipe, 256, Embed)
-    assert task.answering() == pipe.codec
+    assert (task.recipe, task.limit, type(task.inference_task())) == (pipe.codec.recipe, 256, Embed)
+    assert task.inference_task() == pipe.codec
     with pytest.raises(InputTypeError, match="MultipleChoice cannot learn for Embed"):
-        find("choose").load_trained().of(pipe.codec)
+        find("choose").load_trained().from_inference_task(pipe.codec)
 
 
 def save(folder: Path, pipe: Any, task: Similarity) -> Path:
@@ -56,7 +56,7 @@ def same_vectors(folder: Path, **call: Any) -> np.ndarray:
 def test_the_folder_of_a_plain_bert(tiny: Callable[..., Path], tmp_path: Path) -> None:
     pipe = of_module("embed", tiny())
     assert pipe.codec.recipe == Recipe(modes=("mean",))
-    task = trained(find("embedding"), pipe).with_options(max_length=20).begun(pipe.model, [None])
+    task = trained(find("embedding"), pipe).with_options(max_length=20).on_train_start(pipe.model, [None])
     vectors = same_vectors(save(tmp_path / "out", pipe, task))
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     normalize = Layer("Normalize", tmp_path / "out" / "2_Normalize")
@@ -82,7 +82,7 @@ def test_the_recipe_a_model_came_with_stays(
     modules = [st.Transformer(str(tiny())), st.Pooling(32, pooling_mode=pooling), *(make() for make in more)]
     SentenceTransformer(modules=modules, device="cpu", **settings).save(str(tmp_path / "in"))
     pipe = of_module("embed", tmp_path / "in")
-    task = trained(find("embed"), pipe).begun(pipe.model, [None])
+    task = trained(find("embed"), pipe).on_train_start(pipe.model, [None])
     assert task.recipe == pipe.codec.recipe
     out = save(tmp_path / "out", pipe, task)
     np.testing.assert_allclose(same_vectors(out, **call), pipe(TEXTS, **call), atol=1e-6)

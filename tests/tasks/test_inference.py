@@ -23,8 +23,8 @@ from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.multiple_choice import MultipleChoice
 from bertie.tasks.next_sentence import NextSentence
 from bertie.tasks.question_answering import QuestionAnswering
-from bertie.tasks.recipe import Recipe
 from bertie.tasks.reranking import Reranking
+from bertie.tasks.sentence_transformers_config import Recipe
 from bertie.tasks.similarity import Similarity
 from bertie.tasks.text_classification import TextClassification
 from bertie.tasks.token_classification import TokenClassification, WordTags
@@ -186,8 +186,8 @@ def test_arrays_are_answered_as_tensors_are(case: str, own: bool) -> None:
     alike(list(task.decode(found)), list(on_tensors.decode(expected)))
     if isinstance(task, TrainableTask) and labels is not None:
         alike(list(task.predictions(found)), list(on_tensors.predictions(expected)))
-        alike(task.faults(found), on_tensors.faults(expected))
-        tuned, expected_tuned = (vars(each.tuned(outputs)) for each, outputs in ((task, found), (on_tensors, expected)))
+        alike(task.errors(found), on_tensors.errors(expected))
+        tuned, expected_tuned = (vars(each.tune(outputs)) for each, outputs in ((task, found), (on_tensors, expected)))
         for option in ("temperature", "thresholds", "no_answer_threshold"):
             alike(tuned.get(option), expected_tuned.get(option))
 

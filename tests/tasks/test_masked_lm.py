@@ -52,7 +52,7 @@ def text(length: int, seed: int = 0) -> str:
 def test_exactly_so_many_tokens_are_drawn(lengths: list[int], whole_word: bool, share: float) -> None:
     task = task_of(whole_word=whole_word, share=share)
     features = task.encode([text(length, seed) for seed, length in enumerate(lengths)])
-    drawn = task.drawn(features, np.random.default_rng(1))
+    drawn = task.apply_masking(features, np.random.default_rng(1))
     assert drawn.labels
     labels, ordinary = drawn.wanted, features.ids > 4
     assert features.owned is not None
@@ -70,7 +70,7 @@ def test_exactly_so_many_tokens_are_drawn(lengths: list[int], whole_word: bool, 
 def test_what_becomes_of_drawn_tokens() -> None:
     task = task_of()
     features = task.encode([text(30, seed) for seed in range(2000)])
-    drawn = task.drawn(features, np.random.default_rng(0))
+    drawn = task.apply_masking(features, np.random.default_rng(0))
     assert drawn.labels
     chosen = drawn.wanted != IGNORED
     new, old = drawn.ids[chosen], features.ids[chosen]
@@ -80,9 +80,9 @@ def test_what_becomes_of_drawn_tokens() -> None:
     assert kept.mean() == pytest.approx(0.1 + 0.1 / 20, abs=0.02)
     random = new[~masked & ~kept]
     assert set(random) == set(range(5, 25))
-    other = task.drawn(features, np.random.default_rng(1))
+    other = task.apply_masking(features, np.random.default_rng(1))
     assert (other.ids != drawn.ids).any()
-    assert (task.drawn(features, np.random.default_rng(0)).ids == drawn.ids).all()
+    assert (task.apply_masking(features, np.random.default_rng(0)).ids == drawn.ids).all()
     places = chosen.reshape(2000, 32).mean(axis=0)[1:-1]
     np.testing.assert_allclose(places, 4 / 30, atol=0.03)  # no place is more likely than others
 
@@ -92,7 +92,7 @@ def test_words_are_drawn_whole() -> None:
     features = task.encode(["abcd efgh ij abcd efgh"])
     cut = 0
     for seed in range(30):
-        chosen = (task.drawn(features, np.random.default_rng(seed)).wanted != IGNORED)[1:-1]
+        chosen = (task.apply_masking(features, np.random.default_rng(seed)).wanted != IGNORED)[1:-1]
         words = np.split(chosen, [4, 8, 10, 14])
         assert chosen.sum() == 9
         cut += sum(word.any() and not word.all() for word in words)
@@ -102,7 +102,7 @@ def test_words_are_drawn_whole() -> None:
 def test_the_loss_is_that_of_drawn_tokens(model: Any) -> None:
     task = task_of()
     features = task.encode([text(28, seed) for seed in range(5)] + [text(90)])
-    drawn = task.drawn(features, np.random.default_rng(0))
+    drawn = task.apply_masking(features, np.random.default_rng(0))
     assert drawn.labels
     loss = loss_of(task, model, drawn)
     own = model(TaskModel(model).packed(drawn), labels=torch.from_numpy(drawn.wanted)).loss
@@ -134,8 +134,8 @@ def test_figures_do_not_depend_on_batches_or_luck(model: Any) -> None:
     assert values.sum(axis=0)[[0, 2]].tolist() == [float(right), task.divisor(features)]
     assert values[-1].tolist() == [0, 0, 0]
     scores = Scores(task.metric())
-    scores.add(task.predictions(Outputs(values[:3], features)), task.gold([None] * 3))
-    scores.add(task.predictions(Outputs(values[3:], features)), task.gold([None] * 4))
+    scores.add(task.predictions(Outputs(values[:3], features)), task.references([None] * 3))
+    scores.add(task.predictions(Outputs(values[3:], features)), task.references([None] * 4))
     figures = scores.figures()
     assert figures["loss"] == pytest.approx(float(loss))
     assert figures["perplexity"] == pytest.approx(float(loss.exp()))
@@ -146,10 +146,10 @@ def test_figures_do_not_depend_on_batches_or_luck(model: Any) -> None:
 def test_what_learns_is_made_from_what_answers(model: Any) -> None:
     pipe = bertie.pipeline("masked-lm", model, tokenizer=TOKENIZER, max_length=9)
     row = find("fill-mask")
-    task = row.load_trained().of(pipe.codec)
+    task = row.load_trained().from_inference_task(pipe.codec)
     assert (type(task), task.limit, task.windows) == (MaskedLM, 9, True)
-    assert type(task.answering()) is FillMask
-    assert task.answering().max_length == 9
+    assert type(task.inference_task()) is FillMask
+    assert task.inference_task().max_length == 9
     row.save_options(model.config, task)
     assert row.saved_options(model.config) == {"max_length": 9}
     with pytest.raises(InputError, match="share is 1.5"):

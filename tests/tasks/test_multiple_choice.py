@@ -12,8 +12,8 @@ from bertie.errors import InputError, InputTypeError
 from bertie.metrics import MultipleChoiceMetric, Scores
 from bertie.models.task_model import TaskModel
 from bertie.tasks.features import Features, Outputs
+from bertie.tasks.grouped_inputs import by_part, part_counts
 from bertie.tasks.multiple_choice import MultipleChoice
-from bertie.tasks.parts import by_part, part_counts
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]
 TOKENIZER = bertie.BertTokenizer(vocab={word: number for number, word in enumerate(WORDS)})
@@ -77,7 +77,7 @@ def test_any_number_of_choices(model: Any) -> None:
 
 def test_the_loss_is_each_inputs_own_cross_entropy(model: Any) -> None:
     task, gold = task_of(model), [2, 0, 1, 4]
-    features = task.labelled(task.encode(UNEQUAL), gold)
+    features = task.add_labels(task.encode(UNEQUAL), gold)
     loss = loss_of(task, model, features)
     values = compute(task, model, features)
     each = [
@@ -97,7 +97,7 @@ def test_the_loss_is_each_inputs_own_cross_entropy(model: Any) -> None:
 
 def test_the_models_own_loss(model: Any) -> None:
     task = task_of(model)
-    features = task.labelled(task.encode(EQUAL), [1, 2])
+    features = task.add_labels(task.encode(EQUAL), [1, 2])
     own = model(TaskModel(model).packed(features), labels=torch.tensor([1, 2]), num_choices=3).loss
     torch.testing.assert_close(loss_of(task, model, features) / 2, own)
 
@@ -117,7 +117,7 @@ def test_long_prompts_are_read_in_windows(model: Any, way: str) -> None:
     alone = task_of(model)
     windows = np.concatenate(logits_of(alone, model, [("a b c d e", ["j"]), ("f g h i j", ["j"])]))
     assert values[0][0] == pytest.approx(getattr(windows, way)(), abs=1e-6)
-    labelled = task.labelled(features, [1, 0])
+    labelled = task.add_labels(features, [1, 0])
     logits = [torch.from_numpy(one)[None] for one in values]
     expected = sum(
         torch.nn.functional.cross_entropy(one, torch.tensor([label])) for one, label in zip(logits, [1, 0], strict=True)
@@ -135,16 +135,16 @@ def test_temperature_and_figures(model: Any) -> None:
     task, gold = task_of(model), [2, 0, 1, 4]
     features = task.encode(UNEQUAL)
     values = compute(task, model, features)
-    tuned = task.tuned(Outputs(values, features, gold))
+    tuned = task.tune(Outputs(values, features, gold))
     assert tuned.temperature != 1.0
     reliable = task.reliability(Outputs(values, features, gold))
     assert reliable is not None
     assert reliable.count.sum() == 4
-    faults = task.faults(Outputs(values, features, gold))
+    faults = task.errors(Outputs(values, features, gold))
     chosen = task.predictions(Outputs(values, features))
     assert [fault is None for fault in faults] == (chosen == gold).tolist()
     scores = Scores(task.metric())
-    scores.add(chosen, task.gold(gold))
+    scores.add(chosen, task.references(gold))
     assert scores.figures() == {"accuracy": np.mean(chosen == gold)}
     with pytest.raises(InputError, match="give one number a row"):
         MultipleChoiceMetric().rows(["a"], [1])
@@ -168,7 +168,7 @@ def test_what_is_no_question_is_refused(model: Any, one: Any, kind: type[Excepti
 def test_a_label_beyond_the_choices(model: Any) -> None:
     task = task_of(model)
     with pytest.raises(InputError, match="label of input 1 is 3; its 3 choices are 0 to 2"):
-        task.labelled(task.encode(EQUAL), [0, 3])
+        task.add_labels(task.encode(EQUAL), [0, 3])
 
 
 def test_the_pipeline(model: Any) -> None:

@@ -15,7 +15,7 @@ def test_the_temperature_is_tuned(mini: Path) -> None:
     features = task.encode([("a", "b"), ("c", "d"), ("e", "f"), ("g", "h")])
     # sure of everything, and wrong every fourth time
     values, labels = np.array([[9.0, 0.0], [0.0, 9.0], [9.0, 0.0], [0.0, 9.0]]), [0, 1, 0, 0]
-    tuned = task.tuned(Outputs(values, features, labels))
+    tuned = task.tune(Outputs(values, features, labels))
     assert tuned.temperature > 2
     before, after = (each.reliability(Outputs(values, features, labels)) for each in (task, tuned))
     assert before is not None
@@ -25,7 +25,7 @@ def test_the_temperature_is_tuned(mini: Path) -> None:
     assert (
         task.decode(Outputs(values, features))[0]["score"] > tuned.decode(Outputs(values, features))[0]["score"] > 0.5
     )
-    assert task.tuned(Outputs(values[:0], task.encode([]), [])) == task
+    assert task.tune(Outputs(values[:0], task.encode([]), [])) == task
     assert task.reliability(Outputs(values[:0], task.encode([]), [])) is None
 
 

@@ -43,7 +43,7 @@ def task(model: Any) -> QuestionAnswering:
 
 
 def test_answers_become_places_of_tokens(task: QuestionAnswering) -> None:
-    features = task.labelled(task.encode(INPUTS), LABELS)
+    features = task.add_labels(task.encode(INPUTS), LABELS)
     assert features.labels
     assert features.labels["labels"].each == "row"
     for row, (start, end), text in zip(features.encodings, features.wanted, ["london", "1815", ""], strict=True):
@@ -54,7 +54,7 @@ def test_answers_become_places_of_tokens(task: QuestionAnswering) -> None:
 
 def test_windows_without_the_whole_answer_have_none(task: QuestionAnswering) -> None:
     asked = task.with_options(max_length=28, overlap=8)
-    features = asked.labelled(asked.encode(INPUTS[:1]), LABELS[:1])
+    features = asked.add_labels(asked.encode(INPUTS[:1]), LABELS[:1])
     assert len(features.lengths) > 2
     size = len(task.tokenizer.tokenize("london"))
     holding = 0
@@ -69,11 +69,11 @@ def test_windows_without_the_whole_answer_have_none(task: QuestionAnswering) -> 
 def test_answers_that_stand_elsewhere_are_refused(task: QuestionAnswering) -> None:
     features = task.encode(INPUTS[:1])
     with pytest.raises(InputError, match="'paris' does not stand at character 3 of its context, where 'lived' does"):
-        task.labelled(features, [{"answers": [{"text": "paris", "answer_start": 3}]}])
+        task.add_labels(features, [{"answers": [{"text": "paris", "answer_start": 3}]}])
 
 
 def test_losses_are_the_models_own_and_add_up(task: QuestionAnswering, model: Any) -> None:
-    features = task.labelled(task.encode(INPUTS), LABELS)
+    features = task.add_labels(task.encode(INPUTS), LABELS)
     output = task.run(TaskModel(model), features)
     loss = task.loss(output, features)
     starts, ends = torch.from_numpy(features.wanted).unbind(1)
@@ -91,15 +91,15 @@ def test_predictions_are_scored_as_squad_does(task: QuestionAnswering, model: An
     values = compute(task, model, features)
     found = task.predictions(Outputs(values, features))
     assert all(text and text in CONTEXT for text in found)
-    asked = task.suited(LABELS)
+    asked = task.prepare_labels(LABELS)
     assert asked.handle_impossible_answer
-    assert not task.suited(LABELS[:2]).handle_impossible_answer
+    assert not task.prepare_labels(LABELS[:2]).handle_impossible_answer
     scores = Scores(asked.metric(), replicates=0)
-    scores.add(["london", "1816", ""], asked.gold(LABELS))
+    scores.add(["london", "1816", ""], asked.references(LABELS))
     assert scores.figures()["exact_match"] == pytest.approx(2 / 3)
     assert {"HasAns_f1", "NoAns_f1"} <= set(scores.figures())
     scores = Scores(task.metric(), replicates=0)
-    scores.add(["London.", "in 1815"], task.gold(LABELS[:2]))
+    scores.add(["London.", "in 1815"], task.references(LABELS[:2]))
     assert scores.figures() == {"exact_match": 0.5, "f1": pytest.approx((1 + 2 / 3) / 2)}
 
 
@@ -112,16 +112,16 @@ def test_the_threshold_is_tuned_where_questions_have_no_answer(task: QuestionAns
     order = np.argsort(-differences)
     labels: list[Any] = [{"answers": [{"text": text, "answer_start": 0}]} for text in texts]
     labels[order[0]] = {"answers": []}
-    tuned = task.tuned(Outputs(values, features, labels))
+    tuned = task.tune(Outputs(values, features, labels))
     assert differences[order[1]] < tuned.no_answer_threshold < differences[order[0]]
     assert tuned.predictions(Outputs(values, features)) == [
         "" if number == order[0] else text for number, text in enumerate(texts)
     ]
-    assert tuned.faults(Outputs(values, features, labels)) == [None] * 3
-    (fault,) = task.faults(Outputs(values[:1], features.of_inputs([0]), [{"answers": []}]))
+    assert tuned.errors(Outputs(values, features, labels)) == [None] * 3
+    (fault,) = task.errors(Outputs(values[:1], features.of_inputs([0]), [{"answers": []}]))
     assert fault is not None
     assert (fault.expected, fault.given) == ("no answer", texts[0])
-    assert task.tuned(Outputs(values, features, [labels[order[1]]] * 3)) == task
+    assert task.tune(Outputs(values, features, [labels[order[1]]] * 3)) == task
 
 
 def test_a_few_steps_learn_a_few_answers(task: QuestionAnswering, model: Any) -> None:
@@ -129,8 +129,8 @@ def test_a_few_steps_learn_a_few_answers(task: QuestionAnswering, model: Any) ->
     sizes = {"hidden_size": 32, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     config = bertie.BertConfig(**{**model.config.to_dict(), **sizes})
     learner = bertie.BertForQuestionAnswering(config).train()
-    asked = task.with_options(max_length=48, overlap=16).suited(LABELS)
-    features = asked.labelled(asked.encode(INPUTS), LABELS)
+    asked = task.with_options(max_length=48, overlap=16).prepare_labels(LABELS)
+    features = asked.add_labels(asked.encode(INPUTS), LABELS)
     optimizer = torch.optim.AdamW(learner.parameters(), lr=5e-3)
     for _ in range(150):
         loss = loss_of(asked, learner, features) / asked.divisor(features)

@@ -154,10 +154,10 @@ def task(rerank: Any) -> Reranking:
 
 def test_learning_by_binary_cross_entropy(folder: Path, task: Reranking) -> None:
     labels = [3.0, 0.0, 1.0, 2.0, 0.0]
-    suited = task.suited(labels)
+    suited = task.prepare_labels(labels)
     assert suited.highest == 3.0
-    assert task.suited([0.0, 0.5]).highest == 1.0
-    features = suited.labelled(suited.encode(PAIRS), labels)
+    assert task.prepare_labels([0.0, 0.5]).highest == 1.0
+    features = suited.add_labels(suited.encode(PAIRS), labels)
     model = bertie.BertForSequenceClassification.from_pretrained(folder)
     loss = loss_of(suited, model, features)
     logits = torch.from_numpy(compute(suited, model, features))[:, 0]
@@ -165,9 +165,9 @@ def test_learning_by_binary_cross_entropy(folder: Path, task: Reranking) -> None
     torch.testing.assert_close(loss.detach(), expected)
     assert suited.divisor(features) == 5
     with pytest.raises(InputError, match="A relevance is 3, but the highest is 1"):
-        task.labelled(features, labels)
+        task.add_labels(features, labels)
     with pytest.raises(InputError, match="A relevance is -1"):
-        task.gold([-1.0])
+        task.references([-1.0])
     assert Reranking.head(None, []) == {"num_labels": 1, "problem_type": "multi_label_classification"}
 
 
@@ -182,15 +182,15 @@ def test_figures_are_those_of_rankings(rerank: Any, task: Reranking) -> None:
     expected.add([scores[:2], scores[2:]], [labels[:2], labels[2:]])
     found = Scores(task.metric())
     order = [4, 0, 2, 1, 3]  # rows of a query may stand anywhere
-    found.add([predictions[at] for at in order[:2]], task.gold([labels[at] for at in order[:2]]))
-    found.add([predictions[at] for at in order[2:]], task.gold([labels[at] for at in order[2:]]))
+    found.add([predictions[at] for at in order[:2]], task.references([labels[at] for at in order[:2]]))
+    found.add([predictions[at] for at in order[2:]], task.references([labels[at] for at in order[2:]]))
     accuracy = np.mean((np.array(scores) >= 0.5) == (np.array(labels) >= 0.5))
     assert found.figures() == pytest.approx({**expected.figures(), "accuracy": accuracy})
     assert found.intervals()["map"] is not None
-    faults = task.faults(Outputs(values, features, labels))
+    faults = task.errors(Outputs(values, features, labels))
     assert sum(fault is None for fault in faults) == round(accuracy * 5)
-    assert task.tuned(Outputs(values, features, labels)).temperature != 1.0
-    assert task.tuned(Outputs(values, features, [0.3] * 5)) == task
+    assert task.tune(Outputs(values, features, labels)).temperature != 1.0
+    assert task.tune(Outputs(values, features, [0.3] * 5)) == task
     assert task.reliability(Outputs(values, features, [0.3] * 5)) is None
 
 

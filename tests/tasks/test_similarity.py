@@ -14,9 +14,8 @@ from bertie.errors import InputError, InputTypeError
 from bertie.metrics import RegressionMetric, RetrievalMetric, Scores
 from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features, Outputs
-from bertie.tasks.objectives import contrast_sum
-from bertie.tasks.retrieval import false_negatives, ranks_of_partners
-from bertie.tasks.similarity import Similarity
+from bertie.tasks.similarity import Similarity, ranks_of_partners
+from bertie.tasks.summed_losses import contrast_sum, false_negatives
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]
 TOKENIZER = bertie.BertTokenizer(vocab={word: number for number, word in enumerate(WORDS)})
@@ -55,9 +54,9 @@ def vectors_of(model: Any, texts: list[str], **options: Any) -> torch.Tensor:
 @pytest.mark.parametrize("inputs", [PAIRS, TRIPLES], ids=["pairs", "triples"])
 def test_in_batch_negatives_as_in_sentence_transformers(model: Any, inputs: Any, windows: bool) -> None:
     options = {"windows": True, "max_length": 6, "overlap": 1} if windows else {}
-    task = task_of(model, **options).suited([None] * 4)
+    task = task_of(model, **options).prepare_labels([None] * 4)
     assert not task.divisible
-    features = task.labelled(task.encode(inputs), [None] * 4)
+    features = task.add_labels(task.encode(inputs), [None] * 4)
     columns = [vectors_of(model, list(column), **options) for column in zip(*inputs, strict=True)]
     both: dict[str, Any] = {"directions": ("query_to_doc", "doc_to_query"), "partition_mode": "per_direction"}
     peer = losses.MultipleNegativesRankingLoss(None, **(both if inputs is PAIRS else {}))
@@ -87,7 +86,7 @@ def test_equal_texts_of_a_step_are_no_strangers(model: Any, windows: bool) -> No
     """Each anchor's loss is that of the batch a sampler without duplicates would have put it into."""
     options = {"windows": True, "max_length": 6, "overlap": 1} if windows else {}
     pairs = [("a b c d e f g h", "b c"), ("d", "e f g"), ("a b c d e f g h", "h i"), ("j", "e f g"), ("d", "e f g")]
-    task = task_of(model, **options).suited([None] * 5)
+    task = task_of(model, **options).prepare_labels([None] * 5)
     features = task.encode(pairs)
     anchors, positives = (directions_of(model, column, **options) for column in zip(*pairs, strict=True))
     peer = losses.MultipleNegativesRankingLoss(None)
@@ -102,7 +101,7 @@ def test_equal_texts_of_a_step_are_no_strangers(model: Any, windows: bool) -> No
 
 
 def test_the_same_pair_twice_and_negatives_that_are_right_elsewhere(model: Any) -> None:
-    task = task_of(model).suited([None] * 2)
+    task = task_of(model).prepare_labels([None] * 2)
     assert loss_of(task, model, task.encode([PAIRS[0]] * 2)).item() == pytest.approx(0, abs=1e-5)
     inputs = [("a", "b", "d"), ("c", "d", "e"), ("b", "f", "a")]
     right = false_negatives(*(np.array(column) for column in (list("acb"), list("bdf"), list("bdfdea"))))
@@ -121,9 +120,9 @@ def test_the_same_pair_twice_and_negatives_that_are_right_elsewhere(model: Any) 
 
 def test_scores_are_learned_as_cosines(model: Any) -> None:
     scores = [5.0, 0.0, 2.5, 4.0]
-    task = task_of(model).suited(scores)
+    task = task_of(model).prepare_labels(scores)
     assert (task.scored, task.lowest, task.highest, task.divisible) == (True, 0.0, 5.0, True)
-    features = Features.joined([task.labelled(task.encode(PAIRS), scores)])
+    features = Features.joined([task.add_labels(task.encode(PAIRS), scores)])
     first, second = (vectors_of(model, list(column)) for column in zip(*PAIRS, strict=True))
     peer = losses.CosineSimilarityLoss(None)
     expected = peer.compute_loss_from_embeddings([first, second], torch.tensor(scores) / 5)
@@ -131,18 +130,18 @@ def test_scores_are_learned_as_cosines(model: Any) -> None:
     torch.testing.assert_close(whole.detach() / 4, expected)
     parts = [loss_of(task, model, features.of_inputs(part)) for part in ([3, 1], [0], [2])]
     torch.testing.assert_close(sum(parts), whole)
-    assert task_of(model).suited([0.2, 0.9]).highest == 1.0
-    assert task_of(model).suited([-1.0, 1.0]).lowest == -1.0
+    assert task_of(model).prepare_labels([0.2, 0.9]).highest == 1.0
+    assert task_of(model).prepare_labels([-1.0, 1.0]).lowest == -1.0
 
 
 def test_scores_belong_to_all_pairs_and_to_pairs_only(model: Any) -> None:
     with pytest.raises(InputError, match="1 of 2 pairs have no score"):
-        task_of(model).suited([0.5, None])
+        task_of(model).prepare_labels([0.5, None])
     task = task_of(model, scored=True)
     with pytest.raises(InputError, match="pair 1 has no score"):
-        task.labelled(task.encode(PAIRS[:2]), [0.5, None])
+        task.add_labels(task.encode(PAIRS[:2]), [0.5, None])
     with pytest.raises(InputError, match="A score belongs to a pair"):
-        task.labelled(task.encode(TRIPLES[:1]), [0.5])
+        task.add_labels(task.encode(TRIPLES[:1]), [0.5])
     for wrong in ("a", ("a",), ("a", "b", "c", "d"), ("a", 3)):
         with pytest.raises(InputTypeError, match="Input 1 is .* must be a pair"):
             task.encode([PAIRS[0], wrong])
@@ -153,7 +152,7 @@ def test_scores_belong_to_all_pairs_and_to_pairs_only(model: Any) -> None:
 
 def test_figures_with_scores(model: Any) -> None:
     gold = [5.0, 0.0, 2.5, 4.0]
-    task = task_of(model).suited(gold)
+    task = task_of(model).prepare_labels(gold)
     features = task.encode(PAIRS)
     values = compute(task, model, features)
     first, second = (vectors_of(model, list(column)) for column in zip(*PAIRS, strict=True))
@@ -162,10 +161,10 @@ def test_figures_with_scores(model: Any) -> None:
     np.testing.assert_allclose(found, cosines, atol=1e-6)
     scores = Scores(task.metric())
     assert isinstance(scores.metric, RegressionMetric)
-    scores.add(found, task.gold(gold))
+    scores.add(found, task.references(gold))
     assert scores.figures()["pearson"] == pytest.approx(np.corrcoef(cosines, gold)[0, 1])
     gaps = np.abs(cosines - np.array(gold) / 5)
-    faults = task.faults(Outputs(values, features, gold))
+    faults = task.errors(Outputs(values, features, gold))
     assert [fault.size if fault else None for fault in faults] == [
         pytest.approx(gap, abs=1e-6) if gap >= 0.25 else None for gap in gaps
     ]
@@ -183,11 +182,11 @@ def test_figures_without_scores(model: Any, windows: bool) -> None:
     assert ranks.tolist() == [int((row >= row[2 * at]).sum()) for at, row in enumerate(cosines)]
     scores = Scores(task.metric())
     assert isinstance(scores.metric, RetrievalMetric)
-    scores.add(ranks, task.gold([None] * 4))
+    scores.add(ranks, task.references([None] * 4))
     figures = scores.figures()
     assert figures["mrr"] == pytest.approx(np.mean(1 / ranks))
     assert figures["recall@1"] == np.mean(ranks == 1)
-    assert [fault is None for fault in task.faults(Outputs(values, features, [None] * 4))] == (ranks == 1).tolist()
+    assert [fault is None for fault in task.errors(Outputs(values, features, [None] * 4))] == (ranks == 1).tolist()
     assert task.predictions(Outputs([], features.of_inputs([]))).tolist() == []
 
 

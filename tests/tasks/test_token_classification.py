@@ -61,7 +61,7 @@ def numbers(task: Any, features: Any) -> list[list[tuple[str, int]]]:
 
 
 def test_labels_stand_on_the_pieces_of_their_words(task: TokenClassification) -> None:
-    features = task.labelled(task.encode(WORDS), LABELS)
+    features = task.add_labels(task.encode(WORDS), LABELS)
     first, second, third = numbers(task, features)
     assert first == [
         *(("ada", 1), ("love", 2), ("lived", 0), ("un", 0), ("well", 0), ("in", 0), ("london", 3), (".", 0)),
@@ -70,7 +70,7 @@ def test_labels_stand_on_the_pieces_of_their_words(task: TokenClassification) ->
     assert third == []
     assert task.divisor(features) == 10
     every = task.with_options(label_pieces="all")
-    first, *_ = numbers(every, every.labelled(every.encode(WORDS), LABELS))
+    first, *_ = numbers(every, every.add_labels(every.encode(WORDS), LABELS))
     assert first[:4] == [("ada", 1), ("love", 2), ("##lace", 2), ("lived", 0)]
 
 
@@ -78,16 +78,16 @@ def test_each_word_is_labelled_once_in_the_window_that_owns_it(task: TokenClassi
     words = [f"word{number}" for number in range(40)]
     labels = [TAGS[number % 5 if number % 5 in (0, 1, 3) else 0] for number in range(40)]
     windowed = task.with_options(windows=True, max_length=16, overlap=6)
-    features = windowed.labelled(windowed.encode([words, ["a"]]), [labels, ["O"]])
+    features = windowed.add_labels(windowed.encode([words, ["a"]]), [labels, ["O"]])
     assert len(features.lengths) > 4
     assert windowed.divisor(features) == 41
-    whole = task.labelled(task.encode([words[:15]]), [labels[:15]])
+    whole = task.add_labels(task.encode([words[:15]]), [labels[:15]])
     assert [label for row in numbers(windowed, features)[:-1] for _, label in row][:15] == [
         label for _, label in numbers(task, whole)[0]
     ]
     # cut instead, the words behind the cut have no label
     cut = task.with_options(max_length=16)
-    features = cut.labelled(cut.encode([words]), [labels])
+    features = cut.add_labels(cut.encode([words]), [labels])
     assert cut.divisor(features) == 7
     assert features.truncated == [80 - 14]
 
@@ -95,15 +95,15 @@ def test_each_word_is_labelled_once_in_the_window_that_owns_it(task: TokenClassi
 def test_what_cannot_be_learned_is_refused(task: TokenClassification) -> None:
     features = task.encode(WORDS[:1])
     with pytest.raises(InputError, match="'B-PRE' is none of the model's 5 labels .* Did you mean 'B-PER'"):
-        task.labelled(features, [["B-PRE", *LABELS[0][1:]]])
+        task.add_labels(features, [["B-PRE", *LABELS[0][1:]]])
     with pytest.raises(InputError, match="8 words and 7 labels"):
-        task.labelled(features, [LABELS[0][1:]])
+        task.add_labels(features, [LABELS[0][1:]])
     with pytest.raises(InputError, match="class_weights has 2 entries"):
         task.with_options(class_weights=[1.0, 2.0])
 
 
 def test_losses_are_sums_and_add_up(task: TokenClassification, model: Any) -> None:
-    features = task.labelled(task.encode(WORDS), LABELS)
+    features = task.add_labels(task.encode(WORDS), LABELS)
     output = task.run(TaskModel(model), features)
     loss = task.loss(output, features)
     wanted = torch.from_numpy(features.wanted)
@@ -147,9 +147,9 @@ def test_an_entity_goes_on_through_a_word_without_pieces(task: TokenClassificati
     features = asked.encode(WORDS)
     values = values_for(features, LABELS)
     assert asked.predictions(Outputs(values, features)) == LABELS
-    assert asked.faults(Outputs(values, features, LABELS)) == [None] * 3
+    assert asked.errors(Outputs(values, features, LABELS)) == [None] * 3
     wrong = [["O", *LABELS[0][1:]], *LABELS[1:]]
-    (fault, *others) = asked.faults(Outputs(values, features, wrong))
+    (fault, *others) = asked.errors(Outputs(values, features, wrong))
     assert others == [None, None]
     assert fault is not None
     assert fault[:3] == (1, "PER: Lovelace | LOC: London", "PER: Ada Lovelace | LOC: London")
@@ -165,7 +165,7 @@ def test_an_entity_goes_on_through_a_word_without_pieces(task: TokenClassificati
 
 def test_what_suits_the_labels_is_found(task: TokenClassification) -> None:
     features = task.encode(WORDS)
-    tuned = task.tuned(Outputs(values_for(features, LABELS), features, LABELS))
+    tuned = task.tune(Outputs(values_for(features, LABELS), features, LABELS))
     assert (tuned.scheme, tuned.aggregation_strategy) == ("BIO", "first")
     assert tuned.temperature < 1  # all are right, so they may be surer
     before, after = (
@@ -178,11 +178,11 @@ def test_what_suits_the_labels_is_found(task: TokenClassification) -> None:
     assert task.reliability(Outputs([], task.encode([]), [])) is None
     assert task.expects() == (None, TAGS)
     # nobody knows whether the model has learned IOB1 too: it is held to no rules
-    assert task.suited([["I-PER", "B-PER"], ["O", "I-LOC"]]).scheme is None
-    assert task.with_options(scheme="IOB1").suited([["B-PER"]]).scheme == "IOB1"
-    assert task.with_options(label_pieces="all").suited(LABELS).aggregation_strategy == "average"
-    assert task.with_options(scheme="IO", aggregation_strategy="max").suited(LABELS).scheme == "IO"
-    assert task.tuned(Outputs([], task.encode([]), [])).temperature == 1
+    assert task.prepare_labels([["I-PER", "B-PER"], ["O", "I-LOC"]]).scheme is None
+    assert task.with_options(scheme="IOB1").prepare_labels([["B-PER"]]).scheme == "IOB1"
+    assert task.with_options(label_pieces="all").prepare_labels(LABELS).aggregation_strategy == "average"
+    assert task.with_options(scheme="IO", aggregation_strategy="max").prepare_labels(LABELS).scheme == "IO"
+    assert task.tune(Outputs([], task.encode([]), [])).temperature == 1
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_few_steps_learn_a_few_texts(tokenizer: Any, model: Any) -> None:
     torch.manual_seed(0)
     learner = bertie.BertForTokenClassification(model.config).train()
     task = TokenClassification(tokenizer=tokenizer, config=model.config)
-    features = task.labelled(task.encode(WORDS), LABELS)
+    features = task.add_labels(task.encode(WORDS), LABELS)
     optimizer = torch.optim.AdamW(learner.parameters(), lr=5e-3)
     for _ in range(60):
         loss = loss_of(task, learner, features) / task.divisor(features)
@@ -230,9 +230,9 @@ def test_a_few_steps_learn_a_few_texts(tokenizer: Any, model: Any) -> None:
         loss.backward()
         optimizer.step()
     learner.eval()
-    answers = task.suited(LABELS)
+    answers = task.prepare_labels(LABELS)
     scores = Scores(answers.metric(), replicates=0)
-    scores.add(answers.predictions(Outputs(compute(answers, learner, features), features)), answers.gold(LABELS))
+    scores.add(answers.predictions(Outputs(compute(answers, learner, features), features)), answers.references(LABELS))
     assert scores.figures()["f1"] == 1
     (entities, *_) = answers.decode(Outputs(compute(answers, learner, features), features))
     text = " ".join(WORDS[0])

@@ -13,7 +13,7 @@ from bertie.tasks.embed import Embed
 from bertie.tasks.feature_extraction import FeatureExtraction
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.fill_mask import FillMask
-from bertie.tasks.recipe import Recipe
+from bertie.tasks.sentence_transformers_config import Recipe
 from bertie.tasks.text_classification import TextClassification
 from bertie.tasks.windows import in_windows, owned, owned_tokens, tokens_left_out
 

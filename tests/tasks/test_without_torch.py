@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bertie.tasks
 
-BESIDE = {"objectives", "tensors"}
+BESIDE = {"summed_losses", "tensors"}
 """What works on tensors alone: imported by the methods that are given some."""
 
 
@@ -79,7 +79,7 @@ for row in ROWS:
     answers = task.decode(task.outputs(compute_rows(task, model, features), features))
     assert len(answers) == 40, row.name
     if row.learns:
-        row.load_trained().of(task)
+        row.load_trained().from_inference_task(task)
 """
 
 

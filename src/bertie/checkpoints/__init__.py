@@ -1,6 +1,6 @@
 """Bytes ⇄ tensors: reading model folders of several formats without trusting them, and writing them atomically."""
 
-from bertie.checkpoints.fitting import Fit, fit, main_dtype, other_classes
+from bertie.checkpoints.fitting import Fit, fit, main_dtype, other_classes, untied
 from bertie.checkpoints.folder import Checkpoint, open_checkpoint, weight_files
 from bertie.checkpoints.state_dict import checkpoint_of
 from bertie.checkpoints.tensors import TensorInfo
@@ -12,10 +12,10 @@ __all__ = [
     "TensorInfo",
     "checkpoint_of",
     "fit",
-    "listed",
     "main_dtype",
     "open_checkpoint",
     "other_classes",
+    "untied",
     "weight_files",
     "write_checkpoint",
 ]

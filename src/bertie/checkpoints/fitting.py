@@ -4,6 +4,8 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from bertie.checkpoints.folder import Checkpoint
 from bertie.checkpoints.names import canonical, is_encoder
 from bertie.checkpoints.tensors import FLOATS, TensorInfo, check_float
@@ -75,6 +77,23 @@ def other_classes(shapes: Mapping[str, tuple[int, ...]], config: BertConfig, che
         if name in stored and shape[0] == number != stored[name][0] and stored[name][1:] == shape[1:]
     }
     return counts.pop() if len(counts) == 1 else None
+
+
+def untied(ties: Mapping[str, str], checkpoint: Checkpoint) -> list[str]:
+    """Return the aliases, of ``ties`` from alias to source, that the file holds with other numbers than their source's.
+
+    Their model had no such tie, and that is said.
+    """
+    stored = {canonical(name): name for name in checkpoint.infos}
+    found = []
+    for alias, source in ties.items():
+        one, two = (stored.get(canonical(name)) for name in (alias, source))
+        if one is None or two is None or checkpoint.infos[one][:2] != checkpoint.infos[two][:2]:  # shape and type
+            continue
+        if not np.array_equal(checkpoint.array(one), checkpoint.array(two)):
+            say_once(f"{str(checkpoint.path)!r} holds other numbers in {one!r} than in {two!r}: they are not tied")
+            found.append(alias)
+    return found
 
 
 def _canonical_names(checkpoint: Checkpoint) -> dict[str, str]:

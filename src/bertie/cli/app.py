@@ -28,6 +28,7 @@ from bertie.cli.search import search
 from bertie.cli.spelling import spelling_of
 from bertie.cli.tag import tag
 from bertie.errors import spelling
+from bertie.extras import refuse_without_torch
 from bertie.messages import printable
 
 app = typer.Typer(
@@ -66,6 +67,9 @@ def _telling(command: Callable[..., None]) -> Callable[..., None]:
         try:
             with spelling(spelling_of(command)):
                 command(*given, **options)
+        except ImportError as error:
+            refuse_without_torch(error, f"bertie {command.__name__.replace('_', '-')}")
+            raise
         except KeyboardInterrupt as stopped:
             if str(stopped):
                 print(f"bertie: {printable(str(stopped))}", file=sys.stderr)

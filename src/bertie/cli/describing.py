@@ -15,7 +15,7 @@ from bertie.config import BertConfig
 from bertie.errors import BertieError, CheckpointError
 from bertie.hub import member, resolve
 from bertie.progress import quietly
-from bertie.tasks.recipe import read_recipe
+from bertie.tasks.sentence_transformers_config import read_recipe
 
 _FILES = ("*.json", "vocab.txt", "model.safetensors", "model-*.safetensors", "*_*/*")
 # the beginning of a tensor's canonical name → what it belongs to

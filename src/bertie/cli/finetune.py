@@ -227,7 +227,7 @@ def _tell(result: "Finetuned", more: dict[str, Any]) -> None:
 def _settings(given: dict[str, Any]) -> Any:
     """Return the settings that are named; None if none is."""
     from bertie.errors import nearest
-    from bertie.training import Settings, describe_settings
+    from bertie.settings import Settings, describe_settings
 
     known = describe_settings()
     for name in given:

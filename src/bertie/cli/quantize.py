@@ -10,7 +10,7 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.reading import read_texts
-from bertie.errors import BertieError
+from bertie.errors import BertieError, InputError
 from bertie.messages import printable
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 # Calibration takes seconds with so many texts, and gains nothing from more.
 _CALIBRATION = 512
 _CHECK = 1_024
+# so many lie apart in the book: no text has sentences of another
+_BOOK_TEXTS = 320
+# without --check, every fifth text does not calibrate, but checks
+_HELD_OUT = 5
 
 
 def quantize(
@@ -28,7 +32,10 @@ def quantize(
         Path | None, typer.Option("--texts", help="A file of texts like those the model will read; a few hundred do.")
     ] = None,
     check: Annotated[
-        Path | None, typer.Option("--check", help="A file of other texts to compare both models on.")
+        Path | None,
+        typer.Option(
+            "--check", help="A file of other texts to compare both models on; without it, a fifth of --texts."
+        ),
     ] = None,
     min_cosine: Annotated[
         float, typer.Option("--min-cosine", min=0, max=1, help="The least cosine of a text's vectors, old and new.")
@@ -46,18 +53,39 @@ def quantize(
     from bertie.data.bundled_texts import book_texts
 
     check_new(out)
-    given = None if texts is None else list(islice(read_texts(None, texts, format, column), _CALIBRATION))
-    checked = None if check is None else list(islice(read_texts(None, check, format, column), _CHECK))
+    source = "the book that comes with bertie" if texts is None else str(texts)
+    given = book_texts(_BOOK_TEXTS) if texts is None else _read(texts, format, column, _CALIBRATION)
+    if check is None:
+        calibrating, checking, of = *_held_out(given), f"of {source}, which did not calibrate"
+    else:
+        calibrating, checking, of = given, _read(check, format, column, _CHECK), f"of {check}"
     opened = open_model(model)
-    small = make(opened.model, "int8", texts=given, tokenizer=opened.tokenizer, min_cosine=min_cosine)
-    seen = encode(checked or given or book_texts(), opened.tokenizer, opened.model)
-    found = compare(opened.model, small, seen)
+    small = make(opened.model, "int8", texts=calibrating, tokenizer=opened.tokenizer, min_cosine=min_cosine)
+    found = compare(opened.model, small, encode(checking, opened.tokenizer, opened.model))
+    print(f"calibrated   on {len(calibrating)} texts of {printable(source)}", file=sys.stderr)
+    print(f"compared     on {len(checking)} texts {printable(of)}", file=sys.stderr)
     print("\n".join(map(printable, found.lines())), file=sys.stderr)
     problem = _problem(found, min_cosine)
     if problem and not force:
         raise BertieError(f"{problem}. Nothing is written; --force writes it all the same.")
     write_folder(out, small, opened.folder, opened.subfolder)
     print(json.dumps(_record(found, out)))
+
+
+def _read(path: Path, format: options.Format, column: str, most: int) -> list[Any]:
+    return list(islice(read_texts(None, path, format, column), most))
+
+
+def _held_out(texts: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Return texts to calibrate on and others to check, in which the last one is if they are few.
+
+    Raises:
+        InputError: there are no two of them.
+    """
+    if len(texts) < 2:
+        raise InputError(f"--texts has {len(texts)} texts; give two or more, a few hundred if you can, or --check too.")
+    held = range(min(_HELD_OUT, len(texts)) - 1, len(texts), _HELD_OUT)
+    return [text for number, text in enumerate(texts) if number not in held], [texts[number] for number in held]
 
 
 def _problem(found: "Comparison", min_cosine: float) -> str:

@@ -29,7 +29,7 @@ def _written(options: Mapping[str, str], name: str, value: Any = ...) -> str:
         return " ".join(_written(options, name, f"{role}={one}") for role, one in pairs)
     option = options.get(name)
     if option is None:
-        from bertie.training import describe_settings
+        from bertie.settings import describe_settings
 
         option = f"--{'set' if name in describe_settings() else 'option'} {name}"
         return option if value is ... else f"{option}={value}"

@@ -63,7 +63,7 @@ def tag(
     if first is not None and isinstance(first.text, list):
         from bertie.tasks.token_classification import WordTags
 
-        pipe.codec = WordTags.of(pipe.codec).suited(())
+        pipe.codec = WordTags.from_inference_task(pipe.codec).prepare_labels(())
     asked = source if first is None else chain((first,), source)
     answer_all(pipe, asked, is_interactive(texts, input), _form, to, ("conll",), output, [input])
 

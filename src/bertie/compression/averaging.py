@@ -16,7 +16,7 @@ from bertie.errors import InputError
 from bertie.files import read_json
 from bertie.messages import short
 from bertie.progress import logger
-from bertie.tasks.recipe import read_recipe
+from bertie.tasks.sentence_transformers_config import read_recipe
 
 # Files of a fine-tuning that describe one model only.
 _NOT_COPIED = ("figures.json", "report.md", "run.json", "average.json")

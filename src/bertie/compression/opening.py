@@ -8,7 +8,7 @@ import bertie
 from bertie.config import CONFIG_NAME, BertConfig
 from bertie.errors import CheckpointError
 from bertie.hub import resolve
-from bertie.tasks.recipe import FILES, read_recipe
+from bertie.tasks.sentence_transformers_config import FILES, read_recipe
 
 _POOLER = ("pooler.dense.weight", "pooler.dense.bias")
 _BARE = "BertModel"

@@ -36,7 +36,7 @@ def quantize(
 
     Layers that lower the quality stay in floating point until the cosines of every text's mean and first token are at
     least ``min_cosine``; which ones is logged. Calibrate on the kind of machine where the model will run: processors
-    without VNNI compute with one bit less.
+    without VNNI round inputs to 16 bits, not to 8.
 
     Args:
         model: a floating-point model of bertie's on the CPU.

@@ -3,12 +3,15 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from copy import copy
 from functools import partial
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.checkpoints import write_checkpoint
+from bertie.checkpoints.names import canonical
 from bertie.checkpoints.one_save import of_one_save
 from bertie.checkpoints.parameters import CLASSES, parameters_of
 from bertie.checkpoints.place import Place, open_weights
@@ -65,6 +68,7 @@ class Engine:
         self.threads = available_threads()
         self.name_or_path = ""
         self._reopen: Callable[[], Engine] | None = None
+        self._stored: Weights | None = None
 
     @classmethod
     def open(
@@ -100,19 +104,26 @@ class Engine:
         place = Place(os.fspath(name_or_path), revision, token, cache_dir, local_files_only, force_download, subfolder)
 
         def load() -> Engine:
-            own = BertConfig.from_pretrained(place.name_or_path, **place.arguments) if config is None else config
+            if config is None:
+                own = BertConfig.from_pretrained(place.name_or_path, **place.arguments)
+            else:
+                own = BertConfig.from_dict(config.to_dict())  # whose number of classes may be corrected
             wanted = architecture or next(
                 (name for name in own.architectures or () if name in ARCHITECTURES), "BertModel"
             )
             if why := why_not(own, wanted):
                 raise ConfigError(f"The engine cannot compute {place.name_or_path!r}: {why}.")
             check_declaration(own.quantization_config, place.name_or_path)
-            return cls(weights_in(open_weights(place, variant), own, wanted, allow_nan), own, wanted)
+            weights = weights_in(open_weights(place, variant), own, wanted, allow_nan)
+            engine = cls(weights, own, wanted)
+            engine._stored = weights
+            return engine
 
         made = load() if place.folder is None else of_one_save(place.folder, load)
         made.name_or_path = place.name_or_path
+        source = name_or_path if place.folder is None else os.path.abspath(name_or_path)  # for processes elsewhere
         made._reopen = partial(
-            cls.open, name_or_path, made.architecture, config=config, variant=variant, allow_nan=allow_nan,
+            cls.open, source, made.architecture, config=config, variant=variant, allow_nan=allow_nan,
             **place.arguments,
         )  # fmt: skip
         return made
@@ -132,6 +143,21 @@ class Engine:
         made = cls(weights_of(model, config, architecture), config, architecture)
         made.name_or_path = model.name_or_path
         return made
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
+        """Write config.json and model.safetensors (float32, or int8 as quantised) of the architecture into a folder.
+
+        Raises:
+            CheckpointError: the folder cannot be made or written.
+            InputTypeError: the engine was made of a model, and keeps no weights as files have them.
+        """
+        if self._stored is None:
+            raise InputTypeError("An engine made of a model cannot be saved; save the model.")
+        arrays = ((name, self._stored.read(canonical(name) or name)) for name in self._stored.names)
+        tensors = {name: array for name, array in arrays if array is not None}
+        config = copy(self.config)
+        config.architectures, config.dtype = [self.architecture], self.dtype
+        write_checkpoint(save_directory, tensors, config.to_json_string())
 
     # what is computed
 
@@ -231,6 +257,14 @@ class Engine:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # nothing of it changes
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(
+                f"An Engine has no {name!r}: it is no PyTorch model; bertie's AutoModel classes load one from the same "
+                "folder, and bertie.pipeline takes it."
+            )
 
     def _refuse(self, head: str) -> NoReturn:
         raise InputTypeError(f"{self.architecture} has no {head}; open the checkpoint with the architecture it needs.")

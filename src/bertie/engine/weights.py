@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.checkpoints import Checkpoint, fit, other_classes
+from bertie.checkpoints import Checkpoint, fit, other_classes, untied
 from bertie.checkpoints.fitting import report
 from bertie.checkpoints.names import canonical
-from bertie.checkpoints.parameters import parameters_of
+from bertie.checkpoints.parameters import Parameters, parameters_of
 from bertie.checkpoints.quantization import SCALES, integers_in
 from bertie.checkpoints.tensors import all_finite
 from bertie.config import BertConfig
@@ -46,10 +46,12 @@ class Weights:
 
     Args:
         read: returns the array of a name, float32, or int8 where a quantised layer has it; None if there is none.
+        names: those stored in a checkpoint, as the architecture's own files have them.
         pages: where layers are packed.
     """
 
     read: Callable[[str], NDArray[Any] | None]
+    names: tuple[str, ...] = ()
     pages: LargePages = field(default_factory=LargePages)
 
     def array(self, name: str) -> Array:
@@ -96,10 +98,7 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
     if classes := other_classes(parameters_of(architecture, config).shapes, config, checkpoint):
         say_once(f"{source}: the weights have {classes} classes, the config {config.num_labels}; the weights count")
         config.num_labels = classes
-    stored = {canonical(name): name for name in checkpoint.infos}
-    shapes, aliases = parameters_of(architecture, config)
-    if architecture == "BertModel":  # whose pooler few need
-        shapes = {name: shape for name, shape in shapes.items() if "pooler" not in name or f"bert.{name}" in stored}
+    shapes, aliases = _stated(checkpoint, config, architecture)
     integers = () if config.quantization_config is None else integers_in(checkpoint, shapes, aliases)
     found = fit(shapes, checkpoint, aliases, integers=integers)
     if found.missing:
@@ -108,12 +107,28 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
             "whose head was never trained"
         )
     report(source, found)
+    places = {canonical(name): stored for name, stored in found.stored.items()}
 
     def read(name: str) -> NDArray[Any] | None:
-        at = stored.get(name) or stored.get(TIED.get(name))
+        at = places.get(name) or places.get(TIED.get(name, name))
         return None if at is None else _checked(checkpoint, at, allow_nan)
 
-    return Weights(read)
+    return Weights(read, tuple(found.stored))
+
+
+def _stated(checkpoint: Checkpoint, config: BertConfig, architecture: str) -> Parameters:
+    """Return the parameters of an architecture, with a decoder that the file unties, without a pooler it lacks."""
+    shapes, aliases = parameters_of(architecture, config)
+    ties = {alias: source for source, names in aliases.items() for alias in names}
+    for alias in untied(ties, checkpoint):
+        shapes[alias] = shapes[ties[alias]]
+        aliases[ties[alias]].remove(alias)
+    if architecture == "BertModel":
+        stored = {canonical(name) for name in checkpoint.infos}
+        pooler = [name for name in shapes if "pooler" in name]  # which few need
+        if any(canonical(name) not in stored for name in pooler):
+            shapes = {name: shape for name, shape in shapes.items() if name not in pooler}
+    return Parameters(shapes, aliases)
 
 
 def weights_of(model: Any, config: BertConfig, architecture: str) -> Weights:

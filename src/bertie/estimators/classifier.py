@@ -46,7 +46,7 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
         classes_: ``[C]``, in the type of ``y``; for several labels the columns' names or numbers.
         pipeline_: the fitted `bertie.Pipeline`.
         figures_: of the rows kept for tuning, at the best epoch; empty if none were kept.
-        history_: of the training.
+        history_: of the training; None where the estimator was loaded.
     """
 
     class_weights: str | Mapping[Any, float] | Sequence[float] | None = None

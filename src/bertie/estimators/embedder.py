@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from bertie.estimators.estimator import Estimator
 from bertie.estimators.inputs import texts_in
 from bertie.pipelines import pipeline
-from bertie.tasks.recipe_writing import write_recipe
+from bertie.tasks.sentence_transformers_writing import write_recipe
 from bertie.tasks.vector_layers import width_after
 
 

@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from bertie.errors import CheckpointError
 from bertie.files import make_folder, read_json, write_json
 from bertie.pipelines import pipeline
+from bertie.settings import Settings
 from bertie.tasks.registry import find
-from bertie.training import Settings
 
 # The estimator's parameters and attributes, saved beside the model's own files.
 NOTE = "estimator.json"

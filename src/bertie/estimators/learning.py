@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bertie.errors import BertieError
 from bertie.estimators.estimator import Estimator
-from bertie.finetuning import Finetuned, finetune
+from bertie.extras import need
+from bertie.settings import Settings
 from bertie.tasks.registry import find
-from bertie.training import History, Settings
+
+if TYPE_CHECKING:
+    from bertie.finetuning import Finetuned
+    from bertie.training import History
 
 
 @dataclass(eq=False, repr=False)
@@ -31,8 +35,11 @@ class LearningEstimator(Estimator):
     device: Any = None
     show_progress: bool | None = None
 
-    def _learn(self, rows: Sequence[Mapping[str, Any]], kind: str | None = None, **more: Any) -> Finetuned:
+    def _learn(self, rows: Sequence[Mapping[str, Any]], kind: str | None = None, **more: Any) -> "Finetuned":
         """Fine-tune on all rows but those kept for tuning; nothing is scored, which is the caller's to do."""
+        need("torch", "torch", "Fine-tuning")
+        from bertie.finetuning import finetune
+
         given = {field.name: getattr(self, field.name) for field in fields(LearningEstimator)}
         result = finetune(find(self.task).learns, rows, dev=0, kind=kind, **given, **more)
         if result is None:
@@ -40,9 +47,9 @@ class LearningEstimator(Estimator):
         self.pipeline_ = result.pipeline
         self.pipeline_.show_progress = self.show_progress
         self.figures_: dict[str, float | None] = result.history.best_figures
-        self.history_: History = result.history
+        self.history_: History | None = result.history
         return result
 
     def _restore(self, note: Mapping[str, Any]) -> None:
         del note
-        self.figures_, self.history_ = {}, History()
+        self.figures_, self.history_ = {}, None

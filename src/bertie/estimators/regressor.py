@@ -27,7 +27,7 @@ class BertRegressor(RegressorMixin, LearningEstimator):
     Attributes:
         pipeline_: the fitted `bertie.Pipeline`.
         figures_: of the rows kept for tuning, at the best epoch; empty if none were kept.
-        history_: of the training.
+        history_: of the training; None where the estimator was loaded.
     """
 
     task: ClassVar[str] = "text-classification"

@@ -31,7 +31,7 @@ class BertTagger(LearningEstimator):
         classes_: the tags ``[C]``, in the model's order.
         pipeline_: the fitted `bertie.Pipeline`.
         figures_: of the rows kept for tuning, at the best epoch; empty if none were kept.
-        history_: of the training.
+        history_: of the training; None where the estimator was loaded.
     """
 
     scheme: str | None = None

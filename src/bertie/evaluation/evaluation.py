@@ -94,7 +94,7 @@ def evaluate(
     """
     row = find_learned(task)
     pipe = pipeline(row.name, model, tokenizer=tokenizer, device=device, **options)
-    scoring: TrainableTask = row.load_trained().of(pipe.codec)
+    scoring: TrainableTask = row.load_trained().from_inference_task(pipe.codec)
     kind, labels = scoring.expects()
     rows = ExampleReader(
         row.learns,
@@ -107,7 +107,7 @@ def evaluate(
     )
     examples, line = _read(rows, data, labels, getattr(scoring, "scheme", None))
     begin = list(islice(examples, CHUNK))
-    scoring = scoring.suited([example.label for example in begin])
+    scoring = scoring.prepare_labels([example.label for example in begin])
     with nullcontext() if predictions is None else _written_to(Path(predictions), scoring) as watch:
         scored = score(
             {"model": scoring},

@@ -18,7 +18,7 @@ from bertie.tasks.calibration import Reliability
 from bertie.tasks.features import Outputs, Values
 from bertie.tasks.inference import compute_rows
 from bertie.tasks.model import Model
-from bertie.tasks.trainable import Fault, TrainableTask
+from bertie.tasks.trainable import TrainableTask, WrongAnswer
 
 # Examples are read and encoded this many at a time.
 CHUNK = 8_192
@@ -135,12 +135,12 @@ class Scorer:
             return []
         task, scored = self.task, self.scored
         predictions = task.predictions(outputs)
-        scored.scores.add(predictions, task.gold(outputs.labels))
+        scored.scores.add(predictions, task.references(outputs.labels))
         scored.cut += sum(cut > 0 for cut in outputs.features.truncated)
         self._note_reliability(task.reliability(outputs))
         self._note_only(predictions)
         if self._worst is not None:
-            self._note_faults(task.faults(outputs), examples)
+            self._note_errors(task.errors(outputs), examples)
         return predictions
 
     def done(self) -> Scored:
@@ -156,18 +156,18 @@ class Scorer:
             self.scored.reliability = found if before is None else before + found
 
     def _note_only(self, predictions: Values) -> None:
-        gist = self.task.gist
+        signature = self.task.signature
         if not self._count:
-            self._first = gist(predictions[0])
+            self._first = signature(predictions[0])
         self._count += len(predictions)
-        self._alike = self._alike and all(np.array_equal(self._first, gist(one)) for one in predictions)
+        self._alike = self._alike and all(np.array_equal(self._first, signature(one)) for one in predictions)
 
-    def _note_faults(self, faults: Sequence[Fault | None], examples: Sequence[Example]) -> None:
+    def _note_errors(self, errors: Sequence[WrongAnswer | None], examples: Sequence[Example]) -> None:
         assert self._worst is not None
-        for fault, example in zip(faults, examples, strict=True):
-            if fault is not None:
-                mistake = Mistake(in_words(example.text), fault.expected, fault.given, fault.score, example.where)
-                self._worst.add(mistake, fault.size)
+        for error, example in zip(errors, examples, strict=True):
+            if error is not None:
+                mistake = Mistake(in_words(example.text), error.expected, error.given, error.score, example.where)
+                self._worst.add(mistake, error.size)
 
 
 def score(

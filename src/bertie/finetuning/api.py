@@ -242,7 +242,7 @@ def finetuned_of(outcome: Outcome, several: Several | None = None) -> Finetuned:
     """Return what a fine-tuning gives its caller."""
     row = outcome.plan.row
     return Finetuned(
-        pipeline=pipeline_class(row)(outcome.task.answering(), outcome.model),
+        pipeline=pipeline_class(row)(outcome.task.inference_task(), outcome.model),
         figures=outcome.scored.figures,
         intervals=outcome.scored.intervals,
         runs=None if several is None else several.runs,

@@ -17,7 +17,7 @@ EPOCH = "epoch-"
 
 def save_model(folder: Path, row: Row, task: TrainableTask, model: Any) -> None:
     """Write a plain model with its tokenizer and its task's options into ``folder``, which is there."""
-    row.save_options(model.config, task.answering())
+    row.save_options(model.config, task.inference_task())
     model.save_pretrained(folder)
     task.tokenizer.save_pretrained(folder)
     task.save(folder)
@@ -42,7 +42,7 @@ class EpochModels:
         final = self._folder / f"{EPOCH}{epoch}"
         shutil.rmtree(final, ignore_errors=True)  # a resumed run comes here again
         with atomic_folder(final) as new:
-            save_model(new, self._row, self._task.ended(model), model)
+            save_model(new, self._row, self._task.on_train_end(model), model)
         for path in self._folder.glob(f"{EPOCH}*"):
             number = path.name.removeprefix(EPOCH)
             if number.isdigit() and int(number) <= epoch - self._count:

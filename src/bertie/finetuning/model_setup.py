@@ -20,7 +20,7 @@ from bertie.messages import listed
 from bertie.models.loading import one_device
 from bertie.pipelines.factory import load_task
 from bertie.progress import quietly
-from bertie.tasks.heads import with_rows
+from bertie.tasks.head_init import with_rows
 from bertie.tasks.trainable import TrainableTask
 from bertie.training import local_device
 
@@ -52,8 +52,8 @@ def start(plan: Plan, data: Dataset, examples: Sequence[Example]) -> tuple[Train
         said = transfer_labels(model, data.labels) if goes_on else []
         if "problem_type" in head:
             model.config.problem_type = head["problem_type"]
-        task = learns.of(answers).with_options(**plan.options, **_weights(plan, data, model, examples))
-        task = task.begun(model, [example.label for example in examples])
+        task = learns.from_inference_task(answers).with_options(**plan.options, **_weights(plan, data, model, examples))
+        task = task.on_train_start(model, [example.label for example in examples])
         return task, model if plan.lora is None else add_adapters(model, plan.lora), said
 
 

@@ -13,8 +13,7 @@ from bertie.errors import InputError, counted
 from bertie.extras import missing, need
 from bertie.files import atomic
 from bertie.metrics.bootstrap import ratio
-from bertie.tasks.calibration import Reliability
-from bertie.tasks.thresholds import f1_curves
+from bertie.tasks.calibration import Reliability, f1_curves
 from bertie.training.evaluating import LOWER
 
 BLUE, GREY, ORANGE = "#0b5fa5", "#8a8f98", "#d1690e"

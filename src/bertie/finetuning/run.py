@@ -141,8 +141,8 @@ def learn(plan: Plan, data: Dataset, parts: Splits) -> Learned | None:
     if not is_first():
         return None
     model = merge_adapters(model).eval()
-    tuning.task = task.ended(model)
-    return Learned(plan, data, parts, tuning.tuned(), model, history, tuning, features, said)
+    tuning.task = task.on_train_end(model)
+    return Learned(plan, data, parts, tuning.tune(), model, history, tuning, features, said)
 
 
 def scored(learned: Learned) -> Outcome:

@@ -88,7 +88,7 @@ def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
         drawn["reliability.png"] = "how often answers of each confidence are right, before and after tuning"
     thresholds, tuning = getattr(task, "thresholds", None), outcome.tuning
     if thresholds is not None and len(tuning.values):
-        truth = np.asarray(task.gold(tuning.labels))
+        truth = np.asarray(task.references(tuning.labels))
         names = list(task.config.id2label.values())
         plots.draw_thresholds(task.scores(tuning.values), truth, thresholds, names, folder / "thresholds.png")
         drawn["thresholds.png"] = "F1 by threshold on the rows kept for tuning"

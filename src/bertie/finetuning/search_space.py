@@ -8,8 +8,7 @@ from typing import Any
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.finetuning.model_setup import own_config
 from bertie.finetuning.plan import Plan
-from bertie.training import Settings
-from bertie.training.settings import BATCH_SIZE
+from bertie.settings import BATCH_SIZE, Settings
 
 Space = Mapping[str, Any]
 _SETTINGS = frozenset(field.name for field in fields(Settings)) - {"seed", "steps"}

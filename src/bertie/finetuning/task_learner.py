@@ -39,7 +39,7 @@ class TaskLearner:
     def loss(self, examples: Sequence[int]) -> Tensor:
         """Return the summed loss of these examples."""
         seed = int(torch.randint(2**62, ()))
-        part = self.task.drawn(self.features.of_inputs(examples), np.random.default_rng(seed))
+        part = self.task.apply_masking(self.features.of_inputs(examples), np.random.default_rng(seed))
         return self.task.loss(self.task.run(TaskModel(self.model), part), part)
 
     def describe(self, examples: Sequence[int]) -> str:
@@ -55,6 +55,6 @@ def encode_examples(task: TrainableTask, examples: Iterable[Example], show_progr
     with progress("examples encoded", None, show_progress) as advance:
         while chunk := list(islice(source, CHUNK)):
             features = task.encode([example.text for example in chunk])
-            parts.append(task.labelled(features, [example.label for example in chunk]).without_texts())
+            parts.append(task.add_labels(features, [example.label for example in chunk]).without_texts())
             advance(len(chunk))
     return Features.joined(parts)

@@ -10,10 +10,10 @@ from bertie.data.example import Example
 from bertie.errors import InputError, nearest, spelled
 from bertie.evaluation.evaluator import Scored, Scorer
 from bertie.models.task_model import TaskModel
+from bertie.settings import BATCH_SIZE
 from bertie.tasks.features import Outputs, Values
 from bertie.tasks.inference import compute_rows
 from bertie.tasks.trainable import TrainableTask
-from bertie.training.settings import BATCH_SIZE
 
 LOSS = "loss"
 
@@ -22,7 +22,7 @@ class Tuning:
     """The examples that the best epoch and the task's options are chosen by.
 
     Args:
-        task: with the options it is trained with; once `ended`, as it answers.
+        task: with the options it is trained with; after `on_train_end`, as it answers.
         model: as it learns.
         examples: none of those it learns from, nor of those it is scored on.
     """
@@ -51,13 +51,13 @@ class Tuning:
         """Return a sentence if the last answers were all the same."""
         return None if self._last is None else self._last.warning()
 
-    def tuned(self) -> TrainableTask:
+    def tune(self) -> TrainableTask:
         """Return the task with the options that suit these examples, once the model is trained."""
         if not self.examples:
             return self.task
         outputs = self._outputs(self._rows())
         self.values = outputs.values
-        return self.task.tuned(outputs)
+        return self.task.tune(outputs)
 
     @property
     def labels(self) -> list[Any]:
@@ -75,7 +75,7 @@ class Tuning:
         task = self.task
         if "label_smoothing" in task.options():
             task = task.with_options(label_smoothing=0.0)
-        features = task.labelled(self.features, self.labels)
+        features = task.add_labels(self.features, self.labels)
         firsts = features.first_rows
         total = divisor = 0.0
         # where a loss compares inputs with each other, as many of them as in a usual step

@@ -83,12 +83,12 @@ class PackedWeight(PackedLinear):
 
 
 def in_panels(weight: NDArray[Any], instruction_set: InstructionSet, allocate: Allocate, threads: int) -> NDArray[Any]:
-    """Return numbers of 4 bytes ``[out, in]`` as ``[out / width, in, width]``, zeros behind the last column."""
+    """Return numbers of 4 or 2 bytes ``[out, in]`` as ``[out / width, in, width]``, zeros behind the last column."""
     weight = np.ascontiguousarray(weight)
     columns, depth = weight.shape
     shape = (-(-columns // instruction_set.panel_width), depth, instruction_set.panel_width)
     panels = allocate(weight.itemsize * math.prod(shape)).view(weight.dtype).reshape(shape)
-    instruction_set.pack(weight.ctypes.data, columns, depth, panels.ctypes.data, threads)
+    instruction_set.pack(weight.ctypes.data, columns, depth, weight.itemsize, panels.ctypes.data, threads)
     return panels
 
 

@@ -1,4 +1,4 @@
-"""Products of rows with packed weights of 8-bit integers; the rows are rounded on the way."""
+"""Products of rows with packed weights of 8-bit integers; the rows are rounded to 8 or 16 bits on the way."""
 
 from typing import NamedTuple
 
@@ -16,9 +16,10 @@ MAX_DEPTH_INT8 = (2**31 - 1) // (255 * 127)
 
 
 class QuantParams(NamedTuple):
-    """How a row becomes integers: ``round(x * smooth / divisor / scale) + zero_point`` in [0, 255].
+    """How a row becomes integers: ``round(x * smooth / divisor / scale) + zero_point``.
 
     The divisor is the row's largest magnitude, or, ``one_sided``, its largest number, but no less than ``min_divisor``.
+    Integers of 8 bits lie in [0, 255], those of 16 between ``-1 / scale`` and ``1 / scale``.
     """
 
     scale: float
@@ -26,12 +27,20 @@ class QuantParams(NamedTuple):
     one_sided: bool
     min_divisor: float
     smooth: Floats | None = None
+    bits: int = 8
+
+
+def params_16_bits(weight: NDArray[np.int8], min_divisor: float, smooth: Floats | None = None) -> QuantParams:
+    """Return the finest rounding to 16 bits for which no sum of products with ``weight [out, in]`` overflows."""
+    largest_sum = max(1, int(np.abs(weight, dtype=np.int32).sum(1).max(initial=0)))
+    return QuantParams(1 / min(2**15 - 1, (2**31 - 1) // largest_sum), 0, False, min_divisor, smooth, bits=16)
 
 
 class Int8PackedWeight(PackedLinear):
-    """Weights int8 ``[out, in]`` with a scale for each row, as ``[out / panel_width, in / 4, panel_width, 4]``.
+    """Weights int8 ``[out, in]`` with a scale for each row, as ``[out / panel_width, steps, panel_width, 4 or 2]``.
 
-    Inputs are rounded row by row, so a row's answer is bitwise its own here too.
+    A step takes 4 inputs of 8 bits, or 2 of 16. They are rounded row by row, so a row's answer is bitwise its own here
+    too.
 
     Raises:
         InputError: the processor has no such products, or there are more inputs than 32-bit sums can hold.
@@ -49,21 +58,21 @@ class Int8PackedWeight(PackedLinear):
     ) -> None:
         columns, depth = weight.shape
         check_int8_depth(depth)
-        if not instruction_set.has_int8:
-            raise InputError("The processor has no products of 8-bit integers (AVX-512 VNNI).")
-        width = instruction_set.panel_width
-        beyond = -columns % width
-        fours = np.ascontiguousarray(np.pad(weight, ((0, 0), (0, -depth % 4))) if depth % 4 else weight).view(np.int32)
+        if params.bits == 8 and not instruction_set.has_vnni:
+            raise InputError(f"Inputs of 8 bits need VNNI, which {instruction_set.name} is without; 16 bits do not.")
+        beyond, together = -columns % instruction_set.panel_width, 32 // params.bits
+        padded = np.pad(weight, ((0, 0), (0, -depth % together))) if depth % together else weight
+        steps = np.ascontiguousarray(padded).view(np.int32 if together == 4 else np.int16)
         super().__init__(
             instruction_set,
-            in_panels(fours, instruction_set, allocate, threads).view(np.int8).reshape(-1, len(fours[0]), width, 4),
+            in_panels(steps, instruction_set, allocate, threads),
             bias,
             scale=np.pad(np.asarray(scale, np.float32), (0, beyond)),
             shift=np.pad(weight.sum(1, dtype=np.int32) * np.int32(params.zero_point), (0, beyond)),
             smooth=None if params.smooth is None else np.ascontiguousarray(params.smooth, np.float32),
             depth=depth,
             columns=columns,
-            is_int8=True,
+            input_bits=params.bits,
             input_scale=params.scale,
             min_divisor=params.min_divisor,
             zero_point=params.zero_point,

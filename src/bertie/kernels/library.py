@@ -1,23 +1,23 @@
 """The compiled library: its structures field by field, what of it runs on this processor, and its functions."""
 
 import ctypes
-import sysconfig
 from ctypes import POINTER, c_float, c_int, c_long, c_ulong, c_void_p
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
 from bertie.openmp import let_children_compute
 
-ABI_VERSION = 2  # as in abi.h
+ABI_VERSION = 3  # as in abi.h
 
 
 class PackedWeightStruct(ctypes.Structure):
     arrays: Any  # those whose addresses it holds
     _fields_ = (
         *((name, c_void_p) for name in ("panels", "bias", "scale", "smooth", "shift")),
-        *((name, c_long) for name in ("depth", "columns", "is_int8")),
+        *((name, c_long) for name in ("depth", "columns", "input_bits")),
         *((name, c_float) for name in ("input_scale", "min_divisor")),
         *((name, c_int) for name in ("zero_point", "one_sided")),
     )
@@ -88,7 +88,7 @@ _ABI = BertieAbi(ABI_VERSION, *map(ctypes.sizeof, _STRUCTS.values()))
 
 # each function's arguments and result, as the header of its name has them
 _FUNCTIONS: dict[str, tuple[list[Any], Any]] = {
-    "pack": ([c_void_p, c_long, c_long, c_void_p, c_int], None),
+    "pack": ([c_void_p, c_long, c_long, c_int, c_void_p, c_int], None),
     "linear": ([POINTER(PackedWeightStruct), *[c_void_p] * 3, c_long, c_int, c_int], c_int),
     "layer_norm": ([c_void_p, POINTER(NormStruct), c_long, c_long, c_int], None),
     "attention": ([POINTER(AttentionStruct), c_int], c_int),
@@ -105,14 +105,14 @@ class InstructionSet:
     """The functions for one width of vectors.
 
     Args:
-        name: "avx2" or "avx512".
+        name: "avx2", "avx512" or "avx512vnni".
         panel_width: the columns of a panel of weights.
-        has_int8: whether the processor multiplies 8-bit integers (VNNI).
+        has_vnni: whether the inputs of int8 weights may have 8 bits; 16 they may have anywhere.
     """
 
     name: str
     panel_width: int
-    has_int8: bool
+    has_vnni: bool
     pack: Any
     linear: Any
     layer_norm: Any
@@ -145,25 +145,27 @@ def instruction_sets() -> tuple[InstructionSet, ...]:
         return ()
     level = library.bertie_instruction_sets()
     found = []
+    if level >= 3:
+        found.append(_bound(library, "avx512vnni", 32, has_vnni=True))
     if level >= 2:
-        found.append(_bound(library, "avx512", 32, has_int8=level >= 3))
+        found.append(_bound(library, "avx512", 32))
     if level >= 1:
-        found.append(_bound(library, "avx2", 16, has_int8=False))
+        found.append(_bound(library, "avx2", 16))
     return tuple(found)
 
 
-def _bound(library: ctypes.CDLL, name: str, panel_width: int, has_int8: bool) -> InstructionSet:
+def _bound(library: ctypes.CDLL, name: str, panel_width: int, has_vnni: bool = False) -> InstructionSet:
     functions = {}
     for called, (arguments, result) in _FUNCTIONS.items():
         functions[called] = getattr(library, f"bertie_{name}_{called}")
         functions[called].argtypes, functions[called].restype = arguments, result
-    return InstructionSet(name, panel_width, has_int8, **functions)
+    return InstructionSet(name, panel_width, has_vnni, **functions)
 
 
 @lru_cache(maxsize=1)
 def _library() -> ctypes.CDLL | str:
     """Return the library, or why there is none."""
-    name = f"_kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
+    name = f"_kernels{EXTENSION_SUFFIXES[0]}"
     path = Path(__file__).with_name(name)
     if not path.is_file():
         others = sorted(other.name for other in path.parent.glob("_kernels*.*"))

@@ -23,7 +23,7 @@ class Int8Linear(nn.Module):
     ``input_range`` is for inputs that come from a one-sided activation such as GELU: no number lies below its first,
     and a row whose largest number lies below its second is rounded as if it reached that.
 
-    On a CPU whose kernels have products of 8-bit integers, the weights are packed for every call, which takes about as
+    On a CPU with kernels, the weights are packed for every call, which takes about as
     long as the product of a short text; pipelines made from a folder pack them once. Elsewhere, and while a graph is
     captured, the product is that of the weights as numbers.
 
@@ -60,7 +60,7 @@ class Int8Linear(nn.Module):
     def has_kernel(self) -> bool:
         """Whether integers are multiplied, each row rounded by itself."""
         best = library.best()
-        return best is not None and best.has_int8 and self.weight.is_cpu
+        return best is not None and self.weight.is_cpu
 
     def explain(self) -> str:
         """Return how the layer is computed."""

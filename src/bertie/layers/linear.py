@@ -77,7 +77,7 @@ def packing_pays(x: Tensor) -> bool:
 def _mkl_is_slower() -> bool:
     """Whether MKL leaves vectors unused that bertie's kernels use: on AMD's chips it runs its AVX2 code."""
     best = library.best()
-    return chip().amd and best is not None and best.name == "avx512"
+    return chip().amd and best is not None and best.name.startswith("avx512")
 
 
 def _can_be_packed(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bertie.checkpoints import Checkpoint, Fit, fit
+from bertie.checkpoints import Checkpoint, Fit, fit, untied
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.tensors import all_finite
 from bertie.errors import CheckpointError, ShapeError
@@ -14,7 +14,6 @@ from bertie.memory import drop_pages
 from bertie.models.initialization import Protected, initialize, mark_initialized
 from bertie.models.quantized import int8_names
 from bertie.models.tying import tied_aliases
-from bertie.progress import say_once
 
 # the modules whose first numbers are `_init_weights`' alone
 _DRAWN_HERE = (nn.Linear, nn.Embedding, nn.LayerNorm)
@@ -64,16 +63,10 @@ def fill_model(
 
 def _untie_what_differs(model: Any, checkpoint: Checkpoint) -> None:
     """Part tied parameters that the file holds both of, with other numbers: their model had no tie."""
-    stored = {canonical(name): name for name in checkpoint.infos}
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    for alias, source in tied_aliases(model).items():
-        one, two = (stored.get(canonical(name)) for name in (alias, source))
-        if one is None or two is None or checkpoint.infos[one][:2] != checkpoint.infos[two][:2]:  # shape and type
-            continue
-        if not torch.equal(checkpoint.tensor(one), checkpoint.tensor(two)):
-            say_once(f"{str(checkpoint.path)!r} holds other numbers in {one!r} than in {two!r}: they are not tied")
-            part = torch.empty_like(parameters[source])
-            _place(model, (alias,), nn.Parameter(part, parameters[source].requires_grad))
+    ties, parameters = tied_aliases(model), dict(model.named_parameters(remove_duplicate=False))
+    for alias in untied(ties, checkpoint):
+        source = parameters[ties[alias]]
+        _place(model, (alias,), nn.Parameter(torch.empty_like(source), source.requires_grad))
 
 
 def _names_of_parameters(model: nn.Module) -> dict[str, tuple[nn.Parameter, list[str]]]:

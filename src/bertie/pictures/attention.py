@@ -3,18 +3,20 @@
 import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from bertie.errors import InputError, InputTypeError
+from bertie.extras import need
 from bertie.messages import shortened
 from bertie.pictures.heads import Heads, drawn, paged
 from bertie.pictures.picture import Picture
 from bertie.pictures.png import LEVELS, opacity_of
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # A base-size model has 144 heads. Up to 170 tokens all of them fit in 4 MB in fine steps, and up to 512 in 8 MB in
 # coarse ones, which are off by 0.01 at a weight of 0.1; what is larger is no longer opened at once.
@@ -23,7 +25,7 @@ FINE_WEIGHTS, MOST_WEIGHTS = 2**22, 2**26
 
 
 def plot_attention(
-    model: nn.Module,
+    model: "nn.Module",
     tokenizer: Any,
     text: str,
     text_pair: str | None = None,
@@ -48,8 +50,9 @@ def plot_attention(
         InputTypeError: ``text`` is no str, or ``model`` no model.
         InputError: no such layer or head, nothing to draw, or more weights than fit in a page.
     """
-    if not isinstance(model, nn.Module):
-        raise InputTypeError(f"model is a {type(model).__name__}; give a bertie model.")
+    if not isinstance(model, need("torch", "torch", "A picture of attention weights").nn.Module):
+        given = type(model).__name__
+        raise InputTypeError(f"model is a {given}; give a bertie model, which AutoModel.from_pretrained loads.")
     for name, value in (("text", text), ("text_pair", text_pair)):
         if not isinstance(value, str) and (value is not None or name == "text"):
             raise InputTypeError(f"{name} is a {type(value).__name__}; give one str, a picture is of one text.")
@@ -104,8 +107,10 @@ def _steps(heads: int, tokens: int) -> int:
     return FINE if count <= FINE_WEIGHTS else COARSE
 
 
-def _weights(model: nn.Module, inputs: dict[str, list[int]]) -> list[NDArray[np.float32]]:
+def _weights(model: "nn.Module", inputs: dict[str, list[int]]) -> list[NDArray[np.float32]]:
     """Return the attention weights of every layer, ``[H, S, S]``."""
+    import torch
+
     device = next(model.parameters()).device
     tensors = {name: torch.tensor([values], device=device) for name, values in inputs.items()}
     encoder: Any = getattr(model, "base_model", model)
@@ -117,7 +122,7 @@ def _weights(model: nn.Module, inputs: dict[str, list[int]]) -> list[NDArray[np.
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def _evaluating(model: "nn.Module") -> Iterator[None]:
     """Switch dropout off, and afterwards give each module back the mode it was in."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

@@ -8,7 +8,7 @@ from typing import Any
 from bertie.config import BertConfig
 from bertie.engine import Engine
 from bertie.errors import ConfigError, InputError
-from bertie.extras import missing
+from bertie.extras import missing, need
 from bertie.tasks.registry import Row
 
 # arguments of from_pretrained that the engine has too, or that change nothing of what it computes
@@ -54,10 +54,8 @@ def why_not_engine(source: Any, device: Any, loading: Mapping[str, Any]) -> str:
     """Return why the engine cannot compute what was asked for, or an empty text; the files are not looked at."""
     if not isinstance(source, str | os.PathLike):
         return "a PyTorch model was given, whose weights may change (bertie.optimize makes a snapshot of it)"
-    if device is None and has_gpu_driver():
-        import torch
-
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device is None and has_gpu_driver() and not missing("torch", "torch"):
+        device = "cuda" if need("torch", "torch").cuda.is_available() else "cpu"
     if not is_cpu(device):
         return f"the device is {device!r}"
     if loading.get("dtype") not in (None, "float32") and str(loading["dtype"]) != "torch.float32":

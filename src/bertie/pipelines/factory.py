@@ -12,8 +12,8 @@ from bertie.extras import need
 from bertie.hub import resolve
 from bertie.pipelines.engines import engine_or_reason
 from bertie.pipelines.running import Pipeline
-from bertie.tasks.recipe import FILES, SETTINGS, Layer, Recipe, read_activation, read_recipe
 from bertie.tasks.registry import Row, find
+from bertie.tasks.sentence_transformers_config import FILES, SETTINGS, Layer, Recipe, read_activation, read_recipe
 from bertie.tasks.task import Task
 from bertie.tasks.vector_layers import load_layers
 from bertie.tokenization.auto import AutoTokenizer

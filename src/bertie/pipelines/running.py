@@ -113,7 +113,7 @@ class Pipeline:
         answered = list(self.stream(texts, batch_size=batch_size, **options))
         self.tell_truncated(answered)
         task = self.codec.with_options(**options)
-        return task.laid_out([marked(one) for one in answered], inputs, single, list(options))
+        return task.format_output([marked(one) for one in answered], inputs, single, list(options))
 
     def stream(
         self, texts: Iterable[Any], *, batch_size: int | None = None, chunk: int = CHUNK, **options: Any

@@ -14,7 +14,7 @@ from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model
 from bertie.tasks.operations import operations_on
 from bertie.tasks.pooling import merged, pool
-from bertie.tasks.recipe import Recipe
+from bertie.tasks.sentence_transformers_config import Recipe
 from bertie.tasks.task import Task
 from bertie.tasks.vector_layers import through
 
@@ -57,13 +57,11 @@ class Embed(Task):
 
     @property
     def limit(self) -> int:
-        """The most tokens a text may have."""
         if self.max_length is None and self.recipe.max_length is not None:
             return min(self.recipe.max_length, self.config.max_position_embeddings)
         return super().limit
 
     def read(self, text: Any) -> Any:
-        """As `Task.read`, with the prompt before the text."""
         text = super().read(text)
         if not isinstance(text, str):
             return text
@@ -76,7 +74,7 @@ class Embed(Task):
         return "".join(part if number % 2 else "".join(map(str.lower, part)) for number, part in enumerate(parts))
 
     def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
-        """As `Task.encode`; a prompt that takes no part is no window's own."""
+        # a prompt that takes no part is no window's own
         features = super().encode(inputs, first)
         if features.owned is not None and self._skip:
             starts = np.cumsum([0, *features.lengths])[[group[0] for group in features.groups()]]
@@ -100,7 +98,6 @@ class Embed(Task):
         return list(self.finished(merged(np.stack(rows), features, self.recipe.modes)))
 
     def decode(self, outputs: Outputs) -> Sequence[Any]:
-        """Return the vectors of the texts."""
         return list(outputs.values)
 
     def finished(self, vectors: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bertie.extras import need
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model
 from bertie.tasks.task import Task
@@ -33,13 +34,10 @@ class FeatureExtraction(Task):
         return [part[mask] for part, mask in zip(parts, features.by_row(features.owned), strict=True)]
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[list[Any]]:
-        """Return the hidden states of each text's tokens, in as many parts as it has rows."""
         return [[rows[row] for row in group] for group in features.groups()]
 
     def decode(self, outputs: Outputs) -> list[Any]:
-        """Return them as tensors or nested lists."""
         if not self.return_tensors:
             return [[[vector for part in parts for vector in part.tolist()]] for parts in outputs.values]
-        import torch
-
+        torch = need("torch", "torch", "return_tensors=True")
         return [torch.cat([torch.as_tensor(part) for part in parts])[None] for parts in outputs.values]

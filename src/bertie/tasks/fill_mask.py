@@ -39,7 +39,6 @@ class FillMask(Task):
             raise InputError("This tokenizer has no mask token, so there is nothing to fill.")
 
     def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
-        """As `Task.encode`; in addition every text must hold a mask."""
         features = super().encode(inputs, first)
         mask = self.tokenizer.mask_token_id
         rows = features.input_ids
@@ -55,7 +54,6 @@ class FillMask(Task):
         return model.masked_lm(features, self._masks(features))
 
     def rows(self, output: Any, features: Features) -> list[list[Best]]:
-        """Return the best words of each row's masks, with their scores."""
         known = output.shape[1] if self._target_ids is None else len(self._target_ids)
         scores, places = operations_on(output).best(output, min(self.top_k, known), self._target_ids)
         found = list(zip(scores.tolist(), places.tolist(), strict=True))
@@ -74,12 +72,11 @@ class FillMask(Task):
         return texts
 
     def decode(self, outputs: Outputs) -> list[Any]:
-        """Return the best candidates of each text, best first."""
         return [self._text_answer(*value) for value in outputs.values]
 
-    def laid_out(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
-        """As `Task.laid_out`; as in the reference, a list of one text is answered like the text alone."""
-        return super().laid_out(answers, inputs, single or (isinstance(inputs, list) and len(inputs) == 1), named)
+    def format_output(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
+        # as in the reference, a list of one text is answered like the text alone
+        return super().format_output(answers, inputs, single or (isinstance(inputs, list) and len(inputs) == 1), named)
 
     def _masks(self, features: Features) -> Integers:
         """Return the tokens of the batch that are masks, and their rows' own."""

@@ -62,32 +62,28 @@ class MaskedLM(TrainableTask):
             )
 
     @classmethod
-    def of(cls, task: Task) -> Self:
-        """As `TrainableTask.of`, for a `FillMask`."""
+    def from_inference_task(cls, task: Task) -> Self:
         return cls(tokenizer=task.tokenizer, config=task.config, max_length=task.max_length)
 
-    def answering(self) -> FillMask:
-        """Return the task that fills masks."""
+    def inference_task(self) -> FillMask:
         return FillMask(tokenizer=self.tokenizer, config=self.config, max_length=self.max_length)
 
     # which tokens are to be guessed
 
-    def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
-        """Return the features as they are: what is to be learned is in the texts."""
+    def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
         return features
 
-    def drawn(self, features: Features, random: np.random.Generator) -> Features:
+    def apply_masking(self, features: Features, random: np.random.Generator) -> Features:
         """Return the features with tokens hidden, and what they were as labels ``[T]``; others' are `IGNORED`."""
         return self._hidden(features, random.random((3, len(features.ids))))
 
     def fixed(self, features: Features) -> Features:
-        """As `drawn`, with draws that follow from each row's own tokens."""
+        """As `apply_masking`, with draws that follow from each row's own tokens."""
         rows = features.by_row(features.ids)
         draws = [np.random.default_rng(zlib.crc32(row.tobytes())).random((3, len(row))) for row in rows]
         return self._hidden(features, np.concatenate([np.zeros((3, 0)), *draws], axis=1))
 
     def divisor(self, features: Features) -> float:
-        """Return the number of tokens to guess."""
         if features.labels:
             return float(np.count_nonzero(features.wanted != IGNORED))
         return float(self._counts(features).sum())
@@ -137,8 +133,7 @@ class MaskedLM(TrainableTask):
         return model.masked_lm(features, np.flatnonzero(features.wanted != IGNORED))
 
     def loss(self, output: "Tensor", features: Features) -> "Tensor":
-        """Return the summed cross-entropy of the tokens to guess."""
-        from bertie.tasks.objectives import cross_entropy_sum
+        from bertie.tasks.summed_losses import cross_entropy_sum
 
         return cross_entropy_sum(output, _wanted(features), smoothing=self.label_smoothing)
 
@@ -161,19 +156,15 @@ class MaskedLM(TrainableTask):
         return sums
 
     def metric(self) -> Metric:
-        """Return the share of tokens guessed, their mean cross-entropy, and the perplexity."""
         return MaskedLMMetric()
 
     def decode(self, outputs: Outputs) -> list[Any]:
-        """Return the sums of each text."""
         return list(outputs.values)
 
     def predictions(self, outputs: Outputs) -> Values:
-        """Return the sums of each text."""
         return outputs.values
 
     def named(self, prediction: Any) -> str:
-        """Return a prediction in words."""
         return f"{prediction[0]:.0f} of {prediction[2]:.0f} tokens"
 
     # the vocabulary

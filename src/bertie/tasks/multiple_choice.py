@@ -10,10 +10,10 @@ from bertie.errors import InputError, InputTypeError
 from bertie.metrics import Metric, MultipleChoiceMetric
 from bertie.tasks.arrays import Array, Integers, softmax
 from bertie.tasks.features import Features, Outputs, Values
+from bertie.tasks.grouped_inputs import by_part, in_parts, part_counts
 from bertie.tasks.model import Model
-from bertie.tasks.parts import by_part, in_parts, part_counts
 from bertie.tasks.task import check_count
-from bertie.tasks.trainable import NEVER, Fault, Judged, WindowedTask
+from bertie.tasks.trainable import NEVER, Judged, WindowedTask, WrongAnswer
 from bertie.tasks.windows import combined, in_windows, tokens_left_out
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ class MultipleChoice(WindowedTask):
     # prompts → features
 
     def check(self, inputs: Sequence[Any], first: int) -> None:
-        """Refuse what is no prompt with its choices."""
         for number, one in enumerate(inputs, first):
             if not (isinstance(one, Mapping) or (isinstance(one, list | tuple) and len(one) == 2)):
                 raise InputTypeError(
@@ -59,7 +58,6 @@ class MultipleChoice(WindowedTask):
                 raise InputError(f"Input {number} has no choices; give two or more.")
 
     def read(self, text: Any) -> tuple[str, list[str]]:
-        """Return an input as prompt and choices."""
         if isinstance(text, Mapping) and not {"prompt", "choices"} <= set(text):
             raise InputTypeError(f"A prompt given as a mapping has 'prompt' and 'choices', not {sorted(text)}.")
         prompt, choices = (text["prompt"], text["choices"]) if isinstance(text, Mapping) else text
@@ -68,7 +66,6 @@ class MultipleChoice(WindowedTask):
         return prompt, list(choices)
 
     def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
-        """As `Task.encode`, with a row, or windows, for each choice."""
         self.check(inputs, first)
         read = [self.read(one) for one in inputs]
         pairs = [(prompt, choice) for prompt, choices in read for choice in choices]
@@ -89,12 +86,10 @@ class MultipleChoice(WindowedTask):
         return model.logits(features)
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[Array]:
-        """Return the logits of each input's choices."""
         logits = np.reshape(super().combine(rows, by_part(features)), -1)
         return np.split(logits, np.cumsum(part_counts(features)))[:-1]
 
     def decode(self, outputs: Outputs) -> list[Any]:
-        """Return the best choice of each input, or the ``top_k`` best."""
         return [self._answer(logits, choices) for logits, choices in _with_choices(outputs)]
 
     def _answer(self, logits: Array, choices: Sequence[str]) -> Any:
@@ -108,31 +103,28 @@ class MultipleChoice(WindowedTask):
 
     # labels → loss and figures
 
-    def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
-        """Return the features with the number of each input's right choice."""
-        gold = self.gold(labels)
+    def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
+        gold = self.references(labels)
         for number, (label, count) in enumerate(zip(gold, part_counts(features), strict=True)):
             if not 0 <= label < count:
                 raise InputError(f"The label of input {number} is {label}; its {count} choices are 0 to {count - 1}.")
         return features.with_labels(gold)
 
-    def gold(self, labels: Sequence[Any]) -> Integers:
+    def references(self, labels: Sequence[Any]) -> Integers:
         """Return the numbers of the right choices ``[N]``."""
         return np.asarray(labels, np.int64)
 
     def divisor(self, features: Features) -> float:
-        """Return the number of inputs."""
         return float(features.num_inputs)
 
     def loss(self, output: "Tensor", features: Features) -> "Tensor":
         """Return the summed cross-entropy of logits ``[R, 1]``, of each input over its own choices."""
-        from bertie.tasks.objectives import choice_sum
+        from bertie.tasks.summed_losses import choice_sum
 
         logits = combined(output, by_part(features), self.window_scores).reshape(-1)
         return choice_sum(logits, part_counts(features), features.wanted)
 
     def metric(self) -> Metric:
-        """Return accuracy."""
         return MultipleChoiceMetric()
 
     def predictions(self, outputs: Outputs) -> Integers:
@@ -140,21 +132,18 @@ class MultipleChoice(WindowedTask):
         return np.array([int(np.argmax(logits)) for logits in outputs.values], np.int64)
 
     def named(self, prediction: Any) -> str:
-        """Return a prediction in words."""
         return f"choice {int(prediction)}"
 
-    def faults(self, outputs: Outputs) -> list[Fault | None]:
-        """Return wrong choices, the surest first to be looked at."""
-        found: list[Fault | None] = []
-        for (logits, choices), gold in zip(_with_choices(outputs), self.gold(outputs.labels), strict=True):
+    def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
+        found: list[WrongAnswer | None] = []
+        for (logits, choices), gold in zip(_with_choices(outputs), self.references(outputs.labels), strict=True):
             best = int(np.argmax(logits))
             score = self._scores(logits)[best]
-            found.append(None if best == gold else Fault(score, choices[gold], choices[best], score))
+            found.append(None if best == gold else WrongAnswer(score, choices[gold], choices[best], score))
         return found
 
     def judged(self, outputs: Outputs) -> Judged | None:
-        """Return the logits of all choices."""
-        return Judged(_rectangle(outputs.values), self.gold(outputs.labels)) if len(outputs.labels) else None
+        return Judged(_rectangle(outputs.values), self.references(outputs.labels)) if len(outputs.labels) else None
 
 
 def _with_choices(outputs: Outputs) -> list[tuple[Array, list[str]]]:

@@ -30,7 +30,6 @@ class NextSentence(WindowedTask):
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": ClassificationMetric}
 
     def check(self, inputs: Sequence[Any], first: int) -> None:
-        """As `Task.check`; in addition every input must be a pair."""
         super().check(inputs, first)
         for index, one in enumerate(inputs):
             if not isinstance(self.read(one), tuple):
@@ -41,31 +40,26 @@ class NextSentence(WindowedTask):
         return model.next_sentence(features)
 
     def decode(self, outputs: Outputs) -> list[dict[str, Any]]:
-        """Return the probability of each pair."""
         logits = np.reshape(np.asarray(outputs.values, np.float32), (-1, 2)) / self.temperature
         return [{"is_next": score >= 0.5, "score": score} for score in softmax(logits)[:, 0].tolist()]
 
-    def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
+    def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
         """Return the features with labels: 0 where B follows A, 1 where it does not."""
         return features.with_labels(np.asarray(labels, np.int64))
 
     def divisor(self, features: Features) -> float:
-        """Return the number of pairs."""
         return float(features.num_inputs)
 
     def loss(self, output: "Tensor", features: Features) -> "Tensor":
-        """Return the summed cross-entropy."""
-        from bertie.tasks.objectives import cross_entropy_sum
+        from bertie.tasks.summed_losses import cross_entropy_sum
 
         logits = combined(output, features, self.window_scores)
         return cross_entropy_sum(logits, features.wanted, smoothing=self.label_smoothing)
 
     def metric(self) -> Metric:
-        """Return accuracy and F1."""
         return ClassificationMetric(["follows", "does not follow"], positive="follows")
 
     def judged(self, outputs: Outputs) -> Judged | None:
-        """Return the logits of the pairs."""
         return Judged(outputs.values, outputs.labels) if len(outputs.labels) else None
 
     def predictions(self, outputs: Outputs) -> Array:

@@ -11,6 +11,7 @@ from bertie.errors import InputError, InputTypeError
 from bertie.metrics import Metric, QuestionAnsweringMetric
 from bertie.metrics.question_answering import best_match
 from bertie.tasks.arrays import Array
+from bertie.tasks.calibration import find_no_answer_threshold
 from bertie.tasks.features import Features, Group, Outputs
 from bertie.tasks.model import Model
 from bertie.tasks.operations import operations_on
@@ -25,8 +26,7 @@ from bertie.tasks.spans import (
     whole_words,
 )
 from bertie.tasks.task import check_count, is_pair
-from bertie.tasks.thresholds import find_no_answer_threshold
-from bertie.tasks.trainable import Fault, TrainableTask
+from bertie.tasks.trainable import TrainableTask, WrongAnswer
 from bertie.tasks.windows import first_piece, in_windows, owned, owned_tokens
 from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.pieces import Pieces
@@ -82,7 +82,7 @@ class QuestionAnswering(TrainableTask):
 
     @classmethod
     def unaliased(cls, options: Mapping[str, Any]) -> dict[str, Any]:
-        """As `Task.unaliased`; ``max_seq_len``, ``doc_stride`` and ``topk`` are names of the reference's."""
+        # ``max_seq_len``, ``doc_stride`` and ``topk`` are names of the reference's
         found = super().unaliased(options)
         for alias, name in _ALIASES.items():
             if (value := found.pop(alias, None)) is not None:
@@ -91,13 +91,11 @@ class QuestionAnswering(TrainableTask):
 
     @property
     def limit(self) -> int:
-        """The most tokens of a window."""
         return super().limit if self.max_length is not None else min(super().limit, LONGEST_ROW)
 
     # questions → features
 
     def check(self, inputs: Sequence[Any], first: int) -> None:
-        """Refuse what is no question with its context."""
         for index, one in enumerate(inputs):
             if not (isinstance(one, Mapping) or is_pair(one)):
                 raise InputTypeError(
@@ -111,7 +109,6 @@ class QuestionAnswering(TrainableTask):
                     raise InputError(f"The {name} of input {first + index} is empty; give a text.")
 
     def read(self, text: Any) -> Any:
-        """Return an input as (question, context)."""
         if not isinstance(text, Mapping):
             return tuple(text)
         if "question" not in text or "context" not in text:
@@ -119,7 +116,6 @@ class QuestionAnswering(TrainableTask):
         return text["question"], text["context"]
 
     def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
-        """As `Task.encode`, with each context in windows behind its question."""
         self.check(inputs, first)
         pairs = [self.read(one) for one in inputs]
         whole = list(self._rows(pairs)) if pairs else []
@@ -154,11 +150,9 @@ class QuestionAnswering(TrainableTask):
         return features.by_row(operations_on(output).to_host(output))
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[list[WindowScores]]:
-        """Return what the windows of each input say."""
         return [_scores([rows[row] for row in group.rows], group.encodings) for group in features.groups_read()]
 
     def decode(self, outputs: Outputs) -> list[Any]:
-        """Return the best answer to each question, or the ``top_k`` best."""
         found = []
         for group, windows in zip(outputs.features.groups_read(), outputs.values, strict=True):
             answers = self._answers(group, windows)
@@ -200,11 +194,10 @@ class QuestionAnswering(TrainableTask):
 
     # labels → loss and figures
 
-    def suited(self, labels: Iterable[Mapping[str, Any]]) -> Self:
-        """Return the task with "no answer" allowed if a question has none."""
+    def prepare_labels(self, labels: Iterable[Mapping[str, Any]]) -> Self:
         return replace(self, handle_impossible_answer=True) if any(not label["answers"] for label in labels) else self
 
-    def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
+    def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
         """Return the features with the places of answers, int64 ``[R, 2]``: a row's start and end, 0 and 0 for none.
 
         Of several right answers the first is learned. A window that holds only a part of it has none.
@@ -222,48 +215,43 @@ class QuestionAnswering(TrainableTask):
         return features.with_labels(np.array(wanted, np.int64).reshape(-1, 2), "row")
 
     def divisor(self, features: Features) -> float:
-        """Return the number of rows: each has a start and an end to learn."""
         return float(len(features.lengths))
 
     def loss(self, output: "Tensor", features: Features) -> "Tensor":
         """Return the summed loss of logits ``[T, 2]``: of each row the mean of its start's and its end's."""
-        from bertie.tasks.objectives import span_sum
+        from bertie.tasks.summed_losses import span_sum
 
         return span_sum(output, features.lengths, features.wanted)
 
     def metric(self) -> Metric:
-        """Return exact match and F1 as SQuAD counts them: v2.0 if "no answer" may win, else v1.1."""
         return QuestionAnsweringMetric(unanswerable=self.handle_impossible_answer)
 
-    def gold(self, labels: Sequence[Any]) -> list[list[str]]:
-        """Return the texts of the right answers to each question."""
+    def references(self, labels: Sequence[Any]) -> list[list[str]]:
         return [[answer["text"] for answer in label["answers"]] for label in labels]
 
     def predictions(self, outputs: Outputs) -> list[str]:
-        """Return the text of the best answer to each question, empty for none."""
         return [answer["answer"] for answer in replace(self, top_k=1).decode(outputs)]
 
     def named(self, prediction: Any) -> str:
-        """Return an answer, or that there is none."""
         return prediction or "no answer"
 
-    def faults(self, outputs: Outputs) -> list[Fault | None]:
-        """Return answers that are not right to the letter; those with least in common stand out."""
-        found: list[Fault | None] = []
-        for given, right in zip(self.predictions(outputs), self.gold(outputs.labels), strict=True):
+    def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
+        found: list[WrongAnswer | None] = []
+        for given, right in zip(self.predictions(outputs), self.references(outputs.labels), strict=True):
             exact, f1 = best_match(given, right or [""])
             found.append(
-                None if exact else Fault(1 - f1, " | ".join(dict.fromkeys(right)) or "no answer", self.named(given))
+                None
+                if exact
+                else WrongAnswer(1 - f1, " | ".join(dict.fromkeys(right)) or "no answer", self.named(given))
             )
         return found
 
-    def tuned(self, outputs: Outputs) -> Self:
-        """Return the task with the threshold of "no answer" that earns most F1, if questions without answer occur."""
-        task = self.suited(outputs.labels)
+    def tune(self, outputs: Outputs) -> Self:
+        task = self.prepare_labels(outputs.labels)
         if not task.handle_impossible_answer or not len(outputs.labels):
             return task
         texts, differences = task.margins(outputs)
-        right = self.gold(outputs.labels)
+        right = self.references(outputs.labels)
         earned = [best_match(text, answers)[1] for text, answers in zip(texts, right, strict=True)]
         threshold, _ = find_no_answer_threshold(differences, earned, [bool(answers) for answers in right])
         return replace(task, no_answer_threshold=round(threshold, 4))

@@ -14,7 +14,7 @@ from bertie.tasks.arrays import Array
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.task import Task
 from bertie.tasks.text_classification import TextClassification
-from bertie.tasks.trainable import Fault, Judged, ScoredTask
+from bertie.tasks.trainable import Judged, ScoredTask, WrongAnswer
 from bertie.tasks.vector_layers import ACTIVATIONS, activation_name
 
 # a pair's query and its score
@@ -56,22 +56,19 @@ class Reranking(TextClassification):
     # pairs → scores
 
     def check(self, inputs: Sequence[Any], first: int) -> None:
-        """As `Task.check`; in addition every input must be a pair."""
         super().check(inputs, first)
         for number, one in enumerate(inputs, first):
             if not isinstance(self.read(one), tuple):
                 raise InputError(f"Input {number} is no pair of texts; give (query, passage).")
 
     def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
-        """As `Task.encode`, with the pairs kept."""
         return replace(super().encode(inputs, first), texts=[self.read(one) for one in inputs])
 
     def decode(self, outputs: Outputs) -> list[dict[str, float]]:
-        """Return the score of each pair."""
         return [{"score": score} for score in self.scores(outputs.values)[:, 0].tolist()]
 
-    def laid_out(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
-        return Task.laid_out(self, answers, inputs, single, named)
+    def format_output(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
+        return Task.format_output(self, answers, inputs, single, named)
 
     @cached_property
     def _usual_activation(self) -> Activation:
@@ -90,33 +87,29 @@ class Reranking(TextClassification):
 
     @property
     def kind(self) -> str:
-        """A passage is relevant or not, whatever the config calls it."""
         return _KIND
 
     @classmethod
     def head(cls, kind: str | None, labels: Sequence[str]) -> dict[str, Any]:
-        """As `TrainableTask.head`: one label."""
         return {"num_labels": 1, "problem_type": _KIND}
 
     def expects(self) -> tuple[str | None, list[str] | None]:
-        """As `TrainableTask.expects`: labels are numbers."""
         return None, None
 
-    def suited(self, labels: Sequence[Any]) -> Self:
-        """As `TrainableTask.suited`: the highest relevance in the training data, if it is above 1, is certainty."""
+    def prepare_labels(self, labels: Sequence[Any]) -> Self:
+        # the highest relevance in the training data, if it is above 1, is certainty
         most = max((float(label) for label in labels), default=1.0)
         return replace(self, highest=most) if most > self.highest else self
 
-    def gold(self, labels: Sequence[Any]) -> Array:
+    def references(self, labels: Sequence[Any]) -> Array:
         """Return the relevance as parts of the highest, float32 ``[N, 1]``."""
         found = np.asarray(labels, np.float32).reshape(-1, 1) / np.float32(self.highest)
         if (found < 0).any():
             raise InputError(f"A relevance is {found.min() * self.highest:g}; the least is 0, not relevant.")
         return found
 
-    def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
-        """Return the features with the relevance of each pair."""
-        gold = self.gold(labels)
+    def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
+        gold = self.references(labels)
         if (gold > 1).any():
             raise InputError(
                 f"A relevance is {gold.max() * self.highest:g}, but the highest is {self.highest:g}; give "
@@ -125,7 +118,6 @@ class Reranking(TextClassification):
         return features.with_labels(gold)
 
     def metric(self) -> Metric:
-        """Return the figures of rankings, one a query."""
         return RerankingMetric()
 
     def predictions(self, outputs: Outputs) -> list[QueryScore]:  # type: ignore[override]
@@ -135,30 +127,26 @@ class Reranking(TextClassification):
         return list(zip(queries, self._chances(outputs.values).tolist(), strict=True))
 
     def plain(self, prediction: Any) -> Any:
-        """Return the score alone."""
         return prediction[1]
 
     def named(self, prediction: Any) -> str:
-        """Return a prediction in words."""
         return f"{prediction[1]:.3g}"
 
-    def faults(self, outputs: Outputs) -> list[Fault | None]:
-        """Return passages on the wrong side of 0.5, the surest first to be looked at."""
-        found: list[Fault | None] = []
-        golds = self.gold(outputs.labels)[:, 0].tolist()
+    def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
+        found: list[WrongAnswer | None] = []
+        golds = self.references(outputs.labels)[:, 0].tolist()
         for gold, score in zip(golds, self._chances(outputs.values).tolist(), strict=True):
             wrong = (gold >= 0.5) != (score >= 0.5)
-            found.append(Fault(abs(gold - score), f"{gold:.3g}", f"{score:.3g}", score) if wrong else None)
+            found.append(WrongAnswer(abs(gold - score), f"{gold:.3g}", f"{score:.3g}", score) if wrong else None)
         return found
 
     def judged(self, outputs: Outputs) -> Judged | None:
-        """Return the logits of the pairs, where labels say yes or no."""
-        gold = self.gold(outputs.labels)
+        gold = self.references(outputs.labels)
         return Judged(outputs.values, gold, "sigmoid") if len(gold) and np.isin(gold, (0, 1)).all() else None
 
-    def tuned(self, outputs: Outputs) -> Self:
-        """As `ScoredTask.tuned`; whatever its score, a passage is ranked and never left out."""
-        return ScoredTask.tuned(self, outputs)
+    def tune(self, outputs: Outputs) -> Self:
+        # whatever its score, a passage is ranked and never left out
+        return ScoredTask.tune(self, outputs)
 
     def _chances(self, values: Values) -> Array:
         """Return the scores from 0 to 1, ``[N]``, whatever the answers show."""

@@ -1,11 +1,12 @@
 """Similarity: what embeddings learn from, pairs of texts with a score, or texts that belong together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bertie.errors import InputError, InputTypeError
 from bertie.metrics import Metric, RegressionMetric, RetrievalMetric
@@ -13,14 +14,13 @@ from bertie.progress import logger
 from bertie.tasks.arrays import Array, normalize
 from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features, Outputs, Values
+from bertie.tasks.grouped_inputs import by_part, in_parts, part_counts, part_keys
 from bertie.tasks.operations import operations_on
-from bertie.tasks.parts import by_part, in_parts, part_counts, part_keys
 from bertie.tasks.pooling import merged
-from bertie.tasks.recipe import Layer
-from bertie.tasks.recipe_writing import write_recipe
-from bertie.tasks.retrieval import ranks_of_partners
+from bertie.tasks.sentence_transformers_config import Layer
+from bertie.tasks.sentence_transformers_writing import write_recipe
 from bertie.tasks.task import Task
-from bertie.tasks.trainable import Fault, TrainableTask
+from bertie.tasks.trainable import TrainableTask, WrongAnswer
 from bertie.tasks.vector_layers import Normalize, width_after
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # A cosine that far from its score is worth showing.
 OFF = 0.25
+# Cosines held at once while ranks are counted.
+HELD = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,23 +62,20 @@ class Similarity(Embed, TrainableTask):
             raise InputError(f"scale is {self.scale:g}; it must be above 0.")
 
     @classmethod
-    def of(cls, task: Task) -> Self:
-        """As `TrainableTask.of`, for an `Embed`."""
+    def from_inference_task(cls, task: Task) -> Self:
         return cls(**_of(task, Embed))
 
-    def answering(self) -> Embed:
-        """Return the task that embeds texts."""
+    def inference_task(self) -> Embed:
         return Embed(**_of(self, Embed))
 
-    def begun(self, model: Any, labels: Sequence[Any]) -> Self:
-        """As `TrainableTask.begun`; vectors that no file says how to make have length 1, as they are compared."""
-        begun = super().begun(model, labels)
+    def on_train_start(self, model: Any, labels: Sequence[Any]) -> Self:
+        # vectors that no file says how to make have length 1, as they are compared
+        task = super().on_train_start(model, labels)
         if self.recipe.is_stated:
-            return begun
-        return replace(begun, recipe=replace(self.recipe, layers=(Layer("Normalize"),)), layers=(Normalize(),))
+            return task
+        return replace(task, recipe=replace(self.recipe, layers=(Layer("Normalize"),)), layers=(Normalize(),))
 
-    def suited(self, labels: Sequence[Any]) -> Self:
-        """As `TrainableTask.suited`: with scores they take their range, unless it lies between 0 and 1."""
+    def prepare_labels(self, labels: Sequence[Any]) -> Self:
         numbers = [float(label) for label in labels if label is not None]
         if not numbers:
             return replace(self, scored=False)
@@ -90,14 +89,12 @@ class Similarity(Embed, TrainableTask):
         return replace(self, scored=True, lowest=low, highest=high)
 
     def save(self, folder: Path) -> None:
-        """Write the recipe, so that bertie and sentence-transformers make vectors of texts as they were learned."""
         recipe = replace(self.recipe, max_length=self.limit, similarity="cosine")
         write_recipe(folder, recipe, width_after(self.token_layers, self.config.hidden_size))
 
     # texts → vectors
 
     def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
-        """Return the features of inputs, with a row, or windows, for each text."""
         for number, one in enumerate(inputs, first):
             if not (
                 isinstance(one, list | tuple) and len(one) in (2, 3) and all(isinstance(text, str) for text in one)
@@ -120,32 +117,28 @@ class Similarity(Embed, TrainableTask):
 
     @property
     def divisible(self) -> bool:
-        """Whether inputs have scores; if not, they are compared with each other."""
         return self.scored
 
-    def gold(self, labels: Sequence[Any]) -> Values:
+    def references(self, labels: Sequence[Any]) -> Values:
         """Return the scores from 0 to 1, float32 ``[N]``; zeros where there are none."""
         if not self.scored:
             return np.zeros(len(labels), np.float32)
         return (np.asarray(labels, np.float32) - np.float32(self.lowest)) / np.float32(self.highest - self.lowest)
 
-    def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
-        """Return the features with scores from 0 to 1, or as they are where there are none."""
+    def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
         if not self.scored:
             return features
         if any(label is None for label in labels):
             raise InputError(f"The pair {list(labels).index(None)} has no score, and others do; give all or none.")
         if (part_counts(features) != 2).any():
             raise InputError("A score belongs to a pair of texts; leave scores out where there is a negative, too.")
-        return features.with_labels(np.asarray(self.gold(labels)))
+        return features.with_labels(np.asarray(self.references(labels)))
 
     def divisor(self, features: Features) -> float:
-        """Return the number of inputs."""
         return float(features.num_inputs)
 
     def loss(self, output: "Tensor", features: Features) -> "Tensor":
-        """Return the summed squared error of cosines, or the summed cross-entropy of finding partners."""
-        from bertie.tasks.objectives import contrast_sum, squared_error_sum
+        from bertie.tasks.summed_losses import contrast_sum, squared_error_sum
 
         do, parts = operations_on(output), by_part(features)
         vectors = self.finished(merged(output, parts, self.recipe.modes)) if self.windows else output
@@ -162,7 +155,6 @@ class Similarity(Embed, TrainableTask):
     # scoring
 
     def metric(self) -> Metric:
-        """Return correlations with the scores; without any, how early partners are found."""
         return RegressionMetric() if self.scored else RetrievalMetric()
 
     def predictions(self, outputs: Outputs) -> Array:
@@ -172,20 +164,69 @@ class Similarity(Embed, TrainableTask):
         return ranks_of_partners(outputs.values, part_keys(outputs.features))
 
     def named(self, prediction: Any) -> str:
-        """Return a prediction in words."""
         return f"{prediction:.3g}" if self.scored else f"rank {prediction:.0f}"
 
-    def faults(self, outputs: Outputs) -> list[Fault | None]:
-        """Return pairs whose cosine is off by `OFF` or more, or anchors whose partner is not found first."""
+    def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
         found = self.predictions(outputs)
         if not self.scored:
-            return [None if rank == 1 else Fault(float(rank), "rank 1", f"rank {rank:.0f}") for rank in found]
-        both = zip(np.asarray(self.gold(outputs.labels)).tolist(), found.tolist(), strict=True)
+            return [None if rank == 1 else WrongAnswer(float(rank), "rank 1", f"rank {rank:.0f}") for rank in found]
+        both = zip(np.asarray(self.references(outputs.labels)).tolist(), found.tolist(), strict=True)
         return [
-            Fault(abs(gold - cosine), f"{gold:.2f}", f"{cosine:.2f}") if abs(gold - cosine) >= OFF else None
+            WrongAnswer(abs(gold - cosine), f"{gold:.2f}", f"{cosine:.2f}") if abs(gold - cosine) >= OFF else None
             for gold, cosine in both
         ]
 
 
 def _of(task: Task, kind: type[Task]) -> dict[str, Any]:
     return {field.name: getattr(task, field.name) for field in fields(kind)}
+
+
+def ranks_of_partners(inputs: Sequence[Any] | NDArray[Any], keys: Sequence[Hashable]) -> NDArray[np.int64]:
+    """Return the rank from 1 of each input's second vector among all that its first is compared with, int64 ``[N]``.
+
+    These are the second and third vectors of all inputs, each text once. Others that are equally near stand before the
+    partner, so that a model that gives every text the same vector has found none. Other partners of an anchor of the
+    same text, and that text itself, do not count: they are no worse an answer.
+
+    Args:
+        inputs: N arrays ``[2 or 3, D]`` of vectors of length 1.
+        keys: what tells texts apart, one a vector, in the order of the inputs.
+    """
+    anchors: list[NDArray[Any]] = []
+    candidates: list[NDArray[Any]] = []
+    partners: list[int] = []
+    numbers: dict[Hashable, int] = {}
+    texts: list[Hashable] = []
+    known = iter(keys)
+    for vectors in inputs:
+        texts.append(next(known))
+        anchors.append(vectors[0])
+        for place, vector in enumerate(vectors[1:]):
+            number = numbers.setdefault(next(known), len(numbers))
+            if number == len(candidates):
+                candidates.append(vector)
+            if place == 0:
+                partners.append(number)
+    if not anchors:
+        return np.zeros(0, np.int64)
+    others = _other_partners(texts, partners, numbers)
+    table, ranks = np.stack(candidates).T, []
+    step = max(1, HELD // len(candidates))
+    for first in range(0, len(anchors), step):
+        cosines = np.stack(anchors[first : first + step]) @ table
+        own = cosines[np.arange(len(cosines)), partners[first : first + step]]
+        nearer = cosines >= own[:, None]
+        for row, right in zip(nearer, others[first : first + step], strict=False):
+            row[right] = False
+        ranks.append(nearer.sum(axis=1))
+    return np.concatenate(ranks)
+
+
+def _other_partners(
+    anchors: Sequence[Hashable], partners: Sequence[int], numbers: Mapping[Hashable, int]
+) -> list[list[int]]:
+    """Return for each anchor the candidates, by number, that are right beside its own partner."""
+    right: dict[Hashable, set[int]] = {text: {numbers[text]} for text in anchors if text in numbers}
+    for text, partner in zip(anchors, partners, strict=True):
+        right.setdefault(text, set()).add(partner)
+    return [sorted(right[text] - {partner}) for text, partner in zip(anchors, partners, strict=True)]

@@ -182,7 +182,7 @@ class Task(ABC):
     def decode(self, outputs: Outputs) -> Sequence[Any]:
         """Return one answer an input."""
 
-    def laid_out(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
+    def format_output(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
         """Return the answers in the form the caller expects: one for a single input, else a list.
 
         Args:

@@ -10,12 +10,12 @@ from bertie.engine.activations import Activation, sigmoid
 from bertie.errors import InputError, counted, nearest
 from bertie.metrics import ClassificationMetric, Metric, MultiLabelMetric, RegressionMetric
 from bertie.tasks.arrays import Array, softmax
+from bertie.tasks.calibration import find_thresholds
 from bertie.tasks.features import Features, Outputs, Values
-from bertie.tasks.heads import OWN, Unit, begin_at, logits_of_classes, logits_of_labels
+from bertie.tasks.head_init import OWN, Unit, begin_at, logits_of_classes, logits_of_labels
 from bertie.tasks.model import Model
 from bertie.tasks.task import check_count
-from bertie.tasks.thresholds import find_thresholds
-from bertie.tasks.trainable import Fault, Judged, WindowedTask
+from bertie.tasks.trainable import Judged, WindowedTask, WrongAnswer
 from bertie.tasks.windows import combined
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class TextClassification(WindowedTask):
         class_weights: what a text of each class counts in the loss; None: 1.
         focal: gamma of the focal loss; 0 is the plain loss.
         label_smoothing: the share of each label that is learned as any class alike; figures take labels as they are.
-        unit: in which a model that is being trained answers numbers; set by `begun`.
+        unit: in which a model that is being trained answers numbers; set by `on_train_start`.
     """
 
     top_k: int | str | None = ""
@@ -81,14 +81,13 @@ class TextClassification(WindowedTask):
         return model.logits(features)
 
     def decode(self, outputs: Outputs) -> list[Any]:
-        """Return the labels of each text with their scores."""
         return [self._labels(scores) for scores in self.scores(outputs.values).tolist()]
 
-    def laid_out(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
-        """As `Task.laid_out`; as in the reference, one str is answered by a list unless ``top_k`` is named."""
+    def format_output(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
+        # as in the reference, one str is answered by a list unless ``top_k`` is named
         if isinstance(inputs, str) and "top_k" not in named:
             return answers
-        return super().laid_out(answers, inputs, single, named)
+        return super().format_output(answers, inputs, single, named)
 
     def scores(self, values: Values) -> Array:
         """Return the score of every label, ``[N, C]``, from logits."""
@@ -137,7 +136,7 @@ class TextClassification(WindowedTask):
         kinds = {"regression": "regression", "multi_label_classification": "multi-label"}
         return kinds.get(self.kind, "single-label"), None if self.kind == "regression" else [*self.config.label2id]
 
-    def gold(self, labels: Sequence[Any]) -> Array:
+    def references(self, labels: Sequence[Any]) -> Array:
         """Return class numbers ``[N]``, or float32 ``[N, C]``: 0 and 1 for several labels, numbers for regression."""
         if self.kind == "single_label_classification":
             return np.array([self._number(label) for label in labels], np.int64)
@@ -149,9 +148,8 @@ class TextClassification(WindowedTask):
             row[[self._number(name) for name in names]] = 1
         return wanted
 
-    def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
-        """Return the features with labels as `gold` has them."""
-        return features.with_labels(self.gold(labels))
+    def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
+        return features.with_labels(self.references(labels))
 
     def divisor(self, features: Features) -> float:
         """Return the sum of the texts' class weights, or the number of entries of ``[N, C]`` labels."""
@@ -162,7 +160,7 @@ class TextClassification(WindowedTask):
 
     def loss(self, output: "Tensor", features: Features) -> "Tensor":
         """Return the summed loss of logits ``[R, C]``: cross-entropy, binary cross-entropy, or squared error."""
-        from bertie.tasks.objectives import binary_sum, cross_entropy_sum, squared_error_sum
+        from bertie.tasks.summed_losses import binary_sum, cross_entropy_sum, squared_error_sum
 
         logits, wanted = combined(output, features, self.window_scores), features.wanted
         if self.kind == "regression":
@@ -170,14 +168,14 @@ class TextClassification(WindowedTask):
         learn = cross_entropy_sum if self.kind == "single_label_classification" else binary_sum
         return learn(logits, wanted, self.class_weights, self.focal, self.label_smoothing)
 
-    def begun(self, model: Any, labels: Sequence[Any]) -> Self:
-        """As `TrainableTask.begun`; numbers are learned at mean 0 and deviation 1, labels from their shares."""
-        task = super().begun(model, labels)
+    def on_train_start(self, model: Any, labels: Sequence[Any]) -> Self:
+        # numbers are learned at mean 0 and deviation 1, labels from their shares
+        task = super().on_train_start(model, labels)
         if self.kind == "regression":
             unit = Unit.of(labels)
             unit.enter(model.classifier)
             return replace(task, unit=unit)
-        gold = task.gold(labels)
+        gold = task.references(labels)
         if gold.ndim == 1:
             usual = logits_of_classes(np.bincount(gold, minlength=self.config.num_labels), self.class_weights)
         else:
@@ -185,15 +183,13 @@ class TextClassification(WindowedTask):
         begin_at(model.classifier, usual)
         return task
 
-    def ended(self, model: Any) -> Self:
-        """As `TrainableTask.ended`; the head answers numbers in their own unit."""
+    def on_train_end(self, model: Any) -> Self:
         if self.unit == OWN:
             return self
         self.unit.leave(model.classifier)
         return replace(self, unit=OWN)
 
     def metric(self) -> Metric:
-        """Return accuracy and F1, the same for several labels, or correlations."""
         names = list(self.config.id2label.values())
         if self.kind == "regression":
             return RegressionMetric()
@@ -208,33 +204,31 @@ class TextClassification(WindowedTask):
             return scores
         return scores >= np.asarray(0.5 if self.thresholds is None else self.thresholds)
 
-    def faults(self, outputs: Outputs) -> list[Fault | None]:
-        """Return wrong labels, the surest first to be looked at, or numbers that are off."""
-        gold, found, scores = self.gold(outputs.labels), self.predictions(outputs), self.scores(outputs.values)
+    def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
+        gold, found, scores = self.references(outputs.labels), self.predictions(outputs), self.scores(outputs.values)
         wrong = (gold != found) if gold.ndim == 1 else (gold != found).any(axis=1)
         sure = self.kind == "single_label_classification"
         sizes = scores[np.arange(len(gold)), found] if sure else np.abs(gold - scores).max(axis=1)
         return [
-            Fault(size, self.named(gold[at]), self.named(found[at]), size if sure else None) if wrong[at] else None
+            WrongAnswer(size, self.named(gold[at]), self.named(found[at]), size if sure else None)
+            if wrong[at]
+            else None
             for at, size in enumerate(sizes.tolist())
         ]
 
     def judged(self, outputs: Outputs) -> Judged | None:
-        """Return the logits of the texts; None for regression."""
         if self.kind == "regression" or not len(outputs.labels):
             return None
-        return Judged(outputs.values, self.gold(outputs.labels), self._usual_function())
+        return Judged(outputs.values, self.references(outputs.labels), self._usual_function())
 
-    def tuned(self, outputs: Outputs) -> Self:
-        """As `ScoredTask.tuned`, and for several labels with the thresholds of the best F1."""
-        task, judged = super().tuned(outputs), self.judged(outputs)
+    def tune(self, outputs: Outputs) -> Self:
+        task, judged = super().tune(outputs), self.judged(outputs)
         if judged is None or judged.kind == "softmax":
             return task
         thresholds = [float(f"{value:.4g}") for value in find_thresholds(task.scores(outputs.values), judged.labels)]
         return replace(task, thresholds=thresholds)
 
     def plain(self, prediction: Any) -> Any:
-        """Return the label, a list of them, or a number (several in a list)."""
         if self.kind == "single_label_classification":
             return self.named(prediction)
         if self.kind == "regression":
@@ -243,7 +237,6 @@ class TextClassification(WindowedTask):
         return [self.config.id2label[int(index)] for index in np.flatnonzero(prediction)]
 
     def named(self, prediction: Any) -> str:
-        """Return a prediction, or a label in its form, in words."""
         names = self.config.id2label
         if self.kind == "regression":
             return ", ".join(f"{number:.3g}" for number in prediction)

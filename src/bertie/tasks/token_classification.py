@@ -15,12 +15,12 @@ from bertie.metrics import EntityMetric, Metric
 from bertie.progress import say_once
 from bertie.tasks.alignment import LABELLED, MERGES, Alignment, joined_offsets
 from bertie.tasks.arrays import softmax
+from bertie.tasks.entity_decoding import STRATEGIES, Grouper, Scored, Source, chosen
 from bertie.tasks.features import Features, Group, Outputs, Values
-from bertie.tasks.grouping import STRATEGIES, Grouper, Scored, Source, chosen
-from bertie.tasks.heads import begin_at, logits_of_classes
+from bertie.tasks.head_init import begin_at, logits_of_classes
 from bertie.tasks.tag_metric import entities_metric
 from bertie.tasks.task import Task
-from bertie.tasks.trainable import Fault, Judged
+from bertie.tasks.trainable import Judged, WrongAnswer
 from bertie.tasks.windows import first_piece
 from bertie.tasks.word_rows import WordTask
 from bertie.tokenization.pieces import Span
@@ -90,7 +90,6 @@ class TokenClassification(WordTask):
 
     @classmethod
     def unaliased(cls, options: Mapping[str, Any]) -> dict[str, Any]:
-        """As `Task.unaliased`; ``stride`` is another name of ``overlap`` that turns windows on."""
         found = super().unaliased(options)
         stride = found.pop("stride", None)
         return found if stride is None else {**found, "windows": True, "overlap": stride}
@@ -98,7 +97,6 @@ class TokenClassification(WordTask):
     # features → answers
 
     def decode(self, outputs: Outputs) -> list[Any]:
-        """Return the tokens or entities of each text."""
         groups = outputs.features.groups_read()
         sizes = [len(group.read) for group in groups]
         together = np.concatenate([np.zeros(0, np.bool_), *map(self._goes_on, groups)])
@@ -175,8 +173,7 @@ class TokenClassification(WordTask):
     def expects(self) -> tuple[str | None, list[str] | None]:
         return None, self._labels
 
-    def suited(self, labels: Iterable[Sequence[str]]) -> Self:
-        """Return the task with the scheme that tags are in, and with words tagged as a whole, where nothing is said."""
+    def prepare_labels(self, labels: Iterable[Sequence[str]]) -> Self:
         scheme = self.scheme or guess_scheme(self._labels, labels)
         # a model may have learned BIO though these texts have IOB1: it is held to the rules of neither
         known = None if self.scheme is None and scheme == "IOB1" else scheme
@@ -184,15 +181,13 @@ class TokenClassification(WordTask):
         strategy = usual if self.aggregation_strategy == "none" else self.aggregation_strategy
         return replace(self, scheme=known, aggregation_strategy=strategy)
 
-    def begun(self, model: Any, labels: Sequence[Sequence[str]]) -> Self:
-        """As `TrainableTask.begun`; tags are learned from how often they occur."""
+    def on_train_start(self, model: Any, labels: Sequence[Sequence[str]]) -> Self:
         numbers = [self._number(tag) for tags in labels for tag in tags]
         counts = np.bincount(numbers, minlength=self.config.num_labels)
         begin_at(model.classifier, logits_of_classes(counts, self.class_weights))
-        return super().begun(model, labels)
+        return super().on_train_start(model, labels)
 
-    def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
-        """Return the features with one tag a word: a word's first piece, or all of them, in the window that owns it."""
+    def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
         wanted = np.full(len(features.ids), IGNORED, np.int64)
         begins = np.cumsum([0, *features.lengths])
         unseen = 0
@@ -212,23 +207,20 @@ class TokenClassification(WordTask):
         return features.with_labels(wanted, "token")
 
     def divisor(self, features: Features) -> float:
-        """Return the number of labelled pieces, or the sum of their class weights."""
         wanted = features.wanted[features.wanted != IGNORED]
         return float(len(wanted) if self.class_weights is None else np.asarray(self.class_weights)[wanted].sum())
 
     def loss(self, output: "Tensor", features: Features) -> "Tensor":
         """Return the summed cross-entropy of logits ``[T, C]`` over the labelled pieces."""
-        from bertie.tasks.objectives import cross_entropy_sum
+        from bertie.tasks.summed_losses import cross_entropy_sum
 
         return cross_entropy_sum(output, features.wanted, self.class_weights, self.focal, self.label_smoothing)
 
     def metric(self) -> Metric:
-        """Return precision, recall and F1 of entities, as conlleval counts them."""
         return entities_metric(self._labels, self.scheme)
 
-    def tuned(self, outputs: Outputs) -> Self:
-        """As `ScoredTask.tuned`, of the task as `suited` to these texts."""
-        return super(TokenClassification, self.suited(outputs.labels)).tuned(outputs)
+    def tune(self, outputs: Outputs) -> Self:
+        return super(TokenClassification, self.prepare_labels(outputs.labels)).tune(outputs)
 
     def judged(self, outputs: Outputs) -> Judged | None:
         """Return the logits ``[n, C]`` of all words that were read, by their first pieces, and their tags' numbers."""
@@ -267,22 +259,19 @@ class TokenClassification(WordTask):
         pieces = np.split(self._probabilities(outputs.values), np.cumsum(list(map(len, outputs.values)))[:-1])
         return words, [each.word_scores(part, how) for each, part in zip(words, pieces, strict=False)]
 
-    def gist(self, prediction: Any) -> list[str]:
-        """Return which tags occur."""
+    def signature(self, prediction: Any) -> list[str]:
         return sorted(set(prediction))
 
     def named(self, prediction: Any) -> str:
-        """Return tags side by side."""
         return " ".join(prediction)
 
-    def faults(self, outputs: Outputs) -> list[Fault | None]:
-        """Return the entities that were expected and given in each text; those with most wrong words stand out."""
-        found: list[Fault | None] = []
+    def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
+        found: list[WrongAnswer | None] = []
         answered = zip(outputs.features.groups_read(), self.predictions(outputs), outputs.labels, strict=True)
         for group, given, tags in answered:
             wrong = sum(one != other for one, other in zip(given, tags, strict=True))
             words = _strings(group)
-            found.append(Fault(wrong, self._shown(words, tags), self._shown(words, given)) if wrong else None)
+            found.append(WrongAnswer(wrong, self._shown(words, tags), self._shown(words, given)) if wrong else None)
         return found
 
     def _shown(self, words: Sequence[str], tags: Sequence[str]) -> str:
@@ -319,13 +308,11 @@ class WordTags(TokenClassification):
     """As `TokenClassification`; the answer is the tag of each word of a list of words."""
 
     @classmethod
-    def of(cls, task: Task) -> Self:
-        """Return what answers so with the options of a token classification."""
-        given = TokenClassification.of(task)
+    def from_inference_task(cls, task: Task) -> Self:
+        given = TokenClassification.from_inference_task(task)
         return cls(**{field.name: getattr(given, field.name) for field in fields(given)})
 
     def decode(self, outputs: Outputs) -> list[Any]:
-        """Return the tags of each text."""
         return self.predictions(outputs)
 
 

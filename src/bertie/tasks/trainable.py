@@ -43,6 +43,15 @@ def check_objective(options: Mapping[str, Any]) -> None:
 class TrainableTask(Task):
     """A task with labels. Losses are sums, so that batches, accumulation and processes can be put together at will.
 
+    A run calls, in this order:
+
+    1. `head` with the labels of the data, for the config of a new model; `from_inference_task` with the task that
+       answers; and `on_train_start`, which calls `prepare_labels`.
+    2. Once: `encode` and `add_labels`. At every step: `apply_masking`, `divisor`, `run` and `loss`.
+    3. `on_train_end`, then `tune` on the rows kept for it; `inference_task` and `save` give what is forwarded.
+    4. To score: `prepare_labels` (where nothing was trained), `metric`, and part by part `outputs`, `predictions`
+       beside `references`, `reliability`, `signature` and `errors`.
+
     Attributes:
         metrics: kind of data → what scores it, as `metric` makes one; the kinds are those of a classification, if any.
     """
@@ -53,7 +62,6 @@ class TrainableTask(Task):
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
-        """As `Task.check_options`; those of the loss are checked too."""
         super().check_options(options)
         check_objective(options)
 
@@ -67,26 +75,26 @@ class TrainableTask(Task):
         return None, None
 
     @classmethod
-    def of(cls, task: Task) -> Self:
+    def from_inference_task(cls, task: Task) -> Self:
         """Return what learns for a task that answers; most tasks do both."""
         if not isinstance(task, cls):
             raise InputTypeError(f"{cls.__name__} cannot learn for {type(task).__name__}.")
         return task
 
-    def answering(self) -> Task:
+    def inference_task(self) -> Task:
         """Return the task that answers with what this one learned; most tasks do both."""
         return self
 
-    def suited(self, labels: Sequence[Any]) -> Self:
+    def prepare_labels(self, labels: Sequence[Any]) -> Self:
         """Return the task with what it must know of the labels to learn from them and be scored by them."""
         return self
 
-    def begun(self, model: Any, labels: Sequence[Any]) -> Self:
+    def on_train_start(self, model: Any, labels: Sequence[Any]) -> Self:
         """Return the task as it learns from these labels; a head may be changed to what it needs for that."""
-        return self.suited(labels)
+        return self.prepare_labels(labels)
 
-    def ended(self, model: Any) -> Self:
-        """Return the task as it answers once ``model`` has learned; undoes what `begun` did to its head."""
+    def on_train_end(self, model: Any) -> Self:
+        """Return the task as it answers once ``model`` has learned; undoes what `on_train_start` did to its head."""
         return self
 
     @property
@@ -95,10 +103,10 @@ class TrainableTask(Task):
         return True
 
     @abstractmethod
-    def labelled(self, features: Features, labels: Sequence[Any]) -> Features:
+    def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
         """Return the features with what is to be learned of each input."""
 
-    def drawn(self, features: Features, random: np.random.Generator) -> Features:
+    def apply_masking(self, features: Features, random: np.random.Generator) -> Features:
         """Return the features of a training batch as this step sees them; tasks that mask words draw them here."""
         return features
 
@@ -119,7 +127,7 @@ class TrainableTask(Task):
     def metric(self) -> Metric:
         """Return what scores the predictions of this task."""
 
-    def gold(self, labels: Sequence[Any]) -> Values:
+    def references(self, labels: Sequence[Any]) -> Values:
         """Return labels in the form of `predictions`."""
         return labels
 
@@ -127,8 +135,8 @@ class TrainableTask(Task):
     def predictions(self, outputs: Outputs) -> Values:
         """Return what `metric` compares with the labels, one an input."""
 
-    def gist(self, prediction: Any) -> Any:
-        """Return what must differ between some inputs: a model whose predictions all have one gist tells none apart."""
+    def signature(self, prediction: Any) -> Any:
+        """Return what a model that tells any inputs apart does not give alike for all of them."""
         return prediction
 
     def plain(self, prediction: Any) -> Any:
@@ -139,11 +147,11 @@ class TrainableTask(Task):
         """Return a prediction in words."""
         return str(prediction)
 
-    def faults(self, outputs: Outputs) -> list["Fault | None"]:
+    def errors(self, outputs: Outputs) -> list["WrongAnswer | None"]:
         """Return what is wrong with the answer to each input, None where nothing is."""
         return [None] * len(outputs.labels)
 
-    def tuned(self, outputs: Outputs) -> Self:
+    def tune(self, outputs: Outputs) -> Self:
         """Return the task with the options (temperature, thresholds, …) that suit these inputs best."""
         return self
 
@@ -178,13 +186,11 @@ class ScoredTask(TrainableTask):
     def judged(self, outputs: Outputs) -> Judged | None:
         """Return what the confidence is measured by; None where there is none."""
 
-    def tuned(self, outputs: Outputs) -> Self:
-        """Return the task with the temperature at which the labels are likeliest."""
+    def tune(self, outputs: Outputs) -> Self:
         judged = self.judged(outputs)
         return self if judged is None else replace(self, temperature=round(find_temperature(*judged), 4))
 
     def reliability(self, outputs: Outputs) -> Reliability | None:
-        """Return how often answers of each confidence are right."""
         judged = self.judged(outputs)
         return None if judged is None else reliability(*confidences(*judged, self.temperature))
 
@@ -206,7 +212,7 @@ class WindowedTask(ScoredTask):
         return combined(np.stack(rows), features, self.window_scores) if rows else np.zeros((0,), np.float32)
 
 
-class Fault(NamedTuple):
+class WrongAnswer(NamedTuple):
     """A wrong answer: how wrong in comparison to others, both answers in words, and the confidence if there is one."""
 
     size: float

@@ -26,7 +26,7 @@ from bertie.messages import short
 from bertie.rules import Rule
 from bertie.tasks.arrays import Array
 from bertie.tasks.operations import operations_on
-from bertie.tasks.recipe import Layer
+from bertie.tasks.sentence_transformers_config import Layer
 from bertie.threads import available_threads
 
 _WIDTH = Rule("numbers of a vector", "integer", 1, 1_048_576)

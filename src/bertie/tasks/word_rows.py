@@ -23,7 +23,6 @@ class WordTask(ScoredTask):
     needs_places: ClassVar[bool] = True
 
     def check(self, inputs: Sequence[Any], first: int) -> None:
-        """Refuse what is neither a text, a list of words, nor a mapping with ``text``."""
         for index, one in enumerate(inputs):
             if not isinstance(one, str | Mapping) and not is_words(one):
                 raise InputTypeError(
@@ -31,7 +30,6 @@ class WordTask(ScoredTask):
                 )
 
     def read(self, text: Any) -> Any:
-        """Return a text as a str, or words as a list."""
         if isinstance(text, Mapping):
             if list(text) != ["text"]:
                 raise InputTypeError(f"A text given as a mapping has 'text' alone, not {sorted(text)}.")
@@ -39,7 +37,6 @@ class WordTask(ScoredTask):
         return list(text) if is_words(text) else text
 
     def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
-        """As `Task.encode`; texts and lists of words cannot be mixed."""
         self.check(inputs, first)
         texts = [self.read(one) for one in inputs]
         kinds = [isinstance(text, list) for text in texts]

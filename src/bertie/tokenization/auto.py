@@ -28,10 +28,13 @@ class AutoTokenizer:
             CheckpointError: as `BertTokenizer.from_pretrained`.
             InputTypeError: an argument that does not exist.
         """
-        from bertie.tokenization.legacy import BertTokenizerLegacy
         from bertie.tokenization.loading import load
 
         hub = {name: options.pop(name) for name in _HUB if name in options}
-        cls: type[Tokenizer] = BertTokenizer if use_fast else BertTokenizerLegacy
+        cls: type[Tokenizer] = BertTokenizer
+        if not use_fast:
+            from bertie.tokenization.legacy import BertTokenizerLegacy
+
+            cls = BertTokenizerLegacy
         remote = bool(options.pop("trust_remote_code", False))
         return load(cls, pretrained_model_name_or_path, hub, remote, options, auto=True)

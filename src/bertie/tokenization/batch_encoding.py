@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 
 from bertie.errors import InputError, InputTypeError
+from bertie.extras import need
 from bertie.progress import logger
 from bertie.tokenization.arguments import one_of
 from bertie.tokenization.encoding import Encoding
@@ -204,7 +205,7 @@ class BatchEncoding(UserDict[Any, Any]):
 def _converter(kind: str) -> Callable[[Any], Any]:
     if kind == "np":
         return _as_array
-    import torch
+    torch = need("torch", "torch", f"return_tensors={kind!r}")
 
     def as_tensor(value: Any) -> Any:
         if isinstance(value, torch.Tensor):

@@ -105,7 +105,8 @@ def _special_tokens(small: Tokenizer, vocabulary: Mapping[str, int]) -> dict[str
 
 
 def _checked(vocabulary: Mapping[str, Any], name: str) -> Mapping[str, int]:
-    if not all(type(number) is int and 0 <= number <= LARGEST_ID for number in vocabulary.values()):
+    ids = vocabulary.values()
+    if {*map(type, ids)} != {int} or not (min(ids) >= 0 and max(ids) <= LARGEST_ID):
         raise CheckpointError(
             f"the tokenizer.json of {name!r} holds no vocabulary of token → id (a number up to {LARGEST_ID})"
         )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bertie.errors import InputError
+from bertie.extras import need
 from bertie.tokenization.arguments import Layout, Wanted
 from bertie.tokenization.encoding import Encoding, Special
 from bertie.tokenization.padding import filled
@@ -105,6 +106,7 @@ def packed(rows: Iterable[Encoding], wanted: Wanted) -> Any:
     """
     if wanted.offsets_mapping or wanted.special_tokens_mask or wanted.length:
         raise InputError("return_tensors='packed' gives ids and token types only; ask for lists to have more")
+    need("torch", "torch", "return_tensors='packed'")
     from bertie.packing import Packed
 
     if wanted.overflowing_tokens:
@@ -120,9 +122,7 @@ def _convert(values: Any, kind: str | None) -> Any:
     array = np.asarray(values, dtype=np.int64)
     if kind == "np":
         return array
-    import torch
-
-    return torch.from_numpy(array)
+    return need("torch", "torch", f"return_tensors={kind!r}").from_numpy(array)
 
 
 def values_without_windows(

@@ -52,7 +52,7 @@ class WordIds:
 
 
 class WordTable:
-    """Knows the vocabulary from the start, and every word it has met. Threads may share one.
+    """Knows the vocabulary, and every word it has met. Threads may share one.
 
     A key has two places in the hash table and lies in the first that was free. Words that found none, and long ones,
     are looked up in a dict.
@@ -62,23 +62,31 @@ class WordTable:
         self._wordpiece = wordpiece
         self._codes: dict[bytes, int] = {BETWEEN: BETWEEN_ID, NOT_READ: NOT_READ_ID}
         self._pieces, self._bounds = array("q"), array("q", [0])
+        self._is_filled = False
+
+    def _fill(self) -> None:
+        """Make the hash table, of the vocabulary; few words are looked up without it."""
         # a free place is that of the word `BETWEEN`, whose key is 0
         self._first, self._second = np.zeros((2, 1 << _BITS), np.uint64)
         self._code = np.full(1 << _BITS, BETWEEN_ID, np.int64)
         # no word holds a NUL
-        vocabulary = {token: id_ for token, id_ in wordpiece.vocabulary.items() if token and "\0" not in token}
+        vocabulary = {token: id_ for token, id_ in self._wordpiece.vocabulary.items() if token and "\0" not in token}
         raw = "\0".join([*vocabulary, ""]).encode()
         stops = np.flatnonzero(np.frombuffer(raw, np.uint8) == 0)
         starts = np.concatenate((np.zeros(1, np.int64), stops[:-1] + 1))[: len(stops)]
         ids = np.fromiter(vocabulary.values(), np.int64, len(stops))
         short = np.flatnonzero(stops - starts <= _WIDEST)
         self._insert(*_keys(raw + bytes(_WIDEST), starts[short], (stops - starts)[short]), ids[short])
+        self._is_filled = True
 
     def __len__(self) -> int:
         return len(self._codes)
 
     def ids(self, form: bytes, starts: Array, stops: Array) -> Array:
         """As `WordIds.of`; behind the words are `_WIDEST` more bytes."""
+        with LEARNING:
+            if not self._is_filled:
+                self._fill()
         codes = self._look_up(form, starts, stops)
         many = np.flatnonzero(codes <= _MANY)
         if not len(many):

@@ -3,6 +3,7 @@
 import unicodedata
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice, pairwise
 from typing import Any
 
@@ -25,12 +26,19 @@ class WordPiece:
         self.vocabulary = vocabulary
         self.unk_token = unk_token
         self.max_word = max_word
-        self._first = _Entries(vocabulary)
-        self._later = _Entries({token[2:]: id_ for token, id_ in vocabulary.items() if token.startswith("##")})
 
     def __reduce__(self) -> tuple[type["WordPiece"], tuple[Any, ...]]:
         # what is remembered of words is no part of it: copies and fingerprints are the same after use
         return type(self), (self.vocabulary, self.unk_token, self.max_word)
+
+    # made for the first word of several pieces: many programs end before they meet one
+    @cached_property
+    def _first(self) -> "_Entries":
+        return _Entries(self.vocabulary)
+
+    @cached_property
+    def _later(self) -> "_Entries":
+        return _Entries({token[2:]: id_ for token, id_ in self.vocabulary.items() if token.startswith("##")})
 
     def tokens(self, word: str) -> list[str]:
         """Return the pieces of one word, ``["un", "##aff", "##able"]`` for ``"unaffable"``."""
@@ -49,9 +57,13 @@ class WordPiece:
         """Return the ids of the pieces of a word and where each stops; none if the word is unknown."""
         ids: list[int] = []
         stops: list[int] = []
-        start, end, entries = 0, len(word), self._first
-        if end > self.max_word:
+        start, end = 0, len(word)
+        if not 0 < end <= self.max_word:
             return ids, stops
+        whole = self.vocabulary.get(word)
+        if whole is not None:
+            return [whole], [end]
+        entries = self._first
         while start < end:
             size, id_, lengths = entries.heads[word[start : start + _HEAD]]
             for length in lengths:
@@ -86,14 +98,13 @@ class _Heads(Remembering[str, tuple[int, int, Sequence[int]]]):
     def __init__(self, entries: Mapping[str, int]) -> None:
         super().__init__()
         self._entries = entries
-        self._beyond: dict[str, list[int]] = {}
-        for text in sorted((text for text in entries if len(text) > _HEAD), key=len, reverse=True):
-            lengths = self._beyond.setdefault(text[:_HEAD], [])
-            if len(text) not in lengths[-1:]:
-                lengths.append(len(text))
+        self._beyond: dict[str, set[int]] = {}
+        for text in entries:
+            if len(text) > _HEAD:
+                self._beyond.setdefault(text[:_HEAD], set()).add(len(text))
 
     def work_out(self, key: str) -> tuple[int, int, Sequence[int]]:
-        lengths = self._beyond.get(key, ())
+        lengths = sorted(self._beyond.get(key, ()), reverse=True)
         for size in range(len(key), 0, -1):
             id_ = self._entries.get(key[:size])
             if id_ is not None:

@@ -1,12 +1,12 @@
 """The one training loop: what learns is a `Learner`, how is said by `Settings`, and `train` does it."""
 
 from bertie.errors import Stopped
+from bertie.settings import Settings, describe_settings
 from bertie.training.callbacks import Callback, Event
 from bertie.training.distributed import is_first, local_device, world_size
 from bertie.training.history import History, JsonLines
 from bertie.training.learner import Learner
 from bertie.training.loop import train
-from bertie.training.settings import Settings, describe_settings
 
 __all__ = [
     "Callback",

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from bertie.errors import CheckpointError, InputError
 from bertie.progress import logger
+from bertie.settings import Settings
 from bertie.training.fingerprint import Fingerprint, refuse_other
 from bertie.training.history import History
 from bertie.training.optimizer import AdamW
 from bertie.training.param_groups import restore, snapshot
-from bertie.training.settings import Settings
 from bertie.training.state import States
 
 

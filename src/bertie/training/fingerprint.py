@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from bertie.checkpoints.safetensors_file import bytes_of
 from bertie.errors import InputError
+from bertie.settings import FREE, Settings
 from bertie.training.param_groups import trainable
 from bertie.training.sampler import Sampler
-from bertie.training.settings import FREE, Settings
 
 Fingerprint = dict[str, Any]
 

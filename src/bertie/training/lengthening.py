@@ -4,10 +4,10 @@ Its learning rate, which has come to its end, warms up and falls once more over 
 """
 
 from bertie.errors import InputError, spelled
+from bertie.settings import Settings
 from bertie.training.history import History
 from bertie.training.optimizer import rate_factor
 from bertie.training.sampler import Sampler
-from bertie.training.settings import Settings
 
 
 def lengthen(history: History, more: int | None, resume: bool, sampler: Sampler, folder: str) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bertie.errors import BertieError, InputError, Stopped, spelled
 from bertie.locking import only_process_in
 from bertie.progress import Advance, progress
+from bertie.settings import Settings
 from bertie.training.callbacks import Callback, Event
 from bertie.training.checkpointing import Checkpointer, same_device
 from bertie.training.distributed import Processes, processes
@@ -25,7 +26,6 @@ from bertie.training.lengthening import lengthen, share_of_rate
 from bertie.training.optimizer import AdamW
 from bertie.training.param_groups import checkpointed, frozen, groups, trainable
 from bertie.training.sampler import Sampler, seed_of_step, shard
-from bertie.training.settings import Settings
 from bertie.training.signals import Signals
 from bertie.training.sparse_embeddings import by_rows, tables
 

@@ -8,10 +8,7 @@
 #include "activations.h"
 #include "microkernel.h"
 #include "gemm.h"
-#pragma GCC push_options
 #include "gemm_int8.h"
-#pragma GCC pop_options
-#define HAS_INT8
 #include "packing.h"
 #include "linear.h"
 #include "layer_norm.h"

@@ -1,4 +1,4 @@
-/* What the processor can run of this library: 0 nothing, 1 AVX2, 2 AVX-512, 3 AVX-512 with VNNI's 8-bit products. */
+/* What the processor can run of this library: 0 nothing, 1 AVX2, 2 AVX-512, 3 AVX-512 with VNNI. */
 
 int bertie_instruction_sets(void)
 {

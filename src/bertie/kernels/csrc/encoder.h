@@ -11,11 +11,11 @@ typedef struct {
 #define FEED_FORWARD_ROWS (2 * MC)
 
 /* memory of a batch: qkv [rows, 3 D], context and attended [rows, D], wide [FEED_FORWARD_ROWS, F], and what attention and
- * 8-bit products need */
+ * products of integers need */
 typedef struct {
     float *qkv, *context, *attended, *wide, *attention;
     long attention_per_thread;
-    QuantizedRows quantized;
+    IntegerScratch integers;
 } Workspace;
 
 static void run_block(const Block *b, const float *x, float *y, const int *cu_seqlens, long batch, long rows, const Workspace *w)
@@ -35,26 +35,18 @@ static void run_block(const Block *b, const float *x, float *y, const int *cu_se
                          .batch = batch,
                          .heads = b->heads,
                          .width = b->width};
-    const QuantizedRows *q = &w->quantized;
-    apply_linear(&b->qkv, x, 0, w->qkv, rows, NONE, q);
+    const IntegerScratch *s = &w->integers;
+    apply_linear(&b->qkv, x, 0, w->qkv, rows, NONE, s);
     attend(&a, w->attention, w->attention_per_thread);
-    apply_linear(&b->attention_output, w->context, x, w->attended, rows, RESIDUAL, q);
+    apply_linear(&b->attention_output, w->context, x, w->attended, rows, RESIDUAL, s);
     layer_norm_rows(w->attended, &b->attention_norm, rows, hidden);
     for (long first = 0; first < rows; first += FEED_FORWARD_ROWS) {
         const long here = rows - first < FEED_FORWARD_ROWS ? rows - first : FEED_FORWARD_ROWS;
         const float *attended = w->attended + first * hidden;
-        apply_linear(&b->intermediate, attended, 0, w->wide, here, b->activation, q);
-        apply_linear(&b->output, w->wide, attended, y + first * hidden, here, RESIDUAL, q);
+        apply_linear(&b->intermediate, attended, 0, w->wide, here, b->activation, s);
+        apply_linear(&b->output, w->wide, attended, y + first * hidden, here, RESIDUAL, s);
         layer_norm_rows(y + first * hidden, &b->output_norm, here, hidden);
     }
-}
-
-/* a piece of ``bytes`` from the memory behind ``*next``, which starts on a line of the cache; without memory only counted */
-static void *carve(char *memory, long *next, long bytes)
-{
-    void *piece = memory ? memory + *next : 0;
-    *next += upto(bytes, 64);
-    return piece;
 }
 
 /* lay a workspace out in ``memory``; returns the bytes it takes */
@@ -62,7 +54,8 @@ static long lay_out_workspace(Workspace *w, const Block *b, long rows, long long
 {
     const long hidden = b->heads * b->width, wide = b->intermediate.columns, number = sizeof(float);
     const long few = rows < FEED_FORWARD_ROWS ? rows : FEED_FORWARD_ROWS;
-    const long q_hidden = rows * upto(hidden, 4), q_wide = few * upto(wide, 4);
+    const long q_hidden = quantized_bytes(rows, hidden), q_wide = quantized_bytes(few, wide);
+    const long q_bytes = q_hidden > q_wide ? q_hidden : q_wide, deepest = hidden > wide ? hidden : wide;
     long bytes = 0;
     w->attention_per_thread = upto(attention_scratch(longest, b->width), 16);
     w->qkv = carve(memory, &bytes, rows * 3 * hidden * number);
@@ -70,8 +63,7 @@ static long lay_out_workspace(Workspace *w, const Block *b, long rows, long long
     w->attended = carve(memory, &bytes, rows * hidden * number);
     w->wide = carve(memory, &bytes, few * wide * number);
     w->attention = carve(memory, &bytes, threads * w->attention_per_thread * number);
-    w->quantized.row_scales = carve(memory, &bytes, rows * number);
-    w->quantized.q = carve(memory, &bytes, q_hidden > q_wide ? q_hidden : q_wide);
+    lay_out_integers(&w->integers, rows, q_bytes, deepest, threads, memory, &bytes);
     return bytes;
 }
 

@@ -1,55 +1,64 @@
-/* Products of 8-bit integers with a scale for each row and column; AVX-512 with VNNI. Included after gemm.h. */
-#pragma GCC target("avx512vnni")
+/* Products of 8-bit weights with rows that are rounded to integers of 8 or 16 bits, exact sums, and a scale for each row
+ * and column; included after gemm.h. An instruction takes 4 bytes of a row at a time: 4 integers of 8 bits, where the set
+ * of instructions has U_DOT_BYTES, or 2 of 16. */
 
 /* how a row of numbers becomes integers: see QuantParams in gemm_int8.py */
 typedef struct {
+    long bits; /* 8: unsigned, 16: signed */
     float scale;
     int zero_point;
     int one_sided;  /* the divisor is the largest number, not the largest magnitude */
     float min_divisor;
 } QuantParams;
 
-/* q = round(x * smooth / divisor / scale) + zero_point in [0, 255], each four of them ``stride`` behind the last;
- * returns divisor * scale */
-static float quantize_row(const float *x, const float *smooth, long depth, const QuantParams *params, unsigned char *q,
-                          long stride)
+/* divisor * scale of a row; NaN or infinite if one of its numbers is */
+static float row_scale(const float *x, const float *smooth, long depth, const QuantParams *params)
 {
     V high = SET1(params->min_divisor), wrong = ZERO(); /* stays 0 unless a number is infinite or none */
-    long k = 0;
-#define NUMBERS(k) (smooth ? MUL(LOAD(x + (k)), LOAD(smooth + (k))) : LOAD(x + (k)))
-    for (; k + LANES <= depth; k += LANES) {
-        V number = NUMBERS(k);
-        high = MAX(high, params->one_sided ? number : _mm512_abs_ps(number));
+    for (long k = 0; k < depth; k += LANES) {
+        V number = load_partial(x + k, depth - k);
+        if (smooth)
+            number = MUL(number, load_partial(smooth + k, depth - k));
+        high = MAX(high, params->one_sided ? number : MAX(number, SUB(ZERO(), number)));
         wrong = FMA(number, ZERO(), wrong);
     }
-    float largest = REDUCE_MAX(high);
-    for (; k < depth; k++) {
-        float number = smooth ? x[k] * smooth[k] : x[k];
-        wrong = FMA(SET1(number), ZERO(), wrong);
-        number = number < 0 && !params->one_sided ? -number : number;
-        largest = number > largest ? number : largest;
-    }
-    largest += REDUCE_ADD(wrong);
-    const float factor = 1 / (largest * params->scale);
-    const __m512i zero = _mm512_set1_epi32(params->zero_point), least = _mm512_setzero_si512();
-    for (k = 0; k + LANES <= depth; k += LANES) {
-        __m512i whole = _mm512_add_epi32(_mm512_cvtps_epi32(MUL(NUMBERS(k), SET1(factor))), zero);
-        __m128i bytes = _mm512_cvtusepi32_epi8(_mm512_max_epi32(whole, least));
-        for (int i = 0; i < 4; i++, q += stride) {
-            memcpy(q, &bytes, 4);
-            bytes = _mm_srli_si128(bytes, 4);
-        }
-    }
-#undef NUMBERS
-    for (; k < depth; k += 4, q += stride)
-        for (long i = 0; i < 4; i++) {
-            long at = k + i, whole = 0;
-            if (at < depth)
-                whole = lrintf((smooth ? x[at] * smooth[at] : x[at]) * factor) + params->zero_point;
-            q[i] = (unsigned char)(whole < 0 ? 0 : whole > 255 ? 255 : whole);
-        }
-    return largest * params->scale;
+    return (REDUCE_MAX(high) + REDUCE_ADD(wrong)) * params->scale;
 }
+
+/* q = round(x * smooth / divisor / scale) + zero_point within what the bits hold, each 4 bytes of them ``stride`` behind the
+ * last; returns divisor * scale */
+static float quantize_row(const float *x, const float *smooth, long depth, const QuantParams *params, char *q, long stride)
+{
+    const float scale = row_scale(x, smooth, depth, params), factor = 1 / scale;
+    const U zero = U_SET1(params->zero_point);
+    for (long k = 0; k < depth; k += LANES) {
+        short integers[LANES];
+        V number = load_partial(x + k, depth - k);
+        if (smooth)
+            number = MUL(number, load_partial(smooth + k, depth - k));
+        const U whole = U_ADD(U_OF_FLOAT(MUL(number, SET1(factor))), zero);
+#ifdef U_DOT_BYTES
+        if (params->bits == 8)
+            STORE_BYTES(integers, U_MAX(whole, U_SET1(0)));
+        else
+#endif
+            STORE_WORDS(integers, whole);
+        const long left = depth - k < LANES ? depth - k : LANES, bytes = left * params->bits / 8;
+        for (long i = 0; i < bytes; i += 4, q += stride)
+            memcpy(q, (char *)integers + i, 4);
+    }
+    return scale;
+}
+
+/* memory of a product of integers: the rounded rows and their scales, and a panel of widened weights for each thread */
+typedef struct {
+    float *row_scales; /* [rows] */
+    char *q;           /* quantized_bytes(rows, depth) */
+    char *widened;
+    long widened_per_thread; /* quantized_bytes(NR, depth) */
+} IntegerScratch;
+
+static inline long quantized_bytes(long rows, long depth) { return rows * upto(2 * depth, 4); }
 
 typedef struct {
     const float *scale; /* [columns], of the weights */
@@ -58,25 +67,50 @@ typedef struct {
 } Scales;
 
 /* both have as many places as the panels have columns */
-INLINE V dequantize(__m512i sum, const Scales *s, long row, long column)
+INLINE V dequantize(U sum, const Scales *s, long row, long column)
 {
-    sum = _mm512_sub_epi32(sum, _mm512_loadu_si512(s->shift + column));
-    return MUL(_mm512_cvtepi32_ps(sum), MUL(LOAD(s->scale + column), SET1(s->rows[row])));
+    sum = U_SUB(sum, U_LOAD(s->shift + column));
+    return MUL(FLOAT_OF_U(sum), MUL(LOAD(s->scale + column), SET1(s->rows[row])));
 }
 
-/* a [depth / 4, rows, 4] */
-INLINE void int8_microkernel(const int rows, const unsigned char *a, const signed char *panel, long depth, const Scales *s,
-                             const Epilogue *e, long row, long column)
+INLINE U dot(const int bits, U sum, U a, U b)
 {
-    __m512i sums[MR][2];
-#define BEGIN(r) __m512i left##r = _mm512_setzero_si512(), right##r = _mm512_setzero_si512();
+#ifdef U_DOT_BYTES
+    if (bits == 8)
+        return U_DOT_BYTES(sum, a, b);
+#endif
+    return U_DOT_WORDS(sum, a, b);
+}
+
+/* of few registers gcc leaves some to this, and keeps sums of the microkernel in memory: there it is a function of its own */
+#if MR == 12
+#define APART INLINE
+#else
+#define APART static __attribute__((noinline))
+#endif
+APART void store_dequantized(U sums[MR][2], int rows, const Scales *s, const Epilogue *e, long row, long column)
+{
+    for (int r = 0; r < rows; r++) {
+        apply_epilogue(dequantize(sums[r][0], s, row + r, column), e, row + r, column);
+        apply_epilogue(dequantize(sums[r][1], s, row + r, column + LANES), e, row + r, column + LANES);
+    }
+}
+
+/* a [steps, rows, 4 bytes], panel [steps, NR, 4 bytes], or 2 bytes to ``widen`` */
+INLINE void int8_microkernel(const int rows, const int bits, const int widen, const char *a, const char *panel, long steps,
+                             const Scales *s, const Epilogue *e, long row, long column)
+{
+    U sums[MR][2];
+    const int weight_bytes = widen ? 2 : 4;
+#define WEIGHTS(place) (widen ? U_LOAD_WIDENED(place) : U_LOAD(place))
+#define BEGIN(r) U left##r = U_SET1(0), right##r = U_SET1(0);
 #define STEP(r)                                                                                                        \
     if (r < rows) {                                                                                                    \
-        int four;                                                                                                      \
-        memcpy(&four, a + 4 * r, 4);                                                                                   \
-        const __m512i numbers = _mm512_set1_epi32(four);                                                               \
-        left##r = _mm512_dpbusd_epi32(left##r, numbers, left);                                                         \
-        right##r = _mm512_dpbusd_epi32(right##r, numbers, right);                                                      \
+        int bytes;                                                                                                     \
+        memcpy(&bytes, a + 4 * r, 4);                                                                                  \
+        const U numbers = U_SET1(bytes);                                                                               \
+        left##r = dot(bits, left##r, numbers, left);                                                                   \
+        right##r = dot(bits, right##r, numbers, right);                                                                \
     }
 #define KEEP(r)                                                                                                        \
     if (r < rows) {                                                                                                    \
@@ -84,43 +118,76 @@ INLINE void int8_microkernel(const int rows, const unsigned char *a, const signe
         sums[r][1] = right##r;                                                                                         \
     }
     EACH_ROW(BEGIN)
-    for (long k = 0; k < depth; k += 4, panel += 4 * NR, a += 4 * rows) {
-        const __m512i left = _mm512_loadu_si512(panel), right = _mm512_loadu_si512(panel + 4 * LANES);
-        _mm_prefetch((const char *)(panel + 4 * PREFETCH_AHEAD), _MM_HINT_T0);
-        _mm_prefetch((const char *)(panel + 4 * (LANES + PREFETCH_AHEAD)), _MM_HINT_T0);
+    for (long k = 0; k < steps; k++, panel += weight_bytes * NR, a += 4 * rows) {
+        const U left = WEIGHTS(panel), right = WEIGHTS(panel + weight_bytes * LANES);
+        _mm_prefetch(panel + 4 * PREFETCH_AHEAD, _MM_HINT_T0);
+        if (weight_bytes * NR > 64) /* two lines of the cache */
+            _mm_prefetch(panel + 4 * PREFETCH_AHEAD + 64, _MM_HINT_T0);
         EACH_ROW(STEP)
     }
     EACH_ROW(KEEP)
+#undef WEIGHTS
 #undef BEGIN
 #undef STEP
 #undef KEEP
-    for (int r = 0; r < rows; r++) {
-        apply_epilogue(dequantize(sums[r][0], s, row + r, column), e, row + r, column);
-        apply_epilogue(dequantize(sums[r][1], s, row + r, column + LANES), e, row + r, column + LANES);
+    store_dequantized(sums, rows, s, e, row, column);
+}
+
+/* from so many rows on, a panel's weights are widened once for all rows, not by each microkernel */
+#define WIDEN_ROWS (4 * MR)
+
+static void widen_panel(const char *panel, long weights, char *widened)
+{
+    for (long i = 0; i < weights; i += 2 * LANES) {
+        _mm_prefetch(panel + i + 4 * PREFETCH_AHEAD, _MM_HINT_T0);
+        U_STORE(widened + 2 * i, U_LOAD_WIDENED(panel + i));
     }
 }
 
-/* y [rows, columns] = epilogue(x [rows, depth] . W), with W as panels [columns / NR, depth / 4, NR, 4], shared by a
- * team of threads; ``q`` [rows, upto(depth, 4)] is scratch, as are the scales of the rows */
-static void gemm_int8(const float *x, const float *smooth, const signed char *panels, unsigned char *q, float *row_scales,
-                      long rows, long depth, const Scales *s, const QuantParams *params, const Epilogue *e)
+/* the products of rows first to end, ``step`` at a time, with every panel; ``in_kernel`` widens weights there */
+INLINE void int8_panels(const int bits, const int in_kernel, const char *q, const char *panels, char *widened, long first, long end, int step,
+                        long depth, const Scales *s, const Epilogue *e)
 {
-    const long count = (e->columns + NR - 1) / NR, fours = upto(depth, 4), chunk = 4 * MC; /* of 8 bits */
+    const long count = (e->columns + NR - 1) / NR, steps = upto(depth * bits / 8, 4) / 4, weights = steps * (32 / bits) * NR;
+#pragma omp for schedule(static) nowait
+    for (long p = 0; p < count; p++) {
+        const char *panel = panels + p * weights;
+        if (bits == 16 && !in_kernel) {
+            widen_panel(panel, weights, widened);
+            panel = widened;
+        }
+        for (long row = first; row < end; row += step) {
+#define BODY(n) int8_microkernel(n, bits, in_kernel, q + row * steps * 4, panel, steps, s, e, row, p * NR)
+            FOR_ROWS(end - row < step ? end - row : step, BODY)
+#undef BODY
+        }
+    }
+}
+
+/* y [rows, columns] = epilogue(x [rows, depth] . W), with W as panels [columns / NR, steps, NR, 4 or 2 weights], shared by a
+ * team of threads */
+static void gemm_int8(const float *x, const float *smooth, const char *panels, const IntegerScratch *scratch, long rows,
+                      long depth, const Scales *s, const QuantParams *params, const Epilogue *e)
+{
+    char *q = scratch->q, *widened = scratch->widened + omp_get_thread_num() * scratch->widened_per_thread;
+    const long bytes = upto(depth * params->bits / 8, 4), chunk = 32 / params->bits * MC;
     for (long first = 0; first < rows; first += chunk) {
         const long end = first + chunk < rows ? first + chunk : rows;
         const int step = rows_per_microkernel(end - first);
 #pragma omp for schedule(static)
         for (long row = first; row < end; row++) {
             const long top = row - (row - first) % step, tall = end - top < step ? end - top : step;
-            row_scales[row] = quantize_row(x + row * depth, smooth, depth, params, q + top * fours + 4 * (row - top), 4 * tall);
+            scratch->row_scales[row] = quantize_row(x + row * depth, smooth, depth, params, q + top * bytes + 4 * (row - top), 4 * tall);
         }
-#pragma omp for schedule(static) nowait
-        for (long p = 0; p < count; p++)
-            for (long row = first; row < end; row += step) {
-#define BODY(n) int8_microkernel(n, q + row * fours, panels + p * fours * NR, fours, s, e, row, p * NR)
-                FOR_ROWS(end - row < step ? end - row : step, BODY)
-#undef BODY
-            }
+#ifdef U_DOT_BYTES
+        if (params->bits == 8)
+            int8_panels(8, 0, q, panels, widened, first, end, step, depth, s, e);
+        else
+#endif
+        if (end - first < WIDEN_ROWS)
+            int8_panels(16, 1, q, panels, widened, first, end, step, depth, s, e);
+        else
+            int8_panels(16, 0, q, panels, widened, first, end, step, depth, s, e);
     }
 #pragma omp barrier
 }

@@ -1,51 +1,62 @@
 /* A linear layer over packed weights, floats or 8-bit integers, whichever they are. */
 
-/* panels of floats, or of 8-bit integers with what gemm_int8.h needs beside them */
+/* panels of floats, where ``input_bits`` is 0, or of 8-bit integers with what gemm_int8.h needs beside them */
 typedef struct {
     const void *panels;
     const float *bias, *scale, *smooth;
     const int *shift;
-    long depth, columns, is_int8;
+    long depth, columns, input_bits;
     float input_scale, min_divisor;
     int zero_point, one_sided;
 } PackedWeight;
 
-/* memory for rows that are rounded to 8-bit integers: q [rows, upto(depth, 4)], row_scales [rows] */
-typedef struct {
-    unsigned char *q;
-    float *row_scales;
-} QuantizedRows;
+/* a piece of ``bytes`` from the memory behind ``*next``, which starts on a line of the cache; without memory only counted */
+static void *carve(char *memory, long *next, long bytes)
+{
+    void *piece = memory ? memory + *next : 0;
+    *next += upto(bytes, 64);
+    return piece;
+}
+
+/* lay the memory of products of integers out behind ``*next``, for inputs of ``depth`` at most */
+static void lay_out_integers(IntegerScratch *s, long rows, long q_bytes, long depth, int threads, char *memory, long *next)
+{
+    s->row_scales = carve(memory, next, rows * sizeof(float));
+    s->q = carve(memory, next, q_bytes);
+    s->widened_per_thread = quantized_bytes(NR, depth);
+    s->widened = carve(memory, next, threads * s->widened_per_thread);
+}
 
 /* shared by a team of threads */
 static void apply_linear(const PackedWeight *w, const float *x, const float *residual, float *y, long rows, int operation,
-                         const QuantizedRows *quantized)
+                         const IntegerScratch *scratch)
 {
     const Epilogue e = {w->bias, residual, y, w->columns, operation};
-#ifdef HAS_INT8
-    if (w->is_int8) {
-        const Scales scales = {w->scale, w->shift, quantized->row_scales};
-        const QuantParams params = {w->input_scale, w->zero_point, w->one_sided, w->min_divisor};
-        gemm_int8(x, w->smooth, w->panels, quantized->q, quantized->row_scales, rows, w->depth, &scales, &params, &e);
+    if (w->input_bits) {
+        const Scales scales = {w->scale, w->shift, scratch->row_scales};
+        const QuantParams params = {w->input_bits, w->input_scale, w->zero_point, w->one_sided, w->min_divisor};
+        gemm_int8(x, w->smooth, w->panels, scratch, rows, w->depth, &scales, &params, &e);
         return;
     }
-#endif
-    (void)quantized;
     gemm(x, w->panels, rows, w->depth, &e);
 }
 
 /* y [rows, columns] = epilogue(x [rows, depth] . W) */
 int NAME(linear)(const PackedWeight *w, const float *x, const float *residual, float *y, long rows, int operation, int threads)
 {
-    QuantizedRows quantized = {0, 0};
-    void *scratch = 0;
-    if (w->is_int8) {
-        const long row_scales = upto(rows * sizeof(float), 64);
-        if (!(scratch = _mm_malloc(row_scales + rows * upto(w->depth, 4) + 64, 64)))
+    IntegerScratch scratch;
+    char *memory = 0;
+    if (w->input_bits) {
+        long bytes = 0;
+        const long q_bytes = quantized_bytes(rows, w->depth);
+        lay_out_integers(&scratch, rows, q_bytes, w->depth, threads, 0, &bytes);
+        if (!(memory = _mm_malloc(bytes + 64, 64)))
             return NO_MEMORY;
-        quantized = (QuantizedRows){(unsigned char *)scratch + row_scales, scratch};
+        bytes = 0;
+        lay_out_integers(&scratch, rows, q_bytes, w->depth, threads, memory, &bytes);
     }
 #pragma omp parallel num_threads(threads) if (threads > 1)
-    apply_linear(w, x, residual, y, rows, operation, &quantized);
-    _mm_free(scratch);
+    apply_linear(w, x, residual, y, rows, operation, &scratch);
+    _mm_free(memory);
     return OK;
 }

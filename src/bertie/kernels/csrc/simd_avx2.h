@@ -28,6 +28,19 @@ typedef __m256i U; /* 32-bit integers */
 #define U_XOR(a, b) _mm256_xor_si256(a, b)
 #define U_SHR(a, bits) _mm256_srli_epi32(a, bits)
 #define U_SHL(a, bits) _mm256_slli_epi32(a, bits)
+#define U_SUB(a, b) _mm256_sub_epi32(a, b)
+#define U_MAX(a, b) _mm256_max_epi32(a, b)
+#define U_LOAD(place) _mm256_loadu_si256((const __m256i *)(place))
+#define U_STORE(place, a) _mm256_storeu_si256((__m256i *)(place), a)
+#define FLOAT_OF_U(a) _mm256_cvtepi32_ps(a)
+#define U_OF_FLOAT(a) _mm256_cvtps_epi32(a) /* rounded to the nearest */
+/* 8-bit integers as 16-bit ones, 2 * LANES of them */
+#define U_LOAD_WIDENED(place) _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(place)))
+/* the low halves of all numbers, which they fit */
+#define STORE_WORDS(place, a)                                                                                                 \
+    _mm_storeu_si128((__m128i *)(place), _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1)))
+/* sums + the products of two 16-bit integers each */
+#define U_DOT_WORDS(sums, a, b) _mm256_add_epi32(sums, _mm256_madd_epi16(a, b))
 /* the first ``count`` numbers of v, behind them those of ``other`` */
 #define SELECT_FIRST(v, count, other)                                                                                         \
     _mm256_blendv_ps(other, v, _mm256_castsi256_ps(_mm256_cmpgt_epi32(U_SET1(count), U_IOTA())))

@@ -28,6 +28,18 @@ typedef __m512i U; /* 32-bit integers */
 #define U_XOR(a, b) _mm512_xor_si512(a, b)
 #define U_SHR(a, bits) _mm512_srli_epi32(a, bits)
 #define U_SHL(a, bits) _mm512_slli_epi32(a, bits)
+#define U_SUB(a, b) _mm512_sub_epi32(a, b)
+#define U_MAX(a, b) _mm512_max_epi32(a, b)
+#define U_LOAD(place) _mm512_loadu_si512(place)
+#define U_STORE(place, a) _mm512_storeu_si512(place, a)
+#define FLOAT_OF_U(a) _mm512_cvtepi32_ps(a)
+#define U_OF_FLOAT(a) _mm512_cvtps_epi32(a) /* rounded to the nearest */
+/* 8-bit integers as 16-bit ones, 2 * LANES of them */
+#define U_LOAD_WIDENED(place) _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(place)))
+/* the low halves of all numbers, which they fit */
+#define STORE_WORDS(place, a) _mm256_storeu_si256((__m256i *)(place), _mm512_cvtepi32_epi16(a))
+/* sums + the products of two 16-bit integers each */
+#define U_DOT_WORDS(sums, a, b) _mm512_add_epi32(sums, _mm512_madd_epi16(a, b))
 /* the first ``count`` numbers of v, behind them those of ``other`` */
 #define SELECT_FIRST(v, count, other) _mm512_mask_mov_ps(other, _mm512_cmpgt_epi32_mask(U_SET1(count), U_IOTA()), v)
 /* x where a < b, elsewhere y */

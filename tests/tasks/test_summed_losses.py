@@ -12,8 +12,8 @@ from transformers.trainer_pt_utils import LabelSmoother
 import bertie
 from bertie.errors import InputError, InputTypeError
 from bertie.tasks.features import Features
-from bertie.tasks.objectives import binary_sum, cross_entropy_sum
 from bertie.tasks.reranking import Reranking
+from bertie.tasks.summed_losses import binary_sum, cross_entropy_sum
 from bertie.tasks.text_classification import TextClassification
 from bertie.tasks.token_classification import TokenClassification
 

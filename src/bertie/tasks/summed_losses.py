@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bertie.config import IGNORED
 from bertie.tasks.arrays import Array
-from bertie.tasks.retrieval import false_negatives
 from bertie.tasks.tensors import on_device_of
 from bertie.tasks.trainable import NEVER
 
@@ -114,6 +114,23 @@ def contrast_sum(
     if len(negatives):
         return loss
     return (loss + F.cross_entropy(found.T, partners, reduction="sum")) / 2
+
+
+def false_negatives(anchors: NDArray[Any], positives: NDArray[Any], candidates: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which candidates are no strangers to which anchors, bool ``[N, C]``.
+
+    These are the partners of all anchors of the same text, and that text itself.
+
+    Args:
+        anchors, positives: ``[N]``, what tells texts apart; entry ``i`` of one is the partner of entry ``i`` of the
+            other.
+        candidates: ``[C]``, the same of all that anchors are compared with.
+    """
+    _, numbers = np.unique(np.concatenate([anchors, positives, candidates]), return_inverse=True)
+    firsts, seconds, others = np.split(numbers, [len(anchors), 2 * len(anchors)])
+    known = np.eye(numbers.max(initial=-1) + 1, dtype=np.bool_)
+    known[firsts, seconds] = True
+    return known[firsts][:, others]
 
 
 def _beside(logits: Tensor, values: Numbers | None) -> Any:

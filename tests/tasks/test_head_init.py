@@ -31,7 +31,7 @@ def begun(start: Path, name: str, labels: list[Any], head: dict[str, Any], **opt
     model = model_class.from_pretrained(start, **head).eval()
     tokenizer = bertie.AutoTokenizer.from_pretrained(start)
     task: Any = find(name).load_task()(tokenizer=tokenizer, config=model.config).with_options(**options)
-    return task.begun(model, labels), model
+    return task.on_train_start(model, labels), model
 
 
 def test_classes_begin_at_their_shares(start: Path) -> None:
@@ -83,15 +83,15 @@ def test_a_regression_learns_in_its_unit(start: Path, trained: bool) -> None:
         model(**tokenizer(TEXTS, padding=True, return_tensors="pt")).logits,
         model.classifier.weight.clone(),
     )
-    learning = task.begun(model, prices)
+    learning = task.on_train_start(model, prices)
     assert (learning.unit.mean, learning.unit.scale) == (200_000.0, 100_000.0)
     assert torch.equal(model.classifier.weight, weight) is not trained
-    features = learning.labelled(learning.encode(TEXTS), prices)
+    features = learning.add_labels(learning.encode(TEXTS), prices)
     logits = model(**tokenizer(TEXTS, padding=True, return_tensors="pt")).logits
     wanted = torch.tensor([[-1.0], [1.0]])
     assert learning.loss(logits, features).item() == pytest.approx(((logits - wanted) ** 2).sum().item())
     shown = learning.scores(logits.detach().numpy())
-    assert learning.ended(model).unit == task.unit
+    assert learning.on_train_end(model).unit == task.unit
     after = model(**tokenizer(TEXTS, padding=True, return_tensors="pt")).logits.detach().numpy()
     np.testing.assert_allclose(after, shown, rtol=1e-5)
     if trained:

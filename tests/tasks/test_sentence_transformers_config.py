@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bertie.errors import CheckpointError
-from bertie.tasks.recipe import Layer, Recipe, read_activation, read_recipe
+from bertie.tasks.sentence_transformers_config import Layer, Recipe, read_activation, read_recipe
 
 OLD = "sentence_transformers.models."
 

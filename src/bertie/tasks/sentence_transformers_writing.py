@@ -7,7 +7,7 @@ from typing import Any
 
 from bertie.files import atomic, make_folder, write_json
 from bertie.hub import member
-from bertie.tasks.recipe import MODULES, OLD_MODES, SETTINGS, Layer, Recipe
+from bertie.tasks.sentence_transformers_config import MODULES, OLD_MODES, SETTINGS, Layer, Recipe
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 

@@ -6,7 +6,7 @@ import pytest
 
 from bertie.config import BertConfig
 from bertie.errors import InputError
-from bertie.training import Settings, describe_settings
+from bertie.settings import Settings, describe_settings
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,12 @@
+/* Vectors of 16 floats: AVX-512 with VNNI, whose products of integers are added in the same instruction. */
+#include "simd_avx512.h"
+#pragma GCC target("avx512vnni")
+
+#undef NAME
+#define NAME(function) bertie_avx512vnni_##function
+#undef U_DOT_WORDS
+#define U_DOT_WORDS(sums, a, b) _mm512_dpwssd_epi32(sums, a, b)
+/* sums + the products of four unsigned 8-bit integers each with four signed ones */
+#define U_DOT_BYTES(sums, a, b) _mm512_dpbusd_epi32(sums, a, b)
+/* the low bytes of all numbers, at most 255 */
+#define STORE_BYTES(place, a) _mm_storeu_si128((__m128i *)(place), _mm512_cvtusepi32_epi8(a))
