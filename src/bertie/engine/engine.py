@@ -122,10 +122,11 @@ class Engine:
         made = load() if place.folder is None else of_one_save(place.folder, load)
         made.name_or_path = place.name_or_path
         source = name_or_path if place.folder is None else os.path.abspath(name_or_path)  # for processes elsewhere
+        # a pickle holds no token, and what was downloaded once is not downloaded by every worker
+        files = {name: value for name, value in place.arguments.items() if name not in ("token", "force_download")}
         made._reopen = partial(
-            cls.open, source, made.architecture, config=config, variant=variant, allow_nan=allow_nan,
-            **place.arguments,
-        )  # fmt: skip
+            cls.open, source, made.architecture, config=config, variant=variant, allow_nan=allow_nan, **files
+        )
         return made
 
     @classmethod

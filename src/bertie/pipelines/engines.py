@@ -7,8 +7,9 @@ from typing import Any
 
 from bertie.config import BertConfig
 from bertie.engine import Engine
-from bertie.errors import ConfigError, InputError
+from bertie.errors import ConfigError, InputError, InputTypeError
 from bertie.extras import missing, need
+from bertie.kernels import library
 from bertie.tasks.registry import Row
 
 # arguments of from_pretrained that the engine has too, or that change nothing of what it computes
@@ -30,10 +31,12 @@ def engine_or_reason(
     Raises:
         CheckpointError: the files are missing, damaged or unsafe, or do not fit the config or the task.
         InputError: an engine was given, and another device than the CPU.
+        InputTypeError: an engine was given that has another task's head.
     """
     if isinstance(source, Engine):
         if not is_cpu(device):
             raise InputError(f"device is {device!r}, but the engine that was given computes on the CPU.")
+        _check_head(row, source)
         return source
     reason = why_not_engine(source, device, loading)
     if reason:
@@ -60,8 +63,19 @@ def why_not_engine(source: Any, device: Any, loading: Mapping[str, Any]) -> str:
         return f"the device is {device!r}"
     if loading.get("dtype") not in (None, "float32") and str(loading["dtype"]) != "torch.float32":
         return f"the dtype is {loading['dtype']!s}"
+    if (why := library.why_none()) and not missing("torch", "torch"):
+        return f"PyTorch multiplies faster than NumPy, and {why}"
     others = [name for name, value in loading.items() if name not in _KNOWN and value is not None]
     return f"{others[0]} is for models of PyTorch" if others else ""
+
+
+def _check_head(row: Row, engine: Engine) -> None:
+    allowed = {row.architecture, *(("BertForPreTraining",) if row.head else ())}
+    if row.architecture != "BertModel" and engine.architecture not in allowed:
+        raise InputTypeError(
+            f"{row.name!r} needs a {row.architecture}, and the engine is of a {engine.architecture}; open its "
+            f"checkpoint with Engine.open(..., {row.architecture!r})."
+        )
 
 
 def is_cpu(device: Any) -> bool:
