@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-# a shell's background jobs ignore Ctrl-C, which tests send to themselves and to what they start
+# a shell's background jobs ignore Ctrl-C, and nohup a hang-up; tests send both to themselves and to what they start
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

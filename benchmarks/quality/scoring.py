@@ -79,7 +79,7 @@ class _Model:
         """Return the task suited to the rows, and what the model computes of them, with their labels."""
         reader = ExampleReader(self.row.learns, options=LabelOptions(kind=self.kind))
         written = list(reader.read(rows))
-        examples = list(reader.settled(written, reader.find_labelling(written)))
+        examples = list(reader.normalize(written, reader.find_labelling(written)))
         labels = [example.label for example in examples]
         task = self.task.prepare_labels(labels)
         features = task.encode([example.text for example in examples])

@@ -225,7 +225,7 @@ def test_a_bad_row_names_the_way_to_leave_it_out(run: Run, start: Path, tmp_path
     assert (ran.code, ran.err) == (2, f"bertie: There is no label in {path}, line 4. {remedy}\n")
     path = tmp_path / "f.jsonl"
     path.write_text("no JSON\n")
-    ran = run("classify", "--model", start, "--input", path)
+    ran = run("embed", "--model", start, "--input", path)
     assert (ran.code, "is no JSON" in ran.err, "--on-bad-row" in ran.err) == (2, True, False)
 
 
