@@ -18,12 +18,14 @@ import bertie
 from bertie import (
     BertConfig,
     BertForMaskedLM,
+    BertForMultipleChoice,
     BertForSequenceClassification,
     BertModel,
     CheckpointError,
     InputError,
     InputTypeError,
 )
+from bertie.compression.check import compare
 from bertie.compression.observe import Texts, cosines, vectors
 from bertie.layers.int8 import Int8Embedding, Int8Linear
 
@@ -134,6 +136,14 @@ class TestQuantize:
         logits, plain = made(**batch).logits, model(**batch).logits
         assert F.cosine_similarity(logits[3], plain[3], dim=-1).min() > 0.99
         assert "cls.predictions.decoder.weight_scale" not in made.state_dict()
+
+    def test_each_choice_is_a_text(self) -> None:
+        model = small(BertForMultipleChoice)
+        quantized = int8(model)
+        batch = {name: values[None] for name, values in padded().items()}
+        with torch.inference_mode():
+            assert quantized(**batch).logits.shape == model(**batch).logits.shape == (1, len(TEXTS))
+        assert compare(model, quantized, encoded(), rounds=1).agreement is None
 
     def test_decoder_with_cross_attention(self) -> None:
         model = small(is_decoder=True, add_cross_attention=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bertie.batching import budget, cores_to_divide, in_batches
-from bertie.compression.observe import Texts, cosines, vectors
+from bertie.compression.observe import Texts, answer, cosines, vectors
 from bertie.engine import Engine
 from bertie.errors import BertieError
 from bertie.packing import Packed
@@ -78,7 +78,7 @@ def _agreement(model: Any, small: Any, texts: Texts) -> float | None:
     equal = total = 0
     with torch.inference_mode():
         for _, packed in texts.batches():
-            outputs = [each(packed, return_dict=True) for each in (model, small)]
+            outputs = [answer(each, packed) for each in (model, small)]
             name = next((name for name in _SCORES if outputs[0].get(name) is not None), None)
             # a single number is no choice between classes
             if name is None or model.config.problem_type == "regression" or outputs[0][name].shape[-1] < 2:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bertie.batching import batches
 from bertie.compression.groups import Group
+from bertie.models.multiple_choice import BertForMultipleChoice
 from bertie.packing import Packed
 from bertie.tasks.features import Features
 
@@ -83,13 +84,19 @@ def observe(model: Any, groups: Sequence[Group], texts: Texts) -> dict[Group, In
     try:
         with torch.inference_mode():
             for _, packed in texts.batches():
-                model(packed.to(model.device))
+                answer(model, packed)
     finally:
         for hook in hooks:
             hook.remove()
     return {
         group: Inputs(inputs.largest.clone(), [row.clone() for row in inputs.rows]) for group, inputs in found.items()
     }
+
+
+def answer(model: Any, packed: Packed) -> Any:
+    """Return the model's output for a batch; of several choices, each text is one."""
+    more = {"num_choices": 1} if isinstance(model, BertForMultipleChoice) else {}
+    return model(packed.to(model.device), return_dict=True, **more)
 
 
 def vectors(model: Any, texts: Texts) -> Tensor:
