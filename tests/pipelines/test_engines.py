@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from computing import of_module
 
 import bertie
 from bertie.engine import Engine
@@ -74,3 +75,15 @@ def test_an_engine_with_both_pretraining_heads_serves_either_task(tiny: Tiny) ->
 def test_a_pickled_engine_holds_no_token(tiny: Tiny) -> None:
     engine = Engine.open(tiny(), token="hf_secret")
     assert b"hf_secret" not in pickle.dumps(engine)
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "text"),
+    [("fill-mask", "BertForMaskedLM", "a [MASK]"), ("next-sentence", "BertForNextSentencePrediction", ("a", "b"))],
+)
+def test_a_hook_on_a_models_head_is_called(tiny: Tiny, task: str, name: str, text: object) -> None:
+    pipe = of_module(task, tiny(name))
+    calls: list[object] = []
+    pipe.model.cls.register_forward_hook(lambda *given: calls.append(given))
+    pipe(text)
+    assert len(calls) == 1

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bertie.batching import cores_to_divide
 from bertie.config import BertConfig
+from bertie.layers.heads import BertOnlyMLMHead, BertOnlyNSPHead
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.packing import Packed
 from bertie.tasks.arrays import Integers
@@ -67,12 +68,15 @@ class TaskModel:
 
     def masked_lm(self, features: Features, places: Integers) -> Tensor:
         hidden = self.hidden_states(features)
-        return self.module.cls.predictions(hidden.index_select(0, torch.from_numpy(places).to(hidden.device)))
+        chosen = hidden.index_select(0, torch.from_numpy(places).to(hidden.device))
+        head = self.module.cls
+        # one with both pretraining heads serves as well, without its other head
+        return (head if isinstance(head, BertOnlyMLMHead) else head.predictions)(chosen)
 
     def next_sentence(self, features: Features) -> Tensor:
-        # not the module's own logits: one with both pretraining heads serves as well, without its other head
         pooled = self.module.bert(self.packed(features), return_dict=True).pooler_output
-        return self.module.cls.seq_relationship(pooled)
+        head = self.module.cls
+        return (head if isinstance(head, BertOnlyNSPHead) else head.seq_relationship)(pooled)
 
     def layers(self, features: Features) -> Sequence[Tensor]:
         return self._encoder(self.packed(features), output_hidden_states=True, return_dict=True).hidden_states
