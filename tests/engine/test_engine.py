@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from harness import OUTPUT_TOLERANCE, TINY, pair
 from safetensors.torch import load_file, save_file
-from tests.parity.harness import OUTPUT_TOLERANCE, TINY, pair
 from torch import Tensor
 
 import bertie

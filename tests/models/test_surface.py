@@ -9,6 +9,7 @@ from collections import OrderedDict
 import pytest
 import torch
 import transformers
+from harness import pair
 from torch import nn
 
 import bertie
@@ -531,3 +532,11 @@ def test_linear_layers_are_explained() -> None:
     assert bertie.explain_linear(model).startswith("7 linear layers of torch.float32 on cpu: PyTorch's product")
     model.bfloat16()
     assert bertie.explain_linear(model) == "7 linear layers of torch.bfloat16 on cpu: PyTorch's product"
+
+
+def test_a_decoder_that_is_given_labels_keeps_no_cache() -> None:
+    ours, reference = pair("BertLMHeadModel", {"is_decoder": True})
+    ids = torch.tensor([[5, 6, 7]])
+    for model in (ours, reference):
+        assert model(input_ids=ids).past_key_values is not None
+        assert model(input_ids=ids, labels=ids).past_key_values is None
