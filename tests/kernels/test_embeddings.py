@@ -47,9 +47,10 @@ def test_any_shape(functions, tokens, width, with_types, kind) -> None:
     found = PackedEmbeddings(table, types, positions, norm, functions)(ids, kinds, places, threads=2)
     summed = words[ids] + types[np.zeros_like(ids) if kinds is None else kinds] + positions[places]
     assert found.shape == (tokens, width)
-    np.testing.assert_allclose(
-        found, normalized(summed, norm), rtol=1e-5, atol=2e-6 * max(1, abs(summed).max(initial=0))
-    )
+    # what rounding the sum may change grows where a row's numbers are nearly equal
+    sharpness = abs(summed).max(axis=1, keepdims=True) / summed.std(axis=1, keepdims=True)
+    allowed = 1e-5 * (1 + abs(normalized(summed, norm))) + 2e-6 * sharpness * abs(norm[0])
+    assert (abs(found - normalized(summed, norm)) <= allowed).all()
     np.testing.assert_array_equal(found, layer_norm(summed, *norm, functions, threads=1))
 
 
