@@ -155,3 +155,23 @@ def report(source: str, found: Fit) -> None:
         )
     if found.unexpected:
         say_once(f"{source}: the checkpoint's {listed(found.unexpected, 20)} are not used", logging.INFO)
+
+
+def correct_classes(
+    config: BertConfig, shapes: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint, source: str
+) -> bool:
+    """Give a config the number of classes that `other_classes` finds, and say so; return whether there was one."""
+    classes = other_classes(shapes, config, checkpoint)
+    if classes is None:
+        return False
+    say_once(f"{source}: the weights have {classes} classes, the config {config.num_labels}; the weights count")
+    config.num_labels = classes
+    return True
+
+
+def untrained(source: str, names: Sequence[str], architecture: str) -> CheckpointError:
+    """Return what is raised where parameters that an answer needs are not in a checkpoint, or of another shape."""
+    return CheckpointError(
+        f"{source!r} lacks {listed(names)} of {architecture}: it holds another model, or one whose head was never "
+        "trained; fine-tune it first"
+    )

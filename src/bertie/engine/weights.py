@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.checkpoints import Checkpoint, fit, other_classes, untied
-from bertie.checkpoints.fitting import report
+from bertie.checkpoints import Checkpoint, fit, untied
+from bertie.checkpoints.fitting import correct_classes, report, untrained
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.parameters import Parameters, parameters_of
 from bertie.checkpoints.quantization import SCALES, integers_in
@@ -18,8 +18,6 @@ from bertie.engine.activations import Array
 from bertie.engine.linear import Int8Weight, Linear, side_by_side
 from bertie.errors import CheckpointError, InputTypeError
 from bertie.memory import LargePages, drop_pages
-from bertie.messages import listed
-from bertie.progress import say_once
 from bertie.threads import available_threads
 
 WORDS = "bert.embeddings.word_embeddings"
@@ -95,17 +93,12 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
     """
     checkpoint = checkpoint.unwrapped()
     source = f"{architecture} from {str(checkpoint.path.parent)!r}"
-    if classes := other_classes(parameters_of(architecture, config).shapes, config, checkpoint):
-        say_once(f"{source}: the weights have {classes} classes, the config {config.num_labels}; the weights count")
-        config.num_labels = classes
+    correct_classes(config, parameters_of(architecture, config).shapes, checkpoint, source)
     shapes, aliases = _stated(checkpoint, config, architecture)
     integers = () if config.quantization_config is None else integers_in(checkpoint, shapes, aliases)
     found = fit(shapes, checkpoint, aliases, integers=integers)
     if found.missing:
-        raise CheckpointError(
-            f"{str(checkpoint.path)!r} lacks {listed(found.missing)} of {architecture}: it holds another model, or one "
-            "whose head was never trained"
-        )
+        raise untrained(str(checkpoint.path), found.missing, architecture)
     report(source, found)
     places = {canonical(name): stored for name, stored in found.stored.items()}
 
@@ -173,7 +166,6 @@ def _checked(checkpoint: Checkpoint, name: str, allow_nan: bool) -> NDArray[Any]
             f"{str(info.file)!r}: the tensor {name!r} has NaN or infinite weights; fetch or train the model again, or "
             "pass allow_nan=True to look into it"
         )
-    drop_pages(
-        array.ctypes.data, array.nbytes
-    )  # read from end to end, while of a vocabulary's rows a program may need few
+    # read from end to end, while of a vocabulary's rows a program may need few
+    drop_pages(array.ctypes.data, array.nbytes)
     return array

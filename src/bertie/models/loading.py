@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from bertie.checkpoints import Checkpoint, Fit, checkpoint_of, main_dtype, other_classes
-from bertie.checkpoints.fitting import report
+from bertie.checkpoints import Checkpoint, Fit, checkpoint_of, main_dtype
+from bertie.checkpoints.fitting import correct_classes, report
 from bertie.checkpoints.one_save import of_one_save
 from bertie.checkpoints.place import Place, open_weights
 from bertie.checkpoints.quantization import check_declaration
@@ -132,10 +132,8 @@ def _load(
     build: Callable[[], Any] = partial(cls, config, *model_args, **init_arguments)  # type: ignore[misc]
     model = empty_model(build)
     checkpoint = checkpoint.unwrapped(dict(model.named_parameters()))
-    if not labelled and (classes := other_classes(_shapes(model), config, checkpoint)):
-        source = f"{cls.__name__} from {place.name_or_path!r}"
-        say_once(f"{source}: the weights have {classes} classes, the config {config.num_labels}; the weights count")
-        config.num_labels = classes
+    source = f"{cls.__name__} from {place.name_or_path!r}"
+    if not labelled and correct_classes(config, _shapes(model), checkpoint, source):
         model = empty_model(build)
     if config.quantization_config is not None:
         place_int8(model, checkpoint)

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from bertie.errors import CheckpointError, InputTypeError
+from bertie.checkpoints.fitting import untrained
+from bertie.errors import InputTypeError
 from bertie.layers.linear import make_deterministic
-from bertie.messages import listed
 from bertie.models import auto
 from bertie.models.bert import BertModel
 from bertie.models.loading import one_device
@@ -27,12 +27,9 @@ def load_module(row: Row, source: Any, device: Any, arguments: dict[str, Any], a
         model, info = getattr(auto, row.model_class).from_pretrained(
             source, device_map=where, output_loading_info=True, **arguments
         )
-        untrained = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
-        if answers and untrained:
-            raise CheckpointError(
-                f"{os.fspath(source)!r} lacks {listed(sorted(untrained))} of {type(model).__name__}: it holds another "
-                "model, or one whose head was never trained; fine-tune it first"
-            )
+        lacking = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
+        if answers and lacking:
+            raise untrained(os.fspath(source), sorted(lacking), type(model).__name__)
         return model
     if not isinstance(source, torch.nn.Module):
         raise InputTypeError(f"model is a {type(source).__name__}; give a folder, a name in the hub, or a model.")
