@@ -93,7 +93,9 @@ class Command(TyperCommand):
 
     def _unknown(self, option: str) -> str:
         """Return the sentence that refuses an option, with the one that is probably meant."""
-        known = [name for one in self.params for name in (one.opts if one.param_type_name == "option" else [one.name])]
+        known = [
+            name for one in self.params for name in (one.opts if one.param_type_name == "option" else [str(one.name)])
+        ]
         alike = next((group for group in _ALIKE if option in group), ())
         meant = next((name for name in alike if name in known), None)
         if meant == "file":
