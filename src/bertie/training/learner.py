@@ -18,7 +18,9 @@ class Learner(Protocol):
     """
 
     model: nn.Module
-    sizes: Sequence[int] | LookedUpSizes
+
+    @property
+    def sizes(self) -> Sequence[int] | LookedUpSizes: ...
 
     def divisor(self, examples: Sequence[int]) -> float:
         """Return the number of labelled items of a whole step, by which its loss is divided; the host knows it."""

@@ -12,7 +12,7 @@ from bertie.batching import batches
 from bertie.errors import InputError
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
-# Examples with `LookedUpSizes` are cut into steps by tokens in blocks of so many: no more sizes are in memory at a time.
+# Examples with `LookedUpSizes` are cut into steps by tokens in blocks of so many: no more sizes are in memory at once.
 BLOCK = 2**16
 ROUNDS = 6
 
