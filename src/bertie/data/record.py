@@ -1,13 +1,19 @@
 """A row of any source with its place, and the account of rows that could not be used."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from bertie.errors import InputError, counted, nearest, spelled
 
 ON_BAD_ROW = ("error", "skip")
 SHOWN = 20
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+class BadRow(Exception):
+    """A row that no example can be made of; its only argument is the sentence that says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,16 @@ class BadRows:
         self.count += 1
         if len(self.sentences) < SHOWN:
             self.sentences.append(sentence)
+
+    def usable(self, make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+        """Yield what is made of each item, without those that are a `BadRow`."""
+        for item in items:
+            try:
+                made = make(item)
+            except BadRow as error:
+                self.add(str(error))
+            else:
+                yield made
 
     def summary(self) -> str:
         """Return how many rows were left out, with one line for each of the first; empty if there were none."""
