@@ -48,10 +48,6 @@ def find_columns(
     ``given`` says the column of a role: a list of 0/1 columns for classification's ``label``; for texts several
     columns, in a list or as "title+body", which are joined; for ``label`` and ``choices`` a list or "A,B,C,D"; "" for
     a role that no column has. Where no column has the name "2", it is the second.
-
-    Raises:
-        InputError: a role has no column or several may be meant, or ``given`` names a role or column that is not
-            there. The message lists the columns.
     """
     return _Finder(schema, rows, given or {}).find(needs_label)
 

@@ -24,59 +24,31 @@ _MANY = 20
 
 @dataclass
 class ExampleReader:
-    """How the rows of a source are read. One serves one source.
+    """How the rows of a source are read. One serves one source."""
 
-    Args:
-        task: what its data is called, a key of `schemas.SCHEMAS`.
-        form: of the file, as for `bertie.data.records`.
-        columns: role → column where usual names do not tell, as in ``{"text": "Body", "label": "Kind"}``; a list of
-            0/1 columns for ``label`` makes each of them a label.
-        labelling: how labels are written; by default they are left as they are, for `normalize`.
-        options: what the user says of labels.
-        bad: takes rows that cannot be used.
-        needs_label: False if rows may lack labels, as for prediction.
-        name: what to call a source that is no file.
-        sample: the number of rows from which the columns are found.
-        keeps_fields: whether examples keep the rows they are made of.
-
-    Attributes:
-        notes: what was put right or is odd, counted; `warnings` says it.
-        guesses: what the reader guessed of the files, a sentence each (`bertie.data.Records.notes`).
-        found: what the columns are taken for, once the first rows were read.
-        ignored: sentences on columns that are not read and look like data.
-        mapped: the labels of ``options.map`` that stood in a row.
-    """
-
-    task: str
+    task: str  # a key of `schemas.SCHEMAS`
     form: str | Format | None = None
-    columns: Mapping[str, Any] | None = None
+    columns: Mapping[str, Any] | None = None  # by role, where usual names do not tell
     labelling: Labelling = AS_WRITTEN
     options: LabelOptions = field(default_factory=LabelOptions)
     bad: BadRows = field(default_factory=BadRows)
     needs_label: bool = True
-    name: str | None = None
+    name: str | None = None  # of a source that is no file
     sample: int = SAMPLE
-    keeps_fields: bool = False
-    notes: Counter[str] = field(default_factory=Counter)
-    guesses: list[str] = field(default_factory=list)
+    keeps_fields: bool = False  # whether examples keep the rows they are made of
+    # what is known when rows were read
+    notes: Counter[str] = field(default_factory=Counter)  # what was put right or is odd, counted
+    guesses: list[str] = field(default_factory=list)  # how the files are written, `bertie.data.Records.notes`
     found: Columns = field(default_factory=Columns)
-    ignored: list[str] = field(default_factory=list)
-    mapped: set[str] = field(default_factory=set)
+    ignored: list[str] = field(default_factory=list)  # sentences on columns that are not read and look like data
+    mapped: set[str] = field(default_factory=set)  # the labels of ``options.map`` that stood in a row
 
     @property
     def schema(self) -> Schema:
         return SCHEMAS[self.task]
 
     def read(self, source: Any) -> Iterator[Example]:
-        """Yield the examples of a source, one by one.
-
-        Args:
-            source: as for `bertie.data.records`; a file whose name says no form is read as CoNLL for tags.
-
-        Raises:
-            InputError: a column that is missing or ambiguous; a bad row, unless these are skipped.
-            InputTypeError, BertieError: as for `bertie.data.records`.
-        """
+        """Yield the examples of a source as for `bertie.data.records`, one by one."""
         return self.normalize(self._written(source), self.labelling)
 
     def normalize(self, examples: Iterable[Example], labelling: Labelling) -> Iterator[Example]:
@@ -145,29 +117,17 @@ class ExampleReader:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What is trained on and scored on.
-
-    Attributes:
-        train: the examples to learn from.
-        dev: those to score on; None if there are none.
-        kind: of a classification, one of `labelling.KINDS`; else None.
-        labels: classes or tags in the order of their numbers; empty where a task has none.
-        bad: the account of rows that were left out.
-        warnings: what was put right, what is odd, and what train and dev share, a sentence each.
-        labelling: how labels are written, for other sources of the same data.
-        read_as: what was read as what, in one line.
-        is_guess: whether some of that was guessed, not given by the user.
-    """
+    """What is trained on and scored on."""
 
     train: list[Example]
     dev: list[Example] | None
-    kind: str | None
-    labels: list[str]
+    kind: str | None  # of a classification, one of `labelling.KINDS`
+    labels: list[str]  # classes or tags in the order of their numbers; empty where a task has none
     bad: BadRows
-    warnings: list[str]
-    labelling: Labelling = AS_WRITTEN
-    read_as: str = ""
-    is_guess: bool = False
+    warnings: list[str]  # on what was put right, what is odd, and what train and dev share
+    labelling: Labelling = AS_WRITTEN  # for other sources of the same data
+    read_as: str = ""  # what was read as what
+    is_guess: bool = False  # whether some of that was guessed, not given by the user
 
 
 def load_dataset(
@@ -181,20 +141,10 @@ def load_dataset(
     scheme: str | None = None,
     on_bad_row: str = "error",
 ) -> Dataset:
-    """Read and check the data of a fine-tuning.
+    """Read and check the data of a fine-tuning; ``form``, ``columns`` and ``options`` are of both sources.
 
-    Args:
-        task: as for `ExampleReader`.
-        train: a source as for `bertie.data.records`.
-        dev: another one.
-        form: of both files; None takes it from their names.
-        columns: as for `ExampleReader`, of both.
-        options: what the user says of labels; what is left open is guessed from those of train.
-        scheme: that tags are learned in; None: as they are written, but IOB1 as BIO.
-        on_bad_row: ``error`` or ``skip``.
-
-    Raises:
-        InputError: as for `ExampleReader.read`; no rows, one row, or one class only.
+    What ``options`` leave open is guessed from the labels of train. ``scheme`` is that tags are learned in; without it
+    they are learned as they are written, but IOB1 as BIO.
     """
     said = options or LabelOptions()
     rows = ExampleReader(task, form, columns, options=said, bad=BadRows(on_bad_row), name="train")

@@ -18,16 +18,11 @@ class Labelling:
     """From a label as it is written to what a task learns: found for a whole source, the same for every row of it.
 
     This one leaves labels as they are.
-
-    Attributes:
-        known: all labels there may be, in order; None allows any.
-        owner: who has these, for messages.
-        kind: of a classification, one of `KINDS`.
     """
 
-    known: tuple[str, ...] | None = None
-    owner: str = "the model"
-    kind: str | None = None
+    known: tuple[str, ...] | None = None  # all labels there may be, in order; None allows any
+    owner: str = "the model"  # who has these, for messages
+    kind: str | None = None  # of a classification, one of `KINDS`
 
     def normalize(self, raw: Any, where: str, name: str, notes: Notes) -> Any:
         """Return a label in the form in which it is learned; None: the row has none."""
@@ -59,19 +54,12 @@ AS_WRITTEN = Labelling()
 
 @dataclass(frozen=True, kw_only=True)
 class LabelOptions:
-    """What a user says of labels.
+    """What a user says of labels."""
 
-    Attributes:
-        kind: of a classification; None: guessed.
-        names: of the places of lists of 0 and 1, or of class numbers, or all classes in their order.
-        map: a label as it is written → what it is called; "" for none.
-        first_choice: the number that labels give the first choice, 0 or 1; None: guessed.
-    """
-
-    kind: str | None = None
-    names: Sequence[str] = ()
-    map: Mapping[str, str] = field(default_factory=dict)
-    first_choice: int | None = None
+    kind: str | None = None  # of a classification; None: guessed
+    names: Sequence[str] = ()  # of the places of lists of 0 and 1, or of class numbers, or all classes in their order
+    map: Mapping[str, str] = field(default_factory=dict)  # a label as it is written → what it is called; "" for none
+    first_choice: int | None = None  # the number that labels give the first choice, 0 or 1; None: guessed
 
     def __post_init__(self) -> None:
         if self.kind not in (None, *KINDS):

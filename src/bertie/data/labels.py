@@ -214,23 +214,14 @@ def _of_places(length: int, options: LabelOptions, columns: tuple[str, ...], non
 
 @dataclass(frozen=True, kw_only=True)
 class ClassLabels(Labelling):
-    """One name, several, or a number.
+    """One name, several, or a number."""
 
-    Attributes:
-        separator: what parts several in a cell; empty with ``known``: whatever makes known ones of it.
-        hot: the label of each place in lists of 0 and 1.
-        fixed: the classes, in order, where they do not follow from the labels alone.
-        by_number: labels are numbers of the fixed classes.
-        none: names that mean that there is no label.
-        is_pointed: labels are whole numbers with a decimal point, which is left off.
-    """
-
-    separator: str = ""
-    hot: tuple[str, ...] = ()
-    fixed: tuple[str, ...] = ()
-    by_number: bool = False
-    none: frozenset[str] = frozenset()
-    is_pointed: bool = False
+    separator: str = ""  # what parts several in a cell; empty with ``known``: whatever makes known ones of it
+    hot: tuple[str, ...] = ()  # the label of each place in lists of 0 and 1
+    fixed: tuple[str, ...] = ()  # the classes, in order, where they do not follow from the labels alone
+    by_number: bool = False  # labels are numbers of the fixed classes
+    none: frozenset[str] = frozenset()  # names that mean that there is no label
+    is_pointed: bool = False  # labels are whole numbers with a decimal point, which is left off
 
     def normalize(self, raw: Raw, where: str, name: str, notes: Notes) -> Any:
         raw = _as_whole(raw) if self.is_pointed else raw

@@ -18,16 +18,10 @@ class BadRow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row.
+    """One row."""
 
-    Attributes:
-        fields: column → value. A cell of CSV is always a str; other sources have values of their own types.
-        where: "train.csv, line 17", for messages. Lines of files count from 1; rows of Python objects and of Parquet,
-            which have no lines, from 0.
-    """
-
-    fields: Mapping[str, Any]
-    where: str
+    fields: Mapping[str, Any]  # a cell of CSV is always a str; other sources have values of their own types
+    where: str  # "train.csv, line 17": lines of files count from 1, rows of objects and of Parquet from 0
 
 
 def beside(row: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
@@ -37,17 +31,11 @@ def beside(row: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class BadRows:
-    """What becomes of rows that cannot be used: the first is an error, or all are left out and counted.
+    """What becomes of rows that cannot be used: the first is an error, or all are left out and counted."""
 
-    Attributes:
-        on_bad_row: ``error`` or ``skip``; None is an error where the user has no such option.
-        count: how many were left out.
-        sentences: what was wrong with the first 20 of them.
-    """
-
-    on_bad_row: str | None = None
+    on_bad_row: str | None = None  # "error" or "skip"; None is an error where the user has no such option
     count: int = 0
-    sentences: list[str] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)  # what was wrong with the first 20 of them
 
     def __post_init__(self) -> None:
         if self.on_bad_row not in (None, *ON_BAD_ROW):
@@ -57,11 +45,7 @@ class BadRows:
             )
 
     def add(self, sentence: str) -> None:
-        """Count a row that is left out; ``sentence`` says where it is, what is wrong with it and what was expected.
-
-        Raises:
-            InputError: rows are not to be left out.
-        """
+        """Count a row that is left out; ``sentence`` says where it is, what is wrong with it and what was expected."""
         if self.on_bad_row is None:
             raise InputError(sentence)
         if self.on_bad_row == "error":

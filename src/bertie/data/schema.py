@@ -73,25 +73,16 @@ def only_column(cells: Cells) -> str | None:
 
 @dataclass(frozen=True)
 class Role:
-    """What a column may hold.
+    """What a column may hold."""
 
-    Attributes:
-        name: as the user calls it.
-        ranks: usual names of its column.
-        needed: whether rows must have it; where they need no label, none that ``is_label``.
-        is_text: columns may be joined for it.
-        beside, without: the role that must have been found for it to be looked for, or must not.
-        spared_by: roles of which any, where found, makes this one unnecessary.
-    """
-
-    name: str
-    ranks: tuple[str, ...] = ()
-    needed: bool = False
-    is_label: bool = False
-    is_text: bool = False
-    beside: str = ""
-    without: str = ""
-    spared_by: tuple[str, ...] = ()
+    name: str  # as the user calls it
+    ranks: tuple[str, ...] = ()  # usual names of its column
+    needed: bool = False  # whether rows must have it
+    is_label: bool = False  # it is needed only where rows need labels
+    is_text: bool = False  # columns may be joined for it
+    beside: str = ""  # the role that must have been found for this one to be looked for
+    without: str = ""  # the role that must not
+    spared_by: tuple[str, ...] = ()  # roles of which any, where found, makes this one unnecessary
 
     def is_sought(self, found: Found) -> bool:
         return (not self.beside or self.beside in found) and self.without not in found
@@ -165,23 +156,15 @@ class Row:
 
 
 class Schema:
-    """What is known of the labelled data of a task before it is read. A subclass says how one row is parsed.
+    """What is known of the labelled data of a task before it is read. A subclass says how one row is parsed."""
 
-    Attributes:
-        name: of the task.
-        roles: in the order of the search.
-        guesses: made in this order for roles that no name has settled, each with what the user is told of it.
-        has_flags: whether columns of 0 and 1 may say what lists of 0 and 1 in the label's column mean.
-        default_form: of a file whose name says none.
-        unit: what examples of the same part of a split have in common, for messages.
-    """
-
-    name: str
-    roles: tuple[Role, ...]
+    name: str  # of the task
+    roles: tuple[Role, ...]  # in the order of the search
+    # made in this order for roles that no name has settled, each with what the user is told of it
     guesses: tuple[tuple[str, Callable[[Cells], str | list[str] | None], str], ...] = ()
-    has_flags = False
-    default_form = "lines"
-    unit = "text"
+    has_flags = False  # columns of 0 and 1 may say what lists of 0 and 1 in the label's column mean
+    default_form = "lines"  # of a file whose name says none
+    unit = "text"  # what examples of the same part of a split have in common
 
     def role(self, name: str) -> Role | None:
         return next((role for role in self.roles if role.name == name), None)
@@ -197,11 +180,7 @@ class Schema:
         return rows
 
     def parse(self, row: Row) -> Example:
-        """Return the example of a row.
-
-        Raises:
-            BadRow: none can be made of it.
-        """
+        """Return the example of a row; a `BadRow` says why there is none."""
         raise NotImplementedError
 
     def find_labelling(self, labels: Sequence[Any], options: LabelOptions, columns: Columns) -> Labelling:

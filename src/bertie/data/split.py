@@ -124,19 +124,12 @@ def _drawn(strata: list[list[list[int]]], fraction: float, chance: random.Random
 
 @dataclass(frozen=True)
 class Splits:
-    """The three parts of a fine-tuning's data.
-
-    Attributes:
-        train: what is learned from.
-        tune: what the best epoch, thresholds and temperature are chosen by; empty: the last epoch is kept.
-        dev: what the finished model is scored on, and nothing else; empty: it is not scored.
-        sources: where each part comes from, for the report.
-    """
+    """The three parts of a fine-tuning's data."""
 
     train: list[Example]
-    tune: list[Example]
-    dev: list[Example]
-    sources: dict[str, str]
+    tune: list[Example]  # what the best epoch, thresholds and temperature are chosen by; empty: the last epoch is kept
+    dev: list[Example]  # what the finished model is scored on, and nothing else; empty: it is not scored
+    sources: dict[str, str]  # where each part comes from, for the report
 
 
 def make_splits(data: Dataset, dev: Any, tune: Any, seed: int, rows: ExampleReader, named: Mapping[str, str]) -> Splits:

@@ -163,19 +163,12 @@ def _tags(tags: list[Any] | None, words: Sequence[str], row: Row) -> list[str] |
 
 @dataclass(frozen=True, kw_only=True)
 class TagLabels(Labelling):
-    """Tags as they are written → as they are learned and scored: in their usual spelling, in one scheme.
+    """Tags as they are written → as they are learned and scored: in their usual spelling, in one scheme."""
 
-    Attributes:
-        written: the scheme of the tags as they are written.
-        wanted: that which they are brought to; another one than ``written`` only among those that say the same.
-        spelled: a tag that is not spelled ``B-PER``, if there is any.
-        odd: tags of no scheme, where others have one.
-    """
-
-    written: str = "plain"
-    wanted: str = "plain"
-    spelled: str = ""
-    odd: frozenset[str] = frozenset()
+    written: str = "plain"  # the scheme of the tags as they are written
+    wanted: str = "plain"  # that which they are brought to: another one only among those that say the same
+    spelled: str = ""  # a tag that is not spelled ``B-PER``, if there is any
+    odd: frozenset[str] = frozenset()  # tags of no scheme, where others have one
 
     @classmethod
     def of(cls, labels: Iterable[Sequence[str]]) -> Self:
