@@ -24,11 +24,6 @@ class Record:
     where: str  # "train.csv, line 17": lines of files count from 1, rows of objects and of Parquet from 0
 
 
-def beside(row: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with an answer behind it; what both have is the answer's, and the row's is called ``input_…``."""
-    return {f"input_{name}" if name in answer else name: value for name, value in row.items()} | answer
-
-
 @dataclass
 class BadRows:
     """What becomes of rows that cannot be used: the first is an error, or all are left out and counted."""
