@@ -1,6 +1,5 @@
 """Figures that are means over rows: right choices among several, and hidden words that are guessed."""
 
-
 import numpy as np
 from numpy.typing import NDArray
 
