@@ -82,7 +82,7 @@ def additive_mask(packed: Packed, keys: Packed, causal: bool, key_length: int, d
         return given.to(dtype) if given.is_floating_point() else _to_additive(given, dtype)
     width, device = packed.shape[1], packed.device
     visible = None
-    if keys.cells is not None:
+    if keys.flat_index is not None:
         ones = torch.ones(keys.num_tokens, dtype=torch.bool, device=device)
         visible = F.pad(keys.pad(ones), (key_length - keys.shape[1], 0), value=True)[:, None, None, :]
     if causal:
@@ -98,6 +98,6 @@ def _to_additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
 
 def real_places(packed: Packed) -> Tensor | None:
     """Return bool ``[B, S]``, False where there is padding; None where there is none."""
-    if packed.cells is None and packed.token_mask is None:
+    if packed.flat_index is None and packed.token_mask is None:
         return None
     return packed.pad(torch.ones(packed.num_tokens, dtype=torch.bool, device=packed.device))

@@ -29,7 +29,7 @@ class Native:
             reasons.append(why)
         if request.dtype != torch.float32:
             reasons.append(f"it takes float32, not {request.dtype}")
-        if request.observed:
+        if request.intercepted:
             reasons.append("a mode, a transform or a subclass of tensors wants to see PyTorch's operators")
         if request.causal:
             reasons.append("it reads texts in both directions")

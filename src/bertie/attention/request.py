@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from bertie.capture import capturing, observed
+from bertie.capture import is_intercepted, is_tracing
 from bertie.packing import Packed
 
 # Takes rectangles of queries [B, H, S, K] and keys [B, H, S_keys, K], gives [B, H, S, S_keys] to add to the scores.
@@ -30,7 +30,7 @@ class Request:
     foreign_keys: bool = False
     cached_keys: bool = False
     compiling: bool = False
-    observed: bool = False
+    intercepted: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +67,8 @@ class Inputs:
             weights=self.weights,
             foreign_keys=self.keys is not self.packed,
             cached_keys=self.k.dim() == 4,
-            compiling=capturing(),
-            observed=type(self.q) is not Tensor or observed(),
+            compiling=is_tracing(),
+            intercepted=type(self.q) is not Tensor or is_intercepted(),
         )
 
 

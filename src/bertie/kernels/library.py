@@ -10,7 +10,7 @@ from typing import Any
 
 from bertie.openmp import let_children_compute
 
-ABI_VERSION = 3  # as in abi.h
+ABI_VERSION = 4  # as in abi.h
 
 
 class PackedWeightStruct(ctypes.Structure):
@@ -90,6 +90,7 @@ _ABI = BertieAbi(ABI_VERSION, *map(ctypes.sizeof, _STRUCTS.values()))
 _FUNCTIONS: dict[str, tuple[list[Any], Any]] = {
     "pack": ([c_void_p, c_long, c_long, c_int, c_void_p, c_int], None),
     "linear": ([POINTER(PackedWeightStruct), *[c_void_p] * 3, c_long, c_int, c_int], c_int),
+    "linear_unpacked": ([*[c_void_p] * 4, *[c_long] * 3, c_int], None),
     "layer_norm": ([c_void_p, POINTER(NormStruct), c_long, c_long, c_int], None),
     "attention": ([POINTER(AttentionStruct), c_int], c_int),
     "attention_backward": ([POINTER(AttentionBackwardStruct), c_int], c_int),
@@ -115,6 +116,7 @@ class InstructionSet:
     has_vnni: bool
     pack: Any
     linear: Any
+    linear_unpacked: Any
     layer_norm: Any
     attention: Any
     attention_backward: Any

@@ -12,17 +12,43 @@ from torch import Tensor, nn
 from bertie.attention import attend
 from bertie.attention.cache import extend
 from bertie.attention.dense import attend_rectangles
+from bertie.attention.request import ScoreBias
 from bertie.config import BertConfig
-from bertie.errors import InputTypeError, nearest
-from bertie.layers.collected import Collected
-from bertie.layers.dropout import Dropout
+from bertie.dropout import Dropout
+from bertie.errors import InputError, InputTypeError, nearest
 from bertie.layers.linear import Linear
-from bertie.layers.relative import RelativePositions
-from bertie.layers.residual import BertSelfOutput
+from bertie.layers.rectangle import Collected
 from bertie.packing import Packed
 
 # What callers hand down to every part, though attention has no use for it.
 _OF_OTHER_PARTS = frozenset({"position_ids", "use_cache", "output_hidden_states", "return_dict", "cache_position"})
+
+
+class RelativePositions:
+    """Adds a learned vector for the distance between two tokens to the scores, by query or by query and key."""
+
+    def __init__(self, kind: str, max_positions: int) -> None:
+        self.by_key_too = kind == "relative_key_query"
+        self.max_positions = max_positions
+
+    def score_bias(self, embedding: Tensor) -> ScoreBias:
+        """Return what ``attend`` adds to the scores, given the table ``[2 * max_positions - 1, K]`` of distances."""
+
+        def bias(query: Tensor, key: Tensor) -> Tensor:
+            if key.shape[2] > self.max_positions:
+                raise InputError(
+                    f"A text of {key.shape[2]} columns is longer than max_position_embeddings = {self.max_positions}, "
+                    "beyond which the model knows no distances; truncate it or split it into windows."
+                )
+            keys = torch.arange(key.shape[2], device=query.device)
+            queries = keys[key.shape[2] - query.shape[2] :]
+            vectors = embedding[queries[:, None] - keys[None, :] + self.max_positions - 1].to(query.dtype)
+            scores = torch.einsum("bhqk,qsk->bhqs", query, vectors)
+            if self.by_key_too:
+                scores = scores + torch.einsum("bhsk,qsk->bhqs", key, vectors)
+            return scores * query.shape[-1] ** -0.5
+
+        return bias
 
 
 class _Attention(nn.Module):
@@ -136,7 +162,7 @@ class BertSelfAttention(_Attention):
     def first_tokens(self, first: Tensor, hidden_states: Tensor, packed: Packed) -> Tensor:
         """Return the context ``[B, D]`` of each text's ``first`` token ``[B, D]``, which attends to its whole text."""
         q, k, v = map(self.heads, (self.query(first), self.key(hidden_states), self.value(hidden_states)))
-        context, _ = attend(q, k, v, packed.firsts(), keys=packed, dropout_p=self.dropout_p)
+        context, _ = attend(q, k, v, packed.cls_tokens(), keys=packed, dropout_p=self.dropout_p)
         return context.flatten(1)
 
 
@@ -205,6 +231,26 @@ class BertCrossAttention(_Attention):
             k, v = extend(cache.cross_attention_cache, k, v, self.layer_idx)
             updated[self.layer_idx] = True
         return k, v
+
+
+class Residual(nn.Module):
+    """``LayerNorm(residual + dropout(dense(x)))``: ``[..., width]`` and the residual ``[..., D]`` to ``[..., D]``."""
+
+    def __init__(self, config: BertConfig, width: int) -> None:
+        super().__init__()
+        self.dense = Linear(width, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
+        return self.LayerNorm(self.dropout(self.dense(hidden_states)) + input_tensor)
+
+
+class BertSelfOutput(Residual):
+    """The end of attention."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config, config.hidden_size)
 
 
 class BertAttention(nn.Module):

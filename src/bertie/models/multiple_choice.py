@@ -5,8 +5,8 @@ from typing import Any
 from torch import Tensor
 
 from bertie.config import BertConfig
+from bertie.dropout import Dropout
 from bertie.errors import InputError
-from bertie.layers.dropout import Dropout
 from bertie.layers.heads import classifier_dropout
 from bertie.layers.linear import Linear
 from bertie.layers.losses import class_labels, cross_entropy
@@ -64,7 +64,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
         output = MultipleChoiceModelOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
-        return self.leave(output, input_ids, batch, return_dict)
+        return self.pad_outputs(output, input_ids, batch, return_dict)
 
 
 def _count(input_ids: Tensor | Packed | None, inputs_embeds: Tensor | None, num_choices: int | None) -> int:
