@@ -6,7 +6,7 @@ import pytest
 
 import bertie
 from bertie.checkpoints.parameters import CLASSES, parameters_of
-from bertie.models.state_dict import meta_model
+from bertie.models.model_state import meta_model
 
 SMALL = {
     "vocab_size": 50,

@@ -18,8 +18,8 @@ from bertie.config import LABELS, BertConfig
 from bertie.errors import ConfigError, InputError, InputTypeError, nearest
 from bertie.hub import path_or_name
 from bertie.kernels.cpu import chip
+from bertie.models.model_state import materialize, meta_model
 from bertie.models.quantized import place_int8
-from bertie.models.state_dict import materialize, meta_model
 from bertie.progress import say_once
 
 ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")

@@ -117,7 +117,7 @@ def pack_encoder_states(
     shape, heads = tuple(hidden_states.shape[:2]), config.num_attention_heads
     mask = None if attention_mask is None else _check_mask(attention_mask, shape, 0, heads, encoder=True)
     if not is_tracing() and (mask is None or mask.dim() == 2):
-        return Packed.from_padded(inputs_embeds=hidden_states, attention_mask=mask)
+        return Unpadded.of(Packed.from_padded(inputs_embeds=hidden_states, attention_mask=mask))
     packed = _whole_rectangle(None, None, None, hidden_states, 0)
     if mask is None:
         return packed

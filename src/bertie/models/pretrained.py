@@ -19,9 +19,9 @@ from bertie.models.hooks import is_looked_into
 from bertie.models.initialization import initialize
 from bertie.models.loading import check_attention, from_config, from_pretrained
 from bertie.models.model_inputs import Limits, pack_inputs, pad_outputs, rectangle
+from bertie.models.model_state import fill_in_tied, finish_loading, leave_out_tied, tied_pairs
 from bertie.models.resizing import fit_decoder_bias, resize_token_embeddings
 from bertie.models.saving import save_pretrained
-from bertie.models.state_dict import fill_in_tied, finish_loading, leave_out_tied, tied_pairs
 from bertie.openmp import let_children_compute
 from bertie.outputs import ModelOutput
 from bertie.packing import Packed
