@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from bertie.capture import is_intercepted, is_tracing
-from bertie.errors import InputError, InputTypeError
+from bertie.errors import InputError, InputTypeError, counted, plural
 from bertie.messages import short
 
 Lists = Sequence[Sequence[int]]
@@ -70,7 +70,8 @@ class Packed:
                 raise InputError(f"{name} has shape {tuple(value.shape)}, but the batch has {content.shape[0]} tokens.")
         if self.cu_seqlens.shape != (self.shape[0] + 1,):
             raise InputError(
-                f"cu_seqlens has shape {tuple(self.cu_seqlens.shape)}; {self.shape[0]} texts need {self.shape[0] + 1}."
+                f"cu_seqlens has shape {tuple(self.cu_seqlens.shape)}; {counted(self.shape[0], 'text')} "
+                f"{plural(self.shape[0], 'needs', 'need')} {self.shape[0] + 1}."
             )
         if self.cu_seqlens.dtype != torch.int32:
             raise InputError(f"cu_seqlens is {self.cu_seqlens.dtype}; it must be torch.int32: cu_seqlens.int().")
@@ -355,7 +356,8 @@ class Packed:
         return replace(self, known_stats=self.host_stats if not is_tracing() else None, **moved)
 
     def __repr__(self) -> str:
-        return f"Packed({self.shape[0]} texts, {self.num_tokens} tokens, rectangle {self.shape}, device={self.device})"
+        size = f"{counted(self.shape[0], 'text')}, {counted(self.num_tokens, 'token')}"
+        return f"Packed({size}, rectangle {self.shape}, device={self.device})"
 
 
 _TENSORS = (

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from bertie.capture import is_tracing
-from bertie.errors import InputError
+from bertie.errors import InputError, counted
 from bertie.packing import Packed
 
 # Storage grows to a multiple of this many columns, and at least to twice its size: most steps allocate nothing.
@@ -408,8 +408,8 @@ def _is_frozen(storage: _Storage) -> bool:
 
 def _other_batch(held: int, given: int) -> InputError:
     return InputError(
-        f"past_key_values holds a batch of {held} texts, but this call brings {given}; reorder the cache or start with "
-        "a new one."
+        f"past_key_values holds a batch of {counted(held, 'text')}, but this call brings {given}; reorder the cache or "
+        "start with a new one."
     )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from bertie.attention.dense import real_places
 from bertie.capture import is_tracing
 from bertie.config import BertConfig
-from bertie.errors import InputError, InputTypeError
+from bertie.errors import InputError, InputTypeError, counted
 from bertie.layers.rectangle import Batch, Rectangle, Unpadded
 from bertie.outputs import ModelOutput
 from bertie.packing import Packed, require_integers, require_tensor
@@ -207,7 +207,7 @@ def _check_rectangle(
         if values is not None:
             require_tensor(name, values, "a torch.Tensor or a Packed")
             require_integers(name, values)
-            if values.dim() != 2:
+            if values.dim() > 2 or (values is ids and values.dim() != 2):
                 raise InputError(f"{name} must have 2 dimensions [batch, length], not shape {tuple(values.shape)}.")
     if embeds is not None:
         require_tensor("inputs_embeds", embeds)
@@ -218,7 +218,10 @@ def _check_rectangle(
     content = cast(Tensor, ids if embeds is None else embeds)
     shape = (content.shape[0], content.shape[1])
     for name, values in (("token_type_ids", types), ("position_ids", positions)):
-        if values is not None and (values.shape[0] not in (1, shape[0]) or values.shape[1] != shape[1]):
+        # one row, or one number, for all texts, as in the reference
+        if values is not None and any(
+            size not in (1, own) for size, own in zip(values.shape[::-1], shape[::-1], strict=False)
+        ):
             raise InputError(f"{name} has shape {tuple(values.shape)}, but the batch has shape {shape}.")
     return shape
 
@@ -246,8 +249,8 @@ def _check_mask(mask: Tensor, shape: tuple[int, ...], past_length: int, heads: i
     fits = mask.shape[-1] == keys and mask.shape[0] in (1, shape[0]) and (encoder or mask.shape[-2] in (1, shape[1]))
     if not fits or (mask.dim() == 4 and mask.shape[1] not in (1, heads)):
         raise InputError(
-            f"{name} has shape {tuple(mask.shape)}, which does not fit {shape[0]} texts of {shape[1]} tokens "
-            f"looking at {keys} keys with {heads} heads."
+            f"{name} has shape {tuple(mask.shape)}, which does not fit {counted(shape[0], 'text')} of "
+            f"{counted(shape[1], 'token')} looking at {counted(keys, 'key')} with {counted(heads, 'head')}."
         )
     return mask if mask.dim() == 4 else mask[:, None]
 

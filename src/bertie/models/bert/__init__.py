@@ -10,7 +10,7 @@ import bertie
 from bertie.attention.cache import Cache, EncoderDecoderCache
 from bertie.capture import has_hooks
 from bertie.config import BertConfig
-from bertie.errors import InputError, InputTypeError
+from bertie.errors import InputError, InputTypeError, counted
 from bertie.layers.embeddings import BertEmbeddings
 from bertie.layers.encoder import BertEncoder
 from bertie.layers.heads import BertPooler
@@ -60,7 +60,7 @@ class BertModel(BertPreTrainedModel):
             input_ids: ``[B, S]`` integers, or a ``Packed`` (then nothing may stand beside it that it already knows).
             attention_mask: ``[B, S]`` of 0 and 1 (with a cache: over its tokens too), or ``[B, S, S]`` and
                 ``[B, 1 or H, S, S]``, bool or floats to add to the scores.
-            token_type_ids, position_ids: ``[B, S]`` integers.
+            token_type_ids, position_ids: ``[B, S]`` integers, or what can be spread to that shape: ``[S]``, ``[B, 1]``.
             inputs_embeds: ``[B, S, D]``, instead of ``input_ids``.
             encoder_hidden_states: ``[B, S_encoder, D]``, for cross-attention, with its mask ``[B, S_encoder]``.
             past_key_values: a cache of what was read before; the same object comes back, extended.
@@ -80,7 +80,7 @@ class BertModel(BertPreTrainedModel):
         batch = self.batch(*given, past_length, whole=encoder is not None and encoder.attention_mask is not None)
         if encoder is not None and encoder.shape[0] != batch.shape[0]:
             raise InputError(
-                f"encoder_hidden_states holds {encoder.shape[0]} texts, but the batch has {batch.shape[0]}."
+                f"encoder_hidden_states holds {counted(encoder.shape[0], 'text')}, but the batch has {batch.shape[0]}."
             )
         collected = self._collected(batch, output_attentions, output_hidden_states)
         more: dict[str, Any] = {} if collected is None else {"collected": collected}
