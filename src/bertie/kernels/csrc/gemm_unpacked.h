@@ -22,7 +22,7 @@ INLINE void dot_tile(const int rows, const int columns, const float *x, const fl
         V weights[DOT_COLUMNS];
         for (int c = 0; c < columns; c++) {
             weights[c] = LOAD(w + c * depth + k);
-            _mm_prefetch((const char *)(w + (columns + c) * depth + k), _MM_HINT_T0); /* of the next tile */
+            __builtin_prefetch(w + (columns + c) * depth + k); /* of the next tile */
         }
         for (int r = 0; r < rows; r++) {
             const V numbers = LOAD(x + r * depth + k);
