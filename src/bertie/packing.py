@@ -30,8 +30,8 @@ class HostStats(NamedTuple):
     position_range: tuple[int, int]
 
     @classmethod
-    def of(cls, bounds: Sequence[int], lengths: Sequence[int]) -> "Facts":
-        """Return the facts of lowest and highest values side by side."""
+    def of(cls, bounds: Sequence[int], lengths: Sequence[int]) -> "HostStats":
+        """Return what is known of lowest and highest values side by side."""
         low_id, high_id, low_type, high_type, low_position, high_position, *_ = bounds
         return cls(tuple(lengths), (low_id, high_id), (low_type, high_type), (low_position, high_position))
 
@@ -438,7 +438,7 @@ def _stats_of_rectangle(
     parts = [part for values in (ids, types, positions) for part in _range_tensors(values)]
     if mask is None:
         values = torch.stack(parts).tolist() if ids.is_cuda else [int(part) for part in parts]
-        return Facts.of(values, (shape[1],) * shape[0])
+        return HostStats.of(values, (shape[1],) * shape[0])
     real = mask != 0
     odd_count = (mask != real.to(mask.dtype)).sum()
     odd, *values = torch.cat([torch.stack([odd_count, *parts]), real.sum(dim=1)]).tolist()
