@@ -249,5 +249,5 @@ class TestDeterministic:
 
     def test_refused_without_kernels(self, without_kernels, module) -> None:
         without_kernels()
-        with pytest.raises(InputError, match="needs bertie's kernels, and its kernels are compiled by"):
+        with pytest.raises(InputError, match="needs bertie's kernels, and its kernels are for x86-64"):
             make_deterministic(module)
