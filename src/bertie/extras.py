@@ -33,6 +33,12 @@ def missing(module: str, extra: str, what: str = "This") -> str:
     return ""
 
 
+def need_torch(module: str) -> None:
+    """Let the import of a module that needs PyTorch fail with the sentence of `need` where it is not installed."""
+    if why := missing("torch", "torch", module):
+        raise ModuleNotFoundError(why, name="torch")
+
+
 def refuse_without_torch(error: ImportError, what: str) -> None:
     """Raise the sentence of `need` in the place of an error that the lack of PyTorch caused; return for any other."""
     if (error.name or "").partition(".")[0] == "torch":
