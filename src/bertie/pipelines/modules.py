@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from bertie.checkpoints.fitting import untrained
+from bertie.checkpoints.fitting import refuse_untrained
 from bertie.errors import InputTypeError
 from bertie.layers.linear import make_deterministic
 from bertie.models import auto
@@ -28,8 +28,8 @@ def load_module(row: Row, source: Any, device: Any, arguments: dict[str, Any], a
             source, device_map=where, output_loading_info=True, **arguments
         )
         lacking = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
-        if answers and lacking:
-            raise untrained(os.fspath(source), sorted(lacking), type(model).__name__)
+        if answers:
+            refuse_untrained(os.fspath(source), sorted(lacking), type(model).__name__, model.config)
         return model
     if not isinstance(source, torch.nn.Module):
         raise InputTypeError(f"model is a {type(source).__name__}; give a folder, a name in the hub, or a model.")
