@@ -229,7 +229,7 @@ def _warn(sentences: Iterable[str]) -> None:
 def _shown(example: Example) -> dict[str, Any]:
     """Return a readable row: of a choice its label is the right choice's text, of a question its answers."""
     label, text = example.label, example.text
-    found = {"where": example.where, "text": in_words(text)}
+    found: dict[str, Any] = {"where": example.where, "text": in_words(text)}
     if isinstance(label, Mapping):
         found["label"] = [answer["text"] for answer in label["answers"]]
     elif label is not None:

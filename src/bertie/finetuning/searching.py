@@ -12,9 +12,9 @@ from bertie.extras import need
 from bertie.files import make_folder, write_text
 from bertie.finetuning import plots
 from bertie.finetuning.model_setup import own_config
-from bertie.finetuning.plan import Plan
+from bertie.finetuning.plan import Job, Plan
 from bertie.finetuning.resuming import LOG, digest_of_rows
-from bertie.finetuning.run import Job, Learned, Outcome, learn, scored
+from bertie.finetuning.run import Learned, Outcome, learn, scored
 from bertie.finetuning.run_folder import write_folder
 from bertie.progress import logger, progress
 from bertie.settings import BATCH_SIZE, Settings

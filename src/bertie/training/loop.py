@@ -1,5 +1,6 @@
 """The loop: steps of examples, gradients, updates, log lines, evaluations, and states to resume from."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -16,7 +17,7 @@ from bertie.progress import Advance, progress
 from bertie.settings import Settings
 from bertie.training.checkpointing import Checkpointer, same_device
 from bertie.training.distributed import Processes, processes
-from bertie.training.divergence import ADVICE, explain, is_bad
+from bertie.training.divergence import ADVICE, explain
 from bertie.training.evaluating import Check, Evaluate, Evaluation, warn
 from bertie.training.fingerprint import fingerprint
 from bertie.training.grad_accumulation import GradAccumulator, micro_tokens, precision_on
@@ -214,13 +215,13 @@ class _Run:
         numbers = torch.stack([torch.stack([loss.float(), norm]) for _, loss, norm in self.unseen]).tolist()
         steps, self.unseen = [step for step, _, _ in self.unseen], []
         for step, (loss, norm) in zip(steps, numbers, strict=True):
-            if is_bad(loss, norm):
-                self._bad_step(step, loss, norm)
-            else:
+            if math.isfinite(loss) and math.isfinite(norm):
                 self.history.losses.append(loss)
                 self.history.norms.append(norm)
+            else:
+                self._skip(step, loss, norm)
 
-    def _bad_step(self, step: int, loss: float, norm: float) -> None:
+    def _skip(self, step: int, loss: float, norm: float) -> None:
         epoch, rate = self.sampler.epochs_done(step - 1), self._rate(step - 1)
         message = explain(self.learner, self.sampler.examples(step - 1), step, epoch, rate, loss, norm)
         self.history.skipped.append(step)
