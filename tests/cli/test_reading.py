@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bertie.cli.reading import read_asked, read_texts
-from bertie.cli.sentences import sentences
+from bertie.data.sentences import sentences
 from bertie.errors import InputError
 from bertie.messages import printable
 

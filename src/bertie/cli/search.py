@@ -8,7 +8,7 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.reading import read_asked, read_texts
-from bertie.cli.sentences import sentences
+from bertie.data.sentences import sentences
 from bertie.cli.writing import answers_in
 from bertie.data import Format, beside
 from bertie.errors import InputError

@@ -12,6 +12,8 @@ _ABBREVIATIONS = {
 _END = re.compile(r"""([.!?…]+["'”’)\]]*)\s+(?=["'“‘(\[]*[A-Z0-9])""")
 _INITIALS = re.compile(r"(?!I$)[A-Z](\.[A-Z])*")
 _LAST_WORD = re.compile(r"([\w.]+)\.[\"'”’)\]]*$")
+# no abbreviation and no row of initials is longer than this with what closes a sentence
+_REACH = 24
 
 
 def sentences(text: str) -> Iterator[str]:
@@ -24,7 +26,7 @@ def _of_paragraph(paragraph: str) -> Iterator[str]:
     start = 0
     for end in _END.finditer(paragraph):
         sentence = paragraph[start : end.end(1)]
-        word = _LAST_WORD.search(sentence)
+        word = _LAST_WORD.search(sentence, max(0, len(sentence) - _REACH))
         if word and (word[1].lower() in _ABBREVIATIONS or _INITIALS.fullmatch(word[1])):
             continue
         yield sentence
