@@ -135,7 +135,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     if not path.exists():
-        raise CheckpointError(f"{str(folder)!r} is no prepared data: it has no {MANIFEST}; write it with bertie prepare")
+        raise CheckpointError(
+            f"{str(folder)!r} is no prepared data: it has no {MANIFEST}; write it with bertie prepare"
+        )
     manifest = read_json(path, "manifest")
     if manifest.get("version") != VERSION:
         raise CheckpointError(
@@ -152,7 +154,9 @@ def manifest_of(parts: dict[str, Sequence[ShardInfo]], about: dict[str, Any]) ->
 
 def _checked(path: Path, info: ShardInfo) -> Shard:
     if not path.exists():
-        raise CheckpointError(f"the shard {str(path)!r} is missing; bertie prepare with the same options writes it anew")
+        raise CheckpointError(
+            f"the shard {str(path)!r} is missing; bertie prepare with the same options writes it anew"
+        )
     if zlib.crc32(path.read_bytes()) != info.checksum:
         raise CheckpointError(
             f"the shard {str(path)!r} is damaged: its checksum is not the manifest's; delete it, and bertie prepare "
