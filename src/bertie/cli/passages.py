@@ -1,6 +1,6 @@
 """``bertie search`` and ``bertie rerank``: the passages of a file that answer a question, best first."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 

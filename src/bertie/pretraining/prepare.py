@@ -203,7 +203,7 @@ _tokenizer: BertTokenizer
 def _begin(out: Path) -> None:
     # Ctrl-C reaches every process of a terminal; the first one says what to do
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    global _tokenizer  # noqa: PLW0603  (a process of the pool has one, for all its blocks)
+    global _tokenizer
     _tokenizer = BertTokenizer.from_pretrained(out / TOKENIZER)
 
 
@@ -223,7 +223,7 @@ def _tokenize(block: Block, out: Path, tokenizer: BertTokenizer) -> ShardInfo:
     shard = Shard(
         ids=rows.ids[is_text].astype(np.uint16 if len(tokenizer) <= 2**16 else np.uint32),
         sentences=np.cumsum(lengths[kept]),
-        documents=np.cumsum(counts),
+        documents=np.cumsum(counts)[counts > 0],
         hashes=np.array(block.hashes, np.uint64),
     )
     return write_shard(out / block.name, shard)

@@ -2,7 +2,7 @@
 
 A folder holds ``manifest.json``, the tokenizer, and per shard one safetensors file of four arrays: ``ids`` (uint16, or
 uint32 for more than 65,536 tokens), ``sentences`` (where each sentence ends in ``ids``), ``documents`` (where each
-document ends in ``sentences``) and ``hashes`` (of the documents' texts).
+document ends in ``sentences``) and ``hashes`` (of the texts it was made of, those without a token too).
 """
 
 import zlib
@@ -37,7 +37,7 @@ class ShardInfo:
 
 
 class Shard(NamedTuple):
-    """A shard's arrays: ``ids`` ``[T]``, ``sentences`` ``[S]``, ``documents`` ``[D]``, ``hashes`` ``[D]`` uint64."""
+    """A shard's arrays: ``ids`` ``[T]``, ``sentences`` ``[S]``, ``documents`` ``[D]``, and ``hashes`` of its texts."""
 
     ids: NDArray[Any]
     sentences: NDArray[np.int64]
@@ -159,7 +159,7 @@ def _checked(path: Path, info: ShardInfo) -> Shard:
         )
     if zlib.crc32(path.read_bytes()) != info.checksum:
         raise CheckpointError(
-            f"the shard {str(path)!r} is damaged: its checksum is not the manifest's; delete it, and bertie prepare "
-            "with the same options writes it anew"
+            f"the shard {str(path)!r} is damaged: its checksum is not the manifest's; delete it, and bertie prepare, "
+            "run again, writes it anew"
         )
     return read_shard(path)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from tokenizers import Tokenizer as RustTokenizer
 
-from bertie.errors import InputError
+from bertie.errors import InputError, counted
 from bertie.progress import progress
 from bertie.tokenization.wordpiece import MAX_WORD
 
@@ -83,7 +83,7 @@ def train_wordpiece(
         found = len(special_tokens) + len(merges.pieces)
         raise InputError(
             f"The texts give a vocabulary of {found:,} tokens, not of {size:,}: no other two pieces stand together "
-            f"{min_frequency} times. Ask for {found:,} or fewer, give more text, or lower the minimum frequency."
+            f"{counted(min_frequency, 'time')}. Ask for {found:,} or fewer, give more text, or lower the minimum frequency."
         )
     return [*special_tokens, *merges.pieces]
 
