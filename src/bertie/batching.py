@@ -66,9 +66,6 @@ def batches(lengths: Sequence[int], tokens: int, texts: int | None = None) -> It
         lengths: the number of tokens of each text.
         tokens: the budget of a batch; a text longer than it is a batch of its own.
         texts: the largest number of texts in a batch; None sets no limit.
-
-    Raises:
-        InputError: a budget below 1.
     """
     for name, value in (("tokens", tokens), ("texts", 1 if texts is None else texts)):
         if value < 1:
@@ -96,9 +93,6 @@ def in_batches(
 
     What did not fit once is not tried again: later batches are held to the size that is known to fail. With several
     ``workers``, ``compute`` is called from as many threads, but a batch alone in the caller's.
-
-    Raises:
-        BertieError: a single text exhausts the memory.
     """
     waiting = deque(batches(lengths, tokens, texts))
     too_many = tokens + max(lengths, default=0) + 1

@@ -17,9 +17,6 @@ def need(module: str, extra: str, what: str = "This") -> ModuleType:
         module: its dotted name, such as ``pyarrow.parquet``.
         extra: the extra of bertie that installs it.
         what: what it is needed for; it begins the sentence: "Reading Parquet files".
-
-    Raises:
-        BertieError: it is not installed, or it is and cannot be imported.
     """
     package = module.partition(".")[0]
     name = _PACKAGES.get(package, package)

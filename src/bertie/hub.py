@@ -47,10 +47,6 @@ def resolve(
     The default model is found by its name, with or without its owner's, in its installed package first.
     ``files`` are the names or patterns to download. A local folder is returned as it is, without any network; or its
     ``0_Transformer``, where old versions of sentence-transformers put the model's own files, if that has them alone.
-
-    Raises:
-        CheckpointError: no such folder and no such model; the hub or its cache cannot give it; a bad subfolder.
-        InputTypeError: ``name_or_path`` is neither text nor a path.
     """
     name, subfolder = path_or_name(name_or_path), str(checked_path(subfolder or ""))
     subfolder = "" if subfolder == "." else subfolder
@@ -62,10 +58,11 @@ def resolve(
         packaged = _packaged() if name in _DEFAULT_NAMES and not (revision or force_download) else None
         known = DEFAULT_EMBEDDING_MODEL if name in _DEFAULT_NAMES else name
         patterns = [str(PurePosixPath(subfolder, file)) for file in files]
-        where = (revision, token, cache_dir, local_files_only, force_download)
-        folder = packaged or _download(known, patterns, *where)
+        place: dict[str, Any] = {"revision": revision, "token": token, "cache_dir": cache_dir and Path(cache_dir)}
+        place |= {"local_files_only": local_files_only, "force_download": force_download}
+        folder = packaged or _download(known, patterns, place)
         if not subfolder and not _has_any(folder, files):
-            folder = _download(known, [f"{_OLD_PLACE}/{file}" for file in files], *where)
+            folder = _download(known, [f"{_OLD_PLACE}/{file}" for file in files], place)
     if subfolder and not (folder / subfolder).is_dir():
         raise CheckpointError(f"the model {name!r:.300} has no subfolder {subfolder!r:.300}")
     if subfolder or _has_any(folder, files):
@@ -74,11 +71,7 @@ def resolve(
 
 
 def path_or_name(given: object) -> str:
-    """Return a folder or a name in the hub as a text.
-
-    Raises:
-        InputTypeError: it is neither text nor a path.
-    """
+    """Return a folder or a name in the hub as a text."""
     try:
         checked_path(given)
     except InputTypeError as error:
@@ -112,10 +105,6 @@ def member(folder: str | os.PathLike[str], name: str) -> Path:
     """Return the path of the file ``name`` in ``folder``, whether or not it exists, if it is safe to read.
 
     A link is followed wherever whoever made the folder let it lead; what a file says leads nowhere out of it.
-
-    Raises:
-        CheckpointError: the name leads out of the folder or is none that a file can have, the file is a pipe or device,
-            or another name in the folder differs from it by case only.
     """
     _refuse_leaving(name, "file name")
     path = Path(folder, name)
@@ -133,11 +122,7 @@ def member(folder: str | os.PathLike[str], name: str) -> Path:
 
 
 def default_embedding_model() -> Path:
-    """Return the folder of all-MiniLM-L6-v2: from its installed package, else from the hub's cache, never the network.
-
-    Raises:
-        CheckpointError: it is in neither place, or its weights are not the published ones.
-    """
+    """Return the folder of all-MiniLM-L6-v2: its installed package's, else that in the hub's cache; without network."""
     packaged = _packaged()
     if packaged is not None:
         return packaged
@@ -211,32 +196,15 @@ def _refuse_case_clash(path: Path) -> None:
         )
 
 
-def _download(
-    name: str,
-    patterns: list[str],
-    revision: str | None,
-    token: str | bool | None,
-    cache_dir: str | os.PathLike[str] | None,
-    local_files_only: bool,
-    force_download: bool,
-) -> Path:
+def _download(name: str, patterns: list[str], place: dict[str, Any]) -> Path:
     from huggingface_hub import constants, snapshot_download
 
-    offline = local_files_only or constants.HF_HUB_OFFLINE
+    offline = place["local_files_only"] or constants.HF_HUB_OFFLINE
+    place = {**place, "local_files_only": offline, "force_download": place["force_download"] and not offline}
     try:
-        return Path(
-            snapshot_download(
-                name,
-                allow_patterns=patterns,
-                revision=revision,
-                token=token,
-                cache_dir=None if cache_dir is None else Path(cache_dir),
-                local_files_only=offline,
-                force_download=force_download and not offline,
-            )
-        )
+        return Path(snapshot_download(name, allow_patterns=patterns, **place))
     except Exception as error:  # its own dozen kinds and those of its HTTP client share no parent
-        raise CheckpointError(_why_not(name, revision, offline, error)) from error
+        raise CheckpointError(_why_not(name, place["revision"], offline, error)) from error
 
 
 def _why_not(name: str, revision: str | None, offline: bool, error: Exception) -> str:

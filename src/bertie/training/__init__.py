@@ -7,6 +7,7 @@ from bertie.training.distributed import is_first, local_device, world_size
 from bertie.training.history import History, JsonLines
 from bertie.training.learner import Learner
 from bertie.training.loop import train
+from bertie.training.sampler import LookedUpSizes
 
 __all__ = [
     "Callback",
@@ -14,6 +15,7 @@ __all__ = [
     "History",
     "JsonLines",
     "Learner",
+    "LookedUpSizes",
     "Settings",
     "Stopped",
     "describe_settings",
