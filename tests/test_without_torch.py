@@ -278,6 +278,8 @@ COMMANDS = [
     "answer -i questions.json --to squad -m spans",
     "choose -i choices.jsonl -k 2 -m choices",
     "rerank passages.txt music --to csv -m score",
+    "train-tokenizer texts.txt --size 40 --min-frequency 1 --out vocabulary",
+    "prepare texts.txt -t words --heldout 0 --workers 1 --out shards",
     "inspect classes",
     "inspect words --json",
     "evaluate masked-lm --data corpus.txt -m words",

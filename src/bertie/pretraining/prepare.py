@@ -8,7 +8,7 @@ import hashlib
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -111,7 +111,7 @@ def prepare(
             advance(len(block.texts))
     if not counts.documents:
         raise InputError(f"There is no text in {sources or 'the documents'}.")
-    about = {"documents_read": counts.documents, "duplicates": counts.duplicates, "empty": counts.empty}
+    about: dict[str, Any] = {"documents_read": counts.documents, "duplicates": counts.duplicates, "empty": counts.empty}
     about |= {"characters": counts.characters, "sources": sources, "vocab_size": len(tokenizer), "heldout": heldout}
     manifest = manifest_of({part: infos[part] for part in PARTS}, about)
     write_json(out / MANIFEST, manifest)
@@ -167,7 +167,7 @@ def _blocks(documents: Iterable[tuple[str, int]], heldout: float) -> Iterator[Bl
     yield from (block for block in open_blocks.values() if block.texts)
 
 
-def _written(blocks: Iterable[Block], out: Path, workers: int) -> Iterator[tuple[Block, ShardInfo]]:
+def _written(blocks: Iterable[Block], out: Path, workers: int) -> Generator[tuple[Block, ShardInfo]]:
     """Yield each block with its shard, in order; at most one block more than there are workers waits."""
     if workers < 2:
         tokenizer = BertTokenizer.from_pretrained(out / TOKENIZER)
