@@ -72,13 +72,7 @@ def refuse_pointer(path: Path, start: bytes) -> None:
 def read_json(
     path: str | os.PathLike[str], what: str = "config", rules: Mapping[str, Rule] | None = None
 ) -> dict[str, Any]:
-    """Return the JSON object in the file ``path``; ``what`` names the kind of file in errors.
-
-    Args:
-        path: of the file.
-        what: its kind, for errors.
-        rules: what the named values may be, where the file has them (see `checked_values`).
-    """
+    """Return the JSON object in the file ``path``, whose kind is ``what``, checked as by `checked_values`."""
     value = read_json_value(path, what)
     where = f"the {what} file {shown(path)}"
     if not isinstance(value, dict):

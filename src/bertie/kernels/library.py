@@ -10,16 +10,15 @@ from typing import Any
 
 from bertie.openmp import let_children_compute
 
-ABI_VERSION = 4  # as in abi.h
+ABI_VERSION = 5  # as in abi.h
 
 
 class PackedWeightStruct(ctypes.Structure):
     arrays: Any  # those whose addresses it holds
     _fields_ = (
-        *((name, c_void_p) for name in ("panels", "bias", "scale", "smooth", "shift")),
+        *((name, c_void_p) for name in ("panels", "bias", "scale", "smooth", "sums")),
         *((name, c_long) for name in ("depth", "columns", "input_bits")),
-        *((name, c_float) for name in ("input_scale", "min_divisor")),
-        *((name, c_int) for name in ("zero_point", "one_sided")),
+        ("input_step", c_float),
     )
 
 
@@ -90,6 +89,7 @@ _ABI = BertieAbi(ABI_VERSION, *map(ctypes.sizeof, _STRUCTS.values()))
 _FUNCTIONS: dict[str, tuple[list[Any], Any]] = {
     "pack": ([c_void_p, c_long, c_long, c_int, c_void_p, c_int], None),
     "linear": ([POINTER(PackedWeightStruct), *[c_void_p] * 3, c_long, c_int, c_int], c_int),
+    "linear_unpacked": ([*[c_void_p] * 4, *[c_long] * 3, c_int], None),
     "layer_norm": ([c_void_p, POINTER(NormStruct), c_long, c_long, c_int], None),
     "attention": ([POINTER(AttentionStruct), c_int], c_int),
     "attention_backward": ([POINTER(AttentionBackwardStruct), c_int], c_int),
@@ -107,15 +107,15 @@ class InstructionSet:
     Args:
         name: "avx2", "avx512", "avx512vnni", "neon" or "neondot".
         panel_width: the columns of a panel of weights.
-        byte_offset: what it subtracts from inputs of 8 bits, 0 to 255, before it multiplies them; None where the inputs
-            of int8 weights must have 16 bits.
+        multiplies_bytes: whether the inputs of int8 weights may have 8 bits; 16 they may have anywhere.
     """
 
     name: str
     panel_width: int
-    byte_offset: int | None
+    multiplies_bytes: bool
     pack: Any
     linear: Any
+    linear_unpacked: Any
     layer_norm: Any
     attention: Any
     attention_backward: Any
@@ -124,15 +124,10 @@ class InstructionSet:
     embeddings: Any
     encoder: Any
 
-    @property
-    def multiplies_bytes(self) -> bool:
-        """Whether the inputs of int8 weights may have 8 bits; 16 they may have anywhere."""
-        return self.byte_offset is not None
-
 
 # the columns of a panel: two vectors
 _PANEL_WIDTHS = {"avx512vnni": 32, "avx512": 32, "avx2": 16, "neondot": 8, "neon": 8}
-_BYTE_OFFSETS = {"avx512vnni": 0, "neondot": 128}
+_MULTIPLY_BYTES = ("avx512vnni", "neondot")
 
 
 def best() -> InstructionSet | None:
@@ -162,7 +157,7 @@ def _bound(library: ctypes.CDLL, name: str) -> InstructionSet:
     for called, (arguments, result) in _FUNCTIONS.items():
         functions[called] = getattr(library, f"bertie_{name}_{called}")
         functions[called].argtypes, functions[called].restype = arguments, result
-    return InstructionSet(name, _PANEL_WIDTHS[name], _BYTE_OFFSETS.get(name), **functions)
+    return InstructionSet(name, _PANEL_WIDTHS[name], name in _MULTIPLY_BYTES, **functions)
 
 
 @lru_cache(maxsize=1)
