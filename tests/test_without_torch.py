@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import typer
 from computing import of_module
 from labelled import FILES
 from safetensors.torch import save_file
@@ -27,7 +28,7 @@ WITH_TORCH = {
     *("bench/compare", "pipelines/modules", "tasks/summed_losses", "tasks/tensors"),
 }
 # of those rooms, what can be imported all the same
-FREE = {"layers/__init__", "layers/chip", "models/__init__"}
+FREE = {"layers/__init__", "layers/chip"}
 BLOCKED = """
 import sys
 
@@ -44,6 +45,14 @@ def without_torch(program: str, *arguments: str) -> subprocess.CompletedProcess[
     """Run a program in which importing torch fails as where it is not installed."""
     command = [sys.executable, "-c", BLOCKED + program, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("module", ["models.auto", "attention", "training", "finetuning", "compression.quantize"])
+def test_modules_that_need_pytorch_say_so_when_they_are_imported(module: str) -> None:
+    done = without_torch(f"import bertie.{module}")
+    room = module.partition(".")[0]
+    sentence = f"bertie.{room} needs torch, which is not installed: pip install 'bertie[torch]'"
+    assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: {sentence}"
 
 
 def test_what_needs_pytorch_is_listed_and_nothing_else() -> None:
@@ -327,7 +336,7 @@ def taken(place: Path) -> list[str]:
 
 
 def test_commands_that_answer_are_all_tried() -> None:
-    names = {command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands}
+    names = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
     assert {line.split()[0] for line in COMMANDS} == names - NEED_TORCH - {"demo"}
 
 

@@ -15,12 +15,7 @@ LOCK = ".lock"
 
 @contextmanager
 def only_process_in(folder: Path) -> Iterator[None]:
-    """Keep ``folder``, which is made if it is not there, for this process while the block runs.
-
-    Raises:
-        InputError: another process has it.
-        CheckpointError: the folder cannot be written.
-    """
+    """Keep ``folder``, which is made if it is not there, for this process while the block runs."""
     is_new = not folder.exists()
     path = make_folder(folder) / LOCK
     with explained(path):

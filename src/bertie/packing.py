@@ -29,6 +29,12 @@ class Facts(NamedTuple):
     type_range: tuple[int, int]
     position_range: tuple[int, int]
 
+    @classmethod
+    def of(cls, bounds: Sequence[int], lengths: Sequence[int]) -> "Facts":
+        """Return the facts of lowest and highest values side by side."""
+        low_id, high_id, low_type, high_type, low_position, high_position, *_ = bounds
+        return cls(tuple(lengths), (low_id, high_id), (low_type, high_type), (low_position, high_position))
+
 
 @dataclass(frozen=True, eq=False)
 class Packed:
@@ -79,11 +85,7 @@ class Packed:
             self._check_places(self.cu_seqlens.tolist())
 
     def _check_places(self, starts: list[int]) -> None:
-        """Refuse starts that do not rise from 0 to the number of tokens: kernels would read what is not there.
-
-        Raises:
-            InputError: they don't, or a text is longer than the rectangle is wide.
-        """
+        """Refuse starts that do not rise from 0 to the number of tokens: kernels would read what is not there."""
         if starts[0] != 0 or starts[-1] != self.num_tokens or sorted(starts) != starts:
             raise InputError(
                 f"cu_seqlens is {short(starts)}; it must rise from 0 to "
@@ -195,20 +197,15 @@ class Packed:
         if real is not None and total < shape[0] * shape[1]:
             cells = torch.nonzero_static(real.flatten(), size=total).squeeze(1)
 
-        def pack(values: Tensor | None) -> Tensor | None:
-            if values is None:
-                return None
+        def pack(values: Tensor) -> Tensor:
             flat = values.reshape(shape[0] * shape[1], *values.shape[2:])
             return flat if cells is None else flat.index_select(0, cells)
 
-        ids, packed_types, packed_positions = pack(input_ids), pack(types), pack(positions)
-        assert packed_types is not None
-        assert packed_positions is not None
         return cls(
-            input_ids=None if ids is None else ids.long(),
-            inputs_embeds=pack(inputs_embeds),
-            token_type_ids=packed_types.long(),
-            position_ids=packed_positions.long(),
+            input_ids=None if input_ids is None else pack(input_ids).long(),
+            inputs_embeds=None if inputs_embeds is None else pack(inputs_embeds),
+            token_type_ids=pack(types).long(),
+            position_ids=pack(positions).long(),
             cu_seqlens=_cu_seqlens(known.lengths, content.device),
             cells=cells,
             shape=shape,
@@ -223,10 +220,8 @@ class Packed:
         ids = self.input_ids if self.input_ids is not None else self.position_ids.new_zeros(0)
         ranges = [_range_tensors(values) for values in (ids, self.token_type_ids, self.position_ids)]
         values = torch.cat([torch.stack([part for pair in ranges for part in pair]), self.cu_seqlens]).tolist()
-        starts = values[6:]
-        self._check_places(starts)
-        lengths = tuple(stop - start for start, stop in pairwise(starts))
-        return Facts(lengths, (values[0], values[1]), (values[2], values[3]), (values[4], values[5]))
+        self._check_places(values[6:])
+        return Facts.of(values, [stop - start for start, stop in pairwise(values[6:])])
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -286,24 +281,25 @@ class Packed:
         """
         if 0 in self.lengths:
             raise InputError(f"Text {self.lengths.index(0)} has no first token.")
-        starts, count = self.cu_seqlens[:-1].long(), self.shape[0]
+        count = self.shape[0]
         return Packed(
-            input_ids=None if self.input_ids is None else self.input_ids.index_select(0, starts),
-            inputs_embeds=None if self.inputs_embeds is None else self.inputs_embeds.index_select(0, starts),
-            position_ids=self.position_ids.index_select(0, starts),
-            token_type_ids=self.token_type_ids.index_select(0, starts),
+            **self._taken(self.cu_seqlens[:-1].long()),
             cu_seqlens=torch.arange(count + 1, dtype=torch.int32, device=self.device),
             shape=(count, 1),
             known=self.facts._replace(lengths=(1,) * count),
         )
 
+    def _taken(self, index: Tensor) -> dict[str, Any]:
+        """Return what each token of ``index`` is."""
+        names = ("input_ids", "inputs_embeds", "position_ids", "token_type_ids")
+        values = {name: getattr(self, name) for name in names}
+        return {name: None if value is None else value.index_select(0, index) for name, value in values.items()}
+
     def empty(self) -> Tensor | None:
         """Return ``[B]`` bool, True for a text without tokens; None where the host has recorded that there is none."""
         if self.token_mask is not None:
             return ~self.token_mask.view(self.shape).any(dim=1)
-        if capturing():
-            return self.cu_seqlens.diff() == 0
-        return self.cu_seqlens.diff() == 0 if 0 in self.lengths else None
+        return self.cu_seqlens.diff() == 0 if capturing() or 0 in self.lengths else None
 
     def select(self, texts: Sequence[int]) -> "Packed":
         """Return the batch of the texts with these indices, in this order.
@@ -313,7 +309,9 @@ class Packed:
         """
         if self.attention_mask is not None or self.token_mask is not None:
             raise InputError("Texts cannot be selected from a batch whose padding was not packed away.")
-        _check_texts(texts, self.shape[0])
+        for text in texts:
+            if not 0 <= text < self.shape[0]:
+                raise InputError(f"There is no text {int(text)} in this batch of {self.shape[0]}; texts count from 0.")
         starts = np.array([0, *accumulate(self.lengths)])[list(texts)]
         lengths = tuple(self.lengths[text] for text in texts)
         rows, columns = _rows_and_columns(lengths)
@@ -324,10 +322,7 @@ class Packed:
         cells = cells + (own if self.cells is None else self.cells.index_select(0, index) % width)
         return replace(
             self,
-            input_ids=None if self.input_ids is None else self.input_ids.index_select(0, index),
-            inputs_embeds=None if self.inputs_embeds is None else self.inputs_embeds.index_select(0, index),
-            token_type_ids=self.token_type_ids.index_select(0, index),
-            position_ids=self.position_ids.index_select(0, index),
+            **self._taken(index),
             cu_seqlens=_cu_seqlens(lengths, self.device),
             cells=None if len(rows) == width * len(lengths) else cells,
             shape=(len(lengths), width),
@@ -359,14 +354,8 @@ class Packed:
 
 
 _TENSORS = (
-    "position_ids",
-    "token_type_ids",
-    "cu_seqlens",
-    "input_ids",
-    "inputs_embeds",
-    "cells",
-    "attention_mask",
-    "token_mask",
+    *("position_ids", "token_type_ids", "cu_seqlens", "input_ids", "inputs_embeds"),
+    *("cells", "attention_mask", "token_mask"),
 )
 
 
@@ -399,12 +388,6 @@ def require_integers(name: str, values: Tensor) -> None:
     """Refuse ids that are not integers, by name."""
     if values.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
         raise InputTypeError(f"{name} must be an integer tensor, not {values.dtype}; convert it with .long() if it is.")
-
-
-def _check_texts(texts: Sequence[int], count: int) -> None:
-    for text in texts:
-        if not 0 <= text < count:
-            raise InputError(f"There is no text {int(text)} in this batch of {count}; texts count from 0.")
 
 
 def _chain(lists: Lists, name: str) -> "np.ndarray[Any, Any]":
@@ -453,19 +436,16 @@ def _facts_of_rectangle(
     parts = [part for values in (ids, types, positions) for part in _range_tensors(values)]
     if mask is None:
         values = torch.stack(parts).tolist() if ids.is_cuda else [int(part) for part in parts]
-        lengths: tuple[int, ...] = (shape[1],) * shape[0]
-        odd = 0
-    else:
-        real = mask != 0
-        odd_count = (mask != real.to(mask.dtype)).sum()
-        odd, *values = torch.cat([torch.stack([odd_count, *parts]), real.sum(dim=1)]).tolist()
-        lengths = tuple(values[6:])
+        return Facts.of(values, (shape[1],) * shape[0])
+    real = mask != 0
+    odd_count = (mask != real.to(mask.dtype)).sum()
+    odd, *values = torch.cat([torch.stack([odd_count, *parts]), real.sum(dim=1)]).tolist()
     if odd:
         raise InputError(
             f"attention_mask may hold only 0 and 1 (or False and True), but {odd} of its entries are something else; "
             "pass (mask > 0.5) or a 4-D mask of floats if they are meant to be added to the scores."
         )
-    return Facts(lengths, (values[0], values[1]), (values[2], values[3]), (values[4], values[5]))
+    return Facts.of(values, values[6:])
 
 
 def flatten(packed: Packed) -> tuple[list[Any], Any]:

@@ -4,7 +4,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -65,11 +65,7 @@ class Conll(Lines):
     """
 
     def write(self, record: dict[str, Any]) -> None:
-        """Write one sentence.
-
-        Raises:
-            InputError: it has no words.
-        """
+        """Write one sentence."""
         tags = record.pop("predicted_tags", None)
         if tags is None:
             raise InputError("--to conll writes words; give them as CoNLL, or as lists in a field 'words'.")
@@ -90,11 +86,7 @@ class Squad(Lines):
         self._answers: dict[str, str] = {}
 
     def write(self, record: dict[str, Any]) -> None:
-        """Take in an answer.
-
-        Raises:
-            InputError: its question has no id, or that of another.
-        """
+        """Take in an answer."""
         number = next((record[name] for name in ("id", "qid", "question_id", "guid") if record.get(name)), None)
         if number is None:
             raise InputError("--to squad needs an 'id' of each question.")
@@ -119,12 +111,13 @@ FORMS = ("jsonl", "csv", "tsv")
 FORM_OF_SUFFIX = {".ndjson": "jsonl", **{f".{form}": form for form in _WRITERS if form != "squad"}}
 
 
-def form_of_output(output: Path | None, to: str | None = None, more: Sequence[str] = ()) -> str:
-    """Return the form in which records are written: the one that the user names, or that the file's name ends in.
+def beside(row: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with an answer behind it; what both have is the answer's, and the row's is called ``input_…``."""
+    return {f"input_{name}" if name in answer else name: value for name, value in row.items()} | answer
 
-    Raises:
-        InputError: ``to`` is neither one of `FORMS` nor of ``more``.
-    """
+
+def form_of_output(output: Path | None, to: str | None = None, more: Sequence[str] = ()) -> str:
+    """Return the form in which records are written: the one that the user names, or that the file's name ends in."""
     forms = (*FORMS, *more)
     if to is not None and to not in forms:
         raise InputError(f"--to is {to!r}; answers are written as {', '.join(forms[:-1])} or {forms[-1]}.")

@@ -13,8 +13,10 @@ VERSION = 1
 # transformers warns of a "quant_method" that it does not know and then reads 8-bit numbers as weights, which gives
 # noise; a declaration without that key it refuses
 KEY, OTHERS_KEY = "method", "quant_method"
+# of layers whose inputs are rounded to more than 8 bits: how many, by the canonical name of each
+INPUT_BITS = "input_bits"
 # what a layer whose weight is of 8-bit integers may have beside it; the first it must have
-SCALES = ("weight_scale", "input_scale", "input_range")
+SCALES = ("weight_scale", "input_scale")
 
 
 def check_declaration(declared: dict[str, Any] | None, source: str) -> None:
@@ -36,6 +38,18 @@ def check_declaration(declared: dict[str, Any] | None, source: str) -> None:
             f"{source!r} is quantised by version {version!r:.60} of {METHOD!r}; this bertie reads version {VERSION}: "
             "use a newer one, or quantise the model again"
         )
+    bits = input_bits(declared)
+    if not isinstance(bits, dict) or not all(type(each) is int and each in (8, 16) for each in bits.values()):
+        raise CheckpointError(
+            f"{source!r} declares the {INPUT_BITS} {bits!r:.60}; this bertie reads names of layers with 8 or 16 each: "
+            "use a newer one, or quantise the model again"
+        )
+
+
+def input_bits(declared: dict[str, Any] | None) -> dict[str, int]:
+    """Return to how many bits the inputs of layers are rounded, by canonical name; to 8 where it is not said."""
+    found: dict[str, int] = (declared or {}).get(INPUT_BITS, {})
+    return found
 
 
 def check_scale(path: Path, module: str, stored: Collection[str]) -> None:

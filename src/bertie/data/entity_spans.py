@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bertie.data.cells import BadRow, has_content, shown
+from bertie.data.cells import has_content, shown
+from bertie.data.record import BadRow
 from bertie.data.tag_schemes import Entity, make_tags
 from bertie.tokenization.wordpiece import is_chinese, is_punctuation
 

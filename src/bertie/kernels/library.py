@@ -13,16 +13,15 @@ from typing import Any
 
 from bertie.openmp import let_children_compute
 
-ABI_VERSION = 4  # as in abi.h
+ABI_VERSION = 5  # as in abi.h
 
 
 class PackedWeightStruct(ctypes.Structure):
     arrays: Any  # those whose addresses it holds
     _fields_ = (
-        *((name, c_void_p) for name in ("panels", "bias", "scale", "smooth", "shift")),
+        *((name, c_void_p) for name in ("panels", "bias", "scale", "smooth", "sums")),
         *((name, c_long) for name in ("depth", "columns", "input_bits")),
-        *((name, c_float) for name in ("input_scale", "min_divisor")),
-        *((name, c_int) for name in ("zero_point", "one_sided")),
+        ("input_step", c_float),
     )
 
 
@@ -110,13 +109,12 @@ class InstructionSet:
     Args:
         name: "avx2", "avx512", "avx512vnni", "neon" or "neondot".
         panel_width: the columns of a panel of weights.
-        byte_offset: what it subtracts from inputs of 8 bits, 0 to 255, before it multiplies them; None where the inputs
-            of int8 weights must have 16 bits.
+        multiplies_bytes: whether the inputs of int8 weights may have 8 bits; 16 they may have anywhere.
     """
 
     name: str
     panel_width: int
-    byte_offset: int | None
+    multiplies_bytes: bool
     pack: Any
     linear: Any
     layer_norm: Any
@@ -127,15 +125,10 @@ class InstructionSet:
     embeddings: Any
     encoder: Any
 
-    @property
-    def multiplies_bytes(self) -> bool:
-        """Whether the inputs of int8 weights may have 8 bits; 16 they may have anywhere."""
-        return self.byte_offset is not None
-
 
 # the columns of a panel: two vectors
 _PANEL_WIDTHS = {"avx512vnni": 32, "avx512": 32, "avx2": 16, "neondot": 8, "neon": 8}
-_BYTE_OFFSETS = {"avx512vnni": 0, "neondot": 128}
+_MULTIPLY_BYTES = ("avx512vnni", "neondot")
 
 
 def best() -> InstructionSet | None:
@@ -165,7 +158,7 @@ def _bound(library: ctypes.CDLL, name: str) -> InstructionSet:
     for called, (arguments, result) in _FUNCTIONS.items():
         functions[called] = getattr(library, f"bertie_{name}_{called}")
         functions[called].argtypes, functions[called].restype = arguments, result
-    return InstructionSet(name, _PANEL_WIDTHS[name], _BYTE_OFFSETS.get(name), **functions)
+    return InstructionSet(name, _PANEL_WIDTHS[name], name in _MULTIPLY_BYTES, **functions)
 
 
 @lru_cache(maxsize=1)

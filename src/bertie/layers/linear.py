@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bertie.capture import capturing, observed
-from bertie.errors import InputError
+from bertie.errors import InputError, InputTypeError
 from bertie.kernels import library
 from bertie.kernels.arrays import short_lived
 from bertie.kernels.gemm import PackedWeight
@@ -44,8 +44,11 @@ def make_deterministic(*models: nn.Module) -> None:
     (`bertie.optimize`, or a pipeline made from a folder) has this property at no cost.
 
     Raises:
+        InputTypeError: one is no PyTorch model.
         InputError: a layer of theirs cannot be computed so.
     """
+    for model in models:
+        check_module(model, "make_deterministic")
     named = [each for model in models for each in model.named_modules() if _is_linear_on_cpu(each[1])]
     for name, module in named:
         if why := _why_not_deterministic(module):
@@ -53,6 +56,19 @@ def make_deterministic(*models: nn.Module) -> None:
     for _, module in named:
         if isinstance(module, Linear):
             module.deterministic = True
+
+
+def check_module(model: object, function: str) -> None:
+    """Refuse an engine, a pipeline or a name where a function of PyTorch models is called.
+
+    Raises:
+        InputTypeError: it is no PyTorch model.
+    """
+    if not isinstance(model, nn.Module):
+        raise InputTypeError(
+            f"{function} takes a PyTorch model, not a {type(model).__name__}; bertie's AutoModel classes load one "
+            "(explain() of an engine or a pipeline says what computes there)."
+        )
 
 
 def explain_product(module: nn.Linear | Int8Linear) -> str:

@@ -3,41 +3,20 @@
 import inspect
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from tokenizers import AddedToken, normalizers, processors
 from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.errors import InputError, MissingVocabularyError
 from bertie.progress import say_once
+from bertie.tokenization.arguments import NAMED_OPTIONS, read_options
 from bertie.tokenization.backend import BertBackend
 from bertie.tokenization.encoding import Frames
 from bertie.tokenization.file_backend import FileBackend
-from bertie.tokenization.options import read_options
 from bertie.tokenization.pieces import Pieces
-from bertie.tokenization.special_tokens import as_special
 from bertie.tokenization.tokenizer import Tokenizer
-from bertie.tokenization.vocabulary import check_added_ids, check_vocabulary, given_vocabulary
-
-
-class Backend(Protocol):
-    """What cuts texts into pieces: `BertBackend` for BERT's pipeline, `FileBackend` for any other."""
-
-    @property
-    def rust(self) -> RustTokenizer:
-        """Its vocabulary, added tokens and decoder."""
-
-    def frames(self, special_tokens: bool) -> Frames | None:
-        """Return what stands around texts, if that is not for the tokenizer's named special tokens to say."""
-
-    def pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
-        """Return the pieces of each text (each list of words if ``split``), without special tokens around them."""
-
-    def add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
-        """Add tokens, as special ones if ``special``; return how many are new to the vocabulary."""
-
-    def full(self) -> RustTokenizer:
-        """Return a copy of the tokenizer for ``tokenizers``."""
+from bertie.tokenization.vocabulary import check_vocabulary, given_vocabulary
 
 
 class BertTokenizer(Tokenizer):
@@ -89,14 +68,15 @@ class BertTokenizer(Tokenizer):
         never_split: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
-        named: dict[str, Any] = {"do_lower_case": do_lower_case, "unk_token": unk_token, "sep_token": sep_token}
-        named |= {"pad_token": pad_token, "cls_token": cls_token, "mask_token": mask_token}
-        named |= {"tokenize_chinese_chars": tokenize_chinese_chars, "strip_accents": strip_accents}
+        named = {name: value for name, value in locals().items() if name in NAMED_OPTIONS}
         sources = (vocab if vocab is not None else vocab_file, tokenizer_file, tokenizer_object)
         if sum(source is not None for source in sources) > 1:
             raise InputError("vocab (or vocab_file), tokenizer_file and tokenizer_object exclude each other; give one")
         if tokenizer_file is not None:
-            self._become(tokenizer_file, {**_changed(named), **options})
+            if not os.path.isfile(tokenizer_file):
+                raise MissingVocabularyError(f"there is no tokenizer file {str(tokenizer_file)!r}; check its name")
+            changed = {name: value for name, value in named.items() if value != _DEFAULTS[name]}
+            self.__dict__ = type(self).from_pretrained(tokenizer_file, **changed, **options).__dict__
             return
         read = read_options(type(self).__name__, named, options)
         super().__init__(read)
@@ -106,7 +86,7 @@ class BertTokenizer(Tokenizer):
         self.tokenize_chinese_chars: bool | None = tokenize_chinese_chars
         self.strip_accents = strip_accents
         self.do_basic_tokenize, self.never_split = do_basic_tokenize, never_split
-        self._backend: Backend
+        self._backend: BertBackend | FileBackend
         if tokenizer_object is None:
             self._backend = self._bert_backend(*given_vocabulary(vocab, vocab_file, self._first_tokens()))
         else:
@@ -114,14 +94,10 @@ class BertTokenizer(Tokenizer):
             self._backend = given if isinstance(given, FileBackend) else FileBackend.copied(given)
             # the file says what becomes of a text
             self.do_lower_case = self.tokenize_chinese_chars = self.strip_accents = None
-            self._forget_missing_names()
+            for name, token in self.special_tokens_map.items():
+                if token == _DEFAULTS.get(name) and self._token_to_id(token) is None:
+                    setattr(self, name, None)  # BERT's special tokens are no tokens of a vocabulary that lacks them
         self._add_first_tokens(read.added_tokens_decoder or {})
-
-    def _become(self, tokenizer_file: str | os.PathLike[str], options: dict[str, Any]) -> None:
-        """Make this the tokenizer that a file states."""
-        if not os.path.isfile(tokenizer_file):
-            raise MissingVocabularyError(f"there is no tokenizer file {str(tokenizer_file)!r}; check its name")
-        self.__dict__ = type(self).from_pretrained(tokenizer_file, **options).__dict__
 
     def _bert_backend(self, vocabulary: dict[str, int], source: str) -> BertBackend:
         check_vocabulary(vocabulary, self._named, source)
@@ -132,20 +108,6 @@ class BertTokenizer(Tokenizer):
             lowercase=bool(self.do_lower_case),
         )
         return BertBackend(vocabulary, str(self.unk_token), normalizer)
-
-    def _forget_missing_names(self) -> None:
-        """BERT's special tokens are no tokens of a vocabulary that lacks them."""
-        for name, token in self.special_tokens_map.items():
-            if token == _DEFAULTS.get(name) and self._token_to_id(token) is None:
-                setattr(self, name, None)
-
-    def _add_first_tokens(self, decoder: Mapping[int, AddedToken]) -> None:
-        """Add the tokens that a file names with their ids, then the special ones that are still missing."""
-        self._add_tokens([token for _, token in sorted(decoder.items())], special=False)
-        check_added_ids(self.added_tokens_encoder, decoder)
-        known = {token.content for token in self.added_tokens_decoder.values()}
-        missing = [as_special(token) for token in self._special_token_values() if str(token) not in known]
-        self._add_tokens(list(missing), special=True)
 
     def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
         return self._backend.pieces(texts, split, plain)
@@ -221,8 +183,3 @@ class BertTokenizer(Tokenizer):
 
 _DEFAULTS = {name: one.default for name, one in inspect.signature(BertTokenizer).parameters.items()}
 BertTokenizerFast = BertTokenizer
-
-
-def _changed(named: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments that are not the defaults."""
-    return {name: value for name, value in named.items() if value != _DEFAULTS[name]}
