@@ -16,7 +16,7 @@ from bertie.checkpoints.safetensors_file import write_tensors
 from bertie.engine import Engine
 from bertie.kernels import library
 from bertie.kernels.gemm import GELU, PackedWeight
-from bertie.kernels.gemm_int8 import Int8PackedWeight, QuantParams, params_16_bits
+from bertie.kernels.gemm_int8 import Int8PackedWeight, params_8_bits, params_16_bits
 from bertie.pipelines import pipeline
 
 CONFIG = {
@@ -110,9 +110,9 @@ def test_products_of_integers(functions: library.InstructionSet) -> None:
     weight, scale = chance.integers(-127, 128, (45, 31), np.int8), chance.random(45, np.float32) + 1
     x, bias = chance.standard_normal((29, 31), np.float32), chance.standard_normal(45, np.float32)
     product = x @ (weight * scale[:, None]).T + bias
-    roundings = [(params_16_bits(weight, 1e-9), 1e-4)]
+    roundings = [(params_16_bits(weight), 1e-4)]
     if functions.multiplies_bytes:
-        roundings += [(QuantParams(1 / 127, 128, False, 1e-9), 2e-2)]
+        roundings += [(params_8_bits(), 2e-2)]
     for params, tolerance in roundings:
         layer = Int8PackedWeight(weight, scale, bias, params, functions)
         np.testing.assert_allclose(layer(x, threads=2), product, rtol=0, atol=tolerance * np.abs(product).max())

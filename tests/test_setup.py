@@ -1,8 +1,8 @@
 """setup.py: what is compiled for each machine, that nothing of it breaks an installation, and what a wheel needs."""
 
-import importlib.util
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -12,6 +12,7 @@ import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -25,16 +26,7 @@ on_linux_x86 = pytest.mark.skipif(
 )
 
 
-def loaded():
-    spec = importlib.util.spec_from_file_location("setup_of_bertie", ROOT / "setup.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-setup = loaded()
+setup = SimpleNamespace(**runpy.run_path(str(ROOT / "setup.py")))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +166,7 @@ def test_cibuildwheel_names_tests_that_there_are() -> None:
     (command, *arguments) = shlex.split(CIBUILDWHEEL["test-command"])
     assert command == "pytest"
     paths = [Path(each.replace("{project}", str(ROOT))) for each in arguments if "{project}" in each]
-    assert len(paths) == len(arguments) - 1 > 10
+    assert len(paths) == len(arguments) - 1 > 5
     assert [path for path in paths if not path.exists()] == []
     assert CIBUILDWHEEL["build"] == f"{setup.wheel_options('linux-x86_64')['py_limited_api']}-*"
 

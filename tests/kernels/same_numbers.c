@@ -76,21 +76,20 @@ static PackedWeight packed(long depth, long columns)
     return (PackedWeight){.panels = panels, .bias = floats(columns), .depth = depth, .columns = columns};
 }
 
-/* what gemm_int8.py makes of int8 weights; ``offset`` is an instruction set's byte_offset */
-static PackedWeight packed_int8(long depth, long columns, long bits, int zero_point, int offset, long reference)
+/* what gemm_int8.py makes of int8 weights; with ``reference``, they are written under this number */
+static PackedWeight packed_int8(long depth, long columns, long bits, long reference)
 {
     const long together = 32 / bits, padded = upto(depth, together);
     signed char *weight = bytes(depth * columns), *rows = reserve(columns * padded), *panels;
-    int *shift = reserve(upto(columns, NR) * sizeof(int)), largest = 1;
+    int *sums = reserve(upto(columns, NR) * sizeof(int)), largest = 1;
     float *scale = reserve(upto(columns, NR) * sizeof(float)), *numbers = floats(columns), *smooth = floats(depth);
     for (long c = 0; c < columns; c++) {
-        int sum = 0, magnitudes = 0;
+        int magnitudes = 0;
         for (long k = 0; k < depth; k++) {
             rows[c * padded + k] = weight[c * depth + k];
-            sum += weight[c * depth + k];
+            sums[c] += weight[c * depth + k];
             magnitudes += abs(weight[c * depth + k]);
         }
-        shift[c] = (zero_point - offset) * sum;
         scale[c] = fabsf(numbers[c]);
         largest = magnitudes > largest ? magnitudes : largest;
     }
@@ -98,20 +97,17 @@ static PackedWeight packed_int8(long depth, long columns, long bits, int zero_po
         smooth[k] = fabsf(smooth[k]) + 0.5f;
     panels = reserve(upto(columns, NR) * padded);
     NAME(pack)((char *)rows, columns, padded / together, (int)together, (char *)panels, 1);
-    const int most = 2147483647 / largest;
+    const int most = 2147483647 / largest < 32767 ? 2147483647 / largest : 32767;
     PackedWeight w = {.panels = panels,
                       .bias = floats(columns),
                       .scale = scale,
                       .smooth = smooth,
-                      .shift = shift,
+                      .sums = sums,
                       .depth = depth,
                       .columns = columns,
                       .input_bits = bits,
-                      .input_scale = bits == 8 ? 1.0f / 100 : 1.0f / (most < 32767 ? most : 32767),
-                      .min_divisor = 1e-6f,
-                      .zero_point = zero_point,
-                      .one_sided = bits == 8 && zero_point == 0};
-    if (reference) { /* what the products are compared with is made of these */
+                      .input_step = bits == 8 ? 1.0f / 254 : 0.5f / most};
+    if (reference) {
         float *plain = reserve(depth * columns * sizeof(float));
         for (long i = 0; i < depth * columns; i++)
             plain[i] = weight[i];
@@ -148,7 +144,7 @@ static void products(void)
     FOR_EACH_COUNT(rows) {
         const PackedWeight w = packed(DEPTH(rows), COLUMNS(rows));
         multiply("same rows %ld", rows, &w, floats(rows * w.depth), rows, rows % 3);
-        const PackedWeight words = packed_int8(DEPTH(rows), COLUMNS(rows), 16, 0, 0, 0);
+        const PackedWeight words = packed_int8(DEPTH(rows), COLUMNS(rows), 16, 0);
         multiply("same words %ld", rows, &words, floats(rows * words.depth), rows, rows % 3);
     }
 }
@@ -240,7 +236,7 @@ static void encoders(void)
         for (Block *b = blocks; b < blocks + 2; b++) {
             PackedWeight *w[] = {&b->qkv, &b->attention_output, &b->intermediate, &b->output};
             for (int i = 0; i < 4; i++)
-                *w[i] = bits ? packed_int8(shapes[i][0], shapes[i][1], bits, 0, 0, 0) : packed(shapes[i][0], shapes[i][1]);
+                *w[i] = bits ? packed_int8(shapes[i][0], shapes[i][1], bits, 0) : packed(shapes[i][0], shapes[i][1]);
             b->attention_norm = norm(hidden);
             b->output_norm = norm(hidden);
             b->heads = heads;
@@ -259,8 +255,10 @@ static void products_of_bytes(void)
 {
 #ifdef U_DOT_BYTES
     FOR_EACH_COUNT(rows) {
-        const PackedWeight w = packed_int8(DEPTH(rows), COLUMNS(rows), 8, rows % 3 ? 100 : 0, BYTE_OFFSET, rows);
-        const float *x = floats(rows * w.depth);
+        const PackedWeight w = packed_int8(DEPTH(rows), COLUMNS(rows), 8, rows);
+        float *x = floats(rows * w.depth);
+        for (long k = 0; k < w.depth && rows % 3 == 0; k++)
+            x[k] = fabsf(x[k]); /* a row on one side of 0 */
         write_floats(x, rows * w.depth, "x %ld", rows);
         multiply("bytes %ld", rows, &w, x, rows, NONE);
     }

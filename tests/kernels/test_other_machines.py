@@ -1,7 +1,10 @@
 """The kernels of other processors and systems: compiled here, run by an emulator, they give the numbers of this one."""
 
+import importlib.util
+import runpy
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +12,10 @@ import pytest
 
 from bertie.kernels import library
 
+SETUP = runpy.run_path(str(Path(__file__).resolve().parents[2] / "setup.py"))
 CSRC = Path(library.__file__).with_name("csrc")
-FLAGS = ("-O3", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas", f"-I{CSRC}")
-# what setup.py has compilers emit for each file
-TARGETS = {
-    "avx2": ("-mavx2", "-mfma"),
-    "avx512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
-    "avx512vnni": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mfma"),
-    "neon": (),
-    "neondot": ("-march=armv8.2-a+dotprod",),
-}
-OFFSETS = {"avx512vnni": 0, "neondot": 128}
+FLAGS = (*SETUP["FLAGS"], "-Wno-unknown-pragmas", f"-I{CSRC}")
+TARGETS: dict[str, list[str]] = SETUP["X86"] | SETUP["ARM"]
 SYSROOT = Path("/usr/aarch64-linux-gnu")
 CLANG_FOR_ARM = ("clang", "--target=aarch64-linux-gnu", f"--sysroot={SYSROOT}", f"-I{SYSROOT}/include")
 OLD_ARM, NEW_ARM = "cortex-a72", "max"  # without sdot, and with it
@@ -27,6 +23,7 @@ is_x86 = library.best() is not None and library.best().name.startswith("avx")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not is_x86, reason="its numbers are compared with those of kernels for x86-64"),
+    pytest.mark.skipif(not CSRC.is_dir(), reason="the sources in C are not beside this installation"),
 ]
 Numbers = dict[str, np.ndarray]
 
@@ -40,9 +37,9 @@ def needs(*tools: str) -> None:
 def compiled(compiler: tuple[str, ...], name: str, folder: Path, *flags: str) -> Path:
     program = folder / f"{compiler[0]}_{name}"
     left_out = {"avx2": (), "neon": ()}.get(name, (f"-DLEFT_OUT=bertie_{'neon' if 'neon' in name else 'avx2'}_abi",))
-    defined = (f'-DSIMD="simd_{name}.h"', f"-DBYTE_OFFSET={OFFSETS.get(name, 0)}", *left_out)
+    defined = (f'-DSIMD="simd_{name}.h"', *left_out)
     sources = (str(Path(__file__).with_name("same_numbers.c")), str(CSRC / "cpu_features.c"))
-    command = [*compiler, *FLAGS, *TARGETS[name], *flags, *defined, *sources, "-lm", "-o", str(program)]
+    command = [*compiler, *FLAGS, *TARGETS[f"{name}.c"], *flags, *defined, *sources, "-lm", "-o", str(program)]
     subprocess.run(command, check=True, timeout=600, stderr=subprocess.DEVNULL)
     return program
 
@@ -88,10 +85,11 @@ def check_bytes(found: Numbers) -> None:
         scale, smooth, bias = (found[f"{name} {rows}"] for name in ("scale", "smooth", "bias"))
         weight = found[f"weight {rows}"].reshape(len(scale), len(smooth)).astype(np.int64)
         x = found[f"x {rows}"].reshape(rows, len(smooth)) * smooth
-        zero_point, unit = (100 if rows % 3 else 0), np.float32(1 / 100)
-        divisors = (np.abs(x) if zero_point else x).max(1, keepdims=True).clip(min=np.float32(1e-6)) * unit
-        whole = (np.rint(x * (1 / divisors)).astype(np.int64) + zero_point).clip(0, 255) - zero_point
-        expected = (whole @ weight.T).astype(np.float32) * (scale * divisors) + bias
+        low, high = (-x).max(1, initial=0), x.max(1, initial=0)
+        units = ((high + low) * np.float32(1 / 254))[:, None]
+        zero_points = np.rint(low[:, None] / units).astype(np.int64)
+        whole = (np.rint(x * (1 / units)).astype(np.int64) + zero_points).clip(0, 255) - zero_points
+        expected = (whole @ weight.T).astype(np.float32) * (scale * units) + bias
         np.testing.assert_array_equal(found[f"bytes {rows}"].reshape(expected.shape), expected)
 
 
@@ -117,3 +115,33 @@ def test_clang_gives_the_numbers_of_gcc(name: str, expected: Numbers, tmp_path: 
     check(found, expected)
     if name == "avx512vnni":
         check_bytes(found)
+
+
+def compiled_by_zig(target: str, names: list[str], folder: Path) -> bytes:
+    """A library for another system, whose headers and linker come with the compiler."""
+    if importlib.util.find_spec("ziglang") is None:
+        pytest.skip("needs ziglang: pip install ziglang")
+    zig = [sys.executable, "-m", "ziglang", "cc", "-target", target]
+    objects = []
+    for name in ["cpu_features.c", *names]:
+        # it names processors in its own way; those of Apple's have sdot without being asked
+        flags = [flag for flag in TARGETS.get(name, ()) if not flag.startswith("-march")]
+        objects.append(str(folder / f"{name}.o"))
+        command = [*zig, *FLAGS, *flags, "-fPIC", "-c", str(CSRC / name), "-o", objects[-1]]
+        subprocess.run(command, check=True, timeout=600)
+    library = folder / "library"
+    subprocess.run([*zig, "-shared", *objects, "-o", str(library)], check=True, timeout=600)
+    return library.read_bytes()
+
+
+@pytest.mark.parametrize(("target", "names"), [("aarch64-macos", SETUP["ARM"]), ("x86_64-macos", SETUP["X86"])])
+def test_macos_compiles(target: str, names: dict[str, list[str]], tmp_path: Path) -> None:
+    made = compiled_by_zig(target, list(names), tmp_path)
+    for name in names:
+        assert f"bertie_{name.removesuffix('.c')}_encoder\0".encode() in made
+
+
+def test_windows_compiles_to_a_library_without_kernels(tmp_path: Path) -> None:
+    made = compiled_by_zig("x86_64-windows-gnu", list(SETUP["X86"]), tmp_path)
+    assert b"bertie_instruction_sets" in made
+    assert b"_encoder" not in made
