@@ -92,6 +92,7 @@ _ABI = BertieAbi(ABI_VERSION, *map(ctypes.sizeof, _STRUCTS.values()))
 _FUNCTIONS: dict[str, tuple[list[Any], Any]] = {
     "pack": ([c_void_p, c_long, c_long, c_int, c_void_p, c_int], None),
     "linear": ([POINTER(PackedWeightStruct), *[c_void_p] * 3, c_long, c_int, c_int], c_int),
+    "linear_unpacked": ([*[c_void_p] * 4, *[c_long] * 3, c_int], None),
     "layer_norm": ([c_void_p, POINTER(NormStruct), c_long, c_long, c_int], None),
     "attention": ([POINTER(AttentionStruct), c_int], c_int),
     "attention_backward": ([POINTER(AttentionBackwardStruct), c_int], c_int),
@@ -117,6 +118,7 @@ class InstructionSet:
     multiplies_bytes: bool
     pack: Any
     linear: Any
+    linear_unpacked: Any
     layer_norm: Any
     attention: Any
     attention_backward: Any
