@@ -34,7 +34,7 @@ def prepare(
     """Turn documents into shards of token ids: each document once, cut into sentences, some held out."""
     import bertie
     from bertie.data.running_text import Documents
-    from bertie.pretraining.prepare import prepare
+    from bertie.pretraining.preparation import prepare
     from bertie.threads import available_threads
 
     texts = Documents(files, form.form(), column, documents)

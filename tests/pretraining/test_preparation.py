@@ -15,8 +15,8 @@ import pytest
 import bertie
 from bertie.data.bundled_texts import book_texts
 from bertie.errors import CheckpointError, InputError
-from bertie.pretraining import prepare as preparing
-from bertie.pretraining.prepare import prepare
+from bertie.pretraining import preparation as preparing
+from bertie.pretraining.preparation import prepare
 from bertie.pretraining.shards import Corpus, read_shard
 
 
@@ -88,7 +88,7 @@ import sys
 from pathlib import Path
 import bertie
 from bertie.data.bundled_texts import book_texts
-from bertie.pretraining import prepare as preparing
+from bertie.pretraining import preparation as preparing
 preparing.BLOCK = 5_000
 tokenizer = bertie.BertTokenizer.from_pretrained(sys.argv[1])
 preparing.prepare(book_texts(), tokenizer, Path(sys.argv[2]), heldout=0.1)
