@@ -28,7 +28,7 @@ WITH_TORCH = {
     *("bench/compare", "pipelines/modules", "tasks/summed_losses", "tasks/tensors"),
 }
 # of those rooms, what can be imported all the same
-FREE = {"layers/__init__", "layers/chip"}
+FREE = {"layers/__init__"}
 BLOCKED = """
 import sys
 
