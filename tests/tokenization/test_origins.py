@@ -1,4 +1,4 @@
-"""The characters that those of a normal form come from, for normal forms that drop, join, split and spread characters."""
+"""The characters that those of a normal form come from: forms that drop, join and spread characters."""
 
 import unicodedata
 
