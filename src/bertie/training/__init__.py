@@ -1,5 +1,9 @@
 """The one training loop: what learns is a `Learner`, how is said by `Settings`, and `train` does it."""
 
+from bertie.extras import need_torch
+
+need_torch(__name__)
+
 from bertie.errors import Stopped
 from bertie.settings import Settings, describe_settings
 from bertie.training.distributed import is_first, local_device, world_size
