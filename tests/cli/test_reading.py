@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bertie.cli.options import FormatOptions
-from bertie.cli.passages import sentences
 from bertie.cli.reading import InputOptions
+from bertie.data.sentences import sentences
 from bertie.errors import InputError
 from bertie.messages import printable
 
