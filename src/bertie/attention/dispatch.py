@@ -70,11 +70,7 @@ _choose_cached = lru_cache(maxsize=256)(choose)
 
 
 def candidates(name: str | None = None) -> tuple[Backend, ...]:
-    """Return the backends to consider: all, or the one called ``name``.
-
-    Raises:
-        InputError: if there is none of that name.
-    """
+    """Return the backends to consider: all, or the one called ``name``."""
     known = [backend.name for backend in BACKENDS]
     if name is not None and name not in known:
         raise InputError(f"There is no attention backend {name!r}; choose one of {', '.join(known)}.")

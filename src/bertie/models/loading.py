@@ -195,11 +195,7 @@ def _source(name_or_path: str | os.PathLike[str] | None, config: Any, state_dict
 
 
 def one_device(asked: Any, name: str = "device_map") -> torch.device:
-    """Return the device that the argument ``name`` asks for, for the whole model (None and below 0: the CPU).
-
-    Raises:
-        InputError: it names several devices, none that PyTorch knows, or one that is not here.
-    """
+    """Return the device that the argument ``name`` asks for, for the whole model (None and below 0: the CPU)."""
     if isinstance(asked, Mapping):
         devices = {str(one_device(device, name)) for device in asked.values()}
         if len(devices) != 1:
@@ -266,11 +262,7 @@ def _refuse_unknown(cls: type[Any], arguments: dict[str, Any]) -> None:
 
 
 def check_attention(name: str) -> str:
-    """Return ``name`` if it names a way to attend.
-
-    Raises:
-        InputError: it names none.
-    """
+    """Return ``name`` if it names a way to attend."""
     if name not in ATTENTION:
         raise InputError(
             f"attn_implementation is {name!r}; allowed: {', '.join(ATTENTION)}.{nearest(str(name), ATTENTION)}"

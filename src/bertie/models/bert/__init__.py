@@ -176,11 +176,7 @@ class BertModel(BertPreTrainedModel):
         return Collected(batch, attentions, hidden_states) if attentions or hidden_states else None
 
     def past_length(self, cache: Any) -> int:
-        """Return how many tokens ``cache`` holds (None: no cache), after checking that it can be read and extended.
-
-        Raises:
-            InputError, InputTypeError: if it is no cache, or blocks run twice, which would extend it twice.
-        """
+        """Return how many tokens ``cache`` holds (None: no cache), after checking that it can be read and extended."""
         if cache is None:
             return 0
         if not hasattr(cache, "get_seq_length"):
