@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import bertie
 from bertie.attention import dispatch
-from bertie.attention.cache import BLOCK
+from bertie.attention.cache_layer import BLOCK
 from bertie.attention.native import Native
 from bertie.kernels import library
 

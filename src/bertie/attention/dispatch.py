@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from torch import Tensor
 
-from bertie.attention.cache import CachedKeys
+from bertie.attention.cache_layer import CachedKeys
 from bertie.attention.dense import Dense
 from bertie.attention.flash_varlen import Varlen
 from bertie.attention.grouped import Grouped
