@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from bertie.attention.cache import CacheLike, EncoderDecoderCache
 from bertie.capture import is_tracing
 from bertie.config import BertConfig
 from bertie.errors import InputError
@@ -44,7 +45,7 @@ class BertLMHeadModel(BertPreTrainedModel):
         encoder_hidden_states: Tensor | Packed | None = None,
         encoder_attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
-        past_key_values: Any = None,
+        past_key_values: CacheLike | EncoderDecoderCache | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         *,
@@ -53,7 +54,7 @@ class BertLMHeadModel(BertPreTrainedModel):
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
         shift_labels: Tensor | None = None,
-    ) -> Any:
+    ) -> CausalLMOutputWithCrossAttentions | tuple[Any, ...]:
         """Score the next word at every token; arguments as in ``BertModel.forward``.
 
         Args:

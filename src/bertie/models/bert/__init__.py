@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import bertie
-from bertie.attention.cache import Cache, EncoderDecoderCache
+from bertie.attention.cache import Cache, CacheLike, EncoderDecoderCache
 from bertie.capture import has_hooks
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, counted
@@ -47,13 +47,13 @@ class BertModel(BertPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         encoder_hidden_states: Tensor | Packed | None = None,
         encoder_attention_mask: Tensor | None = None,
-        past_key_values: Any = None,
+        past_key_values: CacheLike | EncoderDecoderCache | None = None,
         use_cache: bool | None = None,
         *,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> BaseModelOutputWithPoolingAndCrossAttentions | tuple[Any, ...]:
         """Run the encoder.
 
         Args:
@@ -175,7 +175,7 @@ class BertModel(BertPreTrainedModel):
         hidden_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return Collected(batch, attentions, hidden_states) if attentions or hidden_states else None
 
-    def past_length(self, cache: Any) -> int:
+    def past_length(self, cache: CacheLike | EncoderDecoderCache | None) -> int:
         """Return how many tokens ``cache`` holds (None: no cache), after checking that it can be read and extended."""
         if cache is None:
             return 0
@@ -192,7 +192,9 @@ class BertModel(BertPreTrainedModel):
         wanted = self.config.use_cache if use_cache is None else use_cache
         return self.config.is_decoder and wanted and not (self.training and self.is_gradient_checkpointing)
 
-    def _cache(self, given: Any, use_cache: bool | None, cross_attention: bool) -> Any:
+    def _cache(
+        self, given: CacheLike | EncoderDecoderCache | None, use_cache: bool | None, cross_attention: bool
+    ) -> CacheLike | EncoderDecoderCache | None:
         """Return the cache to read and extend: the caller's, a new one if one is wanted, or None."""
         if given is not None or not self._returns_cache(use_cache):
             return given
