@@ -134,6 +134,11 @@ class BertSelfAttention(_Attention):
         if isinstance(cache, Cache) and _is_plain(packed):
             everything: tuple[Tensor, Tensor, Packed | CachedKeys] = cache.append(k, v, self.layer_idx, packed)
             self._refuse_unequal_distances(everything[2])
+        elif not isinstance(packed, Unpadded) and packed.flat_index is not None and not is_tracing():
+            raise InputError(
+                f"{type(cache).__name__} holds rows of one length; texts of unequal lengths in a Packed need a "
+                "bertie.Cache."
+            )
         else:
             key_rows, value_rows = (packed.pad(part).transpose(1, 2) for part in (k, v))
             has_padding = packed.flat_index is not None or packed.attention_mask is not None

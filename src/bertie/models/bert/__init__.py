@@ -85,6 +85,7 @@ class BertModel(BertPreTrainedModel):
         collected = self._collected(batch, output_attentions, output_hidden_states)
         more: dict[str, Any] = {} if collected is None else {"collected": collected}
         cached = self._returns_cache(use_cache)
+        refuse_unequal_rows(batch, cache)
         if isinstance(batch, Rectangle):
             embedded = self._embedded(batch, past_length)
             masks = self._masks(batch, encoder, encoder_hidden_states, past_length, embedded.dtype)
@@ -202,6 +203,19 @@ class BertModel(BertPreTrainedModel):
 
     def _encoder_states(self, states: Tensor | Packed | None, mask: Tensor | None) -> Packed | None:
         return pack_encoder_states(self.config, states, mask) if self.config.is_decoder else None
+
+
+def refuse_unequal_rows(batch: Batch, cache: CacheLike | EncoderDecoderCache | None) -> None:
+    """Refuse a step of packed texts that would see each other's columns."""
+    if not isinstance(batch, Rectangle) or not batch.came_packed:
+        return
+    if isinstance(cache, Cache | EncoderDecoderCache) and cache.get_seq_length():
+        lengths = cache.lengths
+        if lengths is None or len(set(lengths)) > 1:
+            raise InputError(
+                "Packed texts of unequal lengths cannot go on in a cache while a hook, or another module in a part's "
+                "place, looks into the model, which then sees rows; remove it, or pass rows with an attention_mask."
+            )
 
 
 def _last(hidden: Tensor, batch: Batch, entered: Any, collected: Collected | None) -> tuple[Tensor, Tensor]:
