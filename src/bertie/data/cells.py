@@ -22,7 +22,6 @@ def flag_in(value: Any) -> bool | None:
 
 
 def text_in(value: Any, role: str, where: str) -> str:
-    """Return a text that has something to read in it."""
     if value is None or value != value:
         raise BadRow(f"There is no {role} in {where}.")
     if not isinstance(value, str):
@@ -61,7 +60,6 @@ def list_in(value: Any, gap: str | None = None) -> list[Any] | None:
 
 
 def number_in(value: Any, role: str, where: str) -> float:
-    """Return a finite number."""
     number = number_or_none(value)
     if number is None:
         raise BadRow(f"The {role} in {where} is {shown(value)}, not a number.")

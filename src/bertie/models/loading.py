@@ -10,8 +10,8 @@ import torch
 
 from bertie.checkpoints import Checkpoint, Fit, checkpoint_of, main_dtype
 from bertie.checkpoints.fitting import correct_classes, report
+from bertie.checkpoints.folder import Place, open_weights
 from bertie.checkpoints.one_save import of_one_save
-from bertie.checkpoints.place import Place, open_weights
 from bertie.checkpoints.quantization import check_declaration
 from bertie.checkpoints.tensors import FLOATS, dtype_name
 from bertie.config import LABELS, BertConfig

@@ -96,7 +96,9 @@ def materialize(
     names = _names_of_parameters(model)
     shapes = {name: tuple(parameter.shape) for name, (parameter, _) in names.items()}
     aliases = {name: others for name, (_, others) in names.items()}
-    found = fit(shapes, checkpoint, aliases, ignore_mismatched_sizes, int8_names(model))
+    found = fit(
+        shapes, checkpoint, aliases, ignore_mismatched_sizes, int8_names(model), model.config.tie_word_embeddings
+    )
     if any(parameter.is_meta for parameter, _ in names.values()):  # what is not was loaded by a part of the model
         found.missing = [name for name in found.missing if names[name][0].is_meta]
     for name, stored in found.stored.items():
