@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bertie.cli.options import FormatOptions
-from bertie.cli.passages import sentences
 from bertie.cli.reading import read_asked, read_texts
+from bertie.data.sentences import sentences
 from bertie.errors import InputError
 from bertie.messages import printable
 

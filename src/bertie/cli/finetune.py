@@ -147,7 +147,7 @@ def finetune(
 
 def _preview(task: str, train: str | list[str], said: dict[str, Any], seeds: list[int]) -> None:
     from bertie.finetuning.plan import settings_from
-    from bertie.finetuning.preview import preview
+    from bertie.finetuning.run import preview
 
     said["settings"] = settings_from(said["settings"], {"seed": seeds[0] if seeds else None})
     found = preview(task, train, **said)

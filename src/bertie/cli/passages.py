@@ -1,7 +1,6 @@
 """``bertie search`` and ``bertie rerank``: the passages of a file that answer a question, best first."""
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,18 +9,9 @@ import typer
 from bertie.cli import options
 from bertie.cli.reading import Asked, read_asked, read_texts
 from bertie.cli.writing import OutputOptions, answers_in
+from bertie.data.sentences import sentences
 from bertie.errors import InputError
 from bertie.writing import beside
-
-# A full stop after these ends no sentence.
-_ABBREVIATIONS = {
-    *("mr", "mrs", "ms", "dr", "st", "prof", "rev", "hon", "capt", "cap", "col", "gen", "lt", "sgt", "jr", "sr"),
-    *("no", "vol", "vs", "etc", "e.g", "i.e", "cf", "fig", "messrs", "mt", "ave", "inc", "ltd", "co"),
-}
-# the end of a sentence, closing quotes and brackets with it, before something that can begin another
-_END = re.compile(r"""([.!?…]+["'”’)\]]*)\s+(?=["'“‘(\[]*[A-Z0-9])""")
-_INITIALS = re.compile(r"(?!I$)[A-Z](\.[A-Z])*")
-_LAST_WORD = re.compile(r"([\w.]+)\.[\"'”’)\]]*$")
 
 
 def search(
@@ -93,22 +83,3 @@ def _numbered(lines: Iterable[Asked], file: Path, wanted: str) -> list[tuple[int
 def _rest(asked: Asked) -> Mapping[str, Any]:
     """Return the row without the text, which stands in the answer."""
     return {name: value for name, value in asked.row.items() if value != asked.text}
-
-
-def sentences(text: str) -> Iterator[str]:
-    """Yield the sentences of ``text``, by rule; an empty line always ends one, a single line break is a space."""
-    for paragraph in re.split(r"\n\s*\n", text):
-        yield from _of_paragraph(" ".join(paragraph.split()))
-
-
-def _of_paragraph(paragraph: str) -> Iterator[str]:
-    start = 0
-    for end in _END.finditer(paragraph):
-        sentence = paragraph[start : end.end(1)]
-        word = _LAST_WORD.search(sentence)
-        if word and (word[1].lower() in _ABBREVIATIONS or _INITIALS.fullmatch(word[1])):
-            continue
-        yield sentence
-        start = end.end()
-    if start < len(paragraph):
-        yield paragraph[start:]

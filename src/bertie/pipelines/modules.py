@@ -40,11 +40,7 @@ def load_module(row: Row, source: Any, device: Any, arguments: dict[str, Any], a
 
 
 def check_head(row: Row, model: torch.nn.Module) -> None:
-    """Refuse a model, wrapped or not, that has another task's head; classes of someone's own pass if they can serve.
-
-    Raises:
-        InputTypeError: naming the class that the task wants.
-    """
+    """Refuse a model, wrapped or not, that has another task's head; classes of someone's own pass if they can serve."""
     wanted = getattr(auto, row.model_class).model_class
     inner = next((part for part in model.modules() if isinstance(part, BertPreTrainedModel)), None)
     if row.head:
@@ -62,10 +58,6 @@ def check_head(row: Row, model: torch.nn.Module) -> None:
 
 
 def hold_deterministic(model: Any, task: Task) -> None:
-    """Have a model, and what its task puts around the pooling, give each row bitwise an answer of its own.
-
-    Raises:
-        InputError: no kernel can do that here.
-    """
+    """Have a model, and what its task puts around the pooling, give each row bitwise an answer of its own."""
     layers = chain.from_iterable(getattr(task, name, ()) for name in ("token_layers", "layers"))
     make_deterministic(model, *(layer for layer in layers if isinstance(layer, torch.nn.Module)))
