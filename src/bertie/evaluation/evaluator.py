@@ -18,7 +18,7 @@ from bertie.tasks.calibration import Reliability
 from bertie.tasks.features import Outputs, Values
 from bertie.tasks.inference import compute_rows
 from bertie.tasks.model import Model
-from bertie.tasks.trainable import TrainableTask, WrongAnswer
+from bertie.tasks.task import TrainableTask, WrongAnswer
 
 # Examples are read and encoded this many at a time.
 CHUNK = 8_192
@@ -99,33 +99,15 @@ class Scored:
         )
 
 
-class Worst:
-    """The worst mistakes of a long evaluation, in constant memory; at most ``most`` are kept."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._heap: list[tuple[float, int, Mistake]] = []
-        self._seen = 0
-
-    def add(self, mistake: Mistake, size: float) -> None:
-        """Take in a mistake; of equally bad ones the first are kept."""
-        self._seen += 1
-        entry = (size, -self._seen, mistake)
-        (heapq.heappush if len(self._heap) < self._most else heapq.heappushpop)(self._heap, entry)
-
-    def mistakes(self) -> list[Mistake]:
-        """Return those kept, the worst first."""
-        return [mistake for _, _, mistake in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
-
-
 class Scorer:
-    """Takes in examples part by part; `scored` says how well they were answered."""
+    """Takes in examples part by part; `done` says how well they were answered, with the ``worst`` mistakes."""
 
     def __init__(self, task: TrainableTask, replicates: int = 0, seed: int = 0, worst: int = 0) -> None:
         self.task = task
         self.scored = Scored(Scores(task.metric(), replicates, seed))
-        self._worst = Worst(worst) if worst else None
-        self._count = 0
+        self._most = worst
+        # the worst so far with their sizes
+        self._worst: list[tuple[float, Mistake]] = []
         self._first: Any = None
         self._alike = True
 
@@ -137,37 +119,29 @@ class Scorer:
         predictions = task.predictions(outputs)
         scored.scores.add(predictions, task.references(outputs.labels))
         scored.cut += sum(cut > 0 for cut in outputs.features.truncated)
-        self._note_reliability(task.reliability(outputs))
-        self._note_only(predictions)
-        if self._worst is not None:
+        found, before = task.reliability(outputs), scored.reliability
+        scored.reliability = found if before is None else before if found is None else before + found
+        self._first = task.signature(predictions[0]) if self._first is None else self._first
+        signatures = map(task.signature, predictions)
+        self._alike = self._alike and all(one is not None and np.array_equal(self._first, one) for one in signatures)
+        if self._most:
             self._note_errors(task.errors(outputs), examples)
         return predictions
 
     def done(self) -> Scored:
         """Return the account of all that was taken in."""
-        if self._worst is not None:
-            self.scored.mistakes = self._worst.mistakes()
-        self.scored.only = self.task.named(self._first) if self._alike and self._count else None
+        self.scored.mistakes = [mistake for _, mistake in self._worst]
+        self.scored.only = self.task.named(self._first) if self._alike and self.scored.scores.count else None
         return self.scored
 
-    def _note_reliability(self, found: Reliability | None) -> None:
-        if found is not None:
-            before = self.scored.reliability
-            self.scored.reliability = found if before is None else before + found
-
-    def _note_only(self, predictions: Values) -> None:
-        signature = self.task.signature
-        if not self._count:
-            self._first = signature(predictions[0])
-        self._count += len(predictions)
-        self._alike = self._alike and all(np.array_equal(self._first, signature(one)) for one in predictions)
-
     def _note_errors(self, errors: Sequence[WrongAnswer | None], examples: Sequence[Example]) -> None:
-        assert self._worst is not None
-        for error, example in zip(errors, examples, strict=True):
-            if error is not None:
-                mistake = Mistake(in_words(example.text), error.expected, error.given, error.score, example.where)
-                self._worst.add(mistake, error.size)
+        found = [
+            (error.size, Mistake(in_words(example.text), error.expected, error.given, error.score, example.where))
+            for error, example in zip(errors, examples, strict=True)
+            if error is not None
+        ]
+        # of equally bad ones the first are kept
+        self._worst = heapq.nlargest(self._most, [*self._worst, *found], key=lambda entry: entry[0])
 
 
 def score(

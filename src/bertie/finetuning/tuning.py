@@ -13,7 +13,7 @@ from bertie.models.task_model import TaskModel
 from bertie.settings import BATCH_SIZE
 from bertie.tasks.features import Outputs, Values
 from bertie.tasks.inference import compute_rows
-from bertie.tasks.trainable import TrainableTask
+from bertie.tasks.task import TrainableTask
 
 LOSS = "loss"
 

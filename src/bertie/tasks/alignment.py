@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bertie.config import IGNORED
 from bertie.errors import InputError
+from bertie.tasks.arrays import ranges
 from bertie.tokenization.pieces import Span
 
 Integers = NDArray[np.int64]
@@ -80,7 +81,7 @@ class Alignment:
             found[self.firsts] = given
         else:
             sizes = self.stops - self.firsts
-            found[_ranges(self.firsts, sizes)] = np.repeat(given, sizes)
+            found[ranges(self.firsts, sizes)] = np.repeat(given, sizes)
         return found
 
     def word_scores(self, scores: NDArray[Any], how: str = "first") -> NDArray[Any]:
@@ -96,7 +97,7 @@ class Alignment:
         if how == "first" or not len(self.firsts):
             return scores[self.firsts]
         sizes = self.stops - self.firsts
-        mine = scores[_ranges(self.firsts, sizes)]
+        mine = scores[ranges(self.firsts, sizes)]
         begins = np.cumsum(sizes) - sizes
         if how == "average":
             return np.add.reduceat(mine, begins) / sizes[:, None].astype(scores.dtype)
@@ -122,9 +123,3 @@ def joined_offsets(
     begins = np.cumsum([0, *(len(word) + len(delimiter) for word in words)]).tolist()
     shifts = [0 if word is None else begins[word] for word in word_ids]
     return [(start + shift, stop + shift) for (start, stop), shift in zip(offsets, shifts, strict=True)]
-
-
-def _ranges(firsts: Integers, sizes: Integers) -> Integers:
-    """Return the numbers of several ranges, one after the other."""
-    begins = np.cumsum(sizes) - sizes
-    return np.arange(sizes.sum()) + np.repeat(firsts - begins, sizes)

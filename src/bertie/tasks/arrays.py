@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
 Integers: TypeAlias = NDArray[np.int64]
+# stands where an input has fewer choices than others: finite, and yet without weight at any temperature
+NEVER = -1e30
 
 
 def to_host(values: Array) -> Array:
@@ -90,6 +92,12 @@ def log_sum_exp(scores: Array, axis: int = -1) -> Array:
     """Return the logarithm of the sum of exponentials along ``axis``."""
     highest = scores.max(axis=axis, keepdims=True)
     return np.squeeze(highest, axis) + np.log(np.exp(scores - highest).sum(axis=axis))
+
+
+def ranges(firsts: Integers, sizes: Integers) -> Integers:
+    """Return the numbers of several ranges, which begin at ``firsts``, one range after the other."""
+    begins = np.cumsum(sizes) - sizes
+    return np.arange(sizes.sum()) + np.repeat(firsts - begins, sizes)
 
 
 def _reduced(add: np.ufunc, values: Array, lengths: Integers) -> Array:

@@ -17,9 +17,8 @@ from bertie.tasks.arrays import Array, Integers
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.fill_mask import FillMask
 from bertie.tasks.model import Model
-from bertie.tasks.operations import operations_on
-from bertie.tasks.task import Task
-from bertie.tasks.trainable import TrainableTask
+from bertie.tasks.operations import Computed, operations_on
+from bertie.tasks.task import Task, TrainableTask
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +50,7 @@ class MaskedLM(TrainableTask):
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": MaskedLMMetric}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.share < 1:
             raise InputError(f"share is {self.share}; it must be between 0 and 1.")
         if self.tokenizer.mask_token_id is None:
@@ -127,17 +127,17 @@ class MaskedLM(TrainableTask):
 
     # what the model guesses
 
-    def run(self, model: Model, features: Features) -> Any:
+    def run(self, model: Model, features: Features) -> Computed:
         """Return the logits ``[M, V]`` of the M tokens to guess."""
         features = self._settled(features)
         return model.masked_lm(features, np.flatnonzero(features.wanted != IGNORED))
 
-    def loss(self, output: "Tensor", features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> "Tensor":
         from bertie.tasks.summed_losses import cross_entropy_sum
 
         return cross_entropy_sum(output, _wanted(features), smoothing=self.label_smoothing)
 
-    def rows(self, output: Any, features: Features) -> Sequence[Array]:
+    def rows(self, output: Computed, features: Features) -> Sequence[Array]:
         """Return for each row its guesses: how many are right, their summed cross-entropy, and how many there are."""
         features = self._settled(features)
         each = operations_on(output).guessed(output, _wanted(features))

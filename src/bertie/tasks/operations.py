@@ -1,12 +1,18 @@
 """The operations that a task needs on what a model computed, whether that is an array or a tensor on any device."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
 from bertie.tasks import arrays
 from bertie.tasks.arrays import Array, Integers
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# what a model computed, where its engine or its device left it
+Computed: TypeAlias = "Array | Tensor"
 
 
 class Operations(Protocol):
@@ -62,7 +68,7 @@ class Operations(Protocol):
         """Return which rows hold neither NaN nor infinity, bool ``[n]``."""
 
 
-def operations_on(values: Any) -> Operations:
+def operations_on(values: Computed) -> Operations:
     """Return what computes with such values."""
     if isinstance(values, np.ndarray):
         return arrays

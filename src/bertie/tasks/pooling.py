@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bertie.tasks.arrays import Array, Integers
+from bertie.tasks.arrays import Array, Integers, ranges
 from bertie.tasks.features import Features
 from bertie.tasks.operations import operations_on
 
@@ -70,8 +70,7 @@ def _only(tokens: Any, lengths: Integers, taking_part: Array) -> tuple[Any, Inte
 
 
 def _places_in_rows(lengths: Integers) -> Integers:
-    """Return the place of each token in its row, from 0."""
-    return np.arange(lengths.sum()) - np.repeat(_starts(lengths), lengths)
+    return ranges(np.zeros_like(lengths), lengths)
 
 
 def _starts(lengths: Integers) -> Integers:

@@ -14,7 +14,7 @@ from bertie.tasks.arrays import Array
 from bertie.tasks.calibration import find_no_answer_threshold
 from bertie.tasks.features import Features, Group, Outputs
 from bertie.tasks.model import Model
-from bertie.tasks.operations import operations_on
+from bertie.tasks.operations import Computed, operations_on
 from bertie.tasks.spans import (
     AnswerSpan,
     Normalizer,
@@ -25,9 +25,9 @@ from bertie.tasks.spans import (
     positions_in,
     whole_words,
 )
-from bertie.tasks.task import check_count, is_pair
-from bertie.tasks.trainable import TrainableTask, WrongAnswer
-from bertie.tasks.windows import first_piece, in_windows, owned, owned_tokens
+from bertie.tasks.task import TrainableTask, WrongAnswer
+from bertie.tasks.text_encoder import check_count, is_pair, wrong_type
+from bertie.tasks.windows import first_piece, in_windows, owned
 from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.pieces import Pieces
 
@@ -77,6 +77,7 @@ class QuestionAnswering(TrainableTask):
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": QuestionAnsweringMetric}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("top_k", "max_answer_len", "max_question_len"):
             check_count(name, getattr(self, name))
 
@@ -95,53 +96,39 @@ class QuestionAnswering(TrainableTask):
 
     # questions → features
 
-    def check(self, inputs: Sequence[Any], first: int) -> None:
-        for index, one in enumerate(inputs):
-            if not (isinstance(one, Mapping) or is_pair(one)):
+    def read(self, given: object, number: int = 0) -> tuple[str, str]:
+        if isinstance(given, Mapping):
+            if "question" not in given or "context" not in given:
                 raise InputTypeError(
-                    f"Input {first + index} is {one!r:.60} ({type(one).__name__}); it must be a pair (question, "
-                    "context) or a mapping with 'question' and 'context'."
+                    f"A question given as a mapping has 'question' and 'context', not {sorted(given)}."
                 )
-            for name, text in zip(("question", "context"), self.read(one), strict=True):
-                if not isinstance(text, str):
-                    raise InputTypeError(f"The {name} of input {first + index} is {text!r:.60}; it must be a str.")
-                if not text:
-                    raise InputError(f"The {name} of input {first + index} is empty; give a text.")
+            pair = given["question"], given["context"]
+        elif isinstance(given, list | tuple) and is_pair(given):
+            pair = given[0], given[1]
+        else:
+            raise wrong_type(number, given, "a pair (question, context) or a mapping with 'question' and 'context'")
+        for name, text in zip(("question", "context"), pair, strict=True):
+            if not isinstance(text, str):
+                raise InputTypeError(f"The {name} of input {number} is {text!r:.60}; it must be a str.")
+            if not text:
+                raise InputError(f"The {name} of input {number} is empty; give a text.")
+        return pair
 
-    def read(self, text: Any) -> Any:
-        if not isinstance(text, Mapping):
-            return tuple(text)
-        if "question" not in text or "context" not in text:
-            raise InputTypeError(f"A question given as a mapping has 'question' and 'context', not {sorted(text)}.")
-        return text["question"], text["context"]
+    def features_of(self, texts: Sequence[Any]) -> Features:
+        return self.in_windows(texts)
 
-    def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
-        self.check(inputs, first)
-        pairs = [self.read(one) for one in inputs]
-        whole = list(self._rows(pairs)) if pairs else []
-        groups = [self._group(row) for row in whole]
-        left_out = [_tokens_left_out(row, group) for row, group in zip(whole, groups, strict=True)]
-        own = np.concatenate([np.ones(0, dtype=bool), *map(owned_tokens, groups)])
-        features = Features.from_groups(groups, left_out, [row.is_empty for row in whole], own)
-        return replace(features, texts=[context for _, context in pairs])
-
-    def _group(self, row: Encoding) -> list[Encoding]:
-        """Return the windows of one question with its context."""
-        limit = self.limit
+    def windows_of(self, row: Encoding) -> list[Encoding]:
         question, context = row.windows
-        question = question.cut(0, min(len(question.ids), self.max_question_len))
-        short = replace(row, windows=(question, context))
-        overlap = min(SHARED, limit // 3) if self.overlap is None else self.overlap
-        group = in_windows(short, limit, overlap)
-        if len(group) > 1 and not self.windows:
-            if self.truncation is False:
-                raise InputError(f"A question and its context have {len(row)} tokens, but only {limit} are read.")
-            return group[:1]
-        return group
+        short = replace(row, windows=(question.cut(0, min(len(question.ids), self.max_question_len)), context))
+        overlap = min(SHARED, self.limit // 3) if self.overlap is None else self.overlap
+        group = in_windows(short, self.limit, overlap)
+        if len(group) > 1 and not self.windows and self.truncation is False:
+            raise InputError(f"A question and its context have {len(row)} tokens, but only {self.limit} are read.")
+        return group if self.windows else group[:1]
 
     # features → answers
 
-    def run(self, model: Model, features: Features) -> Any:
+    def run(self, model: Model, features: Features) -> Computed:
         """Return the logits of start and end ``[T, 2]``."""
         return model.logits(features)
 
@@ -177,7 +164,7 @@ class QuestionAnswering(TrainableTask):
 
     def _joined(self, group: Group, spans: Sequence[AnswerSpan], normalizer: Normalizer) -> list[dict[str, Any]]:
         """Return the answers that spans, best first, stand for: those of the same words are one."""
-        text, pieces = group.text, group.pieces
+        text, pieces = group.text[1], group.pieces
         answers: dict[str, dict[str, Any]] = {}
         for span in spans:
             start, stop = self._characters(span, pieces)
@@ -208,7 +195,7 @@ class QuestionAnswering(TrainableTask):
         """
         wanted = []
         for group, label in zip(features.groups_read(), labels, strict=True):
-            span = _answer_pieces(group.text, label["answers"], group.pieces)
+            span = _answer_pieces(group.text[1], label["answers"], group.pieces)
             for encoding in group.encodings:
                 window = encoding.windows[-1]
                 wanted.append(positions_in(span, window.start, window.stop, first_piece(encoding)))
@@ -217,7 +204,7 @@ class QuestionAnswering(TrainableTask):
     def divisor(self, features: Features) -> float:
         return float(len(features.lengths))
 
-    def loss(self, output: "Tensor", features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> "Tensor":
         """Return the summed loss of logits ``[T, 2]``: of each row the mean of its start's and its end's."""
         from bertie.tasks.summed_losses import span_sum
 
@@ -270,12 +257,6 @@ class QuestionAnswering(TrainableTask):
             texts.append(answer["answer"])
             differences.append(np.log(max(null, lowest)) - np.log(max(answer["score"], lowest)))
         return texts, np.array(differences, np.float64)
-
-
-def _tokens_left_out(row: Encoding, group: Sequence[Encoding]) -> int:
-    """Return how many tokens of a question and its context stand in none of the context's windows."""
-    (question, context), last = row.windows, group[-1].windows[-1]
-    return len(question.ids) - len(group[0].windows[0].ids) + len(context.ids) - last.stop
 
 
 def _answer_pieces(context: str, answers: Sequence[Mapping[str, Any]], pieces: Pieces) -> tuple[int, int] | None:

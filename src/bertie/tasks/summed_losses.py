@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertie.config import IGNORED
-from bertie.tasks.arrays import Array
+from bertie.tasks.arrays import NEVER, Array, ranges
 from bertie.tasks.tensors import on_device_of
-from bertie.tasks.trainable import NEVER
 
 Numbers: TypeAlias = Tensor | Array | Sequence[float]
 
@@ -141,6 +140,6 @@ def _beside(logits: Tensor, values: Numbers | None) -> Any:
 def _rectangle(values: Tensor, counts: Array, fill: float) -> Tensor:
     """Return the values of N runs, ``[n, ...]`` side by side, as ``[N, longest, ...]``."""
     rows = np.repeat(np.arange(len(counts)), counts)
-    columns = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    columns = ranges(np.zeros_like(counts), counts)
     places = tuple(on_device_of(values, part) for part in (rows, columns))
     return values.new_full((len(counts), int(counts.max()), *values.shape[1:]), fill).index_put(places, values)

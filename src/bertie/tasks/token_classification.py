@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -10,19 +11,23 @@ from numpy.typing import NDArray
 
 from bertie.config import IGNORED
 from bertie.data.tag_schemes import OUTSIDE, SCHEMES, Rules, find_entities, guess_scheme, make_tags
-from bertie.errors import InputError, InputTypeError, nearest
+from bertie.errors import InputTypeError
 from bertie.metrics import EntityMetric, Metric
 from bertie.progress import say_once
 from bertie.tasks.alignment import LABELLED, MERGES, Alignment, joined_offsets
-from bertie.tasks.arrays import softmax
-from bertie.tasks.entity_decoding import STRATEGIES, Grouper, Scored, Source, chosen
-from bertie.tasks.features import Features, Group, Outputs, Values
+from bertie.tasks.arrays import Array
+from bertie.tasks.calibrated_tasks import CalibratedTask, Judged
+from bertie.tasks.class_labels import ClassLabels
+from bertie.tasks.entity_decoding import STRATEGIES, Grouper, Source, chosen
+from bertie.tasks.features import Features, Group, Outputs
 from bertie.tasks.head_init import begin_at, logits_of_classes
+from bertie.tasks.model import Model
+from bertie.tasks.operations import Computed, operations_on
 from bertie.tasks.tag_metric import entities_metric
-from bertie.tasks.task import Task
-from bertie.tasks.trainable import Judged, WrongAnswer
+from bertie.tasks.task import Task, TrainableTask, WrongAnswer
+from bertie.tasks.text_encoder import wrong_type
 from bertie.tasks.windows import first_piece
-from bertie.tasks.word_rows import WordTask
+from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.pieces import Span
 
 if TYPE_CHECKING:
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenClassification(WordTask):
+class TokenClassification(ClassLabels, CalibratedTask):
     """An answer is a list of mappings: of tokens with ``aggregation_strategy="none"``, else of entities.
 
     A token's has ``entity`` (its label), ``score``, ``index``, ``word``, ``start``, ``end``; an entity's has
@@ -52,10 +57,6 @@ class TokenClassification(WordTask):
         delimiter: stands between words.
         stride: as in the reference; sets ``windows`` and ``overlap``.
         label_pieces: whether training labels a word's ``"first"`` piece or ``"all"`` of them.
-        temperature: what logits are divided by before they become scores.
-        class_weights: what a word of each class counts in the loss; None: 1.
-        focal: gamma of the focal loss; 0 is the plain loss.
-        label_smoothing: the share of each label that is learned as any class alike; figures take labels as they are.
     """
 
     aggregation_strategy: str = "none"
@@ -64,11 +65,9 @@ class TokenClassification(WordTask):
     is_split_into_words: bool = False
     delimiter: str | None = None
     label_pieces: str = "first"
-    class_weights: Sequence[float] | None = None
-    focal: float = 0.0
-    label_smoothing: float = 0.0
+    needs_places: ClassVar[bool] = True
     saved: ClassVar[tuple[str, ...]] = (
-        *WordTask.saved,
+        *TrainableTask.saved,
         *("aggregation_strategy", "scheme", "label_pieces", "temperature"),
     )
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -82,11 +81,7 @@ class TokenClassification(WordTask):
         super().__post_init__()
         if isinstance(self.ignore_labels, str):
             raise InputTypeError(f"ignore_labels is {self.ignore_labels!r}; give a list of labels.")
-        if self.class_weights is not None and len(self.class_weights) != self.config.num_labels:
-            raise InputError(
-                f"class_weights has {len(self.class_weights)} entries, but the model has {self.config.num_labels} "
-                "labels."
-            )
+        self.check_length("class_weights")
 
     @classmethod
     def unaliased(cls, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,14 +89,57 @@ class TokenClassification(WordTask):
         stride = found.pop("stride", None)
         return found if stride is None else {**found, "windows": True, "overlap": stride}
 
+    # texts or lists of words → features
+
+    def encode(self, inputs: Sequence[object], first: int = 0) -> Features:
+        texts = [self.read(one, number) for number, one in enumerate(inputs, first)]
+        kinds = [isinstance(text, list) for text in texts]
+        if any(kinds) and not all(kinds):
+            odd = kinds.index(not kinds[0])
+            raise InputTypeError(
+                f"Input {first + odd} is {'words' if kinds[odd] else 'a text'} and input {first} is not: give texts, "
+                "or lists of words."
+            )
+        return replace(self.features_of(texts), texts=texts)
+
+    def read(self, given: object, number: int = 0) -> str | list[str]:
+        if isinstance(given, Mapping):
+            if list(given) != ["text"]:
+                raise InputTypeError(f"A text given as a mapping has 'text' alone, not {sorted(given)}.")
+            given = given["text"]
+        if isinstance(given, list | tuple) and all(isinstance(word, str) for word in given):
+            return list(given)
+        if not isinstance(given, str):
+            raise wrong_type(number, given, "a str or a list of words")
+        return given
+
+    def rows_of(self, texts: Sequence[Any], **more: Any) -> Iterable[Encoding]:
+        return super().rows_of(texts, is_split_into_words=bool(texts) and isinstance(texts[0], list), **more)
+
     # features → answers
+
+    def run(self, model: Model, features: Features) -> Computed:
+        """Return the logits ``[T, C]``."""
+        return model.logits(features)
+
+    def rows(self, output: Computed, features: Features) -> list[Array]:
+        """Return the logits ``[n, C]`` of each row."""
+        return features.by_row(operations_on(output).to_host(output))
+
+    def combine(self, rows: Sequence[Any], features: Features) -> list[Array]:
+        """Return the logits ``[n, C]`` of each input's pieces, each from the window that owns it."""
+        own, found = features.own(rows), []
+        for group in features.groups_read():
+            first = first_piece(group.encodings[0])
+            found.append(np.concatenate([own[row] for row in group.rows])[first : first + len(group.read)])
+        return found
 
     def decode(self, outputs: Outputs) -> list[Any]:
         groups = outputs.features.groups_read()
+        goes_on = np.concatenate([np.zeros(0, np.bool_), *map(self._goes_on, groups)])
         sizes = [len(group.read) for group in groups]
-        together = np.concatenate([np.zeros(0, np.bool_), *map(self._goes_on, groups)])
-        scores = self._probabilities(outputs.values)
-        return self._grouper.answers(Scored(sizes, scores, together, lambda number: self._source(groups[number])))
+        scores = self._piece_scores(outputs)
+        return self._grouper.answers(scores, goes_on, sizes, lambda number: self._source(groups[number]))
 
     def _source(self, group: Group) -> Source:
         pieces, read = group.pieces, group.read
@@ -131,16 +169,15 @@ class TokenClassification(WordTask):
             return np.concatenate((np.zeros(1, np.bool_), words[1:] == words[:-1]))[: len(words)]
         ids = np.asarray(pieces.ids, np.int64)[read.start : read.stop]
         if self.tokenizer.continuing_subword_prefix is None:
-            found = self._follow(*self._placed(group), read) & (ids != self.tokenizer.unk_token_id)
+            # tokens don't show words: a piece goes on where no space stands before it
+            text, spans = self._placed(group)
+            starts = (start for start, _ in spans[read.start : read.stop])
+            follows = [start > 0 and " " not in text[start - 1 : start + 1] for start in starts]
+            found = np.array(follows, np.bool_) & (ids != self.tokenizer.unk_token_id)
         else:
             found = self._continuing[ids]
         found[:1] = False
         return found
-
-    def _follow(self, text: str, spans: Sequence[Span], read: range) -> NDArray[np.bool_]:
-        """Return which pieces follow another without a space, for tokenizers whose tokens don't show words."""
-        starts = (start for start, _ in spans[read.start : read.stop])
-        return np.array([start > 0 and " " not in text[start - 1 : start + 1] for start in starts], np.bool_)
 
     @cached_property
     def _continuing(self) -> NDArray[np.bool_]:
@@ -149,10 +186,9 @@ class TokenClassification(WordTask):
         tokens = self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))
         return np.array([token is not None and token.startswith(prefix) for token in tokens], np.bool_)
 
-    def _probabilities(self, values: Values) -> NDArray[Any]:
+    def _piece_scores(self, outputs: Outputs) -> Array:
         """Return the scores ``[T, C]`` of the pieces of all texts, side by side."""
-        logits = np.concatenate([np.zeros((0, len(self._labels)), np.float32), *values])
-        return softmax(logits / np.float32(self.temperature))
+        return self.probabilities(np.concatenate([np.zeros((0, len(self._labels)), np.float32), *outputs.values]))
 
     @cached_property
     def _labels(self) -> list[str]:
@@ -164,7 +200,7 @@ class TokenClassification(WordTask):
         join = self.tokenizer.convert_tokens_to_string
         return Grouper(self._labels, self.aggregation_strategy, ignored, self.scheme, join)
 
-    # labels → loss and figures
+    # labels → loss
 
     @classmethod
     def head(cls, kind: str | None, labels: Sequence[str]) -> dict[str, Any]:
@@ -182,7 +218,7 @@ class TokenClassification(WordTask):
         return replace(self, scheme=known, aggregation_strategy=strategy)
 
     def on_train_start(self, model: Any, labels: Sequence[Sequence[str]]) -> Self:
-        numbers = [self._number(tag) for tags in labels for tag in tags]
+        numbers = [self.number_of(tag, "tag") for tags in labels for tag in tags]
         counts = np.bincount(numbers, minlength=self.config.num_labels)
         begin_at(model.classifier, logits_of_classes(counts, self.class_weights))
         return super().on_train_start(model, labels)
@@ -192,9 +228,9 @@ class TokenClassification(WordTask):
         begins = np.cumsum([0, *features.lengths])
         unseen = 0
         for group, tags in zip(features.groups_read(), labels, strict=True):
-            alignment = _alignment(group)
-            numbers = alignment.piece_labels([self._number(tag) for tag in tags], self.label_pieces)
-            unseen += len(alignment.missing)
+            words = _words_of(group)
+            numbers = words.piece_labels([self.number_of(tag, "tag") for tag in tags], self.label_pieces)
+            unseen += len(words.missing)
             for row, encoding in zip(group.rows, group.encodings, strict=True):
                 window, first = encoding.windows[-1], begins[row] + first_piece(encoding)
                 wanted[first : first + len(window.ids)] = numbers[window.start : window.stop]
@@ -207,14 +243,15 @@ class TokenClassification(WordTask):
         return features.with_labels(wanted, "token")
 
     def divisor(self, features: Features) -> float:
-        wanted = features.wanted[features.wanted != IGNORED]
-        return float(len(wanted) if self.class_weights is None else np.asarray(self.class_weights)[wanted].sum())
+        return self.weight_of(features.wanted)
 
-    def loss(self, output: "Tensor", features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> "Tensor":
         """Return the summed cross-entropy of logits ``[T, C]`` over the labelled pieces."""
         from bertie.tasks.summed_losses import cross_entropy_sum
 
-        return cross_entropy_sum(output, features.wanted, self.class_weights, self.focal, self.label_smoothing)
+        return cross_entropy_sum(output, features.wanted, **self.loss_options)
+
+    # labels → figures
 
     def metric(self) -> Metric:
         return entities_metric(self._labels, self.scheme)
@@ -225,39 +262,53 @@ class TokenClassification(WordTask):
     def judged(self, outputs: Outputs) -> Judged | None:
         """Return the logits ``[n, C]`` of all words that were read, by their first pieces, and their tags' numbers."""
         logits, gold = [np.zeros((0, len(self._labels)))], []
-        for (words, scores), tags in zip(_words(outputs), outputs.labels, strict=True):
+        for (words, scores), tags in zip(_words_read(outputs), outputs.labels, strict=True):
             # rows to score may have tags of types that the model lacks
-            known = [tags[word] in self.config.label2id for word in words.numbers.tolist()]
-            logits.append(scores[words.firsts[np.array(known, np.bool_)]])
-            gold += [self._number(tags[word]) for word in words.numbers[np.array(known, np.bool_)].tolist()]
+            known = np.array([tags[word] in self.config.label2id for word in words.numbers.tolist()], np.bool_)
+            logits.append(scores[words.firsts[known]])
+            gold += [self.number_of(tags[word], "tag") for word in words.numbers[known].tolist()]
         return Judged(np.concatenate(logits), gold) if gold else None
 
     def predictions(self, outputs: Outputs) -> list[list[str]]:
         """Return the tags of each text, one a word; of words without pieces (or cut off) O, if no entity goes on."""
         rules = None if self.scheme is None else Rules.of(self._labels, self.scheme)
-        words, scores = self._word_scores(outputs)
+        words, scores = self._scores_of_words_read(outputs)
         sizes = list(map(len, scores))
-        tags = chosen(np.concatenate([np.zeros((0, len(self._labels))), *scores]), sizes, rules)
-        split = np.split(tags, np.cumsum(sizes)[:-1])
+        tags = iter(chosen(np.concatenate([np.zeros((0, len(self._labels))), *scores]), sizes, rules).tolist())
         return [
-            self._spread([self._labels[tag] for tag in part.tolist()], each)
-            for each, part in zip(words, split, strict=False)
+            self._spread([self._labels[tag] for tag in islice(tags, size)], each)
+            for each, size in zip(words, sizes, strict=True)
         ]
 
-    def word_scores(self, outputs: Outputs) -> list[NDArray[Any]]:
+    def word_scores(self, outputs: Outputs) -> list[Array]:
         """Return the score of each tag for the words of each text, ``[W, C]``; 0 for words that were not read."""
         found = []
-        for words, scores in zip(*self._word_scores(outputs), strict=True):
+        for words, scores in zip(*self._scores_of_words_read(outputs), strict=True):
             found.append(np.zeros((words.num_words, len(self._labels)), np.float32))
             found[-1][words.numbers] = scores
         return found
 
-    def _word_scores(self, outputs: Outputs) -> tuple[list[Alignment], list[NDArray[Any]]]:
+    def _scores_of_words_read(self, outputs: Outputs) -> tuple[list[Alignment], list[Array]]:
         """Return the words of each text, and the scores ``[n, C]`` of those that were read."""
         how = self.aggregation_strategy if self.aggregation_strategy in MERGES else "first"
-        words = [words for words, _ in _words(outputs)]
-        pieces = np.split(self._probabilities(outputs.values), np.cumsum(list(map(len, outputs.values)))[:-1])
+        words = [words for words, _ in _words_read(outputs)]
+        pieces = np.split(self._piece_scores(outputs), np.cumsum(list(map(len, outputs.values)))[:-1])
         return words, [each.word_scores(part, how) for each, part in zip(words, pieces, strict=False)]
+
+    def _spread(self, tags: list[str], words: Alignment) -> list[str]:
+        """Return tags of all words from those of the words with pieces."""
+        places = words.numbers.tolist()
+        if len(tags) == words.num_words:
+            return tags
+        if self.scheme is None:
+            spread = dict(zip(places, tags, strict=True))
+            return [spread.get(word, OUTSIDE) for word in range(words.num_words)]
+        # an entity goes on through a word without pieces
+        moved = [
+            entity._replace(first=places[entity.first], last=places[entity.last])
+            for entity in find_entities(tags, self.scheme)
+        ]
+        return make_tags(moved, words.num_words, self.scheme)
 
     def signature(self, prediction: Any) -> list[str]:
         return sorted(set(prediction))
@@ -279,30 +330,6 @@ class TokenClassification(WordTask):
         found = [f"{kind}: {' '.join(words[first : last + 1])}" for kind, first, last in find_entities(tags, scheme)]
         return " | ".join(found) or "none"
 
-    def _spread(self, tags: list[str], words: Alignment) -> list[str]:
-        """Return tags of all words from those of the words with pieces."""
-        places = words.numbers.tolist()
-        if len(tags) == words.num_words:
-            return tags
-        if self.scheme is None:
-            spread = dict(zip(places, tags, strict=True))
-            return [spread.get(word, OUTSIDE) for word in range(words.num_words)]
-        # an entity goes on through a word without pieces
-        moved = [
-            entity._replace(first=places[entity.first], last=places[entity.last])
-            for entity in find_entities(tags, self.scheme)
-        ]
-        return make_tags(moved, words.num_words, self.scheme)
-
-    def _number(self, tag: Any) -> int:
-        number = self.config.label2id.get(tag)
-        if number is None:
-            raise InputError(
-                f"The tag {tag!r:.60} is none of the model's {self.config.num_labels} labels "
-                f"({', '.join(map(repr, self._labels[:8]))}).{nearest(str(tag), self._labels)}"
-            )
-        return number
-
 
 class WordTags(TokenClassification):
     """As `TokenClassification`; the answer is the tag of each word of a list of words."""
@@ -316,16 +343,16 @@ class WordTags(TokenClassification):
         return self.predictions(outputs)
 
 
-def _words(outputs: Outputs) -> Iterator[tuple[Alignment, NDArray[Any]]]:
+def _words_of(group: Group) -> Alignment:
+    """Return the words of a whole text, whatever was cut off it."""
+    return Alignment.of(group.pieces.word_ids, len(group.text) if isinstance(group.text, list) else None)
+
+
+def _words_read(outputs: Outputs) -> Iterator[tuple[Alignment, Array]]:
     """Yield the words of each text that were read, and the logits of its pieces."""
     for group, logits in zip(outputs.features.groups_read(), outputs.values, strict=True):
         read = group.read
-        yield Alignment.of(group.pieces.word_ids[read.start : read.stop], _alignment(group).num_words), logits
-
-
-def _alignment(group: Group) -> Alignment:
-    """Return the alignment of a whole text, whatever was cut off it."""
-    return Alignment.of(group.pieces.word_ids, len(group.text) if isinstance(group.text, list) else None)
+        yield Alignment.of(group.pieces.word_ids[read.start : read.stop], _words_of(group).num_words), logits
 
 
 def _strings(group: Group) -> list[str]:
