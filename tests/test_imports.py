@@ -52,7 +52,7 @@ LAYERS = {"activations", "attention", "dropout", "embeddings", "encoder", "heads
 COMMANDS = {"quantize"}
 # Other names that stand in several rooms. Nothing is added here.
 SEVERAL = {
-    *("arrays", "auto", "entities", "folder", "inputs", "loading", "options", "saving", "searching"),
+    *("arrays", "auto", "entities", "folder", "inputs", "loading", "saving", "searching"),
     *("tensors", "writing"),
 }
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}

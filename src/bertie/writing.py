@@ -4,7 +4,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -117,6 +117,11 @@ _WRITERS: dict[str, Callable[[IO[str] | None, Sequence[str]], Lines]] = {
 FORMS = ("jsonl", "csv", "tsv")
 """What any records can be written as."""
 FORM_OF_SUFFIX = {".ndjson": "jsonl", **{f".{form}": form for form in _WRITERS if form != "squad"}}
+
+
+def beside(row: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with an answer behind it; what both have is the answer's, and the row's is called ``input_…``."""
+    return {f"input_{name}" if name in answer else name: value for name, value in row.items()} | answer
 
 
 def form_of_output(output: Path | None, to: str | None = None, more: Sequence[str] = ()) -> str:

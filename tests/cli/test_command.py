@@ -8,10 +8,10 @@ import pytest
 import typer
 
 from bertie.cli import app
-from bertie.cli.options import bound
+from bertie.cli.options import FormatOptions, bound
 from bertie.data import Format
 
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -57,8 +57,8 @@ def test_options_of_other_commands_have_a_hint(run: Callable[..., Any], given: s
 def test_shared_options_stand_where_a_command_takes_what_they_make() -> None:
     made: list[Any] = []
 
-    def tell(first: int = 0, *, form: Any, last: int = 1) -> None:
-        made.append((first, form, last))
+    def tell(first: int = 0, *, form: FormatOptions, last: int = 1) -> None:
+        made.append((first, form.form(), last))
 
     command = bound(tell)
     assert list(signature(command).parameters) == ["first", "format", "delimiter", "encoding", "quoting", "last"]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bertie.cli.options import FormatOptions
+from bertie.cli.passages import sentences
 from bertie.cli.reading import read_asked, read_texts
-from bertie.cli.sentences import sentences
 from bertie.errors import InputError
 from bertie.messages import printable
 
@@ -78,11 +79,16 @@ def test_other_faults(tmp_path: Path) -> None:
         ({"texts": None, "path": tmp_path / "none.txt"}, "cannot be read: No such file"),
         ({"texts": None, "path": tmp_path}, "holds no file of rows"),
         ({"texts": ["a"], "path": tmp_path}, "not both"),
-        ({"texts": ["a"], "form": "xml"}, "no format 'xml'"),
+        ({"texts": None, "form": "xml"}, "no format 'xml'"),
         ({"texts": ["a"], "pair": "b"}, "two by two, and 1"),
     ):
         with pytest.raises(InputError, match=message):
             list(read_asked(**arguments))
+
+
+def test_a_format_that_there_is_not_is_refused_beside_texts_too() -> None:
+    with pytest.raises(InputError, match="no format 'xml'"):
+        FormatOptions("xml").form()
 
 
 def test_standard_input_is_read_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:

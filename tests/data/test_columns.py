@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from bertie.cli.choose import choose
-from bertie.cli.spelling import spelling_of
+from bertie.cli.app import load_command
 from bertie.data.columns import find_columns, ignored_data
 from bertie.errors import InputError, spelling
 
@@ -180,7 +179,10 @@ def test_choices_in_several_columns_are_named_with_commas() -> None:
     with pytest.raises(InputError, match=r"hold the choices: .*name it with columns=\{'choices': \['…', '…'\]\}\."):
         find_columns(CHOOSE, [row])
     assert find_columns(CHOOSE, [row], {"choices": "A,B"}).found["choices"] == ["A", "B"]
-    with spelling(spelling_of(choose)), pytest.raises(InputError, match=r"name it with --column choices=…,…\."):
+    with (
+        spelling(load_command("choose").spell),
+        pytest.raises(InputError, match=r"name it with --column choices=…,…\."),
+    ):
         find_columns(CHOOSE, [row])
 
 

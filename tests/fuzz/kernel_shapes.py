@@ -71,7 +71,7 @@ def int8(functions: library.InstructionSet, draw: Draw, columns: int, depth: int
     weight = NUMBERS.integers(-127, 128, (columns, depth), np.int8)
     smooth = abs(floats(depth)) + 0.5 if draw.random() < 0.5 else None
     how = params_16_bits(weight, 1e-6, smooth)
-    if functions.has_vnni and draw.random() < 0.5:
+    if functions.multiplies_bytes and draw.random() < 0.5:
         how = QuantParams(1 / 100, draw.choice((0, 128)), draw.random() < 0.5, 1e-6, smooth)
     return Int8PackedWeight(weight, abs(floats(columns)), floats(columns), how, functions, allocated)
 

@@ -151,7 +151,7 @@ def test_threads_and_other_texts_change_no_bit(functions) -> None:
 @each_set
 @pytest.mark.parametrize("bits", [8, 16])
 def test_integers(functions, bits) -> None:
-    if bits == 8 and not functions.has_vnni:
+    if bits == 8 and not functions.multiplies_bytes:
         pytest.skip("inputs of 8 bits need VNNI")
     weights = Weights()
 

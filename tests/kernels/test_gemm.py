@@ -15,7 +15,7 @@ from bertie.kernels.gemm_int8 import MAX_DEPTH_INT8, Int8PackedWeight, QuantPara
 from bertie.layers.int8 import Int8Linear
 
 SETS = library.instruction_sets()
-VNNI = [functions for functions in SETS if functions.has_vnni]
+VNNI = [functions for functions in SETS if functions.multiplies_bytes]
 pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_none()}")
 each_set = pytest.mark.parametrize("functions", SETS, ids=lambda functions: functions.name)
 each_vnni = pytest.mark.parametrize("functions", VNNI, ids=lambda functions: functions.name)
@@ -199,7 +199,7 @@ class TestInputsOf16Bits:
 
     @each_set
     def test_8_bits_are_refused_without_vnni(self, functions) -> None:
-        if functions.has_vnni:
+        if functions.multiplies_bytes:
             pytest.skip("it has VNNI")
         with pytest.raises(InputError, match="8 bits need VNNI"):
             int8(

@@ -18,16 +18,16 @@ needs_kernels = pytest.mark.skipif(
 def test_the_fastest_comes_first() -> None:
     sets = library.instruction_sets()
     assert library.best() is sets[0]
-    names = ["avx512vnni", "avx512", "avx2"]
-    assert [each.name for each in sets] in (names, names[1:], names[2:])
-    assert [each.has_vnni for each in sets] == [each.name == "avx512vnni" for each in sets]
+    names, arm = ["avx512vnni", "avx512", "avx2"], ["neondot", "neon"]
+    assert [each.name for each in sets] in (names, names[1:], names[2:], arm, arm[1:])
+    assert [each.multiplies_bytes for each in sets] == [each.name in ("avx512vnni", "neondot") for each in sets]
 
 
 @needs_kernels
 def test_why_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert library.why_none() == ""
     monkeypatch.setattr(library, "instruction_sets", lambda: ())
-    assert "AVX2 only" in library.why_none()
+    assert "AVX2 and for 64-bit Arm only" in library.why_none()
     library._library.cache_clear()
     monkeypatch.setattr(library, "EXTENSION_SUFFIXES", [".missing"])
     assert "for another Python or system (_kernels." in library.why_none()

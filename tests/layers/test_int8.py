@@ -18,8 +18,8 @@ from bertie.kernels import library
 from bertie.layers.int8 import Int8Embedding, Int8Linear
 from bertie.layers.linear import explain_product, make_deterministic
 
-has_vnni = any(each.has_vnni for each in library.instruction_sets())
-needs_vnni = pytest.mark.skipif(not has_vnni, reason="without VNNI inputs have 16 bits")
+multiplies_bytes = any(each.multiplies_bytes for each in library.instruction_sets())
+needs_vnni = pytest.mark.skipif(not multiplies_bytes, reason="without VNNI or sdot inputs have 16 bits")
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:

@@ -1,12 +1,17 @@
-"""The command line: ``bertie VERB``. Each command is one typed function, and torch is imported only when one runs."""
+"""The command line: ``bertie VERB``. Each command is one typed function, which is imported when it is to run."""
 
 import errno
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
 
 from bertie.cli.app import app
-from bertie.cli.stopping import stopped_by_signals
-from bertie.errors import BertieError
+from bertie.errors import BertieError, Stopped
 from bertie.files import why_refused
 from bertie.messages import printable
 
@@ -21,7 +26,7 @@ def main() -> None:
         getattr(stream, "reconfigure", lambda **_: None)(encoding="utf-8", errors="backslashreplace")
     try:
         try:
-            with stopped_by_signals():
+            with _stopped_by_signals():
                 app()
         finally:
             if sys.stdout is not None:
@@ -33,6 +38,31 @@ def main() -> None:
         sys.exit(getattr(stopped, "exit_code", 130))
     except OSError as error:
         _leave_unwritten(error)
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let SIGTERM, and SIGHUP of a terminal that is closed, end the block as Ctrl-C does; a second one ends at once.
+
+    One that is ignored (nohup) stays ignored.
+    """
+    taken = []
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has one of them
+        in_main = threading.current_thread() is threading.main_thread()
+        if number is not None and in_main and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _stop)
+            taken.append(number)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _stop(number: int, _: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)
+    raise Stopped(f"Stopped by {signal.Signals(number).name} before the end.", number)
 
 
 def _fill_closed_streams() -> None:

@@ -1,44 +1,79 @@
-"""The Typer application: its commands, and what ``bertie --version`` and ``bertie --help`` say."""
+"""The Typer application: its commands, each imported when it is asked for, and ``bertie --version``."""
 
-import sys
-from collections.abc import Callable
-from functools import wraps
+import importlib
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import bertie
-from bertie.cli.answer import answer
-from bertie.cli.average import average
-from bertie.cli.bench import bench
-from bertie.cli.choose import choose
-from bertie.cli.classify import classify
 from bertie.cli.command import Command
-from bertie.cli.demo import demo
-from bertie.cli.embed import embed
-from bertie.cli.evaluate import evaluate
-from bertie.cli.fill_mask import fill_mask
-from bertie.cli.finetune import finetune
-from bertie.cli.inspect import inspect
-from bertie.cli.next_sentence import next_sentence
 from bertie.cli.options import bound
-from bertie.cli.quantize import quantize
-from bertie.cli.rerank import rerank
-from bertie.cli.search import search
-from bertie.cli.spelling import spelling_of
-from bertie.cli.tag import tag
-from bertie.errors import spelling
-from bertie.extras import refuse_without_torch
-from bertie.messages import printable
+
+# the commands in the order of ``bertie --help``, and the function of each
+PLACES = {
+    "demo": "bertie.cli.demo:demo",
+    "embed": "bertie.cli.answering:embed",
+    "search": "bertie.cli.passages:search",
+    "fill-mask": "bertie.cli.answering:fill_mask",
+    "next-sentence": "bertie.cli.answering:next_sentence",
+    "classify": "bertie.cli.answering:classify",
+    "tag": "bertie.cli.answering:tag",
+    "answer": "bertie.cli.answering:answer",
+    "choose": "bertie.cli.answering:choose",
+    "rerank": "bertie.cli.passages:rerank",
+    "finetune": "bertie.cli.finetune:finetune",
+    "evaluate": "bertie.cli.evaluate:evaluate",
+    "average": "bertie.cli.average:average",
+    "quantize": "bertie.cli.quantize:quantize",
+    "inspect": "bertie.cli.inspect:inspect",
+    "bench": "bertie.cli.bench:bench",
+}
+# these have nothing to do without arguments, and say what they take
+NEEDY = ("search", "rerank", "finetune", "evaluate", "average", "inspect", "quantize")
+LOOKS: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
+
+
+@cache
+def load_command(name: str) -> Any:
+    """Return a command, ready to run."""
+    module, _, function = PLACES[name].partition(":")
+    alone = typer.Typer(**LOOKS)
+    command = bound(getattr(importlib.import_module(module), function))
+    alone.command(name, cls=Command, no_args_is_help=name in NEEDY)(command)
+    return typer.main.get_command(alone)
+
+
+class _Commands(Mapping[str, Any]):
+    """All commands by name; reading the names imports none of them."""
+
+    def __getitem__(self, name: str) -> Any:
+        return load_command(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(PLACES)
+
+    def __len__(self) -> int:
+        return len(PLACES)
+
+
+class Group(TyperGroup):
+    """A group of commands of which only the one that runs is imported."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands: Any = _Commands()
+
 
 app = typer.Typer(
     name="bertie",
+    cls=Group,
     help="BERT, whole and fast. Commands read arguments, a file or standard input, and write JSON lines.",
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
+    **LOOKS,
 )
 
 
@@ -55,34 +90,3 @@ def _main(
     ] = False,
 ) -> None:
     del version
-
-
-def _telling(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command so that messages name its options as they are typed, and so that one stopped by a signal says
-    what it has kept; Typer would leave without a word.
-    """
-
-    @wraps(command)
-    def run(*given: Any, **options: Any) -> None:
-        try:
-            with spelling(spelling_of(command)):
-                command(*given, **options)
-        except ImportError as error:
-            refuse_without_torch(error, f"bertie {command.__name__.replace('_', '-')}")
-            raise
-        except KeyboardInterrupt as stopped:
-            if str(stopped):
-                print(f"bertie: {printable(str(stopped))}", file=sys.stderr)
-            raise typer.Exit(getattr(stopped, "exit_code", 130)) from stopped
-
-    return run
-
-
-COMMANDS = (
-    *(demo, embed, search, fill_mask, next_sentence, classify, tag, answer, choose, rerank),
-    *(finetune, evaluate, average, quantize, inspect, bench),
-)
-# these have nothing to do without arguments, and say what they take
-NEEDY = (search, rerank, finetune, evaluate, average, inspect, quantize)
-for command in COMMANDS:
-    app.command(cls=Command, no_args_is_help=command in NEEDY)(_telling(bound(command)))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.options import columns_of, one_or_all
+from bertie.cli.options import one_or_all
 from bertie.errors import InputError
 from bertie.files import read_json, write_json
 from bertie.progress import quietly
@@ -24,11 +24,8 @@ def average(
     task: Annotated[
         str | None, typer.Option("--task", help="As for bertie evaluate; the default is that of the first run.")
     ] = None,
-    column: options.Columns = None,
-    text_column: options.TextColumn = None,
-    text_pair_column: options.TextPairColumn = None,
-    label_column: options.LabelColumn = None,
-    on_bad_row: options.OnBadRow = "error",
+    *,
+    rows: options.RowOptions,
     device: options.Device = None,
 ) -> None:
     """Average the weights of several models that were fine-tuned from one (a "model soup") into a single model."""
@@ -38,12 +35,9 @@ def average(
     learned = _task(task, models[0]) if data else ""
     notes = bertie.average(models, out)
     figures: dict[str, Any] = {}
-    columns = columns_of(column, text=text_column, text_pair=text_pair_column, label=label_column)
     for model in (str(out), *models) if data else ():
         with nullcontext() if model == str(out) else quietly():  # what is said of the rows is said once
-            found = bertie.evaluate(
-                learned, one_or_all(data), model=model, columns=columns, on_bad_row=on_bad_row, device=device
-            )
+            found = bertie.evaluate(learned, one_or_all(data), model=model, device=device, **rows.arguments())
         figures[model] = found.figures
     record = {"model": str(out), "averaged": models, "notes": notes, "metrics": figures.pop(str(out), None)}
     record["metrics_of_each"] = figures

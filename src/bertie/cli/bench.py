@@ -25,7 +25,7 @@ def bench(
     max_length: options.MaxLength = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write all figures to this JSON file.")] = None,
     column: options.Column = "text",
-    format: options.Format = None,
+    format: options.FileFormat = None,
 ) -> None:
     """Time a model on a CPU in each way to run it: texts a second, a text alone, the start, and peak memory.
 

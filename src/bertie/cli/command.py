@@ -1,11 +1,15 @@
-"""A command of bertie's: as Typer's, and an option that takes one value is given once."""
+"""A command of bertie's: as Typer's, with errors that name options as they are typed."""
 
+import sys
 from collections import Counter
 from typing import Any
 
+import typer
 from typer.core import TyperCommand
 
-from bertie.errors import InputError, nearest
+from bertie.errors import InputError, nearest, spelling
+from bertie.extras import refuse_without_torch
+from bertie.messages import printable
 
 # what is called otherwise in other commands, or in other programs; a word without hyphens is an argument
 _ALIKE = (
@@ -21,6 +25,8 @@ _ALIKE = (
     ("--kind", "--problem-type"),
     ("--to", "--output-format"),
 )
+# what the command line takes one at a time, or calls otherwise than Python
+_OTHERWISE = {"columns": "--column", "form": "--format"}
 
 
 class Command(TyperCommand):
@@ -50,9 +56,46 @@ class Command(TyperCommand):
                     )
         return super().parse_args(ctx, args)
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; one that a signal stops says what it has kept, where Typer would leave without a word."""
+        try:
+            with spelling(self.spell):
+                return super().invoke(ctx)
+        except ImportError as error:
+            refuse_without_torch(error, f"bertie {self.name}")
+            raise
+        except KeyboardInterrupt as stopped:
+            if str(stopped):
+                print(f"bertie: {printable(str(stopped))}", file=sys.stderr)
+            raise typer.Exit(getattr(stopped, "exit_code", 130)) from stopped
+
+    def spell(self, name: str, value: Any = ...) -> str:
+        """Return an option of Python's as this command takes it: ``--windows``, ``--set warmup=0.2``."""
+        if isinstance(value, dict):
+            pairs = ((role, ",".join(one) if isinstance(one, list) else one) for role, one in value.items())
+            return " ".join(self.spell(name, f"{role}={one}") for role, one in pairs)
+        option = _OTHERWISE.get(name) or self._option(name)
+        if option is None:
+            from bertie.settings import describe_settings
+
+            option = f"--{'set' if name in describe_settings() else 'option'} {name}"
+            return option if value is ... else f"{option}={value}"
+        if isinstance(value, list):
+            value = ",".join(value)
+        if value is ... or value is True:
+            return option
+        return option.replace("--", "--no-", 1) if value is False else f"{option} {value}"
+
+    def _option(self, name: str) -> str | None:
+        found = next((one for one in self.params if one.name == name), None)
+        options = [] if found is None else [*found.opts, "--" + name.replace("_", "-")]
+        return next((option for option in options if option.startswith("--")), None)
+
     def _unknown(self, option: str) -> str:
         """Return the sentence that refuses an option, with the one that is probably meant."""
-        known = [name for one in self.params for name in (one.opts if one.param_type_name == "option" else [one.name])]
+        known = [
+            name for one in self.params for name in (one.opts if one.param_type_name == "option" else [str(one.name)])
+        ]
         alike = next((group for group in _ALIKE if option in group), ())
         meant = next((name for name in alike if name in known), None)
         if meant == "file":

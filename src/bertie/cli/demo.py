@@ -66,7 +66,7 @@ def demo(
     console = Console(highlight=False, width=min(WIDTH, Console().width))
     book = book_sentences()
     console.print(_introduction(len(book)), markup=True)
-    pipe = options.opener(model, device, batch_tokens)("embed")
+    pipe = options.ModelOptions(model, device, batch_tokens).pipeline("embed")
     pipe(book[:8])  # the first call of a process also warms it up
     start = time.perf_counter()
     index = SearchIndex(book, pipe)

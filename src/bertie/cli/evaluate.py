@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.options import columns_of, map_of, names_of, one_or_all
-from bertie.data import Format
+from bertie.cli.options import one_or_all
 from bertie.errors import counted
 from bertie.messages import printable
 
@@ -27,16 +26,9 @@ def evaluate(
     windows: options.Windows = None,
     overlap: options.Overlap = None,
     max_length: options.MaxLength = None,
-    column: options.Columns = None,
-    text_column: options.TextColumn = None,
-    text_pair_column: options.TextPairColumn = None,
-    label_column: options.LabelColumn = None,
-    label_names: options.LabelNames = None,
-    label_map: options.LabelMap = None,
-    first_choice: options.FirstChoice = None,
     *,
-    form: Format,
-    on_bad_row: options.OnBadRow = "error",
+    rows: options.LabelledRowOptions,
+    form: options.FormatOptions,
     device: options.Device = None,
     batch_tokens: options.BatchTokens = None,
     seed: options.Seed = None,
@@ -53,16 +45,12 @@ def evaluate(
         task,
         one_or_all(data),
         model=model,
-        form=form,
-        columns=columns_of(column, text=text_column, text_pair=text_pair_column, label=label_column),
-        label_names=names_of(label_names),
-        label_map=map_of(label_map),
-        first_choice=first_choice,
-        on_bad_row=on_bad_row,
+        form=form.form(),
         device=device,
         batch_tokens=batch_tokens,
         seed=seed or 0,
         predictions=predictions,
+        **rows.arguments(),
         **{name: value for name, value in given.items() if value is not None},
     )
     print("\n".join(_table(found)), file=sys.stderr)

@@ -2,14 +2,14 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bertie.cli import options
-from bertie.cli.options import columns_of, map_of, names_of, one_or_all
-from bertie.data import Format
+from bertie.cli.options import one_or_all, pairs_of
 from bertie.errors import InputError, spelled
 from bertie.messages import printable
 
@@ -58,9 +58,6 @@ def finetune(
     kind: Annotated[
         str | None, typer.Option("--kind", help="Of a classification: single-label, multi-label or regression.")
     ] = None,
-    label_names: options.LabelNames = None,
-    label_map: options.LabelMap = None,
-    first_choice: options.FirstChoice = None,
     class_weights: Annotated[
         str | None, typer.Option("--class-weights", help="auto lets all classes weigh alike; or CLASS=2,OTHER=1.")
     ] = None,
@@ -81,13 +78,9 @@ def finetune(
     option: Annotated[
         list[str] | None, typer.Option("--option", help="An option of the task: NAME=VALUE, such as scheme=BIOES.")
     ] = None,
-    column: options.Columns = None,
-    text_column: options.TextColumn = None,
-    text_pair_column: options.TextPairColumn = None,
-    label_column: options.LabelColumn = None,
     *,
-    form: Format,
-    on_bad_row: options.OnBadRow = "error",
+    rows: options.LabelledRowOptions,
+    form: options.FormatOptions,
     sweep: Annotated[
         int | None, typer.Option("--sweep", min=1, help="Try this many settings and keep the best (needs optuna).")
     ] = None,
@@ -108,24 +101,6 @@ def finetune(
     device: options.Device = None,
 ) -> None:
     """Fine-tune a model on labelled rows and say how good it is on rows it has not seen."""
-    said = {
-        "model": model,
-        "dev": _source_or_share(dev),
-        "tune": _source_or_share(tune),
-        "out": out,
-        "form": form,
-        "columns": columns_of(column, text=text_column, text_pair=text_pair_column, label=label_column),
-        "kind": kind,
-        "label_names": names_of(label_names),
-        "label_map": map_of(label_map),
-        "first_choice": first_choice,
-        "on_bad_row": on_bad_row,
-        "class_weights": _weights(class_weights),
-        "lora": lora,
-        "metric": metric,
-        "resume": resume,
-        "device": device,
-    }
     reading = {
         "max_length": max_length,
         "windows": windows,
@@ -140,33 +115,42 @@ def finetune(
         "batch_tokens": batch_tokens,
         "patience": patience,
     }
-    options = _assigned(option, "--option") | {name: value for name, value in reading.items() if value is not None}
-    chosen = _assigned(settings, "--set") | {name: value for name, value in training.items() if value is not None}
-    source = one_or_all(train)
-    kept = {"more_epochs": more_epochs, "folds": folds, "keep": keep, "tensorboard": tensorboard}
-    keeping = {name: value for name, value in kept.items() if value}
+    said = {
+        "model": model,
+        "dev": _source_or_share(dev),
+        "tune": _source_or_share(tune),
+        "out": out,
+        "form": form.form(),
+        "kind": kind,
+        "class_weights": _weights(class_weights),
+        "lora": lora,
+        "metric": metric,
+        "resume": resume,
+        "device": device,
+        "options": _assigned(option, "--option") | _given(reading),
+        "settings": _settings(_assigned(settings, "--set") | _given(training)),
+        **rows.arguments(),
+    }
+    kept = {"more_epochs": more_epochs, "folds": folds, "keep": keep, "tensorboard": tensorboard or None}
+    source, seeds = one_or_all(train), seed or []
     if dry_run:
-        _preview(task, source, {**said, "folds": folds}, options, _settings(chosen), seed or [])
+        _preview(task, source, {**said, "folds": folds}, seeds)
     elif out is None:
         raise InputError("--out is missing: name the new folder of the run (--dry-run needs none).")
     elif sweep is None:
-        _train(task, source, {**said, **keeping}, options, _settings(chosen), seed or [])
-    elif keeping:
-        raise InputError(f"A sweep takes no {' and no '.join(map(spelled, keeping))}.")
+        _train(task, source, {**said, **_given(kept)}, seeds)
+    elif _given(kept):
+        raise InputError(f"A sweep takes no {' and no '.join(map(spelled, _given(kept)))}.")
     else:
-        _sweep(task, source, said, options, _settings(chosen), seed or [], sweep)
+        _sweep(task, source, said, seeds, sweep)
 
 
-def _preview(
-    task: str, train: str | list[str], said: dict[str, Any], options: dict[str, Any], settings: Any, seeds: list[int]
-) -> None:
-    from dataclasses import asdict
-
+def _preview(task: str, train: str | list[str], said: dict[str, Any], seeds: list[int]) -> None:
     from bertie.finetuning.plan import settings_from
     from bertie.finetuning.preview import preview
 
-    chosen = settings_from(settings, {"seed": seeds[0] if seeds else None})
-    found = preview(task, train, options=options, settings=chosen, **said)
+    said["settings"] = settings_from(said["settings"], {"seed": seeds[0] if seeds else None})
+    found = preview(task, train, **said)
     parts = ", ".join(f"{count:,} {what}" for what, count in zip(_PARTS, found.counts.values(), strict=True))
     of_folds = f" in the first of {said['folds']} folds" if said["folds"] else ""
     print(f"bertie: rows {parts}{of_folds}; the first as they will be learned:", file=sys.stderr)
@@ -176,52 +160,35 @@ def _preview(
     print(json.dumps(asdict(found), ensure_ascii=False))
 
 
-def _train(
-    task: str, train: str | list[str], said: dict[str, Any], options: dict[str, Any], settings: Any, seeds: list[int]
-) -> None:
+def _train(task: str, train: str | list[str], said: dict[str, Any], seeds: list[int]) -> None:
     import bertie
 
-    seed = seeds[0] if len(seeds) == 1 else seeds or None
-    result = bertie.finetune(task, train, options=options, settings=settings, seed=seed, **said)
+    result = bertie.finetune(task, train, seed=seeds[0] if len(seeds) == 1 else seeds or None, **said)
     if result is not None:
         _tell(result, {})
 
 
-def _sweep(
-    task: str,
-    train: str | list[str],
-    said: dict[str, Any],
-    options: dict[str, Any],
-    settings: Any,
-    seeds: list[int],
-    trials: int,
-) -> None:
+def _sweep(task: str, train: str | list[str], said: dict[str, Any], seeds: list[int], trials: int) -> None:
     import bertie
 
     if len(seeds) > 1:
         raise InputError("A sweep has one --seed.")
-    given: dict[str, Any] = {"seed": seeds[0]} if seeds else {}
-    found = bertie.sweep(task, train, trials=trials, options=options, settings=settings, **said, **given)
+    found = bertie.sweep(task, train, trials=trials, seed=seeds[0] if seeds else 0, **said)
     _tell(found.best, {"settings": found.values})
 
 
 def _tell(result: "Finetuned", more: dict[str, Any]) -> None:
-    print(
-        json.dumps(
-            {
-                "model": str(result.folder),
-                "metrics": result.figures,
-                "intervals": result.intervals,
-                **({} if result.runs is None else result.runs.to_dict()),
-                **more,
-            }
-        )
-    )
+    record = {"model": str(result.folder), "metrics": result.figures, "intervals": result.intervals}
+    print(json.dumps({**record, **({} if result.runs is None else result.runs.to_dict()), **more}))
     if result.runs is not None:
         print(f"mean and deviation of {len(result.runs.figures)} {result.runs.what}s", file=sys.stderr)
     for name, (mean, deviation) in result.spread.items():
         print(f"  {name:<20} {mean:8.4f} ± {deviation:.4f}", file=sys.stderr)
     print(f"bertie: the report is {printable(str(result.folder))}/report.md", file=sys.stderr)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _settings(given: dict[str, Any]) -> Any:
@@ -240,10 +207,7 @@ def _settings(given: dict[str, Any]) -> Any:
 def _assigned(pairs: list[str] | None, option: str) -> dict[str, Any]:
     """Return ``NAME=VALUE`` texts as a dict; a value that is JSON is read as such, any other as text."""
     found: dict[str, Any] = {}
-    for pair in pairs or []:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise InputError(f"{option} is {pair!r}; write NAME=VALUE.")
+    for name, value in pairs_of(pairs, option, "NAME=VALUE"):
         try:
             found[name] = json.loads(value)
         except ValueError:

@@ -14,7 +14,7 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON line instead of text.")] = False,
 ) -> None:
     """Show what a model's folder holds and which classes it can be loaded into. Runs no code of it."""
-    from bertie.cli.describing import describe
+    from bertie.cli.model_summary import describe
 
     found = describe(model)
     lines = [json.dumps(found, ensure_ascii=False)] if as_json else _lines(found)

@@ -42,7 +42,7 @@ def quantize(
     ] = 0.99,
     force: Annotated[bool, typer.Option("--force", help="Write it even if it is slower here, or too far off.")] = False,
     column: options.Column = "text",
-    format: options.Format = None,
+    format: options.FileFormat = None,
 ) -> None:
     """Make a model smaller and faster on CPUs: weights of 8 bits, checked on your own texts and on this machine."""
     from bertie.compression.check import compare
@@ -72,7 +72,7 @@ def quantize(
     print(json.dumps(_record(found, out)))
 
 
-def _read(path: Path, format: options.Format, column: str, most: int) -> list[Any]:
+def _read(path: Path, format: options.FileFormat, column: str, most: int) -> list[Any]:
     return list(islice(read_texts(None, path, format, column), most))
 
 

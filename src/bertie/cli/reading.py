@@ -2,13 +2,18 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NamedTuple
 
-from bertie.data import Format, Record, form_of, records, stream_records
+import typer
+
+from bertie.cli.options import FormatOptions, Input
 from bertie.errors import InputError
 from bertie.messages import printable
+
+if TYPE_CHECKING:
+    from bertie.data import Format, Record
 
 # a text, the two of a pair, or words
 Text = str | tuple[str, str] | list[str]
@@ -23,44 +28,52 @@ class Asked(NamedTuple):
     row: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class InputOptions:
+    """Where texts come from: the arguments, a file, or standard input."""
+
+    texts: Annotated[
+        list[str] | None, typer.Argument(help="Texts; without any, --input or standard input is read.")
+    ] = None
+    input: Input = None
+
+    def read(self, form: FormatOptions, column: str, pair: str | None = None, **more: Any) -> Iterator[Asked]:
+        """Yield the texts, as `read_asked` does."""
+        return read_asked(self.texts, self.input, form.form(), column, pair, **more)
+
+
 def read_asked(
     texts: list[str] | None,
     path: Path | None = None,
-    form: str | Format | None = None,
+    form: "str | Format | None" = None,
     column: str = "text",
     pair: str | None = None,
     *,
     shown: Sequence[str] = ("text", "text_pair"),
     words: bool = False,
 ) -> Iterator[Asked]:
-    """Yield what a command is asked: texts, or pairs if ``pair`` names the column of the second text.
+    """Yield the texts of arguments, or of a file or standard input (``-``), each with its row.
 
-    Args:
-        texts: those given as arguments; they go before any file.
-        path: the file to read, or a folder or pattern of several; None or ``-`` is standard input.
-        form: as for `bertie.data.records`.
-        column: the field or column of the text.
-        pair: the field or column of its partner. In lines, a tab stands between the two.
-        shown: what texts are called in rows that have no columns; of a pair, one name shows the first alone.
-        words: whether lists of words may stand in place of texts.
+    They are pairs where ``pair`` names the second column; with ``words``, lists of words may stand in place of texts.
+    Rows that have no columns call their texts as ``shown`` says.
 
     Raises:
         InputError: no such file, or a line of it that cannot be read, with its number.
     """
-    is_stream = path is None or str(path) == "-"
-    written = Format.of(form)
-    kind = form_of(Path("" if path is None else path), written.name)
     if texts:
         if path is not None:
             raise InputError("Give texts as arguments or a file with --input, not both.")
         yield from (Asked(text, _named(text, shown)) for text in _arguments(texts, pair))
         return
+    from bertie.data import Format, form_of, records, stream_records
+
+    kind = form_of(Path(path or ""), Format.of(form).name)
     if is_interactive(texts, path):
         print("bertie: reading texts from standard input; end with Ctrl-D", file=sys.stderr)
-    if is_stream:
-        rows = stream_records(standard_input(), "standard input", replace(written, name=kind))
+    if str(path or "-") == "-":
+        rows = stream_records(standard_input(), "standard input", replace(Format.of(form), name=kind))
     else:
-        rows = records(path, written)
+        rows = records(path, form)
     for record in rows:
         is_line = kind == "lines" and list(record.fields) == ["text"]
         if is_line and pair is not None:
@@ -73,7 +86,7 @@ def read_asked(
 
 
 def read_texts(
-    texts: list[str] | None, path: Path | None = None, form: str | Format | None = None, column: str = "text"
+    texts: list[str] | None, path: Path | None = None, form: "str | Format | None" = None, column: str = "text"
 ) -> Iterator[str]:
     """Yield the texts of `read_asked` alone."""
     return (str(asked.text) for asked in read_asked(texts, path, form, column))
@@ -81,7 +94,7 @@ def read_texts(
 
 def is_interactive(texts: list[str] | None, path: Path | None) -> bool:
     """Whether a person is typing the texts, so that each should be answered at once."""
-    return not texts and (path is None or str(path) == "-") and sys.stdin is not None and sys.stdin.isatty()
+    return not texts and str(path or "-") == "-" and sys.stdin is not None and sys.stdin.isatty()
 
 
 def standard_input() -> BinaryIO:
@@ -107,32 +120,30 @@ def _arguments(texts: list[str], pair: str | None) -> Iterator[str | tuple[str, 
     yield from zip(texts[::2], texts[1::2], strict=True)
 
 
-def _halves(record: Record) -> tuple[str, str]:
+def _halves(record: "Record") -> tuple[str, str]:
     first, tab, second = record.fields["text"].partition("\t")
     if not tab:
         raise InputError(f"A tab must stand between the two texts of a pair, and there is none in {record.where}.")
     return first, second
 
 
-def _text(record: Record, column: str, pair: str | None, words: bool) -> Text:
+def _text(record: "Record", column: str, pair: str | None, words: bool) -> Text:
     if words:
         lists = [record.fields.get(name) for name in (column, *_WORDS)]
-        found = next((one for one in lists if _are_words(one)), None)
+        found = next(
+            (one for one in lists if one and isinstance(one, list) and all(isinstance(word, str) for word in one)), None
+        )
         if found is not None and not isinstance(record.fields.get(column), str):
             return found
     first = _field(record, column)
     return first if pair is None else (first, _field(record, pair))
 
 
-def _are_words(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(word, str) for word in value)
-
-
 def _named(text: Any, shown: Sequence[str]) -> dict[str, str]:
     return dict(zip(shown, text if isinstance(text, tuple) else (text,), strict=False))
 
 
-def _field(record: Record, column: str) -> str:
+def _field(record: "Record", column: str) -> str:
     value = record.fields.get(column)
     if not isinstance(value, str):
         has = ", ".join(repr(key) for key in record.fields)

@@ -3,18 +3,22 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from bertie.cli.reading import Asked
-from bertie.data import beside
+import typer
+
+from bertie.cli.reading import Asked, InputOptions, is_interactive
 from bertie.errors import InputError, Stopped, counted, plural
 from bertie.files import atomic
-from bertie.writing import Lines, form_of_output, writer
+from bertie.writing import Lines, beside, form_of_output, writer
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from bertie.pipelines import Pipeline
 
 
 @contextmanager
@@ -79,58 +83,71 @@ def write_array(path: Path, compute: Callable[[], "np.ndarray[Any, Any]"]) -> "n
     return array
 
 
-def answer_all(
-    pipe: Any,
-    source: Iterator[Asked],
-    interactive: bool,
-    form: Callable[[Any, Any], dict[str, Any]],
-    to: str | None = None,
-    more: Sequence[str] = (),
-    output: Path | None = None,
-    read: Sequence[Path | None] = (),
-) -> None:
-    """Write the answer to each row of ``source`` after the row itself.
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where the answers go, and in which form."""
 
-    Args:
-        pipe: the pipeline.
-        source: what is asked, one by one.
-        interactive: whether a person is typing and each is to be answered at once.
-        form: makes a JSON object of a text and its answer.
-        to: "jsonl", "csv", "tsv", or one of ``more``; None: as the output's name ends.
-        more: other forms of answers that the command has.
-        output: the file to write; None: standard output.
-        read: the files that the texts come from.
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the answers to this file, which is replaced when all are there."),
+    ] = None
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            help="What to write: jsonl, csv or tsv; the default is what the name of --output ends in.",
+        ),
+    ] = None
+    # forms that the command has besides those of all
+    more: ClassVar[tuple[str, ...]] = ()
 
-    Raises:
-        InputError: ``to`` is something else, or the answers would replace what is read.
-        CheckpointError: the file cannot be written.
-    """
-    out = writer(form_of_output(output, to, more), later=("truncated", "empty"))
-    with answers_in(output, *read):
-        cut, total = _answer(pipe, source, interactive, form, out)
-        out.end()
-    if cut:
-        limit = pipe.codec.limit
-        print(
-            f"bertie: {cut} of {counted(total, 'text')} {plural(cut, 'was', 'were')} longer than {limit} tokens and "
-            f"{plural(cut, 'was', 'were')} cut",
-            file=sys.stderr,
-        )
+    def writer(self) -> Lines:
+        """Return what writes the answers.
 
+        Raises:
+            InputError: there is no such form.
+        """
+        return writer(form_of_output(self.output, self.to, self.more), later=("truncated", "empty"))
 
-def _answer(
-    pipe: Any, source: Iterator[Asked], interactive: bool, form: Callable[[Any, Any], dict[str, Any]], out: Lines
-) -> tuple[int, int]:
-    """Write all answers; return how many of how many texts were cut."""
-    asked, shown = tee(source)
-    cut = total = 0
-    for answered in pipe.stream((one.text for one in asked), **({"chunk": 1} if interactive else {})):
-        marks: dict[str, Any] = {"truncated": answered.truncated} if answered.truncated else {}
-        if answered.empty:
-            marks["empty"] = True
-        text, row = next(shown)
-        out.write(beside(row, form(text, answered.answer) | marks))
-        cut, total = cut + (answered.truncated > 0), total + 1
-        if interactive:
-            sys.stdout.flush()
-    return cut, total
+    def write(
+        self,
+        pipe: "Pipeline",
+        source: InputOptions,
+        asked: Iterator[Asked],
+        name: str,
+        show: Callable[[Any, Any], Any] = lambda _, answer: answer,
+        read: Sequence[Path | None] = (),
+    ) -> None:
+        """Write the answer to each text after the row it stands in.
+
+        Args:
+            pipe: the pipeline.
+            source: where the texts come from; those that a person types are answered one by one.
+            asked: the texts.
+            name: what an answer that is no mapping is called.
+            show: takes a text and its answer, and returns the answer as JSON has it.
+            read: other files that are read.
+
+        Raises:
+            InputError: there is no such form, or the answers would replace what is read.
+            CheckpointError: the file cannot be written.
+        """
+        out = self.writer()
+        cut = total = 0
+        asked, rows = tee(asked)
+        chunk = {"chunk": 1} if is_interactive(source.texts, source.input) else {}
+        with answers_in(self.output, source.input, *read):
+            for answered in pipe.stream((one.text for one in asked), **chunk):
+                text, row = next(rows)
+                shown = show(text, answered.answer)
+                out.write(beside(row, (shown if isinstance(shown, dict) else {name: shown}) | answered.marks))
+                cut, total = cut + (answered.truncated > 0), total + 1
+                if chunk:
+                    sys.stdout.flush()
+            out.end()
+        if cut:
+            print(
+                f"bertie: {cut} of {counted(total, 'text')} {plural(cut, 'was', 'were')} longer than "
+                f"{pipe.codec.limit} tokens and {plural(cut, 'was', 'were')} cut",
+                file=sys.stderr,
+            )

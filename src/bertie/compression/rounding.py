@@ -87,7 +87,7 @@ def _fill(made: Int8Linear | Int8Embedding, weight: Tensor) -> None:
 
 def _product(layer: Int8Linear, x: Tensor) -> Tensor:
     """Return the product of rounded rows in plain numbers: what calibration finds depends on no processor."""
-    params = quant_params(layer.as_arrays(), has_vnni=True)
+    params = quant_params(layer.as_arrays(), multiplies_bytes=True)
     x = x.float() if layer.input_scale is None else x.float() * layer.input_scale
     divisors = (x if params.one_sided else x.abs()).amax(dim=1, keepdim=True).clamp_(min=params.min_divisor)
     whole = (x / divisors / params.scale).round_().add_(params.zero_point).clamp_(0, 255).sub_(params.zero_point)

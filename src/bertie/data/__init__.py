@@ -2,7 +2,7 @@
 
 from bertie.data.annotations import is_refused
 from bertie.data.format import Format
-from bertie.data.record import BadRows, Record, beside
+from bertie.data.record import BadRows, Record
 from bertie.data.records import FORMS, Records, form_of, records, stream_records
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "Format",
     "Record",
     "Records",
-    "beside",
     "form_of",
     "is_refused",
     "records",

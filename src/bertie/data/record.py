@@ -24,11 +24,6 @@ class Record:
     where: str
 
 
-def beside(row: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with an answer behind it; what both have is the answer's, and the row's is called ``input_…``."""
-    return {f"input_{name}" if name in answer else name: value for name, value in row.items()} | answer
-
-
 @dataclass
 class BadRows:
     """What becomes of rows that cannot be used: the first is an error, or all are left out and counted.

@@ -46,7 +46,7 @@ def dense(weight: Array | Int8Weight, bias: Array, allocate: Allocate = own_page
     best = library.best()
     if isinstance(weight, Int8Weight):
         if best is not None:
-            params = quant_params(weight, best.has_vnni)
+            params = quant_params(weight, best.multiplies_bytes)
             return Int8PackedWeight(weight.weight, weight.scale, bias, params, best, allocate, threads)
         weight = _dequantized(weight)
     return NumpyWeight(weight, bias) if best is None else PackedWeight(weight, bias, best, allocate, threads)
@@ -95,12 +95,12 @@ class SideBySide:
         return np.concatenate([layer(x, epilogue, threads=threads) for layer in self.layers], axis=1)
 
 
-def quant_params(weight: Int8Weight, has_vnni: bool) -> QuantParams:
+def quant_params(weight: Int8Weight, multiplies_bytes: bool) -> QuantParams:
     """Return how 8 bits hold numbers of a row that was divided into [-1, 1], or [low / top, 1] of a known range.
 
-    Without VNNI, which multiplies inputs of 8 bits, those of 16 are as fast and more exact.
+    Where the processor multiplies none of 8 bits, those of 16 are as fast and more exact.
     """
-    if not has_vnni:
+    if not multiplies_bytes:
         return params_16_bits(weight.weight, SMALLEST, weight.input_scale)
     low, top = (-1.0, 1.0) if weight.input_range is None else weight.input_range
     below = -low / top

@@ -8,7 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from bertie.data import BadRows, Format, beside
+from bertie.data import BadRows, Format
 from bertie.data.dataset import ExampleReader, read_as
 from bertie.data.example import Example
 from bertie.data.labelling import LabelOptions
@@ -22,7 +22,7 @@ from bertie.progress import logger
 from bertie.tasks.features import Values
 from bertie.tasks.registry import find_learned
 from bertie.tasks.task import TrainableTask
-from bertie.writing import form_of_output, writer
+from bertie.writing import beside, form_of_output, writer
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,11 @@ class Int8PackedWeight(PackedLinear):
     ) -> None:
         columns, depth = weight.shape
         check_int8_depth(depth)
-        if params.bits == 8 and not instruction_set.has_vnni:
-            raise InputError(f"Inputs of 8 bits need VNNI, which {instruction_set.name} is without; 16 bits do not.")
+        if params.bits == 8 and not instruction_set.multiplies_bytes:
+            raise InputError(
+                f"Inputs of 8 bits need VNNI or sdot, which {instruction_set.name} is without; 16 bits do not."
+            )
+        offset = instruction_set.byte_offset or 0 if params.bits == 8 else 0
         beyond, together = -columns % instruction_set.panel_width, 32 // params.bits
         padded = np.pad(weight, ((0, 0), (0, -depth % together))) if depth % together else weight
         steps = np.ascontiguousarray(padded).view(np.int32 if together == 4 else np.int16)
@@ -68,7 +71,7 @@ class Int8PackedWeight(PackedLinear):
             in_panels(steps, instruction_set, allocate, threads),
             bias,
             scale=np.pad(np.asarray(scale, np.float32), (0, beyond)),
-            shift=np.pad(weight.sum(1, dtype=np.int32) * np.int32(params.zero_point), (0, beyond)),
+            shift=np.pad(weight.sum(1, dtype=np.int32) * np.int32(params.zero_point - offset), (0, beyond)),
             smooth=None if params.smooth is None else np.ascontiguousarray(params.smooth, np.float32),
             depth=depth,
             columns=columns,

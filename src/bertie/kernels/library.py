@@ -1,7 +1,7 @@
 """The compiled library: its structures field by field, what of it runs on this processor, and its functions."""
 
 import ctypes
-from ctypes import POINTER, c_float, c_int, c_long, c_ulong, c_void_p
+from ctypes import POINTER, c_char_p, c_float, c_int, c_long, c_ulong, c_void_p
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -10,7 +10,7 @@ from typing import Any
 
 from bertie.openmp import let_children_compute
 
-ABI_VERSION = 3  # as in abi.h
+ABI_VERSION = 4  # as in abi.h
 
 
 class PackedWeightStruct(ctypes.Structure):
@@ -105,14 +105,15 @@ class InstructionSet:
     """The functions for one width of vectors.
 
     Args:
-        name: "avx2", "avx512" or "avx512vnni".
+        name: "avx2", "avx512", "avx512vnni", "neon" or "neondot".
         panel_width: the columns of a panel of weights.
-        has_vnni: whether the inputs of int8 weights may have 8 bits; 16 they may have anywhere.
+        byte_offset: what it subtracts from inputs of 8 bits, 0 to 255, before it multiplies them; None where the inputs
+            of int8 weights must have 16 bits.
     """
 
     name: str
     panel_width: int
-    has_vnni: bool
+    byte_offset: int | None
     pack: Any
     linear: Any
     layer_norm: Any
@@ -122,6 +123,16 @@ class InstructionSet:
     activation: Any
     embeddings: Any
     encoder: Any
+
+    @property
+    def multiplies_bytes(self) -> bool:
+        """Whether the inputs of int8 weights may have 8 bits; 16 they may have anywhere."""
+        return self.byte_offset is not None
+
+
+# the columns of a panel: two vectors
+_PANEL_WIDTHS = {"avx512vnni": 32, "avx512": 32, "avx2": 16, "neondot": 8, "neon": 8}
+_BYTE_OFFSETS = {"avx512vnni": 0, "neondot": 128}
 
 
 def best() -> InstructionSet | None:
@@ -134,7 +145,7 @@ def why_none() -> str:
     if best() is not None:
         return ""
     library = _library()
-    return library if isinstance(library, str) else "its kernels are compiled by gcc for x86-64 with AVX2 only"
+    return library if isinstance(library, str) else "its kernels are for x86-64 with AVX2 and for 64-bit Arm only"
 
 
 @lru_cache(maxsize=1)
@@ -143,23 +154,15 @@ def instruction_sets() -> tuple[InstructionSet, ...]:
     library = _library()
     if isinstance(library, str):
         return ()
-    level = library.bertie_instruction_sets()
-    found = []
-    if level >= 3:
-        found.append(_bound(library, "avx512vnni", 32, has_vnni=True))
-    if level >= 2:
-        found.append(_bound(library, "avx512", 32))
-    if level >= 1:
-        found.append(_bound(library, "avx2", 16))
-    return tuple(found)
+    return tuple(_bound(library, name) for name in library.bertie_instruction_sets().decode().split())
 
 
-def _bound(library: ctypes.CDLL, name: str, panel_width: int, has_vnni: bool = False) -> InstructionSet:
+def _bound(library: ctypes.CDLL, name: str) -> InstructionSet:
     functions = {}
     for called, (arguments, result) in _FUNCTIONS.items():
         functions[called] = getattr(library, f"bertie_{name}_{called}")
         functions[called].argtypes, functions[called].restype = arguments, result
-    return InstructionSet(name, panel_width, has_vnni, **functions)
+    return InstructionSet(name, _PANEL_WIDTHS[name], _BYTE_OFFSETS.get(name), **functions)
 
 
 @lru_cache(maxsize=1)
@@ -177,7 +180,7 @@ def _library() -> ctypes.CDLL | str:
         )
     try:
         library = ctypes.CDLL(str(path))
-        library.bertie_abi.restype = POINTER(BertieAbi)
+        library.bertie_abi.restype, library.bertie_instruction_sets.restype = POINTER(BertieAbi), c_char_p
     except OSError as error:
         return f"its kernels cannot be loaded ({error})"
     except AttributeError:

@@ -27,6 +27,12 @@ class Answered(NamedTuple):
     truncated: int
     empty: bool
 
+    @property
+    def marks(self) -> dict[str, Any]:
+        """What stands beside the answer where it says something."""
+        marks: dict[str, Any] = {"truncated": self.truncated} if self.truncated else {}
+        return {**marks, "empty": True} if self.empty else marks
+
 
 class Pipeline:
     """A model, its tokenizer and a task. Calling it changes nothing in it, so threads may share one.
@@ -208,10 +214,7 @@ def listed(inputs: Any) -> list[Any]:
 
 def marked(answered: Answered) -> Any:
     """Return the answer with ``truncated`` and ``empty`` in its mappings, where they say something."""
-    marks: dict[str, Any] = {"truncated": answered.truncated} if answered.truncated else {}
-    if answered.empty:
-        marks["empty"] = True
-    return _mark(answered.answer, marks) if marks else answered.answer
+    return _mark(answered.answer, answered.marks) if answered.marks else answered.answer
 
 
 def _mark(answer: Any, marks: dict[str, Any]) -> Any:

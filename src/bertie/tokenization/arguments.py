@@ -1,7 +1,7 @@
-"""The arguments of one call, read once: what to pad, what to cut, what to give back. Nothing outlives the call."""
+"""What callers say, read and checked once: the arguments of a call, and the options that a tokenizer is made with."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError, nearest
@@ -18,6 +18,33 @@ _OF_OTHERS = {
     *("add_prefix_space", "from_slow", "legacy", "src_lang", "tgt_lang", "pad_to_max_length", "use_auth_token"),
     *("add_bos_token", "add_eos_token"),
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """The arguments of a call beside its texts; `Tokenizer.__call__` says what they mean."""
+
+    add_special_tokens: bool = True
+    padding: bool | str = False
+    truncation: bool | str | None = None
+    max_length: int | None = None
+    stride: int = 0
+    is_split_into_words: bool = False
+    pad_to_multiple_of: int | None = None
+    padding_side: str | None = None
+    return_tensors: str | None = None
+    return_token_type_ids: bool | None = None
+    return_attention_mask: bool | None = None
+    return_overflowing_tokens: bool = False
+    return_special_tokens_mask: bool = False
+    return_offsets_mapping: bool = False
+    return_length: bool = False
+    verbose: bool = True
+    split_special_tokens: bool | None = None
+    na: str = "error"
+
+
+CALL_NAMES = tuple(field.name for field in fields(Call))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,44 +75,20 @@ class Layout:
         return width if not multiple else -(-width // multiple) * multiple
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a call gives back beside the ids."""
-
-    tensors: str | None
-    token_type_ids: bool
-    attention_mask: bool
-    overflowing_tokens: bool
-    special_tokens_mask: bool
-    offsets_mapping: bool
-    length: bool
-
-
-def read_layout(
-    *,
-    padding: Any,
-    truncation: Any,
-    max_length: int | None,
-    stride: int,
-    pad_to_multiple_of: int | None,
-    padding_side: str,
-    truncation_side: str,
-    add_special_tokens: bool,
-    model_max_length: int,
-    verbose: bool,
-) -> Layout:
-    """Check the arguments about length against each other and fill in what they leave open.
-
-    Raises:
-        InputError: a strategy or side that does not exist, a length below 0 or no multiple where one is needed.
-        InputTypeError: a length that is no integer.
-    """
-    _check_numbers(max_length, stride, pad_to_multiple_of)
-    if max_length is not None and padding is False and truncation is None:
+def read_layout(call: Call, padding_side: str, truncation_side: str, model_max_length: int) -> Layout:
+    """Check the arguments about lengths against each other, and fill in what the call leaves to the tokenizer."""
+    _check_numbers(call)
+    truncation, max_length, multiple = call.truncation, call.max_length, call.pad_to_multiple_of
+    if max_length is not None and call.padding is False and truncation is None:
         truncation = True  # max_length alone implies truncation
-    if padding is True and max_length is not None and truncation in (None, False, "do_not_truncate") and verbose:
+    if (
+        call.verbose
+        and call.padding is True
+        and max_length is not None
+        and truncation in (None, False, TRUNCATIONS[-1])
+    ):
         say_once("max_length is ignored: padding=True pads to the longest text and truncation is off")
-    padding = _strategy("padding", padding, PADDINGS)
+    padding = _strategy("padding", call.padding, PADDINGS)
     truncation = _strategy("truncation", truncation, TRUNCATIONS)
     if max_length is None and model_max_length > LONGEST_LIMIT:
         # the model has no limit, so there is nothing to cut or fill up to
@@ -97,13 +100,12 @@ def read_layout(
         padding,
         truncation,
         max_length,
-        stride,
-        pad_to_multiple_of,
-        one_of("padding_side", padding_side, SIDES),
+        call.stride,
+        multiple,
+        one_of("padding_side", padding_side if call.padding_side is None else call.padding_side, SIDES),
         one_of("truncation_side", truncation_side, SIDES),
-        add_special_tokens,
+        call.add_special_tokens,
     )
-    multiple = pad_to_multiple_of
     if layout.truncates and layout.pads and multiple and max_length is not None and max_length % multiple:
         raise InputError(
             f"max_length is {max_length}, which is no multiple of pad_to_multiple_of={multiple}; make it one"
@@ -112,11 +114,6 @@ def read_layout(
 
 
 def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
-    """Return ``value`` if it is one of ``allowed``.
-
-    Raises:
-        InputError: it is not.
-    """
     # the enumerations of transformers are strings with a value
     text = getattr(value, "value", value)
     if text not in tuple(allowed):
@@ -135,11 +132,6 @@ def without_others(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_unknown(where: str, unknown: Iterable[str], allowed: Iterable[str]) -> None:
-    """Refuse arguments that do not exist.
-
-    Raises:
-        InputTypeError: there is one; the message suggests the nearest that exists.
-    """
     for name in unknown:
         raise InputTypeError(f"{where} has no argument {name!r}.{nearest(name, allowed)}")
 
@@ -153,15 +145,62 @@ def _strategy(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     return one_of(name, value, allowed)
 
 
-def _check_numbers(max_length: Any, stride: Any, pad_to_multiple_of: Any) -> None:
-    for name, value, least in (
-        ("max_length", max_length, 0),
-        ("stride", stride, 0),
-        ("pad_to_multiple_of", pad_to_multiple_of, 1),
-    ):
+def _check_numbers(call: Call) -> None:
+    for name, least in (("max_length", 0), ("stride", 0), ("pad_to_multiple_of", 1)):
+        value = getattr(call, name)
         if value is None:
             continue
         if isinstance(value, bool) or not hasattr(value, "__index__"):
             raise InputTypeError(f"{name} is {value!r}; it must be an integer")
         if value < least:
             raise InputError(f"{name} is {value}; it must be at least {least}")
+
+
+@dataclass(slots=True)
+class Options:
+    """The options that every tokenizer is made with; ``given`` holds them as they came, to be saved again."""
+
+    special_tokens: dict[str, Any]
+    given: dict[str, Any]
+    clean_up_tokenization_spaces: bool = False
+    model_max_length: int = UNLIMITED
+    padding_side: str = "right"
+    truncation_side: str = "right"
+    model_input_names: Sequence[str] | None = None
+    split_special_tokens: bool = False
+    pad_token_type_id: int = 0
+    bos_token: Any = None
+    eos_token: Any = None
+    extra_special_tokens: Any = None
+    added_tokens_decoder: Any = None
+    name_or_path: str = ""
+    verbose: bool = False
+
+
+# those that stand in the signatures of BERT's tokenizers
+NAMED_OPTIONS = (
+    *("do_lower_case", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"),
+    *("tokenize_chinese_chars", "strip_accents"),
+)
+_OTHER_NAMES = {"max_len": "model_max_length", "additional_special_tokens": "extra_special_tokens"}
+OPTION_NAMES = tuple(field.name for field in fields(Options) if field.name not in ("special_tokens", "given"))
+
+
+def read_options(where: str, named: Mapping[str, Any], options: Mapping[str, Any]) -> Options:
+    """Read the arguments of a constructor: ``named`` are those in its signature, ``options`` all other."""
+    options = without_others(where, options)
+    refuse_unknown(
+        where, [name for name in options if name not in (*OPTION_NAMES, *_OTHER_NAMES)], [*named, *OPTION_NAMES]
+    )
+    known = {_OTHER_NAMES.get(name, name): value for name, value in options.items() if value is not None}
+    special = {name: value for name, value in {**named, **known}.items() if name.endswith("_token")}
+    given = {name: value for name, value in {**named, **known}.items() if name != "added_tokens_decoder"}
+    read = Options(special, given, **known)
+    length = read.model_max_length
+    # files of older tokenizers hold 1e30 as a float
+    if isinstance(length, bool) or not isinstance(length, (int, float)):
+        raise InputTypeError(f"model_max_length is {length!r}; it must be an integer")
+    if length < 1:
+        raise InputError(f"model_max_length is {length}; it must be at least 1")
+    read.model_max_length = int(min(length, UNLIMITED))
+    return read

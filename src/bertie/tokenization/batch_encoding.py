@@ -1,8 +1,8 @@
 """What a tokenizer gives back: a dictionary of ids and masks that also gives each token's place in the text."""
 
 from collections import UserDict
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Self, TypeVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -11,8 +11,6 @@ from bertie.extras import need
 from bertie.progress import logger
 from bertie.tokenization.arguments import one_of
 from bertie.tokenization.encoding import Encoding
-
-Answer = TypeVar("Answer")
 
 
 class CharSpan(NamedTuple):
@@ -113,46 +111,42 @@ class BatchEncoding(UserDict[Any, Any]):
 
     def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
         """Return the text (0 or 1) that a token came from, or None."""
-        return self._of_token("token_to_sequence", Encoding.token_to_sequence, batch_or_token_index, token_index)
+        return self._ask_row("token_to_sequence", batch_or_token_index, token_index)
 
     def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
         """Return the number of a token's word, or None."""
-        return self._of_token("token_to_word", Encoding.token_to_word, batch_or_token_index, token_index)
+        return self._ask_row("token_to_word", batch_or_token_index, token_index)
 
     def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
         """Return the characters of a token, or None for a special token."""
-        span = self._of_token("token_to_chars", Encoding.token_to_chars, batch_or_token_index, token_index)
+        span = self._ask_row("token_to_chars", batch_or_token_index, token_index)
         return None if span is None else CharSpan(*span)
 
     def word_to_tokens(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> TokenSpan | None:
         """Return the tokens of a word of text ``sequence_index``, or None."""
-        row, word = self._row_and_index("word_to_tokens", batch_or_word_index, word_index)
-        span = row.word_to_tokens(word, sequence_index)
+        span = self._ask_row("word_to_tokens", batch_or_word_index, word_index, sequence_index)
         return None if span is None else TokenSpan(*span)
 
     def word_to_chars(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> CharSpan | None:
         """Return the characters of a word of text ``sequence_index``, or None."""
-        row, word = self._row_and_index("word_to_chars", batch_or_word_index, word_index)
-        span = row.word_to_chars(word, sequence_index)
+        span = self._ask_row("word_to_chars", batch_or_word_index, word_index, sequence_index)
         return None if span is None else CharSpan(*span)
 
     def char_to_token(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
         """Return the token that holds a character of text ``sequence_index``, or None (white space)."""
-        row, char = self._row_and_index("char_to_token", batch_or_char_index, char_index)
-        return row.char_to_token(char, sequence_index)
+        return self._ask_row("char_to_token", batch_or_char_index, char_index, sequence_index)
 
     def char_to_word(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
         """Return the word that holds a character of text ``sequence_index``, or None (white space)."""
-        row, char = self._row_and_index("char_to_word", batch_or_char_index, char_index)
-        return row.char_to_word(char, sequence_index)
+        return self._ask_row("char_to_word", batch_or_char_index, char_index, sequence_index)
 
     def convert_to_tensors(self, tensor_type: str | None = None, prepend_batch_axis: bool = False) -> Self:
         """Turn every value into a tensor (``"pt"``) or array (``"np"``), int64 where it is empty; None does nothing.
@@ -162,10 +156,14 @@ class BatchEncoding(UserDict[Any, Any]):
         """
         if tensor_type is None:
             return self
-        convert = _converter(one_of("return_tensors", tensor_type, ("pt", "np")))
+        tensors = one_of("return_tensors", tensor_type, ("pt", "np")) == "pt"
+        torch: Any = need("torch", "torch", f"return_tensors={tensor_type!r}") if tensors else None
         for key, value in self.data.items():
+            if tensors and isinstance(value, torch.Tensor) and not prepend_batch_axis:
+                continue
             try:
-                self.data[key] = convert([value] if prepend_batch_axis else value)
+                array = _as_array([value] if prepend_batch_axis else value)
+                self.data[key] = torch.from_numpy(np.ascontiguousarray(array)) if tensors else array
             except (ValueError, TypeError, RuntimeError) as error:
                 raise InputError(
                     f"the values of {key!r} make no tensor: {error}; "
@@ -191,28 +189,12 @@ class BatchEncoding(UserDict[Any, Any]):
             raise InputError(f"{method}() needs a text that a tokenizer encoded; this has none, or only its values")
         return self._encodings[index]
 
-    def _row_and_index(self, method: str, row_or_index: int, index: int | None) -> tuple[Encoding, int]:
-        row, index = (0, row_or_index) if index is None else (row_or_index, index)
-        return self._row(method, row), index
-
-    def _of_token(
-        self, method: str, ask: Callable[[Encoding, int], Answer], row_or_index: int, token: int | None
-    ) -> Answer:
-        row, token = self._row_and_index(method, row_or_index, token)
-        return ask(row, token + len(row) if token < 0 else token)
-
-
-def _converter(kind: str) -> Callable[[Any], Any]:
-    if kind == "np":
-        return _as_array
-    torch = need("torch", "torch", f"return_tensors={kind!r}")
-
-    def as_tensor(value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            return value
-        return torch.from_numpy(np.ascontiguousarray(_as_array(value)))
-
-    return as_tensor
+    def _ask_row(self, method: str, row_or_index: int, index: int | None, *sequence: int) -> Any:
+        """Return what the method of a row says; the index alone is one of row 0, and tokens also count from the end."""
+        number, index = (0, row_or_index) if index is None else (row_or_index, index)
+        row = self._row(method, number)
+        from_end = method.startswith("token_") and index < 0
+        return getattr(row, method)(index + len(row) if from_end else index, *sequence)
 
 
 def _as_array(value: Any) -> Any:

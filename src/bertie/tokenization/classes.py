@@ -49,11 +49,7 @@ def defaults(stated: str | None) -> dict[str, Any]:
 
 
 def check_class(stated: str | None, name: str, has_json: bool) -> None:
-    """Refuse a class whose ids would not be BERT's, unless a ``tokenizer.json`` states how they are made.
-
-    Raises:
-        CheckpointError: naming the class, and what to do.
-    """
+    """Refuse a class whose ids would not be BERT's, unless a ``tokenizer.json`` states how they are made."""
     if is_bert(stated) or stated == JAPANESE:
         return
     if stated in _MORE_THAN_THEIR_FILE:

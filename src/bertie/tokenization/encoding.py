@@ -27,11 +27,7 @@ class Window(NamedTuple):
 
     @classmethod
     def of_ids(cls, ids: Sequence[int]) -> "Window":
-        """Return the window of ids of which nothing else is known.
-
-        Raises:
-            InputTypeError: one is no integer.
-        """
+        """Return the window of ids of which nothing else is known."""
         try:
             return cls.whole(KnownPieces(array("q", ids), [], [], []))
         except (TypeError, OverflowError) as error:

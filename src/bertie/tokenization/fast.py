@@ -10,14 +10,13 @@ from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.errors import InputError, MissingVocabularyError
 from bertie.progress import say_once
+from bertie.tokenization.arguments import NAMED_OPTIONS, read_options
 from bertie.tokenization.backend import BertBackend
 from bertie.tokenization.encoding import Frames
 from bertie.tokenization.file_backend import FileBackend
-from bertie.tokenization.options import read_options
 from bertie.tokenization.pieces import Pieces
-from bertie.tokenization.special_tokens import as_special
 from bertie.tokenization.tokenizer import Tokenizer
-from bertie.tokenization.vocabulary import check_added_ids, check_vocabulary, given_vocabulary
+from bertie.tokenization.vocabulary import check_vocabulary, given_vocabulary
 
 
 class Backend(Protocol):
@@ -89,9 +88,7 @@ class BertTokenizer(Tokenizer):
         never_split: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
-        named: dict[str, Any] = {"do_lower_case": do_lower_case, "unk_token": unk_token, "sep_token": sep_token}
-        named |= {"pad_token": pad_token, "cls_token": cls_token, "mask_token": mask_token}
-        named |= {"tokenize_chinese_chars": tokenize_chinese_chars, "strip_accents": strip_accents}
+        named = {name: value for name, value in locals().items() if name in NAMED_OPTIONS}
         sources = (vocab if vocab is not None else vocab_file, tokenizer_file, tokenizer_object)
         if sum(source is not None for source in sources) > 1:
             raise InputError("vocab (or vocab_file), tokenizer_file and tokenizer_object exclude each other; give one")
@@ -138,14 +135,6 @@ class BertTokenizer(Tokenizer):
         for name, token in self.special_tokens_map.items():
             if token == _DEFAULTS.get(name) and self._token_to_id(token) is None:
                 setattr(self, name, None)
-
-    def _add_first_tokens(self, decoder: Mapping[int, AddedToken]) -> None:
-        """Add the tokens that a file names with their ids, then the special ones that are still missing."""
-        self._add_tokens([token for _, token in sorted(decoder.items())], special=False)
-        check_added_ids(self.added_tokens_encoder, decoder)
-        known = {token.content for token in self.added_tokens_decoder.values()}
-        missing = [as_special(token) for token in self._special_token_values() if str(token) not in known]
-        self._add_tokens(list(missing), special=True)
 
     def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
         return self._backend.pieces(texts, split, plain)

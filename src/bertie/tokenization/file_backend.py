@@ -16,9 +16,6 @@ class FileBackend:
 
     Args:
         rust: is run as it stands, but for its padding and truncation, which are taken off.
-
-    Raises:
-        CheckpointError: its post-processor does not put a text, or the two of a pair, into a row once and in order.
     """
 
     def __init__(self, rust: Tokenizer) -> None:
@@ -79,11 +76,7 @@ def _pieces(row: Encoding) -> Pieces:
 
 
 def frames_of(rust: Tokenizer, special_tokens: bool) -> Frames:
-    """Return what the tokenizer puts around a text and around a pair, found out by letting it do so.
-
-    Raises:
-        CheckpointError: a text stands there not at all, twice, or behind the second.
-    """
+    """Return what the tokenizer puts around a text and around a pair, found out by letting it do so."""
     first, second = _marker(0), _marker(1)
     single = _frame(rust.post_process(first, None, add_special_tokens=special_tokens), 1)
     return single, _frame(rust.post_process(first, second, add_special_tokens=special_tokens), 2)

@@ -29,12 +29,7 @@ class Inputs:
 
 
 def read_inputs(text: Any, text_pair: Any, split: bool, na: str) -> Inputs:
-    """Read one text, one pair, a batch of texts, or a batch of pairs (also as a list of two-element tuples).
-
-    Raises:
-        InputTypeError: a text is no string (or no list of strings if ``split``); the message has its number and type.
-        InputError: texts and partners are not as many.
-    """
+    """Read one text, one pair, a batch of texts, or a batch of pairs (also as a list of two-element tuples)."""
     one_of("na", na, ("error", "skip"))
     batched = _is_batch(text, split)
     if not batched:

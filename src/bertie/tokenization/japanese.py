@@ -1,8 +1,7 @@
 """BertJapaneseTokenizer: Japanese is cut into words by MeCab, then into word pieces or characters."""
 
-import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,6 @@ from typing import Any
 from bertie.errors import InputError
 from bertie.extras import need
 from bertie.tokenization.legacy import BertTokenizerLegacy
-from bertie.tokenization.origins import spans_of
-from bertie.tokenization.pieces import Span
 
 DICTIONARIES = ("unidic_lite", "ipadic")
 
@@ -64,68 +61,32 @@ class BertJapaneseTokenizer(BertTokenizerLegacy):
         self.init_kwargs |= {"subword_tokenizer_type": subword_tokenizer_type}
         self.init_kwargs |= {"do_word_tokenize": do_word_tokenize, "do_subword_tokenize": do_subword_tokenize}
 
-    def _words(self, text: str, plain: bool) -> list[list[str]]:
-        return [self._tokens(word) for word in self._cut_words(text, plain)]
-
-    def _cut_words(self, text: str, plain: bool) -> list[str]:
+    def _words(self, text: str, plain: bool) -> list[str]:
         kept = self._kept(plain)
         if not self.do_word_tokenize:
             words = [text]
         elif self._mecab is None:
-            words = self.basic_tokenizer.tokenize(text, never_split=kept)
+            words = self.basic_tokenizer.tokenize(text, kept)
         else:
-            words = [self._lowered(surface, kept) for surface in self._mecab.surfaces(self._mecab.normal(text))]
-        return [part for word in words for part in word.split()] if self._parts_at_spaces else words
+            kept += self.never_split or ()
+            words = self._mecab.words(text)
+            words = [word.lower() if self.do_lower_case and word not in kept else word for word in words]
+        if not self.do_subword_tokenize:
+            return words
+        if self.subword_tokenizer_type == "character":
+            return list(map(_nfkc, words))
+        return [part for word in words for part in word.split()]
 
     def _tokens(self, word: str) -> list[str]:
         if not self.do_subword_tokenize:
             return [word]
         if self.subword_tokenizer_type == "wordpiece":
             return self.wordpiece_tokenizer.tokens(word)
-        return [char if char in self._vocabulary else self.wordpiece_tokenizer.unk_token for char in _nfkc(word)]
+        return [char if char in self._vocabulary else self.wordpiece_tokenizer.unk_token for char in word]
 
-    @property
-    def _parts_at_spaces(self) -> bool:
-        return self.do_subword_tokenize and self.subword_tokenizer_type == "wordpiece"
-
-    def _lowered(self, word: str, kept: Sequence[str]) -> str:
-        return word.lower() if self.do_lower_case and word not in (*kept, *(self.never_split or ())) else word
-
-    # where tokens come from
-
-    def _origins(self, text: str, plain: bool) -> list[list[Span]]:
-        return list(self._spans_of_words(text, plain))
-
-    def _spans_of_words(self, text: str, plain: bool) -> Iterator[list[Span]]:
-        for word, spans in self._placed(text, plain):
-            if self._parts_at_spaces:
-                yield from (spans[slice(*part.span())] for part in re.finditer(r"\S+", word))
-            elif self.do_subword_tokenize:
-                yield _composed(spans, spans_of(word, _nfkc))
-            else:
-                yield spans
-
-    def _placed(self, text: str, plain: bool) -> Iterator[tuple[str, list[Span]]]:
-        """Yield words and, for each of their characters, the characters of ``text`` it comes from."""
-        kept = self._kept(plain)
-        if not self.do_word_tokenize:
-            yield text, [(place, place + 1) for place in range(len(text))]
-        elif self._mecab is None:
-            words = self.basic_tokenizer.tokenize(text, never_split=kept)
-            yield from zip(words, self.basic_tokenizer.origins(text, never_split=kept), strict=True)
-        else:
-            normal, place = self._mecab.normal(text), 0
-            spans = spans_of(text, self._mecab.normal)
-            for surface in self._mecab.surfaces(normal):
-                start = normal.index(surface, place)
-                place = start + len(surface)
-                low = spans_of(surface, lambda some: self._lowered(some, kept))
-                yield self._lowered(surface, kept), _composed(spans[start:place], low)
-
-    def _bounds(self, tokens: list[str], size: int) -> Sequence[int]:
-        if self.do_subword_tokenize and self.subword_tokenizer_type == "character":
-            return range(size + 1)
-        return super()._bounds(tokens, size)
+    def _sizes(self, word: str, tokens: list[str]) -> list[int]:
+        of_characters = self.do_subword_tokenize and self.subword_tokenizer_type == "character"
+        return [1] * len(tokens) if of_characters else super()._sizes(word, tokens)
 
 
 class _Mecab:
@@ -135,7 +96,7 @@ class _Mecab:
         self, mecab_dic: str | None = "unidic_lite", mecab_option: str | None = None, normalize_text: bool = True
     ) -> None:
         self._given = (mecab_dic, mecab_option, normalize_text)
-        self.normal: Callable[[str], str] = _nfkc if normalize_text else str
+        self._normal: Callable[[str], str] = _nfkc if normalize_text else str
         option = mecab_option or ""
         if mecab_dic is not None:
             _check_kind("mecab_dic", mecab_dic, DICTIONARIES)
@@ -143,9 +104,8 @@ class _Mecab:
             option = f'-d "{folder}" -r "{Path(folder, "mecabrc")}" {option}'
         self._tagger = need("fugashi", "japanese", "Cutting Japanese into words").GenericTagger(option)
 
-    def surfaces(self, text: str) -> list[str]:
-        """Return the words of a normalised text, as they are written there."""
-        return [word.surface for word in self._tagger(text)]
+    def words(self, text: str) -> list[str]:
+        return [word.surface for word in self._tagger(self._normal(text))]
 
     def __reduce__(self) -> tuple[type["_Mecab"], tuple[Any, ...]]:
         return _Mecab, self._given
@@ -153,10 +113,6 @@ class _Mecab:
 
 def _nfkc(text: str) -> str:
     return unicodedata.normalize("NFKC", text)
-
-
-def _composed(outer: Sequence[Span], inner: Sequence[Span]) -> list[Span]:
-    return [(outer[start][0], outer[stop - 1][1]) for start, stop in inner]
 
 
 def _check_kind(name: str, value: Any, allowed: tuple[str, ...]) -> None:

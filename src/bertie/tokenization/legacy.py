@@ -4,22 +4,25 @@ import os
 import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate, chain, pairwise
+from itertools import chain, islice, pairwise
 from typing import Any, NamedTuple
 
 from tokenizers import AddedToken
 
-from bertie.tokenization.arguments import Layout, Wanted
+from bertie.tokenization import arguments
+from bertie.tokenization.arguments import Call, Layout
 from bertie.tokenization.batch_encoding import BatchEncoding
+from bertie.tokenization.collate import values_without_windows
 from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.inputs import read_inputs
-from bertie.tokenization.options import read_options
+from bertie.tokenization.origins import spans_of
 from bertie.tokenization.pieces import KnownPieces, LatePieces, Pieces, Span
-from bertie.tokenization.special_tokens import as_special
 from bertie.tokenization.tokenizer import Tokenizer
-from bertie.tokenization.values import values_without_windows
-from bertie.tokenization.vocabulary import check_added_ids, check_vocabulary, given_vocabulary
+from bertie.tokenization.vocab_mixin import as_special
+from bertie.tokenization.vocabulary import check_vocabulary, given_vocabulary
 from bertie.tokenization.wordpiece import BasicTokenizer, WordPiece
+
+_NAMED = (*arguments.NAMED_OPTIONS, "do_basic_tokenize", "never_split")
 
 
 class BertTokenizerLegacy(Tokenizer):
@@ -61,12 +64,9 @@ class BertTokenizerLegacy(Tokenizer):
         vocab: str | os.PathLike[str] | Mapping[str, int] | None = None,
         **options: Any,
     ) -> None:
-        named: dict[str, Any] = {"do_lower_case": do_lower_case, "do_basic_tokenize": do_basic_tokenize}
-        named |= {"never_split": never_split, "unk_token": unk_token, "sep_token": sep_token, "pad_token": pad_token}
-        named |= {"cls_token": cls_token, "mask_token": mask_token, "tokenize_chinese_chars": tokenize_chinese_chars}
-        named |= {"strip_accents": strip_accents}
+        named = {name: value for name, value in locals().items() if name in _NAMED}
         options["clean_up_tokenization_spaces"] = clean_up_tokenization_spaces
-        read = read_options(type(self).__name__, named, options)
+        read = arguments.read_options(type(self).__name__, named, options)
         super().__init__(read)
         self.do_basic_tokenize, self.never_split = do_basic_tokenize, never_split
         self.tokenize_chinese_chars, self.strip_accents = tokenize_chinese_chars, strip_accents
@@ -79,11 +79,7 @@ class BertTokenizerLegacy(Tokenizer):
         self._added: dict[str, tuple[int, AddedToken]] = {}
         self._new = 0  # added tokens that the vocabulary does not have
         self._added_pattern: re.Pattern[str] | None = None
-        decoder = read.added_tokens_decoder or {}
-        self._add_tokens([token for _, token in sorted(decoder.items())], special=False)
-        check_added_ids(self.added_tokens_encoder, decoder)
-        missing = [as_special(token) for token in self._special_token_values() if str(token) not in self._added]
-        self._add_tokens(list(missing), special=True)
+        self._add_first_tokens(read.added_tokens_decoder or {})
 
     # text → pieces
 
@@ -91,15 +87,15 @@ class BertTokenizerLegacy(Tokenizer):
         return [self._pieces_of(text if split else [text], split, plain) for text in texts]
 
     def _pieces_of(self, texts: Sequence[str], split: bool, plain: bool) -> Pieces:
-        parts = [self._cut(text, plain) for text in texts]
-        tokens = [token for one in parts for _, words in one for word in words for token in word]
+        cut = [self._cut(text, plain) for text in texts]
+        tokens = [token for parts in cut for part in parts for word in part.tokens for token in word]
         ids = array("q", map(self.convert_tokens_to_ids, tokens))
 
         def known() -> KnownPieces:
-            spans = [span for one in parts for part, words in one for span in self._spans(part, words, plain)]
-            sizes = [len(word) for one in parts for _, words in one for word in words]
+            spans = [span for parts in cut for part in parts for span in self._spans(part, plain)]
+            sizes = [len(word) for parts in cut for part in parts for word in part.tokens]
             if split:
-                sizes = [sum(len(word) for _, words in one for word in words) for one in parts]
+                sizes = [sum(len(word) for part in parts for word in part.tokens) for parts in cut]
             numbers: list[int | None] = [number for number, size in enumerate(sizes) for _ in range(size)]
             return KnownPieces(ids, tokens, spans, numbers)
 
@@ -114,49 +110,47 @@ class BertTokenizerLegacy(Tokenizer):
         ids = self.encode(text, pair, add_special_tokens=add_special_tokens, **more)
         return [str(token) for token in self.convert_ids_to_tokens(ids)]
 
-    def _cut(self, text: str, plain: bool) -> list[tuple["_Part", list[list[str]]]]:
-        """Cut a text at the added tokens in it, and what stands between them into words, a list of tokens each."""
-        whole = _Part(text, range(len(text)))
-        if plain or self._added_pattern is None:
-            return [(whole, self._words(text, plain))]
-        return [
-            (part, [[part.text]] if part.text in self._added else self._words(part.text, plain))
-            for part in self._parted(text, self._added_pattern)
-            if part.text
-        ]
+    def _cut(self, text: str, plain: bool) -> list["_Cut"]:
+        """Cut a text at the added tokens in it, what stands between them into words, and words into tokens."""
+        parts = [_Part(text, range(len(text)))]
+        if not plain and self._added_pattern is not None:
+            parts = [part for part in self._parted(text, self._added_pattern) if part.text]
+        found = []
+        for part in parts:
+            if part.text in self._added and not plain:
+                found.append(_Cut(part, [part.text], [[part.text]]))
+            else:
+                words = self._words(part.text, plain)
+                found.append(_Cut(part, words, list(map(self._tokens, words))))
+        return found
 
-    def _words(self, text: str, plain: bool) -> list[list[str]]:
-        """Cut a text without added tokens into words, and each word into tokens."""
-        if not self.do_basic_tokenize:
-            return [self.wordpiece_tokenizer.tokens(word) for word in text.split()]
-        words = self.basic_tokenizer.tokenize(text, never_split=self._kept(plain))
-        kept = self.basic_tokenizer.never_split
-        return [[word] if word in kept else self.wordpiece_tokenizer.tokens(word) for word in words]
+    def _words(self, text: str, plain: bool) -> list[str]:
+        """Cut a text without added tokens into the words of its normal form."""
+        return self.basic_tokenizer.tokenize(text, self._kept(plain)) if self.do_basic_tokenize else text.split()
 
-    def _origins(self, text: str, plain: bool) -> list[list[Span]]:
-        """Return, for each word of `_words` and each of its characters, the characters of ``text`` it comes from."""
-        if not self.do_basic_tokenize:
-            return [[(place, place + 1) for place in range(*word.span())] for word in re.finditer(r"\S+", text)]
-        return self.basic_tokenizer.origins(text, never_split=self._kept(plain))
+    def _tokens(self, word: str) -> list[str]:
+        is_kept = self.do_basic_tokenize and word in self.basic_tokenizer.never_split
+        return [word] if is_kept else self.wordpiece_tokenizer.tokens(word)
 
     def _kept(self, plain: bool) -> list[str]:
         return [] if plain else self.all_special_tokens
 
-    def _spans(self, part: "_Part", words: list[list[str]], plain: bool) -> Iterator[Span]:
+    def _spans(self, cut: "_Cut", plain: bool) -> Iterator[Span]:
         """Yield the characters of the whole text that each token of a part covers."""
-        if words == [[part.text]] and part.text in self._added and not plain:
+        part, words, tokens = cut
+        if part.text in self._added and not plain:
             yield part.span(0, len(part.text))
             return
-        for tokens, origins in zip(words, self._origins(part.text, plain), strict=True):
-            for first, last in pairwise(self._bounds(tokens, len(origins))):
-                yield part.span(origins[first][0], origins[last - 1][1])
+        origins = iter(spans_of(part.text, lambda some: "".join(self._words(some, plain))))
+        for word, pieces in zip(words, tokens, strict=True):
+            for size in self._sizes(word, pieces):
+                covered = list(islice(origins, size))
+                yield part.span(covered[0][0], covered[-1][1])
 
-    def _bounds(self, tokens: list[str], size: int) -> Sequence[int]:
-        """Return where each token of a word of ``size`` characters begins, and where the last one ends."""
+    def _sizes(self, word: str, tokens: list[str]) -> list[int]:
+        """Return how many characters of a word each of its tokens covers."""
         # an unknown word is one token, whatever that is written like
-        if len(tokens) == 1:
-            return (0, size)
-        return [0, *accumulate(len(token) - 2 * (number > 0) for number, token in enumerate(tokens))]
+        return [len(word)] if len(tokens) == 1 else [len(token) - 2 * (i > 0) for i, token in enumerate(tokens)]
 
     def _parted(self, text: str, pattern: re.Pattern[str]) -> list["_Part"]:
         """Part a text at added tokens, which may take the spaces beside them or need spaces there."""
@@ -179,10 +173,10 @@ class BertTokenizerLegacy(Tokenizer):
 
     # rows
 
-    def _give_back(self, rows: Sequence[Encoding], layout: Layout, wanted: Wanted, batched: bool) -> Any:
+    def _give_back(self, rows: Sequence[Encoding], layout: Layout, call: Call, batched: bool) -> Any:
         pad = self._padding_token(layout)
-        rows, values = values_without_windows(rows, layout, wanted, pad, self.pad_token_type_id, batched)
-        return BatchEncoding(values, rows)
+        rows, values = values_without_windows(rows, layout, call, pad, self.pad_token_type_id, batched)
+        return BatchEncoding(values, rows, call.return_tensors)
 
     # tokens and ids
 
@@ -264,3 +258,11 @@ class _Part(NamedTuple):
 
 
 _NOTHING = _Part("", ())
+
+
+class _Cut(NamedTuple):
+    """A part of a text, its words, and the tokens of each."""
+
+    part: _Part
+    words: list[str]
+    tokens: list[list[str]]

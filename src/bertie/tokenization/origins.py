@@ -1,5 +1,6 @@
 """Which characters of a text those of its normal form come from, whatever normalises it."""
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterator
 
@@ -10,18 +11,22 @@ Form = Callable[[str], str]
 
 def spans_of(text: str, form: Form) -> list[Span]:
     """Return, for each character of ``form(text)``, the characters ``(start, stop)`` of ``text`` that it comes from."""
-    whole = form(text)
-    alone = [len(form(char)) for char in text]
-    if sum(alone) == len(whole):
-        return [(place, place + 1) for place, size in enumerate(alone) for _ in range(size)]
-    parts = list(_independent(text, form))
-    spans = [(0, len(text))] * len(whole)
+    chunks = (found.span() for found in re.finditer(r"\s+|\S+", text))
+    return [span for start, stop in chunks for span in _spans_within(text, start, stop, form)]
+
+
+def _spans_within(text: str, start: int, stop: int, form: Form) -> list[Span]:
+    chunk = text[start:stop]
+    whole = form(chunk)
+    sizes = {char: len(form(char)) for char in set(chunk)}
+    if sum(map(sizes.__getitem__, chunk)) == len(whole):
+        return [(start + place, start + place + 1) for place, char in enumerate(chunk) for _ in range(sizes[char])]
+    parts = list(_independent(chunk, form))
     if len(parts) > 1:
-        found = [
-            (start + first, start + last) for start, stop in parts for first, last in spans_of(text[start:stop], form)
-        ]
-        spans = found if len(found) == len(whole) else spans
-    return spans
+        found = [span for a, b in parts for span in _spans_within(text, start + a, start + b, form)]
+        if len(found) == len(whole):
+            return found
+    return [(start, stop)] * len(whole)
 
 
 def _independent(text: str, form: Form) -> Iterator[Span]:
@@ -29,7 +34,9 @@ def _independent(text: str, form: Form) -> Iterator[Span]:
     start = 0
     for place in range(1, len(text)):
         before, char = text[start:place], text[place]
-        if not unicodedata.combining(char) and form(before + char) == form(before) + form(char):
+        # what is dropped stays with what it follows: other characters may meet over it
+        alone = "" if unicodedata.combining(char) else form(char)
+        if alone and form(before + char) == form(before) + alone:
             yield start, place
             start = place
     yield start, len(text)

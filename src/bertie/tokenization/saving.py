@@ -22,10 +22,6 @@ def save(
     """Write ``tokenizer_config.json``, ``vocab.txt`` and, from a fast tokenizer, ``tokenizer.json``.
 
     ``legacy_format``: True leaves out ``tokenizer.json``, False leaves out ``vocab.txt``.
-
-    Raises:
-        CheckpointError: the folder cannot be made or written, or the ids of a legacy tokenizer leave gaps.
-        InputError: a legacy tokenizer without ``vocab.txt``.
     """
     if legacy_format is False and not tokenizer.is_fast:
         raise InputError("BertTokenizerLegacy has no other file than vocab.txt; leave legacy_format out")
@@ -50,12 +46,7 @@ def save(
 
 
 def save_vocabulary(tokenizer: Any, folder: str | os.PathLike[str], prefix: str | None = None) -> tuple[str, ...]:
-    """Write ``vocab.txt``, without added tokens, into an existing folder.
-
-    Raises:
-        CheckpointError: there is no such folder, or the ids leave gaps.
-        InputError: the tokenizer is not BERT's, so that a list of tokens would not state it.
-    """
+    """Write ``vocab.txt``, without added tokens, into an existing folder."""
     if not tokenizer.states_bert:
         raise InputError("vocab.txt cannot state this tokenizer, which is not BERT's; use save_pretrained")
     if not Path(folder).is_dir():

@@ -3,29 +3,35 @@
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 from bertie.errors import InputError, InputTypeError
 from bertie.progress import logger
 from bertie.tokenization import arguments
-from bertie.tokenization.arguments import Layout, Wanted
+from bertie.tokenization.arguments import CALL_NAMES, Call, Layout, Options
 from bertie.tokenization.batch_encoding import BatchEncoding
+from bertie.tokenization.collate import (
+    as_lists,
+    collated,
+    packed,
+    pad_values,
+    tensor_kind,
+    values_of,
+    values_without_windows,
+)
 from bertie.tokenization.encoding import Encoding, Frames, Special, Window
 from bertie.tokenization.inputs import Inputs, read_inputs
-from bertie.tokenization.options import Options
-from bertie.tokenization.padding import Fillings, as_lists, collated, pad_values, tensor_kind
 from bertie.tokenization.pieces import Block, Pieces
 from bertie.tokenization.rows import RowsInTurn, TextRows
-from bertie.tokenization.token_table import TokenTable
 from bertie.tokenization.truncation import check_room, rows_of
-from bertie.tokenization.values import packed, values_of, values_without_windows
+from bertie.tokenization.vocab_mixin import VocabMixin
 
 TEXTS_AT_A_TIME = 1024
-_PLAIN_ROWS: dict[str, Any] = {"padding": False, "stride": 0, "pad_to_multiple_of": None, "add_special_tokens": True}
 _TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 
 
-class Tokenizer(TokenTable):
+class Tokenizer(VocabMixin):
     """Texts to ids and back. A subclass holds the vocabulary and cuts one text into pieces; all else is here.
 
     A call reads attributes (``padding_side``, ``model_max_length``, …) and writes none, so that threads may share one
@@ -128,38 +134,19 @@ class Tokenizer(TokenTable):
             InputTypeError: a text that is no str, or an argument that does not exist.
             InputError: a length in which no text fits, or other values that do not go together.
         """
-        named: dict[str, Any] = {
-            "add_special_tokens": add_special_tokens,
-            "padding": padding,
-            "truncation": truncation,
-            "max_length": max_length,
-            "stride": stride,
-            "is_split_into_words": is_split_into_words,
-            "pad_to_multiple_of": pad_to_multiple_of,
-            "padding_side": padding_side,
-            "return_tensors": return_tensors,
-            "return_token_type_ids": return_token_type_ids,
-            "return_attention_mask": return_attention_mask,
-            "return_overflowing_tokens": return_overflowing_tokens,
-            "return_special_tokens_mask": return_special_tokens_mask,
-            "return_offsets_mapping": return_offsets_mapping,
-            "return_length": return_length,
-            "verbose": verbose,
-            "split_special_tokens": split_special_tokens,
-            "na": na,
-        }
+        named = {name: value for name, value in locals().items() if name in CALL_NAMES}
         more = arguments.without_others("the tokenizer", {**unknown, **(tokenizer_kwargs or {})})
         arguments.refuse_unknown("the tokenizer", [name for name in more if name not in named], named)
-        named.update(more)
-        if text is None and text_target is None and named["na"] != "skip":
+        call = Call(**{**named, **more})
+        if text is None and text_target is None and call.na != "skip":
             raise InputTypeError('there is no text: give text (or text_target); na="skip" takes None as an empty text')
         if text_target is None:
-            return self._encode(text, text_pair, **named)
-        of_targets = {**named, **({} if max_target_length is None else {"max_length": max_target_length})}
-        targets = self._encode(text_target, text_pair_target, **of_targets)
+            return self._encode(text, text_pair, call)
+        of_targets = call if max_target_length is None else replace(call, max_length=max_target_length)
+        targets = self._encode(text_target, text_pair_target, of_targets)
         if text is None:
             return targets
-        encoding = self._encode(text, text_pair, **named)
+        encoding = self._encode(text, text_pair, call)
         encoding["labels"] = targets["input_ids"]
         return encoding
 
@@ -180,10 +167,8 @@ class Tokenizer(TokenTable):
         Raises:
             InputError, InputTypeError: as in a call.
         """
-        layout = self._layout(truncation=truncation, max_length=max_length, **_PLAIN_ROWS)
-        plain = self.split_special_tokens if split_special_tokens is None else split_special_tokens
-        inputs = read_inputs(texts, None, is_split_into_words, na)
-        rows = self._rows_in_turn(inputs, layout, is_split_into_words, plain)
+        named = {name: value for name, value in locals().items() if name in CALL_NAMES}
+        rows = self._rows_in_turn(texts, None, self._completed(Call(verbose=False, **named)))
         return rows if self._types_are_taken else rows.untyped()
 
     def encode(
@@ -200,48 +185,28 @@ class Tokenizer(TokenTable):
         **more: Any,
     ) -> Any:
         """Return the ids of a text or pair (or batch): ``tokenizer(...)["input_ids"]``, with the same arguments."""
-        named: dict[str, Any] = {"add_special_tokens": add_special_tokens, "padding": padding, "truncation": truncation}
-        named |= {"max_length": max_length, "stride": stride, "padding_side": padding_side}
-        return self(text, text_pair, **named, return_tensors=return_tensors, **more)["input_ids"]
+        named = {name: value for name, value in locals().items() if name in CALL_NAMES}
+        return self(text, text_pair, **named, **more)["input_ids"]
 
-    def _encode(
-        self,
-        text: Any,
-        text_pair: Any,
-        *,
-        is_split_into_words: bool,
-        return_tensors: str | None,
-        return_token_type_ids: bool | None,
-        return_attention_mask: bool | None,
-        return_overflowing_tokens: bool,
-        return_special_tokens_mask: bool,
-        return_offsets_mapping: bool,
-        return_length: bool,
-        split_special_tokens: bool | None,
-        na: str,
-        verbose: bool,
-        **lengths: Any,
-    ) -> Any:
-        if return_tensors is not None:
-            return_tensors = arguments.one_of("return_tensors", return_tensors, arguments.TENSORS)
-        wanted = Wanted(
-            return_tensors,
-            self._or_if_taken(return_token_type_ids, "token_type_ids"),
-            self._or_if_taken(return_attention_mask, "attention_mask"),
-            return_overflowing_tokens,
-            return_special_tokens_mask,
-            return_offsets_mapping,
-            return_length,
+    def _encode(self, text: Any, text_pair: Any, call: Call) -> Any:
+        call = self._completed(call)
+        if call.return_tensors == "packed":
+            rows = self._rows_in_turn(text, text_pair, call)
+            return packed(rows if call.return_token_type_ids or self._types_are_taken else rows.untyped(), call)
+        layout, inputs = self._layout(call), read_inputs(text, text_pair, call.is_split_into_words, call.na)
+        return self._give_back(self._rows(inputs, layout, call), layout, call, inputs.batched)
+
+    def _completed(self, call: Call) -> Call:
+        """Return the call with what it leaves to the tokenizer."""
+        kind, types, mask = call.return_tensors, call.return_token_type_ids, call.return_attention_mask
+        plain = call.split_special_tokens
+        return replace(
+            call,
+            return_tensors=None if kind is None else arguments.one_of("return_tensors", kind, arguments.TENSORS),
+            return_token_type_ids="token_type_ids" in self.model_input_names if types is None else types,
+            return_attention_mask="attention_mask" in self.model_input_names if mask is None else mask,
+            split_special_tokens=self.split_special_tokens if plain is None else plain,
         )
-        layout = self._layout(verbose=verbose, **lengths)
-        inputs = read_inputs(text, text_pair, is_split_into_words, na)
-        plain = self.split_special_tokens if split_special_tokens is None else split_special_tokens
-        warn = lengths["max_length"] is None and not layout.truncates and verbose
-        read = inputs, layout, is_split_into_words, plain, warn
-        if return_tensors == "packed":
-            rows = self._rows_in_turn(*read)
-            return packed(rows if return_token_type_ids or self._types_are_taken else rows.untyped(), wanted)
-        return self._give_back(self._rows(*read), layout, wanted, inputs.batched)
 
     @property
     def _types_are_taken(self) -> bool:
@@ -249,29 +214,21 @@ class Tokenizer(TokenTable):
         names = self.model_input_names
         return "token_type_ids" in names or names == type(self).model_input_names
 
-    def _or_if_taken(self, wanted: bool | None, name: str) -> bool:
-        return name in self.model_input_names if wanted is None else wanted
-
-    def _layout(self, *, verbose: bool = True, padding_side: str | None = None, **lengths: Any) -> Layout:
-        layout = arguments.read_layout(
-            padding_side=self.padding_side if padding_side is None else padding_side,
-            truncation_side=self.truncation_side,
-            model_max_length=self.model_max_length,
-            verbose=verbose,
-            **lengths,
-        )
+    def _layout(self, call: Call) -> Layout:
+        layout = arguments.read_layout(call, self.padding_side, self.truncation_side, self.model_max_length)
         if layout.pads and self.pad_token is None:
             raise InputError("padding needs a padding token; set one, for example tokenizer.pad_token = '[PAD]'")
         return layout
 
-    def _rows_in_turn(self, inputs: Inputs, layout: Layout, split: bool, plain: bool, warn: bool = False) -> RowsInTurn:
+    def _rows_in_turn(self, text: Any, text_pair: Any, call: Call) -> RowsInTurn:
         """Return the rows; what is not kept of some texts is gone before the next are read."""
-        parts = inputs.parts(TEXTS_AT_A_TIME)
-        return RowsInTurn(self._rows(some, layout, split, plain, warn) for some in parts)
+        layout, inputs = self._layout(call), read_inputs(text, text_pair, call.is_split_into_words, call.na)
+        return RowsInTurn(self._rows(some, layout, call) for some in inputs.parts(TEXTS_AT_A_TIME))
 
-    def _rows(self, inputs: Inputs, layout: Layout, split: bool, plain: bool, warn: bool) -> Sequence[Encoding]:
+    def _rows(self, inputs: Inputs, layout: Layout, call: Call) -> Sequence[Encoding]:
         frames = self._frames(layout.add_special_tokens)
         check_room(layout, inputs.seconds is not None, frames[inputs.seconds is not None].size)
+        split, plain = call.is_split_into_words, bool(call.split_special_tokens)
         firsts = self._pieces(inputs.firsts, split, plain)
         rows: Sequence[Encoding]
         if isinstance(firsts, Block) and inputs.seconds is None and frames[0].untyped:
@@ -284,20 +241,20 @@ class Tokenizer(TokenTable):
             partners = [() if second is None else (next(found),) for second in inputs.seconds]
             texts = ((Window.whole(first), *second) for first, second in zip(firsts, partners, strict=True))
             rows = [self._row(one, layout, frames) for one in texts]
-        if warn:
+        if call.verbose and call.max_length is None and not layout.truncates:
             self._warn_of_long(rows)
         return rows
 
     def _row(self, texts: tuple[Window, ...], layout: Layout, frames: Frames) -> Encoding:
         return rows_of(texts, layout, frames[len(texts) - 1], self._odd_to_first)
 
-    def _give_back(self, rows: Sequence[Encoding], layout: Layout, wanted: Wanted, batched: bool) -> Any:
+    def _give_back(self, rows: Sequence[Encoding], layout: Layout, call: Call, batched: bool) -> Any:
         """Return the rows as the caller wants them."""
-        rows, values = values_of(rows, layout, wanted, self._padding_token(layout), self.pad_token_type_id)
-        if not batched and wanted.tensors is None and not wanted.overflowing_tokens:
+        rows, values = values_of(rows, layout, call, self._padding_token(layout), self.pad_token_type_id)
+        if not batched and call.return_tensors is None and not call.return_overflowing_tokens:
             # as in the reference, the length of a single row is still a list of one
             values = {name: value if name == "length" else value[0] for name, value in values.items()}
-        return BatchEncoding(values, rows)
+        return BatchEncoding(values, rows, call.return_tensors)
 
     def _padding_token(self, layout: Layout) -> Special:
         return Special(self.pad_token_id, self.pad_token) if layout.pads else Special(0, "")
@@ -342,33 +299,20 @@ class Tokenizer(TokenTable):
         Raises:
             InputError: as in a call.
         """
-        lengths: dict[str, Any] = {
-            "padding": padding,
-            "truncation": truncation,
-            "max_length": max_length,
-            "stride": stride,
-        }
-        lengths |= {"pad_to_multiple_of": pad_to_multiple_of, "padding_side": padding_side}
-        layout = self._layout(**lengths, add_special_tokens=add_special_tokens, verbose=verbose)
-        wanted = Wanted(
-            return_tensors and arguments.one_of("return_tensors", return_tensors, ("pt", "np")),
-            self._or_if_taken(return_token_type_ids, "token_type_ids"),
-            self._or_if_taken(return_attention_mask, "attention_mask"),
-            return_overflowing_tokens,
-            return_special_tokens_mask,
-            False,
-            return_length,
-        )
-        texts = [ids] if pair_ids is None else [ids, pair_ids]
-        windows = tuple(map(Window.of_ids, texts))
+        call = Call(**{name: value for name, value in locals().items() if name in CALL_NAMES})
+        if return_tensors is not None:
+            arguments.one_of("return_tensors", return_tensors, ("pt", "np"))
+        call = self._completed(call)
+        layout = self._layout(call)
+        windows = tuple(map(Window.of_ids, [ids] if pair_ids is None else [ids, pair_ids]))
         frames = self._frames(add_special_tokens)
-        check_room(layout, len(texts) > 1, frames[len(texts) > 1].size)
-        pad = self._padding_token(layout)
-        row = self._row(windows, layout, frames)
-        _, values = values_without_windows([row], layout, wanted, pad, self.pad_token_type_id, False)
-        if wanted.tensors and not prepend_batch_axis:
-            values = {name: value[0] for name, value in values.items()}
-        return BatchEncoding(values)
+        check_room(layout, pair_ids is not None, frames[pair_ids is not None].size)
+        row, pad = self._row(windows, layout, frames), self._padding_token(layout)
+        _, values = values_without_windows([row], layout, call, pad, self.pad_token_type_id, False)
+        encoding = BatchEncoding(values, tensor_type=call.return_tensors)
+        if call.return_tensors and not prepend_batch_axis:
+            encoding.data = {name: value[0] for name, value in encoding.items()}
+        return encoding
 
     def tokenize(self, text: Any, pair: Any = None, add_special_tokens: bool = False, **more: Any) -> list[str]:
         """Return the tokens of a text or pair; arguments as in a call."""
@@ -401,19 +345,12 @@ class Tokenizer(TokenTable):
             return BatchEncoding(values)
         kind = return_tensors or tensor_kind(values[main])
         lists = {name: as_lists(value) for name, value in values.items()}
-        layout = self._layout(
-            padding=padding,
-            truncation=False,
-            max_length=max_length,
-            stride=0,
-            pad_to_multiple_of=pad_to_multiple_of,
-            padding_side=padding_side,
-            add_special_tokens=False,
-            verbose=verbose,
-        )
-        fillings = Fillings(self.pad_token_id, self.pad_token_type_id)
-        mask = self._or_if_taken(return_attention_mask, "attention_mask")
-        return BatchEncoding(pad_values(lists, main, layout, fillings, mask), tensor_type=kind)
+        named = {name: value for name, value in locals().items() if name in CALL_NAMES}
+        call = self._completed(Call(**{**named, "truncation": False, "add_special_tokens": False}))
+        fillings = {"attention_mask": 0, "token_type_ids": self.pad_token_type_id, "special_tokens_mask": 1}
+        fillings[main] = self.pad_token_id
+        padded = pad_values(lists, main, self._layout(call), fillings, bool(call.return_attention_mask))
+        return BatchEncoding(padded, tensor_type=kind)
 
     # files
 

@@ -1,20 +1,26 @@
 """What a ``tokenizer.json`` states: exactly BERT's pipeline, which the fast path runs, or one for ``tokenizers``."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 from bertie.errors import CheckpointError
-from bertie.files import checked_values, read_json
+from bertie.files import checked_values, read_bytes, read_json
+from bertie.messages import short
+from bertie.progress import say_once
+from bertie.rules import Rule
+from bertie.tokenization.classes import defaults, is_bert
 from bertie.tokenization.encoding import Special, bert_frames
-from bertie.tokenization.file_backend import frames_of
-from bertie.tokenization.file_rules import LARGEST_ID, MODEL, NORMALIZER, SERIALIZED, SERIALIZED_TOKEN
+from bertie.tokenization.file_backend import FileBackend, frames_of
+from bertie.tokenization.vocab_mixin import NAMES, checked_token
+from bertie.tokenization.vocabulary import VOCABULARY_LIMIT, read_vocabulary
 from bertie.tokenization.wordpiece import MAX_WORD
 
-NORMALIZER_FIELDS = {
+_NORMALIZER_FIELDS = {
     "do_lower_case": "lowercase",
     "strip_accents": "strip_accents",
     "tokenize_chinese_chars": "handle_chinese_chars",
@@ -24,35 +30,108 @@ _MODEL = {"type": "WordPiece", "continuing_subword_prefix": "##", "max_input_cha
 _PRE_TOKENIZER = {"type": "BertPreTokenizer"}
 _DECODER = {"type": "WordPiece", "prefix": "##", "cleanup": True}
 _POST_PROCESSORS = ("TemplateProcessing", "BertProcessing")
+LARGEST_ID = 10_000_000 - 1  # as many tokens as a config's vocab_size may count
 
 
-def read_serialized(path: Path, name: str) -> dict[str, Any]:
-    """Return the content of the ``tokenizer.json`` of ``name``.
+def all_of_kind(names: str, kind: str, none: bool = False) -> dict[str, Rule]:
+    return dict.fromkeys(names.split(), Rule(names, kind, none=none))
 
-    Raises:
-        CheckpointError: it is damaged, has no model, or a value of the wrong kind.
-    """
-    serialized = read_json(path, "tokenizer", SERIALIZED)
+
+_ADDED_TOKEN = all_of_kind("content", "text") | all_of_kind(
+    "special single_word lstrip rstrip normalized", "true or false"
+)
+_SERIALIZED_TOKEN = _ADDED_TOKEN | {"id": Rule("its number", "integer", 0, LARGEST_ID)}
+_SERIALIZED = (
+    all_of_kind("model", "mapping")
+    | all_of_kind("added_tokens", "list", none=True)
+    | all_of_kind("normalizer pre_tokenizer post_processor decoder", "mapping", none=True)
+)
+_NORMALIZER = all_of_kind("clean_text handle_chinese_chars lowercase", "true or false") | all_of_kind(
+    "strip_accents", "true or false", none=True
+)
+_MODEL_VALUES = all_of_kind("unk_token continuing_subword_prefix", "text") | {
+    "max_input_chars_per_word": Rule("", "integer", 0, 2**31 - 1)
+}
+
+
+def read_stated(
+    files: Mapping[str, Path],
+    name: str,
+    stated: str | None,
+    config: dict[str, Any],
+    options: Mapping[str, Any],
+    *,
+    fast: bool,
+) -> dict[str, Any]:
+    """Return ``config`` with what ``tokenizer.json`` states: BERT's arguments, or a tokenizer to run as it stands."""
+    serialized = _read(files["tokenizer.json"], name)
+    # the class of others does nothing but run the file
+    _override(serialized, {**(config if is_bert(stated) else {}), **options}, options, name)
+    found = _bert_arguments(serialized, name)
+    of_rows = ("unk_token", "cls_token", "sep_token")
+    named = {token: config[token] for token in of_rows if config.get(token) is not None}
+    if found is not None and all(str(token) == found[one] for one, token in named.items()):
+        _compare(found["vocab"], files.get("vocab.txt"), name)
+    elif found is not None and is_bert(stated):
+        one = next(one for one, token in named.items() if str(token) != found[one])
+        raise CheckpointError(
+            f"{one} is {str(named[one])!r:.60} in the tokenizer_config.json of {name!r} and {found[one]!r:.60} in its "
+            "tokenizer.json; correct the one or the other"
+        )
+    elif not fast:
+        raise CheckpointError(
+            f"the tokenizer.json of {name!r} states another pipeline than BERT's, which only the fast tokenizer runs; "
+            "leave use_fast=False out, or use BertTokenizer"
+        )
+    else:
+        rust = _parsed(serialized, name)
+        # what the file pads with is the padding token, where nothing else is said
+        padding = {"pad_token": rust.padding["pad_token"]} if rust.padding else {}
+        found = {**padding, **_without_missing(config, defaults(stated), rust)}
+        found["tokenizer_object"] = FileBackend(rust)
+    kept = config if found.get("tokenizer_object") is None else {}
+    return {**kept, **found, "added_tokens_decoder": _all_added(serialized, config, name)}
+
+
+def token_of(stated: Any, where: str) -> str | AddedToken:
+    """Return a token that a file states, as a text or with its switches."""
+    if not isinstance(stated, str | AddedToken) and "content" not in checked_values(stated, _ADDED_TOKEN, where):
+        raise CheckpointError(f"{where} is {short(stated)}, without its 'content'; allowed: a text, or one with it")
+    return checked_token(where, stated)
+
+
+def added_tokens_of(entries: Iterable[tuple[Any, Any]], where: str) -> dict[int, AddedToken]:
+    """Return id → added token from what a file holds."""
+    decoder: dict[int, AddedToken] = {}
+    for index, token in entries:
+        # 10 million has 8 digits; a long one would not be read as a number
+        if not re.fullmatch(r"\d{1,8}", str(index), re.ASCII) or int(index) > LARGEST_ID:
+            raise CheckpointError(
+                f"{where}: the added token {short(token)} has the id {short(index)}; "
+                f"allowed: a number up to {LARGEST_ID}"
+            )
+        made = token_of(token, f"{where}, the added token {index}")
+        decoder[int(index)] = AddedToken(made) if isinstance(made, str) else made
+    return decoder
+
+
+def _read(path: Path, name: str) -> dict[str, Any]:
+    serialized = read_json(path, "tokenizer", _SERIALIZED)
     where = f"the tokenizer.json of {name!r}"
     model = serialized.get("model") or {}
     if model.get("type", "WordPiece") == "WordPiece":
-        checked_values(model, MODEL, f"{where}: its 'model'")
+        checked_values(model, _MODEL_VALUES, f"{where}: its 'model'")
     if not model.get("vocab"):
         raise CheckpointError(f"{where} holds no model with a vocabulary; fetch it again")
     normalizer = serialized.get("normalizer") or {}
     if normalizer.get("type") == "BertNormalizer":
-        checked_values(normalizer, NORMALIZER, f"{where}: its 'normalizer'")
+        checked_values(normalizer, _NORMALIZER, f"{where}: its 'normalizer'")
     for token in serialized.get("added_tokens") or ():
-        checked_values(token, SERIALIZED_TOKEN, f"{where}: an added token")
+        checked_values(token, _SERIALIZED_TOKEN, f"{where}: an added token")
     return serialized
 
 
-def parsed(serialized: Mapping[str, Any], name: str) -> Tokenizer:
-    """Return the tokenizer that a file states.
-
-    Raises:
-        CheckpointError: ``tokenizers`` cannot read it.
-    """
+def _parsed(serialized: Mapping[str, Any], name: str) -> Tokenizer:
     try:
         return Tokenizer.from_str(json.dumps(serialized))
     except Exception as error:  # tokenizers raises nothing more special
@@ -62,12 +141,8 @@ def parsed(serialized: Mapping[str, Any], name: str) -> Tokenizer:
         ) from error
 
 
-def bert_arguments(serialized: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    """Return the arguments of `BertTokenizer` that make the same tokenizer; None if the pipeline is not BERT's.
-
-    Raises:
-        CheckpointError: ``tokenizers`` cannot read the file.
-    """
+def _bert_arguments(serialized: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """Return the arguments of `BertTokenizer` that make the same tokenizer; None if the pipeline is not BERT's."""
     model = serialized["model"]
     vocabulary = model["vocab"]
     if model.get("type", "WordPiece") != "WordPiece" or not isinstance(vocabulary, dict):
@@ -75,7 +150,7 @@ def bert_arguments(serialized: Mapping[str, Any], name: str) -> dict[str, Any] |
     vocabulary = _checked(vocabulary, name)
     # without its words, which may be many, it is read in no time
     whole = {"type": "WordPiece", **model, "vocab": {}}
-    small = parsed({**serialized, "model": whole, "added_tokens": [], "padding": None, "truncation": None}, name)
+    small = _parsed({**serialized, "model": whole, "added_tokens": [], "padding": None, "truncation": None}, name)
     state = json.loads(small.to_str())
     is_bert = (
         all(state["model"][field] == value for field, value in _MODEL.items())
@@ -87,7 +162,7 @@ def bert_arguments(serialized: Mapping[str, Any], name: str) -> dict[str, Any] |
     special = _special_tokens(small, vocabulary) if is_bert else None
     if special is None:
         return None
-    options = {ours: state["normalizer"][theirs] for ours, theirs in NORMALIZER_FIELDS.items()}
+    options = {ours: state["normalizer"][theirs] for ours, theirs in _NORMALIZER_FIELDS.items()}
     return {"vocab": vocabulary, "unk_token": state["model"]["unk_token"], **options, **special}
 
 
@@ -111,3 +186,58 @@ def _checked(vocabulary: Mapping[str, Any], name: str) -> Mapping[str, int]:
             f"the tokenizer.json of {name!r} holds no vocabulary of token → id (a number up to {LARGEST_ID})"
         )
     return vocabulary
+
+
+def _all_added(serialized: Mapping[str, Any], config: Mapping[str, Any], name: str) -> dict[int, AddedToken]:
+    """Return the added tokens of both files, with the flags of ``tokenizer.json`` wherever it has them."""
+    added = ((token.get("id"), token) for token in serialized.get("added_tokens") or ())
+    own, other = added_tokens_of(added, f"the tokenizer.json of {name!r}"), config.get("added_tokens_decoder", {})
+    for index in own.keys() & other.keys():
+        if own[index].content != other[index].content:
+            raise CheckpointError(
+                f"the added token {index} is {other[index].content!r:.60} in the tokenizer_config.json of {name!r} and "
+                f"{own[index].content!r:.60} in its tokenizer.json; remove the file that does not belong to the model"
+            )
+    return {**other, **own}
+
+
+def _without_missing(config: Mapping[str, Any], usual: Mapping[str, Any], rust: Tokenizer) -> dict[str, Any]:
+    """Return ``config`` without the usual special tokens of a class that the vocabulary lacks."""
+    missing = {name for name in NAMES if name in usual and rust.token_to_id(usual[name]) is None}
+    return {field: value for field, value in config.items() if field not in missing or value != usual[field]}
+
+
+def _override(serialized: dict[str, Any], wanted: Mapping[str, Any], said: Mapping[str, Any], name: str) -> None:
+    """Let what the caller and ``tokenizer_config.json`` say of normalisation win over the normalizer of the file."""
+    normalizer: Any = serialized.get("normalizer")
+    known = isinstance(normalizer, dict) and normalizer.get("type") == "BertNormalizer"
+    for field, theirs in _NORMALIZER_FIELDS.items():
+        if field not in wanted:
+            continue
+        if not known:
+            if field in said:
+                say_once(f"{field} has no effect: the tokenizer.json of {name!r} states how texts are normalised")
+        elif normalizer.get(theirs) != wanted[field]:
+            if field not in said:
+                say_once(
+                    f"{field} is {wanted[field]} in the tokenizer_config.json of {name!r} and "
+                    f"{normalizer.get(theirs)} in its tokenizer.json; the first is used"
+                )
+            normalizer[theirs] = wanted[field]
+
+
+def _compare(vocabulary: Mapping[str, int], path: Path | None, name: str) -> None:
+    """Refuse a ``vocab.txt`` that tells the vocabulary differently."""
+    if path is None:
+        return
+    # nearly every one holds it to the byte, which is seen in no time
+    in_order = list(vocabulary.values()) == list(range(len(vocabulary)))
+    if in_order and read_bytes(path, "vocabulary", VOCABULARY_LIMIT) == "\n".join([*vocabulary, ""]).encode():
+        return
+    other = read_vocabulary(path)
+    token = next((token for token in [*vocabulary, *other] if vocabulary.get(token) != other.get(token)), None)
+    if token is not None:
+        raise CheckpointError(
+            f"tokenizer.json and vocab.txt of {name!r} differ: {token!r:.60} has the id {vocabulary.get(token)} in the "
+            f"one and {other.get(token)} in the other; remove the file that does not belong to the model"
+        )

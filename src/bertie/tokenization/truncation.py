@@ -8,11 +8,7 @@ Pair = tuple[Window, ...]
 
 
 def check_room(layout: Layout, pair: bool, added: int) -> None:
-    """Refuse a length in which no piece of a text would be left.
-
-    Raises:
-        InputError: ``max_length`` holds special tokens only, or ``stride`` fills what is left of it.
-    """
+    """Refuse a length in which no piece of a text would be left."""
     if not layout.truncates or layout.max_length is None:
         return
     room = layout.max_length - added

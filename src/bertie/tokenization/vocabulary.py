@@ -17,9 +17,6 @@ def read_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
 
     A token that stands twice keeps its last line, as in the reference, and is reported; so does an empty line, which
     is a token like any other (SciBERT's vocabulary has one).
-
-    Raises:
-        CheckpointError: no such file, more than 64 MiB, nothing in it, or not UTF-8; with the line.
     """
     if not os.path.exists(path):
         raise MissingVocabularyError(f"there is no vocabulary file {shown(path)}; check the folder's name")
@@ -54,11 +51,7 @@ def _report_duplicate(path: str | os.PathLike[str], tokens: list[str], vocabular
 
 
 def write_vocabulary(path: str | os.PathLike[str], vocabulary: Mapping[str, int]) -> Path:
-    """Write ``vocab.txt``, atomically.
-
-    Raises:
-        CheckpointError: the ids are not 0, 1, 2, …, or a token is no line: they have no place in a file of lines.
-    """
+    """Write ``vocab.txt``, atomically."""
     ordered = sorted(vocabulary.items(), key=lambda entry: entry[1])
     for line, (token, number) in enumerate(ordered):
         if number != line:
@@ -76,11 +69,7 @@ def write_vocabulary(path: str | os.PathLike[str], vocabulary: Mapping[str, int]
 
 
 def check_vocabulary(vocabulary: Mapping[str, int], named: Mapping[str, object], source: str) -> None:
-    """Refuse a vocabulary without the special tokens that no text can be encoded without.
-
-    Raises:
-        CheckpointError: one of them is not ``named`` (argument name → token), or missing from ``vocabulary``.
-    """
+    """Refuse a vocabulary without the special tokens that no text can be encoded without."""
     for name in ("unk_token", "cls_token", "sep_token"):
         if name not in named:
             raise CheckpointError(
@@ -95,11 +84,7 @@ def check_vocabulary(vocabulary: Mapping[str, int], named: Mapping[str, object],
 
 
 def check_added_ids(added: Mapping[str, int], named: Mapping[int, object]) -> None:
-    """Refuse added tokens that did not get the ids that a file gives them: ids would mean other tokens.
-
-    Raises:
-        CheckpointError: a token got another id.
-    """
+    """Refuse added tokens that did not get the ids that a file gives them: ids would mean other tokens."""
     for number, token in named.items():
         if added.get(str(token)) != number:
             raise CheckpointError(
@@ -113,13 +98,7 @@ def given_vocabulary(
     vocab_file: str | os.PathLike[str] | Mapping[str, int] | None,
     defaults: Sequence[str],
 ) -> tuple[dict[str, int], str]:
-    """Return the vocabulary that a constructor was given by either name, or one of ``defaults``; and what to call it.
-
-    Raises:
-        InputError: both names were used.
-        InputTypeError: it is neither a path nor a mapping of tokens to ids.
-        CheckpointError: as `read_vocabulary`.
-    """
+    """Return the vocabulary that a constructor was given by either name, else of ``defaults``; and what to call it."""
     if vocab is not None and vocab_file is not None:
         raise InputError("vocab and vocab_file are two names of one argument; give one of them")
     given = vocab if vocab is not None else vocab_file
@@ -127,9 +106,11 @@ def given_vocabulary(
         return {token: number for number, token in enumerate(dict.fromkeys(defaults))}, "the vocabulary"
     if isinstance(given, (str, os.PathLike)):
         return read_vocabulary(given), f"the vocabulary file {str(given)!r}"
-    if not isinstance(given, Mapping) or not all(isinstance(token, str) for token in given):
+    # by their few types, as they may be many thousands
+    if not isinstance(given, Mapping) or not all(issubclass(kind, str) for kind in {*map(type, given)}):
         raise InputTypeError(f"vocab is {given!r:.60}; it must be a path of vocab.txt or a dict of token → id")
-    for token, number in given.items():
-        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-            raise InputTypeError(f"vocab gives the token {token!r} the id {number!r}; ids are integers from 0")
+    kinds = {*map(type, given.values())}
+    if not all(issubclass(kind, int) and kind is not bool for kind in kinds) or min(given.values(), default=0) < 0:
+        token, number = next((token, one) for token, one in given.items() if type(one) is not int or one < 0)
+        raise InputTypeError(f"vocab gives the token {token!r} the id {number!r}; ids are integers from 0")
     return dict(given), "the vocabulary"

@@ -1,14 +1,11 @@
 """The algorithm, readable: text → words (BasicTokenizer) → pieces of the vocabulary (WordPiece)."""
 
 import unicodedata
-from abc import abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Any
 
-from bertie.tokenization.origins import spans_of
-from bertie.tokenization.pieces import Span
 from bertie.tokenization.remembering import Remembering
 
 MAX_WORD = 100
@@ -142,38 +139,8 @@ class BasicTokenizer:
         kept = self.never_split.union(never_split or ())
         text = text.translate(_SPACE_CHINESE if self.tokenize_chinese_chars else _CLEAN)
         # one spelling for characters that can be written in several ways
-        words = _compose(text).split()
+        words = unicodedata.normalize("NFC", text).split()
         return [part for word in words for part in self._parts(word, kept)]
-
-    def origins(self, text: str, never_split: Iterable[str] | None = None) -> list[list[Span]]:
-        """Return, for each word of `tokenize` and each of its characters, the characters of ``text`` it comes from."""
-        kept = self.never_split.union(never_split or ())
-        found = []
-        for unit, places in self._units(text):
-            word = _compose(unit)
-            parts = self._parts(word, kept)
-            form = _compose if parts == [word] else lambda some: "".join(self._parts(_compose(some), ()))
-            spans = ((places[start], places[stop - 1] + 1) for start, stop in spans_of(unit, form))
-            found += [list(islice(spans, len(part))) for part in parts]
-        return found
-
-    def _units(self, text: str) -> Iterator[tuple[str, list[int]]]:
-        """Yield what stands between white space in the cleaned text, with the places of its characters."""
-        clean = _SPACE_CHINESE if self.tokenize_chinese_chars else _CLEAN
-        unit, places = "", list[int]()
-        for place, char in enumerate(text):
-            form = clean[ord(char)]
-            if unit and form != form.strip():
-                yield unit, places
-                unit, places = "", []
-            if form.strip():
-                unit += char
-                places.append(place)
-            if form.strip() and form != char:
-                yield unit, places
-                unit, places = "", []
-        if unit:
-            yield unit, places
 
     def _parts(self, word: str, kept: Collection[str]) -> list[str]:
         if word in kept:
@@ -185,10 +152,6 @@ class BasicTokenizer:
         if not self.do_split_on_punc or word in kept:
             return word.split()
         return word.translate(_SPACE_PUNCTUATION).split()
-
-
-def _compose(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
 
 
 def is_whitespace(char: str) -> bool:
@@ -225,36 +188,23 @@ def is_chinese(char: str) -> bool:
 
 
 class _Table(Remembering[int, str]):
-    """A table for `str.translate`."""
+    """A table for `str.translate`, filled as characters come up."""
+
+    def __init__(self, translation: Callable[[str], str]) -> None:
+        super().__init__()
+        self._translation = translation
 
     def work_out(self, key: int) -> str:
-        return self.translation(chr(key))
-
-    @abstractmethod
-    def translation(self, char: str) -> str: ...
+        return self._translation(chr(key))
 
 
-class _Clean(_Table):
-    def translation(self, char: str) -> str:
-        if char in "\0\ufffd" or is_control(char):
-            return ""
-        return " " if is_whitespace(char) else char
+def _clean(char: str) -> str:
+    if char in "\0\ufffd" or is_control(char):
+        return ""
+    return " " if is_whitespace(char) else char
 
 
-class _SpaceChinese(_Clean):
-    def translation(self, char: str) -> str:
-        return f" {char} " if is_chinese(char) else super().translation(char)
-
-
-class _StripMarks(_Table):
-    def translation(self, char: str) -> str:
-        return "" if unicodedata.category(char) == "Mn" else char
-
-
-class _SpacePunctuation(_Table):
-    def translation(self, char: str) -> str:
-        return f" {char} " if is_punctuation(char) else char
-
-
-_CLEAN, _SPACE_CHINESE = _Clean(), _SpaceChinese()
-_STRIP_MARKS, _SPACE_PUNCTUATION = _StripMarks(), _SpacePunctuation()
+_CLEAN = _Table(_clean)
+_SPACE_CHINESE = _Table(lambda char: f" {char} " if is_chinese(char) else _clean(char))
+_STRIP_MARKS = _Table(lambda char: "" if unicodedata.category(char) == "Mn" else char)
+_SPACE_PUNCTUATION = _Table(lambda char: f" {char} " if is_punctuation(char) else char)

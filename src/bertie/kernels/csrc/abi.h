@@ -7,7 +7,7 @@ typedef struct {
 
 const BertieAbi *NAME(abi)(void)
 {
-    static const BertieAbi abi = {3,
+    static const BertieAbi abi = {4,
                                   sizeof(PackedWeight),
                                   sizeof(Norm),
                                   sizeof(Block),

@@ -7,18 +7,6 @@ static long attention_scratch(long longest, long width)
     return keys * width + longest * upto(width, NR) + MR * keys;
 }
 
-/* to[d, j] = from[j, d] for 4 x 4 numbers */
-static inline void transpose4(const float *from, long from_stride, float *to, long to_stride)
-{
-    __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + from_stride);
-    __m128 c = _mm_loadu_ps(from + 2 * from_stride), d = _mm_loadu_ps(from + 3 * from_stride);
-    _MM_TRANSPOSE4_PS(a, b, c, d);
-    _mm_storeu_ps(to, a);
-    _mm_storeu_ps(to + to_stride, b);
-    _mm_storeu_ps(to + 2 * to_stride, c);
-    _mm_storeu_ps(to + 3 * to_stride, d);
-}
-
 /* k [keys, width] with rows ``stride`` apart as panels [keys / NR, width, NR], zeros behind the last key */
 static void pack_transposed(const float *k, long stride, long keys, long width, float *panels)
 {
@@ -184,11 +172,11 @@ int NAME(attention)(const Attention *a, int threads)
     if (max_seqlen(a->cu_seqlens_q, a->batch, a->tokens_q) < 0 || keys < 0)
         return BAD_SEQLENS;
     const long scratch_per_thread = upto(attention_scratch(keys, a->width), 16);
-    float *scratch = _mm_malloc((threads * scratch_per_thread + 16) * sizeof(float), 64);
+    float *scratch = aligned_memory((threads * scratch_per_thread + 16) * sizeof(float));
     if (!scratch)
         return NO_MEMORY;
 #pragma omp parallel num_threads(threads) if (threads > 1)
     attend(a, scratch, scratch_per_thread);
-    _mm_free(scratch);
+    free(scratch);
     return OK;
 }

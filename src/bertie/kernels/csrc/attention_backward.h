@@ -126,12 +126,12 @@ int NAME(attention_backward)(const AttentionBackward *g, int threads)
     if (queries < 0 || keys < 0)
         return BAD_SEQLENS;
     const long scratch_per_thread = upto(backward_scratch(queries, keys, a->width), 16);
-    float *scratch = _mm_malloc((threads * scratch_per_thread + 16) * sizeof(float), 64);
+    float *scratch = aligned_memory((threads * scratch_per_thread + 16) * sizeof(float));
     if (!scratch)
         return NO_MEMORY;
 #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
     for (long work = 0; work < a->batch * a->heads; work++)
         backward_head(g, work / a->heads, work % a->heads, scratch + omp_get_thread_num() * scratch_per_thread);
-    _mm_free(scratch);
+    free(scratch);
     return OK;
 }

@@ -1,23 +1,47 @@
-/* What the processor can run of this library: 0 nothing, 1 AVX2, 2 AVX-512, 3 AVX-512 with VNNI. */
+/* What this library was compiled for, and what of it the processor can run. */
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
 
-int bertie_instruction_sets(void)
+#if defined(__x86_64__) && defined(__GNUC__)
+const void *bertie_avx2_abi(void);
+const void *bertie_abi(void) { return bertie_avx2_abi(); }
+
+const char *bertie_instruction_sets(void)
 {
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
-        return 0;
+        return "";
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512dq") ||
         !__builtin_cpu_supports("avx512vl"))
-        return 1;
-    return __builtin_cpu_supports("avx512vnni") ? 3 : 2;
+        return "avx2";
+    return __builtin_cpu_supports("avx512vnni") ? "avx512vnni avx512 avx2" : "avx512 avx2";
+}
+
+#elif defined(__aarch64__) && defined(__GNUC__)
+const void *bertie_neon_abi(void);
+const void *bertie_abi(void) { return bertie_neon_abi(); }
+
+static int has_sdot(void)
+{
+#if defined(__linux__)
+    return (getauxval(AT_HWCAP) >> 20 & 1) != 0; /* HWCAP_ASIMDDP */
+#elif defined(__APPLE__)
+    int has = 0;
+    unsigned long size = sizeof(has);
+    return !sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &size, 0, 0) && has;
 #else
     return 0;
 #endif
 }
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-const void *bertie_avx2_abi(void);
-const void *bertie_abi(void) { return bertie_avx2_abi(); }
+const char *bertie_instruction_sets(void) { return has_sdot() ? "neondot neon" : "neon"; }
+
 #else
 const void *bertie_abi(void) { return 0; }
+
+/* the names of those that the processor can run, the fastest first */
+const char *bertie_instruction_sets(void) { return ""; }
 #endif

@@ -75,13 +75,13 @@ int NAME(encoder)(const Block *blocks, long count, const float *x, float *y, con
     if (longest < 0)
         return BAD_SEQLENS;
     Workspace w;
-    char *memory = _mm_malloc(lay_out_workspace(&w, blocks, rows, longest, threads, 0) + 64, 64);
+    char *memory = aligned_memory(lay_out_workspace(&w, blocks, rows, longest, threads, 0) + 64);
     if (!memory)
         return NO_MEMORY;
     lay_out_workspace(&w, blocks, rows, longest, threads, memory);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     for (long i = 0; i < count; i++)
         run_block(blocks + i, i ? y : x, y, cu_seqlens, batch, rows, &w);
-    _mm_free(memory);
+    free(memory);
     return OK;
 }

@@ -62,7 +62,7 @@ static inline long quantized_bytes(long rows, long depth) { return rows * upto(2
 
 typedef struct {
     const float *scale; /* [columns], of the weights */
-    const int *shift;   /* [columns]: zero_point times the sum of a column's weights */
+    const int *shift;   /* [columns]: zero_point, as it is multiplied, times the sum of a column's weights */
     const float *rows;  /* [rows], of the inputs */
 } Scales;
 
@@ -73,7 +73,7 @@ INLINE V dequantize(U sum, const Scales *s, long row, long column)
     return MUL(FLOAT_OF_U(sum), MUL(LOAD(s->scale + column), SET1(s->rows[row])));
 }
 
-INLINE U dot(const int bits, U sum, U a, U b)
+INLINE U dot(const int bits, U sum, U_FACTOR a, U b)
 {
 #ifdef U_DOT_BYTES
     if (bits == 8)
@@ -108,7 +108,7 @@ INLINE void int8_microkernel(const int rows, const int bits, const int widen, co
     if (r < rows) {                                                                                                    \
         int bytes;                                                                                                     \
         memcpy(&bytes, a + 4 * r, 4);                                                                                  \
-        const U numbers = U_SET1(bytes);                                                                               \
+        const U_FACTOR numbers = U_FACTOR_OF(bytes);                                                                   \
         left##r = dot(bits, left##r, numbers, left);                                                                   \
         right##r = dot(bits, right##r, numbers, right);                                                                \
     }
@@ -120,9 +120,9 @@ INLINE void int8_microkernel(const int rows, const int bits, const int widen, co
     EACH_ROW(BEGIN)
     for (long k = 0; k < steps; k++, panel += weight_bytes * NR, a += 4 * rows) {
         const U left = WEIGHTS(panel), right = WEIGHTS(panel + weight_bytes * LANES);
-        _mm_prefetch(panel + 4 * PREFETCH_AHEAD, _MM_HINT_T0);
+        __builtin_prefetch(panel + 4 * PREFETCH_AHEAD);
         if (weight_bytes * NR > 64) /* two lines of the cache */
-            _mm_prefetch(panel + 4 * PREFETCH_AHEAD + 64, _MM_HINT_T0);
+            __builtin_prefetch(panel + 4 * PREFETCH_AHEAD + 64);
         EACH_ROW(STEP)
     }
     EACH_ROW(KEEP)
@@ -139,7 +139,7 @@ INLINE void int8_microkernel(const int rows, const int bits, const int widen, co
 static void widen_panel(const char *panel, long weights, char *widened)
 {
     for (long i = 0; i < weights; i += 2 * LANES) {
-        _mm_prefetch(panel + i + 4 * PREFETCH_AHEAD, _MM_HINT_T0);
+        __builtin_prefetch(panel + i + 4 * PREFETCH_AHEAD);
         U_STORE(widened + 2 * i, U_LOAD_WIDENED(panel + i));
     }
 }

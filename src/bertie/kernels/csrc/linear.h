@@ -50,13 +50,13 @@ int NAME(linear)(const PackedWeight *w, const float *x, const float *residual, f
         long bytes = 0;
         const long q_bytes = quantized_bytes(rows, w->depth);
         lay_out_integers(&scratch, rows, q_bytes, w->depth, threads, 0, &bytes);
-        if (!(memory = _mm_malloc(bytes + 64, 64)))
+        if (!(memory = aligned_memory(bytes + 64)))
             return NO_MEMORY;
         bytes = 0;
         lay_out_integers(&scratch, rows, q_bytes, w->depth, threads, memory, &bytes);
     }
 #pragma omp parallel num_threads(threads) if (threads > 1)
     apply_linear(w, x, residual, y, rows, operation, &scratch);
-    _mm_free(memory);
+    free(memory);
     return OK;
 }

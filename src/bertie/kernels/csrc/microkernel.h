@@ -21,9 +21,9 @@ INLINE void microkernel_strided(const int rows, const float *a, long row_stride,
 #define BEGIN(r) V left##r = ZERO(), right##r = ZERO();
 #define STEP(r)                                                                                                        \
     if (r < rows) {                                                                                                    \
-        V number = SET1(a[r * row_stride + k * col_stride]);                                                           \
-        left##r = FMA(number, left, left##r);                                                                          \
-        right##r = FMA(number, right, right##r);                                                                       \
+        const FACTOR number = FACTOR_OF(a[r * row_stride + k * col_stride]);                                           \
+        left##r = FMA_FACTOR(number, left, left##r);                                                                   \
+        right##r = FMA_FACTOR(number, right, right##r);                                                                \
     }
 #define KEEP(r)                                                                                                        \
     if (r < rows) {                                                                                                    \
@@ -33,9 +33,9 @@ INLINE void microkernel_strided(const int rows, const float *a, long row_stride,
     EACH_ROW(BEGIN)
     for (long k = 0; k < depth; k++, b += NR) {
         const V left = LOAD(b), right = LOAD(b + LANES);
-        _mm_prefetch((const char *)(b + PREFETCH_AHEAD), _MM_HINT_T0);
+        __builtin_prefetch(b + PREFETCH_AHEAD);
         if (LANES == 16) /* two lines of the cache */
-            _mm_prefetch((const char *)(b + LANES + PREFETCH_AHEAD), _MM_HINT_T0);
+            __builtin_prefetch(b + LANES + PREFETCH_AHEAD);
         EACH_ROW(STEP)
     }
     EACH_ROW(KEEP)

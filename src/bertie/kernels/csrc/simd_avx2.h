@@ -1,6 +1,6 @@
 /* Vectors of 8 floats: AVX2 with FMA. */
 #pragma GCC target("avx2,fma")
-#include <immintrin.h>
+#include "simd_x86.h"
 
 #define NAME(function) bertie_avx2_##function
 #define LANES 8

@@ -1,6 +1,6 @@
 /* Vectors of 16 floats: AVX-512. */
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma")
-#include <immintrin.h>
+#include "simd_x86.h"
 
 #define NAME(function) bertie_avx512_##function
 #define LANES 16

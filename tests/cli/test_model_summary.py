@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 import bertie
 from bertie.checkpoints.parameters import CLASSES
-from bertie.cli.describing import describe
+from bertie.cli.model_summary import describe
 
 SMALL = {
     "vocab_size": 50,

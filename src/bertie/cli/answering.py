@@ -1,0 +1,302 @@
+"""The commands that answer text by text: each opens its pipeline, and says what its answers are called."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import typer
+
+from bertie.cli import options
+from bertie.cli.reading import Asked, InputOptions, standard_input
+from bertie.cli.writing import OutputOptions, numbers, refuse_input, write_array
+from bertie.errors import InputError, counted
+from bertie.writing import FORM_OF_SUFFIX, FORMS
+
+
+def embed(
+    source: InputOptions,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write all vectors to this .npy, .jsonl, .csv or .tsv file.")
+    ] = None,
+    prompt_name: Annotated[str | None, typer.Option("--prompt-name", help="One of the model's prompts.")] = None,
+    *,
+    model: options.TextOptions,
+    column: options.Column = "text",
+    form: options.FormatOptions,
+) -> None:
+    """Turn each text into a vector; texts of like meaning have like vectors. The default model is all-MiniLM-L6-v2."""
+    asked = source.read(form, column)
+    pipe = model.pipeline("embed", prompt_name=prompt_name)
+    if output is None or FORM_OF_SUFFIX.get(output.suffix.lower()) in FORMS:
+        OutputOptions(output).write(pipe, source, asked, "embedding", lambda _, vector: numbers(vector))
+        return
+    refuse_input(output, source.input)
+    vectors = write_array(output, lambda: pipe([one.text for one in asked]))
+    print(
+        f"bertie: {counted(vectors.shape[0], 'vector')} of {vectors.shape[1]} numbers in {output}, a .npy file",
+        file=sys.stderr,
+    )
+
+
+def fill_mask(
+    source: InputOptions,
+    top_k: options.TopK = 5,
+    *,
+    model: options.LengthOptions,
+    column: options.Column = "text",
+    form: options.FormatOptions,
+    output: OutputOptions,
+) -> None:
+    """Guess the word behind each \\[MASK] in a text."""
+    asked = source.read(form, column)
+    output.write(model.pipeline("fill-mask", top_k=top_k), source, asked, "candidates")
+
+
+def next_sentence(
+    source: InputOptions,
+    *,
+    model: options.LengthOptions,
+    column: options.Column = "text",
+    pair_column: options.PairColumn = "text_pair",
+    form: options.FormatOptions,
+    output: OutputOptions,
+) -> None:
+    """Say whether one text follows another: two arguments, fields 'text' and 'text_pair', or lines with a tab."""
+    asked = source.read(form, column, pair_column)
+    output.write(model.pipeline("next-sentence"), source, asked, "answer")
+
+
+def classify(
+    source: InputOptions,
+    top_k: Annotated[int | None, typer.Option("--top-k", "-k", min=1, help="Give this many labels a text.")] = None,
+    pair_column: Annotated[
+        str | None, typer.Option("--pair-column", help="The column of the second text, for models of pairs.")
+    ] = None,
+    *,
+    model: options.WindowOptions,
+    column: options.Column = "text",
+    form: options.FormatOptions,
+    output: OutputOptions,
+) -> None:
+    """Give each text its most likely label, with a score."""
+    asked = source.read(form, column, pair_column)
+    output.write(model.pipeline("text-classification", top_k=top_k), source, asked, "labels")
+
+
+@dataclass(frozen=True)
+class TagOptions(options.WindowOptions):
+    """As before, with windows unless they are refused."""
+
+    windows: options.Windows = True
+
+
+@dataclass(frozen=True)
+class TagOutput(OutputOptions):
+    """As before, and CoNLL."""
+
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            help="What to write: jsonl, csv, tsv, or of words conll: their tags as a last column; the default is "
+            "what the name of --output ends in.",
+        ),
+    ] = None
+    more: ClassVar = ("conll",)
+
+
+def tag(
+    source: InputOptions,
+    aggregation: Annotated[
+        str | None,
+        typer.Option(
+            "--aggregation",
+            help="How pieces make words: first, average or max; simple joins pieces; none shows every token. "
+            "The default is what the model was saved with, or first.",
+        ),
+    ] = None,
+    scheme: Annotated[
+        str | None,
+        typer.Option("--scheme", help="Keep tags within BIO, BIOES, IO, IOB1 or plain; the default is the model's."),
+    ] = None,
+    *,
+    model: TagOptions,
+    column: options.Column = "text",
+    form: options.FormatOptions,
+    output: TagOutput,
+) -> None:
+    """Find the entities in each text: their type, their characters, and a score; or the tags of words."""
+    asked = source.read(form, column, words=True)
+    pipe = model.pipeline("token-classification", aggregation_strategy=aggregation, scheme=scheme)
+    if aggregation is None and pipe.codec.aggregation_strategy == "none":
+        pipe.codec = pipe.codec.with_options(aggregation_strategy="first")
+    first = next(asked, None)
+    if first is not None and isinstance(first.text, list):
+        from bertie.tasks.token_classification import WordTags
+
+        pipe.codec = WordTags.from_inference_task(pipe.codec).prepare_labels(())
+    output.write(pipe, source, asked if first is None else chain((first,), asked), "entities", _entities)
+
+
+def _entities(text: str | list[str], found: Any) -> Any:
+    if isinstance(text, list):
+        return {"predicted_tags": found}
+    return [
+        {
+            "type": one.get("entity_group", one.get("entity")),
+            "text": text[one["start"] : one["end"]],
+            "start": one["start"],
+            "end": one["end"],
+            "score": one["score"],
+        }
+        for one in found
+    ]
+
+
+@dataclass(frozen=True)
+class QuestionInput(InputOptions):
+    """Questions with their contexts."""
+
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(help="A question and its context, two by two; with --context, questions alone."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class AnswerOutput(OutputOptions):
+    """As before, and what SQuAD's script reads."""
+
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            help="What to write: jsonl, csv, tsv, or squad, the answer of each id; the default is what the "
+            "name of --output ends in.",
+        ),
+    ] = None
+    more: ClassVar = ("squad",)
+
+
+def answer(
+    source: QuestionInput,
+    context: Annotated[
+        Path | None, typer.Option("--context", "-c", help="A file of text in which all questions are answered.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", "-k", min=1, help="Give this many answers.")] = None,
+    no_answer: Annotated[
+        bool | None,
+        typer.Option(
+            "--no-answer/--always-answer", help="Whether 'none' may be the answer; the default is the model's."
+        ),
+    ] = None,
+    max_answer_len: Annotated[int | None, typer.Option("--max-answer-len", min=1, help="Tokens of an answer.")] = None,
+    overlap: options.Overlap = None,
+    *,
+    model: options.LengthOptions,
+    question_column: Annotated[
+        str, typer.Option("--question-column", help="The field or column that holds the question.")
+    ] = "question",
+    context_column: Annotated[
+        str, typer.Option("--context-column", help="The field or column that holds the context.")
+    ] = "context",
+    form: options.FormatOptions,
+    output: AnswerOutput,
+) -> None:
+    """Answer questions with a part of a text: long texts are read in windows. An empty answer means there is none."""
+    pair = context_column if context is None else None
+    asked = source.read(form, question_column, pair, shown=("question",))
+    if context is not None:
+        asked = _with_context(asked, context)
+    pipe = model.pipeline(
+        "question-answering",
+        top_k=top_k,
+        handle_impossible_answer=no_answer,
+        max_answer_len=max_answer_len,
+        overlap=overlap,
+    )
+    output.write(pipe, source, asked, "answers", read=[context])
+
+
+def _with_context(questions: Iterator[Asked], path: Path) -> Iterator[Asked]:
+    try:
+        context = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"The file {str(path)!r} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"The file {str(path)!r} is not UTF-8 text; save it as UTF-8.") from error
+    for question in questions:
+        yield question._replace(text=(question.text, context))
+
+
+@dataclass(frozen=True)
+class ChoiceInput(InputOptions):
+    """A prompt with its choices, or a file of several."""
+
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(help="A prompt and its choices; without any, --input or standard input is read."),
+    ] = None
+    input: Annotated[
+        Path | None,
+        typer.Option(
+            "--input", "-i", help="A file of rows with 'prompt' and 'choices' (a list, or a column a choice)."
+        ),
+    ] = None
+
+
+def choose(
+    source: ChoiceInput,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", "-k", min=1, help="Give this many choices, best first.")
+    ] = None,
+    *,
+    model: options.WindowOptions,
+    column: options.Columns = None,
+    form: options.FormatOptions,
+    output: OutputOptions,
+) -> None:
+    """Choose the text that fits a prompt best: an argument for the prompt and each choice, or JSON lines with both."""
+    pipe = model.pipeline("multiple-choice", top_k=top_k)
+    output.write(pipe, source, _prompts(source, form, options.columns_of(column)), "best")
+
+
+def _prompts(
+    source: InputOptions, form: options.FormatOptions, columns: dict[str, str | list[str]] | None
+) -> Iterator[Asked]:
+    """Yield each prompt with its choices.
+
+    Raises:
+        InputError: there are fewer than two choices, or a row that has no prompt or choices.
+    """
+    if source.texts:
+        if source.input is not None:
+            raise InputError("Give a prompt and its choices as arguments or a file with --input, not both.")
+        if len(source.texts) < 3:
+            last = source.texts[-1]
+            raise InputError(f"Give a prompt and two choices at least; there is only {last!r:.60} beside it.")
+        question = {"prompt": source.texts[0], "choices": source.texts[1:]}
+        yield Asked(question, question)
+        return
+    from bertie.data import Format, stream_records
+    from bertie.data.dataset import ExampleReader
+
+    written = Format.of(form.form())
+    rows = ExampleReader(
+        "multiple-choice",
+        form=written,
+        columns=columns,
+        needs_label=False,
+        name="standard input",
+        sample=1,
+        keeps_fields=True,
+    )
+    given: Any = source.input
+    if str(given or "-") == "-":
+        lines = replace(written, name=written.name or "jsonl")
+        given = (record.fields for record in stream_records(standard_input(), "standard input", lines))
+    for example in rows.read(given):
+        yield Asked(example.text, {**(example.fields or {}), **example.text})

@@ -1,0 +1,16 @@
+/* Every kernel, for the vectors of the simd header that was included before. */
+
+#include "vector_math.h"
+#include "activations.h"
+#include "microkernel.h"
+#include "gemm.h"
+#include "gemm_int8.h"
+#include "packing.h"
+#include "linear.h"
+#include "layer_norm.h"
+#include "dropout.h"
+#include "attention.h"
+#include "attention_backward.h"
+#include "encoder.h"
+#include "embeddings.h"
+#include "abi.h"

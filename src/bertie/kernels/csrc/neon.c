@@ -1,0 +1,5 @@
+#if defined(__aarch64__) && defined(__GNUC__)
+#include "system.h"
+#include "simd_neon.h"
+#include "all_kernels.h"
+#endif

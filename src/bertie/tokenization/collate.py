@@ -1,0 +1,197 @@
+"""Rows of ids → what a call gives back: lists, arrays, tensors, or a packed batch; and rows filled up to one length."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, chain, pairwise
+from typing import Any
+
+import numpy as np
+
+from bertie.errors import InputError, InputTypeError
+from bertie.extras import need
+from bertie.tokenization.arguments import Call, Layout
+from bertie.tokenization.encoding import Encoding, Special
+from bertie.tokenization.pieces import Array
+from bertie.tokenization.rows import TextRows, flat_ids
+
+Values = dict[str, Any]
+
+
+def values_of(
+    rows: Sequence[Encoding], layout: Layout, call: Call, pad: Special, pad_type: int
+) -> tuple[Sequence[Encoding], Values]:
+    """Return the rows, overflowing ones after their own if they are wanted, and the values that are wanted by name.
+
+    Where tensors are wanted, values of tokens are arrays ``[B, S]``, and all others lists.
+    """
+    samples: list[int] = []
+    flat = flat_ids(rows)
+    width = layout.width(max(flat.lengths, default=0)) if layout.pads else 0
+    if call.return_overflowing_tokens:
+        samples = [number for number, row in enumerate(rows) for _ in range(1 + len(row.overflowing))]
+        rows = list(chain.from_iterable((row, *row.overflowing) for row in rows))
+        flat = flat_ids(rows)
+    if layout.pads:
+        padding = width, layout.padding_side, pad, pad_type
+        rows = rows.padded(*padding) if isinstance(rows, TextRows) else [row.padded(*padding) for row in rows]
+    table = _Table(flat.lengths, width, layout.padding_side, call.return_tensors is not None)
+    values: Values = {"input_ids": table.of(flat.ids, pad.id)}
+    if call.return_token_type_ids:
+        values["token_type_ids"] = table.of(0 if flat.types is None else flat.types, pad_type)
+    if call.return_attention_mask:
+        values["attention_mask"] = table.of(1, 0)
+    if call.return_special_tokens_mask:
+        values["special_tokens_mask"] = [row.special_tokens_mask for row in rows]
+    if call.return_offsets_mapping:
+        values["offset_mapping"] = [row.offsets for row in rows]
+    if call.return_length:
+        values["length"] = [max(length, width) for length in flat.lengths]
+    if call.return_overflowing_tokens:
+        values["overflow_to_sample_mapping"] = samples
+    return rows, values
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Lays out values of rows, filled up to ``width`` on ``side``, as lists or as an array."""
+
+    lengths: list[int]
+    width: int
+    side: str
+    as_array: bool
+
+    def of(self, values: Array | int, filling: int) -> Any:
+        """Return the rows of ``values``, ``[T]`` or one for all tokens."""
+        if self.as_array:
+            return self._rectangle(values, filling)
+        if isinstance(values, int):
+            rows = [[values] * length for length in self.lengths]
+        else:
+            flat = values.tolist()
+            rows = [flat[start:stop] for start, stop in pairwise(accumulate(self.lengths, initial=0))]
+        return [_filled(row, self.width, filling, self.side) for row in rows] if self.width else rows
+
+    def _rectangle(self, values: Array | int, filling: int) -> Array:
+        widths = {max(length, self.width) for length in self.lengths}
+        if len(widths) > 1:
+            raise InputError(
+                f"the rows have {min(widths)} to {max(widths)} tokens, which makes no rectangle; pass padding=True, "
+                "or return_tensors='packed' for a batch without padding"
+            )
+        width = widths.pop() if widths else 0
+        array = np.full((len(self.lengths), width), filling, np.int64)
+        lengths = np.array(self.lengths, np.int64)[:, None]
+        columns = np.arange(width)
+        array[columns < lengths if self.side == "right" else columns >= width - lengths] = values
+        return array
+
+
+def values_without_windows(
+    rows: Sequence[Encoding], layout: Layout, call: Call, pad: Special, pad_type: int, batched: bool
+) -> tuple[Sequence[Encoding], Values]:
+    """As `values_of`, but what was cut off comes as ``overflowing_tokens`` instead of further rows."""
+    cuts_both = call.return_overflowing_tokens and layout.truncation == "longest_first"
+    if cuts_both and any(row.n_sequences > 1 for row in rows):
+        raise InputError(
+            "truncation='longest_first' cuts both texts of a pair, so there is no one run of overflowing tokens; "
+            "use 'only_first' or 'only_second'"
+        )
+    padded, values = values_of(rows, layout, replace(call, return_overflowing_tokens=False), pad, pad_type)
+    if call.return_length and batched:
+        values["length"] = [len(row) for row in rows]
+    if call.return_overflowing_tokens and not call.return_tensors:
+        cut = [_cut_off(row, layout) for row in rows]
+        if any(count for _, count in cut):
+            values["overflowing_tokens"] = [ids for ids, _ in cut]
+            values["num_truncated_tokens"] = [count for _, count in cut]
+    if not batched and not call.return_tensors:
+        values = {name: value[0] for name, value in values.items()}
+    return padded, values
+
+
+def _cut_off(row: Encoding, layout: Layout) -> tuple[list[int], int]:
+    """Return the ids that were cut off with ``stride`` of those that were not, and how many were cut off."""
+    window = row.windows[1 if layout.truncation == "only_second" and row.n_sequences > 1 else 0]
+    ids = window.pieces.ids.tolist()
+    count = len(ids) - len(window.ids)
+    kept = len(ids) - min(len(ids), count + layout.stride) if count else len(ids)
+    return (ids[: len(ids) - kept] if layout.truncation_side == "left" else ids[kept:]), count
+
+
+def packed(rows: Iterable[Encoding], call: Call) -> Any:
+    """Return all texts as one `Packed`, without padding."""
+    if call.return_offsets_mapping or call.return_special_tokens_mask or call.return_length:
+        raise InputError("return_tensors='packed' gives ids and token types only; ask for lists to have more")
+    need("torch", "torch", "return_tensors='packed'")
+    from bertie.packing import Packed
+
+    if call.return_overflowing_tokens:
+        rows = chain.from_iterable((row, *row.overflowing) for row in rows)
+    flat = flat_ids(rows)
+    return Packed.from_flat(flat.ids, flat.lengths, flat.types)
+
+
+# what a data collator brings back
+
+
+def collated(features: Any) -> Values:
+    """Return a dictionary of values by name, also from a list of such dictionaries, one for each text."""
+    if isinstance(features, Mapping):
+        return dict(features.items())
+    if not isinstance(features, (list, tuple)) or not all(isinstance(feature, Mapping) for feature in features):
+        raise InputTypeError(f"pad takes a dictionary or a list of dictionaries, not {features!r:.60}")
+    names = features[0].keys() if features else ()
+    for number, feature in enumerate(features):
+        for name in names:
+            if name not in feature:
+                raise InputError(f"text {number} has no {name!r}, which text 0 has; give every text the same values")
+    return {name: [feature[name] for feature in features] for name in names}
+
+
+def pad_values(values: Values, main: str, layout: Layout, fillings: Mapping[str, int], attention_mask: bool) -> Values:
+    """Fill up the ids named ``main``, and whatever else has a filling; one text (flat lists) like a batch of one."""
+    single = len(values[main]) > 0 and not isinstance(values[main][0], (list, tuple))
+    if single:
+        values = {name: [value] for name, value in values.items()}
+    rows = values[main]
+    for name, value in values.items():
+        if len(value) != len(rows):
+            raise InputError(f"{name!r} has {len(value)} entries for {len(rows)} texts; give one for each text")
+    if attention_mask and "attention_mask" not in values:
+        values["attention_mask"] = [[1] * len(row) for row in rows]
+    if layout.pads:
+        width = layout.width(max(map(len, rows), default=0))
+        missing = [width - len(row) for row in rows]
+        for name in values.keys() & fillings.keys():
+            # by what the ids miss: a mask may have more dimensions than they have
+            values[name] = [
+                _filled(list(row), len(row) + size, fillings[name], layout.padding_side)
+                for row, size in zip(values[name], missing, strict=True)
+            ]
+    return {name: value[0] for name, value in values.items()} if single else values
+
+
+def _filled(values: list[Any], width: int, filling: Any, side: str) -> list[Any]:
+    missing = [filling] * (width - len(values))
+    return missing + values if side == "left" else values + missing
+
+
+def as_lists(value: Any) -> Any:
+    """Return tensors and arrays (also in lists) as lists and numbers."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        holds_more = value and (hasattr(value[0], "tolist") or isinstance(value[0], (list, tuple)))
+        return [as_lists(entry) for entry in value] if holds_more else value
+    if isinstance(value, Mapping):
+        return {name: as_lists(entry) for name, entry in value.items()}
+    return value
+
+
+def tensor_kind(value: Any) -> str | None:
+    """Return ``"pt"`` or ``"np"`` if the value is, or its first entry is, a tensor or array."""
+    while isinstance(value, (list, tuple)) and value:
+        value = value[0]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return "np"
+    return "pt" if type(value).__module__.startswith("torch") else None
