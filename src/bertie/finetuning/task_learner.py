@@ -32,7 +32,7 @@ class TaskLearner:
         self.task, self.model, self.features, self.places = task, model, features, places
         self.sizes: Sequence[int] = features.sizes()
 
-    def divisor(self, examples: Sequence[int]) -> float:
+    def divisor(self, examples: Sequence[int]) -> float | Sequence[float]:
         """Return the number of labelled items of these examples."""
         return self.task.divisor(self.features.of_inputs(examples))
 

@@ -77,15 +77,16 @@ class Tuning:
             task = task.with_options(label_smoothing=0.0)
         features = task.add_labels(self.features, self.labels)
         firsts = features.first_rows
-        total = divisor = 0.0
+        total: Any = 0.0
+        divisor: Any = 0.0
         # where a loss compares inputs with each other, as many of them as in a usual step
         for begin in range(0, features.num_inputs, BATCH_SIZE):
             inputs = range(begin, min(begin + BATCH_SIZE, features.num_inputs))
             part = features.of_inputs(inputs)
             output = _together(rows[firsts[begin] : firsts[inputs.stop]])
-            total += float(task.loss(output, part))
-            divisor += task.divisor(part)
-        return total / divisor if divisor else float("nan")
+            total = total + task.loss(output, part).double().numpy()
+            divisor = divisor + np.asarray(task.divisor(part))
+        return float((total / divisor).sum()) if np.all(divisor) else float("nan")
 
 
 def _together(rows: Sequence[Any]) -> torch.Tensor:

@@ -12,7 +12,7 @@ from bertie.batching import budget, in_batches, in_order
 from bertie.errors import BertieError
 from bertie.tasks.features import Features
 from bertie.tasks.model import Model
-from bertie.tasks.operations import operations_on
+from bertie.tasks.operations import Computed, operations_on, outputs_of
 from bertie.tasks.task import Task
 
 
@@ -45,7 +45,8 @@ def compute_rows(
         with model.inference():
             with launching:
                 output = task.run(model, part)
-            total = operations_on(output).total(output)  # before answers are fetched: a device is waited for once
+            # before answers are fetched: a device is waited for once
+            total = sum(operations_on(each).total(each) for each in outputs_of(output))
             kept = task.rows(output, part)
             if not isfinite(total):
                 refuse_non_finite(output, model, part, [first + features.owner(row) for row in rows])
@@ -62,7 +63,7 @@ def compute_rows(
     return in_order(batches, len(features.lengths))
 
 
-def refuse_non_finite(output: Any, model: Model, features: Features, numbers: Sequence[int]) -> None:
+def refuse_non_finite(output: Computed, model: Model, features: Features, numbers: Sequence[int]) -> None:
     """Raise an error that names text and layer if ``output`` holds NaN or infinity.
 
     Args:
@@ -71,7 +72,7 @@ def refuse_non_finite(output: Any, model: Model, features: Features, numbers: Se
         features: the batch.
         numbers: the number of each text in the caller's list.
     """
-    if operations_on(output).finite_rows(output).all():
+    if all(operations_on(each).finite_rows(each).all() for each in outputs_of(output)):
         return
     place, token = _origin(model, features)
     text = int(np.searchsorted(np.cumsum(features.lengths), token, side="right"))

@@ -14,7 +14,7 @@ from bertie.config import IGNORED
 from bertie.errors import InputError
 from bertie.metrics import MaskedLMMetric, Metric
 from bertie.tasks.arrays import Array, Integers
-from bertie.tasks.features import Features, Outputs, Values
+from bertie.tasks.features import LABELS, Features, Outputs, Values
 from bertie.tasks.fill_mask import FillMask
 from bertie.tasks.model import Model
 from bertie.tasks.operations import Computed, operations_on
@@ -84,7 +84,7 @@ class MaskedLM(TrainableTask):
         return self._hidden(features, np.concatenate([np.zeros((3, 0)), *draws], axis=1))
 
     def divisor(self, features: Features) -> float:
-        if features.labels:
+        if LABELS in features.labels:
             return float(np.count_nonzero(features.wanted != IGNORED))
         return float(self._counts(features).sum())
 
@@ -147,7 +147,7 @@ class MaskedLM(TrainableTask):
 
     def _settled(self, features: Features) -> Features:
         """Return features whose tokens to guess are drawn."""
-        return features if features.labels else self.fixed(features)
+        return features if LABELS in features.labels else self.fixed(features)
 
     def combine(self, rows: Sequence[Any], features: Features) -> Array:
         """Return the sums of each text's rows, float64 ``[N, 3]``."""

@@ -1,6 +1,6 @@
 """What a task asks of whatever computes: the engine, with NumPy arrays, or a PyTorch model, with tensors."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self
 
@@ -57,6 +57,9 @@ class Model(Protocol):
 
     def next_sentence(self, features: Features, /) -> Computed:
         """Return the logits ``[R, 2]``; column 0 speaks for "B follows A"."""
+
+    def pretraining(self, features: Features, places: Integers, /) -> Mapping[str, Any]:
+        """Return what `masked_lm` and `next_sentence` do, by these names, of one pass through the model."""
 
     def layers(self, features: Features, /) -> Iterable[Computed]:
         """Return or yield the hidden states ``[T, D]`` behind the embeddings, then behind each layer (L + 1 in all).

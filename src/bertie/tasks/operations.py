@@ -1,6 +1,6 @@
 """The operations that a task needs on what a model computed, whether that is an array or a tensor on any device."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -11,8 +11,8 @@ from bertie.tasks.arrays import Array, Integers
 if TYPE_CHECKING:
     from torch import Tensor
 
-# what a model computed, where its engine or its device left it
-Computed: TypeAlias = "Array | Tensor"
+# what a model computed, where its engine or its device left it: one output, or several by their names
+Computed: TypeAlias = "Array | Tensor | Mapping[str, Array | Tensor]"
 
 
 class Operations(Protocol):
@@ -66,6 +66,11 @@ class Operations(Protocol):
 
     def finite_rows(self, values: Any) -> Array:
         """Return which rows hold neither NaN nor infinity, bool ``[n]``."""
+
+
+def outputs_of(computed: Computed) -> "Iterable[Array | Tensor]":
+    """Return each of the outputs."""
+    return computed.values() if isinstance(computed, Mapping) else [computed]
 
 
 def operations_on(values: Computed) -> Operations:

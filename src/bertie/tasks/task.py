@@ -103,13 +103,17 @@ class Learning(ABC):
         """Whether the losses of a step's parts add up; False if the loss compares the step's inputs with each other."""
         return True
 
-    def divisor(self, features: Features) -> float:
-        """Return how many labelled items `loss` sums over; known on the host."""
+    def divisor(self, features: Features) -> float | Sequence[float]:
+        """Return how many labelled items `loss` sums over, of several sums how many each does; known on the host."""
         return float(features.num_inputs)
 
     @abstractmethod
     def loss(self, output: Computed, features: Features) -> "Tensor":
-        """Return the sum of the losses of a batch of whole inputs, from what `run` computed for its rows."""
+        """Return the sum ``[]`` of the losses of a batch of whole inputs, from what `run` computed for its rows.
+
+        Several kinds of labels that are learned together have a sum each, ``[K]``: the loss of a step adds up the
+        means.
+        """
 
     def on_train_end(self, model: "nn.Module") -> Self:
         """Return the task as it answers once ``model`` has learned; undoes what `on_train_start` did to its head."""
