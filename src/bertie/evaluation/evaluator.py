@@ -29,14 +29,7 @@ MANY = 20
 
 @dataclass(frozen=True)
 class Mistake:
-    """A row that was answered wrongly.
-
-    Attributes:
-        text: the input, of any length.
-        gold, predicted: what is right, and what was answered.
-        score: the model's confidence in its answer; None if it has none.
-        where: file and line.
-    """
+    """A row that was answered wrongly, and the model's confidence in its answer, if it has one."""
 
     text: str
     gold: str

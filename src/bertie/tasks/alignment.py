@@ -18,12 +18,6 @@ LABELLED = ("first", "all")
 MERGES = ("first", "average", "max")
 
 
-def check_labelled(which: str) -> None:
-    """Refuse what says no pieces to label."""
-    if which not in LABELLED:
-        raise InputError(f"label_pieces is {which!r}; allowed are 'first' (a word's first piece) and 'all'.")
-
-
 @dataclass(frozen=True, eq=False)
 class Alignment:
     """The words of one text and which of its T pieces are theirs. W words have pieces; a control character has none.
@@ -44,12 +38,7 @@ class Alignment:
 
     @classmethod
     def of(cls, word_ids: Sequence[int | None], num_words: int | None = None) -> "Alignment":
-        """Return the alignment of pieces that know their words.
-
-        Args:
-            word_ids: the number of each piece's word; None for a piece of no word.
-            num_words: how many words the text has, if it came as words; None: up to the last that has pieces.
-        """
+        """Return the alignment of pieces by their words' numbers; a text that came as words has ``num_words``."""
         ids = np.array([-1 if word is None else word for word in word_ids], np.int64)
         begins = np.flatnonzero(np.diff(ids, prepend=-2))
         stops = np.append(begins[1:], len(ids))
@@ -66,13 +55,9 @@ class Alignment:
         return np.setdiff1d(np.arange(self.num_words), self.numbers).tolist()
 
     def piece_labels(self, labels: Sequence[int] | Integers, which: str = "first") -> Integers:
-        """Return the label of each piece ``[T]`` int64: its word's, or `IGNORED`.
-
-        Args:
-            labels: one a word.
-            which: ``"first"`` labels the first piece of a word alone, ``"all"`` all of them.
-        """
-        check_labelled(which)
+        """Return the label of each piece ``[T]``: its word's, or `IGNORED`; ``which`` pieces of a word have it."""
+        if which not in LABELLED:
+            raise InputError(f"label_pieces is {which!r}; allowed are 'first' (a word's first piece) and 'all'.")
         if len(labels) != self.num_words:
             raise InputError(f"A text has {self.num_words} words and {len(labels)} labels; each word needs one.")
         found = np.full(self.num_pieces, IGNORED, np.int64)
@@ -85,12 +70,10 @@ class Alignment:
         return found
 
     def word_scores(self, scores: NDArray[Any], how: str = "first") -> NDArray[Any]:
-        """Return the scores ``[W, C]`` of the words that have pieces.
+        """Return the scores ``[W, C]`` of the words that have pieces, from those of the pieces ``[T, C]``.
 
-        Args:
-            scores: ``[T, C]``, those of the pieces: probabilities, where they are to be averaged.
-            how: ``"first"`` takes a word's first piece, ``"average"`` the mean of all, ``"max"`` the piece whose best
-                label has the highest score.
+        ``"first"`` takes a word's first piece, ``"average"`` the mean of all (of probabilities), ``"max"`` the piece
+        whose best label has the highest score.
         """
         if how not in MERGES:
             raise InputError(f"Scores of words are merged by {', '.join(MERGES)}, not {how!r}.")
@@ -107,11 +90,7 @@ class Alignment:
         return mine[np.minimum.reduceat(places, begins)]
 
     def word_spans(self, offsets: Sequence[Span]) -> Integers:
-        """Return the characters ``[W, 2]`` (first, behind the last) of the words that have pieces.
-
-        Args:
-            offsets: those of the pieces, T of them.
-        """
+        """Return the characters ``[W, 2]`` (first, behind the last) of the words that have pieces."""
         characters = np.array(offsets, np.int64).reshape(-1, 2)
         return np.stack((characters[self.firsts, 0], characters[self.stops - 1, 1]), axis=1)
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from bertie.errors import InputError
 from bertie.metrics import Metric, RegressionMetric, RetrievalMetric
 from bertie.progress import logger
-from bertie.tasks.arrays import Array, normalize
+from bertie.tasks.arrays import Array
 from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features, Outputs, Values
-from bertie.tasks.operations import operations_on
+from bertie.tasks.operations import ON_ARRAYS, operations_on
 from bertie.tasks.pooling import merged
 from bertie.tasks.sentence_transformers_config import Layer
 from bertie.tasks.sentence_transformers_writing import write_recipe
@@ -112,7 +112,7 @@ class Similarity(Embed, TrainableTask):
         vectors = super().combine(rows, features.by_part())
         if not len(vectors):
             return []
-        return np.split(normalize(np.stack(vectors)), np.cumsum(features.part_counts)[:-1])
+        return np.split(ON_ARRAYS.normalize(np.stack(vectors)), np.cumsum(features.part_counts)[:-1])
 
     # labels → loss
 
@@ -194,41 +194,30 @@ def ranks_of_partners(inputs: Sequence[Any] | NDArray[Any], keys: Sequence[Hasha
         inputs: N arrays ``[2 or 3, D]`` of vectors of length 1.
         keys: what tells texts apart, one a vector, in the order of the inputs.
     """
-    anchors: list[NDArray[Any]] = []
-    candidates: list[NDArray[Any]] = []
-    partners: list[int] = []
-    numbers: dict[Hashable, int] = {}
-    texts: list[Hashable] = []
-    known = iter(keys)
-    for vectors in inputs:
-        texts.append(next(known))
-        anchors.append(vectors[0])
-        for place, vector in enumerate(vectors[1:]):
-            number = numbers.setdefault(next(known), len(numbers))
-            if number == len(candidates):
-                candidates.append(vector)
-            if place == 0:
-                partners.append(number)
-    if not anchors:
+    if not len(inputs):
         return np.zeros(0, np.int64)
-    others = _other_partners(texts, partners, numbers)
-    table, ranks = np.stack(candidates).T, []
+    known = iter(keys)
+    texts = [[next(known) for _ in vectors] for vectors in inputs]
+    candidates: dict[Hashable, NDArray[Any]] = {}
+    for each, vectors in zip(texts, inputs, strict=True):
+        for key, vector in zip(each[1:], vectors[1:], strict=True):
+            candidates.setdefault(key, vector)
+    numbers = {key: number for number, key in enumerate(candidates)}
+    right = partners_of([each[0] for each in texts], [each[1] for each in texts])
+    table, ranks = np.stack(list(candidates.values())).T, []
     step = max(1, HELD // len(candidates))
-    for first in range(0, len(anchors), step):
-        cosines = np.stack(anchors[first : first + step]) @ table
-        own = cosines[np.arange(len(cosines)), partners[first : first + step]]
-        nearer = cosines >= own[:, None]
-        for row, right in zip(nearer, others[first : first + step], strict=False):
-            row[right] = False
-        ranks.append(nearer.sum(axis=1))
-    return np.concatenate(ranks)
+    for first in range(0, len(inputs), step):
+        cosines = np.stack([vectors[0] for vectors in inputs[first : first + step]]) @ table
+        for row, (anchor, partner, *_) in zip(cosines, texts[first : first + step], strict=True):
+            nearer = row >= row[numbers[partner]]
+            nearer[[numbers[text] for text in right[anchor] - {partner} if text in numbers]] = False
+            ranks.append(nearer.sum())
+    return np.array(ranks, np.int64)
 
 
-def _other_partners(
-    anchors: Sequence[Hashable], partners: Sequence[int], numbers: Mapping[Hashable, int]
-) -> list[list[int]]:
-    """Return for each anchor the candidates, by number, that are right beside its own partner."""
-    right: dict[Hashable, set[int]] = {text: {numbers[text]} for text in anchors if text in numbers}
-    for text, partner in zip(anchors, partners, strict=True):
-        right.setdefault(text, set()).add(partner)
-    return [sorted(right[text] - {partner}) for text, partner in zip(anchors, partners, strict=True)]
+def partners_of(anchors: Sequence[Hashable], positives: Sequence[Hashable]) -> dict[Hashable, set[Hashable]]:
+    """Return what is right for each anchor's text: the text itself, and the positives of all anchors of that text."""
+    right: dict[Hashable, set[Hashable]] = {text: {text} for text in anchors}
+    for text, partner in zip(anchors, positives, strict=True):
+        right[text].add(partner)
+    return right

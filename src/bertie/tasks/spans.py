@@ -108,13 +108,9 @@ def whole_words(span: AnswerSpan, word_ids: Sequence[int | None]) -> tuple[int, 
 
 
 def pieces_of(offsets: Sequence[Span], start: int, stop: int) -> tuple[int, int] | None:
-    """Return the first and last piece that hold characters ``start`` to ``stop`` (behind the last) of a text.
+    """Return the first and last of a text's pieces that hold characters ``start`` to ``stop`` (behind the last).
 
     None where no piece does: the answer is empty, or of characters that are no part of any token.
-
-    Args:
-        offsets: the characters of the text's pieces, in order.
-        start, stop: the answer's.
     """
     characters = np.array(offsets, np.int64).reshape(-1, 2)
     first = int(np.searchsorted(characters[:, 1], start, "right"))
@@ -125,12 +121,8 @@ def pieces_of(offsets: Sequence[Span], start: int, stop: int) -> tuple[int, int]
 def positions_in(span: tuple[int, int] | None, begin: int, end: int, place: int) -> tuple[int, int]:
     """Return where an answer stands in the row of a window: the places of its first and last token.
 
-    They are those of [CLS], 0 and 0, if there is no answer or the window does not hold all of it.
-
-    Args:
-        span: the answer's first and last piece in the context, or None.
-        begin, end: the window holds the pieces ``begin`` to ``end`` (behind the last).
-        place: that of the window's first piece in the row.
+    They are those of [CLS], 0 and 0, if there is no answer (``span``, its first and last piece) or the window, which
+    holds the pieces ``begin`` to ``end`` (behind the last) from ``place`` in the row on, does not hold all of it.
     """
     if span is None or span[0] < begin or span[1] >= end:
         return 0, 0
