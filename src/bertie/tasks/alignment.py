@@ -1,19 +1,19 @@
 """Words and their pieces, both ways: labels of words to pieces, scores of pieces to words, words to characters."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertie.config import IGNORED
 from bertie.errors import InputError
-from bertie.tasks.arrays import ranges
-from bertie.tokenization.pieces import Span
+from bertie.tasks.arrays import Array, Integers, ranges
+from bertie.tokenization.encoding import Encoding
+from bertie.tokenization.pieces import Pieces, Span
 
-Integers = NDArray[np.int64]
 LABELLED = ("first", "all")
 MERGES = ("first", "average", "max")
 
@@ -60,16 +60,12 @@ class Alignment:
             raise InputError(f"label_pieces is {which!r}; allowed are 'first' (a word's first piece) and 'all'.")
         if len(labels) != self.num_words:
             raise InputError(f"A text has {self.num_words} words and {len(labels)} labels; each word needs one.")
+        sizes = np.ones_like(self.firsts) if which == "first" else self.stops - self.firsts
         found = np.full(self.num_pieces, IGNORED, np.int64)
-        given = np.asarray(labels, np.int64)[self.numbers]
-        if which == "first":
-            found[self.firsts] = given
-        else:
-            sizes = self.stops - self.firsts
-            found[ranges(self.firsts, sizes)] = np.repeat(given, sizes)
+        found[ranges(self.firsts, sizes)] = np.repeat(np.asarray(labels, np.int64)[self.numbers], sizes)
         return found
 
-    def word_scores(self, scores: NDArray[Any], how: str = "first") -> NDArray[Any]:
+    def word_scores(self, scores: Array, how: str = "first") -> Array:
         """Return the scores ``[W, C]`` of the words that have pieces, from those of the pieces ``[T, C]``.
 
         ``"first"`` takes a word's first piece, ``"average"`` the mean of all (of probabilities), ``"max"`` the piece
@@ -95,6 +91,34 @@ class Alignment:
         return np.stack((characters[self.firsts, 0], characters[self.stops - 1, 1]), axis=1)
 
 
+class Group(NamedTuple):
+    """One input with its rows: their numbers, where their tokens come from, and the text as the task read it."""
+
+    rows: range
+    encodings: list[Encoding]
+    text: Any
+
+    @property
+    def pieces(self) -> Pieces:
+        """The pieces of the input's last text, all of them."""
+        return self.encodings[0].windows[-1].pieces
+
+    @property
+    def read(self) -> slice:
+        """Which of the pieces stand in a row."""
+        return slice(self.encodings[0].windows[-1].start, self.encodings[-1].windows[-1].stop)
+
+    @property
+    def words(self) -> Alignment:
+        """The words of the whole text, whatever was cut off it."""
+        return Alignment.of(self.pieces.word_ids, len(self.text) if isinstance(self.text, list) else None)
+
+    @property
+    def words_read(self) -> Alignment:
+        """The words whose pieces stand in a row; piece 0 is the first of these."""
+        return Alignment.of(self.pieces.word_ids[self.read], self.words.num_words)
+
+
 def joined_offsets(
     offsets: Sequence[Span], word_ids: Sequence[int | None], words: Sequence[str], delimiter: str = " "
 ) -> list[Span]:
@@ -102,3 +126,10 @@ def joined_offsets(
     begins = np.cumsum([0, *(len(word) + len(delimiter) for word in words)]).tolist()
     shifts = [0 if word is None else begins[word] for word in word_ids]
     return [(start + shift, stop + shift) for (start, stop), shift in zip(offsets, shifts, strict=True)]
+
+
+def find_continuing(vocabulary: Mapping[str, int], prefix: str, size: int) -> NDArray[np.bool_]:
+    """Return which of the ids below ``size`` are pieces that go on in a word, by the prefix that marks these."""
+    found = np.zeros(size, np.bool_)
+    found[[number for word, number in vocabulary.items() if word.startswith(prefix)]] = True
+    return found

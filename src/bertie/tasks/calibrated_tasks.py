@@ -10,8 +10,6 @@ import numpy as np
 from bertie.tasks.arrays import Array, softmax
 from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
 from bertie.tasks.features import Features, Outputs, Values
-from bertie.tasks.model import Model
-from bertie.tasks.operations import Computed
 from bertie.tasks.task import TrainableTask, WrongAnswer
 from bertie.tasks.windows import WAYS, combined
 
@@ -71,10 +69,6 @@ class SequenceTask(CalibratedTask):
     window_scores: str = "mean"
     saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature")
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"window_scores": WAYS}
-
-    def run(self, model: Model, features: Features) -> Computed:
-        """Return the logits ``[R, C]``."""
-        return model.logits(features)
 
     def combine(self, rows: Sequence[Any], features: Features) -> Values:
         """Return the logits ``[N, C]``."""

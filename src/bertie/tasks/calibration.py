@@ -30,10 +30,7 @@ CAUTION = 3
 class Reliability:
     """How often predictions of each confidence are right, in bins of equal width: what a reliability plot shows.
 
-    Attributes:
-        count: predictions in each bin, int64 ``[bins]``.
-        confidence: the sums of their confidences, float64 ``[bins]``.
-        correct: how many are right, int64 ``[bins]``.
+    Of each bin: how many predictions it holds, the sum of their confidences, and how many are right.
     """
 
     count: NDArray

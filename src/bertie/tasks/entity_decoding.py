@@ -22,49 +22,30 @@ Entities = list[dict[str, Any]]
 
 
 class Source(NamedTuple):
-    """Where the pieces of one text come from.
+    """Where the pieces of one text come from."""
 
-    Attributes:
-        text: what the characters are of.
-        tokens: its pieces; of an unknown word its own characters.
-        spans: the characters of each in the text.
-        place: where in the row the first piece stands.
-    """
-
-    text: str
-    tokens: Sequence[str]
-    spans: Sequence[Span]
-    place: int
+    tokens: Sequence[str]  # of an unknown word its own characters
+    spans: Sequence[Span]  # the characters of each
+    place: int  # where in the row the first piece stands
 
 
 @dataclass(frozen=True)
 class Grouper:
-    """Makes entities of texts, in the form of transformers' pipeline.
-
-    Attributes:
-        labels: the names of the C labels.
-        strategy: one of `STRATEGIES`.
-        ignored: the labels, and types of entities, that are left out.
-        scheme: keeps the tags within a scheme, and reads entities by it; None takes every unit's best label.
-        join: makes a string of tokens.
-    """
+    """Makes entities of texts, in the form of transformers' pipeline."""
 
     labels: Sequence[str]
-    strategy: str
-    ignored: Collection[str]
-    scheme: str | None
-    join: Callable[[Sequence[str]], str]
+    strategy: str  # one of STRATEGIES
+    ignored: Collection[str]  # the labels, and types of entities, that are left out
+    scheme: str | None  # keeps the tags within it, and reads entities by it; None takes every unit's best label
+    join: Callable[[Sequence[str]], str]  # makes a string of tokens
 
     def answers(
         self, scores: Array, goes_on: NDArray[np.bool_], sizes: Sequence[int], source_of: Callable[[int], Source]
     ) -> list[Entities]:
         """Return, for each text, an entry a token with the strategy "none", else one an entity.
 
-        Args:
-            scores: ``[T, C]``, the probability of each label.
-            goes_on: ``[T]``, whether a piece goes on in the word of the one before it.
-            sizes: the number of pieces of each text.
-            source_of: where the pieces of a text come from, by its number; called for texts with answers alone.
+        ``scores [T, C]`` are probabilities, ``goes_on [T]`` says whether a piece goes on in the word of the one before
+        it, and ``sizes`` are the texts' numbers of pieces; ``source_of`` is called for texts with answers alone.
         """
         found: list[Entities] = [[] for _ in sizes]
         if not len(scores):

@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.tasks.alignment import Group
 from bertie.tasks.arrays import Array, Integers, ranges
 from bertie.tokenization.encoding import Encoding
-from bertie.tokenization.pieces import Pieces
 from bertie.tokenization.rows import flat_ids
 
 # one entry a row or an input
@@ -135,7 +135,7 @@ class Features:
         """The labels of a task that has one kind of them."""
         return self.labels[LABELS].values
 
-    def groups_read(self) -> "list[Group]":
+    def groups_read(self) -> list[Group]:
         """Return the rows of each input with its text, of features that have encodings and texts."""
         assert self.encodings is not None
         assert self.texts is not None
@@ -254,30 +254,6 @@ class Outputs(NamedTuple):
     values: Values
     features: Features
     labels: Sequence[Any] = ()
-
-
-class Group(NamedTuple):
-    """One input with its rows.
-
-    Attributes:
-        rows: their numbers.
-        encodings: the rows with the places their tokens come from.
-        text: the input as the task read it.
-    """
-
-    rows: range
-    encodings: list[Encoding]
-    text: Any
-
-    @property
-    def pieces(self) -> Pieces:
-        """The pieces of the input's last text, all of them."""
-        return self.encodings[0].windows[-1].pieces
-
-    @property
-    def read(self) -> range:
-        """Which of the pieces stand in a row."""
-        return range(self.encodings[0].windows[-1].start, self.encodings[-1].windows[-1].stop)
 
 
 # what each field has an entry of

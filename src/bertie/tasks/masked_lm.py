@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bertie.config import IGNORED
 from bertie.errors import InputError
 from bertie.metrics import MaskedLMMetric, Metric
+from bertie.tasks.alignment import find_continuing
 from bertie.tasks.arrays import Array, Integers
 from bertie.tasks.features import LABELS, Features, Outputs, Values
 from bertie.tasks.fill_mask import FillMask
@@ -189,11 +190,7 @@ class MaskedLM(TrainableTask):
 
     @cached_property
     def _goes_on(self) -> NDArray[np.bool_]:
-        """Which ids are pieces that go on in a word, ``[V]``."""
-        goes_on = np.zeros(len(self._is_ordinary), np.bool_)
-        prefix = self._prefix or ""
-        goes_on[[number for word, number in self.tokenizer.get_vocab().items() if word.startswith(prefix)]] = True
-        return goes_on
+        return find_continuing(self.tokenizer.get_vocab(), self._prefix or "", len(self._is_ordinary))
 
 
 def _wanted(features: Features) -> Integers:

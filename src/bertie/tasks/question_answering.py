@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from bertie.errors import InputError, InputTypeError
 from bertie.metrics import Metric, QuestionAnsweringMetric
 from bertie.metrics.question_answering import best_match
+from bertie.tasks.alignment import Group
 from bertie.tasks.arrays import Array
 from bertie.tasks.calibration import find_no_answer_threshold
-from bertie.tasks.features import Features, Group, Outputs
-from bertie.tasks.model import Model
-from bertie.tasks.operations import Computed, operations_on
+from bertie.tasks.features import Features, Outputs
 from bertie.tasks.spans import (
     AnswerSpan,
     Normalizer,
@@ -69,7 +68,7 @@ class QuestionAnswering(TrainableTask):
     max_answer_len: int = 15
     max_question_len: int = 64
     align_to_words: bool = True
-    needs_places: ClassVar[bool] = True
+    works_on_tokens: ClassVar[bool] = True
     saved: ClassVar[tuple[str, ...]] = (
         *TrainableTask.saved,
         *("handle_impossible_answer", "no_answer_threshold", "max_answer_len", "max_question_len"),
@@ -128,16 +127,13 @@ class QuestionAnswering(TrainableTask):
 
     # features → answers
 
-    def run(self, model: Model, features: Features) -> Computed:
-        """Return the logits of start and end ``[T, 2]``."""
-        return model.logits(features)
-
-    def rows(self, output: Any, features: Features) -> list[Array]:
-        """Return the logits ``[n, 2]`` of each row."""
-        return features.by_row(operations_on(output).to_host(output))
-
     def combine(self, rows: Sequence[Any], features: Features) -> list[list[WindowScores]]:
-        return [_scores([rows[row] for row in group.rows], group.encodings) for group in features.groups_read()]
+        """Return what the windows of each context say, from the logits ``[n, 2]`` of their rows."""
+        found = []
+        for group in features.groups_read():
+            windows = zip((rows[row] for row in group.rows), group.encodings, owned(group.encodings), strict=True)
+            found.append([_scores(*window) for window in windows])
+        return found
 
     def decode(self, outputs: Outputs) -> list[Any]:
         found = []
@@ -167,17 +163,14 @@ class QuestionAnswering(TrainableTask):
         text, pieces = group.text[1], group.pieces
         answers: dict[str, dict[str, Any]] = {}
         for span in spans:
-            start, stop = self._characters(span, pieces)
+            first, last = whole_words(span, pieces.word_ids) if self.align_to_words else (span.first, span.last)
+            start, stop = pieces.offsets[first][0], pieces.offsets[last][1]
             score = normalizer.probability(span.logit)
             answer = {"score": score, "start": start, "end": stop, "answer": text[start:stop]}
-            first = answers.setdefault(text[start:stop].lower(), answer)
-            if first is not answer:
-                first["score"] += score
+            known = answers.setdefault(text[start:stop].lower(), answer)
+            if known is not answer:
+                known["score"] += score
         return list(answers.values())
-
-    def _characters(self, span: AnswerSpan, pieces: Pieces) -> tuple[int, int]:
-        first, last = whole_words(span, pieces.word_ids) if self.align_to_words else (span.first, span.last)
-        return pieces.offsets[first][0], pieces.offsets[last][1]
 
     # labels → loss and figures
 
@@ -187,11 +180,8 @@ class QuestionAnswering(TrainableTask):
     def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
         """Return the features with the places of answers, int64 ``[R, 2]``: a row's start and end, 0 and 0 for none.
 
-        Of several right answers the first is learned. A window that holds only a part of it has none.
-
-        Args:
-            features: what `encode` gave.
-            labels: ``{"answers": [{"text", "answer_start"}, …]}`` for each question.
+        Of several right answers the first is learned. A window that holds only a part of it has none. The labels are
+        ``{"answers": [{"text", "answer_start"}, …]}`` for each question.
         """
         wanted = []
         for group, label in zip(features.groups_read(), labels, strict=True):
@@ -275,12 +265,7 @@ def _answer_pieces(context: str, answers: Sequence[Mapping[str, Any]], pieces: P
     return span
 
 
-def _scores(rows: Sequence[NDArray[Any]], group: Sequence[Encoding]) -> list[WindowScores]:
-    """Return what the windows of one context say, from the logits ``[n, 2]`` of their rows."""
-    found = []
-    for logits, encoding, own in zip(rows, group, owned(group), strict=True):
-        place, window = first_piece(encoding), encoding.windows[-1]
-        start, end = logits[place : place + len(window.ids)].T
-        null = float(logits[0, 0]), float(logits[0, 1])
-        found.append(WindowScores(window.start, start, end, own, null))
-    return found
+def _scores(logits: Array, encoding: Encoding, own: range) -> WindowScores:
+    place, window = first_piece(encoding), encoding.windows[-1]
+    start, end = logits[place : place + len(window.ids)].T
+    return WindowScores(window.start, start, end, own, (float(logits[0, 0]), float(logits[0, 1])))

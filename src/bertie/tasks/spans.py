@@ -13,21 +13,13 @@ Floats = NDArray[np.floating[Any]]
 
 
 class WindowScores(NamedTuple):
-    """What a model says of the pieces of a context that one window holds.
+    """What a model says of the pieces of a context that one window holds."""
 
-    Attributes:
-        first: the number, in the context, of the window's first piece.
-        start: ``[n]``, how much speaks for an answer that starts with each piece.
-        end: ``[n]``, the same for its last piece.
-        owned: the pieces, numbered in the context, that stand most in context in this window.
-        null: the start's and the end's score of [CLS], which speak for no answer.
-    """
-
-    first: int
-    start: Floats
-    end: Floats
-    owned: range
-    null: tuple[float, float]
+    first: int  # the number, in the context, of the window's first piece
+    start: Floats  # [n], how much speaks for an answer that starts with each piece
+    end: Floats  # [n], the same for its last piece
+    owned: range  # the pieces, numbered in the context, that stand most in context in this window
+    null: tuple[float, float]  # the start's and the end's score of [CLS], which speak for no answer
 
 
 class AnswerSpan(NamedTuple):

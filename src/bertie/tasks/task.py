@@ -40,13 +40,14 @@ if TYPE_CHECKING:
 class Task(TextEncoder, ABC):
     """How a task answers: features of its inputs, what it asks of a model for them, and answers from that."""
 
-    @abstractmethod
     def run(self, model: Model, features: Features) -> Computed:
-        """Return what the task needs of the model for one batch: logits or hidden states, never a rectangle."""
+        """Return what the task needs of the model for one batch, never a rectangle; usually its own head's logits."""
+        return model.logits(features)
 
     def rows(self, output: Computed, features: Features) -> Sequence[Any]:
         """Return what is kept of a batch that `run` computed: one value a row of ``features``, on the host."""
-        return list(operations_on(output).to_host(output))
+        values = operations_on(output).to_host(output)
+        return features.by_row(values) if self.works_on_tokens else list(values)
 
     def combine(self, rows: Sequence[Any], features: Features) -> Values:
         """Return one value an input from those of all its rows."""

@@ -45,8 +45,8 @@ class TextEncoder:
     given: ClassVar[tuple[str, ...]] = ("tokenizer", "config")
     # option → its values, where these are names
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    # whether the task needs to know which characters a token comes from
-    needs_places: ClassVar[bool] = False
+    # whether the task has an output for each token, and needs to know which characters each comes from
+    works_on_tokens: ClassVar[bool] = False
     # which text of a pair is read in windows
     moving: ClassVar[int] = -1
     # the options that training settles and that are saved with the model
@@ -91,10 +91,10 @@ class TextEncoder:
     def cut(self, texts: Sequence[Any]) -> Features:
         """Return texts as a row each, cut to the limit."""
         truncation = False if self.truncation is False else self.truncation or True
-        if not self.needs_places and not isinstance(self.tokenizer, Tokenizer):
+        if not self.works_on_tokens and not isinstance(self.tokenizer, Tokenizer):
             return self._foreign_features(texts, truncation) if texts else Features.from_rows([])
         rows = self.rows_of(texts, truncation=truncation, max_length=self.limit if truncation else None)
-        if not self.needs_places:
+        if not self.works_on_tokens:
             return Features.from_rows(rows)
         rows = list(rows)
         return Features.from_groups(
@@ -126,7 +126,7 @@ class TextEncoder:
 
     def check_tokenizer(self) -> None:
         """Refuse a tokenizer that cannot give what the task needs."""
-        if self.needs_places or self.windows:
+        if self.works_on_tokens or self.windows:
             self.rows_of([])
 
     def _foreign_features(self, texts: Sequence[Any], truncation: bool | str) -> Features:

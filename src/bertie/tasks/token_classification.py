@@ -1,6 +1,6 @@
 """Token classification: a label for every word, and the entities that the labels make (BERT, section 5.3)."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import islice
@@ -14,15 +14,13 @@ from bertie.data.tag_schemes import OUTSIDE, SCHEMES, Rules, find_entities, gues
 from bertie.errors import InputTypeError
 from bertie.metrics import EntityMetric, Metric
 from bertie.progress import say_once
-from bertie.tasks.alignment import LABELLED, MERGES, Alignment, joined_offsets
+from bertie.tasks.alignment import LABELLED, MERGES, Alignment, Group, find_continuing, joined_offsets
 from bertie.tasks.arrays import Array
 from bertie.tasks.calibrated_tasks import CalibratedTask, Judged
 from bertie.tasks.class_labels import ClassLabels
 from bertie.tasks.entity_decoding import STRATEGIES, Grouper, Source, chosen
-from bertie.tasks.features import Features, Group, Outputs
+from bertie.tasks.features import Features, Outputs
 from bertie.tasks.head_init import begin_at, logits_of_classes
-from bertie.tasks.model import Model
-from bertie.tasks.operations import Computed, operations_on
 from bertie.tasks.tag_metric import entities_metric
 from bertie.tasks.task import Task, TrainableTask, WrongAnswer
 from bertie.tasks.text_encoder import wrong_type
@@ -65,7 +63,7 @@ class TokenClassification(ClassLabels, CalibratedTask):
     is_split_into_words: bool = False
     delimiter: str | None = None
     label_pieces: str = "first"
-    needs_places: ClassVar[bool] = True
+    works_on_tokens: ClassVar[bool] = True
     saved: ClassVar[tuple[str, ...]] = (
         *TrainableTask.saved,
         *("aggregation_strategy", "scheme", "label_pieces", "temperature"),
@@ -118,28 +116,21 @@ class TokenClassification(ClassLabels, CalibratedTask):
 
     # features → answers
 
-    def run(self, model: Model, features: Features) -> Computed:
-        """Return the logits ``[T, C]``."""
-        return model.logits(features)
-
-    def rows(self, output: Computed, features: Features) -> list[Array]:
-        """Return the logits ``[n, C]`` of each row."""
-        return features.by_row(operations_on(output).to_host(output))
-
     def combine(self, rows: Sequence[Any], features: Features) -> list[Array]:
         """Return the logits ``[n, C]`` of each input's pieces, each from the window that owns it."""
         own, found = features.own(rows), []
         for group in features.groups_read():
-            first = first_piece(group.encodings[0])
-            found.append(np.concatenate([own[row] for row in group.rows])[first : first + len(group.read)])
+            first, count = first_piece(group.encodings[0]), group.read.stop - group.read.start
+            found.append(np.concatenate([own[row] for row in group.rows])[first : first + count])
         return found
 
     def decode(self, outputs: Outputs) -> list[Any]:
         groups = outputs.features.groups_read()
         goes_on = np.concatenate([np.zeros(0, np.bool_), *map(self._goes_on, groups)])
-        sizes = [len(group.read) for group in groups]
-        scores = self._piece_scores(outputs)
-        return self._grouper.answers(scores, goes_on, sizes, lambda number: self._source(groups[number]))
+        sizes = list(map(len, outputs.values))
+        return self._grouper.answers(
+            self._piece_scores(outputs), goes_on, sizes, lambda number: self._source(groups[number])
+        )
 
     def _source(self, group: Group) -> Source:
         pieces, read = group.pieces, group.read
@@ -150,8 +141,7 @@ class TokenClassification(ClassLabels, CalibratedTask):
                 text[start:stop] if token == unknown else token
                 for token, (start, stop) in zip(tokens, spans, strict=True)
             ]
-        place = first_piece(group.encodings[0]) + read.start
-        return Source(text, tokens[read.start : read.stop], spans[read.start : read.stop], place)
+        return Source(tokens[read], spans[read], first_piece(group.encodings[0]) + read.start)
 
     def _placed(self, group: Group) -> tuple[str, Sequence[Span]]:
         """Return a text, of words their join, and the characters of its pieces."""
@@ -165,13 +155,13 @@ class TokenClassification(ClassLabels, CalibratedTask):
         """Return which pieces go on in a word: by a scheme in the user's own, else in those that the tokenizer made."""
         pieces, read = group.pieces, group.read
         if self.scheme is not None and isinstance(group.text, list):
-            words = np.array(pieces.word_ids[read.start : read.stop])
+            words = np.array(pieces.word_ids[read])
             return np.concatenate((np.zeros(1, np.bool_), words[1:] == words[:-1]))[: len(words)]
-        ids = np.asarray(pieces.ids, np.int64)[read.start : read.stop]
+        ids = np.asarray(pieces.ids, np.int64)[read]
         if self.tokenizer.continuing_subword_prefix is None:
             # tokens don't show words: a piece goes on where no space stands before it
             text, spans = self._placed(group)
-            starts = (start for start, _ in spans[read.start : read.stop])
+            starts = (start for start, _ in spans[read])
             follows = [start > 0 and " " not in text[start - 1 : start + 1] for start in starts]
             found = np.array(follows, np.bool_) & (ids != self.tokenizer.unk_token_id)
         else:
@@ -181,10 +171,8 @@ class TokenClassification(ClassLabels, CalibratedTask):
 
     @cached_property
     def _continuing(self) -> NDArray[np.bool_]:
-        """``[V]``, which tokens go on in a word."""
-        prefix = self.tokenizer.continuing_subword_prefix
-        tokens = self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))
-        return np.array([token is not None and token.startswith(prefix) for token in tokens], np.bool_)
+        prefix, size = self.tokenizer.continuing_subword_prefix, max(len(self.tokenizer), self.config.vocab_size)
+        return find_continuing(self.tokenizer.get_vocab(), prefix, size)
 
     def _piece_scores(self, outputs: Outputs) -> Array:
         """Return the scores ``[T, C]`` of the pieces of all texts, side by side."""
@@ -228,7 +216,7 @@ class TokenClassification(ClassLabels, CalibratedTask):
         begins = np.cumsum([0, *features.lengths])
         unseen = 0
         for group, tags in zip(features.groups_read(), labels, strict=True):
-            words = _words_of(group)
+            words = group.words
             numbers = words.piece_labels([self.number_of(tag, "tag") for tag in tags], self.label_pieces)
             unseen += len(words.missing)
             for row, encoding in zip(group.rows, group.encodings, strict=True):
@@ -262,7 +250,8 @@ class TokenClassification(ClassLabels, CalibratedTask):
     def judged(self, outputs: Outputs) -> Judged | None:
         """Return the logits ``[n, C]`` of all words that were read, by their first pieces, and their tags' numbers."""
         logits, gold = [np.zeros((0, len(self._labels)))], []
-        for (words, scores), tags in zip(_words_read(outputs), outputs.labels, strict=True):
+        for group, scores, tags in zip(outputs.features.groups_read(), outputs.values, outputs.labels, strict=True):
+            words = group.words_read
             # rows to score may have tags of types that the model lacks
             known = np.array([tags[word] in self.config.label2id for word in words.numbers.tolist()], np.bool_)
             logits.append(scores[words.firsts[known]])
@@ -291,7 +280,7 @@ class TokenClassification(ClassLabels, CalibratedTask):
     def _scores_of_words_read(self, outputs: Outputs) -> tuple[list[Alignment], list[Array]]:
         """Return the words of each text, and the scores ``[n, C]`` of those that were read."""
         how = self.aggregation_strategy if self.aggregation_strategy in MERGES else "first"
-        words = [words for words, _ in _words_read(outputs)]
+        words = [group.words_read for group in outputs.features.groups_read()]
         pieces = np.split(self._piece_scores(outputs), np.cumsum(list(map(len, outputs.values)))[:-1])
         return words, [each.word_scores(part, how) for each, part in zip(words, pieces, strict=False)]
 
@@ -321,7 +310,9 @@ class TokenClassification(ClassLabels, CalibratedTask):
         answered = zip(outputs.features.groups_read(), self.predictions(outputs), outputs.labels, strict=True)
         for group, given, tags in answered:
             wrong = sum(one != other for one, other in zip(given, tags, strict=True))
-            words = _strings(group)
+            words = group.text
+            if isinstance(words, str):
+                words = [words[start:stop] for start, stop in group.words.word_spans(group.pieces.offsets).tolist()]
             found.append(WrongAnswer(wrong, self._shown(words, tags), self._shown(words, given)) if wrong else None)
         return found
 
@@ -341,23 +332,3 @@ class WordTags(TokenClassification):
 
     def decode(self, outputs: Outputs) -> list[Any]:
         return self.predictions(outputs)
-
-
-def _words_of(group: Group) -> Alignment:
-    """Return the words of a whole text, whatever was cut off it."""
-    return Alignment.of(group.pieces.word_ids, len(group.text) if isinstance(group.text, list) else None)
-
-
-def _words_read(outputs: Outputs) -> Iterator[tuple[Alignment, Array]]:
-    """Yield the words of each text that were read, and the logits of its pieces."""
-    for group, logits in zip(outputs.features.groups_read(), outputs.values, strict=True):
-        read = group.read
-        yield Alignment.of(group.pieces.word_ids[read.start : read.stop], _words_of(group).num_words), logits
-
-
-def _strings(group: Group) -> list[str]:
-    """Return the words of a text."""
-    if isinstance(group.text, list):
-        return group.text
-    spans = Alignment.of(group.pieces.word_ids).word_spans(group.pieces.offsets)
-    return [group.text[start:stop] for start, stop in spans.tolist()]
