@@ -1,8 +1,8 @@
 """From examples to figures: a task's answers compared with labels, part by part."""
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -38,23 +38,54 @@ class Mistake:
     where: str
 
 
-@dataclass
 class Scored:
-    """How well a model answers.
+    """How well a task answers the examples that `add` took in, part by part.
 
     Attributes:
         scores: gives figures, intervals and the table of classes.
         cut: how many inputs were longer than the model reads, and lost tokens.
-        mistakes: the worst, the worst first.
         reliability: how often answers of each confidence are right; None where there is no confidence.
-        only: the one answer that all inputs were given; None if there are several.
     """
 
-    scores: Scores
-    cut: int = 0
-    mistakes: list[Mistake] = field(default_factory=list)
-    reliability: Reliability | None = None
-    only: str | None = None
+    def __init__(self, task: TrainableTask, replicates: int = 0, seed: int = 0, worst: int = 0) -> None:
+        self.scores = Scores(task.metric(), replicates, seed)
+        self.cut = 0
+        self.reliability: Reliability | None = None
+        self._task, self._most = task, worst
+        self._worst: list[tuple[float, Mistake]] = []
+        self._first: Any = None
+        self._alike = True
+
+    def add(self, outputs: Outputs, examples: Sequence[Example]) -> Values:
+        """Take in what was computed for these examples, with their labels, and return the predictions."""
+        if not examples:
+            return []
+        task, before = self._task, self.reliability
+        predictions = task.predictions(outputs)
+        self.scores.add(predictions, task.references(outputs.labels))
+        self.cut += sum(cut > 0 for cut in outputs.features.truncated)
+        found = task.reliability(outputs)
+        self.reliability = found if before is None else before if found is None else before + found
+        self._first = task.signature(predictions[0]) if self._first is None else self._first
+        signatures: Iterator[Any] = map(task.signature, predictions)
+        self._alike = self._alike and all(one is not None and np.array_equal(self._first, one) for one in signatures)
+        if self._most:
+            self._note_errors(task.errors(outputs), examples)
+        return predictions
+
+    def _note_errors(self, errors: Sequence[WrongAnswer | None], examples: Sequence[Example]) -> None:
+        found = [
+            (error.size, Mistake(in_words(example.text), error.expected, error.given, error.score, example.where))
+            for error, example in zip(errors, examples, strict=True)
+            if error is not None
+        ]
+        # of equally bad ones the first are kept
+        self._worst = heapq.nlargest(self._most, [*self._worst, *found], key=lambda entry: entry[0])
+
+    @property
+    def mistakes(self) -> list[Mistake]:
+        """As many of the worst as were asked for, the worst first."""
+        return [mistake for _, mistake in self._worst]
 
     @property
     def figures(self) -> Figures:
@@ -83,58 +114,14 @@ class Scored:
 
     def warning(self) -> str | None:
         """Return a sentence if every input was given the same answer, else None."""
-        if self.only is None or self.scores.count < MANY:
+        if not self._alike or self.scores.count < MANY:
             return None
+        only = self._task.named(self._first)
         return (
-            f"All {counted(self.scores.count, 'text')} are given the same answer, {self.only}: the model has not "
+            f"All {counted(self.scores.count, 'text')} are given the same answer, {only}: the model has not "
             "learned to tell them apart; try another learning rate, more epochs, or (for classes) "
             f"{spelled('class_weights', 'auto')}."
         )
-
-
-class Scorer:
-    """Takes in examples part by part; `done` says how well they were answered, with the ``worst`` mistakes."""
-
-    def __init__(self, task: TrainableTask, replicates: int = 0, seed: int = 0, worst: int = 0) -> None:
-        self.task = task
-        self.scored = Scored(Scores(task.metric(), replicates, seed))
-        self._most = worst
-        # the worst so far with their sizes
-        self._worst: list[tuple[float, Mistake]] = []
-        self._first: Any = None
-        self._alike = True
-
-    def add(self, outputs: Outputs, examples: Sequence[Example]) -> Values:
-        """Take in what was computed for these examples, with their labels, and return the predictions."""
-        if not examples:
-            return []
-        task, scored = self.task, self.scored
-        predictions = task.predictions(outputs)
-        scored.scores.add(predictions, task.references(outputs.labels))
-        scored.cut += sum(cut > 0 for cut in outputs.features.truncated)
-        found, before = task.reliability(outputs), scored.reliability
-        scored.reliability = found if before is None else before if found is None else before + found
-        self._first = task.signature(predictions[0]) if self._first is None else self._first
-        signatures = map(task.signature, predictions)
-        self._alike = self._alike and all(one is not None and np.array_equal(self._first, one) for one in signatures)
-        if self._most:
-            self._note_errors(task.errors(outputs), examples)
-        return predictions
-
-    def done(self) -> Scored:
-        """Return the account of all that was taken in."""
-        self.scored.mistakes = [mistake for _, mistake in self._worst]
-        self.scored.only = self.task.named(self._first) if self._alike and self.scored.scores.count else None
-        return self.scored
-
-    def _note_errors(self, errors: Sequence[WrongAnswer | None], examples: Sequence[Example]) -> None:
-        found = [
-            (error.size, Mistake(in_words(example.text), error.expected, error.given, error.score, example.where))
-            for error, example in zip(errors, examples, strict=True)
-            if error is not None
-        ]
-        # of equally bad ones the first are kept
-        self._worst = heapq.nlargest(self._most, [*self._worst, *found], key=lambda entry: entry[0])
 
 
 def score(
@@ -150,7 +137,7 @@ def score(
     watch: Watch | None = None,
 ) -> dict[str, Scored]:
     """Answer examples, once for all ``tasks``, and compare with their labels; the model is in eval mode."""
-    scorers = {name: Scorer(task, replicates, seed, worst) for name, task in tasks.items()}
+    scored = {name: Scored(task, replicates, seed, worst) for name, task in tasks.items()}
     reading = next(iter(tasks.values()))
     source, total = iter(examples), len(examples) if isinstance(examples, Sequence) else None
     with progress("examples", total, show_progress) as advance:
@@ -158,10 +145,10 @@ def score(
             features = reading.encode([example.text for example in chunk])
             rows = compute_rows(reading, model, features, batch_tokens=batch_tokens, advance=advance)
             outputs = reading.outputs(rows, features, [example.label for example in chunk])
-            predictions = [scorer.add(outputs, chunk) for scorer in scorers.values()]
+            predictions = [each.add(outputs, chunk) for each in scored.values()]
             if watch is not None:
                 watch(chunk, predictions[0])
-    return {name: scorer.done() for name, scorer in scorers.items()}
+    return scored
 
 
 def in_words(text: Any) -> str:

@@ -8,7 +8,7 @@ import torch
 
 from bertie.data.example import Example
 from bertie.errors import InputError, nearest, spelled
-from bertie.evaluation.evaluator import Scored, Scorer
+from bertie.evaluation.evaluator import Scored
 from bertie.models.task_model import TaskModel
 from bertie.settings import BATCH_SIZE
 from bertie.tasks.features import Outputs, Values
@@ -41,9 +41,8 @@ class Tuning:
     def figures(self) -> Mapping[str, float]:
         """Return the model's figures, and its loss."""
         rows = self._rows()
-        scorer = Scorer(self.task)
-        scorer.add(self._outputs(rows), self.examples)
-        self._last = scorer.done()
+        self._last = Scored(self.task)
+        self._last.add(self._outputs(rows), self.examples)
         found = {name: float("nan") if value is None else value for name, value in self._last.scores.figures().items()}
         return found if LOSS in found else {**found, LOSS: self._loss(rows)}
 

@@ -146,6 +146,11 @@ class Features:
         """Return ``values [T, ...]``, an array or a tensor, as one part a row."""
         return [values[start:stop] for start, stop in self._spans]
 
+    def at_places(self, values: Any, places: Integers) -> list[Any]:
+        """Return values of tokens at rising ``places [M]`` as one part a row."""
+        stops = np.searchsorted(places, np.cumsum(self.lengths))
+        return [values[start:stop] for start, stop in pairwise([0, *stops.tolist()])]
+
     def own(self, parts: Sequence[Any]) -> list[Any]:
         """Return of one part a row, ``[n, ...]``, what belongs to the row's own tokens."""
         if self.owned is None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -58,10 +57,7 @@ class FillMask(Task):
     def rows(self, output: Any, features: Features) -> list[list[Best]]:
         known = output.shape[1] if self._target_ids is None else len(self._target_ids)
         scores, places = operations_on(output).best(output, min(self.top_k, known), self._target_ids)
-        found = list(zip(scores.tolist(), places.tolist(), strict=True))
-        ends = np.cumsum(features.lengths)
-        stops = np.searchsorted(self._masks(features), ends)
-        return [found[start:stop] for start, stop in pairwise([0, *stops.tolist()])]
+        return features.at_places(list(zip(scores.tolist(), places.tolist(), strict=True)), self._masks(features))
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[tuple[list[int], list[Best]]]:
         """Return the ids of each text, whole, and the best words of its masks."""

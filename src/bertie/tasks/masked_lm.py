@@ -4,7 +4,6 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -86,7 +85,7 @@ class MaskedLM(TrainableTask):
 
     def divisor(self, features: Features) -> float:
         if LABELS in features.labels:
-            return float(np.count_nonzero(features.wanted != IGNORED))
+            return float(len(_places(features)))
         return float(self._counts(features).sum())
 
     def _hidden(self, features: Features, draws: Array) -> Features:
@@ -131,20 +130,19 @@ class MaskedLM(TrainableTask):
     def run(self, model: Model, features: Features) -> Computed:
         """Return the logits ``[M, V]`` of the M tokens to guess."""
         features = self._settled(features)
-        return model.masked_lm(features, np.flatnonzero(features.wanted != IGNORED))
+        return model.masked_lm(features, _places(features))
 
     def loss(self, output: Any, features: Features) -> "Tensor":
         from bertie.tasks.summed_losses import cross_entropy_sum
 
-        return cross_entropy_sum(output, _wanted(features), smoothing=self.label_smoothing)
+        return cross_entropy_sum(output, features.wanted[_places(features)], smoothing=self.label_smoothing)
 
     def rows(self, output: Computed, features: Features) -> Sequence[Array]:
         """Return for each row its guesses: how many are right, their summed cross-entropy, and how many there are."""
         features = self._settled(features)
-        each = operations_on(output).guessed(output, _wanted(features))
+        each = operations_on(output).guessed(output, features.wanted[_places(features)])
         each = np.concatenate([each, np.ones((len(each), 1))], axis=1)
-        guessed = np.cumsum(features.wanted != IGNORED)[np.cumsum(features.lengths) - 1]
-        return [each[start:stop].sum(axis=0) for start, stop in pairwise([0, *guessed.tolist()])]
+        return [part.sum(axis=0) for part in features.at_places(each, _places(features))]
 
     def _settled(self, features: Features) -> Features:
         """Return features whose tokens to guess are drawn."""
@@ -193,6 +191,6 @@ class MaskedLM(TrainableTask):
         return find_continuing(self.tokenizer.get_vocab(), self._prefix or "", len(self._is_ordinary))
 
 
-def _wanted(features: Features) -> Integers:
-    """Return the ids of the tokens to guess, ``[M]``."""
-    return features.wanted[features.wanted != IGNORED]
+def _places(features: Features) -> Integers:
+    """Return the tokens to guess, ``[M]``."""
+    return np.flatnonzero(features.wanted != IGNORED)

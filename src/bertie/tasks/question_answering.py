@@ -1,6 +1,6 @@
 """Question answering: the part of a context that answers a question, or that none does (BERT, sections 4.2 and 4.3)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -174,7 +174,7 @@ class QuestionAnswering(TrainableTask):
 
     # labels → loss and figures
 
-    def prepare_labels(self, labels: Iterable[Mapping[str, Any]]) -> Self:
+    def prepare_labels(self, labels: Sequence[Any]) -> Self:
         return replace(self, handle_impossible_answer=True) if any(not label["answers"] for label in labels) else self
 
     def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:

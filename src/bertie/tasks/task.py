@@ -44,26 +44,26 @@ class Task(TextEncoder, ABC):
         """Return what the task needs of the model for one batch, never a rectangle; usually its own head's logits."""
         return model.logits(features)
 
-    def rows(self, output: Computed, features: Features) -> Sequence[Any]:
+    def rows(self, output: Computed, features: Features) -> Sequence[object]:
         """Return what is kept of a batch that `run` computed: one value a row of ``features``, on the host."""
         values = operations_on(output).to_host(output)
         return features.by_row(values) if self.works_on_tokens else list(values)
 
-    def combine(self, rows: Sequence[Any], features: Features) -> Values:
+    def combine(self, rows: Sequence[object], features: Features) -> Values:
         """Return one value an input from those of all its rows."""
         if features.owners is not None:
             raise InputError(f"{type(self).__name__} reads no text in windows; cut it, or give it in parts.")
         return rows
 
-    def outputs(self, rows: Sequence[Any], features: Features, labels: Sequence[Any] = ()) -> Outputs:
+    def outputs(self, rows: Sequence[object], features: Features, labels: Sequence[object] = ()) -> Outputs:
         """Return what was computed for inputs, from what `rows` kept of all their rows, beside their labels."""
         return Outputs(self.combine(rows, features), features, labels)
 
     @abstractmethod
-    def decode(self, outputs: Outputs) -> Sequence[Any]:
+    def decode(self, outputs: Outputs) -> Sequence[object]:
         """Return one answer an input."""
 
-    def format_output(self, answers: list[Any], inputs: object, single: bool, named: Sequence[str]) -> Any:
+    def format_output(self, answers: list[object], inputs: object, single: bool, named: Sequence[str]) -> object:
         """Return the answers in the form the caller expects: one for a single input, else a list.
 
         Args:
@@ -79,20 +79,20 @@ class Learning(ABC):
     """How a task learns. Losses are sums, so that batches, accumulation and processes can be put together at will."""
 
     @classmethod
-    def head(cls, kind: str | None, labels: Sequence[str]) -> dict[str, Any]:
+    def head(cls, kind: str | None, labels: Sequence[str]) -> dict[str, object]:
         """Return the config fields of a new head for a kind of classification and these labels, in order."""
         return {}
 
-    def prepare_labels(self, labels: Sequence[Any]) -> Self:
+    def prepare_labels(self, labels: Sequence[object]) -> Self:
         """Return the task with what it must know of the labels to learn from them and be scored by them."""
         return self
 
-    def on_train_start(self, model: "nn.Module", labels: Sequence[Any]) -> Self:
+    def on_train_start(self, model: "nn.Module", labels: Sequence[object]) -> Self:
         """Return the task as it learns from these labels; a head may be changed to what it needs for that."""
         return self.prepare_labels(labels)
 
     @abstractmethod
-    def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
+    def add_labels(self, features: Features, labels: Sequence[object]) -> Features:
         """Return the features with what is to be learned of each input."""
 
     def apply_masking(self, features: Features, random: np.random.Generator) -> Features:
@@ -142,7 +142,7 @@ class Scoring(ABC):
     def predictions(self, outputs: Outputs) -> Values:
         """Return what `metric` compares with the labels, one an input."""
 
-    def references(self, labels: Sequence[Any]) -> Values:
+    def references(self, labels: Sequence[object]) -> Values:
         """Return labels in the form of `predictions`."""
         return labels
 
@@ -154,15 +154,15 @@ class Scoring(ABC):
         """Return what is wrong with the answer to each input, None where nothing is."""
         return [None] * len(outputs.labels)
 
-    def named(self, prediction: Any) -> str:
+    def named(self, prediction: object) -> str:
         """Return a prediction in words."""
         return str(prediction)
 
-    def signature(self, prediction: Any) -> Any:
+    def signature(self, prediction: object) -> object:
         """Return what a model that tells any inputs apart does not give alike for all of them; None: it may well."""
         return prediction
 
-    def plain(self, prediction: Any) -> Any:
+    def plain(self, prediction: object) -> object:
         """Return a prediction as JSON takes it."""
         return np.asarray(prediction).tolist()
 

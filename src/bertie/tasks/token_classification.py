@@ -197,7 +197,7 @@ class TokenClassification(ClassLabels, CalibratedTask):
     def expects(self) -> tuple[str | None, list[str] | None]:
         return None, self._labels
 
-    def prepare_labels(self, labels: Iterable[Sequence[str]]) -> Self:
+    def prepare_labels(self, labels: Sequence[Any]) -> Self:
         scheme = self.scheme or guess_scheme(self._labels, labels)
         # a model may have learned BIO though these texts have IOB1: it is held to the rules of neither
         known = None if self.scheme is None and scheme == "IOB1" else scheme
@@ -205,7 +205,7 @@ class TokenClassification(ClassLabels, CalibratedTask):
         strategy = usual if self.aggregation_strategy == "none" else self.aggregation_strategy
         return replace(self, scheme=known, aggregation_strategy=strategy)
 
-    def on_train_start(self, model: Any, labels: Sequence[Sequence[str]]) -> Self:
+    def on_train_start(self, model: Any, labels: Sequence[Any]) -> Self:
         numbers = [self.number_of(tag, "tag") for tags in labels for tag in tags]
         counts = np.bincount(numbers, minlength=self.config.num_labels)
         begin_at(model.classifier, logits_of_classes(counts, self.class_weights))
