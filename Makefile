@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 PIP_PEERS = $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SHARED ?= ../shared
 # compiled as the package is installed
-KERNELS := $(wildcard src/bertie/kernels/csrc/*.[ch])
+KERNELS := setup.py $(wildcard src/bertie/kernels/csrc/*.[ch])
 # bertie's peers live in an environment of their own; `make bench` uses it where it is there
 PEERS  := .venv-peers
 

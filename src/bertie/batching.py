@@ -42,14 +42,8 @@ def budget(lengths: Sequence[int], device_type: str, width: int, cores: int, tok
     """Return what suits this kind of device and this much work.
 
     On a CPU every core computes batches of its own, unless the work is too little to be divided. A CUDA device is fed
-    by more than one thread, so that it need not wait for the host.
-
-    Args:
-        lengths: the number of tokens of each text.
-        device_type: where they are computed, as PyTorch calls it: "cpu", "cuda", …
-        width: of a token's hidden state.
-        cores: how many there are on a CPU, for a batch each.
-        tokens: the most tokens computed at a time, by all cores together; None: what suits the device.
+    by more than one thread, so that it need not wait for the host. ``tokens`` is the most that all cores together
+    compute at a time.
     """
     if device_type != "cpu":
         return Budget(tokens or GPU_TOKENS, GPU_WORKERS if device_type == "cuda" else 1)
@@ -60,15 +54,9 @@ def budget(lengths: Sequence[int], device_type: str, width: int, cores: int, tok
 
 
 def batches(lengths: Sequence[int], tokens: int, texts: int | None = None) -> Iterator[list[int]]:
-    """Yield lists of indices into ``lengths``, each index once, whose lengths sum to at most ``tokens``.
+    """Yield lists of at most ``texts`` indices into ``lengths``, each once; their lengths sum to ``tokens`` at most.
 
-    Args:
-        lengths: the number of tokens of each text.
-        tokens: the budget of a batch; a text longer than it is a batch of its own.
-        texts: the largest number of texts in a batch; None sets no limit.
-
-    Raises:
-        InputError: a budget below 1.
+    A text longer than that is a batch of its own.
     """
     for name, value in (("tokens", tokens), ("texts", 1 if texts is None else texts)):
         if value < 1:
@@ -96,9 +84,6 @@ def in_batches(
 
     What did not fit once is not tried again: later batches are held to the size that is known to fail. With several
     ``workers``, ``compute`` is called from as many threads, but a batch alone in the caller's.
-
-    Raises:
-        BertieError: a single text exhausts the memory.
     """
     waiting = deque(batches(lengths, tokens, texts))
     too_many = tokens + max(lengths, default=0) + 1

@@ -11,16 +11,7 @@ _PACKAGES = {"sklearn": "scikit-learn", "unidic_lite": "unidic-lite"}
 
 
 def need(module: str, extra: str, what: str = "This") -> ModuleType:
-    """Import ``module`` and return it.
-
-    Args:
-        module: its dotted name, such as ``pyarrow.parquet``.
-        extra: the extra of bertie that installs it.
-        what: what it is needed for; it begins the sentence: "Reading Parquet files".
-
-    Raises:
-        BertieError: it is not installed, or it is and cannot be imported.
-    """
+    """Import ``module``, which bertie's ``extra`` installs, for ``what``: "Reading Parquet files" begins the error."""
     package = module.partition(".")[0]
     name = _PACKAGES.get(package, package)
     try:
@@ -40,6 +31,12 @@ def missing(module: str, extra: str, what: str = "This") -> str:
     except BertieError as error:
         return str(error)
     return ""
+
+
+def need_torch(module: str) -> None:
+    """Let the import of a module that needs PyTorch fail with the sentence of `need` where it is not installed."""
+    if why := missing("torch", "torch", module):
+        raise ModuleNotFoundError(why, name="torch")
 
 
 def refuse_without_torch(error: ImportError, what: str) -> None:

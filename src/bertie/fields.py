@@ -49,7 +49,7 @@ FIELDS: dict[str, Rule] = {
     "use_cache": _switch("a decoder returns its keys and values"),
     "classifier_dropout": _probability("dropout before a classification head; None: hidden_dropout_prob", none=True),
     "is_decoder": _switch("tokens see only those before them"),
-    "add_cross_attention": _switch("a decoder's layers look at an encoder's hidden states too"),
+    "add_cross_attention": _switch("a decoder's layers attend to an encoder's hidden states too"),
     "tie_word_embeddings": _switch("the masked-LM decoder shares the word embeddings"),
     "bos_token_id": _token("id of the token that begins a generated text"),
     "eos_token_id": _token("id (or ids) of the token that ends a generated text"),

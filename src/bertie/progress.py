@@ -42,11 +42,8 @@ def quietly(level: int = logging.ERROR) -> Iterator[None]:
 def progress(what: str, total: int | None, show: bool | None = None) -> Iterator[Advance]:
     """Yield a function that counts work done; a bar appears on standard error once it takes more than a second.
 
-    Args:
-        what: a word or two for the bar.
-        total: how much there is to do; None if that is unknown.
-        show: True shows the bar at once and anywhere, False never, None on a terminal only. Without a standard error
-            (a service, ``2>&-``) there is none.
+    ``show``: True shows the bar at once and anywhere, False never, None on a terminal only. Without a standard error
+    (a service, ``2>&-``) there is none.
     """
     if show is False or not (_on_terminal() if show is None else _can_be_seen()):
         yield _unseen

@@ -1,4 +1,4 @@
-"""What a training run is told: one frozen, validated value, the same for fine-tuning, pretraining and distillation."""
+"""The settings of a training run: one frozen, checked value, the same for fine-tuning, pretraining and distillation."""
 
 import dataclasses
 import math
@@ -23,30 +23,12 @@ STEPS_UNEVALUATED = 2000
 LOG_LINES = 200
 LONGEST_LOG_INTERVAL = 50
 
-RULES = {
-    "epochs": Rule("passes over the data; None: 3 for much data, up to 20 for little", "integer", 1, none=True),
-    "steps": Rule("updates, instead of epochs", "integer", 1, none=True),
-    "learning_rate": Rule(
-        "at its highest; None: 3e-5 for width 768, more for narrower models", "number", 0, 10, above=True, none=True
-    ),
-    "batch_size": Rule("examples of a step; None: 32", "integer", 1, none=True),
-    "batch_tokens": Rule("most tokens of a step, instead of batch_size", "integer", 1, none=True),
-    "warmup": Rule("steps until the highest rate; below 1: their share of all steps", "number", 0),
-    "schedule": Rule("how the rate goes on after warm-up", "choice", choices=SCHEDULES),
-    "weight_decay": Rule("decay of all weights but biases and LayerNorm", "number", 0, 1),
-    "max_grad_norm": Rule("norm to which gradients are clipped; None: never", "number", 0, above=True, none=True),
-    "layer_decay": Rule("each layer learns at this share of the rate of the one above it", "number", 0, 1, above=True),
-    "precision": Rule("auto: bf16 where the GPU has it", "choice", choices=PRECISIONS),
-    "gradient_checkpointing": Rule("less memory, a third more time", "true or false"),
-    "patience": Rule("evaluations without a better score before the end; None: no limit", "integer", 1, none=True),
-    "evaluate_every": Rule("steps between evaluations; None: an epoch, of long ones a part", "integer", 1, none=True),
-    "save_every": Rule("steps between saved states; None: by save_minutes alone", "integer", 1, none=True),
-    "save_minutes": Rule("minutes between saved states; None: by save_every alone", "number", 0, above=True, none=True),
-    "log_every": Rule("steps between log lines; None: about 200 lines a run", "integer", 1, none=True),
-    "skip_bad_steps": Rule("steps with NaN or infinity to be left out before it is an error", "integer", 0),
-    "seed": Rule("of order, dropout and whatever else is random", "integer", 0, 2**63 - 1),
-    "micro_tokens": Rule("most tokens computed at a time; None: what suits the device", "integer", 1, none=True),
-}
+
+def _setting(default: Any, doc: str, kind: str, low: float = -math.inf, high: float = math.inf, **more: Any) -> Any:
+    """Declare a field with its `Rule`; one that is None by default may be None."""
+    rule = Rule(doc, kind, low, high, **{"none": default is None, **more})
+    return dataclasses.field(default=default, metadata={"rule": rule})
+
 
 # What may change when a run is resumed: none of it changes a number that the optimiser sees.
 FREE = frozenset({"patience", "evaluate_every", "save_every", "save_minutes", "log_every", "skip_bad_steps"})
@@ -60,30 +42,46 @@ class Settings:
         InputError: a field, or two of them together, that cannot be; the message names the allowed values.
     """
 
-    epochs: int | None = None
-    steps: int | None = None
-    learning_rate: float | None = None
-    batch_size: int | None = None
-    batch_tokens: int | None = None
-    warmup: float = 0.1
-    schedule: str = "linear"
-    weight_decay: float = 0.01
-    max_grad_norm: float | None = 1.0
-    layer_decay: float = 1.0
+    epochs: int | None = _setting(
+        None, "passes over the data; None: 3 for much data, up to 20 for little", "integer", 1
+    )
+    steps: int | None = _setting(None, "updates, instead of epochs", "integer", 1)
+    learning_rate: float | None = _setting(
+        None, "at its highest; None: 3e-5 for width 768, more for narrower models", "number", 0, 10, above=True
+    )
+    batch_size: int | None = _setting(None, "examples of a step; None: 32", "integer", 1)
+    batch_tokens: int | None = _setting(None, "most tokens of a step, instead of batch_size", "integer", 1)
+    warmup: float = _setting(0.1, "steps until the highest rate; below 1: their share of all steps", "number", 0)
+    schedule: str = _setting("linear", "how the rate goes on after warm-up", "choice", choices=SCHEDULES)
+    weight_decay: float = _setting(0.01, "decay of all weights but biases and LayerNorm", "number", 0, 1)
+    max_grad_norm: float | None = _setting(
+        1.0, "norm to which gradients are clipped; None: never", "number", 0, above=True, none=True
+    )
+    layer_decay: float = _setting(
+        1.0, "each layer learns at this share of the rate of the one above it", "number", 0, 1, above=True
+    )
     freeze: int | str | None = None
-    precision: str = "auto"
-    gradient_checkpointing: bool = False
-    patience: int | None = 5
-    evaluate_every: int | None = None
-    save_every: int | None = None
-    save_minutes: float | None = 10.0
-    log_every: int | None = None
-    skip_bad_steps: int = 0
-    seed: int = 0
-    micro_tokens: int | None = None
+    precision: str = _setting("auto", "auto: bf16 where the GPU has it", "choice", choices=PRECISIONS)
+    gradient_checkpointing: bool = _setting(False, "less memory, a third more time", "true or false")
+    patience: int | None = _setting(
+        5, "evaluations without a better score before the end; None: no limit", "integer", 1, none=True
+    )
+    evaluate_every: int | None = _setting(
+        None, "steps between evaluations; None: an epoch, of long ones a part", "integer", 1
+    )
+    save_every: int | None = _setting(None, "steps between saved states; None: by save_minutes alone", "integer", 1)
+    save_minutes: float | None = _setting(
+        10.0, "minutes between saved states; None: by save_every alone", "number", 0, above=True, none=True
+    )
+    log_every: int | None = _setting(None, "steps between log lines; None: about 200 lines a run", "integer", 1)
+    skip_bad_steps: int = _setting(0, "steps with NaN or infinity to be left out before it is an error", "integer", 0)
+    seed: int = _setting(0, "of order, dropout and whatever else is random", "integer", 0, 2**63 - 1)
+    micro_tokens: int | None = _setting(
+        None, "most tokens computed at a time; None: what suits the device", "integer", 1
+    )
 
     def __post_init__(self) -> None:
-        for name, rule in RULES.items():
+        for name, rule in _RULES.items():
             value = getattr(self, name)
             if not rule.allows(value):
                 raise InputError(f"{spelled(name)} is {short(value)}; allowed: {rule.allowed}.{rule.nearest(value)}")
@@ -110,11 +108,7 @@ class Settings:
         return None if self.batch_tokens is not None else self.batch_size or BATCH_SIZE
 
     def rate_for(self, config: Any) -> float:
-        """Return the highest learning rate, which depends on the width of the model where none was given.
-
-        Args:
-            config: the model's; one without ``hidden_size``, or None, stands for width 768.
-        """
+        """Return the highest learning rate, which depends on the model's width (None: 768) where none was given."""
         if self.learning_rate is not None:
             return self.learning_rate
         width = getattr(config, "hidden_size", USUAL_WIDTH)
@@ -154,8 +148,11 @@ class Settings:
             )
 
 
+_RULES: dict[str, Rule] = {one.name: one.metadata["rule"] for one in dataclasses.fields(Settings) if one.metadata}
+
+
 def describe_settings() -> dict[str, str]:
     """Return for each field what it is for and what it may hold, in words."""
-    words = {name: f"{rule.doc} ({rule.allowed})" for name, rule in RULES.items()}
+    words = {name: f"{rule.doc} ({rule.allowed})" for name, rule in _RULES.items()}
     words["freeze"] = "what does not learn ('embeddings', the number of layers above them too, or None)"
     return words

@@ -41,9 +41,6 @@ def compute_each(
 
     Items are taken as they are needed, so the caller may add to what it iterates over. With one worker everything runs
     in the caller's thread.
-
-    Raises:
-        Whatever ``compute`` raises, for the first item that fails; what was not begun by then never is.
     """
     if workers < 2:
         for item in items:
@@ -68,9 +65,6 @@ def computed_ahead(compute: Callable[[Item], Answer], items: Iterable[Item]) -> 
     """Yield what ``compute`` makes of each item, in order; while the caller uses one, a thread computes the next.
 
     Items are taken in the caller's thread, one ahead.
-
-    Raises:
-        What ``compute`` or taking an item raises, once all before it has been yielded.
     """
     source = iter(items)
     with ThreadPoolExecutor(1, "bertie") as pool:

@@ -65,11 +65,7 @@ class Conll(Lines):
     """
 
     def write(self, record: dict[str, Any]) -> None:
-        """Write one sentence.
-
-        Raises:
-            InputError: it has no words.
-        """
+        """Write one sentence."""
         tags = record.pop("predicted_tags", None)
         if tags is None:
             raise InputError("--to conll writes words; give them as CoNLL, or as lists in a field 'words'.")
@@ -90,11 +86,7 @@ class Squad(Lines):
         self._answers: dict[str, str] = {}
 
     def write(self, record: dict[str, Any]) -> None:
-        """Take in an answer.
-
-        Raises:
-            InputError: its question has no id, or that of another.
-        """
+        """Take in an answer."""
         number = next((record[name] for name in ("id", "qid", "question_id", "guid") if record.get(name)), None)
         if number is None:
             raise InputError("--to squad needs an 'id' of each question.")
@@ -125,11 +117,7 @@ def beside(row: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def form_of_output(output: Path | None, to: str | None = None, more: Sequence[str] = ()) -> str:
-    """Return the form in which records are written: the one that the user names, or that the file's name ends in.
-
-    Raises:
-        InputError: ``to`` is neither one of `FORMS` nor of ``more``.
-    """
+    """Return the form in which records are written: the one that the user names, or that the file's name ends in."""
     forms = (*FORMS, *more)
     if to is not None and to not in forms:
         raise InputError(f"--to is {to!r}; answers are written as {', '.join(forms[:-1])} or {forms[-1]}.")

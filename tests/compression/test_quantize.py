@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -27,10 +28,17 @@ from bertie import (
 )
 from bertie.compression.check import compare
 from bertie.compression.observe import Texts, cosines, vectors
+from bertie.compression.rounding import _product
+from bertie.engine import Engine
+from bertie.kernels import library
 from bertie.layers.int8 import Int8Embedding, Int8Linear
+from bertie.layers.linear import Linear
 
 TEXTS = ["She opened the door.", "It rained all day, and nobody came.", "Why?", "The price of bread rose again " * 5]
 WORDS = 120
+needs_bytes = pytest.mark.skipif(
+    not any(each.multiplies_bytes for each in library.instruction_sets()), reason="without VNNI inputs have 16 bits"
+)
 
 
 class Letters:
@@ -70,6 +78,13 @@ def padded() -> dict[str, torch.Tensor]:
     rows = [torch.tensor(row) for row in encoded().ids]
     ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
     return {"input_ids": ids, "attention_mask": (ids != 0).long()}
+
+
+def without_bits(folder: Path) -> Any:
+    """The model of a folder that no longer declares to how many bits inputs are rounded."""
+    config = BertConfig.from_pretrained(folder)
+    del config.quantization_config["input_bits"]
+    return BertForMaskedLM.from_pretrained(folder, config=config)
 
 
 class TestQuantize:
@@ -114,6 +129,41 @@ class TestQuantize:
         ours, theirs = made.get_submodule(kept[0]).weight, model.get_submodule(kept[0]).weight
         assert torch.equal(ours, theirs)
         assert ours.data_ptr() != theirs.data_ptr()
+
+    @needs_bytes
+    def test_one_layer_that_needs_16_bits(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        model = small(BertForMaskedLM)
+        with torch.no_grad():  # one large number of every row is worth nothing, and widens the range of the others
+            model.bert.encoder.layer[1].intermediate.dense.bias[0] = 300
+            model.bert.encoder.layer[1].output.dense.weight *= 200
+            model.bert.encoder.layer[1].output.dense.weight[:, 0] = 0
+        with caplog.at_level(logging.INFO, "bertie"):
+            made = int8(model)
+        assert "1 of 10 groups of layers round their inputs to 16 bits" in caplog.text
+        assert caplog.text.strip().endswith("bert.encoder.layer.1.output.dense")
+        assert not any(type(each) in (nn.Linear, Linear) for each in made.bert.modules())
+        assert cosines(vectors(made, encoded()), vectors(model, encoded())).min() > 0.998
+        made.save_pretrained(tmp_path)
+        declared = json.loads((tmp_path / "config.json").read_text())["quantization_config"]
+        assert declared == {
+            "method": "bertie-int8",
+            "version": 1,
+            "input_bits": {"bert.encoder.layer.1.output.dense": 16},
+        }
+        layer = made.bert.encoder.layer[1].output.dense
+        assert torch.allclose(layer(torch.eye(96)), _product(layer, torch.eye(96)), rtol=1e-5, atol=1e-6)
+        again = BertForMaskedLM.from_pretrained(tmp_path)
+        assert "inputs of 16 bits" in again.bert.encoder.layer[1].output.dense.explain()
+        assert torch.equal(again(**padded()).logits, made(**padded()).logits)
+        rows = encoded().features(range(len(TEXTS)))
+        expected = made.bert(encoded().packed(range(len(TEXTS)))).last_hidden_state.squeeze(0)
+        for engine in (Engine.of(made), Engine.open(tmp_path), Engine.open(tmp_path, "BertModel")):
+            assert np.abs(engine.hidden_states(rows) - expected.numpy()).max() < 1e-5
+            assert "16 bits" in engine.explain()
+        less_exact = cosines(vectors(without_bits(tmp_path), encoded()), vectors(model, encoded())).min()
+        assert less_exact < 0.99
+        Engine.open(tmp_path).save_pretrained(tmp_path / "again")
+        assert torch.equal(BertForMaskedLM.from_pretrained(tmp_path / "again")(**padded())[0], made(**padded())[0])
 
     def test_padded_calls_hidden_states_and_attentions(self) -> None:
         model, batch = small(), padded()
@@ -265,12 +315,26 @@ class TestFiles:
         (tmp_path / "config.json").write_text(json.dumps(config))
         assert torch.equal(BertModel.from_pretrained(tmp_path)(**padded())[0], made(**padded())[0])
 
+    def test_ranges_in_older_files_are_not_needed(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        made = int8(small())
+        made.save_pretrained(tmp_path)
+        path = tmp_path / "model.safetensors"
+        save_file(load_file(path) | {"encoder.layer.0.output.dense.input_range": torch.tensor([-0.17, 1.0])}, path)
+        assert torch.equal(BertModel.from_pretrained(tmp_path)(**padded())[0], made(**padded())[0])
+        rows = encoded().features([0])
+        assert np.array_equal(Engine.open(tmp_path).hidden_states(rows), Engine.of(made).hidden_states(rows))
+        assert not caplog.text
+
     @pytest.mark.parametrize(
         ("declared", "message"),
         [
             (None, "quantised weights must be declared in config.json"),
             ({"quant_method": "gptq"}, "is quantised by 'gptq', which bertie does not read"),
             ({"method": "bertie-int8", "version": 2}, "version 2 of 'bertie-int8'; this bertie reads version 1"),
+            (
+                {"method": "bertie-int8", "version": 1, "input_bits": {"bert.pooler.dense": 4}},
+                r"declares the input_bits \{'bert.pooler.dense': 4\}; this bertie reads names of layers with 8 or 16",
+            ),
         ],
     )
     def test_declarations(self, declared: dict[str, Any] | None, message: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from bertie.cli.app import load_command
 from bertie.data.columns import find_columns, ignored_data
+from bertie.data.schemas import SCHEMAS
 from bertie.errors import InputError, spelling
 
 CLASSIFY, TAG, ANSWER, CHOOSE = (
@@ -61,18 +62,20 @@ def test_usual_names(task: str, columns: str, found: dict[str, Any] | None) -> N
     first = {name: value or "x" for name, _, value in (column.partition("=") for column in columns.split())}
     if found is None:
         with pytest.raises(InputError, match="No column is known to hold the choices"):
-            find_columns(task, [first])
+            find_columns(SCHEMAS[task], [first])
         return
-    assert find_columns(task, [first]).found == found
+    assert find_columns(SCHEMAS[task], [first]).found == found
 
 
 def test_the_users_word_goes_first() -> None:
     first = {"text": "", "Body": "", "label": "", "Kind": "", "toxic": "", "rude": ""}
-    found = find_columns(CLASSIFY, [first], {"text": "body", "label": "Kind", "text_pair": None})
+    found = find_columns(SCHEMAS[CLASSIFY], [first], {"text": "body", "label": "Kind", "text_pair": None})
     assert found.found == {"text": "Body", "label": "Kind"}
-    found = find_columns(CLASSIFY, [first], {"label": ["toxic", "rude"]})
+    found = find_columns(SCHEMAS[CLASSIFY], [first], {"label": ["toxic", "rude"]})
     assert found.found == {"text": "text", "label": ["toxic", "rude"]}
-    found = find_columns(CLASSIFY, [{"a": "", "b": "", "c": ""}], {"text": "a", "text_pair": "c"}, needs_label=False)
+    found = find_columns(
+        SCHEMAS[CLASSIFY], [{"a": "", "b": "", "c": ""}], {"text": "a", "text_pair": "c"}, needs_label=False
+    )
     assert found.found == {"text": "a", "text_pair": "c", "label": "b"}
 
 
@@ -106,7 +109,7 @@ def test_the_users_word_goes_first() -> None:
 )  # fmt: skip
 def test_columns_that_cannot_be_found(task: str, columns: str, given: Any, message: str) -> None:
     with pytest.raises(InputError) as error:
-        find_columns(task, [dict.fromkeys(columns.split(), "x")], given)
+        find_columns(SCHEMAS[task], [dict.fromkeys(columns.split(), "x")], given)
     assert str(error.value) == message
 
 
@@ -121,24 +124,24 @@ NEWS = [
 
 
 def test_a_column_of_0_and_1_beside_pairs_is_their_label() -> None:
-    found = find_columns("embedding", QUORA)
+    found = find_columns(SCHEMAS["embedding"], QUORA)
     assert found.found == {"text": "question1", "text_pair": "question2", "label": "is_duplicate"}
     assert found.describe()[-1] == "label = is_duplicate (the only column of 0 and 1)"
     assert found.ignored == ["id", "qid1", "qid2"]
-    assert ignored_data("embedding", found, QUORA) == []
-    assert "label" not in find_columns("embedding", QUORA, {"label": ""}).found
+    assert ignored_data(SCHEMAS["embedding"], found, QUORA) == []
+    assert "label" not in find_columns(SCHEMAS["embedding"], QUORA, {"label": ""}).found
 
 
 def test_texts_may_be_joined_and_one_that_is_ignored_is_warned_of() -> None:
-    found = find_columns(CLASSIFY, NEWS)
+    found = find_columns(SCHEMAS[CLASSIFY], NEWS)
     assert (found.found, found.ignored) == ({"text": "description", "label": "class"}, ["title"])
-    assert ignored_data(CLASSIFY, found, NEWS) == [
+    assert ignored_data(SCHEMAS[CLASSIFY], found, NEWS) == [
         "The column 'title' holds texts and is not read; columns={'text': 'title+description'} reads both."
     ]
     for given in ("title+description", ["title", "description"]):
-        found = find_columns(CLASSIFY, NEWS, {"text": given})
+        found = find_columns(SCHEMAS[CLASSIFY], NEWS, {"text": given})
         assert found.describe() == ["text = title + description", "label = class"]
-        assert ignored_data(CLASSIFY, found, NEWS) == []
+        assert ignored_data(SCHEMAS[CLASSIFY], found, NEWS) == []
 
 
 def test_ignored_negatives_and_labels_are_warned_of_and_keys_are_not() -> None:
@@ -146,16 +149,16 @@ def test_ignored_negatives_and_labels_are_warned_of_and_keys_are_not() -> None:
         {"anchor": "a", "positive": "b", "negative": "c", "negative_2": "d", "id": "7"},
         {"anchor": "e", "positive": "f", "negative": "g", "negative_2": "h", "id": "8"},
     ]
-    assert ignored_data("embedding", find_columns("embedding", rows), rows) == [
+    assert ignored_data(SCHEMAS["embedding"], find_columns(SCHEMAS["embedding"], rows), rows) == [
         "The column 'negative_2' looks like more negatives and is not read: a row has one negative."
     ]
     rows = [{"anchor": "a", "positive": "b", "negative_1": "c"}]
-    assert ignored_data("embedding", find_columns("embedding", rows), rows) == [
+    assert ignored_data(SCHEMAS["embedding"], find_columns(SCHEMAS["embedding"], rows), rows) == [
         "The column 'negative_1' looks like negatives and is not read; columns={'negative': 'negative_1'} reads it."
     ]
     rows = [{"text": "x", "label": "pos", "sentiment": "1", "spam": "0", "idx": "0"},
             {"text": "y", "label": "neg", "sentiment": "2", "spam": "1", "idx": "1"}]  # fmt: skip
-    assert ignored_data(CLASSIFY, find_columns(CLASSIFY, rows), rows) == [
+    assert ignored_data(SCHEMAS[CLASSIFY], find_columns(SCHEMAS[CLASSIFY], rows), rows) == [
         f"The column {name!r} looks like a label and is not read; columns={{'label': {name!r}}} takes it for the label."
         for name in ("sentiment", "spam")
     ]
@@ -164,29 +167,29 @@ def test_ignored_negatives_and_labels_are_warned_of_and_keys_are_not() -> None:
 def test_0_1_columns_are_found_in_all_first_rows_beside_others() -> None:
     rows = [{"comment_text": "x", "toxic": "1", "obscene": "0", "year": "1"},
             {"comment_text": "y", "toxic": "0", "obscene": "0", "year": "2"}]  # fmt: skip
-    found = find_columns(CLASSIFY, rows)
+    found = find_columns(SCHEMAS[CLASSIFY], rows)
     assert found.describe() == ["text = comment_text", "labels = toxic, obscene (0/1 columns)"]
     assert found.ignored == ["year"]
 
 
 def test_columns_are_those_of_all_first_rows() -> None:
-    found = find_columns(CLASSIFY, [{"text": "x"}, {"text": "y", "label": "a"}])
+    found = find_columns(SCHEMAS[CLASSIFY], [{"text": "x"}, {"text": "y", "label": "a"}])
     assert found.found == {"text": "text", "label": "label"}
 
 
 def test_choices_in_several_columns_are_named_with_commas() -> None:
     row = {"question": "q", "A": "x", "B": "y", "answer": "A"}
     with pytest.raises(InputError, match=r"hold the choices: .*name it with columns=\{'choices': \['…', '…'\]\}\."):
-        find_columns(CHOOSE, [row])
-    assert find_columns(CHOOSE, [row], {"choices": "A,B"}).found["choices"] == ["A", "B"]
+        find_columns(SCHEMAS[CHOOSE], [row])
+    assert find_columns(SCHEMAS[CHOOSE], [row], {"choices": "A,B"}).found["choices"] == ["A", "B"]
     with (
         spelling(load_command("choose").spell),
         pytest.raises(InputError, match=r"name it with --column choices=…,…\."),
     ):
-        find_columns(CHOOSE, [row])
+        find_columns(SCHEMAS[CHOOSE], [row])
 
 
 def test_short_passages_without_a_header_have_their_hint() -> None:
     row = dict.fromkeys(["what is bert", "a language model", "a puppet"], "x")
     with pytest.raises(InputError, match="put a line with the columns' names above it"):
-        find_columns("embedding", [row])
+        find_columns(SCHEMAS["embedding"], [row])

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from bertie.data import BadRows
 from bertie.data.dataset import Dataset, ExampleReader, load_dataset
 from bertie.data.example import Example
-from bertie.data.labelling import ChoiceLabels, ClassLabels, LabelOptions, TagLabels
-from bertie.data.labels import KINDS
+from bertie.data.labelling import KINDS, Labelling, LabelOptions
 from bertie.errors import InputError
 from bertie.tasks.registry import ROWS
 
@@ -35,8 +34,8 @@ def read(
     written = list(reader.read(rows))
     if kind is not None or labels is not None or reader.task == CHOOSE:
         labelling = reader.find_labelling(written)
-        assert labelling is None or isinstance(labelling, ClassLabels | TagLabels | ChoiceLabels)
-        if labelling is not None and labels is not None:
+        assert isinstance(labelling, Labelling)
+        if labels is not None:
             labelling = labelling.restrict(labels, owner)
         written = list(reader.normalize(written, labelling))
     return [(example.text, example.label) for example in written]

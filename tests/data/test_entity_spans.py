@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bertie.data.cells import BadRow
 from bertie.data.dataset import load_dataset
 from bertie.data.entity_spans import tagged_words
+from bertie.data.record import BadRow
 
 TEXT = "Ada Lovelace met Dr. O'Neil in 東京."
 WORDS = ["Ada", "Lovelace", "met", "Dr", ".", "O", "'", "Neil", "in", "東", "京", "."]

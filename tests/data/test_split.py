@@ -13,7 +13,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from bertie.data import BadRows
 from bertie.data.dataset import Dataset, ExampleReader, load_dataset
 from bertie.data.example import Example
-from bertie.data.split import by_query, folds, make_splits, rare_classes, split
+from bertie.data.schemas import by_query
+from bertie.data.split import folds, make_splits, rare_classes, split
 from bertie.errors import InputError
 
 

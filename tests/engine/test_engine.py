@@ -1,6 +1,7 @@
 """The engine's numbers against transformers', and what it is made from: checkpoints of all kinds, and models."""
 
 import copy
+import csv
 import pickle
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import bertie
+from bertie.data.bundled_texts import book_texts
 from bertie.engine import Engine
 from bertie.engine.engine import ARCHITECTURES
 from bertie.errors import CheckpointError, ConfigError, InputError, InputTypeError
@@ -156,6 +158,20 @@ def test_a_quantised_model_answers_as_its_modules_do(mini: Path, tmp_path: Path)
     found = engine.hidden_states(rows)
     cosines = (found * wanted).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(wanted, axis=1)
     assert cosines.min() > 0.999  # on some processors one of the two multiplies numbers, and the other integers
+
+
+def test_int8_vectors_of_texts_that_did_not_calibrate(minilm: Path, shared: Path) -> None:
+    tokenizer = bertie.AutoTokenizer.from_pretrained(minilm)
+    model = bertie.BertModel.from_pretrained(minilm)
+    small = bertie.quantize(model, texts=book_texts(120), tokenizer=tokenizer)
+    with (shared / "data" / "emotions" / "dev.csv").open(encoding="utf-8", newline="") as file:
+        texts = [row["text"] for row in csv.DictReader(file)][::10]  # the hardest kind: benchmarks/int8_quality.py
+    rows = Features.from_rows(tokenizer.rows(texts))
+    found, wanted = (Engine.of(each).hidden_states(rows) for each in (small, model))
+    for of_text in (lambda tokens: tokens.mean(axis=0), lambda tokens: tokens[0]):
+        pairs = [map(of_text, parts) for parts in zip(rows.by_row(found), rows.by_row(wanted), strict=True)]
+        cosines = [one @ other / np.linalg.norm(one) / np.linalg.norm(other) for one, other in pairs]
+        assert min(cosines) >= 0.995
 
 
 def test_half_precision_is_widened(mini: Path) -> None:

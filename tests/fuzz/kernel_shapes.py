@@ -17,7 +17,7 @@ from bertie.kernels.attention import attention
 from bertie.kernels.embeddings import Int8Table, PackedEmbeddings
 from bertie.kernels.encoder import Block, PackedEncoder
 from bertie.kernels.gemm import GELU, NONE, RESIDUAL, PackedWeight
-from bertie.kernels.gemm_int8 import Int8PackedWeight, QuantParams, params_16_bits
+from bertie.kernels.gemm_int8 import Int8PackedWeight, params_8_bits, params_16_bits
 
 Draw = random.Random
 # memory that the sanitizer watches, in the place of pages from the system
@@ -70,9 +70,8 @@ def packed(functions: library.InstructionSet, columns: int, depth: int) -> Packe
 def int8(functions: library.InstructionSet, draw: Draw, columns: int, depth: int) -> Int8PackedWeight:
     weight = NUMBERS.integers(-127, 128, (columns, depth), np.int8)
     smooth = abs(floats(depth)) + 0.5 if draw.random() < 0.5 else None
-    how = params_16_bits(weight, 1e-6, smooth)
-    if functions.multiplies_bytes and draw.random() < 0.5:
-        how = QuantParams(1 / 100, draw.choice((0, 128)), draw.random() < 0.5, 1e-6, smooth)
+    of_bytes = functions.multiplies_bytes and draw.random() < 0.5
+    how = params_8_bits(smooth) if of_bytes else params_16_bits(weight, smooth)
     return Int8PackedWeight(weight, abs(floats(columns)), floats(columns), how, functions, allocated)
 
 

@@ -12,7 +12,7 @@ from bertie.kernels import library
 from bertie.kernels.activations import ACTIVATION_CODES
 from bertie.kernels.encoder import Block, PackedEncoder
 from bertie.kernels.gemm import GELU, RESIDUAL, PackedWeight
-from bertie.kernels.gemm_int8 import Int8PackedWeight, QuantParams, params_16_bits
+from bertie.kernels.gemm_int8 import Int8PackedWeight, params_8_bits, params_16_bits
 from bertie.layers.activations import ACTIVATIONS
 
 SETS = library.instruction_sets()
@@ -158,7 +158,7 @@ def test_integers(functions, bits) -> None:
     def prepare(weight: Tensor, bias: Tensor) -> Int8PackedWeight:
         scale = weight.abs().amax(1) / 127
         whole = (weight / scale[:, None]).round().to(torch.int8).numpy()
-        how = QuantParams(2 / 254, 127, False, 1e-12) if bits == 8 else params_16_bits(whole, 1e-12)
+        how = params_8_bits() if bits == 8 else params_16_bits(whole)
         return Int8PackedWeight(whole, scale.numpy(), bias.numpy(), how, functions)
 
     encoder = weights.encoder(prepare)

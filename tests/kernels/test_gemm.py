@@ -11,7 +11,7 @@ from torch import Tensor
 from bertie.errors import InputError
 from bertie.kernels import library
 from bertie.kernels.gemm import GELU, NONE, RESIDUAL, PackedLinear, PackedWeight
-from bertie.kernels.gemm_int8 import MAX_DEPTH_INT8, Int8PackedWeight, QuantParams, params_16_bits
+from bertie.kernels.gemm_int8 import MAX_DEPTH_INT8, Int8PackedWeight, QuantParams, params_8_bits, params_16_bits
 from bertie.layers.int8 import Int8Linear
 
 SETS = library.instruction_sets()
@@ -115,11 +115,8 @@ class TestInputsOf8Bits:
     @given(shape=shapes)
     def test_equal_to_the_same_rounding_in_plain_numbers(self, functions, one_sided, smoothed, shape) -> None:
         x, weight, bias, residual = operands(*shape)
-        x = F.gelu(3 * x) if one_sided else x * drawn(len(x), 1).exp()
-        low = 0.2 if one_sided else 1.0
-        smooth = drawn(shape[1], seed=3).exp().numpy() if smoothed else None
-        least = 0.85 if one_sided else 1e-12
-        how = QuantParams((1 + low) / 254, round(low / ((1 + low) / 254)), one_sided, least, smooth)
+        x = (F.gelu(3 * x) if one_sided else x) * drawn(len(x), 1).exp()
+        how = params_8_bits(drawn(shape[1], seed=3).exp().numpy() if smoothed else None)
         scale = weight.abs().amax(1) / 127
         whole = (weight / scale[:, None]).round().to(torch.int8)
         panels = int8(whole, scale, bias, how, functions)
@@ -137,7 +134,7 @@ class TestInputsOf8Bits:
         x, weight, bias, _ = operands(50, 64, 70)
         scale = weight.abs().amax(1) / 127
         whole = (weight / scale[:, None]).round().to(torch.int8)
-        panels = int8(whole, scale, bias, QuantParams(2 / 254, 127, False, 1e-12), functions)
+        panels = int8(whole, scale, bias, params_8_bits(), functions)
         alone = product(panels, x)
         x[4, 2], x[5] = float("nan"), 0
         found = product(panels, x)
@@ -159,9 +156,9 @@ class TestInputsOf16Bits:
         weight = numbers.integers(-127, 128, (columns, depth), np.int8)
         scale, bias = abs(numbers.standard_normal((2, columns), np.float32))
         smooth = np.exp(numbers.standard_normal(depth, np.float32)) if smoothed else None
-        how = params_16_bits(weight, 1e-12, smooth)
+        how = params_16_bits(weight, smooth)
         scaled = x if smooth is None else x * smooth
-        steps = abs(scaled).max(1, keepdims=True) * np.float32(how.scale)
+        steps = 2 * abs(scaled).max(1, keepdims=True) * np.float32(how.step)
         whole = np.rint(scaled * (1 / steps)).astype(np.int64)
         sums = whole @ weight.T.astype(np.int64)
         assert abs(sums).max() < 2**31
@@ -177,7 +174,7 @@ class TestInputsOf16Bits:
     @pytest.mark.parametrize("depth", [1, 384, MAX_DEPTH_INT8])
     def test_the_largest_sums_fit(self, functions, depth) -> None:
         weight = np.full((3, depth), 127, np.int8)
-        how = params_16_bits(weight, 1e-12)
+        how = params_16_bits(weight)
         layer = Int8PackedWeight(weight, np.ones(3, np.float32), np.zeros(3, np.float32), how, functions)
         for number in (1.0, -1.0):
             product = layer(np.full((2, depth), number, np.float32), threads=1)
@@ -188,7 +185,7 @@ class TestInputsOf16Bits:
         x, weight, bias, _ = operands(120, 64, 70)
         scale = weight.abs().amax(1) / 127
         whole = (weight / scale[:, None]).round().to(torch.int8)
-        panels = int8(whole, scale, bias, params_16_bits(whole.numpy(), 1e-12), functions)
+        panels = int8(whole, scale, bias, params_16_bits(whole.numpy()), functions)
         alone = product(panels, x, threads=2)
         x[4, 2], x[5] = float("nan"), 0
         found = product(panels, x)
@@ -206,7 +203,7 @@ class TestInputsOf16Bits:
                 torch.ones(1, 2, dtype=torch.int8),
                 torch.ones(1),
                 torch.zeros(1),
-                QuantParams(1 / 127, 0, False, 1),
+                params_8_bits(),
                 functions,
             )
 
@@ -214,9 +211,11 @@ class TestInputsOf16Bits:
 def simulated(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor, how: QuantParams) -> tuple[Tensor, Tensor]:
     """The product rounded step by step in float64, and what one step of an input makes at most."""
     x = (x if how.smooth is None else x * torch.from_numpy(how.smooth)).double()
-    divisors = (x if how.one_sided else x.abs()).amax(1, keepdim=True).clamp(min=how.min_divisor)
-    whole = ((x / divisors / how.scale).round() + how.zero_point).clamp(0, 255) - how.zero_point
-    unit = divisors * how.scale * scale.double()
+    low, high = (-x).amax(1, keepdim=True).clamp(min=0), x.amax(1, keepdim=True).clamp(min=0)
+    steps = (low + high).clamp(min=1e-12) * how.step
+    zero_point = (low / steps).round()
+    whole = ((x / steps).round() + zero_point).clamp(0, 255) - zero_point
+    unit = steps * scale.double()
     return whole @ weight.double().T * unit + bias, unit * weight.abs().amax(1)
 
 
@@ -225,7 +224,7 @@ def test_sums_of_8_bit_products_end_where_32_bits_do() -> None:
     with pytest.raises(InputError, match=f"of {MAX_DEPTH_INT8 + 1} inputs cannot be int8"):
         Int8Linear(MAX_DEPTH_INT8 + 1, 1)
     if functions := next(iter(VNNI), None):
-        rounding = QuantParams(1 / 127, 128, False, 1e-12)
+        rounding = params_8_bits()
         weight = torch.full((1, MAX_DEPTH_INT8), 127, dtype=torch.int8)
         panels = int8(weight, torch.ones(1), torch.zeros(1), rounding, functions)
         assert product(panels, torch.ones(1, layer.in_features)).item() == pytest.approx(MAX_DEPTH_INT8 * 127, rel=1e-6)

@@ -5,6 +5,7 @@ import inspect
 import json
 import pickle
 from collections import OrderedDict
+from pathlib import Path
 
 import pytest
 import torch
@@ -532,6 +533,17 @@ def test_linear_layers_are_explained() -> None:
     assert bertie.explain_linear(model).startswith("7 linear layers of torch.float32 on cpu: PyTorch's product")
     model.bfloat16()
     assert bertie.explain_linear(model) == "7 linear layers of torch.bfloat16 on cpu: PyTorch's product"
+
+
+@pytest.mark.parametrize("function", ["explain_linear", "explain_attention", "make_deterministic"])
+def test_what_is_for_pytorch_models_refuses_engines_pipelines_and_names(function: str, mini: Path) -> None:
+    pipe = bertie.pipeline("fill-mask", mini)
+    more = [IDS] if function == "explain_attention" else []
+    for given in (pipe, pipe.model, "a name"):
+        with pytest.raises(
+            bertie.InputTypeError, match=f"{function} takes a PyTorch model, not a {type(given).__name__};"
+        ):
+            getattr(bertie, function)(given, *more)
 
 
 def test_a_decoder_that_is_given_labels_keeps_no_cache() -> None:

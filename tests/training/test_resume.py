@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from bertie.errors import CheckpointError, InputError
 from bertie.locking import only_process_in
-from bertie.training import History, Settings, Stopped, sparse_embeddings, train
+from bertie.training import History, LookedUpSizes, Settings, Stopped, sparse_embeddings, train
 from bertie.training.fingerprint import refuse_other
 from bertie.training.signals import STOPPING
 from bertie.training.state import States
@@ -108,6 +109,24 @@ def test_an_interrupt_at_any_step(
         torch.nn.init.normal_(last.model.classifier.weight)  # what is not saved would show
         equal(run(last, folder, resume=True), history)
         assert all(torch.equal(each, expected[name]) for name, each in weights(last).items())
+
+
+def test_a_stream_is_resumed_where_it_was_left(tmp_path: Path) -> None:
+    def streamed(learner: TextLearner) -> TextLearner:
+        learner.sizes = LookedUpSizes(len(learner.texts), np.array(learner.sizes).__getitem__)
+        return learner
+
+    by_tokens = {"batch_size": None, "batch_tokens": 40}
+    whole, half, last = streamed(TextLearner(dropout=True)), Interrupted(dropout=True), TextLearner(dropout=True)
+    history = run(whole, None, **by_tokens)
+    half.stop_at = 4
+    with pytest.raises(Stopped):
+        run(streamed(half), tmp_path, **by_tokens)
+    with pytest.raises(InputError, match="the lengths of the examples differ"):
+        run(TextLearner(dropout=True), tmp_path, resume=True, **by_tokens)
+    equal(run(streamed(last), tmp_path, resume=True, **by_tokens), history)
+    assert half.seen + last.seen == whole.seen
+    assert all(torch.equal(each, weights(whole)[name]) for name, each in weights(last).items())
 
 
 def program(folder: Path, *arguments: str) -> "subprocess.Popen[str]":

@@ -1,6 +1,9 @@
 """Which examples a step takes: every example once an epoch, the same for any number of processes."""
 
-from itertools import chain
+import tracemalloc
+from collections import Counter
+from itertools import chain, pairwise
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -8,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertie.errors import InputError
-from bertie.training.sampler import Sampler, cuts, micro_batches, seed_of_step, shard, shuffled
+from bertie.training import sampler as module
+from bertie.training.sampler import (
+    LookedUpSizes,
+    Sampler,
+    cuts,
+    micro_batches,
+    seed_of_step,
+    shard,
+    shuffled,
+    shuffled_part,
+)
 
 SIZES = st.lists(st.integers(0, 40), min_size=1, max_size=60)
 
@@ -48,6 +61,77 @@ def test_processes_and_micro_batches_divide_a_step(sizes: list[int], world: int,
     in_order = [sizes[each] for each in chain(*parts)]
     assert in_order == sorted(in_order, reverse=True)
     assert all(len(part) == 1 or lengths[part].sum() <= tokens for part in parts)
+
+
+def looked_up(sizes: list[int]) -> LookedUpSizes:
+    return LookedUpSizes(len(sizes), np.array(sizes).__getitem__)
+
+
+@settings(deadline=None)
+@given(SIZES, st.integers(1, 30), st.booleans(), st.integers(0, 5), st.integers(1, 20), st.integers(1, 4))
+def test_a_stream_is_a_shuffle_of_all_examples_wherever_one_goes_on(
+    sizes: list[int], batch: int, by_tokens: bool, seed: int, block: int, world: int
+) -> None:
+    def made() -> Sampler:
+        return Sampler(looked_up(sizes), seed, None if by_tokens else batch, batch if by_tokens else None)
+
+    with patch.object(module, "BLOCK", block):
+        whole = made()
+        for epoch in range(3):
+            first = whole.steps_before(epoch)
+            steps = [whole.examples(first + place).tolist() for place in range(whole.steps_in(epoch))]
+            assert sorted(chain(*steps)) == list(range(len(sizes)))
+            expected = shuffled_part(np.arange(len(sizes)), len(sizes), seed, epoch).tolist()
+            assert list(chain(*steps)) == expected
+            for place, step in enumerate(steps):
+                again = made()  # as after a resume
+                assert again.examples(first + place).tolist() == step
+                assert again.locate(first + place) == (epoch, place)
+                parts = [shard(np.array(step), again.sizes, rank, world).tolist() for rank in range(world)]
+                assert sorted(chain(*parts)) == sorted(step)
+                if by_tokens:
+                    assert len(step) == 1 or sum(sizes[each] for each in step) <= batch
+                else:
+                    assert len(step) == batch or place == len(steps) - 1
+            if by_tokens:  # no step is shorter than it must be, but for the last of a block
+                ends = np.cumsum([len(step) for step in steps])
+                for (one, other), end in zip(pairwise(steps), ends, strict=False):
+                    assert end % block == 0 or sum(sizes[each] for each in [*one, other[0]]) > batch
+
+
+@settings(deadline=None)
+@given(st.integers(1, 3000), st.integers(0, 2**63 - 1), st.integers(0, 99), st.data())
+def test_a_part_of_a_shuffle_is_that_part_of_the_whole(count: int, seed: int, epoch: int, data: st.DataObject) -> None:
+    whole = shuffled_part(np.arange(count), count, seed, epoch)
+    assert sorted(whole.tolist()) == list(range(count))
+    start = data.draw(st.integers(0, count - 1))
+    stop = data.draw(st.integers(start + 1, count))
+    assert shuffled_part(np.arange(start, stop), count, seed, epoch).tolist() == whole[start:stop].tolist()
+
+
+def test_every_order_of_a_stream_is_about_as_likely() -> None:
+    """24 orders in 4,800 epochs: with 23 degrees of freedom, chi-square is beyond 50 once in a thousand times."""
+    orders = Counter(tuple(shuffled_part(np.arange(4), 4, 0, epoch).tolist()) for epoch in range(4800))
+    assert sum((orders[order] - 200) ** 2 / 200 for order in orders) + 200 * (24 - len(orders)) < 50
+    part = shuffled_part(np.arange(1000), 10**8, 0, 0)
+    assert part.tolist() != shuffled_part(np.arange(1000), 10**8, 0, 1).tolist()
+    assert abs(np.corrcoef(part[:-1], part[1:])[0, 1]) < 0.1
+    assert np.histogram(part, 10, (0, 10**8))[0].min() > 60
+
+
+@pytest.mark.parametrize("by_tokens", [False, True])
+def test_a_stream_of_a_hundred_million_takes_a_few_megabytes(by_tokens: bool) -> None:
+    sizes = LookedUpSizes(10**8, lambda examples: 100 + examples % 29)
+    tracemalloc.start()
+    try:
+        sampler = Sampler(sizes, 3, None if by_tokens else 256, 32_768 if by_tokens else None)
+        step = sampler.examples(1000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * 2**20
+    assert 250 < len(set(step.tolist())) < 350
+    assert 0 <= step.min() < step.max() < 10**8
 
 
 def test_shuffles_and_seeds_differ_and_repeat() -> None:

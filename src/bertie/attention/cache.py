@@ -1,54 +1,277 @@
-"""Keys and values of tokens that a decoder has already read, kept between its steps."""
+"""Keys and values of tokens that a decoder has already read, kept between its steps with room for more.
 
-from typing import Any
+Rows of a rectangle grow in step, their padding included, as in the reference (``update``). Texts of a `Packed` grow
+each by its own tokens (``append``), so that prompts of unequal lengths go on without padding.
+"""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from bertie.errors import InputError
+from bertie.capture import is_tracing
+from bertie.errors import InputError, counted
+from bertie.packing import Packed
+
+# Storage grows to a multiple of this many columns, and at least to twice its size: most steps allocate nothing.
+BLOCK = 64
+
+
+class CacheLike(Protocol):
+    """What a model asks of a cache, ours or the reference's (decision 18)."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]: ...
+
+    def get_seq_length(self, layer_idx: int = 0) -> int: ...
+
+
+@dataclass(frozen=True, eq=False)
+class CachedKeys:
+    """Where the keys of each text lie in a cache: text ``i`` has the first ``lengths[i]`` of its ``capacity`` places.
+
+    ``attend`` takes it in the place of the batch of the keys; these are then ``[B * capacity, H, K]``.
+    """
+
+    lengths: tuple[int, ...]
+    capacity: int
+    attention_mask: None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(B, S)``, S the length of the longest text."""
+        return len(self.lengths), max(self.lengths, default=0)
+
+    @cached_property
+    def cu_seqlens(self) -> Tensor:
+        """``[2 B + 1]`` int32: after each text its free places, as if they were a text without queries."""
+        starts = np.arange(len(self.lengths)) * self.capacity
+        ends = np.stack([starts + self.lengths, starts + self.capacity], axis=1)
+        return torch.from_numpy(np.concatenate([[0], ends.reshape(-1)]).astype(np.int32))
+
+    def cu_seqlens_of(self, queries: Packed) -> Tensor:
+        """``[2 B + 1]`` int32: the boundaries of ``queries`` beside those of the keys."""
+        ends = queries.cu_seqlens[1:].repeat_interleave(2)
+        return torch.cat([queries.cu_seqlens[:1], ends])
+
+
+class _Storage(NamedTuple):
+    keys: Tensor  # [B, capacity, H, K]
+    values: Tensor
 
 
 class CacheLayer:
-    """The keys and values ``[B, H, S, K]`` of one layer; None before the first update."""
+    """The keys and values of one layer; None before the first update."""
 
     def __init__(self) -> None:
-        self.keys: Tensor | None = None
-        self.values: Tensor | None = None
+        self._storage: _Storage | None = None
+        self._spare: _Storage | None = None
+        # the tokens of each text; of texts that grow unequally None says that they have padding between them
+        self.lengths: tuple[int, ...] | None = ()
+        self.width = 0
+
+    @property
+    def keys(self) -> Tensor | None:
+        """``[B, H, S, K]``."""
+        return None if self._storage is None else self._filled(self._storage.keys)
+
+    @property
+    def values(self) -> Tensor | None:
+        """``[B, H, S, K]``."""
+        return None if self._storage is None else self._filled(self._storage.values)
+
+    def _filled(self, part: Tensor) -> Tensor:
+        return part[:, : self.width].transpose(1, 2)
+
+    def update(self, keys: Tensor, values: Tensor, has_padding: bool) -> tuple[Tensor, Tensor]:
+        """Append ``[B, H, S_new, K]`` to all rows and return all that they hold."""
+        old, start = self._storage, self.width
+        if old is not None and old.keys.shape[0] != keys.shape[0]:
+            raise _other_batch(old.keys.shape[0], keys.shape[0])
+        if self.lengths is not None and any(length != start for length in self.lengths):
+            raise InputError(
+                "past_key_values holds texts of unequal lengths, which were a Packed; go on with a Packed, whose "
+                "position_ids begin at past_key_values.lengths."
+            )
+        end = start + keys.shape[2]
+        new = [part.transpose(1, 2) for part in (keys, values)]
+        if is_tracing() or _are_differentiated(keys, values, *(old or ())):
+            filled = [part[:, :start] for part in old] if old else [part[:, :0] for part in new]
+            self._storage = _Storage(*(torch.cat(pair, dim=1) for pair in zip(filled, new, strict=True)))
+            self._spare = None
+        else:
+            storage = self._with_room(end, new[0])
+            for part, added in zip(storage, new, strict=True):
+                part[:, start:end] = added
+        self.width = end
+        self.lengths = None if has_padding or is_tracing() or self.lengths is None else (end,) * keys.shape[0]
+        assert self._storage is not None
+        return self._filled(self._storage.keys), self._filled(self._storage.values)
+
+    def append(self, keys: Tensor, values: Tensor, new: Sequence[int]) -> None:
+        """Append to text ``i`` the next ``new[i]`` of the tokens ``[T, H, K]``."""
+        lengths = self.lengths
+        if lengths is None:
+            raise InputError(
+                "past_key_values was filled with padded rows; go on with rows and an attention_mask over all of them, "
+                "or begin with a Packed."
+            )
+        lengths = lengths or (0,) * len(new)
+        if len(lengths) != len(new):
+            raise _other_batch(len(lengths), len(new))
+        ends = tuple(length + more for length, more in zip(lengths, new, strict=True))
+        storage = self._with_room(max(ends, default=0), keys.new_empty(len(new), 0, *keys.shape[1:]))
+        capacity = storage.keys.shape[1]
+        places = [text * capacity + at for text, length in enumerate(lengths) for at in range(length, ends[text])]
+        index = torch.tensor(places, dtype=torch.int64, device=keys.device)
+        if _are_differentiated(keys, values, *storage):
+            self._storage = _Storage(
+                *(
+                    part.flatten(0, 1).index_copy(0, index, added).view(part.shape)
+                    for part, added in zip(storage, (keys, values), strict=True)
+                )
+            )
+        else:
+            for part, added in zip(storage, (keys, values), strict=True):
+                part.flatten(0, 1).index_copy_(0, index, added)
+        self.lengths, self.width = ends, max(ends, default=0)
+
+    def packed(self) -> tuple[Tensor, Tensor, CachedKeys]:
+        """Return keys and values ``[B * capacity, H, K]``, and which of them belong to each text."""
+        assert self._storage is not None
+        assert self.lengths is not None
+        keys, values = self._storage
+        return keys.flatten(0, 1), values.flatten(0, 1), CachedKeys(self.lengths, keys.shape[1])
+
+    def _with_room(self, width: int, like: Tensor) -> _Storage:
+        """Return storage for ``width`` columns of rows such as ``like [B, ..., H, K]``, with what is held already."""
+        old = self._storage
+        if old is None or width > old.keys.shape[1] or _is_frozen(old):
+            held = 0 if old is None else old.keys.shape[1]
+            columns = held if width <= held else max(-(-width // BLOCK) * BLOCK, 2 * held)
+            # zeros: what is masked is multiplied with 0, and must not be NaN
+            parts = [like.new_zeros(like.shape[0], columns, *like.shape[2:]) for _ in range(2)]
+            for part, before in zip(parts, old or (), strict=False):
+                part[:, : self.width] = before[:, : self.width]
+            self._storage, self._spare = _Storage(*parts), None
+        assert self._storage is not None
+        return self._storage
+
+    def select(self, texts: Tensor) -> None:
+        """Make text ``i`` what text ``texts[i]`` was."""
+        if self._storage is None:
+            return
+        count, index = self._storage.keys.shape[0], texts.to(self._storage.keys.device)
+        if texts.numel() and not (int(texts.min()) >= 0 and int(texts.max()) < count):
+            raise InputError(f"beam_idx {texts.tolist()} names texts outside the cache's batch of {count}.")
+        if self.lengths:
+            self.lengths = tuple(self.lengths[text] for text in texts.tolist())
+            self.width = max(self.lengths, default=0)
+        old, spare = self._storage, self._spare
+        if len(texts) != count or old.keys.requires_grad or _is_frozen(old):
+            self._storage, self._spare = _Storage(*(part.index_select(0, index) for part in old)), None
+            return
+        # beams change places at every step: two storages take turns
+        spare = _Storage(*map(torch.empty_like, old)) if spare is None else spare
+        for part, kept in zip(old, spare, strict=True):
+            torch.index_select(part, 0, index, out=kept)
+        self._storage, self._spare = spare, old
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the last ``-tokens_to_remove`` tokens of each text."""
+        removed = min(-tokens_to_remove, self.width)
+        self.width -= removed
+        if self.lengths is not None:
+            self.lengths = tuple(max(length - removed, 0) for length in self.lengths)
 
 
 class Cache:
-    """Grows by what each step adds. bertie calls ``update`` and ``get_seq_length`` only (decision 18)."""
+    """The keys and values of all layers, with the methods that the reference's models and ``generate`` call.
+
+    bertie calls ``update`` and ``get_seq_length`` of caches of any make (decision 18), and ``append`` of this one.
+    """
+
+    is_compileable = False
+    is_croppable = True
 
     def __init__(self) -> None:
         self.layers: list[CacheLayer] = []
 
-    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
-        """Append ``[B, H, S_new, K]`` keys and values to a layer and return all it holds, ``[B, H, S, K]``.
-
-        Raises:
-            InputError: if the batch size differs from the one the cache was filled with.
-        """
+    def layer(self, layer_idx: int) -> CacheLayer:
+        """Return a layer, made if it is new."""
         while len(self.layers) <= layer_idx:
             self.layers.append(CacheLayer())
-        layer = self.layers[layer_idx]
-        if layer.keys is None or layer.values is None:
-            layer.keys, layer.values = key_states, value_states
-        else:
-            if layer.keys.shape[0] != key_states.shape[0]:
-                raise InputError(
-                    f"past_key_values holds a batch of {layer.keys.shape[0]} texts, but this call brings "
-                    f"{key_states.shape[0]}; reorder the cache or start with a new one."
-                )
-            layer.keys = torch.cat([layer.keys, key_states], dim=2)
-            layer.values = torch.cat([layer.values, value_states], dim=2)
-        return layer.keys, layer.values
+        return self.layers[layer_idx]
+
+    def update(
+        self,
+        key_states: Tensor,
+        value_states: Tensor,
+        layer_idx: int,
+        cache_kwargs: object = None,  # noqa: ARG002  the reference's caches take it
+        *,
+        has_padding: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Append ``[B, H, S_new, K]`` keys and values to a layer and return all it holds, ``[B, H, S, K]``.
+
+        Args:
+            key_states, value_states: what each row brings, its padding included.
+            layer_idx: the layer's number.
+            cache_kwargs: without meaning here.
+            has_padding: whether some of it is padding, which an ``attention_mask`` has to hide in every later step.
+
+        Raises:
+            InputError: if the batch size differs from the one the cache was filled with, or it holds packed texts of
+                unequal lengths.
+        """
+        return self.layer(layer_idx).update(key_states, value_states, has_padding)
+
+    def append(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, packed: Packed
+    ) -> tuple[Tensor, Tensor, CachedKeys]:
+        """Append the packed keys and values ``[T, H, K]`` of a batch, and return all with the places of each text.
+
+        Raises:
+            InputError: if the batch size differs from the one the cache was filled with, or it holds padding.
+        """
+        layer = self.layer(layer_idx)
+        layer.append(key_states, value_states, packed.lengths)
+        return layer.packed()
+
+    @property
+    def lengths(self) -> tuple[int, ...] | None:
+        """The number of tokens of each text, where its next token stands; None for rows with padding."""
+        return self.layers[0].lengths if self.layers else ()
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Return how many tokens a text of the cache holds (its padding included)."""
-        if layer_idx >= len(self.layers) or (keys := self.layers[layer_idx].keys) is None:
-            return 0
-        return keys.shape[2]
+        """Return how many tokens a text of the cache holds (its padding included), of packed texts the longest."""
+        return self.layers[layer_idx].width if layer_idx < len(self.layers) else 0
+
+    def get_max_length(self, layer_idx: int | None = None) -> int:  # noqa: ARG002  the reference's signature
+        """Return the most tokens that it can hold: -1, as it grows."""
+        return -1
+
+    def get_query_offset(self, layer_idx: int = 0) -> int:
+        """Return the column of the next token."""
+        return self.get_seq_length(layer_idx)
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
+        """Return how many columns a mask has in the next step, and the first of them."""
+        return self.get_seq_length(layer_idx) + query_length, 0
+
+    @property
+    def is_initialized(self) -> bool:
+        return bool(self.layers)
+
+    @property
+    def is_sliding(self) -> list[bool]:
+        return [False] * len(self.layers)
+
+    is_linear = is_dummy = is_sliding
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Make text ``i`` of the cache what text ``beam_idx[i]`` was (beam search).
@@ -57,20 +280,47 @@ class Cache:
             InputError: if an index lies outside the batch.
         """
         for layer in self.layers:
-            if layer.keys is None or layer.values is None:
-                continue
-            texts = layer.keys.shape[0]
-            if beam_idx.numel() and not (int(beam_idx.min()) >= 0 and int(beam_idx.max()) < texts):
-                raise InputError(f"beam_idx {beam_idx.tolist()} names texts outside the cache's batch of {texts}.")
-            layer.keys = layer.keys.index_select(0, beam_idx.to(layer.keys.device))
-            layer.values = layer.values.index_select(0, beam_idx.to(layer.values.device))
+            layer.select(beam_idx)
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep the texts of these numbers only (see ``reorder_cache``)."""
+        self.reorder_cache(indices)
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat each text so many times, one copy beside the other."""
+        for layer in self.layers:
+            if layer.keys is not None:
+                layer.select(torch.arange(layer.keys.shape[0]).repeat_interleave(repeats))
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the last ``-tokens_to_remove`` tokens of each text.
+
+        Raises:
+            InputError: if it is more than 0.
+        """
+        if tokens_to_remove > 0:
+            raise InputError(f"tokens_to_remove is {tokens_to_remove}; it must be 0 or less: -2 removes two tokens.")
+        for layer in self.layers:
+            layer.crop(tokens_to_remove)
+
+    def reset(self) -> None:
+        """Forget all tokens."""
+        self.layers.clear()
+
+    def __iter__(self) -> Iterator[tuple[Tensor | None, Tensor | None, None]]:
+        for layer in self.layers:
+            yield layer.keys, layer.values, None
 
     def __len__(self) -> int:
         return len(self.layers)
 
 
-def extend(cache: Any, keys: Tensor, values: Tensor, layer_idx: int | None) -> tuple[Tensor, Tensor]:
-    """Append to a layer of a cache of any make and return all it holds; of a cache with spare room, the filled part."""
+def extend(
+    cache: CacheLike, keys: Tensor, values: Tensor, layer_idx: int, has_padding: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Append rows to a layer of a cache of any make and return all it holds, without its spare room."""
+    if isinstance(cache, Cache):
+        return cache.update(keys, values, layer_idx, has_padding=has_padding)
     keys, values = cache.update(keys, values, layer_idx)
     filled = cache.get_seq_length()
     return keys[:, :, :filled], values[:, :, :filled]
@@ -79,30 +329,97 @@ def extend(cache: Any, keys: Tensor, values: Tensor, layer_idx: int | None) -> t
 class EncoderDecoderCache:
     """Both halves of a decoder with cross-attention; ``is_updated[layer]`` says that the encoder's half is filled."""
 
-    def __init__(self, self_attention_cache: Any = None, cross_attention_cache: Any = None) -> None:
-        self.self_attention_cache = Cache() if self_attention_cache is None else self_attention_cache
-        self.cross_attention_cache = Cache() if cross_attention_cache is None else cross_attention_cache
+    is_compileable = False
+
+    def __init__(
+        self, self_attention_cache: CacheLike | None = None, cross_attention_cache: CacheLike | None = None
+    ) -> None:
+        self.self_attention_cache: Any = Cache() if self_attention_cache is None else self_attention_cache
+        self.cross_attention_cache: Any = Cache() if cross_attention_cache is None else cross_attention_cache
         self.is_updated: dict[int, bool] = {}
+
+    @property
+    def lengths(self) -> tuple[int, ...] | None:
+        """The number of tokens of each text of the decoder's half (see ``Cache.lengths``)."""
+        found: tuple[int, ...] | None = self.self_attention_cache.lengths
+        return found
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Return how many tokens a text of the decoder's half holds."""
         return int(self.self_attention_cache.get_seq_length(layer_idx))
 
+    def get_max_length(self, layer_idx: int | None = None) -> int:
+        """Return the most tokens that the decoder's half can hold; -1 if it grows."""
+        return int(self.self_attention_cache.get_max_length(layer_idx))
+
+    def get_query_offset(self, layer_idx: int = 0) -> int:
+        """Return the column of the next token."""
+        return self.get_seq_length(layer_idx)
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
+        """Return how many columns a mask has in the next step, and the first of them."""
+        sizes: tuple[int, int] = self.self_attention_cache.get_mask_sizes(query_length, layer_idx)
+        return sizes
+
+    @property
+    def is_sliding(self) -> list[bool]:
+        return [False] * len(self)
+
+    is_linear = is_dummy = is_sliding
+
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Reorder both halves (see ``Cache.reorder_cache``)."""
-        self.self_attention_cache.reorder_cache(beam_idx)
-        self.cross_attention_cache.reorder_cache(beam_idx)
+        self._both("reorder_cache", beam_idx)
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep the texts of these numbers only, in both halves."""
+        self._both("batch_select_indices", indices)
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat each text so many times, in both halves."""
+        self._both("batch_repeat_interleave", repeats)
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the last tokens of the decoder's half (see ``Cache.crop``)."""
+        self.self_attention_cache.crop(tokens_to_remove)
+
+    def reset(self) -> None:
+        """Forget all tokens of both halves."""
+        self._both("reset")
+        self.is_updated.clear()
+
+    def _both(self, method: str, *arguments: object) -> None:
+        for half in (self.self_attention_cache, self.cross_attention_cache):
+            getattr(half, method)(*arguments)
 
     def __len__(self) -> int:
         return len(self.self_attention_cache)
 
 
+def _are_differentiated(*tensors: Tensor) -> bool:
+    """Whether a gradient needs them later, so that nothing may be written into them."""
+    return torch.is_grad_enabled() and any(each.requires_grad for each in tensors)
+
+
+def _is_frozen(storage: _Storage) -> bool:
+    """Whether it was made in inference mode, out of which nothing may be written into it."""
+    return storage.keys.is_inference() and not torch.is_inference_mode_enabled()
+
+
+def _other_batch(held: int, given: int) -> InputError:
+    return InputError(
+        f"past_key_values holds a batch of {counted(held, 'text')}, but this call brings {given}; reorder the cache or "
+        "start with a new one."
+    )
+
+
 def _unflatten(layers: Any, _context: Any) -> Cache:
     cache = Cache()
-    for keys, values in layers:
-        layer = CacheLayer()
-        layer.keys, layer.values = keys, values
-        cache.layers.append(layer)
+    for number, (keys, values) in enumerate(layers):
+        if isinstance(keys, Tensor):
+            cache.layer(number)._storage = _Storage(keys.transpose(1, 2), values.transpose(1, 2))
+            cache.layers[number].width = keys.shape[2]
+            cache.layers[number].lengths = None
     return cache
 
 

@@ -13,6 +13,8 @@ PREFIX = "bert."
 BARE_PARTS = ("embeddings.", "encoder.", "pooler.")
 # buffers that older versions saved; they follow from the config
 DERIVED = ("embeddings.position_ids", "embeddings.token_type_ids")
+# of int8 layers: older versions rounded rows within a range that was found for all of them
+OLD_RANGE = ".input_range"
 # what DataParallel and Lightning put before the names of a model's tensors, and torch.compile before those of any part
 WRAPPERS = ("module.", "model.")
 COMPILED = "_orig_mod."
@@ -30,8 +32,8 @@ def unwrapped(names: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def canonical(name: str) -> str | None:
-    """Return today's full name of a stored tensor, or None for a buffer that is not needed."""
-    if name.removeprefix(PREFIX) in DERIVED:
+    """Return today's full name of a stored tensor, or None for one that is not needed."""
+    if name.removeprefix(PREFIX) in DERIVED or name.endswith(OLD_RANGE):
         return None
     if name.startswith(BARE_PARTS):
         name = PREFIX + name

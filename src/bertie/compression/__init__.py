@@ -1,5 +1,9 @@
 """Smaller and faster models out of a given one, or one out of several."""
 
+from bertie.extras import need_torch
+
+need_torch(__name__)
+
 from bertie.compression.averaging import average
 from bertie.compression.quantize import quantize
 

@@ -1,6 +1,6 @@
 """Floating-point layers → int8 layers: scales of rows and channels, chosen by the error they leave on real inputs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,17 +26,15 @@ class Rounded:
 
 
 @torch.no_grad()
-def round_layers(layers: Sequence[nn.Linear], inputs: Inputs, smoothed: bool) -> Rounded:
+def round_layers(layers: Sequence[nn.Linear], inputs: Inputs, smoothed: bool, input_bits: int = 8) -> Rounded:
     """Return the int8 layers that come closest to ``layers`` on a sample of their common input."""
     sample = inputs.sample
     expected = torch.cat([layer(sample.to(layer.weight.dtype)).float() for layer in layers], dim=-1)
     tried = []
     for input_scale in _input_scales(layers, inputs) if smoothed else [None]:
-        for input_range in [None] if smoothed else _ranges(sample):
-            made = [_rounded(layer, input_scale, input_range) for layer in layers]
-            tried.append(
-                Rounded(made, _error(torch.cat([_product(layer, sample) for layer in made], dim=-1), expected))
-            )
+        made = [_rounded(layer, input_scale, input_bits) for layer in layers]
+        found = torch.cat([_product(layer, sample) for layer in made], dim=-1)
+        tried.append(Rounded(made, _error(found, expected)))
     return min(tried, key=lambda each: each.error)
 
 
@@ -54,25 +52,13 @@ def _input_scales(layers: Sequence[nn.Linear], inputs: Inputs) -> list[Tensor | 
     return [None, divisor.mean() / divisor]
 
 
-def _ranges(sample: Tensor) -> Iterator[Tensor | None]:
-    """Yield candidates for a row's range: None for its largest magnitude, or bounds for one-sided inputs."""
-    yield None
-    lowest, tops = float(sample.min()), sample.amax(dim=1)
-    for share in (0.0, 0.05, 0.25, 0.5):
-        top = float(tops.quantile(share))
-        if 0 <= -lowest < top / 2:
-            yield torch.tensor([lowest, top])
-    if -lowest < 0.25:  # GELU and similar activations, for all texts
-        yield torch.tensor([lowest, max(1.0, -2 * lowest)])
-
-
-def _rounded(layer: nn.Linear, input_scale: Tensor | None, input_range: Tensor | None) -> Int8Linear:
+def _rounded(layer: nn.Linear, input_scale: Tensor | None, input_bits: int) -> Int8Linear:
     made = Int8Linear(
-        layer.in_features, layer.out_features, layer.bias is not None, input_scale is not None, input_range is not None
+        layer.in_features, layer.out_features, layer.bias is not None, input_scale is not None, input_bits
     )
     weight = layer.weight.detach().float()
     _fill(made, weight if input_scale is None else weight / input_scale)
-    for name, value in (("bias", layer.bias), ("input_scale", input_scale), ("input_range", input_range)):
+    for name, value in (("bias", layer.bias), ("input_scale", input_scale)):
         if value is not None:
             getattr(made, name).copy_(value.detach())
     return made
@@ -89,9 +75,15 @@ def _product(layer: Int8Linear, x: Tensor) -> Tensor:
     """Return the product of rounded rows in plain numbers: what calibration finds depends on no processor."""
     params = quant_params(layer.as_arrays(), multiplies_bytes=True)
     x = x.float() if layer.input_scale is None else x.float() * layer.input_scale
-    divisors = (x if params.one_sided else x.abs()).amax(dim=1, keepdim=True).clamp_(min=params.min_divisor)
-    whole = (x / divisors / params.scale).round_().add_(params.zero_point).clamp_(0, 255).sub_(params.zero_point)
-    product = F.linear(whole, layer.weight.float()) * (layer.weight_scale * params.scale) * divisors
+    low, high = (-x).amax(dim=1, keepdim=True).clamp_(min=0), x.amax(dim=1, keepdim=True).clamp_(min=0)
+    if params.bits == 16:
+        low = high = torch.maximum(low, high)
+    scale = (low + high).clamp_(min=_TINY) * params.step
+    zero_point = (low / scale).round_() if params.bits == 8 else 0
+    whole = (x / scale).round_() + zero_point
+    if params.bits == 8:
+        whole = whole.clamp_(0, 255)
+    product = F.linear(whole - zero_point, layer.weight.float()) * layer.weight_scale * scale
     return product if layer.bias is None else product + layer.bias
 
 

@@ -4,7 +4,7 @@
 (``label``, ``labels`` or ``entities``) needs no change.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 Fields = Mapping[str, Any]
@@ -12,13 +12,20 @@ Fields = Mapping[str, Any]
 
 def plain_fields(item: Any, notes: list[str]) -> Any:
     """Return what a tool wrote for one text as plain fields, and an item of no known form as it is."""
-    read = next((read for known, read in _FORMS if known(item)), None)
-    return item if read is None else read(item, notes)
+    if isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], dict):
+        return _of_spacy(*item)
+    if not isinstance(item, dict):
+        return item
+    if isinstance(item.get("text"), str) and (isinstance(item.get("spans"), list) or "_task_hash" in item):
+        return _of_prodigy(item)
+    if isinstance(item.get("data"), dict) and isinstance(item.get("annotations"), list):
+        return _of_label_studio(item, notes)
+    return item
 
 
-def is_spacy_document(item: Any) -> bool:
+def is_spacy_document(item: Fields) -> bool:
     """Whether an object with ``paragraphs`` is one of spaCy 2, not of SQuAD."""
-    paragraphs = item.get("paragraphs") if isinstance(item, dict) else None
+    paragraphs = item.get("paragraphs")
     first = paragraphs[0] if isinstance(paragraphs, list) and paragraphs else None
     return isinstance(first, dict) and isinstance(first.get("sentences"), list)
 
@@ -35,17 +42,12 @@ def spacy_sentences(document: Fields) -> Iterator[Fields]:
             }
 
 
-def _is_spacy(item: Any) -> bool:
-    return isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], dict)
-
-
-def _spacy(item: list[Any], notes: list[str]) -> Fields:
+def _of_spacy(text: str, found: Fields) -> Fields:
     """Return the fields of ``[text, {"entities": [[start, end, label], …], "cats": {label: 0 or 1}}]``."""
-    del notes
-    text, found = item
     categories = found.get("cats")
-    labels = [name for name, value in categories.items() if value] if isinstance(categories, dict) else None
-    return {"text": text, **found} | ({} if labels is None else {"labels": labels})
+    if not isinstance(categories, dict):
+        return {"text": text, **found}
+    return {"text": text, **found, "labels": [name for name, value in categories.items() if value]}
 
 
 def is_refused(fields: Fields) -> bool:
@@ -53,14 +55,8 @@ def is_refused(fields: Fields) -> bool:
     return "_task_hash" in fields and fields.get("answer") in ("reject", "ignore")
 
 
-def _is_prodigy(item: Any) -> bool:
-    is_text = isinstance(item, dict) and isinstance(item.get("text"), str)
-    return is_text and (isinstance(item.get("spans"), list) or "_task_hash" in item)
-
-
-def _prodigy(item: Fields, notes: list[str]) -> Fields:
+def _of_prodigy(item: Fields) -> Fields:
     """Return a text with its spans or choices; what the annotator did not accept has none that is known."""
-    del notes
     fields = {name: value for name, value in item.items() if name not in ("spans", "tokens", "accept", "options")}
     if item.get("answer", "accept") != "accept":
         return {name: value for name, value in fields.items() if name != "label"}
@@ -70,32 +66,17 @@ def _prodigy(item: Fields, notes: list[str]) -> Fields:
     return {**fields, "entities": item.get("spans") or []} if is_marked else fields
 
 
-def _is_label_studio(item: Any) -> bool:
-    return isinstance(item, dict) and isinstance(item.get("data"), dict) and isinstance(item.get("annotations"), list)
-
-
-def _label_studio(item: Fields, notes: list[str]) -> Fields:
+def _of_label_studio(item: Fields, notes: list[str]) -> Fields:
     """Return the data of a task with the labels of its first annotation that was not cancelled."""
     done = [one for one in item["annotations"] if isinstance(one, dict) and not one.get("was_cancelled")]
     fields = {**({"id": item["id"]} if "id" in item else {}), **item["data"]}
     if not done:
         return fields
-    if len(done) > 1:
-        _note(notes, "Where Label Studio has several annotations of a text, the first is read.")
+    several = "Where Label Studio has several annotations of a text, the first is read."
+    if len(done) > 1 and several not in notes:
+        notes.append(several)
     values = [one["value"] for one in done[0].get("result", []) if isinstance(one.get("value"), dict)]
     choices = [choice for value in values for choice in value.get("choices", [])]
     if choices:
         return {**fields, "label": choices[0] if len(choices) == 1 else choices}
     return {**fields, "entities": [value for value in values if "start" in value and "labels" in value]}
-
-
-def _note(notes: list[str], sentence: str) -> None:
-    if sentence not in notes:
-        notes.append(sentence)
-
-
-_FORMS: tuple[tuple[Callable[[Any], bool], Callable[[Any, list[str]], Fields]], ...] = (
-    (_is_spacy, _spacy),
-    (_is_prodigy, _prodigy),
-    (_is_label_studio, _label_studio),
-)

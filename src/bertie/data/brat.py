@@ -11,7 +11,6 @@ from bertie.errors import InputError
 
 # T1 <tab> Person 0 12 <tab> Ada Lovelace; a span in several parts has a semicolon between them
 _SPAN = re.compile(r"T\S*\t(\S+) (\d+(?: \d+;\d+)* \d+)(?:\t(.*))?")
-Entity = tuple[int, int, str]
 
 
 def brat_records(path: Path, bad: BadRows, written: Format, notes: list[str]) -> Iterator[Record]:
@@ -28,24 +27,24 @@ def brat_records(path: Path, bad: BadRows, written: Format, notes: list[str]) ->
         start = stop
 
 
-def _entities(path: Path, text: str, written: Format, bad: BadRows, notes: list[str]) -> Iterator[Entity]:
+def _entities(path: Path, text: str, written: Format, bad: BadRows, notes: list[str]) -> Iterator[tuple[int, int, str]]:
     for number, line in enumerate(_content(path, written).splitlines(), 1):
-        found = _SPAN.fullmatch(line)
+        where, found = f"Line {number} of {path}", _SPAN.fullmatch(line)
         if found is None:
             if line.startswith("T"):
-                bad.add(f"Line {number} of {path} is no span; brat writes T1, a tab, and: Person 0 12.")
+                bad.add(f"{where} is no span; brat writes T1, a tab, and: Person 0 12.")
             continue
         kind, places, said = found.groups()
         numbers = [int(place) for place in re.split("[ ;]", places)]
         first, last = numbers[0], numbers[-1]
         here = " ".join(text[start:stop] for start, stop in zip(numbers[::2], numbers[1::2], strict=True))
-        if said is not None and _spaced(here) != _spaced(said):
-            bad.add(f"Line {number} of {path} says {said!r:.60} where {path.stem}.txt has {here!r:.60}.")
+        if said is not None and here.split() != said.split():
+            bad.add(f"{where} says {said!r:.60} where {path.stem}.txt has {here!r:.60}.")
             continue
         if "\n" in text[first:last]:
-            notes.append(f"Line {number} of {path} has a span that goes on over a line break; it is left out.")
+            notes.append(f"{where} has a span that goes on over a line break; it is left out.")
         elif len(numbers) > 2:
-            notes.append(f"Line {number} of {path} has a span in parts; it is read from its first part to its last.")
+            notes.append(f"{where} has a span in parts; it is read from its first part to its last.")
         yield first, last, kind
 
 
@@ -58,7 +57,3 @@ def _content(path: Path, written: Format) -> str:
         raise InputError(f"The file {str(path)!r} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise InputError(f"The file {str(path)!r} is not {encoding} text: {remedy()}.") from error
-
-
-def _spaced(text: str) -> str:
-    return " ".join(text.split())

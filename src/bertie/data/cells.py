@@ -4,27 +4,16 @@ import ast
 import json
 import math
 import unicodedata
-from collections.abc import Mapping
 from typing import Any
 
+from bertie.data.record import BadRow
+
 _FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
-
-
-class BadRow(Exception):
-    """A row that no example can be made of; its only argument is the sentence that says why."""
 
 
 def is_nothing(value: Any) -> bool:
     """Whether a cell is empty: None, NaN, or a text without a letter."""
     return value is None or value != value or (isinstance(value, str) and not value.strip())
-
-
-def cell(fields: Mapping[str, Any], column: str | list[str] | None) -> Any:
-    """Return what stands in a row's column; of several columns their texts, joined."""
-    if not isinstance(column, list):
-        return None if column is None else fields.get(column)
-    parts = [value for name in column if not is_nothing(value := fields.get(name))]
-    return " ".join(map(str, parts)) if parts else None
 
 
 def flag_in(value: Any) -> bool | None:
@@ -33,7 +22,6 @@ def flag_in(value: Any) -> bool | None:
 
 
 def text_in(value: Any, role: str, where: str) -> str:
-    """Return a text that has something to read in it."""
     if value is None or value != value:
         raise BadRow(f"There is no {role} in {where}.")
     if not isinstance(value, str):
@@ -54,9 +42,7 @@ def has_content(text: str) -> bool:
 def list_in(value: Any, gap: str | None = None) -> list[Any] | None:
     """Return the list in a cell: a list, or a str that is one in JSON or Python; None if it is none.
 
-    Args:
-        value: the cell.
-        gap: what parts the items of a str that is written without brackets.
+    ``gap`` parts the items of a str that is written without brackets.
     """
     if isinstance(value, list | tuple):
         return list(value)
@@ -74,7 +60,6 @@ def list_in(value: Any, gap: str | None = None) -> list[Any] | None:
 
 
 def number_in(value: Any, role: str, where: str) -> float:
-    """Return a finite number."""
     number = number_or_none(value)
     if number is None:
         raise BadRow(f"The {role} in {where} is {shown(value)}, not a number.")

@@ -1,11 +1,12 @@
 """CoNLL: a word and its tags a line, a blank line after each sentence; with CoNLL-U's comments and numbered words."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from bertie.data.lines import Lines
-from bertie.data.record import BadRows, Record
+from bertie.data.record import Record
 from bertie.errors import counted, spelled
 
 # not str.split(): a word may hold a no-break space or any other of Unicode's
@@ -21,7 +22,7 @@ _TAGS_NAME = re.compile(r"((ner|pos|chunk|bio|iob)[_ -]?)?(tags?|labels?)|ner|po
 _FEW = 200
 
 
-def conll_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
+def conll_records(lines: Lines) -> Iterator[Record]:
     """Yield each sentence, column by column: ``words`` and ``tags``, and each other column under its number from 1.
 
     A tab or blanks part the columns. A first line such as ``token label`` names those of words and tags. Without it,
@@ -29,37 +30,23 @@ def conll_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
     CoNLL-U (part of speech) and GermEval (outer entities) have them. A file of one column has ``words`` alone. A
     sentence with a bad line is bad as a whole, so that no tag is ever shifted to another word.
     """
-    layout = _layout(lines)
-    sentence = _Sentence(lines, bad, layout)
-    header = layout.header
-    for line in lines:
-        text = line.rstrip("\r\n")
-        whole = lines.forget()
-        if text == header:
-            header = None
-        elif not text.strip(" \t") or text.startswith(_DOCUMENT):
-            yield from sentence.finished()
-        elif whole:
-            sentence.add(text)
-        else:
-            sentence.is_good = False
-    yield from sentence.finished()
-    lines.notes.extend(f"{lines.name}: {what}: {count:,}." for what, count in sentence.skipped.items())
+    layout = _find_layout(lines)
+    skipped: Counter[str] = Counter()
+    for sentence in _sentences(lines, layout.header):
+        yield from _record(sentence, layout, lines, skipped)
+    lines.notes.extend(f"{lines.name}: {what}: {count:,}." for what, count in skipped.items())
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """The columns of a file: what parts them, those of words and tags (from 0), and whether the first counts words.
-
-    ``header`` is the line that names them, if there is one.
-    """
+    """The columns of a file: what parts them, those of words and tags (from 0), and whether the first counts words."""
 
     columns: int
     is_tabbed: bool = False
     words: int = 0
     tags: int | None = None
     is_counted: bool = False
-    header: str | None = None
+    header: str | None = None  # the line that names them, if there is one
 
     def cells(self, text: str) -> list[str]:
         return text.split("\t") if self.is_tabbed else _GAP.split(text.strip(" "))
@@ -71,42 +58,44 @@ class _Layout:
         found[self.words] = "words"
         return found
 
-    def describe(self, name: str) -> str:
-        counted = ", column 1 counts them" if self.is_counted else ""
-        how = spelled("columns", {"words": "…", "tags": "…"})
-        tags = (self.tags or 0) + 1
-        return f"{name}: words are column {self.words + 1} of {self.columns}{counted}, tags column {tags} ({how})."
+    def skips(self, text: str, cells: Sequence[str], is_first: bool) -> str | None:
+        """Return why a line is no word: it is a comment or one of CoNLL-U's; a word # has its tags beside it."""
+        is_comment = is_first and len(cells) != self.columns and _COMMENT.match(text)
+        if is_comment or (self.is_counted and text.startswith("#")):
+            return "lines that begin with # are comments"
+        if self.is_counted and _NO_WORD.fullmatch(cells[0]):
+            return "lines such as 1-2 and 8.1, which are no words of their own, are left out"
+        return None
 
 
-def _layout(lines: Lines) -> _Layout:
+def _find_layout(lines: Lines) -> _Layout:
     """Return how the columns look by the first lines, and note it where there are more than two."""
     sample = [line.rstrip("\r\n") for line in lines.peek(_FEW)]
     rows = [line for line in sample if line.strip(" \t") and not line.startswith(_DOCUMENT)]
     # a word may begin with that sign too, and a file begin with it
     rows = [line for line in rows if not line.startswith("#")] or rows
-    one = _Layout(1, is_tabbed="\t" in rows[0] if rows else False)
-    columns = len(one.cells(rows[0])) if rows else 1
+    is_tabbed = bool(rows) and "\t" in rows[0]
+    cells = _Layout(1, is_tabbed).cells
+    first = cells(rows[0]) if rows else []
+    columns = len(first) or 1
     if columns == 1:
-        return one
-    if named := _named(rows[0], one, columns):
+        return _Layout(1, is_tabbed)
+    named = [
+        [at for at, cell in enumerate(first) if name.fullmatch(cell.strip())] for name in (_WORDS_NAME, _TAGS_NAME)
+    ]
+    if all(named):
         lines.notes.append(f"{lines.name}: the first line, {rows[0].strip()!r:.60}, names the columns and is no word.")
-        return named
-    is_counted = columns > 2 and _counts([one.cells(line)[0] for line in sample if not line.startswith("#")])
-    tags = _tags_of_counted([one.cells(line) for line in rows], columns) if is_counted else columns - 1
-    layout = _Layout(columns, one.is_tabbed, int(is_counted), tags, is_counted)
+        return _Layout(columns, is_tabbed, named[0][0], named[1][-1], header=rows[0])
+    is_counted = columns > 2 and _counts([cells(line)[0] for line in sample if not line.startswith("#")])
+    tags = _tags_of_counted([cells(line) for line in rows], columns) if is_counted else columns - 1
     if columns > 2:
-        lines.notes.append(layout.describe(lines.name))
-    return layout
-
-
-def _named(line: str, one: _Layout, columns: int) -> _Layout | None:
-    """Return how the columns are named by a first line, if it is a header."""
-    cells = one.cells(line)
-    words = next((place for place, cell in enumerate(cells) if _WORDS_NAME.fullmatch(cell.strip())), None)
-    tags = [place for place, cell in enumerate(cells) if _TAGS_NAME.fullmatch(cell.strip())]
-    if words is None or not tags:
-        return None
-    return replace(one, columns=columns, words=words, tags=tags[-1], header=line)
+        first_counts = ", column 1 counts them" if is_counted else ""
+        how = spelled("columns", {"words": "…", "tags": "…"})
+        lines.notes.append(
+            f"{lines.name}: words are column {1 + is_counted} of {columns}{first_counts}, tags column {tags + 1} "
+            f"({how})."
+        )
+    return _Layout(columns, is_tabbed, int(is_counted), tags, is_counted)
 
 
 def _tags_of_counted(rows: Sequence[Sequence[str]], columns: int) -> int:
@@ -129,54 +118,42 @@ def _counts(cells: Sequence[str]) -> bool:
     return words > 1
 
 
-@dataclass
-class _Sentence:
-    """The sentence being read."""
-
-    lines: Lines
-    bad: BadRows
-    layout: _Layout
-    skipped: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._begin()
-
-    def _begin(self) -> None:
-        self.rows: list[list[str]] = []
-        self.is_good, self.first = True, 0
-
-    def add(self, text: str) -> None:
-        cells, columns = self.layout.cells(text), self.layout.columns
-        if self._is_no_word(text, cells):
-            return
-        self.first = self.first or self.lines.number
-        if not self.is_good:
-            return
-        if len(cells) != columns:
-            self.is_good = False
-            where, found = f"Line {self.lines.number} of {self.lines.name}", counted(len(cells), "column")
-            self.bad.add(f"{where} has {found} where {columns} as in the first line belong.")
-            return
-        self.rows.append(cells)
-
-    def finished(self) -> Iterator[Record]:
-        if self.is_good and self.rows:
-            columns = map(list, zip(*self.rows, strict=True))
-            fields = dict(zip(self.layout.names(), columns, strict=True))
-            if "tags" in fields:
-                fields["tags"] = [tag.strip() for tag in fields["tags"]]
-            yield Record(fields, f"{self.lines.name}, line {self.first}")
-        self._begin()
-
-    def _is_no_word(self, text: str, cells: list[str]) -> bool:
-        """Whether a line is a comment, or one of CoNLL-U's that is no word; a word # has its tags beside it."""
-        counted = self.layout.is_counted
-        begins = not self.rows and len(cells) != self.layout.columns and _COMMENT.match(text)
-        if begins or (counted and text.startswith("#")):
-            what = "lines that begin with # are comments"
-        elif counted and _NO_WORD.fullmatch(cells[0]):
-            what = "lines such as 1-2 and 8.1, which are no words of their own, are left out"
+def _sentences(lines: Lines, header: str | None) -> Iterator[list[tuple[int, str | None]]]:
+    """Yield the numbered lines of each sentence; None is one that could not be decoded."""
+    sentence: list[tuple[int, str | None]] = []
+    for line in lines:
+        text, is_whole = line.rstrip("\r\n"), lines.forget()
+        if text == header:
+            header = None
+        elif text.strip(" \t") and not text.startswith(_DOCUMENT):
+            sentence.append((lines.number, text if is_whole else None))
         else:
-            return False
-        self.skipped[what] = self.skipped.get(what, 0) + 1
-        return True
+            yield sentence
+            sentence = []
+    yield sentence
+
+
+def _record(
+    sentence: list[tuple[int, str | None]], layout: _Layout, lines: Lines, skipped: Counter[str]
+) -> Iterator[Record]:
+    """Yield the record of a sentence that has words, all of them good."""
+    rows: list[list[str]] = []
+    first = 0
+    for number, text in sentence:
+        if text is None:
+            return
+        cells = layout.cells(text)
+        if (why := layout.skips(text, cells, is_first=not rows)) is not None:
+            skipped[why] += 1
+            continue
+        first = first or number
+        if len(cells) != layout.columns:
+            found = counted(len(cells), "column")
+            lines.refuse(f"has {found} where {layout.columns} as in the first line belong.", number)
+            return
+        rows.append(cells)
+    if rows:
+        fields = dict(zip(layout.names(), map(list, zip(*rows, strict=True)), strict=True))
+        if "tags" in fields:
+            fields["tags"] = [tag.strip() for tag in fields["tags"]]
+        yield lines.record(fields, first)

@@ -15,7 +15,40 @@ _LISTED_BY_CLASSES = {"classes", "annotations"}
 _LABEL = "__label__"
 
 
-def json_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
+def plain_lines(lines: Lines) -> Iterator[Record]:
+    """Yield each line, blank ones too, as the field ``text``; fastText's labels before it as the field ``label``."""
+    is_labelled = _LABEL in "".join(line.split(" ")[0] for line in lines.peek(1))
+    if is_labelled:
+        lines.notes.append(f"{lines.name} is read as fastText writes it: labels begin with {_LABEL}.")
+    for line in lines.rows():
+        text = line.rstrip("\r\n")
+        yield lines.record(_labelled(text) if is_labelled else {"text": text})
+
+
+def _labelled(text: str) -> dict[str, Any]:
+    labels = []
+    while text.startswith(_LABEL):
+        label, _, text = text.partition(" ")
+        labels.append(label.removeprefix(_LABEL))
+        text = text.lstrip(" ,")
+    return {"text": text, "label": labels[0] if len(labels) == 1 else labels}
+
+
+def json_lines(lines: Lines) -> Iterator[Record]:
+    """Yield the JSON object of each line that is not blank, annotated texts with their fields in plain form."""
+    for line in filter(str.strip, lines.rows()):
+        try:
+            fields = plain_fields(json.loads(line), lines.notes)
+        except (ValueError, RecursionError) as error:
+            lines.refuse(f"is no JSON: {str(error)[:100]}.")
+            continue
+        if isinstance(fields, dict):
+            yield from _of_object(fields, lines.record(fields).where, lines.number, lines)
+        else:
+            lines.refuse('is no JSON object with named fields, as in {"text": …}.')
+
+
+def json_records(lines: Lines) -> Iterator[Record]:
     """Yield one record a question of SQuAD 1.1 or 2.0, or each object of a list.
 
     A question has the fields ``id``, ``title``, ``question``, ``context``, ``answers`` and ``is_impossible``; objects
@@ -26,21 +59,18 @@ def json_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
     document = _parsed(first)
     if isinstance(document, dict) and not _is_whole(document):
         lines.put_back(0)
-        yield from json_lines(lines, bad)
+        yield from json_lines(lines)
         return
     rest = "".join(_rest(lines))
     if document is None or rest.strip():
         document = _whole(first + rest, lines.name)
-    for number, item in enumerate(_rows(document, lines.name)):
-        row, where = plain_fields(item, lines.notes), f"{lines.name}, item {number}"
-        if not isinstance(row, Mapping):
-            bad.add(f"Item {number} of {lines.name} is a {type(row).__name__}, not an object with named fields.")
-        elif is_spacy_document(row):
-            yield from (Record(fields, where) for fields in spacy_sentences(row))
-        elif has_questions(row):
-            yield from question_records(row, number, lines.name, bad)
+    for number, item in enumerate(_items(document, lines.name)):
+        fields = plain_fields(item, lines.notes)
+        if isinstance(fields, dict):
+            yield from _of_object(fields, f"{lines.name}, item {number}", number, lines)
         else:
-            yield Record(row, where)
+            kind = type(fields).__name__
+            lines.bad.add(f"Item {number} of {lines.name} is a {kind}, not an object with named fields.")
 
 
 def _rest(lines: Lines) -> Iterator[str]:
@@ -69,21 +99,26 @@ def _is_whole(document: Mapping[str, Any]) -> bool:
     return set(document) >= _LISTED_BY_CLASSES or not isinstance(document.get("data", {}), dict)
 
 
-def _rows(document: Any, name: str) -> list[Any]:
-    rows = document
+def _items(document: Any, name: str) -> list[Any]:
+    items = document
     if isinstance(document, dict):
-        rows = document["annotations" if set(document) >= _LISTED_BY_CLASSES else "data"]
-    if not isinstance(rows, list):
+        items = document["annotations" if set(document) >= _LISTED_BY_CLASSES else "data"]
+    if not isinstance(items, list):
         raise InputError(f"{name} has neither SQuAD's layout (an object whose 'data' is a list) nor a list of objects.")
-    return rows
+    return items
 
 
-def has_questions(row: Mapping[str, Any]) -> bool:
-    """Whether a row is an article of SQuAD's, or one of its paragraphs."""
-    return "paragraphs" in row or ("context" in row and isinstance(row.get("qas"), list))
+def _of_object(fields: Mapping[str, Any], where: str, number: int, lines: Lines) -> Iterator[Record]:
+    """Yield the records of an object: its sentences, its questions, or itself."""
+    if is_spacy_document(fields):
+        yield from (Record(sentence, where) for sentence in spacy_sentences(fields))
+    elif "paragraphs" in fields or ("context" in fields and isinstance(fields.get("qas"), list)):
+        yield from _questions(fields, number, lines.name, lines.bad)
+    else:
+        yield Record(fields, where)
 
 
-def question_records(article: Mapping[str, Any], number: int, name: str, bad: BadRows) -> Iterator[Record]:
+def _questions(article: Mapping[str, Any], number: int, name: str, bad: BadRows) -> Iterator[Record]:
     """Yield the questions of an article, or of a paragraph that stands alone; ``number`` and ``name`` say where."""
     title = article.get("title", "")
     paragraphs = article.get("paragraphs", article)
@@ -94,50 +129,10 @@ def question_records(article: Mapping[str, Any], number: int, name: str, bad: Ba
             bad.add(f"Paragraph {place} of article {number} in {name} is no object with a 'context' and a list 'qas'.")
             continue
         for count, question in enumerate(questions):
-            if not isinstance(question, dict):
-                kind = type(question).__name__
-                bad.add(f"Question {count} of paragraph {place} of article {number} in {name} is a {kind}, no object.")
-                continue
-            # in a file of one line, the id is what can be searched for
-            known = question.get("id", f"{count} of paragraph {place} of article {number}")
-            yield Record({"title": title, "context": paragraph.get("context"), **question}, f"{name}, question {known}")
-
-
-def plain_lines(lines: Lines, bad: BadRows) -> Iterator[Record]:
-    """Yield each line, blank ones too, as the field ``text``; fastText's labels before it as the field ``label``."""
-    del bad
-    is_labelled = _LABEL in "".join(line.split(" ")[0] for line in lines.peek(1))
-    if is_labelled:
-        lines.notes.append(f"{lines.name} is read as fastText writes it: labels begin with {_LABEL}.")
-    for line in lines:
-        if lines.forget():
-            text = line.rstrip("\r\n")
-            yield Record(_labelled(text) if is_labelled else {"text": text}, f"{lines.name}, line {lines.number}")
-
-
-def _labelled(text: str) -> dict[str, Any]:
-    labels = []
-    while text.startswith(_LABEL):
-        label, _, text = text.partition(" ")
-        labels.append(label.removeprefix(_LABEL))
-        text = text.lstrip(" ,")
-    return {"text": text, "label": labels[0] if len(labels) == 1 else labels}
-
-
-def json_lines(lines: Lines, bad: BadRows) -> Iterator[Record]:
-    """Yield the JSON object of each line that is not blank, annotated texts with their fields in plain form."""
-    for line in lines:
-        if not lines.forget() or not line.strip():
-            continue
-        try:
-            fields = plain_fields(json.loads(line), lines.notes)
-        except (ValueError, RecursionError) as error:
-            bad.add(f"Line {lines.number} of {lines.name} is no JSON: {str(error)[:100]}.")
-            continue
-        if not isinstance(fields, dict):
-            bad.add(f'Line {lines.number} of {lines.name} is no JSON object with named fields, as in {{"text": …}}.')
-            continue
-        if has_questions(fields):
-            yield from question_records(fields, lines.number, lines.name, bad)
-        else:
-            yield Record(fields, f"{lines.name}, line {lines.number}")
+            at = f"{count} of paragraph {place} of article {number}"
+            if isinstance(question, dict):
+                # in a file of one line, the id is what can be searched for
+                where = f"{name}, question {question.get('id', at)}"
+                yield Record({"title": title, "context": paragraph.get("context"), **question}, where)
+            else:
+                bad.add(f"Question {at} in {name} is a {type(question).__name__}, no object.")

@@ -2,17 +2,23 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self
 
-from bertie.data.cells import BadRow, flag_in, number_or_none, shown
-from bertie.errors import InputError, nearest, spelled
+from bertie.data.cells import flag_in, number_in, number_or_none, shown
+from bertie.data.labelling import LISTED, Labelling, LabelOptions, Notes
+from bertie.data.record import BadRow
+from bertie.errors import InputError, counted, nearest, plural, spelled
+from bertie.messages import listed
 
-KINDS = ("single-label", "multi-label", "regression")
 BAR = "|"
 SEPARATORS = (BAR, ";", ",")
 NO_LABEL = ("-", "-1")
 """Written for an unknown label: in SNLI where annotators disagreed, in GLUE where the label is secret."""
-LISTED = 10
+# names, without their case, that are seldom meant as a class: what pandas and Excel write where nothing is
+_NOTHING = ("-1", "nan", "null", "#n/a")
 
 Raw = str | list[str]
 
@@ -21,12 +27,6 @@ _PLURAL = ("labels", "classes", "targets", "categories", "emotions", "topics", "
 _GENERIC = re.compile(r"label_(\d+)")
 # as pandas writes whole numbers of a column in which some are missing
 _WHOLE = re.compile(r"(-?\d+)(\.0+)?")
-
-
-def check_kind(kind: str | None) -> None:
-    """Refuse a kind of classification that there is not."""
-    if kind is not None and kind not in KINDS:
-        raise InputError(f"There is no kind {kind!r}; allowed are {', '.join(KINDS)}.{nearest(str(kind), KINDS)}")
 
 
 def guess_kind(labels: Sequence[Raw], separator: str = "") -> str:
@@ -76,15 +76,24 @@ def split_cell(cell: str, separator: str) -> list[str]:
     return [name for part in cell.split(separator) if (name := part.strip())]
 
 
+def all_names(labels: Iterable[Raw]) -> Iterator[str]:
+    """Yield the names in labels of one or several."""
+    return (name for label in labels for name in ([label] if isinstance(label, str) else label))
+
+
 def as_whole(name: str) -> str:
     """Return the label of a whole number without its decimal point, 1 for 1.0; all others as they are."""
     found = _WHOLE.fullmatch(name)
     return found[1] if found else name
 
 
+def _all_whole(raw: Raw) -> Raw:
+    return as_whole(raw) if isinstance(raw, str) else list(map(as_whole, raw))
+
+
 def are_pointed(labels: Iterable[Raw]) -> bool:
     """Whether all labels are whole numbers and some are written with a decimal point."""
-    names = [name for label in labels for name in ([label] if isinstance(label, str) else label) if name]
+    names = list(filter(None, all_names(labels)))
     return all(map(_WHOLE.fullmatch, names)) and any("." in name for name in names)
 
 
@@ -116,7 +125,7 @@ def is_hot(label: Raw) -> bool:
 
 
 def matching(name: str, known: Mapping[str, str]) -> str | None:
-    """Return the known name that is the same in other letters, or as LABEL_0 and 0.0 are 0; None if there is none."""
+    """Return the known name that is the same in other letters, or as LABEL_0 and 0.0 are 0."""
     return known.get(_spelling(name))
 
 
@@ -137,12 +146,26 @@ def check_known(names: Iterable[str], known: Collection[str], where: str, owner:
     """Refuse a label that is not in ``known``."""
     for name in names:
         if name not in known:
-            has = [repr(one) for one in ordered(known)]
-            listed = ", ".join(has[:LISTED]) + (f" and {len(has) - LISTED} more" if len(has) > LISTED else "")
             hint = nearest(name, known)
             if what == "label" and not hint:
                 hint = f" ({spelled('label_map', {name: '…'})} says which of them it is.)" if name.isdecimal() else ""
-            raise BadRow(f"Unknown {what} {shown(name)} in {where}; {owner} has {listed}.{hint}")
+            raise BadRow(
+                f"Unknown {what} {shown(name)} in {where}; {owner} has {listed(ordered(known), LISTED)}.{hint}"
+            )
+
+
+def find_joined(labels: Sequence[str], name: str) -> list[str]:
+    """Return a sentence if labels seem to be several in one, though they were not parted."""
+    cells = Counter(labels)
+    for sign, separator in zip(("bar", "semicolon", "comma"), SEPARATORS, strict=True):
+        count = sum(times for cell, times in cells.items() if separator in cell)
+        if count and (separator == BAR or recur(cells, separator)):
+            how = spelled("kind", "multi-label")
+            return [
+                f"{counted(count, 'label')} of {name} {plural(count, 'holds', 'hold')} a {sign}; {how} takes it "
+                "for what parts several labels."
+            ]
+    return []
 
 
 def ordered(names: Iterable[str]) -> list[str]:
@@ -163,3 +186,137 @@ def ordered_tags(tags: Iterable[str]) -> list[str]:
         return tag != "O", kind if dash else tag, prefix
 
     return sorted(set(tags), key=key)
+
+
+def find_class_labels(
+    labels: Sequence[Raw], options: LabelOptions, column: str | list[str] | None, flags: Sequence[str]
+) -> "ClassLabels":
+    """Return how labels are written in a column; ``flags`` are columns that name the places of lists of 0 and 1."""
+    is_pointed = are_pointed(labels)
+    labels = list(map(_all_whole, labels)) if is_pointed else labels
+    none = no_labels(labels, options.kind)
+    kept = [label for label in labels if one_of(label) not in ("", *none)]
+    if length := len(column) if isinstance(column, list) else places(kept):
+        columns = column if isinstance(column, list) else flags
+        names = tuple(options.names or columns or map(str, range(length)))
+        if len(names) != length:
+            has = f"{counted(len(names), 'name')}, {', '.join(names)}"
+            raise InputError(f"{spelled('label_names')} has {has}; there are {length} labels.")
+        return ClassLabels(kind=options.kind or "multi-label", hot=names, fixed=names, none=none)
+    separator = find_separator(kept, options.kind, column)
+    kind = options.kind or guess_kind(kept, separator)
+    found = ClassLabels(kind=kind, separator=separator, none=none, is_pointed=is_pointed)
+    if not options.names or kind == "regression":
+        return found
+    numbers = {str(number) for number in range(len(options.names))}
+    by_number = numbers.issuperset(all_names(kept))
+    return replace(found.restrict(options.names, "label_names"), fixed=tuple(options.names), by_number=by_number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassLabels(Labelling):
+    """One name, several, or a number."""
+
+    separator: str = ""  # what parts several in a cell; empty with ``known``: whatever makes known ones of it
+    hot: tuple[str, ...] = ()  # the label of each place in lists of 0 and 1
+    fixed: tuple[str, ...] = ()  # the classes, in order, where they do not follow from the labels alone
+    by_number: bool = False  # labels are numbers of the fixed classes
+    none: frozenset[str] = frozenset()  # names that mean that there is no label
+    is_pointed: bool = False  # labels are whole numbers with a decimal point, which is left off
+
+    def normalize(self, raw: Raw, where: str, name: str, notes: Notes) -> Any:
+        raw = _all_whole(raw) if self.is_pointed else raw
+        raw = self._from_flags(raw, where) if self.hot and is_hot(raw) else raw
+        if (label := one_of(raw)) in ("", *self.none):
+            notes[f"Rows of {name} whose label is {label!r}, which says that there is none; they are left out"] += 1
+            return None
+        if self.kind == "regression":
+            return number_in(label, "label", where)
+        names = [self._matched(one, name, notes) for one in self._names(raw)]
+        if self.known is not None:
+            check_known(names, self._all, where, self.owner)
+        if self.kind == "multi-label":
+            return list(dict.fromkeys(names))
+        if len(names) != 1:
+            how = spelled("kind", "multi-label")
+            raise BadRow(
+                f"The label in {where} is a list, {shown(raw)}, where one label belongs; {how} allows several."
+            )
+        return names[0]
+
+    def classes(self, labels: Iterable[Any]) -> list[str]:
+        if self.fixed or self.kind == "regression":
+            return list(self.fixed)
+        return ordered(all_names(labels))
+
+    def restrict(self, classes: Sequence[str], owner: str) -> Self:
+        if self.kind == "regression":
+            return self
+        none = self.none | {name for name in NO_LABEL if name not in classes}
+        hot = self.hot or (() if any(flag_in(name) is not None for name in classes) else tuple(classes))
+        is_pointed = self.is_pointed and list(map(as_whole, classes)) == list(classes)
+        return replace(self, known=tuple(classes), owner=owner, none=none, hot=hot, is_pointed=is_pointed)
+
+    def describe(self, classes: Sequence[str]) -> list[str]:
+        if self.kind == "regression":
+            return ["a number"]
+        names = ", ".join(classes[:LISTED]) + ", …" * (len(classes) > LISTED)
+        kind = "several labels" if self.kind == "multi-label" else "one label"
+        how = f", parted by {self.separator!r}" if self.separator else ""
+        how += f" ({classes[0]}.0 is read as {classes[0]})" if self.is_pointed and classes else ""
+        return [f"{kind}{how}, {counted(len(classes), 'class', 'classes')}: {names}"]
+
+    def doubts(self, classes: Sequence[str]) -> list[str]:
+        found = []
+        if self.hot and self.hot == tuple(map(str, range(len(self.hot)))):
+            how = spelled("label_names", ["…"] * len(self.hot))
+            found.append(
+                "The labels are lists of 0 and 1 that nothing names; they are called by their places: "
+                f"{how} names them."
+            )
+        is_number = all(number_or_none(name) is not None for name in classes)
+        for name in classes:
+            if name.lower() in _NOTHING:
+                how = spelled("label_map", {name: ""})
+                numbers = f", and {spelled('kind', 'regression')} learns numbers" if is_number else ""
+                found.append(f"{name} is taken for a class; {how} leaves out such rows, as without a label{numbers}.")
+            same = next((one for one in classes if one > name and one.lower() == name.lower()), None)
+            if same is not None:
+                how = spelled("label_map", {name: same})
+                found.append(f"{name!r} and {same!r} are two classes; {how} makes them one.")
+        return found
+
+    @cached_property
+    def _all(self) -> frozenset[str]:
+        return frozenset(self.known or ())
+
+    @cached_property
+    def _spelled(self) -> dict[str, str]:
+        return by_spelling(self.known or ())
+
+    def _from_flags(self, raw: Raw, where: str) -> list[str]:
+        if len(raw) != len(self.hot):
+            if self.fixed:
+                raise BadRow(
+                    f"The label in {where} is a list of {counted(len(raw), 'number')} for {len(self.hot)} labels."
+                )
+            return list(raw)
+        return [name for name, flag in zip(self.hot, raw, strict=True) if flag_in(flag)]
+
+    def _names(self, raw: Raw) -> list[str]:
+        if isinstance(raw, list):
+            return raw
+        if self.kind != "multi-label" or raw in self._all:
+            return [raw]
+        return split_cell(raw, self.separator or find_separator([raw], "multi-label", None) or "|")
+
+    def _matched(self, label: str, name: str, notes: Notes) -> str:
+        if self.by_number and label in map(str, range(len(self.fixed))):
+            label = self.fixed[int(label)]
+        if self.known is None or label in self._all:
+            return label
+        known = matching(label, self._spelled)
+        if known is None:
+            return label
+        notes[f"Labels {label!r} of {name} that are read as {known!r}"] += 1
+        return known

@@ -4,17 +4,17 @@ import bz2
 import gzip
 import lzma
 import zlib
-from collections.abc import Callable, Iterator
-from io import BufferedReader, TextIOWrapper
+from collections.abc import Callable, Iterator, Mapping
+from io import BufferedReader, RawIOBase, TextIOWrapper
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, NamedTuple, Self
 
 from bertie.data.format import Format
-from bertie.data.record import BadRows
-from bertie.data.zst import ZstandardFile
+from bertie.data.record import BadRows, Record
 from bertie.errors import InputError, spelled
+from bertie.extras import need
 
-BYTE_ORDER_MARKS = {
+_MARKS = {
     b"\xff\xfe\x00\x00": "utf-32",
     b"\x00\x00\xfe\xff": "utf-32",
     b"\xff\xfe": "utf-16",
@@ -28,12 +28,6 @@ LIMIT = 64 * 2**20
 """The most bytes of a line, and characters of a row of several: more is no text but a mistake."""
 SAMPLE = 2**20
 """The most characters that are read ahead for a guess."""
-_PACKED: dict[str, Callable[[Path], Any]] = {
-    ".gz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-    ".zst": ZstandardFile,
-}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # in these, a line feed is more than one byte
 _WIDE = ("utf-16", "utf_16", "utf-32", "utf_32", "utf16", "utf32")
@@ -41,7 +35,7 @@ _WIDE = ("utf-16", "utf_16", "utf-32", "utf_32", "utf16", "utf32")
 
 def marked_encoding(start: bytes) -> str | None:
     """Return the encoding that a byte order mark other than UTF-8's names."""
-    return next((name for mark, name in BYTE_ORDER_MARKS.items() if start.startswith(mark)), None)
+    return next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
 
 
 def is_surely_cp1252(sample: bytes) -> bool:
@@ -55,6 +49,53 @@ def is_surely_cp1252(sample: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return any(beyond - _SIGNS <= set(letters) for letters in _LETTERS)
+
+
+class ZstandardFile(RawIOBase):
+    """The content of a .zst file of one frame or several; a file that ends too early is an EOFError."""
+
+    def __init__(self, path: Path) -> None:
+        self._package = need("zstandard", "zstd", "Reading .zst files")
+        self._file = path.open("rb")
+        self._plain = b""
+        self._parts = self._unpacked()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._plain:
+            if (part := next(self._parts, None)) is None:
+                return 0
+            self._plain = part
+        size = min(len(buffer), len(self._plain))
+        buffer[:size], self._plain = self._plain[:size], self._plain[size:]
+        return size
+
+    def _unpacked(self) -> Iterator[bytes]:
+        frame = None
+        while packed := self._file.read(2**17):
+            while packed:
+                frame = frame or self._package.ZstdDecompressor().decompressobj()
+                try:
+                    yield frame.decompress(packed)
+                except self._package.ZstdError as error:
+                    raise OSError(str(error)) from error
+                packed, frame = frame.unused_data, None if frame.eof else frame
+        if frame is not None:
+            raise EOFError("Compressed file ended before its last frame did")
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+_PACKED: dict[str, Callable[[Path], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": ZstandardFile,
+}
 
 
 def open_bytes(path: Path) -> IO[bytes]:
@@ -78,19 +119,17 @@ def plain_suffix(path: Path) -> str:
     return (Path(path.stem) if path.suffix.lower() in _PACKED else path).suffix.lower()
 
 
+class _Line(NamedTuple):
+    text: str
+    is_whole: bool = True
+
+
 class Lines(Iterator[str]):
     r"""The lines of a stream, each with its end (``\n`` or ``\r\n``).
 
-    Args:
-        stream: where they come from.
-        name: what it is called in messages.
-        bad: takes lines that cannot be decoded.
-        limit: the most bytes of a line, and characters of a row of several lines.
-        format: as given by the user; its encoding is used here, the rest by readers.
-        notes: takes a sentence for whatever is guessed of the file, here and by readers.
-
-    Attributes:
-        number: of the line given last, from 1.
+    A row is made of one line or several: those since the last `forget`. ``bad`` takes lines that cannot be decoded and
+    rows that a reader refuses, ``notes`` a sentence for whatever is guessed. No line may have more than ``limit``
+    bytes, and no row more characters.
     """
 
     def __init__(
@@ -103,84 +142,92 @@ class Lines(Iterator[str]):
         format: Format | None = None,
         notes: list[str] | None = None,
     ) -> None:
-        self.name, self.number = name, 0
-        self.format = format or Format()
+        self.name, self.bad, self.format = name, bad, format or Format()
         self.notes = [] if notes is None else notes
+        self.number = 0  # of the line given last, from 1
+        self.is_whole = True  # all lines of the row could be decoded; others are in the account already
         self._stream: Any = stream if hasattr(stream, "peek") else BufferedReader(stream)
-        self._bad, self._limit = bad, limit
-        self._encoding, self._was_ascii = self.format.encoding, True
+        self._limit, self._encoding, self._was_ascii = limit, self.format.encoding, True
         self._wide: TextIOWrapper | None = None
-        self._row: list[str] = []
-        self._size = 0
-        self._again: list[str] = []
-        self._damaged: set[int] = set()
+        self._row: list[_Line] = []
+        self._size = self._decoded = 0
+        self._again: list[_Line] = []
+
+    def __iter__(self) -> Self:
+        return self
 
     def __next__(self) -> str:
-        self.number += 1
-        line = self._again.pop() if self._again else self._decoded()
-        if not line:
-            self.number -= 1
+        line = self._take()
+        if not line.text:
             raise StopIteration
+        self.number += 1
+        self.is_whole = self.is_whole and line.is_whole
         self._row.append(line)
-        self._size += len(line)
+        self._size += len(line.text)
         if self._size > self._limit:
             raise InputError(
                 f"{self.name} has a row of more than {self._limit // 2**20} MB at line {self.first}; "
                 "is it a text file, and is every quotation mark closed?"
             )
-        return line
+        return line.text
 
     @property
     def first(self) -> int:
-        """The number of the first line since the last `forget`."""
+        """The number of the row's first line."""
         return self.number - len(self._row) + 1
 
-    @property
-    def is_damaged(self) -> bool:
-        """Whether a line since the last `forget` was not UTF-8; it is in the account already."""
-        return bool(self._damaged) and min(self._damaged) <= self.number
-
     def forget(self) -> bool:
-        """Begin a new row; return whether the lines of the last one were all UTF-8."""
-        whole = not self.is_damaged
-        self._row, self._size = [], 0
-        if not whole:
-            self._damaged = {number for number in self._damaged if number > self.number}
-        return whole
+        """Begin a new row; return whether the last one is whole."""
+        is_whole = self.is_whole
+        self._row, self._size, self.is_whole = [], 0, True
+        return is_whole
 
     def put_back(self, but: int) -> None:
-        """Give the lines since the last `forget` once more, all but the first ``but`` of them."""
+        """Give the lines of the row once more, all but the first ``but`` of them."""
         self.number -= len(self._row) - but
         self._again.extend(reversed(self._row[but:]))
         self.forget()
 
-    def __iter__(self) -> Self:
-        return self
-
     def peek(self, count: int) -> list[str]:
         """Return up to ``count`` of the next lines, and give them again afterwards; of long lines fewer."""
-        row, size, number = self._row, self._size, self.number
-        found: list[str] = []
-        self._row, self._size = [], 0
-        while len(found) < count and self._size < SAMPLE and (line := next(self, "")):
+        found: list[_Line] = []
+        size = 0
+        while len(found) < count and size < SAMPLE and (line := self._take()).text:
             found.append(line)
+            size += len(line.text)
         self._again.extend(reversed(found))
-        self._row, self._size, self.number = row, size, number
-        return found
+        return [line.text for line in found]
 
-    def _decoded(self) -> str:
+    def rows(self) -> Iterator[str]:
+        """Yield each line that could be decoded as a row of its own."""
+        return (line for line in self if self.forget())
+
+    def record(self, fields: Mapping[str, Any], number: int | None = None) -> Record:
+        return Record(fields, f"{self.name}, line {number or self.number}")
+
+    def refuse(self, what: str, number: int | None = None) -> None:
+        """Add a line, by default the last one, to the account of bad rows."""
+        self.bad.add(f"Line {number or self.number} of {self.name} {what}")
+
+    def _take(self) -> _Line:
+        """Return the next line; at the end of the stream it is empty."""
+        if self._again:
+            return self._again.pop()
+        self._decoded += 1
         try:
-            if self.number == 1 and self._wide is None:
+            if self._decoded == 1:
                 self._begin()
             if self._wide is not None:
                 line = self._wide.readline(self._limit + 1)
-                return line.removeprefix("\ufeff") if self.number == 1 else line
+                return _Line(line.removeprefix("\ufeff") if self._decoded == 1 else line)
             raw: bytes = self._stream.readline(self._limit + 1)
         except UnicodeDecodeError as error:
-            raise InputError(f"Line {self.number} of {self.name} is not {self._encoding} text; {remedy()}.") from error
+            raise InputError(
+                f"Line {self._decoded} of {self.name} is not {self._encoding} text; {remedy()}."
+            ) from error
         except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-            raise InputError(f"{self.name} cannot be read beyond line {self.number - 1}: {error}.") from error
-        return self._as_text(raw.removeprefix(_BYTE_ORDER_MARK) if self.number == 1 else raw)
+            raise InputError(f"{self.name} cannot be read beyond line {self._decoded - 1}: {error}.") from error
+        return self._as_text(raw.removeprefix(_BYTE_ORDER_MARK) if self._decoded == 1 else raw)
 
     def _begin(self) -> None:
         """Decode the whole stream at once if a line feed is more than a byte in it."""
@@ -191,9 +238,9 @@ class Lines(Iterator[str]):
         if self._encoding and self._encoding.lower().startswith(_WIDE):
             self._wide = TextIOWrapper(self._stream, self._encoding, newline="\n")
 
-    def _as_text(self, raw: bytes) -> str:
+    def _as_text(self, raw: bytes) -> _Line:
         try:
-            return raw.decode(self._encoding or "utf-8")
+            return _Line(raw.decode(self._encoding or "utf-8"))
         except UnicodeDecodeError:
             if self._encoding is None and self._was_ascii and is_surely_cp1252(raw + self._stream.peek()):
                 self._encoding = "cp1252"
@@ -201,9 +248,7 @@ class Lines(Iterator[str]):
                     f"{self.name} is no UTF-8; it is read as cp1252 ({spelled('encoding')} names another)."
                 )
                 return self._as_text(raw)
-            expected = self._encoding or "UTF-8"
-            self._bad.add(f"Line {self.number} of {self.name} is not {expected} text; {remedy()}.")
-            self._damaged.add(self.number)
-            return raw.decode(errors="replace")
+            self.refuse(f"is not {self._encoding or 'UTF-8'} text; {remedy()}.", self._decoded)
+            return _Line(raw.decode(errors="replace"), is_whole=False)
         finally:
             self._was_ascii = self._was_ascii and raw.isascii()

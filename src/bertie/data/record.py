@@ -1,42 +1,36 @@
 """A row of any source with its place, and the account of rows that could not be used."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from bertie.errors import InputError, counted, nearest, spelled
 
 ON_BAD_ROW = ("error", "skip")
 SHOWN = 20
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+class BadRow(Exception):
+    """A row that no example can be made of; its only argument is the sentence that says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row.
+    """One row."""
 
-    Attributes:
-        fields: column → value. A cell of CSV is always a str; other sources have values of their own types.
-        where: "train.csv, line 17", for messages. Lines of files count from 1; rows of Python objects and of Parquet,
-            which have no lines, from 0.
-    """
-
-    fields: Mapping[str, Any]
-    where: str
+    fields: Mapping[str, Any]  # a cell of CSV is always a str; other sources have values of their own types
+    where: str  # "train.csv, line 17": lines of files count from 1, rows of objects and of Parquet from 0
 
 
 @dataclass
 class BadRows:
-    """What becomes of rows that cannot be used: the first is an error, or all are left out and counted.
+    """What becomes of rows that cannot be used: the first is an error, or all are left out and counted."""
 
-    Attributes:
-        on_bad_row: ``error`` or ``skip``; None is an error where the user has no such option.
-        count: how many were left out.
-        sentences: what was wrong with the first 20 of them.
-    """
-
-    on_bad_row: str | None = None
+    on_bad_row: str | None = None  # "error" or "skip"; None is an error where the user has no such option
     count: int = 0
-    sentences: list[str] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)  # what was wrong with the first 20 of them
 
     def __post_init__(self) -> None:
         if self.on_bad_row not in (None, *ON_BAD_ROW):
@@ -46,11 +40,7 @@ class BadRows:
             )
 
     def add(self, sentence: str) -> None:
-        """Count a row that is left out; ``sentence`` says where it is, what is wrong with it and what was expected.
-
-        Raises:
-            InputError: rows are not to be left out.
-        """
+        """Count a row that is left out; ``sentence`` says where it is, what is wrong with it and what was expected."""
         if self.on_bad_row is None:
             raise InputError(sentence)
         if self.on_bad_row == "error":
@@ -58,6 +48,16 @@ class BadRows:
         self.count += 1
         if len(self.sentences) < SHOWN:
             self.sentences.append(sentence)
+
+    def usable(self, make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+        """Yield what is made of each item, without those that are a `BadRow`."""
+        for item in items:
+            try:
+                made = make(item)
+            except BadRow as error:
+                self.add(str(error))
+            else:
+                yield made
 
     def summary(self) -> str:
         """Return how many rows were left out, with one line for each of the first; empty if there were none."""

@@ -15,7 +15,7 @@ from bertie.data.sources import Paths, describe_files, files_of, is_paths
 from bertie.data.tables import csv_records, parquet_records, tsv_records
 from bertie.errors import InputError, nearest
 
-_READERS: dict[str, Callable[[Lines, BadRows], Iterator[Record]]] = {
+_READERS: dict[str, Callable[[Lines], Iterator[Record]]] = {
     "lines": plain_lines,
     "jsonl": json_lines,
     "csv": csv_records,
@@ -25,21 +25,16 @@ _READERS: dict[str, Callable[[Lines, BadRows], Iterator[Record]]] = {
     "conll": conll_records,
 }
 FORMS = (*_READERS, "brat", "parquet")
-_OF_SUFFIX = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".conll": "conll",
-    ".conllu": "conll",
-    ".bio": "conll",
-    ".iob": "conll",
-    ".ann": "brat",
-    ".parquet": "parquet",
-    ".pq": "parquet",
+_SUFFIXES = {
+    "csv": ".csv",
+    "tsv": ".tsv .tab",
+    "jsonl": ".jsonl .ndjson",
+    "json": ".json",
+    "conll": ".conll .conllu .bio .iob",
+    "brat": ".ann",
+    "parquet": ".parquet .pq",
 }
+_OF_SUFFIX = {suffix: form for form, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
 # a document stands on one line as often as not; no other line is this long
 _DOCUMENT_LIMIT = 2**32
 
@@ -47,9 +42,8 @@ _DOCUMENT_LIMIT = 2**32
 class Records(Iterator[Record]):
     """The rows of a source, one by one.
 
-    Attributes:
-        notes: what was guessed of how the files are written (delimiter, encoding, quoting, columns by number, several
-            files as one), a whole sentence each. It grows while rows are read, and is whole when they are exhausted.
+    ``notes`` say what was guessed of how the files are written (delimiter, encoding, quoting, columns by number,
+    several files as one), a sentence each. They grow while rows are read, and are whole when these are exhausted.
     """
 
     def __init__(self, rows: Iterator[Record], notes: list[str] | None = None) -> None:
@@ -79,11 +73,6 @@ def records(
         bad: takes rows that cannot be read; None makes the first of them an error.
         name: what to call an object, which has no file name, in messages.
         default: the form of a file whose name says none.
-
-    Raises:
-        InputError: no such form or file, or while rows are read: a bad one, with its file and line.
-        InputTypeError: ``source`` holds no rows.
-        BertieError: Parquet without pyarrow, .zst without zstandard.
     """
     bad, written = bad or BadRows(), Format.of(form)
     if not is_paths(source):
@@ -94,11 +83,7 @@ def records(
 
 
 def stream_records(stream: IO[bytes], name: str, form: str | Format, bad: BadRows | None = None) -> Records:
-    """Return the rows of an open stream as they come, for instance of standard input; ``name`` is for messages.
-
-    Raises:
-        InputError: as for `records`; or a form that needs a file.
-    """
+    """Return the rows of an open stream as they come, for instance of standard input; ``name`` is for messages."""
     notes: list[str] = []
     written = Format.of(form)
     return Records(_of_stream(stream, name, written.name or "", written, bad or BadRows(), notes), notes)
@@ -135,4 +120,4 @@ def _of_stream(
     if read is None:
         raise InputError(f"{name} cannot be read as {form}, which needs a file; forms are {', '.join(_READERS)}.")
     limit = {"limit": _DOCUMENT_LIMIT} if read is json_records else {}
-    return read(Lines(stream, name, bad, format=written, notes=notes, **limit), bad)
+    return read(Lines(stream, name, bad, format=written, notes=notes, **limit))

@@ -8,11 +8,11 @@ from typing import Any, TypeGuard
 
 from bertie.data.lines import plain_suffix
 from bertie.errors import InputError
+from bertie.messages import listed
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 # parts of a data set that are never meant to be read as one
 _PARTS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
-_SHOWN = 5
 
 
 def is_paths(source: Any) -> TypeGuard[Paths]:
@@ -35,8 +35,7 @@ def files_of(source: Paths, suffixes: Collection[str]) -> list[Path]:
 
 def describe_files(files: Sequence[Path]) -> str:
     """Return the sentence that says which files were read as one source."""
-    more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
-    return f"{len(files)} files are read as one: {', '.join(map(str, files[:_SHOWN]))}{more}."
+    return f"{len(files)} files are read as one: {listed(list(map(str, files)), 5, str)}."
 
 
 def _files(path: Path, suffixes: Collection[str]) -> list[Path]:

@@ -3,12 +3,12 @@
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bertie.data.dataset import Dataset, ExampleReader
 from bertie.data.example import Example
-from bertie.data.validation import text_key
+from bertie.data.schema import Schema, by_text
 from bertie.errors import InputError, counted, spelled
 from bertie.progress import logger
 
@@ -17,20 +17,8 @@ Key = Callable[[Example], Hashable]
 SHARE = 0.1
 # More examples than this tell nothing more.
 MOST = 5_000
-_FOR = {"dev": "scoring", "tune": "tuning"}
-# Fewer queries than this are too few to part; their passages are parted then.
-QUERIES = 3
-
-
-def by_text(example: Example) -> Hashable:
-    """Return what examples of the same text have in common, and questions of the same context."""
-    context = example.text.get("context") if isinstance(example.text, dict) else None
-    return text_key(example) if context is None else context
-
-
-def by_query(example: Example) -> Hashable:
-    """Return what the passages of a query have in common."""
-    return example.text[0]
+# What a part is for, and what its lack means.
+_FOR = {"dev": ("scoring", "nothing is scored"), "tune": ("tuning", "nothing is tuned")}
 
 
 def split(
@@ -136,32 +124,21 @@ def _drawn(strata: list[list[list[int]]], fraction: float, chance: random.Random
 
 @dataclass(frozen=True)
 class Splits:
-    """The three parts of a fine-tuning's data.
-
-    Attributes:
-        train: what is learned from.
-        tune: what the best epoch, thresholds and temperature are chosen by; empty: the last epoch is kept.
-        dev: what the finished model is scored on, and nothing else; empty: it is not scored.
-        sources: where each part comes from, for the report.
-    """
+    """The three parts of a fine-tuning's data."""
 
     train: list[Example]
-    tune: list[Example]
-    dev: list[Example]
-    sources: dict[str, str]
+    tune: list[Example]  # what the best epoch, thresholds and temperature are chosen by; empty: the last epoch is kept
+    dev: list[Example]  # what the finished model is scored on, and nothing else; empty: it is not scored
+    sources: dict[str, str]  # where each part comes from, for the report
 
 
 def make_splits(data: Dataset, dev: Any, tune: Any, seed: int, rows: ExampleReader, named: Mapping[str, str]) -> Splits:
-    """Return the parts: what no file is given for is split off train, by ``seed``.
-
-    A query's passages are ranked against each other, and go to the same part.
-    """
+    """Return the parts: what no file is given for is split off train, by ``seed``."""
     train, scored, sources = data.train, data.dev, dict(named)
     if scored is None:
-        train, scored = _split_off(train, dev, seed, rows.task, "dev", "nothing is scored")
-        sources["dev"] = _describe(scored)
+        train, scored, sources["dev"] = _split_off(train, dev, seed, rows.schema, "dev")
     kept = tune if is_share(tune) else list(rows.read(tune))
-    return _make_splits(train, kept, scored, seed, rows.task, sources)
+    return _with_tune(Splits(train, [], scored, sources), kept, seed, rows.schema)
 
 
 def make_folds(
@@ -173,29 +150,24 @@ def make_folds(
     """
     train, found = data.train, []
     kept = tune if is_share(tune) else list(rows.read(tune))
-    places = folds(train, count, seed, _together(rows.task, train))
-    for number, held in enumerate(places, 1):
+    for number, held in enumerate(folds(train, count, seed, rows.schema.together(train)), 1):
         others = set(range(len(train))).difference(held)
         scored, rest = ([train[index] for index in sorted(part)] for part in (held, others))
         sources = {**named, "dev": f"fold {number} of {count} of {named['train']}"}
-        found.append(_make_splits(rest, kept, scored, seed, rows.task, sources))
+        found.append(_with_tune(Splits(rest, [], scored, sources), kept, seed, rows.schema))
     return found
 
 
-def _make_splits(
-    train: list[Example],
-    kept: list[Example] | float | None,
-    scored: list[Example],
-    seed: int,
-    task: str,
-    sources: dict[str, str],
-) -> Splits:
-    """Return the parts; examples to tune on are split off ``train`` if only their share is given."""
-    if not isinstance(kept, list):
-        train, kept = _split_off(train, kept, seed + 1, task, "tune", "nothing is tuned")
-        sources = {**sources, "tune": _describe(kept)}
-    logger.info("%d examples to learn from, %d to tune on, %d to score on.", len(train), len(kept), len(scored))
-    return Splits(train, kept, scored, sources)
+def _with_tune(parts: Splits, kept: list[Example] | float | None, seed: int, schema: Schema) -> Splits:
+    """Return the parts with examples to tune on, split off ``train`` if only their share is given."""
+    if isinstance(kept, list):
+        found = replace(parts, tune=kept)
+    else:
+        train, tune, source = _split_off(parts.train, kept, seed + 1, schema, "tune")
+        found = Splits(train, tune, parts.dev, {**parts.sources, "tune": source})
+    sizes = (len(found.train), len(found.tune), len(found.dev))
+    logger.info("%d examples to learn from, %d to tune on, %d to score on.", *sizes)
+    return found
 
 
 def is_share(part: Any) -> bool:
@@ -204,27 +176,22 @@ def is_share(part: Any) -> bool:
 
 
 def _split_off(
-    train: list[Example], part: float | None, seed: int, task: str, name: str, none: str
-) -> tuple[list[Example], list[Example]]:
+    train: list[Example], part: float | None, seed: int, schema: Schema, name: str
+) -> tuple[list[Example], list[Example], str]:
+    """Return what is left of train, what is split off for ``name``, and where that comes from."""
     share = SHARE if part is None else float(part)
+    purpose, without = _FOR[name]
     if not 0 <= share < 1:
         raise InputError(
-            f"{spelled(name)} is {part:g}; allowed: a file, or a share of train from 0 ({none}) to below 1."
+            f"{spelled(name)} is {part:g}; allowed: a file, or a share of train from 0 ({without}) to below 1."
         )
-    together = _together(task, train)
-    if share and len(set(map(together, train))) < 2:
-        what = "context" if task == "question-answering" else "text"
+    if not share:
+        return train, [], "nothing"
+    together = schema.together(train)
+    if len(set(map(together, train))) < 2:
         raise InputError(
-            f"All {len(train):,} rows have the same {what}, and {_FOR[name]} needs another: name a file of its own "
-            f"({spelled(name, '…')}), or do without ({spelled(name, 0)}: {none})."
+            f"All {len(train):,} rows have the same {schema.unit}, and {purpose} needs another: name a file of its own "
+            f"({spelled(name, '…')}), or do without ({spelled(name, 0)}: {without})."
         )
-    return split(train, min(share, MOST / len(train)), seed, together) if share else (train, [])
-
-
-def _together(task: str, train: list[Example]) -> Key:
-    """Return what examples that go to the same part have in common."""
-    return by_query if task == "reranking" and len(set(map(by_query, train))) >= QUERIES else by_text
-
-
-def _describe(part: list[Example]) -> str:
-    return f"{counted(len(part), 'row')} of train, split off and not learned from" if part else "nothing"
+    left, held = split(train, min(share, MOST / len(train)), seed, together)
+    return left, held, f"{counted(len(held), 'row')} of train, split off and not learned from"

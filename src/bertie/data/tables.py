@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bertie.data.conll import conll_records
 from bertie.data.lines import LIMIT, Lines, remedy
-from bertie.data.record import BadRows, Record
+from bertie.data.record import Record
 from bertie.errors import InputError, counted, spelled
 from bertie.extras import need
 
@@ -18,23 +18,22 @@ _FEW, _MANY = 20, 10_000
 _WORDS = 200
 # characters that no name of a column has
 _LONG = 60
-BATCH = 1024
 
 
-def csv_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
+def csv_records(lines: Lines) -> Iterator[Record]:
     """Yield the rows of comma-separated values; where the header has no comma, tabs, semicolons or bars part it."""
-    return _records(lines, ",", bad)
+    return _records(lines, ",")
 
 
-def tsv_records(lines: Lines, bad: BadRows) -> Iterator[Record]:
+def tsv_records(lines: Lines) -> Iterator[Record]:
     """Yield the rows of tab-separated values, quoted as in CSV unless only plain lines are whole rows.
 
     A file with a word a line and blank lines between sentences is CoNLL's, whatever its name, unless the user says tsv.
     """
     if lines.format.name is None and _are_words(lines.peek(_WORDS)):
         lines.notes.append(f"{lines.name} is read as CoNLL, a word a line ({spelled('format', 'tsv')} reads a table).")
-        return conll_records(lines, bad)
-    return _records(lines, "\t", bad)
+        return conll_records(lines)
+    return _records(lines, "\t")
 
 
 def _are_words(lines: Sequence[str]) -> bool:
@@ -46,38 +45,39 @@ def _are_words(lines: Sequence[str]) -> bool:
     return len(blocks) > 1 and are_even and any(len(block) > 1 for block in rows)
 
 
-def _records(lines: Lines, usual: str, bad: BadRows) -> Iterator[Record]:
+def _records(lines: Lines, usual: str) -> Iterator[Record]:
     header, delimiter = _header(lines, usual)
-    for first, cells in _rows(lines, delimiter, len(header), bad):
-        if len(cells) != len(header):
-            bad.add(_ragged(lines.name, first, cells, header))
+    for first, cells in _rows(lines, delimiter, len(header)):
+        if len(cells) == len(header):
+            fields = dict(zip(header, cells, strict=True))
+            fields.pop("", None)
+            yield lines.record(fields, first)
             continue
-        fields = dict(zip(header, cells, strict=True))
-        fields.pop("", None)
-        yield Record(fields, f"{lines.name}, line {first}")
+        found, columns = counted(len(cells), "cell"), ", ".join(map(repr, header))
+        hint = " (a text with the delimiter in it stands in quotation marks)" if len(cells) > len(header) else ""
+        lines.refuse(f"has {found} where the header names {len(header)}: {columns}{hint}.", first)
 
 
 class _Unquoted(Exception):
     """Raised within csv's reader at a line from which on quotation marks are seen to be text."""
 
 
-def _rows(lines: Lines, delimiter: str, columns: int, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
+def _rows(lines: Lines, delimiter: str, columns: int) -> Iterator[tuple[int, list[str]]]:
     """Yield the cells of each row with the number of its first line; blank lines are none."""
     lines.forget()
     if lines.format.quoting != "none":
         try:
-            yield from _quoted_rows(lines, delimiter, columns, bad)
+            yield from _quoted_rows(lines, delimiter, columns)
             return
         except _Unquoted:
             how = spelled("quoting", "csv")
             lines.notes.append(f"{lines.name} is read with quotation marks as text ({how} reads them as CSV).")
             lines.put_back(0)
-    for line in lines:
-        if lines.forget() and line.strip():
-            yield lines.number, line.rstrip("\r\n").split(delimiter)
+    for line in filter(str.strip, lines.rows()):
+        yield lines.number, line.rstrip("\r\n").split(delimiter)
 
 
-def _quoted_rows(lines: Lines, delimiter: str, columns: int, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
+def _quoted_rows(lines: Lines, delimiter: str, columns: int) -> Iterator[tuple[int, list[str]]]:
     # the limit is the process's: it is only ever raised
     csv.field_size_limit(max(csv.field_size_limit(), LIMIT))
     is_sure = lines.format.quoting == "csv" or delimiter != "\t"
@@ -90,7 +90,7 @@ def _quoted_rows(lines: Lines, delimiter: str, columns: int, bad: BadRows) -> It
         except StopIteration:
             return
         except csv.Error as error:
-            bad.add(_broken(lines.name, lines.first, error))
+            lines.refuse(_broken(error), lines.first)
             lines.put_back(1)
             continue
         first = lines.first
@@ -122,10 +122,19 @@ def _are_plain(lines: Sequence[str], delimiter: str, columns: int) -> bool:
         return True
 
 
+def _broken(error: csv.Error) -> str:
+    if "new-line" in str(error):
+        return "has a carriage return within a row; save the file with line feeds."
+    return (
+        f"begins no row of a table: {error}. A text with quotation marks stands in quotation marks, and its own are "
+        f'doubled: "say ""hi"""; where they are plain text, say {spelled("quoting", "none")}.'
+    )
+
+
 def _header(lines: Lines, usual: str) -> tuple[list[str], str]:
     """Return the names of the columns, and the delimiter."""
     line, named = _first_line(lines)
-    if lines.is_damaged:
+    if not lines.is_whole:
         raise InputError(f"The header of {lines.name} is not UTF-8 text; {remedy()}.")
     if "\x00" in line:
         raise InputError(f"The header of {lines.name} holds NUL characters; {remedy('utf-16-le')}.")
@@ -137,7 +146,7 @@ def _header(lines: Lines, usual: str) -> tuple[list[str], str]:
     try:
         header = [name.strip() for name in next(csv.reader([line], delimiter=delimiter, strict=True), [])]
     except csv.Error as error:
-        raise InputError(_broken(lines.name, lines.number, error)) from error
+        raise InputError(f"Line {lines.number} of {lines.name} {_broken(error)}") from error
     _check(header, lines)
     return header, delimiter
 
@@ -205,30 +214,13 @@ def _check(header: list[str], lines: Lines) -> None:
         raise InputError(f"Two columns of {name} are called {doubled!r}; give each a name of its own.")
 
 
-def _ragged(name: str, line: int, cells: list[str], header: list[str]) -> str:
-    found = counted(len(cells), "cell")
-    columns = ", ".join(repr(column) for column in header)
-    hint = " (a text with the delimiter in it stands in quotation marks)" if len(cells) > len(header) else ""
-    return f"Line {line} of {name} has {found} where the header names {len(header)}: {columns}{hint}."
-
-
-def _broken(name: str, line: int, error: csv.Error) -> str:
-    if "new-line" in str(error):
-        return f"Line {line} of {name} has a carriage return within a row; save the file with line feeds."
-    return (
-        f"Line {line} of {name} begins no row of a table: {error}. A text with quotation marks stands in quotation "
-        'marks, and its own are doubled: "say ""hi"""; where they are plain text, say '
-        f"{spelled('quoting', 'none')}."
-    )
-
-
 def parquet_records(path: Path) -> Iterator[Record]:
     """Yield the rows of a Parquet file."""
     parquet = need("pyarrow.parquet", "parquet", "Reading Parquet files")
     number = 0
     try:
         with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=BATCH):
+            for batch in file.iter_batches(batch_size=1024):
                 for fields in batch.to_pylist():
                     yield Record(fields, f"{path}, row {number}")
                     number += 1

@@ -72,10 +72,8 @@ def _letter_and_type(tag: str) -> tuple[str, str]:
 def guess_scheme(labels: Iterable[str], sequences: Iterable[Sequence[str]] = ()) -> str:
     """Return the scheme of a list of labels, in any spelling; ``plain`` where they fit no other.
 
-    Args:
-        labels: the labels, each once.
-        sequences: tags of texts, if at hand: B- and I- are IOB1 rather than BIO if some I- begins an entity and every
-            B- stands beside an entity of its type.
+    ``sequences`` are tags of texts, if at hand: B- and I- are IOB1 rather than BIO if some I- begins an entity and
+    every B- stands beside an entity of its type.
     """
     inside = [label for label in labels if label != OUTSIDE]
     prefixes = {_letter_and_type(label)[0] for label in inside}
@@ -109,18 +107,12 @@ class TagTable:
 
     Tags that break their scheme are read as conlleval reads them: an I- or E- that follows nothing of its type begins
     an entity, and a change of type ends one.
-
-    Attributes:
-        names: what the entity of each tag is called.
-        kinds: ``[C]``, a number for each type; -1 where a tag is outside every entity.
-        begins: ``[C]``, whether an entity begins with the tag whatever precedes it.
-        ends: ``[C]``, whether one ends with it whatever follows.
     """
 
-    names: Sequence[str]
-    kinds: NDArray[np.int64]
-    begins: NDArray[np.bool_]
-    ends: NDArray[np.bool_]
+    names: Sequence[str]  # what the entity of each tag is called
+    kinds: NDArray[np.int64]  # [C], a number for each type; -1 where a tag is outside every entity
+    begins: NDArray[np.bool_]  # [C], whether an entity begins with the tag whatever precedes it
+    ends: NDArray[np.bool_]  # [C], whether one ends with it whatever follows
 
     @classmethod
     def of(cls, tags: Sequence[str], scheme: str | None) -> "TagTable":
@@ -142,12 +134,7 @@ class TagTable:
         return cls(names, np.array(numbers, np.int64), np.array(begins, np.bool_), np.array(ends, np.bool_))
 
     def runs(self, tags: NDArray[np.int64], is_first: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the places of the first and the last tag of each entity.
-
-        Args:
-            tags: ``[U]`` their numbers.
-            is_first: ``[U]``, whether a text begins there.
-        """
+        """Return the places of the first and the last tag of each entity; ``is_first`` ``[U]`` where a text begins."""
         kinds = self.kinds[tags]
         goes_on = np.zeros(len(tags), np.bool_)
         goes_on[1:] = (kinds[1:] == kinds[:-1]) & ~self.begins[tags[1:]] & ~self.ends[tags[:-1]]
@@ -203,17 +190,11 @@ def convert_tags(tags: Sequence[str], scheme: str, other: str) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Rules:
-    """Which of C labels may follow which.
+    """Which of C labels may follow which."""
 
-    Attributes:
-        first: bool ``[C]``, those that a text may begin with.
-        follow: bool ``[C, C]``, whether the label of the column may follow that of the row.
-        last: bool ``[C]``, those that a text may end with.
-    """
-
-    first: NDArray[np.bool_]
-    follow: NDArray[np.bool_]
-    last: NDArray[np.bool_]
+    first: NDArray[np.bool_]  # [C], those that a text may begin with
+    follow: NDArray[np.bool_]  # [C, C], whether the label of the column may follow that of the row
+    last: NDArray[np.bool_]  # [C], those that a text may end with
 
     @classmethod
     def of(cls, labels: Sequence[str], scheme: str) -> "Rules":
@@ -221,9 +202,6 @@ class Rules:
 
         A type that has no label to begin (or end) with may begin (or end) with any it has: a model that never saw
         E-PER can still find a person.
-
-        Raises:
-            InputError: a scheme that does not exist.
         """
         check_scheme(scheme)
         parts = [split_tag(label, scheme) for label in labels]

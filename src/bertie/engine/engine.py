@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.checkpoints import write_checkpoint
+from bertie.checkpoints.folder import Place, open_weights
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.one_save import of_one_save
 from bertie.checkpoints.parameters import CLASSES, parameters_of
-from bertie.checkpoints.place import Place, open_weights
 from bertie.checkpoints.quantization import check_declaration
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
@@ -55,6 +55,7 @@ class Engine:
         if why:
             raise ConfigError(f"The engine cannot compute this model: {why}.")
         self.config, self.architecture = config, architecture
+        self._wide = sum(bits == 16 for bits in weights.input_bits.values())  # int8 layers with inputs of 16 bits
         self._embeddings = Embeddings.of(weights, config)
         self._blocks = Blocks(weights, config)
         names = parameters_of(architecture, config).shapes
@@ -262,8 +263,9 @@ class Engine:
         best = library.best()
         kernels = f"{best.name} kernels" if best else f"NumPy's products, for {library.why_none()}"
         blocks = "all blocks in one call" if self._blocks.packed else "one block after the other"
+        precise = f", inputs of 16 bits in {self._wide} int8 layers" if self._wide else ""
         model = self.architecture if self._reopen else f"a snapshot of a {self.architecture}"
-        return f"{model} on the engine: {kernels}, {blocks}, threads: {self.threads}"
+        return f"{model} on the engine: {kernels}, {blocks}{precise}, threads: {self.threads}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._reopen is None:

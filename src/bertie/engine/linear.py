@@ -9,11 +9,8 @@ from numpy.typing import NDArray
 from bertie.engine.activations import ACTIVATIONS, Array
 from bertie.kernels import library
 from bertie.kernels.gemm import NONE, Allocate, PackedWeight
-from bertie.kernels.gemm_int8 import Int8PackedWeight, QuantParams, params_16_bits
+from bertie.kernels.gemm_int8 import Int8PackedWeight, QuantParams, params_8_bits, params_16_bits
 from bertie.memory import own_pages
-
-# a row of zeros is divided by this
-SMALLEST = 1e-12
 
 
 class Linear(Protocol):
@@ -31,11 +28,11 @@ class Int8Weight(NamedTuple):
     weight: NDArray[np.int8]  # [out, in]
     scale: Array  # [out]
     input_scale: Array | None  # [in]
-    input_range: tuple[float, float] | None
+    input_bits: int = 8  # to which inputs are rounded, at least
 
     def reads_like(self, other: "Int8Weight") -> bool:
         """Whether both round one input in one way, so that one product serves both."""
-        if (self.input_scale is None) != (other.input_scale is None) or self.input_range != other.input_range:
+        if (self.input_scale is None) != (other.input_scale is None) or self.input_bits != other.input_bits:
             return False
         mine, others = self.input_scale, other.input_scale
         return mine is None or others is None or np.array_equal(mine, others)
@@ -96,17 +93,13 @@ class SideBySide:
 
 
 def quant_params(weight: Int8Weight, multiplies_bytes: bool) -> QuantParams:
-    """Return how 8 bits hold numbers of a row that was divided into [-1, 1], or [low / top, 1] of a known range.
+    """Return how the inputs of a layer are rounded.
 
     Where the processor multiplies none of 8 bits, those of 16 are as fast and more exact.
     """
-    if not multiplies_bytes:
-        return params_16_bits(weight.weight, SMALLEST, weight.input_scale)
-    low, top = (-1.0, 1.0) if weight.input_range is None else weight.input_range
-    below = -low / top
-    scale = (1 + below) / (2**8 - 2)
-    one_sided = weight.input_range is not None
-    return QuantParams(scale, round(below / scale), one_sided, top if one_sided else SMALLEST, weight.input_scale)
+    if multiplies_bytes and weight.input_bits == 8:
+        return params_8_bits(weight.input_scale)
+    return params_16_bits(weight.weight, weight.input_scale)
 
 
 def _dequantized(weight: Int8Weight) -> Array:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.checkpoints import Checkpoint, fit, untied
-from bertie.checkpoints.fitting import correct_classes, report, untrained
+from bertie.checkpoints.fitting import correct_classes, refuse_untrained, report
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.parameters import Parameters, parameters_of
-from bertie.checkpoints.quantization import SCALES, integers_in
+from bertie.checkpoints.quantization import SCALES, input_bits, integers_in
 from bertie.checkpoints.tensors import all_finite
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
@@ -45,11 +45,13 @@ class Weights:
     Args:
         read: returns the array of a name, float32, or int8 where a quantised layer has it; None if there is none.
         names: those stored in a checkpoint, as the architecture's own files have them.
+        input_bits: to how many the inputs of int8 layers are rounded, by name; to 8 where it is not said.
         pages: where layers are packed.
     """
 
     read: Callable[[str], NDArray[Any] | None]
     names: tuple[str, ...] = ()
+    input_bits: Mapping[str, int] = field(default_factory=dict)
     pages: LargePages = field(default_factory=LargePages)
 
     def array(self, name: str) -> Array:
@@ -64,12 +66,12 @@ class Weights:
         assert weight is not None, name
         if weight.dtype != np.int8:
             return np.ascontiguousarray(weight, np.float32)
-        limits, smooth = self.read(f"{name}.input_range"), self.read(f"{name}.input_scale")
+        smooth = self.read(f"{name}.input_scale")
         return Int8Weight(
             weight,
             self.array(f"{name}.weight_scale"),
             None if smooth is None else np.ascontiguousarray(smooth, np.float32),
-            None if limits is None else (float(limits[0]), float(limits[1])),
+            self.input_bits.get(name, 8),
         )
 
     def linear(self, *names: str) -> Linear:
@@ -96,9 +98,8 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
     correct_classes(config, parameters_of(architecture, config).shapes, checkpoint, source)
     shapes, aliases = _stated(checkpoint, config, architecture)
     integers = () if config.quantization_config is None else integers_in(checkpoint, shapes, aliases)
-    found = fit(shapes, checkpoint, aliases, integers=integers)
-    if found.missing:
-        raise untrained(str(checkpoint.path), found.missing, architecture)
+    found = fit(shapes, checkpoint, aliases, integers=integers, is_tied=config.tie_word_embeddings)
+    refuse_untrained(str(checkpoint.path), found.missing, architecture, config)
     report(source, found)
     places = {canonical(name): stored for name, stored in found.stored.items()}
 
@@ -106,7 +107,7 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
         at = places.get(name) or places.get(TIED.get(name, name))
         return None if at is None else _checked(checkpoint, at, allow_nan)
 
-    return Weights(read, tuple(found.stored))
+    return Weights(read, tuple(found.stored), input_bits(config.quantization_config))
 
 
 def _stated(checkpoint: Checkpoint, config: BertConfig, architecture: str) -> Parameters:
@@ -138,7 +139,8 @@ def weights_of(model: Any, config: BertConfig, architecture: str) -> Weights:
             "adapters into the weights first."
         )
     arrays |= {name: arrays[other] for name, other in TIED.items() if name not in arrays and other in arrays}
-    return Weights(arrays.get)
+    bits = {canonical(name) or name: getattr(module, "input_bits", 8) for name, module in model.named_modules()}
+    return Weights(arrays.get, input_bits=bits)
 
 
 def _odd(arrays: Mapping[str, NDArray[Any]], wanted: Mapping[str, tuple[int, ...]]) -> str | None:

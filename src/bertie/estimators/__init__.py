@@ -4,9 +4,9 @@ from bertie.extras import need
 
 need("sklearn", extra="sklearn", what="A scikit-learn estimator")
 
-from bertie.estimators.classifier import BertClassifier  # noqa: E402 (needs what is checked above)
-from bertie.estimators.embedder import BertEmbedder  # noqa: E402
-from bertie.estimators.regressor import BertRegressor  # noqa: E402
-from bertie.estimators.tagger import BertTagger  # noqa: E402
+from bertie.estimators.classifier import BertClassifier
+from bertie.estimators.embedder import BertEmbedder
+from bertie.estimators.regressor import BertRegressor
+from bertie.estimators.tagger import BertTagger
 
 __all__ = ["BertClassifier", "BertEmbedder", "BertRegressor", "BertTagger"]

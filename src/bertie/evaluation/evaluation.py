@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from bertie.data import BadRows, Format
-from bertie.data.dataset import ExampleReader, read_as
+from bertie.data.dataset import ExampleReader
 from bertie.data.example import Example
 from bertie.data.labelling import LabelOptions
-from bertie.data.tag_labels import TagLabels
 from bertie.errors import InputError
 from bertie.evaluation.evaluator import CHUNK, Scored, Watch, score
 from bertie.files import atomic
@@ -130,11 +129,10 @@ def _read(
     written = rows.read(data)
     first = list(islice(written, CHUNK))
     labelling = rows.find_labelling(first)
-    if labelling is not None and labels is not None:
+    if labels is not None:
         labelling = labelling.restrict(labels, "the model")
-    if isinstance(labelling, TagLabels):
-        labelling = labelling.brought_to(scheme)
-    line = read_as(rows, labelling, labels or ())
+    labelling = labelling.brought_to(scheme)
+    line = rows.read_as(labelling, labels or ())
     logger.warning("%s", line)
     return rows.normalize(chain(first, written), labelling), line
 

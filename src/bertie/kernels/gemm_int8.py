@@ -16,24 +16,26 @@ MAX_DEPTH_INT8 = (2**31 - 1) // (255 * 127)
 
 
 class QuantParams(NamedTuple):
-    """How a row becomes integers: ``round(x * smooth / divisor / scale) + zero_point``.
+    """How a row becomes integers: ``round(x * smooth / scale) + zero_point``, the scale being its range times ``step``.
 
-    The divisor is the row's largest magnitude, or, ``one_sided``, its largest number, but no less than ``min_divisor``.
-    Integers of 8 bits lie in [0, 255], those of 16 between ``-1 / scale`` and ``1 / scale``.
+    With 8 bits, the range reaches from the row's least number to its largest, 0 included, and integers lie in [0, 255];
+    with 16 it is the same on both sides of 0, where the zero point is.
     """
 
-    scale: float
-    zero_point: int
-    one_sided: bool
-    min_divisor: float
+    bits: int
+    step: float
     smooth: Floats | None = None
-    bits: int = 8
 
 
-def params_16_bits(weight: NDArray[np.int8], min_divisor: float, smooth: Floats | None = None) -> QuantParams:
+def params_8_bits(smooth: Floats | None = None) -> QuantParams:
+    """Return the rounding to 8 bits; either end of the range may be rounded beyond itself."""
+    return QuantParams(8, 1 / (2**8 - 2), smooth)
+
+
+def params_16_bits(weight: NDArray[np.int8], smooth: Floats | None = None) -> QuantParams:
     """Return the finest rounding to 16 bits for which no sum of products with ``weight [out, in]`` overflows."""
     largest_sum = max(1, int(np.abs(weight, dtype=np.int32).sum(1).max(initial=0)))
-    return QuantParams(1 / min(2**15 - 1, (2**31 - 1) // largest_sum), 0, False, min_divisor, smooth, bits=16)
+    return QuantParams(16, 0.5 / min(2**15 - 1, (2**31 - 1) // largest_sum), smooth)
 
 
 class Int8PackedWeight(PackedLinear):
@@ -62,7 +64,6 @@ class Int8PackedWeight(PackedLinear):
             raise InputError(
                 f"Inputs of 8 bits need VNNI or sdot, which {instruction_set.name} is without; 16 bits do not."
             )
-        offset = instruction_set.byte_offset or 0 if params.bits == 8 else 0
         beyond, together = -columns % instruction_set.panel_width, 32 // params.bits
         padded = np.pad(weight, ((0, 0), (0, -depth % together))) if depth % together else weight
         steps = np.ascontiguousarray(padded).view(np.int32 if together == 4 else np.int16)
@@ -71,15 +72,12 @@ class Int8PackedWeight(PackedLinear):
             in_panels(steps, instruction_set, allocate, threads),
             bias,
             scale=np.pad(np.asarray(scale, np.float32), (0, beyond)),
-            shift=np.pad(weight.sum(1, dtype=np.int32) * np.int32(params.zero_point - offset), (0, beyond)),
+            sums=np.pad(weight.sum(1, dtype=np.int32), (0, beyond)),
             smooth=None if params.smooth is None else np.ascontiguousarray(params.smooth, np.float32),
             depth=depth,
             columns=columns,
             input_bits=params.bits,
-            input_scale=params.scale,
-            min_divisor=params.min_divisor,
-            zero_point=params.zero_point,
-            one_sided=params.one_sided,
+            input_step=params.step,
         )
 
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bertie.capture import observed
+from bertie.capture import is_intercepted
 from bertie.engine.linear import Int8Weight, dense
 from bertie.errors import InputError
 from bertie.kernels import library
@@ -17,11 +17,9 @@ LARGEST = 127
 class Int8Linear(nn.Module):
     """``y = (x · input_scale) Wᵀ + bias`` with ``W = weight · weight_scale[:, None]``: ``[T, in]`` to ``[T, out]``.
 
-    Parameters: ``weight`` int8 ``[out, in]`` and ``weight_scale`` ``[out]``; ``bias`` ``[out]``, ``input_scale``
-    ``[in]`` and ``input_range`` ``[2]`` may be None. None of them can be trained.
-
-    ``input_range`` is for inputs that come from a one-sided activation such as GELU: no number lies below its first,
-    and a row whose largest number lies below its second is rounded as if it reached that.
+    Parameters: ``weight`` int8 ``[out, in]`` and ``weight_scale`` ``[out]``; ``bias`` ``[out]`` and ``input_scale``
+    ``[in]`` may be None. None of them can be trained. Each row of inputs is rounded within its own range, to
+    ``input_bits``: 8, which some processors cannot multiply, or 16.
 
     On a CPU with kernels, the weights are packed for every call, which takes about as
     long as the product of a short text; pipelines made from a folder pack them once. Elsewhere, and while a graph is
@@ -37,22 +35,21 @@ class Int8Linear(nn.Module):
         out_features: int,
         bias: bool = True,
         input_scale: bool = False,
-        input_range: bool = False,
+        input_bits: int = 8,
     ) -> None:
         super().__init__()
         check_int8_depth(in_features)
-        self.in_features, self.out_features = in_features, out_features
+        self.in_features, self.out_features, self.input_bits = in_features, out_features, input_bits
         self.weight = _constant(torch.zeros(out_features, in_features, dtype=torch.int8))
         self.weight_scale = _constant(torch.ones(out_features))
         self.bias = _constant(torch.zeros(out_features)) if bias else None
         self.input_scale = _constant(torch.ones(in_features)) if input_scale else None
-        self.input_range = _constant(torch.tensor([0.0, 1.0])) if input_range else None
         self.training = False
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() and x.requires_grad:
             raise InputError(CANNOT_BE_TRAINED)
-        if not observed() and self.has_kernel() and x.is_cpu and x.numel() > 0 and type(x) is Tensor:
+        if not is_intercepted() and self.has_kernel() and x.is_cpu and x.numel() > 0 and type(x) is Tensor:
             return self._product(x)
         weight = self.weight.to(x.dtype) * self.weight_scale.to(x.dtype)[:, None]
         return F.linear(x if self.input_scale is None else x * self.input_scale, weight, self.bias)
@@ -65,17 +62,18 @@ class Int8Linear(nn.Module):
     def explain(self) -> str:
         """Return how the layer is computed."""
         if self.has_kernel():
-            return "bertie's kernel for 8-bit integers, the weights packed for every product"
+            precise = "inputs of 16 bits, " if self.input_bits == 16 else ""
+            return f"bertie's kernel for 8-bit integers, {precise}the weights packed for every product"
         return "PyTorch's product with the weights as numbers"
 
     def as_arrays(self) -> Int8Weight:
         """Return the weight and how inputs are rounded, as the engine has them."""
-        limits, smooth = self.input_range, self.input_scale
+        smooth = self.input_scale
         return Int8Weight(
             self.weight.numpy(),
             self.weight_scale.float().numpy(),
             None if smooth is None else smooth.float().numpy(),
-            None if limits is None else (float(limits[0]), float(limits[1])),
+            self.input_bits,
         )
 
     def _product(self, x: Tensor) -> Tensor:

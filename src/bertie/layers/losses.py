@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertie.capture import capturing
+from bertie.capture import is_tracing
 from bertie.config import IGNORED
 from bertie.errors import InputError, InputTypeError
 from bertie.layers.rectangle import Batch, shown, shown_at
@@ -38,7 +38,7 @@ class TokenLabels(NamedTuple):
 
         Done before the encoder is launched: on CUDA the host waits here, once.
         """
-        if capturing():
+        if is_tracing():
             return cls(values, None)
         labelled, wrong = values != IGNORED, _outside(given, num_classes)
         count, any_wrong = torch.stack([labelled.sum(), wrong.sum()]).tolist()
@@ -164,7 +164,7 @@ def check_labels(labels: Tensor, num_classes: int, name: str = "labels") -> None
         InputError: if one is out of range.
     """
     require_class_numbers(labels, name)
-    if capturing():
+    if is_tracing():
         return
     wrong = _outside(labels, num_classes)
     if wrong.any():

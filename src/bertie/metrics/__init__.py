@@ -5,9 +5,8 @@
 
 from bertie.metrics.classification import ClassificationMetric
 from bertie.metrics.entities import EntityMetric
-from bertie.metrics.masked_lm import MaskedLMMetric
+from bertie.metrics.means import MaskedLMMetric, MultipleChoiceMetric
 from bertie.metrics.multi_label import MultiLabelMetric
-from bertie.metrics.multiple_choice import MultipleChoiceMetric
 from bertie.metrics.question_answering import QuestionAnsweringMetric
 from bertie.metrics.ranking import RankingMetric, RerankingMetric, RetrievalMetric
 from bertie.metrics.regression import RegressionMetric

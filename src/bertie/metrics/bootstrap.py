@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.messages import listed
+
 # Rows times replicates that are drawn at once.
 DRAWN = 500_000
 # Rows whose statistics are held at once.
@@ -60,33 +62,28 @@ def precision_recall_f1(right: NDArray, predicted: NDArray, gold: NDArray) -> tu
 
 def averages(right: NDArray, predicted: NDArray, gold: NDArray) -> dict[str, NDArray]:
     """Return the averages over classes of counts ``[..., C]``: each class alike (macro), by support, and pooled."""
-    precision, recall, f1 = precision_recall_f1(right, predicted, gold)
+    of_each = precision_recall_f1(right, predicted, gold)
     pooled = precision_recall_f1(right.sum(-1), predicted.sum(-1), gold.sum(-1))
-    return {
-        "precision_macro": precision.mean(-1),
-        "recall_macro": recall.mean(-1),
-        "f1_macro": f1.mean(-1),
-        "precision_micro": pooled[0],
-        "recall_micro": pooled[1],
-        "f1_micro": pooled[2],
-        "f1_weighted": ratio((f1 * gold).sum(-1), gold.sum(-1)),
-    }
+    found = {"f1_weighted": ratio((of_each[2] * gold).sum(-1), gold.sum(-1))}
+    for name, values, value in zip(("precision", "recall", "f1"), of_each, pooled, strict=True):
+        found |= {f"{name}_macro": values.mean(-1), f"{name}_micro": value}
+    return found
 
 
 def rows_of_table(labels: Sequence[str], right: NDArray, predicted: NDArray, gold: NDArray) -> list[dict[str, Any]]:
-    """Return one row a class from counts ``[C]``: label, precision, recall, f1, support and predicted."""
-    columns = np.stack([*precision_recall_f1(right, predicted, gold)], axis=1).tolist()
+    """Return one row a class from counts ``[C]``."""
+    columns = [values.tolist() for values in (*precision_recall_f1(right, predicted, gold), gold, predicted)]
     return [
-        {
-            "label": label,
-            "precision": values[0],
-            "recall": values[1],
-            "f1": values[2],
-            "support": int(there),
-            "predicted": int(said),
-        }
-        for label, values, there, said in zip(labels, columns, gold, predicted, strict=True)
+        {"label": label, "precision": p, "recall": r, "f1": f1, "support": int(there), "predicted": int(said)}
+        for label, p, r, f1, there, said in zip(labels, *columns, strict=True)
     ]
+
+
+def absent_classes(labels: Sequence[str], gold: NDArray) -> list[str]:
+    """Return a sentence if there are classes without a row."""
+    absent = [label for label, rows in zip(labels, gold, strict=True) if not rows]
+    what = f"No row has the label {listed(absent, 8)}: F1 there is 0 and lowers the macro averages."
+    return [what] if absent else []
 
 
 def split(sums: NDArray, parts: int) -> tuple[NDArray, ...]:

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError, nearest
 from bertie.messages import listed
-from bertie.metrics.bootstrap import averages, precision_recall_f1, ratio, rows_of_table, split
-from bertie.metrics.streaming import Additive, Scores
+from bertie.metrics.bootstrap import absent_classes, averages, precision_recall_f1, ratio, rows_of_table, split
+from bertie.metrics.streaming import Additive, Given, Scores
 
 
 @dataclass(frozen=True)
@@ -23,44 +23,28 @@ class ClassificationMetric(Additive):
     0, as scikit-learn's ``labels=…`` and ``zero_division=0``); ``f1_macro``, ``f1_micro`` (here equal to accuracy),
     ``f1_weighted``; ``matthews``.
 
-    Args:
-        labels: the classes' names, in order.
-        positive: of two classes the one that is looked for; None: the second, as in scikit-learn.
     """
 
     labels: Sequence[str]
-    positive: str | None = None
-    main: ClassVar[str] = "accuracy"
-    names: ClassVar[tuple[str, ...]] = (
-        "accuracy",
-        "precision",
-        "recall",
-        "f1",
-        "f1_macro",
-        "f1_micro",
-        "f1_weighted",
-        "matthews",
-    )
+    positive: str | None = None  # of two classes the one that is looked for; None: the second, as in scikit-learn
+    main = "accuracy"
+    names = ("accuracy", "precision", "recall", "f1", "f1_macro", "f1_micro", "f1_weighted", "matthews")
 
     def __post_init__(self) -> None:
         if self.positive is not None and (len(self.labels) != 2 or self.positive not in self.labels):
             raise InputError(f"positive is {self.positive!r}; it is one of two classes, here {listed(self.labels, 8)}.")
 
-    def rows(self, predictions: Any, labels: Any) -> NDArray:
-        """Return one number a row for the pair of its label and its prediction, int64 ``[n, 1]``."""
+    def rows(self, predictions: Given, labels: Given) -> NDArray:
         gold, predicted = self._numbers("label", labels), self._numbers("prediction", predictions)
         return (gold * len(self.labels) + predicted)[:, None]
 
     def statistics(self, rows: NDArray) -> NDArray:
-        """Return for each class whether it was rightly predicted, predicted, and there ``[n, 3C]``."""
+        # for each class whether it was rightly predicted, predicted, and there
         size = len(self.labels)
         gold, predicted = np.divmod(rows[:, 0], size)
-        ones = np.zeros((len(rows), 3, size))
-        place = np.arange(len(rows))
-        ones[place, 0, gold] = gold == predicted
-        ones[place, 1, predicted] = 1
-        ones[place, 2, gold] = 1
-        return ones.reshape(len(rows), 3 * size)
+        classes = np.eye(size)
+        said, there = classes[predicted], classes[gold]
+        return np.hstack([said * there, said, there])
 
     def figures(self, sums: NDArray) -> dict[str, NDArray]:
         right, predicted, gold = split(sums, 3)
@@ -75,19 +59,13 @@ class ClassificationMetric(Additive):
         return {name: found[name] for name in self.names}
 
     def table(self, sums: NDArray) -> list[dict[str, Any]]:
-        """Return precision, recall, F1 and support of each class."""
         return rows_of_table(self.labels, *split(sums, 3))
 
     def notes(self, sums: NDArray) -> list[str]:
-        """Return which classes never occur, and whether one class was predicted throughout."""
         _, predicted, gold = split(sums, 3)
-        notes = []
-        absent = [label for label, rows in zip(self.labels, gold, strict=True) if not rows]
-        if absent:
-            notes.append(f"No row has the label {listed(absent, 8)}: F1 there is 0 and lowers the macro averages.")
-        if np.count_nonzero(predicted) == 1 and len(self.labels) > 1 and predicted.sum() > 1:
-            notes.append(f"Every prediction is {self.labels[int(predicted.argmax())]!r}.")
-        return notes
+        is_constant = np.count_nonzero(predicted) == 1 and len(self.labels) > 1 and predicted.sum() > 1
+        same = [f"Every prediction is {self.labels[int(predicted.argmax())]!r}."] if is_constant else []
+        return absent_classes(self.labels, gold) + same
 
     def confusion(self, scores: Scores) -> NDArray:
         """Return how often each class (row) was predicted as each (column), int64 ``[C, C]``."""

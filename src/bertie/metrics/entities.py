@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bertie.data.tag_schemes import TagTable
 from bertie.errors import InputError, nearest
 from bertie.metrics.bootstrap import averages, ratio, rows_of_table, split
-from bertie.metrics.streaming import Additive
+from bertie.metrics.streaming import Additive, Given
 
 SCHEMES = {"BIO": "BI", "BIOES": "BIES", "IO": "I"}
 
@@ -26,16 +26,12 @@ class EntityMetric(Additive):
 
     Tags need not be well formed. As in conlleval, an entity is a run of tags of one type, which begins anew at B or
     S and after E or S: an I that follows nothing begins one.
-
-    Args:
-        tags: every tag the model knows, ``O`` among them.
-        scheme: "BIO", "BIOES" or "IO".
     """
 
-    tags: Sequence[str]
+    tags: Sequence[str]  # every tag the model knows, ``O`` among them
     scheme: str = "BIO"
-    main: ClassVar[str] = "f1"
-    names: ClassVar[tuple[str, ...]] = ("precision", "recall", "f1", "f1_macro", "accuracy")
+    main = "f1"
+    names = ("precision", "recall", "f1", "f1_macro", "accuracy")
 
     def __post_init__(self) -> None:
         if self.scheme not in SCHEMES:
@@ -50,21 +46,16 @@ class EntityMetric(Additive):
         """The types of entities, in alphabetical order."""
         return sorted({tag[2:] for tag in self.tags if tag != "O"})
 
-    def rows(self, predictions: Any, labels: Any) -> NDArray:
-        """Return for each text its counts of each type (right, predicted, there), and of its words, int32."""
+    def rows(self, predictions: Given, labels: Given) -> NDArray:
         lengths = np.fromiter(map(len, labels), np.int64, len(labels))
         said = np.fromiter(map(len, predictions), np.int64, len(predictions))
         if len(wrong := np.flatnonzero(lengths != said)):
             at = wrong[0]
             raise InputError(f"Text {at} has {said[at]} predicted tags and {lengths[at]} labels; give one a word.")
         predicted, gold = self._numbers("prediction", predictions), self._numbers("label", labels)
-        text = np.repeat(np.arange(len(lengths)), lengths)
-        first = np.zeros(len(text), np.bool_)
-        first[(np.cumsum(lengths) - lengths)[lengths > 0]] = True
-        return self._counts(predicted, gold, text, first, len(lengths))
+        return self._counts(predicted, gold, lengths)
 
     def statistics(self, rows: NDArray) -> NDArray:
-        """Return the counts as they are."""
         return rows.astype(np.float64)
 
     def figures(self, sums: NDArray) -> dict[str, NDArray]:
@@ -78,31 +69,31 @@ class EntityMetric(Additive):
         }
 
     def table(self, sums: NDArray) -> list[dict[str, Any]]:
-        """Return precision, recall, F1 and support (in entities) of each type."""
         return rows_of_table(self.types, *split(sums[:-2], 3))
 
     def notes(self, sums: NDArray) -> list[str]:
-        """Return whether there are no entities, there or predicted."""
         _, predicted, gold = (counts.sum() for counts in split(sums[:-2], 3))
         notes = [] if gold else ["The labels hold no entity: precision, recall and F1 are 0 for want of any."]
         return notes + (["No entity was predicted."] if gold and not predicted else [])
 
-    def _counts(self, predicted: NDArray, gold: NDArray, text: NDArray, first: NDArray, texts: int) -> NDArray:
+    def _counts(self, predicted: NDArray, gold: NDArray, lengths: NDArray) -> NDArray:
+        """Return for each text its counts of each type (right, predicted, there), its right words and its words."""
+        text = np.repeat(np.arange(len(lengths)), lengths)
+        is_first = np.zeros(len(text), np.bool_)
+        is_first[(np.cumsum(lengths) - lengths)[lengths > 0]] = True
         types = len(self.types)
-        counts = np.zeros((texts, 3 * types + 2), np.int32)
-        entities = [self._entities(tags, first) for tags in (predicted, gold)]
-        for column, (starts, _, kinds) in enumerate(entities, start=1):
-            np.add.at(counts, (text[starts], column * types + kinds), 1)
-        starts, kinds = _common(entities[0], entities[1], len(text))
-        np.add.at(counts, (text[starts], kinds), 1)
-        counts[:, -2] = np.bincount(text[predicted == gold], minlength=texts)
-        counts[:, -1] = np.bincount(text, minlength=texts)
+        counts = np.zeros((len(lengths), 3 * types + 2), np.int32)
+        # where each entity of the words ends, and its type
+        ends, kinds = np.full((2, len(text)), -1), np.full((2, len(text)), -1)
+        for side, tags in enumerate((predicted, gold)):
+            starts, ends_there = self._table.runs(tags, is_first)
+            ends[side, starts], kinds[side, starts] = ends_there, self._kinds[tags[starts]]
+            np.add.at(counts, (text[starts], (side + 1) * types + kinds[side, starts]), 1)
+        same = np.flatnonzero((ends[0] == ends[1]) & (kinds[0] == kinds[1]) & (kinds[0] >= 0))
+        np.add.at(counts, (text[same], kinds[0, same]), 1)
+        counts[:, -2] = np.bincount(text[predicted == gold], minlength=len(lengths))
+        counts[:, -1] = lengths
         return counts
-
-    def _entities(self, tags: NDArray, first: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-        """Return the entities' first words, last words and types from tags ``[W]``; ``first``: begins a text."""
-        starts, lasts = self._table.runs(tags, first)
-        return starts, lasts, self._kinds[tags[starts]]
 
     def _numbers(self, what: str, texts: Any) -> NDArray:
         try:
@@ -125,13 +116,3 @@ class EntityMetric(Additive):
     @cached_property
     def _kinds(self) -> NDArray:
         return np.array([-1 if tag == "O" else self.types.index(tag[2:]) for tag in self.tags])
-
-
-def _common(
-    predicted: tuple[NDArray, NDArray, NDArray], gold: tuple[NDArray, NDArray, NDArray], words: int
-) -> tuple[NDArray, NDArray]:
-    """Return the first words and types of entities that stand in both."""
-    end, kind = np.full(words, -1), np.full(words, -1)
-    end[gold[0]], kind[gold[0]] = gold[1], gold[2]
-    same = (end[predicted[0]] == predicted[1]) & (kind[predicted[0]] == predicted[2])
-    return predicted[0][same], predicted[2][same]

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
-from bertie.metrics.bootstrap import averages, ratio, rows_of_table, split
-from bertie.metrics.streaming import Additive
+from bertie.metrics.bootstrap import absent_classes, averages, ratio, rows_of_table, split
+from bertie.metrics.streaming import Additive, Given
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,11 @@ class MultiLabelMetric(Additive):
     ``f1_micro``, ``f1_weighted``, ``precision`` and ``recall`` (macro), ``precision_micro``, ``recall_micro``;
     ``accuracy`` (all labels of a row right) and ``hamming`` (the share of single decisions that are wrong).
 
-    Args:
-        labels: their names, in order.
     """
 
     labels: Sequence[str]
-    main: ClassVar[str] = "f1_macro"
-    names: ClassVar[tuple[str, ...]] = (
+    main = "f1_macro"
+    names = (
         "accuracy",
         "precision",
         "recall",
@@ -39,13 +37,13 @@ class MultiLabelMetric(Additive):
         "hamming",
     )
 
-    def rows(self, predictions: Any, labels: Any) -> NDArray:
-        """Return the predicted and the true labels as bits, uint8 ``[n, 2 · ceil(C / 8)]``."""
+    def rows(self, predictions: Given, labels: Given) -> NDArray:
+        # as bits, uint8 [n, 2 · ceil(C / 8)]
         both = (self._switches("predictions", predictions), self._switches("labels", labels))
         return np.hstack([np.packbits(switches, axis=1) for switches in both])
 
     def statistics(self, rows: NDArray) -> NDArray:
-        """Return for each label whether it was rightly predicted, predicted, and there; and whether all are right."""
+        # for each label whether it was rightly predicted, predicted, and there; and whether all are right
         predicted, gold = (
             np.unpackbits(bits, axis=1, count=len(self.labels)).astype(np.float64) for bits in np.split(rows, 2, axis=1)
         )
@@ -66,22 +64,13 @@ class MultiLabelMetric(Additive):
         return {name: found[name] for name in self.names}
 
     def table(self, sums: NDArray) -> list[dict[str, Any]]:
-        """Return precision, recall, F1 and support of each label."""
         return rows_of_table(self.labels, *split(sums[:-2], 3))
 
     def notes(self, sums: NDArray) -> list[str]:
-        """Return which labels never occur, and which are never predicted."""
         _, predicted, gold = split(sums[:-2], 3)
-        absent = [label for label, rows in zip(self.labels, gold, strict=True) if not rows]
         silent = [label for label, said, rows in zip(self.labels, predicted, gold, strict=True) if rows and not said]
-        notes = []
-        if absent:
-            notes.append(
-                f"No row has the label {', '.join(map(repr, absent))}: F1 there is 0 and lowers the macro averages."
-            )
-        if silent:
-            notes.append(f"Never predicted: {', '.join(map(repr, silent))}.")
-        return notes
+        never = [f"Never predicted: {', '.join(map(repr, silent))}."] if silent else []
+        return absent_classes(self.labels, gold) + never
 
     def _switches(self, what: str, given: Any) -> NDArray:
         values = np.asarray(given)

@@ -5,14 +5,13 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
 from bertie.metrics.bootstrap import ratio
-from bertie.metrics.streaming import Additive
+from bertie.metrics.streaming import Additive, Given
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -26,18 +25,16 @@ class QuestionAnsweringMetric(Additive):
     ``unanswerable``, and if there are such questions, also ``HasAns_exact``, ``HasAns_f1`` (over questions with an
     answer), ``NoAns_exact`` and ``NoAns_f1`` (which are equal: the share of the others that were left unanswered).
 
-    Args:
-        unanswerable: True counts as the script of v2.0: a question without right texts (or only with such as vanish
-            in normalising, as "the") is answered rightly by nothing. False counts as that of v1.1.
+    With ``unanswerable`` they are counted as by the script of v2.0: a question without right texts (or only with such
+    as vanish in normalising, as "the") is answered rightly by nothing; without, as by that of v1.1.
     """
 
     unanswerable: bool = False
-    main: ClassVar[str] = "f1"
-    names: ClassVar[tuple[str, ...]] = ("exact_match", "f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1")
+    main = "f1"
+    names = ("exact_match", "f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1")
 
-    def rows(self, predictions: Any, labels: Any) -> NDArray:
-        """Return exact match, F1, and whether there is an answer, float64 ``[n, 3]``."""
-        rows = np.zeros((len(labels), 3))
+    def rows(self, predictions: Given, labels: Given) -> NDArray:
+        rows = np.zeros((len(labels), 3))  # exact match, F1, and whether there is an answer
         for at, (said, right) in enumerate(zip(predictions, labels, strict=True)):
             if not isinstance(said, str) or isinstance(right, str):
                 raise InputError(
@@ -47,7 +44,7 @@ class QuestionAnsweringMetric(Additive):
         return rows
 
     def statistics(self, rows: NDArray) -> NDArray:
-        """Return number, exact match and F1 of questions with and without an answer ``[n, 6]``."""
+        # number, exact match and F1 of questions with and without an answer
         values = np.stack([np.ones(len(rows)), rows[:, 0], rows[:, 1]], axis=1)
         return np.hstack([values * rows[:, 2:], values * (1 - rows[:, 2:])])
 
@@ -60,7 +57,6 @@ class QuestionAnsweringMetric(Additive):
         return figures
 
     def notes(self, sums: NDArray) -> list[str]:
-        """Return whether all questions, or none, have an answer where both are expected."""
         if not self.unanswerable or (sums[0] and sums[3]):
             return []
         return ["Every question has an answer." if sums[0] else "No question has an answer."]
@@ -84,9 +80,7 @@ def best_match(said: str, right: Sequence[str]) -> tuple[float, float]:
     """Return exact match and F1 of an answer with the right text it fits best; 0 where there is no right text."""
     said = normalize(said)
     texts = [normalize(text) for text in right]
-    return max((float(said == text) for text in texts), default=0.0), max(
-        (_f1(said, text) for text in texts), default=0.0
-    )
+    return float(said in texts), max((_f1(said, text) for text in texts), default=0.0)
 
 
 def _f1(said: str, right: str) -> float:

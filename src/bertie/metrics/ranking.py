@@ -1,21 +1,20 @@
 """Rankings: candidates put in order for a query, pairs of a query and a passage, and partners found among many."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError, plural
-from bertie.metrics.bootstrap import ratio
-from bertie.metrics.multiple_choice import MultipleChoiceMetric
-from bertie.metrics.streaming import Additive, Metric
+from bertie.metrics.means import Means, MultipleChoiceMetric
+from bertie.metrics.streaming import Additive, Given, Metric
 
 # Passages that are at least half as relevant as can be are taken for relevant where only yes and no are counted.
 HALF = 0.5
 
 
-class RankingMetric(Additive):
+class RankingMetric(Means):
     """Predictions: for each query its candidates' scores. Labels: their relevance (0: not relevant; more is better).
 
     Figures: ``mrr`` (one over the rank of the first relevant candidate), ``ndcg@10`` (gain = relevance, discount
@@ -23,19 +22,11 @@ class RankingMetric(Additive):
     scores count against the system: the less relevant candidate is taken to stand first.
     """
 
-    main: ClassVar[str] = "mrr"
-    names: ClassVar[tuple[str, ...]] = ("mrr", "ndcg@10", "map")
+    main = "mrr"
+    names = ("mrr", "ndcg@10", "map")
 
-    def rows(self, predictions: Any, labels: Any) -> NDArray:
-        """Return reciprocal rank, nDCG and average precision of each query, float64 ``[n, 3]``."""
+    def rows(self, predictions: Given, labels: Given) -> NDArray:
         return np.array([self._query(at, *query) for at, query in enumerate(zip(predictions, labels, strict=True))])
-
-    def statistics(self, rows: NDArray) -> NDArray:
-        """Return the three and a 1 ``[n, 4]``."""
-        return np.hstack([rows, np.ones((len(rows), 1))])
-
-    def figures(self, sums: NDArray) -> dict[str, NDArray]:
-        return {name: ratio(sums[..., column], sums[..., 3]) for column, name in enumerate(self.names)}
 
     def _query(self, at: int, scores: Any, relevance: Any) -> tuple[float, float, float]:
         scores, relevance = np.asarray(scores, np.float64), np.asarray(relevance, np.float64)
@@ -66,11 +57,11 @@ class RerankingMetric(Metric):
     ``map`` is then their average precision. Rows of a query, which is known by its text, may stand anywhere.
     """
 
-    main: ClassVar[str] = "map"
-    names: ClassVar[tuple[str, ...]] = (*RankingMetric.names, "accuracy")
+    main = "map"
+    names = (*RankingMetric.names, "accuracy")
 
-    def rows(self, predictions: Any, labels: Any) -> NDArray:
-        """Return query, score and relevance, object ``[n, 3]``."""
+    def rows(self, predictions: Given, labels: Given) -> NDArray:
+        # query, score and relevance
         rows = np.empty((len(labels), 3), object)
         rows[:, 0] = [query for query, _ in predictions]
         rows[:, 1], rows[:, 2] = [score for _, score in predictions], np.asarray(labels, np.float64).reshape(-1)
@@ -120,26 +111,17 @@ def _rankings(rows: NDArray) -> list[NDArray]:
     return np.split(_numbers(rows)[order], np.flatnonzero(np.diff(queries[order])) + 1)
 
 
-class RetrievalMetric(Additive):
+class RetrievalMetric(Means):
     """Predictions: the rank of each row's partner, int ``[n]`` from 1. Labels are not looked at.
 
     Figures: ``mrr`` (one over the rank), ``recall@1`` and ``recall@10``. They depend on how many were looked among.
     """
 
-    main: ClassVar[str] = "mrr"
-    names: ClassVar[tuple[str, ...]] = ("mrr", "recall@1", "recall@10")
+    main = "mrr"
+    names = ("mrr", "recall@1", "recall@10")
 
-    def rows(self, predictions: Any, labels: Any) -> NDArray:
-        """Return the ranks, int64 ``[n, 1]``."""
-        del labels
+    def rows(self, predictions: Given, labels: Given) -> NDArray:
         ranks = np.asarray(predictions)
         if ranks.dtype.kind not in "iu" or ranks.ndim != 1 or (ranks < 1).any():
             raise InputError(f"Ranks are {ranks.dtype} of shape {list(ranks.shape)}; give one integer from 1 a row.")
-        return ranks.astype(np.int64)[:, None]
-
-    def statistics(self, rows: NDArray) -> NDArray:
-        """Return reciprocal rank, found first, found among the first ten, and a 1 ``[n, 4]``."""
-        return np.hstack([1 / rows, rows <= 1, rows <= 10, np.ones_like(rows)])
-
-    def figures(self, sums: NDArray) -> dict[str, NDArray]:
-        return {name: ratio(sums[..., column], sums[..., 3]) for column, name in enumerate(self.names)}
+        return np.stack([1 / ranks, ranks <= 1, ranks <= 10], axis=1)

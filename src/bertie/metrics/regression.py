@@ -1,13 +1,13 @@
 """One number a row: Pearson's and Spearman's correlation, mean squared and mean absolute error."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
 from bertie.metrics.bootstrap import DRAWN, weights
-from bertie.metrics.streaming import Metric
+from bertie.metrics.streaming import Given, Metric
 
 
 class RegressionMetric(Metric):
@@ -17,11 +17,10 @@ class RegressionMetric(Metric):
     numbers that are all the same is undefined: None, and `Scores.notes` says so.
     """
 
-    main: ClassVar[str] = "spearman"
-    names: ClassVar[tuple[str, ...]] = ("pearson", "spearman", "mse", "mae")
+    main = "spearman"
+    names = ("pearson", "spearman", "mse", "mae")
 
-    def rows(self, predictions: Any, labels: Any) -> NDArray:
-        """Return predictions and labels, float64 ``[n, 2]``."""
+    def rows(self, predictions: Given, labels: Given) -> NDArray:
         return np.stack([_numbers("prediction", predictions), _numbers("label", labels)], axis=1)
 
     def figures(self, summary: NDArray) -> dict[str, float]:

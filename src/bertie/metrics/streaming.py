@@ -1,7 +1,7 @@
 """Streaming evaluation: predictions and labels come in parts of any size; figures, intervals and tables come out."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,27 +14,20 @@ REPLICATES = 1000
 # 95 % of the replicates lie between these quantiles.
 ENDS = (0.025, 0.975)
 
+# a value a row, of any type that the metric names
+Given = Sequence[Any] | NDArray[Any]
 Figures = dict[str, float | None]
 Intervals = dict[str, tuple[float, float] | None]
 
 
 class Metric:
-    """A way to score predictions: rows are kept, and summed up into what figures, table and notes are made of.
+    """A way to score predictions: rows are kept, and summed up into what figures, table and notes are made of."""
 
-    Attributes:
-        main: the figure that stands for all of them, in early stopping and headlines; higher is better.
-        names: of all figures that there may be.
-    """
+    main: ClassVar[str]  # the figure that is shown alone and chosen by; higher is better
+    names: ClassVar[tuple[str, ...]]  # of all figures that there may be
 
-    main: ClassVar[str]
-    names: ClassVar[tuple[str, ...]]
-
-    def rows(self, predictions: Any, labels: Any) -> NDArray:
-        """Return what is kept of each row ``[n, k]``, in few bytes.
-
-        Raises:
-            InputError: a prediction or label that this metric does not know.
-        """
+    def rows(self, predictions: Given, labels: Given) -> NDArray:
+        """Return what is kept of each row ``[n, k]``, in few bytes."""
         raise NotImplementedError
 
     def summary(self, rows: NDArray) -> NDArray:
@@ -49,11 +42,11 @@ class Metric:
         """Return the figures of each replicate ``[replicates]``; one seed weighs the rows of any two systems alike."""
         raise NotImplementedError
 
-    def table(self, summary: NDArray) -> list[dict[str, Any]]:  # noqa: ARG002
+    def table(self, summary: NDArray) -> list[dict[str, Any]]:
         """Return a row for each class."""
         return []
 
-    def notes(self, summary: NDArray) -> list[str]:  # noqa: ARG002
+    def notes(self, summary: NDArray) -> list[str]:
         """Return sentences on what a reader of the figures should know."""
         return []
 
@@ -77,13 +70,7 @@ class Additive(Metric):
 
 
 class Scores:
-    """The quality of one system.
-
-    Args:
-        metric: what to compute.
-        replicates: bootstrap replicates for `intervals`; 0 makes none, for evaluations that nobody reads.
-        seed: of the bootstrap.
-    """
+    """The quality of one system; with 0 ``replicates`` there are no intervals, for evaluations that nobody reads."""
 
     def __init__(self, metric: Metric, replicates: int = REPLICATES, seed: int = 0) -> None:
         self.metric = metric
@@ -92,12 +79,8 @@ class Scores:
         self._parts: list[NDArray] = []
         self._summed: NDArray | None = None
 
-    def add(self, predictions: Any, labels: Any) -> None:
-        """Take in predictions and their labels, as many of each.
-
-        Raises:
-            InputError: their numbers differ, or the metric does not know one of them.
-        """
+    def add(self, predictions: Given, labels: Given) -> None:
+        """Take in predictions and their labels, as many of each."""
         if len(predictions) != len(labels):
             raise InputError(
                 f"There are {len(predictions)} predictions and {len(labels)} labels; give one of each for every row."
@@ -108,11 +91,7 @@ class Scores:
             self.count += len(labels)
 
     def rows(self) -> NDArray:
-        """Return all rows as the metric keeps them.
-
-        Raises:
-            InputError: there are no rows; so do all that follow.
-        """
+        """Return all rows as the metric keeps them."""
         if not self.count:
             raise InputError("There are no rows to score; give at least one prediction with its label.")
         self._parts = [np.concatenate(self._parts)]

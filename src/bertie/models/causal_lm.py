@@ -5,15 +5,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from bertie.capture import capturing
+from bertie.capture import is_tracing
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.heads import BertOnlyMLMHead
 from bertie.layers.losses import cross_entropy, next_labels
 from bertie.layers.rectangle import Batch, Rectangle, shown
 from bertie.models.bert import BertModel
-from bertie.models.entrance import rows_of
 from bertie.models.masked_lm import BertForMaskedLM
+from bertie.models.model_inputs import rows_of
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import CausalLMOutputWithCrossAttentions
 from bertie.packing import Packed
@@ -100,7 +100,7 @@ class BertLMHeadModel(BertPreTrainedModel):
             attentions=outputs.attentions,
             cross_attentions=outputs.cross_attentions,
         )
-        return self.leave(output, input_ids, batch, return_dict, logits=out)
+        return self.pad_outputs(output, input_ids, batch, return_dict, logits=out)
 
     def _kept_logits(self, hidden: Tensor, batch: Batch, entered: Tensor | Packed | None, keep: int | Tensor) -> Tensor:
         """Run the head on some columns of the rectangle only (beside a ``Packed``: on the tokens of these numbers)."""
@@ -121,7 +121,7 @@ def _check_columns(keep: int | Tensor, width: int) -> None:
     if isinstance(keep, int):
         wrong = keep < 0
     else:
-        wrong = not capturing() and keep.numel() > 0 and not (int(keep.min()) >= 0 and int(keep.max()) < width)
+        wrong = not is_tracing() and keep.numel() > 0 and not (int(keep.min()) >= 0 and int(keep.max()) < width)
     if wrong:
         raise InputError(
             f"logits_to_keep is {keep}; allowed are a number >= 0, or column numbers from 0 to {width - 1}."

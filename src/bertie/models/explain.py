@@ -12,7 +12,7 @@ from bertie.attention.dispatch import candidates
 from bertie.errors import InputTypeError
 from bertie.layers.attention import BertSelfAttention
 from bertie.layers.int8 import Int8Linear
-from bertie.layers.linear import explain_product
+from bertie.layers.linear import check_module, explain_product
 from bertie.models.hooks import onlookers
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.packing import Packed
@@ -32,8 +32,9 @@ def explain_attention(
         output_attentions: whether the call would ask for attention weights.
 
     Raises:
-        InputTypeError: if ``batch`` is none of these.
+        InputTypeError: ``batch`` is none of these, or ``model`` no PyTorch model.
     """
+    check_module(model, "explain_attention")
     packed, device, looking = _packed(model, batch), model.device.type, list(onlookers(model))
     kept = "".join(f"padding is kept for {each}\n" for each in looking)
     attention = next((module for module in model.modules() if isinstance(module, BertSelfAttention)), None)
@@ -58,7 +59,11 @@ def explain_linear(model: nn.Module) -> str:
     """Return one line for each kind of linear layers in ``model``: how many there are, and how they are computed.
 
     This is for inference; with gradients, under autocast and while a graph is captured it is always PyTorch's product.
+
+    Raises:
+        InputTypeError: ``model`` is no PyTorch model.
     """
+    check_module(model, "explain_linear")
     counts = Counter(
         (layer.weight.dtype, layer.weight.device.type, explain_product(layer))
         for layer in model.modules()
@@ -73,9 +78,9 @@ def _packed(model: BertPreTrainedModel, batch: Packed | Mapping[str, Any] | Tens
     if isinstance(batch, Packed):
         return batch
     if isinstance(batch, Tensor):
-        return model.enter(batch)
+        return model.pack_inputs(batch)
     if not isinstance(batch, Mapping):
         raise InputTypeError(f"batch must be a Packed, a mapping or a tensor of ids, not {type(batch).__name__}.")
     names = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
     ids, mask, types, positions, embeds = (batch.get(name) for name in names)
-    return model.enter(ids, mask, types, positions, embeds)
+    return model.pack_inputs(ids, mask, types, positions, embeds)

@@ -10,15 +10,15 @@ import torch
 
 from bertie.checkpoints import Checkpoint, Fit, checkpoint_of, main_dtype
 from bertie.checkpoints.fitting import correct_classes, report
+from bertie.checkpoints.folder import Place, open_weights
 from bertie.checkpoints.one_save import of_one_save
-from bertie.checkpoints.place import Place, open_weights
 from bertie.checkpoints.quantization import check_declaration
 from bertie.checkpoints.tensors import FLOATS, dtype_name
 from bertie.config import LABELS, BertConfig
 from bertie.errors import ConfigError, InputError, InputTypeError, nearest
 from bertie.hub import path_or_name
-from bertie.layers.chip import chip
-from bertie.models.filling import empty_model, fill_model
+from bertie.kernels.cpu import chip
+from bertie.models.model_state import materialize, meta_model
 from bertie.models.quantized import place_int8
 from bertie.progress import say_once
 
@@ -130,14 +130,14 @@ def _load(
     target = _element_type(dtype, checkpoint, device)
     _warn_if_slow(target, device)
     build: Callable[[], Any] = partial(cls, config, *model_args, **init_arguments)  # type: ignore[misc]
-    model = empty_model(build)
+    model = meta_model(build)
     checkpoint = checkpoint.unwrapped(dict(model.named_parameters()))
     source = f"{cls.__name__} from {place.name_or_path!r}"
     if not labelled and correct_classes(config, _shapes(model), checkpoint, source):
-        model = empty_model(build)
+        model = meta_model(build)
     if config.quantization_config is not None:
         place_int8(model, checkpoint)
-    found = fill_model(model, checkpoint, device, target, ignore_mismatched_sizes, allow_nan, build)
+    found = materialize(model, checkpoint, device, target, ignore_mismatched_sizes, allow_nan, build)
     if config.quantization_config is not None:
         model.requires_grad_(False)
     config.dtype = target

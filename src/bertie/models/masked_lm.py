@@ -8,7 +8,7 @@ from bertie.config import BertConfig
 from bertie.layers.heads import BertOnlyMLMHead
 from bertie.layers.losses import labelled_only, masked_lm
 from bertie.models.bert import BertModel
-from bertie.models.entrance import rows_of
+from bertie.models.model_inputs import rows_of
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import MaskedLMOutput
 from bertie.packing import Packed
@@ -69,4 +69,4 @@ class BertForMaskedLM(BertPreTrainedModel):
         hidden = labelled_only(outputs.last_hidden_state, targets, output_logits)
         out, loss = masked_lm(self.cls(hidden), batch, targets, output_logits)
         output = MaskedLMOutput(loss=loss, hidden_states=outputs.hidden_states, attentions=outputs.attentions)
-        return self.leave(output, input_ids, batch, return_dict, logits=out)
+        return self.pad_outputs(output, input_ids, batch, return_dict, logits=out)

@@ -51,4 +51,4 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
         output = NextSentencePredictorOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
-        return self.leave(output, input_ids, batch, return_dict)
+        return self.pad_outputs(output, input_ids, batch, return_dict)

@@ -8,8 +8,8 @@ from bertie.config import BertConfig
 from bertie.layers.heads import BertPreTrainingHeads
 from bertie.layers.losses import class_labels, cross_entropy, labelled_only, masked_lm
 from bertie.models.bert import BertModel
-from bertie.models.entrance import rows_of
 from bertie.models.masked_lm import BertForMaskedLM
+from bertie.models.model_inputs import rows_of
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import BertForPreTrainingOutput
 from bertie.packing import Packed
@@ -73,4 +73,4 @@ class BertForPreTraining(BertPreTrainedModel):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
-        return self.leave(output, input_ids, batch, return_dict, prediction_logits=out)
+        return self.pad_outputs(output, input_ids, batch, return_dict, prediction_logits=out)

@@ -8,15 +8,27 @@ from torch import nn
 
 from bertie.checkpoints import Checkpoint, TensorInfo
 from bertie.checkpoints.names import canonical
-from bertie.checkpoints.quantization import KEY, METHOD, OTHERS_KEY, SCALES, VERSION, check_scale
+from bertie.checkpoints.quantization import (
+    INPUT_BITS,
+    KEY,
+    METHOD,
+    OTHERS_KEY,
+    SCALES,
+    VERSION,
+    check_scale,
+    input_bits,
+)
 from bertie.layers.int8 import Int8Embedding, Int8Linear
 from bertie.layers.linear import Linear
 
 
 def declaration(model: nn.Module, given: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return the ``quantization_config`` to save with a model: ours if it has int8 layers, else what was ``given``."""
-    if any(isinstance(module, Int8Linear | Int8Embedding) for module in model.modules()):
-        return {KEY: METHOD, "version": VERSION}
+    layers = {name: each for name, each in model.named_modules() if isinstance(each, Int8Linear | Int8Embedding)}
+    if layers:
+        bits = {canonical(name): each.input_bits for name, each in layers.items() if isinstance(each, Int8Linear)}
+        wide = {name: each for name, each in bits.items() if each != 8}
+        return {KEY: METHOD, "version": VERSION, **({INPUT_BITS: wide} if wide else {})}
     return None if given is not None and METHOD in (given.get(KEY), given.get(OTHERS_KEY)) else given
 
 
@@ -27,13 +39,14 @@ def place_int8(model: Any, checkpoint: Checkpoint) -> None:
         CheckpointError: such a weight is stored without its scale.
     """
     stored = {canonical(name): info for name, info in checkpoint.infos.items()}
+    bits = input_bits(model.config.quantization_config)
     for name, module in list(model.named_modules()):
         infos = _infos(model, name, stored)
         if type(module) not in (Linear, nn.Linear, nn.Embedding) or "weight" not in infos:
             continue
         if infos["weight"].dtype == "int8":
             check_scale(checkpoint.path, name, infos)
-            _replace(model, name, _empty(module, infos))
+            _replace(model, name, _empty(module, infos, bits.get(str(canonical(name)), 8)))
 
 
 def int8_names(model: nn.Module) -> frozenset[str]:
@@ -56,15 +69,13 @@ def _infos(model: Any, module: str, stored: dict[str | None, TensorInfo]) -> dic
     return dict(found())
 
 
-def _empty(module: nn.Module, infos: dict[str, TensorInfo]) -> nn.Module:
+def _empty(module: nn.Module, infos: dict[str, TensorInfo], bits: int) -> nn.Module:
     with torch.device("meta"):
         if isinstance(module, nn.Embedding):
             return Int8Embedding(module.num_embeddings, module.embedding_dim)
         layer = cast(nn.Linear, module)
         has_bias = layer.bias is not None
-        return Int8Linear(
-            layer.in_features, layer.out_features, has_bias, "input_scale" in infos, "input_range" in infos
-        )
+        return Int8Linear(layer.in_features, layer.out_features, has_bias, "input_scale" in infos, bits)
 
 
 def _replace(model: nn.Module, name: str, module: nn.Module) -> None:

@@ -71,4 +71,4 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         output = QuestionAnsweringModelOutput(
             loss=loss, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
-        return self.leave(output, input_ids, batch, return_dict, start_logits=start_out, end_logits=end_out)
+        return self.pad_outputs(output, input_ids, batch, return_dict, start_logits=start_out, end_logits=end_out)

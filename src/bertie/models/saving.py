@@ -12,8 +12,8 @@ from bertie.checkpoints import write_checkpoint
 from bertie.config import BertConfig
 from bertie.errors import ConfigError, InputError
 from bertie.layers.int8 import Int8Embedding
+from bertie.models.model_state import tied_aliases
 from bertie.models.quantized import declaration
-from bertie.models.tying import tied_aliases
 
 _TABLES = {
     "vocab_size": "word_embeddings",

@@ -23,7 +23,7 @@ class Row:
         has_default: whether a model is known for it when none is named (decision 32).
         pipeline: the class of its pipeline in `bertie.pipelines`.
         head: the part of the model that it computes with, where it does not call the model as a whole.
-        learns: what its labelled data is called in `bertie.data.roles`; empty: it cannot be trained.
+        learns: what its labelled data is called in `bertie.data.schemas`; empty: it cannot be trained.
         trained: ``module:class`` of the `bertie.tasks.task.TrainableTask` that learns for it, where it is another.
     """
 

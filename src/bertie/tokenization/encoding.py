@@ -103,6 +103,9 @@ class Padding(NamedTuple):
     type_id: int
 
 
+_NO_PADDING = Padding(0, "right", Special(0, ""), 0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoding:
     """One row of ids. Every list has one entry a token: special tokens and padding included.
@@ -112,7 +115,7 @@ class Encoding:
 
     windows: tuple[Window, ...]
     frame: Frame
-    padding: Padding | None = None
+    padding: Padding = _NO_PADDING
     overflowing: Sequence["Encoding"] = ()
 
     def padded(self, width: int, side: str, special: Special, type_id: int) -> "Encoding":
@@ -129,7 +132,7 @@ class Encoding:
         return Encoding(self.windows, self.frame.without_types(), self.padding, overflowing)
 
     def __len__(self) -> int:
-        size = self.frame.size + self._padding_size
+        size = self.frame.size + self.padding.size
         for window in self.windows:
             size += len(window.ids)
         return size
@@ -139,13 +142,11 @@ class Encoding:
 
     @property
     def ids(self) -> list[int]:
-        pad = self.padding.special.id if self.padding else 0
-        return self._spread(lambda window: window.ids.tolist(), attrgetter("id"), pad)
+        return self._spread(lambda window: window.ids.tolist(), attrgetter("id"), self.padding.special.id)
 
     @property
     def tokens(self) -> list[str]:
-        pad = self.padding.special.token if self.padding else ""
-        return self._spread(_reader("tokens"), attrgetter("token"), pad)
+        return self._spread(_reader("tokens"), attrgetter("token"), self.padding.special.token)
 
     @property
     def offsets(self) -> list[Span]:
@@ -161,8 +162,7 @@ class Encoding:
 
     @property
     def type_ids(self) -> list[int]:
-        types = array("q", b"".join(self.type_parts())).tolist()
-        return self._pad(types, self.padding.type_id if self.padding else 0)
+        return self._pad(array("q", b"".join(self.type_parts())).tolist(), self.padding.type_id)
 
     def type_parts(self) -> list[bytes]:
         """Return the token types as int64, part by part, without padding."""
@@ -175,7 +175,7 @@ class Encoding:
 
     @property
     def attention_mask(self) -> list[int]:
-        return self._pad([1] * (len(self) - self._padding_size), 0)
+        return self._pad([1] * (len(self) - self.padding.size), 0)
 
     @property
     def special_tokens_mask(self) -> list[int]:
@@ -187,9 +187,8 @@ class Encoding:
         """0 or 1 for the text that a token came from; None for special tokens and padding."""
         ids: list[int | None] = [None] * len(self)
         for number in range(len(self.windows)):
-            span = self._span_of(number)
-            shift = self._left_padding
-            ids[span.start + shift : span.stop + shift] = [number] * len(span)
+            tokens = self.tokens_of(number)
+            ids[tokens.start : tokens.stop] = [number] * len(tokens)
         return ids
 
     @property
@@ -250,25 +249,14 @@ class Encoding:
         offsets = self.offsets
         return offsets[tokens[0]][0], offsets[tokens[1] - 1][1]
 
-    @property
-    def _padding_size(self) -> int:
-        return self.padding.size if self.padding else 0
-
-    @property
-    def _left_padding(self) -> int:
-        return self.padding.size if self.padding and self.padding.side == "left" else 0
-
     def tokens_of(self, sequence_index: int) -> range:
         """Return the places in the row of the tokens of a text."""
         if not 0 <= sequence_index < len(self.windows):
             return range(0)
-        span, shift = self._span_of(sequence_index), self._left_padding
-        return range(span.start + shift, span.stop + shift)
-
-    def _span_of(self, number: int) -> range:
-        """The tokens of one text, padding not counted."""
-        start = sum(map(len, self.frame.gaps[: number + 1])) + sum(len(one.ids) for one in self.windows[:number])
-        return range(start, start + len(self.windows[number].ids))
+        before = sum(map(len, self.frame.gaps[: sequence_index + 1]))
+        before += sum(len(window.ids) for window in self.windows[:sequence_index])
+        before += self.padding.size if self.padding.side == "left" else 0
+        return range(before, before + len(self.windows[sequence_index].ids))
 
     def _spread(self, read: Callable[[Window], list[Any]], of_special: Callable[[Special], Any], pad: Any) -> list[Any]:
         first, *gaps = self.frame.gaps
@@ -279,8 +267,6 @@ class Encoding:
         return self._pad(values, pad)
 
     def _pad(self, values: list[Any], pad: Any) -> list[Any]:
-        if self.padding is None or self.padding.size == 0:
-            return values
         filling = [pad] * self.padding.size
         return filling + values if self.padding.side == "left" else values + filling
 

@@ -3,7 +3,7 @@
 import inspect
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from tokenizers import AddedToken, normalizers, processors
 from tokenizers import Tokenizer as RustTokenizer
@@ -17,26 +17,6 @@ from bertie.tokenization.file_backend import FileBackend
 from bertie.tokenization.pieces import Pieces
 from bertie.tokenization.tokenizer import Tokenizer
 from bertie.tokenization.vocabulary import check_vocabulary, given_vocabulary
-
-
-class Backend(Protocol):
-    """What cuts texts into pieces: `BertBackend` for BERT's pipeline, `FileBackend` for any other."""
-
-    @property
-    def rust(self) -> RustTokenizer:
-        """Its vocabulary, added tokens and decoder."""
-
-    def frames(self, special_tokens: bool) -> Frames | None:
-        """Return what stands around texts, if that is not for the tokenizer's named special tokens to say."""
-
-    def pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
-        """Return the pieces of each text (each list of words if ``split``), without special tokens around them."""
-
-    def add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
-        """Add tokens, as special ones if ``special``; return how many are new to the vocabulary."""
-
-    def full(self) -> RustTokenizer:
-        """Return a copy of the tokenizer for ``tokenizers``."""
 
 
 class BertTokenizer(Tokenizer):
@@ -93,7 +73,10 @@ class BertTokenizer(Tokenizer):
         if sum(source is not None for source in sources) > 1:
             raise InputError("vocab (or vocab_file), tokenizer_file and tokenizer_object exclude each other; give one")
         if tokenizer_file is not None:
-            self._become(tokenizer_file, {**_changed(named), **options})
+            if not os.path.isfile(tokenizer_file):
+                raise MissingVocabularyError(f"there is no tokenizer file {str(tokenizer_file)!r}; check its name")
+            changed = {name: value for name, value in named.items() if value != _DEFAULTS[name]}
+            self.__dict__ = type(self).from_pretrained(tokenizer_file, **changed, **options).__dict__
             return
         read = read_options(type(self).__name__, named, options)
         super().__init__(read)
@@ -103,7 +86,7 @@ class BertTokenizer(Tokenizer):
         self.tokenize_chinese_chars: bool | None = tokenize_chinese_chars
         self.strip_accents = strip_accents
         self.do_basic_tokenize, self.never_split = do_basic_tokenize, never_split
-        self._backend: Backend
+        self._backend: BertBackend | FileBackend
         if tokenizer_object is None:
             self._backend = self._bert_backend(*given_vocabulary(vocab, vocab_file, self._first_tokens()))
         else:
@@ -111,14 +94,10 @@ class BertTokenizer(Tokenizer):
             self._backend = given if isinstance(given, FileBackend) else FileBackend.copied(given)
             # the file says what becomes of a text
             self.do_lower_case = self.tokenize_chinese_chars = self.strip_accents = None
-            self._forget_missing_names()
+            for name, token in self.special_tokens_map.items():
+                if token == _DEFAULTS.get(name) and self._token_to_id(token) is None:
+                    setattr(self, name, None)  # BERT's special tokens are no tokens of a vocabulary that lacks them
         self._add_first_tokens(read.added_tokens_decoder or {})
-
-    def _become(self, tokenizer_file: str | os.PathLike[str], options: dict[str, Any]) -> None:
-        """Make this the tokenizer that a file states."""
-        if not os.path.isfile(tokenizer_file):
-            raise MissingVocabularyError(f"there is no tokenizer file {str(tokenizer_file)!r}; check its name")
-        self.__dict__ = type(self).from_pretrained(tokenizer_file, **options).__dict__
 
     def _bert_backend(self, vocabulary: dict[str, int], source: str) -> BertBackend:
         check_vocabulary(vocabulary, self._named, source)
@@ -129,12 +108,6 @@ class BertTokenizer(Tokenizer):
             lowercase=bool(self.do_lower_case),
         )
         return BertBackend(vocabulary, str(self.unk_token), normalizer)
-
-    def _forget_missing_names(self) -> None:
-        """BERT's special tokens are no tokens of a vocabulary that lacks them."""
-        for name, token in self.special_tokens_map.items():
-            if token == _DEFAULTS.get(name) and self._token_to_id(token) is None:
-                setattr(self, name, None)
 
     def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
         return self._backend.pieces(texts, split, plain)
@@ -210,8 +183,3 @@ class BertTokenizer(Tokenizer):
 
 _DEFAULTS = {name: one.default for name, one in inspect.signature(BertTokenizer).parameters.items()}
 BertTokenizerFast = BertTokenizer
-
-
-def _changed(named: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments that are not the defaults."""
-    return {name: value for name, value in named.items() if value != _DEFAULTS[name]}

@@ -23,10 +23,7 @@ from bertie.tokenization.vocab_mixin import NAMES
 VOCABULARIES = ("tokenizer.json", "vocab.txt")
 CONFIGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json")
 # never taken from a file: they would name other files, or run code
-_IGNORED = (
-    *("vocab", "vocab_file", "tokenizer_file", "tokenizer_object", "name_or_path", "tokenizer_class", "init_inputs"),
-    "auto_map",
-)
+_IGNORED = (*("vocab", "vocab_file", "tokenizer_file", "tokenizer_object", "name_or_path", "init_inputs", "auto_map"),)
 _CONFIG = (
     all_of_kind(" ".join(NAMES), "text or mapping", none=True)
     | all_of_kind("do_lower_case tokenize_chinese_chars do_basic_tokenize", "true or false")
@@ -59,7 +56,8 @@ def load(
         hub = {**hub, "token": options["use_auth_token"]}  # its older name
     files = _found(name_or_path, hub)
     config = _config(files)
-    stated = stated_class(*(read_json(files[one], "config") for one in (CONFIGS[0], CONFIGS[-1]) if one in files))
+    of_model = read_json(files["config.json"], "config") if "config.json" in files else {}
+    stated = stated_class({"tokenizer_class": config.pop("tokenizer_class", None)}, of_model)
     made = _class(cls, stated, name, auto)
     options = _known_options(made, options)
     if trust_remote_code:
@@ -110,15 +108,12 @@ def _known_options(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _accepted(cls: type) -> list[str]:
-    return [*_parameters(cls), *OPTION_NAMES, "additional_special_tokens", "max_len"]
-
-
-def _parameters(cls: type) -> list[str]:
-    """Return what the constructors of a class and its parents take by name."""
+    """Return what the constructors of a class and its parents take by name, and all options."""
     makers = [vars(one)["__init__"] for one in cls.__mro__ if issubclass(one, Tokenizer) and "__init__" in vars(one)]
     parameters = [parameter for maker in makers for parameter in inspect.signature(maker).parameters.values()]
-    named = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
-    return [name for name in dict.fromkeys(named) if name not in ("self", "options")]
+    named = dict.fromkeys(one.name for one in parameters if one.kind is not one.VAR_KEYWORD)
+    accepted = [name for name in named if name not in ("self", "options")]
+    return [*accepted, *OPTION_NAMES, "additional_special_tokens", "max_len"]
 
 
 def _found(name_or_path: str | os.PathLike[str], hub: Mapping[str, Any]) -> dict[str, Path]:

@@ -227,7 +227,7 @@ def _override(serialized: dict[str, Any], wanted: Mapping[str, Any], said: Mappi
 
 
 def _compare(vocabulary: Mapping[str, int], path: Path | None, name: str) -> None:
-    """Refuse a ``vocab.txt`` that tells the vocabulary differently."""
+    """Refuse a ``vocab.txt`` that gives tokens other ids."""
     if path is None:
         return
     # nearly every one holds it to the byte, which is seen in no time

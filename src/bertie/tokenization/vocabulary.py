@@ -33,21 +33,17 @@ def read_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
         raise CheckpointError(f"the vocabulary file {str(path)!r} is empty; it must hold one token a line")
     vocabulary = {token: number for number, token in enumerate(tokens)}
     if len(vocabulary) < len(tokens):
-        _report_duplicate(path, tokens, vocabulary)
+        line, token = next((line, token) for line, token in enumerate(tokens) if vocabulary[token] != line)
+        say_once(
+            f"the vocabulary file {str(path)!r} has {len(tokens) - len(vocabulary)} tokens twice; the last line counts "
+            f"(the first one: {token!r} on lines {line + 1} and {vocabulary[token] + 1})"
+        )
     if "" in vocabulary:
         say_once(
             f"the vocabulary file {str(path)!r} has an empty line {vocabulary[''] + 1}; it keeps its id, "
             "so that the ids behind it stay what they are"
         )
     return vocabulary
-
-
-def _report_duplicate(path: str | os.PathLike[str], tokens: list[str], vocabulary: Mapping[str, int]) -> None:
-    line, token = next((i, token) for i, token in enumerate(tokens) if vocabulary[token] != i)
-    say_once(
-        f"the vocabulary file {str(path)!r} has {len(tokens) - len(vocabulary)} tokens twice; the last line counts "
-        f"(the first one: {token!r} on lines {line + 1} and {vocabulary[token] + 1})"
-    )
 
 
 def write_vocabulary(path: str | os.PathLike[str], vocabulary: Mapping[str, int]) -> Path:

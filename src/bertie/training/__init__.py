@@ -1,5 +1,9 @@
 """The one training loop: what learns is a `Learner`, how is said by `Settings`, and `train` does it."""
 
+from bertie.extras import need_torch
+
+need_torch(__name__)
+
 from bertie.errors import Stopped
 from bertie.settings import Settings, describe_settings
 from bertie.training.callbacks import Callback, Event
@@ -7,6 +11,7 @@ from bertie.training.distributed import is_first, local_device, world_size
 from bertie.training.history import History, JsonLines
 from bertie.training.learner import Learner
 from bertie.training.loop import train
+from bertie.training.sampler import LookedUpSizes
 
 __all__ = [
     "Callback",
@@ -14,6 +19,7 @@ __all__ = [
     "History",
     "JsonLines",
     "Learner",
+    "LookedUpSizes",
     "Settings",
     "Stopped",
     "describe_settings",

@@ -11,7 +11,7 @@ from bertie.checkpoints.safetensors_file import bytes_of
 from bertie.errors import InputError
 from bertie.settings import FREE, Settings
 from bertie.training.param_groups import trainable
-from bertie.training.sampler import Sampler
+from bertie.training.sampler import LookedUpSizes, Sampler
 
 Fingerprint = dict[str, Any]
 
@@ -22,10 +22,12 @@ def fingerprint(
     """Return what must be equal for two runs to be one; ``data`` is what the caller knows of it, in JSON's kinds."""
     learned = trainable(model)
     shapes = repr([(name, tuple(each.shape)) for name, each in learned.items()])
-    first = sampler.examples(0)
+    first, sizes = sampler.examples(0), sampler.sizes
+    # those that are looked up are too many to be read for this: the caller's data tells them from others
+    lengths = sizes[first] if isinstance(sizes, LookedUpSizes) else sizes
     return {
         "examples": len(sampler.sizes),
-        "the lengths of the examples": digest([sampler.sizes.tobytes()]),
+        "the lengths of the examples": digest([np.asarray(lengths, dtype=np.int64).tobytes()]),
         "the parameters that learn": digest([shapes.encode()]),
         # these are in no state
         "the values of parameters that do not learn": digest_of_tensors(

@@ -10,7 +10,7 @@ from bertie.batching import is_out_of_memory
 from bertie.errors import BertieError, InputError
 from bertie.progress import logger
 from bertie.training.learner import Learner
-from bertie.training.sampler import Integers, micro_batches
+from bertie.training.sampler import Integers, Sizes, micro_batches
 
 # Fewer and larger micro-batches cost less: each adds to all gradients once. Activations of a model of 12 layers and
 # width 768 take about a megabyte a token.
@@ -46,7 +46,7 @@ class GradAccumulator:
     def __init__(
         self,
         learner: Learner,
-        sizes: Integers,
+        sizes: Sizes,
         tokens: int,
         precision: Callable[[], AbstractContextManager],
         whole: bool,
@@ -87,17 +87,18 @@ class GradAccumulator:
             torch.cuda.empty_cache()
 
     def _halve(self, examples: Integers) -> None:
-        largest = int(self._sizes[examples].max())
+        lengths = self._sizes[examples]
+        largest = int(lengths.max())
         if self._whole:
             raise BertieError(
                 f"A step of {len(examples)} examples exhausts the memory, and its loss compares them with each other, "
                 "so that it cannot be divided; give a smaller batch_size or use gradient_checkpointing."
             )
         if self.tokens <= largest:
-            longest = [int(each) for each in examples if self._sizes[each] == largest][:1]
+            longest = [int(examples[lengths.argmax()])]
             raise BertieError(
                 f"One example alone, with its {largest} tokens, exhausts the memory "
                 f"({self._learner.describe(longest)}); cut it, use gradient_checkpointing, or free memory."
             )
-        self.tokens = max(largest, min(self.tokens, int(self._sizes[examples].sum())) // 2)
+        self.tokens = max(largest, min(self.tokens, int(lengths.sum())) // 2)
         logger.warning("The memory is exhausted; from now on %d tokens are computed at a time.", self.tokens)

@@ -5,17 +5,22 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from bertie.training.sampler import LookedUpSizes
+
 
 class Learner(Protocol):
     """A model and N examples, known to the loop by number only.
 
     Attributes:
         model: its parameters with ``requires_grad`` learn. The loop sets train and eval mode.
-        sizes: the tokens of each example, ``[N]``; batches are counted and sorted by them.
+        sizes: the tokens of each example, ``[N]``; batches are counted and sorted by them. `LookedUpSizes` for a stream
+            of known length: neither the sizes nor the order of its examples are then in memory.
     """
 
     model: nn.Module
-    sizes: Sequence[int]
+
+    @property
+    def sizes(self) -> Sequence[int] | LookedUpSizes: ...
 
     def divisor(self, examples: Sequence[int]) -> float | Sequence[float]:
         """Return the number of labelled items of a whole step, by which its loss is divided; the host knows it.

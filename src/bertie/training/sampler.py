@@ -1,6 +1,8 @@
 """Which examples each step takes: pure functions of sizes and seed, the same for any number of processes."""
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -10,11 +12,66 @@ from bertie.batching import batches
 from bertie.errors import InputError
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
+# Examples with `LookedUpSizes` are cut into steps by tokens in blocks of so many: no more sizes are in memory at once.
+BLOCK = 2**16
+ROUNDS = 6
+
+
+@dataclass(frozen=True)
+class LookedUpSizes:
+    """The sizes of ``count`` examples that are too many for a number each in memory: they are looked up by the step.
+
+    Attributes:
+        count: how many examples there are.
+        sizes_of: takes examples ``[n]`` and returns their tokens ``[n]``, always the same.
+    """
+
+    count: int
+    sizes_of: Callable[[Integers], Integers]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, examples: Integers) -> Integers:
+        return self.sizes_of(examples)
+
+
+Sizes = Integers | LookedUpSizes
 
 
 def shuffled(count: int, seed: int, epoch: int) -> Integers:
     """Return the order of ``count`` examples in an epoch, ``[count]``."""
     return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def shuffled_part(positions: Integers, count: int, seed: int, epoch: int) -> Integers:
+    """Return the examples at some positions of an order of ``count`` examples that is never in memory as a whole.
+
+    A Feistel network permutes the numbers of as many bits as ``count`` has, rounded up to an even number; one that
+    leads beyond ``count`` is followed until it comes back (Black and Rogaway 2002, "Ciphers with arbitrary finite
+    domains").
+    """
+    half = np.uint64(max(1, ((count - 1).bit_length() + 1) // 2))
+    mask = np.uint64((1 << int(half)) - 1)
+    keys = np.random.SeedSequence([seed, epoch]).generate_state(ROUNDS, np.uint64)
+
+    def network(numbers: np.ndarray) -> np.ndarray:
+        left, right = numbers >> half, numbers & mask
+        for key in keys:
+            left, right = right, left ^ (_mixed(right ^ key) & mask)
+        return left << half | right
+
+    found = network(positions.astype(np.uint64))
+    while (outside := found >= count).any():
+        found[outside] = network(found[outside])
+    return found.astype(np.int64)
+
+
+def _mixed(numbers: np.ndarray) -> np.ndarray:
+    """Return 64 bits that each depend on all bits of a number (the end of SplitMix64, Steele et al. 2014)."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        numbers = (numbers ^ (numbers >> np.uint64(shift))) * np.uint64(factor)
+    return numbers ^ (numbers >> np.uint64(31))
 
 
 def cuts(sizes: Integers, tokens: int) -> Integers:
@@ -29,21 +86,21 @@ def cuts(sizes: Integers, tokens: int) -> Integers:
     return np.array(bounds)
 
 
-def shard(examples: Integers, sizes: Integers, rank: int, world: int) -> Integers:
+def shard(examples: Integers, sizes: Sizes, rank: int, world: int) -> Integers:
     """Return the examples of a step that process ``rank`` of ``world`` computes; tokens are divided evenly.
 
     Every example belongs to one process; with fewer examples than processes some have none.
     """
     if world == 1:
         return examples
-    tokens, owners = [0] * world, np.empty(len(examples), dtype=np.int64)
-    for place in np.argsort(-sizes[examples], kind="stable"):
+    lengths, tokens, owners = sizes[examples], [0] * world, np.empty(len(examples), dtype=np.int64)
+    for place in np.argsort(-lengths, kind="stable"):
         owners[place] = owner = min(range(world), key=tokens.__getitem__)
-        tokens[owner] += int(sizes[examples[place]])
+        tokens[owner] += int(lengths[place])
     return examples[owners == rank]
 
 
-def micro_batches(examples: Integers, sizes: Integers, tokens: int) -> list[list[int]]:
+def micro_batches(examples: Integers, sizes: Sizes, tokens: int) -> list[list[int]]:
     """Return the examples cut into batches of at most ``tokens`` tokens, longest first.
 
     Sorted by length, texts of equal length lie side by side, and grouped attention copies nothing.
@@ -57,51 +114,79 @@ def seed_of_step(seed: int, step: int, rank: int) -> int:
 
 
 class Sampler:
-    """The steps of a run: each epoch is a shuffle of all examples, cut into steps by number or by tokens."""
+    """The steps of a run: each epoch is a shuffle of all examples, cut into steps by number or by tokens.
 
-    def __init__(self, sizes: Sequence[int], seed: int, batch_size: int | None, batch_tokens: int | None) -> None:
+    The whole order of an epoch is drawn, and cut by tokens from end to end; that of examples with `LookedUpSizes` is
+    computed where it is needed, and cut by tokens block by block.
+    """
+
+    def __init__(
+        self, sizes: Sequence[int] | LookedUpSizes, seed: int, batch_size: int | None, batch_tokens: int | None
+    ) -> None:
         if len(sizes) == 0:
             raise InputError("There is no example to learn from; give at least one.")
-        self.sizes: Integers = np.asarray(sizes, dtype=np.int64)
+        self.is_drawn = not isinstance(sizes, LookedUpSizes)
+        self.sizes: Sizes = sizes if isinstance(sizes, LookedUpSizes) else np.asarray(sizes, dtype=np.int64)
         self.seed, self._batch_size, self._batch_tokens = seed, batch_size, batch_tokens
-        self._starts = [0]  # the first step of each epoch so far
-        self._epoch = lru_cache(maxsize=2)(self._made_epoch)
+        self._block = len(sizes) if self.is_drawn else BLOCK
+        self._blocks = -(-len(sizes) // self._block)  # of an epoch
+        self._starts = [0]  # the first step of each block so far, through all epochs
+        self._drawn = lru_cache(maxsize=2)(self._drawn_epoch)
+        self._cut = lru_cache(maxsize=2)(self._cut_block)
 
     def steps_in(self, epoch: int) -> int:
         """Return the number of steps of an epoch."""
-        if self._batch_size is not None:
-            return -(-len(self.sizes) // self._batch_size)
-        return len(self._epoch(epoch)[1]) - 1
+        return self.steps_before(epoch + 1) - self.steps_before(epoch)
 
     def steps_before(self, epoch: int) -> int:
         """Return the number of steps of all epochs before ``epoch``."""
         if self._batch_size is not None:
-            return epoch * self.steps_in(0)
-        while len(self._starts) <= epoch:
-            self._starts.append(self._starts[-1] + self.steps_in(len(self._starts) - 1))
-        return self._starts[epoch]
+            return epoch * -(-len(self.sizes) // self._batch_size)
+        while len(self._starts) <= epoch * self._blocks:
+            self._look_at_next_block()
+        return self._starts[epoch * self._blocks]
 
     def locate(self, step: int) -> tuple[int, int]:
         """Return the epoch that step number ``step`` (from 0) is part of, and its place in it."""
-        epoch = step // self.steps_in(0) if self._batch_size is not None else 0
-        while self.steps_before(epoch + 1) <= step:
-            epoch += 1
+        epoch = step // self.steps_in(0) if self._batch_size is not None else self._block_of(step) // self._blocks
         return epoch, step - self.steps_before(epoch)
 
     def examples(self, step: int) -> Integers:
         """Return the examples of step number ``step``, from 0 on."""
+        if self._batch_size is None:
+            block = self._block_of(step)
+            order, bounds = self._cut(block)
+            place = step - self._starts[block]
+            return order[bounds[place] : bounds[place + 1]]
         epoch, place = self.locate(step)
-        order, bounds = self._epoch(epoch)
-        return order[bounds[place] : bounds[place + 1]]
+        return self._order(epoch, place * self._batch_size, (place + 1) * self._batch_size)
 
     def epochs_done(self, steps: int) -> float:
         """Return how many epochs the first ``steps`` steps are."""
         epoch, place = self.locate(steps)
         return epoch + place / self.steps_in(epoch)
 
-    def _made_epoch(self, epoch: int) -> tuple[Integers, Integers]:
-        order = shuffled(len(self.sizes), self.seed, epoch)
-        if self._batch_size is None:
-            assert self._batch_tokens is not None
-            return order, cuts(self.sizes[order], self._batch_tokens)
-        return order, np.append(np.arange(0, len(order), self._batch_size), len(order))
+    def _block_of(self, step: int) -> int:
+        while self._starts[-1] <= step:
+            self._look_at_next_block()
+        return bisect_right(self._starts, step) - 1
+
+    def _look_at_next_block(self) -> None:
+        self._starts.append(self._starts[-1] + len(self._cut(len(self._starts) - 1)[1]) - 1)
+
+    def _cut_block(self, number: int) -> tuple[Integers, Integers]:
+        """Return the examples of a block in their order, and where they are cut into steps."""
+        assert self._batch_tokens is not None
+        epoch, place = divmod(number, self._blocks)
+        order = self._order(epoch, place * self._block, (place + 1) * self._block)
+        return order, cuts(self.sizes[order], self._batch_tokens)
+
+    def _order(self, epoch: int, start: int, stop: int) -> Integers:
+        """Return a part of the order of an epoch."""
+        if self.is_drawn:
+            return self._drawn(epoch)[start:stop]
+        positions = np.arange(start, min(stop, len(self.sizes)))
+        return shuffled_part(positions, len(self.sizes), self.seed, epoch)
+
+    def _drawn_epoch(self, epoch: int) -> Integers:
+        return shuffled(len(self.sizes), self.seed, epoch)

@@ -2,6 +2,9 @@
 
 A row that never had a gradient has moments of zero: AdamW does nothing to it but weight decay. Rows that had one lie
 side by side in memory of their own, are updated there as a small matrix, and are copied back.
+
+A step of 32 texts of 8 to 40 tokens through 6 layers of width 384 takes one core 0.575 s instead of 0.621 s with a
+vocabulary of 30,522, and 0.566 s instead of 0.736 s with one of 119,547 (`python benchmarks/training_step.py`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -47,76 +50,76 @@ def by_rows(embeddings: Mapping[str, nn.Embedding]) -> Iterator[None]:
             module.sparse = before[name]
 
 
-class Rows:
-    """The rows of ``table [V, D]`` that ever had a gradient: values and moments ``[count, D]``, in order of arrival.
+class Moments:
+    """What AdamW keeps of a parameter: both moments in the shape of its value, and the number of updates ``step []``.
 
-    Once they are more than half of all, they are the whole table, in its own order.
+    Of a table ``[V, D]`` by rows, value and moments are those of the ``rows`` that have had a gradient, ``[count, D]``
+    in order of arrival; once they are more than half of all, those of the whole table, as of any other parameter.
     """
 
-    def __init__(self, table: Tensor) -> None:
-        self._table = table.detach()
+    def __init__(self, parameter: Tensor, by_rows: bool) -> None:
+        self._table = self.value = parameter.detach()
+        self.step = torch.zeros((), dtype=torch.float32, device=parameter.device)
+        self.rows: Tensor | None = None
+        if not by_rows:
+            self.exp_avg, self.exp_avg_sq = torch.zeros_like(self._table), torch.zeros_like(self._table)
+            return
+        self.rows = torch.empty(0, dtype=torch.int64)
         # memory that nothing is written to is not taken: the reserve for all rows costs nothing
-        self._values, self._exp_avg, self._exp_avg_sq = (torch.empty_like(self._table) for _ in range(3))
-        self._places = torch.full((len(table),), -1)  # of each row of the table, among those that had a gradient
-        self._rows = torch.empty(0, dtype=torch.int64)
-        self._is_whole = False
-
-    @property
-    def state(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Values and both moments of the rows, each ``[count, D]``, to be updated in place."""
-        count = len(self._rows)
-        return self._values[:count], self._exp_avg[:count], self._exp_avg_sq[:count]
-
-    @property
-    def rows(self) -> Tensor:
-        """``[count]`` int64, which rows they are."""
-        return self._rows
+        self._reserve = [torch.empty_like(self._table) for _ in range(3)]
+        self._places = torch.full((len(parameter),), -1)  # of each row of the table, among those that had a gradient
+        self._take(self.rows)
 
     def gather(self, gradient: Tensor) -> Tensor:
-        """Return the table's gradient for its rows here, ``[count, D]``, after taking in rows that are new."""
-        if gradient.layout is not torch.sparse_coo:  # something else has used the table: all rows have a gradient
+        """Return the gradient in the shape of ``value``, after taking in rows that are new."""
+        if gradient.layout is not torch.sparse_coo:  # all rows have a gradient
             self._take_all()
             return gradient
         index, values = gradient._indices()[0], gradient._values()
-        new = index[self._places[index] < 0].unique()
-        if len(new):
-            self._take(new)
-        return values.new_zeros(len(self._rows), values.shape[1]).index_add_(0, self._places[index], values)
+        if self.rows is not None:
+            self._take(index[self._places[index] < 0].unique())
+        places = index if self.rows is None else self._places[index]
+        return values.new_zeros(len(self.value), values.shape[1]).index_add_(0, places, values)
 
     def scatter(self, decay: float) -> None:
         """Copy updated rows back into the table, whose other rows are multiplied by ``decay``."""
-        if self._is_whole:
+        if self.rows is None:
             return
         if decay != 1.0:
             self._table.mul_(decay)
-        self._table.index_copy_(0, self._rows, self._values[: len(self._rows)])
+        self._table.index_copy_(0, self.rows, self.value)
 
-    def load(self, rows: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor) -> None:
-        """Continue with these rows and moments; their values are those of the table."""
-        if len(rows) == len(self._table):
-            self._take_all()
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what a saved state needs, not copied; the value itself is the model's."""
+        found = {"exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq, "step": self.step}
+        return found if self.rows is None else {**found, "rows": self.rows}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue from what `tensors` gave, with values as they are in the table."""
+        if "rows" in tensors and len(tensors["rows"]) < len(self._table):
+            self._take(tensors["rows"].clone())
         else:
-            self._take(rows)
-        self.state[1].copy_(exp_avg)
-        self.state[2].copy_(exp_avg_sq)
+            self._take_all()
+        for name, tensor in self.tensors().items():
+            tensor.copy_(tensors[name])
 
     def _take(self, new: Tensor) -> None:
-        start, end = len(self._rows), len(self._rows) + len(new)
-        if 2 * end > len(self._table):
+        assert self.rows is not None
+        before, count = len(self.rows), len(self.rows) + len(new)
+        if 2 * count > len(self._table):
             self._take_all()
             return
-        self._rows = torch.cat([self._rows, new])
-        self._places[new] = torch.arange(start, end)
-        self._values[start:end] = self._table[new]
-        self._exp_avg[start:end] = 0
-        self._exp_avg_sq[start:end] = 0
+        self._places[new] = torch.arange(before, count)
+        self.rows = torch.cat([self.rows, new])
+        self.value, self.exp_avg, self.exp_avg_sq = (part[:count] for part in self._reserve)
+        self.value[before:] = self._table[new]
+        self.exp_avg[before:] = self.exp_avg_sq[before:] = 0
 
     def _take_all(self) -> None:
-        if self._is_whole:
+        if self.rows is None:
             return
-        moments = self.state[1:]
-        self._exp_avg, self._exp_avg_sq = (
-            torch.zeros_like(self._table).index_copy_(0, self._rows, moment) for moment in moments
+        self.exp_avg, self.exp_avg_sq = (
+            torch.zeros_like(self._table).index_copy_(0, self.rows, moment)
+            for moment in (self.exp_avg, self.exp_avg_sq)
         )
-        self._values, self._is_whole = self._table, True
-        self._rows = self._places = torch.arange(len(self._table))
+        self.value, self.rows, self._reserve = self._table, None, []

@@ -7,7 +7,7 @@ typedef struct {
 
 const BertieAbi *NAME(abi)(void)
 {
-    static const BertieAbi abi = {4,
+    static const BertieAbi abi = {5,
                                   sizeof(PackedWeight),
                                   sizeof(Norm),
                                   sizeof(Block),

@@ -5,38 +5,47 @@
 /* how a row of numbers becomes integers: see QuantParams in gemm_int8.py */
 typedef struct {
     long bits; /* 8: unsigned, 16: signed */
-    float scale;
-    int zero_point;
-    int one_sided;  /* the divisor is the largest number, not the largest magnitude */
-    float min_divisor;
+    float step;
+    const float *smooth;
 } QuantParams;
 
-/* divisor * scale of a row; NaN or infinite if one of its numbers is */
-static float row_scale(const float *x, const float *smooth, long depth, const QuantParams *params)
+/* what a row's integers mean: number = scale * (integer - zero_point) */
+typedef struct {
+    float scale; /* NaN where a number of the row is infinite or none */
+    int zero_point;
+} RowQuant;
+
+INLINE V smoothed(const float *x, const float *smooth, long k, long depth)
 {
-    V high = SET1(params->min_divisor), wrong = ZERO(); /* stays 0 unless a number is infinite or none */
-    for (long k = 0; k < depth; k += LANES) {
-        V number = load_partial(x + k, depth - k);
-        if (smooth)
-            number = MUL(number, load_partial(smooth + k, depth - k));
-        high = MAX(high, params->one_sided ? number : MAX(number, SUB(ZERO(), number)));
-        wrong = FMA(number, ZERO(), wrong);
-    }
-    return (REDUCE_MAX(high) + REDUCE_ADD(wrong)) * params->scale;
+    const V number = load_partial(x + k, depth - k);
+    return smooth ? MUL(number, load_partial(smooth + k, depth - k)) : number;
 }
 
-/* q = round(x * smooth / divisor / scale) + zero_point within what the bits hold, each 4 bytes of them ``stride`` behind the
- * last; returns divisor * scale */
-static float quantize_row(const float *x, const float *smooth, long depth, const QuantParams *params, char *q, long stride)
+static RowQuant row_quant(const float *x, long depth, const QuantParams *params)
 {
-    const float scale = row_scale(x, smooth, depth, params), factor = 1 / scale;
-    const U zero = U_SET1(params->zero_point);
+    V above = ZERO(), below = ZERO(), wrong = ZERO(); /* stays 0 unless a number is infinite or none */
+    for (long k = 0; k < depth; k += LANES) {
+        const V number = smoothed(x, params->smooth, k, depth);
+        above = MAX(above, number);
+        below = MAX(below, SUB(ZERO(), number));
+        wrong = FMA(number, ZERO(), wrong);
+    }
+    float high = REDUCE_MAX(above), low = REDUCE_MAX(below);
+    if (params->bits == 16) /* around 0 */
+        high = low = high > low ? high : low;
+    const float range = high + low > 1e-12f ? high + low : 1e-12f, scale = (range + REDUCE_ADD(wrong)) * params->step;
+    return (RowQuant){scale, params->bits == 16 ? 0 : (int)lrintf(low / scale)};
+}
+
+/* q = round(x * smooth / scale) + zero_point, each 4 bytes of them ``stride`` behind the last */
+static RowQuant quantize_row(const float *x, long depth, const QuantParams *params, char *q, long stride)
+{
+    const RowQuant row = row_quant(x, depth, params);
+    const V factor = SET1(1 / row.scale);
+    const U zero = U_SET1(row.zero_point);
     for (long k = 0; k < depth; k += LANES) {
         short integers[LANES];
-        V number = load_partial(x + k, depth - k);
-        if (smooth)
-            number = MUL(number, load_partial(smooth + k, depth - k));
-        const U whole = U_ADD(U_OF_FLOAT(MUL(number, SET1(factor))), zero);
+        const U whole = U_ADD(U_OF_FLOAT(MUL(smoothed(x, params->smooth, k, depth), factor)), zero);
 #ifdef U_DOT_BYTES
         if (params->bits == 8)
             STORE_BYTES(integers, U_MAX(whole, U_SET1(0)));
@@ -47,13 +56,13 @@ static float quantize_row(const float *x, const float *smooth, long depth, const
         for (long i = 0; i < bytes; i += 4, q += stride)
             memcpy(q, (char *)integers + i, 4);
     }
-    return scale;
+    return row;
 }
 
-/* memory of a product of integers: the rounded rows and their scales, and a panel of widened weights for each thread */
+/* memory of a product of integers: the rounded rows and what they mean, and a panel of widened weights for each thread */
 typedef struct {
-    float *row_scales; /* [rows] */
-    char *q;           /* quantized_bytes(rows, depth) */
+    RowQuant *rows; /* [rows] */
+    char *q;        /* quantized_bytes(rows, depth) */
     char *widened;
     long widened_per_thread; /* quantized_bytes(NR, depth) */
 } IntegerScratch;
@@ -62,15 +71,19 @@ static inline long quantized_bytes(long rows, long depth) { return rows * upto(2
 
 typedef struct {
     const float *scale; /* [columns], of the weights */
-    const int *shift;   /* [columns]: zero_point, as it is multiplied, times the sum of a column's weights */
-    const float *rows;  /* [rows], of the inputs */
+    const int *sums;    /* [columns], of a column's weights */
+    const RowQuant *rows;
 } Scales;
 
-/* both have as many places as the panels have columns */
-INLINE V dequantize(U sum, const Scales *s, long row, long column)
+/* ``scale`` and ``sums`` have as many places as the panels have columns */
+INLINE V dequantize(const int bits, U sum, const Scales *s, long row, long column)
 {
-    sum = U_SUB(sum, U_LOAD(s->shift + column));
-    return MUL(FLOAT_OF_U(sum), MUL(LOAD(s->scale + column), SET1(s->rows[row])));
+    const RowQuant *of_row = s->rows + row;
+#ifdef U_DOT_BYTES
+    if (bits == 8)
+        sum = U_SUB(sum, U_MUL(U_LOAD(s->sums + column), U_SET1(of_row->zero_point - BYTE_OFFSET)));
+#endif
+    return MUL(FLOAT_OF_U(sum), MUL(LOAD(s->scale + column), SET1(of_row->scale)));
 }
 
 INLINE U dot(const int bits, U sum, U_FACTOR a, U b)
@@ -88,11 +101,11 @@ INLINE U dot(const int bits, U sum, U_FACTOR a, U b)
 #else
 #define APART static __attribute__((noinline))
 #endif
-APART void store_dequantized(U sums[MR][2], int rows, const Scales *s, const Epilogue *e, long row, long column)
+APART void store_dequantized(const int bits, U sums[MR][2], int rows, const Scales *s, const Epilogue *e, long row, long column)
 {
     for (int r = 0; r < rows; r++) {
-        apply_epilogue(dequantize(sums[r][0], s, row + r, column), e, row + r, column);
-        apply_epilogue(dequantize(sums[r][1], s, row + r, column + LANES), e, row + r, column + LANES);
+        apply_epilogue(dequantize(bits, sums[r][0], s, row + r, column), e, row + r, column);
+        apply_epilogue(dequantize(bits, sums[r][1], s, row + r, column + LANES), e, row + r, column + LANES);
     }
 }
 
@@ -130,7 +143,7 @@ INLINE void int8_microkernel(const int rows, const int bits, const int widen, co
 #undef BEGIN
 #undef STEP
 #undef KEEP
-    store_dequantized(sums, rows, s, e, row, column);
+    store_dequantized(bits, sums, rows, s, e, row, column);
 }
 
 /* from so many rows on, a panel's weights are widened once for all rows, not by each microkernel */
@@ -166,8 +179,8 @@ INLINE void int8_panels(const int bits, const int in_kernel, const char *q, cons
 
 /* y [rows, columns] = epilogue(x [rows, depth] . W), with W as panels [columns / NR, steps, NR, 4 or 2 weights], shared by a
  * team of threads */
-static void gemm_int8(const float *x, const float *smooth, const char *panels, const IntegerScratch *scratch, long rows,
-                      long depth, const Scales *s, const QuantParams *params, const Epilogue *e)
+static void gemm_int8(const float *x, const char *panels, const IntegerScratch *scratch, long rows, long depth,
+                      const Scales *s, const QuantParams *params, const Epilogue *e)
 {
     char *q = scratch->q, *widened = scratch->widened + omp_get_thread_num() * scratch->widened_per_thread;
     const long bytes = upto(depth * params->bits / 8, 4), chunk = 32 / params->bits * MC;
@@ -177,7 +190,7 @@ static void gemm_int8(const float *x, const float *smooth, const char *panels, c
 #pragma omp for schedule(static)
         for (long row = first; row < end; row++) {
             const long top = row - (row - first) % step, tall = end - top < step ? end - top : step;
-            scratch->row_scales[row] = quantize_row(x + row * depth, smooth, depth, params, q + top * bytes + 4 * (row - top), 4 * tall);
+            scratch->rows[row] = quantize_row(x + row * depth, depth, params, q + top * bytes + 4 * (row - top), 4 * tall);
         }
 #ifdef U_DOT_BYTES
         if (params->bits == 8)

@@ -4,10 +4,9 @@
 typedef struct {
     const void *panels;
     const float *bias, *scale, *smooth;
-    const int *shift;
+    const int *sums;
     long depth, columns, input_bits;
-    float input_scale, min_divisor;
-    int zero_point, one_sided;
+    float input_step;
 } PackedWeight;
 
 /* a piece of ``bytes`` from the memory behind ``*next``, which starts on a line of the cache; without memory only counted */
@@ -21,7 +20,7 @@ static void *carve(char *memory, long *next, long bytes)
 /* lay the memory of products of integers out behind ``*next``, for inputs of ``depth`` at most */
 static void lay_out_integers(IntegerScratch *s, long rows, long q_bytes, long depth, int threads, char *memory, long *next)
 {
-    s->row_scales = carve(memory, next, rows * sizeof(float));
+    s->rows = carve(memory, next, rows * sizeof(RowQuant));
     s->q = carve(memory, next, q_bytes);
     s->widened_per_thread = quantized_bytes(NR, depth);
     s->widened = carve(memory, next, threads * s->widened_per_thread);
@@ -33,9 +32,9 @@ static void apply_linear(const PackedWeight *w, const float *x, const float *res
 {
     const Epilogue e = {w->bias, residual, y, w->columns, operation};
     if (w->input_bits) {
-        const Scales scales = {w->scale, w->shift, scratch->row_scales};
-        const QuantParams params = {w->input_bits, w->input_scale, w->zero_point, w->one_sided, w->min_divisor};
-        gemm_int8(x, w->smooth, w->panels, scratch, rows, w->depth, &scales, &params, &e);
+        const Scales scales = {w->scale, w->sums, scratch->rows};
+        const QuantParams params = {w->input_bits, w->input_step, w->smooth};
+        gemm_int8(x, w->panels, scratch, rows, w->depth, &scales, &params, &e);
         return;
     }
     gemm(x, w->panels, rows, w->depth, &e);

@@ -8,5 +8,6 @@
 #define U_DOT_WORDS(sums, a, b) _mm512_dpwssd_epi32(sums, a, b)
 /* sums + the products of four unsigned 8-bit integers each with four signed ones */
 #define U_DOT_BYTES(sums, a, b) _mm512_dpbusd_epi32(sums, a, b)
-/* the low bytes of all numbers, at most 255 */
+/* the low bytes of all numbers, at most 255; what is subtracted from them as they are multiplied */
+#define BYTE_OFFSET 0
 #define STORE_BYTES(place, a) _mm_storeu_si128((__m128i *)(place), _mm512_cvtusepi32_epi8(a))

@@ -7,6 +7,8 @@
 /* sums + the products of four signed 8-bit integers each; those of a row are 128 less than their unsigned numbers */
 #define U_DOT_BYTES(sums, a, b) vdotq_lane_s32(sums, vreinterpretq_s8_s32(b), vreinterpret_s8_s32(a), 0)
 
+/* what is subtracted from unsigned numbers as they are multiplied */
+#define BYTE_OFFSET 128
 /* the low bytes of all numbers, at most 255, less 128 */
 static inline void STORE_BYTES(void *place, U a)
 {

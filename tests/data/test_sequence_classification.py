@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from bertie.data.dataset import Dataset, load_dataset
-from bertie.data.labelling import LabelOptions, find_labelling
+from bertie.data.labelling import LabelOptions
 from bertie.data.labels import find_separator, no_labels
+from bertie.data.schema import Columns
+from bertie.data.schemas import SCHEMAS
 from bertie.errors import InputError
 
 CLASSIFY, CHOOSE = "sequence-classification", "multiple-choice"
@@ -221,8 +223,7 @@ def test_versions_keep_their_points(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("known", "written"), [(["1", "5"], "1.0"), (["1.0", "5.0"], "1"), (["1.0", "5.0"], "1.0")])
 def test_both_spellings_of_a_number_are_a_models_label(known: list[str], written: str) -> None:
-    labelling = find_labelling(CLASSIFY, [written], LabelOptions())
-    assert labelling is not None
+    labelling = SCHEMAS[CLASSIFY].find_labelling([written], LabelOptions(), Columns())
     assert labelling.restrict(known, "the model").normalize(written, "row 0", "data", Counter()) == known[0]
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bertie
-from bertie.models.graphs import MOST_TOKENS, GraphedModel, Graphs, Inputs, Outputs, Size, filled, rounded
+from bertie.models.cuda_graphs import MOST_TOKENS, GraphedModel, Graphs, Inputs, Outputs, Size, filled, rounded
 
 CONFIG = {
     "vocab_size": 99,

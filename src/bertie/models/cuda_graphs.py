@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from bertie.attention.dispatch import choose
 from bertie.attention.request import Request
-from bertie.capture import capturing
+from bertie.capture import is_tracing
 from bertie.models.hooks import is_looked_into
 from bertie.outputs import BaseModelOutputWithPoolingAndCrossAttentions
-from bertie.packing import Facts, Packed
+from bertie.packing import HostStats, Packed
 
 # Above this, computing takes longer than launching (about 4 ms for a base model), and a graph saves nothing.
 MOST_TOKENS = 8_192
@@ -106,14 +106,14 @@ class Inputs:
         size = self.size
         ids, types, positions = self.buffer[: 3 * size.tokens].view(3, -1)
         # lengths of 0 say that some text may be empty
-        unknown = Facts((0,) * size.texts, (0, 0), (0, 0), (0, 0))
+        unknown = HostStats((0,) * size.texts, (0, 0), (0, 0), (0, 0))
         return Packed(
             input_ids=ids,
             token_type_ids=types,
             position_ids=positions,
             cu_seqlens=self.buffer[3 * size.tokens :],
             shape=(size.texts, size.longest),
-            known=None if self.buffer.device.type == "cpu" else unknown,
+            known_stats=None if self.buffer.device.type == "cpu" else unknown,
         )
 
 
@@ -278,16 +278,16 @@ class GraphedModel:
     def __call__(self, input_ids: Any = None, *args: Any, **kwargs: Any) -> Any:
         model = self.model
         found = None
-        if isinstance(input_ids, Packed) and not capturing():
+        if isinstance(input_ids, Packed) and not is_tracing():
             plain = not args and all(value is None or name == "return_dict" for name, value in kwargs.items())
             if plain and not self.why_not(input_ids):
-                found = self._graphs_of(model.device)(model.enter(input_ids))
+                found = self._graphs_of(model.device)(model.pack_inputs(input_ids))
             if input_ids.device != model.device:
                 input_ids = input_ids.to(model.device, non_blocking=True)
         if found is None:
             return type(model).forward(model, input_ids, *args, **kwargs)
         output = BaseModelOutputWithPoolingAndCrossAttentions(last_hidden_state=found[0], pooler_output=found[1])
-        return model.leave(output, input_ids, input_ids, kwargs.get("return_dict"))
+        return model.pad_outputs(output, input_ids, input_ids, kwargs.get("return_dict"))
 
     def why_not(self, packed: Packed) -> list[str]:
         """Return every objection to replaying a graph for ``packed``."""

@@ -1,7 +1,7 @@
-"""A model without memory is given its weights: each stored tensor once, new numbers only where nothing is stored."""
+"""Weights by name: which are tied, what a state dict leaves out, and how a model without memory gets its weights."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,64 @@ from bertie.errors import CheckpointError, ShapeError
 from bertie.memory import drop_pages
 from bertie.models.initialization import Protected, initialize, mark_initialized
 from bertie.models.quantized import int8_names
-from bertie.models.tying import tied_aliases
 
 # the modules whose first numbers are `_init_weights`' alone
 _DRAWN_HERE = (nn.Linear, nn.Embedding, nn.LayerNorm)
 
 
-def empty_model(build: Callable[[], Any]) -> Any:
+class Pair(NamedTuple):
+    """An alias and the parameter it stands for, by name and as they are."""
+
+    alias: str
+    source: str
+    alias_parameter: nn.Parameter
+    source_parameter: nn.Parameter
+
+
+def tied_pairs(model: Any) -> Iterator[Pair]:
+    """Yield the pairs to be tied whose both sides the model has.
+
+    One side is missing where an adapter wraps the decoder or the embeddings and ties what is inside it, and where a
+    decoder has no bias.
+    """
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    for alias, source in model.tied_weights().items():
+        if alias in parameters and source in parameters:
+            yield Pair(alias, source, parameters[alias], parameters[source])
+
+
+def tied_aliases(model: Any) -> dict[str, str]:
+    """Return alias → source of the pairs that are one parameter in this model, and will be again when it is loaded."""
+    return {pair.alias: pair.source for pair in tied_pairs(model) if pair.alias_parameter is pair.source_parameter}
+
+
+def leave_out_tied(module: Any, state: dict[str, Any], prefix: str, _metadata: Any) -> None:
+    """Leave tied aliases out of a state dict: what shares memory cannot be saved twice (decision 21)."""
+    for alias, source in tied_aliases(module).items():
+        if prefix + source in state:
+            state.pop(prefix + alias, None)
+
+
+def fill_in_tied(module: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Give the aliases back before a state dict is loaded, so that strict loading finds nothing missing."""
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    for alias, source in module.tied_weights().items():
+        for given, absent in ((source, alias), (alias, source)):
+            if prefix + given in state and absent in parameters:
+                state.setdefault(prefix + absent, state[prefix + given])
+
+
+def finish_loading(module: Any, incompatible: Any) -> None:
+    # the keys that are missing are counted from the outermost model, which this one may be inside of
+    missing: list[str] = incompatible.missing_keys
+    mark_initialized(module, {name for name in module.state_dict() if any(key.endswith(name) for key in missing)})
+    # load_state_dict(assign=True) puts a new parameter in every place, tied or not; what was untied by hand stays so
+    for pair in tied_pairs(module):
+        if pair.alias_parameter.data_ptr() == pair.source_parameter.data_ptr():
+            module._tie(pair.alias, pair.source_parameter)
+
+
+def meta_model(build: Callable[[], Any]) -> Any:
     """Return a model whose parameters have no memory; one whose buffers have none either is built in full."""
     with torch.device("meta"), Protected():
         model = build()
@@ -27,7 +78,7 @@ def empty_model(build: Callable[[], Any]) -> Any:
 
 
 @torch.no_grad()
-def fill_model(
+def materialize(
     model: Any,
     checkpoint: Checkpoint,
     device: torch.device,
@@ -48,7 +99,9 @@ def fill_model(
     names = _names_of_parameters(model)
     shapes = {name: tuple(parameter.shape) for name, (parameter, _) in names.items()}
     aliases = {name: others for name, (_, others) in names.items()}
-    found = fit(shapes, checkpoint, aliases, ignore_mismatched_sizes, int8_names(model))
+    found = fit(
+        shapes, checkpoint, aliases, ignore_mismatched_sizes, int8_names(model), model.config.tie_word_embeddings
+    )
     if any(parameter.is_meta for parameter, _ in names.values()):  # what is not was loaded by a part of the model
         found.missing = [name for name in found.missing if names[name][0].is_meta]
     for name, stored in found.stored.items():

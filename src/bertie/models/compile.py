@@ -13,13 +13,13 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from bertie.capture import capturing, has_hooks
+from bertie.capture import has_hooks, is_tracing
 from bertie.errors import BertieError, InputTypeError
 from bertie.layers.block import BertLayer
 from bertie.layers.embeddings import BertEmbeddings
 from bertie.layers.int8 import Int8Embedding, Int8Linear
 from bertie.models.bert import BertModel
-from bertie.models.graphs import GraphedModel
+from bertie.models.cuda_graphs import GraphedModel
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.packing import Packed
 
@@ -76,7 +76,7 @@ class _Block:
     def __call__(self, hidden_states: Tensor, attention_mask: Any = None, *args: Any, **named: Any) -> Tensor:
         block = self.block
         if (
-            capturing()
+            is_tracing()
             or not isinstance(attention_mask, Packed)
             or any(each is not None for each in args)  # cross-attention
             or has_hooks(block.attention)
@@ -102,7 +102,7 @@ class _Embeddings:
 
     def __call__(self, input_ids: Any = None, *args: Any, **named: Any) -> Tensor:
         if (
-            capturing()
+            is_tracing()
             or torch.is_grad_enabled()
             or not isinstance(input_ids, Packed)
             or input_ids.num_tokens < 2

@@ -185,6 +185,41 @@ def test_a_table_of_ones_own_knows_its_limit_itself() -> None:
     torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("shape", [(3, 6), (1, 6), (6,), (3, 1), (1, 1), (1,), ()])
+@pytest.mark.parametrize("name", ["position_ids", "token_type_ids"])
+@pytest.mark.parametrize("mask", ["none", "holes"])
+@pytest.mark.parametrize("hooked", [False, True])
+def test_what_is_spread_over_the_batch(shape: tuple[int, ...], name: str, mask: str, hooked: bool) -> None:
+    """Positions and token types of fewer dimensions are those of all texts, as in the reference."""
+    ours, reference = pair("Model")
+    values = torch.randint(0, 2, shape, generator=torch.Generator().manual_seed(2))
+    given = {"token_type_ids": torch.zeros_like(IDS), "attention_mask": MASKS[mask], name: values}
+    seen: list[Any] = []
+    if hooked:
+        ours.embeddings.register_forward_hook(lambda *_: seen.append(1))
+    real = MASKS[mask].bool()
+    with torch.no_grad():
+        found, expected = ours(IDS, **given).last_hidden_state, reference(IDS, **given).last_hidden_state
+    torch.testing.assert_close(found[real], expected[real], atol=1e-5, rtol=0)
+    assert len(seen) == hooked
+
+
+@pytest.mark.parametrize("shape", [(2, 6), (5,), (3, 2), (6, 1), (1, 3, 6)])
+@pytest.mark.parametrize("name", ["position_ids", "token_type_ids"])
+def test_what_cannot_be_spread_is_refused(shape: tuple[int, ...], name: str) -> None:
+    with pytest.raises(
+        bertie.InputError, match=f"{name} (has shape .* but the batch has shape|must have 2 dimensions)"
+    ):
+        pair("Model")[0](IDS, **{name: torch.zeros(shape, dtype=torch.long)})
+
+
+def test_one_text_is_one_text() -> None:
+    model = pair("Model")[0]
+    with pytest.raises(bertie.InputError, match="does not fit 1 text of 6 tokens looking at 6 keys with 2 heads"):
+        model(IDS[:1], attention_mask=torch.ones(1, 1, 5, 5, dtype=torch.bool))
+    assert repr(bertie.Packed.from_lists([[5]])).startswith("Packed(1 text, 1 token, ")
+
+
 def test_labels_are_held_to_the_head_that_is_there() -> None:
     model = bertie.BertForTokenClassification(bertie.BertConfig(**SIZES))
     with pytest.raises(bertie.InputError, match="allowed are 0 to 1"):

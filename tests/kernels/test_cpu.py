@@ -1,6 +1,6 @@
 """What the system says of the processor."""
 
-from bertie.layers.chip import Chip, read_chip
+from bertie.kernels.cpu import Chip, read_chip
 
 
 def test_chips_are_read() -> None:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from bertie.attention.dense import real_places
-from bertie.capture import capturing
+from bertie.capture import is_tracing
 from bertie.config import BertConfig
-from bertie.errors import InputError, InputTypeError
+from bertie.errors import InputError, InputTypeError, counted
 from bertie.layers.rectangle import Batch, Rectangle, Unpadded
 from bertie.outputs import ModelOutput
 from bertie.packing import Packed, require_integers, require_tensor
@@ -46,7 +46,7 @@ def _rows_in(table: nn.Module | None) -> int | None:
     return rows if isinstance(rows, int) else None
 
 
-def enter(
+def pack_inputs(
     limits: Limits,
     input_ids: Tensor | Packed | None,
     attention_mask: Tensor | None = None,
@@ -65,7 +65,7 @@ def enter(
     config = limits.config
     if isinstance(input_ids, Packed):
         _refuse_beside_packed(attention_mask, token_type_ids, position_ids, inputs_embeds)
-        if not capturing():
+        if not is_tracing():
             _check_ranges(limits, input_ids, past_length)
         return input_ids
     shape = _check_rectangle(config, input_ids, token_type_ids, position_ids, inputs_embeds)
@@ -73,8 +73,8 @@ def enter(
         None if attention_mask is None else _check_mask(attention_mask, shape, past_length, config.num_attention_heads)
     )
     whole = mask is not None and mask.dim() == 4
-    if capturing():
-        return _enter_graph(input_ids, mask, token_type_ids, position_ids, inputs_embeds, past_length, config)
+    if is_tracing():
+        return _pack_traced(input_ids, mask, token_type_ids, position_ids, inputs_embeds, past_length, config)
     packed = Packed.from_padded(
         input_ids,
         None if mask is None or whole else mask[:, past_length:],
@@ -91,7 +91,7 @@ def enter(
     return packed
 
 
-def enter_encoder(
+def pack_encoder_states(
     config: BertConfig, hidden_states: Tensor | Packed | None, attention_mask: Tensor | None
 ) -> Packed | None:
     """Return an encoder's hidden states ``[B, S, D]`` packed by their mask, for cross-attention.
@@ -116,8 +116,8 @@ def enter_encoder(
         )
     shape, heads = tuple(hidden_states.shape[:2]), config.num_attention_heads
     mask = None if attention_mask is None else _check_mask(attention_mask, shape, 0, heads, encoder=True)
-    if not capturing() and (mask is None or mask.dim() == 2):
-        return Packed.from_padded(inputs_embeds=hidden_states, attention_mask=mask)
+    if not is_tracing() and (mask is None or mask.dim() == 2):
+        return Unpadded.of(Packed.from_padded(inputs_embeds=hidden_states, attention_mask=mask))
     packed = _whole_rectangle(None, None, None, hidden_states, 0)
     if mask is None:
         return packed
@@ -132,7 +132,7 @@ def rectangle(limits: Limits, packed: Packed, given: dict[str, Any]) -> Rectangl
     if given["input_ids"] is packed:
         return Rectangle.of(packed)
     arguments = dict(given)
-    for name, values, (low, high), size in _tables(limits, packed) if not capturing() else ():
+    for name, values, (low, high), size in _tables(limits, packed) if not is_tracing() else ():
         given_values = arguments[name]
         if values is not None and size is not None and not (low >= 0 and high < size):
             arguments[name] = packed.pad(values)
@@ -169,7 +169,7 @@ def _scores(mask: Tensor, shape: tuple[int, ...], eager: bool, dtype: torch.dtyp
     return mask.expand(shape)
 
 
-def leave(output: ModelOutput, batch: Batch, as_packed: bool) -> ModelOutput:
+def pad_outputs(output: ModelOutput, batch: Batch, as_packed: bool) -> ModelOutput:
     """Return ``output`` with its per-token members in the form in which the batch entered (decision 1).
 
     Hidden states of all layers have it already, unless a model of one's own computed with a plain ``Packed``.
@@ -207,7 +207,7 @@ def _check_rectangle(
         if values is not None:
             require_tensor(name, values, "a torch.Tensor or a Packed")
             require_integers(name, values)
-            if values.dim() != 2:
+            if values.dim() > 2 or (values is ids and values.dim() != 2):
                 raise InputError(f"{name} must have 2 dimensions [batch, length], not shape {tuple(values.shape)}.")
     if embeds is not None:
         require_tensor("inputs_embeds", embeds)
@@ -218,7 +218,10 @@ def _check_rectangle(
     content = cast(Tensor, ids if embeds is None else embeds)
     shape = (content.shape[0], content.shape[1])
     for name, values in (("token_type_ids", types), ("position_ids", positions)):
-        if values is not None and (values.shape[0] not in (1, shape[0]) or values.shape[1] != shape[1]):
+        # one row, or one number, for all texts, as in the reference
+        if values is not None and any(
+            size not in (1, own) for size, own in zip(values.shape[::-1], shape[::-1], strict=False)
+        ):
             raise InputError(f"{name} has shape {tuple(values.shape)}, but the batch has shape {shape}.")
     return shape
 
@@ -246,15 +249,15 @@ def _check_mask(mask: Tensor, shape: tuple[int, ...], past_length: int, heads: i
     fits = mask.shape[-1] == keys and mask.shape[0] in (1, shape[0]) and (encoder or mask.shape[-2] in (1, shape[1]))
     if not fits or (mask.dim() == 4 and mask.shape[1] not in (1, heads)):
         raise InputError(
-            f"{name} has shape {tuple(mask.shape)}, which does not fit {shape[0]} texts of {shape[1]} tokens "
-            f"looking at {keys} keys with {heads} heads."
+            f"{name} has shape {tuple(mask.shape)}, which does not fit {counted(shape[0], 'text')} of "
+            f"{counted(shape[1], 'token')} looking at {counted(keys, 'key')} with {counted(heads, 'head')}."
         )
     return mask if mask.dim() == 4 else mask[:, None]
 
 
 def _tables(limits: Limits, packed: Packed) -> tuple[tuple[str, Tensor | None, tuple[int, int], int | None], ...]:
     """Return each argument that chooses rows of a table: its values, what the host knows of them, and the rows."""
-    facts = packed.facts
+    facts = packed.host_stats
     return (
         ("position_ids", packed.position_ids, facts.position_range, limits.positions),
         ("input_ids", packed.input_ids, facts.id_range, limits.words),
@@ -287,7 +290,7 @@ def _check_ranges(limits: Limits, packed: Packed, past_length: int) -> None:
 
 
 def _cell(packed: Packed, token: int) -> tuple[int, int]:
-    cell = token if packed.cells is None else int(packed.cells[token])
+    cell = token if packed.flat_index is None else int(packed.flat_index[token])
     return divmod(cell, max(packed.shape[1], 1))
 
 
@@ -304,7 +307,7 @@ def _keys(mask: Tensor) -> Tensor:
     return (mask != 0)[:, None, None, :]
 
 
-def _enter_graph(
+def _pack_traced(
     ids: Tensor | None,
     mask: Tensor | None,
     types: Tensor | None,

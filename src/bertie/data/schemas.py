@@ -1,0 +1,218 @@
+"""The schema of every task. Those of a text, a pair or a triplet are here, the others in files of their own."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any
+
+from bertie.data.cells import is_nothing, list_in, name_in, shown
+from bertie.data.example import Example
+from bertie.data.labelling import Labelling
+from bertie.data.multiple_choice import MultipleChoice
+from bertie.data.question_answering import QuestionAnswering
+from bertie.data.record import BadRow, BadRows, Record
+from bertie.data.records import Records
+from bertie.data.schema import (
+    LABEL_NAMES,
+    NEGATIVE,
+    ONLY_OTHER,
+    SCORE_NAMES,
+    TEXT_NAMES,
+    Cells,
+    Found,
+    Role,
+    Row,
+    Schema,
+    by_text,
+    check_varied,
+    flag_columns,
+    key,
+    only_column,
+)
+from bertie.data.sequence_classification import SequenceClassification
+from bertie.data.token_classification import TokenClassification
+
+_POSITIVE = re.compile(r"pos(itive)?s?(passages?|texts?)?\d*")
+_LEFT_OUT = "negatives that are not read, a positive passage being learned with one"
+# fewer queries than this are too few to part; their passages are parted then
+_QUERIES = 3
+
+
+class MaskedLM(Schema):
+    """An example is a text without a label."""
+
+    name = "masked-lm"
+    roles = (Role("text", TEXT_NAMES, needed=True, is_text=True),)
+    guesses = (("text", only_column, ONLY_OTHER),)
+
+    def regroup(
+        self, rows: Records, columns: Mapping[str, Any] | None, bad: BadRows, notes: Counter[str]
+    ) -> Iterator[Record]:
+        # blank lines part the documents of plain text, and are no mistake there
+        return (record for record in rows if record.fields.get("text") != "")
+
+    def parse(self, row: Row) -> Example:
+        return row.example(row.texts())
+
+
+class NextSentence(Schema):
+    """A label is 0 if the second text follows the first."""
+
+    name = "next-sentence"
+    roles = (
+        Role("text", needed=True, is_text=True),
+        Role("text_pair", needed=True, is_text=True),
+        Role("is_next", ("isnext", "next")),
+        Role("label", LABEL_NAMES, needed=True, is_label=True, without="is_next"),
+    )
+
+    def parse(self, row: Row) -> Example:
+        text, role = row.texts(), "is_next" if "is_next" in row.found else "label"
+        value = None if isinstance(row.found.get(role), list) else row.cell(role)
+        if is_nothing(value) and not row.needs_label:
+            return row.example(text)
+        # the reference's label 0 says that the second follows the first; a column is_next says so by 1
+        meanings = {"0": 0, "1": 1} if role == "label" else {"1": 0, "true": 0, "0": 1, "false": 1}
+        label = {**meanings, "isnext": 0, "notnext": 1}.get(str(name_in(value)).lower())
+        if label is None:
+            allowed = "0 (follows) or 1 (does not)" if role == "label" else "1 (follows) or 0"
+            raise BadRow(f"The label in {row.where} is {shown(value)}; it must be {allowed}.")
+        return row.example(text, label)
+
+    def meaning(self, found: Found) -> list[str]:
+        return ["the label 0 says that the second text follows the first"] if "label" in found else []
+
+    def check(self, examples: Sequence[Example], labelling: Labelling, name: str) -> None:
+        check_varied(examples, name)
+
+
+def _one_flag(cells: Cells) -> str | None:
+    flags = flag_columns(cells)
+    return flags[0] if len(flags) == 1 else None
+
+
+class Embedding(Schema):
+    """An example is a pair, perhaps with how alike its texts are, or an anchor with a positive and a negative."""
+
+    name = "embedding"
+    roles = (
+        Role("positive", ("positive", "pos"), is_text=True),
+        Role("negative", ("negative", "neg"), is_text=True),
+        Role("anchor", ("anchor", "query question"), needed=True, is_text=True, beside="positive"),
+        Role("text", needed=True, is_text=True, without="positive"),
+        Role("text_pair", needed=True, is_text=True, without="positive"),
+        Role("label", SCORE_NAMES),
+    )
+    guesses = (("label", _one_flag, "the only column of 0 and 1"),)
+
+    def regroup(
+        self, rows: Records, columns: Mapping[str, Any] | None, bad: BadRows, notes: Counter[str]
+    ) -> Iterator[Record]:
+        """Yield a record for each positive passage, with one negative, in turn."""
+        for record in rows:
+            good, poor, rest = _passages(record)
+            if not any(isinstance(record.fields[name], list) for name in record.fields.keys() - rest.keys()):
+                yield record
+                continue
+            notes[_LEFT_OUT] += max(len(poor) - len(good), 0)
+            for number, positive in enumerate(good):
+                negative = {"negative": poor[number % len(poor)]} if poor else {}
+                yield Record({**rest, "positive": positive, **negative}, record.where)
+
+    def parse(self, row: Row) -> Example:
+        if "positive" in row.found:
+            text: Any = tuple(row.text(role) for role in ("anchor", "positive", "negative") if role in row.found)
+        else:
+            text = row.texts()
+        return row.example(text, row.number(is_needed=True) if "label" in row.found else None)
+
+    def meaning(self, found: Found) -> list[str]:
+        if "label" in found:
+            return ["the label says how alike two texts are"]
+        return ["the texts of a row belong together"]
+
+    def find_oddities(self, examples: Sequence[Example], labelling: Labelling, name: str) -> list[str]:
+        """Return a sentence if pairs to learn from have a text at the place where another pair has the same one."""
+        if name != "train" or examples[0].label is not None:
+            return []
+        counts = [Counter(example.text[place] for example in examples) for place in (0, 1)]
+        repeated = sum(any(counts[place][example.text[place]] > 1 for place in (0, 1)) for example in examples)
+        if not repeated:
+            return []
+        return [
+            f"{repeated:,} of {len(examples):,} rows of {name} share their anchor or their partner with others; within "
+            "a step none of these takes a partner of the same text for a stranger."
+        ]
+
+
+class Reranking(Schema):
+    """An example is a query and a passage, and how relevant this is. A query's passages stay in one part of a split."""
+
+    name = "reranking"
+    roles = (
+        Role("query", ("query", "question search title"), needed=True, is_text=True),
+        Role("passage", ("passage", "document answer context text doc product"), needed=True, is_text=True),
+        Role("label", ("label", "score relevance relevant islabel gold rating grade"), needed=True, is_label=True),
+    )
+
+    def regroup(
+        self, rows: Records, columns: Mapping[str, Any] | None, bad: BadRows, notes: Counter[str]
+    ) -> Iterator[Record]:
+        """Yield each passage of columns such as ``pos`` and ``neg`` with the label 1 or 0."""
+        for record in rows:
+            good, poor, rest = _passages(record)
+            if not any(_POSITIVE.fullmatch(key(name)) for name in record.fields):
+                yield record
+                continue
+            for label, passages in ((1, good), (0, poor)):
+                for passage in passages:
+                    yield Record({**rest, "passage": passage, "label": label}, record.where)
+
+    def parse(self, row: Row) -> Example:
+        return row.example((row.text("query"), row.text("passage")), row.number(row.needs_label))
+
+    def check(self, examples: Sequence[Example], labelling: Labelling, name: str) -> None:
+        check_varied(examples, name)
+
+    def together(self, examples: Sequence[Example]) -> Callable[[Example], Hashable]:
+        return by_query if len(set(map(by_query, examples))) >= _QUERIES else by_text
+
+
+def by_query(example: Example) -> Hashable:
+    """Return what the passages of a query have in common."""
+    return example.text[0]
+
+
+def _passages(record: Record) -> tuple[list[Any], list[Any], Mapping[str, Any]]:
+    """Return the positive passages, the negative ones, and the other fields."""
+    fields = record.fields
+    good, poor = ([name for name in fields if which.fullmatch(key(name))] for which in (_POSITIVE, NEGATIVE))
+    rest = {name: value for name, value in fields.items() if name not in (*good, *poor)}
+    return _in_columns(fields, good), _in_columns(fields, poor), rest
+
+
+def _in_columns(fields: Mapping[str, Any], columns: Sequence[str]) -> list[Any]:
+    """Return the passages of columns; one may be a mapping with a text, and a title before it."""
+    cells = [one for column in columns for one in list_in(fields[column]) or [fields[column]]]
+    return [_text(one) for one in cells if not is_nothing(one) and one != []]
+
+
+def _text(passage: Any) -> Any:
+    if not isinstance(passage, Mapping):
+        return passage
+    return " ".join(part for part in (passage.get("title"), passage.get("text")) if part)
+
+
+SCHEMAS: Mapping[str, Schema] = {
+    schema.name: schema
+    for schema in (
+        SequenceClassification(),
+        TokenClassification(),
+        QuestionAnswering(),
+        MultipleChoice(),
+        NextSentence(),
+        MaskedLM(),
+        Embedding(),
+        Reranking(),
+    )
+}
