@@ -40,7 +40,7 @@ def train_tokenizer(
     import bertie
     from bertie.data.running_text import Documents
 
-    texts = Documents(files, form.form(), column, "lines")
+    texts = Documents(files, form.as_format(), column, "lines")
     plain = bertie.BertTokenizer(
         do_lower_case=not cased,
         strip_accents=strip_accents,
