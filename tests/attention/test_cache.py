@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import bertie
 from bertie.attention import dispatch
-from bertie.attention.cache import BLOCK
+from bertie.attention.cache_layer import BLOCK
 from bertie.attention.native import Native
 from bertie.kernels import library
 
@@ -409,6 +409,23 @@ class TestRefusedCaches:
         cache = model(bertie.Packed.from_lists(cut_lists(ids, (5, 5))), use_cache=True, **packed).past_key_values
         with pytest.raises(bertie.InputError, match="holds the keys of an encoder's Packed"):
             model(ids[:, :1], past_key_values=cache, **encoder)
+
+    def test_packed_texts_while_someone_looks_in(self, model, ids):
+        texts = bertie.Packed.from_lists(cut_lists(ids, (5, 2)))
+        cache = model(texts, use_cache=True).past_key_values
+        hook = model.bert.encoder.layer[0].register_forward_hook(lambda *_: None)
+        try:
+            for held in (cache, model(texts, use_cache=True).past_key_values):
+                step = bertie.Packed.from_lists([[5], [6]], position_ids=[[5], [2]])
+                with pytest.raises(bertie.InputError, match="cannot go on in a cache while a hook"):
+                    model(step, past_key_values=held)
+        finally:
+            hook.remove()
+
+    def test_packed_texts_of_unequal_lengths_in_another_cache(self, model, ids):
+        texts = bertie.Packed.from_lists(cut_lists(ids, (5, 2)))
+        with pytest.raises(bertie.InputError, match="DynamicCache holds rows of one length; .* need a bertie.Cache"):
+            model(texts, past_key_values=transformers.DynamicCache())
 
     def test_distances_between_texts_of_unequal_lengths(self, ids):
         model = bertie.BertLMHeadModel(bertie.BertConfig(**SIZES, position_embedding_type="relative_key"))

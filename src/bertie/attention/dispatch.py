@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from torch import Tensor
 
-from bertie.attention.cache import CachedKeys
+from bertie.attention.cache_layer import CachedKeys
 from bertie.attention.dense import Dense
 from bertie.attention.flash_varlen import Varlen
 from bertie.attention.grouped import Grouped
@@ -70,11 +70,7 @@ _choose_cached = lru_cache(maxsize=256)(choose)
 
 
 def candidates(name: str | None = None) -> tuple[Backend, ...]:
-    """Return the backends to consider: all, or the one called ``name``.
-
-    Raises:
-        InputError: if there is none of that name.
-    """
+    """Return the backends to consider: all, or the one called ``name``."""
     known = [backend.name for backend in BACKENDS]
     if name is not None and name not in known:
         raise InputError(f"There is no attention backend {name!r}; choose one of {', '.join(known)}.")

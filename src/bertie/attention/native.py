@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bertie.attention.cache import CachedKeys
+from bertie.attention.cache_layer import CachedKeys
 from bertie.attention.request import Inputs, Request, needs_a_matrix
 from bertie.dropout import drawn_params
 from bertie.kernels import library

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from bertie.attention.cache import CachedKeys
+from bertie.attention.cache_layer import CachedKeys
 from bertie.capture import is_intercepted, is_tracing
 from bertie.packing import Packed
 

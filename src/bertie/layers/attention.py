@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from bertie.attention import attend
-from bertie.attention.cache import Cache, CachedKeys, CacheLike, extend
-from bertie.attention.dense import attend_rectangles
-from bertie.attention.request import ScoreBias
+from bertie.attention.cache import Cache, CacheLike, extend
+from bertie.attention.cache_layer import CachedKeys
+from bertie.attention.dense import RelativePositions, attend_rectangles
 from bertie.capture import is_tracing
 from bertie.config import BertConfig
 from bertie.dropout import Dropout
@@ -23,33 +23,6 @@ from bertie.packing import Packed
 
 # What callers hand down to every part, though attention has no use for it.
 _OF_OTHER_PARTS = frozenset({"position_ids", "use_cache", "output_hidden_states", "return_dict", "cache_position"})
-
-
-class RelativePositions:
-    """Adds a learned vector for the distance between two tokens to the scores, by query or by query and key."""
-
-    def __init__(self, kind: str, max_positions: int) -> None:
-        self.by_key_too = kind == "relative_key_query"
-        self.max_positions = max_positions
-
-    def score_bias(self, embedding: Tensor) -> ScoreBias:
-        """Return what ``attend`` adds to the scores, given the table ``[2 * max_positions - 1, K]`` of distances."""
-
-        def bias(query: Tensor, key: Tensor) -> Tensor:
-            if key.shape[2] > self.max_positions:
-                raise InputError(
-                    f"A text of {key.shape[2]} columns is longer than max_position_embeddings = {self.max_positions}, "
-                    "beyond which the model knows no distances; truncate it or split it into windows."
-                )
-            keys = torch.arange(key.shape[2], device=query.device)
-            queries = keys[key.shape[2] - query.shape[2] :]
-            vectors = embedding[queries[:, None] - keys[None, :] + self.max_positions - 1].to(query.dtype)
-            scores = torch.einsum("bhqk,qsk->bhqs", query, vectors)
-            if self.by_key_too:
-                scores = scores + torch.einsum("bhsk,qsk->bhqs", key, vectors)
-            return scores * query.shape[-1] ** -0.5
-
-        return bias
 
 
 class _Attention(nn.Module):
@@ -161,6 +134,11 @@ class BertSelfAttention(_Attention):
         if isinstance(cache, Cache) and _is_plain(packed):
             everything: tuple[Tensor, Tensor, Packed | CachedKeys] = cache.append(k, v, self.layer_idx, packed)
             self._refuse_unequal_distances(everything[2])
+        elif not isinstance(packed, Unpadded) and packed.flat_index is not None and not is_tracing():
+            raise InputError(
+                f"{type(cache).__name__} holds rows of one length; texts of unequal lengths in a Packed need a "
+                "bertie.Cache."
+            )
         else:
             key_rows, value_rows = (packed.pad(part).transpose(1, 2) for part in (k, v))
             has_padding = packed.flat_index is not None or packed.attention_mask is not None

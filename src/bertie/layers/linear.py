@@ -67,11 +67,7 @@ def make_deterministic(*models: nn.Module) -> None:
 
 
 def check_module(model: object, function: str) -> None:
-    """Refuse an engine, a pipeline or a name where a function of PyTorch models is called.
-
-    Raises:
-        InputTypeError: it is no PyTorch model.
-    """
+    """Refuse an engine, a pipeline or a name where a function of PyTorch models is called."""
     if not isinstance(model, nn.Module):
         raise InputTypeError(
             f"{function} takes a PyTorch model, not a {type(model).__name__}; bertie's AutoModel classes load one "

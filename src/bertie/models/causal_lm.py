@@ -5,13 +5,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from bertie.attention.cache import CacheLike, EncoderDecoderCache
 from bertie.capture import is_tracing
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.heads import BertOnlyMLMHead
 from bertie.layers.losses import cross_entropy, next_labels
 from bertie.layers.rectangle import Batch, Rectangle, shown
-from bertie.models.bert import BertModel
+from bertie.models.bert import BertModel, refuse_unequal_rows
 from bertie.models.masked_lm import BertForMaskedLM
 from bertie.models.model_inputs import rows_of
 from bertie.models.pretrained import BertPreTrainedModel
@@ -44,7 +45,7 @@ class BertLMHeadModel(BertPreTrainedModel):
         encoder_hidden_states: Tensor | Packed | None = None,
         encoder_attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
-        past_key_values: Any = None,
+        past_key_values: CacheLike | EncoderDecoderCache | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         *,
@@ -53,7 +54,7 @@ class BertLMHeadModel(BertPreTrainedModel):
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
         shift_labels: Tensor | None = None,
-    ) -> Any:
+    ) -> CausalLMOutputWithCrossAttentions | tuple[Any, ...]:
         """Score the next word at every token; arguments as in ``BertModel.forward``.
 
         Args:
@@ -71,6 +72,7 @@ class BertLMHeadModel(BertPreTrainedModel):
             raise InputError("labels need the logits of all tokens; leave logits_to_keep at 0 beside them.")
         past_length = self.bert.past_length(past_key_values)
         batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
+        refuse_unequal_rows(batch, past_key_values)
         given = labels if shift_labels is None else shift_labels
         words = rows_of(self.get_output_embeddings(), self.config.vocab_size)
         targets = self.token_labels(given, input_ids, batch, words)

@@ -23,11 +23,9 @@ from bertie.packing import HostStats, Packed
 
 # Above this, computing takes longer than launching (about 4 ms for a base model), and a graph saves nothing.
 MOST_TOKENS = 8_192
-MOST_GRAPHS = 32
 
+# One row a token, and one a text or None.
 Outputs = tuple[Tensor | None, ...]
-# Records what a function does to fixed memory: returns how to do it again, and where it leaves its answers.
-Capture = Callable[[Callable[[], Outputs]], tuple[Callable[[], Any], Outputs]]
 
 
 class Size(NamedTuple):
@@ -89,7 +87,9 @@ class Inputs:
             self._sent.synchronize()  # the last batch may still be on its way out of the staging memory
         tokens, on_host = self.size.tokens, packed.device.type == "cpu"
         self._host[3 * tokens :] = filled(packed.lengths, self.size)
-        for start, row in zip((0, tokens, 2 * tokens), _rows(packed), strict=True):
+        assert packed.input_ids is not None
+        rows = (packed.input_ids, packed.token_type_ids, packed.position_ids)
+        for start, row in zip((0, tokens, 2 * tokens), rows, strict=True):
             if on_host:
                 self._host[start : start + len(row)] = row.numpy()
             else:
@@ -117,11 +117,6 @@ class Inputs:
         )
 
 
-def _rows(packed: Packed) -> tuple[Tensor, Tensor, Tensor]:
-    assert packed.input_ids is not None
-    return packed.input_ids, packed.token_type_ids, packed.position_ids
-
-
 class Recorded:
     """The parts of a model and the memory of its parameters when a run was recorded; replaying it reads that memory."""
 
@@ -134,51 +129,93 @@ class Recorded:
             for name, member in members.items()
         ]
         self.parameters = [member for _, _, member in self.members if isinstance(member, Tensor)]
-        self.places = self._places()
+        self.places = [each.data_ptr() for each in self.parameters]
 
     def holds(self) -> bool:
         """Whether the model still consists of the same parts, where they were, and nothing hooks into it."""
         return (
             all(members.get(name) is member for members, name, member in self.members)
-            and not any(
-                module.training or module._forward_hooks or module._forward_pre_hooks for module in self.modules
-            )
-            and self._places() == self.places
+            and not any(each.training or each._forward_hooks or each._forward_pre_hooks for each in self.modules)
+            and [each.data_ptr() for each in self.parameters] == self.places
         )
 
-    def _places(self) -> list[int]:
-        return [each.data_ptr() for each in self.parameters]
+
+class Run(NamedTuple):
+    """A recorded run: the memory that it reads, how to do it again, and where it leaves its answers."""
+
+    inputs: Inputs
+    replay: Callable[[], Any]
+    outputs: Outputs
 
 
-class Graphs:
-    """Recorded runs of ``compute``, by size; least recently used ones are dropped.
+# PyTorch records all graphs of a process on one stream.
+_RECORDING = threading.Lock()
 
-    Args:
-        model: what ``compute`` runs; when it has changed, all runs are recorded anew.
-        compute: from a batch to tensors that lead with one row a token (the first) or a text (the others), or None.
-        device: where ``model`` lies.
-        capture: how a run is recorded; None: as a CUDA graph.
-        most: how many runs are kept.
+
+class GraphedModel:
+    """The ``forward`` of a `BertModel` that replays graphs where it can. It can be copied and pickled, without them.
+
+    A small batch may lie on the host: it is brought to the device in one transfer.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        compute: Callable[[Packed], Outputs],
-        device: torch.device,
-        capture: Capture | None = None,
-        most: int = MOST_GRAPHS,
-    ) -> None:
-        self.model, self.compute, self.device, self.most = model, compute, device, most
-        self.capture = CudaCapture() if capture is None else capture
-        self.runs: OrderedDict[Size, _Run] = OrderedDict()
-        self.recorded: Recorded | None = None
+    most_graphs = 32
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.runs: OrderedDict[Size, Run] = OrderedDict()
+        self._recorded: Recorded | None = None
         self._seen: Counter[Size] = Counter()
         self._lock = threading.Lock()
-        self._copied = torch.cuda.Event() if device.type == "cuda" else None
+        self._copied: Any = None
+        # all graphs share one pool of memory, since one runs at a time and its answers are copied out
+        self._pool: Any = None
 
-    def __call__(self, packed: Packed) -> Outputs | None:
-        """Return what ``compute`` gives for the batch; None where it must be called itself.
+    def __getstate__(self) -> dict[str, Any]:
+        return {"model": self.model}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        GraphedModel.__init__(self, state["model"])
+
+    def __call__(self, input_ids: Any = None, *args: Any, **kwargs: Any) -> Any:
+        model = self.model
+        found = None
+        if isinstance(input_ids, Packed) and not is_tracing():
+            plain = not args and all(value is None or name == "return_dict" for name, value in kwargs.items())
+            if plain and not self.why_not(input_ids):
+                found = self._replayed(model.pack_inputs(input_ids))
+            if input_ids.device != model.device:
+                input_ids = input_ids.to(model.device, non_blocking=True)
+        if found is None:
+            return type(model).forward(model, input_ids, *args, **kwargs)
+        output = BaseModelOutputWithPoolingAndCrossAttentions(last_hidden_state=found[0], pooler_output=found[1])
+        return model.pad_outputs(output, input_ids, input_ids, kwargs.get("return_dict"))
+
+    def why_not(self, packed: Packed) -> list[str]:
+        """Return every objection to replaying a graph for ``packed``."""
+        model, config = self.model, self.model.config
+        reasons = {
+            "it is in training mode": model.training,
+            "gradients are wanted": torch.is_grad_enabled(),
+            "autocast is on": torch.is_autocast_enabled(model.device.type),
+            "it is a decoder": config.is_decoder,
+            "someone looks into it, and must be called": is_looked_into(model),
+            "attentions or hidden states of all layers are wanted": config.output_attentions
+            or config.output_hidden_states,
+            "the batch has no ids, or a mask of its own": packed.input_ids is None or packed.attention_mask is not None,
+            "attention reads lengths on the host": self.reads_lengths(),
+            "attention needs the score matrix": config.position_embedding_type != "absolute"
+            or config._attn_implementation == "eager",
+        }
+        return [reason for reason, holds in reasons.items() if holds]
+
+    def reads_lengths(self) -> bool:
+        """Whether attention needs the texts' lengths on the host, which a graph does not have."""
+        model, config = self.model, self.model.config
+        width = config.hidden_size // config.num_attention_heads
+        return _backend(model.device.type, model.dtype, width) != "varlen"
+
+    def _replayed(self, packed: Packed) -> Outputs | None:
+        """Return the answers to a batch; None where the model must be called itself.
 
         A size is recorded the second time it comes: most sizes of a long job's last batches come once.
         """
@@ -192,134 +229,61 @@ class Graphs:
             if self._copied is not None:
                 self._copied.wait()  # the thread before may have another stream
             with torch.inference_mode():
-                run = self._ready(size, packed)
+                run = self._run(size, packed)
             if run is None:
                 return None
             # copied at once: the next run may use the same memory
-            rows = (packed.num_tokens, *[packed.shape[0]] * (len(run.outputs) - 1))
+            counts = (packed.num_tokens, packed.shape[0])
             copies = tuple(
-                None if each is None else each[:count].clone() for each, count in zip(run.outputs, rows, strict=True)
+                None if each is None else each[:count].clone() for each, count in zip(run.outputs, counts, strict=True)
             )
-            if self._copied is not None:
+            if self.model.device.type == "cuda":
+                self._copied = self._copied or torch.cuda.Event()
                 self._copied.record()
             return copies
 
-    def _ready(self, size: Size, packed: Packed) -> "_Run | None":
+    def _run(self, size: Size, packed: Packed) -> Run | None:
         """Return the run of this size with its answers to the batch; None if the model is not what was recorded."""
-        if self.recorded is None:
-            self.recorded = Recorded(self.model)
         run = self.runs.get(size)
         if run is not None:
             self.runs.move_to_end(size)
             run.inputs.fill(packed)
             run.replay()
         # looked at while the device computes, so that it costs no time
-        if not self.recorded.holds():
+        self._recorded = self._recorded or Recorded(self.model)
+        if not self._recorded.holds():
             self.runs.clear()
-            self.recorded = None
+            self._recorded = None
             return None
-        return self._record(size, packed) if run is None else run
-
-    def _record(self, size: Size, packed: Packed) -> "_Run":
-        while len(self.runs) >= self.most:
-            self.runs.popitem(last=False)
-        inputs = Inputs(size, self.device)
-        inputs.fill(packed)
-        replay, outputs = self.capture(lambda: self.compute(inputs.packed()))
-        run = self.runs[size] = _Run(inputs, replay, outputs)
-        replay()  # recording computes nothing
+        if run is None:
+            while len(self.runs) >= self.most_graphs:
+                self.runs.popitem(last=False)
+            inputs = Inputs(size, self.model.device)
+            inputs.fill(packed)
+            replay, outputs = self.record(lambda: self._compute(inputs.packed()))
+            run = self.runs[size] = Run(inputs, replay, outputs)
+            replay()  # recording computes nothing
         return run
-
-
-class _Run(NamedTuple):
-    inputs: Inputs
-    replay: Callable[[], Any]
-    outputs: Outputs
-
-
-# PyTorch records all graphs of a process on one stream.
-_RECORDING = threading.Lock()
-
-
-class CudaCapture:
-    """Records CUDA graphs; all share one pool of memory, since one runs at a time and its answers are copied out."""
-
-    def __init__(self) -> None:
-        self._pool = torch.cuda.graph_pool_handle()
-
-    def __call__(self, compute: Callable[[], Outputs]) -> tuple[Callable[[], Any], Outputs]:
-        with _RECORDING:
-            return self._recorded(compute)
-
-    def _recorded(self, compute: Callable[[], Outputs]) -> tuple[Callable[[], Any], Outputs]:
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(2):  # compiles, picks kernels and reserves their workspaces: none of it can be recorded
-                compute()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        # another thread may go on using the device meanwhile
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            outputs = compute()
-        return graph.replay, outputs
-
-
-class GraphedModel:
-    """The ``forward`` of a `BertModel` that replays graphs where it can. It can be copied and pickled, without them.
-
-    A small batch may lie on the host: it is brought to the device in one transfer.
-    """
-
-    def __init__(self, model: Any, capture: Capture | None = None) -> None:
-        self.model, self._capture = model, capture
-        self._graphs: Graphs | None = None
-
-    def __call__(self, input_ids: Any = None, *args: Any, **kwargs: Any) -> Any:
-        model = self.model
-        found = None
-        if isinstance(input_ids, Packed) and not is_tracing():
-            plain = not args and all(value is None or name == "return_dict" for name, value in kwargs.items())
-            if plain and not self.why_not(input_ids):
-                found = self._graphs_of(model.device)(model.pack_inputs(input_ids))
-            if input_ids.device != model.device:
-                input_ids = input_ids.to(model.device, non_blocking=True)
-        if found is None:
-            return type(model).forward(model, input_ids, *args, **kwargs)
-        output = BaseModelOutputWithPoolingAndCrossAttentions(last_hidden_state=found[0], pooler_output=found[1])
-        return model.pad_outputs(output, input_ids, input_ids, kwargs.get("return_dict"))
-
-    def why_not(self, packed: Packed) -> list[str]:
-        """Return every objection to replaying a graph for ``packed``."""
-        model, config = self.model, self.model.config
-        device = model.device.type
-        backend = _backend(device, model.dtype, config.hidden_size // config.num_attention_heads)
-        reasons = {
-            "it is in training mode": model.training,
-            "gradients are wanted": torch.is_grad_enabled(),
-            "autocast is on": torch.is_autocast_enabled(device),
-            "it is a decoder": config.is_decoder,
-            "someone looks into it, and must be called": is_looked_into(model),
-            "attentions or hidden states of all layers are wanted": config.output_attentions
-            or config.output_hidden_states,
-            "the batch has no ids, or a mask of its own": packed.input_ids is None or packed.attention_mask is not None,
-            "attention reads lengths on the host": self._capture is None and backend != "varlen",
-            "attention needs the score matrix": config.position_embedding_type != "absolute"
-            or config._attn_implementation == "eager",
-        }
-        return [reason for reason, holds in reasons.items() if holds]
-
-    def _graphs_of(self, device: torch.device) -> Graphs:
-        if self._graphs is None or self._graphs.device != device:
-            self._graphs = Graphs(self.model, self._compute, device, self._capture)
-        return self._graphs
 
     def _compute(self, packed: Packed) -> Outputs:
         output = type(self.model).forward(self.model, packed, return_dict=True)
         return output.last_hidden_state, output.pooler_output
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"model": self.model, "_capture": self._capture, "_graphs": None}
+    def record(self, compute: Callable[[], Outputs]) -> tuple[Callable[[], Any], Outputs]:
+        """Record what ``compute`` does to fixed memory: return how to do it again, and where it leaves its answers."""
+        with _RECORDING:
+            self._pool = self._pool or torch.cuda.graph_pool_handle()
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(2):  # compiles, picks kernels and reserves their workspaces: none can be recorded
+                    compute()
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            # another thread may go on using the device meanwhile
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                outputs = compute()
+            return graph.replay, outputs
 
 
 @lru_cache(maxsize=16)

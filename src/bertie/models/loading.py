@@ -4,7 +4,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import torch
 
@@ -23,7 +23,14 @@ from bertie.models.quantized import place_int8
 from bertie.progress import say_once
 
 ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+Device: TypeAlias = str | int | torch.device
 _HALF = (torch.float16, torch.bfloat16)
+
+
+class ConfigLike(Protocol):
+    """A config, ours or the reference's."""
+
+    def to_dict(self) -> dict[str, Any]: ...
 
 
 def from_pretrained(
@@ -31,12 +38,12 @@ def from_pretrained(
     /,
     pretrained_model_name_or_path: str | os.PathLike[str] | None,
     *model_args: Any,
-    config: Any = None,
+    config: ConfigLike | str | os.PathLike[str] | None = None,
     state_dict: Mapping[str, torch.Tensor] | None = None,
     dtype: torch.dtype | str | None = None,
     torch_dtype: torch.dtype | str | None = None,
     attn_implementation: str | None = None,
-    device_map: Any = None,
+    device_map: Device | Mapping[str, Device] | None = None,
     ignore_mismatched_sizes: bool = False,
     use_safetensors: bool | None = None,
     revision: str | None = None,
@@ -194,12 +201,8 @@ def _source(name_or_path: str | os.PathLike[str] | None, config: Any, state_dict
     return ""
 
 
-def one_device(asked: Any, name: str = "device_map") -> torch.device:
-    """Return the device that the argument ``name`` asks for, for the whole model (None and below 0: the CPU).
-
-    Raises:
-        InputError: it names several devices, none that PyTorch knows, or one that is not here.
-    """
+def one_device(asked: Device | Mapping[str, Device] | None, name: str = "device_map") -> torch.device:
+    """Return the device that the argument ``name`` asks for, for the whole model (None and below 0: the CPU)."""
     if isinstance(asked, Mapping):
         devices = {str(one_device(device, name)) for device in asked.values()}
         if len(devices) != 1:
@@ -266,11 +269,7 @@ def _refuse_unknown(cls: type[Any], arguments: dict[str, Any]) -> None:
 
 
 def check_attention(name: str) -> str:
-    """Return ``name`` if it names a way to attend.
-
-    Raises:
-        InputError: it names none.
-    """
+    """Return ``name`` if it names a way to attend."""
     if name not in ATTENTION:
         raise InputError(
             f"attn_implementation is {name!r}; allowed: {', '.join(ATTENTION)}.{nearest(str(name), ATTENTION)}"

@@ -44,7 +44,7 @@ class BertForMaskedLM(BertPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         output_logits: bool = True,
-    ) -> Any:
+    ) -> MaskedLMOutput | tuple[Any, ...]:
         """Score every token; arguments as in ``BertModel.forward``.
 
         Args:

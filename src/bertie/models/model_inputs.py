@@ -58,9 +58,6 @@ def pack_inputs(
     """Return the batch without its padding, after checking all that a kernel would choke on.
 
     A captured graph, a 3-D or 4-D mask, keep every place of the rectangle (decisions 4 and 7).
-
-    Raises:
-        InputError, InputTypeError: naming the argument, where it is wrong, and what is allowed.
     """
     config = limits.config
     if isinstance(input_ids, Packed):
@@ -94,11 +91,7 @@ def pack_inputs(
 def pack_encoder_states(
     config: BertConfig, hidden_states: Tensor | Packed | None, attention_mask: Tensor | None
 ) -> Packed | None:
-    """Return an encoder's hidden states ``[B, S, D]`` packed by their mask, for cross-attention.
-
-    Raises:
-        InputError, InputTypeError: if they are no hidden states, or the mask does not fit or is beside a ``Packed``.
-    """
+    """Return an encoder's hidden states ``[B, S, D]`` packed by their mask, for cross-attention."""
     if hidden_states is None:
         return None
     if isinstance(hidden_states, Packed):

@@ -90,9 +90,6 @@ def materialize(
     """Give every parameter of a model its stored tensor, or a new one where the file has none; say what did not fit.
 
     ``build`` makes such a model in full, for parts of someone's own, whose first numbers only their ``__init__`` knows.
-
-    Raises:
-        CheckpointError: the file does not fit the model (see `bertie.checkpoints.fit`) or holds NaN or infinity.
     """
     model.tie_weights()
     _untie_what_differs(model, checkpoint)

@@ -39,7 +39,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         num_choices: int | None = None,
-    ) -> Any:
+    ) -> MultipleChoiceModelOutput | tuple[Any, ...]:
         """Score choices; arguments as in ``BertModel.forward``, each ``[B, N, S]`` for N choices.
 
         Args:

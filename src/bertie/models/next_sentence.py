@@ -34,7 +34,7 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> NextSentencePredictorOutput | tuple[Any, ...]:
         """Score sentence pairs; arguments as in ``BertModel.forward``.
 
         Args:

@@ -40,7 +40,7 @@ class BertForPreTraining(BertPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         output_logits: bool = True,
-    ) -> Any:
+    ) -> BertForPreTrainingOutput | tuple[Any, ...]:
         """Score words and sentence pairs; arguments as in ``BertModel.forward``.
 
         Args:

@@ -40,7 +40,7 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> QuestionAnsweringModelOutput | tuple[Any, ...]:
         """Score answer spans; arguments as in ``BertModel.forward``.
 
         Args:

@@ -67,11 +67,7 @@ def save_pretrained(
 
 
 def saved_config(model: Any) -> BertConfig:
-    """Return the config to write: the model's, with its class and element type named.
-
-    Raises:
-        ConfigError: its fields do not fit each other.
-    """
+    """Return the config to write: the model's, with its class and element type named."""
     config: BertConfig = copy.copy(model.config)
     _take_sizes(config, model)
     config.gradient_checkpointing = False  # as in the reference: a model begins with what its file asks for, once

@@ -39,7 +39,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> SequenceClassifierOutput | tuple[Any, ...]:
         """Classify texts; arguments as in ``BertModel.forward``.
 
         Args:

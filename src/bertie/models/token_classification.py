@@ -40,7 +40,7 @@ class BertForTokenClassification(BertPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> TokenClassifierOutput | tuple[Any, ...]:
         """Classify tokens; arguments as in ``BertModel.forward``.
 
         Args:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import bertie
-from bertie.attention.cache import Cache, EncoderDecoderCache
+from bertie.attention.cache import Cache, CacheLike, EncoderDecoderCache
 from bertie.capture import has_hooks
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, counted
@@ -47,13 +47,13 @@ class BertModel(BertPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         encoder_hidden_states: Tensor | Packed | None = None,
         encoder_attention_mask: Tensor | None = None,
-        past_key_values: Any = None,
+        past_key_values: CacheLike | EncoderDecoderCache | None = None,
         use_cache: bool | None = None,
         *,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> BaseModelOutputWithPoolingAndCrossAttentions | tuple[Any, ...]:
         """Run the encoder.
 
         Args:
@@ -85,6 +85,7 @@ class BertModel(BertPreTrainedModel):
         collected = self._collected(batch, output_attentions, output_hidden_states)
         more: dict[str, Any] = {} if collected is None else {"collected": collected}
         cached = self._returns_cache(use_cache)
+        refuse_unequal_rows(batch, cache)
         if isinstance(batch, Rectangle):
             embedded = self._embedded(batch, past_length)
             masks = self._masks(batch, encoder, encoder_hidden_states, past_length, embedded.dtype)
@@ -175,12 +176,8 @@ class BertModel(BertPreTrainedModel):
         hidden_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return Collected(batch, attentions, hidden_states) if attentions or hidden_states else None
 
-    def past_length(self, cache: Any) -> int:
-        """Return how many tokens ``cache`` holds (None: no cache), after checking that it can be read and extended.
-
-        Raises:
-            InputError, InputTypeError: if it is no cache, or blocks run twice, which would extend it twice.
-        """
+    def past_length(self, cache: CacheLike | EncoderDecoderCache | None) -> int:
+        """Return how many tokens ``cache`` holds (None: no cache), after checking that it can be read and extended."""
         if cache is None:
             return 0
         if not hasattr(cache, "get_seq_length"):
@@ -196,7 +193,9 @@ class BertModel(BertPreTrainedModel):
         wanted = self.config.use_cache if use_cache is None else use_cache
         return self.config.is_decoder and wanted and not (self.training and self.is_gradient_checkpointing)
 
-    def _cache(self, given: Any, use_cache: bool | None, cross_attention: bool) -> Any:
+    def _cache(
+        self, given: CacheLike | EncoderDecoderCache | None, use_cache: bool | None, cross_attention: bool
+    ) -> CacheLike | EncoderDecoderCache | None:
         """Return the cache to read and extend: the caller's, a new one if one is wanted, or None."""
         if given is not None or not self._returns_cache(use_cache):
             return given
@@ -204,6 +203,19 @@ class BertModel(BertPreTrainedModel):
 
     def _encoder_states(self, states: Tensor | Packed | None, mask: Tensor | None) -> Packed | None:
         return pack_encoder_states(self.config, states, mask) if self.config.is_decoder else None
+
+
+def refuse_unequal_rows(batch: Batch, cache: CacheLike | EncoderDecoderCache | None) -> None:
+    """Refuse a step of packed texts that would see each other's columns."""
+    if not isinstance(batch, Rectangle) or not batch.came_packed:
+        return
+    if isinstance(cache, Cache | EncoderDecoderCache) and cache.get_seq_length():
+        lengths = cache.lengths
+        if lengths is None or len(set(lengths)) > 1:
+            raise InputError(
+                "Packed texts of unequal lengths cannot go on in a cache while a hook, or another module in a part's "
+                "place, looks into the model, which then sees rows; remove it, or pass rows with an attention_mask."
+            )
 
 
 def _last(hidden: Tensor, batch: Batch, entered: Any, collected: Collected | None) -> tuple[Tensor, Tensor]:
