@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.reading import Asked, read_asked, read_texts
+from bertie.cli.reading import Asked, InputOptions
 from bertie.cli.writing import OutputOptions, answers_in
 from bertie.data.sentences import sentences
 from bertie.errors import InputError
@@ -30,7 +30,7 @@ def search(
     if by not in ("line", "sentence"):
         raise InputError(f"--by is {by!r}; it is 'line' or 'sentence'.")
     out = output.writer()
-    lines: Iterable[Asked] = read_asked(None, file, form.form(), column)
+    lines: Iterable[Asked] = InputOptions(None, file).read(form, column)
     if by == "sentence":
         lines = (Asked(sentence, {}) for sentence in sentences("\n".join(line.text for line in lines)))
     found = _numbered(lines, file, "text to search")
@@ -38,7 +38,7 @@ def search(
     from bertie.pipelines import SearchIndex
 
     index = SearchIndex([one.text for _, one in found], pipe)
-    asked = list(read_texts(questions))
+    asked = [one.text for one in InputOptions(questions).read()]
     with answers_in(output.output, file):
         for question, hits in zip(asked, index.search(asked, top_k), strict=True):
             for rank, hit in enumerate(hits, 1):
@@ -61,14 +61,14 @@ def rerank(
 ) -> None:
     """Put the passages of a file in the order in which a cross-encoder finds that they answer a query, best first."""
     out = output.writer()
-    found = _numbered(read_asked(None, file, form.form(), column), file, "passage to rank")
+    found = _numbered(InputOptions(None, file).read(form, column), file, "passage to rank")
     pipe = model.pipeline("reranking", top_k=top_k)
     passages = [asked.text for _, asked in found]
     with answers_in(output.output, file):
-        for query in read_texts(queries):
-            for rank, one in enumerate(pipe(query, passages), 1):
+        for query in InputOptions(queries).read():
+            for rank, one in enumerate(pipe(query.text, passages), 1):
                 number, asked = found[one.pop("index")]
-                answer = {"query": query, "rank": rank, "score": round(one.pop("score"), 6), "line": number, **one}
+                answer = {"query": query.text, "rank": rank, "score": round(one.pop("score"), 6), "line": number, **one}
                 out.write(beside(_rest(asked), answer))
 
 

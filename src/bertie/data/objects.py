@@ -9,7 +9,7 @@ from bertie.errors import InputTypeError
 _TAKES = "a file's path, a split of a datasets.DatasetDict, a pandas DataFrame, or an iterable of dicts"
 
 
-def object_records(source: Any, bad: BadRows, name: str | None = None) -> Iterator[Record]:
+def object_records(source: object, bad: BadRows, name: str | None = None) -> Iterator[Record]:
     """Yield the rows of an object with plain Python values.
 
     Class numbers of ``datasets`` become the classes' names, NaN and what pandas writes for nothing None, arrays lists.
@@ -49,7 +49,7 @@ def _plain(value: Any) -> Any:
         return None
 
 
-def _classes(source: Any) -> dict[str, list[str]]:
+def _classes(source: object) -> dict[str, list[str]]:
     """Return the names of each column of class numbers, which ``datasets`` keeps in ``features``."""
     features = getattr(source, "features", None)
     found: dict[str, list[str]] = {}

@@ -10,7 +10,7 @@ from typing import Any
 from bertie.data import Format
 from bertie.data.dataset import Dataset
 from bertie.data.labelling import LabelOptions
-from bertie.data.sources import is_paths, path_names
+from bertie.data.records import is_paths, path_names
 from bertie.data.split import Splits
 from bertie.errors import InputError, InputTypeError, spelled
 from bertie.finetuning.tuning import check_metric
