@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TypeGuard
 
@@ -104,7 +104,7 @@ def form_of(path: Path, form: str | None = None, default: str = "lines") -> str:
 
 
 def _of_files(source: Paths, written: Format, bad: BadRows, default: str, notes: list[str]) -> Iterator[Record]:
-    files = [file for path in _listed(source) for file in _files(Path(path))]
+    files = files_of(source, _OF_SUFFIX)
     if len(files) > 1:
         notes.append(f"{len(files)} files are read as one: {listed(list(map(str, files)), 5, str)}.")
     for path in files:
@@ -144,10 +144,14 @@ def _listed(source: Paths) -> Sequence[str | os.PathLike[str]]:
     return [source] if isinstance(source, str | os.PathLike) else source
 
 
-def _files(path: Path) -> list[Path]:
-    """Return the files that a path names, in the order of reading; those of a folder or a pattern by name."""
+def files_of(source: Paths, suffixes: Collection[str]) -> list[Path]:
+    """Return the files that a source names, in the order of reading; those of a folder or a pattern by name."""
+    return [file for path in _listed(source) for file in _files(Path(path), suffixes)]
+
+
+def _files(path: Path, suffixes: Collection[str]) -> list[Path]:
     if path.is_dir():
-        return _of_folder(path)
+        return _of_folder(path, suffixes)
     if path.exists() or not glob.has_magic(str(path)):
         return [path]
     found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
@@ -156,15 +160,15 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _of_folder(folder: Path) -> list[Path]:
+def _of_folder(folder: Path, suffixes: Collection[str]) -> list[Path]:
     if (folder / "dataset_info.json").exists():
         raise InputError(f"{str(folder)!r} is a saved datasets.Dataset: give what datasets.load_from_disk opens.")
     here = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     annotated = [path for path in here if path.suffix == ".ann"]
-    known = annotated or [path for path in here if plain_suffix(path) in _OF_SUFFIX]
+    known = annotated or [path for path in here if plain_suffix(path) in suffixes]
     found = known or [path for path in here if plain_suffix(path) == ".txt"]
     if not found:
-        raise InputError(f"The folder {str(folder)!r} holds no file of rows ({', '.join(_OF_SUFFIX)}).")
+        raise InputError(f"The folder {str(folder)!r} holds no file of rows ({', '.join(suffixes)}).")
     parts = {part for path in found for part in [_PARTS.get(path.name.split(".")[0].split("-")[0].lower())] if part}
     if len(parts) > 1:
         raise InputError(

@@ -5,8 +5,7 @@ from itertools import groupby
 from pathlib import Path
 
 from bertie.data.format import Format
-from bertie.data.records import form_of, records
-from bertie.data.sources import files_of
+from bertie.data.records import files_of, form_of, records
 from bertie.errors import InputError, nearest
 
 UNITS = ("files", "blank-lines", "lines")

@@ -12,7 +12,8 @@ from bertie.tasks.features import Features
 from bertie.tasks.inference import compute_rows
 from bertie.tasks.model import Model
 from bertie.tasks.registry import name_of
-from bertie.tasks.task import Task, check_count, is_pair
+from bertie.tasks.task import Task
+from bertie.tasks.text_encoder import check_count, is_pair
 from bertie.threads import computed_ahead
 
 # Texts are encoded and sorted this many at a time, so that memory does not grow with a file's length.
