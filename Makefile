@@ -18,8 +18,10 @@ demo: $(VENV)/.run
 test: $(VENV)/.test
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
+# with the kernels of other machines, where these are there (what is skipped is listed, with the reason):
+#   apt-get install clang gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user; .venv/bin/pip install ziglang
 test-all: $(VENV)/.test
-	TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "slow or not slow"
+	TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -rs -m "slow or not slow"
 
 # the C kernels under AddressSanitizer and UndefinedBehaviorSanitizer, on 2,000 shapes; a part of test-all
 sanitize: $(VENV)/.test

@@ -147,6 +147,13 @@ static void products(void)
         const PackedWeight words = packed_int8(DEPTH(rows), COLUMNS(rows), 16, 0);
         multiply("same words %ld", rows, &words, floats(rows * words.depth), rows, rows % 3);
     }
+    FOR_EACH_COUNT(rows) {
+        const long depth = DEPTH(rows), columns = COLUMNS(rows);
+        const float *w = floats(columns * depth), *bias = rows % 2 ? floats(columns) : 0, *x = floats(rows * depth);
+        float *y = reserve(rows * columns * sizeof(float));
+        NAME(linear_unpacked)(w, bias, x, y, rows, depth, columns, 1 + rows % 2);
+        write_floats(y, rows * columns, "unpacked %ld", rows);
+    }
 }
 
 static void activations(void)

@@ -13,7 +13,7 @@ from typing import Any
 
 from bertie.openmp import let_children_compute
 
-ABI_VERSION = 5  # as in abi.h
+ABI_VERSION = 6  # as in abi.h
 
 
 class PackedWeightStruct(ctypes.Structure):

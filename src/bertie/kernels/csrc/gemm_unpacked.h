@@ -1,7 +1,7 @@
 /* Products with weights as they lie in memory, [columns, depth]: a sum is a dot product of two rows; included after gemm.h. */
 
 /* rows and columns of a tile, whose sums fit the registers beside the vectors that they are made of */
-#if LANES == 16
+#if MR == 12
 #define DOT_ROWS 6
 #define DOT_COLUMNS 4
 #else
