@@ -41,7 +41,7 @@ def train_tokenizer(
     import bertie
     from bertie.data.running_text import Documents
 
-    texts = Documents(files, form.form(), column, "lines")
+    texts = Documents(files, form.as_format(), column, "lines")
     plain = bertie.BertTokenizer(
         do_lower_case=not cased,
         strip_accents=strip_accents,
@@ -76,7 +76,7 @@ def extend_vocabulary(
 
     check_new(out)
     opened = open_model(model)
-    found = find_words(Documents(files, form.form(), column, "lines"), opened.tokenizer, add, min_frequency)
+    found = find_words(Documents(files, form.as_format(), column, "lines"), opened.tokenizer, add, min_frequency)
     add_words(opened.model, found.pieces)
     write_folder(out, opened.model, opened.folder, opened.subfolder, tokenizer=found.tokenizer)
     words = list(found.pieces)
