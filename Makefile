@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 PIP_PEERS = $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SHARED ?= ../shared
 # compiled as the package is installed
-KERNELS := $(wildcard src/bertie/kernels/csrc/*.[ch])
+KERNELS := setup.py $(wildcard src/bertie/kernels/csrc/*.[ch])
 # bertie's peers live in an environment of their own; `make bench` uses it where it is there
 PEERS  := .venv-peers
 
@@ -18,8 +18,10 @@ demo: $(VENV)/.run
 test: $(VENV)/.test
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
+# with the kernels of other machines, where these are there (what is skipped is listed, with the reason):
+#   apt-get install clang gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user; .venv/bin/pip install ziglang
 test-all: $(VENV)/.test
-	TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "slow or not slow"
+	TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -rs -m "slow or not slow"
 
 # the C kernels under AddressSanitizer and UndefinedBehaviorSanitizer, on 2,000 shapes; a part of test-all
 sanitize: $(VENV)/.test

@@ -34,7 +34,7 @@ def main() -> None:
         mask[1::2, width // 2 :] = 0
         types = torch.zeros_like(ids)
         with torch.inference_mode():
-            enter = milliseconds(lambda batch=(ids, mask, types): model.enter(*batch))
+            enter = milliseconds(lambda batch=(ids, mask, types): model.pack_inputs(*batch))
             forward = milliseconds(lambda batch=(ids, mask, types): model(*batch))
         print(f"{texts:3} x {width:3}: enter {enter:6.3f} ms of {forward:8.2f} ms, {enter / forward:.2%}")
 

@@ -4,9 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bertie.dropout import dropout, hashed_dropout
+from bertie.dropout import Dropout, dropout, hashed_dropout
 from bertie.kernels import library
-from bertie.layers.dropout import Dropout
 
 
 @pytest.fixture(params=["by kernels", "by PyTorch"], autouse=True)

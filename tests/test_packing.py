@@ -50,7 +50,7 @@ def test_a_token_keeps_the_position_of_its_column() -> None:
 def test_without_padding_nothing_is_moved() -> None:
     ids = torch.tensor([[1, 2], [3, 4]])
     packed = Packed.from_padded(ids, torch.ones_like(ids))
-    assert packed.cells is None
+    assert packed.flat_index is None
     assert packed.input_ids.data_ptr() == ids.data_ptr()
 
 
@@ -118,7 +118,7 @@ def test_facts_are_the_same_when_they_are_fetched_later(mask: torch.Tensor) -> N
     packed = Packed.from_padded(rectangle(mask) * mask, mask)
     leaves, spec = pytree.tree_flatten(packed)
     later = pytree.tree_unflatten(leaves, spec)
-    assert later.known is None
+    assert later.known_stats is None
     assert later.lengths == packed.lengths
 
 
@@ -188,12 +188,17 @@ def test_a_rectangle_is_checked_before_it_is_packed() -> None:
 def test_all_tensors_travel_side_by_side_in_one_transfer():
     packed = Packed.from_lists([[5, 6, 7], [8]], token_type_ids=[[0, 1, 1], [0]])
     embeds = torch.randn(3, 2, requires_grad=True)
-    tensors = {"input_ids": packed.input_ids, "cu_seqlens": packed.cu_seqlens, "embeds": embeds, "cells": packed.cells}
+    tensors = {
+        "input_ids": packed.input_ids,
+        "cu_seqlens": packed.cu_seqlens,
+        "embeds": embeds,
+        "flat_index": packed.flat_index,
+    }
     moved = packing._in_one_transfer(tensors, torch.device("cpu"))
     assert sorted(moved) == sorted(tensors)
     for name, value in tensors.items():
         assert moved[name].dtype == value.dtype
         assert torch.equal(moved[name], value)
     assert moved["embeds"].requires_grad
-    starts = [moved[name].data_ptr() for name in ("input_ids", "cu_seqlens", "cells")]
+    starts = [moved[name].data_ptr() for name in ("input_ids", "cu_seqlens", "flat_index")]
     assert [start - starts[0] for start in starts] == [0, 32, 48]

@@ -1,6 +1,7 @@
 """What answers needs no PyTorch: these run in a process in which it cannot be imported."""
 
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ WITH_TORCH = {
     *("bench/compare", "pipelines/modules", "tasks/summed_losses", "tasks/tensors"),
 }
 # of those rooms, what can be imported all the same
-FREE = {"layers/__init__", "layers/chip"}
+FREE = {"layers/__init__"}
 BLOCKED = """
 import sys
 
@@ -257,6 +258,23 @@ except bertie.BertieError as error:
     assert said == "Fine-tuning needs torch, which is not installed: pip install 'bertie[torch]'"
 
 
+def test_an_estimator_that_has_learned_is_unpickled_and_answers(mini: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    texts, labels = [f"{number} good films" for number in range(12)], ["no", "yes"] * 6
+    fitted = bertie.BertClassifier(mini, epochs=1, show_progress=False).fit(texts, labels)
+    (tmp_path / "fitted").write_bytes(pickle.dumps(fitted))
+    program = """
+import json, pickle
+fitted = pickle.load(open(sys.argv[1], "rb"))
+print(json.dumps([fitted.predict(sys.argv[2:]).tolist(), fitted.figures_]))
+"""
+    done = without_torch(program, str(tmp_path / "fitted"), *texts[:3])
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [fitted.predict(texts[:3]).tolist(), fitted.figures_]
+    again = pickle.loads(pickle.dumps(fitted))  # noqa: S301 (the pickle is our own)
+    assert again.history_ == fitted.history_
+
+
 # commands
 
 MAIN = """
@@ -286,6 +304,8 @@ COMMANDS = [
     "answer -i questions.json --to squad -m spans",
     "choose -i choices.jsonl -k 2 -m choices",
     "rerank passages.txt music --to csv -m score",
+    "train-tokenizer texts.txt --size 40 --min-frequency 1 --out vocabulary",
+    "prepare texts.txt -t words --heldout 0 --workers 1 --out shards",
     "inspect classes",
     "inspect words --json",
     "evaluate masked-lm --data corpus.txt -m words",

@@ -34,7 +34,7 @@ from bertie.models.auto import AutoModelForTextEncoding as AutoModelForTextEncod
 from bertie.models.auto import AutoModelForTokenClassification as AutoModelForTokenClassification
 from bertie.models.bert import BertModel as BertModel
 from bertie.models.causal_lm import BertLMHeadModel as BertLMHeadModel
-from bertie.models.compiling import compile as compile
+from bertie.models.compile import compile as compile
 from bertie.models.explain import explain_attention as explain_attention
 from bertie.models.explain import explain_linear as explain_linear
 from bertie.models.masked_lm import BertForMaskedLM as BertForMaskedLM

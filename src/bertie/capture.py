@@ -6,7 +6,7 @@ from torch import nn
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def capturing() -> bool:
+def is_tracing() -> bool:
     """Whether a graph is being captured (compiled, exported, traced), in which shapes are known but values are not."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
@@ -22,13 +22,13 @@ def hooks_on_all_modules() -> bool:
     return bool(torch.nn.modules.module._has_any_global_hook())
 
 
-def observed() -> bool:
+def is_intercepted() -> bool:
     """Whether something stands between a call and its operators or modules: a capture, mode, vmap, global hooks.
 
     What is computed past them would go unseen by it.
     """
     return (
-        capturing()
+        is_tracing()
         or hooks_on_all_modules()
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._functorch.peek_interpreter_stack() is not None

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from bertie.capture import capturing, observed
+from bertie.capture import is_intercepted, is_tracing
 from bertie.kernels import library
 from bertie.kernels.dropout import drop_params
 from bertie.kernels.dropout import dropout as kernel
@@ -19,6 +19,13 @@ from bertie.kernels.library import DropoutStruct, InstructionSet
 _STEPS = 2**16
 
 
+class Dropout(nn.Dropout):
+    """``torch.nn.Dropout`` by another generator: the same probabilities, other draws."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return dropout(x, self.p) if self.training and self.p > 0 else x
+
+
 def dropout(x: Tensor, p: float) -> Tensor:
     """Return ``x`` with each number set to 0 with probability ``p``, the others divided by 1 - p; p to 1 in 65,536.
 
@@ -26,10 +33,10 @@ def dropout(x: Tensor, p: float) -> Tensor:
     is PyTorch's own dropout.
     """
     dropped = round(p * _STEPS)
-    if x.device.type != "cpu" or capturing() or not 0 < dropped < _STEPS:
+    if x.device.type != "cpu" or is_tracing() or not 0 < dropped < _STEPS:
         return F.dropout(x, p)
     instruction_set = library.best()
-    if instruction_set is not None and x.dtype == torch.float32 and type(x) is Tensor and not observed():
+    if instruction_set is not None and x.dtype == torch.float32 and type(x) is Tensor and not is_intercepted():
         return hashed_dropout(x, p, instruction_set)
     kept: Tensor = _Dropout.apply(x, dropped)
     return kept

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -248,7 +249,8 @@ def _check_replaceable(path: Path) -> None:
 def _sync(path: Path) -> None:
     """Wait until a file's content, or a folder's list of names, is on the disk."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        # Windows writes out only what was opened for writing
+        descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     except PermissionError:  # Windows cannot open a folder; a rename there is on the disk when it returns
         return
     try:

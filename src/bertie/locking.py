@@ -1,6 +1,7 @@
 """One process at a time in a folder: a lock that ends with its process, however that ends."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,9 +23,13 @@ def only_process_in(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if os.name != "nt":  # there, no open file can be removed
+        if sys.platform == "win32":  # no open file can be removed there, not even one that another process has opened
+            os.close(descriptor)
+            with suppress(PermissionError):
+                path.unlink(missing_ok=True)
+        else:
             path.unlink(missing_ok=True)
-        os.close(descriptor)
+            os.close(descriptor)
         if is_new:
             with suppress(OSError):  # something was written
                 folder.rmdir()
@@ -43,7 +48,9 @@ def _locked(path: Path) -> int:
         except BaseException:
             os.close(descriptor)
             raise
-        # whoever held it before may have removed the file after it was opened here
+        # whoever held it before may have removed the file after it was opened here, but not on Windows
+        if sys.platform == "win32":
+            return descriptor
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 return descriptor
@@ -53,10 +60,10 @@ def _locked(path: Path) -> int:
 def _take(descriptor: int) -> bool:
     """Lock an open file unless another process has; warn and go on where the file system has no locks."""
     try:
-        if os.name == "nt":
+        if sys.platform == "win32":
             import msvcrt
 
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         else:
             import fcntl
 

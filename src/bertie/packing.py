@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from bertie.capture import capturing, observed
-from bertie.errors import InputError, InputTypeError
+from bertie.capture import is_intercepted, is_tracing
+from bertie.errors import InputError, InputTypeError, counted, plural
 from bertie.messages import short
 
 Lists = Sequence[Sequence[int]]
 
 
-class Facts(NamedTuple):
-    """Facts of a batch on the host, fetched in one transfer: lengths, and (lowest, highest) of each kind of value."""
+class HostStats(NamedTuple):
+    """What the host knows of a batch, fetched in one transfer: lengths, and (lowest, highest) of each kind of value."""
 
     lengths: tuple[int, ...]
     id_range: tuple[int, int]
@@ -30,8 +30,8 @@ class Facts(NamedTuple):
     position_range: tuple[int, int]
 
     @classmethod
-    def of(cls, bounds: Sequence[int], lengths: Sequence[int]) -> "Facts":
-        """Return the facts of lowest and highest values side by side."""
+    def of(cls, bounds: Sequence[int], lengths: Sequence[int]) -> "HostStats":
+        """Return what is known of lowest and highest values side by side."""
         low_id, high_id, low_type, high_type, low_position, high_position, *_ = bounds
         return cls(tuple(lengths), (low_id, high_id), (low_type, high_type), (low_position, high_position))
 
@@ -47,8 +47,8 @@ class Packed:
         shape: ``(B, S)``, the rectangle this batch came from and ``pad`` goes back to.
         input_ids: ``[T]`` int64, or None if ``inputs_embeds`` is given.
         inputs_embeds: ``[T, D]``, or None.
-        cells: ``[T]`` int64, the cell of the flattened rectangle that each token stands in; None: token ``t`` stands
-            in cell ``t``, every cell holds a token.
+        flat_index: ``[T]`` int64, the cell of the flattened rectangle that each token has; None: token ``t`` has cell
+            ``t``, and every cell holds a token.
         attention_mask: None where each text attends to itself (the usual case); else who attends to whom,
             ``[B, 1 or H, 1 or S, S_keys]``, bool (True: attend) or floats added to the scores.
         token_mask: ``[T]`` bool, only where padding could not be packed away (while a graph is captured): False
@@ -61,27 +61,28 @@ class Packed:
     shape: tuple[int, int]
     input_ids: Tensor | None = None
     inputs_embeds: Tensor | None = None
-    cells: Tensor | None = None
+    flat_index: Tensor | None = None
     attention_mask: Tensor | None = None
     token_mask: Tensor | None = None
-    known: Facts | None = None
+    known_stats: HostStats | None = None
 
     def __post_init__(self) -> None:
         content = self.input_ids if self.input_ids is not None else self.inputs_embeds
         if content is None or (self.input_ids is not None and self.inputs_embeds is not None):
             raise InputError("A Packed holds exactly one of input_ids and inputs_embeds.")
-        for name in ("position_ids", "token_type_ids", "cells", "token_mask"):
+        for name in ("position_ids", "token_type_ids", "flat_index", "token_mask"):
             value = getattr(self, name)
             if value is not None and value.shape != content.shape[:1]:
                 raise InputError(f"{name} has shape {tuple(value.shape)}, but the batch has {content.shape[0]} tokens.")
         if self.cu_seqlens.shape != (self.shape[0] + 1,):
             raise InputError(
-                f"cu_seqlens has shape {tuple(self.cu_seqlens.shape)}; {self.shape[0]} texts need {self.shape[0] + 1}."
+                f"cu_seqlens has shape {tuple(self.cu_seqlens.shape)}; {counted(self.shape[0], 'text')} "
+                f"{plural(self.shape[0], 'needs', 'need')} {self.shape[0] + 1}."
             )
         if self.cu_seqlens.dtype != torch.int32:
             raise InputError(f"cu_seqlens is {self.cu_seqlens.dtype}; it must be torch.int32: cu_seqlens.int().")
         # batches made here come with these facts; those of a batch on a device are fetched when needed
-        if self.known is None and self.cu_seqlens.is_cpu and not observed():
+        if self.known_stats is None and self.cu_seqlens.is_cpu and not is_intercepted():
             self._check_places(self.cu_seqlens.tolist())
 
     def _check_places(self, starts: list[int]) -> None:
@@ -137,10 +138,10 @@ class Packed:
         if total != len(input_ids):
             raise InputError(f"lengths count {total} tokens in all, but input_ids has {len(input_ids)}.")
         if len(lengths) == 1:  # a query's time counts
-            columns, cells = np.arange(total), None
+            columns, flat_index = np.arange(total), None
         else:
             rows, columns = _rows_and_columns(lengths)
-            cells = None if total == width * len(lengths) else torch.from_numpy(rows * width + columns)
+            flat_index = None if total == width * len(lengths) else torch.from_numpy(rows * width + columns)
         types = np.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         positions = columns if position_ids is None else position_ids
         packed = cls(
@@ -148,9 +149,9 @@ class Packed:
             token_type_ids=torch.from_numpy(types),
             position_ids=torch.from_numpy(positions),
             cu_seqlens=_cu_seqlens(lengths, None),
-            cells=cells,
+            flat_index=flat_index,
             shape=(len(lengths), width),
-            known=Facts(
+            known_stats=HostStats(
                 tuple(lengths),
                 _range(input_ids),
                 (0, 0) if token_type_ids is None else _range(types),
@@ -191,42 +192,42 @@ class Packed:
         positions = (columns if position_ids is None else position_ids).expand(shape)
         types = positions.new_zeros(()).expand(shape) if token_type_ids is None else token_type_ids.expand(shape)
         real = None if attention_mask is None else attention_mask != 0
-        known = _facts_of_rectangle(shape, input_ids, attention_mask, types, positions)
-        total = sum(known.lengths)
-        cells = None
+        known_stats = _stats_of_rectangle(shape, input_ids, attention_mask, types, positions)
+        total = sum(known_stats.lengths)
+        flat_index = None
         if real is not None and total < shape[0] * shape[1]:
-            cells = torch.nonzero_static(real.flatten(), size=total).squeeze(1)
+            flat_index = torch.nonzero_static(real.flatten(), size=total).squeeze(1)
 
         def pack(values: Tensor) -> Tensor:
             flat = values.reshape(shape[0] * shape[1], *values.shape[2:])
-            return flat if cells is None else flat.index_select(0, cells)
+            return flat if flat_index is None else flat.index_select(0, flat_index)
 
         return cls(
             input_ids=None if input_ids is None else pack(input_ids).long(),
             inputs_embeds=None if inputs_embeds is None else pack(inputs_embeds),
             token_type_ids=pack(types).long(),
             position_ids=pack(positions).long(),
-            cu_seqlens=_cu_seqlens(known.lengths, content.device),
-            cells=cells,
+            cu_seqlens=_cu_seqlens(known_stats.lengths, content.device),
+            flat_index=flat_index,
             shape=shape,
-            known=known,
+            known_stats=known_stats,
         )
 
     @cached_property
-    def facts(self) -> Facts:
+    def host_stats(self) -> HostStats:
         """Lengths and value ranges on the host; waits for the device only if this batch was not made on the host."""
-        if self.known is not None:
-            return self.known
+        if self.known_stats is not None:
+            return self.known_stats
         ids = self.input_ids if self.input_ids is not None else self.position_ids.new_zeros(0)
         ranges = [_range_tensors(values) for values in (ids, self.token_type_ids, self.position_ids)]
         values = torch.cat([torch.stack([part for pair in ranges for part in pair]), self.cu_seqlens]).tolist()
         self._check_places(values[6:])
-        return Facts.of(values, [stop - start for start, stop in pairwise(values[6:])])
+        return HostStats.of(values, [stop - start for start, stop in pairwise(values[6:])])
 
     @property
     def lengths(self) -> tuple[int, ...]:
         """The number of tokens of each text, on the host."""
-        return self.facts.lengths
+        return self.host_stats.lengths
 
     @property
     def num_tokens(self) -> int:
@@ -240,14 +241,14 @@ class Packed:
     def pad(self, values: Tensor, fill: float | bool = 0) -> Tensor:
         """Lay ``values [T, ...]`` out as the rectangle ``[B, S, ...]``; places without a token hold ``fill``."""
         tail = values.shape[1:]
-        if self.cells is None:
+        if self.flat_index is None:
             flat = values
             if self.token_mask is not None:
                 mask = self.token_mask.reshape(-1, *(1 for _ in tail))
                 flat = torch.where(mask, values, torch.as_tensor(fill, dtype=values.dtype, device=values.device))
             return flat.reshape(*self.shape, *tail)
         blank = values.new_full((self.shape[0] * self.shape[1], *tail), fill)
-        return blank.index_copy(0, self.cells, values).view(*self.shape, *tail)
+        return blank.index_copy(0, self.flat_index, values).view(*self.shape, *tail)
 
     def unpad(self, values: Tensor, fill: float | bool | None = None) -> Tensor:
         """Take the tokens' entries of a rectangle ``[B, S, ...]`` as ``[T, ...]``.
@@ -255,8 +256,8 @@ class Packed:
         ``fill`` replaces entries of padding that could not be packed away (see ``token_mask``).
         """
         flat = values.reshape(self.shape[0] * self.shape[1], *values.shape[2:])
-        if self.cells is not None:
-            return flat.index_select(0, self.cells)
+        if self.flat_index is not None:
+            return flat.index_select(0, self.flat_index)
         if self.token_mask is None or fill is None:
             return flat
         return torch.where(self.token_mask.reshape(-1, *(1 for _ in values.shape[2:])), flat, fill)
@@ -273,7 +274,7 @@ class Packed:
             starts = starts + self.token_mask.view(self.shape).to(torch.uint8).argmax(dim=1)
         return values.index_select(0, starts.clamp(max=values.shape[0] - 1))
 
-    def firsts(self) -> "Packed":
+    def cls_tokens(self) -> "Packed":
         """Return the batch of each text's first token alone; every text must have one.
 
         Raises:
@@ -286,7 +287,7 @@ class Packed:
             **self._taken(self.cu_seqlens[:-1].long()),
             cu_seqlens=torch.arange(count + 1, dtype=torch.int32, device=self.device),
             shape=(count, 1),
-            known=self.facts._replace(lengths=(1,) * count),
+            known_stats=self.host_stats._replace(lengths=(1,) * count),
         )
 
     def _taken(self, index: Tensor) -> dict[str, Any]:
@@ -299,7 +300,7 @@ class Packed:
         """Return ``[B]`` bool, True for a text without tokens; None where the host has recorded that there is none."""
         if self.token_mask is not None:
             return ~self.token_mask.view(self.shape).any(dim=1)
-        return self.cu_seqlens.diff() == 0 if capturing() or 0 in self.lengths else None
+        return self.cu_seqlens.diff() == 0 if is_tracing() or 0 in self.lengths else None
 
     def select(self, texts: Sequence[int]) -> "Packed":
         """Return the batch of the texts with these indices, in this order.
@@ -318,15 +319,15 @@ class Packed:
         index = torch.from_numpy(starts[rows] + columns).to(self.device)
         width = self.shape[1]
         own = torch.from_numpy(columns).to(self.device)
-        cells = torch.from_numpy(rows * width).to(self.device)
-        cells = cells + (own if self.cells is None else self.cells.index_select(0, index) % width)
+        flat_index = torch.from_numpy(rows * width).to(self.device)
+        flat_index = flat_index + (own if self.flat_index is None else self.flat_index.index_select(0, index) % width)
         return replace(
             self,
             **self._taken(index),
             cu_seqlens=_cu_seqlens(lengths, self.device),
-            cells=None if len(rows) == width * len(lengths) else cells,
+            flat_index=None if len(rows) == width * len(lengths) else flat_index,
             shape=(len(lengths), width),
-            known=None,
+            known_stats=None,
         )
 
     def with_attention_mask(self, attention_mask: Tensor, token_mask: Tensor | None = None) -> "Packed":
@@ -339,23 +340,24 @@ class Packed:
         From the host to a CUDA device all goes in one transfer, for which the host does not wait.
         """
         target = torch.device(device)
-        if target == self.device and self.known is not None:
+        if target == self.device and self.known_stats is not None:
             return self
         tensors = {name: value for name in _TENSORS if (value := getattr(self, name)) is not None}
         moved: dict[str, Any]
-        if target.type == "cuda" and self.device.type == "cpu" and not capturing():
+        if target.type == "cuda" and self.device.type == "cpu" and not is_tracing():
             moved = _in_one_transfer(tensors, target)
         else:
             moved = {name: value.to(target, non_blocking=non_blocking) for name, value in tensors.items()}
-        return replace(self, known=self.facts if not capturing() else None, **moved)
+        return replace(self, known_stats=self.host_stats if not is_tracing() else None, **moved)
 
     def __repr__(self) -> str:
-        return f"Packed({self.shape[0]} texts, {self.num_tokens} tokens, rectangle {self.shape}, device={self.device})"
+        size = f"{counted(self.shape[0], 'text')}, {counted(self.num_tokens, 'token')}"
+        return f"Packed({size}, rectangle {self.shape}, device={self.device})"
 
 
 _TENSORS = (
     *("position_ids", "token_type_ids", "cu_seqlens", "input_ids", "inputs_embeds"),
-    *("cells", "attention_mask", "token_mask"),
+    *("flat_index", "attention_mask", "token_mask"),
 )
 
 
@@ -428,15 +430,15 @@ def _range_tensors(values: Tensor) -> tuple[Tensor, Tensor]:
     return low.long(), high.long()
 
 
-def _facts_of_rectangle(
+def _stats_of_rectangle(
     shape: tuple[int, int], ids: Tensor | None, mask: Tensor | None, types: Tensor, positions: Tensor
-) -> Facts:
+) -> HostStats:
     """Fetch lengths and ranges of a rectangle in one transfer, and refuse a mask that holds more than 0 and 1."""
     ids = types if ids is None else ids
     parts = [part for values in (ids, types, positions) for part in _range_tensors(values)]
     if mask is None:
         values = torch.stack(parts).tolist() if ids.is_cuda else [int(part) for part in parts]
-        return Facts.of(values, (shape[1],) * shape[0])
+        return HostStats.of(values, (shape[1],) * shape[0])
     real = mask != 0
     odd_count = (mask != real.to(mask.dtype)).sum()
     odd, *values = torch.cat([torch.stack([odd_count, *parts]), real.sum(dim=1)]).tolist()
@@ -445,7 +447,7 @@ def _facts_of_rectangle(
             f"attention_mask may hold only 0 and 1 (or False and True), but {odd} of its entries are something else; "
             "pass (mask > 0.5) or a 4-D mask of floats if they are meant to be added to the scores."
         )
-    return Facts.of(values, values[6:])
+    return HostStats.of(values, values[6:])
 
 
 def flatten(packed: Packed) -> tuple[list[Any], Any]:
@@ -458,7 +460,7 @@ def unflatten(values: Any, shape: Any, kind: type[Packed] = Packed) -> Packed:
     # Only tensors enter a graph: facts on the host would force a compilation for every batch (decision 7).
     # Nothing is checked here: tree_map may put anything in the place of a tensor (activation checkpointing puts None).
     packed = object.__new__(kind)
-    packed.__dict__.update(zip(_TENSORS, values, strict=True), shape=shape, known=None)
+    packed.__dict__.update(zip(_TENSORS, values, strict=True), shape=shape, known_stats=None)
     return packed
 
 

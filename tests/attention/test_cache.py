@@ -5,8 +5,14 @@ import functools
 import pytest
 import torch
 import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import bertie
+from bertie.attention import dispatch
+from bertie.attention.cache_layer import BLOCK
+from bertie.attention.native import Native
+from bertie.kernels import library
 
 SIZES = {
     "vocab_size": 50,
@@ -193,6 +199,250 @@ def test_reordering_is_checked(model, ids, order):
     cache = model(ids).past_key_values
     with pytest.raises(bertie.InputError, match="outside the cache's batch of 2"):
         cache.reorder_cache(torch.tensor(order))
+
+
+def cut_lists(ids, lengths):
+    return [row[:length].tolist() for row, length in zip(ids, lengths, strict=True)]
+
+
+def next_step(tokens, cache):
+    """One more token for each text of a packed cache; an empty list for a text that has ended."""
+    positions = [list(range(start, start + len(new))) for new, start in zip(tokens, cache.lengths, strict=True)]
+    return bertie.Packed.from_lists(tokens, position_ids=positions)
+
+
+def packed_encoder(encoder, texts=slice(None)):
+    return bertie.Packed.from_padded(
+        inputs_embeds=encoder["encoder_hidden_states"][texts], attention_mask=encoder["encoder_attention_mask"][texts]
+    )
+
+
+@given(
+    prompts=st.lists(st.integers(1, 5), min_size=1, max_size=4),
+    steps=st.lists(st.integers(0, 2), max_size=3),
+    seed=st.integers(0, 9),
+    cross=st.booleans(),
+    kernels=st.booleans(),
+)
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_packed_prompts_of_unequal_lengths_go_on_without_padding(prompts, steps, seed, cross, kernels):
+    """Stepwise logits are those of the whole text, and those of the reference for each text alone."""
+    model, reference = pair()
+    draw = torch.Generator().manual_seed(seed)
+    texts = [torch.randint(1, 50, (length + sum(steps),), generator=draw).tolist() for length in prompts]
+    states = torch.randn(len(texts), 4, 16, generator=draw)
+    encoder = {"encoder_hidden_states": states, "encoder_attention_mask": ENCODER_MASK[[0, 1, 0, 1][: len(texts)]]}
+    more = {"encoder_hidden_states": packed_encoder(encoder)} if cross else {}
+    logits: list[list[torch.Tensor]] = [[] for _ in texts]
+    cache, done = None, [0] * len(texts)
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        if not kernels:
+            patch.setattr(dispatch, "_choose_cached", lambda request, _name: dispatch.choose(request, "dense"))
+        for new in (prompts, *([more_tokens] * len(texts) for more_tokens in steps)):
+            tokens = [text[start : start + count] for text, start, count in zip(texts, done, new, strict=True)]
+            batch = bertie.Packed.from_lists(tokens) if cache is None else next_step(tokens, cache)
+            output = model(batch, past_key_values=cache, use_cache=True, **more)
+            cache = output.past_key_values
+            for text, part in enumerate(output.logits.split(list(batch.lengths))):
+                logits[text].append(part)
+            done = [start + count for start, count in zip(done, new, strict=True)]
+        for number, text in enumerate(texts):
+            alone = {name: value[number : number + 1] for name, value in encoder.items()} if cross else {}
+            expected = reference(torch.tensor([text]), use_cache=False, **alone).logits[0]
+            torch.testing.assert_close(torch.cat(logits[number]), expected, atol=1e-5, rtol=0)
+    assert cache.lengths == tuple(map(len, texts))
+
+
+@pytest.mark.skipif(bool(library.why_none()), reason=library.why_none())
+def test_a_packed_step_computes_no_padding(model, ids, encoder, monkeypatch):
+    """Attention reads the cache where it lies, by the kernel that takes the texts' boundaries."""
+    chosen = []
+    attend = Native.attend
+
+    def counted(self, inputs):
+        chosen.append(inputs.k.shape[0])
+        return attend(self, inputs)
+
+    with torch.no_grad():
+        more = {"encoder_hidden_states": packed_encoder(encoder)}
+        prompt = bertie.Packed.from_lists(cut_lists(ids, (5, 2)))
+        cache = model(prompt, use_cache=True, **more).past_key_values
+        monkeypatch.setattr(Native, "attend", counted)
+        output = model(next_step([[7], [8]], cache), past_key_values=cache, **more)
+    assert output.logits.shape == (2, 50)
+    # two layers of self- and cross-attention, each over storage for two texts
+    assert chosen == [2 * BLOCK] * 4
+
+
+def test_a_text_that_has_ended_costs_nothing(model, ids):
+    with torch.no_grad():
+        cache = model(bertie.Packed.from_lists(cut_lists(ids, (5, 2))), use_cache=True).past_key_values
+        output = model(next_step([[], [8]], cache), past_key_values=cache)
+        expected = model(torch.tensor([[*ids[1, :2].tolist(), 8]])).logits[0, -1:]
+    torch.testing.assert_close(output.logits, expected, atol=1e-5, rtol=0)
+    assert cache.lengths == (5, 3)
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+@pytest.mark.parametrize("with_beams", [True, False])
+def test_nothing_of_a_cache_is_allocated_between_two_growths(is_packed, with_beams):
+    config = bertie.BertConfig(**{**SIZES, "max_position_embeddings": 200, "add_cross_attention": False})
+    model, cache = bertie.BertLMHeadModel(config).eval(), bertie.Cache()
+    order, storages, lengths = torch.tensor([1, 0]), set(), []
+    with torch.inference_mode():
+        batch = bertie.Packed.from_lists([[5, 6, 7], [8]]) if is_packed else torch.tensor([[5, 6, 7], [8, 9, 10]])
+        model(batch, past_key_values=cache, use_cache=True)
+        for _ in range(130):
+            token = next_step([[5], [6]], cache) if is_packed else torch.tensor([[5], [6]])
+            model(token, past_key_values=cache)
+            if with_beams:
+                cache.reorder_cache(order)
+            storages.add(cache.layers[0].keys.untyped_storage().data_ptr())
+            lengths.append(cache.layers[0].keys.untyped_storage().nbytes() // (2 * 16 * 4))
+    assert lengths == [BLOCK] * 61 + [2 * BLOCK] * 64 + [4 * BLOCK] * 5
+    assert len(storages) <= 3 * (1 + with_beams)
+
+
+def test_beams_of_packed_texts(model, ids):
+    """Each step every beam becomes another's continuation, and one text ends up twice."""
+    with torch.no_grad():
+        texts = cut_lists(ids, (5, 2))
+        cache = model(bertie.Packed.from_lists(texts), use_cache=True).past_key_values
+        cache.batch_repeat_interleave(2)
+        beams = [texts[0], texts[0], texts[1], texts[1]]
+        for order, tokens in (
+            ([1, 0, 3, 2], [4, 5, 6, 7]),
+            ([0, 0, 3, 3], [8, 9, 10, 11]),
+            ([1, 0, 2, 2], [1, 2, 3, 4]),
+        ):
+            cache.reorder_cache(torch.tensor(order))
+            beams = [[*beams[beam], token] for beam, token in zip(order, tokens, strict=True)]
+            logits = model(next_step([[token] for token in tokens], cache), past_key_values=cache).logits
+            for beam, text in enumerate(beams):
+                expected = model(torch.tensor([text])).logits[0, -1]
+                torch.testing.assert_close(logits[beam], expected, atol=1e-5, rtol=0)
+    assert cache.lengths == (8, 8, 5, 5)
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_the_reference_generates_with_our_cache(reference, ids, num_beams):
+    """Its own core calls all that it calls of its own caches; left-padded prompts, beams reordered."""
+    given = {"input_ids": ids[:, :5] * MASKS["left"][:, :5], "attention_mask": MASKS["left"][:, :5]}
+    asked = {"max_new_tokens": 6, "num_beams": num_beams, "do_sample": False, "pad_token_id": 0, "eos_token_id": 49}
+    cache = bertie.Cache()
+    expected = reference.generate(**given, **asked)
+    assert torch.equal(reference.generate(**given, **asked, past_key_values=cache), expected)
+    assert cache.get_seq_length() == expected.shape[1] - 1
+
+
+def test_the_reference_goes_on_with_a_cache_of_ours(model, reference, ids):
+    with torch.no_grad():
+        cache = model(ids[:, :5]).past_key_values
+        found = reference(ids[:, 5:7], past_key_values=cache).logits
+        torch.testing.assert_close(found, reference(ids[:, :7]).logits[:, 5:], atol=1e-5, rtol=0)
+
+
+def test_tokens_are_forgotten(model, ids):
+    with torch.no_grad():
+        cache = model(ids[:, :6]).past_key_values
+        cache.crop(-2)
+        assert cache.get_seq_length() == 4
+        logits = model(ids[:, 4:6], past_key_values=cache).logits
+        torch.testing.assert_close(logits, model(ids[:, :6]).logits[:, 4:], atol=1e-5, rtol=0)
+    with pytest.raises(bertie.InputError, match="tokens_to_remove is 2; it must be 0 or less"):
+        cache.crop(2)
+    cache.reset()
+    assert (len(cache), cache.get_seq_length(), cache.lengths) == (0, 0, ())
+
+
+def test_a_cache_of_inference_mode_goes_on_outside_of_it(model, ids):
+    with torch.inference_mode():
+        cache = model(ids[:, :5]).past_key_values
+    with torch.no_grad():
+        logits = model(ids[:, 5:6], past_key_values=cache).logits
+        cache.reorder_cache(torch.tensor([1, 0]))
+        torch.testing.assert_close(logits, model(ids[:, :6]).logits[:, 5:], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_gradients_through_a_cache(model, reference, ids, is_packed):
+    """A prefix that is learned is read in several steps, none of which overwrites what a gradient needs."""
+    start = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(3))
+    gradients = []
+    for each in (model, reference):
+        prefix = start.clone().requires_grad_()
+        if is_packed and each is model:
+            cache = each(bertie.Packed.from_padded(inputs_embeds=prefix), use_cache=True).past_key_values
+            for column in (3, 4):
+                step = next_step(ids[:, column : column + 1].tolist(), cache)
+                logits = each(step, past_key_values=cache).logits
+        else:
+            cache = each(inputs_embeds=prefix, use_cache=True).past_key_values
+            for column in (3, 4):
+                logits = each(ids[:, column : column + 1], past_key_values=cache).logits
+        logits.square().mean().backward()
+        gradients.append(prefix.grad)
+        each.zero_grad()
+    torch.testing.assert_close(*gradients, atol=2e-5, rtol=0)
+
+
+class TestRefusedCaches:
+    def test_rows_after_packed_texts(self, model, ids):
+        cache = model(bertie.Packed.from_lists(cut_lists(ids, (5, 2))), use_cache=True).past_key_values
+        with pytest.raises(bertie.InputError, match="holds texts of unequal lengths, which were a Packed"):
+            model(ids[:, :1], past_key_values=cache)
+
+    @pytest.mark.parametrize("padding", ["left", "right"])
+    def test_packed_texts_after_padded_rows(self, model, ids, padding):
+        cache = model(ids[:, :5], attention_mask=MASKS[padding][:, :5]).past_key_values
+        step = bertie.Packed.from_lists([[5], [6]], position_ids=[[5], [5]])
+        with pytest.raises(bertie.InputError, match="was filled with padded rows; go on with rows"):
+            model(step, past_key_values=cache)
+
+    def test_a_packed_batch_of_another_size(self, model, ids):
+        cache = model(bertie.Packed.from_lists(cut_lists(ids, (5, 2))), use_cache=True).past_key_values
+        with pytest.raises(bertie.InputError, match="holds a batch of 2 texts, but this call brings 1"):
+            model(bertie.Packed.from_lists([[5]]), past_key_values=cache)
+
+    def test_another_form_of_the_encoder(self, model, ids, encoder):
+        packed = {"encoder_hidden_states": packed_encoder(encoder)}
+        cache = model(bertie.Packed.from_lists(cut_lists(ids, (5, 5))), use_cache=True, **packed).past_key_values
+        with pytest.raises(bertie.InputError, match="holds the keys of an encoder's Packed"):
+            model(ids[:, :1], past_key_values=cache, **encoder)
+
+    def test_packed_texts_while_someone_looks_in(self, model, ids):
+        texts = bertie.Packed.from_lists(cut_lists(ids, (5, 2)))
+        cache = model(texts, use_cache=True).past_key_values
+        hook = model.bert.encoder.layer[0].register_forward_hook(lambda *_: None)
+        try:
+            for held in (cache, model(texts, use_cache=True).past_key_values):
+                step = bertie.Packed.from_lists([[5], [6]], position_ids=[[5], [2]])
+                with pytest.raises(bertie.InputError, match="cannot go on in a cache while a hook"):
+                    model(step, past_key_values=held)
+        finally:
+            hook.remove()
+
+    def test_packed_texts_of_unequal_lengths_in_another_cache(self, model, ids):
+        texts = bertie.Packed.from_lists(cut_lists(ids, (5, 2)))
+        with pytest.raises(bertie.InputError, match="DynamicCache holds rows of one length; .* need a bertie.Cache"):
+            model(texts, past_key_values=transformers.DynamicCache())
+
+    def test_distances_between_texts_of_unequal_lengths(self, ids):
+        model = bertie.BertLMHeadModel(bertie.BertConfig(**SIZES, position_embedding_type="relative_key"))
+        with pytest.raises(bertie.InputError, match="Relative positions are counted in columns"):
+            model(bertie.Packed.from_lists(cut_lists(ids, (5, 2))), use_cache=True)
+
+
+def test_the_packed_encoder_is_projected_once(model, ids, encoder):
+    more, calls = {"encoder_hidden_states": packed_encoder(encoder)}, []
+    cross = model.bert.encoder.layer[0].crossattention.self
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        keys_and_values = type(cross).keys_and_values
+        patch.setattr(type(cross), "keys_and_values", lambda *args: (calls.append(args[0]), keys_and_values(*args))[1])
+        cache = model(bertie.Packed.from_lists(cut_lists(ids, (5, 2))), use_cache=True, **more).past_key_values
+        for _ in range(3):
+            model(next_step([[7], [8]], cache), past_key_values=cache, **more)
+    assert calls.count(cross) == 1
 
 
 @pytest.mark.parametrize("keep", [1, 3, torch.tensor([0, 4, 7])], ids=["1", "3", "columns"])

@@ -43,7 +43,7 @@ def test_a_save_in_the_middle_of_reading_is_read_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     save(tmp_path, 1)
-    name = "open_weights" if moment == "after the config" else "empty_model"
+    name = "open_weights" if moment == "after the config" else "meta_model"
     usual, saved = getattr(loading, name), []
 
     def interrupted(*given: Any) -> Any:

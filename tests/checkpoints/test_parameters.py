@@ -6,7 +6,7 @@ import pytest
 
 import bertie
 from bertie.checkpoints.parameters import CLASSES, parameters_of
-from bertie.models.filling import empty_model
+from bertie.models.model_state import meta_model
 
 SMALL = {
     "vocab_size": 50,
@@ -38,7 +38,7 @@ def test_names_shapes_and_ties(name: str, fields: dict[str, Any]) -> None:
         with pytest.raises(bertie.ConfigError, match="num_labels is 5, but answers have 2 scores"):
             parameters_of(name, config)
         return
-    model = empty_model(lambda: getattr(bertie, name)(config))
+    model = meta_model(lambda: getattr(bertie, name)(config))
     model.tie_weights()
     found = parameters_of(name, config)
     tied = {alias: source for source, aliases in found.aliases.items() for alias in aliases}

@@ -3,15 +3,21 @@
 import gzip
 import io
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bertie.cli.options import FormatOptions
-from bertie.cli.passages import sentences
-from bertie.cli.reading import read_asked, read_texts
+from bertie.cli.reading import InputOptions
+from bertie.data.sentences import sentences
 from bertie.errors import InputError
 from bertie.messages import printable
+
+
+def texts_of(path: Path, **more: str) -> list[str]:
+    return [one.text for one in InputOptions(None, path).read(**more)]
 
 
 @pytest.mark.parametrize(
@@ -27,27 +33,30 @@ from bertie.messages import printable
 )
 def test_formats(tmp_path: Path, name: str, content: str, expected: list[str]) -> None:
     (tmp_path / name).write_bytes(content.encode())
-    assert list(read_texts(None, tmp_path / name)) == expected
+    assert texts_of(tmp_path / name) == expected
 
 
 def test_compressed_files_and_parquet(tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"text\none\n"))
-    assert list(read_texts(None, tmp_path / "a.csv.gz")) == ["one"]
+    assert texts_of(tmp_path / "a.csv.gz") == ["one"]
     pytest.importorskip("pyarrow.parquet").write_table(
         pytest.importorskip("pyarrow").table({"body": ["one", "two"]}), tmp_path / "a.parquet"
     )
-    assert list(read_texts(None, tmp_path / "a.parquet", column="body")) == ["one", "two"]
+    assert texts_of(tmp_path / "a.parquet", column="body") == ["one", "two"]
 
 
 def test_pairs(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     path.write_text("a,b\none,two\n")
-    assert list(read_asked(None, path, column="a", pair="b")) == [(("one", "two"), {"a": "one", "b": "two"})]
+    assert list(InputOptions(None, path).read(column="a", pair="b")) == [(("one", "two"), {"a": "one", "b": "two"})]
     path = tmp_path / "pairs.txt"
     path.write_text("one\ttwo\n")
     both = {"text": "one", "text_pair": "two"}
-    assert list(read_asked(None, path, pair="text_pair")) == [(("one", "two"), both)]
-    assert [asked.text for asked in read_asked(["a", "b", "c", "d"], pair="text_pair")] == [("a", "b"), ("c", "d")]
+    assert list(InputOptions(None, path).read(pair="text_pair")) == [(("one", "two"), both)]
+    assert [asked.text for asked in InputOptions(["a", "b", "c", "d"]).read(pair="text_pair")] == [
+        ("a", "b"),
+        ("c", "d"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -71,30 +80,31 @@ def test_pairs(tmp_path: Path) -> None:
 def test_faults_have_their_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
-        list(read_texts(None, tmp_path / name))
+        texts_of(tmp_path / name)
 
 
 def test_other_faults(tmp_path: Path) -> None:
-    for arguments, message in (
-        ({"texts": None, "path": tmp_path / "none.txt"}, "cannot be read: No such file"),
-        ({"texts": None, "path": tmp_path}, "holds no file of rows"),
-        ({"texts": ["a"], "path": tmp_path}, "not both"),
-        ({"texts": None, "form": "xml"}, "no format 'xml'"),
-        ({"texts": ["a"], "pair": "b"}, "two by two, and 1"),
+    for source, more, message in (
+        (InputOptions(None, tmp_path / "none.txt"), {}, "cannot be read: No such file"),
+        (InputOptions(None, tmp_path), {}, "holds no file of rows"),
+        (InputOptions(["a"], tmp_path), {}, "not both"),
+        (InputOptions(None, None), {"form": FormatOptions("xml")}, "no format 'xml'"),
+        (InputOptions(["a"]), {"pair": "b"}, "two by two, and 1"),
     ):
         with pytest.raises(InputError, match=message):
-            list(read_asked(**arguments))
+            list(source.read(**more))
 
 
-def test_a_format_that_there_is_not_is_refused_beside_texts_too() -> None:
-    with pytest.raises(InputError, match="no format 'xml'"):
-        FormatOptions("xml").form()
+def test_a_format_that_there_is_not_is_refused_beside_texts_too(run: Callable[..., Any]) -> None:
+    ran = run("embed", "a", "--format", "xml")
+    assert ran.code == 2
+    assert "no format 'xml'" in ran.err
 
 
 def test_standard_input_is_read_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"text": "a"}\n{"broken')))
-    texts = read_texts(None, form="jsonl")
-    assert next(texts) == "a"  # before the broken line is reached
+    texts = InputOptions().read(FormatOptions("jsonl"))
+    assert next(texts).text == "a"  # before the broken line is reached
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,9 @@ def test_folds_are_scored_in_turn(start: Path, tmp_path: Path, monkeypatch: pyte
     learned: list[Any] = []
     learn = seeds_and_folds.learn
 
-    def seen(plan: Any, data: Any, parts: Any) -> Any:
-        learned.append(parts)
-        return learn(plan, data, parts)
+    def seen(job: Any) -> Any:
+        learned.append(job.parts)
+        return learn(job)
 
     monkeypatch.setattr(seeds_and_folds, "learn", seen)
     out = tmp_path / "run"

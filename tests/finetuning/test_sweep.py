@@ -13,7 +13,7 @@ import bertie
 from bertie.errors import BertieError, InputError, InputTypeError
 from bertie.finetuning import run
 from bertie.finetuning.plan import Plan
-from bertie.finetuning.search_space import usual_space, usual_values, with_values
+from bertie.finetuning.searching import usual_space, usual_values, with_values
 from bertie.finetuning.task_learner import TaskLearner
 from bertie.training import Event, History
 
@@ -100,12 +100,12 @@ def test_hopeless_trials_are_pruned(start: Path, monkeypatch: Any) -> None:
 
     learn = module.learn
 
-    def watched(plan: Any, data: Any, parts: Any) -> Any:
+    def watched(job: Any) -> Any:
         for epoch in (1.0, 1.5, 2.0):
-            record = {"score": plan.settings.learning_rate, "epoch": epoch}
-            for callback in plan.callbacks:
+            record = {"score": job.plan.settings.learning_rate, "epoch": epoch}
+            for callback in job.plan.callbacks:
                 callback(Event("evaluation", record, torch.nn.Identity(), History()))
-        return learn(replace(plan, callbacks=()), data, parts)
+        return learn(replace(job, plan=replace(job.plan, callbacks=())))
 
     monkeypatch.setattr(module, "learn", watched)
     monkeypatch.setattr(module, "UNPRUNED", 1)

@@ -1,8 +1,10 @@
 """The library is ours, compiled from these sources, and nothing of the room knows PyTorch."""
 
+import platform
 import subprocess
 import sys
 import sysconfig
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,8 @@ def test_why_it_is_not_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
     monkeypatch.setattr(library, "instruction_sets", lambda: ())
     monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     place = tmp_path / f"_kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
     for lies_there, why in (
         (None, "no C compiler when bertie was installed, or it runs from its sources"),
@@ -49,6 +53,36 @@ def test_why_it_is_not_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
             place.write_bytes(lies_there)
         library._library.cache_clear()
         assert why in library.why_none()
+    library._library.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "named"), [("win32", "AMD64", "win-amd64"), ("linux", "riscv64", "linux-riscv64")]
+)
+def test_machines_without_kernels_are_named(
+    system: str, machine: str, named: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(library, "instruction_sets", lambda: ())
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(sysconfig, "get_platform", lambda: named)
+    library._library.cache_clear()
+    assert library.why_none().endswith(f"on Linux and macOS, not for {named}")
+    library._library.cache_clear()
+
+
+@pytest.mark.skipif(len(EXTENSION_SUFFIXES) < 2, reason="this Python has one ending of libraries")
+def test_the_library_for_every_python_comes_before_one_for_this_python(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(library, "instruction_sets", lambda: ())
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    endings = [ending for ending in EXTENSION_SUFFIXES if "abi3" in ending or "cpython" in ending]
+    for ending in endings:
+        (tmp_path / f"_kernels{ending}").write_bytes(b"no library")
+    library._library.cache_clear()
+    assert f"_kernels{endings[-1]}: " in library.why_none()
     library._library.cache_clear()
 
 

@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bertie import BertConfig, BertModel, InputError, explain_linear, make_deterministic
 from bertie.kernels import library
+from bertie.kernels.cpu import Chip
 from bertie.layers import linear as linear_file
-from bertie.layers.chip import Chip
-from bertie.layers.linear import LEAST_ROWS, Linear
+from bertie.layers.linear import LEAST_ROWS, MOST_ROWS, Linear
 
 needs_kernels = pytest.mark.skipif(bool(library.why_none()), reason=library.why_none())
 
@@ -49,6 +49,19 @@ def close(found: Tensor, expected: Tensor) -> bool:
     return torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+CHANGES = pytest.mark.parametrize(
+    "change",
+    [
+        lambda layer: layer.weight.data[5].fill_(1.5),
+        lambda layer: layer.weight.detach().numpy().__setitem__(7, 2),
+        lambda layer: layer.bias.data[20:30].add_(5),
+        lambda layer: layer.load_state_dict({"weight": drawn(50, 32), "bias": drawn(50)}, assign=True),
+        lambda layer: nn.utils.parametrizations.weight_norm(layer),
+    ],
+    ids=["slice", "numpy", "bias", "assigned", "parametrised"],
+)
+
+
 @needs_kernels
 class TestPacked:
     @pytest.mark.parametrize("shape", [(9, 32), (2, 5, 32), (8, 32)])
@@ -67,10 +80,10 @@ class TestPacked:
             assert close(module(x), x @ module.weight.T + module.bias)
         assert packing == [9]
 
-    def test_few_rows_are_pytorchs(self, packing, module) -> None:
+    def test_no_rows_and_fewer_rows_are_not_packed(self, packing, module) -> None:
         with torch.no_grad():
             for x in (drawn(7, 32), drawn(0, 32), drawn(32)):
-                assert torch.equal(module(x), F.linear(x, module.weight, module.bias))
+                assert close(module(x), F.linear(x, module.weight, module.bias))
         assert packing == []
 
     def test_what_wants_pytorchs_product_gets_it(self, packing, module) -> None:
@@ -93,17 +106,7 @@ class TestPacked:
         with pytest.raises(RuntimeError, match="shapes"), torch.no_grad():
             module(drawn(9, 31))
 
-    @pytest.mark.parametrize(
-        "change",
-        [
-            lambda layer: layer.weight.data[5].fill_(1.5),
-            lambda layer: layer.weight.detach().numpy().__setitem__(7, 2),
-            lambda layer: layer.bias.data[20:30].add_(5),
-            lambda layer: layer.load_state_dict({"weight": drawn(50, 32), "bias": drawn(50)}, assign=True),
-            lambda layer: nn.utils.parametrizations.weight_norm(layer),
-        ],
-        ids=["slice", "numpy", "bias", "assigned", "parametrised"],
-    )
+    @CHANGES
     def test_weights_are_those_of_the_moment(self, packing, module, change) -> None:
         x = drawn(9, 32)
         with torch.no_grad():
@@ -128,6 +131,83 @@ class TestPacked:
         assert linear_file.packing_pays(torch.empty(rows, 3)) is pays
         assert ("packed" in explain_linear(Linear(3, 3))) is (chip.amd and best == "avx512")
         linear_file._mkl_is_slower.cache_clear()
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the rows of each product that is computed with the weights as they lie in memory."""
+    rows: list[int] = []
+    product = linear_file._unpacked_product
+
+    def counted(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        rows.append(x[..., 0].numel())
+        return product(x, weight, bias)
+
+    monkeypatch.setattr(linear_file, "_unpacked_product", counted)
+    return rows
+
+
+@needs_kernels
+class TestFewRows:
+    @pytest.mark.parametrize("depth", [1, 7, 16, 33, 96])
+    @pytest.mark.parametrize("columns", [1, 2, 3, 4, 50])
+    @pytest.mark.parametrize("bias", [True, False])
+    def test_numbers(self, short, depth, columns, bias) -> None:
+        module = Linear(depth, columns, bias=bias)
+        for rows in (1, 2, 3, 4, 5, 6, 7, 9, 13, 17, MOST_ROWS):
+            x = drawn(rows, depth)
+            with torch.no_grad():
+                assert close(module(x), F.linear(x, module.weight, module.bias))
+        assert len(short) == 11
+
+    def test_views_of_other_numbers(self, short, module) -> None:
+        with torch.no_grad():
+            for x in (drawn(32, 9).T, drawn(2, 3, 32), drawn(32), drawn(9, 64)[:, ::2]):
+                assert close(module(x), x @ module.weight.T + module.bias)
+            module.bias = nn.Parameter(drawn(100)[::2])
+            assert close(module(drawn(3, 32)), drawn(3, 32) @ module.weight.T + module.bias)
+        assert short == [9, 6, 1, 9, 3]
+
+    def test_what_wants_pytorchs_product_gets_it(self, short, module) -> None:
+        x = drawn(9, 32)
+        module(x).sum().backward()
+        module.requires_grad_(False)
+        assert module(x.requires_grad_()).requires_grad
+        x = x.detach()
+        with torch.autocast("cpu", torch.bfloat16):
+            assert module(x).dtype == torch.bfloat16
+        with FlopCounterMode(display=False) as counted:
+            module(x)
+        assert counted.get_total_flops() == 2 * 9 * 32 * 50
+        assert torch.func.vmap(module)(x).shape == (9, 50)
+        assert torch.equal(torch.jit.trace(module, x, check_trace=False)(x), F.linear(x, module.weight, module.bias))
+        negated = torch._neg_view(x)
+        assert torch.equal(module(negated), F.linear(-x, module.weight, module.bias))
+        turned = Linear(32, 50)
+        turned.weight = nn.Parameter(drawn(32, 50).T, requires_grad=False)
+        with torch.no_grad():
+            assert torch.equal(turned(x), F.linear(x, turned.weight, turned.bias))
+            assert module(drawn(MOST_ROWS + 1, 32)).shape == (MOST_ROWS + 1, 50)
+        sparse = Linear(32, 50).requires_grad_(False)
+        sparse.weight = nn.Parameter(drawn(50, 32).to_sparse_csr(), requires_grad=False)
+        assert close(sparse(x), x @ sparse.weight.to_dense().T + sparse.bias)
+        assert module.double()(x.double()).dtype == torch.float64
+        assert short == []
+        module.float()(x)
+        assert short == [9]
+
+    @CHANGES
+    def test_weights_are_those_of_the_moment(self, short, module, change) -> None:
+        x = drawn(9, 32)
+        with torch.no_grad():
+            module(x)
+            change(module)
+            assert close(module(x), x @ module.weight.T + module.bias)
+        assert short == [9, 9]
+
+    def test_inputs_of_another_width_are_refused(self, module) -> None:
+        with pytest.raises(RuntimeError, match="shapes"), torch.no_grad():
+            module(drawn(9, 31))
 
 
 def test_copies_and_state(module) -> None:
@@ -169,5 +249,5 @@ class TestDeterministic:
 
     def test_refused_without_kernels(self, without_kernels, module) -> None:
         without_kernels()
-        with pytest.raises(InputError, match="needs bertie's kernels, and its kernels are compiled by"):
+        with pytest.raises(InputError, match="needs bertie's kernels, and its kernels are for x86-64"):
             make_deterministic(module)

@@ -23,13 +23,13 @@ def model() -> BertForSequenceClassification:
 def rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return what grows by the number of rows that each feed-forward network sees, without a hook on it."""
     seen: list[int] = []
-    forward = bertie.layers.feed_forward.BertIntermediate.forward
+    forward = bertie.layers.block.BertIntermediate.forward
 
     def counted(module: torch.nn.Module, hidden_states: Tensor) -> Tensor:
         seen.append(hidden_states[..., 0].numel())
         return forward(module, hidden_states)
 
-    monkeypatch.setattr(bertie.layers.feed_forward.BertIntermediate, "forward", counted)
+    monkeypatch.setattr(bertie.layers.block.BertIntermediate, "forward", counted)
     return seen
 
 

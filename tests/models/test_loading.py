@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 import bertie
 from bertie import BertConfig, BertForMaskedLM, BertForPreTraining, BertForSequenceClassification, BertModel, progress
 from bertie.errors import CheckpointError, ConfigError, InputError, InputTypeError
-from bertie.layers.chip import Chip
+from bertie.kernels.cpu import Chip
 from bertie.models import loading
 from bertie.models.loading import one_device
 

@@ -462,11 +462,11 @@ def test_a_head_of_ones_own_computes_with_packed_batches() -> None:
             self.post_init()
 
         def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Any:
-            packed = self.enter(input_ids, attention_mask)
+            packed = self.pack_inputs(input_ids, attention_mask)
             outputs = self.bert(packed, output_hidden_states=True, return_dict=True)
             assert outputs.hidden_states[0].shape == outputs.last_hidden_state.shape == (13, 32)
             scores = bertie.TokenClassifierOutput(logits=outputs.hidden_states[1], hidden_states=outputs.hidden_states)
-            return self.leave(scores, input_ids, packed, None)
+            return self.pad_outputs(scores, input_ids, packed, None)
 
     model = Scorer(bertie.BertConfig(**SIZES)).eval()
     expected, seen = model(IDS, RIGHT), []

@@ -1,54 +1,119 @@
-"""Keys and values of tokens that a decoder has already read, kept between its steps."""
+"""Keys and values of tokens that a decoder has already read, kept between its steps with room for more.
 
-from typing import Any
+Rows of a rectangle grow in step, their padding included, as in the reference (``update``). Texts of a `Packed` grow
+each by its own tokens (``append``), so that prompts of unequal lengths go on without padding.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from bertie.attention.cache_layer import CachedKeys, CacheLayer
 from bertie.errors import InputError
+from bertie.packing import Packed
 
 
-class CacheLayer:
-    """The keys and values ``[B, H, S, K]`` of one layer; None before the first update."""
+class CacheLike(Protocol):
+    """What a model asks of a cache, ours or the reference's (decision 18)."""
 
-    def __init__(self) -> None:
-        self.keys: Tensor | None = None
-        self.values: Tensor | None = None
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]: ...
+
+    def get_seq_length(self, layer_idx: int = 0) -> int: ...
 
 
-class Cache:
-    """Grows by what each step adds. bertie calls ``update`` and ``get_seq_length`` only (decision 18)."""
+class _Growing:
+    """What the reference's models ask of a cache that grows and keeps all it holds."""
+
+    is_compileable = False
+    is_croppable = True
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def get_max_length(self, layer_idx: int | None = None) -> int:  # noqa: ARG002  the reference's signature
+        return -1
+
+    def get_query_offset(self, layer_idx: int = 0) -> int:
+        return self.get_seq_length(layer_idx)
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
+        return self.get_seq_length(layer_idx) + query_length, 0
+
+    @property
+    def is_sliding(self) -> list[bool]:
+        return [False] * len(self)
+
+    is_linear = is_dummy = is_sliding
+
+
+class Cache(_Growing):
+    """The keys and values of all layers, with the methods that the reference's models and ``generate`` call.
+
+    bertie calls ``update`` and ``get_seq_length`` of caches of any make (decision 18), and ``append`` of this one.
+    """
 
     def __init__(self) -> None:
         self.layers: list[CacheLayer] = []
 
-    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
-        """Append ``[B, H, S_new, K]`` keys and values to a layer and return all it holds, ``[B, H, S, K]``.
-
-        Raises:
-            InputError: if the batch size differs from the one the cache was filled with.
-        """
+    def layer(self, layer_idx: int) -> CacheLayer:
+        """Return a layer, made if it is new."""
         while len(self.layers) <= layer_idx:
             self.layers.append(CacheLayer())
-        layer = self.layers[layer_idx]
-        if layer.keys is None or layer.values is None:
-            layer.keys, layer.values = key_states, value_states
-        else:
-            if layer.keys.shape[0] != key_states.shape[0]:
-                raise InputError(
-                    f"past_key_values holds a batch of {layer.keys.shape[0]} texts, but this call brings "
-                    f"{key_states.shape[0]}; reorder the cache or start with a new one."
-                )
-            layer.keys = torch.cat([layer.keys, key_states], dim=2)
-            layer.values = torch.cat([layer.values, value_states], dim=2)
-        return layer.keys, layer.values
+        return self.layers[layer_idx]
+
+    def update(
+        self,
+        key_states: Tensor,
+        value_states: Tensor,
+        layer_idx: int,
+        cache_kwargs: object = None,  # noqa: ARG002  the reference's caches take it
+        *,
+        has_padding: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Append ``[B, H, S_new, K]`` keys and values to a layer and return all it holds, ``[B, H, S, K]``.
+
+        Args:
+            key_states, value_states: what each row brings, its padding included.
+            layer_idx: the layer's number.
+            cache_kwargs: without meaning here.
+            has_padding: whether some of it is padding, which an ``attention_mask`` has to hide in every later step.
+
+        Raises:
+            InputError: if the batch size differs from the one the cache was filled with, or it holds packed texts of
+                unequal lengths.
+        """
+        return self.layer(layer_idx).update(key_states, value_states, has_padding)
+
+    def append(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, packed: Packed
+    ) -> tuple[Tensor, Tensor, CachedKeys]:
+        """Append the packed keys and values ``[T, H, K]`` of a batch, and return all with the places of each text.
+
+        Raises:
+            InputError: if the batch size differs from the one the cache was filled with, or it holds padding.
+        """
+        layer = self.layer(layer_idx)
+        layer.append(key_states, value_states, packed.lengths)
+        return layer.packed()
+
+    @property
+    def lengths(self) -> tuple[int, ...] | None:
+        """The number of tokens of each text, where its next token stands; None for rows with padding."""
+        return self.layers[0].lengths if self.layers else ()
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Return how many tokens a text of the cache holds (its padding included)."""
-        if layer_idx >= len(self.layers) or (keys := self.layers[layer_idx].keys) is None:
-            return 0
-        return keys.shape[2]
+        """Return how many tokens a text of the cache holds (its padding included), of packed texts the longest."""
+        return self.layers[layer_idx].width if layer_idx < len(self.layers) else 0
+
+    @property
+    def is_initialized(self) -> bool:
+        return bool(self.layers)
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Make text ``i`` of the cache what text ``beam_idx[i]`` was (beam search).
@@ -57,32 +122,67 @@ class Cache:
             InputError: if an index lies outside the batch.
         """
         for layer in self.layers:
-            if layer.keys is None or layer.values is None:
-                continue
-            texts = layer.keys.shape[0]
-            if beam_idx.numel() and not (int(beam_idx.min()) >= 0 and int(beam_idx.max()) < texts):
-                raise InputError(f"beam_idx {beam_idx.tolist()} names texts outside the cache's batch of {texts}.")
-            layer.keys = layer.keys.index_select(0, beam_idx.to(layer.keys.device))
-            layer.values = layer.values.index_select(0, beam_idx.to(layer.values.device))
+            layer.select(beam_idx)
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep the texts of these numbers only (see ``reorder_cache``)."""
+        self.reorder_cache(indices)
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat each text so many times, one copy beside the other."""
+        for layer in self.layers:
+            if layer.keys is not None:
+                layer.select(torch.arange(layer.keys.shape[0]).repeat_interleave(repeats))
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the last ``-tokens_to_remove`` tokens of each text.
+
+        Raises:
+            InputError: if it is more than 0.
+        """
+        if tokens_to_remove > 0:
+            raise InputError(f"tokens_to_remove is {tokens_to_remove}; it must be 0 or less: -2 removes two tokens.")
+        for layer in self.layers:
+            layer.crop(tokens_to_remove)
+
+    def reset(self) -> None:
+        """Forget all tokens."""
+        self.layers.clear()
+
+    def __iter__(self) -> Iterator[tuple[Tensor | None, Tensor | None, None]]:
+        for layer in self.layers:
+            yield layer.keys, layer.values, None
 
     def __len__(self) -> int:
         return len(self.layers)
 
 
-def extend(cache: Any, keys: Tensor, values: Tensor, layer_idx: int | None) -> tuple[Tensor, Tensor]:
-    """Append to a layer of a cache of any make and return all it holds; of a cache with spare room, the filled part."""
+def extend(
+    cache: CacheLike, keys: Tensor, values: Tensor, layer_idx: int, has_padding: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Append rows to a layer of a cache of any make and return all it holds, without its spare room."""
+    if isinstance(cache, Cache):
+        return cache.update(keys, values, layer_idx, has_padding=has_padding)
     keys, values = cache.update(keys, values, layer_idx)
     filled = cache.get_seq_length()
     return keys[:, :, :filled], values[:, :, :filled]
 
 
-class EncoderDecoderCache:
+class EncoderDecoderCache(_Growing):
     """Both halves of a decoder with cross-attention; ``is_updated[layer]`` says that the encoder's half is filled."""
 
-    def __init__(self, self_attention_cache: Any = None, cross_attention_cache: Any = None) -> None:
-        self.self_attention_cache = Cache() if self_attention_cache is None else self_attention_cache
-        self.cross_attention_cache = Cache() if cross_attention_cache is None else cross_attention_cache
+    def __init__(
+        self, self_attention_cache: CacheLike | None = None, cross_attention_cache: CacheLike | None = None
+    ) -> None:
+        self.self_attention_cache: Any = Cache() if self_attention_cache is None else self_attention_cache
+        self.cross_attention_cache: Any = Cache() if cross_attention_cache is None else cross_attention_cache
         self.is_updated: dict[int, bool] = {}
+
+    @property
+    def lengths(self) -> tuple[int, ...] | None:
+        """The number of tokens of each text of the decoder's half (see ``Cache.lengths``)."""
+        found: tuple[int, ...] | None = getattr(self.self_attention_cache, "lengths", None)
+        return found
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Return how many tokens a text of the decoder's half holds."""
@@ -90,8 +190,28 @@ class EncoderDecoderCache:
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Reorder both halves (see ``Cache.reorder_cache``)."""
-        self.self_attention_cache.reorder_cache(beam_idx)
-        self.cross_attention_cache.reorder_cache(beam_idx)
+        self._both("reorder_cache", beam_idx)
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep the texts of these numbers only, in both halves."""
+        self._both("batch_select_indices", indices)
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat each text so many times, in both halves."""
+        self._both("batch_repeat_interleave", repeats)
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the last tokens of the decoder's half (see ``Cache.crop``)."""
+        self.self_attention_cache.crop(tokens_to_remove)
+
+    def reset(self) -> None:
+        """Forget all tokens of both halves."""
+        self._both("reset")
+        self.is_updated.clear()
+
+    def _both(self, method: str, *arguments: object) -> None:
+        for half in (self.self_attention_cache, self.cross_attention_cache):
+            getattr(half, method)(*arguments)
 
     def __len__(self) -> int:
         return len(self.self_attention_cache)
@@ -99,10 +219,9 @@ class EncoderDecoderCache:
 
 def _unflatten(layers: Any, _context: Any) -> Cache:
     cache = Cache()
-    for keys, values in layers:
-        layer = CacheLayer()
-        layer.keys, layer.values = keys, values
-        cache.layers.append(layer)
+    for number, (keys, values) in enumerate(layers):
+        if isinstance(keys, Tensor):
+            cache.layer(number).set_rows(keys, values)
     return cache
 
 

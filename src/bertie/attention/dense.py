@@ -4,7 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bertie.attention.cache_layer import CachedKeys
 from bertie.attention.request import Inputs, Request, ScoreBias
+from bertie.errors import InputError
 from bertie.packing import Packed
 
 
@@ -19,18 +21,42 @@ class Dense:
     def attend(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
         packed, keys = inputs.packed, inputs.keys
         query = packed.pad(inputs.q).transpose(1, 2)
-        key, value = (part if part.dim() == 4 else keys.pad(part).transpose(1, 2) for part in (inputs.k, inputs.v))
+        if isinstance(keys, CachedKeys):
+            key, value = (_rows(part, keys).transpose(1, 2) for part in (inputs.k, inputs.v))
+            mask: Tensor | None = _mask_of_cache(packed, keys, inputs.causal, query.dtype)
+        else:
+            key, value = (part if part.dim() == 4 else keys.pad(part).transpose(1, 2) for part in (inputs.k, inputs.v))
+            causal = inputs.causal and keys is packed
+            mask = additive_mask(packed, keys, causal, key.shape[2], query.dtype)
         context, weights = attend_rectangles(
             query,
             key,
             value,
-            additive_mask(packed, keys, inputs.causal and keys is packed, key.shape[2], query.dtype),
+            mask,
             dropout_p=inputs.dropout_p,
             score_bias=inputs.score_bias,
             weights=inputs.weights,
             real=real_places(packed) if inputs.weights else None,
         )
         return packed.unpad(context), weights
+
+
+def _rows(part: Tensor, keys: CachedKeys) -> Tensor:
+    """``[B * capacity, H, K]`` of a cache as ``[B, S_keys, H, K]``."""
+    texts, longest = keys.shape
+    return part.view(texts, keys.capacity, *part.shape[1:])[:, :longest]
+
+
+def _mask_of_cache(packed: Packed, keys: CachedKeys, causal: bool, dtype: torch.dtype) -> Tensor:
+    """Return what hides the free places of a cache and, if causal, the keys after each of the newest queries."""
+    counts = torch.tensor(keys.lengths, device=packed.device)[:, None]  # of the keys that a query sees
+    if causal:
+        ends = packed.cu_seqlens[1:].long()
+        after = ends.repeat_interleave(packed.cu_seqlens.diff(), output_size=packed.num_tokens)
+        after = after - 1 - torch.arange(packed.num_tokens, device=packed.device)
+        counts = counts - packed.pad(after)
+    columns = torch.arange(keys.shape[1], device=packed.device)
+    return _to_additive(columns < counts[:, None, :, None], dtype)
 
 
 def attend_rectangles(
@@ -82,7 +108,7 @@ def additive_mask(packed: Packed, keys: Packed, causal: bool, key_length: int, d
         return given.to(dtype) if given.is_floating_point() else _to_additive(given, dtype)
     width, device = packed.shape[1], packed.device
     visible = None
-    if keys.cells is not None:
+    if keys.flat_index is not None:
         ones = torch.ones(keys.num_tokens, dtype=torch.bool, device=device)
         visible = F.pad(keys.pad(ones), (key_length - keys.shape[1], 0), value=True)[:, None, None, :]
     if causal:
@@ -98,6 +124,36 @@ def _to_additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
 
 def real_places(packed: Packed) -> Tensor | None:
     """Return bool ``[B, S]``, False where there is padding; None where there is none."""
-    if packed.cells is None and packed.token_mask is None:
+    if packed.flat_index is None and packed.token_mask is None:
         return None
     return packed.pad(torch.ones(packed.num_tokens, dtype=torch.bool, device=packed.device))
+
+
+class RelativePositions:
+    """Relative position embeddings (arXiv 1803.02155; 2009.13658, methods 3 and 4), which older checkpoints use.
+
+    Adds a learned vector for the distance between two tokens to the scores, by query or by query and key.
+    """
+
+    def __init__(self, kind: str, max_positions: int) -> None:
+        self.by_key_too = kind == "relative_key_query"
+        self.max_positions = max_positions
+
+    def score_bias(self, embedding: Tensor) -> ScoreBias:
+        """Return what ``attend`` adds to the scores, given the table ``[2 * max_positions - 1, K]`` of distances."""
+
+        def bias(query: Tensor, key: Tensor) -> Tensor:
+            if key.shape[2] > self.max_positions:
+                raise InputError(
+                    f"A text of {key.shape[2]} columns is longer than max_position_embeddings = {self.max_positions}, "
+                    "beyond which the model knows no distances; truncate it or split it into windows."
+                )
+            keys = torch.arange(key.shape[2], device=query.device)
+            queries = keys[key.shape[2] - query.shape[2] :]
+            vectors = embedding[queries[:, None] - keys[None, :] + self.max_positions - 1].to(query.dtype)
+            scores = torch.einsum("bhqk,qsk->bhqs", query, vectors)
+            if self.by_key_too:
+                scores = scores + torch.einsum("bhsk,qsk->bhqs", key, vectors)
+            return scores * query.shape[-1] ** -0.5
+
+        return bias

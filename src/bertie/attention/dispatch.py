@@ -4,6 +4,7 @@ from functools import lru_cache
 
 from torch import Tensor
 
+from bertie.attention.cache_layer import CachedKeys
 from bertie.attention.dense import Dense
 from bertie.attention.flash_varlen import Varlen
 from bertie.attention.grouped import Grouped
@@ -21,7 +22,7 @@ def attend(
     v: Tensor,
     packed: Packed,
     *,
-    keys: Packed | None = None,
+    keys: Packed | CachedKeys | None = None,
     causal: bool = False,
     dropout_p: float = 0.0,
     score_bias: ScoreBias | None = None,
@@ -32,9 +33,10 @@ def attend(
 
     Args:
         q: queries ``[T, H, K]``.
-        k, v: keys and values, packed ``[T_keys, H, K]`` or as a rectangle ``[B, H, S_keys, K]`` from a cache.
+        k, v: keys and values, packed ``[T_keys, H, K]`` or as a rectangle of a cache, ``[B, H, S_keys, K]``.
         packed: the batch that the queries belong to.
-        keys: the batch that keys and values belong to, if it is another one (cross-attention).
+        keys: the batch that keys and values belong to, if it is another one (cross-attention), or their places in a
+            cache.
         causal: whether a token attends only to itself and the tokens before it in its text.
         dropout_p: the probability with which an attention weight is dropped.
         score_bias: what to add to the scores, computed from the rectangles of queries and keys.
@@ -68,11 +70,7 @@ _choose_cached = lru_cache(maxsize=256)(choose)
 
 
 def candidates(name: str | None = None) -> tuple[Backend, ...]:
-    """Return the backends to consider: all, or the one called ``name``.
-
-    Raises:
-        InputError: if there is none of that name.
-    """
+    """Return the backends to consider: all, or the one called ``name``."""
     known = [backend.name for backend in BACKENDS]
     if name is not None and name not in known:
         raise InputError(f"There is no attention backend {name!r}; choose one of {', '.join(known)}.")

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertie.attention.request import Inputs, Request, needs_a_matrix
+from bertie.packing import Packed
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -24,12 +25,15 @@ class Grouped:
 
     def why_not(self, request: Request) -> list[str]:
         reasons = needs_a_matrix(request)
+        if request.key_lengths:
+            reasons.append("keys lie in a cache, with room between texts")
         if request.compiling:
             reasons.append("text lengths are not known while a graph is captured")
         return reasons
 
     def attend(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
         q, k, v = inputs.q, inputs.k, inputs.v
+        assert isinstance(inputs.keys, Packed)
         groups = _groups(inputs.packed.lengths, inputs.keys.lengths, q.device)
         if groups.queries is not None:
             q = q.index_select(0, groups.queries)

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bertie.attention.cache_layer import CachedKeys
 from bertie.attention.request import Inputs, Request, needs_a_matrix
 from bertie.dropout import drawn_params
 from bertie.kernels import library
@@ -29,7 +30,7 @@ class Native:
             reasons.append(why)
         if request.dtype != torch.float32:
             reasons.append(f"it takes float32, not {request.dtype}")
-        if request.observed:
+        if request.intercepted:
             reasons.append("a mode, a transform or a subclass of tensors wants to see PyTorch's operators")
         if request.causal:
             reasons.append("it reads texts in both directions")
@@ -41,12 +42,14 @@ class Native:
         instruction_set = library.best()
         assert instruction_set is not None
         qkv = inputs.q, inputs.k, inputs.v
-        cu_seqlens = inputs.packed.cu_seqlens, inputs.keys.cu_seqlens
+        keys, cu_seqlens_q = inputs.keys, inputs.packed.cu_seqlens
+        if isinstance(keys, CachedKeys):
+            cu_seqlens_q = keys.cu_seqlens_of(inputs.packed)
+        cu_seqlens = cu_seqlens_q, keys.cu_seqlens
         if inputs.dropout_p > 0 or inputs.gradients:
             return attention_autograd(*qkv, *cu_seqlens, instruction_set, inputs.dropout_p), None
-        q, k, v, cu_seqlens_q, cu_seqlens_k = (each.detach().numpy() for each in (*qkv, *cu_seqlens))
-        threads = torch.get_num_threads()
-        y = attention(q, k, v, cu_seqlens_q, cu_seqlens_k, instruction_set, threads=threads)
+        q, k, v, starts_q, starts_k = (each.detach().numpy() for each in (*qkv, *cu_seqlens))
+        y = attention(q, k, v, starts_q, starts_k, instruction_set, threads=torch.get_num_threads())
         return torch.from_numpy(y), None
 
 

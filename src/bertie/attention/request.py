@@ -7,7 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from bertie.capture import capturing, observed
+from bertie.attention.cache_layer import CachedKeys
+from bertie.capture import is_intercepted, is_tracing
 from bertie.packing import Packed
 
 # Takes rectangles of queries [B, H, S, K] and keys [B, H, S_keys, K], gives [B, H, S, S_keys] to add to the scores.
@@ -16,7 +17,10 @@ ScoreBias = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Request:
-    """The facts of one call of ``attend`` that decide which backend can serve it."""
+    """The facts of one call of ``attend`` that decide which backend can serve it.
+
+    ``key_lengths``: of cached keys, whether all queries of a text see its first so many.
+    """
 
     device: str
     dtype: torch.dtype
@@ -29,19 +33,20 @@ class Request:
     weights: bool = False
     foreign_keys: bool = False
     cached_keys: bool = False
+    key_lengths: bool = False
     compiling: bool = False
-    observed: bool = False
+    intercepted: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """The arguments of ``attend``, documented there; ``keys`` is ``packed`` in self-attention."""
+    """The arguments of ``attend``, documented there; ``keys`` is ``packed`` in self-attention without a cache."""
 
     q: Tensor
     k: Tensor
     v: Tensor
     packed: Packed
-    keys: Packed
+    keys: Packed | CachedKeys
     causal: bool = False
     dropout_p: float = 0.0
     score_bias: ScoreBias | None = None
@@ -66,9 +71,10 @@ class Inputs:
             score_bias=self.score_bias is not None,
             weights=self.weights,
             foreign_keys=self.keys is not self.packed,
-            cached_keys=self.k.dim() == 4,
-            compiling=capturing(),
-            observed=type(self.q) is not Tensor or observed(),
+            cached_keys=self.k.dim() == 4 or isinstance(self.keys, CachedKeys),
+            key_lengths=isinstance(self.keys, CachedKeys) and not self.causal,
+            compiling=is_tracing(),
+            intercepted=type(self.q) is not Tensor or is_intercepted(),
         )
 
 
@@ -91,6 +97,6 @@ def needs_a_matrix(request: Request) -> list[str]:
         "a mask of its own (3-D, 4-D, or of a captured graph) needs the score matrix": request.mask,
         "relative positions are added to the score matrix": request.score_bias,
         "attention weights are asked for": request.weights,
-        "keys come from a cache": request.cached_keys,
+        "keys come from a cache": request.cached_keys and not request.key_lengths,
     }
     return [reason for reason, holds in reasons.items() if holds]

@@ -1,8 +1,7 @@
 """Bytes ⇄ tensors: reading model folders of several formats without trusting them, and writing them atomically."""
 
 from bertie.checkpoints.fitting import Fit, fit, main_dtype, other_classes, untied
-from bertie.checkpoints.folder import Checkpoint, open_checkpoint, weight_files
-from bertie.checkpoints.state_dict import checkpoint_of
+from bertie.checkpoints.folder import Checkpoint, checkpoint_of, open_checkpoint, weight_files
 from bertie.checkpoints.tensors import TensorInfo
 from bertie.checkpoints.writing import write_checkpoint
 

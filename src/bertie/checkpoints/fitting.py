@@ -1,7 +1,7 @@
 """Which stored tensor goes into which parameter of a model, and everything that does not fit, before any is read."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,9 @@ from bertie.config import BertConfig
 from bertie.errors import CheckpointError, ShapeError
 from bertie.messages import listed
 from bertie.progress import say_once
+
+WORDS = "bert.embeddings.word_embeddings.weight"
+DECODER = "cls.predictions.decoder.weight"
 
 
 @dataclass
@@ -31,14 +34,12 @@ def fit(
     aliases: Mapping[str, Sequence[str]],
     ignore_mismatched_sizes: bool = False,
     integers: Collection[str] = (),
+    is_tied: bool = False,
 ) -> Fit:
     """Assign tensors to the parameters of these ``shapes``; a parameter may be stored under one of its ``aliases`` too.
 
-    ``integers`` names the parameters that hold 8-bit integers.
-
-    Raises:
-        CheckpointError: encoder tensors are missing, a shape differs (unless ignored), a tensor does not hold
-            floating-point numbers, or two stored names mean one tensor.
+    ``integers`` names the parameters that hold 8-bit integers. Where the config ties the decoder to the word
+    embeddings, a file may hold both as the decoder's alone, also for a model that has no decoder.
     """
     tensors = _canonical_names(checkpoint)
     found = Fit()
@@ -46,6 +47,8 @@ def fit(
     for parameter, shape in shapes.items():
         names = [canonical(name) or name for name in (parameter, *aliases.get(parameter, ()))]
         used.update(names)
+        if is_tied and names[0] == WORDS:
+            names.append(DECODER)
         name = next((tensors[name] for name in names if name in tensors), None)
         if name is None:
             found.missing.append(parameter)
@@ -169,9 +172,16 @@ def correct_classes(
     return True
 
 
-def untrained(source: str, names: Sequence[str], architecture: str) -> CheckpointError:
-    """Return what is raised where parameters that an answer needs are not in a checkpoint, or of another shape."""
-    return CheckpointError(
-        f"{source!r} lacks {listed(names)} of {architecture}: it holds another model, or one whose head was never "
-        "trained; fine-tune it first"
-    )
+def refuse_untrained(source: str, lacking: Iterable[str], architecture: str, config: BertConfig) -> None:
+    """Refuse a model for parameters that an answer needs and its checkpoint has not, or in another shape."""
+    if names := needed_by_answers(lacking, config):
+        raise CheckpointError(
+            f"{source!r} lacks {listed(names)} of {architecture}: it holds another model, or one whose head was never "
+            "trained; fine-tune it first"
+        )
+
+
+def needed_by_answers(lacking: Iterable[str], config: BertConfig) -> list[str]:
+    """Return the parameters that answers need, of those that a checkpoint lacks."""
+    # a decoder that is not tied adds a bias of its own, and never the one beside it
+    return [name for name in lacking if name != "cls.predictions.bias" or config.tie_word_embeddings]

@@ -1,9 +1,10 @@
-"""A model folder's weights: which of its files are read, shards put together, and each tensor on demand."""
+"""A model's weights, in a folder or from the hub: which files are read, shards put together, each tensor on demand."""
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.checkpoints.names import unwrapped
-from bertie.checkpoints.pickle_file import PickleFile
+from bertie.checkpoints.pickle_file import GivenTensors, PickleFile
 from bertie.checkpoints.safetensors_file import SafetensorsFile
 from bertie.checkpoints.tensors import TensorFile, TensorInfo, check_float, float32_of
+from bertie.config import CONFIG_NAME
 from bertie.errors import CheckpointError
-from bertie.files import read_json
-from bertie.hub import listing, member
+from bertie.files import checked_path, read_json
+from bertie.hub import listing, member, resolve
 from bertie.layouts import recognised
 from bertie.progress import say_once
 from bertie.rules import Rule
@@ -47,11 +49,7 @@ class Checkpoint:
         return self._file_of(name).array(self._stored.get(name, name))
 
     def float32(self, name: str) -> NDArray[np.float32]:
-        """Return a stored tensor's numbers in float32: a view as `array` if they are stored so, else a copy.
-
-        Raises:
-            CheckpointError: they are no floating-point numbers.
-        """
+        """Return a stored tensor's numbers in float32: a view as `array` if they are stored so, else a copy."""
         info = self.infos[name]
         check_float(name, info)
         return float32_of(self.array(name), info.dtype)
@@ -64,11 +62,7 @@ class Checkpoint:
         return self._files[self.infos[name].file]
 
     def unwrapped(self, known: Collection[str] = ()) -> "Checkpoint":
-        """Return the checkpoint without what wrappers put before its names, and say so; ``known`` names stay.
-
-        Raises:
-            CheckpointError: two tensors have one name then.
-        """
+        """Return the checkpoint without what wrappers put before its names, and say so; ``known`` names stay."""
         stored = dict(unwrapped(self.infos))
         changed = [name for plain, name in stored.items() if plain != name]
         if not changed or any(name in known for name in changed):
@@ -109,29 +103,29 @@ def open_checkpoint(
 
     ``use_safetensors`` True or False allows only the one or the other; ``names`` tells what else lies where the folder
     came from.
-
-    Raises:
-        CheckpointError: no such weights, or their files are missing, damaged, unsafe or contradict each other.
     """
-    for path, reader in _candidates(Path(folder), variant, use_safetensors):
-        if path.suffix != ".json":
-            return _merge(path, [reader(path)])
-        return _open_shards(path, reader)
-    there = listing(folder, Path(folder)) if names is None else names()
-    raise CheckpointError(_what_is_there(Path(folder), variant, use_safetensors, there))
+    folder = Path(folder)
+    wanted = [
+        (name, is_safe)
+        for is_safe in (True, False)
+        if use_safetensors in (None, is_safe)
+        for name in weight_files(is_safe, variant)[:2]
+    ]
+    for name, is_safe in wanted:
+        if os.path.lexists(folder / name):
+            path, reader = member(folder, name), SafetensorsFile if is_safe else PickleFile
+            return _open_shards(path, reader) if path.suffix == ".json" else _merge(path, [reader(path)])
+    there = listing(folder, folder) if names is None else names()
+    raise CheckpointError(_what_is_there(folder, [name for name, _ in wanted], there))
 
 
-def _candidates(
-    folder: Path, variant: str | None, use_safetensors: bool | None
-) -> Iterator[tuple[Path, type[SafetensorsFile] | type[PickleFile]]]:
-    for safetensors, reader in ((True, SafetensorsFile), (False, PickleFile)):
-        if use_safetensors in (None, safetensors):
-            for name in weight_files(safetensors, variant)[:2]:
-                if os.path.lexists(folder / name):
-                    yield member(folder, name), reader
+def checkpoint_of(tensors: Mapping[str, Any]) -> Checkpoint:
+    """Return a program's state dict as a `Checkpoint`."""
+    file = GivenTensors(tensors)
+    return _merge(file.path, [file])
 
 
-def _open_shards(index: Path, reader: type[SafetensorsFile] | type[PickleFile]) -> Checkpoint:
+def _open_shards(index: Path, reader: Callable[[Path], TensorFile]) -> Checkpoint:
     where = read_json(index, "weight index", {"weight_map": Rule("", "mapping of texts")}).get("weight_map")
     if not where:
         raise CheckpointError(f"{str(index)!r} has no 'weight_map' from tensor names to file names; fetch it again")
@@ -155,9 +149,7 @@ def _open_shards(index: Path, reader: type[SafetensorsFile] | type[PickleFile]) 
     return merged
 
 
-def _merge(
-    path: Path, files: list[SafetensorsFile] | list[PickleFile] | list[SafetensorsFile | PickleFile]
-) -> Checkpoint:
+def _merge(path: Path, files: Sequence[TensorFile]) -> Checkpoint:
     infos: dict[str, TensorInfo] = {}
     for file in files:
         for name, info in file.infos.items():
@@ -170,15 +162,46 @@ def _merge(
     return Checkpoint(path, infos, {file.path: file for file in files})
 
 
-def _what_is_there(folder: Path, variant: str | None, use_safetensors: bool | None, there: Sequence[str]) -> str:
-    wanted = [
-        name
-        for safetensors in (True, False)
-        if use_safetensors in (None, safetensors)
-        for name in weight_files(safetensors, variant)[:2]
-    ]
+def _what_is_there(folder: Path, wanted: Sequence[str], there: Sequence[str]) -> str:
     message = f"{str(folder)!r} has none of the weight files {', '.join(name[:100] for name in wanted)}"
     other = [name for name in there if _OURS.fullmatch(name) and name not in wanted]
     if other:
         return f"{message}, only {', '.join(other[:3])}; see the arguments variant and use_safetensors"
     return f"{message}; {recognised(there) or 'give the folder of a saved model'}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a model comes from: the arguments of `bertie.hub.resolve`."""
+
+    name_or_path: str
+    revision: str | None = None
+    token: str | bool | None = None
+    cache_dir: str | os.PathLike[str] | None = None
+    local_files_only: bool = False
+    force_download: bool = False
+    subfolder: str = ""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where a local model's files lie; None: in the hub's cache, in which no file changes, or nowhere."""
+        folder = checked_path(self.name_or_path) / checked_path(self.subfolder or "")
+        return folder if self.name_or_path and os.path.isdir(folder) else None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """All but the name, as keyword arguments."""
+        return {name: value for name, value in vars(self).items() if name != "name_or_path"}
+
+
+def open_weights(place: Place, variant: str | None = None, use_safetensors: bool | None = None) -> Checkpoint:
+    """Open a model's weights; a hub's .bin files are downloaded only if it has no safetensors."""
+    folder = resolve(
+        place.name_or_path, files=[CONFIG_NAME, *weight_files(use_safetensors is not False, variant)], **place.arguments
+    )
+    if use_safetensors is None and not os.path.isdir(place.name_or_path):
+        single, index, *_ = weight_files(True, variant)
+        if not (folder / single).exists() and not (folder / index).exists():
+            folder = resolve(place.name_or_path, files=[CONFIG_NAME, *weight_files(False, variant)], **place.arguments)
+    names = partial(listing, place.name_or_path, folder, **place.arguments)
+    return open_checkpoint(folder, variant=variant, use_safetensors=use_safetensors, names=names)

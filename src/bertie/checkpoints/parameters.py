@@ -30,11 +30,7 @@ class Parameters(NamedTuple):
 
 
 def parameters_of(name: str, config: BertConfig) -> Parameters:
-    """Return the parameters of the class ``name``.
-
-    Raises:
-        ConfigError: the class cannot be made from this config.
-    """
+    """Return the parameters of the class ``name``."""
     prefix = "" if name == "BertModel" else "bert."
     shapes = {f"{prefix}{own}": shape for own, shape in _encoder(config)}
     for part in _PARTS[name]:

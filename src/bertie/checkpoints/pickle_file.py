@@ -1,6 +1,7 @@
-"""One pytorch_model.bin: its archive is checked first, then read by torch's loader of plain tensors only."""
+"""State dicts: one pytorch_model.bin, whose archive is checked before torch reads plain tensors, or a program's own."""
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from bertie.checkpoints.tensors import (
     check_name,
     dtype_name,
 )
-from bertie.errors import CheckpointError
+from bertie.errors import CheckpointError, InputTypeError
 from bertie.extras import need
 from bertie.files import refuse_pointer
 
@@ -39,16 +40,27 @@ _CONVERT = (
 )
 
 
-class PickleFile:
-    """A checked .bin file; its tensors are memory-mapped unless PyTorch before 1.6 wrote it.
+class StateDict:
+    """Tensors by name, as one file of weights."""
 
-    Raises:
-        CheckpointError: the file was not written by torch.save, is damaged or hostile, or holds more than tensors.
-        BertieError: PyTorch, which alone reads such files, is not installed.
-    """
+    def __init__(self, path: Path, tensors: Mapping[str, "torch.Tensor"]) -> None:
+        self.path, self._tensors = path, tensors
+        self.infos = {
+            check_name(path, name): TensorInfo(tuple(each.shape), dtype_name(each.dtype), path)
+            for name, each in tensors.items()
+        }
+
+    def array(self, name: str) -> NDArray[Any]:
+        return array_of(self.tensor(name).cpu())
+
+    def tensor(self, name: str) -> "torch.Tensor":
+        return self._tensors[name]
+
+
+class PickleFile(StateDict):
+    """A checked .bin file; its tensors are memory-mapped unless PyTorch before 1.6 wrote it."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         mapped = _look_from_outside(path)
         torch = need("torch", "torch", f"Reading {str(path)!r}")
         try:
@@ -61,16 +73,24 @@ class PickleFile:
         if not isinstance(loaded, dict):
             raise CheckpointError(f"{str(path)!r} holds a {type(loaded).__name__} where a state dict belongs{_CONVERT}")
         check_count(path, len(loaded))
-        self._tensors = {check_name(path, name): _checked(path, name, value) for name, value in loaded.items()}
-        self.infos = {name: TensorInfo(tuple(t.shape), dtype_name(t.dtype), path) for name, t in self._tensors.items()}
+        super().__init__(path, {check_name(path, name): _checked(path, name, each) for name, each in loaded.items()})
 
-    def array(self, name: str) -> NDArray[Any]:
-        """Return a tensor's numbers."""
-        return array_of(self._tensors[name])
+
+class GivenTensors(StateDict):
+    """A state dict that a program has; each tensor is given out as a copy, so that a model shares no memory with it."""
+
+    def __init__(self, tensors: Mapping[str, Any]) -> None:
+        import torch
+
+        path = Path("state_dict")  # what messages call it
+        for name, tensor in tensors.items():
+            if not isinstance(tensor, torch.Tensor):
+                kind = type(tensor).__name__
+                raise InputTypeError(f"state_dict[{check_name(path, name)!r}] is of type {kind}; give a tensor.")
+        super().__init__(path, dict(tensors))
 
     def tensor(self, name: str) -> "torch.Tensor":
-        """Return a tensor of the file."""
-        return self._tensors[name]
+        return self._tensors[name].detach().clone()
 
 
 def _look_from_outside(path: Path) -> bool:

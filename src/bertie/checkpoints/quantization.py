@@ -20,11 +20,7 @@ SCALES = ("weight_scale", "input_scale")
 
 
 def check_declaration(declared: dict[str, Any] | None, source: str) -> None:
-    """Refuse a config that declares a quantisation which is not read here.
-
-    Raises:
-        CheckpointError: naming what it declares.
-    """
+    """Refuse a config that declares a quantisation which is not read here."""
     if declared is None:
         return
     method, version = declared.get(KEY, declared.get(OTHERS_KEY)), declared.get("version")
@@ -53,7 +49,7 @@ def input_bits(declared: dict[str, Any] | None) -> dict[str, int]:
 
 
 def check_scale(path: Path, module: str, stored: Collection[str]) -> None:
-    """Raise CheckpointError if of a module with an int8 weight no scale is stored."""
+    """Refuse a module with an int8 weight of which no scale is stored."""
     if SCALES[0] not in stored:
         raise CheckpointError(
             f"{str(path)!r} has int8 numbers in '{module}.weight', but no '{module}.{SCALES[0]}'; "
@@ -64,11 +60,7 @@ def check_scale(path: Path, module: str, stored: Collection[str]) -> None:
 def integers_in(
     checkpoint: Checkpoint, shapes: dict[str, tuple[int, ...]], aliases: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """Return the parameters stored as 8-bit integers, and put the scales stored beside them among the ``shapes``.
-
-    Raises:
-        CheckpointError: of one of them no scale is stored.
-    """
+    """Return the parameters stored as 8-bit integers, and put the scales stored beside them among the ``shapes``."""
     stored = {canonical(name): info for name, info in checkpoint.infos.items()}
     integers = [name for name in shapes if (info := stored.get(canonical(name))) and info.dtype == "int8"]
     for weight in integers:

@@ -44,6 +44,9 @@ DTYPES = {
     "I32": "int32",
     "I16": "int16",
     "I8": "int8",
+    "U64": "uint64",
+    "U32": "uint32",
+    "U16": "uint16",
     "U8": "uint8",
     "BOOL": "bool",
     "F8_E4M3": "float8_e4m3fn",
@@ -53,11 +56,7 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 class SafetensorsFile:
-    """A checked safetensors file.
-
-    Raises:
-        CheckpointError: the file is truncated, its header is damaged or hostile, or its tensors overlap or have holes.
-    """
+    """A checked safetensors file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -81,19 +80,11 @@ class SafetensorsFile:
         return (array if array.flags.aligned else array.copy()).reshape(info.shape)
 
     def tensor(self, name: str) -> "torch.Tensor":
-        """Return the same numbers as a tensor."""
         return tensor_of(self.array(name), self.infos[name].dtype)
 
 
 def write_tensors(tensors: Mapping[str, "NDArray[Any] | torch.Tensor"], path: Path) -> None:
-    """Write arrays, or tensors of any device, into the file ``path``, which is not replaced but overwritten.
-
-    See `files.atomic`.
-
-    Raises:
-        CheckpointError: numbers of a kind that such files do not have.
-        OSError: the system refused.
-    """
+    """Write arrays, or tensors of any device, into the file ``path``, which is overwritten (see `files.atomic`)."""
     for name, tensor in tensors.items():
         if dtype_name(tensor.dtype) not in _NAMES:
             raise CheckpointError(f"the tensor {name!r} is of {tensor.dtype}, which no weights have; leave it out")

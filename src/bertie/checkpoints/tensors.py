@@ -30,15 +30,10 @@ class TensorInfo(NamedTuple):
 
     @property
     def elements(self) -> int:
-        """Number of elements."""
-        product = 1
-        for size in self.shape:
-            product *= size
-        return product
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
-        """Number of bytes."""
         return self.elements * array_dtype(self.dtype).itemsize
 
 
@@ -93,7 +88,7 @@ def float32_of(array: NDArray[Any], dtype: str) -> NDArray[np.float32]:
 
 
 def check_float(name: str, info: TensorInfo) -> None:
-    """Raise CheckpointError if a tensor does not hold floating-point numbers that a weight can have."""
+    """Refuse a tensor that does not hold floating-point numbers that a weight can have."""
     if info.dtype not in FLOATS:
         raise CheckpointError(
             f"{str(info.file)!r}: the tensor {name!r} holds {info.dtype} where one of {', '.join(FLOATS)} belongs; "
@@ -102,11 +97,7 @@ def check_float(name: str, info: TensorInfo) -> None:
 
 
 def check_name(path: Path, name: object) -> str:
-    """Return ``name`` if it can be a tensor's name.
-
-    Raises:
-        CheckpointError: it is no text or too long.
-    """
+    """Return ``name`` if it can be a tensor's name."""
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
         raise CheckpointError(
             f"{str(path)!r} has a tensor name that is empty, no text or longer than {LONGEST_NAME} characters: "
@@ -116,7 +107,7 @@ def check_name(path: Path, name: object) -> str:
 
 
 def check_count(path: Path, count: int) -> None:
-    """Raise CheckpointError if a file claims more tensors than any model has."""
+    """Refuse a file that claims more tensors than any model has."""
     if count > MOST_TENSORS:
         raise CheckpointError(f"{str(path)!r} has {count} tensors; at most {MOST_TENSORS} are read")
 

@@ -34,32 +34,32 @@ def write_checkpoint(
 
     A failure leaves the folder as it was. Weight files of an earlier save that are not part of this one are removed
     after it succeeded.
-
-    Raises:
-        CheckpointError: the folder cannot be made or written.
-        InputError: ``max_shard_size`` is no size.
     """
-    shards = _plan(tensors, parse_size(max_shard_size), variant)
+    from huggingface_hub import split_state_dict_into_shards_factory
+
+    plan = split_state_dict_into_shards_factory(
+        dict(tensors),
+        get_storage_size=lambda tensor: tensor.nbytes,
+        filename_pattern=with_variant(SAFETENSORS, variant).replace(".safetensors", "{suffix}.safetensors"),
+        max_shard_size=parse_size(max_shard_size),
+    )
     texts = {"config.json": config}
-    if len(shards) > 1:
-        texts[with_variant(f"{SAFETENSORS}.index.json", variant)] = _index(shards)
+    if plan.is_sharded:
+        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
+        texts[with_variant(f"{SAFETENSORS}.index.json", variant)] = json.dumps(index, indent=2, sort_keys=True) + "\n"
     target = make_folder(folder)
-    names = [*shards, *texts]
+    names = [*plan.filename_to_tensors, *texts]
     with atomic_files([target / name for name in names]) as temporaries:
         for name, temporary in zip(names, temporaries, strict=True):
             if name in texts:
                 temporary.write_text(texts[name], encoding="utf-8", newline="\n")
             else:
-                write_tensors(shards[name], temporary)
+                write_tensors({each: tensors[each] for each in plan.filename_to_tensors[name]}, temporary)
     _remove_stale(target, names, variant)
 
 
 def parse_size(size: int | str) -> int:
-    """Return a number of bytes from a number or from text such as ``"5GB"`` or ``"200 MiB"``.
-
-    Raises:
-        InputError: it is neither, or less than one byte.
-    """
+    """Return a number of bytes from a number or from text such as ``"5GB"`` or ``"200 MiB"``."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", str(size).strip())
     if isinstance(size, bool) or match is None or match[2].upper() not in _UNITS:
         raise InputError(f"max_shard_size is {size!r}; allowed: a number of bytes or a text such as '5GB' or '200MiB'")
@@ -67,29 +67,6 @@ def parse_size(size: int | str) -> int:
     if number < 1:
         raise InputError(f"max_shard_size is {size!r}; allowed: at least 1 byte")
     return number
-
-
-def _plan(tensors: Tensors, limit: int, variant: str | None) -> dict[str, Tensors]:
-    """Return file name → its tensors, filled in the tensors' order; a tensor larger than ``limit`` is a file alone."""
-    groups: list[dict[str, NDArray[Any] | torch.Tensor]] = [{}]
-    room = limit
-    for name, tensor in tensors.items():
-        if tensor.nbytes > room and groups[-1]:
-            groups.append({})
-            room = limit
-        groups[-1][name] = tensor
-        room -= tensor.nbytes
-    plain = with_variant(SAFETENSORS, variant)
-    if len(groups) == 1:
-        return {plain: groups[0]}
-    stem = plain.removesuffix(".safetensors")
-    return {f"{stem}-{i:05}-of-{len(groups):05}.safetensors": group for i, group in enumerate(groups, start=1)}
-
-
-def _index(shards: Mapping[str, Tensors]) -> str:
-    size = sum(tensor.nbytes for shard in shards.values() for tensor in shard.values())
-    where = {name: file for file, shard in shards.items() for name in shard}
-    return json.dumps({"metadata": {"total_size": size}, "weight_map": where}, indent=2, sort_keys=True) + "\n"
 
 
 def _remove_stale(folder: Path, kept: list[str], variant: str | None) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.reading import Asked, InputOptions, standard_input
-from bertie.cli.writing import OutputOptions, numbers, refuse_input, write_array
+from bertie.cli.writing import OutputOptions, numbers, refuse_input, write_array, written_as
 from bertie.errors import InputError, counted
 from bertie.writing import FORM_OF_SUFFIX, FORMS
 
@@ -97,14 +97,7 @@ class TagOptions(options.WindowOptions):
 class TagOutput(OutputOptions):
     """As before, and CoNLL."""
 
-    to: Annotated[
-        str | None,
-        typer.Option(
-            "--to",
-            help="What to write: jsonl, csv, tsv, or of words conll: their tags as a last column; the default is "
-            "what the name of --output ends in.",
-        ),
-    ] = None
+    to: Annotated[str | None, written_as("jsonl, csv, tsv, or of words conll: their tags as a last column")] = None
     more: ClassVar = ("conll",)
 
 
@@ -170,14 +163,7 @@ class QuestionInput(InputOptions):
 class AnswerOutput(OutputOptions):
     """As before, and what SQuAD's script reads."""
 
-    to: Annotated[
-        str | None,
-        typer.Option(
-            "--to",
-            help="What to write: jsonl, csv, tsv, or squad, the answer of each id; the default is what the "
-            "name of --output ends in.",
-        ),
-    ] = None
+    to: Annotated[str | None, written_as("jsonl, csv, tsv, or squad, the answer of each id")] = None
     more: ClassVar = ("squad",)
 
 
@@ -295,7 +281,7 @@ def _prompts(
         keeps_fields=True,
     )
     given: Any = source.input
-    if str(given or "-") == "-":
+    if source.is_stream():
         lines = replace(written, name=written.name or "jsonl")
         given = (record.fields for record in stream_records(standard_input(), "standard input", lines))
     for example in rows.read(given):

@@ -24,6 +24,8 @@ PLACES = {
     "answer": "bertie.cli.answering:answer",
     "choose": "bertie.cli.answering:choose",
     "rerank": "bertie.cli.passages:rerank",
+    "train-tokenizer": "bertie.cli.train_tokenizer:train_tokenizer",
+    "prepare": "bertie.cli.prepare:prepare",
     "finetune": "bertie.cli.finetune:finetune",
     "evaluate": "bertie.cli.evaluate:evaluate",
     "average": "bertie.cli.average:average",
@@ -32,7 +34,7 @@ PLACES = {
     "bench": "bertie.cli.bench:bench",
 }
 # these have nothing to do without arguments, and say what they take
-NEEDY = ("search", "rerank", "finetune", "evaluate", "average", "inspect", "quantize")
+NEEDY = ("search", "rerank", "finetune", "evaluate", "average", "inspect", "quantize", "train-tokenizer", "prepare")
 LOOKS: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
 
 

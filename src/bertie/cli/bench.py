@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from bertie.cli import options
-from bertie.cli.reading import read_texts
+from bertie.cli.reading import InputOptions
 from bertie.errors import InputError, counted
 from bertie.messages import printable
 from bertie.threads import available_threads
@@ -24,15 +24,16 @@ def bench(
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="For each way; the default: all.")] = None,
     max_length: options.MaxLength = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write all figures to this JSON file.")] = None,
+    *,
     column: options.Column = "text",
-    format: options.FileFormat = None,
+    form: options.FormatOptions,
 ) -> None:
     """Time a model on a CPU in each way to run it: texts a second, a text alone, the start, and peak memory.
 
     The ways are bertie, bertie in int8, and sentence-transformers or transformers where they are installed. Each has a
     process of its own, and they take turns. The default model is all-MiniLM-L6-v2.
     """
-    given = [text for text in islice(read_texts(None, input, format, column), 100_000) if text]
+    given = [one.text for one in islice(InputOptions(None, input).read(form, column), 100_000) if one.text]
     if not given:
         raise InputError("There is no text to run; give a file with --input, or texts on standard input.")
     from bertie.bench.compare import compare, table

@@ -2,7 +2,6 @@
 
 import json
 import time
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,15 +35,35 @@ SENTENCES = (
 )
 
 
-@dataclass(frozen=True)
-class Figures:
-    """What the indexing of the book took."""
-
-    texts: int
-    tokens: int
-    seconds: float
-    padding: float
-    where: str
+INTRODUCTION = (
+    "[bold]A book searched by meaning[/bold]\n"
+    "The book is Treasure Island (R. L. Stevenson, 1883), cut into {count:,} sentences. BERT, a language model, "
+    "reads each one and turns it into a list of numbers, such that like meanings get like numbers. What you ask "
+    "becomes numbers too, and the nearest sentences are found, with or without a word in common. "
+    "1.00 would be the very same meaning.\n"
+)
+CLOSING = (
+    "[bold]{rate:,.0f} sentences a second:[/bold] {count:,} sentences ({tokens:,} word pieces) "
+    "in {seconds:.1f} s on {where}.\n"
+    "[bold]{padding:.0%} of the usual work never done:[/bold] programs commonly take 32 sentences at a "
+    "time and fill the short ones up to the longest; bertie computes no filling.\n"
+    'Ask the book yourself: [bold]bertie demo "How long was he alone on the island?"[/bold]'
+)
+FILMS = (
+    "\n[bold]A model of one's own[/bold]\n"
+    "The same BERT now learns to tell praise from complaint: it reads 2,400 sentences of film reviews (Pang & Lee "
+    "2005), each labelled positive or negative. That takes about a minute on two cores. Everything about it goes "
+    "into the new folder [bold]{folder}[/bold] (about 90 MB; delete it whenever you like)."
+)
+QUALITY = (
+    "\n[bold]{accuracy:.1%} right[/bold] on {rows} sentences it had never seen, after {seconds:.0f} s of learning. On "
+    "another {rows} it would most likely be {low:.1%} to {high:.1%} (95 % interval); guessing gets half of them.\n"
+)
+FILES = {
+    "report.md": "how good it is, and the sentences it got most wrong",
+    "curves.png": "how it learned, step by step",
+    "confusion.png": "what was taken for what",
+}
 
 
 def demo(
@@ -61,11 +80,12 @@ def demo(
     """Search a novel by meaning, then train a model to tell praise from complaint. Takes about two minutes."""
     from rich.console import Console
 
+    from bertie.batching import padding_share
     from bertie.pipelines import SearchIndex
 
     console = Console(highlight=False, width=min(WIDTH, Console().width))
     book = book_sentences()
-    console.print(_introduction(len(book)), markup=True)
+    console.print(INTRODUCTION.format(count=len(book)))
     pipe = options.ModelOptions(model, device, batch_tokens).pipeline("embed")
     pipe(book[:8])  # the first call of a process also warms it up
     start = time.perf_counter()
@@ -73,40 +93,19 @@ def demo(
     seconds = time.perf_counter() - start
     for question in questions or QUESTIONS:
         _show(console, question, index.search(question, HITS))
-    console.print(_closing(_figures(book, pipe, seconds)), markup=True)
+    computing, lengths = pipe.computing, pipe.codec.encode(book).lengths
+    console.print(
+        CLOSING.format(
+            rate=len(book) / seconds,
+            count=len(book),
+            tokens=sum(lengths),
+            seconds=seconds,
+            where=f"{computing.threads} CPU threads" if computing.device_type == "cpu" else f"the device {pipe.device}",
+            padding=padding_share(lengths),
+        )
+    )
     if not questions:
-        _learn(console, out, model, device)
-
-
-def _figures(book: list[str], pipe: Any, seconds: float) -> Figures:
-    from bertie.batching import padding_share
-
-    lengths = pipe.codec.encode(book).lengths
-    where = (
-        f"{pipe.computing.threads} CPU threads" if pipe.computing.device_type == "cpu" else f"the device {pipe.device}"
-    )
-    return Figures(len(book), sum(lengths), seconds, padding_share(lengths), where)
-
-
-def _introduction(count: int) -> str:
-    return (
-        "[bold]A book searched by meaning[/bold]\n"
-        f"The book is Treasure Island (R. L. Stevenson, 1883), cut into {count:,} sentences. BERT, a language model, "
-        "reads each one and turns it into a list of numbers, such that like meanings get like numbers. What you ask "
-        "becomes numbers too, and the nearest sentences are found, with or without a word in common. "
-        "1.00 would be the very same meaning.\n"
-    )
-
-
-def _closing(figures: Figures) -> str:
-    rate = figures.texts / figures.seconds
-    return (
-        f"[bold]{rate:,.0f} sentences a second:[/bold] {figures.texts:,} sentences ({figures.tokens:,} word pieces) "
-        f"in {figures.seconds:.1f} s on {figures.where}.\n"
-        f"[bold]{figures.padding:.0%} of the usual work never done:[/bold] programs commonly take 32 sentences at a "
-        "time and fill the short ones up to the longest; bertie computes no filling.\n"
-        'Ask the book yourself: [bold]bertie demo "How long was he alone on the island?"[/bold]'
-    )
+        _learn(console, out or _free(FOLDER), model, device)
 
 
 def _show(console: "Console", question: str, hits: list[Any]) -> None:
@@ -127,13 +126,20 @@ def _shortened(text: str, most: int) -> str:
     return text if len(text) <= most else text[:most].rsplit(" ", 1)[0] + " …"
 
 
-def _learn(console: "Console", out: Path | None, model: str | None, device: str | None) -> None:
+def _free(name: str) -> Path:
+    """Return a path of this name, or with a number behind it, where nothing is yet."""
+    names = (name if number == 1 else f"{name}-{number}" for number in count(1))
+    return next(path for path in map(Path, names) if not path.exists())
+
+
+def _learn(console: "Console", folder: Path, model: str | None, device: str | None) -> None:
     """Fine-tune a model on the sentences that come with bertie, and show what came of it."""
+    from rich.markup import escape
+
     import bertie
     from bertie.hub import default_embedding_model
 
-    folder = out or _free(FOLDER)
-    console.print(_introduction_to_films(folder), markup=True)
+    console.print(FILMS.format(folder=escape(printable(str(folder)))))
     with film_sentences() as (train, dev), quietly():
         result = bertie.finetune(
             "sequence-classification",
@@ -144,61 +150,26 @@ def _learn(console: "Console", out: Path | None, model: str | None, device: str 
             device=device,
             settings=bertie.Settings(**SETTINGS),
         )
-    if result is None:  # another process shows it
-        return
-    rows = json.loads((folder / "figures.json").read_text(encoding="utf-8"))["rows"]
-    _show_quality(console, result, rows)
-    _show_answers(console, result)
-    _show_folder(console, folder)
+    if result is not None:  # or another process shows it
+        _show_result(console, result, folder)
 
 
-def _free(name: str) -> Path:
-    """Return a path of this name, or with a number behind it, where nothing is yet."""
-    names = (name if number == 1 else f"{name}-{number}" for number in count(1))
-    return next(path for path in map(Path, names) if not path.exists())
-
-
-def _introduction_to_films(folder: Path) -> str:
-    from rich.markup import escape
-
-    return (
-        "\n[bold]A model of one's own[/bold]\n"
-        "The same BERT now learns to tell praise from complaint: it reads 2,400 sentences of film reviews (Pang & Lee "
-        "2005), each labelled positive or negative. That takes about a minute on two cores. Everything about it goes "
-        f"into the new folder [bold]{escape(printable(str(folder)))}[/bold] (about 90 MB; delete it whenever you like)."
-    )
-
-
-def _show_quality(console: "Console", result: "Finetuned", rows: int) -> None:
-    accuracy, interval = result.figures["accuracy"], result.intervals["accuracy"]
-    if accuracy is None or interval is None:
-        return
-    low, high = interval
-    console.print(
-        f"\n[bold]{accuracy:.1%} right[/bold] on {rows} sentences it had never seen, after "
-        f"{result.history.seconds:.0f} s of learning. On another {rows} it would most likely be {low:.1%} to "
-        f"{high:.1%} (95 % interval); guessing gets half of them.\n"
-    )
-
-
-def _show_answers(console: "Console", result: "Finetuned") -> None:
+def _show_result(console: "Console", result: "Finetuned", folder: Path) -> None:
     from rich.text import Text
 
+    from bertie.extras import missing
+
+    accuracy, interval = result.figures["accuracy"], result.intervals["accuracy"]
+    if accuracy is not None and interval is not None:
+        rows = json.loads((folder / "figures.json").read_text(encoding="utf-8"))["rows"]
+        low, high = interval
+        found = {"accuracy": accuracy, "rows": rows, "low": low, "high": high}
+        console.print(QUALITY.format(seconds=result.history.seconds, **found))
     for sentence, answer in zip(SENTENCES, result.pipeline(list(SENTENCES)), strict=True):
         line = Text(f"  {answer['score']:.2f} {answer['label']:<10}", style="green")
         console.print(line.append(sentence, style="default"))
-
-
-def _show_folder(console: "Console", folder: Path) -> None:
-    from bertie.extras import missing
-
     console.print()
-    named = {
-        "report.md": "how good it is, and the sentences it got most wrong",
-        "curves.png": "how it learned, step by step",
-        "confusion.png": "what was taken for what",
-    }
-    for name, what in named.items():
+    for name, what in FILES.items():
         if (folder / name).exists():
             console.print(f"  {printable(str(folder / name))}: {what}", markup=False, soft_wrap=True)
     if why := missing("matplotlib.figure", "train", "Drawing the plots"):

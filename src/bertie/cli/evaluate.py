@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.options import one_or_all
+from bertie.cli.options import given_of, one_or_all
 from bertie.errors import counted
 from bertie.messages import printable
 
@@ -23,10 +23,8 @@ def evaluate(
         typer.Option("--data", help="Labelled rows: a file, a folder or a pattern in quotes; may be repeated."),
     ],
     model: Annotated[str, typer.Option("--model", "-m", help="A folder, or a model's name in the hub.")],
-    windows: options.Windows = None,
-    overlap: options.Overlap = None,
-    max_length: options.MaxLength = None,
     *,
+    reading: options.ReadingOptions,
     rows: options.LabelledRowOptions,
     form: options.FormatOptions,
     device: options.Device = None,
@@ -40,7 +38,6 @@ def evaluate(
     """Score a model on labelled rows: figures with 95 % intervals."""
     import bertie
 
-    given: dict[str, Any] = {"windows": windows, "overlap": overlap, "max_length": max_length}
     found = bertie.evaluate(
         task,
         one_or_all(data),
@@ -51,7 +48,7 @@ def evaluate(
         seed=seed or 0,
         predictions=predictions,
         **rows.arguments(),
-        **{name: value for name, value in given.items() if value is not None},
+        **given_of(vars(reading)),
     )
     print("\n".join(_table(found)), file=sys.stderr)
     print(json.dumps(_record(task, model, data, found), ensure_ascii=False))

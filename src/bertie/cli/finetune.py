@@ -2,14 +2,14 @@
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bertie.cli import options
-from bertie.cli.options import one_or_all, pairs_of
+from bertie.cli.options import given_of, one_or_all, pairs_of
 from bertie.errors import InputError, spelled
 from bertie.messages import printable
 
@@ -18,6 +18,45 @@ if TYPE_CHECKING:
 
 _PARTS = ("to learn from", "to tune on", "to score on")
 _WIDTH = 200
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Settings of the training that have an option of their own."""
+
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Default: by the number of rows.")] = None
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="At its highest.")] = None
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Rows of a step.")] = None
+    batch_tokens: Annotated[int | None, typer.Option("--batch-tokens", min=1, help="Tokens of a step instead.")] = None
+    patience: Annotated[
+        int | None, typer.Option("--patience", min=1, help="Evaluations without a better score before the end.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class LearnedOptions(options.ReadingOptions):
+    """Options of the task that have one of the command."""
+
+    focal: Annotated[float | None, typer.Option("--focal", min=0, help="Gamma of the focal loss.")] = None
+    label_smoothing: Annotated[
+        float | None, typer.Option("--label-smoothing", min=0, max=1, help="Share of each label spread over all.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a single run, and no sweep, can do."""
+
+    more_epochs: Annotated[
+        int | None, typer.Option("--more-epochs", min=1, help="Go on with the finished run in --out for so many.")
+    ] = None
+    folds: Annotated[
+        int | None, typer.Option("--folds", min=2, help="Cross-validate: score each of so many parts of train in turn.")
+    ] = None
+    keep: Annotated[
+        int | None, typer.Option("--keep", min=1, help="Keep the models of this many last epochs in --out.")
+    ] = None
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log to --out/tensorboard, too.")] = False
 
 
 def finetune(
@@ -48,25 +87,11 @@ def finetune(
         str | None,
         typer.Option("--tune", help="A file, or the share of train, to choose epoch and thresholds by; 0: nothing is."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Default: by the number of rows.")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="At its highest.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Rows of a step.")] = None,
-    batch_tokens: Annotated[int | None, typer.Option("--batch-tokens", min=1, help="Tokens of a step instead.")] = None,
-    max_length: options.MaxLength = None,
-    windows: options.Windows = None,
-    overlap: options.Overlap = None,
     kind: Annotated[
         str | None, typer.Option("--kind", help="Of a classification: single-label, multi-label or regression.")
     ] = None,
     class_weights: Annotated[
         str | None, typer.Option("--class-weights", help="auto lets all classes weigh alike; or CLASS=2,OTHER=1.")
-    ] = None,
-    focal: Annotated[float | None, typer.Option("--focal", min=0, help="Gamma of the focal loss.")] = None,
-    label_smoothing: Annotated[
-        float | None, typer.Option("--label-smoothing", min=0, max=1, help="Share of each label spread over all.")
-    ] = None,
-    patience: Annotated[
-        int | None, typer.Option("--patience", min=1, help="Evaluations without a better score before the end.")
     ] = None,
     metric: Annotated[str | None, typer.Option("--metric", help="The figure that decides which epoch is best.")] = None,
     seed: Annotated[list[int] | None, typer.Option("--seed", help="Several give mean and deviation.")] = None,
@@ -79,21 +104,14 @@ def finetune(
         list[str] | None, typer.Option("--option", help="An option of the task: NAME=VALUE, such as scheme=BIOES.")
     ] = None,
     *,
+    training: TrainingOptions,
+    reading: LearnedOptions,
     rows: options.LabelledRowOptions,
     form: options.FormatOptions,
     sweep: Annotated[
         int | None, typer.Option("--sweep", min=1, help="Try this many settings and keep the best (needs optuna).")
     ] = None,
-    more_epochs: Annotated[
-        int | None, typer.Option("--more-epochs", min=1, help="Go on with the finished run in --out for so many.")
-    ] = None,
-    folds: Annotated[
-        int | None, typer.Option("--folds", min=2, help="Cross-validate: score each of so many parts of train in turn.")
-    ] = None,
-    keep: Annotated[
-        int | None, typer.Option("--keep", min=1, help="Keep the models of this many last epochs in --out.")
-    ] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log to --out/tensorboard, too.")] = False,
+    keeping: RunOptions,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what is read as what, with three rows as they will be learned.")
@@ -101,20 +119,6 @@ def finetune(
     device: options.Device = None,
 ) -> None:
     """Fine-tune a model on labelled rows and say how good it is on rows it has not seen."""
-    reading = {
-        "max_length": max_length,
-        "windows": windows,
-        "overlap": overlap,
-        "focal": focal,
-        "label_smoothing": label_smoothing,
-    }
-    training = {
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "batch_size": batch_size,
-        "batch_tokens": batch_tokens,
-        "patience": patience,
-    }
     said = {
         "model": model,
         "dev": _source_or_share(dev),
@@ -127,27 +131,27 @@ def finetune(
         "metric": metric,
         "resume": resume,
         "device": device,
-        "options": _assigned(option, "--option") | _given(reading),
-        "settings": _settings(_assigned(settings, "--set") | _given(training)),
+        "options": _assigned(option, "--option") | given_of(vars(reading)),
+        "settings": _settings(_assigned(settings, "--set") | given_of(vars(training))),
         **rows.arguments(),
     }
-    kept = {"more_epochs": more_epochs, "folds": folds, "keep": keep, "tensorboard": tensorboard or None}
+    kept = {name: value for name, value in vars(keeping).items() if value}
     source, seeds = one_or_all(train), seed or []
     if dry_run:
-        _preview(task, source, {**said, "folds": folds}, seeds)
+        _preview(task, source, {**said, "folds": keeping.folds}, seeds)
     elif out is None:
         raise InputError("--out is missing: name the new folder of the run (--dry-run needs none).")
     elif sweep is None:
-        _train(task, source, {**said, **_given(kept)}, seeds)
-    elif _given(kept):
-        raise InputError(f"A sweep takes no {' and no '.join(map(spelled, _given(kept)))}.")
+        _train(task, source, {**said, **kept}, seeds)
+    elif kept:
+        raise InputError(f"A sweep takes no {' and no '.join(map(spelled, kept))}.")
     else:
         _sweep(task, source, said, seeds, sweep)
 
 
 def _preview(task: str, train: str | list[str], said: dict[str, Any], seeds: list[int]) -> None:
     from bertie.finetuning.plan import settings_from
-    from bertie.finetuning.preview import preview
+    from bertie.finetuning.run import preview
 
     said["settings"] = settings_from(said["settings"], {"seed": seeds[0] if seeds else None})
     found = preview(task, train, **said)
@@ -185,10 +189,6 @@ def _tell(result: "Finetuned", more: dict[str, Any]) -> None:
     for name, (mean, deviation) in result.spread.items():
         print(f"  {name:<20} {mean:8.4f} ± {deviation:.4f}", file=sys.stderr)
     print(f"bertie: the report is {printable(str(result.folder))}/report.md", file=sys.stderr)
-
-
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _settings(given: dict[str, Any]) -> Any:

@@ -7,9 +7,9 @@ from typing import Any
 
 import bertie
 from bertie.checkpoints import Checkpoint, fit, main_dtype, other_classes
+from bertie.checkpoints.folder import Place, open_weights
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.parameters import CLASSES, parameters_of
-from bertie.checkpoints.place import Place, open_weights
 from bertie.checkpoints.quantization import check_declaration, integers_in
 from bertie.config import BertConfig
 from bertie.errors import BertieError, CheckpointError
@@ -101,7 +101,8 @@ def _missing(name: str, config: BertConfig, checkpoint: Checkpoint) -> dict[str,
             config.num_labels = classes
             shapes, aliases = parameters_of(name, config)
         integers = () if config.quantization_config is None else integers_in(checkpoint, shapes, aliases)
-        found = fit(shapes, checkpoint, aliases, ignore_mismatched_sizes=True, integers=integers)
+        tied = config.tie_word_embeddings
+        found = fit(shapes, checkpoint, aliases, ignore_mismatched_sizes=True, integers=integers, is_tied=tied)
     except BertieError as error:
         return {"problem": str(error)}
     mismatched = [parameter for parameter, _, _ in found.mismatched]

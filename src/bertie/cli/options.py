@@ -19,9 +19,6 @@ Input = Annotated[
     Path | None,
     typer.Option("--input", "-i", help="A file: .jsonl, .csv, .tsv or .parquet (see --column), else one text a line."),
 ]
-FileFormat = Annotated[
-    str | None, typer.Option("--format", help="lines, jsonl, csv, tsv, … where the file's name does not say it.")
-]
 Column = Annotated[str, typer.Option("--column", help="The field or column that holds the text.")]
 PairColumn = Annotated[str, typer.Option("--pair-column", help="The field or column that holds the second text.")]
 Columns = Annotated[
@@ -61,7 +58,7 @@ class ModelOptions:
         """Return the model's pipeline for a task; options that are None are left to the task."""
         from bertie.pipelines import pipeline
 
-        given = {name: value for name, value in (vars(self) | options).items() if value is not None}
+        given = given_of(vars(self) | options)
         seed = given.pop("seed", None)
         if seed is not None and (torch := loaded("torch")):
             torch.manual_seed(seed)
@@ -91,10 +88,21 @@ class WindowOptions(TextOptions):
 
 
 @dataclass(frozen=True)
+class ReadingOptions:
+    """How much of a text is read, for tasks that say the rest themselves."""
+
+    max_length: MaxLength = None
+    windows: Windows = None
+    overlap: Overlap = None
+
+
+@dataclass(frozen=True)
 class FormatOptions:
     """How the file is written that is read."""
 
-    format: FileFormat = None
+    format: Annotated[
+        str | None, typer.Option("--format", help="lines, jsonl, csv, tsv, … where the file's name does not say it.")
+    ] = None
     delimiter: Annotated[
         str | None, typer.Option("--delimiter", help="What parts the columns of a table, such as '|', ';' or tab.")
     ] = None
@@ -184,6 +192,11 @@ def bound(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = Signature(shown)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in shown}
     return run
+
+
+def given_of(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that the user gives; the others are None."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def columns_of(pairs: list[str] | None, **named: str | None) -> dict[str, str | list[str]] | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertie.cli import options
-from bertie.cli.reading import read_texts
+from bertie.cli.reading import InputOptions
 from bertie.errors import BertieError, InputError
 from bertie.messages import printable
 
@@ -41,8 +41,9 @@ def quantize(
         float, typer.Option("--min-cosine", min=0, max=1, help="The least cosine of a text's vectors, old and new.")
     ] = 0.99,
     force: Annotated[bool, typer.Option("--force", help="Write it even if it is slower here, or too far off.")] = False,
+    *,
     column: options.Column = "text",
-    format: options.FileFormat = None,
+    form: options.FormatOptions,
 ) -> None:
     """Make a model smaller and faster on CPUs: weights of 8 bits, checked on your own texts and on this machine."""
     from bertie.compression.check import compare
@@ -52,13 +53,16 @@ def quantize(
     from bertie.compression.quantize import quantize as make
     from bertie.data.bundled_texts import book_texts
 
+    def read(path: Path, most: int) -> list[Any]:
+        return [one.text for one in islice(InputOptions(None, path).read(form, column), most)]
+
     check_new(out)
     source = "the book that comes with bertie" if texts is None else str(texts)
-    given = book_texts(_BOOK_TEXTS) if texts is None else _read(texts, format, column, _CALIBRATION)
+    given = book_texts(_BOOK_TEXTS) if texts is None else read(texts, _CALIBRATION)
     if check is None:
         calibrating, checking, of = *_held_out(given), f"of {source}, which did not calibrate"
     else:
-        calibrating, checking, of = given, _read(check, format, column, _CHECK), f"of {check}"
+        calibrating, checking, of = given, read(check, _CHECK), f"of {check}"
     opened = open_model(model)
     small = make(opened.model, "int8", texts=calibrating, tokenizer=opened.tokenizer, min_cosine=min_cosine)
     found = compare(opened.model, small, encode(checking, opened.tokenizer, opened.model))
@@ -72,16 +76,8 @@ def quantize(
     print(json.dumps(_record(found, out)))
 
 
-def _read(path: Path, format: options.FileFormat, column: str, most: int) -> list[Any]:
-    return list(islice(read_texts(None, path, format, column), most))
-
-
 def _held_out(texts: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Return texts to calibrate on and others to check, in which the last one is if they are few.
-
-    Raises:
-        InputError: there are no two of them.
-    """
+    """Return texts to calibrate on and others to check, in which the last one is if they are few."""
     if len(texts) < 2:
         raise InputError(f"--texts has {len(texts)} texts; give two or more, a few hundred if you can, or --check too.")
     held = range(min(_HELD_OUT, len(texts)) - 1, len(texts), _HELD_OUT)

@@ -13,10 +13,11 @@ from bertie.errors import InputError
 from bertie.messages import printable
 
 if TYPE_CHECKING:
-    from bertie.data import Format, Record
+    from bertie.data import Record
 
 # a text, the two of a pair, or words
 Text = str | tuple[str, str] | list[str]
+ANY_FORMAT = FormatOptions()
 # what fields of words are called
 _WORDS = ("words", "tokens")
 
@@ -37,64 +38,56 @@ class InputOptions:
     ] = None
     input: Input = None
 
-    def read(self, form: FormatOptions, column: str, pair: str | None = None, **more: Any) -> Iterator[Asked]:
-        """Yield the texts, as `read_asked` does."""
-        return read_asked(self.texts, self.input, form.form(), column, pair, **more)
+    def is_stream(self) -> bool:
+        """Whether standard input is read."""
+        return not self.texts and str(self.input or "-") == "-"
 
+    def is_interactive(self) -> bool:
+        """Whether a person is typing the texts, so that each should be answered at once."""
+        return self.is_stream() and sys.stdin is not None and sys.stdin.isatty()
 
-def read_asked(
-    texts: list[str] | None,
-    path: Path | None = None,
-    form: "str | Format | None" = None,
-    column: str = "text",
-    pair: str | None = None,
-    *,
-    shown: Sequence[str] = ("text", "text_pair"),
-    words: bool = False,
-) -> Iterator[Asked]:
-    """Yield the texts of arguments, or of a file or standard input (``-``), each with its row.
+    def read(
+        self,
+        form: FormatOptions = ANY_FORMAT,
+        column: str = "text",
+        pair: str | None = None,
+        *,
+        shown: Sequence[str] = ("text", "text_pair"),
+        words: bool = False,
+    ) -> Iterator[Asked]:
+        """Yield the texts, each with its row.
 
-    They are pairs where ``pair`` names the second column; with ``words``, lists of words may stand in place of texts.
-    Rows that have no columns call their texts as ``shown`` says.
+        They are pairs where ``pair`` names the second column; with ``words``, lists of words may stand in place of
+        texts. Rows that have no columns call their texts as ``shown`` says.
 
-    Raises:
-        InputError: no such file, or a line of it that cannot be read, with its number.
-    """
-    if texts:
-        if path is not None:
-            raise InputError("Give texts as arguments or a file with --input, not both.")
-        yield from (Asked(text, _named(text, shown)) for text in _arguments(texts, pair))
-        return
-    from bertie.data import Format, form_of, records, stream_records
+        Raises:
+            InputError: no such file, or a line of it that cannot be read, with its number.
+        """
+        if self.texts:
+            if self.input is not None:
+                raise InputError("Give texts as arguments or a file with --input, not both.")
+            form.form()  # one that there is not is refused beside texts too
+            yield from (Asked(text, _named(text, shown)) for text in _arguments(self.texts, pair))
+            return
+        from bertie.data import Format, form_of, records, stream_records
 
-    kind = form_of(Path(path or ""), Format.of(form).name)
-    if is_interactive(texts, path):
-        print("bertie: reading texts from standard input; end with Ctrl-D", file=sys.stderr)
-    if str(path or "-") == "-":
-        rows = stream_records(standard_input(), "standard input", replace(Format.of(form), name=kind))
-    else:
-        rows = records(path, form)
-    for record in rows:
-        is_line = kind == "lines" and list(record.fields) == ["text"]
-        if is_line and pair is not None:
-            text: Text = _halves(record)
+        written = form.form() or Format()
+        kind = form_of(Path(self.input or ""), written.name)
+        if self.is_interactive():
+            print("bertie: reading texts from standard input; end with Ctrl-D", file=sys.stderr)
+        if self.is_stream():
+            rows = stream_records(standard_input(), "standard input", replace(written, name=kind))
         else:
-            text = _text(record, "text" if kind == "lines" and column not in record.fields else column, pair, words)
-        yield Asked(text, _named(text, shown) if is_line else record.fields)
-    for note in rows.notes:
-        print(f"bertie: {printable(note)}", file=sys.stderr)
-
-
-def read_texts(
-    texts: list[str] | None, path: Path | None = None, form: "str | Format | None" = None, column: str = "text"
-) -> Iterator[str]:
-    """Yield the texts of `read_asked` alone."""
-    return (str(asked.text) for asked in read_asked(texts, path, form, column))
-
-
-def is_interactive(texts: list[str] | None, path: Path | None) -> bool:
-    """Whether a person is typing the texts, so that each should be answered at once."""
-    return not texts and str(path or "-") == "-" and sys.stdin is not None and sys.stdin.isatty()
+            rows = records(self.input, written)
+        for record in rows:
+            is_line = kind == "lines" and list(record.fields) == ["text"]
+            if is_line and pair is not None:
+                text: Text = _halves(record)
+            else:
+                text = _text(record, "text" if kind == "lines" and column not in record.fields else column, pair, words)
+            yield Asked(text, _named(text, shown) if is_line else record.fields)
+        for note in rows.notes:
+            print(f"bertie: {printable(note)}", file=sys.stderr)
 
 
 def standard_input() -> BinaryIO:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from bertie.cli.reading import Asked, InputOptions, is_interactive
+from bertie.cli.reading import Asked, InputOptions
 from bertie.errors import InputError, Stopped, counted, plural
 from bertie.files import atomic
 from bertie.writing import Lines, beside, form_of_output, writer
@@ -83,6 +83,11 @@ def write_array(path: Path, compute: Callable[[], "np.ndarray[Any, Any]"]) -> "n
     return array
 
 
+def written_as(forms: str) -> Any:
+    """Return the option that names the form of answers."""
+    return typer.Option("--to", help=f"What to write: {forms}; the default is what the name of --output ends in.")
+
+
 @dataclass(frozen=True)
 class OutputOptions:
     """Where the answers go, and in which form."""
@@ -91,13 +96,7 @@ class OutputOptions:
         Path | None,
         typer.Option("--output", "-o", help="Write the answers to this file, which is replaced when all are there."),
     ] = None
-    to: Annotated[
-        str | None,
-        typer.Option(
-            "--to",
-            help="What to write: jsonl, csv or tsv; the default is what the name of --output ends in.",
-        ),
-    ] = None
+    to: Annotated[str | None, written_as("jsonl, csv or tsv")] = None
     # forms that the command has besides those of all
     more: ClassVar[tuple[str, ...]] = ()
 
@@ -120,13 +119,8 @@ class OutputOptions:
     ) -> None:
         """Write the answer to each text after the row it stands in.
 
-        Args:
-            pipe: the pipeline.
-            source: where the texts come from; those that a person types are answered one by one.
-            asked: the texts.
-            name: what an answer that is no mapping is called.
-            show: takes a text and its answer, and returns the answer as JSON has it.
-            read: other files that are read.
+        Answers that are no mappings are called ``name``, as ``show`` gives them of a text and its answer. Texts that a
+        person types are answered one by one. ``read`` names more files that are read.
 
         Raises:
             InputError: there is no such form, or the answers would replace what is read.
@@ -135,7 +129,7 @@ class OutputOptions:
         out = self.writer()
         cut = total = 0
         asked, rows = tee(asked)
-        chunk = {"chunk": 1} if is_interactive(source.texts, source.input) else {}
+        chunk = {"chunk": 1} if source.is_interactive() else {}
         with answers_in(self.output, source.input, *read):
             for answered in pipe.stream((one.text for one in asked), **chunk):
                 text, row = next(rows)

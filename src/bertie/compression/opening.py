@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import bertie
+from bertie.checkpoints.fitting import needed_by_answers
 from bertie.config import CONFIG_NAME, BertConfig
 from bertie.errors import CheckpointError
 from bertie.hub import resolve
@@ -37,7 +38,7 @@ def open_model(name_or_path: str) -> Opened:
     name = (BertConfig.from_pretrained(place).architectures or [_BARE])[0]
     kind: Any = getattr(bertie, name if name.startswith("Bert") and name in dir(bertie) else _BARE)
     model, info = kind.from_pretrained(place, output_loading_info=True)
-    missing = sorted(info["missing_keys"])
+    missing = sorted(needed_by_answers(info["missing_keys"], model.config))
     if kind is bertie.BertModel and set(missing) <= set(_POOLER) and missing:
         model, missing = kind.from_pretrained(place, add_pooling_layer=False), []
     if missing:

@@ -11,18 +11,17 @@ from bertie.data.record import BadRow
 _FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
-def is_nothing(value: Any) -> bool:
+def is_nothing(value: object) -> bool:
     """Whether a cell is empty: None, NaN, or a text without a letter."""
     return value is None or value != value or (isinstance(value, str) and not value.strip())
 
 
-def flag_in(value: Any) -> bool | None:
+def flag_in(value: object) -> bool | None:
     """Return what a cell of 0 and 1, or of true and false, says; None if it is none."""
     return _FLAGS.get(str(name_in(value)).casefold())
 
 
-def text_in(value: Any, role: str, where: str) -> str:
-    """Return a text that has something to read in it."""
+def text_in(value: object, role: str, where: str) -> str:
     if value is None or value != value:
         raise BadRow(f"There is no {role} in {where}.")
     if not isinstance(value, str):
@@ -40,7 +39,7 @@ def has_content(text: str) -> bool:
     )
 
 
-def list_in(value: Any, gap: str | None = None) -> list[Any] | None:
+def list_in(value: object, gap: str | None = None) -> list[Any] | None:
     """Return the list in a cell: a list, or a str that is one in JSON or Python; None if it is none.
 
     ``gap`` parts the items of a str that is written without brackets.
@@ -60,8 +59,7 @@ def list_in(value: Any, gap: str | None = None) -> list[Any] | None:
     return [item for item in stripped.split(gap) if item] if gap is not None and stripped else None
 
 
-def number_in(value: Any, role: str, where: str) -> float:
-    """Return a finite number."""
+def number_in(value: object, role: str, where: str) -> float:
     number = number_or_none(value)
     if number is None:
         raise BadRow(f"The {role} in {where} is {shown(value)}, not a number.")
@@ -77,7 +75,7 @@ def number_or_none(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def name_in(value: Any) -> str | None:
+def name_in(value: object) -> str | None:
     """Return a label's name as CSV would write it, None if there is none; a whole number has no decimal point."""
     if is_nothing(value):
         return None
@@ -86,7 +84,7 @@ def name_in(value: Any) -> str | None:
     return str(value).strip()
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Return a value for a message, not too long."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "…" + text[0] * isinstance(value, str)

@@ -11,9 +11,9 @@ from bertie.data.columns import find_columns, ignored_data
 from bertie.data.example import Example
 from bertie.data.labelling import AS_WRITTEN, Labelling, LabelOptions
 from bertie.data.labels import as_whole
+from bertie.data.records import is_paths, path_names
 from bertie.data.schema import Columns, Row, Schema, text_key
 from bertie.data.schemas import SCHEMAS
-from bertie.data.sources import is_paths, path_names
 from bertie.errors import InputError, plural, spelled
 
 # The columns are found from so many rows.
@@ -47,7 +47,7 @@ class ExampleReader:
     def schema(self) -> Schema:
         return SCHEMAS[self.task]
 
-    def read(self, source: Any) -> Iterator[Example]:
+    def read(self, source: object) -> Iterator[Example]:
         """Yield the examples of a source as for `bertie.data.records`, one by one."""
         return self.normalize(self._written(source), self.labelling)
 
@@ -79,11 +79,11 @@ class ExampleReader:
         counted = [f"{what}: {count:,}." for what, count in self.notes.items() if count]
         return [*self.guesses, *self.ignored, *counted]
 
-    def _written(self, source: Any) -> Iterator[Example]:
+    def _written(self, source: object) -> Iterator[Example]:
         """Yield examples with their labels as they are written."""
         rows = records(source, self.form, self.bad, name=self.name, default=self.schema.default_form)
         self.guesses = rows.notes
-        rest = self.schema.regroup(rows, self.columns, self.bad, self.notes)
+        rest = self.schema.regroup(rows, self)
         if first := list(islice(rest, self.sample)):
             fields = [record.fields for record in first]
             self.found = find_columns(self.schema, fields, self.columns, self.needs_label)
@@ -132,8 +132,8 @@ class Dataset:
 
 def load_dataset(
     task: str,
-    train: Any,
-    dev: Any = None,
+    train: object,
+    dev: object = None,
     *,
     form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
@@ -176,7 +176,7 @@ def load_dataset(
     return data if dev is None else _with_dev(data, dev, rows)
 
 
-def _with_dev(data: Dataset, dev: Any, train: ExampleReader) -> Dataset:
+def _with_dev(data: Dataset, dev: object, train: ExampleReader) -> Dataset:
     rows = ExampleReader(
         train.task, train.form, train.columns, data.labelling, options=train.options, bad=data.bad, name="dev"
     )
@@ -188,7 +188,7 @@ def _with_dev(data: Dataset, dev: Any, train: ExampleReader) -> Dataset:
     return replace(data, dev=scored, warnings=list(dict.fromkeys(found)), read_as=data.read_as + other)
 
 
-def source_name(source: Any, name: str) -> str:
+def source_name(source: object, name: str) -> str:
     """Return the name of a source for messages: the file's, or else ``name``."""
     return path_names(source) if is_paths(source) else name
 

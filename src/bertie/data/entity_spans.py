@@ -14,10 +14,8 @@ _LABELS = ("label", "labels", "entity", "entity_group", "type", "tag")
 
 
 class _Span(NamedTuple):
-    """The characters of an entity, from ``start`` up to ``end``."""
-
     start: int
-    end: int
+    end: int  # the first character behind it
     label: str
 
 
@@ -62,8 +60,12 @@ def _words(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _span(item: Any, text: str, where: str) -> _Span:
+    start: Any
+    end: Any
     if isinstance(item, Mapping):
-        start, end, label = (_first(item, names) for names in (_STARTS, _ENDS, _LABELS))
+        start, end, label = (
+            next((item[name] for name in names if name in item), None) for names in (_STARTS, _ENDS, _LABELS)
+        )
         label = label[0] if isinstance(label, list) and label else label
     else:
         start, end, label = (*item, None, None, None)[:3]
@@ -73,10 +75,6 @@ def _span(item: Any, text: str, where: str) -> _Span:
     if not 0 <= start < end <= len(text):
         raise BadRow(f"The span {shown(item)} in {where} does not lie in its text of {len(text)} characters.")
     return _Span(start, end, label)
-
-
-def _first(item: Mapping[str, Any], names: Sequence[str]) -> Any:
-    return next((item[name] for name in names if name in item), None)
 
 
 def _note(notes: Counter[str], what: str, example: str) -> None:

@@ -9,18 +9,14 @@ from typing import Any
 class Example:
     """One input of a task with its label.
 
-    Attributes:
-        text: by task: a str; a pair ``(str, str)``; for words, a ``list[str]``; for questions ``{"question", "context",
-            "id"}``; for choices ``{"prompt", "choices"}``; for embeddings a pair or ``(anchor, positive, negative)``.
-        label: a class name (str); class names (``list[str]``, multi-label); a number (float: regression, similarity,
-            relevance); one tag a word (``list[str]``); for questions ``{"answers": [{"text", "answer_start"}, …]}``,
-            an empty list if there is no answer; an int (the right choice from 0; next sentence: 0 if it follows); None
-            where there is none.
-        where: "train.csv, line 17", for messages.
-        fields: the row that it was made of, where that is kept.
+    A text is, by task: a str; a pair ``(str, str)``; for words, a ``list[str]``; for questions ``{"question",
+    "context", "id"}``; for choices ``{"prompt", "choices"}``; for embeddings a pair or ``(anchor, positive,
+    negative)``. A label is a class name (str); class names (``list[str]``, multi-label); a number (float: regression,
+    similarity, relevance); one tag a word (``list[str]``); for questions ``{"answers": [{"text", "answer_start"},
+    …]}``, an empty list if there is no answer; an int (the right choice from 0; next sentence: 0 if it follows).
     """
 
     text: Any
     label: Any = None
-    where: str = ""
-    fields: Mapping[str, Any] | None = None
+    where: str = ""  # "train.csv, line 17", for messages
+    fields: Mapping[str, Any] | None = None  # the row that it was made of, where that is kept

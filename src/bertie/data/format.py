@@ -37,8 +37,14 @@ class Format:
             raise InputError(
                 f"quoting is {self.quoting!r}; it is 'csv' or 'none'.{nearest(str(self.quoting), QUOTING)}"
             )
-        if self.encoding is not None:
-            _check_encoding(self.encoding)
+        try:
+            # a codec of bytes, such as base64, is no encoding of text
+            "".encode(self.encoding or "utf-8")
+        except (LookupError, ValueError):
+            raise InputError(
+                f"There is no encoding {self.encoding!r}; common ones are utf-8, utf-16, cp1252, latin-1, cp1251 and "
+                "shift_jis."
+            ) from None
 
     @classmethod
     def of(cls, form: "str | Format | None") -> "Format":
@@ -49,13 +55,3 @@ class Format:
         """Return the format as a JSON value: its name alone where nothing else is given."""
         given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
         return given if set(given) - {"name"} else self.name
-
-
-def _check_encoding(encoding: str) -> None:
-    try:
-        # a codec of bytes, such as base64, is no encoding of text
-        "".encode(encoding)
-    except (LookupError, ValueError):
-        raise InputError(
-            f"There is no encoding {encoding!r}; common ones are utf-8, utf-16, cp1252, latin-1, cp1251 and shift_jis."
-        ) from None

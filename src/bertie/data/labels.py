@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -11,6 +11,7 @@ from bertie.data.cells import flag_in, number_in, number_or_none, shown
 from bertie.data.labelling import LISTED, Labelling, LabelOptions, Notes
 from bertie.data.record import BadRow
 from bertie.errors import InputError, counted, nearest, plural, spelled
+from bertie.messages import listed
 
 BAR = "|"
 SEPARATORS = (BAR, ";", ",")
@@ -75,15 +76,24 @@ def split_cell(cell: str, separator: str) -> list[str]:
     return [name for part in cell.split(separator) if (name := part.strip())]
 
 
+def all_names(labels: Iterable[Raw]) -> Iterator[str]:
+    """Yield the names in labels of one or several."""
+    return (name for label in labels for name in ([label] if isinstance(label, str) else label))
+
+
 def as_whole(name: str) -> str:
     """Return the label of a whole number without its decimal point, 1 for 1.0; all others as they are."""
     found = _WHOLE.fullmatch(name)
     return found[1] if found else name
 
 
+def _all_whole(raw: Raw) -> Raw:
+    return as_whole(raw) if isinstance(raw, str) else list(map(as_whole, raw))
+
+
 def are_pointed(labels: Iterable[Raw]) -> bool:
     """Whether all labels are whole numbers and some are written with a decimal point."""
-    names = [name for label in labels for name in ([label] if isinstance(label, str) else label) if name]
+    names = list(filter(None, all_names(labels)))
     return all(map(_WHOLE.fullmatch, names)) and any("." in name for name in names)
 
 
@@ -115,7 +125,7 @@ def is_hot(label: Raw) -> bool:
 
 
 def matching(name: str, known: Mapping[str, str]) -> str | None:
-    """Return the known name that is the same in other letters, or as LABEL_0 and 0.0 are 0; None if there is none."""
+    """Return the known name that is the same in other letters, or as LABEL_0 and 0.0 are 0."""
     return known.get(_spelling(name))
 
 
@@ -136,12 +146,12 @@ def check_known(names: Iterable[str], known: Collection[str], where: str, owner:
     """Refuse a label that is not in ``known``."""
     for name in names:
         if name not in known:
-            has = [repr(one) for one in ordered(known)]
-            listed = ", ".join(has[:LISTED]) + (f" and {len(has) - LISTED} more" if len(has) > LISTED else "")
             hint = nearest(name, known)
             if what == "label" and not hint:
                 hint = f" ({spelled('label_map', {name: '…'})} says which of them it is.)" if name.isdecimal() else ""
-            raise BadRow(f"Unknown {what} {shown(name)} in {where}; {owner} has {listed}.{hint}")
+            raise BadRow(
+                f"Unknown {what} {shown(name)} in {where}; {owner} has {listed(ordered(known), LISTED)}.{hint}"
+            )
 
 
 def find_joined(labels: Sequence[str], name: str) -> list[str]:
@@ -183,33 +193,24 @@ def find_class_labels(
 ) -> "ClassLabels":
     """Return how labels are written in a column; ``flags`` are columns that name the places of lists of 0 and 1."""
     is_pointed = are_pointed(labels)
-    labels = list(map(_as_whole, labels)) if is_pointed else labels
+    labels = list(map(_all_whole, labels)) if is_pointed else labels
     none = no_labels(labels, options.kind)
     kept = [label for label in labels if one_of(label) not in ("", *none)]
     if length := len(column) if isinstance(column, list) else places(kept):
-        return _of_places(length, options, tuple(column if isinstance(column, list) else flags), none)
+        columns = column if isinstance(column, list) else flags
+        names = tuple(options.names or columns or map(str, range(length)))
+        if len(names) != length:
+            has = f"{counted(len(names), 'name')}, {', '.join(names)}"
+            raise InputError(f"{spelled('label_names')} has {has}; there are {length} labels.")
+        return ClassLabels(kind=options.kind or "multi-label", hot=names, fixed=names, none=none)
     separator = find_separator(kept, options.kind, column)
     kind = options.kind or guess_kind(kept, separator)
     found = ClassLabels(kind=kind, separator=separator, none=none, is_pointed=is_pointed)
     if not options.names or kind == "regression":
         return found
     numbers = {str(number) for number in range(len(options.names))}
-    by_number = all(name in numbers for label in kept for name in ([label] if isinstance(label, str) else label))
+    by_number = numbers.issuperset(all_names(kept))
     return replace(found.restrict(options.names, "label_names"), fixed=tuple(options.names), by_number=by_number)
-
-
-def _as_whole(raw: Raw) -> Raw:
-    return as_whole(raw) if isinstance(raw, str) else list(map(as_whole, raw))
-
-
-def _of_places(length: int, options: LabelOptions, columns: tuple[str, ...], none: frozenset[str]) -> "ClassLabels":
-    names = tuple(options.names) or columns or tuple(map(str, range(length)))
-    if len(names) != length:
-        listed = ", ".join(names)
-        raise InputError(
-            f"{spelled('label_names')} has {counted(len(names), 'name')}, {listed}; there are {length} labels."
-        )
-    return ClassLabels(kind=options.kind or "multi-label", hot=names, fixed=names, none=none)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +225,7 @@ class ClassLabels(Labelling):
     is_pointed: bool = False  # labels are whole numbers with a decimal point, which is left off
 
     def normalize(self, raw: Raw, where: str, name: str, notes: Notes) -> Any:
-        raw = _as_whole(raw) if self.is_pointed else raw
+        raw = _all_whole(raw) if self.is_pointed else raw
         raw = self._from_flags(raw, where) if self.hot and is_hot(raw) else raw
         if (label := one_of(raw)) in ("", *self.none):
             notes[f"Rows of {name} whose label is {label!r}, which says that there is none; they are left out"] += 1
@@ -246,7 +247,7 @@ class ClassLabels(Labelling):
     def classes(self, labels: Iterable[Any]) -> list[str]:
         if self.fixed or self.kind == "regression":
             return list(self.fixed)
-        return ordered(name for label in labels for name in ([label] if isinstance(label, str) else label))
+        return ordered(all_names(labels))
 
     def restrict(self, classes: Sequence[str], owner: str) -> Self:
         if self.kind == "regression":
@@ -259,11 +260,11 @@ class ClassLabels(Labelling):
     def describe(self, classes: Sequence[str]) -> list[str]:
         if self.kind == "regression":
             return ["a number"]
-        listed = ", ".join(classes[:LISTED]) + (", …" if len(classes) > LISTED else "")
+        names = ", ".join(classes[:LISTED]) + ", …" * (len(classes) > LISTED)
         kind = "several labels" if self.kind == "multi-label" else "one label"
         how = f", parted by {self.separator!r}" if self.separator else ""
         how += f" ({classes[0]}.0 is read as {classes[0]})" if self.is_pointed and classes else ""
-        return [f"{kind}{how}, {counted(len(classes), 'class', 'classes')}: {listed}"]
+        return [f"{kind}{how}, {counted(len(classes), 'class', 'classes')}: {names}"]
 
     def doubts(self, classes: Sequence[str]) -> list[str]:
         found = []

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from io import BufferedReader, RawIOBase, TextIOWrapper
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, Any, Self
 
 from bertie.data.format import Format
 from bertie.data.record import BadRows, Record
@@ -119,9 +119,10 @@ def plain_suffix(path: Path) -> str:
     return (Path(path.stem) if path.suffix.lower() in _PACKED else path).suffix.lower()
 
 
-class _Line(NamedTuple):
-    text: str
-    is_whole: bool = True
+class _Damaged(str):
+    """A line that could not be decoded, with signs in place of what is wrong in it."""
+
+    __slots__ = ()
 
 
 class Lines(Iterator[str]):
@@ -149,27 +150,28 @@ class Lines(Iterator[str]):
         self._stream: Any = stream if hasattr(stream, "peek") else BufferedReader(stream)
         self._limit, self._encoding, self._was_ascii = limit, self.format.encoding, True
         self._wide: TextIOWrapper | None = None
-        self._row: list[_Line] = []
+        self._row: list[str] = []
         self._size = self._decoded = 0
-        self._again: list[_Line] = []
+        self._again: list[str] = []
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> str:
         line = self._take()
-        if not line.text:
+        if not line:
             raise StopIteration
         self.number += 1
-        self.is_whole = self.is_whole and line.is_whole
+        if type(line) is _Damaged:
+            self.is_whole = False
         self._row.append(line)
-        self._size += len(line.text)
+        self._size += len(line)
         if self._size > self._limit:
             raise InputError(
                 f"{self.name} has a row of more than {self._limit // 2**20} MB at line {self.first}; "
                 "is it a text file, and is every quotation mark closed?"
             )
-        return line.text
+        return line
 
     @property
     def first(self) -> int:
@@ -190,13 +192,13 @@ class Lines(Iterator[str]):
 
     def peek(self, count: int) -> list[str]:
         """Return up to ``count`` of the next lines, and give them again afterwards; of long lines fewer."""
-        found: list[_Line] = []
+        found: list[str] = []
         size = 0
-        while len(found) < count and size < SAMPLE and (line := self._take()).text:
+        while len(found) < count and size < SAMPLE and (line := self._take()):
             found.append(line)
-            size += len(line.text)
+            size += len(line)
         self._again.extend(reversed(found))
-        return [line.text for line in found]
+        return found
 
     def rows(self) -> Iterator[str]:
         """Yield each line that could be decoded as a row of its own."""
@@ -209,7 +211,7 @@ class Lines(Iterator[str]):
         """Add a line, by default the last one, to the account of bad rows."""
         self.bad.add(f"Line {number or self.number} of {self.name} {what}")
 
-    def _take(self) -> _Line:
+    def _take(self) -> str:
         """Return the next line; at the end of the stream it is empty."""
         if self._again:
             return self._again.pop()
@@ -219,7 +221,7 @@ class Lines(Iterator[str]):
                 self._begin()
             if self._wide is not None:
                 line = self._wide.readline(self._limit + 1)
-                return _Line(line.removeprefix("\ufeff") if self._decoded == 1 else line)
+                return line.removeprefix("\ufeff") if self._decoded == 1 else line
             raw: bytes = self._stream.readline(self._limit + 1)
         except UnicodeDecodeError as error:
             raise InputError(
@@ -238,9 +240,9 @@ class Lines(Iterator[str]):
         if self._encoding and self._encoding.lower().startswith(_WIDE):
             self._wide = TextIOWrapper(self._stream, self._encoding, newline="\n")
 
-    def _as_text(self, raw: bytes) -> _Line:
+    def _as_text(self, raw: bytes) -> str:
         try:
-            return _Line(raw.decode(self._encoding or "utf-8"))
+            return raw.decode(self._encoding or "utf-8")
         except UnicodeDecodeError:
             if self._encoding is None and self._was_ascii and is_surely_cp1252(raw + self._stream.peek()):
                 self._encoding = "cp1252"
@@ -249,6 +251,6 @@ class Lines(Iterator[str]):
                 )
                 return self._as_text(raw)
             self.refuse(f"is not {self._encoding or 'UTF-8'} text; {remedy()}.", self._decoded)
-            return _Line(raw.decode(errors="replace"), is_whole=False)
+            return _Damaged(raw.decode(errors="replace"))
         finally:
             self._was_ascii = self._was_ascii and raw.isascii()

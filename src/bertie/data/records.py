@@ -1,8 +1,10 @@
-"""The way in: which reader a source needs, by its form, its name or its kind."""
+"""The way in: which files a source names, and which reader each needs, by its form, its name or its kind."""
 
-from collections.abc import Callable, Iterator
+import glob
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TypeGuard
 
 from bertie.data.brat import brat_records
 from bertie.data.conll import conll_records
@@ -11,9 +13,9 @@ from bertie.data.format import Format
 from bertie.data.lines import Lines, open_bytes, plain_suffix
 from bertie.data.objects import object_records
 from bertie.data.record import BadRows, Record
-from bertie.data.sources import Paths, describe_files, files_of, is_paths
 from bertie.data.tables import csv_records, parquet_records, tsv_records
 from bertie.errors import InputError, nearest
+from bertie.messages import listed
 
 _READERS: dict[str, Callable[[Lines], Iterator[Record]]] = {
     "lines": plain_lines,
@@ -35,6 +37,9 @@ _SUFFIXES = {
     "parquet": ".parquet .pq",
 }
 _OF_SUFFIX = {suffix: form for form, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+# parts of a data set that are never meant to be read as one
+_PARTS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 # a document stands on one line as often as not; no other line is this long
 _DOCUMENT_LIMIT = 2**32
 
@@ -55,7 +60,7 @@ class Records(Iterator[Record]):
 
 
 def records(
-    source: Any,
+    source: object,
     form: str | Format | None = None,
     bad: BadRows | None = None,
     *,
@@ -101,7 +106,7 @@ def form_of(path: Path, form: str | None = None, default: str = "lines") -> str:
 def _of_files(source: Paths, written: Format, bad: BadRows, default: str, notes: list[str]) -> Iterator[Record]:
     files = files_of(source, _OF_SUFFIX)
     if len(files) > 1:
-        notes.append(describe_files(files))
+        notes.append(f"{len(files)} files are read as one: {listed(list(map(str, files)), 5, str)}.")
     for path in files:
         form = form_of(path, written.name, default)
         if form == "parquet":
@@ -121,3 +126,53 @@ def _of_stream(
         raise InputError(f"{name} cannot be read as {form}, which needs a file; forms are {', '.join(_READERS)}.")
     limit = {"limit": _DOCUMENT_LIMIT} if read is json_records else {}
     return read(Lines(stream, name, bad, format=written, notes=notes, **limit))
+
+
+def is_paths(source: object) -> TypeGuard[Paths]:
+    """Whether a source is a path, or a list of them."""
+    if isinstance(source, list | tuple):
+        return bool(source) and all(isinstance(one, str | os.PathLike) for one in source)
+    return isinstance(source, str | os.PathLike)
+
+
+def path_names(source: Paths) -> str:
+    """Return the paths of a source as one readable text."""
+    return ", ".join(map(str, _listed(source)))
+
+
+def _listed(source: Paths) -> Sequence[str | os.PathLike[str]]:
+    return [source] if isinstance(source, str | os.PathLike) else source
+
+
+def files_of(source: Paths, suffixes: Collection[str]) -> list[Path]:
+    """Return the files that a source names, in the order of reading; those of a folder or a pattern by name."""
+    return [file for path in _listed(source) for file in _files(Path(path), suffixes)]
+
+
+def _files(path: Path, suffixes: Collection[str]) -> list[Path]:
+    if path.is_dir():
+        return _of_folder(path, suffixes)
+    if path.exists() or not glob.has_magic(str(path)):
+        return [path]
+    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
+    if not found:
+        raise InputError(f"No file fits the pattern {str(path)!r}.")
+    return found
+
+
+def _of_folder(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    if (folder / "dataset_info.json").exists():
+        raise InputError(f"{str(folder)!r} is a saved datasets.Dataset: give what datasets.load_from_disk opens.")
+    here = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    annotated = [path for path in here if path.suffix == ".ann"]
+    known = annotated or [path for path in here if plain_suffix(path) in suffixes]
+    found = known or [path for path in here if plain_suffix(path) == ".txt"]
+    if not found:
+        raise InputError(f"The folder {str(folder)!r} holds no file of rows ({', '.join(suffixes)}).")
+    parts = {part for path in found for part in [_PARTS.get(path.name.split(".")[0].split("-")[0].lower())] if part}
+    if len(parts) > 1:
+        raise InputError(
+            f"The folder {str(folder)!r} holds {' and '.join(sorted(parts))}; name one of its files, or a pattern such "
+            "as 'train*'."
+        )
+    return found

@@ -7,14 +7,17 @@ import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bertie.data.cells import flag_in, is_nothing, number_in, text_in
 from bertie.data.example import Example
 from bertie.data.labelling import AS_WRITTEN, Labelling, LabelOptions
-from bertie.data.record import BadRow, BadRows, Record
+from bertie.data.record import BadRow, Record
 from bertie.data.records import Records
 from bertie.errors import InputError
+
+if TYPE_CHECKING:
+    from bertie.data.dataset import ExampleReader
 
 Found = dict[str, str | list[str]]
 """Role → column; several for flags of labels, for choices, and for texts that are joined."""
@@ -169,13 +172,7 @@ class Schema:
     def role(self, name: str) -> Role | None:
         return next((role for role in self.roles if role.name == name), None)
 
-    def regroup(
-        self,
-        rows: Records,
-        columns: Mapping[str, Any] | None,
-        bad: BadRows,
-        notes: Counter[str],
-    ) -> Iterator[Record]:
+    def regroup(self, rows: Records, reader: "ExampleReader") -> Iterator[Record]:
         """Yield a record an example, of rows that may hold a part of one, or several."""
         return rows
 

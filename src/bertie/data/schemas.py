@@ -1,16 +1,17 @@
-"""The schema of every task. Those of a text, a pair or a triplet are here, the others in files of their own."""
+"""The schema of every task. Those whose examples are a text, a pair or a triplet are here, others in their own file."""
 
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bertie.data.cells import is_nothing, list_in, name_in, shown
+from bertie.data.cells import flag_in, is_nothing, list_in, name_in, shown
 from bertie.data.example import Example
-from bertie.data.labelling import Labelling
+from bertie.data.labelling import Labelling, LabelOptions
+from bertie.data.labels import ClassLabels, Raw, find_class_labels, find_joined
 from bertie.data.multiple_choice import MultipleChoice
 from bertie.data.question_answering import QuestionAnswering
-from bertie.data.record import BadRow, BadRows, Record
+from bertie.data.record import BadRow, Record
 from bertie.data.records import Records
 from bertie.data.schema import (
     LABEL_NAMES,
@@ -19,6 +20,7 @@ from bertie.data.schema import (
     SCORE_NAMES,
     TEXT_NAMES,
     Cells,
+    Columns,
     Found,
     Role,
     Row,
@@ -29,13 +31,87 @@ from bertie.data.schema import (
     key,
     only_column,
 )
-from bertie.data.sequence_classification import SequenceClassification
 from bertie.data.token_classification import TokenClassification
+from bertie.errors import InputError
+
+if TYPE_CHECKING:
+    from bertie.data.dataset import ExampleReader
 
 _POSITIVE = re.compile(r"pos(itive)?s?(passages?|texts?)?\d*")
 _LEFT_OUT = "negatives that are not read, a positive passage being learned with one"
 # fewer queries than this are too few to part; their passages are parted then
 _QUERIES = 3
+
+
+def _several_flags(cells: Cells) -> list[str] | None:
+    flags = flag_columns(cells)
+    return flags if len(flags) > 1 else None
+
+
+class SequenceClassification(Schema):
+    """A label is a name, names (a cell, a list, columns of 0 and 1, a list of 0 and 1), or a number."""
+
+    name = "sequence-classification"
+    roles = (
+        Role("text", TEXT_NAMES, needed=True, is_text=True),
+        Role("text_pair", is_text=True),
+        Role("label", LABEL_NAMES, needed=True, is_label=True),
+    )
+    guesses = (
+        ("label", _several_flags, "0/1 columns"),
+        ("text", only_column, ONLY_OTHER),
+        ("label", only_column, ONLY_OTHER),
+    )
+    has_flags = True
+
+    def parse(self, row: Row) -> Example:
+        text, column = row.texts(), row.found.get("label")
+        if isinstance(column, list):
+            return row.example(text, _flags(row, column))
+        label = _names(row.cell("label"))
+        if label is None and row.needs_label:
+            hint = "; where a text may have several labels, [] stands for none"
+            raise BadRow(f"There is no label in {row.where}{hint if str(column).lower() == 'labels' else ''}.")
+        return row.example(text, label)
+
+    def find_labelling(self, labels: Sequence[Raw], options: LabelOptions, columns: Columns) -> ClassLabels:
+        return find_class_labels(labels, options, columns.found.get("label"), columns.flags)
+
+    def check(self, examples: Sequence[Example], labelling: Labelling, name: str) -> None:
+        first = examples[0].label
+        if labelling.kind == "regression":
+            check_varied(examples, name)
+        elif labelling.kind == "multi-label":
+            if not any(example.label for example in examples):
+                raise InputError(f"No row of {name} has any label; a classifier needs some.")
+        elif all(example.label == first for example in examples):
+            raise InputError(
+                f"All {len(examples):,} rows of {name} have the label {first!r}; a classifier needs rows of two "
+                "classes."
+            )
+
+    def find_oddities(self, examples: Sequence[Example], labelling: Labelling, name: str) -> list[str]:
+        """Return a sentence if labels seem to be several in one, though they were not parted."""
+        return find_joined([example.label for example in examples], name) if labelling.kind == "single-label" else []
+
+
+def _names(value: Any) -> Raw | None:
+    """Return the label as one name or a list of them; what they mean is settled when all are known."""
+    items = list_in(value)
+    return name_in(value) if items is None else [name for item in items if (name := name_in(item)) is not None]
+
+
+def _flags(row: Row, columns: list[str]) -> list[str] | None:
+    """Return "1" or "0" for each column."""
+    flags = []
+    for column in columns:
+        value = row.record.fields.get(column)
+        if is_nothing(value) and not row.needs_label:
+            return None
+        if (flag := flag_in(value)) is None:
+            raise BadRow(f"The label {column!r} in {row.where} is {shown(value)}, not 0 or 1.")
+        flags.append(str(int(flag)))
+    return flags
 
 
 class MaskedLM(Schema):
@@ -45,9 +121,7 @@ class MaskedLM(Schema):
     roles = (Role("text", TEXT_NAMES, needed=True, is_text=True),)
     guesses = (("text", only_column, ONLY_OTHER),)
 
-    def regroup(
-        self, rows: Records, columns: Mapping[str, Any] | None, bad: BadRows, notes: Counter[str]
-    ) -> Iterator[Record]:
+    def regroup(self, rows: Records, reader: "ExampleReader") -> Iterator[Record]:
         # blank lines part the documents of plain text, and are no mistake there
         return (record for record in rows if record.fields.get("text") != "")
 
@@ -105,16 +179,14 @@ class Embedding(Schema):
     )
     guesses = (("label", _one_flag, "the only column of 0 and 1"),)
 
-    def regroup(
-        self, rows: Records, columns: Mapping[str, Any] | None, bad: BadRows, notes: Counter[str]
-    ) -> Iterator[Record]:
+    def regroup(self, rows: Records, reader: "ExampleReader") -> Iterator[Record]:
         """Yield a record for each positive passage, with one negative, in turn."""
         for record in rows:
             good, poor, rest = _passages(record)
             if not any(isinstance(record.fields[name], list) for name in record.fields.keys() - rest.keys()):
                 yield record
                 continue
-            notes[_LEFT_OUT] += max(len(poor) - len(good), 0)
+            reader.notes[_LEFT_OUT] += max(len(poor) - len(good), 0)
             for number, positive in enumerate(good):
                 negative = {"negative": poor[number % len(poor)]} if poor else {}
                 yield Record({**rest, "positive": positive, **negative}, record.where)
@@ -155,9 +227,7 @@ class Reranking(Schema):
         Role("label", ("label", "score relevance relevant islabel gold rating grade"), needed=True, is_label=True),
     )
 
-    def regroup(
-        self, rows: Records, columns: Mapping[str, Any] | None, bad: BadRows, notes: Counter[str]
-    ) -> Iterator[Record]:
+    def regroup(self, rows: Records, reader: "ExampleReader") -> Iterator[Record]:
         """Yield each passage of columns such as ``pos`` and ``neg`` with the label 1 or 0."""
         for record in rows:
             good, poor, rest = _passages(record)

@@ -4,7 +4,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeGuard
 
 from bertie.data.dataset import Dataset, ExampleReader
 from bertie.data.example import Example
@@ -132,17 +132,20 @@ class Splits:
     sources: dict[str, str]  # where each part comes from, for the report
 
 
-def make_splits(data: Dataset, dev: Any, tune: Any, seed: int, rows: ExampleReader, named: Mapping[str, str]) -> Splits:
+def make_splits(
+    data: Dataset, dev: object, tune: object, seed: int, rows: ExampleReader, named: Mapping[str, str]
+) -> Splits:
     """Return the parts: what no file is given for is split off train, by ``seed``."""
     train, scored, sources = data.train, data.dev, dict(named)
     if scored is None:
+        assert is_share(dev), "any other source was read with the data"
         train, scored, sources["dev"] = _split_off(train, dev, seed, rows.schema, "dev")
     kept = tune if is_share(tune) else list(rows.read(tune))
     return _with_tune(Splits(train, [], scored, sources), kept, seed, rows.schema)
 
 
 def make_folds(
-    data: Dataset, count: int, tune: Any, seed: int, rows: ExampleReader, named: Mapping[str, str]
+    data: Dataset, count: int, tune: object, seed: int, rows: ExampleReader, named: Mapping[str, str]
 ) -> list[Splits]:
     """Return the parts of a cross-validation, one entry a fold.
 
@@ -170,7 +173,7 @@ def _with_tune(parts: Splits, kept: list[Example] | float | None, seed: int, sch
     return found
 
 
-def is_share(part: Any) -> bool:
+def is_share(part: object) -> TypeGuard[float | None]:
     """Whether a part is named by its share of train, or left to the default, not given as a source."""
     return part is None or isinstance(part, int | float)
 

@@ -1,12 +1,11 @@
 """Rows of tagging: words and a tag for each, a text with annotated spans, or a table with a word a row."""
 
 import re
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bertie.data.cells import has_content, is_nothing, list_in, name_in, shown, text_in
 from bertie.data.columns import find_columns
@@ -19,6 +18,9 @@ from bertie.data.records import Records
 from bertie.data.schema import Columns, Role, Row, Schema, key
 from bertie.data.tag_schemes import OUTSIDE, convert_tags, find_entities, guess_scheme, split_tag, usual_tag
 from bertie.errors import InputError, counted, plural, spelled
+
+if TYPE_CHECKING:
+    from bertie.data.dataset import ExampleReader
 
 # names of the column that says which sentence a word is of, and what stands in it: 17, or Sentence: 17
 _SENTENCE = re.compile(r"(sent|sentence)(id|idx|no|number|num)?")
@@ -47,12 +49,10 @@ class TokenClassification(Schema):
     )
     default_form = "conll"
 
-    def regroup(
-        self, rows: Records, columns: Mapping[str, Any] | None, bad: BadRows, notes: Counter[str]
-    ) -> Iterator[Record]:
+    def regroup(self, rows: Records, reader: "ExampleReader") -> Iterator[Record]:
         """Yield records with words and tags as lists; those that have one word each are put together."""
         first = list(islice(rows, _FEW))
-        given = dict(columns or {})
+        given = dict(reader.columns or {})
         column = given.pop("sentence", None)
         fields = [record.fields for record in first]
         if column is None and len(first) > 1 and self._are_words(fields, given):
@@ -65,7 +65,9 @@ class TokenClassification(Schema):
                 )
             rows.notes.append(f"Rows of one word each are put together by the column {column!r}.")
         rest = chain(first, rows)
-        yield from rest if column is None or not fields or column not in fields[0] else _sentences(rest, column, bad)
+        yield from (
+            rest if column is None or not fields or column not in fields[0] else _sentences(rest, column, reader.bad)
+        )
 
     def _are_words(self, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> bool:
         """Whether each row has one word and one tag."""
@@ -119,7 +121,7 @@ def _says_sentence(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
     return is_numbered and _SENTENCE.fullmatch(key(column)) is not None
 
 
-def _sentences(rows: Iterator[Record], column: str, bad: BadRows) -> Iterator[Record]:
+def _sentences(rows: Iterator[Record], column: Any, bad: BadRows) -> Iterator[Record]:
     """Yield the sentences, in which all columns but that of the sentence are lists; where it is empty, one goes on."""
     seen: set[Any] = set()
     sentence: list[Record] = []

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.checkpoints import write_checkpoint
+from bertie.checkpoints.folder import Place, open_weights
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.one_save import of_one_save
 from bertie.checkpoints.parameters import CLASSES, parameters_of
-from bertie.checkpoints.place import Place, open_weights
 from bertie.checkpoints.quantization import check_declaration
 from bertie.config import BertConfig
 from bertie.engine.activations import Array

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.checkpoints import Checkpoint, fit, untied
-from bertie.checkpoints.fitting import correct_classes, report, untrained
+from bertie.checkpoints.fitting import correct_classes, refuse_untrained, report
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.parameters import Parameters, parameters_of
 from bertie.checkpoints.quantization import SCALES, input_bits, integers_in
@@ -110,9 +110,8 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
     correct_classes(config, parameters_of(architecture, config).shapes, checkpoint, source)
     shapes, aliases = _stated(checkpoint, config, architecture)
     integers = () if config.quantization_config is None else integers_in(checkpoint, shapes, aliases)
-    found = fit(shapes, checkpoint, aliases, integers=integers)
-    if found.missing:
-        raise untrained(str(checkpoint.path), found.missing, architecture)
+    found = fit(shapes, checkpoint, aliases, integers=integers, is_tied=config.tie_word_embeddings)
+    refuse_untrained(str(checkpoint.path), found.missing, architecture, config)
     report(source, found)
     places = {canonical(name) or name: stored for name, stored in found.stored.items()}
 

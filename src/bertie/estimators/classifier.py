@@ -14,7 +14,6 @@ from bertie.data.cells import name_in
 from bertie.errors import CheckpointError, InputError
 from bertie.estimators.inputs import row_of, texts_in
 from bertie.estimators.learning import LearningEstimator
-from bertie.estimators.scoring import scores_of
 
 # Kinds of NumPy arrays that classes may be of, and JSON can hold.
 _KINDS = "biufUO"
@@ -98,7 +97,7 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
             NotFittedError: `fit` comes first.
         """
         check_is_fitted(self)
-        found = scores_of(self.pipeline_, texts_in(X))
+        found = self._scores(texts_in(X))
         scores = np.zeros((len(found), len(self.classes_)), np.float32)
         for place, number in self._columns():
             scores[:, place] = found[:, number]

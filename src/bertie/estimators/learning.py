@@ -1,8 +1,11 @@
-"""What the estimators that learn share: the parameters of a fine-tuning, and the call of it."""
+"""What the estimators that learn share: the parameters of a fine-tuning, the call of it, and what it leaves behind."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bertie.errors import BertieError
 from bertie.estimators.estimator import Estimator
@@ -11,7 +14,6 @@ from bertie.settings import Settings
 from bertie.tasks.registry import find
 
 if TYPE_CHECKING:
-    from bertie.finetuning import Finetuned
     from bertie.training import History
 
 
@@ -35,7 +37,16 @@ class LearningEstimator(Estimator):
     device: Any = None
     show_progress: bool | None = None
 
-    def _learn(self, rows: Sequence[Mapping[str, Any]], kind: str | None = None, **more: Any) -> "Finetuned":
+    @property
+    def history_(self) -> "History | None":
+        """The course of the training; None where the estimator was loaded."""
+        if self._history is None:
+            return None
+        from bertie.training import History
+
+        return History.from_dict(self._history)
+
+    def _learn(self, rows: Sequence[Mapping[str, Any]], kind: str | None = None, **more: Any) -> None:
         """Fine-tune on all rows but those kept for tuning; nothing is scored, which is the caller's to do."""
         need("torch", "torch", "Fine-tuning")
         from bertie.finetuning import finetune
@@ -47,9 +58,18 @@ class LearningEstimator(Estimator):
         self.pipeline_ = result.pipeline
         self.pipeline_.show_progress = self.show_progress
         self.figures_: dict[str, float | None] = result.history.best_figures
-        self.history_: History | None = result.history
-        return result
+        # in JSON's kinds: who unpickles the estimator where PyTorch is not installed answers all the same
+        self._history: dict[str, Any] | None = result.history.to_dict()
+
+    def _scores(self, texts: Sequence[Any]) -> NDArray[np.float32]:
+        """Return the score of every label for each text, ``[n, C]`` in the order of the model's labels."""
+        numbers = self.pipeline_.model.config.label2id
+        found = np.zeros((len(texts), len(numbers)), np.float32)
+        for row, answer in zip(found, self.pipeline_(texts, top_k=None) if len(texts) else [], strict=True):
+            for one in answer:
+                row[numbers[one["label"]]] = one["score"]
+        return found
 
     def _restore(self, note: Mapping[str, Any]) -> None:
         del note
-        self.figures_, self.history_ = {}, None
+        self.figures_, self._history = {}, None

@@ -11,7 +11,6 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from bertie.errors import InputError
 from bertie.estimators.inputs import row_of, texts_in
 from bertie.estimators.learning import LearningEstimator
-from bertie.estimators.scoring import scores_of
 
 
 @dataclass(eq=False, repr=False)
@@ -61,4 +60,4 @@ class BertRegressor(RegressorMixin, LearningEstimator):
             NotFittedError: `fit` comes first.
         """
         check_is_fitted(self)
-        return scores_of(self.pipeline_, texts_in(X))[:, 0]
+        return self._scores(texts_in(X))[:, 0]

@@ -1,6 +1,6 @@
 """BertTagger: a tag for every word of a text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -11,8 +11,10 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from bertie.errors import InputError
 from bertie.estimators.inputs import sequences_in
 from bertie.estimators.learning import LearningEstimator
-from bertie.estimators.scoring import computed
 from bertie.metrics import Scores
+from bertie.pipelines.running import CHUNK
+from bertie.tasks.features import Outputs
+from bertie.tasks.inference import compute_rows
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -63,11 +65,8 @@ class BertTagger(LearningEstimator):
             NotFittedError: `fit` comes first.
         """
         check_is_fitted(self)
-        pipe, words = self.pipeline_, sequences_in(X, "X", "word")
-        found: list[list[str]] = []
-        for outputs in computed(pipe, words):
-            found += pipe.codec.predictions(outputs)
-        return found
+        predictions = self.pipeline_.codec.predictions
+        return [tags for outputs in self._computed(X) for tags in predictions(outputs)]
 
     def predict_proba(self, X: Any) -> list[NDArray[np.float32]]:
         """Return the probability of each tag for the words of each text, float32 ``[W, C]`` in the order of `classes_`.
@@ -78,11 +77,8 @@ class BertTagger(LearningEstimator):
             NotFittedError: `fit` comes first.
         """
         check_is_fitted(self)
-        pipe, words = self.pipeline_, sequences_in(X, "X", "word")
-        found: list[NDArray[np.float32]] = []
-        for outputs in computed(pipe, words):
-            found += pipe.codec.word_scores(outputs)
-        return found
+        word_scores = self.pipeline_.codec.word_scores
+        return [scores for outputs in self._computed(X) for scores in word_scores(outputs)]
 
     def score(self, X: Any, y: Any) -> float:
         """Return the F1 of entities, as conlleval counts them; of tags that name no entities, their accuracy.
@@ -92,7 +88,10 @@ class BertTagger(LearningEstimator):
             InputError: words and tags of different length.
         """
         predictions, tags = self.predict(X), sequences_in(y, "y", "tag")
-        _check_lengths(predictions, tags)
+        check_consistent_length(predictions, tags)
+        for place, (given, wanted) in enumerate(zip(predictions, tags, strict=True)):
+            if len(given) != len(wanted):
+                raise InputError(f"Text {place} has {len(given)} words and {len(wanted)} tags; each word has one tag.")
         scores = Scores(self.pipeline_.codec.metric(), replicates=0)
         scores.add(predictions, tags)
         return float(scores.figures()[scores.metric.main] or 0.0)
@@ -103,9 +102,10 @@ class BertTagger(LearningEstimator):
         check_is_fitted(self)
         return np.array(list(self.pipeline_.model.config.id2label.values()))
 
-
-def _check_lengths(predictions: Sequence[Sequence[str]], tags: Sequence[Sequence[str]]) -> None:
-    check_consistent_length(predictions, tags)
-    for place, (given, wanted) in enumerate(zip(predictions, tags, strict=True)):
-        if len(given) != len(wanted):
-            raise InputError(f"Text {place} has {len(given)} words and {len(wanted)} tags; each word has one tag.")
+    def _computed(self, X: Any) -> Iterator[Outputs]:
+        """Yield what the model computes for lists of words, part by part."""
+        pipe, words = self.pipeline_, sequences_in(X, "X", "word")
+        for first in range(0, len(words), CHUNK):
+            features = pipe.codec.encode(words[first : first + CHUNK], first)
+            rows = compute_rows(pipe.codec, pipe.computing, features, batch_tokens=pipe.batch_tokens, first=first)
+            yield pipe.codec.outputs(rows, features)

@@ -12,10 +12,10 @@ from bertie.data.labelling import LabelOptions
 from bertie.errors import InputError, spelled
 from bertie.finetuning.plan import Plan, settings_from
 from bertie.finetuning.resuming import at_work_in, refuse_other_content, refuse_unfinished
-from bertie.finetuning.run import Outcome, run
+from bertie.finetuning.run import Outcome, learn, prepare, scored
 from bertie.finetuning.run_folder import write_folder
 from bertie.finetuning.run_report import Runs
-from bertie.finetuning.seeds_and_folds import Several, run_folds, run_seeds
+from bertie.finetuning.seeds_and_folds import run_folds, run_seeds
 from bertie.pipelines.factory import pipeline_class
 from bertie.training import Callback, History, Settings
 
@@ -217,17 +217,15 @@ def finetune(
     with at_work_in(plan.out, refuse):
         if seeds or plan.folds is not None:
             found = run_folds(plan) if plan.folds is not None else run_seeds(plan, seeds)
-            return None if found is None else finetuned_of(found.best, found)
-        return _one(plan)
-
-
-def _one(plan: Plan) -> Finetuned | None:
-    outcome = run(plan)
-    if outcome is None:
-        return None
-    if plan.out is not None:
-        write_folder(outcome, notes=_lengthened(outcome.history))
-    return finetuned_of(outcome)
+            return None if found is None else finetuned_of(*found)
+        [job] = prepare(plan)
+        learned = learn(job)
+        if learned is None:
+            return None
+        outcome = scored(learned)
+        if plan.out is not None:
+            write_folder(outcome, notes=_lengthened(outcome.history))
+        return finetuned_of(outcome)
 
 
 def _lengthened(history: History) -> list[str]:
@@ -238,16 +236,16 @@ def _lengthened(history: History) -> list[str]:
     return [f"The training was finished after step {steps}, and then made longer by {spelled('more_epochs')}."]
 
 
-def finetuned_of(outcome: Outcome, several: Several | None = None) -> Finetuned:
+def finetuned_of(outcome: Outcome, runs: Runs | None = None) -> Finetuned:
     """Return what a fine-tuning gives its caller."""
-    row = outcome.plan.row
+    row = outcome.job.plan.row
     return Finetuned(
         pipeline=pipeline_class(row)(outcome.task.inference_task(), outcome.model),
         figures=outcome.scored.figures,
         intervals=outcome.scored.intervals,
-        runs=None if several is None else several.runs,
+        runs=runs,
         history=outcome.history,
         warnings=outcome.warnings,
-        folder=outcome.plan.out,
-        seed=outcome.plan.settings.seed,
+        folder=outcome.job.plan.out,
+        seed=outcome.job.plan.settings.seed,
     )

@@ -10,12 +10,11 @@ import torch
 from torch import nn
 
 from bertie.config import BertConfig
-from bertie.data.dataset import Dataset
 from bertie.data.example import Example
 from bertie.data.labels import by_spelling, matching
 from bertie.errors import CheckpointError, InputError, nearest, spelled
 from bertie.extras import need
-from bertie.finetuning.plan import Plan
+from bertie.finetuning.plan import Job
 from bertie.messages import listed
 from bertie.models.loading import one_device
 from bertie.pipelines.factory import load_task
@@ -31,12 +30,12 @@ PRETRAINED = ("masked-lm", "next-sentence")
 _CLASSIFIERS = ("BertForSequenceClassification", "BertForTokenClassification")
 
 
-def start(plan: Plan, data: Dataset, examples: Sequence[Example]) -> tuple[TrainableTask, Any, list[str]]:
-    """Return the task with its options, the model in float32 where it is to be trained on ``examples``, and sentences.
+def start(job: Job) -> tuple[TrainableTask, Any, list[str]]:
+    """Return the task with its options, the model in float32 where it is to be trained, and sentences.
 
     The sentences say what became of the labels of a model that had some.
     """
-    row = plan.row
+    plan, data, examples, row = job.plan, job.data, job.parts.train, job.plan.row
     learns: Any = row.load_trained()
     device = local_device() if plan.device is None else one_device(plan.device, "device")
     # a new head is the same for the same seed, and the caller's random numbers stay as they were
@@ -52,7 +51,7 @@ def start(plan: Plan, data: Dataset, examples: Sequence[Example]) -> tuple[Train
         said = transfer_labels(model, data.labels) if goes_on else []
         if "problem_type" in head:
             model.config.problem_type = head["problem_type"]
-        task = learns.from_inference_task(answers).with_options(**plan.options, **_weights(plan, data, model, examples))
+        task = learns.from_inference_task(answers).with_options(**plan.options, **_weights(job, model))
         task = task.on_train_start(model, [example.label for example in examples])
         return task, model if plan.lora is None else add_adapters(model, plan.lora), said
 
@@ -85,15 +84,15 @@ def merge_adapters(model: Any) -> Any:
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
-def _weights(plan: Plan, data: Dataset, model: Any, examples: Sequence[Example]) -> dict[str, Any]:
-    given = plan.class_weights
+def _weights(job: Job, model: Any) -> dict[str, Any]:
+    given, kind = job.plan.class_weights, job.data.kind
     if given is None:
         return {}
-    if data.kind not in ("single-label", "multi-label"):
+    if kind not in ("single-label", "multi-label"):
         raise InputError(f"{spelled('class_weights')} needs a classification with classes.")
     labels = list(model.config.id2label.values())
     if isinstance(given, str):
-        return {"class_weights": tuple(balance_classes(examples, labels, data.kind))}
+        return {"class_weights": tuple(balance_classes(job.parts.train, labels, kind))}
     if not isinstance(given, Mapping):
         return {"class_weights": tuple(given)}
     unknown = next((name for name in given if name not in labels), None)

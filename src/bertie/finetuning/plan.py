@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bertie.data import Format
+from bertie.data.dataset import Dataset
 from bertie.data.labelling import LabelOptions
-from bertie.data.sources import is_paths, path_names
+from bertie.data.records import is_paths, path_names
+from bertie.data.split import Splits
 from bertie.errors import InputError, InputTypeError, spelled
 from bertie.finetuning.tuning import check_metric
 from bertie.messages import short
@@ -131,6 +133,15 @@ class Plan:
             **({"callbacks": watched} if watched else {}),
             "settings": self.settings.to_dict(),
         }
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training of a plan: all data that it names, and the parts to learn from, to tune on and to be scored on."""
+
+    plan: Plan
+    data: Dataset
+    parts: Splits
 
 
 def settings_from(settings: Settings | None, named: Mapping[str, Any]) -> Settings:

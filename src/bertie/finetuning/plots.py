@@ -1,5 +1,6 @@
 """The pictures of a run: loss and quality by step, confusion, thresholds, and confidence against accuracy."""
 
+import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
@@ -22,18 +23,8 @@ MOST_CLASSES, MOST_PANELS, MOST_NUMBERS = 40, 12, 30
 FEW_CLASSES = 10
 NAME_LENGTH = 22
 DRAWING = "Drawing the run"
-# parts of the names of fonts that hold Chinese, Japanese, Korean, and nearly everything
-WIDE_FONTS = (
-    "CJK",
-    "WenQuanYi",
-    "PingFang",
-    "Hiragino Sans",
-    "YaHei",
-    "SimHei",
-    "Yu Gothic",
-    "Malgun",
-    "Arial Unicode",
-)
+# fonts whose names hold one of these have Chinese, Japanese and Korean, or nearly everything
+WIDE_FONTS = "CJK|WenQuanYi|PingFang|Hiragino Sans|YaHei|SimHei|Yu Gothic|Malgun|Arial Unicode"
 
 
 def why_no_plots() -> str:
@@ -99,18 +90,14 @@ def draw_thresholds(
     rows = np.asarray(truth).sum(axis=0)
     shown = np.argsort(-rows, kind="stable")[:MOST_PANELS]
     curves = f1_curves(np.asarray(probabilities)[:, shown], np.asarray(truth)[:, shown], places)
-    wide = min(4, len(shown))
-    high = -(-len(shown) // wide)
-    figure, panels = _figure(max(2.7 * wide, 4.2), 2.1 * high + 0.7, high, wide, sharex=True, sharey=True)
-    for panel, label, curve in zip(panels, shown, curves, strict=False):
+    figure, panels = _grid(len(shown), 2.1, 0.7, sharex=True, sharey=True)
+    for panel, label, curve in zip(panels, shown, curves, strict=True):
         panel.plot(places, curve, color=BLUE)
         panel.axvline(0.5, color=GREY, linestyle=":", linewidth=1)
         panel.axvline(thresholds[label], color=ORANGE, linewidth=1.2)
         panel.set_title(
             f"{_text(labels[label])} ({counted(int(rows[label]), 'row')}): {thresholds[label]:.2f}", fontsize=8
         )
-    for panel in panels[len(shown) :]:
-        panel.set_visible(False)
     panels[0].set_xlim(0, 1)
     panels[0].set_ylim(0, 1)
     more = f"; the {len(shown)} of {len(labels)} labels with the most rows" if len(shown) < len(labels) else ""
@@ -135,22 +122,10 @@ def draw_reliability(before: Reliability, after: Reliability, temperature: float
 def draw_sweep(
     trials: Sequence[tuple[Mapping[str, Any], float | None]], best: int, logarithmic: Collection[str], path: Path
 ) -> None:
-    """Draw the score of each trial by each of its settings, the best one marked.
-
-    Args:
-        trials: the settings of each, and its score on the rows kept for tuning; None if it has none.
-        best: the number of the best.
-        logarithmic: the settings whose values are drawn on such a scale.
-        path: of the PNG file.
-
-    Raises:
-        BertieError: matplotlib is missing.
-    """
+    """Draw the score of each trial, None if it has none, by each of its settings, the best one marked."""
     names = list(trials[best][0])[:MOST_PANELS]
-    wide = min(4, len(names))
-    high = -(-len(names) // wide)
-    figure, panels = _figure(max(2.7 * wide, 4.2), 2.3 * high + 0.5, high, wide, sharey=True)
-    for panel, name in zip(panels, names, strict=False):
+    figure, panels = _grid(len(names), 2.3, 0.5, sharey=True)
+    for panel, name in zip(panels, names, strict=True):
         points = [(values[name], score) for values, score in trials if score is not None and name in values]
         plain = all(isinstance(value, int | float) and not isinstance(value, bool) for value, _ in points)
         shown = [(value if plain else str(value), score) for value, score in points]
@@ -161,11 +136,19 @@ def draw_sweep(
         panel.set_title(f"{_text(name)}: {_text(f'{value:.3g}' if isinstance(value, float) else value)}", fontsize=8)
         if plain and name in logarithmic:
             panel.set_xscale("log")
-    for panel in panels[len(names) :]:
-        panel.set_visible(False)
     _set_range(panels[0], [score for _, score in trials if score is not None])
     figure.supylabel("score on the rows kept for tuning", fontsize=9)
     _save(figure, path)
+
+
+def _grid(count: int, height: float, margin: float, **options: Any) -> tuple[Any, list[Any]]:
+    """Return a figure and so many small panels of a height in inches, four beside each other."""
+    wide = min(4, count)
+    high = -(-count // wide)
+    figure, panels = _figure(max(2.7 * wide, 4.2), height * high + margin, high, wide, **options)
+    for panel in panels[count:]:
+        panel.set_visible(False)
+    return figure, panels[:count]
 
 
 def _begin_at_0(panel: Any, values: Sequence[float]) -> None:
@@ -205,7 +188,7 @@ def _save(figure: Any, path: Path) -> None:
 def _fonts() -> list[str]:
     """Return the usual font, and those installed that have the scripts it lacks."""
     installed = need("matplotlib.font_manager", "train", DRAWING).get_font_names()
-    return ["DejaVu Sans", *sorted(name for name in installed if any(part in name for part in WIDE_FONTS))]
+    return ["DejaVu Sans", *sorted(name for name in installed if re.search(WIDE_FONTS, name))]
 
 
 def _draw_losses(panel: Any, steps: Sequence[tuple[int, float]], tuning: Sequence[tuple[int, float | None]]) -> None:
@@ -214,7 +197,7 @@ def _draw_losses(panel: Any, steps: Sequence[tuple[int, float]], tuning: Sequenc
         window = max(1, len(values) // 40)
         if window > 1:
             panel.plot(places, values, color=GREY, linewidth=0.6, alpha=0.5)
-        smooth, middle = _running_mean(values, window), _running_mean(places, window)
+        smooth, middle = (np.convolve(each, np.full(window, 1 / window), mode="valid") for each in (values, places))
         mean = f", mean of {window} log lines" if window > 1 else ""
         panel.plot(middle, smooth, color=GREY, marker="." if len(values) < 30 else "", label=f"training{mean}")
     known = [(step, loss) for step, loss in tuning if loss is not None]
@@ -224,10 +207,6 @@ def _draw_losses(panel: Any, steps: Sequence[tuple[int, float]], tuning: Sequenc
     _begin_at_0(panel, [loss for _, loss in (*steps, *known)])
     if steps or known:
         panel.legend(fontsize=8, frameon=False)
-
-
-def _running_mean(values: NDArray, window: int) -> NDArray:
-    return np.convolve(values, np.full(window, 1 / window), mode="valid")
 
 
 def _mark_best(panels: Sequence[Any], found: Mapping[int, float], best_step: int | None) -> None:

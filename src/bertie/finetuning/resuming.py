@@ -5,10 +5,12 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from bertie.data.example import Example
 from bertie.errors import InputError, Stopped, spelled
 from bertie.files import is_leftover, remove_leftovers
-from bertie.finetuning.plan import Plan, is_place
+from bertie.finetuning.plan import Job, is_place
 from bertie.finetuning.run_report import NAME as REPORT
 from bertie.locking import LOCK, only_process_in
 from bertie.tasks.features import Features
@@ -78,10 +80,9 @@ def refuse_unfinished(folder: Path | None, resume: bool, names: set[str]) -> Non
         raise InputError(f"The run in {str(folder)!r} is not finished; go on with it first: {spelled('resume', True)}.")
 
 
-def identity_of(
-    plan: Plan, task: TrainableTask, model: Any, features: Features, labels: Sequence[str], tune: Sequence[Example]
-) -> dict[str, Any]:
+def identity_of(job: Job, task: TrainableTask, model: nn.Module, features: Features) -> dict[str, Any]:
     """Return what tells this run's data, model and task from another's, before the model has learned."""
+    plan = job.plan
     wanted = [labels.values for labels in features.labels.values()]
     values = (features.ids, features.types, features.owner_of_rows, *wanted)
     learned = [b"" if each is None else each.tobytes() for each in values]
@@ -90,8 +91,8 @@ def identity_of(
         "task": plan.row.name,
         # a model that was handed over has learned when it is handed over again
         **({"the weights to start from": digest_of_tensors(model.state_dict())} if is_place(plan.model) else {}),
-        "the rows to learn from": digest([*learned, repr(labels).encode()]),
-        "the rows to tune on": digest_of_rows(tune),
+        "the rows to learn from": digest([*learned, repr(job.data.labels).encode()]),
+        "the rows to tune on": digest_of_rows(job.parts.tune),
         "metric": plan.metric or task.metric().main,
         "lora": plan.lora,
         **{name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},

@@ -1,22 +1,24 @@
 """One fine-tuning from data to a model with its figures: start, train, tune, score."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bertie.data.dataset import Dataset, ExampleReader, load_dataset
-from bertie.data.split import Splits, is_share, make_folds, make_splits, rare_classes
+from bertie.data.dataset import ExampleReader, load_dataset
+from bertie.data.example import Example
+from bertie.data.labelling import LabelOptions
+from bertie.data.split import is_share, make_folds, make_splits, rare_classes
 from bertie.errors import counted, plural, spelled
-from bertie.evaluation.evaluator import Scored, score
+from bertie.evaluation.evaluator import Scored, in_words, score
 from bertie.files import make_folder, write_json
 from bertie.finetuning.model_folder import EpochModels
 from bertie.finetuning.model_setup import merge_adapters, start
-from bertie.finetuning.plan import Plan
+from bertie.finetuning.plan import Job, Plan
 from bertie.finetuning.resuming import LOG, PLAN, STATE, TENSORBOARD, identity_of
 from bertie.finetuning.task_learner import TaskLearner, encode_examples
-from bertie.finetuning.tuning import Tuning, check_metric
+from bertie.finetuning.tuning import Tuning, check_metric, count_cut
 from bertie.metrics.streaming import REPLICATES
 from bertie.models.task_model import TaskModel
 from bertie.progress import logger, say_once
@@ -28,59 +30,74 @@ from bertie.training.loop import Log
 from bertie.training.state import States
 from bertie.training.tensorboard import TensorBoard
 
-# Faults that the report shows.
-WORST = 20
+# Faults that the report shows, and rows that a preview does.
+WORST, SHOWN = 20, 3
 
 
 @dataclass
 class Learned:
-    """A model that was trained and tuned, and not yet scored.
+    """A model that was trained and tuned, and not yet scored."""
 
-    Attributes:
-        plan: its arguments.
-        data, parts: what it learned from and is to be scored on.
-        task: with its tuned options.
-        model: plain, in eval mode, with the best weights.
-        history: of the training.
-        tuning: the results on the rows kept for tuning.
-        features: of what was learned from.
-        said: sentences on the head, and on texts that were cut.
-    """
-
-    plan: Plan
-    data: Dataset
-    parts: Splits
-    task: TrainableTask
-    model: Any
+    job: Job
+    task: TrainableTask  # with its tuned options
+    model: Any  # plain, in eval mode, with the best weights
     history: History
-    tuning: Tuning
-    features: Features
-    said: list[str]
+    tuning: Tuning  # has the task as it was before
+    cut: int  # texts to learn from that were cut
+    said: list[str]  # sentences on the head, and on texts that were cut
 
 
 @dataclass
 class Outcome(Learned):
-    """What a fine-tuning came to.
+    """What a fine-tuning came to."""
 
-    Attributes:
-        scored: on dev, as tuned.
-        untuned: on dev, with the options it was trained with; None where nothing was tuned.
-        warnings: what its user should know.
-    """
-
-    scored: Scored
-    untuned: Scored | None
+    scored: Scored  # on dev, as tuned
+    untuned: Scored | None  # on dev, with the options it was trained with; None where nothing was tuned
     warnings: list[str]
 
 
-def run(plan: Plan) -> Outcome | None:
-    """Carry out a plan; of several processes, all but the first get None."""
-    data, (parts,) = prepare(plan)
-    learned = learn(plan, data, parts)
-    return None if learned is None else scored(learned)
+@dataclass(frozen=True)
+class Preview:
+    """What a fine-tuning would learn from.
+
+    Attributes:
+        read_as: what was read as what, in one line.
+        counts: how many rows there are to learn from (``train``), to tune on and to score on; of folds, in the first.
+        labels: the classes or tags, in order.
+        rows: the first rows to learn from: where each stands, its text, and its label as it is learned.
+        warnings: what should be known, of the data and of what becomes of the model's head.
+    """
+
+    read_as: str
+    counts: dict[str, int]
+    labels: list[str]
+    rows: list[dict[str, Any]]
+    warnings: list[str]
 
 
-def prepare(plan: Plan) -> tuple[Dataset, list[Splits]]:
+def preview(
+    task: str,
+    train: Any,
+    *,
+    kind: str | None = None,
+    label_names: Sequence[str] | None = None,
+    label_map: Mapping[Any, str] | None = None,
+    first_choice: int | None = None,
+    **named: Any,
+) -> Preview:
+    """Read and check the data of a fine-tuning as `bertie.finetune` would; arguments as there."""
+    plan = Plan(task=task, train=train, labels=LabelOptions.of(kind, label_names, label_map, first_choice), **named)
+    job = prepare(plan)[0]
+    _, _, said = start(job)
+    for sentence in said:
+        say_once(sentence)
+    data, parts = job.data, job.parts
+    counts = {"train": len(parts.train), "tune": len(parts.tune), "dev": len(parts.dev)}
+    rows = [_shown(one) for one in parts.train[:SHOWN]]
+    return Preview(data.read_as, counts, data.labels, rows, [*data.warnings, *said])
+
+
+def prepare(plan: Plan) -> list[Job]:
     """Read and check the data, and part it, once or for each fold; say what was read as what, and what is odd."""
     data = load_dataset(
         plan.row.learns,
@@ -96,33 +113,43 @@ def prepare(plan: Plan) -> tuple[Dataset, list[Splits]]:
     if is_first():
         # a guess is a warning; what the caller named is only information
         logger.log(logging.WARNING if data.is_guess else logging.INFO, "%s", data.read_as)
-    rows = _rows(plan, data)
+    # a file for tuning is read as train was
+    rows = ExampleReader(
+        plan.row.learns,
+        form=plan.form,
+        columns=plan.columns,
+        labelling=data.labelling,
+        options=plan.labels,
+        bad=data.bad,
+        name="tune",
+    )
     given = (plan.tune, plan.settings.seed, rows, plan.named())
     parts = [make_splits(data, plan.dev, *given)] if plan.folds is None else make_folds(data, plan.folds, *given)
     rare = [] if plan.folds is None else rare_classes(data.train, plan.folds)
     left_out = [data.bad.summary()] if data.bad.count else []
     data = replace(data, warnings=list(dict.fromkeys([*data.warnings, *rare, *rows.warnings(), *left_out])))
     _warn(data.warnings)
-    return data, parts
+    return [Job(plan, data, each) for each in parts]
 
 
-def learn(plan: Plan, data: Dataset, parts: Splits) -> Learned | None:
+def learn(job: Job) -> Learned | None:
     """Train and tune on what `prepare` gave; of several processes, all but the first get None."""
-    task, model, said = start(plan, data, parts.train)
-    plan = plan.rated(model.config)
+    task, model, said = start(job)
+    plan, parts = job.plan.rated(model.config), job.parts
     metric = plan.metric or task.metric().main
     check_metric(metric, task.metric().names, plan.row.learns)
     # a run that may not be resumed so keeps its plan
     if plan.out is not None and is_first() and not States(plan.out / STATE).exist():
-        write_json(make_folder(plan.out) / PLAN, {**plan.to_dict(), "read_as": data.read_as})
+        write_json(make_folder(plan.out) / PLAN, {**plan.to_dict(), "read_as": job.data.read_as})
     features = encode_examples(task, parts.train, plan.show_progress)
-    said += _cut(features)
+    cut = count_cut(features)
+    said += _on_cut_texts(features, cut)
     for sentence in said if is_first() else ():
         say_once(sentence)
     learner = TaskLearner(task, model, features, [example.where for example in parts.train])
     tuning = Tuning(task, model, parts.tune)
     keeping = [] if plan.out is None or plan.keep is None else [EpochModels(plan.out, plan.keep, plan.row, task)]
-    with _logs(plan) as log:
+    with _log(plan) as log:
         history = train(
             learner,
             plan.settings,
@@ -132,7 +159,7 @@ def learn(plan: Plan, data: Dataset, parts: Splits) -> Learned | None:
             folder=None if plan.out is None else plan.out / STATE,
             resume=plan.resume,
             more_epochs=plan.more_epochs,
-            data=None if plan.out is None else identity_of(plan, task, model, features, data.labels, parts.tune),
+            data=None if plan.out is None else identity_of(job, task, model, features),
             log=log,
             callbacks=(*plan.callbacks, *keeping),
             show_progress=plan.show_progress,
@@ -142,31 +169,30 @@ def learn(plan: Plan, data: Dataset, parts: Splits) -> Learned | None:
         return None
     model = merge_adapters(model).eval()
     tuning.task = task.on_train_end(model)
-    return Learned(plan, data, parts, tuning.tune(), model, history, tuning, features, said)
+    return Learned(replace(job, plan=plan), tuning.tune(), model, history, tuning, cut, said)
 
 
 def scored(learned: Learned) -> Outcome:
     """Score a model on dev: once, when all else is settled."""
     tuned, untuned = learned.task, learned.tuning.task
-    tasks = {"tuned": tuned, **({"untuned": untuned} if tuned != untuned else {})}
     found = score(
-        tasks,
+        {"tuned": tuned, **({"untuned": untuned} if tuned != untuned else {})},
         TaskModel(learned.model),
-        learned.parts.dev,
+        learned.job.parts.dev,
         replicates=REPLICATES,
         worst=WORST,
-        show_progress=learned.plan.show_progress,
+        show_progress=learned.job.plan.show_progress,
     )
     notes = found["tuned"].notes()
     _warn(notes)
-    warnings = [*learned.data.warnings, *learned.said, *learned.history.warnings, *notes]
+    warnings = [*learned.job.data.warnings, *learned.said, *learned.history.warnings, *notes]
     return Outcome(
         **vars(learned), scored=found["tuned"], untuned=found.get("untuned"), warnings=list(dict.fromkeys(warnings))
     )
 
 
 @contextmanager
-def _logs(plan: Plan) -> Iterator[Log | None]:
+def _log(plan: Plan) -> Iterator[Log | None]:
     """Give what writes each log line to where the plan wants it; None if nothing is written."""
     if plan.out is None:
         yield None
@@ -184,22 +210,8 @@ def _logs(plan: Plan) -> Iterator[Log | None]:
         yield both
 
 
-def _rows(plan: Plan, data: Dataset) -> ExampleReader:
-    """Return what reads a file for tuning as train was read."""
-    return ExampleReader(
-        plan.row.learns,
-        form=plan.form,
-        columns=plan.columns,
-        labelling=data.labelling,
-        options=plan.labels,
-        bad=data.bad,
-        name="tune",
-    )
-
-
-def _cut(features: Features) -> list[str]:
+def _on_cut_texts(features: Features, cut: int) -> list[str]:
     """Return a sentence if texts to learn from are longer than the model reads."""
-    cut = sum(count > 0 for count in features.truncated)
     if not cut:
         return []
     return [
@@ -212,3 +224,14 @@ def _cut(features: Features) -> list[str]:
 def _warn(sentences: Iterable[str]) -> None:
     for sentence in sentences if is_first() else ():
         logger.warning("%s", sentence)
+
+
+def _shown(example: Example) -> dict[str, Any]:
+    """Return a readable row: of a choice its label is the right choice's text, of a question its answers."""
+    label, text = example.label, example.text
+    found: dict[str, Any] = {"where": example.where, "text": in_words(text)}
+    if isinstance(label, Mapping):
+        found["label"] = [answer["text"] for answer in label["answers"]]
+    elif label is not None:
+        found["label"] = text["choices"][label] if isinstance(text, Mapping) else label
+    return found

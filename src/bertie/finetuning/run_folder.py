@@ -28,15 +28,15 @@ def write_folder(
     notes: Sequence[str] = (),
     pictures: Mapping[str, str] | None = None,
 ) -> None:
-    """Write everything into ``outcome.plan.out``; the report comes last, so a folder that has one is complete."""
-    folder = outcome.plan.out
+    """Write everything into ``outcome.job.plan.out``; the report comes last, so a folder that has one is complete."""
+    folder = outcome.job.plan.out
     assert folder is not None
     make_folder(folder)
     (folder / REPORT).unlink(missing_ok=True)  # of a run that was made longer
-    save_model(folder, outcome.plan.row, outcome.task, outcome.model)
+    save_model(folder, outcome.job.plan.row, outcome.task, outcome.model)
     several = {} if runs is None else runs.to_dict()
-    used = {"settings": outcome.history.settings, "read_as": outcome.data.read_as}
-    write_json(folder / PLAN, {**outcome.plan.to_dict(), **used, **several})
+    used = {"settings": outcome.history.settings, "read_as": outcome.job.data.read_as}
+    write_json(folder / PLAN, {**outcome.job.plan.to_dict(), **used, **several})
     write_json(folder / "figures.json", {**figures_of(outcome), **several})
     drawn = {**_draw(outcome, folder), **(pictures or {})}
     write_report(replace(_summary(outcome, drawn), runs=runs, notes=notes), folder)
@@ -72,7 +72,7 @@ def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
     if why := plots.why_no_plots():
         logger.warning("No plots were drawn: %s", why)
         return {}
-    main = outcome.plan.metric or outcome.task.metric().main
+    main = outcome.job.plan.metric or outcome.task.metric().main
     history = outcome.history
     task: Any = outcome.task
     plots.draw_curves(history.records, main, history.best_step, folder / "curves.png")
@@ -96,10 +96,9 @@ def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
 
 
 def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
-    plan, history, scores = outcome.plan, outcome.history, outcome.scored.scores
-    parts, sources = outcome.parts, outcome.parts.sources
-    cut = sum(count > 0 for count in outcome.features.truncated)
-    data = [Part("trained on", sources["train"], len(parts.train), outcome.data.bad.count, cut)]
+    plan, history, scores = outcome.job.plan, outcome.history, outcome.scored.scores
+    parts, sources = outcome.job.parts, outcome.job.parts.sources
+    data = [Part("trained on", sources["train"], len(parts.train), outcome.job.data.bad.count, outcome.cut)]
     if parts.tune:
         data.append(Part("tuned on", sources["tune"], len(parts.tune), 0, outcome.tuning.cut))
     if parts.dev:
@@ -114,7 +113,7 @@ def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
         table=outcome.scored.table,
         positive=outcome.scored.positive if outcome.scored.figures else None,
         data=data,
-        read_as=outcome.data.read_as,
+        read_as=outcome.job.data.read_as,
         settings={**history.settings, "max_length": outcome.task.limit, **described["options"]},
         seconds=history.seconds,
         steps=history.step,

@@ -23,36 +23,22 @@ _EDGE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the data.
+    """One part of the data."""
 
-    Attributes:
-        role: what it was for: "trained on", "tuned on", "scored on".
-        source: file names, and what was taken of them: "train.csv", "a tenth of train.csv".
-        rows: rows that were used.
-        skipped: bad rows that were left out.
-        truncated: texts that were too long and were cut.
-    """
-
-    role: str
-    source: str
-    rows: int
-    skipped: int = 0
-    truncated: int = 0
+    role: str  # "trained on", "tuned on", "scored on"
+    source: str  # file names, and what was taken of them: "train.csv", "a tenth of train.csv"
+    rows: int  # that were used
+    skipped: int = 0  # bad rows that were left out
+    truncated: int = 0  # texts that were too long and were cut
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """One value that was found on data kept for it.
+    """One value that was found on data kept for it."""
 
-    Attributes:
-        name: "temperature", "thresholds", "no-answer threshold", "best step".
-        value: in readable form.
-        effect: what it changed, and where: "on dev, calibration error 0.091 → 0.034".
-    """
-
-    name: str
+    name: str  # "temperature", "thresholds", "no-answer threshold"
     value: str
-    effect: str = ""
+    effect: str = ""  # what it changed, and where: "on dev, calibration error 0.091 → 0.034"
 
 
 @dataclass
@@ -86,48 +72,29 @@ class Runs:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """All that the report says.
-
-    Attributes:
-        task, model: the task's name, and the model that training began with.
-        main: the figure of the headline.
-        figures, intervals, table: of the data scored, as `Scores` gives them.
-        positive: of two classes the one that precision, recall and F1 are about.
-        data: the parts of the data, in the order of their use.
-        read_as: what was read as what, in one line.
-        settings: what the user could have chosen otherwise, with the values used; the seed among them.
-        seconds: of the training.
-        steps, best_step: how many there were, and the one whose model was kept; None: the last.
-        ended_early: why training ended before its last step, "nothing improved"; empty if it did not.
-        tuned: what was found on the data kept for it.
-        runs: where there were several: the figures of all.
-        pictures: file names in the run folder with what they show.
-        mistakes: the worst errors on the data scored, the worst first.
-        warnings: sentences on bad rows, cut texts, one-class predictions and the like.
-        notes: sentences on the training, such as how its settings were chosen.
-        made_with: versions and machine.
-    """
+    """All that the report says."""
 
     task: str
-    model: str
-    main: str
+    model: str  # that training began with
+    main: str  # the figure of the headline
+    # of the data scored, as `Scores` gives them
     figures: Figures
     intervals: Intervals = field(default_factory=dict)
     table: Sequence[Mapping[str, Any]] = ()
-    positive: str | None = None
-    data: Sequence[Part] = ()
+    positive: str | None = None  # of two classes the one that precision, recall and F1 are about
+    data: Sequence[Part] = ()  # in the order of their use
     read_as: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)  # what could have been chosen otherwise, as it was used
     seconds: float = 0.0
     steps: int = 0
-    best_step: int | None = None
-    ended_early: str = ""
+    best_step: int | None = None  # whose model was kept; None: the last
+    ended_early: str = ""  # why: "nothing improved"; empty if it did not
     tuned: Sequence[Tuned] = ()
     runs: Runs | None = None
-    pictures: Mapping[str, str] = field(default_factory=dict)
-    mistakes: Sequence[Mistake] = ()
-    warnings: Sequence[str] = ()
-    notes: Sequence[str] = ()
+    pictures: Mapping[str, str] = field(default_factory=dict)  # file names in the run folder with what they show
+    mistakes: Sequence[Mistake] = ()  # the worst first
+    warnings: Sequence[str] = ()  # on bad rows, cut texts, one-class predictions and the like
+    notes: Sequence[str] = ()  # on the training, such as how its settings were chosen
     made_with: str = ""
 
 

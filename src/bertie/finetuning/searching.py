@@ -2,29 +2,31 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from math import inf
+from dataclasses import asdict, dataclass, fields, replace
+from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
-from bertie.data.dataset import Dataset
-from bertie.data.split import Splits
-from bertie.errors import BertieError, InputError
+from bertie.errors import BertieError, InputError, InputTypeError, nearest
 from bertie.extras import need
 from bertie.files import make_folder, write_text
 from bertie.finetuning import plots
-from bertie.finetuning.plan import Plan
+from bertie.finetuning.model_setup import own_config
+from bertie.finetuning.plan import Job, Plan
 from bertie.finetuning.resuming import LOG, digest_of_rows
 from bertie.finetuning.run import Learned, Outcome, learn, scored
 from bertie.finetuning.run_folder import write_folder
-from bertie.finetuning.search_space import Space, check_space, suggest, usual_space, usual_values, with_values
-from bertie.progress import logger
+from bertie.progress import logger, progress
+from bertie.settings import BATCH_SIZE, Settings
 from bertie.training import Event, JsonLines
 
 STUDY, TRIALS, PICTURE = "sweep.log", "trials.jsonl", "sweep.png"
 # Nothing is pruned before so many trials are complete, nor in a trial's first epoch.
 UNPRUNED = 5
 WHAT = "A sweep"
+Space = Mapping[str, Any]
+_SETTINGS = frozenset(field.name for field in fields(Settings)) - {"seed", "steps"}
+_OF_PLAN = ("lora", "class_weights")
 
 
 @dataclass(frozen=True)
@@ -55,32 +57,52 @@ class _Failed(Exception):
 
 
 class Search:
-    """A study of optuna's, and the best model it has led to."""
+    """A study of optuna's, whose journal in the folder is the state of the sweep, and the best model it has led to."""
 
-    def __init__(
-        self, plan: Plan, data: Dataset, parts: Splits, space: Space | None, folder: Path | None, prune: bool
-    ) -> None:
-        self.plan, self.data, self.parts, self.folder, self.prune = plan, data, parts, folder, prune
-        self.space = dict(usual_space(plan, len(parts.train)) if space is None else space)
+    def __init__(self, optuna: Any, job: Job, space: Space | None, folder: Path | None, prune: bool) -> None:
+        self.optuna, self.job, self.folder, self.prune = optuna, job, folder, prune
+        self.space = dict(usual_space(job.plan, len(job.parts.train)) if space is None else space)
         check_space(self.space)
-        with_values(plan, {name: value[0] for name, value in self.space.items()})
-        self.optuna: Any = need("optuna", extra="sweep", what=WHAT)
-        self.states: Any = self.optuna.trial.TrialState
+        with_values(job.plan, {name: value[0] for name, value in self.space.items()})
+        states = optuna.trial.TrialState
+        self.states = {states.COMPLETE: "complete", states.PRUNED: "pruned", states.FAIL: "failed"}
         self.study = self._study()
         self.kept: tuple[int, float, Learned] | None = None
 
-    def finished(self) -> list[Any]:
-        """Return the trials of optuna's that count: all but those that were interrupted."""
-        counted = (self.states.COMPLETE, self.states.PRUNED)
-        return [each for each in self.study.trials if each.state in counted or "why" in each.user_attrs]
-
-    def trial(self, done: int) -> None:
-        """Make one more trial, the one after ``done`` others."""
-        # what is tried depends on what was found and on the seed, not on when the sweep was interrupted
-        self.study.sampler = self.optuna.samplers.TPESampler(seed=self.plan.settings.seed + done)
+    def run(self, trials: int) -> None:
+        """Make trials until there are so many."""
+        done = len(self.table())
         if not done:
-            self.study.enqueue_trial(usual_values(self.plan, self.space, len(self.parts.train)), skip_if_exists=True)
-        self.study.optimize(self._objective, n_trials=1, catch=_Failed, callbacks=[self._write])
+            usual = usual_values(self.job.plan, self.space, len(self.job.parts.train))
+            self.study.enqueue_trial(usual, skip_if_exists=True)
+        with progress("trials", trials, self.job.plan.show_progress) as advance:
+
+            def after(*_: Any) -> None:
+                advance(1)
+                self._reseed()
+                if self.folder is not None:
+                    lines = [json.dumps(asdict(each)) + "\n" for each in self.table()]
+                    write_text(self.folder / TRIALS, "".join(lines))
+
+            advance(done)
+            self._reseed()
+            self.study.optimize(self._objective, n_trials=trials - done, catch=_Failed, callbacks=[after])
+
+    def table(self) -> list[Trial]:
+        """Return the trials that count: all but those that were interrupted."""
+        return [
+            Trial(
+                each.number,
+                self.states[each.state],
+                each.value,
+                dict(each.params),
+                each.user_attrs.get("figures", {}),
+                round(each.duration.total_seconds(), 3),
+                each.user_attrs.get("why", ""),
+            )
+            for each in self.study.trials
+            if self.states.get(each.state) in ("complete", "pruned") or "why" in each.user_attrs
+        ]
 
     def best(self) -> Trial:
         """Return the trial of the best score; of equal ones the first."""
@@ -93,42 +115,56 @@ class Search:
 
     def outcome(self, best: Trial) -> Outcome:
         """Score the model of a trial on dev, and write the folder."""
-        outcome = scored(self._learned(best))
+        if self.kept is not None and self.kept[0] == best.number:
+            learned = self.kept[2]
+        else:  # that of an earlier session is trained again, to the same weights
+            learned = self._learn(with_values(self.job.plan, best.values))
+        outcome = scored(learned)
         if self.folder is None:
             return outcome
-        outcome = replace(outcome, plan=replace(outcome.plan, out=self.folder, callbacks=()))
+        outcome.job = replace(self.job, plan=replace(outcome.job.plan, out=self.folder, callbacks=()))
         log = JsonLines(self.folder / LOG)
         for record in outcome.history.records:
             log(record)
         table = self.table()
+        values = (
+            f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in best.values.items()
+        )
         note = (
             f"These settings are those of trial {best.number}, the best of {len(table)} by its score on the rows "
-            f"kept for tuning, {best.score:.4f}: {_listed(best.values)}; {TRIALS} has all trials."
+            f"kept for tuning, {best.score:.4f}: {', '.join(values)}; {TRIALS} has all trials."
         )
-        write_folder(outcome, notes=[note], pictures=self._draw(table, table.index(best)))
+        pictures = {}
+        if not plots.why_no_plots():
+            logarithmic = [name for name, value in self.space.items() if isinstance(value, tuple) and value[2:]]
+            points = [(each.values, each.score) for each in table]
+            plots.draw_sweep(points, table.index(best), logarithmic, self.folder / PICTURE)
+            what = f"score of {len(table)} trials on the rows kept for tuning, by setting; orange: kept"
+            pictures = {PICTURE: what}
+        write_folder(outcome, notes=[note], pictures=pictures)
         return outcome
 
-    def table(self) -> list[Trial]:
-        """Return all trials."""
-        named = {self.states.COMPLETE: "complete", self.states.PRUNED: "pruned", self.states.FAIL: "failed"}
-        return [
-            Trial(
-                each.number,
-                named[each.state],
-                each.value,
-                dict(each.params),
-                each.user_attrs.get("figures", {}),
-                round(each.duration.total_seconds(), 3),
-                each.user_attrs.get("why", ""),
-            )
-            for each in self.finished()
-        ]
+    def _reseed(self) -> None:
+        """Let what is tried depend on what was found and on the seed, not on when the sweep was interrupted."""
+        seed = self.job.plan.settings.seed + len(self.table())
+        self.study.sampler = self.optuna.samplers.TPESampler(seed=seed)
 
     def _objective(self, asked: Any) -> float:
         """Return the score of a trial with values that optuna proposes."""
+
+        def watch(event: Event) -> None:
+            record = event.record
+            # trials of any batch size are compared after the same epochs
+            if event.kind != "evaluation" or record["score"] is None or not float(record["epoch"]).is_integer():
+                return
+            asked.report(record["score"], int(record["epoch"]))
+            if self.prune and asked.should_prune():
+                raise self.optuna.TrialPruned
+
         suggest(asked, self.space)
         try:
-            learned = self._learn(asked)
+            learned = self._learn(replace(with_values(self.job.plan, asked.params), callbacks=(watch,)))
         except BertieError as error:
             # a plain one says that the training diverged: the rate was too high, and other trials need not suffer
             if type(error) is not BertieError:
@@ -142,41 +178,18 @@ class Search:
             self.kept = asked.number, score, learned
         return score
 
-    def _learn(self, asked: Any) -> Learned:
-        def watch(event: Event) -> None:
-            record = event.record
-            # trials of any batch size are compared after the same epochs
-            if event.kind != "evaluation" or record["score"] is None or not float(record["epoch"]).is_integer():
-                return
-            asked.report(record["score"], int(record["epoch"]))
-            if self.prune and asked.should_prune():
-                raise self.optuna.TrialPruned
-
-        plan = replace(with_values(self.plan, asked.params), callbacks=(watch,))
-        learned = learn(plan, self.data, self.parts)
-        assert learned is not None
+    def _learn(self, plan: Plan) -> Learned:
+        learned = learn(replace(self.job, plan=plan))
+        assert learned is not None  # it runs in one process
         return learned
-
-    def _learned(self, best: Trial) -> Learned:
-        """Return the model of a trial; that of an earlier session is trained again, to the same weights."""
-        if self.kept is not None and self.kept[0] == best.number:
-            return self.kept[2]
-        learned = learn(with_values(self.plan, best.values), self.data, self.parts)
-        assert learned is not None
-        return learned
-
-    def _write(self, *_: Any) -> None:
-        if self.folder is not None:
-            write_text(self.folder / TRIALS, "".join(json.dumps(asdict(each)) + "\n" for each in self.table()))
 
     def _study(self) -> Any:
         """Return the study in the folder, or a new one."""
-        made: Any = self.optuna.storages
         storage = None
         if self.folder is not None:
             make_folder(self.folder)
             backend = need("optuna.storages.journal", extra="sweep", what=WHAT).JournalFileBackend
-            storage = made.JournalStorage(backend(str(self.folder / STUDY)))
+            storage = self.optuna.storages.JournalStorage(backend(str(self.folder / STUDY)))
         study = self.optuna.create_study(
             storage=storage,
             study_name="sweep",
@@ -184,28 +197,18 @@ class Search:
             load_if_exists=True,
             pruner=self.optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=1),
         )
-        begun = json.loads(json.dumps(self._identity()))
+        plan, parts = self.job.plan.to_dict(), self.job.parts
+        data = digest_of_rows(parts.train, parts.tune, parts.dev)
+        begun = json.loads(json.dumps({"model": plan["model"], "space": self.space, "plan": plan, "data": data}))
         before = study.user_attrs.get("begun", begun)
         for name, value in begun.items():
             if before.get(name) != value:
                 raise InputError(f"The sweep in {str(self.folder)!r} was begun with another {name}; give another out.")
         study.set_user_attr("begun", begun)
         for each in study.trials:
-            if each.state == self.states.RUNNING:
-                study.tell(each.number, state=self.states.FAIL)
+            if each.state.name == "RUNNING":
+                study.tell(each.number, state=self.optuna.trial.TrialState.FAIL)
         return study
-
-    def _identity(self) -> dict[str, Any]:
-        plan, parts = self.plan.to_dict(), self.parts
-        data = digest_of_rows(parts.train, parts.tune, parts.dev)
-        return {"model": plan["model"], "space": self.space, "plan": plan, "data": data}
-
-    def _draw(self, table: Sequence[Trial], best: int) -> dict[str, str]:
-        if plots.why_no_plots() or self.folder is None:
-            return {}
-        logarithmic = [name for name, value in self.space.items() if isinstance(value, tuple) and value[2:]]
-        plots.draw_sweep([(each.values, each.score) for each in table], best, logarithmic, self.folder / PICTURE)
-        return {PICTURE: f"score of {len(table)} trials on the rows kept for tuning, by setting; orange: kept"}
 
 
 def _failed(asked: Any, why: str) -> _Failed:
@@ -215,7 +218,86 @@ def _failed(asked: Any, why: str) -> _Failed:
     return _Failed(why)
 
 
-def _listed(values: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
-    )
+def usual_space(plan: Plan, rows: int) -> dict[str, Any]:
+    """Return what is tried where the user names nothing, for ``rows`` to learn from.
+
+    Rates: 2e-5 to 5e-5 for BERT-base (Devlin et al. 2019, A.3), up to 3e-4 for small models (Turc et al. 2019); with
+    LoRA 1e-4 to 2e-3 (Hu et al. 2021, appendix D). Batches of 16 and 32, 2 to 4 epochs (Devlin et al.), up to 20 for
+    few rows (Mosbach et al. 2021). Warm-up up to a fifth (a tenth in Devlin et al., 6 % in Liu et al. 2019). Each layer
+    at 0.8 to 1 of the rate above it (Clark et al. 2020, Zhang et al. 2021).
+    """
+    steps = ceil(rows / (plan.settings.examples_in_a_step or BATCH_SIZE))
+    most = max(4, replace(plan.settings, epochs=None, steps=None).epochs_over(steps))
+    found: dict[str, Any] = {
+        "learning_rate": (1e-5, 3e-4, "log") if plan.lora is None else (1e-4, 2e-3, "log"),
+        "epochs": (2, most),
+        "warmup": (0.0, 0.2),
+        "layer_decay": (0.8, 1.0),
+    }
+    if plan.settings.batch_tokens is None:
+        found["batch_size"] = [16, 32]
+    if plan.settings.steps is not None:
+        del found["epochs"]
+    return found
+
+
+def check_space(space: Space) -> None:
+    """Refuse a range without width, a learning rate of 0, and a value that is neither choices nor a range."""
+    if not space:
+        raise InputError("space is empty; name at least one setting to try, or leave it out.")
+    for name, value in space.items():
+        if isinstance(value, list) and value:
+            continue
+        if not isinstance(value, tuple) or not _is_range(value):
+            raise InputTypeError(
+                f"space[{name!r}] is {value!r:.80}; give a list of choices, a range (low, high), or (low, high, 'log')."
+            )
+        if not value[0] < value[1] or (len(value) == 3 and value[0] <= 0):
+            raise InputError(f"space[{name!r}] is {value!r}; the second must be larger, and with 'log' both above 0.")
+
+
+def suggest(trial: Any, space: Space) -> None:
+    """Have optuna propose a value for everything in the space; ``trial.params`` holds them."""
+    for name, value in space.items():
+        if isinstance(value, list):
+            trial.suggest_categorical(name, value)
+        else:
+            is_whole = all(isinstance(end, int) for end in value[:2])
+            (trial.suggest_int if is_whole else trial.suggest_float)(name, *value[:2], log=len(value) == 3)
+
+
+def with_values(plan: Plan, values: Mapping[str, Any]) -> Plan:
+    """Return the plan with other values of settings, of ``lora`` and ``class_weights``, and of the task's options."""
+    options = plan.row.load_trained().options()
+    known = [*sorted(_SETTINGS), *_OF_PLAN, *options]
+    for name in values:
+        if name not in known:
+            raise InputError(f"A sweep cannot vary {name!r}; it can vary {', '.join(known)}.{nearest(name, known)}")
+    settings = {name: value for name, value in values.items() if name in _SETTINGS}
+    # one of two that exclude each other: what the sweep names holds
+    for one, other in (("epochs", "steps"), ("batch_size", "batch_tokens"), ("batch_tokens", "batch_size")):
+        if settings.get(one) is not None:
+            settings.setdefault(other, None)
+    own = {name: value for name, value in values.items() if name in _OF_PLAN}
+    others = {name: value for name, value in values.items() if name not in _SETTINGS and name not in _OF_PLAN}
+    return replace(plan, settings=replace(plan.settings, **settings), options={**plan.options, **others}, **own)
+
+
+def usual_values(plan: Plan, space: Space, rows: int) -> dict[str, Any]:
+    """Return the plan's own values of what is varied, those that lie in the space: the first trial has them."""
+    settings = plan.rated(own_config(plan.model)).settings
+    size = settings.examples_in_a_step
+    usual = {**settings.to_dict(), **plan.options, "batch_size": size}
+    usual["epochs"] = settings.epochs_over(ceil(rows / (size or BATCH_SIZE)))
+    return {name: usual[name] for name, value in space.items() if name in usual and _holds(value, usual[name])}
+
+
+def _holds(choices: Any, value: Any) -> bool:
+    if isinstance(choices, list):
+        return value in choices
+    return isinstance(value, int | float) and choices[0] <= value <= choices[1]
+
+
+def _is_range(value: Sequence[Any]) -> bool:
+    numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in value[:2])
+    return numbers and (len(value) == 2 or (len(value) == 3 and value[2] == "log"))

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,7 @@ from bertie.finetuning.api import Finetuned, finetuned_of
 from bertie.finetuning.plan import Plan
 from bertie.finetuning.resuming import at_work_in, refuse_finished
 from bertie.finetuning.run import prepare
-from bertie.finetuning.search_space import Space
-from bertie.finetuning.searching import STUDY, WHAT, Search, Trial
-from bertie.progress import progress
+from bertie.finetuning.searching import STUDY, WHAT, Search, Space, Trial
 from bertie.training import Settings, world_size
 
 
@@ -99,7 +96,12 @@ def sweep(
     """
     optuna = need("optuna", extra="sweep", what=WHAT)
     folder = None if out is None else Path(out)
-    _refuse(trials, folder, resume)
+    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+        raise InputError(f"trials is {trials!r}; it is the number of fine-tunings to make, at least 1.")
+    if world_size() > 1:
+        raise InputError("A sweep runs in one process; start it without torchrun.")
+    if resume and folder is None:
+        raise InputError(f"{spelled('resume')} needs {spelled('out')}, the folder of the sweep to go on with.")
     plan = Plan(
         task=task,
         train=train,
@@ -118,28 +120,15 @@ def sweep(
         device=device,
         show_progress=show_progress,
     )
-    with at_work_in(folder, partial(_refuse_other_content, folder, resume)), _quiet(optuna):
-        data, (parts,) = prepare(plan)
-        if not parts.tune:
+    with at_work_in(folder, lambda names: _refuse_other_content(folder, resume, names)), _quiet(optuna):
+        [job] = prepare(plan)
+        if not job.parts.tune:
             raise InputError(f"A sweep compares its trials on rows kept for tuning; let {spelled('tune')} keep some.")
-        search = Search(plan, data, parts, space, folder, prune)
-        with progress("trials", trials, show_progress) as advance:
-            while (done := len(search.finished())) < trials:
-                search.trial(done)
-                advance(1)
+        search = Search(optuna, job, space, folder, prune)
+        search.run(trials)
         best = search.best()
         outcome = search.outcome(best)
     return Sweep(finetuned_of(outcome), best.values, search.table(), folder)
-
-
-def _refuse(trials: int, folder: Path | None, resume: bool) -> None:
-    """Refuse what cannot be done, before anything is read."""
-    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
-        raise InputError(f"trials is {trials!r}; it is the number of fine-tunings to make, at least 1.")
-    if world_size() > 1:
-        raise InputError("A sweep runs in one process; start it without torchrun.")
-    if resume and folder is None:
-        raise InputError(f"{spelled('resume')} needs {spelled('out')}, the folder of the sweep to go on with.")
 
 
 def _refuse_other_content(folder: Path | None, resume: bool, names: set[str]) -> None:

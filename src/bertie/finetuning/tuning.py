@@ -11,7 +11,7 @@ from bertie.errors import InputError, nearest, spelled
 from bertie.evaluation.evaluator import Scored, Scorer
 from bertie.models.task_model import TaskModel
 from bertie.settings import BATCH_SIZE
-from bertie.tasks.features import Outputs, Values
+from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.inference import compute_rows
 from bertie.tasks.trainable import TrainableTask
 
@@ -36,7 +36,7 @@ class Tuning:
     @property
     def cut(self) -> int:
         """The number of texts that are longer than the model reads."""
-        return sum(count > 0 for count in self.features.truncated)
+        return count_cut(self.features)
 
     def figures(self) -> Mapping[str, float]:
         """Return the model's figures, and its loss."""
@@ -92,6 +92,11 @@ def _together(rows: Sequence[Any]) -> torch.Tensor:
     """Return what a task's model computed for rows ``[R, ...]``, or for the tokens ``[T, ...]`` of rows."""
     arrays = [np.asarray(row) for row in rows]
     return torch.from_numpy(np.stack(arrays) if arrays[0].ndim == 1 else np.concatenate(arrays))
+
+
+def count_cut(features: Features) -> int:
+    """Return the number of texts that are longer than the model reads."""
+    return sum(count > 0 for count in features.truncated)
 
 
 def check_metric(metric: str | None, names: Iterable[str], task: str) -> None:

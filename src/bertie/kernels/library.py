@@ -1,6 +1,9 @@
 """The compiled library: its structures field by field, what of it runs on this processor, and its functions."""
 
 import ctypes
+import platform
+import sys
+import sysconfig
 from ctypes import POINTER, c_char_p, c_float, c_int, c_long, c_ulong, c_void_p
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,7 +13,7 @@ from typing import Any
 
 from bertie.openmp import let_children_compute
 
-ABI_VERSION = 5  # as in abi.h
+ABI_VERSION = 6  # as in abi.h
 
 
 class PackedWeightStruct(ctypes.Structure):
@@ -89,6 +92,7 @@ _ABI = BertieAbi(ABI_VERSION, *map(ctypes.sizeof, _STRUCTS.values()))
 _FUNCTIONS: dict[str, tuple[list[Any], Any]] = {
     "pack": ([c_void_p, c_long, c_long, c_int, c_void_p, c_int], None),
     "linear": ([POINTER(PackedWeightStruct), *[c_void_p] * 3, c_long, c_int, c_int], c_int),
+    "linear_unpacked": ([*[c_void_p] * 4, *[c_long] * 3, c_int], None),
     "layer_norm": ([c_void_p, POINTER(NormStruct), c_long, c_long, c_int], None),
     "attention": ([POINTER(AttentionStruct), c_int], c_int),
     "attention_backward": ([POINTER(AttentionBackwardStruct), c_int], c_int),
@@ -114,6 +118,7 @@ class InstructionSet:
     multiplies_bytes: bool
     pack: Any
     linear: Any
+    linear_unpacked: Any
     layer_norm: Any
     attention: Any
     attention_backward: Any
@@ -161,25 +166,33 @@ def _bound(library: ctypes.CDLL, name: str) -> InstructionSet:
 @lru_cache(maxsize=1)
 def _library() -> ctypes.CDLL | str:
     """Return the library, or why there is none."""
-    name = f"_kernels{EXTENSION_SUFFIXES[0]}"
-    path = Path(__file__).with_name(name)
-    if not path.is_file():
-        others = sorted(other.name for other in path.parent.glob("_kernels*.*"))
-        if others:
-            return f"its kernels were compiled for another Python or system ({others[0]}); install bertie again"
-        return (
-            "its kernels were not compiled: there was no C compiler when bertie was installed, or it runs from its "
-            "sources; install gcc, and bertie again"
-        )
+    folder = Path(__file__).parent
+    # the ending that serves every version of Python comes before this version's own
+    path = next(
+        (path for ending in reversed(EXTENSION_SUFFIXES) if (path := folder / f"_kernels{ending}").is_file()), None
+    )
+    if path is None:
+        return _why_not_compiled(folder)
     try:
         library = ctypes.CDLL(str(path))
         library.bertie_abi.restype, library.bertie_instruction_sets.restype = POINTER(BertieAbi), c_char_p
     except OSError as error:
         return f"its kernels cannot be loaded ({error})"
     except AttributeError:
-        return f"another library lies in their place ({name}); install bertie again"
+        return f"another library lies in their place ({path.name}); install bertie again"
     abi = library.bertie_abi()
     if abi and any(getattr(abi.contents, name) != getattr(_ABI, name) for name in _ABI_FIELDS):
         return "its kernels were compiled from other sources; install bertie again"
     let_children_compute(library)
     return library
+
+
+def _why_not_compiled(folder: Path) -> str:
+    if others := sorted(other.name for other in folder.glob("_kernels*.*")):
+        return f"its kernels were compiled for another Python or system ({others[0]}); install bertie again"
+    if sys.platform not in ("linux", "darwin") or platform.machine() not in ("x86_64", "aarch64", "arm64"):
+        return f"its kernels are for x86-64 and 64-bit Arm on Linux and macOS, not for {sysconfig.get_platform()}"
+    return (
+        "its kernels were not compiled: there was no C compiler when bertie was installed, or it runs from its "
+        "sources; install gcc or clang, and bertie again"
+    )

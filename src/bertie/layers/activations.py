@@ -73,11 +73,7 @@ class NamedActivation(nn.Module):
 
 
 def activation(hidden_act: str | Activation) -> Activation:
-    """Return a module of the activation that ``config.hidden_act`` names, or ``hidden_act`` itself if it is callable.
-
-    Raises:
-        ConfigError: if there is no activation of that name.
-    """
+    """Return a module of the activation that ``config.hidden_act`` names, or the callable that it is."""
     if callable(hidden_act):
         return hidden_act
     if hidden_act not in ACTIVATIONS:

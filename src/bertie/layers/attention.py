@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from bertie.attention import attend
-from bertie.attention.cache import extend
-from bertie.attention.dense import attend_rectangles
+from bertie.attention.cache import Cache, CacheLike, extend
+from bertie.attention.cache_layer import CachedKeys
+from bertie.attention.dense import RelativePositions, attend_rectangles
+from bertie.capture import is_tracing
 from bertie.config import BertConfig
-from bertie.errors import InputTypeError, nearest
-from bertie.layers.collected import Collected
-from bertie.layers.dropout import Dropout
+from bertie.dropout import Dropout
+from bertie.errors import InputError, InputTypeError, nearest
 from bertie.layers.linear import Linear
-from bertie.layers.relative import RelativePositions
-from bertie.layers.residual import BertSelfOutput
+from bertie.layers.rectangle import Collected, Unpadded
 from bertie.packing import Packed
 
 # What callers hand down to every part, though attention has no use for it.
@@ -40,7 +40,7 @@ class _Attention(nn.Module):
         self.value = Linear(config.hidden_size, self.all_head_size)
         self.dropout = Dropout(config.attention_probs_dropout_prob)
         self.is_causal = is_causal
-        self.layer_idx = layer_idx
+        self.layer_idx: Any = layer_idx
 
     def heads(self, projected: Tensor) -> Tensor:
         """``[..., D]`` to ``[..., H, K]``."""
@@ -93,7 +93,7 @@ class BertSelfAttention(_Attention):
         if not isinstance(attention_mask, Packed):
             q, k, v = map(self.rows, self.project(hidden_states))
             if cache is not None:
-                k, v = extend(cache, k, v, self.layer_idx)
+                k, v = extend(cache, k, v, self.layer_idx, has_padding=attention_mask is not None)
             context, weights = attend_rectangles(
                 q,
                 k,
@@ -107,20 +107,50 @@ class BertSelfAttention(_Attention):
             return context.flatten(2), weights
         packed = attention_mask
         q, k, v = map(self.heads, self.project(hidden_states))
+        keys: Packed | CachedKeys = packed
         if cache is not None:
-            k, v = extend(cache, packed.pad(k).transpose(1, 2), packed.pad(v).transpose(1, 2), self.layer_idx)
+            k, v, keys = self._remember(cache, k, v, packed)
+        # one new token of a text sees all that the cache holds
+        is_causal = self.is_causal and not (isinstance(keys, CachedKeys) and max(packed.lengths, default=0) <= 1)
         context, weights = attend(
             q,
             k,
             v,
             packed,
-            causal=self.is_causal,
+            keys=keys,
+            causal=is_causal,
             dropout_p=self.dropout_p,
             score_bias=bias,
             weights=_wanted(collected),
             backend=self.backend,
         )
         return context.flatten(1), weights
+
+    def _remember(
+        self, cache: CacheLike, k: Tensor, v: Tensor, packed: Packed
+    ) -> tuple[Tensor, Tensor, Packed | CachedKeys]:
+        """Append keys and values ``[T, H, K]`` to a cache and return what to attend to: of an empty one, just these."""
+        was_empty = cache.get_seq_length(self.layer_idx) == 0
+        if isinstance(cache, Cache) and _is_plain(packed):
+            everything: tuple[Tensor, Tensor, Packed | CachedKeys] = cache.append(k, v, self.layer_idx, packed)
+            self._refuse_unequal_distances(everything[2])
+        elif not isinstance(packed, Unpadded) and packed.flat_index is not None and not is_tracing():
+            raise InputError(
+                f"{type(cache).__name__} holds rows of one length; texts of unequal lengths in a Packed need a "
+                "bertie.Cache."
+            )
+        else:
+            key_rows, value_rows = (packed.pad(part).transpose(1, 2) for part in (k, v))
+            has_padding = packed.flat_index is not None or packed.attention_mask is not None
+            everything = *extend(cache, key_rows, value_rows, self.layer_idx, has_padding), packed
+        return (k, v, packed) if was_empty else everything
+
+    def _refuse_unequal_distances(self, keys: Packed | CachedKeys) -> None:
+        if self.distances is not None and isinstance(keys, CachedKeys) and len(set(keys.lengths)) > 1:
+            raise InputError(
+                "Relative positions are counted in columns; texts of unequal lengths in a cache need absolute ones, "
+                "or rows with an attention_mask."
+            )
 
     def project(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values like ``hidden_states``."""
@@ -136,7 +166,7 @@ class BertSelfAttention(_Attention):
     def first_tokens(self, first: Tensor, hidden_states: Tensor, packed: Packed) -> Tensor:
         """Return the context ``[B, D]`` of each text's ``first`` token ``[B, D]``, which attends to its whole text."""
         q, k, v = map(self.heads, (self.query(first), self.key(hidden_states), self.value(hidden_states)))
-        context, _ = attend(q, k, v, packed.firsts(), keys=packed, dropout_p=self.dropout_p)
+        context, _ = attend(q, k, v, packed.cls_tokens(), keys=packed, dropout_p=self.dropout_p)
         return context.flatten(1)
 
 
@@ -160,12 +190,10 @@ class BertCrossAttention(_Attention):
         if others:
             _check_others(others)
         query = self.query(hidden_states)
-        k, v = self.keys_and_values(encoder_hidden_states, past_key_values)
         if not isinstance(attention_mask, Packed):
             context, weights = attend_rectangles(
                 self.rows(query),
-                k,
-                v,
+                *self.keys_and_values(encoder_hidden_states, past_key_values),
                 attention_mask,
                 dropout_p=self.dropout_p,
                 weights=self.gives_weights(output_attentions, collected),
@@ -173,38 +201,75 @@ class BertCrossAttention(_Attention):
             )
             return context.flatten(2), weights
         assert isinstance(encoder_hidden_states, Packed)
+        k, v, keys = self._packed_keys(encoder_hidden_states, past_key_values, collected)
         context, weights = attend(
             self.heads(query),
             k,
             v,
             attention_mask,
-            keys=encoder_hidden_states,
+            keys=keys,
             dropout_p=self.dropout_p,
             weights=_wanted(collected),
         )
         return context.flatten(1), weights
 
+    def _packed_keys(
+        self, encoder: Packed, cache: Any, collected: Collected | None
+    ) -> tuple[Tensor, Tensor, Packed | CachedKeys]:
+        """Return what packed queries attend to: of a `Packed` our cache keeps the keys without padding."""
+        half = getattr(cache, "cross_attention_cache", None)
+        if not isinstance(half, Cache) or not _is_plain(encoder) or half.layer(self.layer_idx).lengths is None:
+            return *self.keys_and_values(encoder, cache), encoder
+        if _wanted(collected):  # their columns are those of the encoder's rectangle
+            return *self.keys_and_values(encoder, None), encoder
+        if not cache.is_updated.get(self.layer_idx):
+            cache.is_updated[self.layer_idx] = True
+            return half.append(*self.keys_and_values(encoder, None), self.layer_idx, encoder)
+        return half.layers[self.layer_idx].packed()
+
     def keys_and_values(self, encoder: Tensor | Packed | None, cache: Any) -> tuple[Tensor, Tensor]:
-        """Project the encoder's hidden states, or take what an encoder-decoder cache keeps of them."""
+        """Project the encoder's hidden states, or take what an encoder-decoder cache keeps of them in rows."""
         updated = getattr(cache, "is_updated", None)
+        assert encoder is not None
         if updated is not None and updated.get(self.layer_idx):
+            half = cache.cross_attention_cache
+            if isinstance(half, Cache) and half.layer(self.layer_idx).lengths is not None:
+                raise InputError("past_key_values holds the keys of an encoder's Packed; pass that Packed again.")
             # Appending nothing is how a cache of any make is read through ``update`` alone.
-            assert encoder is not None
             none = torch.empty(encoder.shape[0], self.num_attention_heads, 0, self.attention_head_size)
             none = none.to(self.key.weight.device, self.key.weight.dtype)
-            return extend(cache.cross_attention_cache, none, none, self.layer_idx)
+            return extend(half, none, none, self.layer_idx, has_padding=True)
         if isinstance(encoder, Packed):
             assert encoder.inputs_embeds is not None
             k, v = (self.heads(part(encoder.inputs_embeds)) for part in (self.key, self.value))
             if updated is not None:
                 k, v = (encoder.pad(part).transpose(1, 2) for part in (k, v))
         else:
-            assert encoder is not None
             k, v = (self.rows(part(encoder)) for part in (self.key, self.value))
         if updated is not None:
-            k, v = extend(cache.cross_attention_cache, k, v, self.layer_idx)
+            k, v = extend(cache.cross_attention_cache, k, v, self.layer_idx, has_padding=True)
             updated[self.layer_idx] = True
         return k, v
+
+
+class Residual(nn.Module):
+    """``LayerNorm(residual + dropout(dense(x)))``: ``[..., width]`` and the residual ``[..., D]`` to ``[..., D]``."""
+
+    def __init__(self, config: BertConfig, width: int) -> None:
+        super().__init__()
+        self.dense = Linear(width, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
+        return self.LayerNorm(self.dropout(self.dense(hidden_states)) + input_tensor)
+
+
+class BertSelfOutput(Residual):
+    """The end of attention."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config, config.hidden_size)
 
 
 class BertAttention(nn.Module):
@@ -245,6 +310,11 @@ class BertAttention(nn.Module):
         if weights is not None and (collected := others.get("collected")) is not None:
             collected.add_weights(weights, self.is_cross_attention)
         return self.output(context, hidden_states), weights
+
+
+def _is_plain(packed: Packed) -> bool:
+    """Whether a batch came without padding, so that its texts may grow each by its own tokens."""
+    return not isinstance(packed, Unpadded) and packed.attention_mask is None and not is_tracing()
 
 
 def _wanted(collected: Collected | None) -> bool:

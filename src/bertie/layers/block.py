@@ -4,13 +4,32 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bertie.capture import has_hooks, observed
+from bertie.capture import has_hooks, is_intercepted
 from bertie.config import BertConfig
 from bertie.errors import InputError
-from bertie.layers.attention import BertAttention
-from bertie.layers.feed_forward import BertIntermediate
-from bertie.layers.residual import BertOutput
+from bertie.layers.activations import activation
+from bertie.layers.attention import BertAttention, Residual
+from bertie.layers.linear import Linear
 from bertie.packing import Packed
+
+
+class BertIntermediate(nn.Module):
+    """``activation(dense(x))``: ``[..., D]`` to ``[..., F]``."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.dense = Linear(config.hidden_size, config.intermediate_size)
+        self.intermediate_act_fn = activation(config.hidden_act)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return self.intermediate_act_fn(self.dense(hidden_states))
+
+
+class BertOutput(Residual):
+    """The end of the feed-forward network."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config, config.intermediate_size)
 
 
 class BertLayer(nn.Module):
@@ -86,7 +105,7 @@ class BertLayer(nn.Module):
             and own.distances is None
             and own.backend is None
             and packed.attention_mask is None
-            and not observed()
+            and not is_intercepted()
             and 0 not in packed.lengths
             and not any(has_hooks(module) for module in self.modules())
         )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bertie.config import BertConfig
-from bertie.layers.dropout import Dropout
+from bertie.dropout import Dropout
 from bertie.packing import Packed
 
 

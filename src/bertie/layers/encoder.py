@@ -12,7 +12,7 @@ from bertie.capture import has_hooks
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.block import BertLayer
-from bertie.layers.collected import Collected
+from bertie.layers.rectangle import Collected
 from bertie.outputs import BaseModelOutputWithPastAndCrossAttentions
 from bertie.packing import Packed
 

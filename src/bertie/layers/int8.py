@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bertie.capture import observed
+from bertie.capture import is_intercepted
 from bertie.engine.linear import Int8Weight, dense
 from bertie.errors import InputError
 from bertie.kernels import library
@@ -49,7 +49,7 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() and x.requires_grad:
             raise InputError(CANNOT_BE_TRAINED)
-        if not observed() and self.has_kernel() and x.is_cpu and x.numel() > 0 and type(x) is Tensor:
+        if not is_intercepted() and self.has_kernel() and x.is_cpu and x.numel() > 0 and type(x) is Tensor:
             return self._product(x)
         weight = self.weight.to(x.dtype) * self.weight_scale.to(x.dtype)[:, None]
         return F.linear(x if self.input_scale is None else x * self.input_scale, weight, self.bias)

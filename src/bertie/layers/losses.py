@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertie.capture import capturing
+from bertie.capture import is_tracing
 from bertie.config import IGNORED
 from bertie.errors import InputError, InputTypeError
 from bertie.layers.rectangle import Batch, shown, shown_at
@@ -38,7 +38,7 @@ class TokenLabels(NamedTuple):
 
         Done before the encoder is launched: on CUDA the host waits here, once.
         """
-        if capturing():
+        if is_tracing():
             return cls(values, None)
         labelled, wrong = values != IGNORED, _outside(given, num_classes)
         count, any_wrong = torch.stack([labelled.sum(), wrong.sum()]).tolist()
@@ -94,11 +94,7 @@ def classification(logits: Tensor, labels: Tensor, problem_type: str | None) -> 
 
 
 def check_targets(labels: Tensor | None, texts: int, num_labels: int, problem_type: str | None) -> None:
-    """Refuse labels that do not fit ``texts`` texts, ``num_labels`` classes and the kind of problem.
-
-    Raises:
-        InputError, InputTypeError: naming shape or value and what is allowed.
-    """
+    """Refuse labels that do not fit ``texts`` texts, ``num_labels`` classes and the kind of problem."""
     if labels is None:
         return
     require_tensor("labels", labels)
@@ -133,11 +129,7 @@ def span(start_logits: Tensor, end_logits: Tensor, start_positions: Tensor, end_
 
 
 def check_positions(positions: Tensor, texts: int, name: str) -> None:
-    """Refuse answer positions that are not one integer a text; those outside a text are left out of the loss.
-
-    Raises:
-        InputError, InputTypeError: naming type or shape and what is needed.
-    """
+    """Refuse answer positions that are not one integer a text; those outside a text are left out of the loss."""
     require_tensor(name, positions)
     require_integers(name, positions)
     if positions.numel() != texts:
@@ -145,11 +137,7 @@ def check_positions(positions: Tensor, texts: int, name: str) -> None:
 
 
 def class_labels(labels: Tensor, texts: int, num_classes: int, name: str = "labels") -> Tensor:
-    """Return checked class numbers ``[B]`` of ``texts`` texts, given as ``[B]`` or ``[B, 1]``.
-
-    Raises:
-        InputError, InputTypeError: if they are too many, too few, or no classes.
-    """
+    """Return checked class numbers ``[B]`` of ``texts`` texts, given as ``[B]`` or ``[B, 1]``."""
     check_labels(labels, num_classes, name)
     if labels.numel() != texts:
         raise InputError(f"{name} has shape {tuple(labels.shape)}, but this batch needs {(texts,)}, one a text.")
@@ -157,14 +145,9 @@ def class_labels(labels: Tensor, texts: int, num_classes: int, name: str = "labe
 
 
 def check_labels(labels: Tensor, num_classes: int, name: str = "labels") -> None:
-    """Refuse class labels that are not integers in ``[0, num_classes)`` or -100, before a kernel meets them.
-
-    Raises:
-        InputTypeError: if they are not integers.
-        InputError: if one is out of range.
-    """
+    """Refuse class labels that are not integers in ``[0, num_classes)`` or -100, before a kernel meets them."""
     require_class_numbers(labels, name)
-    if capturing():
+    if is_tracing():
         return
     wrong = _outside(labels, num_classes)
     if wrong.any():

@@ -1,5 +1,6 @@
 """The thin door by the reference's names: ``AutoModelForX`` is BERT's model for X, and BERT only."""
 
+import os
 from typing import Any, ClassVar
 
 from bertie.config import BertConfig
@@ -26,7 +27,9 @@ class AutoModel:
         raise BertieError(f"{name} is a door, not a model: use {name}.from_pretrained(...) or from_config(...).")
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *model_args: Any, **kwargs: Any
+    ) -> Any:
         """Load the model (arguments and errors as in ``BertPreTrainedModel.from_pretrained``)."""
         return cls.model_class.from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
 

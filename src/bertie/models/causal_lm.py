@@ -5,15 +5,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from bertie.capture import capturing
+from bertie.attention.cache import CacheLike, EncoderDecoderCache
+from bertie.capture import is_tracing
 from bertie.config import BertConfig
 from bertie.errors import InputError
 from bertie.layers.heads import BertOnlyMLMHead
 from bertie.layers.losses import cross_entropy, next_labels
 from bertie.layers.rectangle import Batch, Rectangle, shown
-from bertie.models.bert import BertModel
-from bertie.models.entrance import rows_of
+from bertie.models.bert import BertModel, refuse_unequal_rows
 from bertie.models.masked_lm import BertForMaskedLM
+from bertie.models.model_inputs import rows_of
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import CausalLMOutputWithCrossAttentions
 from bertie.packing import Packed
@@ -44,7 +45,7 @@ class BertLMHeadModel(BertPreTrainedModel):
         encoder_hidden_states: Tensor | Packed | None = None,
         encoder_attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
-        past_key_values: Any = None,
+        past_key_values: CacheLike | EncoderDecoderCache | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         *,
@@ -53,7 +54,7 @@ class BertLMHeadModel(BertPreTrainedModel):
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
         shift_labels: Tensor | None = None,
-    ) -> Any:
+    ) -> CausalLMOutputWithCrossAttentions | tuple[Any, ...]:
         """Score the next word at every token; arguments as in ``BertModel.forward``.
 
         Args:
@@ -71,6 +72,7 @@ class BertLMHeadModel(BertPreTrainedModel):
             raise InputError("labels need the logits of all tokens; leave logits_to_keep at 0 beside them.")
         past_length = self.bert.past_length(past_key_values)
         batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
+        refuse_unequal_rows(batch, past_key_values)
         given = labels if shift_labels is None else shift_labels
         words = rows_of(self.get_output_embeddings(), self.config.vocab_size)
         targets = self.token_labels(given, input_ids, batch, words)
@@ -100,7 +102,7 @@ class BertLMHeadModel(BertPreTrainedModel):
             attentions=outputs.attentions,
             cross_attentions=outputs.cross_attentions,
         )
-        return self.leave(output, input_ids, batch, return_dict, logits=out)
+        return self.pad_outputs(output, input_ids, batch, return_dict, logits=out)
 
     def _kept_logits(self, hidden: Tensor, batch: Batch, entered: Tensor | Packed | None, keep: int | Tensor) -> Tensor:
         """Run the head on some columns of the rectangle only (beside a ``Packed``: on the tokens of these numbers)."""
@@ -121,7 +123,7 @@ def _check_columns(keep: int | Tensor, width: int) -> None:
     if isinstance(keep, int):
         wrong = keep < 0
     else:
-        wrong = not capturing() and keep.numel() > 0 and not (int(keep.min()) >= 0 and int(keep.max()) < width)
+        wrong = not is_tracing() and keep.numel() > 0 and not (int(keep.min()) >= 0 and int(keep.max()) < width)
     if wrong:
         raise InputError(
             f"logits_to_keep is {keep}; allowed are a number >= 0, or column numbers from 0 to {width - 1}."

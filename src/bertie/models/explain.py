@@ -78,9 +78,9 @@ def _packed(model: BertPreTrainedModel, batch: Packed | Mapping[str, Any] | Tens
     if isinstance(batch, Packed):
         return batch
     if isinstance(batch, Tensor):
-        return model.enter(batch)
+        return model.pack_inputs(batch)
     if not isinstance(batch, Mapping):
         raise InputTypeError(f"batch must be a Packed, a mapping or a tensor of ids, not {type(batch).__name__}.")
     names = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
     ids, mask, types, positions, embeds = (batch.get(name) for name in names)
-    return model.enter(ids, mask, types, positions, embeds)
+    return model.pack_inputs(ids, mask, types, positions, embeds)

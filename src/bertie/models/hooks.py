@@ -23,42 +23,13 @@ from bertie.layers.linear import Linear
 _MACHINERY = ("bertie", "accelerate", "peft", "torch.distributed", "torch.nn.parallel", "torch.nn.utils", "torch.utils")
 _MACHINERY_OF_MODULES = (*_MACHINERY, "torch.ao", "torch._dynamo", "torch.fx", "abc", "typing", "builtins")
 # PyTorch's modules that treat each token alone.
-_TOKEN_WISE: frozenset[Any] = frozenset(
-    {
-        nn.Module,
-        nn.ModuleList,
-        nn.ModuleDict,
-        nn.Sequential,
-        nn.ParameterList,
-        nn.ParameterDict,
-        nn.Identity,
-        Linear,
-        nn.Linear,
-        nn.Embedding,
-        nn.LayerNorm,
-        nn.RMSNorm,
-        nn.Dropout,
-        nn.AlphaDropout,
-        nn.ReLU,
-        nn.ReLU6,
-        nn.LeakyReLU,
-        nn.PReLU,
-        nn.ELU,
-        nn.CELU,
-        nn.SELU,
-        nn.GELU,
-        nn.SiLU,
-        nn.Mish,
-        nn.Tanh,
-        nn.Hardtanh,
-        nn.Sigmoid,
-        nn.Hardsigmoid,
-        nn.Hardswish,
-        nn.LogSigmoid,
-        nn.Softplus,
-        nn.Softsign,
-    }
+_TOKEN_WISE_NAMES = (
+    *("Module", "ModuleList", "ModuleDict", "Sequential", "ParameterList", "ParameterDict", "Identity"),
+    *("Linear", "Embedding", "LayerNorm", "RMSNorm", "Dropout", "AlphaDropout"),
+    *("ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "CELU", "SELU", "GELU", "SiLU", "Mish", "Tanh", "Hardtanh"),
+    *("Sigmoid", "Hardsigmoid", "Hardswish", "LogSigmoid", "Softplus", "Softsign"),
 )
+_TOKEN_WISE: frozenset[Any] = frozenset({Linear, *(getattr(nn, name) for name in _TOKEN_WISE_NAMES)})
 # The parts of the reference's models: what else a model of one's own has directly is its own affair.
 _PLACES = frozenset({"bert", "embeddings", "encoder", "pooler", "cls", "dropout", "classifier", "qa_outputs"})
 # Of these, the parts that see more than a token.

@@ -4,26 +4,33 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import torch
 
 from bertie.checkpoints import Checkpoint, Fit, checkpoint_of, main_dtype
 from bertie.checkpoints.fitting import correct_classes, report
+from bertie.checkpoints.folder import Place, open_weights
 from bertie.checkpoints.one_save import of_one_save
-from bertie.checkpoints.place import Place, open_weights
 from bertie.checkpoints.quantization import check_declaration
 from bertie.checkpoints.tensors import FLOATS, dtype_name
 from bertie.config import LABELS, BertConfig
 from bertie.errors import ConfigError, InputError, InputTypeError, nearest
 from bertie.hub import path_or_name
-from bertie.layers.chip import chip
-from bertie.models.filling import empty_model, fill_model
+from bertie.kernels.cpu import chip
+from bertie.models.model_state import materialize, meta_model
 from bertie.models.quantized import place_int8
 from bertie.progress import say_once
 
 ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+Device: TypeAlias = str | int | torch.device
 _HALF = (torch.float16, torch.bfloat16)
+
+
+class ConfigLike(Protocol):
+    """A config, ours or the reference's."""
+
+    def to_dict(self) -> dict[str, Any]: ...
 
 
 def from_pretrained(
@@ -31,12 +38,12 @@ def from_pretrained(
     /,
     pretrained_model_name_or_path: str | os.PathLike[str] | None,
     *model_args: Any,
-    config: Any = None,
+    config: ConfigLike | str | os.PathLike[str] | None = None,
     state_dict: Mapping[str, torch.Tensor] | None = None,
     dtype: torch.dtype | str | None = None,
     torch_dtype: torch.dtype | str | None = None,
     attn_implementation: str | None = None,
-    device_map: Any = None,
+    device_map: Device | Mapping[str, Device] | None = None,
     ignore_mismatched_sizes: bool = False,
     use_safetensors: bool | None = None,
     revision: str | None = None,
@@ -130,14 +137,14 @@ def _load(
     target = _element_type(dtype, checkpoint, device)
     _warn_if_slow(target, device)
     build: Callable[[], Any] = partial(cls, config, *model_args, **init_arguments)  # type: ignore[misc]
-    model = empty_model(build)
+    model = meta_model(build)
     checkpoint = checkpoint.unwrapped(dict(model.named_parameters()))
     source = f"{cls.__name__} from {place.name_or_path!r}"
     if not labelled and correct_classes(config, _shapes(model), checkpoint, source):
-        model = empty_model(build)
+        model = meta_model(build)
     if config.quantization_config is not None:
         place_int8(model, checkpoint)
-    found = fill_model(model, checkpoint, device, target, ignore_mismatched_sizes, allow_nan, build)
+    found = materialize(model, checkpoint, device, target, ignore_mismatched_sizes, allow_nan, build)
     if config.quantization_config is not None:
         model.requires_grad_(False)
     config.dtype = target
@@ -194,12 +201,8 @@ def _source(name_or_path: str | os.PathLike[str] | None, config: Any, state_dict
     return ""
 
 
-def one_device(asked: Any, name: str = "device_map") -> torch.device:
-    """Return the device that the argument ``name`` asks for, for the whole model (None and below 0: the CPU).
-
-    Raises:
-        InputError: it names several devices, none that PyTorch knows, or one that is not here.
-    """
+def one_device(asked: Device | Mapping[str, Device] | None, name: str = "device_map") -> torch.device:
+    """Return the device that the argument ``name`` asks for, for the whole model (None and below 0: the CPU)."""
     if isinstance(asked, Mapping):
         devices = {str(one_device(device, name)) for device in asked.values()}
         if len(devices) != 1:
@@ -266,11 +269,7 @@ def _refuse_unknown(cls: type[Any], arguments: dict[str, Any]) -> None:
 
 
 def check_attention(name: str) -> str:
-    """Return ``name`` if it names a way to attend.
-
-    Raises:
-        InputError: it names none.
-    """
+    """Return ``name`` if it names a way to attend."""
     if name not in ATTENTION:
         raise InputError(
             f"attn_implementation is {name!r}; allowed: {', '.join(ATTENTION)}.{nearest(str(name), ATTENTION)}"

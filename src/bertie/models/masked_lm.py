@@ -8,7 +8,7 @@ from bertie.config import BertConfig
 from bertie.layers.heads import BertOnlyMLMHead
 from bertie.layers.losses import labelled_only, masked_lm
 from bertie.models.bert import BertModel
-from bertie.models.entrance import rows_of
+from bertie.models.model_inputs import rows_of
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import MaskedLMOutput
 from bertie.packing import Packed
@@ -44,7 +44,7 @@ class BertForMaskedLM(BertPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         output_logits: bool = True,
-    ) -> Any:
+    ) -> MaskedLMOutput | tuple[Any, ...]:
         """Score every token; arguments as in ``BertModel.forward``.
 
         Args:
@@ -69,4 +69,4 @@ class BertForMaskedLM(BertPreTrainedModel):
         hidden = labelled_only(outputs.last_hidden_state, targets, output_logits)
         out, loss = masked_lm(self.cls(hidden), batch, targets, output_logits)
         output = MaskedLMOutput(loss=loss, hidden_states=outputs.hidden_states, attentions=outputs.attentions)
-        return self.leave(output, input_ids, batch, return_dict, logits=out)
+        return self.pad_outputs(output, input_ids, batch, return_dict, logits=out)

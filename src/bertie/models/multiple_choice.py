@@ -5,8 +5,8 @@ from typing import Any
 from torch import Tensor
 
 from bertie.config import BertConfig
-from bertie.errors import InputError
-from bertie.layers.dropout import Dropout
+from bertie.dropout import Dropout
+from bertie.errors import InputError, counted
 from bertie.layers.heads import classifier_dropout
 from bertie.layers.linear import Linear
 from bertie.layers.losses import class_labels, cross_entropy
@@ -39,7 +39,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         num_choices: int | None = None,
-    ) -> Any:
+    ) -> MultipleChoiceModelOutput | tuple[Any, ...]:
         """Score choices; arguments as in ``BertModel.forward``, each ``[B, N, S]`` for N choices.
 
         Args:
@@ -64,7 +64,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
         output = MultipleChoiceModelOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
-        return self.leave(output, input_ids, batch, return_dict)
+        return self.pad_outputs(output, input_ids, batch, return_dict)
 
 
 def _count(input_ids: Tensor | Packed | None, inputs_embeds: Tensor | None, num_choices: int | None) -> int:
@@ -72,7 +72,8 @@ def _count(input_ids: Tensor | Packed | None, inputs_embeds: Tensor | None, num_
     if isinstance(input_ids, Packed):
         if num_choices is None or num_choices < 1 or input_ids.shape[0] % num_choices:
             raise InputError(
-                f"num_choices is {num_choices}; a Packed of {input_ids.shape[0]} texts needs a number that divides it."
+                f"num_choices is {num_choices}; a Packed of {counted(input_ids.shape[0], 'text')} needs a number that "
+                "divides it."
             )
         return num_choices
     content = input_ids if inputs_embeds is None else inputs_embeds
@@ -90,4 +91,4 @@ def _count(input_ids: Tensor | Packed | None, inputs_embeds: Tensor | None, num_
 def _flat(values: Tensor | None) -> Tensor | None:
     """``[B, N, ...]`` to ``[B * N, ...]``."""
     # what is no tensor is refused by its name on entering
-    return values.flatten(0, 1) if isinstance(values, Tensor) else values
+    return values.flatten(0, 1) if isinstance(values, Tensor) and values.dim() > 2 else values

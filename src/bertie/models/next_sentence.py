@@ -34,7 +34,7 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> NextSentencePredictorOutput | tuple[Any, ...]:
         """Score sentence pairs; arguments as in ``BertModel.forward``.
 
         Args:
@@ -51,4 +51,4 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
         output = NextSentencePredictorOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
-        return self.leave(output, input_ids, batch, return_dict)
+        return self.pad_outputs(output, input_ids, batch, return_dict)

@@ -8,20 +8,20 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils.hooks import RemovableHandle
 
-from bertie.capture import capturing
+from bertie.capture import is_tracing
 from bertie.config import IGNORED, BertConfig
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.layers.encoder import Checkpointing
 from bertie.layers.heads import BertLMPredictionHead
 from bertie.layers.losses import TokenLabels, require_class_numbers
 from bertie.layers.rectangle import ARGUMENTS, Batch, Rectangle, Unpadded
-from bertie.models.entrance import Limits, enter, leave, rectangle
 from bertie.models.hooks import is_looked_into
-from bertie.models.initialization import initialize, mark_initialized
+from bertie.models.initialization import initialize
 from bertie.models.loading import check_attention, from_config, from_pretrained
+from bertie.models.model_inputs import Limits, pack_inputs, pad_outputs, rectangle
+from bertie.models.model_state import fill_in_tied, finish_loading, leave_out_tied, tied_pairs
 from bertie.models.resizing import fit_decoder_bias, resize_token_embeddings
 from bertie.models.saving import save_pretrained
-from bertie.models.tying import tied_aliases, tied_pairs
 from bertie.openmp import let_children_compute
 from bertie.outputs import ModelOutput
 from bertie.packing import Packed
@@ -57,9 +57,9 @@ class BertPreTrainedModel(nn.Module):
         self.config = config
         self.name_or_path = config.name_or_path
         self._require_grads_hook: RemovableHandle | None = None
-        self.register_state_dict_post_hook(_leave_out_tied)
-        self.register_load_state_dict_pre_hook(_fill_in_tied)
-        self.register_load_state_dict_post_hook(_finish_loading)
+        self.register_state_dict_post_hook(leave_out_tied)
+        self.register_load_state_dict_pre_hook(fill_in_tied)
+        self.register_load_state_dict_post_hook(finish_loading)
 
     def __init_subclass__(cls) -> None:
         parameters = inspect.signature(cls.forward).parameters
@@ -83,7 +83,7 @@ class BertPreTrainedModel(nn.Module):
 
     # A batch enters and leaves in these lines and nowhere else.
 
-    def enter(
+    def pack_inputs(
         self,
         input_ids: Tensor | Packed | None,
         attention_mask: Tensor | None = None,
@@ -94,7 +94,7 @@ class BertPreTrainedModel(nn.Module):
     ) -> Packed:
         """Return the checked batch without padding; a ``Packed`` comes back as it is."""
         limits = Limits.of(self)
-        return enter(limits, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
+        return pack_inputs(limits, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
 
     def batch(
         self,
@@ -110,16 +110,16 @@ class BertPreTrainedModel(nn.Module):
 
         It keeps its padding where a mask of scores, a captured graph or an onlooker needs it, or if ``whole``.
         """
-        packed = self.enter(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
+        packed = self.pack_inputs(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
         came_packed = isinstance(input_ids, Packed)
         if isinstance(packed, Unpadded) and not whole:
             return packed  # the task model has asked
-        if whole or packed.attention_mask is not None or (not came_packed if capturing() else is_looked_into(self)):
+        if whole or packed.attention_mask is not None or (not came_packed if is_tracing() else is_looked_into(self)):
             given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
             return rectangle(Limits.of(self), packed, dict(zip(ARGUMENTS, given, strict=True)))
         return packed if came_packed else Unpadded.of(packed)
 
-    def leave(
+    def pad_outputs(
         self,
         output: ModelOutput,
         entered: Tensor | Packed | None,
@@ -131,7 +131,7 @@ class BertPreTrainedModel(nn.Module):
 
         ``finished`` members already have their final form.
         """
-        output = leave(output, batch, isinstance(entered, Packed))
+        output = pad_outputs(output, batch, isinstance(entered, Packed))
         if finished:
             output = type(output)(**output, **finished)
         return self.as_asked(output, return_dict)
@@ -329,29 +329,3 @@ class BertPreTrainedModel(nn.Module):
 
 def _require_grads(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
     output.requires_grad_(True)
-
-
-def _leave_out_tied(module: BertPreTrainedModel, state: dict[str, Any], prefix: str, _metadata: Any) -> None:
-    """Leave tied aliases out of a state dict: what shares memory cannot be saved twice (decision 21)."""
-    for alias, source in tied_aliases(module).items():
-        if prefix + source in state:
-            state.pop(prefix + alias, None)
-
-
-def _fill_in_tied(module: BertPreTrainedModel, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Give the aliases back before a state dict is loaded, so that strict loading finds nothing missing."""
-    parameters = dict(module.named_parameters(remove_duplicate=False))
-    for alias, source in module.tied_weights().items():
-        for given, absent in ((source, alias), (alias, source)):
-            if prefix + given in state and absent in parameters:
-                state.setdefault(prefix + absent, state[prefix + given])
-
-
-def _finish_loading(module: BertPreTrainedModel, incompatible: Any) -> None:
-    # the keys that are missing are counted from the outermost model, which this one may be inside of
-    missing: list[str] = incompatible.missing_keys
-    mark_initialized(module, {name for name in module.state_dict() if any(key.endswith(name) for key in missing)})
-    # load_state_dict(assign=True) puts a new parameter in every place, tied or not; what was untied by hand stays so
-    for pair in tied_pairs(module):
-        if pair.alias_parameter.data_ptr() == pair.source_parameter.data_ptr():
-            module._tie(pair.alias, pair.source_parameter)

@@ -8,8 +8,8 @@ from bertie.config import BertConfig
 from bertie.layers.heads import BertPreTrainingHeads
 from bertie.layers.losses import class_labels, cross_entropy, labelled_only, masked_lm
 from bertie.models.bert import BertModel
-from bertie.models.entrance import rows_of
 from bertie.models.masked_lm import BertForMaskedLM
+from bertie.models.model_inputs import rows_of
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import BertForPreTrainingOutput
 from bertie.packing import Packed
@@ -40,7 +40,7 @@ class BertForPreTraining(BertPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         output_logits: bool = True,
-    ) -> Any:
+    ) -> BertForPreTrainingOutput | tuple[Any, ...]:
         """Score words and sentence pairs; arguments as in ``BertModel.forward``.
 
         Args:
@@ -73,4 +73,4 @@ class BertForPreTraining(BertPreTrainedModel):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
-        return self.leave(output, input_ids, batch, return_dict, prediction_logits=out)
+        return self.pad_outputs(output, input_ids, batch, return_dict, prediction_logits=out)

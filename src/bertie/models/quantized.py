@@ -33,11 +33,7 @@ def declaration(model: nn.Module, given: dict[str, Any] | None) -> dict[str, Any
 
 
 def place_int8(model: Any, checkpoint: Checkpoint) -> None:
-    """Put int8 layers, without memory, in the place of those whose weights are stored as 8-bit integers.
-
-    Raises:
-        CheckpointError: such a weight is stored without its scale.
-    """
+    """Put int8 layers, without memory, in the place of those whose weights are stored as 8-bit integers."""
     stored = {canonical(name): info for name, info in checkpoint.infos.items()}
     bits = input_bits(model.config.quantization_config)
     for name, module in list(model.named_modules()):

@@ -40,7 +40,7 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> QuestionAnsweringModelOutput | tuple[Any, ...]:
         """Score answer spans; arguments as in ``BertModel.forward``.
 
         Args:
@@ -71,4 +71,4 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         output = QuestionAnsweringModelOutput(
             loss=loss, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
-        return self.leave(output, input_ids, batch, return_dict, start_logits=start_out, end_logits=end_out)
+        return self.pad_outputs(output, input_ids, batch, return_dict, start_logits=start_out, end_logits=end_out)

@@ -12,8 +12,8 @@ from bertie.checkpoints import write_checkpoint
 from bertie.config import BertConfig
 from bertie.errors import ConfigError, InputError
 from bertie.layers.int8 import Int8Embedding
+from bertie.models.model_state import tied_aliases
 from bertie.models.quantized import declaration
-from bertie.models.tying import tied_aliases
 
 _TABLES = {
     "vocab_size": "word_embeddings",
@@ -67,11 +67,7 @@ def save_pretrained(
 
 
 def saved_config(model: Any) -> BertConfig:
-    """Return the config to write: the model's, with its class and element type named.
-
-    Raises:
-        ConfigError: its fields do not fit each other.
-    """
+    """Return the config to write: the model's, with its class and element type named."""
     config: BertConfig = copy.copy(model.config)
     _take_sizes(config, model)
     config.gradient_checkpointing = False  # as in the reference: a model begins with what its file asks for, once

@@ -5,12 +5,12 @@ from typing import Any
 from torch import Tensor
 
 from bertie.config import BertConfig
-from bertie.layers.dropout import Dropout
+from bertie.dropout import Dropout
 from bertie.layers.heads import classifier_dropout
 from bertie.layers.linear import Linear
 from bertie.layers.losses import check_targets, classification
 from bertie.models.bert import BertModel
-from bertie.models.entrance import rows_of
+from bertie.models.model_inputs import rows_of
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import SequenceClassifierOutput
 from bertie.packing import Packed
@@ -39,7 +39,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> SequenceClassifierOutput | tuple[Any, ...]:
         """Classify texts; arguments as in ``BertModel.forward``.
 
         Args:
@@ -59,4 +59,4 @@ class BertForSequenceClassification(BertPreTrainedModel):
         output = SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
-        return self.leave(output, input_ids, batch, return_dict)
+        return self.pad_outputs(output, input_ids, batch, return_dict)

@@ -5,13 +5,13 @@ from typing import Any
 from torch import Tensor
 
 from bertie.config import BertConfig
-from bertie.layers.dropout import Dropout
+from bertie.dropout import Dropout
 from bertie.layers.heads import classifier_dropout
 from bertie.layers.linear import Linear
 from bertie.layers.losses import cross_entropy
 from bertie.layers.rectangle import shown
 from bertie.models.bert import BertModel
-from bertie.models.entrance import rows_of
+from bertie.models.model_inputs import rows_of
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import TokenClassifierOutput
 from bertie.packing import Packed
@@ -40,7 +40,7 @@ class BertForTokenClassification(BertPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> TokenClassifierOutput | tuple[Any, ...]:
         """Classify tokens; arguments as in ``BertModel.forward``.
 
         Args:
@@ -64,4 +64,4 @@ class BertForTokenClassification(BertPreTrainedModel):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
-        return self.leave(output, input_ids, batch, return_dict, logits=out)
+        return self.pad_outputs(output, input_ids, batch, return_dict, logits=out)

@@ -61,15 +61,10 @@ def plot_entities(
         _entities(one, found, own, f" of text {number}" if several else "")
         for number, (one, found) in enumerate(zip(texts, lists, strict=True))
     ]
-    named = title if title is not None else _title(texts)
+    only = f"Entities: {shortened(' '.join(texts[0].split()), 60)}" if len(texts) == 1 else ""
+    named = title if title is not None else only or f"Entities in {len(texts)} texts"
     lines = sum(1 + len(line) // LETTERS for text in texts for line in text.split("\n"))
     return Picture(named, _page(named, texts, read), None, (lines + len(texts)) * LINE + 5 * LINE)
-
-
-def _title(texts: Sequence[str]) -> str:
-    if len(texts) != 1:
-        return f"Entities in {len(texts)} texts"
-    return f"Entities: {shortened(' '.join(texts[0].split()), 60)}"
 
 
 def _entities(text: Any, found: Any, own: Mapping[str, str], where: str) -> list[Entity]:

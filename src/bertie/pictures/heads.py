@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from bertie.messages import shortened
 from bertie.pictures.colours import FAINT
-from bertie.pictures.picture import drawing, escaped, page, script
+from bertie.pictures.picture import drawing, escaped, page, read_part
 from bertie.pictures.png import data_uri
 
 CELL = 15
@@ -102,22 +102,19 @@ def paged(shown: Heads) -> str:
     """Return the page: the text, the chosen head, and below it all heads to choose from."""
     several = len(shown.opacity) > 1
     tokens = "\n".join(f'<span tabindex="0">{escaped(token)}</span>' for token in shown.tokens)
+    choices = f'<p class="choices">{_choice("layer", shown.layers)}{_choice("head", shown.heads)}</p>\n'
     cut = f" {shown.left_out:,} tokens did not fit the model and were left out." if shown.left_out else ""
     body = (
         f"<h1>{escaped(shown.title)}</h1>\n"
         f'<p class="faint">Point at a token, or at a row of the square, to see how it shares its attention.{cut}</p>\n'
-        f"{_choices(shown) if several else ''}"
+        f"{choices if several else ''}"
         f'<p class="tokens" id="tokens">\n{tokens}\n</p>\n<p id="said" aria-live="polite">&nbsp;</p>\n'
         '<noscript><p class="faint">Choosing needs JavaScript; the squares are all here without it.</p></noscript>\n'
         f'<div class="wide">\n{square(shown)}</div>\n{_legend(shown.rounded)}'
     )
     if several:
         body += f'<div class="wide">\n{overview(shown)}</div>\n'
-    return page(shown.title, body, script("attention.js"))
-
-
-def _choices(shown: Heads) -> str:
-    return '<p class="choices">' + _choice("layer", shown.layers) + _choice("head", shown.heads) + "</p>\n"
+    return page(shown.title, body, read_part("attention.js"))
 
 
 def _choice(name: str, numbers: list[int]) -> str:

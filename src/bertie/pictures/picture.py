@@ -1,6 +1,7 @@
 """A picture: one HTML page, and of attention one SVG drawing, each complete in itself."""
 
 import os
+import re
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -9,11 +10,18 @@ from bertie.errors import InputError
 from bertie.files import write_text
 from bertie.pictures.colours import DARK, FAINT, INK, LIGHT, LINES, PAPER, TEXT
 
-HERE = Path(__file__).parent
 FONT = "'DejaVu Sans Mono', Menlo, Consolas, monospace"
 # nothing is fetched from anywhere, whatever a text may hold
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-DASHES = {"solid": "none", "dashed": "5 3", "dotted": "1.5 2.5"}
+
+# control characters (but tab and line breaks), halves of surrogate pairs, and the two last places of each plane
+_FORBIDDEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff"
+    + "".join(chr(plane + last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF))
+    + "]"
+)
+# control characters have pictures of their own in Unicode
+_SHOWN = {**{code: chr(0x2400 + code) for code in range(0x20)}, 0x7F: "\u2421"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,54 +88,39 @@ def drawing(width: float, height: float, title: str, content: str) -> str:
     )
 
 
-def script(name: str) -> str:
-    """Return a script of this room."""
-    return (HERE / name).read_text(encoding="utf-8")
+def read_part(name: str) -> str:
+    """Return a style or script of this room."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def _page_style() -> str:
-    light, dark = (_variables(theme) for theme in (0, 1))
+    themes = []
+    for theme, colours in enumerate((LIGHT, DARK)):
+        kinds = " ".join(f"--k{number}: {colour};" for number, colour in enumerate(colours))
+        themes.append(
+            f"--ink: {INK[theme]}; --paper: {PAPER[theme]}; --text: {TEXT[theme]}; --faint: {FAINT[theme]}; {kinds}"
+        )
     kinds = "".join(f".k{number} {{ --kind: var(--k{number}); }}\n" for number in range(len(LIGHT)))
     lines = "".join(f".{line} {{ --line: {line}; }}\n" for line in LINES)
-    themes = (
-        f":root {{ color-scheme: light dark; {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
+    return (
+        f":root {{ color-scheme: light dark; {themes[0]} }}\n"
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {themes[1]} }} }}\n{kinds}{lines}{read_part('page.css')}"
     )
-    return themes + kinds + lines + (HERE / "page.css").read_text(encoding="utf-8")
-
-
-def _variables(theme: int) -> str:
-    kinds = " ".join(f"--k{number}: {colour};" for number, colour in enumerate((LIGHT, DARK)[theme]))
-    return f"--ink: {INK[theme]}; --paper: {PAPER[theme]}; --text: {TEXT[theme]}; --faint: {FAINT[theme]}; {kinds}"
 
 
 def _drawing_style() -> str:
     """Return plain rules, light first: programs that know no media queries draw black on white."""
-    dashes = "".join(f".{line}{{stroke-dasharray:{dash}}}" for line, dash in DASHES.items())
-    return f"{_rules(0)}{dashes}@media (prefers-color-scheme:dark){{{_rules(1)}image{{filter:brightness(1.5)}}}}"
-
-
-def _rules(theme: int) -> str:
-    kinds = "".join(
-        f".k{number}{{fill:{colour};stroke:{colour}}}" for number, colour in enumerate((LIGHT, DARK)[theme])
+    light, dark = (
+        f".paper{{fill:{PAPER[theme]}}}text{{fill:{TEXT[theme]}}}text.faint{{fill:{FAINT[theme]}}}" for theme in (0, 1)
     )
-    return f".paper{{fill:{PAPER[theme]}}}text{{fill:{TEXT[theme]}}}text.faint{{fill:{FAINT[theme]}}}{kinds}"
+    return f"{light}@media (prefers-color-scheme:dark){{{dark}image{{filter:brightness(1.5)}}}}"
 
 
 def printable(text: str) -> str:
     """Return ``text`` with every character that HTML and XML forbid replaced by one that shows what it was."""
-    return "".join(map(_printable, text))
+    return _FORBIDDEN.sub(lambda found: _SHOWN.get(ord(found[0]), "\ufffd"), text)
 
 
 def escaped(text: str) -> str:
     """Return ``text`` as it may stand between tags and within quotes."""
     return escape(printable(text), quote=True)
-
-
-def _printable(char: str) -> str:
-    code = ord(char)
-    if code < 0x20:
-        return char if char in "\t\n\r" else chr(0x2400 + code)
-    if code == 0x7F:
-        return "\u2421"
-    forbidden = 0x80 <= code < 0xA0 or 0xD800 <= code < 0xE000 or code & 0xFFFE == 0xFFFE
-    return "\ufffd" if forbidden else char

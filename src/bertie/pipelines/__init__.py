@@ -2,17 +2,15 @@
 
 from bertie.pipelines.embedding import EmbedPipeline
 from bertie.pipelines.factory import pipeline
-from bertie.pipelines.multiple_choice import ChoicePipeline
-from bertie.pipelines.question_answering import QuestionAnsweringPipeline
-from bertie.pipelines.reranking import RerankPipeline
+from bertie.pipelines.paired_inputs import ChoicePipeline, QuestionAnsweringPipeline, RerankPipeline
 from bertie.pipelines.running import (
     FeatureExtractionPipeline,
     FillMaskPipeline,
     Pipeline,
     TextClassificationPipeline,
+    TokenClassificationPipeline,
 )
 from bertie.pipelines.searching import Hit, SearchIndex
-from bertie.pipelines.tagging import TokenClassificationPipeline
 
 __all__ = [
     "ChoicePipeline",

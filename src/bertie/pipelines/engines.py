@@ -19,20 +19,7 @@ _KNOWN = ("config", "variant", "force_download", "allow_nan", "trust_remote_code
 def engine_or_reason(
     row: Row, source: Any, device: Any, files: Mapping[str, Any], loading: Mapping[str, Any]
 ) -> Engine | str:
-    """Return the engine of a model, or why PyTorch has to compute it.
-
-    Args:
-        row: the task.
-        source: the model, its folder, or its name in the hub.
-        device: where it is to be computed; None: CUDA if there is any.
-        files: which files of the hub.
-        loading: arguments of the model's ``from_pretrained``.
-
-    Raises:
-        CheckpointError: the files are missing, damaged or unsafe, or do not fit the config or the task.
-        InputError: an engine was given, and another device than the CPU.
-        InputTypeError: an engine was given that has another task's head.
-    """
+    """Return the engine of a model, or why PyTorch has to compute it; arguments as for `load_task`."""
     if isinstance(source, Engine):
         if not is_cpu(device):
             raise InputError(f"device is {device!r}, but the engine that was given computes on the CPU.")
@@ -54,7 +41,7 @@ def engine_or_reason(
 
 
 def why_not_engine(source: Any, device: Any, loading: Mapping[str, Any]) -> str:
-    """Return why the engine cannot compute what was asked for, or an empty text; the files are not looked at."""
+    """Return why the engine cannot compute what was asked for, or an empty text; no file is read."""
     if not isinstance(source, str | os.PathLike):
         return "a PyTorch model was given, whose weights may change (bertie.optimize makes a snapshot of it)"
     if device is None and has_gpu_driver() and not missing("torch", "torch"):

@@ -75,38 +75,35 @@ def pipeline(
         InputTypeError: an option that does not exist, or a tokenizer that cannot give what the task needs.
         CheckpointError: the model's files are missing, damaged or unsafe.
     """
-    place = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+    row = find(task)
     loading = {"config": config, "dtype": torch_dtype if dtype is None else dtype, **(model_kwargs or {})}
     if trust_remote_code is not None:
         loading["trust_remote_code"] = trust_remote_code
-    running = {"name": task, "batch_size": batch_size, "batch_tokens": batch_tokens, "show_progress": show_progress}
-    asked = device_map if device is None else device
-    made = _assembled(find(task), model, tokenizer, asked, use_fast, place, loading, options, running)
-    if deterministic and not isinstance(made.model, Engine):
+    answering, found, reason = load_task(
+        row,
+        row.default_model() if model is None else model,
+        tokenizer,
+        device=device_map if device is None else device,
+        use_fast=use_fast,
+        files={"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only},
+        loading=loading,
+        answers=True,
+    )
+    answering = answering.with_options(**{**row.saved_options(found.config), **options})
+    answering.check_tokenizer()
+    if deterministic and not isinstance(found, Engine):
         from bertie.pipelines.modules import hold_deterministic
 
-        hold_deterministic(made.model, made.codec)
-    return made
-
-
-def _assembled(
-    row: Row,
-    model: Any,
-    tokenizer: Any,
-    device: Any,
-    use_fast: bool,
-    place: dict[str, Any],
-    loading: dict[str, Any],
-    options: dict[str, Any],
-    running: dict[str, Any],
-) -> Pipeline:
-    source = row.default_model() if model is None else model
-    task, found, reason = load_task(
-        row, source, tokenizer, device=device, use_fast=use_fast, place=place, loading=loading, answers=True
+        hold_deterministic(found, answering)
+    return pipeline_class(row)(
+        answering,
+        found,
+        batch_tokens=batch_tokens,
+        batch_size=batch_size,
+        show_progress=show_progress,
+        name=task,
+        why_not_engine=reason,
     )
-    chosen = task.with_options(**{**row.saved_options(found.config), **options})
-    chosen.check_tokenizer()
-    return pipeline_class(row)(chosen, found, why_not_engine=reason, **running)
 
 
 def pipeline_class(row: Row) -> type[Pipeline]:
@@ -129,27 +126,17 @@ def load_task(
     *,
     device: Any = None,
     use_fast: bool = True,
-    place: Mapping[str, Any] | None = None,
+    files: Mapping[str, Any] | None = None,
     loading: Mapping[str, Any] | None = None,
     answers: bool = False,
 ) -> Loaded:
-    """Return a task with its usual options, and what computes it.
+    """Return a task with its usual options, and what computes it; arguments as for `pipeline`.
 
-    Args:
-        row: the task.
-        source: the model, its folder, or its name in the hub.
-        tokenizer: the same of a tokenizer; None: the model's.
-        device: None: CUDA if there is any; a model that was given stays where it is.
-        use_fast: False takes the pure-Python tokenizer.
-        place: which files of the hub.
-        loading: more arguments of the model's ``from_pretrained``.
-        answers: whether it is to answer only: on the engine where that can be, and never with an untrained head.
-
-    Raises:
-        As `pipeline`.
+    ``files`` says which of the hub; ``loading`` has more arguments of ``from_pretrained``. A task that only ``answers``
+    is computed by the engine where that can be, and never with an untrained head.
     """
     origin = source if isinstance(source, str | os.PathLike) else getattr(source, "name_or_path", "")
-    files, recipe = dict(place or {}), Recipe()
+    files, recipe = dict(files or {}), Recipe()
     if row.name == "embed" and origin:
         recipe = read_recipe(resolve(origin, files=[CONFIG_NAME, *FILES], **files))
     files["subfolder"] = recipe.subfolder
@@ -161,7 +148,7 @@ def load_task(
 
         found = load_module(row, source, device, {**files, **(loading or {})}, answers)
     words = _tokenizer(origin if tokenizer is None else tokenizer, use_fast, files)
-    check_vocabulary(words, found)
+    _check_vocabulary(words, found)
     given = {"tokenizer": words, "config": found.config}
     if row.name == "embed":
         given |= {"recipe": recipe, "layers": _layers(recipe.layers, found)}
@@ -181,12 +168,8 @@ def _layers(layers: Sequence[Layer], model: Any) -> tuple[Any, ...]:
     return as_modules(loaded, model.device)
 
 
-def check_vocabulary(tokenizer: Any, model: Any) -> None:
-    """Refuse a tokenizer that knows more words than the model has embeddings.
-
-    Raises:
-        InputError: it does.
-    """
+def _check_vocabulary(tokenizer: Any, model: Any) -> None:
+    """Refuse a tokenizer that knows more words than the model has embeddings."""
     words, rows = len(tokenizer), int(model.config.vocab_size)
     if words > rows:
         raise InputError(
@@ -195,11 +178,11 @@ def check_vocabulary(tokenizer: Any, model: Any) -> None:
         )
 
 
-def _tokenizer(tokenizer: Any, use_fast: bool, place: dict[str, Any]) -> Any:
+def _tokenizer(tokenizer: Any, use_fast: bool, files: dict[str, Any]) -> Any:
     if not tokenizer and isinstance(tokenizer, str):
         raise InputError("Give a tokenizer too: this model does not know the folder it came from.")
     if isinstance(tokenizer, str | os.PathLike):
-        return AutoTokenizer.from_pretrained(tokenizer, use_fast=use_fast, **place)
+        return AutoTokenizer.from_pretrained(tokenizer, use_fast=use_fast, **files)
     if not callable(tokenizer):
         raise InputTypeError(f"tokenizer is a {type(tokenizer).__name__}; give a folder, a name, or a tokenizer.")
     return tokenizer

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from bertie.checkpoints.fitting import untrained
+from bertie.checkpoints.fitting import refuse_untrained
 from bertie.errors import InputTypeError
 from bertie.layers.linear import make_deterministic
 from bertie.models import auto
@@ -28,8 +28,8 @@ def load_module(row: Row, source: Any, device: Any, arguments: dict[str, Any], a
             source, device_map=where, output_loading_info=True, **arguments
         )
         lacking = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
-        if answers and lacking:
-            raise untrained(os.fspath(source), sorted(lacking), type(model).__name__)
+        if answers:
+            refuse_untrained(os.fspath(source), sorted(lacking), type(model).__name__, model.config)
         return model
     if not isinstance(source, torch.nn.Module):
         raise InputTypeError(f"model is a {type(source).__name__}; give a folder, a name in the hub, or a model.")
@@ -40,11 +40,7 @@ def load_module(row: Row, source: Any, device: Any, arguments: dict[str, Any], a
 
 
 def check_head(row: Row, model: torch.nn.Module) -> None:
-    """Refuse a model, wrapped or not, that has another task's head; classes of someone's own pass if they can serve.
-
-    Raises:
-        InputTypeError: naming the class that the task wants.
-    """
+    """Refuse a model, wrapped or not, that has another task's head; classes of someone's own pass if they can serve."""
     wanted = getattr(auto, row.model_class).model_class
     inner = next((part for part in model.modules() if isinstance(part, BertPreTrainedModel)), None)
     if row.head:
@@ -62,10 +58,6 @@ def check_head(row: Row, model: torch.nn.Module) -> None:
 
 
 def hold_deterministic(model: Any, task: Task) -> None:
-    """Have a model, and what its task puts around the pooling, give each row bitwise an answer of its own.
-
-    Raises:
-        InputError: no kernel can do that here.
-    """
+    """Have a model, and what its task puts around the pooling, give each row bitwise an answer of its own."""
     layers = chain.from_iterable(getattr(task, name, ()) for name in ("token_layers", "layers"))
     make_deterministic(model, *(layer for layer in layers if isinstance(layer, torch.nn.Module)))

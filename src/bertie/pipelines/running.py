@@ -193,17 +193,36 @@ class TextClassificationPipeline(Pipeline):
     """As `Pipeline`: texts or pairs in, their classes out."""
 
 
+class TokenClassificationPipeline(Pipeline):
+    """As `Pipeline`; a list of strings may be the words of one text."""
+
+    def __call__(self, inputs: Any, *, batch_size: int | None = None, **options: Any) -> Any:
+        """Return the entities of a text, or of each of several.
+
+        Args:
+            inputs: one text, or a list (or iterator) of them; a text may be a list of its words. With
+                ``is_split_into_words=True`` a list of strings is one text; as in the reference, its answer comes in a
+                list of one.
+            batch_size: the most texts in a batch, in this call.
+            **options: ``aggregation_strategy``, ``ignore_labels``, ``scheme``, ``windows`` and the task's others.
+
+        Raises:
+            BertieError: as `Pipeline.__call__`.
+        """
+        task: Any = self.codec.with_options(**options)
+        if isinstance(inputs, list | tuple) and all(isinstance(part, str) for part in inputs):
+            # two strings are two texts or words, not a pair
+            inputs = [list(inputs)] if task.is_split_into_words and inputs else list(inputs)
+        return super().__call__(inputs, batch_size=batch_size, **options)
+
+
 def is_single(inputs: Any) -> bool:
     """Whether ``inputs`` is one text or pair, not several."""
     return isinstance(inputs, str | Mapping) or (isinstance(inputs, tuple) and is_pair(inputs))
 
 
 def listed(inputs: Any) -> list[Any]:
-    """Return several texts as a list: of any sequence, or a column of NumPy, pandas or datasets.
-
-    Raises:
-        InputTypeError: ``inputs`` is nothing of the kind.
-    """
+    """Return several texts as a list: of any sequence, or a column of NumPy, pandas or datasets."""
     if hasattr(inputs, "tolist"):
         inputs = inputs.tolist()
     if isinstance(inputs, Iterable) and not isinstance(inputs, bytes | bytearray):
@@ -212,7 +231,7 @@ def listed(inputs: Any) -> list[Any]:
 
 
 def marked(answered: Answered) -> Any:
-    """Return the answer with ``truncated`` and ``empty`` in its mappings, where they say something."""
+    """Return the answer with its marks in its mappings."""
     return _mark(answered.answer, answered.marks) if answered.marks else answered.answer
 
 

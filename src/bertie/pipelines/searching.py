@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from bertie.errors import InputTypeError
 from bertie.pipelines.embedding import EmbedPipeline
+from bertie.tasks.sentence_transformers_config import Recipe
 from bertie.tasks.task import check_count
 
 Vectors = NDArray[np.float32]
@@ -51,7 +52,7 @@ class SearchIndex:
         """
         check_count("top_k", top_k)
         asked = [questions] if isinstance(questions, str) else list(questions)
-        scores = _NEARNESS[self._similarity](self._made(asked, "query"), self.vectors)
+        scores = _NEARNESS[self._recipe.similarity](self._made(asked, "query"), self.vectors)
         found = [self._best(row, min(top_k, len(self.texts))) for row in scores]
         return found[0] if isinstance(questions, str) else found
 
@@ -62,32 +63,25 @@ class SearchIndex:
         return [Hit(int(number), float(scores[number]), self.texts[number]) for number in ordered]
 
     @property
-    def _similarity(self) -> str:
-        known: Any = self._embed.codec
-        return str(known.recipe.similarity)
+    def _recipe(self) -> Recipe:
+        task: Any = self._embed.codec
+        return task.recipe
 
     def _made(self, texts: list[str], *prompts: str) -> Vectors:
-        vectors: Vectors = self._embed(texts, **self._prompt(*prompts))
-        return _of_length_one(vectors) if self._similarity == "cosine" else vectors
-
-    def _prompt(self, *names: str) -> dict[str, Any]:
-        known: Any = self._embed.codec
-        return next(({"prompt_name": name} for name in names if name in known.recipe.prompts), {})
-
-
-def _dot(questions: Vectors, texts: Vectors) -> Iterable[Vectors]:
-    return questions @ texts.T
+        """Return the vectors of texts, after the first of ``prompts`` that the model has."""
+        known = [name for name in prompts if name in self._recipe.prompts]
+        options: dict[str, Any] = {"prompt_name": known[0]} if known else {}
+        vectors: Vectors = self._embed(texts, **options)
+        if self._recipe.similarity != "cosine":
+            return vectors
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.maximum(norms, 1e-12), np.float32)
 
 
 # vectors of questions [Q, D] and of texts [N, D] → for each question, how near each text is [N]
 _NEARNESS: dict[str, Callable[[Vectors, Vectors], Iterable[Vectors]]] = {
-    "cosine": _dot,  # all vectors have length 1
-    "dot": _dot,
+    "cosine": lambda questions, texts: questions @ texts.T,  # all vectors have length 1
+    "dot": lambda questions, texts: questions @ texts.T,
     "euclidean": lambda questions, texts: (-np.linalg.norm(texts - one, axis=1) for one in questions),
     "manhattan": lambda questions, texts: (-np.abs(texts - one).sum(axis=1) for one in questions),
 }
-
-
-def _of_length_one(vectors: Vectors) -> Vectors:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(norms, 1e-12), np.float32)

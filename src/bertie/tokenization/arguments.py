@@ -20,7 +20,7 @@ _OF_OTHERS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: a query's time counts
 class Call:
     """The arguments of a call beside its texts; `Tokenizer.__call__` says what they mean."""
 
@@ -44,7 +44,7 @@ class Call:
     na: str = "error"
 
 
-CALL_NAMES = tuple(field.name for field in fields(Call))
+CALL_NAMES = frozenset(field.name for field in fields(Call))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,14 @@
 
 import inspect
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
 
 from tokenizers import AddedToken, normalizers, processors
 from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.errors import InputError, MissingVocabularyError
-from bertie.progress import say_once
+from bertie.progress import progress, say_once
 from bertie.tokenization.arguments import NAMED_OPTIONS, read_options
 from bertie.tokenization.backend import BertBackend
 from bertie.tokenization.encoding import Frames
@@ -17,6 +17,10 @@ from bertie.tokenization.file_backend import FileBackend
 from bertie.tokenization.pieces import Pieces
 from bertie.tokenization.tokenizer import Tokenizer
 from bertie.tokenization.vocabulary import check_vocabulary, given_vocabulary
+from bertie.tokenization.wordpiece_trainer import count_words, train_wordpiece
+
+# arguments of a constructor that are not another vocabulary's
+_OF_ONE_VOCABULARY = ("vocab", "vocab_file", "tokenizer_file", "name_or_path")
 
 
 class BertTokenizer(Tokenizer):
@@ -177,9 +181,58 @@ class BertTokenizer(Tokenizer):
     def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
         return str(self._backend.rust.decode(ids, skip_special_tokens=skip_special_tokens))
 
+    def train_new_from_iterator(
+        self,
+        text_iterator: Iterable[str | Sequence[str]],
+        vocab_size: int,
+        length: int | None = None,
+        new_special_tokens: Sequence[str | AddedToken] | None = None,
+        special_tokens_map: Mapping[str, str] | None = None,
+        *,
+        min_frequency: int = 2,
+        limit_alphabet: int = 1000,
+    ) -> Self:
+        """Train the vocabulary of a new tokenizer that treats texts as this one does. Equal texts give equal files.
+
+        Args:
+            text_iterator: texts, or lists of them.
+            vocab_size: the entries of the vocabulary, exactly; special tokens included.
+            length: how many items ``text_iterator`` has, for the progress bar.
+            new_special_tokens: more of them.
+            special_tokens_map: a special token of this tokenizer → what it is called in the new one.
+            min_frequency: two pieces that stand together less often than this are not merged.
+            limit_alphabet: the most characters; of more, the most frequent are taken.
+
+        Raises:
+            InputError: the texts do not give a vocabulary of that size, or this tokenizer is not BERT's.
+
+        See `bertie.tokenization.wordpiece_trainer.train_wordpiece` for the algorithm.
+        """
+        if not self.states_bert:
+            raise InputError("only BERT's own tokenizer can be trained anew, and this one runs another tokenizer.json")
+        renamed = dict(special_tokens_map or {})
+        special = [
+            renamed.get(token, token) for token in dict.fromkeys([*self._first_tokens(), *self.all_special_tokens])
+        ]
+        special += [str(token) for token in new_special_tokens or () if str(token) not in special]
+        words = count_words(_counted(text_iterator, length), self.backend_tokenizer)
+        tokens = train_wordpiece(words, vocab_size, special, min_frequency, limit_alphabet)
+        named = {name: renamed.get(token, token) for name, token in self.special_tokens_map.items()}
+        options = {name: value for name, value in self.init_kwargs.items() if name not in _OF_ONE_VOCABULARY}
+        options |= {**named, "extra_special_tokens": [token for token in special if token not in named.values()]}
+        return type(self)({token: number for number, token in enumerate(tokens)}, **options)
+
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         return " ".join(tokens) if self.decoder is None else str(self.decoder.decode(list(tokens)))
 
 
 _DEFAULTS = {name: one.default for name, one in inspect.signature(BertTokenizer).parameters.items()}
 BertTokenizerFast = BertTokenizer
+
+
+def _counted(texts: Iterable[str | Sequence[str]], length: int | None) -> Iterator[str]:
+    """Yield single texts of batches, with a progress bar."""
+    with progress("counting words", length) as advance:
+        for item in texts:
+            yield from [item] if isinstance(item, str) else item
+            advance(1)

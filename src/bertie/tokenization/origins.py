@@ -26,6 +26,8 @@ def _spans_within(text: str, start: int, stop: int, form: Form) -> list[Span]:
         found = [span for a, b in parts for span in _spans_within(text, start + a, start + b, form)]
         if len(found) == len(whole):
             return found
+    while whole and not sizes[text[stop - 1]] and not unicodedata.combining(text[stop - 1]):
+        stop -= 1  # what is dropped behind it
     return [(start, stop)] * len(whole)
 
 

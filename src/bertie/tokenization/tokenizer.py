@@ -137,7 +137,7 @@ class Tokenizer(VocabMixin):
         named = {name: value for name, value in locals().items() if name in CALL_NAMES}
         more = arguments.without_others("the tokenizer", {**unknown, **(tokenizer_kwargs or {})})
         arguments.refuse_unknown("the tokenizer", [name for name in more if name not in named], named)
-        call = Call(**{**named, **more})
+        call = self._call(**{**named, **more})
         if text is None and text_target is None and call.na != "skip":
             raise InputTypeError('there is no text: give text (or text_target); na="skip" takes None as an empty text')
         if text_target is None:
@@ -167,8 +167,10 @@ class Tokenizer(VocabMixin):
         Raises:
             InputError, InputTypeError: as in a call.
         """
-        named = {name: value for name, value in locals().items() if name in CALL_NAMES}
-        rows = self._rows_in_turn(texts, None, self._completed(Call(verbose=False, **named)))
+        lengths: dict[str, Any] = {"truncation": truncation, "max_length": max_length, "verbose": False}
+        words: dict[str, Any] = {"is_split_into_words": is_split_into_words, "na": na}
+        call = self._call(**lengths, **words, split_special_tokens=split_special_tokens)
+        rows = self._rows_in_turn(texts, None, call)
         return rows if self._types_are_taken else rows.untyped()
 
     def encode(
@@ -189,24 +191,24 @@ class Tokenizer(VocabMixin):
         return self(text, text_pair, **named, **more)["input_ids"]
 
     def _encode(self, text: Any, text_pair: Any, call: Call) -> Any:
-        call = self._completed(call)
         if call.return_tensors == "packed":
             rows = self._rows_in_turn(text, text_pair, call)
             return packed(rows if call.return_token_type_ids or self._types_are_taken else rows.untyped(), call)
         layout, inputs = self._layout(call), read_inputs(text, text_pair, call.is_split_into_words, call.na)
         return self._give_back(self._rows(inputs, layout, call), layout, call, inputs.batched)
 
-    def _completed(self, call: Call) -> Call:
-        """Return the call with what it leaves to the tokenizer."""
-        kind, types, mask = call.return_tensors, call.return_token_type_ids, call.return_attention_mask
-        plain = call.split_special_tokens
-        return replace(
-            call,
-            return_tensors=None if kind is None else arguments.one_of("return_tensors", kind, arguments.TENSORS),
-            return_token_type_ids="token_type_ids" in self.model_input_names if types is None else types,
-            return_attention_mask="attention_mask" in self.model_input_names if mask is None else mask,
-            split_special_tokens=self.split_special_tokens if plain is None else plain,
-        )
+    def _call(self, **named: Any) -> Call:
+        """Return the arguments of a call, with what they leave to the tokenizer."""
+        call = Call(**named)
+        if call.return_tensors is not None:
+            call.return_tensors = arguments.one_of("return_tensors", call.return_tensors, arguments.TENSORS)
+        if call.return_token_type_ids is None:
+            call.return_token_type_ids = "token_type_ids" in self.model_input_names
+        if call.return_attention_mask is None:
+            call.return_attention_mask = "attention_mask" in self.model_input_names
+        if call.split_special_tokens is None:
+            call.split_special_tokens = self.split_special_tokens
+        return call
 
     @property
     def _types_are_taken(self) -> bool:
@@ -299,10 +301,10 @@ class Tokenizer(VocabMixin):
         Raises:
             InputError: as in a call.
         """
-        call = Call(**{name: value for name, value in locals().items() if name in CALL_NAMES})
+        named = {name: value for name, value in locals().items() if name in CALL_NAMES}
         if return_tensors is not None:
             arguments.one_of("return_tensors", return_tensors, ("pt", "np"))
-        call = self._completed(call)
+        call = self._call(**named)
         layout = self._layout(call)
         windows = tuple(map(Window.of_ids, [ids] if pair_ids is None else [ids, pair_ids]))
         frames = self._frames(add_special_tokens)
@@ -346,7 +348,7 @@ class Tokenizer(VocabMixin):
         kind = return_tensors or tensor_kind(values[main])
         lists = {name: as_lists(value) for name, value in values.items()}
         named = {name: value for name, value in locals().items() if name in CALL_NAMES}
-        call = self._completed(Call(**{**named, "truncation": False, "add_special_tokens": False}))
+        call = self._call(**named, truncation=False, add_special_tokens=False)
         fillings = {"attention_mask": 0, "token_type_ids": self.pad_token_type_id, "special_tokens_mask": 1}
         fillings[main] = self.pad_token_id
         padded = pad_values(lists, main, self._layout(call), fillings, bool(call.return_attention_mask))

@@ -6,9 +6,8 @@ need_torch(__name__)
 
 from bertie.errors import Stopped
 from bertie.settings import Settings, describe_settings
-from bertie.training.callbacks import Callback, Event
 from bertie.training.distributed import is_first, local_device, world_size
-from bertie.training.history import History, JsonLines
+from bertie.training.history import Callback, Event, History, JsonLines
 from bertie.training.learner import Learner
 from bertie.training.loop import train
 from bertie.training.sampler import LookedUpSizes

@@ -11,11 +11,6 @@ from bertie.training.sampler import Integers
 MOST_LOOKED_AT = 256
 
 
-def is_bad(loss: float, norm: float) -> bool:
-    """Whether a step cannot be taken."""
-    return not (math.isfinite(loss) and math.isfinite(norm))
-
-
 def explain(
     learner: Learner, examples: Integers, step: int, epoch: float, rate: float, loss: float, norm: float
 ) -> str:

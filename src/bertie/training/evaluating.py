@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from torch import nn
 
@@ -29,37 +28,29 @@ class Evaluation:
 
     def figures(self, model: nn.Module, history: History, group: Processes, signals: Signals) -> Figures | None:
         """Return the first process's figures, with None for NaN; None in their stead: a signal came meanwhile."""
+        assert self.evaluate is not None
         figures: Figures | None = None
         model.eval()
         if group.rank == 0:
             try:
                 with signals.at_once():
-                    figures = self._computed(history)
+                    found = self.evaluate()
+                    if self.check is not None and (sentence := self.check(found)):
+                        warn(history, f"After step {history.step}: {sentence}")
+                    figures = finite(found)
             except KeyboardInterrupt:
                 if not signals.received:
                     raise
         model.train()
-        return cast("Figures | None", group.broadcast(figures))
+        return group.broadcast(figures)
 
     def score(self, figures: Figures) -> float | None:
         """Return the figure that decides, less than 0 where less is better; None if it is NaN."""
         name = self.metric if self.metric is not None else next(iter(figures), "")
         if name not in figures:
             raise InputError(f"evaluate() gave no figure {name!r}; it gave: {', '.join(figures) or 'nothing'}.")
-        return score_of(figures, name)
-
-    def _computed(self, history: History) -> Figures:
-        assert self.evaluate is not None
-        found = self.evaluate()
-        if self.check is not None and (sentence := self.check(found)):
-            warn(history, f"After step {history.step}: {sentence}")
-        return finite(found)
-
-
-def score_of(figures: Mapping[str, float | None], name: str) -> float | None:
-    """Return a figure so that higher is better: one of `LOWER` below 0."""
-    value = figures[name]
-    return -value if value is not None and name in LOWER else value
+        value = figures[name]
+        return -value if value is not None and name in LOWER else value
 
 
 def warn(history: History, message: str) -> None:

@@ -1,12 +1,14 @@
-"""What a run has done so far: its log lines, its best score, and all that is needed to go on."""
+"""What a run has done so far: its log lines, its best score, and all that is needed to go on; and who is told of it."""
 
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
+
+from torch import nn
 
 from bertie.files import explained, write_text
 
@@ -82,9 +84,45 @@ class History:
         lines = [record for record in self.records[-2:] if record.get("loss") is not None]
         return f"loss {lines[-1]['loss']:.4f}, {lines[-1]['tokens_per_second']:,.0f} tokens/s" if lines else ""
 
+    def line_of_steps(self, epoch: float, rate: float, seconds: float) -> Record:
+        """Return the log line of the steps since the last one, and begin to count anew."""
+        computing = seconds - max((record["seconds"] for record in self.records), default=0.0)
+        record: Record = {
+            "step": self.step,
+            "epoch": round(epoch, 4),
+            **finite({"loss": _mean(self.losses)}),
+            "learning_rate": rate,
+            **finite({"grad_norm": _mean(self.norms)}),
+            "tokens_per_second": round(self.tokens / max(computing, 1e-9), 1),
+            "seconds": round(seconds, 3),
+        }
+        self.losses, self.norms, self.tokens = [], [], 0
+        return record
+
     def is_better(self, score: float | None) -> bool:
         """Whether ``score`` is higher than all before; the first of equal ones stays the best, NaN (None) is none."""
         return score is not None and (self.best_score is None or score > self.best_score)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a callback is called with.
+
+    Attributes:
+        kind: "steps" or "evaluation" for a log line of steps or of an evaluation, "epoch" for the end of an epoch.
+        record: the log line as in ``metrics.jsonl``; of an epoch's end ``step``, ``epoch`` and ``seconds``.
+        model: as it is at this moment, in eval mode; one that learns adapters is wrapped by peft.
+        history: all that has happened so far, what came before a resume included.
+    """
+
+    kind: Literal["steps", "evaluation", "epoch"]
+    record: Record
+    model: nn.Module
+    history: History
+
+
+# One that returns True ends the training after this step, as if it were its last.
+Callback = Callable[[Event], object]
 
 
 def finite(figures: Mapping[str, float]) -> dict[str, float | None]:
@@ -106,41 +144,6 @@ class JsonLines:
             return
         with explained(self._path), self._path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(line)
-
-
-def line_of_steps(history: History, epoch: float, rate: float, seconds: float) -> Record:
-    """Return the log line of the steps since the last one, and begin to count anew."""
-    computing = seconds - max((record["seconds"] for record in history.records), default=0.0)
-    record: Record = {
-        "step": history.step,
-        "epoch": round(epoch, 4),
-        **finite({"loss": _mean(history.losses)}),
-        "learning_rate": rate,
-        **finite({"grad_norm": _mean(history.norms)}),
-        "tokens_per_second": round(history.tokens / max(computing, 1e-9), 1),
-        "seconds": round(seconds, 3),
-    }
-    history.losses, history.norms, history.tokens = [], [], 0
-    return record
-
-
-def line_of_evaluation(
-    history: History,
-    epoch: float,
-    figures: Mapping[str, float | None],
-    score: float | None,
-    is_best: bool,
-    seconds: float,
-) -> Record:
-    """Return the log line of an evaluation."""
-    return {
-        "step": history.step,
-        "epoch": round(epoch, 4),
-        "figures": dict(figures),
-        "score": score,
-        "is_best": is_best,
-        "seconds": round(seconds, 3),
-    }
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,30 +1,31 @@
 """The loop: steps of examples, gradients, updates, log lines, evaluations, and states to resume from."""
 
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bertie.errors import BertieError, InputError, Stopped, spelled
 from bertie.locking import only_process_in
 from bertie.progress import Advance, progress
 from bertie.settings import Settings
-from bertie.training.callbacks import Callback, Event
 from bertie.training.checkpointing import Checkpointer, same_device
 from bertie.training.distributed import Processes, processes
-from bertie.training.divergence import ADVICE, explain, is_bad
+from bertie.training.divergence import ADVICE, explain
 from bertie.training.evaluating import Check, Evaluate, Evaluation, warn
 from bertie.training.fingerprint import fingerprint
 from bertie.training.grad_accumulation import GradAccumulator, micro_tokens, precision_on
-from bertie.training.history import History, Record, line_of_evaluation, line_of_steps
+from bertie.training.history import Callback, Event, History, Record
 from bertie.training.learner import Learner
 from bertie.training.lengthening import lengthen, share_of_rate
 from bertie.training.optimizer import AdamW
-from bertie.training.param_groups import checkpointed, frozen, groups, trainable
+from bertie.training.param_groups import checkpointed, frozen, groups, left_as_it_was, trainable
 from bertie.training.sampler import Sampler, seed_of_step, shard
 from bertie.training.signals import Signals
 from bertie.training.sparse_embeddings import by_rows, tables
@@ -39,7 +40,7 @@ def train(
     evaluate: Evaluate | None = None,
     metric: str | None = None,
     check: Check | None = None,
-    folder: str | Path | None = None,
+    folder: Path | None = None,
     resume: bool = False,
     more_epochs: int | None = None,
     data: Mapping[str, Any] | None = None,
@@ -70,103 +71,89 @@ def train(
             True ends the training.
         show_progress: True shows a bar, False none, None on a terminal only.
         divisible: False if a step's loss compares its examples with each other: it is then computed in one piece.
-
-    Raises:
-        InputError: settings, model or evaluation do not fit each other; a run is resumed otherwise than started.
-        CheckpointError: the folder cannot be written, or its state is damaged.
-        BertieError: loss or gradients are not finite, memory is exhausted, or another process has ended.
-        Stopped: SIGINT, SIGTERM or SIGHUP came; the state was saved.
     """
-    settings = settings or Settings()
-    model = learner.model
+    settings, model = settings or Settings(), learner.model
     with (
         frozen(model, settings.frozen_layers),
         checkpointed(model, settings.gradient_checkpointing),
-        _restored(model),
+        left_as_it_was(model),
         processes(same_device(trainable(model))) as group,
         Signals() as signals,
     ):
         if group.world > 1 and not divisible:
             raise InputError("A loss that compares a step's examples needs one process; start it without torchrun.")
         evaluation = Evaluation(evaluate, metric, check)
-        run = _Run(learner, settings, group, signals, evaluation, data or {}, log, callbacks, divisible)
-        where = None if folder is None else Path(folder)
-        checkpointer = Checkpointer(where, run.fingerprint, settings, writes=group.rank == 0)
-        alone = only_process_in(where) if where is not None and group.rank == 0 else nullcontext()
+        run = _Run(learner, settings, group, signals, evaluation, log, callbacks, data or {}, divisible)
+        alone = only_process_in(folder) if folder is not None and group.rank == 0 else nullcontext()
         with alone, by_rows(run.tables):
-            run.begin(checkpointer, resume, more_epochs)
-            with progress("steps", run.history.total, show_progress) as advance:
+            run.begin(folder, resume, more_epochs)
+            with progress("steps", run.history.total, show_progress if group.rank == 0 else False) as advance:
                 return run.run(advance)
 
 
+@dataclass
 class _Run:
     """One call of `train`: what stays the same during it, and the history that changes."""
 
-    def __init__(
-        self,
-        learner: Learner,
-        settings: Settings,
-        group: Processes,
-        signals: Signals,
-        evaluation: Evaluation,
-        data: Mapping[str, Any],
-        log: Log | None,
-        callbacks: Sequence[Callback],
-        divisible: bool,
-    ) -> None:
-        self.learner, self.settings, self.group, self.signals = learner, settings, group, signals
-        self.model, self.evaluation = learner.model, evaluation
-        self.log = log if log is not None and group.rank == 0 else _ignore
-        self.callbacks = callbacks
+    learner: Learner
+    settings: Settings
+    group: Processes
+    signals: Signals
+    evaluation: Evaluation
+    log: Log | None
+    callbacks: Sequence[Callback]
+    data: Mapping[str, Any]
+    divisible: bool
+
+    def __post_init__(self) -> None:
+        self.model, settings = self.learner.model, self.settings
         parameters = trainable(self.model)
         self.parameters, self.device = list(parameters.values()), same_device(parameters)
-        self.sampler = Sampler(learner.sizes, settings.seed, settings.examples_in_a_step, settings.batch_tokens)
+        self.sampler = Sampler(self.learner.sizes, settings.seed, settings.examples_in_a_step, settings.batch_tokens)
         in_an_epoch = self.sampler.steps_in(0)
         total = settings.steps or self.sampler.steps_before(settings.epochs_over(in_an_epoch))
         self.highest_rate = settings.rate_for(getattr(self.model, "config", None))
         self.log_every = settings.log_interval(total)
         self.evaluate_every = settings.evaluation_interval(in_an_epoch)
         # a GPU clears and updates a table faster than its rows are looked up, and processes sum whole gradients
-        self.tables = tables(self.model) if self.device.type == "cpu" and group.world == 1 else {}
+        self.tables = tables(self.model) if self.device.type == "cpu" and self.group.world == 1 else {}
         alike = groups(self.model, settings.weight_decay, settings.layer_decay)
         self.optimizer = AdamW(parameters, alike, tuple(self.tables))
         tokens = settings.micro_tokens or micro_tokens(self.device)
         precision = precision_on(self.device, settings.precision)
         self.precision = "fp32" if precision is nullcontext else "bf16"
-        self.gradients = GradAccumulator(learner, self.sampler.sizes, tokens, precision, whole=not divisible)
-        self.fingerprint = fingerprint(self.model, self.sampler, settings, total, group.world, data)
+        self.gradients = GradAccumulator(self.learner, self.sampler.sizes, tokens, precision, whole=not self.divisible)
         self.history = History(total=total)
         self.is_waited_for = self.device.type != "cpu"  # fetching a number waits until the device is done
         # of the steps since the last look at the device: number, loss, norm
         self.unseen: list[tuple[int, Tensor, Tensor]] = []
         self.clock = 0.0
 
-    def begin(self, checkpointer: Checkpointer, resume: bool, more_epochs: int | None) -> None:
+    def begin(self, folder: Path | None, resume: bool, more_epochs: int | None) -> None:
         """Bring model and history to where the run begins or goes on."""
-        self.checkpointer = checkpointer
+        total, settings, world = self.history.total, self.settings, self.group.world
+        begun = fingerprint(self.model, self.sampler, settings, total, world, self.data)
+        self.checkpointer = Checkpointer(folder, begun, settings, writes=self.group.rank == 0)
         self.group.share_model(self.model)
-        total = self.history.total
-        self.history = (
-            checkpointer.resume(self.model, self.optimizer, resume or more_epochs is not None) or self.history
-        )
+        resumed = self.checkpointer.resume(self.model, self.optimizer, resume or more_epochs is not None)
+        self.history = resumed or self.history
         if not self.history.ends:
             self.history.total = total
-        lengthen(self.history, more_epochs, resume, self.sampler, checkpointer.where)
+        lengthen(self.history, more_epochs, resume, self.sampler, self.checkpointer.where)
         self.gradients.tokens = self.history.micro_tokens or self.gradients.tokens
         self.history.settings = self._settings_used()
         self.clock = time.perf_counter() - self.history.seconds
         for record in self.history.records:
-            self.log(record)
+            self._write(record)
         self.model.train()
 
     def run(self, advance: Advance) -> History:
         """Take all steps that are left."""
-        show = advance if self.group.rank == 0 else _silent
-        show(self.history.step)
+        advance(self.history.step)
         while True:
             if self._evaluation_is_due():
                 self._evaluate()
-            if self._epoch_is_to_be_told():
+            if self._epoch_has_ended():
                 self._tell_epoch()
                 continue  # a callback that ends the training has the model evaluated
             if self._is_over():
@@ -176,7 +163,7 @@ class _Run:
             self._leave_if_asked()
             if self.checkpointer.is_due(self.history.step):
                 self._keep()
-            show(1, self.history.note())
+            advance(1, self.history.note())
 
     def _settings_used(self) -> dict[str, Any]:
         """Return the settings with what is used for each that was left open; of two that exclude each other, one."""
@@ -220,7 +207,7 @@ class _Run:
             self._fetch()
         if due:
             rate, epoch = self._rate(self.history.step - 1), self.sampler.epochs_done(self.history.step)
-            self._record("steps", line_of_steps(self.history, epoch, rate, self._seconds()))
+            self._record("steps", self.history.line_of_steps(epoch, rate, self._seconds()))
 
     def _fetch(self) -> None:
         if not self.unseen:
@@ -228,13 +215,13 @@ class _Run:
         numbers = torch.stack([torch.stack([loss.float(), norm]) for _, loss, norm in self.unseen]).tolist()
         steps, self.unseen = [step for step, _, _ in self.unseen], []
         for step, (loss, norm) in zip(steps, numbers, strict=True):
-            if is_bad(loss, norm):
-                self._bad_step(step, loss, norm)
-            else:
+            if math.isfinite(loss) and math.isfinite(norm):
                 self.history.losses.append(loss)
                 self.history.norms.append(norm)
+            else:
+                self._skip(step, loss, norm)
 
-    def _bad_step(self, step: int, loss: float, norm: float) -> None:
+    def _skip(self, step: int, loss: float, norm: float) -> None:
         epoch, rate = self.sampler.epochs_done(step - 1), self._rate(step - 1)
         message = explain(self.learner, self.sampler.examples(step - 1), step, epoch, rate, loss, norm)
         self.history.skipped.append(step)
@@ -263,11 +250,12 @@ class _Run:
         if best:
             history.best_step, history.best_score, history.best_figures = history.step, score, figures
             self.checkpointer.keep_best(self.model, history.step)
-        epoch = self.sampler.epochs_done(history.step)
-        self._record("evaluation", line_of_evaluation(history, epoch, figures, score, best, self._seconds()))
+        found = {"figures": dict(figures), "score": score, "is_best": best, "seconds": round(self._seconds(), 3)}
+        epoch = round(self.sampler.epochs_done(history.step), 4)
+        self._record("evaluation", {"step": history.step, "epoch": epoch, **found})
         self._agree()
 
-    def _epoch_is_to_be_told(self) -> bool:
+    def _epoch_has_ended(self) -> bool:
         step = self.history.step
         return bool(self.callbacks) and step not in (0, self.history.told) and self.sampler.locate(step)[1] == 0
 
@@ -320,8 +308,12 @@ class _Run:
 
     def _record(self, kind: Literal["steps", "evaluation"], record: Record) -> None:
         self.history.records.append(record)
-        self.log(record)
+        self._write(record)
         self._tell(kind, record)
+
+    def _write(self, record: Record) -> None:
+        if self.log is not None and self.group.rank == 0:
+            self.log(record)
 
     def _tell(self, kind: Literal["steps", "evaluation", "epoch"], record: Record) -> None:
         if not self.callbacks or self.group.rank:
@@ -332,26 +324,3 @@ class _Run:
         self.model.train()
         if any(answer is True for answer in answers):
             self.history.asked_to_stop = True
-
-
-@contextmanager
-def _restored(model: nn.Module) -> Iterator[None]:
-    """Give random numbers and the model's mode back as they were, and leave no gradients."""
-    device = next(model.parameters()).device
-    training = {module: module.training for module in model.modules()}
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        try:
-            yield
-        finally:
-            for module, mode in training.items():
-                module.training = mode
-            for parameter in model.parameters():
-                parameter.grad = None
-
-
-def _silent(done: float, note: str = "") -> None:
-    del done, note
-
-
-def _ignore(record: Record) -> None:
-    del record

@@ -112,3 +112,18 @@ def restore(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
     for name, tensor in snapshot(model).items():
         tensor.copy_(tensors[name])
         torch.autograd.graph.increment_version(tensor)
+
+
+@contextmanager
+def left_as_it_was(model: nn.Module) -> Iterator[None]:
+    """Give random numbers and the model's mode back as they were, and leave no gradients."""
+    device = next(model.parameters()).device
+    training = {module: module.training for module in model.modules()}
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            yield
+        finally:
+            for module, mode in training.items():
+                module.training = mode
+            for parameter in model.parameters():
+                parameter.grad = None

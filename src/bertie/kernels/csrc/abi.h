@@ -7,7 +7,7 @@ typedef struct {
 
 const BertieAbi *NAME(abi)(void)
 {
-    static const BertieAbi abi = {5,
+    static const BertieAbi abi = {6,
                                   sizeof(PackedWeight),
                                   sizeof(Norm),
                                   sizeof(Block),

@@ -4,6 +4,7 @@
 #include "activations.h"
 #include "microkernel.h"
 #include "gemm.h"
+#include "gemm_unpacked.h"
 #include "gemm_int8.h"
 #ifdef HAS_TILES
 #include "gemm_tiles.h"

@@ -1,4 +1,4 @@
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__) && defined(__LP64__)
 #include "system.h"
 #include "simd_avx2.h"
 #include "all_kernels.h"

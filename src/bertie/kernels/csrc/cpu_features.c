@@ -1,4 +1,4 @@
-/* What this library was compiled for, and what of it the processor can run. */
+/* What of this library the processor can run; it is empty where `long` has 32 bits, as on Windows. */
 #if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #elif defined(__aarch64__) && defined(__APPLE__)
@@ -9,7 +9,7 @@
 #include <unistd.h>
 #endif
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__) && defined(__LP64__)
 const void *bertie_avx2_abi(void);
 const void *bertie_abi(void) { return bertie_avx2_abi(); }
 
@@ -42,7 +42,7 @@ const char *bertie_instruction_sets(void)
     return "avx512vnni avx512 avx2";
 }
 
-#elif defined(__aarch64__) && defined(__GNUC__)
+#elif defined(__aarch64__) && defined(__LP64__)
 const void *bertie_neon_abi(void);
 const void *bertie_abi(void) { return bertie_neon_abi(); }
 

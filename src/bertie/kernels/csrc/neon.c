@@ -1,4 +1,4 @@
-#if defined(__aarch64__) && defined(__GNUC__)
+#if defined(__aarch64__) && defined(__LP64__)
 #include "system.h"
 #include "simd_neon.h"
 #include "all_kernels.h"

@@ -7,17 +7,16 @@ import torch
 from torch import Tensor
 
 import bertie
-from bertie.attention.cache import Cache, EncoderDecoderCache
+from bertie.attention.cache import Cache, CacheLike, EncoderDecoderCache
 from bertie.capture import has_hooks
 from bertie.config import BertConfig
-from bertie.errors import InputError, InputTypeError
-from bertie.layers.collected import Collected
+from bertie.errors import InputError, InputTypeError, counted
 from bertie.layers.embeddings import BertEmbeddings
 from bertie.layers.encoder import BertEncoder
-from bertie.layers.pooler import BertPooler
-from bertie.layers.rectangle import Batch, Rectangle, Unpadded, shown
-from bertie.models.entrance import encoder_scores, enter_encoder, mask_of_scores
+from bertie.layers.heads import BertPooler
+from bertie.layers.rectangle import Batch, Collected, Rectangle, Unpadded, shown
 from bertie.models.hooks import is_looked_into
+from bertie.models.model_inputs import encoder_scores, mask_of_scores, pack_encoder_states
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import BaseModelOutputWithPoolingAndCrossAttentions
 from bertie.packing import Packed
@@ -48,20 +47,20 @@ class BertModel(BertPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         encoder_hidden_states: Tensor | Packed | None = None,
         encoder_attention_mask: Tensor | None = None,
-        past_key_values: Any = None,
+        past_key_values: CacheLike | EncoderDecoderCache | None = None,
         use_cache: bool | None = None,
         *,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> BaseModelOutputWithPoolingAndCrossAttentions | tuple[Any, ...]:
         """Run the encoder.
 
         Args:
             input_ids: ``[B, S]`` integers, or a ``Packed`` (then nothing may stand beside it that it already knows).
             attention_mask: ``[B, S]`` of 0 and 1 (with a cache: over its tokens too), or ``[B, S, S]`` and
                 ``[B, 1 or H, S, S]``, bool or floats to add to the scores.
-            token_type_ids, position_ids: ``[B, S]`` integers.
+            token_type_ids, position_ids: ``[B, S]`` integers, or what can be spread to that shape: ``[S]``, ``[B, 1]``.
             inputs_embeds: ``[B, S, D]``, instead of ``input_ids``.
             encoder_hidden_states: ``[B, S_encoder, D]``, for cross-attention, with its mask ``[B, S_encoder]``.
             past_key_values: a cache of what was read before; the same object comes back, extended.
@@ -81,11 +80,12 @@ class BertModel(BertPreTrainedModel):
         batch = self.batch(*given, past_length, whole=encoder is not None and encoder.attention_mask is not None)
         if encoder is not None and encoder.shape[0] != batch.shape[0]:
             raise InputError(
-                f"encoder_hidden_states holds {encoder.shape[0]} texts, but the batch has {batch.shape[0]}."
+                f"encoder_hidden_states holds {counted(encoder.shape[0], 'text')}, but the batch has {batch.shape[0]}."
             )
         collected = self._collected(batch, output_attentions, output_hidden_states)
         more: dict[str, Any] = {} if collected is None else {"collected": collected}
         cached = self._returns_cache(use_cache)
+        refuse_unequal_rows(batch, cache)
         if isinstance(batch, Rectangle):
             embedded = self._embedded(batch, past_length)
             masks = self._masks(batch, encoder, encoder_hidden_states, past_length, embedded.dtype)
@@ -121,13 +121,13 @@ class BertModel(BertPreTrainedModel):
             asked = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
             return self(batch, **asked, return_dict=True)
         first = self.encoder.first_tokens(self.embeddings(batch), batch)
-        return BaseModelOutputWithPoolingAndCrossAttentions(pooler_output=self.pooler(first, batch.firsts()))
+        return BaseModelOutputWithPoolingAndCrossAttentions(pooler_output=self.pooler(first, batch.cls_tokens()))
 
     def first_tokens(self, packed: Packed) -> Tensor:
         """Return the last hidden state of each text's first token, ``[B, D]``, computing the others only so far."""
         if is_looked_into(self) or not self._can_skip(packed):
             return packed.first(self(packed, return_dict=True).last_hidden_state)
-        packed = self.enter(packed)
+        packed = self.pack_inputs(packed)
         return self.encoder.first_tokens(self.embeddings(packed), packed)
 
     def _can_skip(self, packed: Packed) -> bool:
@@ -176,12 +176,8 @@ class BertModel(BertPreTrainedModel):
         hidden_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return Collected(batch, attentions, hidden_states) if attentions or hidden_states else None
 
-    def past_length(self, cache: Any) -> int:
-        """Return how many tokens ``cache`` holds (None: no cache), after checking that it can be read and extended.
-
-        Raises:
-            InputError, InputTypeError: if it is no cache, or blocks run twice, which would extend it twice.
-        """
+    def past_length(self, cache: CacheLike | EncoderDecoderCache | None) -> int:
+        """Return how many tokens ``cache`` holds (None: no cache), after checking that it can be read and extended."""
         if cache is None:
             return 0
         if not hasattr(cache, "get_seq_length"):
@@ -197,14 +193,29 @@ class BertModel(BertPreTrainedModel):
         wanted = self.config.use_cache if use_cache is None else use_cache
         return self.config.is_decoder and wanted and not (self.training and self.is_gradient_checkpointing)
 
-    def _cache(self, given: Any, use_cache: bool | None, cross_attention: bool) -> Any:
+    def _cache(
+        self, given: CacheLike | EncoderDecoderCache | None, use_cache: bool | None, cross_attention: bool
+    ) -> CacheLike | EncoderDecoderCache | None:
         """Return the cache to read and extend: the caller's, a new one if one is wanted, or None."""
         if given is not None or not self._returns_cache(use_cache):
             return given
         return EncoderDecoderCache() if cross_attention or self.config.is_encoder_decoder else Cache()
 
     def _encoder_states(self, states: Tensor | Packed | None, mask: Tensor | None) -> Packed | None:
-        return enter_encoder(self.config, states, mask) if self.config.is_decoder else None
+        return pack_encoder_states(self.config, states, mask) if self.config.is_decoder else None
+
+
+def refuse_unequal_rows(batch: Batch, cache: CacheLike | EncoderDecoderCache | None) -> None:
+    """Refuse a step of packed texts that would see each other's columns."""
+    if not isinstance(batch, Rectangle) or not batch.came_packed:
+        return
+    if isinstance(cache, Cache | EncoderDecoderCache) and cache.get_seq_length():
+        lengths = cache.lengths
+        if lengths is None or len(set(lengths)) > 1:
+            raise InputError(
+                "Packed texts of unequal lengths cannot go on in a cache while a hook, or another module in a part's "
+                "place, looks into the model, which then sees rows; remove it, or pass rows with an attention_mask."
+            )
 
 
 def _last(hidden: Tensor, batch: Batch, entered: Any, collected: Collected | None) -> tuple[Tensor, Tensor]:

@@ -1,19 +1,17 @@
 """All models and their parts in one module, for programs that import them as from transformers' module of this name."""
 
-from bertie.layers.attention import BertAttention, BertCrossAttention, BertSelfAttention
-from bertie.layers.block import BertLayer
+from bertie.layers.attention import BertAttention, BertCrossAttention, BertSelfAttention, BertSelfOutput
+from bertie.layers.block import BertIntermediate, BertLayer, BertOutput
 from bertie.layers.embeddings import BertEmbeddings
 from bertie.layers.encoder import BertEncoder
-from bertie.layers.feed_forward import BertIntermediate
 from bertie.layers.heads import (
     BertLMPredictionHead,
     BertOnlyMLMHead,
     BertOnlyNSPHead,
+    BertPooler,
     BertPredictionHeadTransform,
     BertPreTrainingHeads,
 )
-from bertie.layers.pooler import BertPooler
-from bertie.layers.residual import BertOutput, BertSelfOutput
 from bertie.models.bert import BertModel
 from bertie.models.causal_lm import BertLMHeadModel
 from bertie.models.masked_lm import BertForMaskedLM

@@ -1,0 +1,63 @@
+"""``bertie prepare``: documents as token shards, for pretraining."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bertie.cli import options
+from bertie.messages import printable
+
+
+def prepare(
+    files: Annotated[
+        list[str], typer.Argument(help="Documents: .txt, .jsonl, .csv, .tsv, .parquet (also compressed), or folders.")
+    ],
+    tokenizer: Annotated[str, typer.Option("--tokenizer", "-t", help="A folder, or a model's name in the hub.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; a run that was stopped goes on.")],
+    documents: Annotated[
+        str | None,
+        typer.Option("--documents", help="What a document is in plain text: files, blank-lines (between) or lines."),
+    ] = None,
+    heldout: Annotated[
+        float, typer.Option("--heldout", min=0, max=0.5, help="The share of documents kept apart to measure on.")
+    ] = 0.01,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes that tokenize; the default is one a core.")
+    ] = None,
+    column: options.Column = "text",
+    *,
+    form: options.FormatOptions,
+) -> None:
+    """Turn documents into shards of token ids: each document once, cut into sentences, some held out."""
+    import bertie
+    from bertie.data.running_text import Documents
+    from bertie.pretraining.preparation import prepare
+    from bertie.threads import available_threads
+
+    texts = Documents(files, form.form(), column, documents)
+    read_by = bertie.BertTokenizer.from_pretrained(tokenizer)
+    count = workers or available_threads()
+    manifest = prepare(texts, read_by, out, heldout=heldout, workers=count, sources=", ".join(files))
+    for note in texts.notes:
+        print(f"bertie: {printable(note)}", file=sys.stderr)
+    print("\n".join(_summary(manifest)), file=sys.stderr)
+    totals = {part: sum(info["tokens"] for info in manifest[part]) for part in ("train", "heldout")}
+    print(json.dumps({"data": str(out), "tokens": totals}))
+
+
+def _summary(manifest: dict[str, Any]) -> list[str]:
+    """Return what was done, in lines that a person reads."""
+    lines = [
+        f"bertie: {manifest['documents_read']:,} documents with {manifest['characters']:,} characters were read; "
+        f"{manifest['duplicates']:,} came before and {manifest['empty']:,} were empty"
+    ]
+    for part, infos in ((part, manifest[part]) for part in ("train", "heldout")):
+        documents, sentences, tokens = (sum(info[name] for info in infos) for name in _COUNTED)
+        lines.append(f"bertie: {part}: {documents:,} documents, {sentences:,} sentences, {tokens:,} tokens")
+    return lines
+
+
+_COUNTED = ("documents", "sentences", "tokens")

@@ -1,0 +1,90 @@
+"""Files of running text → documents: rows of a table or of JSON lines, or plain text by files, blank lines or lines."""
+
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+from bertie.data.format import Format
+from bertie.data.records import files_of, form_of, records
+from bertie.errors import InputError, nearest
+
+UNITS = ("files", "blank-lines", "lines")
+_SUFFIXES = (".txt", ".text", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".tab", ".parquet", ".pq")
+_LIMIT = 2**28
+
+
+class Documents(Iterator[str]):
+    """The documents of files, one by one; memory holds one at a time.
+
+    Args:
+        paths: files, folders or patterns; compressed ones are unpacked as they are read.
+        form: how the files are written, as for `bertie.data.records`.
+        column: the field or column of the text, where rows have any.
+        unit: what is a document in plain text: one of `UNITS`; None: a file where there are several, else what stands
+            between blank lines.
+
+    Attributes:
+        notes: what was guessed, a whole sentence each.
+
+    Raises:
+        InputError: no such unit or file, a row without the column, or a file that is too large for one document.
+    """
+
+    def __init__(self, paths: list[str], form: Format | None = None, column: str = "text", unit: str | None = None):
+        if unit not in (None, *UNITS):
+            raise InputError(f"--documents is {unit!r}; choose one of {', '.join(UNITS)}.{nearest(str(unit), UNITS)}")
+        self.files = files_of(paths, _SUFFIXES)
+        self.notes: list[str] = []
+        self._form, self._column = Format.of(form), column
+        plain = [path for path in self.files if self._is_plain(path)]
+        self._unit = unit or ("files" if len(plain) > 1 else "blank-lines")
+        if plain and unit is None:
+            says = "each text file is a document" if len(plain) > 1 else f"blank lines part the documents of {plain[0]}"
+            self.notes.append(f"{says}; --documents says otherwise.")
+        self._documents = self._read()
+
+    def __next__(self) -> str:
+        return next(self._documents)
+
+    def _is_plain(self, path: Path) -> bool:
+        return form_of(path, self._form.name) == "lines"
+
+    def _read(self) -> Iterator[str]:
+        for path in self.files:
+            rows = records(path, self._form)
+            if self._is_plain(path):
+                yield from self._of_lines((str(row.fields["text"]) for row in rows), path)
+            else:
+                for row in rows:
+                    yield self._text_of(row.fields.get(self._column), row.where, list(row.fields))
+            self.notes += rows.notes
+
+    def _text_of(self, value: object, where: str, fields: list[str]) -> str:
+        if not isinstance(value, str):
+            raise InputError(
+                f"There is no text in {self._column!r} of {where}; its fields are {', '.join(map(repr, fields))} "
+                "(see --column)."
+            )
+        return value
+
+    def _of_lines(self, lines: Iterator[str], path: Path) -> Iterator[str]:
+        if self._unit == "lines":
+            yield from lines
+        elif self._unit == "files":
+            yield self._joined(lines, path)
+        else:
+            for is_blank, paragraph in groupby(lines, lambda line: not line.strip()):
+                if not is_blank:
+                    yield self._joined(paragraph, path)
+
+    def _joined(self, lines: Iterator[str], path: Path) -> str:
+        parts, size = [], 0
+        for line in lines:
+            parts.append(line)
+            size += len(line) + 1
+            if size > _LIMIT:
+                raise InputError(
+                    f"A document of {str(path)!r} has more than {_LIMIT:,} characters; say what parts its documents "
+                    "with --documents blank-lines or lines."
+                )
+        return "\n".join(parts)

@@ -1,0 +1,338 @@
+"""The door between rectangles and packed batches: what comes in is checked on the host, what goes out is padded."""
+
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from bertie.attention.dense import real_places
+from bertie.capture import is_tracing
+from bertie.config import BertConfig
+from bertie.errors import InputError, InputTypeError, counted
+from bertie.layers.rectangle import Batch, Rectangle, Unpadded
+from bertie.outputs import ModelOutput
+from bertie.packing import Packed, require_integers, require_tensor
+
+_FIELDS = {"input_ids": "vocab_size", "token_type_ids": "type_vocab_size"}
+
+
+class Limits(NamedTuple):
+    """What a batch may hold: how many rows the embeddings have, None where a module of another make knows no limit."""
+
+    config: BertConfig
+    positions: int | None
+    words: int | None
+    types: int | None
+
+    @classmethod
+    def of(cls, model: Any) -> "Limits":
+        """Return the limits of the modules that are there; of a model without embeddings of its own, the config's."""
+        config, embeddings = model.config, model.base_model._modules.get("embeddings")
+        if embeddings is None:
+            return cls(config, config.max_position_embeddings, config.vocab_size, config.type_vocab_size)
+        tables = embeddings._modules  # read directly: a query's time counts
+        names = ("position_embeddings", "word_embeddings", "token_type_embeddings")
+        return cls(config, *(_rows_in(tables.get(name)) for name in names))
+
+
+def rows_of(layer: nn.Module | None, otherwise: int) -> int:
+    """Return how many rows a linear layer gives, or ``otherwise`` if it is a module of another make."""
+    rows = getattr(layer, "out_features", None)
+    return rows if isinstance(rows, int) else otherwise
+
+
+def _rows_in(table: nn.Module | None) -> int | None:
+    rows = getattr(table, "num_embeddings", None)
+    return rows if isinstance(rows, int) else None
+
+
+def pack_inputs(
+    limits: Limits,
+    input_ids: Tensor | Packed | None,
+    attention_mask: Tensor | None = None,
+    token_type_ids: Tensor | None = None,
+    position_ids: Tensor | None = None,
+    inputs_embeds: Tensor | None = None,
+    past_length: int = 0,
+) -> Packed:
+    """Return the batch without its padding, after checking all that a kernel would choke on.
+
+    A captured graph, a 3-D or 4-D mask, keep every place of the rectangle (decisions 4 and 7).
+    """
+    config = limits.config
+    if isinstance(input_ids, Packed):
+        _refuse_beside_packed(attention_mask, token_type_ids, position_ids, inputs_embeds)
+        if not is_tracing():
+            _check_ranges(limits, input_ids, past_length)
+        return input_ids
+    shape = _check_rectangle(config, input_ids, token_type_ids, position_ids, inputs_embeds)
+    mask = (
+        None if attention_mask is None else _check_mask(attention_mask, shape, past_length, config.num_attention_heads)
+    )
+    whole = mask is not None and mask.dim() == 4
+    if is_tracing():
+        return _pack_traced(input_ids, mask, token_type_ids, position_ids, inputs_embeds, past_length, config)
+    packed = Packed.from_padded(
+        input_ids,
+        None if mask is None or whole else mask[:, past_length:],
+        token_type_ids,
+        position_ids,
+        inputs_embeds,
+        past_length,
+    )
+    _check_ranges(limits, packed, past_length)
+    if mask is not None and whole:
+        return packed.with_attention_mask(mask)
+    if mask is not None and past_length:
+        return packed.with_attention_mask(_visible(mask, shape[1], config.is_decoder))
+    return packed
+
+
+def pack_encoder_states(
+    config: BertConfig, hidden_states: Tensor | Packed | None, attention_mask: Tensor | None
+) -> Packed | None:
+    """Return an encoder's hidden states ``[B, S, D]`` packed by their mask, for cross-attention."""
+    if hidden_states is None:
+        return None
+    if isinstance(hidden_states, Packed):
+        _refuse_beside_packed(attention_mask)
+        if hidden_states.inputs_embeds is None:
+            raise InputError(
+                "A Packed given as encoder_hidden_states holds hidden states as its inputs_embeds, no ids."
+            )
+        return hidden_states
+    require_tensor("encoder_hidden_states", hidden_states, "a torch.Tensor or a Packed")
+    if hidden_states.dim() != 3 or hidden_states.shape[2] != config.hidden_size:
+        raise InputError(
+            f"encoder_hidden_states must have shape [batch, length, {config.hidden_size}], "
+            f"not {tuple(hidden_states.shape)}."
+        )
+    shape, heads = tuple(hidden_states.shape[:2]), config.num_attention_heads
+    mask = None if attention_mask is None else _check_mask(attention_mask, shape, 0, heads, encoder=True)
+    if not is_tracing() and (mask is None or mask.dim() == 2):
+        return Unpadded.of(Packed.from_padded(inputs_embeds=hidden_states, attention_mask=mask))
+    packed = _whole_rectangle(None, None, None, hidden_states, 0)
+    if mask is None:
+        return packed
+    return packed.with_attention_mask(mask if mask.dim() == 4 else _keys(mask))
+
+
+def rectangle(limits: Limits, packed: Packed, given: dict[str, Any]) -> Rectangle:
+    """Return the batch that ``given`` entered as ``packed`` with its padding; of a ``Packed``, laid out anew.
+
+    Nothing looks at padding, so where it holds ids or positions beyond the tables, it gets those of the first rows.
+    """
+    if given["input_ids"] is packed:
+        return Rectangle.of(packed)
+    arguments = dict(given)
+    for name, values, (low, high), size in _tables(limits, packed) if not is_tracing() else ():
+        given_values = arguments[name]
+        if values is not None and size is not None and not (low >= 0 and high < size):
+            arguments[name] = packed.pad(values)
+        elif given_values is not None and given_values.dtype not in (torch.int64, torch.int32):
+            arguments[name] = given_values.long()
+    return Rectangle.of(packed, arguments)
+
+
+def mask_of_scores(batch: Rectangle, past_length: int, causal: bool, eager: bool, dtype: torch.dtype) -> Tensor | None:
+    """Return who sees whom as the reference's blocks get it: ``[B, 1 or H, S, S_keys]`` or None.
+
+    It is bool (True: attend), or for ``eager`` attention floats to be added to the scores.
+    """
+    mask, width, device = batch.packed.attention_mask, batch.shape[1], batch.packed.device
+    if mask is None and batch.real is not None:
+        mask = _visible(batch.real, width, causal)
+    if mask is None and causal and eager:
+        mask = torch.ones(1, 1, width, past_length + width, dtype=torch.bool, device=device).tril(past_length)
+    return mask if mask is None else _scores(mask, (batch.shape[0], -1, width, -1), eager, dtype)
+
+
+def encoder_scores(encoder: Packed, shape: tuple[int, int], eager: bool, dtype: torch.dtype) -> Tensor | None:
+    """Return which of an encoder's hidden states are seen, as the reference's cross-attention gets it, or None."""
+    mask, real = encoder.attention_mask, real_places(encoder)
+    if mask is None and real is not None:
+        mask = _keys(real)
+    return None if mask is None else _scores(mask, (shape[0], -1, shape[1], -1), eager, dtype)
+
+
+def _scores(mask: Tensor, shape: tuple[int, ...], eager: bool, dtype: torch.dtype) -> Tensor:
+    """Return a 4-D mask in its whole shape (-1: as it is), for ``eager`` attention as floats."""
+    if eager and mask.dtype == torch.bool:
+        mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
+    return mask.expand(shape)
+
+
+def pad_outputs(output: ModelOutput, batch: Batch, as_packed: bool) -> ModelOutput:
+    """Return ``output`` with its per-token members in the form in which the batch entered (decision 1).
+
+    Hidden states of all layers have it already, unless a model of one's own computed with a plain ``Packed``.
+    """
+    if as_packed and isinstance(batch, Packed):
+        return output
+    change = batch.packed.unpad if as_packed and isinstance(batch, Rectangle) else batch.pad
+    has_form = not as_packed and isinstance(batch, Unpadded | Rectangle)
+    members: dict[str, Any] = {}
+    for name, value in output.items():
+        kind = output.token_fields.get(name)
+        if kind is None or (has_form and isinstance(value, tuple)):
+            members[name] = value
+        elif isinstance(value, tuple):
+            members[name] = tuple(change(part) for part in value)
+        else:
+            members[name] = change(value, torch.finfo(value.dtype).min if kind == "lowest" else 0)
+    return type(output)(**members)
+
+
+def _refuse_beside_packed(*others: Tensor | None) -> None:
+    if any(other is not None for other in others):
+        raise InputError(
+            "A Packed already knows its padding, positions, token types and embeddings: "
+            "pass it alone, without attention_mask, token_type_ids, position_ids or inputs_embeds."
+        )
+
+
+def _check_rectangle(
+    config: BertConfig, ids: Tensor | None, types: Tensor | None, positions: Tensor | None, embeds: Tensor | None
+) -> tuple[int, int]:
+    if (ids is None) == (embeds is None):
+        raise InputError("Give exactly one of input_ids and inputs_embeds.")
+    for name, values in (("input_ids", ids), ("token_type_ids", types), ("position_ids", positions)):
+        if values is not None:
+            require_tensor(name, values, "a torch.Tensor or a Packed")
+            require_integers(name, values)
+            if values.dim() > 2 or (values is ids and values.dim() != 2):
+                raise InputError(f"{name} must have 2 dimensions [batch, length], not shape {tuple(values.shape)}.")
+    if embeds is not None:
+        require_tensor("inputs_embeds", embeds)
+    if embeds is not None and (embeds.dim() != 3 or embeds.shape[2] != config.hidden_size):
+        raise InputError(
+            f"inputs_embeds must have shape [batch, length, {config.hidden_size}], not {tuple(embeds.shape)}."
+        )
+    content = cast(Tensor, ids if embeds is None else embeds)
+    shape = (content.shape[0], content.shape[1])
+    for name, values in (("token_type_ids", types), ("position_ids", positions)):
+        # one row, or one number, for all texts, as in the reference
+        if values is not None and any(
+            size not in (1, own) for size, own in zip(values.shape[::-1], shape[::-1], strict=False)
+        ):
+            raise InputError(f"{name} has shape {tuple(values.shape)}, but the batch has shape {shape}.")
+    return shape
+
+
+def _check_mask(mask: Tensor, shape: tuple[int, ...], past_length: int, heads: int, encoder: bool = False) -> Tensor:
+    """Return a usable mask: 2-D as given, any other as 4-D, broadcastable to the scores (decision 4)."""
+    name = "encoder_attention_mask" if encoder else "attention_mask"
+    keys = shape[1] + past_length
+    require_tensor(name, mask)
+    if mask.dim() == 2:
+        if mask.shape != (shape[0], keys):
+            past = f" ({past_length} of them in past_key_values)" if past_length else ""
+            raise InputError(
+                f"{name} has shape {tuple(mask.shape)}, but the batch has shape {(shape[0], keys)}{past}; "
+                "give one entry a token."
+            )
+        return mask
+    if mask.dim() not in (3, 4):
+        raise InputError(f"{name} must have 2, 3 or 4 dimensions, not {mask.dim()}.")
+    if mask.dtype != torch.bool and not mask.is_floating_point():
+        raise InputTypeError(
+            f"A {mask.dim()}-D {name} must be bool (True: attend) or floats to be added to the scores, "
+            f"not {mask.dtype}; convert it with .bool() if it holds 0 and 1."
+        )
+    fits = mask.shape[-1] == keys and mask.shape[0] in (1, shape[0]) and (encoder or mask.shape[-2] in (1, shape[1]))
+    if not fits or (mask.dim() == 4 and mask.shape[1] not in (1, heads)):
+        raise InputError(
+            f"{name} has shape {tuple(mask.shape)}, which does not fit {counted(shape[0], 'text')} of "
+            f"{counted(shape[1], 'token')} looking at {counted(keys, 'key')} with {counted(heads, 'head')}."
+        )
+    return mask if mask.dim() == 4 else mask[:, None]
+
+
+def _tables(limits: Limits, packed: Packed) -> tuple[tuple[str, Tensor | None, tuple[int, int], int | None], ...]:
+    """Return each argument that chooses rows of a table: its values, what the host knows of them, and the rows."""
+    facts = packed.host_stats
+    return (
+        ("position_ids", packed.position_ids, facts.position_range, limits.positions),
+        ("input_ids", packed.input_ids, facts.id_range, limits.words),
+        ("token_type_ids", packed.token_type_ids, facts.type_range, limits.types),
+    )
+
+
+def _check_ranges(limits: Limits, packed: Packed, past_length: int) -> None:
+    """Compare what the host knows of the batch with what the embeddings hold."""
+    for name, values, (low, high), size in _tables(limits, packed):
+        if size is None or values is None or values.numel() == 0 or (low >= 0 and high < size):
+            continue
+        wrong = ((values < 0) | (values >= size)).nonzero()
+        if not wrong.numel():  # only a masked place is out of range, and nothing looks there
+            continue
+        token = int(wrong[0])
+        if name == "position_ids":
+            cached = f" and past_key_values holds {past_length} before it" if past_length else ""
+            raise InputError(
+                f"A text has position {int(values[token])} (the longest has {max(packed.lengths)} tokens{cached}), "
+                f"but the model ends at max_position_embeddings = {size}; truncate the text (truncation=True, "
+                f"max_length={size}) or split it into windows."
+            )
+        row, column = _cell(packed, token)
+        raise InputError(
+            f"{name}[{row}, {column}] is {int(values[token])}, but {_FIELDS[name]} is {size}: allowed are 0 to "
+            f"{size - 1}. "
+            "Is this the tokenizer the model was trained with?"
+        )
+
+
+def _cell(packed: Packed, token: int) -> tuple[int, int]:
+    cell = token if packed.flat_index is None else int(packed.flat_index[token])
+    return divmod(cell, max(packed.shape[1], 1))
+
+
+def _visible(mask: Tensor, width: int, causal: bool) -> Tensor:
+    """Return who sees whom, bool ``[B, 1, 1 or S, S_keys]``, where ``mask [B, S_keys]`` covers a cache too."""
+    keys = _keys(mask)
+    if not causal:
+        return keys
+    past = torch.ones(width, mask.shape[1], dtype=torch.bool, device=mask.device).tril(mask.shape[1] - width)
+    return keys & past
+
+
+def _keys(mask: Tensor) -> Tensor:
+    return (mask != 0)[:, None, None, :]
+
+
+def _pack_traced(
+    ids: Tensor | None,
+    mask: Tensor | None,
+    types: Tensor | None,
+    positions: Tensor | None,
+    embeds: Tensor | None,
+    past_length: int,
+    config: BertConfig,
+) -> Packed:
+    """Return the whole rectangle as one batch, with its mask beside it: a graph's shapes cannot depend on values."""
+    packed = _whole_rectangle(ids, types, positions, embeds, past_length)
+    if mask is None:
+        return packed
+    if mask.dim() == 4:
+        return packed.with_attention_mask(mask)
+    width = packed.shape[1]
+    real = (mask[:, past_length:] != 0).reshape(-1)
+    return packed.with_attention_mask(_visible(mask, width, config.is_decoder), token_mask=real)
+
+
+def _whole_rectangle(
+    ids: Tensor | None, types: Tensor | None, positions: Tensor | None, embeds: Tensor | None, past_length: int
+) -> Packed:
+    content = cast(Tensor, ids if embeds is None else embeds)
+    batch, width = content.shape[0], content.shape[1]
+    columns = torch.arange(past_length, past_length + width, device=content.device)
+    positions = (columns if positions is None else positions.long()).expand(batch, width)
+    types = torch.zeros_like(positions) if types is None else types.long().expand(batch, width)
+    return Packed(
+        input_ids=None if ids is None else ids.long().reshape(-1),
+        inputs_embeds=None if embeds is None else embeds.reshape(batch * width, embeds.shape[2]),
+        position_ids=positions.reshape(-1),
+        token_type_ids=types.reshape(-1),
+        cu_seqlens=torch.arange(batch + 1, device=content.device, dtype=torch.int32) * width,
+        shape=(batch, width),
+    )

@@ -1,0 +1,139 @@
+"""Pipelines of inputs that belong together: question and context, prompt and choices, a query and its passages."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bertie.errors import InputError, InputTypeError
+from bertie.pipelines.running import Pipeline, listed, marked
+
+
+class QuestionAnsweringPipeline(Pipeline):
+    """As `Pipeline`; questions and contexts may be given by name."""
+
+    def __call__(
+        self,
+        inputs: Any = None,
+        context: Any = None,
+        *,
+        question: Any = None,
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """Return the answer to a question, or to each of several.
+
+        Args:
+            inputs: a mapping with ``question`` and ``context``, a pair of them as a tuple, or a list (or iterator) of
+                either; or, with ``context`` beside it, what ``question`` is.
+            context: the context of each question, or one for all.
+            question: one question or a list of them, instead of ``inputs``.
+            batch_size: the most windows in a batch, in this call.
+            **options: ``top_k``, ``max_answer_len``, ``handle_impossible_answer`` and the task's others.
+
+        Raises:
+            InputTypeError: a question or a context alone, or questions given twice.
+            InputError: questions and contexts are not as many.
+            BertieError: as `Pipeline.__call__`.
+        """
+        if inputs is not None and question is not None:
+            raise InputTypeError("Give questions as inputs or as question=…, not both.")
+        if inputs is None or context is not None:
+            inputs = _paired(question if inputs is None else inputs, context)
+        return super().__call__(inputs, batch_size=batch_size, **options)
+
+
+def _paired(question: Any, context: Any) -> Any:
+    if question is None or context is None:
+        raise InputTypeError("A question needs its context: give both question=… and context=….")
+    if isinstance(question, str) and isinstance(context, str):
+        return {"question": question, "context": context}
+    if isinstance(question, str):
+        raise InputError("There is one question and a list of contexts; give a question for each context.")
+    questions = list(question)
+    contexts = [context] * len(questions) if isinstance(context, str) else list(context)
+    if len(questions) != len(contexts):
+        raise InputError(f"There are {len(questions)} questions and {len(contexts)} contexts; give one for each.")
+    return [{"question": one, "context": other} for one, other in zip(questions, contexts, strict=True)]
+
+
+class ChoicePipeline(Pipeline):
+    """As `Pipeline`; a prompt and its choices may be given side by side."""
+
+    def __call__(self, inputs: Any, choices: Any = None, *, batch_size: int | None = None, **options: Any) -> Any:
+        """Return the best choice for a prompt, or for each of several.
+
+        Args:
+            inputs: one prompt, then with ``choices``; a mapping with ``prompt`` and ``choices``; or a list (or
+                iterator) of such mappings or of tuples ``(prompt, [choice, …])``.
+            choices: the choices of the one prompt.
+            batch_size: the most choices in a batch, in this call.
+            **options: ``top_k``, ``windows`` and the task's others.
+
+        Raises:
+            InputTypeError: a prompt without choices, or choices without a prompt.
+            As `Pipeline.__call__`.
+        """
+        inputs = _together(inputs, choices, "prompt", "choices", "choose")
+        return super().__call__(inputs, batch_size=batch_size, **options)
+
+
+class RerankPipeline(Pipeline):
+    """As `Pipeline` for pairs; in addition a query may come with all its passages, which come back in order."""
+
+    def __call__(self, inputs: Any, passages: Any = None, *, batch_size: int | None = None, **options: Any) -> Any:
+        """Return ``[{"index": int, "score": float, "text": str}, …]`` for a query, best first; ``index`` counts from 0.
+
+        Args:
+            inputs: one query, then with ``passages``; a mapping with ``query`` and ``passages``, or a list of such
+                mappings, answered by a list of lists. Pairs ``(query, passage)`` are scored one by one:
+                ``{"score": float}`` each.
+            passages: those of the one query.
+            batch_size: the most passages in a batch, in this call.
+            **options: ``top_k`` (passages to give), ``function_to_apply``, ``windows`` and the task's others.
+
+        Raises:
+            InputTypeError: a query without passages, or something else that is none of this.
+            BertieError: as `Pipeline.__call__`.
+        """
+        inputs = _together(inputs, passages, "query", "passages", "rerank")
+        if _has_passages(inputs):
+            return self._ranked([inputs], batch_size, options)[0]
+        if isinstance(inputs, Sequence) and inputs and all(map(_has_passages, inputs)):
+            return self._ranked(inputs, batch_size, options)
+        return super().__call__(inputs, batch_size=batch_size, **options)
+
+    def _ranked(
+        self, queries: Sequence[Mapping[str, Any]], batch_size: int | None, options: dict[str, Any]
+    ) -> list[list[dict[str, Any]]]:
+        """Return the passages of each query, best first."""
+        pairs = [_pairs(one) for one in queries]
+        answered = list(self.stream([pair for some in pairs for pair in some], batch_size=batch_size, **options))
+        self.tell_truncated(answered)
+        task: Any = self.codec.with_options(**options)
+        source, ranked = iter(answered), []
+        for some in pairs:
+            found = [{"index": place, **marked(next(source)), "text": text} for place, (_, text) in enumerate(some)]
+            ranked.append(sorted(found, key=lambda one: -one["score"])[: task.top_k or None])
+        return ranked
+
+
+def _together(inputs: Any, many: Any, one: str, several: str, call: str) -> Any:
+    """Return a text and what belongs to it as one mapping; other inputs as they are."""
+    if not isinstance(inputs, str) and many is not None:
+        raise InputTypeError(f"{several} belong to one {one}, a str, and the input is a {type(inputs).__name__}.")
+    if isinstance(inputs, str) and many is None:
+        raise InputTypeError(f"A {one} needs its {several}: give both, as in {call}({one}, [one, other]).")
+    return {one: inputs, several: many} if isinstance(inputs, str) else inputs
+
+
+def _has_passages(value: Any) -> bool:
+    return isinstance(value, Mapping) and "passages" in value
+
+
+def _pairs(value: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return a query with each of its passages."""
+    query, passages = value.get("query"), value["passages"]
+    if not isinstance(query, str):
+        raise InputTypeError(f"The query is {query!r:.60} ({type(query).__name__}); give a str.")
+    if isinstance(passages, str) or not isinstance(passages, Iterable):
+        raise InputTypeError(f"The passages are {passages!r:.60} ({type(passages).__name__}); give a list of str.")
+    return [(query, passage) for passage in listed(passages)]

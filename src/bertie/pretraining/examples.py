@@ -1,0 +1,168 @@
+"""Examples to pretrain on, made when they are asked for: seed, epoch and number say what each is, whoever makes it."""
+
+from random import Random
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.errors import InputError
+from bertie.pretraining.shards import Corpus, Shard
+from bertie.tokenization.tokenizer import Tokenizer
+
+Ids = NDArray[np.int64]
+
+SHORT = 0.1
+"""The share of pairs of a random length, so that a model meets short texts too (BERT, appendix A.2)."""
+
+
+class Pair(NamedTuple):
+    """``[CLS] A [SEP] B [SEP]``: ``ids`` and ``token_types`` ``[S]``; ``label`` is 0 if B follows A in its document."""
+
+    ids: Ids
+    token_types: Ids
+    label: int
+
+
+class NextSentencePairs:
+    """Pairs of texts of which half follow one another (BERT, section 3.1, task 2, and appendix A.2).
+
+    The tokens of the corpus are divided into stretches of the pairs' length, from a random place on in each epoch; an
+    example is the pairs that begin in its stretch. As in the original, a pair takes as many sentences of a document as
+    fill it. A is a random number of them; B is the rest or, half of the time, as much of another document from a random
+    sentence on, and then the rest begins the next pair.
+
+    Args:
+        corpus: with two documents at least.
+        tokenizer: the one that the corpus was prepared with.
+        length: the most tokens of a pair, special tokens included.
+        seed: of everything that is drawn.
+
+    Raises:
+        InputError: one document, or a length in which no pair fits.
+    """
+
+    def __init__(self, corpus: Corpus, tokenizer: Tokenizer, length: int, seed: int = 0) -> None:
+        if corpus.documents < 2:
+            raise InputError("Pairs of sentences need two documents at least, and there is one; give more.")
+        if length < 5:
+            raise InputError(f"The length is {length}; a pair needs 5 tokens at least, 3 of them special.")
+        self._corpus, self._seed, self._room = corpus, seed, length - 3
+        self._cls, self._sep = _special(tokenizer.cls_token_id), _special(tokenizer.sep_token_id)
+
+    def __len__(self) -> int:
+        return -(-self._corpus.tokens // self._room)
+
+    def example(self, epoch: int, number: int) -> list[Pair]:
+        """Return the pairs of a number from 0 on; none where a sentence is longer than its stretch."""
+        draw, pairs = Random(f"{self._seed} {epoch} {number}"), []
+        done, end = number * self._room, min((number + 1) * self._room, self._corpus.tokens)
+        begin = _begin(self._corpus, self._seed, epoch)
+        while done < end:
+            shard, place = self._corpus.locate((begin + done) % self._corpus.tokens)
+            sentence = shard.sentence_at(place - 1) + 1 if place else 0  # the first that begins here or behind
+            done += shard.start_of(sentence) - place
+            if done < end and sentence < len(shard.sentences):
+                pair, after = self._pair(draw, shard, sentence)
+                pairs.append(pair)
+                done += shard.start_of(after) - shard.start_of(sentence)
+        return pairs
+
+    def _pair(self, draw: Random, shard: Shard, sentence: int) -> tuple[Pair, int]:
+        """Return the pair that begins with a sentence, and the sentence that the next one begins with."""
+        target = draw.randint(2, self._room) if draw.random() < SHORT else self._room
+        begin, end = shard.document_of(sentence)
+        # the last sentence of a document has none that follows: the one before it begins the pair
+        first = max(begin, min(sentence, end - 2))
+        # two sentences at least, however long the first is, or what begins with it would never be followed
+        stop = max(_reached(shard, first, end, target), min(end, first + 2))
+        cut = draw.randint(first + 1, max(first + 1, stop - 1))
+        a = _tokens(shard, first, cut)
+        follows = cut < stop and draw.random() < 0.5
+        b = _tokens(shard, cut, stop) if follows else self._elsewhere(draw, shard, begin, target - len(a))
+        pair = self._joined(*_cut(a, b, self._room, draw), label=0 if follows else 1)
+        return pair, max(stop if follows else cut, sentence + 1)
+
+    def _elsewhere(self, draw: Random, here: Shard, begin: int, target: int) -> Ids:
+        """Return sentences of about ``target`` tokens of a document other than the one that begins at ``begin``."""
+        while True:
+            shard, place = self._corpus.locate(draw.randrange(self._corpus.tokens))
+            first = shard.sentence_at(place)
+            other, end = shard.document_of(first)
+            if shard is not here or other != begin:
+                return _tokens(shard, first, _reached(shard, first, end, target))
+
+    def _joined(self, a: Ids, b: Ids, label: int) -> Pair:
+        ids = np.concatenate([self._cls, a, self._sep, b, self._sep])
+        return Pair(ids, (np.arange(len(ids)) >= len(a) + 2).astype(np.int64), label)
+
+
+class DocumentStretches:
+    """Stretches of documents of one length, without pairs, as RoBERTa has them (Liu et al. 2019, section 4.2).
+
+    Where a stretch crosses the border of a document, it becomes two texts, which do not attend to each other.
+
+    Args:
+        corpus: of one document at least.
+        tokenizer: the one that the corpus was prepared with.
+        length: the most tokens of an example's texts together, special tokens included.
+        seed: of the place where an epoch begins.
+
+    Raises:
+        InputError: a length in which no text fits.
+    """
+
+    def __init__(self, corpus: Corpus, tokenizer: Tokenizer, length: int, seed: int = 0) -> None:
+        if length < 3:
+            raise InputError(f"The length is {length}; a text needs 3 tokens at least, 2 of them special.")
+        self._corpus, self._seed, self._length = corpus, seed, length
+        self._cls, self._sep = _special(tokenizer.cls_token_id), _special(tokenizer.sep_token_id)
+
+    def __len__(self) -> int:
+        return -(-self._corpus.tokens // (self._length - 2))
+
+    def example(self, epoch: int, number: int) -> list[Ids]:
+        """Return the texts of a number from 0 on, each ``[CLS] … [SEP]``."""
+        texts: list[Ids] = []
+        width = self._length - 2
+        done, left = number * width, self._length
+        begin = _begin(self._corpus, self._seed, epoch)
+        while left > 2 and done < self._corpus.tokens:
+            shard, place = self._corpus.locate((begin + done) % self._corpus.tokens)
+            end = int(shard.sentences[shard.document_of(shard.sentence_at(place))[1] - 1])
+            part = shard.ids[place : min(end, place + left - 2)][: self._corpus.tokens - done]
+            texts.append(np.concatenate([self._cls, part, self._sep]))
+            done, left = done + len(part), left - len(part) - 2
+        return texts
+
+
+def _special(token_id: int) -> Ids:
+    return np.array([token_id], np.int64)
+
+
+def _begin(corpus: Corpus, seed: int, epoch: int) -> int:
+    """Return the token at which an epoch begins."""
+    return Random(f"{seed} {epoch}").randrange(corpus.tokens)
+
+
+def _reached(shard: Shard, first: int, end: int, target: int) -> int:
+    """Return the sentence before which ``target`` tokens from the sentence ``first`` on are reached, or ``end``."""
+    wanted = shard.start_of(first) + max(1, target)
+    return min(end, first + int(np.searchsorted(shard.sentences[first:end], wanted)) + 1)
+
+
+def _tokens(shard: Shard, first: int, stop: int) -> Ids:
+    return shard.ids[shard.start_of(first) : shard.start_of(stop)].astype(np.int64)
+
+
+def _cut(a: Ids, b: Ids, room: int, draw: Random) -> tuple[Ids, Ids]:
+    """Cut the longer of two texts until both fit, at either end by chance."""
+    half = room - room // 2
+    kept_a = min(len(a), max(half, room - len(b)))
+    kept_b = min(len(b), room - kept_a)
+    return _without(a, len(a) - kept_a, draw), _without(b, len(b) - kept_b, draw)
+
+
+def _without(ids: Ids, surplus: int, draw: Random) -> Ids:
+    front = draw.getrandbits(surplus).bit_count() if surplus else 0
+    return ids[front : len(ids) - (surplus - front)]

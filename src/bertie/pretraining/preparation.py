@@ -1,0 +1,229 @@
+"""Documents → token shards: read, freed of duplicates, partly held out, cut into sentences, and written side by side.
+
+A shard is made of the documents of one block, and a block follows from the input alone. So a run that was killed goes
+on by reading again what it read, and skips the blocks whose shards are there.
+"""
+
+import hashlib
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertie.data.sentences import sentences
+from bertie.errors import InputError
+from bertie.files import make_folder, read_json, remove_leftovers, write_json
+from bertie.pretraining.shards import (
+    MANIFEST,
+    PARTS,
+    TOKENIZER,
+    Shard,
+    ShardInfo,
+    info_of,
+    manifest_of,
+    read_shard,
+    write_shard,
+)
+from bertie.progress import progress
+from bertie.tokenization.fast import BertTokenizer
+from bertie.tokenization.rows import flat_ids
+
+BLOCK = 2**24
+"""Characters of text whose documents make a shard."""
+_OPTIONS = "options.json"
+
+
+@dataclass
+class Block:
+    """Documents of one part that become a shard."""
+
+    part: str
+    number: int
+    texts: list[str] = field(default_factory=list)
+    hashes: list[int] = field(default_factory=list)
+    size: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.part}-{self.number:05d}.safetensors"
+
+    def add(self, text: str, hashed: int) -> None:
+        self.texts.append(text)
+        self.hashes.append(hashed)
+        self.size += len(text)
+
+
+@dataclass
+class Counts:
+    """What became of the documents that were read."""
+
+    documents: int = 0
+    characters: int = 0
+    duplicates: int = 0
+    empty: int = 0
+
+
+def prepare(
+    documents: Iterable[str],
+    tokenizer: BertTokenizer,
+    out: Path,
+    *,
+    heldout: float = 0.01,
+    workers: int = 1,
+    sources: str = "",
+) -> dict[str, Any]:
+    """Write the documents as token shards into the folder ``out``, and return the manifest.
+
+    Equal documents are kept once. Whether one is held out follows from its text, so the parts stay apart when data is
+    prepared anew. Called again with the same arguments, a run that was stopped goes on.
+
+    Args:
+        documents: texts; an empty line ends a sentence.
+        tokenizer: it is saved beside the shards.
+        heldout: the share of the documents that are kept apart to measure on.
+        workers: processes that tokenize.
+        sources: where the documents come from, for the manifest.
+
+    Raises:
+        InputError: there is no document, or ``out`` holds data that was prepared otherwise.
+        CheckpointError: ``out`` cannot be written.
+    """
+    if not 0 <= heldout < 1:
+        raise InputError(f"The share of documents held out is {heldout}; it must be at least 0 and below 1.")
+    out = make_folder(out)
+    remove_leftovers(out)
+    _check_options(out, {"heldout": heldout, "vocabulary": _fingerprint(tokenizer)})
+    tokenizer.save_pretrained(out / TOKENIZER)
+    counts = Counts()
+    infos: dict[str, list[ShardInfo]] = {part: [] for part in PARTS}
+    blocks = _blocks(_once(documents, counts), heldout)
+    with progress("documents", None) as advance, closing(_written(blocks, out, workers)) as written:
+        for block, info in written:
+            infos[block.part].append(info)
+            advance(len(block.texts))
+    if not counts.documents:
+        raise InputError(f"There is no text in {sources or 'the documents'}.")
+    about: dict[str, Any] = {"documents_read": counts.documents, "duplicates": counts.duplicates, "empty": counts.empty}
+    about |= {"characters": counts.characters, "sources": sources, "vocab_size": len(tokenizer), "heldout": heldout}
+    manifest = manifest_of({part: infos[part] for part in PARTS}, about)
+    write_json(out / MANIFEST, manifest)
+    return manifest
+
+
+def _check_options(out: Path, options: dict[str, Any]) -> None:
+    """Refuse a folder that was begun with other options; note them in a new one."""
+    path = out / _OPTIONS
+    if path.exists():
+        before = read_json(path, "options")
+        changed = sorted(name for name in {*before, *options} if before.get(name) != options.get(name))
+        if changed:
+            raise InputError(
+                f"{str(out)!r} holds data that was prepared with another {' and '.join(changed)}; "
+                "choose another folder, or delete this one."
+            )
+    else:
+        write_json(path, options)
+
+
+def _fingerprint(tokenizer: BertTokenizer) -> str:
+    return hashlib.blake2b(tokenizer.backend_tokenizer.to_str().encode(), digest_size=16).hexdigest()
+
+
+def _once(documents: Iterable[str], counts: Counts) -> Iterator[tuple[str, int]]:
+    """Yield documents that are not blank and did not come before, each with a hash of its text."""
+    seen: set[int] = set()
+    for text in documents:
+        counts.documents += 1
+        counts.characters += len(text)
+        if not text or text.isspace():
+            counts.empty += 1
+            continue
+        hashed = int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+        if hashed in seen:
+            counts.duplicates += 1
+            continue
+        seen.add(hashed)
+        yield text, hashed
+
+
+def _blocks(documents: Iterable[tuple[str, int]], heldout: float) -> Iterator[Block]:
+    open_blocks = {part: Block(part, 0) for part in PARTS}
+    for text, hashed in documents:
+        # the lower half of the hash, so that the order of documents by hash says nothing of their part
+        part = "heldout" if (hashed & 0xFFFFFFFF) < heldout * 2**32 else "train"
+        block = open_blocks[part]
+        block.add(text, hashed)
+        if block.size >= BLOCK:
+            open_blocks[part] = Block(part, block.number + 1)
+            yield block
+    yield from (block for block in open_blocks.values() if block.texts)
+
+
+def _written(blocks: Iterable[Block], out: Path, workers: int) -> Generator[tuple[Block, ShardInfo]]:
+    """Yield each block with its shard, in order; at most one block more than there are workers waits."""
+    if workers < 2:
+        tokenizer = BertTokenizer.from_pretrained(out / TOKENIZER)
+        for block in blocks:
+            yield block, _known(block, out) or _tokenize(block, out, tokenizer)
+        return
+    context = multiprocessing.get_context("spawn")
+    waiting: deque[tuple[Block, ShardInfo | Future[ShardInfo]]] = deque()
+    with ProcessPoolExecutor(workers, context, _begin, (out,)) as pool:
+        for block in blocks:
+            waiting.append((block, _known(block, out) or pool.submit(_work, block, out)))
+            if len(waiting) > workers + 1:
+                yield _finished(*waiting.popleft())
+        while waiting:
+            yield _finished(*waiting.popleft())
+
+
+def _finished(block: Block, info: "ShardInfo | Future[ShardInfo]") -> tuple[Block, ShardInfo]:
+    return block, info if isinstance(info, ShardInfo) else info.result()
+
+
+def _known(block: Block, out: Path) -> ShardInfo | None:
+    """Return the shard of a block if an earlier run has written it."""
+    path = out / block.name
+    if not path.exists() or read_shard(path).hashes.tolist() != block.hashes:
+        return None
+    return info_of(path)
+
+
+_tokenizer: BertTokenizer
+
+
+def _begin(out: Path) -> None:
+    # Ctrl-C reaches every process of a terminal; the first one says what to do
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    global _tokenizer
+    _tokenizer = BertTokenizer.from_pretrained(out / TOKENIZER)
+
+
+def _work(block: Block, out: Path) -> ShardInfo:
+    return _tokenize(block, out, _tokenizer)
+
+
+def _tokenize(block: Block, out: Path, tokenizer: BertTokenizer) -> ShardInfo:
+    documents = [list(sentences(text)) for text in block.texts]
+    rows = flat_ids(tokenizer.rows(list(chain.from_iterable(documents)), split_special_tokens=True))
+    ends = np.cumsum(rows.lengths)
+    is_text = np.ones(len(rows.ids), np.bool_)
+    is_text[ends - rows.lengths] = is_text[ends - 1] = False  # [CLS] and [SEP] of each row
+    lengths = np.array(rows.lengths, np.int64) - 2
+    kept = lengths > 0  # a sentence may be nothing but characters that the tokenizer drops
+    counts = np.add.reduceat(kept, np.cumsum([0, *map(len, documents[:-1])]))
+    shard = Shard(
+        ids=rows.ids[is_text].astype(np.uint16 if len(tokenizer) <= 2**16 else np.uint32),
+        sentences=np.cumsum(lengths[kept]),
+        documents=np.cumsum(counts)[counts > 0],
+        hashes=np.array(block.hashes, np.uint64),
+    )
+    return write_shard(out / block.name, shard)

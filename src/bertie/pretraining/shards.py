@@ -1,0 +1,165 @@
+"""Token shards: documents as ids in memory-mapped files, with the borders of sentences and documents.
+
+A folder holds ``manifest.json``, the tokenizer, and per shard one safetensors file of four arrays: ``ids`` (uint16, or
+uint32 for more than 65,536 tokens), ``sentences`` (where each sentence ends in ``ids``), ``documents`` (where each
+document ends in ``sentences``) and ``hashes`` (of the texts it was made of, those without a token too).
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.checkpoints.safetensors_file import SafetensorsFile, write_tensors
+from bertie.errors import CheckpointError, InputError
+from bertie.files import atomic, read_json
+from bertie.progress import progress
+
+MANIFEST = "manifest.json"
+TOKENIZER = "tokenizer"
+VERSION = 1
+PARTS = ("train", "heldout")
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """What the manifest says of a shard; ``checksum`` is the CRC-32 of the file."""
+
+    name: str
+    documents: int
+    sentences: int
+    tokens: int
+    checksum: int
+
+
+class Shard(NamedTuple):
+    """A shard's arrays: ``ids`` ``[T]``, ``sentences`` ``[S]``, ``documents`` ``[D]``, and ``hashes`` of its texts."""
+
+    ids: NDArray[Any]
+    sentences: NDArray[np.int64]
+    documents: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
+
+    def sentence_at(self, token: int) -> int:
+        """Return the number of the sentence that a token is part of."""
+        return int(np.searchsorted(self.sentences, token, side="right"))
+
+    def document_of(self, sentence: int) -> tuple[int, int]:
+        """Return the first sentence of a sentence's document, and the one after its last."""
+        number = int(np.searchsorted(self.documents, sentence, side="right"))
+        return (int(self.documents[number - 1]) if number else 0), int(self.documents[number])
+
+    def start_of(self, sentence: int) -> int:
+        """Return where a sentence begins in ``ids``."""
+        return int(self.sentences[sentence - 1]) if sentence else 0
+
+
+def write_shard(path: Path, shard: Shard) -> ShardInfo:
+    """Write a shard so that the file is whole or not there."""
+    with atomic(path) as temporary:
+        write_tensors(shard._asdict(), temporary)
+        checksum = zlib.crc32(temporary.read_bytes())
+    return _info(path, shard, checksum)
+
+
+def read_shard(path: Path) -> Shard:
+    """Return the arrays of a shard, mapped into memory.
+
+    Raises:
+        CheckpointError: the file is damaged, or no shard.
+    """
+    file = SafetensorsFile(path)
+    if set(file.infos) != set(Shard._fields):
+        raise CheckpointError(f"{str(path)!r} holds {sorted(file.infos)}, not a shard's {sorted(Shard._fields)}")
+    return Shard(*(file.array(name) for name in Shard._fields))
+
+
+def info_of(path: Path) -> ShardInfo:
+    """Return what the manifest is to say of a shard that has been written."""
+    return _info(path, read_shard(path), zlib.crc32(path.read_bytes()))
+
+
+def _info(path: Path, shard: Shard, checksum: int) -> ShardInfo:
+    return ShardInfo(path.name, len(shard.documents), len(shard.sentences), len(shard.ids), checksum)
+
+
+class Corpus:
+    """The documents of one part of prepared data; what is held in memory does not grow with their number.
+
+    Args:
+        folder: as `bertie prepare` has written it.
+        part: ``"train"`` or ``"heldout"``.
+
+    Attributes:
+        shards: mapped into memory. No document lies in two of them.
+        token_starts: ``[shards + 1]`` int64, the tokens before each shard, and of all.
+        documents: their number.
+
+    Raises:
+        CheckpointError: a shard is missing or damaged, or the folder is not prepared data.
+        InputError: the part has no documents.
+    """
+
+    def __init__(self, folder: Path, part: str = "train") -> None:
+        infos = [ShardInfo(**info) for info in read_manifest(folder)[part]]
+        if not infos:
+            raise InputError(f"{str(folder)!r} has no {part} documents; prepare it with another share held out.")
+        self.shards = []
+        with progress(f"checking {part} data", len(infos)) as advance:
+            for info in infos:
+                self.shards.append(_checked(folder / info.name, info))
+                advance(1)
+        self.token_starts = np.cumsum([0, *(info.tokens for info in infos)])
+        self.documents = sum(info.documents for info in infos)
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens."""
+        return int(self.token_starts[-1])
+
+    def locate(self, token: int) -> tuple[Shard, int]:
+        """Return the shard of a token, given by its number in the part, and its place there."""
+        number = int(np.searchsorted(self.token_starts, token, side="right")) - 1
+        return self.shards[number], token - int(self.token_starts[number])
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of prepared data.
+
+    Raises:
+        CheckpointError: there is none, it is damaged, or it is of a newer version.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        raise CheckpointError(
+            f"{str(folder)!r} is no prepared data: it has no {MANIFEST}; write it with bertie prepare"
+        )
+    manifest = read_json(path, "manifest")
+    if manifest.get("version") != VERSION:
+        raise CheckpointError(
+            f"{str(path)!r} is of version {manifest.get('version')!r}, and this bertie reads version {VERSION}; "
+            "prepare the data anew, or read it with the bertie that wrote it"
+        )
+    return manifest
+
+
+def manifest_of(parts: dict[str, Sequence[ShardInfo]], about: dict[str, Any]) -> dict[str, Any]:
+    """Return a manifest to write: the shards of each part, and what is to be said about the data."""
+    return {"version": VERSION, **about, **{part: [asdict(info) for info in infos] for part, infos in parts.items()}}
+
+
+def _checked(path: Path, info: ShardInfo) -> Shard:
+    if not path.exists():
+        raise CheckpointError(
+            f"the shard {str(path)!r} is missing; bertie prepare with the same options writes it anew"
+        )
+    if zlib.crc32(path.read_bytes()) != info.checksum:
+        raise CheckpointError(
+            f"the shard {str(path)!r} is damaged: its checksum is not the manifest's; delete it, and bertie prepare, "
+            "run again, writes it anew"
+        )
+    return read_shard(path)

@@ -1,0 +1,63 @@
+"""``bertie train-tokenizer`` and ``bertie prepare``: from texts to a vocabulary, and to token shards."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import transformers
+
+import bertie
+from bertie.data.bundled_texts import book_texts
+from bertie.pretraining.shards import Corpus
+
+Run = Callable[..., Any]
+
+
+def test_texts_become_a_vocabulary_and_shards(run: Run, tmp_path: Path) -> None:
+    book = tmp_path / "book.txt"
+    book.write_text("\n\n".join(book_texts()), "utf-8")
+    trained = run("train-tokenizer", book, "--size", 500, "--cased", "--special-token", "<x>", "--out", tmp_path / "t")
+    assert (trained.code, trained.records) == (0, [{"tokenizer": str(tmp_path / "t"), "size": 500}])
+    again = run("train-tokenizer", book, "--size", 500, "--cased", "--special-token", "<x>", "--out", tmp_path / "u")
+    assert again.code == 0
+    assert (tmp_path / "t" / "vocab.txt").read_bytes() == (tmp_path / "u" / "vocab.txt").read_bytes()
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "t")
+    assert theirs.tokenize("Jim <x>") == bertie.BertTokenizer.from_pretrained(tmp_path / "t").tokenize("Jim <x>")
+    assert "<x>" in theirs.tokenize("Jim <x>")
+
+    prepared = run("prepare", book, "-t", tmp_path / "t", "--out", tmp_path / "d", "--heldout", "0.1", "--workers", 1)
+    assert prepared.code == 0
+    (record,) = prepared.records
+    assert record["tokens"] == {part: Corpus(tmp_path / "d", part).tokens for part in ("train", "heldout")}
+    assert f"bertie: blank lines part the documents of {book}; --documents says otherwise." in prepared.err
+    assert "bertie: 256 documents with" in prepared.err
+    assert json.loads((tmp_path / "d" / "manifest.json").read_text())["sources"] == str(book)
+
+
+def test_what_cannot_be_done_is_one_sentence(run: Run, tmp_path: Path) -> None:
+    few = tmp_path / "few.txt"
+    few.write_text("a few words", "utf-8")
+    latin = tmp_path / "latin.txt"
+    latin.write_bytes("zażółć gęślą jaźń".encode("iso8859-2"))
+    for expected, *command in (
+        (
+            "1 time. Ask for 26 or fewer",
+            "train-tokenizer",
+            few,
+            "--size",
+            999,
+            "--min-frequency",
+            1,
+            "--out",
+            tmp_path / "t",
+        ),
+        ("is not UTF-8", "train-tokenizer", latin, "--size", 999, "--out", tmp_path / "t"),
+        ("No such file", "train-tokenizer", tmp_path / "none.txt", "--out", tmp_path / "t"),
+        ("none", "prepare", few, "-t", tmp_path / "none", "--out", tmp_path / "d"),
+    ):
+        ran = run(*command)
+        assert ran.code == 2
+        assert expected in ran.err
+        assert len(ran.err.strip().splitlines()) == 1
+    assert not (tmp_path / "t").exists()

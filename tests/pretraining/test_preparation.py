@@ -1,0 +1,148 @@
+"""Documents as token shards: what is in them, what is left out, and going on after a stop."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bertie
+from bertie.data.bundled_texts import book_texts
+from bertie.errors import CheckpointError, InputError
+from bertie.pretraining import preparation as preparing
+from bertie.pretraining.preparation import prepare
+from bertie.pretraining.shards import Corpus, read_shard
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> bertie.BertTokenizer:
+    return bertie.BertTokenizer().train_new_from_iterator(book_texts(), 600)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparing, "BLOCK", 5_000)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_shards_hold_the_ids_of_every_sentence(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
+    texts = ["One went. Two came!\n\nMr. Three, though, stayed", "\u200b. Only one"]
+    prepare(texts, tokenizer, tmp_path, heldout=0)
+    (shard,) = Corpus(tmp_path).shards
+    sentences = ["One went.", "Two came!", "Mr. Three, though, stayed", "\u200b.", "Only one"]
+    ids = tokenizer(sentences, add_special_tokens=False)["input_ids"]
+    assert shard.ids.dtype == np.uint16
+    assert shard.ids.tolist() == list(chain.from_iterable(ids))
+    assert shard.sentences.tolist() == np.cumsum([len(one) for one in ids]).tolist()
+    assert shard.documents.tolist() == [3, 5]
+    assert [shard.sentence_at(token) for token in (0, len(ids[0]) - 1, len(ids[0]))] == [0, 0, 1]
+    assert [shard.document_of(sentence) for sentence in range(5)] == [(0, 3)] * 3 + [(3, 5)] * 2
+
+
+def test_a_sentence_without_tokens_is_none(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
+    prepare(["\u200b\n\nThe sea", "\u200b", "A man"], tokenizer, tmp_path, heldout=0)
+    (shard,) = Corpus(tmp_path).shards
+    assert len(shard.sentences) == 2
+    assert shard.documents.tolist() == [1, 2]
+    assert len(shard.hashes) == 3
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_workers_write_the_same_files_and_a_second_run_writes_none(
+    tokenizer: bertie.BertTokenizer, tmp_path: Path
+) -> None:
+    texts = book_texts()
+    one, two = tmp_path / "one", tmp_path / "two"
+    manifest = prepare(texts, tokenizer, one, heldout=0.1)
+    assert len(manifest["train"]) > 3
+    assert prepare(texts, tokenizer, two, heldout=0.1, workers=2) == manifest
+    assert files_in(one) == files_in(two)
+    before = {path: path.stat().st_mtime_ns for path in two.glob("*.safetensors")}
+    assert prepare(texts, tokenizer, two, heldout=0.1) == manifest
+    assert {path: path.stat().st_mtime_ns for path in two.glob("*.safetensors")} == before
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_each_document_is_kept_once_and_in_one_part(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
+    texts = book_texts()
+    manifest = prepare([*texts, " \n", *texts[:40]], tokenizer, tmp_path, heldout=0.2)
+    assert manifest["documents_read"] == len(texts) + 41
+    assert manifest["duplicates"] == 40 + len(texts) - len(set(texts))
+    assert manifest["empty"] == 1
+    hashes = {part: np.concatenate([s.hashes for s in Corpus(tmp_path, part).shards]) for part in ("train", "heldout")}
+    assert len(np.unique(np.concatenate(list(hashes.values())))) == len(set(texts))
+    assert 0.1 < len(hashes["heldout"]) / len(set(texts)) < 0.3
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import bertie
+from bertie.data.bundled_texts import book_texts
+from bertie.pretraining import preparation as preparing
+preparing.BLOCK = 5_000
+tokenizer = bertie.BertTokenizer.from_pretrained(sys.argv[1])
+preparing.prepare(book_texts(), tokenizer, Path(sys.argv[2]), heldout=0.1)
+"""
+
+
+def test_a_killed_run_goes_on_to_the_same_files(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "tokenizer")]
+    subprocess.run([*command, str(whole)], check=True)
+    process = subprocess.Popen([*command, str(killed)])
+    while not list(killed.glob("train-00001*")) and process.poll() is None:
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = {path.name: path.stat().st_mtime_ns for path in killed.glob("*.safetensors")}
+    subprocess.run([*command, str(killed)], check=True)
+    assert files_in(killed) == files_in(whole)
+    assert {name: (killed / name).stat().st_mtime_ns for name in kept} == kept
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_damaged_missing_and_foreign_files_are_named(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    prepare(book_texts(), tokenizer, data, heldout=0.1)
+    shard = data / "train-00001.safetensors"
+    content = bytearray(shard.read_bytes())
+    content[-3] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"train-00001.safetensors' is damaged: its checksum"):
+        Corpus(data)
+    shard.unlink()
+    with pytest.raises(CheckpointError, match=r"train-00001.safetensors' is missing; bertie prepare"):
+        Corpus(data)
+    prepare(book_texts(), tokenizer, data, heldout=0.1)
+    assert Corpus(data).documents > 200
+    with pytest.raises(InputError, match="prepared with another heldout; choose another folder"):
+        prepare(book_texts(), tokenizer, data, heldout=0.3)
+    other = bertie.BertTokenizer().train_new_from_iterator(book_texts(), 400)
+    with pytest.raises(InputError, match="prepared with another vocabulary"):
+        prepare(book_texts(), other, data, heldout=0.1)
+    manifest = json.loads((data / "manifest.json").read_text())
+    (data / "manifest.json").write_text(json.dumps({**manifest, "version": 9}))
+    with pytest.raises(CheckpointError, match="is of version 9, and this bertie reads version 1"):
+        Corpus(data)
+    with pytest.raises(CheckpointError, match="is no prepared data: it has no manifest.json"):
+        Corpus(tmp_path)
+
+
+def test_no_documents_are_refused(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="There is no text in nothing.txt"):
+        prepare([], tokenizer, tmp_path, sources="nothing.txt")
+    prepare(["One document."], tokenizer, tmp_path / "one", heldout=0)
+    with pytest.raises(InputError, match="has no heldout documents"):
+        Corpus(tmp_path / "one", "heldout")
+    assert read_shard(tmp_path / "one" / "train-00000.safetensors").documents.tolist() == [1]
