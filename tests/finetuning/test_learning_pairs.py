@@ -16,7 +16,7 @@ from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.multiple_choice import MultipleChoice
 from bertie.tasks.reranking import Reranking
 from bertie.tasks.similarity import Similarity
-from bertie.tasks.trainable import TrainableTask
+from bertie.tasks.task import TrainableTask
 from bertie.training import Settings, train
 
 Random = np.random.Generator

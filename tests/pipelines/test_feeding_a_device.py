@@ -12,7 +12,7 @@ from computing import of_module
 
 from bertie.errors import InputTypeError
 from bertie.models.task_model import TaskModel
-from bertie.tasks import tensors
+from bertie.tasks.tensors import ON_TENSORS
 
 TEXTS = [f"word {number} " * (number % 5 + 1) for number in range(12)]
 
@@ -33,7 +33,7 @@ def test_a_batch_is_launched_while_another_is_waited_for(
 ) -> None:
     expected = classify(TEXTS, batch_size=3)
     request.getfixturevalue("on_a_gpu")
-    run, total = type(classify.codec).run, tensors.total
+    run, total = type(classify.codec).run, ON_TENSORS.total
     launching, both_wait = threading.Lock(), threading.Barrier(2, timeout=30)
 
     def launch(self: Any, *given: Any) -> torch.Tensor:
@@ -47,14 +47,14 @@ def test_a_batch_is_launched_while_another_is_waited_for(
         return total(output)
 
     monkeypatch.setattr(type(classify.codec), "run", launch)
-    monkeypatch.setattr(tensors, "total", wait)
+    monkeypatch.setattr(ON_TENSORS, "total", wait)
     assert [answer["label"] for answer in classify(TEXTS, batch_size=3)] == [answer["label"] for answer in expected]
 
 
 def test_one_batch_needs_no_thread(classify: Any, on_a_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    total = tensors.total
-    monkeypatch.setattr(tensors, "total", lambda it: seen.append(threading.current_thread()) or total(it))
+    total = ON_TENSORS.total
+    monkeypatch.setattr(ON_TENSORS, "total", lambda it: seen.append(threading.current_thread()) or total(it))
     classify(TEXTS)
     assert seen == [threading.main_thread()]
 

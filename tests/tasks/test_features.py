@@ -45,7 +45,7 @@ def test_a_batch_is_slices(mini: Path) -> None:
     lists = [features.input_ids[2], features.input_ids[0]]
     expected = Packed.from_lists(lists, [[0] * 3 + [1] * 2, [0] * 4 + [1] * 2])
     packed = packed_of(part)
-    for name in ("input_ids", "token_type_ids", "position_ids", "cu_seqlens", "cells"):
+    for name in ("input_ids", "token_type_ids", "position_ids", "cu_seqlens", "flat_index"):
         assert torch.equal(getattr(packed, name), getattr(expected, name)), name
     assert packed.lengths == tuple(part.lengths) == (5, 6)
     assert packed_of(features.select([])).num_tokens == packed_of(Features.from_lists([], [], [], [])).num_tokens == 0

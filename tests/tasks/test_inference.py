@@ -26,9 +26,9 @@ from bertie.tasks.question_answering import QuestionAnswering
 from bertie.tasks.reranking import Reranking
 from bertie.tasks.sentence_transformers_config import Recipe
 from bertie.tasks.similarity import Similarity
+from bertie.tasks.task import TrainableTask
 from bertie.tasks.text_classification import TextClassification
 from bertie.tasks.token_classification import TokenClassification, WordTags
-from bertie.tasks.trainable import TrainableTask
 from bertie.tasks.vector_layers import ACTIVATIONS, Dense, LayerNorm, Normalize, through
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij", *(f"##{letter}" for letter in "abcdefghij")]

@@ -12,7 +12,6 @@ from bertie.errors import InputError, InputTypeError
 from bertie.metrics import MultipleChoiceMetric, Scores
 from bertie.models.task_model import TaskModel
 from bertie.tasks.features import Features, Outputs
-from bertie.tasks.grouped_inputs import by_part, part_counts
 from bertie.tasks.multiple_choice import MultipleChoice
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]
@@ -57,7 +56,7 @@ def test_the_models_own_logits(model: Any) -> None:
 def test_any_number_of_choices(model: Any) -> None:
     task = task_of(model, top_k=None)
     features = task.encode(UNEQUAL)
-    assert part_counts(features).tolist() == [3, 3, 2, 5]
+    assert features.part_counts.tolist() == [3, 3, 2, 5]
     values = compute(task, model, features, batch_tokens=8)
     for number, one in enumerate(UNEQUAL):
         np.testing.assert_allclose(values[number], logits_of(task, model, [one])[0], atol=1e-6)
@@ -87,7 +86,7 @@ def test_the_loss_is_each_inputs_own_cross_entropy(model: Any) -> None:
     assert float(loss.detach()) == pytest.approx(float(sum(each)), rel=1e-5)
     assert task.divisor(features) == 4
     joined = Features.joined([features.of_inputs([3, 0]), features.of_inputs([1, 2])])
-    assert part_counts(joined).tolist() == [5, 3, 3, 2]
+    assert joined.part_counts.tolist() == [5, 3, 3, 2]
     parts = [loss_of(task, model, joined.of_inputs(part)) for part in ([0], [3, 1], [2])]
     assert float(sum(parts).detach()) == pytest.approx(float(loss.detach()), rel=1e-5)
     loss.backward()
@@ -110,7 +109,7 @@ def test_long_prompts_are_read_in_windows(model: Any, way: str) -> None:
     assert features.truncated == [0, 0]
     assert features.parts is not None
     assert features.parts.tolist() == [0, 0, 1, 1, 1, 0, 1]
-    assert by_part(features).sizes() == [18, 27, 5, 5]
+    assert features.by_part().sizes() == [18, 27, 5, 5]
     first = [TOKENIZER.convert_ids_to_tokens(row) for row in features.input_ids[:2]]
     assert first == [["[CLS]", *"abcde", "[SEP]", "j", "[SEP]"], ["[CLS]", *"fghij", "[SEP]", "j", "[SEP]"]]
     values = compute(task, model, features)

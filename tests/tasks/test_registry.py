@@ -9,8 +9,7 @@ import bertie
 from bertie.data.schemas import SCHEMAS
 from bertie.errors import InputError
 from bertie.tasks.registry import ROWS, find, find_learned
-from bertie.tasks.task import Task
-from bertie.tasks.trainable import TrainableTask
+from bertie.tasks.task import Task, TrainableTask
 
 
 def test_reading_the_table_imports_no_torch() -> None:

@@ -222,6 +222,22 @@ class Engine:
             self._refuse("next-sentence head")
         return head(self.pooled(rows), threads=self.threads)
 
+    def pretraining(self, rows: Rows, places: NDArray[np.int64]) -> dict[str, Array]:
+        """Return what `masked_lm` and `next_sentence` do, by these names, of one pass.
+
+        Raises:
+            InputTypeError: the architecture has not both heads.
+        """
+        follows = self._heads.get("cls.seq_relationship")
+        if self._words is None or self._pooler is None or follows is None:
+            self._refuse("head for both masked words and next sentences")
+        hidden = self.hidden_states(rows)
+        pooled = self._pooler(hidden[np.cumsum([0, *rows.lengths[:-1]])], self.threads)
+        return {
+            "masked_lm": self._words(hidden[places], self.threads),
+            "next_sentence": follows(pooled, threads=self.threads),
+        }
+
     def layers(self, rows: Rows) -> Iterator[Array]:
         """Yield the hidden states ``[T, D]`` behind the embeddings and behind each block."""
         batch = Batch.of(rows, self.config)

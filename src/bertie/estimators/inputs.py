@@ -5,7 +5,7 @@ from typing import Any
 
 from bertie.errors import InputError, InputTypeError
 from bertie.pipelines.running import listed
-from bertie.tasks.task import is_pair
+from bertie.tasks.text_encoder import is_pair
 
 
 def texts_in(given: Any) -> list[Any]:

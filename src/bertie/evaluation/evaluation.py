@@ -20,7 +20,7 @@ from bertie.pipelines import pipeline
 from bertie.progress import logger
 from bertie.tasks.features import Values
 from bertie.tasks.registry import find_learned
-from bertie.tasks.trainable import TrainableTask
+from bertie.tasks.task import TrainableTask
 from bertie.writing import beside, form_of_output, writer
 
 

@@ -1,8 +1,8 @@
 """From examples to figures: a task's answers compared with labels, part by part."""
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -18,7 +18,7 @@ from bertie.tasks.calibration import Reliability
 from bertie.tasks.features import Outputs, Values
 from bertie.tasks.inference import compute_rows
 from bertie.tasks.model import Model
-from bertie.tasks.trainable import TrainableTask, WrongAnswer
+from bertie.tasks.task import TrainableTask, WrongAnswer
 
 # Examples are read and encoded this many at a time.
 CHUNK = 8_192
@@ -29,14 +29,7 @@ MANY = 20
 
 @dataclass(frozen=True)
 class Mistake:
-    """A row that was answered wrongly.
-
-    Attributes:
-        text: the input, of any length.
-        gold, predicted: what is right, and what was answered.
-        score: the model's confidence in its answer; None if it has none.
-        where: file and line.
-    """
+    """A row that was answered wrongly, and the model's confidence in its answer, if it has one."""
 
     text: str
     gold: str
@@ -45,23 +38,54 @@ class Mistake:
     where: str
 
 
-@dataclass
 class Scored:
-    """How well a model answers.
+    """How well a task answers the examples that `add` took in, part by part.
 
     Attributes:
         scores: gives figures, intervals and the table of classes.
         cut: how many inputs were longer than the model reads, and lost tokens.
-        mistakes: the worst, the worst first.
         reliability: how often answers of each confidence are right; None where there is no confidence.
-        only: the one answer that all inputs were given; None if there are several.
     """
 
-    scores: Scores
-    cut: int = 0
-    mistakes: list[Mistake] = field(default_factory=list)
-    reliability: Reliability | None = None
-    only: str | None = None
+    def __init__(self, task: TrainableTask, replicates: int = 0, seed: int = 0, worst: int = 0) -> None:
+        self.scores = Scores(task.metric(), replicates, seed)
+        self.cut = 0
+        self.reliability: Reliability | None = None
+        self._task, self._most = task, worst
+        self._worst: list[tuple[float, Mistake]] = []
+        self._first: Any = None
+        self._alike = True
+
+    def add(self, outputs: Outputs, examples: Sequence[Example]) -> Values:
+        """Take in what was computed for these examples, with their labels, and return the predictions."""
+        if not examples:
+            return []
+        task, before = self._task, self.reliability
+        predictions = task.predictions(outputs)
+        self.scores.add(predictions, task.references(outputs.labels))
+        self.cut += sum(cut > 0 for cut in outputs.features.truncated)
+        found = task.reliability(outputs)
+        self.reliability = found if before is None else before if found is None else before + found
+        self._first = task.signature(predictions[0]) if self._first is None else self._first
+        signatures: Iterator[Any] = map(task.signature, predictions)
+        self._alike = self._alike and all(one is not None and np.array_equal(self._first, one) for one in signatures)
+        if self._most:
+            self._note_errors(task.errors(outputs), examples)
+        return predictions
+
+    def _note_errors(self, errors: Sequence[WrongAnswer | None], examples: Sequence[Example]) -> None:
+        found = [
+            (error.size, Mistake(in_words(example.text), error.expected, error.given, error.score, example.where))
+            for error, example in zip(errors, examples, strict=True)
+            if error is not None
+        ]
+        # of equally bad ones the first are kept
+        self._worst = heapq.nlargest(self._most, [*self._worst, *found], key=lambda entry: entry[0])
+
+    @property
+    def mistakes(self) -> list[Mistake]:
+        """As many of the worst as were asked for, the worst first."""
+        return [mistake for _, mistake in self._worst]
 
     @property
     def figures(self) -> Figures:
@@ -90,84 +114,14 @@ class Scored:
 
     def warning(self) -> str | None:
         """Return a sentence if every input was given the same answer, else None."""
-        if self.only is None or self.scores.count < MANY:
+        if not self._alike or self.scores.count < MANY:
             return None
+        only = self._task.named(self._first)
         return (
-            f"All {counted(self.scores.count, 'text')} are given the same answer, {self.only}: the model has not "
+            f"All {counted(self.scores.count, 'text')} are given the same answer, {only}: the model has not "
             "learned to tell them apart; try another learning rate, more epochs, or (for classes) "
             f"{spelled('class_weights', 'auto')}."
         )
-
-
-class Worst:
-    """The worst mistakes of a long evaluation, in constant memory; at most ``most`` are kept."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._heap: list[tuple[float, int, Mistake]] = []
-        self._seen = 0
-
-    def add(self, mistake: Mistake, size: float) -> None:
-        """Take in a mistake; of equally bad ones the first are kept."""
-        self._seen += 1
-        entry = (size, -self._seen, mistake)
-        (heapq.heappush if len(self._heap) < self._most else heapq.heappushpop)(self._heap, entry)
-
-    def mistakes(self) -> list[Mistake]:
-        """Return those kept, the worst first."""
-        return [mistake for _, _, mistake in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
-
-
-class Scorer:
-    """Takes in examples part by part; `scored` says how well they were answered."""
-
-    def __init__(self, task: TrainableTask, replicates: int = 0, seed: int = 0, worst: int = 0) -> None:
-        self.task = task
-        self.scored = Scored(Scores(task.metric(), replicates, seed))
-        self._worst = Worst(worst) if worst else None
-        self._count = 0
-        self._first: Any = None
-        self._alike = True
-
-    def add(self, outputs: Outputs, examples: Sequence[Example]) -> Values:
-        """Take in what was computed for these examples, with their labels, and return the predictions."""
-        if not examples:
-            return []
-        task, scored = self.task, self.scored
-        predictions = task.predictions(outputs)
-        scored.scores.add(predictions, task.references(outputs.labels))
-        scored.cut += sum(cut > 0 for cut in outputs.features.truncated)
-        self._note_reliability(task.reliability(outputs))
-        self._note_only(predictions)
-        if self._worst is not None:
-            self._note_errors(task.errors(outputs), examples)
-        return predictions
-
-    def done(self) -> Scored:
-        """Return the account of all that was taken in."""
-        if self._worst is not None:
-            self.scored.mistakes = self._worst.mistakes()
-        self.scored.only = self.task.named(self._first) if self._alike and self._count else None
-        return self.scored
-
-    def _note_reliability(self, found: Reliability | None) -> None:
-        if found is not None:
-            before = self.scored.reliability
-            self.scored.reliability = found if before is None else before + found
-
-    def _note_only(self, predictions: Values) -> None:
-        signature = self.task.signature
-        if not self._count:
-            self._first = signature(predictions[0])
-        self._count += len(predictions)
-        self._alike = self._alike and all(np.array_equal(self._first, signature(one)) for one in predictions)
-
-    def _note_errors(self, errors: Sequence[WrongAnswer | None], examples: Sequence[Example]) -> None:
-        assert self._worst is not None
-        for error, example in zip(errors, examples, strict=True):
-            if error is not None:
-                mistake = Mistake(in_words(example.text), error.expected, error.given, error.score, example.where)
-                self._worst.add(mistake, error.size)
 
 
 def score(
@@ -183,7 +137,7 @@ def score(
     watch: Watch | None = None,
 ) -> dict[str, Scored]:
     """Answer examples, once for all ``tasks``, and compare with their labels; the model is in eval mode."""
-    scorers = {name: Scorer(task, replicates, seed, worst) for name, task in tasks.items()}
+    scored = {name: Scored(task, replicates, seed, worst) for name, task in tasks.items()}
     reading = next(iter(tasks.values()))
     source, total = iter(examples), len(examples) if isinstance(examples, Sequence) else None
     with progress("examples", total, show_progress) as advance:
@@ -191,10 +145,10 @@ def score(
             features = reading.encode([example.text for example in chunk])
             rows = compute_rows(reading, model, features, batch_tokens=batch_tokens, advance=advance)
             outputs = reading.outputs(rows, features, [example.label for example in chunk])
-            predictions = [scorer.add(outputs, chunk) for scorer in scorers.values()]
+            predictions = [each.add(outputs, chunk) for each in scored.values()]
             if watch is not None:
                 watch(chunk, predictions[0])
-    return {name: scorer.done() for name, scorer in scorers.items()}
+    return scored
 
 
 def in_words(text: Any) -> str:

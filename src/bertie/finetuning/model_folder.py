@@ -8,7 +8,7 @@ from typing import Any
 from bertie.files import atomic_folder
 from bertie.finetuning.model_setup import merge_adapters
 from bertie.tasks.registry import Row
-from bertie.tasks.trainable import TrainableTask
+from bertie.tasks.task import TrainableTask
 from bertie.training import Event
 
 # The folders of single epochs begin so.

@@ -20,7 +20,7 @@ from bertie.models.loading import one_device
 from bertie.pipelines.factory import load_task
 from bertie.progress import quietly
 from bertie.tasks.head_init import with_rows
-from bertie.tasks.trainable import TrainableTask
+from bertie.tasks.task import TrainableTask
 from bertie.training import local_device
 
 # No class counts more than this many times another: a handful of rows cannot carry more.

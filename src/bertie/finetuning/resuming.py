@@ -14,7 +14,7 @@ from bertie.finetuning.plan import Job, is_place
 from bertie.finetuning.run_report import NAME as REPORT
 from bertie.locking import LOCK, only_process_in
 from bertie.tasks.features import Features
-from bertie.tasks.trainable import TrainableTask
+from bertie.tasks.task import TrainableTask
 from bertie.training import is_first
 from bertie.training.fingerprint import digest, digest_of_tensors
 

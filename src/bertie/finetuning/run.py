@@ -23,7 +23,7 @@ from bertie.metrics.streaming import REPLICATES
 from bertie.models.task_model import TaskModel
 from bertie.progress import logger, say_once
 from bertie.tasks.features import Features
-from bertie.tasks.trainable import TrainableTask
+from bertie.tasks.task import TrainableTask
 from bertie.training import History, JsonLines, is_first, train
 from bertie.training.history import Record
 from bertie.training.loop import Log

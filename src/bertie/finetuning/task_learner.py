@@ -11,7 +11,7 @@ from bertie.data.example import Example
 from bertie.models.task_model import TaskModel
 from bertie.progress import progress
 from bertie.tasks.features import Features
-from bertie.tasks.trainable import TrainableTask
+from bertie.tasks.task import TrainableTask
 
 # Examples are encoded this many at a time: their texts and encodings are gone before the next are read.
 CHUNK = 8_192
@@ -19,20 +19,13 @@ _NAMED = 3
 
 
 class TaskLearner:
-    """A `bertie.training.Learner` of N examples.
-
-    Args:
-        task: gives rows and loss.
-        model: with the task's head; a wrapped one (LoRA) serves as well.
-        features: of the examples, with labels.
-        places: where each example stands, for messages.
-    """
+    """A `bertie.training.Learner` of labelled features; ``places`` say where each example stands, for messages."""
 
     def __init__(self, task: TrainableTask, model: nn.Module, features: Features, places: Sequence[str]) -> None:
         self.task, self.model, self.features, self.places = task, model, features, places
         self.sizes: Sequence[int] = features.sizes()
 
-    def divisor(self, examples: Sequence[int]) -> float:
+    def divisor(self, examples: Sequence[int]) -> float | Sequence[float]:
         """Return the number of labelled items of these examples."""
         return self.task.divisor(self.features.of_inputs(examples))
 

@@ -8,23 +8,20 @@ import torch
 
 from bertie.data.example import Example
 from bertie.errors import InputError, nearest, spelled
-from bertie.evaluation.evaluator import Scored, Scorer
+from bertie.evaluation.evaluator import Scored
 from bertie.models.task_model import TaskModel
 from bertie.settings import BATCH_SIZE
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.inference import compute_rows
-from bertie.tasks.trainable import TrainableTask
+from bertie.tasks.task import TrainableTask
 
 LOSS = "loss"
 
 
 class Tuning:
-    """The examples that the best epoch and the task's options are chosen by.
+    """The examples that the best epoch and the task's options are chosen by, as the model learns.
 
-    Args:
-        task: with the options it is trained with; after `on_train_end`, as it answers.
-        model: as it learns.
-        examples: none of those it learns from, nor of those it is scored on.
+    ``task`` has the options it is trained with; after `on_train_end`, it is as it answers.
     """
 
     def __init__(self, task: TrainableTask, model: Any, examples: list[Example]) -> None:
@@ -41,9 +38,8 @@ class Tuning:
     def figures(self) -> Mapping[str, float]:
         """Return the model's figures, and its loss."""
         rows = self._rows()
-        scorer = Scorer(self.task)
-        scorer.add(self._outputs(rows), self.examples)
-        self._last = scorer.done()
+        self._last = Scored(self.task)
+        self._last.add(self._outputs(rows), self.examples)
         found = {name: float("nan") if value is None else value for name, value in self._last.scores.figures().items()}
         return found if LOSS in found else {**found, LOSS: self._loss(rows)}
 
@@ -77,15 +73,16 @@ class Tuning:
             task = task.with_options(label_smoothing=0.0)
         features = task.add_labels(self.features, self.labels)
         firsts = features.first_rows
-        total = divisor = 0.0
+        total: Any = 0.0
+        divisor: Any = 0.0
         # where a loss compares inputs with each other, as many of them as in a usual step
         for begin in range(0, features.num_inputs, BATCH_SIZE):
             inputs = range(begin, min(begin + BATCH_SIZE, features.num_inputs))
             part = features.of_inputs(inputs)
             output = _together(rows[firsts[begin] : firsts[inputs.stop]])
-            total += float(task.loss(output, part))
-            divisor += task.divisor(part)
-        return total / divisor if divisor else float("nan")
+            total = total + task.loss(output, part).double().numpy()
+            divisor = divisor + np.asarray(task.divisor(part))
+        return float((total / divisor).sum()) if np.all(divisor) else float("nan")
 
 
 def _together(rows: Sequence[Any]) -> torch.Tensor:

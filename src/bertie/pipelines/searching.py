@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bertie.errors import InputTypeError
 from bertie.pipelines.embedding import EmbedPipeline
 from bertie.tasks.sentence_transformers_config import Recipe
-from bertie.tasks.task import check_count
+from bertie.tasks.text_encoder import check_count
 
 Vectors = NDArray[np.float32]
 

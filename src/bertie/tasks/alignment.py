@@ -1,26 +1,21 @@
 """Words and their pieces, both ways: labels of words to pieces, scores of pieces to words, words to characters."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertie.config import IGNORED
 from bertie.errors import InputError
-from bertie.tokenization.pieces import Span
+from bertie.tasks.arrays import Array, Integers, ranges
+from bertie.tokenization.encoding import Encoding
+from bertie.tokenization.pieces import Pieces, Span
 
-Integers = NDArray[np.int64]
 LABELLED = ("first", "all")
 MERGES = ("first", "average", "max")
-
-
-def check_labelled(which: str) -> None:
-    """Refuse what says no pieces to label."""
-    if which not in LABELLED:
-        raise InputError(f"label_pieces is {which!r}; allowed are 'first' (a word's first piece) and 'all'.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +38,7 @@ class Alignment:
 
     @classmethod
     def of(cls, word_ids: Sequence[int | None], num_words: int | None = None) -> "Alignment":
-        """Return the alignment of pieces that know their words.
-
-        Args:
-            word_ids: the number of each piece's word; None for a piece of no word.
-            num_words: how many words the text has, if it came as words; None: up to the last that has pieces.
-        """
+        """Return the alignment of pieces by their words' numbers; a text that came as words has ``num_words``."""
         ids = np.array([-1 if word is None else word for word in word_ids], np.int64)
         begins = np.flatnonzero(np.diff(ids, prepend=-2))
         stops = np.append(begins[1:], len(ids))
@@ -65,38 +55,28 @@ class Alignment:
         return np.setdiff1d(np.arange(self.num_words), self.numbers).tolist()
 
     def piece_labels(self, labels: Sequence[int] | Integers, which: str = "first") -> Integers:
-        """Return the label of each piece ``[T]`` int64: its word's, or `IGNORED`.
-
-        Args:
-            labels: one a word.
-            which: ``"first"`` labels the first piece of a word alone, ``"all"`` all of them.
-        """
-        check_labelled(which)
+        """Return the label of each piece ``[T]``: its word's, or `IGNORED`; ``which`` pieces of a word have it."""
+        if which not in LABELLED:
+            raise InputError(f"label_pieces is {which!r}; allowed are 'first' (a word's first piece) and 'all'.")
         if len(labels) != self.num_words:
             raise InputError(f"A text has {self.num_words} words and {len(labels)} labels; each word needs one.")
+        sizes = np.ones_like(self.firsts) if which == "first" else self.stops - self.firsts
         found = np.full(self.num_pieces, IGNORED, np.int64)
-        given = np.asarray(labels, np.int64)[self.numbers]
-        if which == "first":
-            found[self.firsts] = given
-        else:
-            sizes = self.stops - self.firsts
-            found[_ranges(self.firsts, sizes)] = np.repeat(given, sizes)
+        found[ranges(self.firsts, sizes)] = np.repeat(np.asarray(labels, np.int64)[self.numbers], sizes)
         return found
 
-    def word_scores(self, scores: NDArray[Any], how: str = "first") -> NDArray[Any]:
-        """Return the scores ``[W, C]`` of the words that have pieces.
+    def word_scores(self, scores: Array, how: str = "first") -> Array:
+        """Return the scores ``[W, C]`` of the words that have pieces, from those of the pieces ``[T, C]``.
 
-        Args:
-            scores: ``[T, C]``, those of the pieces: probabilities, where they are to be averaged.
-            how: ``"first"`` takes a word's first piece, ``"average"`` the mean of all, ``"max"`` the piece whose best
-                label has the highest score.
+        ``"first"`` takes a word's first piece, ``"average"`` the mean of all (of probabilities), ``"max"`` the piece
+        whose best label has the highest score.
         """
         if how not in MERGES:
             raise InputError(f"Scores of words are merged by {', '.join(MERGES)}, not {how!r}.")
         if how == "first" or not len(self.firsts):
             return scores[self.firsts]
         sizes = self.stops - self.firsts
-        mine = scores[_ranges(self.firsts, sizes)]
+        mine = scores[ranges(self.firsts, sizes)]
         begins = np.cumsum(sizes) - sizes
         if how == "average":
             return np.add.reduceat(mine, begins) / sizes[:, None].astype(scores.dtype)
@@ -106,13 +86,37 @@ class Alignment:
         return mine[np.minimum.reduceat(places, begins)]
 
     def word_spans(self, offsets: Sequence[Span]) -> Integers:
-        """Return the characters ``[W, 2]`` (first, behind the last) of the words that have pieces.
-
-        Args:
-            offsets: those of the pieces, T of them.
-        """
+        """Return the characters ``[W, 2]`` (first, behind the last) of the words that have pieces."""
         characters = np.array(offsets, np.int64).reshape(-1, 2)
         return np.stack((characters[self.firsts, 0], characters[self.stops - 1, 1]), axis=1)
+
+
+class Group(NamedTuple):
+    """One input with its rows: their numbers, where their tokens come from, and the text as the task read it."""
+
+    rows: range
+    encodings: list[Encoding]
+    text: Any
+
+    @property
+    def pieces(self) -> Pieces:
+        """The pieces of the input's last text, all of them."""
+        return self.encodings[0].windows[-1].pieces
+
+    @property
+    def read(self) -> slice:
+        """Which of the pieces stand in a row."""
+        return slice(self.encodings[0].windows[-1].start, self.encodings[-1].windows[-1].stop)
+
+    @property
+    def words(self) -> Alignment:
+        """The words of the whole text, whatever was cut off it."""
+        return Alignment.of(self.pieces.word_ids, len(self.text) if isinstance(self.text, list) else None)
+
+    @property
+    def words_read(self) -> Alignment:
+        """The words whose pieces stand in a row; piece 0 is the first of these."""
+        return Alignment.of(self.pieces.word_ids[self.read], self.words.num_words)
 
 
 def joined_offsets(
@@ -124,7 +128,8 @@ def joined_offsets(
     return [(start + shift, stop + shift) for (start, stop), shift in zip(offsets, shifts, strict=True)]
 
 
-def _ranges(firsts: Integers, sizes: Integers) -> Integers:
-    """Return the numbers of several ranges, one after the other."""
-    begins = np.cumsum(sizes) - sizes
-    return np.arange(sizes.sum()) + np.repeat(firsts - begins, sizes)
+def find_continuing(vocabulary: Mapping[str, int], prefix: str, size: int) -> NDArray[np.bool_]:
+    """Return which of the ids below ``size`` are pieces that go on in a word, by the prefix that marks these."""
+    found = np.zeros(size, np.bool_)
+    found[[number for word, number in vocabulary.items() if word.startswith(prefix)]] = True
+    return found

@@ -30,10 +30,7 @@ CAUTION = 3
 class Reliability:
     """How often predictions of each confidence are right, in bins of equal width: what a reliability plot shows.
 
-    Attributes:
-        count: predictions in each bin, int64 ``[bins]``.
-        confidence: the sums of their confidences, float64 ``[bins]``.
-        correct: how many are right, int64 ``[bins]``.
+    Of each bin: how many predictions it holds, the sum of their confidences, and how many are right.
     """
 
     count: NDArray
@@ -73,10 +70,7 @@ def find_temperature(logits: Any, labels: Any, kind: str = "softmax") -> float:
     temperature 1 is added: with many rows it is nothing, and with a few that are all right it keeps the confidence
     from growing without end.
 
-    Args:
-        logits: float ``[n, C]``.
-        labels: class numbers ``[n]`` for softmax; bool (or 0 and 1) ``[n, C]`` for sigmoid.
-        kind: "softmax" for one class a row, "sigmoid" for any number of labels.
+    ``labels`` are class numbers ``[n]`` for the kind "softmax"; bool (or 0 and 1) ``[n, C]`` for "sigmoid".
     """
     scores, truth = _checked(logits, labels, kind)
     low, high = np.log(_RANGE)
@@ -92,7 +86,6 @@ def confidences(logits: Any, labels: Any, kind: str = "softmax", temperature: fl
     """Return the confidence of each prediction, float64, and whether it is right, bool.
 
     Softmax: of each row the likeliest class ``[n]``. Sigmoid: of each single decision, made at 0.5 ``[n · C]``.
-    Arguments as in `find_temperature`.
     """
     scores, truth = _checked(logits, labels, kind)
     scores = scores / temperature
@@ -124,11 +117,6 @@ def find_thresholds(probabilities: Any, labels: Any, caution: float = CAUTION) -
     probabilities; of equally good ones the nearest to 0.5 is taken. Then the mean is taken, in log-odds, of this
     (with the weight of the label's rows) and of the threshold that is best for all labels pooled (with the weight
     ``caution``); that one is drawn towards 0.5 in the same way.
-
-    Args:
-        probabilities: float ``[n, C]``, at the temperature that will be used.
-        labels: bool (or 0 and 1) ``[n, C]``.
-        caution: 0 gives each label that has a row its own best threshold.
     """
     chances, truth = _checked_probabilities(probabilities, labels)
     common = _drawn(_best(chances.ravel(), truth.ravel()), USUAL, truth.sum(), caution)
@@ -150,12 +138,8 @@ def f1_curves(probabilities: Any, labels: Any, thresholds: Sequence[float] | NDA
 def find_no_answer_threshold(differences: Any, f1: Any, answerable: Any) -> tuple[float, float]:
     """Return the threshold with the highest F1 over questions, and that F1, as SQuAD's script searches it.
 
-    A question is left unanswered where its difference lies above the threshold.
-
-    Args:
-        differences: the score of "no answer" less that of the best span ``[n]``.
-        f1: what the best span would earn ``[n]``: its F1, and on a question without an answer 0.
-        answerable: whether the question has an answer ``[n]``.
+    A question is left unanswered where its difference, the score of "no answer" less that of the best span ``[n]``,
+    lies above the threshold. ``f1 [n]`` is what the best span would earn: on a question without an answer 0.
     """
     scores, earned, there = (np.asarray(values, np.float64) for values in (differences, f1, answerable))
     if not len(scores) or scores.shape != earned.shape or scores.shape != there.shape or scores.ndim != 1:

@@ -12,7 +12,7 @@ from bertie.errors import InputError, nearest
 from bertie.progress import say_once
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model
-from bertie.tasks.operations import operations_on
+from bertie.tasks.operations import Computed, operations_on
 from bertie.tasks.pooling import merged, pool
 from bertie.tasks.sentence_transformers_config import Recipe
 from bertie.tasks.task import Task
@@ -42,6 +42,7 @@ class Embed(Task):
     given: ClassVar[tuple[str, ...]] = (*Task.given, "recipe", "token_layers", "layers")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.prompt is None and self.prompt_name is not None and self.prompt_name not in self.recipe.prompts:
             known = ", ".join(map(repr, self.recipe.prompts)) or "none"
             raise InputError(
@@ -61,8 +62,8 @@ class Embed(Task):
             return min(self.recipe.max_length, self.config.max_position_embeddings)
         return super().limit
 
-    def read(self, text: Any) -> Any:
-        text = super().read(text)
+    def read(self, given: object, number: int = 0) -> Any:
+        text = super().read(given, number)
         if not isinstance(text, str):
             return text
         text = self._prompt + text
@@ -73,15 +74,15 @@ class Embed(Task):
         parts = re.split(f"({control})", text) if control else [text]
         return "".join(part if number % 2 else "".join(map(str.lower, part)) for number, part in enumerate(parts))
 
-    def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
+    def features_of(self, texts: Sequence[Any]) -> Features:
         # a prompt that takes no part is no window's own
-        features = super().encode(inputs, first)
+        features = super().features_of(texts)
         if features.owned is not None and self._skip:
             starts = np.cumsum([0, *features.lengths])[[group[0] for group in features.groups()]]
             features.owned[(starts[:, None] + np.arange(self._skip)).ravel()] = False
         return features
 
-    def run(self, model: Model, features: Features) -> Any:
+    def run(self, model: Model, features: Features) -> Computed:
         """Return the vectors ``[R, D]``; of windows, what their tokens' vectors are pooled to."""
         if tuple(self.recipe.modes) == ("cls",) and not self._skip:
             vectors = self._through_token_layers(model.first_tokens(features))
@@ -120,6 +121,6 @@ class Embed(Task):
         """How many tokens of every text are the prompt's and take no part: ``[CLS]`` and the prompt itself."""
         if self.recipe.include_prompt or not self._prompt:
             return 0
-        ids = self._cut([self._prompt]).ids
+        ids = self.cut([self._prompt]).ids
         # what ends a row stands behind the text that follows
         return len(ids) - int(ids[-1] in self.tokenizer.all_special_ids)

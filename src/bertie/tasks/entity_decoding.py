@@ -13,152 +13,89 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.data.tag_schemes import Rules, TagTable, best_tags
-from bertie.tasks.alignment import MERGES, Alignment, Integers
+from bertie.tasks.alignment import MERGES, Alignment
+from bertie.tasks.arrays import Array, Integers
 from bertie.tokenization.pieces import Span
 
 STRATEGIES = ("none", "simple", *MERGES)
-Flags = NDArray[np.bool_]
+Entities = list[dict[str, Any]]
 
 
 class Source(NamedTuple):
-    """Where the pieces of one text come from.
+    """Where the pieces of one text come from."""
 
-    Attributes:
-        text: what the characters are of.
-        tokens: its pieces; of an unknown word its own characters.
-        spans: the characters of each in the text.
-        place: where in the row the first piece stands.
-    """
-
-    text: str
-    tokens: Sequence[str]
-    spans: Sequence[Span]
-    place: int
-
-
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """Texts with the scores of their pieces.
-
-    Attributes:
-        sizes: the number of pieces of each text.
-        scores: ``[T, C]``, the probability of each label.
-        goes_on: ``[T]``, whether a piece goes on in the word of the one before it.
-        source: gives where the pieces of a text come from, by its number; asked for texts with answers alone.
-    """
-
-    sizes: Sequence[int]
-    scores: NDArray[Any]
-    goes_on: Flags
-    source: Callable[[int], Source]
-
-    @cached_property
-    def begins(self) -> Integers:
-        """Where each text begins."""
-        return np.cumsum([0, *self.sizes[:-1]])[: len(self.sizes)]
-
-    @cached_property
-    def texts(self) -> Integers:
-        """``[T]``, the text of each piece."""
-        return np.repeat(np.arange(len(self.sizes)), self.sizes)
+    tokens: Sequence[str]  # of an unknown word its own characters
+    spans: Sequence[Span]  # the characters of each
+    place: int  # where in the row the first piece stands
 
 
 @dataclass(frozen=True)
 class Grouper:
-    """Makes entities of texts, in the form of transformers' pipeline.
-
-    Args:
-        labels: the names of the C labels.
-        strategy: one of `STRATEGIES`.
-        ignored: the labels, and types of entities, that are left out.
-        scheme: keeps the tags within a scheme, and reads entities by it; None takes every unit's best label.
-        join: makes a string of tokens.
-    """
+    """Makes entities of texts, in the form of transformers' pipeline."""
 
     labels: Sequence[str]
-    strategy: str
-    ignored: Collection[str]
-    scheme: str | None
-    join: Callable[[Sequence[str]], str]
+    strategy: str  # one of STRATEGIES
+    ignored: Collection[str]  # the labels, and types of entities, that are left out
+    scheme: str | None  # keeps the tags within it, and reads entities by it; None takes every unit's best label
+    join: Callable[[Sequence[str]], str]  # makes a string of tokens
 
-    def answers(self, texts: Scored) -> list[list[dict[str, Any]]]:
-        """Return, for each text, an entry a token with the strategy "none", else one an entity."""
-        found: list[list[dict[str, Any]]] = [[] for _ in texts.sizes]
-        if not len(texts.scores):
+    def answers(
+        self, scores: Array, goes_on: NDArray[np.bool_], sizes: Sequence[int], source_of: Callable[[int], Source]
+    ) -> list[Entities]:
+        """Return, for each text, an entry a token with the strategy "none", else one an entity.
+
+        ``scores [T, C]`` are probabilities, ``goes_on [T]`` says whether a piece goes on in the word of the one before
+        it, and ``sizes`` are the texts' numbers of pieces; ``source_of`` is called for texts with answers alone.
+        """
+        found: list[Entities] = [[] for _ in sizes]
+        if not len(scores):
             return found
-        words = self.strategy in MERGES
-        firsts = np.flatnonzero(~texts.goes_on) if words else np.arange(len(texts.scores))
-        stops = np.append(firsts[1:], len(texts.scores))
-        scores = texts.scores
-        if words:
-            units = Alignment(np.arange(len(firsts)), firsts, stops, len(firsts), len(scores))
-            scores = units.word_scores(scores, self.strategy)
-        tags = chosen(scores, np.bincount(texts.texts[firsts], minlength=len(texts.sizes)), self._rules)
-        certainty = scores[np.arange(len(tags)), tags]
-        add = self._add_tokens if self.strategy == "none" else self._add_entities
-        add(found, texts, tags, certainty, firsts, stops)
+        texts = np.repeat(np.arange(len(sizes)), sizes)
+        begins = np.cumsum(sizes) - sizes
+        firsts, bounds, scores = self._units(scores, goes_on)
+        tags = chosen(scores, np.bincount(texts[firsts], minlength=len(sizes)), self._rules)
+        certainty = scores[np.arange(len(tags)), tags].tolist()
+        names, starts, lasts = self._spans(tags, texts[firsts])
+        source = None
+        for first, last in zip(starts.tolist(), lasts.tolist(), strict=True):
+            number = int(texts[firsts[first]])
+            # spans come in the order of the texts
+            source = source if source is not None and found[number] else source_of(number)
+            places = (bounds[first : last + 2] - begins[number]).tolist()
+            found[number].append(self._entity(names[tags[first]], certainty[first : last + 1], source, places))
         return found
 
-    def _add_tokens(
-        self,
-        found: list[list[dict[str, Any]]],
-        texts: Scored,
-        tags: Integers,
-        certainty: NDArray[Any],
-        firsts: Integers,
-        stops: Integers,
-    ) -> None:
-        del firsts, stops
-        wanted = np.array([label not in self.ignored for label in self.labels], np.bool_)
-        sources = _Sources(texts)
-        for piece in np.flatnonzero(wanted[tags]).tolist():
-            number, source, place = sources.of(piece)
-            found[number].append(
-                {
-                    "entity": self.labels[tags[piece]],
-                    "score": float(certainty[piece]),
-                    "index": source.place + place,
-                    "word": source.tokens[place],
-                    "start": source.spans[place][0],
-                    "end": source.spans[place][1],
-                }
-            )
+    def _units(self, scores: Array, goes_on: NDArray[np.bool_]) -> tuple[Integers, Integers, Array]:
+        """Return the first piece ``[U]`` of each unit, the same with T at the end, and the scores ``[U, C]``."""
+        words = self.strategy in MERGES
+        firsts = np.flatnonzero(~goes_on) if words else np.arange(len(scores))
+        bounds = np.append(firsts, len(scores))
+        if words:
+            units = Alignment(np.arange(len(firsts)), firsts, bounds[1:], len(firsts), len(scores))
+            scores = units.word_scores(scores, self.strategy)
+        return firsts, bounds, scores
 
-    def _add_entities(
-        self,
-        found: list[list[dict[str, Any]]],
-        texts: Scored,
-        tags: Integers,
-        certainty: NDArray[Any],
-        firsts: Integers,
-        stops: Integers,
-    ) -> None:
-        at_text = np.zeros(len(tags), np.bool_)
-        at_text[np.searchsorted(firsts, texts.begins[np.asarray(texts.sizes) > 0])] = True
-        sums = np.concatenate((np.zeros(1), certainty.cumsum(dtype=np.float64)))
-        sources = _Sources(texts)
-        for first, last in zip(*map(np.ndarray.tolist, self._table.runs(tags, at_text)), strict=True):
-            kind = self._table.names[tags[first]]
-            if kind in self.ignored:
-                continue
-            number, source, place = sources.of(int(firsts[first]))
-            shift = place - int(firsts[first])
-            bounds = [*(firsts[first : last + 1] + shift).tolist(), int(stops[last]) + shift]
-            found[number].append(
-                {
-                    "entity_group": kind,
-                    "score": float(sums[last + 1] - sums[first]) / (last + 1 - first),
-                    "word": self._word(source.tokens, bounds),
-                    "start": source.spans[bounds[0]][0],
-                    "end": source.spans[bounds[-1] - 1][1],
-                }
-            )
+    def _spans(self, tags: Integers, texts: Integers) -> tuple[Sequence[str], Integers, Integers]:
+        """Return what each tag is called, and the first and the last unit of each answer, from tags and texts [U]."""
+        names, starts, lasts = self.labels, np.arange(len(tags)), np.arange(len(tags))
+        if self.strategy != "none":
+            names = self._table.names
+            starts, lasts = self._table.runs(tags, np.diff(texts, prepend=-1) != 0)
+        wanted = np.array([name not in self.ignored for name in names], np.bool_)[tags[starts]]
+        return names, starts[wanted], lasts[wanted]
 
-    def _word(self, tokens: Sequence[str], bounds: Sequence[int]) -> str:
-        """Return the string of units; unit ``i`` has the tokens from ``bounds[i]`` up to ``bounds[i + 1]``."""
-        if self.strategy == "simple":
-            return self.join(tokens[bounds[0] : bounds[-1]])
-        return self.join([self.join(tokens[start:stop]) for start, stop in pairwise(bounds)])
+    def _entity(self, kind: str, certainty: Sequence[float], source: Source, places: Sequence[int]) -> dict[str, Any]:
+        """Return an answer; its unit ``i`` has the tokens from ``places[i]`` up to ``places[i + 1]``."""
+        first, stop = places[0], places[-1]
+        characters = {"start": source.spans[first][0], "end": source.spans[stop - 1][1]}
+        if self.strategy == "none":
+            known = {"score": certainty[0], "index": source.place + first, "word": source.tokens[first]}
+            return {"entity": kind, **known, **characters}
+        tokens = source.tokens[first:stop]
+        if self.strategy != "simple":
+            tokens = [self.join(source.tokens[start:end]) for start, end in pairwise(places)]
+        score = sum(certainty) / len(certainty)
+        return {"entity_group": kind, "score": score, "word": self.join(tokens), **characters}
 
     @cached_property
     def _rules(self) -> Rules | None:
@@ -169,29 +106,10 @@ class Grouper:
         return TagTable.of(self.labels, self.scheme)
 
 
-class _Sources:
-    """Finds the texts of pieces, which are asked for in order."""
+def chosen(scores: Array, sizes: Sequence[int] | Integers, rules: Rules | None) -> Integers:
+    """Return the label of each unit of texts side by side: the best one, or of each text the best that keep the rules.
 
-    def __init__(self, texts: Scored) -> None:
-        self._texts = texts
-        self._number = -1
-        self._source: Source | None = None
-
-    def of(self, piece: int) -> tuple[int, Source, int]:
-        """Return a piece's text, its source, and the piece's place among the text's."""
-        number = int(self._texts.texts[piece])
-        if number != self._number or self._source is None:
-            self._number, self._source = number, self._texts.source(number)
-        return number, self._source, piece - int(self._texts.begins[number])
-
-
-def chosen(scores: NDArray[Any], sizes: Sequence[int] | Integers, rules: Rules | None) -> Integers:
-    """Return the label of each unit: the best one, or of each text the best tags that keep the rules.
-
-    Args:
-        scores: ``[U, C]`` probabilities of texts side by side.
-        sizes: the number of units of each text.
-        rules: those of the labels; None: there are none.
+    ``scores`` are probabilities ``[U, C]``, ``sizes`` the number of units of each text.
     """
     if rules is None:
         return scores.argmax(axis=1)

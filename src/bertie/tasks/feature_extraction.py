@@ -9,6 +9,7 @@ import numpy as np
 from bertie.extras import need
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model
+from bertie.tasks.operations import Computed
 from bertie.tasks.task import Task
 
 
@@ -22,16 +23,13 @@ class FeatureExtraction(Task):
 
     return_tensors: bool = False
 
-    def run(self, model: Model, features: Features) -> Any:
+    def run(self, model: Model, features: Features) -> Computed:
         """Return the hidden states ``[T, D]``."""
         return model.hidden_states(features)
 
     def rows(self, output: Any, features: Features) -> Sequence[Any]:
         """Return the hidden states of each row's own tokens; tensors stay tensors, in their own dtype."""
-        parts = features.by_row(output if isinstance(output, np.ndarray) else output.cpu())
-        if features.owned is None:
-            return parts
-        return [part[mask] for part, mask in zip(parts, features.by_row(features.owned), strict=True)]
+        return features.own(features.by_row(output if isinstance(output, np.ndarray) else output.cpu()))
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[list[Any]]:
         return [[rows[row] for row in group] for group in features.groups()]

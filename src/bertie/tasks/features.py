@@ -3,21 +3,19 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import accumulate, pairwise
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from itertools import accumulate, chain, pairwise
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bertie.tasks.arrays import Array, Integers
+from bertie.tasks.alignment import Group
+from bertie.tasks.arrays import Array, Integers, ranges
 from bertie.tokenization.encoding import Encoding
-from bertie.tokenization.pieces import Pieces
 from bertie.tokenization.rows import flat_ids
 
-Entry = TypeVar("Entry")
 # one entry a row or an input
 Values: TypeAlias = Sequence[Any] | Array
-
-
 # what has a label of its own
 Each: TypeAlias = Literal["input", "row", "token"]
 # the name of the only kind of labels that most tasks have
@@ -95,24 +93,16 @@ class Features:
     @classmethod
     def joined(cls, parts: "Sequence[Features]") -> "Features":
         """Return the features of all parts' inputs, one after the other."""
-        firsts = [0, *accumulate(part.num_inputs for part in parts)]
-        owners = [start + part.owner_of_rows for start, part in zip(firsts, parts, strict=False)]
-        types = [np.zeros_like(part.ids) if part.types is None else part.types for part in parts]
+        firsts = accumulate((part.num_inputs for part in parts), initial=0)
+        owners = [first + part.owner_of_rows for first, part in zip(firsts, parts, strict=False)]
+        plain = ("ids", "lengths", "truncated", "empty", "encodings", "parts", "texts")
+        labels = {name: [part.labels[name].values for part in parts] for name in parts[0].labels}
         return cls(
-            ids=np.concatenate([part.ids for part in parts]),
-            types=None if all(part.types is None for part in parts) else np.concatenate(types),
-            lengths=[length for part in parts for length in part.lengths],
-            truncated=[cut for part in parts for cut in part.truncated],
-            empty=[empty for part in parts for empty in part.empty],
+            **{name: _joined([getattr(part, name) for part in parts]) for name in plain},
+            types=_joined_tokens(parts, "types", usual=0),
+            owned=_joined_tokens(parts, "owned", usual=True),
             owners=None if all(part.owners is None for part in parts) else np.concatenate(owners),
-            owned=_joined_flags(parts),
-            parts=_joined([part.parts for part in parts]),
-            labels={
-                name: Labels(np.concatenate([part.labels[name].values for part in parts]), labels.each)
-                for name, labels in parts[0].labels.items()
-            },
-            encodings=_chained([part.encodings for part in parts]),
-            texts=_chained([part.texts for part in parts]),
+            labels={name: Labels(_joined(values), parts[0].labels[name].each) for name, values in labels.items()},
         )
 
     @property
@@ -145,7 +135,7 @@ class Features:
         """The labels of a task that has one kind of them."""
         return self.labels[LABELS].values
 
-    def groups_read(self) -> "list[Group]":
+    def groups_read(self) -> list[Group]:
         """Return the rows of each input with its text, of features that have encodings and texts."""
         assert self.encodings is not None
         assert self.texts is not None
@@ -155,6 +145,17 @@ class Features:
     def by_row(self, values: Any) -> list[Any]:
         """Return ``values [T, ...]``, an array or a tensor, as one part a row."""
         return [values[start:stop] for start, stop in self._spans]
+
+    def at_places(self, values: Any, places: Integers) -> list[Any]:
+        """Return values of tokens at rising ``places [M]`` as one part a row."""
+        stops = np.searchsorted(places, np.cumsum(self.lengths))
+        return [values[start:stop] for start, stop in pairwise([0, *stops.tolist()])]
+
+    def own(self, parts: Sequence[Any]) -> list[Any]:
+        """Return of one part a row, ``[n, ...]``, what belongs to the row's own tokens."""
+        if self.owned is None:
+            return list(parts)
+        return [part[mask] for part, mask in zip(parts, self.by_row(self.owned), strict=True)]
 
     def sizes(self) -> list[int]:
         """Return the number of tokens of each input, in all its rows."""
@@ -188,28 +189,52 @@ class Features:
         """Return what is computed and learned alone: neither texts nor the places of tokens in them."""
         return replace(self, encodings=None, texts=None)
 
+    # inputs of several parts: the choices of a prompt, the texts of a pair
+
+    def in_parts(self, counts: Sequence[int]) -> "Features":
+        """Return the features of N inputs from those of all their parts, which have so many one after the other."""
+        inputs = np.repeat(np.arange(len(counts)), np.asarray(counts, np.int64))
+        numbers = np.concatenate([np.zeros(0, np.int64), *map(np.arange, counts)])
+        return replace(
+            self,
+            owners=inputs[self.owner_of_rows],
+            parts=numbers[self.owner_of_rows],
+            truncated=np.bincount(inputs, self.truncated, len(counts)).astype(int).tolist(),
+            empty=(np.bincount(inputs, np.logical_not(self.empty), len(counts)) == 0).tolist(),
+        )
+
+    def by_part(self) -> "Features":
+        """Return the same rows as those of U parts, each an input of its own."""
+        count = int(self._part_begins.sum())
+        owners = None if count == len(self.lengths) else np.cumsum(self._part_begins) - 1
+        rows = (self.ids, self.types, self.lengths)
+        return Features(*rows, [0] * count, [False] * count, owners, owned=self.owned)
+
+    @property
+    def part_counts(self) -> Integers:
+        """``[N]``, how many parts each input has."""
+        return np.bincount(self.owner_of_rows[self._part_begins], minlength=self.num_inputs)
+
+    def part_keys(self) -> list[int]:
+        """Return a number a part that is the same where the part's tokens are the same, in order of the parts."""
+        starts = np.cumsum([0, *self.lengths])[:-1][self._part_begins]
+        return [hash(ids.tobytes()) for ids in np.split(self.ids, starts[1:])]
+
+    @cached_property
+    def _part_begins(self) -> NDArray[np.bool_]:
+        """``[R]``, which rows are the first of a part."""
+        assert self.parts is not None
+        return (np.diff(self.owner_of_rows, prepend=-1) != 0) | (np.diff(self.parts, prepend=-1) != 0)
+
     def _chosen(self, rows: Sequence[int], inputs: Sequence[int], owners: Integers | None) -> "Features":
         """Return these rows, and of each of these inputs what it has an entry of."""
-        slices = [slice(*self._spans[row]) for row in rows]
-
-        def of_tokens(values: Array) -> Array:
-            return np.concatenate([values[:0], *map(values.__getitem__, slices)])
-
-        def chosen(values: Array, each: Each) -> Array:
-            return of_tokens(values) if each == "token" else values[list(rows if each == "row" else inputs)]
-
+        places: dict[Each, Sequence[int] | Integers] = {"row": rows, "input": inputs}
+        firsts, stops = np.array([self._spans[row] for row in rows], np.int64).reshape(-1, 2).T
+        places["token"] = ranges(firsts, stops - firsts)
         return Features(
-            ids=of_tokens(self.ids),
-            types=None if self.types is None else of_tokens(self.types),
-            lengths=[self.lengths[row] for row in rows],
-            truncated=[self.truncated[number] for number in inputs],
-            empty=[self.empty[number] for number in inputs],
+            **{name: _taken(getattr(self, name), places[each]) for name, each in _ENTRIES.items()},
             owners=owners,
-            encodings=None if self.encodings is None else [self.encodings[row] for row in rows],
-            owned=None if self.owned is None else of_tokens(self.owned),
-            parts=None if self.parts is None else self.parts[list(rows)],
-            labels={name: Labels(chosen(*labels), labels.each) for name, labels in self.labels.items()},
-            texts=None if self.texts is None else [self.texts[number] for number in inputs],
+            labels={name: Labels(_taken(values, places[each]), each) for name, (values, each) in self.labels.items()},
         )
 
     @cached_property
@@ -236,44 +261,34 @@ class Outputs(NamedTuple):
     labels: Sequence[Any] = ()
 
 
-class Group(NamedTuple):
-    """One input with its rows.
-
-    Attributes:
-        rows: their numbers.
-        encodings: the rows with the places their tokens come from.
-        text: the input as the task read it.
-    """
-
-    rows: range
-    encodings: list[Encoding]
-    text: Any
-
-    @property
-    def pieces(self) -> Pieces:
-        """The pieces of the input's last text, all of them."""
-        return self.encodings[0].windows[-1].pieces
-
-    @property
-    def read(self) -> range:
-        """Which of the pieces stand in a row."""
-        return range(self.encodings[0].windows[-1].start, self.encodings[-1].windows[-1].stop)
+# what each field has an entry of
+_ENTRIES: dict[str, Each] = {
+    **dict.fromkeys(("ids", "types", "owned"), "token"),
+    **dict.fromkeys(("lengths", "encodings", "parts"), "row"),
+    **dict.fromkeys(("truncated", "empty", "texts"), "input"),
+}
 
 
-def _joined(arrays: Sequence[Array | None]) -> Array | None:
-    """Return arrays one after the other; None if there are none."""
-    known = [array for array in arrays if array is not None]
-    return np.concatenate(known) if known else None
+def _taken(values: Any, places: Sequence[int] | Integers) -> Any:
+    """Return the entries at these places, in this order, of an array or a list."""
+    if isinstance(values, np.ndarray):
+        return values[np.asarray(places, np.int64)]
+    return None if values is None else [values[place] for place in places]
 
 
-def _joined_flags(parts: Sequence[Features]) -> Array | None:
-    """Return which tokens are their rows' own; None where all are, in all parts."""
-    if all(part.owned is None for part in parts):
+def _joined(lists: Sequence[Any]) -> Any:
+    """Return the entries of all arrays or lists; None if one of them is not known."""
+    if any(values is None for values in lists):
         return None
-    return np.concatenate([np.ones(len(part.ids), np.bool_) if part.owned is None else part.owned for part in parts])
+    if all(isinstance(values, np.ndarray) for values in lists):
+        return np.concatenate(lists)
+    return list(chain.from_iterable(lists))
 
 
-def _chained(lists: Sequence[Sequence[Entry] | None]) -> list[Entry] | None:
-    """Return the entries of all lists; None if one of them is not known."""
-    known = [entries for entries in lists if entries is not None]
-    return [entry for entries in known for entry in entries] if len(known) == len(lists) else None
+def _joined_tokens(parts: Sequence[Features], name: str, usual: int) -> Array | None:
+    """Return the entries of all parts' tokens: the usual one where a part has none, and None where no part has."""
+    arrays = [getattr(part, name) for part in parts]
+    if all(values is None for values in arrays):
+        return None
+    known = zip(parts, arrays, strict=True)
+    return np.concatenate([np.full(len(part.ids), usual) if values is None else values for part, values in known])

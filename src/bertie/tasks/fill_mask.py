@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from bertie.progress import say_once
 from bertie.tasks.arrays import Integers
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model
-from bertie.tasks.operations import operations_on
-from bertie.tasks.task import Task, check_count
+from bertie.tasks.operations import Computed, operations_on
+from bertie.tasks.task import Task
+from bertie.tasks.text_encoder import check_count
 
 Candidate = dict[str, Any]
 # the scores of a mask's best words, and the words
@@ -34,11 +34,12 @@ class FillMask(Task):
     targets: str | Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_count("top_k", self.top_k, self.config.vocab_size)
         if self.tokenizer.mask_token_id is None:
             raise InputError("This tokenizer has no mask token, so there is nothing to fill.")
 
-    def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
+    def encode(self, inputs: Sequence[object], first: int = 0) -> Features:
         features = super().encode(inputs, first)
         mask = self.tokenizer.mask_token_id
         rows = features.input_ids
@@ -49,32 +50,27 @@ class FillMask(Task):
                 raise InputError(f"Text {first + index} has no {self.tokenizer.mask_token} to fill{why}.")
         return features
 
-    def run(self, model: Model, features: Features) -> Any:
+    def run(self, model: Model, features: Features) -> Computed:
         """Return the logits ``[M, V]`` of the ``M`` masks in the batch."""
         return model.masked_lm(features, self._masks(features))
 
     def rows(self, output: Any, features: Features) -> list[list[Best]]:
         known = output.shape[1] if self._target_ids is None else len(self._target_ids)
         scores, places = operations_on(output).best(output, min(self.top_k, known), self._target_ids)
-        found = list(zip(scores.tolist(), places.tolist(), strict=True))
-        ends = np.cumsum(features.lengths)
-        stops = np.searchsorted(self._masks(features), ends)
-        return [found[start:stop] for start, stop in pairwise([0, *stops.tolist()])]
+        return features.at_places(list(zip(scores.tolist(), places.tolist(), strict=True)), self._masks(features))
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[tuple[list[int], list[Best]]]:
         """Return the ids of each text, whole, and the best words of its masks."""
-        ids, ends = features.ids, np.cumsum(features.lengths)
-        texts = []
-        for group in features.groups():
-            parts = [slice(ends[row] - features.lengths[row], ends[row]) for row in group]
-            whole = [ids[part] if features.owned is None else ids[part][features.owned[part]] for part in parts]
-            texts.append((np.concatenate(whole).tolist(), [best for row in group for best in rows[row]]))
-        return texts
+        ids = features.own(features.by_row(features.ids))
+        return [
+            (np.concatenate([ids[row] for row in group]).tolist(), [best for row in group for best in rows[row]])
+            for group in features.groups()
+        ]
 
     def decode(self, outputs: Outputs) -> list[Any]:
         return [self._text_answer(*value) for value in outputs.values]
 
-    def format_output(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
+    def format_output(self, answers: list[Any], inputs: object, single: bool, named: Sequence[str]) -> Any:
         # as in the reference, a list of one text is answered like the text alone
         return super().format_output(answers, inputs, single or (isinstance(inputs, list) and len(inputs) == 1), named)
 

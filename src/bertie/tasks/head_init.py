@@ -69,10 +69,7 @@ class Unit(NamedTuple):
         return learned * self.scale + self.mean
 
     def enter(self, head: "nn.Linear") -> None:
-        """Let a head that answers in the numbers' own unit answer as they are learned.
-
-        A new head, which has no bias yet, stays as it was drawn.
-        """
+        """Let a head that answers in the numbers' own unit answer as they are learned; a new one stays as drawn."""
         import torch
 
         if head.bias.any():

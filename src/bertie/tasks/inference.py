@@ -12,7 +12,7 @@ from bertie.batching import budget, in_batches, in_order
 from bertie.errors import BertieError
 from bertie.tasks.features import Features
 from bertie.tasks.model import Model
-from bertie.tasks.operations import operations_on
+from bertie.tasks.operations import Computed, operations_on, outputs_of
 from bertie.tasks.task import Task
 
 
@@ -26,16 +26,13 @@ def compute_rows(
     first: int = 0,
     advance: Callable[[float], None] = lambda _: None,
 ) -> list[Any]:
-    """Return one value a row, what `Task.rows` keeps of it.
+    """Return one value a row, what `Task.rows` keeps of it, by a model in eval mode with the task's head.
 
     Args:
-        task: what is computed.
-        model: in eval mode, with the task's head.
-        features: the rows of N inputs.
         batch_tokens: tokens in a batch; None: what suits the device.
         batch_size: the most rows in a batch; None sets no limit.
         first: the number of the first input in the caller's list, for error messages.
-        advance: is told of the work done, in inputs.
+        advance: called with the work done, in inputs.
     """
     # launched in turn: two batches that a device was given at once would need the memory of both
     launching = nullcontext() if model.device_type == "cpu" else Lock()
@@ -45,7 +42,8 @@ def compute_rows(
         with model.inference():
             with launching:
                 output = task.run(model, part)
-            total = operations_on(output).total(output)  # before answers are fetched: a device is waited for once
+            # before answers are fetched: a device is waited for once
+            total = sum(operations_on(each).total(each) for each in outputs_of(output))
             kept = task.rows(output, part)
             if not isfinite(total):
                 refuse_non_finite(output, model, part, [first + features.owner(row) for row in rows])
@@ -62,16 +60,12 @@ def compute_rows(
     return in_order(batches, len(features.lengths))
 
 
-def refuse_non_finite(output: Any, model: Model, features: Features, numbers: Sequence[int]) -> None:
-    """Raise an error that names text and layer if ``output`` holds NaN or infinity.
+def refuse_non_finite(output: Computed, model: Model, features: Features, numbers: Sequence[int]) -> None:
+    """Raise an error that names text and layer if what a model gave for a batch holds NaN or infinity.
 
-    Args:
-        output: what the task got from the model for a batch.
-        model: the model that computed it.
-        features: the batch.
-        numbers: the number of each text in the caller's list.
+    ``numbers`` are those of the batch's texts in the caller's list.
     """
-    if operations_on(output).finite_rows(output).all():
+    if all(operations_on(each).finite_rows(each).all() for each in outputs_of(output)):
         return
     place, token = _origin(model, features)
     text = int(np.searchsorted(np.cumsum(features.lengths), token, side="right"))

@@ -4,7 +4,6 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -13,13 +12,13 @@ from numpy.typing import NDArray
 from bertie.config import IGNORED
 from bertie.errors import InputError
 from bertie.metrics import MaskedLMMetric, Metric
+from bertie.tasks.alignment import find_continuing
 from bertie.tasks.arrays import Array, Integers
-from bertie.tasks.features import Features, Outputs, Values
+from bertie.tasks.features import LABELS, Features, Outputs, Values
 from bertie.tasks.fill_mask import FillMask
 from bertie.tasks.model import Model
-from bertie.tasks.operations import operations_on
-from bertie.tasks.task import Task
-from bertie.tasks.trainable import TrainableTask
+from bertie.tasks.operations import Computed, operations_on
+from bertie.tasks.task import Task, TrainableTask
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +50,7 @@ class MaskedLM(TrainableTask):
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": MaskedLMMetric}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.share < 1:
             raise InputError(f"share is {self.share}; it must be between 0 and 1.")
         if self.tokenizer.mask_token_id is None:
@@ -84,8 +84,8 @@ class MaskedLM(TrainableTask):
         return self._hidden(features, np.concatenate([np.zeros((3, 0)), *draws], axis=1))
 
     def divisor(self, features: Features) -> float:
-        if features.labels:
-            return float(np.count_nonzero(features.wanted != IGNORED))
+        if LABELS in features.labels:
+            return float(len(_places(features)))
         return float(self._counts(features).sum())
 
     def _hidden(self, features: Features, draws: Array) -> Features:
@@ -127,27 +127,26 @@ class MaskedLM(TrainableTask):
 
     # what the model guesses
 
-    def run(self, model: Model, features: Features) -> Any:
+    def run(self, model: Model, features: Features) -> Computed:
         """Return the logits ``[M, V]`` of the M tokens to guess."""
         features = self._settled(features)
-        return model.masked_lm(features, np.flatnonzero(features.wanted != IGNORED))
+        return model.masked_lm(features, _places(features))
 
-    def loss(self, output: "Tensor", features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> "Tensor":
         from bertie.tasks.summed_losses import cross_entropy_sum
 
-        return cross_entropy_sum(output, _wanted(features), smoothing=self.label_smoothing)
+        return cross_entropy_sum(output, features.wanted[_places(features)], smoothing=self.label_smoothing)
 
-    def rows(self, output: Any, features: Features) -> Sequence[Array]:
+    def rows(self, output: Computed, features: Features) -> Sequence[Array]:
         """Return for each row its guesses: how many are right, their summed cross-entropy, and how many there are."""
         features = self._settled(features)
-        each = operations_on(output).guessed(output, _wanted(features))
+        each = operations_on(output).guessed(output, features.wanted[_places(features)])
         each = np.concatenate([each, np.ones((len(each), 1))], axis=1)
-        guessed = np.cumsum(features.wanted != IGNORED)[np.cumsum(features.lengths) - 1]
-        return [each[start:stop].sum(axis=0) for start, stop in pairwise([0, *guessed.tolist()])]
+        return [part.sum(axis=0) for part in features.at_places(each, _places(features))]
 
     def _settled(self, features: Features) -> Features:
         """Return features whose tokens to guess are drawn."""
-        return features if features.labels else self.fixed(features)
+        return features if LABELS in features.labels else self.fixed(features)
 
     def combine(self, rows: Sequence[Any], features: Features) -> Array:
         """Return the sums of each text's rows, float64 ``[N, 3]``."""
@@ -189,13 +188,9 @@ class MaskedLM(TrainableTask):
 
     @cached_property
     def _goes_on(self) -> NDArray[np.bool_]:
-        """Which ids are pieces that go on in a word, ``[V]``."""
-        goes_on = np.zeros(len(self._is_ordinary), np.bool_)
-        prefix = self._prefix or ""
-        goes_on[[number for word, number in self.tokenizer.get_vocab().items() if word.startswith(prefix)]] = True
-        return goes_on
+        return find_continuing(self.tokenizer.get_vocab(), self._prefix or "", len(self._is_ordinary))
 
 
-def _wanted(features: Features) -> Integers:
-    """Return the ids of the tokens to guess, ``[M]``."""
-    return features.wanted[features.wanted != IGNORED]
+def _places(features: Features) -> Integers:
+    """Return the tokens to guess, ``[M]``."""
+    return np.flatnonzero(features.wanted != IGNORED)

@@ -1,11 +1,13 @@
 """What a task asks of whatever computes: the engine, with NumPy arrays, or a PyTorch model, with tensors."""
 
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self
 
 from bertie.config import BertConfig
 from bertie.tasks.arrays import Integers
 from bertie.tasks.features import Features
+from bertie.tasks.operations import Computed
 
 
 class Model(Protocol):
@@ -37,26 +39,29 @@ class Model(Protocol):
 
     # what is computed
 
-    def hidden_states(self, features: Features, /) -> Any:
+    def hidden_states(self, features: Features, /) -> Computed:
         """Return the last hidden states ``[T, D]``."""
 
-    def first_tokens(self, features: Features, /) -> Any:
+    def first_tokens(self, features: Features, /) -> Computed:
         """Return the last hidden state of each row's first token ``[R, D]``, equal to those of `hidden_states`."""
 
-    def logits(self, features: Features, /) -> Any:
+    def logits(self, features: Features, /) -> Computed:
         """Return what the model's own head gives.
 
         ``[R, C]`` for sequence classification, ``[R, 1]`` for multiple choice (each choice a row of its own),
         ``[T, C]`` for token classification, and ``[T, 2]`` for question answering (start and end).
         """
 
-    def masked_lm(self, features: Features, places: Integers, /) -> Any:
+    def masked_lm(self, features: Features, places: Integers, /) -> Computed:
         """Return the logits ``[M, V]`` of the words at ``places``: int64 ``[M]``, indices into the T tokens."""
 
-    def next_sentence(self, features: Features, /) -> Any:
+    def next_sentence(self, features: Features, /) -> Computed:
         """Return the logits ``[R, 2]``; column 0 speaks for "B follows A"."""
 
-    def layers(self, features: Features, /) -> Any:
+    def pretraining(self, features: Features, places: Integers, /) -> Mapping[str, Any]:
+        """Return what `masked_lm` and `next_sentence` do, by these names, of one pass through the model."""
+
+    def layers(self, features: Features, /) -> Iterable[Computed]:
         """Return or yield the hidden states ``[T, D]`` behind the embeddings, then behind each layer (L + 1 in all).
 
         Asked for only when an answer holds NaN, to name where it came from.

@@ -8,20 +8,18 @@ import numpy as np
 
 from bertie.errors import InputError, InputTypeError
 from bertie.metrics import Metric, MultipleChoiceMetric
-from bertie.tasks.arrays import Array, Integers, softmax
+from bertie.tasks.arrays import NEVER, Array
+from bertie.tasks.calibrated_tasks import Judged, SequenceTask, wrong_classes
 from bertie.tasks.features import Features, Outputs, Values
-from bertie.tasks.grouped_inputs import by_part, in_parts, part_counts
-from bertie.tasks.model import Model
-from bertie.tasks.task import check_count
-from bertie.tasks.trainable import NEVER, Judged, WindowedTask, WrongAnswer
-from bertie.tasks.windows import combined, in_windows, tokens_left_out
+from bertie.tasks.task import WrongAnswer
+from bertie.tasks.text_encoder import check_count, wrong_type
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultipleChoice(WindowedTask):
+class MultipleChoice(SequenceTask):
     """An answer is ``{"choice": int, "text": str, "score": float}``: the number of the best choice, from 0.
 
     An input is ``{"prompt": str, "choices": [str, …]}`` or ``(prompt, [choice, …])``; inputs need not have equally
@@ -34,6 +32,7 @@ class MultipleChoice(WindowedTask):
     """
 
     top_k: int | None = 1
+    moving: ClassVar[int] = 0
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": MultipleChoiceMetric}
 
     def __post_init__(self) -> None:
@@ -43,91 +42,64 @@ class MultipleChoice(WindowedTask):
 
     # prompts → features
 
-    def check(self, inputs: Sequence[Any], first: int) -> None:
-        for number, one in enumerate(inputs, first):
-            if not (isinstance(one, Mapping) or (isinstance(one, list | tuple) and len(one) == 2)):
-                raise InputTypeError(
-                    f"Input {number} is {one!r:.60} ({type(one).__name__}); it must be a mapping with 'prompt' and "
-                    "'choices', or a prompt and a list of choices."
-                )
-            prompt, choices = self.read(one)
-            for text in (prompt, *choices):
-                if not isinstance(text, str):
-                    raise InputTypeError(f"Input {number} holds {text!r:.60}; prompt and choices must be str.")
-            if not choices:
-                raise InputError(f"Input {number} has no choices; give two or more.")
+    def encode(self, inputs: Sequence[object], first: int = 0) -> Features:
+        texts = [self.read(one, number) for number, one in enumerate(inputs, first)]
+        features = self.features_of([(prompt, choice) for prompt, choices in texts for choice in choices])
+        return replace(features.in_parts([len(choices) for _, choices in texts]), texts=texts)
 
-    def read(self, text: Any) -> tuple[str, list[str]]:
-        if isinstance(text, Mapping) and not {"prompt", "choices"} <= set(text):
-            raise InputTypeError(f"A prompt given as a mapping has 'prompt' and 'choices', not {sorted(text)}.")
-        prompt, choices = (text["prompt"], text["choices"]) if isinstance(text, Mapping) else text
+    def read(self, given: object, number: int = 0) -> tuple[str, list[str]]:
+        if isinstance(given, Mapping):
+            if not {"prompt", "choices"} <= set(given):
+                raise InputTypeError(f"A prompt given as a mapping has 'prompt' and 'choices', not {sorted(given)}.")
+            prompt, choices = given["prompt"], given["choices"]
+        elif isinstance(given, list | tuple) and len(given) == 2:
+            prompt, choices = given
+        else:
+            raise wrong_type(number, given, "a mapping with 'prompt' and 'choices', or a prompt and a list of choices")
         if not isinstance(choices, list | tuple):
             raise InputTypeError(f"The choices are {choices!r:.60} ({type(choices).__name__}); give a list of str.")
+        for text in (prompt, *choices):
+            if not isinstance(text, str):
+                raise InputTypeError(f"Input {number} holds {text!r:.60}; prompt and choices must be str.")
+        if not choices:
+            raise InputError(f"Input {number} has no choices; give two or more.")
         return prompt, list(choices)
-
-    def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
-        self.check(inputs, first)
-        read = [self.read(one) for one in inputs]
-        pairs = [(prompt, choice) for prompt, choices in read for choice in choices]
-        features = self._windowed(pairs) if self.windows else self._cut(pairs)
-        return replace(in_parts(features, [len(choices) for _, choices in read]), texts=read)
-
-    def _windowed(self, inputs: list[Any]) -> Features:
-        rows, limit = list(self._rows(inputs)), self.limit
-        overlap = limit // 4 if self.overlap is None else self.overlap
-        groups = [in_windows(row, limit, overlap, moving=0) for row in rows]
-        left_out = [tokens_left_out(row, group, moving=0) for row, group in zip(rows, groups, strict=True)]
-        return Features.from_groups(groups, left_out, [row.is_empty for row in rows])
 
     # features → answers
 
-    def run(self, model: Model, features: Features) -> Any:
-        """Return the logits ``[R, 1]``."""
-        return model.logits(features)
-
     def combine(self, rows: Sequence[Any], features: Features) -> list[Array]:
-        logits = np.reshape(super().combine(rows, by_part(features)), -1)
-        return np.split(logits, np.cumsum(part_counts(features)))[:-1]
+        """Return the logits of each input's choices."""
+        logits = np.reshape(super().combine(rows, features.by_part()), -1)
+        return np.split(logits, np.cumsum(features.part_counts))[:-1]
 
     def decode(self, outputs: Outputs) -> list[Any]:
-        return [self._answer(logits, choices) for logits, choices in _with_choices(outputs)]
+        return [self._answer(*both) for both in zip(outputs.values, _choices(outputs), strict=True)]
 
     def _answer(self, logits: Array, choices: Sequence[str]) -> Any:
-        scores = self._scores(logits)
+        scores = self.probabilities(logits).tolist()
         order = np.argsort(-logits, kind="stable").tolist()
         found = [{"choice": place, "text": choices[place], "score": scores[place]} for place in order]
         return found[0] if self.top_k == 1 else found[: self.top_k]
 
-    def _scores(self, logits: Array) -> list[float]:
-        return softmax(np.asarray(logits, np.float32) / np.float32(self.temperature)).tolist()
-
     # labels → loss and figures
 
     def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
-        gold = self.references(labels)
-        for number, (label, count) in enumerate(zip(gold, part_counts(features), strict=True)):
+        for number, (label, count) in enumerate(zip(self.references(labels), features.part_counts, strict=True)):
             if not 0 <= label < count:
                 raise InputError(f"The label of input {number} is {label}; its {count} choices are 0 to {count - 1}.")
-        return features.with_labels(gold)
+        return super().add_labels(features, labels)
 
-    def references(self, labels: Sequence[Any]) -> Integers:
-        """Return the numbers of the right choices ``[N]``."""
-        return np.asarray(labels, np.int64)
-
-    def divisor(self, features: Features) -> float:
-        return float(features.num_inputs)
-
-    def loss(self, output: "Tensor", features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> "Tensor":
         """Return the summed cross-entropy of logits ``[R, 1]``, of each input over its own choices."""
         from bertie.tasks.summed_losses import choice_sum
 
-        logits = combined(output, by_part(features), self.window_scores).reshape(-1)
-        return choice_sum(logits, part_counts(features), features.wanted)
+        logits = self.whole(output, features.by_part()).reshape(-1)
+        return choice_sum(logits, features.part_counts, features.wanted)
 
     def metric(self) -> Metric:
         return MultipleChoiceMetric()
 
-    def predictions(self, outputs: Outputs) -> Integers:
+    def predictions(self, outputs: Outputs) -> Values:
         """Return the number of each input's best choice ``[N]``."""
         return np.array([int(np.argmax(logits)) for logits in outputs.values], np.int64)
 
@@ -135,27 +107,21 @@ class MultipleChoice(WindowedTask):
         return f"choice {int(prediction)}"
 
     def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
-        found: list[WrongAnswer | None] = []
-        for (logits, choices), gold in zip(_with_choices(outputs), self.references(outputs.labels), strict=True):
-            best = int(np.argmax(logits))
-            score = self._scores(logits)[best]
-            found.append(None if best == gold else WrongAnswer(score, choices[gold], choices[best], score))
-        return found
+        scores = np.array([self.probabilities(logits).max() for logits in outputs.values])
+        choices = _choices(outputs)
+        right, given = self.references(outputs.labels), self.predictions(outputs)
+        return wrong_classes(right, given, scores, lambda number, choice: choices[number][choice])
 
     def judged(self, outputs: Outputs) -> Judged | None:
-        return Judged(_rectangle(outputs.values), self.references(outputs.labels)) if len(outputs.labels) else None
+        if not len(outputs.labels):
+            return None
+        wide = np.full((len(outputs.values), max(map(len, outputs.values))), NEVER)
+        for row, logits in zip(wide, outputs.values, strict=True):
+            row[: len(logits)] = logits
+        return Judged(wide, self.references(outputs.labels))
 
 
-def _with_choices(outputs: Outputs) -> list[tuple[Array, list[str]]]:
-    """Return the logits of each input with its choices."""
+def _choices(outputs: Outputs) -> list[list[str]]:
+    """Return the choices of each input."""
     assert outputs.features.texts is not None
-    choices = (choices for _, choices in outputs.features.texts)
-    return list(zip(outputs.values, choices, strict=True))
-
-
-def _rectangle(values: Values) -> Array:
-    """Return the logits of all inputs, float64 ``[N, most choices]``."""
-    wide = np.full((len(values), max(map(len, values))), NEVER)
-    for row, logits in zip(wide, values, strict=True):
-        row[: len(logits)] = logits
-    return wide
+    return [choices for _, choices in outputs.features.texts]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bertie.tasks.arrays import Array, Integers
+from bertie.tasks.arrays import Array, Integers, ranges
 from bertie.tasks.features import Features
 from bertie.tasks.operations import operations_on
 
@@ -17,15 +17,10 @@ Pool = Callable[[Any, Integers], Any]
 
 
 def pool(hidden: Any, lengths: Sequence[int], modes: Sequence[str], skip: int = 0, owned: Array | None = None) -> Any:
-    """Return ``[R, D · len(modes)]`` in the order of ``modes``, accumulated in float32 (float64 stays).
+    """Return ``[R, D · len(modes)]`` of hidden states ``[T, D]``, accumulated in float32 (float64 stays).
 
-    Args:
-        hidden: ``[T, D]``, the last hidden states of a batch: an array or a tensor, as is what comes back.
-        lengths: the number of tokens of each row.
-        modes: names in `MODES`; several are concatenated.
-        skip: tokens at the start of every row that take no part (a prompt's).
-        owned: of texts read in windows, ``[T]`` bool: the tokens that take part, except in `WHOLE` modes; in place of
-            ``skip``.
+    The first ``skip`` tokens of every row (a prompt's) take no part. Of texts read in windows, those that are ``owned
+    [T]`` take part instead, but in `WHOLE` modes all do.
     """
     do = operations_on(hidden)
     whole = do.widened(hidden), np.array(lengths, np.int64)
@@ -70,8 +65,7 @@ def _only(tokens: Any, lengths: Integers, taking_part: Array) -> tuple[Any, Inte
 
 
 def _places_in_rows(lengths: Integers) -> Integers:
-    """Return the place of each token in its row, from 0."""
-    return np.arange(lengths.sum()) - np.repeat(_starts(lengths), lengths)
+    return ranges(np.zeros_like(lengths), lengths)
 
 
 def _starts(lengths: Integers) -> Integers:

@@ -1,6 +1,6 @@
 """Question answering: the part of a context that answers a question, or that none does (BERT, sections 4.2 and 4.3)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from bertie.errors import InputError, InputTypeError
 from bertie.metrics import Metric, QuestionAnsweringMetric
 from bertie.metrics.question_answering import best_match
+from bertie.tasks.alignment import Group
 from bertie.tasks.arrays import Array
 from bertie.tasks.calibration import find_no_answer_threshold
-from bertie.tasks.features import Features, Group, Outputs
-from bertie.tasks.model import Model
-from bertie.tasks.operations import operations_on
+from bertie.tasks.features import Features, Outputs
 from bertie.tasks.spans import (
     AnswerSpan,
     Normalizer,
@@ -25,9 +24,9 @@ from bertie.tasks.spans import (
     positions_in,
     whole_words,
 )
-from bertie.tasks.task import check_count, is_pair
-from bertie.tasks.trainable import TrainableTask, WrongAnswer
-from bertie.tasks.windows import first_piece, in_windows, owned, owned_tokens
+from bertie.tasks.task import TrainableTask, WrongAnswer
+from bertie.tasks.text_encoder import check_count, is_pair, wrong_type
+from bertie.tasks.windows import first_piece, in_windows, owned
 from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.pieces import Pieces
 
@@ -69,7 +68,7 @@ class QuestionAnswering(TrainableTask):
     max_answer_len: int = 15
     max_question_len: int = 64
     align_to_words: bool = True
-    needs_places: ClassVar[bool] = True
+    works_on_tokens: ClassVar[bool] = True
     saved: ClassVar[tuple[str, ...]] = (
         *TrainableTask.saved,
         *("handle_impossible_answer", "no_answer_threshold", "max_answer_len", "max_question_len"),
@@ -77,6 +76,7 @@ class QuestionAnswering(TrainableTask):
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": QuestionAnsweringMetric}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("top_k", "max_answer_len", "max_question_len"):
             check_count(name, getattr(self, name))
 
@@ -95,62 +95,45 @@ class QuestionAnswering(TrainableTask):
 
     # questions → features
 
-    def check(self, inputs: Sequence[Any], first: int) -> None:
-        for index, one in enumerate(inputs):
-            if not (isinstance(one, Mapping) or is_pair(one)):
+    def read(self, given: object, number: int = 0) -> tuple[str, str]:
+        if isinstance(given, Mapping):
+            if "question" not in given or "context" not in given:
                 raise InputTypeError(
-                    f"Input {first + index} is {one!r:.60} ({type(one).__name__}); it must be a pair (question, "
-                    "context) or a mapping with 'question' and 'context'."
+                    f"A question given as a mapping has 'question' and 'context', not {sorted(given)}."
                 )
-            for name, text in zip(("question", "context"), self.read(one), strict=True):
-                if not isinstance(text, str):
-                    raise InputTypeError(f"The {name} of input {first + index} is {text!r:.60}; it must be a str.")
-                if not text:
-                    raise InputError(f"The {name} of input {first + index} is empty; give a text.")
+            pair = given["question"], given["context"]
+        elif isinstance(given, list | tuple) and is_pair(given):
+            pair = given[0], given[1]
+        else:
+            raise wrong_type(number, given, "a pair (question, context) or a mapping with 'question' and 'context'")
+        for name, text in zip(("question", "context"), pair, strict=True):
+            if not isinstance(text, str):
+                raise InputTypeError(f"The {name} of input {number} is {text!r:.60}; it must be a str.")
+            if not text:
+                raise InputError(f"The {name} of input {number} is empty; give a text.")
+        return pair
 
-    def read(self, text: Any) -> Any:
-        if not isinstance(text, Mapping):
-            return tuple(text)
-        if "question" not in text or "context" not in text:
-            raise InputTypeError(f"A question given as a mapping has 'question' and 'context', not {sorted(text)}.")
-        return text["question"], text["context"]
+    def features_of(self, texts: Sequence[Any]) -> Features:
+        return self.in_windows(texts)
 
-    def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
-        self.check(inputs, first)
-        pairs = [self.read(one) for one in inputs]
-        whole = list(self._rows(pairs)) if pairs else []
-        groups = [self._group(row) for row in whole]
-        left_out = [_tokens_left_out(row, group) for row, group in zip(whole, groups, strict=True)]
-        own = np.concatenate([np.ones(0, dtype=bool), *map(owned_tokens, groups)])
-        features = Features.from_groups(groups, left_out, [row.is_empty for row in whole], own)
-        return replace(features, texts=[context for _, context in pairs])
-
-    def _group(self, row: Encoding) -> list[Encoding]:
-        """Return the windows of one question with its context."""
-        limit = self.limit
+    def windows_of(self, row: Encoding) -> list[Encoding]:
         question, context = row.windows
-        question = question.cut(0, min(len(question.ids), self.max_question_len))
-        short = replace(row, windows=(question, context))
-        overlap = min(SHARED, limit // 3) if self.overlap is None else self.overlap
-        group = in_windows(short, limit, overlap)
-        if len(group) > 1 and not self.windows:
-            if self.truncation is False:
-                raise InputError(f"A question and its context have {len(row)} tokens, but only {limit} are read.")
-            return group[:1]
-        return group
+        short = replace(row, windows=(question.cut(0, min(len(question.ids), self.max_question_len)), context))
+        overlap = min(SHARED, self.limit // 3) if self.overlap is None else self.overlap
+        group = in_windows(short, self.limit, overlap)
+        if len(group) > 1 and not self.windows and self.truncation is False:
+            raise InputError(f"A question and its context have {len(row)} tokens, but only {self.limit} are read.")
+        return group if self.windows else group[:1]
 
     # features → answers
 
-    def run(self, model: Model, features: Features) -> Any:
-        """Return the logits of start and end ``[T, 2]``."""
-        return model.logits(features)
-
-    def rows(self, output: Any, features: Features) -> list[Array]:
-        """Return the logits ``[n, 2]`` of each row."""
-        return features.by_row(operations_on(output).to_host(output))
-
     def combine(self, rows: Sequence[Any], features: Features) -> list[list[WindowScores]]:
-        return [_scores([rows[row] for row in group.rows], group.encodings) for group in features.groups_read()]
+        """Return what the windows of each context say, from the logits ``[n, 2]`` of their rows."""
+        found = []
+        for group in features.groups_read():
+            windows = zip((rows[row] for row in group.rows), group.encodings, owned(group.encodings), strict=True)
+            found.append([_scores(*window) for window in windows])
+        return found
 
     def decode(self, outputs: Outputs) -> list[Any]:
         found = []
@@ -177,38 +160,32 @@ class QuestionAnswering(TrainableTask):
 
     def _joined(self, group: Group, spans: Sequence[AnswerSpan], normalizer: Normalizer) -> list[dict[str, Any]]:
         """Return the answers that spans, best first, stand for: those of the same words are one."""
-        text, pieces = group.text, group.pieces
+        text, pieces = group.text[1], group.pieces
         answers: dict[str, dict[str, Any]] = {}
         for span in spans:
-            start, stop = self._characters(span, pieces)
+            first, last = whole_words(span, pieces.word_ids) if self.align_to_words else (span.first, span.last)
+            start, stop = pieces.offsets[first][0], pieces.offsets[last][1]
             score = normalizer.probability(span.logit)
             answer = {"score": score, "start": start, "end": stop, "answer": text[start:stop]}
-            first = answers.setdefault(text[start:stop].lower(), answer)
-            if first is not answer:
-                first["score"] += score
+            known = answers.setdefault(text[start:stop].lower(), answer)
+            if known is not answer:
+                known["score"] += score
         return list(answers.values())
-
-    def _characters(self, span: AnswerSpan, pieces: Pieces) -> tuple[int, int]:
-        first, last = whole_words(span, pieces.word_ids) if self.align_to_words else (span.first, span.last)
-        return pieces.offsets[first][0], pieces.offsets[last][1]
 
     # labels → loss and figures
 
-    def prepare_labels(self, labels: Iterable[Mapping[str, Any]]) -> Self:
+    def prepare_labels(self, labels: Sequence[Any]) -> Self:
         return replace(self, handle_impossible_answer=True) if any(not label["answers"] for label in labels) else self
 
     def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
         """Return the features with the places of answers, int64 ``[R, 2]``: a row's start and end, 0 and 0 for none.
 
-        Of several right answers the first is learned. A window that holds only a part of it has none.
-
-        Args:
-            features: what `encode` gave.
-            labels: ``{"answers": [{"text", "answer_start"}, …]}`` for each question.
+        Of several right answers the first is learned. A window that holds only a part of it has none. The labels are
+        ``{"answers": [{"text", "answer_start"}, …]}`` for each question.
         """
         wanted = []
         for group, label in zip(features.groups_read(), labels, strict=True):
-            span = _answer_pieces(group.text, label["answers"], group.pieces)
+            span = _answer_pieces(group.text[1], label["answers"], group.pieces)
             for encoding in group.encodings:
                 window = encoding.windows[-1]
                 wanted.append(positions_in(span, window.start, window.stop, first_piece(encoding)))
@@ -217,7 +194,7 @@ class QuestionAnswering(TrainableTask):
     def divisor(self, features: Features) -> float:
         return float(len(features.lengths))
 
-    def loss(self, output: "Tensor", features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> "Tensor":
         """Return the summed loss of logits ``[T, 2]``: of each row the mean of its start's and its end's."""
         from bertie.tasks.summed_losses import span_sum
 
@@ -272,12 +249,6 @@ class QuestionAnswering(TrainableTask):
         return texts, np.array(differences, np.float64)
 
 
-def _tokens_left_out(row: Encoding, group: Sequence[Encoding]) -> int:
-    """Return how many tokens of a question and its context stand in none of the context's windows."""
-    (question, context), last = row.windows, group[-1].windows[-1]
-    return len(question.ids) - len(group[0].windows[0].ids) + len(context.ids) - last.stop
-
-
 def _answer_pieces(context: str, answers: Sequence[Mapping[str, Any]], pieces: Pieces) -> tuple[int, int] | None:
     if not answers:
         return None
@@ -294,12 +265,7 @@ def _answer_pieces(context: str, answers: Sequence[Mapping[str, Any]], pieces: P
     return span
 
 
-def _scores(rows: Sequence[NDArray[Any]], group: Sequence[Encoding]) -> list[WindowScores]:
-    """Return what the windows of one context say, from the logits ``[n, 2]`` of their rows."""
-    found = []
-    for logits, encoding, own in zip(rows, group, owned(group), strict=True):
-        place, window = first_piece(encoding), encoding.windows[-1]
-        start, end = logits[place : place + len(window.ids)].T
-        null = float(logits[0, 0]), float(logits[0, 1])
-        found.append(WindowScores(window.start, start, end, own, null))
-    return found
+def _scores(logits: Array, encoding: Encoding, own: range) -> WindowScores:
+    place, window = first_piece(encoding), encoding.windows[-1]
+    start, end = logits[place : place + len(window.ids)].T
+    return WindowScores(window.start, start, end, own, (float(logits[0, 0]), float(logits[0, 1])))

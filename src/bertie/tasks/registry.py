@@ -24,7 +24,7 @@ class Row:
         pipeline: the class of its pipeline in `bertie.pipelines`.
         head: the part of the model that it computes with, where it does not call the model as a whole.
         learns: what its labelled data is called in `bertie.data.schemas`; empty: it cannot be trained.
-        trained: ``module:class`` of the `bertie.tasks.trainable.TrainableTask` that learns for it, where it is another.
+        trained: ``module:class`` of the `bertie.tasks.task.TrainableTask` that learns for it, where it is another.
     """
 
     name: str

@@ -11,10 +11,10 @@ from bertie.engine.activations import Activation, sigmoid
 from bertie.errors import InputError, spelled
 from bertie.metrics import Metric, RerankingMetric
 from bertie.tasks.arrays import Array
+from bertie.tasks.calibrated_tasks import CalibratedTask, Judged
 from bertie.tasks.features import Features, Outputs, Values
-from bertie.tasks.task import Task
+from bertie.tasks.task import Task, WrongAnswer
 from bertie.tasks.text_classification import TextClassification
-from bertie.tasks.trainable import Judged, ScoredTask, WrongAnswer
 from bertie.tasks.vector_layers import ACTIVATIONS, activation_name
 
 # a pair's query and its score
@@ -55,19 +55,16 @@ class Reranking(TextClassification):
 
     # pairs → scores
 
-    def check(self, inputs: Sequence[Any], first: int) -> None:
-        super().check(inputs, first)
-        for number, one in enumerate(inputs, first):
-            if not isinstance(self.read(one), tuple):
-                raise InputError(f"Input {number} is no pair of texts; give (query, passage).")
-
-    def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
-        return replace(super().encode(inputs, first), texts=[self.read(one) for one in inputs])
+    def read(self, given: object, number: int = 0) -> Any:
+        pair = super().read(given, number)
+        if not isinstance(pair, tuple):
+            raise InputError(f"Input {number} is no pair of texts; give (query, passage).")
+        return pair
 
     def decode(self, outputs: Outputs) -> list[dict[str, float]]:
         return [{"score": score} for score in self.scores(outputs.values)[:, 0].tolist()]
 
-    def format_output(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
+    def format_output(self, answers: list[Any], inputs: object, single: bool, named: Sequence[str]) -> Any:
         return Task.format_output(self, answers, inputs, single, named)
 
     @cached_property
@@ -146,7 +143,7 @@ class Reranking(TextClassification):
 
     def tune(self, outputs: Outputs) -> Self:
         # whatever its score, a passage is ranked and never left out
-        return ScoredTask.tune(self, outputs)
+        return CalibratedTask.tune(self, outputs)
 
     def _chances(self, values: Values) -> Array:
         """Return the scores from 0 to 1, ``[N]``, whatever the answers show."""

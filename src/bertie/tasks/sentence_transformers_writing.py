@@ -15,10 +15,7 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 def write_recipe(folder: str | os.PathLike[str], recipe: Recipe, width: int) -> None:
     """Write a recipe beside a model's own files, so that bertie and sentence-transformers read it.
 
-    Args:
-        folder: with the model and its tokenizer, whatever ``recipe.subfolder`` was before.
-        recipe: its layers are copied from where they lie.
-        width: D, of a token's vector.
+    Its layers are copied from where they lie; ``width`` is D, of a token's vector.
     """
     folder = Path(folder)
     layers = [*recipe.token_layers, Layer("Pooling"), *recipe.layers]

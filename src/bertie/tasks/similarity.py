@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.errors import InputError, InputTypeError
+from bertie.errors import InputError
 from bertie.metrics import Metric, RegressionMetric, RetrievalMetric
 from bertie.progress import logger
-from bertie.tasks.arrays import Array, normalize
+from bertie.tasks.arrays import Array
 from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features, Outputs, Values
-from bertie.tasks.grouped_inputs import by_part, in_parts, part_counts, part_keys
-from bertie.tasks.operations import operations_on
+from bertie.tasks.operations import ON_ARRAYS, operations_on
 from bertie.tasks.pooling import merged
 from bertie.tasks.sentence_transformers_config import Layer
 from bertie.tasks.sentence_transformers_writing import write_recipe
-from bertie.tasks.task import Task
-from bertie.tasks.trainable import TrainableTask, WrongAnswer
+from bertie.tasks.task import Task, TrainableTask, WrongAnswer
+from bertie.tasks.text_encoder import wrong_type
 from bertie.tasks.vector_layers import Normalize, width_after
 
 if TYPE_CHECKING:
@@ -94,24 +93,26 @@ class Similarity(Embed, TrainableTask):
 
     # texts → vectors
 
-    def encode(self, inputs: Sequence[Any], first: int = 0) -> Features:
-        for number, one in enumerate(inputs, first):
-            if not (
-                isinstance(one, list | tuple) and len(one) in (2, 3) and all(isinstance(text, str) for text in one)
-            ):
-                raise InputTypeError(
-                    f"Input {number} is {one!r:.60} ({type(one).__name__}); it must be a pair of texts, or "
-                    "(anchor, positive, negative)."
-                )
-        features = super().encode([text for one in inputs for text in one])
-        return in_parts(features, [len(one) for one in inputs])
+    def encode(self, inputs: Sequence[object], first: int = 0) -> Features:
+        texts = [self.read(one, number) for number, one in enumerate(inputs, first)]
+        features = self.features_of([text for each in texts for text in each])
+        return replace(features.in_parts(list(map(len, texts))), texts=texts)
+
+    def read(self, given: object, number: int = 0) -> list[str]:
+        if (
+            not isinstance(given, list | tuple)
+            or len(given) not in (2, 3)
+            or not all(isinstance(text, str) for text in given)
+        ):
+            raise wrong_type(number, given, "a pair of texts, or (anchor, positive, negative)")
+        return [super(Similarity, self).read(text) for text in given]
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[Array]:
         """Return the vectors ``[2 or 3, D]`` of each input's texts, of length 1."""
-        vectors = super().combine(rows, by_part(features))
+        vectors = super().combine(rows, features.by_part())
         if not len(vectors):
             return []
-        return np.split(normalize(np.stack(vectors)), np.cumsum(part_counts(features))[:-1])
+        return np.split(ON_ARRAYS.normalize(np.stack(vectors)), np.cumsum(features.part_counts)[:-1])
 
     # labels → loss
 
@@ -130,26 +131,23 @@ class Similarity(Embed, TrainableTask):
             return features
         if any(label is None for label in labels):
             raise InputError(f"The pair {list(labels).index(None)} has no score, and others do; give all or none.")
-        if (part_counts(features) != 2).any():
+        if (features.part_counts != 2).any():
             raise InputError("A score belongs to a pair of texts; leave scores out where there is a negative, too.")
         return features.with_labels(np.asarray(self.references(labels)))
 
-    def divisor(self, features: Features) -> float:
-        return float(features.num_inputs)
-
-    def loss(self, output: "Tensor", features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> "Tensor":
         from bertie.tasks.summed_losses import contrast_sum, squared_error_sum
 
-        do, parts = operations_on(output), by_part(features)
+        do, parts = operations_on(output), features.by_part()
         vectors = self.finished(merged(output, parts, self.recipe.modes)) if self.windows else output
         vectors = do.normalize(vectors.float())
-        counts = part_counts(features)
+        counts = features.part_counts
         firsts = np.cumsum(counts) - counts
         places = (firsts, firsts + 1, firsts[counts > 2] + 2)
         anchors, positives, negatives = (do.take(vectors, place) for place in places)
         if features.labels:
             return squared_error_sum((anchors * positives).sum(dim=1), features.wanted)
-        keys = np.array(part_keys(features))
+        keys = np.array(features.part_keys())
         return contrast_sum(anchors, positives, negatives, self.scale, tuple(keys[place] for place in places))
 
     # scoring
@@ -161,7 +159,11 @@ class Similarity(Embed, TrainableTask):
         """Return the cosine of each pair, or the rank of each anchor's partner among all texts here, ``[N]``."""
         if self.scored:
             return np.array([float(pair[0] @ pair[1]) for pair in outputs.values])
-        return ranks_of_partners(outputs.values, part_keys(outputs.features))
+        return ranks_of_partners(outputs.values, outputs.features.part_keys())
+
+    def signature(self, prediction: Any) -> Any:
+        # a partner that is always found first is no sign of texts that are all alike
+        return None if prediction == 1 and not self.scored else prediction
 
     def named(self, prediction: Any) -> str:
         return f"{prediction:.3g}" if self.scored else f"rank {prediction:.0f}"
@@ -192,41 +194,30 @@ def ranks_of_partners(inputs: Sequence[Any] | NDArray[Any], keys: Sequence[Hasha
         inputs: N arrays ``[2 or 3, D]`` of vectors of length 1.
         keys: what tells texts apart, one a vector, in the order of the inputs.
     """
-    anchors: list[NDArray[Any]] = []
-    candidates: list[NDArray[Any]] = []
-    partners: list[int] = []
-    numbers: dict[Hashable, int] = {}
-    texts: list[Hashable] = []
-    known = iter(keys)
-    for vectors in inputs:
-        texts.append(next(known))
-        anchors.append(vectors[0])
-        for place, vector in enumerate(vectors[1:]):
-            number = numbers.setdefault(next(known), len(numbers))
-            if number == len(candidates):
-                candidates.append(vector)
-            if place == 0:
-                partners.append(number)
-    if not anchors:
+    if not len(inputs):
         return np.zeros(0, np.int64)
-    others = _other_partners(texts, partners, numbers)
-    table, ranks = np.stack(candidates).T, []
+    known = iter(keys)
+    texts = [[next(known) for _ in vectors] for vectors in inputs]
+    candidates: dict[Hashable, NDArray[Any]] = {}
+    for each, vectors in zip(texts, inputs, strict=True):
+        for key, vector in zip(each[1:], vectors[1:], strict=True):
+            candidates.setdefault(key, vector)
+    numbers = {key: number for number, key in enumerate(candidates)}
+    right = partners_of([each[0] for each in texts], [each[1] for each in texts])
+    table, ranks = np.stack(list(candidates.values())).T, []
     step = max(1, HELD // len(candidates))
-    for first in range(0, len(anchors), step):
-        cosines = np.stack(anchors[first : first + step]) @ table
-        own = cosines[np.arange(len(cosines)), partners[first : first + step]]
-        nearer = cosines >= own[:, None]
-        for row, right in zip(nearer, others[first : first + step], strict=False):
-            row[right] = False
-        ranks.append(nearer.sum(axis=1))
-    return np.concatenate(ranks)
+    for first in range(0, len(inputs), step):
+        cosines = np.stack([vectors[0] for vectors in inputs[first : first + step]]) @ table
+        for row, (anchor, partner, *_) in zip(cosines, texts[first : first + step], strict=True):
+            nearer = row >= row[numbers[partner]]
+            nearer[[numbers[text] for text in right[anchor] - {partner} if text in numbers]] = False
+            ranks.append(nearer.sum())
+    return np.array(ranks, np.int64)
 
 
-def _other_partners(
-    anchors: Sequence[Hashable], partners: Sequence[int], numbers: Mapping[Hashable, int]
-) -> list[list[int]]:
-    """Return for each anchor the candidates, by number, that are right beside its own partner."""
-    right: dict[Hashable, set[int]] = {text: {numbers[text]} for text in anchors if text in numbers}
-    for text, partner in zip(anchors, partners, strict=True):
-        right.setdefault(text, set()).add(partner)
-    return [sorted(right[text] - {partner}) for text, partner in zip(anchors, partners, strict=True)]
+def partners_of(anchors: Sequence[Hashable], positives: Sequence[Hashable]) -> dict[Hashable, set[Hashable]]:
+    """Return what is right for each anchor's text: the text itself, and the positives of all anchors of that text."""
+    right: dict[Hashable, set[Hashable]] = {text: {text} for text in anchors}
+    for text, partner in zip(anchors, positives, strict=True):
+        right[text].add(partner)
+    return right

@@ -13,21 +13,13 @@ Floats = NDArray[np.floating[Any]]
 
 
 class WindowScores(NamedTuple):
-    """What a model says of the pieces of a context that one window holds.
+    """What a model says of the pieces of a context that one window holds."""
 
-    Attributes:
-        first: the number, in the context, of the window's first piece.
-        start: ``[n]``, how much speaks for an answer that starts with each piece.
-        end: ``[n]``, the same for its last piece.
-        owned: the pieces, numbered in the context, that stand most in context in this window.
-        null: the start's and the end's score of [CLS], which speak for no answer.
-    """
-
-    first: int
-    start: Floats
-    end: Floats
-    owned: range
-    null: tuple[float, float]
+    first: int  # the number, in the context, of the window's first piece
+    start: Floats  # [n], how much speaks for an answer that starts with each piece
+    end: Floats  # [n], the same for its last piece
+    owned: range  # the pieces, numbered in the context, that stand most in context in this window
+    null: tuple[float, float]  # the start's and the end's score of [CLS], which speak for no answer
 
 
 class AnswerSpan(NamedTuple):
@@ -108,13 +100,9 @@ def whole_words(span: AnswerSpan, word_ids: Sequence[int | None]) -> tuple[int, 
 
 
 def pieces_of(offsets: Sequence[Span], start: int, stop: int) -> tuple[int, int] | None:
-    """Return the first and last piece that hold characters ``start`` to ``stop`` (behind the last) of a text.
+    """Return the first and last of a text's pieces that hold characters ``start`` to ``stop`` (behind the last).
 
     None where no piece does: the answer is empty, or of characters that are no part of any token.
-
-    Args:
-        offsets: the characters of the text's pieces, in order.
-        start, stop: the answer's.
     """
     characters = np.array(offsets, np.int64).reshape(-1, 2)
     first = int(np.searchsorted(characters[:, 1], start, "right"))
@@ -125,12 +113,8 @@ def pieces_of(offsets: Sequence[Span], start: int, stop: int) -> tuple[int, int]
 def positions_in(span: tuple[int, int] | None, begin: int, end: int, place: int) -> tuple[int, int]:
     """Return where an answer stands in the row of a window: the places of its first and last token.
 
-    They are those of [CLS], 0 and 0, if there is no answer or the window does not hold all of it.
-
-    Args:
-        span: the answer's first and last piece in the context, or None.
-        begin, end: the window holds the pieces ``begin`` to ``end`` (behind the last).
-        place: that of the window's first piece in the row.
+    They are those of [CLS], 0 and 0, if there is no answer (``span``, its first and last piece) or the window, which
+    holds the pieces ``begin`` to ``end`` (behind the last) from ``place`` in the row on, does not hold all of it.
     """
     if span is None or span[0] < begin or span[1] >= end:
         return 0, 0

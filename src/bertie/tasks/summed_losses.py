@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertie.config import IGNORED
-from bertie.tasks.arrays import Array
+from bertie.tasks.arrays import NEVER, Array, ranges
+from bertie.tasks.similarity import partners_of
 from bertie.tasks.tensors import on_device_of
-from bertie.tasks.trainable import NEVER
 
 Numbers: TypeAlias = Tensor | Array | Sequence[float]
 
@@ -25,14 +25,9 @@ def cross_entropy_sum(
 ) -> Tensor:
     """Return the summed cross-entropy of ``logits [N, C]`` and class numbers ``labels [N]``, in float32.
 
-    Args:
-        logits: ``[N, C]``.
-        labels: ``[N]`` int64; `IGNORED` is left out.
-        weights: ``[C]``, what a text of each class counts; None: 1.
-        focal: gamma of the focal loss (Lin et al. 2017, equation 4): a text counts ``(1 - p)^gamma`` times, p being
-            the probability of its class; 0 is the plain loss.
-        smoothing: the share of each label that is spread over all C classes (Szegedy et al. 2016, section 7), as
-            PyTorch's ``label_smoothing``; not together with ``focal``.
+    A text counts what ``weights [C]`` say of its class, and with the focal loss (Lin et al. 2017, equation 4)
+    ``(1 - p)^gamma`` times that, p being the probability of its class. ``smoothing`` is the share of each label that
+    is spread over all classes (Szegedy et al. 2016, section 7); not together with ``focal``.
     """
     logits, gold, counts = logits.float(), _beside(logits, labels), _beside(logits, weights)
     if not focal:
@@ -47,11 +42,8 @@ def binary_sum(
 ) -> Tensor:
     """Return the summed binary cross-entropy of ``logits [N, C]`` and ``labels [N, C]`` in [0, 1], in float32.
 
-    Args:
-        logits, labels: ``[N, C]``.
-        weights: ``[C]``, what a text that has the label counts; None: 1.
-        focal: gamma of the focal loss, as in `cross_entropy_sum`.
-        smoothing: the share of each label that is spread over yes and no: 1 becomes ``1 - smoothing / 2``.
+    ``weights [C]`` are what a text that has the label counts; ``smoothing`` is spread over yes and no: 1 becomes
+    ``1 - smoothing / 2``. The rest is as in `cross_entropy_sum`.
     """
     logits, counts = logits.float(), _beside(logits, weights)
     gold = _beside(logits, labels) * (1 - smoothing) + smoothing / 2
@@ -68,41 +60,25 @@ def squared_error_sum(numbers: Tensor, labels: Numbers) -> Tensor:
 
 
 def span_sum(logits: Tensor, lengths: Sequence[int], places: Array) -> Tensor:
-    """Return the summed loss of starts and ends: of each row the mean of the two.
-
-    Args:
-        logits: ``[T, 2]`` of start and end.
-        lengths: the number of tokens of each of R rows.
-        places: int64 ``[R, 2]``, where in its row each answer starts and ends.
-    """
+    """Return the summed loss of rows with starts and ends at ``places [R, 2]``, the mean of both, by logits [T, 2]."""
     rectangle = _rectangle(logits.float(), np.asarray(lengths), -torch.inf)
     start, end = (cross_entropy_sum(rectangle[..., side], places[:, side]) for side in (0, 1))
     return (start + end) / 2
 
 
 def choice_sum(logits: Tensor, counts: Array, labels: Array) -> Tensor:
-    """Return the summed cross-entropy of each input over its own choices.
-
-    Args:
-        logits: ``[C]``, of the choices of all N inputs.
-        counts: int64 ``[N]``, how many each has.
-        labels: int64 ``[N]``, which is right.
-    """
+    """Return the summed cross-entropy of N inputs, each over its own of ``logits [C]``, of which it has ``counts``."""
     return cross_entropy_sum(_rectangle(logits.float(), counts, NEVER), labels)
 
 
 def contrast_sum(
     anchors: Tensor, positives: Tensor, negatives: Tensor, scale: float, texts: tuple[Array, Array, Array]
 ) -> Tensor:
-    """Return the summed cross-entropy of finding partners by ``scale`` times the dot product.
+    """Return the summed cross-entropy of finding partners by ``scale`` times the dot product of vectors of length 1.
 
-    Without negatives it is the mean of both directions: anchors find positives, and positives find anchors.
-
-    Args:
-        anchors, positives: ``[N, D]``, of length 1; row ``i`` of one is the partner of row ``i`` of the other.
-        negatives: ``[K, D]``, of length 1: more candidates for all anchors.
-        scale: what dot products are multiplied by.
-        texts: what tells the texts of anchors ``[N]``, positives ``[N]`` and negatives ``[K]`` apart.
+    Row ``i`` of ``positives [N, D]`` is the partner of row ``i`` of ``anchors``; ``negatives [K, D]`` are more
+    candidates for all anchors. Without them it is the mean of both directions: positives find anchors, too. ``texts``
+    tells the texts of the three apart.
     """
     partners = torch.arange(len(anchors), device=anchors.device)
     found = scale * anchors @ torch.cat([positives, negatives]).T
@@ -117,20 +93,13 @@ def contrast_sum(
 
 
 def false_negatives(anchors: NDArray[Any], positives: NDArray[Any], candidates: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which candidates are no strangers to which anchors, bool ``[N, C]``.
+    """Return which candidates are no strangers to which anchors, bool ``[N, C]``, from what tells their texts apart.
 
-    These are the partners of all anchors of the same text, and that text itself.
-
-    Args:
-        anchors, positives: ``[N]``, what tells texts apart; entry ``i`` of one is the partner of entry ``i`` of the
-            other.
-        candidates: ``[C]``, the same of all that anchors are compared with.
+    These are the partners (the positives beside them) of all anchors of the same text, and that text itself.
     """
-    _, numbers = np.unique(np.concatenate([anchors, positives, candidates]), return_inverse=True)
-    firsts, seconds, others = np.split(numbers, [len(anchors), 2 * len(anchors)])
-    known = np.eye(numbers.max(initial=-1) + 1, dtype=np.bool_)
-    known[firsts, seconds] = True
-    return known[firsts][:, others]
+    known = partners_of(anchors.tolist(), positives.tolist())
+    found = [[text in known[anchor] for text in candidates.tolist()] for anchor in anchors.tolist()]
+    return np.array(found, np.bool_).reshape(len(anchors), len(candidates))
 
 
 def _beside(logits: Tensor, values: Numbers | None) -> Any:
@@ -141,6 +110,6 @@ def _beside(logits: Tensor, values: Numbers | None) -> Any:
 def _rectangle(values: Tensor, counts: Array, fill: float) -> Tensor:
     """Return the values of N runs, ``[n, ...]`` side by side, as ``[N, longest, ...]``."""
     rows = np.repeat(np.arange(len(counts)), counts)
-    columns = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    columns = ranges(np.zeros_like(counts), counts)
     places = tuple(on_device_of(values, part) for part in (rows, columns))
     return values.new_full((len(counts), int(counts.max()), *values.shape[1:]), fill).index_put(places, values)

@@ -1,4 +1,4 @@
-"""The `bertie.tasks.operations.Operations` of PyTorch tensors, with gradients where PyTorch keeps them."""
+"""The operations of tasks on PyTorch tensors, with gradients where PyTorch keeps them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,10 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertie.tasks.arrays import Array, Integers
-
-
-def to_host(values: Tensor) -> Array:
-    return values.detach().float().cpu().numpy()
+from bertie.tasks.operations import Operations
 
 
 def on_device_of(values: Tensor, numbers: Array) -> Tensor:
@@ -20,59 +17,57 @@ def on_device_of(values: Tensor, numbers: Array) -> Tensor:
     return moved.pin_memory().to(values.device, non_blocking=True) if values.is_cuda else moved.to(values.device)
 
 
-def widened(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()
+class TensorOperations(Operations):
+    """As `Operations`, on tensors."""
+
+    def to_host(self, values: Tensor) -> Array:
+        return values.detach().float().cpu().numpy()
+
+    def widened(self, values: Tensor) -> Tensor:
+        return values if values.dtype == torch.float64 else values.float()
+
+    def take(self, values: Tensor, places: Integers) -> Tensor:
+        return values.index_select(0, on_device_of(values, places))
+
+    def scale(self, values: Tensor, factors: Array) -> Tensor:
+        return values * on_device_of(values, factors).to(values.dtype)[:, None]
+
+    def side_by_side(self, parts: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(parts), dim=1)
+
+    def run_sum(self, values: Tensor, lengths: Integers) -> Tensor:
+        return _reduced(values, lengths, "sum", 0.0)
+
+    def run_mean(self, values: Tensor, lengths: Integers) -> Tensor:
+        return _reduced(values, lengths, "mean", 0.0)
+
+    def run_max(self, values: Tensor, lengths: Integers) -> Tensor:
+        highest = _reduced(values, lengths, "max", None)
+        return highest if lengths.all() else highest.masked_fill(on_device_of(values, lengths == 0)[:, None], 0.0)
+
+    def normalize(self, vectors: Tensor) -> Tensor:
+        return F.normalize(vectors, dim=-1)
+
+    def best(self, logits: Tensor, count: int, columns: Sequence[int] | None = None) -> tuple[Array, Integers]:
+        scores = logits.float().softmax(dim=-1)
+        if columns is not None:
+            scores = scores[:, list(columns)]
+        found, places = scores.topk(count, dim=-1)
+        return found.cpu().numpy(), places.cpu().numpy()
+
+    def guessed(self, logits: Tensor, wanted: Integers) -> Array:
+        right = on_device_of(logits, wanted)
+        losses = F.cross_entropy(logits.float(), right, reduction="none")
+        return torch.stack([(logits.argmax(dim=1) == right).float(), losses], dim=1).double().cpu().numpy()
+
+    def total(self, values: Tensor) -> Tensor:
+        return values.sum()
+
+    def finite_rows(self, values: Tensor) -> Array:
+        return values.isfinite().flatten(1).all(dim=1).cpu().numpy()
 
 
-def take(values: Tensor, places: Integers) -> Tensor:
-    return values.index_select(0, on_device_of(values, places))
-
-
-def scale(values: Tensor, factors: Array) -> Tensor:
-    return values * on_device_of(values, factors).to(values.dtype)[:, None]
-
-
-def side_by_side(parts: Sequence[Tensor]) -> Tensor:
-    return torch.cat(list(parts), dim=1)
-
-
-def run_sum(values: Tensor, lengths: Integers) -> Tensor:
-    return _reduced(values, lengths, "sum", 0.0)
-
-
-def run_mean(values: Tensor, lengths: Integers) -> Tensor:
-    return _reduced(values, lengths, "mean", 0.0)
-
-
-def run_max(values: Tensor, lengths: Integers) -> Tensor:
-    highest = _reduced(values, lengths, "max", None)
-    return highest if lengths.all() else highest.masked_fill(on_device_of(values, lengths == 0)[:, None], 0.0)
-
-
-def normalize(vectors: Tensor) -> Tensor:
-    return F.normalize(vectors, dim=-1)
-
-
-def best(logits: Tensor, count: int, columns: Sequence[int] | None = None) -> tuple[Array, Integers]:
-    scores = logits.float().softmax(dim=-1)
-    if columns is not None:
-        scores = scores[:, list(columns)]
-    found, places = scores.topk(count, dim=-1)
-    return found.cpu().numpy(), places.cpu().numpy()
-
-
-def guessed(logits: Tensor, wanted: Integers) -> Array:
-    right = on_device_of(logits, wanted)
-    losses = F.cross_entropy(logits.float(), right, reduction="none")
-    return torch.stack([(logits.argmax(dim=1) == right).float(), losses], dim=1).double().cpu().numpy()
-
-
-def total(values: Tensor) -> Tensor:
-    return values.sum()
-
-
-def finite_rows(values: Tensor) -> Array:
-    return values.isfinite().flatten(1).all(dim=1).cpu().numpy()
+ON_TENSORS = TensorOperations()
 
 
 def _reduced(values: Tensor, lengths: Integers, way: str, empty: Any) -> Tensor:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from bertie.engine.activations import Activation, sigmoid
-from bertie.errors import InputError, counted, nearest
+from bertie.errors import InputError
 from bertie.metrics import ClassificationMetric, Metric, MultiLabelMetric, RegressionMetric
 from bertie.tasks.arrays import Array, softmax
+from bertie.tasks.calibrated_tasks import Judged, SequenceTask, wrong_classes
 from bertie.tasks.calibration import find_thresholds
+from bertie.tasks.class_labels import ClassLabels
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.head_init import OWN, Unit, begin_at, logits_of_classes, logits_of_labels
-from bertie.tasks.model import Model
-from bertie.tasks.task import check_count
-from bertie.tasks.trainable import Judged, WindowedTask, WrongAnswer
-from bertie.tasks.windows import combined
+from bertie.tasks.task import WrongAnswer
+from bertie.tasks.text_encoder import check_count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ FUNCTIONS: dict[str, Activation] = {"sigmoid": sigmoid, "softmax": softmax, "non
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextClassification(WindowedTask):
+class TextClassification(ClassLabels, SequenceTask):
     """An answer is ``{"label": str, "score": float}``; with ``top_k`` named, a list of them, best first.
 
     Args:
@@ -35,23 +35,17 @@ class TextClassification(WindowedTask):
             ``"default"``) follows the config: nothing for regression, sigmoid for several labels at a time or a
             single one, else softmax.
         thresholds: for several labels at a time, the score at which each of the config's labels is given.
-        class_weights: what a text of each class counts in the loss; None: 1.
-        focal: gamma of the focal loss; 0 is the plain loss.
-        label_smoothing: the share of each label that is learned as any class alike; figures take labels as they are.
         unit: in which a model that is being trained answers numbers; set by `on_train_start`.
     """
 
     top_k: int | str | None = ""
     function_to_apply: str | None = None
     thresholds: Sequence[float] | None = None
-    class_weights: Sequence[float] | None = None
-    focal: float = 0.0
-    label_smoothing: float = 0.0
     unit: Unit = OWN
-    given: ClassVar[tuple[str, ...]] = (*WindowedTask.given, "unit")
-    saved: ClassVar[tuple[str, ...]] = (*WindowedTask.saved, "thresholds")
+    given: ClassVar[tuple[str, ...]] = (*SequenceTask.given, "unit")
+    saved: ClassVar[tuple[str, ...]] = (*SequenceTask.saved, "thresholds")
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        **WindowedTask.choices,
+        **SequenceTask.choices,
         "function_to_apply": ("default", *FUNCTIONS),
     }
     metrics: ClassVar[Mapping[str, type[Metric]]] = {
@@ -66,24 +60,15 @@ class TextClassification(WindowedTask):
         super().__post_init__()
         if self.label_smoothing and self.kind == "regression":
             raise InputError(f"label_smoothing is {self.label_smoothing}, but the labels are numbers; leave it out.")
-        for name in ("thresholds", "class_weights"):
-            values = getattr(self, name)
-            if values is not None and len(values) != self.config.num_labels:
-                raise InputError(
-                    f"{name} has {counted(len(values), 'entry', 'entries')}, but the model has "
-                    f"{counted(self.config.num_labels, 'label')}."
-                )
+        self.check_length("thresholds")
+        self.check_length("class_weights")
 
     # text → answer
-
-    def run(self, model: Model, features: Features) -> Any:
-        """Return the logits ``[R, C]``."""
-        return model.logits(features)
 
     def decode(self, outputs: Outputs) -> list[Any]:
         return [self._labels(scores) for scores in self.scores(outputs.values).tolist()]
 
-    def format_output(self, answers: list[Any], inputs: Any, single: bool, named: Sequence[str]) -> Any:
+    def format_output(self, answers: list[Any], inputs: object, single: bool, named: Sequence[str]) -> Any:
         # as in the reference, one str is answered by a list unless ``top_k`` is named
         if isinstance(inputs, str) and "top_k" not in named:
             return answers
@@ -139,34 +124,28 @@ class TextClassification(WindowedTask):
     def references(self, labels: Sequence[Any]) -> Array:
         """Return class numbers ``[N]``, or float32 ``[N, C]``: 0 and 1 for several labels, numbers for regression."""
         if self.kind == "single_label_classification":
-            return np.array([self._number(label) for label in labels], np.int64)
+            return np.array([self.number_of(label) for label in labels], np.int64)
         wanted = np.zeros((len(labels), self.config.num_labels), np.float32)
         if self.kind == "regression":
             wanted[:] = np.asarray(labels, np.float32).reshape(len(labels), -1)
             return wanted
         for row, names in zip(wanted, labels, strict=True):
-            row[[self._number(name) for name in names]] = 1
+            row[[self.number_of(name) for name in names]] = 1
         return wanted
-
-    def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
-        return features.with_labels(self.references(labels))
 
     def divisor(self, features: Features) -> float:
         """Return the sum of the texts' class weights, or the number of entries of ``[N, C]`` labels."""
-        wanted = features.wanted
-        if wanted.ndim == 1 and self.class_weights is not None:
-            return float(np.asarray(self.class_weights)[wanted].sum())
-        return float(wanted.size)
+        return self.weight_of(features.wanted) if features.wanted.ndim == 1 else float(features.wanted.size)
 
-    def loss(self, output: "Tensor", features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> "Tensor":
         """Return the summed loss of logits ``[R, C]``: cross-entropy, binary cross-entropy, or squared error."""
         from bertie.tasks.summed_losses import binary_sum, cross_entropy_sum, squared_error_sum
 
-        logits, wanted = combined(output, features, self.window_scores), features.wanted
+        logits, wanted = self.whole(output, features), features.wanted
         if self.kind == "regression":
             return squared_error_sum(logits, self.unit.entered(wanted))
         learn = cross_entropy_sum if self.kind == "single_label_classification" else binary_sum
-        return learn(logits, wanted, self.class_weights, self.focal, self.label_smoothing)
+        return learn(logits, wanted, **self.loss_options)
 
     def on_train_start(self, model: Any, labels: Sequence[Any]) -> Self:
         # numbers are learned at mean 0 and deviation 1, labels from their shares
@@ -198,7 +177,7 @@ class TextClassification(WindowedTask):
     def predictions(self, outputs: Outputs) -> Array:
         """Return class numbers ``[N]``, for several labels bool ``[N, C]``, or numbers ``[N, C]``."""
         if self.kind == "single_label_classification":
-            return np.asarray(outputs.values).argmax(axis=-1)
+            return np.asarray(super().predictions(outputs))
         scores = self.scores(outputs.values)
         if self.kind == "regression":
             return scores
@@ -206,14 +185,13 @@ class TextClassification(WindowedTask):
 
     def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
         gold, found, scores = self.references(outputs.labels), self.predictions(outputs), self.scores(outputs.values)
-        wrong = (gold != found) if gold.ndim == 1 else (gold != found).any(axis=1)
-        sure = self.kind == "single_label_classification"
-        sizes = scores[np.arange(len(gold)), found] if sure else np.abs(gold - scores).max(axis=1)
+        if self.kind == "single_label_classification":
+            chances = scores[np.arange(len(gold)), found]
+            return wrong_classes(gold, found, chances, lambda _, number: self.named(number))
+        sizes = np.abs(gold - scores).max(axis=1).tolist()
         return [
-            WrongAnswer(size, self.named(gold[at]), self.named(found[at]), size if sure else None)
-            if wrong[at]
-            else None
-            for at, size in enumerate(sizes.tolist())
+            WrongAnswer(size, self.named(right), self.named(given)) if (right != given).any() else None
+            for size, right, given in zip(sizes, gold, found, strict=True)
         ]
 
     def judged(self, outputs: Outputs) -> Judged | None:
@@ -237,18 +215,8 @@ class TextClassification(WindowedTask):
         return [self.config.id2label[int(index)] for index in np.flatnonzero(prediction)]
 
     def named(self, prediction: Any) -> str:
-        names = self.config.id2label
         if self.kind == "regression":
             return ", ".join(f"{number:.3g}" for number in prediction)
         if self.kind == "single_label_classification":
-            return names[int(prediction)]
-        return " | ".join(names[int(index)] for index in np.flatnonzero(prediction)) or "none"
-
-    def _number(self, label: Any) -> int:
-        number = self.config.label2id.get(str(label))
-        if number is None:
-            raise InputError(
-                f"The label {label!r:.60} is none of the model's {self.config.num_labels} labels "
-                f"({', '.join(map(repr, list(self.config.label2id)[:8]))}).{nearest(str(label), self.config.label2id)}"
-            )
-        return number
+            return super().named(prediction)
+        return " | ".join(self.config.id2label[int(index)] for index in np.flatnonzero(prediction)) or "none"

@@ -1,8 +1,9 @@
 """Token classification: a label for every word, and the entities that the labels make (BERT, section 5.3)."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -10,19 +11,21 @@ from numpy.typing import NDArray
 
 from bertie.config import IGNORED
 from bertie.data.tag_schemes import OUTSIDE, SCHEMES, Rules, find_entities, guess_scheme, make_tags
-from bertie.errors import InputError, InputTypeError, nearest
+from bertie.errors import InputTypeError
 from bertie.metrics import EntityMetric, Metric
 from bertie.progress import say_once
-from bertie.tasks.alignment import LABELLED, MERGES, Alignment, joined_offsets
-from bertie.tasks.arrays import softmax
-from bertie.tasks.entity_decoding import STRATEGIES, Grouper, Scored, Source, chosen
-from bertie.tasks.features import Features, Group, Outputs, Values
+from bertie.tasks.alignment import LABELLED, MERGES, Alignment, Group, find_continuing, joined_offsets
+from bertie.tasks.arrays import Array
+from bertie.tasks.calibrated_tasks import CalibratedTask, Judged
+from bertie.tasks.class_labels import ClassLabels
+from bertie.tasks.entity_decoding import STRATEGIES, Grouper, Source, chosen
+from bertie.tasks.features import Features, Outputs
 from bertie.tasks.head_init import begin_at, logits_of_classes
 from bertie.tasks.tag_metric import entities_metric
-from bertie.tasks.task import Task
-from bertie.tasks.trainable import Judged, WrongAnswer
+from bertie.tasks.task import Task, TrainableTask, WrongAnswer
+from bertie.tasks.text_encoder import wrong_type
 from bertie.tasks.windows import first_piece
-from bertie.tasks.word_rows import WordTask
+from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.pieces import Span
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenClassification(WordTask):
+class TokenClassification(ClassLabels, CalibratedTask):
     """An answer is a list of mappings: of tokens with ``aggregation_strategy="none"``, else of entities.
 
     A token's has ``entity`` (its label), ``score``, ``index``, ``word``, ``start``, ``end``; an entity's has
@@ -52,10 +55,6 @@ class TokenClassification(WordTask):
         delimiter: stands between words.
         stride: as in the reference; sets ``windows`` and ``overlap``.
         label_pieces: whether training labels a word's ``"first"`` piece or ``"all"`` of them.
-        temperature: what logits are divided by before they become scores.
-        class_weights: what a word of each class counts in the loss; None: 1.
-        focal: gamma of the focal loss; 0 is the plain loss.
-        label_smoothing: the share of each label that is learned as any class alike; figures take labels as they are.
     """
 
     aggregation_strategy: str = "none"
@@ -64,11 +63,9 @@ class TokenClassification(WordTask):
     is_split_into_words: bool = False
     delimiter: str | None = None
     label_pieces: str = "first"
-    class_weights: Sequence[float] | None = None
-    focal: float = 0.0
-    label_smoothing: float = 0.0
+    works_on_tokens: ClassVar[bool] = True
     saved: ClassVar[tuple[str, ...]] = (
-        *WordTask.saved,
+        *TrainableTask.saved,
         *("aggregation_strategy", "scheme", "label_pieces", "temperature"),
     )
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -82,11 +79,7 @@ class TokenClassification(WordTask):
         super().__post_init__()
         if isinstance(self.ignore_labels, str):
             raise InputTypeError(f"ignore_labels is {self.ignore_labels!r}; give a list of labels.")
-        if self.class_weights is not None and len(self.class_weights) != self.config.num_labels:
-            raise InputError(
-                f"class_weights has {len(self.class_weights)} entries, but the model has {self.config.num_labels} "
-                "labels."
-            )
+        self.check_length("class_weights")
 
     @classmethod
     def unaliased(cls, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,14 +87,50 @@ class TokenClassification(WordTask):
         stride = found.pop("stride", None)
         return found if stride is None else {**found, "windows": True, "overlap": stride}
 
+    # texts or lists of words → features
+
+    def encode(self, inputs: Sequence[object], first: int = 0) -> Features:
+        texts = [self.read(one, number) for number, one in enumerate(inputs, first)]
+        kinds = [isinstance(text, list) for text in texts]
+        if any(kinds) and not all(kinds):
+            odd = kinds.index(not kinds[0])
+            raise InputTypeError(
+                f"Input {first + odd} is {'words' if kinds[odd] else 'a text'} and input {first} is not: give texts, "
+                "or lists of words."
+            )
+        return replace(self.features_of(texts), texts=texts)
+
+    def read(self, given: object, number: int = 0) -> str | list[str]:
+        if isinstance(given, Mapping):
+            if list(given) != ["text"]:
+                raise InputTypeError(f"A text given as a mapping has 'text' alone, not {sorted(given)}.")
+            given = given["text"]
+        if isinstance(given, list | tuple) and all(isinstance(word, str) for word in given):
+            return list(given)
+        if not isinstance(given, str):
+            raise wrong_type(number, given, "a str or a list of words")
+        return given
+
+    def rows_of(self, texts: Sequence[Any], **more: Any) -> Iterable[Encoding]:
+        return super().rows_of(texts, is_split_into_words=bool(texts) and isinstance(texts[0], list), **more)
+
     # features → answers
+
+    def combine(self, rows: Sequence[Any], features: Features) -> list[Array]:
+        """Return the logits ``[n, C]`` of each input's pieces, each from the window that owns it."""
+        own, found = features.own(rows), []
+        for group in features.groups_read():
+            first, count = first_piece(group.encodings[0]), group.read.stop - group.read.start
+            found.append(np.concatenate([own[row] for row in group.rows])[first : first + count])
+        return found
 
     def decode(self, outputs: Outputs) -> list[Any]:
         groups = outputs.features.groups_read()
-        sizes = [len(group.read) for group in groups]
-        together = np.concatenate([np.zeros(0, np.bool_), *map(self._goes_on, groups)])
-        scores = self._probabilities(outputs.values)
-        return self._grouper.answers(Scored(sizes, scores, together, lambda number: self._source(groups[number])))
+        goes_on = np.concatenate([np.zeros(0, np.bool_), *map(self._goes_on, groups)])
+        sizes = list(map(len, outputs.values))
+        return self._grouper.answers(
+            self._piece_scores(outputs), goes_on, sizes, lambda number: self._source(groups[number])
+        )
 
     def _source(self, group: Group) -> Source:
         pieces, read = group.pieces, group.read
@@ -112,8 +141,7 @@ class TokenClassification(WordTask):
                 text[start:stop] if token == unknown else token
                 for token, (start, stop) in zip(tokens, spans, strict=True)
             ]
-        place = first_piece(group.encodings[0]) + read.start
-        return Source(text, tokens[read.start : read.stop], spans[read.start : read.stop], place)
+        return Source(tokens[read], spans[read], first_piece(group.encodings[0]) + read.start)
 
     def _placed(self, group: Group) -> tuple[str, Sequence[Span]]:
         """Return a text, of words their join, and the characters of its pieces."""
@@ -127,32 +155,28 @@ class TokenClassification(WordTask):
         """Return which pieces go on in a word: by a scheme in the user's own, else in those that the tokenizer made."""
         pieces, read = group.pieces, group.read
         if self.scheme is not None and isinstance(group.text, list):
-            words = np.array(pieces.word_ids[read.start : read.stop])
+            words = np.array(pieces.word_ids[read])
             return np.concatenate((np.zeros(1, np.bool_), words[1:] == words[:-1]))[: len(words)]
-        ids = np.asarray(pieces.ids, np.int64)[read.start : read.stop]
+        ids = np.asarray(pieces.ids, np.int64)[read]
         if self.tokenizer.continuing_subword_prefix is None:
-            found = self._follow(*self._placed(group), read) & (ids != self.tokenizer.unk_token_id)
+            # tokens don't show words: a piece goes on where no space stands before it
+            text, spans = self._placed(group)
+            starts = (start for start, _ in spans[read])
+            follows = [start > 0 and " " not in text[start - 1 : start + 1] for start in starts]
+            found = np.array(follows, np.bool_) & (ids != self.tokenizer.unk_token_id)
         else:
             found = self._continuing[ids]
         found[:1] = False
         return found
 
-    def _follow(self, text: str, spans: Sequence[Span], read: range) -> NDArray[np.bool_]:
-        """Return which pieces follow another without a space, for tokenizers whose tokens don't show words."""
-        starts = (start for start, _ in spans[read.start : read.stop])
-        return np.array([start > 0 and " " not in text[start - 1 : start + 1] for start in starts], np.bool_)
-
     @cached_property
     def _continuing(self) -> NDArray[np.bool_]:
-        """``[V]``, which tokens go on in a word."""
-        prefix = self.tokenizer.continuing_subword_prefix
-        tokens = self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))
-        return np.array([token is not None and token.startswith(prefix) for token in tokens], np.bool_)
+        prefix, size = self.tokenizer.continuing_subword_prefix, max(len(self.tokenizer), self.config.vocab_size)
+        return find_continuing(self.tokenizer.get_vocab(), prefix, size)
 
-    def _probabilities(self, values: Values) -> NDArray[Any]:
+    def _piece_scores(self, outputs: Outputs) -> Array:
         """Return the scores ``[T, C]`` of the pieces of all texts, side by side."""
-        logits = np.concatenate([np.zeros((0, len(self._labels)), np.float32), *values])
-        return softmax(logits / np.float32(self.temperature))
+        return self.probabilities(np.concatenate([np.zeros((0, len(self._labels)), np.float32), *outputs.values]))
 
     @cached_property
     def _labels(self) -> list[str]:
@@ -164,7 +188,7 @@ class TokenClassification(WordTask):
         join = self.tokenizer.convert_tokens_to_string
         return Grouper(self._labels, self.aggregation_strategy, ignored, self.scheme, join)
 
-    # labels → loss and figures
+    # labels → loss
 
     @classmethod
     def head(cls, kind: str | None, labels: Sequence[str]) -> dict[str, Any]:
@@ -173,7 +197,7 @@ class TokenClassification(WordTask):
     def expects(self) -> tuple[str | None, list[str] | None]:
         return None, self._labels
 
-    def prepare_labels(self, labels: Iterable[Sequence[str]]) -> Self:
+    def prepare_labels(self, labels: Sequence[Any]) -> Self:
         scheme = self.scheme or guess_scheme(self._labels, labels)
         # a model may have learned BIO though these texts have IOB1: it is held to the rules of neither
         known = None if self.scheme is None and scheme == "IOB1" else scheme
@@ -181,8 +205,8 @@ class TokenClassification(WordTask):
         strategy = usual if self.aggregation_strategy == "none" else self.aggregation_strategy
         return replace(self, scheme=known, aggregation_strategy=strategy)
 
-    def on_train_start(self, model: Any, labels: Sequence[Sequence[str]]) -> Self:
-        numbers = [self._number(tag) for tags in labels for tag in tags]
+    def on_train_start(self, model: Any, labels: Sequence[Any]) -> Self:
+        numbers = [self.number_of(tag, "tag") for tags in labels for tag in tags]
         counts = np.bincount(numbers, minlength=self.config.num_labels)
         begin_at(model.classifier, logits_of_classes(counts, self.class_weights))
         return super().on_train_start(model, labels)
@@ -192,9 +216,9 @@ class TokenClassification(WordTask):
         begins = np.cumsum([0, *features.lengths])
         unseen = 0
         for group, tags in zip(features.groups_read(), labels, strict=True):
-            alignment = _alignment(group)
-            numbers = alignment.piece_labels([self._number(tag) for tag in tags], self.label_pieces)
-            unseen += len(alignment.missing)
+            words = group.words
+            numbers = words.piece_labels([self.number_of(tag, "tag") for tag in tags], self.label_pieces)
+            unseen += len(words.missing)
             for row, encoding in zip(group.rows, group.encodings, strict=True):
                 window, first = encoding.windows[-1], begins[row] + first_piece(encoding)
                 wanted[first : first + len(window.ids)] = numbers[window.start : window.stop]
@@ -207,14 +231,15 @@ class TokenClassification(WordTask):
         return features.with_labels(wanted, "token")
 
     def divisor(self, features: Features) -> float:
-        wanted = features.wanted[features.wanted != IGNORED]
-        return float(len(wanted) if self.class_weights is None else np.asarray(self.class_weights)[wanted].sum())
+        return self.weight_of(features.wanted)
 
-    def loss(self, output: "Tensor", features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> "Tensor":
         """Return the summed cross-entropy of logits ``[T, C]`` over the labelled pieces."""
         from bertie.tasks.summed_losses import cross_entropy_sum
 
-        return cross_entropy_sum(output, features.wanted, self.class_weights, self.focal, self.label_smoothing)
+        return cross_entropy_sum(output, features.wanted, **self.loss_options)
+
+    # labels → figures
 
     def metric(self) -> Metric:
         return entities_metric(self._labels, self.scheme)
@@ -225,59 +250,39 @@ class TokenClassification(WordTask):
     def judged(self, outputs: Outputs) -> Judged | None:
         """Return the logits ``[n, C]`` of all words that were read, by their first pieces, and their tags' numbers."""
         logits, gold = [np.zeros((0, len(self._labels)))], []
-        for (words, scores), tags in zip(_words(outputs), outputs.labels, strict=True):
+        for group, scores, tags in zip(outputs.features.groups_read(), outputs.values, outputs.labels, strict=True):
+            words = group.words_read
             # rows to score may have tags of types that the model lacks
-            known = [tags[word] in self.config.label2id for word in words.numbers.tolist()]
-            logits.append(scores[words.firsts[np.array(known, np.bool_)]])
-            gold += [self._number(tags[word]) for word in words.numbers[np.array(known, np.bool_)].tolist()]
+            known = np.array([tags[word] in self.config.label2id for word in words.numbers.tolist()], np.bool_)
+            logits.append(scores[words.firsts[known]])
+            gold += [self.number_of(tags[word], "tag") for word in words.numbers[known].tolist()]
         return Judged(np.concatenate(logits), gold) if gold else None
 
     def predictions(self, outputs: Outputs) -> list[list[str]]:
         """Return the tags of each text, one a word; of words without pieces (or cut off) O, if no entity goes on."""
         rules = None if self.scheme is None else Rules.of(self._labels, self.scheme)
-        words, scores = self._word_scores(outputs)
+        words, scores = self._scores_of_words_read(outputs)
         sizes = list(map(len, scores))
-        tags = chosen(np.concatenate([np.zeros((0, len(self._labels))), *scores]), sizes, rules)
-        split = np.split(tags, np.cumsum(sizes)[:-1])
+        tags = iter(chosen(np.concatenate([np.zeros((0, len(self._labels))), *scores]), sizes, rules).tolist())
         return [
-            self._spread([self._labels[tag] for tag in part.tolist()], each)
-            for each, part in zip(words, split, strict=False)
+            self._spread([self._labels[tag] for tag in islice(tags, size)], each)
+            for each, size in zip(words, sizes, strict=True)
         ]
 
-    def word_scores(self, outputs: Outputs) -> list[NDArray[Any]]:
+    def word_scores(self, outputs: Outputs) -> list[Array]:
         """Return the score of each tag for the words of each text, ``[W, C]``; 0 for words that were not read."""
         found = []
-        for words, scores in zip(*self._word_scores(outputs), strict=True):
+        for words, scores in zip(*self._scores_of_words_read(outputs), strict=True):
             found.append(np.zeros((words.num_words, len(self._labels)), np.float32))
             found[-1][words.numbers] = scores
         return found
 
-    def _word_scores(self, outputs: Outputs) -> tuple[list[Alignment], list[NDArray[Any]]]:
+    def _scores_of_words_read(self, outputs: Outputs) -> tuple[list[Alignment], list[Array]]:
         """Return the words of each text, and the scores ``[n, C]`` of those that were read."""
         how = self.aggregation_strategy if self.aggregation_strategy in MERGES else "first"
-        words = [words for words, _ in _words(outputs)]
-        pieces = np.split(self._probabilities(outputs.values), np.cumsum(list(map(len, outputs.values)))[:-1])
+        words = [group.words_read for group in outputs.features.groups_read()]
+        pieces = np.split(self._piece_scores(outputs), np.cumsum(list(map(len, outputs.values)))[:-1])
         return words, [each.word_scores(part, how) for each, part in zip(words, pieces, strict=False)]
-
-    def signature(self, prediction: Any) -> list[str]:
-        return sorted(set(prediction))
-
-    def named(self, prediction: Any) -> str:
-        return " ".join(prediction)
-
-    def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
-        found: list[WrongAnswer | None] = []
-        answered = zip(outputs.features.groups_read(), self.predictions(outputs), outputs.labels, strict=True)
-        for group, given, tags in answered:
-            wrong = sum(one != other for one, other in zip(given, tags, strict=True))
-            words = _strings(group)
-            found.append(WrongAnswer(wrong, self._shown(words, tags), self._shown(words, given)) if wrong else None)
-        return found
-
-    def _shown(self, words: Sequence[str], tags: Sequence[str]) -> str:
-        scheme = guess_scheme(self._labels) if self.scheme is None else self.scheme
-        found = [f"{kind}: {' '.join(words[first : last + 1])}" for kind, first, last in find_entities(tags, scheme)]
-        return " | ".join(found) or "none"
 
     def _spread(self, tags: list[str], words: Alignment) -> list[str]:
         """Return tags of all words from those of the words with pieces."""
@@ -294,14 +299,27 @@ class TokenClassification(WordTask):
         ]
         return make_tags(moved, words.num_words, self.scheme)
 
-    def _number(self, tag: Any) -> int:
-        number = self.config.label2id.get(tag)
-        if number is None:
-            raise InputError(
-                f"The tag {tag!r:.60} is none of the model's {self.config.num_labels} labels "
-                f"({', '.join(map(repr, self._labels[:8]))}).{nearest(str(tag), self._labels)}"
-            )
-        return number
+    def signature(self, prediction: Any) -> list[str]:
+        return sorted(set(prediction))
+
+    def named(self, prediction: Any) -> str:
+        return " ".join(prediction)
+
+    def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
+        found: list[WrongAnswer | None] = []
+        answered = zip(outputs.features.groups_read(), self.predictions(outputs), outputs.labels, strict=True)
+        for group, given, tags in answered:
+            wrong = sum(one != other for one, other in zip(given, tags, strict=True))
+            words = group.text
+            if isinstance(words, str):
+                words = [words[start:stop] for start, stop in group.words.word_spans(group.pieces.offsets).tolist()]
+            found.append(WrongAnswer(wrong, self._shown(words, tags), self._shown(words, given)) if wrong else None)
+        return found
+
+    def _shown(self, words: Sequence[str], tags: Sequence[str]) -> str:
+        scheme = guess_scheme(self._labels) if self.scheme is None else self.scheme
+        found = [f"{kind}: {' '.join(words[first : last + 1])}" for kind, first, last in find_entities(tags, scheme)]
+        return " | ".join(found) or "none"
 
 
 class WordTags(TokenClassification):
@@ -314,23 +332,3 @@ class WordTags(TokenClassification):
 
     def decode(self, outputs: Outputs) -> list[Any]:
         return self.predictions(outputs)
-
-
-def _words(outputs: Outputs) -> Iterator[tuple[Alignment, NDArray[Any]]]:
-    """Yield the words of each text that were read, and the logits of its pieces."""
-    for group, logits in zip(outputs.features.groups_read(), outputs.values, strict=True):
-        read = group.read
-        yield Alignment.of(group.pieces.word_ids[read.start : read.stop], _alignment(group).num_words), logits
-
-
-def _alignment(group: Group) -> Alignment:
-    """Return the alignment of a whole text, whatever was cut off it."""
-    return Alignment.of(group.pieces.word_ids, len(group.text) if isinstance(group.text, list) else None)
-
-
-def _strings(group: Group) -> list[str]:
-    """Return the words of a text."""
-    if isinstance(group.text, list):
-        return group.text
-    spans = Alignment.of(group.pieces.word_ids).word_spans(group.pieces.offsets)
-    return [group.text[start:stop] for start, stop in spans.tolist()]

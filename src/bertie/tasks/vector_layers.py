@@ -43,21 +43,13 @@ _RULES = {
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """A linear layer with its activation, and with ``adds`` its input, or a linear layer of it, added.
+    """A linear layer with its activation, and with ``adds`` its input, or a linear layer of it, added."""
 
-    Attributes:
-        weight: float32 ``[out, in]``.
-        bias: float32 ``[out]``, or None.
-        activation: one of `ACTIVATIONS`.
-        adds: whether the input is added.
-        residual: float32 ``[out, in]``, what it goes through before; None where widths are equal.
-    """
-
-    weight: Array
-    bias: Array | None
-    activation: str
+    weight: Array  # float32 [out, in]
+    bias: Array | None  # float32 [out]
+    activation: str  # one of ACTIVATIONS
     adds: bool = False
-    residual: Array | None = None
+    residual: Array | None = None  # float32 [out, in], what the input goes through; None where widths are equal
 
     @property
     def width(self) -> int:
@@ -138,15 +130,12 @@ def _loaded(layer: Layer) -> VectorLayer | None:
     if layer.kind == "Dropout":
         return None
     try:
-        return _layer_norm(config, layer.folder) if layer.kind == "LayerNorm" else _dense(config, layer.folder, path)
+        if layer.kind == "LayerNorm":
+            arrays = _arrays(layer.folder, dict.fromkeys(("norm.weight", "norm.bias"), (config["dimension"],)))
+            return LayerNorm(arrays["norm.weight"], arrays["norm.bias"])
+        return _dense(config, layer.folder, path)
     except KeyError as error:
         raise CheckpointError(f"{str(path)!r} says nothing of {error}; fetch the model again") from error
-
-
-def _layer_norm(config: Mapping[str, Any], folder: Path) -> LayerNorm:
-    width = (config["dimension"],)
-    arrays = _arrays(folder, {"norm.weight": width, "norm.bias": width})
-    return LayerNorm(arrays["norm.weight"], arrays["norm.bias"])
 
 
 def _dense(config: Mapping[str, Any], folder: Path, path: Path) -> Dense:

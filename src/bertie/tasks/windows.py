@@ -5,17 +5,16 @@ The windows of a pair are cut from its second text, unless asked otherwise; the 
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
 from bertie.tasks.features import Features
-from bertie.tasks.operations import operations_on
+from bertie.tasks.operations import Computed, operations_on
 from bertie.tokenization.encoding import Encoding
 
-Flags: TypeAlias = NDArray[np.bool_]
 # how the scores of a text's windows become the text's
 WAYS = ("mean", "max")
 
@@ -23,15 +22,9 @@ WAYS = ("mean", "max")
 def in_windows(row: Encoding, limit: int, overlap: int, moving: int = -1) -> list[Encoding]:
     """Return the windows of at most ``limit`` tokens that cover a row, or the row itself if it is not longer.
 
-    Neighbours share ``overlap`` tokens; the last begins early enough to be full, so it may share more. The other text
-    of a pair is cut if it needs more than half of the room, and more than the windows' text leaves of it
-    (`tokens_left_out` counts that).
-
-    Args:
-        row: of one or two texts, whole.
-        limit: the most tokens of a window.
-        overlap: the tokens that neighbours share.
-        moving: the number of the text that the windows are cut from.
+    Neighbours share ``overlap`` tokens; the last begins early enough to be full, so it may share more. They are cut
+    from the text of number ``moving``; the other one of a pair is cut if it needs more than half of the room, and more
+    than the windows' text leaves of it (`tokens_left_out` counts that).
     """
     if len(row) <= limit:
         return [row]
@@ -56,10 +49,10 @@ def in_windows(row: Encoding, limit: int, overlap: int, moving: int = -1) -> lis
 
 
 def tokens_left_out(row: Encoding, group: Sequence[Encoding], moving: int = -1) -> int:
-    """Return how many tokens of a row's texts, but the one that windows are cut from, stand in none of them."""
-    texts = list(zip(row.windows, group[0].windows, strict=True))
-    del texts[moving]
-    return sum(len(whole.ids) - len(kept.ids) for whole, kept in texts)
+    """Return how many tokens of a row's texts stand in none of its windows, which are cut from text ``moving``."""
+    firsts, last = [len(window.ids) for window in group[0].windows], group[-1].windows[moving]
+    firsts[moving] = last.stop
+    return sum(len(whole.ids) - kept for whole, kept in zip(row.windows, firsts, strict=True))
 
 
 def owned(group: Sequence[Encoding]) -> list[range]:
@@ -80,7 +73,7 @@ def first_piece(row: Encoding) -> int:
     return row.tokens_of(len(row.windows) - 1).start
 
 
-def owned_tokens(group: Sequence[Encoding]) -> Flags:
+def owned_tokens(group: Sequence[Encoding]) -> NDArray[np.bool_]:
     """Return which tokens of a text's windows, side by side, are their windows' own: each token of the row once.
 
     What stands before the text is the first window's own, what stands behind it the last one's.
@@ -95,7 +88,7 @@ def owned_tokens(group: Sequence[Encoding]) -> Flags:
     return np.concatenate(masks)
 
 
-def combined(values: Any, features: Features, way: str) -> Any:
+def combined(values: Computed, features: Features, way: str) -> Any:
     """Return ``[N, C]``, one row an input, from an array or tensor ``[R, C]`` of windows: their mean or maximum."""
     if features.owners is None:
         return values

@@ -39,6 +39,6 @@ def culprits(learner: Learner, examples: Integers) -> list[int]:
     learner.model.eval()
     try:
         with torch.no_grad():
-            return [int(each) for each in examples if not bool(learner.loss([int(each)]).isfinite())]
+            return [int(each) for each in examples if not bool(learner.loss([int(each)]).isfinite().all())]
     finally:
         learner.model.train()

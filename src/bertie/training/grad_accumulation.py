@@ -1,6 +1,6 @@
 """The gradients of one step: micro-batches within a token budget, in the precision of the device, past full memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -33,6 +33,13 @@ def precision_on(device: torch.device, precision: str) -> Callable[[], AbstractC
     return nullcontext
 
 
+def mean_of(sums: Tensor, counts: float | Sequence[float]) -> Tensor:
+    """Return a sum ``[]`` over its count, or of several sums ``[K]`` each over its own, added up."""
+    if isinstance(counts, float | int):
+        return sums / (counts or 1.0)
+    return (sums / sums.new_tensor([count or 1.0 for count in counts])).sum()
+
+
 class GradAccumulator:
     """Computes gradients in micro-batches of ``tokens`` tokens, or ``whole`` if the loss is no sum over examples."""
 
@@ -47,7 +54,7 @@ class GradAccumulator:
         self._learner, self._sizes, self.tokens = learner, sizes, tokens
         self._precision, self._whole = precision, whole
 
-    def compute(self, examples: Integers, divisor: float, seed: int, device: torch.device) -> Tensor:
+    def compute(self, examples: Integers, divisor: float | Sequence[float], seed: int, device: torch.device) -> Tensor:
         """Add the gradients of the examples' losses over ``divisor`` to the parameters'; return that loss, ``[]``."""
         while True:
             torch.manual_seed(seed)
@@ -60,13 +67,13 @@ class GradAccumulator:
             self._forget()
             self._halve(examples)
 
-    def _accumulate(self, examples: Integers, divisor: float, device: torch.device) -> Tensor:
+    def _accumulate(self, examples: Integers, divisor: float | Sequence[float], device: torch.device) -> Tensor:
         total = torch.zeros((), device=device)
         batches = [examples.tolist()] if self._whole else micro_batches(examples, self._sizes, self.tokens)
         for batch in batches:
             with self._precision():
                 loss = self._learner.loss(batch)
-                loss = loss.to(torch.promote_types(loss.dtype, torch.float32)) / divisor
+                loss = mean_of(loss.to(torch.promote_types(loss.dtype, torch.float32)), divisor)
             if not loss.requires_grad:
                 raise InputError("The loss does not depend on any parameter that learns; unfreeze what it is made of.")
             loss.backward()

@@ -22,11 +22,14 @@ class Learner(Protocol):
     @property
     def sizes(self) -> Sequence[int] | LookedUpSizes: ...
 
-    def divisor(self, examples: Sequence[int]) -> float:
-        """Return the number of labelled items of a whole step, by which its loss is divided; the host knows it."""
+    def divisor(self, examples: Sequence[int]) -> float | Sequence[float]:
+        """Return the number of labelled items of a whole step, by which its loss is divided; the host knows it.
+
+        A loss of K sums has K of them, and the loss of the step is the sum of the K means.
+        """
 
     def loss(self, examples: Sequence[int]) -> Tensor:
-        """Return the sum ``[]`` of the losses of these examples, with gradient.
+        """Return the sum ``[]`` of the losses of these examples, or K sums ``[K]``, with gradient.
 
         It is called for parts of a step, longest examples first, and may draw random numbers from PyTorch's global
         generator, which is seeded for every step.

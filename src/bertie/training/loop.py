@@ -189,7 +189,7 @@ class _Run:
     def _step(self) -> None:
         step = self.history.step
         examples = self.sampler.examples(step)
-        divisor = self.learner.divisor(examples.tolist()) or 1.0
+        divisor = self.learner.divisor(examples.tolist())
         own = shard(examples, self.sampler.sizes, self.group.rank, self.group.world)
         self.optimizer.zero()
         seed = seed_of_step(self.settings.seed, step, self.group.rank)

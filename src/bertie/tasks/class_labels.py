@@ -1,0 +1,75 @@
+"""Labels that are classes of the model's config, and the options of the losses they are learned by."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bertie.config import IGNORED, BertConfig
+from bertie.errors import InputError, counted, nearest, spelled
+from bertie.messages import short
+from bertie.rules import Rule
+from bertie.tasks.arrays import Array
+
+RULES = {
+    "focal": Rule("gamma of the focal loss", "number", 0),
+    "label_smoothing": Rule("the share of each label that goes to all classes alike", "number", 0, 1),
+}
+
+
+def check_loss_options(options: Mapping[str, Any]) -> None:
+    """Refuse options of the loss that are out of range, or of which one leaves the other undefined."""
+    for name, rule in RULES.items():
+        if name in options and not rule.allows(options[name]):
+            raise InputError(f"{spelled(name)} is {short(options[name])}; allowed: {rule.allowed}.")
+    if options.get("focal") and options.get("label_smoothing"):
+        both = " and ".join(spelled(name, options[name]) for name in RULES)
+        raise InputError(f"{both} exclude each other: the focal loss looks at one right class alone; give one.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassLabels:
+    """A task that learns the classes of its model's config.
+
+    Args:
+        config: the model's.
+        class_weights: what an item of each class counts in the loss; None: 1.
+        focal: gamma of the focal loss; 0 is the plain loss.
+        label_smoothing: the share of each label that is learned as any class alike; figures take labels as they are.
+    """
+
+    config: BertConfig
+    class_weights: Sequence[float] | None = None
+    focal: float = 0.0
+    label_smoothing: float = 0.0
+
+    @property
+    def loss_options(self) -> dict[str, Any]:
+        """The options as `bertie.tasks.summed_losses` takes them."""
+        return {"weights": self.class_weights, "focal": self.focal, "smoothing": self.label_smoothing}
+
+    def weight_of(self, classes: Array) -> float:
+        """Return what items of these class numbers count together in the loss; `IGNORED` counts nothing."""
+        known = classes[classes != IGNORED]
+        return float(len(known) if self.class_weights is None else np.asarray(self.class_weights)[known].sum())
+
+    def check_length(self, name: str) -> None:
+        """Refuse an option that has not one entry for each label."""
+        values = getattr(self, name)
+        if values is not None and len(values) != self.config.num_labels:
+            raise InputError(
+                f"{name} has {counted(len(values), 'entry', 'entries')}, but the model has "
+                f"{counted(self.config.num_labels, 'label')}."
+            )
+
+    def number_of(self, label: Any, what: str = "label") -> int:
+        """Return the number of a class, or refuse one that the model does not have."""
+        number = self.config.label2id.get(str(label))
+        if number is None:
+            known = list(self.config.label2id)
+            raise InputError(
+                f"The {what} {label!r:.60} is none of the model's {len(known)} labels "
+                f"({', '.join(map(repr, known[:8]))}).{nearest(str(label), known)}"
+            )
+        return number

@@ -1,0 +1,213 @@
+"""Texts to features: the options of reading, and rows of ids that are cut to a limit or cover a text in windows."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from bertie.config import BertConfig
+from bertie.errors import InputError, InputTypeError, nearest, spelled
+from bertie.tasks.features import Features
+from bertie.tasks.windows import in_windows, owned_tokens, tokens_left_out
+from bertie.tokenization.arguments import one_of
+from bertie.tokenization.encoding import Encoding
+from bertie.tokenization.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextEncoder:
+    """How texts are read. It is never changed: other options make another one (`with_options`).
+
+    Args:
+        tokenizer: turns texts into ids, as `bertie.BertTokenizer` does.
+        config: the model's.
+        truncation: None or True cuts a text that is too long and says so; False makes it an error; else a strategy
+            of the tokenizer's.
+        max_length: tokens of a text, special ones included; None: what tokenizer and model allow.
+        padding: taken for programs that pass it, and without meaning: nothing is ever padded.
+        split_special_tokens: True reads ``[SEP]``, ``[MASK]`` and the like in a text as plain text; the default, as
+            in the reference, is to take them for the control tokens they name.
+        windows: True reads a text that is too long in windows that overlap (of a pair, its second text) and answers
+            from all of them, instead of cutting it.
+        overlap: the tokens that neighbouring windows share; None: a quarter of ``limit``.
+    """
+
+    tokenizer: Any
+    config: BertConfig
+    truncation: bool | str | None = None
+    max_length: int | None = None
+    padding: bool | str = False
+    split_special_tokens: bool = False
+    windows: bool = False
+    overlap: int | None = None
+    given: ClassVar[tuple[str, ...]] = ("tokenizer", "config")
+    # option → its values, where these are names
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    # whether the task has an output for each token, and needs to know which characters each comes from
+    works_on_tokens: ClassVar[bool] = False
+    # which text of a pair is read in windows
+    moving: ClassVar[int] = -1
+    # the options that training settles and that are saved with the model
+    saved: ClassVar[tuple[str, ...]] = ("max_length", "windows", "overlap")
+
+    def __post_init__(self) -> None:
+        self.check_choices(vars(self))
+
+    def encode(self, inputs: Sequence[object], first: int = 0) -> Features:
+        """Return the features of inputs (each a str, a pair, or a mapping with ``text`` and ``text_pair``).
+
+        Args:
+            inputs: what to encode.
+            first: the number of the first of them in the caller's list, for error messages.
+        """
+        texts = [self.read(one, number) for number, one in enumerate(inputs, first)]
+        return dataclasses.replace(self.features_of(texts), texts=texts)
+
+    def read(self, given: object, number: int = 0) -> Any:
+        """Return input ``number`` in the form the tokenizer takes: a str, or a pair as a tuple."""
+        if isinstance(given, Mapping):
+            if "text" not in given or set(given) - {"text", "text_pair"}:
+                raise InputTypeError(f"A text given as a mapping has 'text' and 'text_pair', not {sorted(given)}.")
+            return given["text"] if given.get("text_pair") is None else (given["text"], given["text_pair"])
+        if isinstance(given, list | tuple) and is_pair(given):
+            return tuple(given)
+        if not isinstance(given, str):
+            raise wrong_type(number, given, "a str, a pair of them, or a mapping with 'text' and 'text_pair'")
+        return given
+
+    @property
+    def limit(self) -> int:
+        """The most tokens a text may have."""
+        if self.max_length is not None:
+            return self.max_length
+        return min(self.tokenizer.model_max_length, self.config.max_position_embeddings)
+
+    def features_of(self, texts: Sequence[Any]) -> Features:
+        """Return the features of texts that `read` gave."""
+        return self.in_windows(texts) if self.windows else self.cut(texts)
+
+    def cut(self, texts: Sequence[Any]) -> Features:
+        """Return texts as a row each, cut to the limit."""
+        truncation = False if self.truncation is False else self.truncation or True
+        if not self.works_on_tokens and not isinstance(self.tokenizer, Tokenizer):
+            return self._foreign_features(texts, truncation) if texts else Features.from_rows([])
+        rows = self.rows_of(texts, truncation=truncation, max_length=self.limit if truncation else None)
+        if not self.works_on_tokens:
+            return Features.from_rows(rows)
+        rows = list(rows)
+        return Features.from_groups(
+            [[row] for row in rows], [row.tokens_cut for row in rows], [row.is_empty for row in rows]
+        )
+
+    def in_windows(self, texts: Sequence[Any]) -> Features:
+        """Return texts as one row for each of their windows, with encodings."""
+        rows = list(self.rows_of(texts))
+        groups = [self.windows_of(row) for row in rows]
+        left_out = [tokens_left_out(row, group, self.moving) for row, group in zip(rows, groups, strict=True)]
+        empty = [row.is_empty for row in rows]
+        # of windows cut from another text than the last it is not known which owns a token
+        owned = np.concatenate([np.ones(0, np.bool_), *map(owned_tokens, groups)]) if self.moving == -1 else None
+        return Features.from_groups(groups, left_out, empty, owned)
+
+    def windows_of(self, row: Encoding) -> list[Encoding]:
+        """Return the windows of a row that was read whole."""
+        overlap = self.limit // 4 if self.overlap is None else self.overlap
+        return in_windows(row, self.limit, overlap, self.moving)
+
+    def rows_of(self, texts: Sequence[Any], **more: Any) -> Iterable[Encoding]:
+        """Return the rows of texts as bertie's tokenizers make them, uncut unless ``more`` says otherwise."""
+        if not isinstance(self.tokenizer, Tokenizer):
+            raise InputTypeError(
+                f"This needs to know where tokens come from: give bertie's tokenizer, not {type(self.tokenizer)!r}."
+            )
+        return self.tokenizer.rows(texts, split_special_tokens=self.split_special_tokens, **more) if texts else []
+
+    def check_tokenizer(self) -> None:
+        """Refuse a tokenizer that cannot give what the task needs."""
+        if self.works_on_tokens or self.windows:
+            self.rows_of([])
+
+    def _foreign_features(self, texts: Sequence[Any], truncation: bool | str) -> Features:
+        """As `cut`, by a tokenizer that gives back lists and does not say how much it cut off."""
+        whole, _ = self._lists(texts, truncation=False)
+        ids, types = self._lists(texts, truncation)
+        alone, paired = (self.tokenizer.num_special_tokens_to_add(pair) for pair in (False, True))
+        special = [paired if isinstance(text, tuple) else alone for text in texts]
+        cut = [len(before) - len(after) for before, after in zip(whole, ids, strict=True)]
+        return Features.from_lists(ids, types, cut, [len(row) == n for row, n in zip(whole, special, strict=True)])
+
+    def _lists(self, texts: Sequence[Any], truncation: bool | str) -> tuple[list[list[int]], list[list[int]]]:
+        rows = self.tokenizer(
+            texts,
+            truncation=truncation,
+            max_length=self.limit if truncation else None,
+            split_special_tokens=self.split_special_tokens,
+            return_token_type_ids=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        return rows["input_ids"], rows["token_type_ids"]
+
+    # options
+
+    @classmethod
+    def options(cls) -> list[str]:
+        """Return the names of the options."""
+        return [field.name for field in dataclasses.fields(cls) if field.name not in cls.given]
+
+    @classmethod
+    def unaliased(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options under their own names, where they have others."""
+        inner = ("tokenizer_kwargs", "tokenize_kwargs")
+        found = {name: value for name, value in options.items() if name not in inner}
+        for name in inner:
+            found |= options.get(name) or {}
+        return found
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse what can be refused before there is a model."""
+        known = cls.options()
+        for name in options:
+            if name not in known:
+                raise InputTypeError(
+                    f"This task has no option {name!r}; it has {', '.join(known)}.{nearest(name, known)}"
+                )
+        cls.check_choices(options)
+
+    @classmethod
+    def check_choices(cls, options: Mapping[str, Any]) -> None:
+        """Refuse a value that is none of an option's names."""
+        for name, allowed in cls.choices.items():
+            if options.get(name) is not None:
+                one_of(spelled(name), options[name], allowed)
+
+    def with_options(self, **options: Any) -> Self:
+        """Return the task with other options; ``tokenizer_kwargs`` and ``tokenize_kwargs`` hold some of them.
+
+        One that does not exist passes if it is None.
+        """
+        known = self.options()
+        options = self.unaliased({name: value for name, value in options.items() if value is not None or name in known})
+        self.check_options(options)
+        return dataclasses.replace(self, **options) if options else self
+
+
+def is_pair(value: object) -> bool:
+    """Whether ``value`` is two texts."""
+    return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(part, str) for part in value)
+
+
+def wrong_type(number: int, given: object, wanted: str) -> InputTypeError:
+    """Return the error of an input that is nothing of what is wanted."""
+    return InputTypeError(f"Input {number} is {given!r:.60} ({type(given).__name__}); it must be {wanted}.")
+
+
+def check_count(name: str, value: object, most: int | None = None) -> None:
+    """Refuse a count that is no integer of at least 1 (and at most ``most``)."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputTypeError(f"{name} is {value!r}; it must be an integer.")
+    if value < 1 or (most is not None and value > most):
+        raise InputError(f"{name} is {value}; allowed are 1 to {'any number' if most is None else most}.")

@@ -1,0 +1,130 @@
+"""A task of several outputs and several kinds of labels: masked words and next sentences learned together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+import bertie
+from bertie.config import IGNORED
+from bertie.data.example import Example
+from bertie.engine import Engine
+from bertie.errors import BertieError
+from bertie.finetuning.task_learner import TaskLearner, encode_examples
+from bertie.models.task_model import TaskModel
+from bertie.settings import Settings
+from bertie.tasks.features import Features
+from bertie.tasks.inference import compute_rows
+from bertie.tasks.masked_lm import MaskedLM
+from bertie.tasks.similarity import Similarity
+from bertie.training import train
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]
+TOKENIZER = bertie.BertTokenizer(vocab={word: number for number, word in enumerate(WORDS)})
+SIZES = {
+    "vocab_size": len(WORDS),
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+PAIRS = [("a b c d", "e f"), ("g", "h i j a b c"), ("c d e f g h", "b"), ("i j", "a")]
+FOLLOWS = [0, 1, 1, 0]
+NAMES = ("masked_lm", "next_sentence")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretraining(MaskedLM):
+    """What BERT was trained on: the masked words of a pair, and whether its second text follows the first."""
+
+    windows: bool = False
+
+    def add_labels(self, features: Features, labels: Sequence[int]) -> Features:
+        return features.with_labels(np.asarray(labels, np.int64), name="follows")
+
+    def apply_masking(self, features: Features, random: np.random.Generator) -> Features:
+        return self.fixed(features)  # the same at every step, for the reference to see it too
+
+    def run(self, model: Any, features: Features) -> Mapping[str, Any]:
+        return model.pretraining(features, np.flatnonzero(features.wanted != IGNORED))
+
+    def divisor(self, features: Features) -> tuple[float, float]:
+        return super().divisor(features), float(features.num_inputs)
+
+    def loss(self, output: Mapping[str, Any], features: Features) -> torch.Tensor:
+        from bertie.tasks.summed_losses import cross_entropy_sum
+
+        wanted = features.wanted[features.wanted != IGNORED], features.labels["follows"].values
+        return torch.stack([cross_entropy_sum(output[name], gold) for name, gold in zip(NAMES, wanted, strict=True)])
+
+
+def models() -> tuple[bertie.BertForPreTraining, transformers.BertForPreTraining]:
+    torch.manual_seed(0)
+    reference = transformers.BertForPreTraining(transformers.BertConfig(**SIZES))
+    model = bertie.BertForPreTraining(bertie.BertConfig(**SIZES))
+    model.load_state_dict(reference.state_dict())
+    return model, reference
+
+
+@pytest.mark.parametrize("micro_tokens", [10_000, 12])
+def test_masked_words_and_next_sentences_are_learned_together(micro_tokens: int) -> None:
+    model, reference = models()
+    task = Pretraining(tokenizer=TOKENIZER, config=model.config)
+    examples = [Example(pair, label) for pair, label in zip(PAIRS, FOLLOWS, strict=True)]
+    features = encode_examples(task, examples, False)
+    masked = task.fixed(features)
+    packed = bertie.Packed.from_flat(masked.ids, masked.lengths, masked.types)
+    ids, types = packed.pad(packed.input_ids), packed.pad(packed.token_type_ids)
+    expected = reference(
+        input_ids=ids,
+        token_type_ids=types,
+        attention_mask=packed.pad(torch.ones_like(packed.input_ids)),
+        labels=packed.pad(torch.from_numpy(masked.wanted), fill=IGNORED),
+        next_sentence_label=torch.tensor(FOLLOWS),
+    ).loss
+    expected.backward()
+    seen: dict[str, torch.Tensor] = {}
+    for name, parameter in model.named_parameters():
+        parameter.register_post_accumulate_grad_hook(lambda one, name=name: seen.update({name: one.grad.clone()}))
+    learner = TaskLearner(task, model, features, [""] * len(examples))
+    settings = Settings(batch_size=4, steps=1, log_every=1, micro_tokens=micro_tokens, learning_rate=1e-9)
+    (record, *_) = train(learner, settings, show_progress=False).records
+    assert record["loss"] == pytest.approx(expected.item(), rel=1e-5)
+    for name, parameter in reference.named_parameters():
+        torch.testing.assert_close(seen[name], parameter.grad, atol=2e-5, rtol=0, msg=name)
+
+
+def test_several_outputs_are_the_same_of_arrays_and_none_may_be_nan() -> None:
+    model, _ = models()
+    task = Pretraining(tokenizer=TOKENIZER, config=model.config)
+    features = task.fixed(task.add_labels(task.encode(PAIRS), FOLLOWS))
+    engine = Engine.of(model.eval())
+    found = task.run(engine, features)
+    with torch.inference_mode():
+        expected = task.run(TaskModel(model), features)
+    places = np.flatnonzero(features.wanted != IGNORED)
+    for name, alone in zip(NAMES, (engine.masked_lm(features, places), engine.next_sentence(features)), strict=True):
+        np.testing.assert_allclose(found[name], expected[name].numpy(), atol=1e-6)
+        np.testing.assert_allclose(found[name], alone, atol=1e-6)
+    with torch.no_grad():
+        model.cls.seq_relationship.bias.fill_(torch.nan)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Kept(Pretraining):
+        def rows(self, output: Mapping[str, Any], features: Features) -> list[None]:
+            return [None] * len(features.lengths)
+
+    kept = Kept(tokenizer=TOKENIZER, config=model.config)
+    with pytest.raises(BertieError, match="first in the head"):
+        compute_rows(kept, TaskModel(model), features)
+
+
+def test_partners_that_are_always_found_first_are_no_sign_of_texts_that_are_alike() -> None:
+    task = Similarity(tokenizer=TOKENIZER, config=bertie.BertConfig(**SIZES))
+    assert [task.signature(np.int64(rank)) for rank in (1, 5)] == [None, 5]
