@@ -232,7 +232,7 @@ class Engine:
         if self._words is None or self._pooler is None or follows is None:
             self._refuse("head for both masked words and next sentences")
         hidden = self.hidden_states(rows)
-        pooled = self._pooler(hidden[np.cumsum([0, *rows.lengths[:-1]])], self.threads)
+        pooled = self._pooler()(hidden[np.cumsum([0, *rows.lengths[:-1]])], self.threads)
         return {
             "masked_lm": self._words(hidden[places], self.threads),
             "next_sentence": follows(pooled, threads=self.threads),
