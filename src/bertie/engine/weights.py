@@ -100,10 +100,6 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
     """Return the weights in a checkpoint, all parameters of the architecture having been found and fitting.
 
     Where the checkpoint's head has another number of classes than a config without names, the config is corrected.
-
-    Raises:
-        CheckpointError: a parameter is missing (of a head, too: untrained, it answers nothing), has another shape, or,
-            once it is read, holds NaN or infinite numbers.
     """
     checkpoint = checkpoint.unwrapped()
     source = f"{architecture} from {str(checkpoint.path.parent)!r}"
@@ -138,11 +134,7 @@ def _stated(checkpoint: Checkpoint, config: BertConfig, architecture: str) -> Pa
 
 
 def weights_of(model: Any, config: BertConfig, architecture: str) -> Weights:
-    """Return copies of the weights of a PyTorch model.
-
-    Raises:
-        InputTypeError: its parameters are not those of the architecture, as with adapters in it.
-    """
+    """Return copies of the weights of a PyTorch model."""
     arrays = {canonical(name) or name: _copied(tensor) for name, tensor in model.state_dict().items()}
     wanted = {canonical(name) or name: shape for name, shape in parameters_of(architecture, config).shapes.items()}
     if odd := _odd(arrays, wanted):
