@@ -36,10 +36,6 @@ def shown(path: str | os.PathLike[str]) -> str:
     return short(os.fspath(path), 300)
 
 
-def _reason(error: OSError | ValueError) -> str:
-    return getattr(error, "strerror", None) or short(str(error))
-
-
 def read_bytes(path: str | os.PathLike[str], what: str, limit: int = JSON_LIMIT) -> bytes:
     """Return the content of a regular file of at most ``limit`` bytes; ``what`` names its kind in errors."""
     path = checked_path(path)
@@ -56,7 +52,8 @@ def read_bytes(path: str | os.PathLike[str], what: str, limit: int = JSON_LIMIT)
     except (OSError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"the {what} file {shown(path)} cannot be read: {_reason(error)}") from error
+        reason = getattr(error, "strerror", None) or short(str(error))
+        raise CheckpointError(f"the {what} file {shown(path)} cannot be read: {reason}") from error
     refuse_pointer(path, raw)
     return raw
 

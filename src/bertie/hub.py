@@ -58,7 +58,7 @@ def resolve(
         packaged = _packaged() if name in _DEFAULT_NAMES and not (revision or force_download) else None
         known = DEFAULT_EMBEDDING_MODEL if name in _DEFAULT_NAMES else name
         patterns = [str(PurePosixPath(subfolder, file)) for file in files]
-        place: dict[str, Any] = {"revision": revision, "token": token, "cache_dir": cache_dir and Path(cache_dir)}
+        place: dict[str, Any] = {"revision": revision, "token": token, "cache_dir": cache_dir}
         place |= {"local_files_only": local_files_only, "force_download": force_download}
         folder = packaged or _download(known, patterns, place)
         if not subfolder and not _has_any(folder, files):
@@ -219,6 +219,7 @@ def _download(name: str, patterns: list[str], place: dict[str, Any]) -> Path:
 
     offline = place["local_files_only"] or constants.HF_HUB_OFFLINE
     place = {**place, "local_files_only": offline, "force_download": place["force_download"] and not offline}
+    place["cache_dir"] = None if place["cache_dir"] is None else Path(place["cache_dir"])
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, **place))
     except Exception as error:  # its own dozen kinds and those of its HTTP client share no parent

@@ -31,7 +31,9 @@ def available_threads() -> int:
     if torch is not None:
         return int(torch.get_num_threads())
     stated = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # further numbers are of nested regions
-    return int(stated) if stated.isdecimal() and int(stated) else _processors()
+    if stated.isdecimal() and int(stated):
+        return int(stated)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def compute_each(
@@ -89,12 +91,6 @@ def computed_ahead(compute: Callable[[Item], Answer], items: Iterable[Item]) -> 
 def can_divide_cores() -> bool:
     """Whether threads can be held to a core each without touching the settings of the rest of the program."""
     return loaded("torch") is None or library_with(*_OF_A_THREAD) is not None
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _begin(take_over: Callable[[], None]) -> None:

@@ -142,6 +142,9 @@ def test_explain_attention_takes_any_kind_of_batch() -> None:
     assert explain_attention(model, {"input_ids": ids}) == table
     assert explain_attention(model, Packed.from_lists([[1, 2, 3]])) == table
     assert "dense     chosen" in explain_attention(model, ids, output_attentions=True)
+    # a decoder's cache is empty in its first step
+    decoder = BertModel(BertConfig(**{**config.to_dict(), "is_decoder": True})).eval()
+    assert "grouped   chosen" in explain_attention(decoder, ids)
     with pytest.raises(InputTypeError, match="batch must be a Packed, a mapping or a tensor of ids, not str"):
         explain_attention(model, "text")
     config._attn_implementation = "eager"

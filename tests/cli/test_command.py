@@ -58,7 +58,7 @@ def test_shared_options_stand_where_a_command_takes_what_they_make() -> None:
     made: list[Any] = []
 
     def tell(first: int = 0, *, form: FormatOptions, last: int = 1) -> None:
-        made.append((first, form.form(), last))
+        made.append((first, form.as_format(), last))
 
     command = bound(tell)
     assert list(signature(command).parameters) == ["first", "format", "delimiter", "encoding", "quoting", "last"]

@@ -35,6 +35,19 @@ def test_help_and_version_import_no_torch(argument: str) -> None:
     assert (bertie.__version__ if argument == "--version" else "Usage: bertie") in ran.stdout
 
 
+def test_a_command_imports_what_it_needs() -> None:
+    code = (
+        "import sys; from bertie.cli import main\n"
+        "sys.argv = ['bertie', 'embed', 'a text']\n"
+        "try: main()\n"
+        "except SystemExit as left: assert not left.code\n"
+        "others = {'bertie.cli.finetune', 'bertie.cli.passages', 'bertie.data', 'bertie.settings'}\n"
+        "more = {'torch', 'pydantic', 'rich', 'huggingface_hub'} | others\n"
+        "assert not more & set(sys.modules), more & set(sys.modules)\n"
+    )
+    assert json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)["embedding"]
+
+
 def test_embed(run: Run, tmp_path: Path) -> None:
     texts = ["hello world", "", "x " * 300]
     ran = run("embed", stdin="\n".join(texts))

@@ -1,10 +1,11 @@
-"""``bertie train-tokenizer`` and ``bertie prepare``: from texts to a vocabulary, and to token shards."""
+"""``train-tokenizer``, ``extend-vocabulary`` and ``prepare``: from texts to a vocabulary, and to token shards."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 
 import bertie
@@ -61,3 +62,26 @@ def test_what_cannot_be_done_is_one_sentence(run: Run, tmp_path: Path) -> None:
         assert expected in ran.err
         assert len(ran.err.strip().splitlines()) == 1
     assert not (tmp_path / "t").exists()
+
+
+def test_the_command_writes_a_model_that_transformers_opens(mini: Path, tmp_path: Path, run: Run) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(book_texts()), "utf-8")
+    ran = run("extend-vocabulary", mini, texts, "--add", 20, "--min-frequency", 3, "--out", tmp_path / "more")
+    (record,) = ran.records
+    assert record["added"] == 20
+    assert record["pieces_per_word"] < record["pieces_per_word_before"]
+    assert "bertie: the first words added are" in ran.err
+    model = transformers.BertForPreTraining.from_pretrained(tmp_path / "more")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "more")
+    assert len(tokenizer) == model.config.vocab_size == 30542
+    ours = bertie.BertForPreTraining.from_pretrained(tmp_path / "more").eval()
+    encoded = tokenizer(book_texts()[3], return_tensors="pt")
+    assert (
+        encoded["input_ids"].tolist()
+        == bertie.AutoTokenizer.from_pretrained(tmp_path / "more")([book_texts()[3]])["input_ids"]
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(
+            ours(**encoded).prediction_logits, model.eval()(**encoded).prediction_logits, atol=1e-4, rtol=1e-4
+        )

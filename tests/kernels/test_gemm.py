@@ -52,6 +52,46 @@ def product(
     return torch.from_numpy(layer(x.numpy(), epilogue, added, threads=threads))
 
 
+def unpacked(x: Tensor, weight: Tensor, bias: Tensor | None, functions: library.InstructionSet, threads: int) -> Tensor:
+    """The product with weights as they lie, in memory whose end nothing may be written behind."""
+    rows, (columns, depth) = len(x), weight.shape
+    room = torch.full((rows * columns + 40,), 7.0)
+    added = None if bias is None else bias.data_ptr()
+    addresses = weight.data_ptr(), added, x.data_ptr(), room.data_ptr()
+    functions.linear_unpacked(*addresses, rows, depth, columns, threads)
+    assert (room[rows * columns :] == 7).all()
+    return room[: rows * columns].view(rows, columns)
+
+
+class TestUnpacked:
+    @each_set
+    @settings(max_examples=60, deadline=None)
+    @given(
+        shape=st.tuples(st.integers(0, 110), st.integers(1, 70), st.integers(1, 70)),
+        has_bias=st.booleans(),
+        threads=st.integers(1, 3),
+    )
+    def test_any_shape(self, functions, shape, has_bias, threads) -> None:
+        x, weight, bias, _ = operands(*shape)
+        found = unpacked(x, weight, bias if has_bias else None, functions, threads)
+        assert not shape[0] or close(found, F.linear(x, weight, bias if has_bias else None))
+
+    @each_set
+    def test_a_row_is_bitwise_its_own(self, functions) -> None:
+        x, weight, bias, _ = operands(60, 100, 33)
+        together = unpacked(x, weight, bias, functions, 2)
+        for rows in (1, 2, 5, 7, 24, 49):
+            assert torch.equal(unpacked(x[:rows], weight, bias, functions, 1), together[:rows])
+
+    @each_set
+    def test_what_is_no_number_stays_in_its_row_or_column(self, functions) -> None:
+        x, weight, bias, _ = operands(5, 40, 9)
+        x[1, 3], weight[4, 39] = float("nan"), float("inf")
+        found = unpacked(x, weight, bias, functions, 1)
+        assert found[1].isnan().all()
+        assert torch.equal(found.isfinite(), F.linear(x, weight, bias).isfinite())
+
+
 class TestFloats:
     @each_set
     @settings(max_examples=60, deadline=None)
@@ -142,6 +182,38 @@ class TestInputsOf8Bits:
         assert torch.allclose(found[5], bias)
         assert torch.equal(found[6:], alone[6:])
         assert torch.equal(product(panels, x[6:9]), alone[6:9])
+
+
+@pytest.mark.skipif(not VNNI, reason="the processor has no AVX-512 VNNI")
+class TestTiles:
+    """AMX multiplies inputs of 8 bits, more than 16 rows of them, where 64 divides the depth."""
+
+    @each_vnni
+    @pytest.mark.parametrize("rows", [1, 16, 17, 31, 32, 33, 50, 193, 230])
+    @pytest.mark.parametrize(("depth", "columns"), [(64, 33), (192, 64), (384, 1), (1024, 100)])
+    def test_answers_are_the_same_to_the_bit(self, functions, rows, depth, columns) -> None:
+        x, weight, bias, residual = operands(rows, depth, columns)
+        scale = weight.abs().amax(1) / 127
+        whole = (weight / scale[:, None]).round().to(torch.int8)
+        smooth = drawn(depth, seed=3).exp()
+        tiled = int8(whole, scale, bias, params_8_bits(smooth.numpy()), functions)
+        # one input more, always 0, and tiles no longer divide the depth
+        smooth = F.pad(smooth, (0, 1))
+        other = int8(F.pad(whole, (0, 1)), scale, bias, params_8_bits(smooth.numpy()), functions)
+        for after in (NONE, GELU, RESIDUAL):
+            for threads in (1, 3):
+                expected = product(other, F.pad(x, (0, 1)), after, residual)
+                assert torch.equal(product(tiled, x, after, residual, threads), expected)
+
+    @each_vnni
+    def test_a_row_that_is_not_finite_spoils_no_other(self, functions) -> None:
+        x, weight, bias, _ = operands(40, 64, 70)
+        panels = int8((weight * 100).to(torch.int8), torch.ones(70), bias, params_8_bits(), functions)
+        alone = product(panels, x)
+        x[4, 2], x[5, 3] = float("nan"), float("inf")
+        found = product(panels, x)
+        assert found.isfinite().all(1).tolist() == [row not in (4, 5) for row in range(40)]
+        assert torch.equal(found[6:], alone[6:])
 
 
 class TestInputsOf16Bits:

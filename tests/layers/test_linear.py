@@ -205,6 +205,20 @@ class TestFewRows:
             assert close(module(x), x @ module.weight.T + module.bias)
         assert short == [9, 9]
 
+    @pytest.mark.parametrize("rows", [3, 9])
+    def test_biases_and_weights_of_other_shapes_are_pytorchs(self, packing, short, module, rows) -> None:
+        """A bias that is spread over the columns, one that does not fit, and a single column of weights."""
+        x = drawn(rows, 32)
+        with torch.no_grad():
+            module.bias = nn.Parameter(drawn(1))
+            assert torch.equal(module(x), F.linear(x, module.weight, module.bias))
+            module.bias = nn.Parameter(drawn(49))
+            with pytest.raises(RuntimeError):
+                module(x)
+            module.weight, module.bias = nn.Parameter(drawn(32)), None
+            assert torch.equal(module(x), F.linear(x, module.weight))
+        assert packing == short == []
+
     def test_inputs_of_another_width_are_refused(self, module) -> None:
         with pytest.raises(RuntimeError, match="shapes"), torch.no_grad():
             module(drawn(9, 31))

@@ -115,6 +115,7 @@ def _lines(rows: Rows) -> str:
 
 FILES = {
     "texts.txt": "A cat sat on the mat.\nStocks fell sharply today.\nThe kitten slept.\n",
+    "notes.txt": "Hepatocytes and cholangiocytes line the ducts.\n" * 5,
     "reviews.csv": _csv(_reviews()),
     "more-reviews.csv": _csv([{**row, "text": row["text"].replace("scene", "hour")} for row in _reviews()[::3]]),
     "emotions.csv": _csv(_emotions()),

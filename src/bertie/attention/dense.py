@@ -56,7 +56,7 @@ def _mask_of_cache(packed: Packed, keys: CachedKeys, causal: bool, dtype: torch.
         after = after - 1 - torch.arange(packed.num_tokens, device=packed.device)
         counts = counts - packed.pad(after)
     columns = torch.arange(keys.shape[1], device=packed.device)
-    return _to_additive(columns < counts[:, None, :, None], dtype)
+    return to_additive(columns < counts[:, None, :, None], dtype)
 
 
 def attend_rectangles(
@@ -80,7 +80,7 @@ def attend_rectangles(
         The context ``[B, S, H, K]``, and the weights ``[B, H, S, S_keys]``, which it was made of, or None.
     """
     if mask is not None and mask.dtype == torch.bool:
-        mask = _to_additive(mask, query.dtype)
+        mask = to_additive(mask, query.dtype)
     elif mask is not None and mask.dtype != query.dtype:  # the lowest float32 is no number in half precision
         mask = mask.clamp(min=torch.finfo(query.dtype).min).to(query.dtype)
     if score_bias is not None:
@@ -105,7 +105,7 @@ def additive_mask(packed: Packed, keys: Packed, causal: bool, key_length: int, d
     """
     given = keys.attention_mask
     if given is not None:
-        return given.to(dtype) if given.is_floating_point() else _to_additive(given, dtype)
+        return given.to(dtype) if given.is_floating_point() else to_additive(given, dtype)
     width, device = packed.shape[1], packed.device
     visible = None
     if keys.flat_index is not None:
@@ -114,10 +114,10 @@ def additive_mask(packed: Packed, keys: Packed, causal: bool, key_length: int, d
     if causal:
         past = torch.ones(width, key_length, dtype=torch.bool, device=device).tril(key_length - width)
         visible = past if visible is None else visible & past
-    return None if visible is None else _to_additive(visible, dtype)
+    return None if visible is None else to_additive(visible, dtype)
 
 
-def _to_additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
+def to_additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
     # The lowest finite number, not -inf: a row with nothing visible stays finite.
     return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill(~visible, torch.finfo(dtype).min)
 

@@ -72,13 +72,11 @@ def other_classes(shapes: Mapping[str, tuple[int, ...]], config: BertConfig, che
     number = config.num_labels
     if list(config.id2label.values()) != [f"LABEL_{index}" for index in range(number)]:
         return None
-    stored = {canonical(name): info.shape for name, info in checkpoint.infos.items()}
-    heads = {name: shape for name, shape in shapes.items() if not is_encoder(canonical(name) or name)}
-    counts = {
-        stored[name][0]
-        for name, shape in heads.items()
-        if name in stored and shape[0] == number != stored[name][0] and stored[name][1:] == shape[1:]
-    }
+    counts = set()
+    for name, info in checkpoint.infos.items():
+        shape = shapes.get(canonical(name) or name)
+        if shape and not is_encoder(canonical(name) or name) and info.shape[1:] == shape[1:]:
+            counts |= {info.shape[0]} if shape[0] == number != info.shape[0] else set()
     return counts.pop() if len(counts) == 1 else None
 
 

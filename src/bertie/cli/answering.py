@@ -88,14 +88,14 @@ def classify(
 
 @dataclass(frozen=True)
 class TagOptions(options.WindowOptions):
-    """As before, with windows unless they are refused."""
+    """`WindowOptions`, with windows unless they are refused."""
 
     windows: options.Windows = True
 
 
 @dataclass(frozen=True)
 class TagOutput(OutputOptions):
-    """As before, and CoNLL."""
+    """`OutputOptions`, and CoNLL."""
 
     to: Annotated[str | None, written_as("jsonl, csv, tsv, or of words conll: their tags as a last column")] = None
     more: ClassVar = ("conll",)
@@ -161,7 +161,7 @@ class QuestionInput(InputOptions):
 
 @dataclass(frozen=True)
 class AnswerOutput(OutputOptions):
-    """As before, and what SQuAD's script reads."""
+    """`OutputOptions`, and what SQuAD's script reads."""
 
     to: Annotated[str | None, written_as("jsonl, csv, tsv, or squad, the answer of each id")] = None
     more: ClassVar = ("squad",)
@@ -253,11 +253,7 @@ def choose(
 def _prompts(
     source: InputOptions, form: options.FormatOptions, columns: dict[str, str | list[str]] | None
 ) -> Iterator[Asked]:
-    """Yield each prompt with its choices.
-
-    Raises:
-        InputError: there are fewer than two choices, or a row that has no prompt or choices.
-    """
+    """Yield each prompt with its choices."""
     if source.texts:
         if source.input is not None:
             raise InputError("Give a prompt and its choices as arguments or a file with --input, not both.")
@@ -270,7 +266,7 @@ def _prompts(
     from bertie.data import Format, stream_records
     from bertie.data.dataset import ExampleReader
 
-    written = Format.of(form.form())
+    written = Format.of(form.as_format())
     rows = ExampleReader(
         "multiple-choice",
         form=written,

@@ -25,6 +25,7 @@ PLACES = {
     "choose": "bertie.cli.answering:choose",
     "rerank": "bertie.cli.passages:rerank",
     "train-tokenizer": "bertie.cli.train_tokenizer:train_tokenizer",
+    "extend-vocabulary": "bertie.cli.train_tokenizer:extend_vocabulary",
     "prepare": "bertie.cli.prepare:prepare",
     "finetune": "bertie.cli.finetune:finetune",
     "evaluate": "bertie.cli.evaluate:evaluate",
@@ -34,7 +35,18 @@ PLACES = {
     "bench": "bertie.cli.bench:bench",
 }
 # these have nothing to do without arguments, and say what they take
-NEEDY = ("search", "rerank", "finetune", "evaluate", "average", "inspect", "quantize", "train-tokenizer", "prepare")
+NEEDY = (
+    "search",
+    "rerank",
+    "finetune",
+    "evaluate",
+    "average",
+    "inspect",
+    "quantize",
+    "train-tokenizer",
+    "extend-vocabulary",
+    "prepare",
+)
 LOOKS: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
 
 

@@ -33,11 +33,7 @@ class Command(TyperCommand):
     """A command that refuses an option given twice, of which only the last value would count, and knows other names."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As the parser of Click.
-
-        Raises:
-            InputError: naming an option that is given more than once, or that there is not.
-        """
+        """Parse as Click does, after refusing an option that is given twice, or that there is not, in our own words."""
         if not ctx.resilient_parsing:
             try:
                 # a parser takes the arguments out of its list

@@ -42,7 +42,7 @@ def evaluate(
         task,
         one_or_all(data),
         model=model,
-        form=form.form(),
+        form=form.as_format(),
         device=device,
         batch_tokens=batch_tokens,
         seed=seed or 0,

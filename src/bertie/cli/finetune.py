@@ -124,7 +124,7 @@ def finetune(
         "dev": _source_or_share(dev),
         "tune": _source_or_share(tune),
         "out": out,
-        "form": form.form(),
+        "form": form.as_format(),
         "kind": kind,
         "class_weights": _weights(class_weights),
         "lora": lora,

@@ -40,12 +40,7 @@ _SHAPE = (
 
 
 def describe(name_or_path: str) -> dict[str, Any]:
-    """Return what is in the folder (or in the hub under that name).
-
-    Raises:
-        CheckpointError: no such folder, or a file in it is unsafe.
-        ConfigError: the config describes no BERT.
-    """
+    """Return what is in the folder (or in the hub under that name)."""
     folder = resolve(name_or_path, files=_FILES)
     config = BertConfig.from_pretrained(folder)
     tokenizer = _tokenizer(folder, config)

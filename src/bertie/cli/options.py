@@ -67,21 +67,21 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class LengthOptions(ModelOptions):
-    """As before, and how much of a text is read."""
+    """`ModelOptions`, and how much of a text is read."""
 
     max_length: MaxLength = None
 
 
 @dataclass(frozen=True)
 class TextOptions(LengthOptions):
-    """As before, and what a special token in a text is."""
+    """`LengthOptions`, and whether special tokens in a text are plain text."""
 
     split_special_tokens: SplitSpecial = False
 
 
 @dataclass(frozen=True)
 class WindowOptions(TextOptions):
-    """As before, and what becomes of long texts."""
+    """`TextOptions`, and what becomes of long texts."""
 
     windows: Windows = None
     overlap: Overlap = None
@@ -89,7 +89,7 @@ class WindowOptions(TextOptions):
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How much of a text is read, for tasks that say the rest themselves."""
+    """How much of a text is read, and what becomes of long ones."""
 
     max_length: MaxLength = None
     windows: Windows = None
@@ -114,8 +114,8 @@ class FormatOptions:
         typer.Option("--quoting", help="csv; or none, where quotation marks in a table are plain text."),
     ] = None
 
-    def form(self) -> "Format | None":
-        """Return it as readers take it; None: nothing is said of it."""
+    def as_format(self) -> "Format | None":
+        """Return them as readers take them; None: the user says nothing of it."""
         if self == FormatOptions():
             return None  # the readers, which take time to import, may not be needed
         from bertie.data import Format, form_of
@@ -146,7 +146,7 @@ class RowOptions:
 
 @dataclass(frozen=True)
 class LabelledRowOptions(RowOptions):
-    """As before, and what labels mean."""
+    """`RowOptions`, and what labels mean."""
 
     label_names: Annotated[
         str | None,
@@ -212,11 +212,7 @@ def columns_of(pairs: list[str] | None, **named: str | None) -> dict[str, str | 
 
 
 def pairs_of(texts: list[str] | None, option: str, form: str) -> list[tuple[str, str]]:
-    """Return the two halves of ``NAME=VALUE`` texts.
-
-    Raises:
-        InputError: a text without ``=``; ``form`` says how to write it.
-    """
+    """Return the two halves of ``NAME=VALUE`` texts."""
     for text in texts or []:
         if "=" not in text:
             raise InputError(f"{option} is {text!r}; write {form}.")

@@ -37,7 +37,7 @@ def prepare(
     from bertie.pretraining.preparation import prepare
     from bertie.threads import available_threads
 
-    texts = Documents(files, form.form(), column, documents)
+    texts = Documents(files, form.as_format(), column, documents)
     read_by = bertie.BertTokenizer.from_pretrained(tokenizer)
     count = workers or available_threads()
     manifest = prepare(texts, read_by, out, heldout=heldout, workers=count, sources=", ".join(files))

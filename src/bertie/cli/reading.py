@@ -59,19 +59,16 @@ class InputOptions:
 
         They are pairs where ``pair`` names the second column; with ``words``, lists of words may stand in place of
         texts. Rows that have no columns call their texts as ``shown`` says.
-
-        Raises:
-            InputError: no such file, or a line of it that cannot be read, with its number.
         """
         if self.texts:
             if self.input is not None:
                 raise InputError("Give texts as arguments or a file with --input, not both.")
-            form.form()  # one that there is not is refused beside texts too
+            form.as_format()  # one that there is not is refused beside texts too
             yield from (Asked(text, _named(text, shown)) for text in _arguments(self.texts, pair))
             return
         from bertie.data import Format, form_of, records, stream_records
 
-        written = form.form() or Format()
+        written = form.as_format() or Format()
         kind = form_of(Path(self.input or ""), written.name)
         if self.is_interactive():
             print("bertie: reading texts from standard input; end with Ctrl-D", file=sys.stderr)
@@ -91,11 +88,7 @@ class InputOptions:
 
 
 def standard_input() -> BinaryIO:
-    """Return the bytes of standard input.
-
-    Raises:
-        InputError: it is closed.
-    """
+    """Return the bytes of standard input."""
     if sys.stdin is None:
         raise InputError("Standard input is closed; give texts as arguments, or a file with --input.")
     return sys.stdin.buffer

@@ -1,4 +1,4 @@
-"""``bertie train-tokenizer``: a WordPiece vocabulary of one's own texts."""
+"""``bertie train-tokenizer`` and ``extend-vocabulary``: a WordPiece vocabulary of one's own texts."""
 
 import json
 import sys
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bertie.cli import options
+from bertie.messages import printable
 
 
 def train_tokenizer(
@@ -40,7 +41,7 @@ def train_tokenizer(
     import bertie
     from bertie.data.running_text import Documents
 
-    texts = Documents(files, form.form(), column, "lines")
+    texts = Documents(files, form.as_format(), column, "lines")
     plain = bertie.BertTokenizer(
         do_lower_case=not cased,
         strip_accents=strip_accents,
@@ -53,3 +54,32 @@ def train_tokenizer(
     tokenizer.save_pretrained(out)
     print(json.dumps({"tokenizer": str(out), "size": len(tokenizer)}))
     print(f'bertie: "padding is never computed" → {tokenizer.tokenize("padding is never computed")}', file=sys.stderr)
+
+
+def extend_vocabulary(
+    model: Annotated[str, typer.Argument(help="A folder, or a model's name in the hub.")],
+    files: Annotated[list[str], typer.Argument(help="Texts of the domain: files or folders, as for train-tokenizer.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The new folder to write.")],
+    add: Annotated[int, typer.Option("--add", min=1, help="How many words to add.")] = 2000,
+    min_frequency: Annotated[
+        int, typer.Option("--min-frequency", min=1, help="Words that occur less often are not added.")
+    ] = 5,
+    column: options.Column = "text",
+    *,
+    form: options.FormatOptions,
+) -> None:
+    """Add a domain's frequent words to a model's vocabulary; each begins as the mean of its pieces. Adapt it then."""
+    from bertie.compression.folder import check_new, write_folder
+    from bertie.compression.opening import open_model
+    from bertie.data.running_text import Documents
+    from bertie.pretraining.vocabulary_extension import add_words, find_words
+
+    check_new(out)
+    opened = open_model(model)
+    found = find_words(Documents(files, form.as_format(), column, "lines"), opened.tokenizer, add, min_frequency)
+    add_words(opened.model, found.pieces)
+    write_folder(out, opened.model, opened.folder, opened.subfolder, tokenizer=found.tokenizer)
+    words = list(found.pieces)
+    figures = {"pieces_per_word_before": round(found.before, 4), "pieces_per_word": round(found.after, 4)}
+    print(json.dumps({"model": str(out), "vocabulary": len(found.tokenizer), "added": len(words), **figures}))
+    print(f"bertie: the first words added are {printable(', '.join(words[:8]))}", file=sys.stderr)

@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def answers_in(output: Path | None, *inputs: Path | None) -> Iterator[None]:
-    """Let what the block writes to standard output stand in a file instead, once the block has ended well.
-
-    Raises:
-        InputError: the file is one of the inputs; or none is named, and standard output is closed.
-        CheckpointError: it cannot be written; said before the block begins.
-    """
+    """Let what the block writes to standard output stand in a file instead, once the block has ended well."""
     if output is None:
         if sys.stdout is None:
             raise InputError("Standard output is closed; name a file for the answers with --output.")
@@ -51,11 +46,7 @@ def _all_of(output: Path) -> Iterator[Path]:
 
 
 def refuse_input(output: Path, *inputs: Path | None) -> None:
-    """Refuse to write over what is read.
-
-    Raises:
-        InputError: the output is one of the inputs, by whatever name.
-    """
+    """Refuse to write over what is read."""
     for path in inputs:
         if path is not None and output.exists() and path.exists() and output.samefile(path):
             raise InputError(f"--output {str(output)!r} is the file that is read; name another.")
@@ -67,11 +58,7 @@ def numbers(vector: "np.ndarray[Any, Any]") -> list[float]:
 
 
 def write_array(path: Path, compute: Callable[[], "np.ndarray[Any, Any]"]) -> "np.ndarray[Any, Any]":
-    """Write the array that ``compute`` returns to a .npy file, which holds its old content or all of the new.
-
-    Raises:
-        CheckpointError: the file cannot be written; said before anything is computed.
-    """
+    """Write the array that ``compute`` returns to a .npy file, which holds its old content or all of the new."""
     import numpy
 
     with _all_of(path) as temporary:
@@ -101,11 +88,7 @@ class OutputOptions:
     more: ClassVar[tuple[str, ...]] = ()
 
     def writer(self) -> Lines:
-        """Return what writes the answers.
-
-        Raises:
-            InputError: there is no such form.
-        """
+        """Return what writes the answers."""
         return writer(form_of_output(self.output, self.to, self.more), later=("truncated", "empty"))
 
     def write(
@@ -121,10 +104,6 @@ class OutputOptions:
 
         Answers that are no mappings are called ``name``, as ``show`` gives them of a text and its answer. Texts that a
         person types are answered one by one. ``read`` names more files that are read.
-
-        Raises:
-            InputError: there is no such form, or the answers would replace what is read.
-            CheckpointError: the file cannot be written.
         """
         out = self.writer()
         cut = total = 0

@@ -31,12 +31,17 @@ def check_new(folder: str | os.PathLike[str]) -> Path:
 
 
 def write_folder(
-    out: str | os.PathLike[str], model: Any, source: Path, subfolder: str = "", without: Collection[str] = ()
+    out: str | os.PathLike[str],
+    model: Any,
+    source: Path,
+    subfolder: str = "",
+    without: Collection[str] = (),
+    tokenizer: Any = None,
 ) -> None:
     """Write ``model`` into the new folder ``out``, with the other files of ``source``.
 
-    ``subfolder`` is where the model's own files lie in both; ``without`` names files that are left out. ``out`` appears
-    when all is written, or never.
+    ``subfolder`` is where the model's own files lie in both; ``without`` names files that are left out; ``tokenizer``
+    takes the place of the source's. ``out`` appears when all is written, or never.
 
     Raises:
         CheckpointError: ``out`` is not new or cannot be written, or a file of ``source`` is unsafe.
@@ -46,6 +51,8 @@ def write_folder(
             (temporary / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source / name, temporary / name)
         model.save_pretrained(temporary / subfolder)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(temporary / subfolder)
 
 
 def _beside_the_weights(source: Path, subfolder: str) -> Iterator[str]:

@@ -121,7 +121,7 @@ def _says_sentence(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
     return is_numbered and _SENTENCE.fullmatch(key(column)) is not None
 
 
-def _sentences(rows: Iterator[Record], column: Any, bad: BadRows) -> Iterator[Record]:
+def _sentences(rows: Iterator[Record], column: str, bad: BadRows) -> Iterator[Record]:
     """Yield the sentences, in which all columns but that of the sentence are lists; where it is empty, one goes on."""
     seen: set[Any] = set()
     sentence: list[Record] = []

@@ -1,8 +1,9 @@
 """BertEmbedder: the vectors of texts, as a step before any classifier of scikit-learn."""
 
+import os
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from bertie.estimators.estimator import Estimator
 from bertie.estimators.inputs import texts_in
-from bertie.pipelines import pipeline
 from bertie.tasks.sentence_transformers_writing import write_recipe
 from bertie.tasks.vector_layers import width_after
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(eq=False, repr=False)
@@ -34,7 +37,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator)
         pipeline_: the `bertie.EmbedPipeline`.
     """
 
-    model: Any = None
+    model: str | os.PathLike[str] | None = None
     _: KW_ONLY
     prompt: str | None = None
     prompt_name: str | None = None
@@ -43,7 +46,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator)
     windows: bool = False
     overlap: int | None = None
     batch_tokens: int | None = None
-    device: Any = None
+    device: "str | int | torch.device | None" = None
     show_progress: bool | None = None
     task: ClassVar[str] = "embed"
 
@@ -55,8 +58,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator)
             InputError: an option out of its range.
         """
         del X, y
-        named = {"device": self.device, "batch_tokens": self.batch_tokens, "show_progress": self.show_progress}
-        self.pipeline_ = pipeline(self.task, self.model, **named, **self._options())
+        self.pipeline_ = self._opened(self.model)
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:

@@ -98,7 +98,10 @@ class Estimator(BaseEstimator):
         if files is not None:
             # weights stay mapped to their file, which lasts as long as the estimator
             self._folder = TemporaryDirectory(ignore_cleanup_errors=True)
-            _unpack(files, Path(self._folder.name))
+            for name, content in files.items():
+                path = Path(self._folder.name, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
             self.pipeline_ = self._opened(self._folder.name)
 
     # what a subclass may say otherwise
@@ -121,7 +124,7 @@ class Estimator(BaseEstimator):
         pipe.model.save_pretrained(folder)
         pipe.tokenizer.save_pretrained(folder)
 
-    def _opened(self, folder: str | os.PathLike[str]) -> Any:
+    def _opened(self, folder: str | os.PathLike[str] | None) -> Any:
         given: dict[str, Any] = self.get_params(deep=False)
         named = {name: given[name] for name in ("device", "batch_tokens", "show_progress") if name in given}
         return pipeline(self.task, folder, **named, **self._options())
@@ -137,10 +140,3 @@ class Estimator(BaseEstimator):
             if value is None or isinstance(value, bool | int | float | str | dict):
                 found[name] = value
         return found
-
-
-def _unpack(files: Mapping[str, bytes], folder: Path) -> None:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)

@@ -1,5 +1,6 @@
 """What the estimators that learn share: the parameters of a fine-tuning, the call of it, and what it leaves behind."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ from bertie.settings import Settings
 from bertie.tasks.registry import find
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
     from bertie.training import History
 
 
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 class LearningEstimator(Estimator):
     """Parameters as `bertie.finetune` has them; scikit-learn finds them in the signature, stored unchanged."""
 
-    model: Any
+    model: "str | os.PathLike[str] | nn.Module"
     _: KW_ONLY
     epochs: int | None = None
     learning_rate: float | None = None
@@ -34,7 +38,7 @@ class LearningEstimator(Estimator):
     lora: int | None = None
     settings: Settings | None = None
     seed: int | None = None
-    device: Any = None
+    device: "str | int | torch.device | None" = None
     show_progress: bool | None = None
 
     @property

@@ -7,6 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from bertie.data import Format
 from bertie.data.labelling import LabelOptions
 from bertie.errors import InputError, spelled
@@ -16,6 +19,7 @@ from bertie.finetuning.run import Outcome, learn, prepare, scored
 from bertie.finetuning.run_folder import write_folder
 from bertie.finetuning.run_report import Runs
 from bertie.finetuning.seeds_and_folds import run_folds, run_seeds
+from bertie.pipelines import Pipeline
 from bertie.pipelines.factory import pipeline_class
 from bertie.training import Callback, History, Settings
 
@@ -35,7 +39,7 @@ class Finetuned:
         seed: of the run; of several seeds, of the one that was best on the rows kept for tuning.
     """
 
-    pipeline: Any
+    pipeline: Pipeline
     figures: dict[str, float | None]
     intervals: dict[str, tuple[float, float] | None]
     runs: Runs | None
@@ -50,9 +54,10 @@ class Finetuned:
         return {} if self.runs is None else self.runs.spread()
 
     @property
-    def model(self) -> Any:
+    def model(self) -> nn.Module:
         """The model, in eval mode."""
-        return self.pipeline.model
+        model: nn.Module = self.pipeline.model
+        return model
 
     @property
     def tokenizer(self) -> Any:
@@ -64,12 +69,12 @@ def finetune(
     task: str,
     train: Any,
     *,
-    model: Any,
+    model: str | os.PathLike[str] | nn.Module,
     dev: Any = None,
     tune: Any = None,
     out: str | os.PathLike[str] | None = None,
     form: str | Format | None = None,
-    columns: Mapping[str, Any] | None = None,
+    columns: Mapping[str, str | int] | None = None,
     kind: str | None = None,
     label_names: Sequence[str] | None = None,
     label_map: Mapping[Any, str] | None = None,
@@ -97,7 +102,7 @@ def finetune(
     keep: int | None = None,
     tensorboard: bool = False,
     callbacks: Sequence[Callback] = (),
-    device: Any = None,
+    device: str | int | torch.device | None = None,
     show_progress: bool | None = None,
 ) -> Finetuned | None:
     """Fine-tune a model for a task, and say how good it is on data that it has not seen.

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from bertie.data import Format
 from bertie.data.dataset import Dataset
 from bertie.data.labelling import LabelOptions
@@ -38,12 +41,12 @@ class Plan:
 
     task: str
     train: Any
-    model: Any
+    model: str | os.PathLike[str] | nn.Module
     dev: Any = None
     tune: Any = None
     out: Path | None = None
     form: str | Format | None = None
-    columns: Mapping[str, Any] | None = None
+    columns: Mapping[str, str | int] | None = None
     labels: LabelOptions = dataclasses.field(default_factory=LabelOptions)
     on_bad_row: str = "error"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -57,7 +60,7 @@ class Plan:
     keep: int | None = None
     tensorboard: bool = False
     callbacks: Sequence[Callback] = ()
-    device: Any = None
+    device: str | int | torch.device | None = None
     show_progress: bool | None = None
 
     def __post_init__(self) -> None:
@@ -112,27 +115,21 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON takes it."""
-        plain = {
-            name: getattr(self, name)
-            for name in ("on_bad_row", "class_weights", "lora", "metric", "more_epochs", "folds", "keep")
-            if getattr(self, name) is not None
-        }
-        columns = {} if self.columns is None else {"columns": dict(self.columns)}
-        watched = [getattr(each, "__qualname__", type(each).__qualname__) for each in self.callbacks]
-        form = Format.of(self.form).said()
-        return {
+        names = ("on_bad_row", "class_weights", "lora", "metric", "more_epochs", "folds", "keep")
+        found = {
             "task": self.row.name,
             "model": called(self.model),
-            **{name: value for name, value in self.named().items() if value},
-            **plain,
-            **({} if form is None else {"form": form}),
-            **columns,
+            **{name: shown or None for name, shown in self.named().items()},
+            **{name: getattr(self, name) for name in names},
+            "form": Format.of(self.form).said(),
+            "columns": None if self.columns is None else dict(self.columns),
             **self.labels.to_dict(),
             "options": dict(self.options),
-            **({"tensorboard": True} if self.tensorboard else {}),
-            **({"callbacks": watched} if watched else {}),
+            "tensorboard": self.tensorboard or None,
+            "callbacks": [getattr(each, "__qualname__", type(each).__qualname__) for each in self.callbacks] or None,
             "settings": self.settings.to_dict(),
         }
+        return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from bertie.data import Format
 from bertie.data.labelling import LabelOptions
 from bertie.errors import InputError, spelled
@@ -40,14 +43,14 @@ def sweep(
     task: str,
     train: Any,
     *,
-    model: Any,
+    model: str | os.PathLike[str] | nn.Module,
     trials: int,
     space: Space | None = None,
     out: str | os.PathLike[str] | None = None,
     dev: Any = None,
     tune: Any = None,
     form: str | Format | None = None,
-    columns: Mapping[str, Any] | None = None,
+    columns: Mapping[str, str | int] | None = None,
     kind: str | None = None,
     label_names: Sequence[str] | None = None,
     label_map: Mapping[Any, str] | None = None,
@@ -61,7 +64,7 @@ def sweep(
     prune: bool = True,
     seed: int = 0,
     resume: bool = False,
-    device: Any = None,
+    device: str | int | torch.device | None = None,
     show_progress: bool | None = None,
 ) -> Sweep:
     """Fine-tune with many settings and keep the best model; needs optuna (``pip install 'bertie[sweep]'``).

@@ -19,14 +19,7 @@ _NAMED = 3
 
 
 class TaskLearner:
-    """A `bertie.training.Learner` of N examples.
-
-    Args:
-        task: gives rows and loss.
-        model: with the task's head; a wrapped one (LoRA) serves as well.
-        features: of the examples, with labels.
-        places: where each example stands, for messages.
-    """
+    """A `bertie.training.Learner` of labelled features; ``places`` say where each example stands, for messages."""
 
     def __init__(self, task: TrainableTask, model: nn.Module, features: Features, places: Sequence[str]) -> None:
         self.task, self.model, self.features, self.places = task, model, features, places

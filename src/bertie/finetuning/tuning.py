@@ -19,12 +19,9 @@ LOSS = "loss"
 
 
 class Tuning:
-    """The examples that the best epoch and the task's options are chosen by.
+    """The examples that the best epoch and the task's options are chosen by, as the model learns.
 
-    Args:
-        task: with the options it is trained with; after `on_train_end`, as it answers.
-        model: as it learns.
-        examples: none of those it learns from, nor of those it is scored on.
+    ``task`` has the options it is trained with; after `on_train_end`, it is as it answers.
     """
 
     def __init__(self, task: TrainableTask, model: Any, examples: list[Example]) -> None:

@@ -130,7 +130,7 @@ class BertSelfAttention(_Attention):
         self, cache: CacheLike, k: Tensor, v: Tensor, packed: Packed
     ) -> tuple[Tensor, Tensor, Packed | CachedKeys]:
         """Append keys and values ``[T, H, K]`` to a cache and return what to attend to: of an empty one, just these."""
-        was_empty = cache.get_seq_length(self.layer_idx) == 0
+        was_empty = not is_tracing() and cache.get_seq_length(self.layer_idx) == 0
         if isinstance(cache, Cache) and _is_plain(packed):
             everything: tuple[Tensor, Tensor, Packed | CachedKeys] = cache.append(k, v, self.layer_idx, packed)
             self._refuse_unequal_distances(everything[2])

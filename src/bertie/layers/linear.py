@@ -107,7 +107,8 @@ def _suits_kernels(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         library.best() is not None
         and _is_plain(x)
         and _is_plain(weight)
-        and (bias is None or _is_plain(bias))
+        and (bias is None or (_is_plain(bias) and bias.shape == weight.shape[:1]))
+        and weight.dim() == 2
         and x.numel() > 0
         and x.shape[-1] == weight.shape[1]
         and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad or _learns(bias)))

@@ -27,7 +27,7 @@ class RegressionMetric(Metric):
         said, gold = np.ascontiguousarray(summary.T)
         return {
             "pearson": correlation(said, gold),
-            "spearman": correlation(ranks(said), ranks(gold)),
+            "spearman": correlation(*(_WeightedRanks(each).of(np.ones((1, len(each))))[0][0] for each in (said, gold))),
             "mse": float(np.mean((said - gold) ** 2)),
             "mae": float(np.mean(np.abs(said - gold))),
         }
@@ -67,14 +67,11 @@ def correlation(first: NDArray, second: NDArray) -> float:
     return float(np.clip((first @ second) / norms, -1, 1)) if norms else float("nan")
 
 
-def ranks(values: NDArray) -> NDArray:
-    """Return the ranks from 1 of ``[n]`` numbers as float64; equal numbers share their average rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-
-
 class _WeightedRanks:
-    """The ranks of numbers ``[n]`` among themselves when each stands there several times or not at all."""
+    """The ranks of numbers ``[n]`` among themselves when each stands there several times or not at all.
+
+    Equal numbers share their average rank.
+    """
 
     def __init__(self, values: NDArray) -> None:
         _, self._place, counts = np.unique(values, return_inverse=True, return_counts=True)

@@ -50,7 +50,6 @@ def explain_attention(
         mask=packed.attention_mask is not None or bool(looking),
         score_bias=attention.distances is not None,
         weights=output_attentions,
-        cached_keys=model.config.is_decoder and model.config.use_cache,
     )
     return kept + explain(request, candidates(attention.backend))
 

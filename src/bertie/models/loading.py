@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
@@ -95,65 +95,43 @@ def from_pretrained(
     source = _source(pretrained_model_name_or_path, config, state_dict)
     place = Place(source, revision, token, cache_dir, local_files_only, force_download, subfolder)
     device = one_device(device_map)
-    weights = partial(open_weights, place, variant, use_safetensors)
-    load = partial(
-        _load,
-        cls,
-        place,
-        partial(_config, cls, place, config, kwargs),
-        weights if state_dict is None else partial(checkpoint_of, state_dict),
-        model_args,
-        device=device,
-        dtype=dtype if dtype is not None else torch_dtype,
-        attn_implementation=None if attn_implementation is None else check_attention(attn_implementation),
-        labelled=hasattr(config, "to_dict") or any(kwargs.get(name) is not None for name in LABELS),
-        ignore_mismatched_sizes=ignore_mismatched_sizes,
-        allow_nan=allow_nan,
-    )
+    attention = None if attn_implementation is None else check_attention(attn_implementation)
+    asked = torch_dtype if dtype is None else dtype
+    has_classes = hasattr(config, "to_dict") or any(kwargs.get(name) is not None for name in LABELS)
+
+    def load() -> tuple[Any, Fit]:
+        own, init_arguments = _config(cls, place, config, kwargs)
+        own._attn_implementation = attention or own._attn_implementation
+        checkpoint = open_weights(place, variant, use_safetensors) if state_dict is None else checkpoint_of(state_dict)
+        own.dtype, own.name_or_path = _element_type(asked, checkpoint, device), place.name_or_path
+        build: partial[Any] = partial(cls, own, *model_args, **init_arguments)  # type: ignore[misc]
+        model, checkpoint = _without_memory(build, own, checkpoint, has_classes)
+        found = materialize(model, checkpoint, device, own.dtype, ignore_mismatched_sizes, allow_nan, build)
+        if own.quantization_config is not None:
+            model.requires_grad_(False)
+        return model.eval(), found
+
     model, found = of_one_save(place.folder, load) if place.folder is not None else load()
     report(f"{cls.__name__} from {place.name_or_path or 'a state_dict'!r}", found)
     return (model, _loading_info(found)) if output_loading_info else model
 
 
-def _load(
-    cls: type[Any],
-    place: Place,
-    read_config: Callable[[], tuple[BertConfig, dict[str, Any]]],
-    read_weights: Callable[[], Checkpoint],
-    model_args: Sequence[Any],
-    *,
-    device: torch.device,
-    dtype: torch.dtype | str | None,
-    attn_implementation: str | None,
-    labelled: bool,
-    ignore_mismatched_sizes: bool,
-    allow_nan: bool,
-) -> tuple[Any, Fit]:
-    """Return a model with its weights, and what did not fit; ``labelled``: the caller has said what its classes are."""
-    config, init_arguments = read_config()
-    if attn_implementation is not None:
-        config._attn_implementation = attn_implementation
-    checkpoint = read_weights()
-    target = _element_type(dtype, checkpoint, device)
-    _warn_if_slow(target, device)
-    build: Callable[[], Any] = partial(cls, config, *model_args, **init_arguments)  # type: ignore[misc]
+def _without_memory(
+    build: "partial[Any]", config: BertConfig, checkpoint: Checkpoint, has_classes: bool
+) -> tuple[Any, Checkpoint]:
+    """Return a model to be filled, with the layers and classes that the weights ask for, and the weights by its names.
+
+    ``has_classes``: the caller has said what its classes are.
+    """
     model = meta_model(build)
     checkpoint = checkpoint.unwrapped(dict(model.named_parameters()))
-    source = f"{cls.__name__} from {place.name_or_path!r}"
-    if not labelled and correct_classes(config, _shapes(model), checkpoint, source):
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    source = f"{type(model).__name__} from {config.name_or_path!r}"
+    if not has_classes and correct_classes(config, shapes, checkpoint, source):
         model = meta_model(build)
     if config.quantization_config is not None:
         place_int8(model, checkpoint)
-    found = materialize(model, checkpoint, device, target, ignore_mismatched_sizes, allow_nan, build)
-    if config.quantization_config is not None:
-        model.requires_grad_(False)
-    config.dtype = target
-    config.name_or_path = model.name_or_path = place.name_or_path
-    return model.eval(), found
-
-
-def _shapes(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    return model, checkpoint
 
 
 def from_config(
@@ -282,7 +260,10 @@ def _element_type(asked: torch.dtype | str | None, checkpoint: Checkpoint, devic
     if asked is None:
         # half precision is up to ten times slower than float32 on a CPU
         return torch.float32 if device.type == "cpu" and stored in _HALF else stored
-    return _named_type(asked) or stored
+    target = _named_type(asked) or stored
+    if device.type == "cpu" and target in _HALF and not (target == torch.bfloat16 and chip().bf16):
+        say_once(f"{target} is slower than torch.float32 on {chip()}; load with dtype=torch.float32 for speed")
+    return target
 
 
 def _named_type(asked: torch.dtype | str) -> torch.dtype | None:
@@ -294,11 +275,6 @@ def _named_type(asked: torch.dtype | str) -> torch.dtype | None:
         raise InputError(f"dtype is {asked!r}; allowed: {', '.join(FLOATS)}, 'auto' or None")
     found: torch.dtype = getattr(torch, name)
     return found
-
-
-def _warn_if_slow(target: torch.dtype, device: torch.device) -> None:
-    if device.type == "cpu" and target in _HALF and not (target == torch.bfloat16 and chip().bf16):
-        say_once(f"{target} is slower than torch.float32 on {chip()}; load with dtype=torch.float32 for speed")
 
 
 def _loading_info(found: Fit) -> dict[str, Any]:

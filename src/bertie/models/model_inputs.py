@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from bertie.attention.dense import real_places
+from bertie.attention.dense import real_places, to_additive
 from bertie.capture import is_tracing
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, counted
@@ -32,18 +32,18 @@ class Limits(NamedTuple):
             return cls(config, config.max_position_embeddings, config.vocab_size, config.type_vocab_size)
         tables = embeddings._modules  # read directly: a query's time counts
         names = ("position_embeddings", "word_embeddings", "token_type_embeddings")
-        return cls(config, *(_rows_in(tables.get(name)) for name in names))
+        return cls(config, *(_size(tables.get(name), "num_embeddings") for name in names))
 
 
 def rows_of(layer: nn.Module | None, otherwise: int) -> int:
     """Return how many rows a linear layer gives, or ``otherwise`` if it is a module of another make."""
-    rows = getattr(layer, "out_features", None)
-    return rows if isinstance(rows, int) else otherwise
+    rows = _size(layer, "out_features")
+    return otherwise if rows is None else rows
 
 
-def _rows_in(table: nn.Module | None) -> int | None:
-    rows = getattr(table, "num_embeddings", None)
-    return rows if isinstance(rows, int) else None
+def _size(module: nn.Module | None, name: str) -> int | None:
+    size = getattr(module, name, None)
+    return size if isinstance(size, int) else None
 
 
 def pack_inputs(
@@ -158,7 +158,7 @@ def encoder_scores(encoder: Packed, shape: tuple[int, int], eager: bool, dtype: 
 def _scores(mask: Tensor, shape: tuple[int, ...], eager: bool, dtype: torch.dtype) -> Tensor:
     """Return a 4-D mask in its whole shape (-1: as it is), for ``eager`` attention as floats."""
     if eager and mask.dtype == torch.bool:
-        mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
+        mask = to_additive(mask, dtype)
     return mask.expand(shape)
 
 

@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bertie.config import CONFIG_NAME, BertConfig
@@ -21,19 +21,22 @@ from bertie.tokenization.auto import AutoTokenizer
 if TYPE_CHECKING:
     import torch
 
+    Device = int | str | torch.device
+    Source = str | os.PathLike[str] | Engine | torch.nn.Module
+
 Name = str | os.PathLike[str]
 
 
 def pipeline(
     task: str,
-    model: Any = None,
+    model: "Source | None" = None,
     config: BertConfig | Name | None = None,
-    tokenizer: Any = None,
+    tokenizer: Name | Callable[..., Any] | None = None,
     *,
     revision: str | None = None,
     token: str | bool | None = None,
-    device: "int | str | torch.device | None" = None,
-    device_map: Any = None,
+    device: "Device | None" = None,
+    device_map: "Device | Mapping[str, Device] | None" = None,
     dtype: "torch.dtype | str | None" = None,
     torch_dtype: "torch.dtype | str | None" = None,
     trust_remote_code: bool | None = None,
@@ -46,7 +49,7 @@ def pipeline(
     show_progress: bool | None = None,
     deterministic: bool = False,
     **options: Any,
-) -> Any:
+) -> Any:  # the class depends on the task, and so do the arguments of its calls
     """Return a pipeline: ``bertie.pipeline("fill-mask", model="folder")("Paris is the capital of [MASK].")``.
 
     Args:
@@ -115,16 +118,16 @@ class Loaded(NamedTuple):
     """A task, the `Engine` or the PyTorch model in eval mode that computes it, and why that is not the engine."""
 
     task: Task
-    model: Any
+    model: Any  # of PyTorch, which need not be there
     why_not_engine: str
 
 
 def load_task(
     row: Row,
-    source: Any,
-    tokenizer: Any = None,
+    source: "Source",
+    tokenizer: Name | Callable[..., Any] | None = None,
     *,
-    device: Any = None,
+    device: "Device | Mapping[str, Device] | None" = None,
     use_fast: bool = True,
     files: Mapping[str, Any] | None = None,
     loading: Mapping[str, Any] | None = None,

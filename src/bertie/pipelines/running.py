@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bertie.engine import Engine
 from bertie.errors import InputTypeError
@@ -15,6 +15,9 @@ from bertie.tasks.registry import name_of
 from bertie.tasks.task import Task
 from bertie.tasks.text_encoder import check_count, is_pair
 from bertie.threads import computed_ahead
+
+if TYPE_CHECKING:
+    import torch
 
 # Texts are encoded and sorted this many at a time, so that memory does not grow with a file's length.
 CHUNK = 8_192
@@ -74,7 +77,7 @@ class Pipeline:
         return self.codec.tokenizer
 
     @property
-    def device(self) -> Any:
+    def device(self) -> "str | torch.device":
         """Where it computes, a ``torch.device``; without PyTorch "cpu"."""
         if not isinstance(self.model, Engine):
             return next(self.model.parameters()).device

@@ -218,9 +218,13 @@ class BertTokenizer(Tokenizer):
         words = count_words(_counted(text_iterator, length), self.backend_tokenizer)
         tokens = train_wordpiece(words, vocab_size, special, min_frequency, limit_alphabet)
         named = {name: renamed.get(token, token) for name, token in self.special_tokens_map.items()}
-        options = {name: value for name, value in self.init_kwargs.items() if name not in _OF_ONE_VOCABULARY}
-        options |= {**named, "extra_special_tokens": [token for token in special if token not in named.values()]}
-        return type(self)({token: number for number, token in enumerate(tokens)}, **options)
+        more = [token for token in special if token not in named.values()]
+        return self.with_vocabulary(tokens, **named, extra_special_tokens=more)
+
+    def with_vocabulary(self, tokens: Sequence[str], **options: Any) -> Self:
+        """Return a tokenizer of other tokens, whose ids are their places, that treats texts as this one does."""
+        kept = {name: value for name, value in self.init_kwargs.items() if name not in _OF_ONE_VOCABULARY}
+        return type(self)({token: number for number, token in enumerate(tokens)}, **{**kept, **options})
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         return " ".join(tokens) if self.decoder is None else str(self.decoder.decode(list(tokens)))

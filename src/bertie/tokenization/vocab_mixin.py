@@ -51,10 +51,24 @@ class _TokenId:
 class VocabMixin(ABC):
     """Tokens and ids, both ways. A subclass has the vocabulary; all that can be said without it is here."""
 
+    SPECIAL_TOKENS_ATTRIBUTES: ClassVar[list[str]] = list(NAMES)
+    bos_token, eos_token, unk_token, sep_token = _Token(), _Token(), _Token(), _Token()
+    pad_token, cls_token, mask_token = _Token(), _Token(), _Token()
+    bos_token_id, eos_token_id, unk_token_id, sep_token_id = _TokenId(), _TokenId(), _TokenId(), _TokenId()
+    pad_token_id, cls_token_id, mask_token_id = _TokenId(), _TokenId(), _TokenId()
     clean_up_tokenization_spaces: bool
     model_max_length: int
     # the token type of a pair's second text when there are no special tokens
     _bare_second_type = 1
+
+    def __init__(self, named: dict[str, Any], extra: Any) -> None:
+        self._named: dict[str, str | AddedToken] = {}
+        self._extra: list[str | AddedToken] = []
+        for name, token in named.items():
+            self._name_token(name, token)
+        self.extra_special_tokens = extra
+
+    # what a subclass supplies
 
     @property
     def states_bert(self) -> bool:
@@ -98,20 +112,6 @@ class VocabMixin(ABC):
     def _decode(self, ids: list[int], skip_special_tokens: bool) -> str: ...
 
     # special tokens by name
-
-    SPECIAL_TOKENS_ATTRIBUTES: ClassVar[list[str]] = list(NAMES)
-
-    bos_token, eos_token, unk_token, sep_token = _Token(), _Token(), _Token(), _Token()
-    pad_token, cls_token, mask_token = _Token(), _Token(), _Token()
-    bos_token_id, eos_token_id, unk_token_id, sep_token_id = _TokenId(), _TokenId(), _TokenId(), _TokenId()
-    pad_token_id, cls_token_id, mask_token_id = _TokenId(), _TokenId(), _TokenId()
-
-    def __init__(self, named: dict[str, Any], extra: Any) -> None:
-        self._named: dict[str, str | AddedToken] = {}
-        self._extra: list[str | AddedToken] = []
-        for name, token in named.items():
-            self._name_token(name, token)
-        self.extra_special_tokens = extra
 
     @property
     def extra_special_tokens(self) -> list[str]:

@@ -19,14 +19,13 @@ class WordPiece:
     unknown token as a whole. A word costs at most (its length) x (longest entry) look-ups, however it was made.
     """
 
-    def __init__(self, vocabulary: Mapping[str, int], unk_token: str, max_word: int = MAX_WORD) -> None:
+    def __init__(self, vocabulary: Mapping[str, int], unk_token: str) -> None:
         self.vocabulary = vocabulary
         self.unk_token = unk_token
-        self.max_word = max_word
 
     def __reduce__(self) -> tuple[type["WordPiece"], tuple[Any, ...]]:
         # what is remembered of words is no part of it: copies and fingerprints are the same after use
-        return type(self), (self.vocabulary, self.unk_token, self.max_word)
+        return type(self), (self.vocabulary, self.unk_token)
 
     # made for the first word of several pieces: many programs end before they meet one
     @cached_property
@@ -55,7 +54,7 @@ class WordPiece:
         ids: list[int] = []
         stops: list[int] = []
         start, end = 0, len(word)
-        if not 0 < end <= self.max_word:
+        if not 0 < end <= MAX_WORD:
             return ids, stops
         whole = self.vocabulary.get(word)
         if whole is not None:

@@ -11,11 +11,7 @@ _EVENTS = "events.out.tfevents.*"
 
 
 def check_tensorboard() -> None:
-    """Refuse to log for TensorBoard without its package.
-
-    Raises:
-        BertieError: it is not installed.
-    """
+    """Refuse to log for TensorBoard where its package is not installed."""
     need("tensorboard", extra="tensorboard", what="A log for TensorBoard")
 
 

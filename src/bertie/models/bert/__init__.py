@@ -75,7 +75,11 @@ class BertModel(BertPreTrainedModel):
         """
         cache = self._cache(past_key_values, use_cache, encoder_hidden_states is not None)
         past_length = self.past_length(cache)
-        encoder = self._encoder_states(encoder_hidden_states, encoder_attention_mask)
+        encoder = (
+            pack_encoder_states(self.config, encoder_hidden_states, encoder_attention_mask)
+            if self.config.is_decoder
+            else None
+        )
         given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         batch = self.batch(*given, past_length, whole=encoder is not None and encoder.attention_mask is not None)
         if encoder is not None and encoder.shape[0] != batch.shape[0]:
@@ -200,9 +204,6 @@ class BertModel(BertPreTrainedModel):
         if given is not None or not self._returns_cache(use_cache):
             return given
         return EncoderDecoderCache() if cross_attention or self.config.is_encoder_decoder else Cache()
-
-    def _encoder_states(self, states: Tensor | Packed | None, mask: Tensor | None) -> Packed | None:
-        return pack_encoder_states(self.config, states, mask) if self.config.is_decoder else None
 
 
 def refuse_unequal_rows(batch: Batch, cache: CacheLike | EncoderDecoderCache | None) -> None:
