@@ -55,7 +55,8 @@ def attend(functions: library.InstructionSet, draw: Draw) -> None:
 
 
 def multiply(functions: library.InstructionSet, draw: Draw) -> None:
-    rows, depth, columns = draw.randint(0, 60), draw.randint(1, 130), draw.randint(1, 130)
+    depth = draw.choice((draw.randint(1, 130), 64, 128))  # tiles divide the last two
+    rows, columns = draw.randint(0, 60), draw.randint(1, 130)
     after = draw.choice((NONE, GELU, RESIDUAL, draw.choice(list(ACTIVATION_CODES.values()))))
     is_int8 = draw.random() < 0.5
     print("product", functions.name, rows, depth, columns, after, is_int8, flush=True)
