@@ -22,7 +22,7 @@ class Checkpointer:
 
     def __init__(self, folder: Path | None, fingerprint: Fingerprint, settings: Settings, writes: bool) -> None:
         self._states = None if folder is None else States(folder)
-        self._where = str(folder)
+        self.where = str(folder)  # for messages
         self._fingerprint, self._settings, self._writes = fingerprint, settings, writes
         self._best: dict[str, Tensor] = {}
         self._saved: tuple[int, ...] = ()
@@ -37,23 +37,23 @@ class Checkpointer:
         if not wanted:
             if self._states.exist():
                 raise InputError(
-                    f"{self._where!r} holds the state of a run; resume it, or give another folder or remove this one."
+                    f"{self.where!r} holds the state of a run; resume it, or give another folder or remove this one."
                 )
             return None
         saved = self._states.load()
         if saved is None:
             return None
-        refuse_other(saved.identity, self._fingerprint, self._where)
+        refuse_other(saved.identity, self._fingerprint, self.where)
         try:
             history = History.from_dict(saved.history)
             restore(model, saved.model)
             optimizer.load(saved.optimizer)
         except (KeyError, RuntimeError) as error:
             raise CheckpointError(
-                f"the training state in {self._where!r} lacks {error}; start the run anew, without resume"
+                f"the training state in {self.where!r} lacks {error}; start the run anew, without resume"
             ) from error
         self._saved = _mark(history)
-        logger.info("The run in %r goes on after step %d.", self._where, history.step)
+        logger.info("The run in %r goes on after step %d.", self.where, history.step)
         return history
 
     def is_due(self, step: int) -> bool:
@@ -88,11 +88,6 @@ class Checkpointer:
         """Bring the best weights back into the model of the process that writes."""
         if self._writes:
             restore(model, self._best if self._states is None else self._states.load_best(step))
-
-    @property
-    def where(self) -> str:
-        """The folder's name, for messages."""
-        return self._where
 
 
 def _mark(history: History) -> tuple[int, ...]:

@@ -81,7 +81,7 @@ class Processes:
         used = [parameter.grad is not None for parameter in parameters]
         small = torch.cat([loss.reshape(1).float(), torch.tensor(used, dtype=torch.float32).to(loss.device)])
         for parameter in parameters:
-            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            parameter.grad = (torch.zeros_like(parameter) if parameter.grad is None else parameter.grad).contiguous()
         with _others_answer():
             # all at once: gathering them in large buckets copies them twice, and took three times as long over gloo
             for work in [dist.all_reduce(each, async_op=True) for each in (small, *(one.grad for one in parameters))]:

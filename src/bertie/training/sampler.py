@@ -14,7 +14,7 @@ from bertie.errors import InputError
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 # Examples with `LookedUpSizes` are cut into steps by tokens in blocks of so many: no more sizes are in memory at once.
 BLOCK = 2**16
-ROUNDS = 6
+ROUNDS = 6  # of the Feistel network in `shuffled_part`
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Sampler:
         if self._batch_size is not None:
             return epoch * -(-len(self.sizes) // self._batch_size)
         while len(self._starts) <= epoch * self._blocks:
-            self._look_at_next_block()
+            self._cut_next_block()
         return self._starts[epoch * self._blocks]
 
     def locate(self, step: int) -> tuple[int, int]:
@@ -168,10 +168,10 @@ class Sampler:
 
     def _block_of(self, step: int) -> int:
         while self._starts[-1] <= step:
-            self._look_at_next_block()
+            self._cut_next_block()
         return bisect_right(self._starts, step) - 1
 
-    def _look_at_next_block(self) -> None:
+    def _cut_next_block(self) -> None:
         self._starts.append(self._starts[-1] + len(self._cut(len(self._starts) - 1)[1]) - 1)
 
     def _cut_block(self, number: int) -> tuple[Integers, Integers]:
