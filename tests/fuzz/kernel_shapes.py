@@ -64,6 +64,15 @@ def multiply(functions: library.InstructionSet, draw: Draw) -> None:
     layer(floats(rows, depth), after, floats(rows, columns) if after == RESIDUAL else None, threads=draw.choice((1, 2)))
 
 
+def multiply_unpacked(functions: library.InstructionSet, draw: Draw) -> None:
+    rows, depth, columns = draw.randint(0, 60), draw.randint(1, 130), draw.randint(1, 130)
+    has_bias = draw.random() < 0.5
+    print("unpacked product", functions.name, rows, depth, columns, has_bias, flush=True)
+    arrays = floats(columns, depth), floats(columns), floats(rows, depth), floats(rows, columns)
+    weight, bias, x, y = (each.ctypes.data for each in arrays)
+    functions.linear_unpacked(weight, bias if has_bias else None, x, y, rows, depth, columns, draw.choice((1, 2)))
+
+
 def packed(functions: library.InstructionSet, columns: int, depth: int) -> PackedWeight:
     return PackedWeight(floats(columns, depth), floats(columns), functions, allocated)
 
@@ -122,7 +131,7 @@ def main(cases: int, seed: int) -> None:
     assert sets, library.why_none()
     for number in range(cases):
         torch.set_num_threads(draw.choice((1, 2)))
-        draw.choice((attend, attend, multiply, multiply, encode, look_up, activate_each, drop))(
+        draw.choice((attend, attend, multiply, multiply, multiply_unpacked, encode, look_up, activate_each, drop))(
             sets[number % len(sets)], draw
         )
     print("all", cases, flush=True)
