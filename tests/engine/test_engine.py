@@ -304,6 +304,19 @@ def test_buffers_of_older_versions_are_passed_over(name: str, rows: Features, tm
     assert np.array_equal(Engine.open(folder, name).hidden_states(rows), wanted)
 
 
+def test_a_bare_models_pooler_is_read_when_it_is_asked_for(rows: Features, tmp_path: Path) -> None:
+    ours, reference = pair("BertModel", {})
+    rewrite(saved(ours, tmp_path), {"pooler.dense.weight": torch.full((32, 32), torch.nan)})
+    engine = Engine.open(tmp_path)
+    assert_close(engine.hidden_states(rows), hidden_states(reference, rows))
+    with pytest.raises(CheckpointError, match=r"'pooler\.dense\.weight' has NaN or infinite weights"):
+        engine.pooled(rows)
+    classifier = saved(pair("BertForSequenceClassification", {})[0], tmp_path / "classifier")
+    rewrite(classifier, {"bert.pooler.dense.weight": torch.full((32, 32), torch.nan)})
+    with pytest.raises(CheckpointError, match="has NaN or infinite weights"):  # every answer needs it
+        Engine.open(classifier)
+
+
 def test_half_a_pooler_is_none(rows: Features, tmp_path: Path) -> None:
     ours, _ = pair("BertModel")
     rewrite(saved(ours, tmp_path), {"pooler.dense.bias": None})

@@ -55,12 +55,22 @@ def attend(functions: library.InstructionSet, draw: Draw) -> None:
 
 
 def multiply(functions: library.InstructionSet, draw: Draw) -> None:
-    rows, depth, columns = draw.randint(0, 60), draw.randint(1, 130), draw.randint(1, 130)
+    depth = draw.choice((draw.randint(1, 130), 64, 128))  # tiles divide the last two
+    rows, columns = draw.randint(0, 60), draw.randint(1, 130)
     after = draw.choice((NONE, GELU, RESIDUAL, draw.choice(list(ACTIVATION_CODES.values()))))
     is_int8 = draw.random() < 0.5
     print("product", functions.name, rows, depth, columns, after, is_int8, flush=True)
     layer = int8(functions, draw, columns, depth) if is_int8 else packed(functions, columns, depth)
     layer(floats(rows, depth), after, floats(rows, columns) if after == RESIDUAL else None, threads=draw.choice((1, 2)))
+
+
+def multiply_unpacked(functions: library.InstructionSet, draw: Draw) -> None:
+    rows, depth, columns = draw.randint(0, 60), draw.randint(1, 130), draw.randint(1, 130)
+    has_bias = draw.random() < 0.5
+    print("unpacked product", functions.name, rows, depth, columns, has_bias, flush=True)
+    arrays = floats(columns, depth), floats(columns), floats(rows, depth), floats(rows, columns)
+    weight, bias, x, y = (each.ctypes.data for each in arrays)
+    functions.linear_unpacked(weight, bias if has_bias else None, x, y, rows, depth, columns, draw.choice((1, 2)))
 
 
 def packed(functions: library.InstructionSet, columns: int, depth: int) -> PackedWeight:
@@ -121,7 +131,7 @@ def main(cases: int, seed: int) -> None:
     assert sets, library.why_none()
     for number in range(cases):
         torch.set_num_threads(draw.choice((1, 2)))
-        draw.choice((attend, attend, multiply, multiply, encode, look_up, activate_each, drop))(
+        draw.choice((attend, attend, multiply, multiply, multiply_unpacked, encode, look_up, activate_each, drop))(
             sets[number % len(sets)], draw
         )
     print("all", cases, flush=True)

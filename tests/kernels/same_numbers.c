@@ -72,6 +72,8 @@ static Norm norm(long columns)
 static PackedWeight packed(long depth, long columns)
 {
     float *weight = floats(depth * columns), *panels = reserve(upto(columns, NR) * depth * sizeof(float));
+    for (long i = 0; i < depth * columns; i++)
+        weight[i] /= 8; /* with larger ones, attention in an encoder makes much of a rounding */
     NAME(pack)((char *)weight, columns, depth, 4, (char *)panels, 2);
     return (PackedWeight){.panels = panels, .bias = floats(columns), .depth = depth, .columns = columns};
 }
@@ -90,7 +92,7 @@ static PackedWeight packed_int8(long depth, long columns, long bits, long refere
             sums[c] += weight[c * depth + k];
             magnitudes += abs(weight[c * depth + k]);
         }
-        scale[c] = fabsf(numbers[c]);
+        scale[c] = fabsf(numbers[c]) / 512;
         largest = magnitudes > largest ? magnitudes : largest;
     }
     for (long k = 0; k < depth; k++)

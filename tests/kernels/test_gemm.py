@@ -184,6 +184,38 @@ class TestInputsOf8Bits:
         assert torch.equal(product(panels, x[6:9]), alone[6:9])
 
 
+@pytest.mark.skipif(not VNNI, reason="the processor has no AVX-512 VNNI")
+class TestTiles:
+    """AMX multiplies inputs of 8 bits, more than 16 rows of them, where 64 divides the depth."""
+
+    @each_vnni
+    @pytest.mark.parametrize("rows", [1, 16, 17, 31, 32, 33, 50, 193, 230])
+    @pytest.mark.parametrize(("depth", "columns"), [(64, 33), (192, 64), (384, 1), (1024, 100)])
+    def test_answers_are_the_same_to_the_bit(self, functions, rows, depth, columns) -> None:
+        x, weight, bias, residual = operands(rows, depth, columns)
+        scale = weight.abs().amax(1) / 127
+        whole = (weight / scale[:, None]).round().to(torch.int8)
+        smooth = drawn(depth, seed=3).exp()
+        tiled = int8(whole, scale, bias, params_8_bits(smooth.numpy()), functions)
+        # one input more, always 0, and tiles no longer divide the depth
+        smooth = F.pad(smooth, (0, 1))
+        other = int8(F.pad(whole, (0, 1)), scale, bias, params_8_bits(smooth.numpy()), functions)
+        for after in (NONE, GELU, RESIDUAL):
+            for threads in (1, 3):
+                expected = product(other, F.pad(x, (0, 1)), after, residual)
+                assert torch.equal(product(tiled, x, after, residual, threads), expected)
+
+    @each_vnni
+    def test_a_row_that_is_not_finite_spoils_no_other(self, functions) -> None:
+        x, weight, bias, _ = operands(40, 64, 70)
+        panels = int8((weight * 100).to(torch.int8), torch.ones(70), bias, params_8_bits(), functions)
+        alone = product(panels, x)
+        x[4, 2], x[5, 3] = float("nan"), float("inf")
+        found = product(panels, x)
+        assert found.isfinite().all(1).tolist() == [row not in (4, 5) for row in range(40)]
+        assert torch.equal(found[6:], alone[6:])
+
+
 class TestInputsOf16Bits:
     @each_set
     @pytest.mark.parametrize("smoothed", [False, True])

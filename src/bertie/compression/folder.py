@@ -17,11 +17,7 @@ _COPIED_NAMES = ("LICENSE", "NOTICE")
 
 
 def check_new(folder: str | os.PathLike[str]) -> Path:
-    """Return ``folder`` if a model may be written there: it is not there yet, or empty.
-
-    Raises:
-        CheckpointError: there is something in it, or it is a file.
-    """
+    """Return ``folder`` if a model may be written there: it is not there yet, or empty."""
     path = Path(folder)
     if path.is_dir() and any(path.iterdir()):
         raise CheckpointError(f"the folder {str(path)!r} is not empty; name a new one")
@@ -42,9 +38,6 @@ def write_folder(
 
     ``subfolder`` is where the model's own files lie in both; ``without`` names files that are left out; ``tokenizer``
     takes the place of the source's. ``out`` appears when all is written, or never.
-
-    Raises:
-        CheckpointError: ``out`` is not new or cannot be written, or a file of ``source`` is unsafe.
     """
     with atomic_folder(check_new(out)) as temporary:
         for name in set(_beside_the_weights(source, subfolder)).difference(without):

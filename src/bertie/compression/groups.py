@@ -43,11 +43,7 @@ class Group:
 
 
 def groups(model: nn.Module) -> list[Group]:
-    """Return the groups of a model, in the order in which a text passes them.
-
-    Raises:
-        InputTypeError: one of the layers is no plain ``nn.Linear``.
-    """
+    """Return the groups of a model, in the order in which a text passes them."""
     modules = dict(model.named_modules())
     found = []
     for name, block in modules.items():

@@ -26,12 +26,7 @@ class Opened:
 
 
 def open_model(name_or_path: str) -> Opened:
-    """Load a model with all the parts that its files hold.
-
-    Raises:
-        CheckpointError: the files are missing or damaged, or lack the head that config.json names.
-        ConfigError: the config describes no BERT.
-    """
+    """Load a model with all the parts that its files hold."""
     folder = resolve(name_or_path, files=[CONFIG_NAME, "*.json", "*.txt", "*.md", *FILES, "*.safetensors"])
     subfolder = read_recipe(folder).subfolder
     place = folder / subfolder

@@ -34,11 +34,7 @@ class Batch:
 
     @classmethod
     def of(cls, rows: Rows, config: BertConfig) -> Self:
-        """Return rows as a batch.
-
-        Raises:
-            InputError: a row without tokens or longer than the model's positions, or an id beyond its tables.
-        """
+        """Return rows as a batch."""
         lengths = np.asarray(rows.lengths, np.int64)
         starts = np.zeros(len(lengths) + 1, np.int32)
         np.cumsum(lengths, out=starts[1:])

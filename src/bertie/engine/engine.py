@@ -59,7 +59,9 @@ class Engine:
         self._embeddings = Embeddings.of(weights, config)
         self._blocks = Blocks(weights, config)
         names = parameters_of(architecture, config).shapes
-        self._pooler = Pooler.of(weights) if weights.read("bert.pooler.dense.weight") is not None else None
+        self._pooler = weights.later(Pooler.of) if "bert.pooler.dense.weight" in weights.stored else None
+        if self._pooler is not None and architecture != "BertModel":  # a bare model's is seldom asked for
+            self._pooler()
         self._words = MaskedLMHead.of(weights, config) if "cls.predictions.transform.dense.weight" in names else None
         self._heads: dict[str, Linear] = {
             name: weights.linear(name)
@@ -177,11 +179,12 @@ class Engine:
         """Return the pooled vectors ``[R, D]``.
 
         Raises:
+            CheckpointError: a bare model's pooler is not finite.
             InputTypeError: the architecture has no pooler.
         """
         if self._pooler is None:
             self._refuse("pooler")
-        return self._pooler(self.first_tokens(rows), self.threads)
+        return self._pooler()(self.first_tokens(rows), self.threads)
 
     def logits(self, rows: Rows) -> Array:
         """Return the logits of the head.
@@ -229,7 +232,7 @@ class Engine:
         if self._words is None or self._pooler is None or follows is None:
             self._refuse("head for both masked words and next sentences")
         hidden = self.hidden_states(rows)
-        pooled = self._pooler(hidden[np.cumsum([0, *rows.lengths[:-1]])], self.threads)
+        pooled = self._pooler()(hidden[np.cumsum([0, *rows.lengths[:-1]])], self.threads)
         return {
             "masked_lm": self._words(hidden[places], self.threads),
             "next_sentence": follows(pooled, threads=self.threads),

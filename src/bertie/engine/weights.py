@@ -1,8 +1,9 @@
 """A model's arrays by the names that checkpoints have, read once while the engine lays them out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import cache, partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from bertie.errors import CheckpointError, InputTypeError
 from bertie.memory import LargePages, drop_pages
 from bertie.threads import available_threads
 
+Part = TypeVar("Part")
 WORDS = "bert.embeddings.word_embeddings"
 DECODER = "cls.predictions.decoder"
 # where a tied parameter is stored; that of a quantised one has its scale there
@@ -44,12 +46,14 @@ class Weights:
 
     Args:
         read: returns the array of a name, float32, or int8 where a quantised layer has it; None if there is none.
-        names: those stored in a checkpoint, as the architecture's own files have them.
+        stored: the names of all that there are.
+        names: those in a checkpoint, which stays to be read, as the architecture's own files have them.
         input_bits: to how many the inputs of int8 layers are rounded, by name; to 8 where it is not said.
         pages: where layers are packed.
     """
 
     read: Callable[[str], NDArray[Any] | None]
+    stored: Collection[str]
     names: tuple[str, ...] = ()
     input_bits: Mapping[str, int] = field(default_factory=dict)
     pages: LargePages = field(default_factory=LargePages)
@@ -79,6 +83,14 @@ class Weights:
         weights, biases = [self.table(name) for name in names], [self.array(f"{name}.bias") for name in names]
         return side_by_side(weights, biases, self.pages.take, available_threads())
 
+    def later(self, make: Callable[["Weights"], Part]) -> Callable[[], Part]:
+        """Return what makes a part when it is first asked for, or has made it, where no file stays to be read."""
+        made = cache(partial(make, self))
+        if self.names:
+            return made
+        part = made()
+        return lambda: part
+
     def norm(self, name: str, eps: float) -> Norm:
         """Return a layer normalisation."""
         return Norm(self.array(f"{name}.weight"), self.array(f"{name}.bias"), eps)
@@ -88,10 +100,6 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
     """Return the weights in a checkpoint, all parameters of the architecture having been found and fitting.
 
     Where the checkpoint's head has another number of classes than a config without names, the config is corrected.
-
-    Raises:
-        CheckpointError: a parameter is missing (of a head, too: untrained, it answers nothing), has another shape, or,
-            once it is read, holds NaN or infinite numbers.
     """
     checkpoint = checkpoint.unwrapped()
     source = f"{architecture} from {str(checkpoint.path.parent)!r}"
@@ -101,13 +109,13 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
     found = fit(shapes, checkpoint, aliases, integers=integers, is_tied=config.tie_word_embeddings)
     refuse_untrained(str(checkpoint.path), found.missing, architecture, config)
     report(source, found)
-    places = {canonical(name): stored for name, stored in found.stored.items()}
+    places = {canonical(name) or name: stored for name, stored in found.stored.items()}
 
     def read(name: str) -> NDArray[Any] | None:
         at = places.get(name) or places.get(TIED.get(name, name))
         return None if at is None else _checked(checkpoint, at, allow_nan)
 
-    return Weights(read, tuple(found.stored), input_bits(config.quantization_config))
+    return Weights(read, places, tuple(found.stored), input_bits(config.quantization_config))
 
 
 def _stated(checkpoint: Checkpoint, config: BertConfig, architecture: str) -> Parameters:
@@ -126,11 +134,7 @@ def _stated(checkpoint: Checkpoint, config: BertConfig, architecture: str) -> Pa
 
 
 def weights_of(model: Any, config: BertConfig, architecture: str) -> Weights:
-    """Return copies of the weights of a PyTorch model.
-
-    Raises:
-        InputTypeError: its parameters are not those of the architecture, as with adapters in it.
-    """
+    """Return copies of the weights of a PyTorch model."""
     arrays = {canonical(name) or name: _copied(tensor) for name, tensor in model.state_dict().items()}
     wanted = {canonical(name) or name: shape for name, shape in parameters_of(architecture, config).shapes.items()}
     if odd := _odd(arrays, wanted):
@@ -140,7 +144,7 @@ def weights_of(model: Any, config: BertConfig, architecture: str) -> Weights:
         )
     arrays |= {name: arrays[other] for name, other in TIED.items() if name not in arrays and other in arrays}
     bits = {canonical(name) or name: getattr(module, "input_bits", 8) for name, module in model.named_modules()}
-    return Weights(arrays.get, input_bits=bits)
+    return Weights(arrays.get, arrays, input_bits=bits)
 
 
 def _odd(arrays: Mapping[str, NDArray[Any]], wanted: Mapping[str, tuple[int, ...]]) -> str | None:

@@ -26,11 +26,7 @@ def short_lived(size: int) -> NDArray[np.uint8]:
 
 
 def check_float32(shape: Sequence[int], *arrays: NDArray[Any]) -> None:
-    """Refuse arrays that are not float32, or have other last dimensions than ``shape``: C would not notice.
-
-    Raises:
-        InputError: naming dtype and shape.
-    """
+    """Refuse arrays that are not float32, or have other last dimensions than ``shape``: C would not notice."""
     for array in arrays:
         if array.dtype != np.float32 or array.shape[-len(shape) :] != tuple(shape):
             raise InputError(
@@ -40,22 +36,13 @@ def check_float32(shape: Sequence[int], *arrays: NDArray[Any]) -> None:
 
 
 def check_cu_seqlens(cu_seqlens: NDArray[Any]) -> None:
-    """Refuse what is no list of 32-bit integers; C looks at the numbers themselves.
-
-    Raises:
-        InputError: it is something else.
-    """
+    """Refuse what is no list of 32-bit integers; C looks at the numbers themselves."""
     if cu_seqlens.dtype != np.int32 or cu_seqlens.ndim != 1 or not len(cu_seqlens) or not cu_seqlens.flags.c_contiguous:
         raise InputError(f"cu_seqlens is {cu_seqlens.dtype} {[*cu_seqlens.shape]}; it must be int32 [B + 1].")
 
 
 def check_returned(code: int, tokens: int) -> None:
-    """Raise what a kernel's return code stands for.
-
-    Raises:
-        InputError: cu_seqlens does not rise from 0 to the number of tokens.
-        MemoryError: there was no memory for what the kernel keeps on the way.
-    """
+    """Raise what a kernel's return code stands for."""
     if code == _BAD_SEQLENS:
         raise InputError(
             f"The sequences must lie one after the other in {tokens} tokens, from 0 on; cu_seqlens says something else."

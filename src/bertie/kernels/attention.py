@@ -34,9 +34,6 @@ def attention(
         threads: how many compute.
         dropout: which weights are dropped.
         lse: ``[T_q, H]``, filled with the logarithms of the sums of exponentials, which the gradient needs.
-
-    Raises:
-        InputError: the sequences are not the queries or keys exactly, or the arrays are of other kinds or shapes.
     """
     qkv = heads_side_by_side(q, k, v)
     _check(*qkv, cu_seqlens_q, cu_seqlens_k)

@@ -16,11 +16,7 @@ def drop_params(seed: int, p: float) -> DropoutStruct:
 
 
 def dropout(x: Floats, params: DropoutStruct, instruction_set: InstructionSet, *, threads: int) -> Floats:
-    """Return ``x``, float32, with the numbers dropped that ``params`` drop.
-
-    Raises:
-        InputError: ``x`` is of another dtype.
-    """
+    """Return ``x``, float32, with the numbers dropped that ``params`` drop."""
     x = np.ascontiguousarray(x)
     check_float32(x.shape, x)
     y = empty(*x.shape)

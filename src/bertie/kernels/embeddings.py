@@ -32,9 +32,6 @@ class PackedEmbeddings:
         positions: ``[P, D]``, or None where positions are relative.
         norm: the normalization's weight and bias ``[D]`` and its epsilon.
         instruction_set: whose functions compute.
-
-    Raises:
-        InputError: a table is of another width, or not float32.
     """
 
     def __init__(
@@ -64,9 +61,6 @@ class PackedEmbeddings:
 
         Args:
             positions: of each token; looked at only if there is a table of positions.
-
-        Raises:
-            InputError: an id has no row in its table, or there are not as many of each kind.
         """
         given = [ids, types, positions][: len(self._counts)]
         arrays = [None if each is None else np.ascontiguousarray(each, np.int64) for each in given]

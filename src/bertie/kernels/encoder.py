@@ -31,9 +31,6 @@ class PackedEncoder:
 
     Args:
         blocks: all of one instruction set, and of the same shapes.
-
-    Raises:
-        InputError: the shapes of blocks do not fit each other, or an array is not float32.
     """
 
     def __init__(self, blocks: Sequence[Block]) -> None:
@@ -52,9 +49,6 @@ class PackedEncoder:
             cu_seqlens: int32 ``[B + 1]``, where each sequence begins and the last ends.
             blocks: how many to compute.
             threads: how many share the work.
-
-        Raises:
-            InputError: the sequences are not ``x`` exactly, or ``x`` is of another width or dtype.
         """
         x = np.ascontiguousarray(x)
         check_float32((self.width,), x)

@@ -39,9 +39,6 @@ class PackedLinear:
 
         Args:
             epilogue: an activation's code, or NONE or RESIDUAL.
-
-        Raises:
-            InputError: the arrays are of another dtype or shape, or there is no residual to add.
         """
         if epilogue == RESIDUAL and residual is None:
             raise InputError("A product with the epilogue RESIDUAL takes a residual.")

@@ -43,9 +43,6 @@ class Int8PackedWeight(PackedLinear):
 
     A step takes 4 inputs of 8 bits, or 2 of 16. They are rounded row by row, so a row's answer is bitwise its own here
     too.
-
-    Raises:
-        InputError: the processor has no such products, or there are more inputs than 32-bit sums can hold.
     """
 
     def __init__(
@@ -82,11 +79,7 @@ class Int8PackedWeight(PackedLinear):
 
 
 def check_int8_depth(depth: int) -> None:
-    """Refuse a layer whose sums would not fit.
-
-    Raises:
-        InputError: it has more than `MAX_DEPTH_INT8` inputs.
-    """
+    """Refuse a layer whose sums would not fit."""
     if depth > MAX_DEPTH_INT8:
         raise InputError(
             f"A layer of {depth} inputs cannot be int8: sums of more than {MAX_DEPTH_INT8} products overflow; leave "

@@ -11,11 +11,7 @@ from bertie.kernels.library import InstructionSet, NormStruct
 def layer_norm(
     x: Floats, weight: Floats, bias: Floats, eps: float, instruction_set: InstructionSet, *, threads: int
 ) -> Floats:
-    """Return ``(x - mean) / sqrt(variance + eps) * weight + bias`` of each row of ``x [T, D]``.
-
-    Raises:
-        InputError: the arrays are of another dtype or shape.
-    """
+    """Return ``(x - mean) / sqrt(variance + eps) * weight + bias`` of each row of ``x [T, D]``."""
     weight, bias = np.ascontiguousarray(weight), np.ascontiguousarray(bias)
     rows, columns = x.shape
     check_float32((columns,), x, weight, bias)

@@ -129,7 +129,7 @@ def joined_offsets(
 
 
 def find_continuing(vocabulary: Mapping[str, int], prefix: str, size: int) -> NDArray[np.bool_]:
-    """Return which of the ids below ``size`` are pieces that go on in a word, by the prefix that marks these."""
-    found = np.zeros(size, np.bool_)
+    """Return which ids, at least ``size`` of them, are pieces that go on in a word, by the prefix that marks these."""
+    found = np.zeros(max(size, 1 + max(vocabulary.values(), default=0)), np.bool_)
     found[[number for word, number in vocabulary.items() if word.startswith(prefix)]] = True
     return found

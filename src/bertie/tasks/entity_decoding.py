@@ -3,7 +3,7 @@
 Many texts are read side by side: T pieces in all, U units (pieces or words), C labels.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.data.tag_schemes import Rules, TagTable, best_tags
-from bertie.tasks.alignment import MERGES, Alignment
+from bertie.tasks.alignment import MERGES, Alignment, Group, find_continuing, joined_offsets
 from bertie.tasks.arrays import Array, Integers
+from bertie.tasks.windows import first_piece
 from bertie.tokenization.pieces import Span
 
 STRATEGIES = ("none", "simple", *MERGES)
@@ -37,43 +38,42 @@ class Grouper:
     strategy: str  # one of STRATEGIES
     ignored: Collection[str]  # the labels, and types of entities, that are left out
     scheme: str | None  # keeps the tags within it, and reads entities by it; None takes every unit's best label
-    join: Callable[[Sequence[str]], str]  # makes a string of tokens
+    tokenizer: Any
+    delimiter: str  # stands between the words of a text that came as words
 
-    def answers(
-        self, scores: Array, goes_on: NDArray[np.bool_], sizes: Sequence[int], source_of: Callable[[int], Source]
-    ) -> list[Entities]:
+    def answers(self, scores: Array, groups: Sequence[Group]) -> list[Entities]:
         """Return, for each text, an entry a token with the strategy "none", else one an entity.
 
-        ``scores [T, C]`` are probabilities, ``goes_on [T]`` says whether a piece goes on in the word of the one before
-        it, and ``sizes`` are the texts' numbers of pieces; ``source_of`` is called for texts with answers alone.
+        ``scores [T, C]`` are the probabilities of the labels for the pieces of all texts that were read.
         """
-        found: list[Entities] = [[] for _ in sizes]
+        found: list[Entities] = [[] for _ in groups]
         if not len(scores):
             return found
+        sizes = [group.read.stop - group.read.start for group in groups]
         texts = np.repeat(np.arange(len(sizes)), sizes)
         begins = np.cumsum(sizes) - sizes
-        firsts, bounds, scores = self._units(scores, goes_on)
+        firsts, bounds, scores = self._units(scores, groups)
         tags = chosen(scores, np.bincount(texts[firsts], minlength=len(sizes)), self._rules)
         certainty = scores[np.arange(len(tags)), tags].tolist()
         names, starts, lasts = self._spans(tags, texts[firsts])
         source = None
         for first, last in zip(starts.tolist(), lasts.tolist(), strict=True):
             number = int(texts[firsts[first]])
-            # spans come in the order of the texts
-            source = source if source is not None and found[number] else source_of(number)
+            # spans come in the order of the texts; those without answers are left alone
+            source = source if source is not None and found[number] else self._source(groups[number])
             places = (bounds[first : last + 2] - begins[number]).tolist()
             found[number].append(self._entity(names[tags[first]], certainty[first : last + 1], source, places))
         return found
 
-    def _units(self, scores: Array, goes_on: NDArray[np.bool_]) -> tuple[Integers, Integers, Array]:
+    def _units(self, scores: Array, groups: Sequence[Group]) -> tuple[Integers, Integers, Array]:
         """Return the first piece ``[U]`` of each unit, the same with T at the end, and the scores ``[U, C]``."""
-        words = self.strategy in MERGES
-        firsts = np.flatnonzero(~goes_on) if words else np.arange(len(scores))
+        if self.strategy not in MERGES:
+            firsts = np.arange(len(scores))
+            return firsts, np.append(firsts, len(scores)), scores
+        firsts = np.flatnonzero(~np.concatenate(list(map(self._goes_on, groups))))
         bounds = np.append(firsts, len(scores))
-        if words:
-            units = Alignment(np.arange(len(firsts)), firsts, bounds[1:], len(firsts), len(scores))
-            scores = units.word_scores(scores, self.strategy)
-        return firsts, bounds, scores
+        words = Alignment(np.arange(len(firsts)), firsts, bounds[1:], len(firsts), len(scores))
+        return firsts, bounds, words.word_scores(scores, self.strategy)
 
     def _spans(self, tags: Integers, texts: Integers) -> tuple[Sequence[str], Integers, Integers]:
         """Return what each tag is called, and the first and the last unit of each answer, from tags and texts [U]."""
@@ -91,11 +91,52 @@ class Grouper:
         if self.strategy == "none":
             known = {"score": certainty[0], "index": source.place + first, "word": source.tokens[first]}
             return {"entity": kind, **known, **characters}
-        tokens = source.tokens[first:stop]
+        tokens, join = source.tokens[first:stop], self.tokenizer.convert_tokens_to_string
         if self.strategy != "simple":
-            tokens = [self.join(source.tokens[start:end]) for start, end in pairwise(places)]
+            tokens = [join(source.tokens[start:end]) for start, end in pairwise(places)]
         score = sum(certainty) / len(certainty)
-        return {"entity_group": kind, "score": score, "word": self.join(tokens), **characters}
+        return {"entity_group": kind, "score": score, "word": join(tokens), **characters}
+
+    def _source(self, group: Group) -> Source:
+        pieces, read = group.pieces, group.read
+        text, spans = self._placed(group)
+        tokens, unknown = pieces.tokens, self.tokenizer.unk_token
+        if unknown in tokens:
+            tokens = [
+                text[start:stop] if token == unknown else token
+                for token, (start, stop) in zip(tokens, spans, strict=True)
+            ]
+        return Source(tokens[read], spans[read], first_piece(group.encodings[0]) + read.start)
+
+    def _placed(self, group: Group) -> tuple[str, Sequence[Span]]:
+        """Return a text, of words their join, and the characters of its pieces."""
+        text, pieces = group.text, group.pieces
+        if not isinstance(text, list):
+            return text, pieces.offsets
+        return self.delimiter.join(text), joined_offsets(pieces.offsets, pieces.word_ids, text, self.delimiter)
+
+    def _goes_on(self, group: Group) -> NDArray[np.bool_]:
+        """Return which pieces go on in a word: by a scheme in the user's own, else in those that the tokenizer made."""
+        pieces, read = group.pieces, group.read
+        if self.scheme is not None and isinstance(group.text, list):
+            words = np.array(pieces.word_ids[read])
+            return np.concatenate((np.zeros(1, np.bool_), words[1:] == words[:-1]))[: len(words)]
+        ids = np.asarray(pieces.ids, np.int64)[read]
+        if self.tokenizer.continuing_subword_prefix is None:
+            # tokens don't show words: a piece goes on where no space stands before it
+            text, spans = self._placed(group)
+            starts = (start for start, _ in spans[read])
+            follows = [start > 0 and " " not in text[start - 1 : start + 1] for start in starts]
+            found = np.array(follows, np.bool_) & (ids != self.tokenizer.unk_token_id)
+        else:
+            found = self._continuing[ids]
+        found[:1] = False
+        return found
+
+    @cached_property
+    def _continuing(self) -> NDArray[np.bool_]:
+        prefix, size = self.tokenizer.continuing_subword_prefix, len(self.tokenizer)
+        return find_continuing(self.tokenizer.get_vocab(), prefix, size)
 
     @cached_property
     def _rules(self) -> Rules | None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from bertie.errors import InputError
 from bertie.metrics import ClassificationMetric, Metric
 from bertie.tasks.calibrated_tasks import SequenceTask
 from bertie.tasks.features import Features, Outputs
@@ -30,13 +29,8 @@ class NextSentence(SequenceTask):
     """
 
     label_smoothing: float = 0.0
+    pair: ClassVar[str] = "(A, B), or a mapping with both"
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": ClassificationMetric}
-
-    def read(self, given: object, number: int = 0) -> Any:
-        pair = super().read(given, number)
-        if not isinstance(pair, tuple):
-            raise InputError(f"Input {number} is no pair of texts; give (A, B), or a mapping with both.")
-        return pair
 
     def run(self, model: Model, features: Features) -> Computed:
         """Return the logits ``[R, 2]``: column 0 speaks for "B follows A"."""

@@ -42,6 +42,7 @@ class Reranking(TextClassification):
     activation: str | None = None
     given: ClassVar[tuple[str, ...]] = (*Task.given, "activation")
     saved: ClassVar[tuple[str, ...]] = (*Task.saved, "window_scores", "temperature", "highest")
+    pair: ClassVar[str] = "(query, passage)"
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": RerankingMetric}
 
     def __post_init__(self) -> None:
@@ -54,12 +55,6 @@ class Reranking(TextClassification):
             )
 
     # pairs → scores
-
-    def read(self, given: object, number: int = 0) -> Any:
-        pair = super().read(given, number)
-        if not isinstance(pair, tuple):
-            raise InputError(f"Input {number} is no pair of texts; give (query, passage).")
-        return pair
 
     def decode(self, outputs: Outputs) -> list[dict[str, float]]:
         return [{"score": score} for score in self.scores(outputs.values)[:, 0].tolist()]

@@ -47,6 +47,8 @@ class TextEncoder:
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     # whether the task has an output for each token, and needs to know which characters each comes from
     works_on_tokens: ClassVar[bool] = False
+    # what a pair is called, where an input must be one
+    pair: ClassVar[str] = ""
     # which text of a pair is read in windows
     moving: ClassVar[int] = -1
     # the options that training settles and that are saved with the model
@@ -67,15 +69,18 @@ class TextEncoder:
 
     def read(self, given: object, number: int = 0) -> Any:
         """Return input ``number`` in the form the tokenizer takes: a str, or a pair as a tuple."""
+        text = given
         if isinstance(given, Mapping):
             if "text" not in given or set(given) - {"text", "text_pair"}:
                 raise InputTypeError(f"A text given as a mapping has 'text' and 'text_pair', not {sorted(given)}.")
-            return given["text"] if given.get("text_pair") is None else (given["text"], given["text_pair"])
-        if isinstance(given, list | tuple) and is_pair(given):
-            return tuple(given)
-        if not isinstance(given, str):
+            text = given["text"] if given.get("text_pair") is None else (given["text"], given["text_pair"])
+        elif isinstance(given, list | tuple) and is_pair(given):
+            text = tuple(given)
+        elif not isinstance(given, str):
             raise wrong_type(number, given, "a str, a pair of them, or a mapping with 'text' and 'text_pair'")
-        return given
+        if self.pair and not isinstance(text, tuple):
+            raise InputError(f"Input {number} is no pair of texts; give {self.pair}.")
+        return text
 
     @property
     def limit(self) -> int:

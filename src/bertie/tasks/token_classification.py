@@ -7,18 +7,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bertie.config import IGNORED
 from bertie.data.tag_schemes import OUTSIDE, SCHEMES, Rules, find_entities, guess_scheme, make_tags
 from bertie.errors import InputTypeError
 from bertie.metrics import EntityMetric, Metric
 from bertie.progress import say_once
-from bertie.tasks.alignment import LABELLED, MERGES, Alignment, Group, find_continuing, joined_offsets
+from bertie.tasks.alignment import LABELLED, MERGES, Alignment
 from bertie.tasks.arrays import Array
 from bertie.tasks.calibrated_tasks import CalibratedTask, Judged
 from bertie.tasks.class_labels import ClassLabels
-from bertie.tasks.entity_decoding import STRATEGIES, Grouper, Source, chosen
+from bertie.tasks.entity_decoding import STRATEGIES, Grouper, chosen
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.head_init import begin_at, logits_of_classes
 from bertie.tasks.tag_metric import entities_metric
@@ -26,7 +25,6 @@ from bertie.tasks.task import Task, TrainableTask, WrongAnswer
 from bertie.tasks.text_encoder import wrong_type
 from bertie.tasks.windows import first_piece
 from bertie.tokenization.encoding import Encoding
-from bertie.tokenization.pieces import Span
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,54 +123,7 @@ class TokenClassification(ClassLabels, CalibratedTask):
         return found
 
     def decode(self, outputs: Outputs) -> list[Any]:
-        groups = outputs.features.groups_read()
-        goes_on = np.concatenate([np.zeros(0, np.bool_), *map(self._goes_on, groups)])
-        sizes = list(map(len, outputs.values))
-        return self._grouper.answers(
-            self._piece_scores(outputs), goes_on, sizes, lambda number: self._source(groups[number])
-        )
-
-    def _source(self, group: Group) -> Source:
-        pieces, read = group.pieces, group.read
-        text, spans = self._placed(group)
-        tokens, unknown = pieces.tokens, self.tokenizer.unk_token
-        if unknown in tokens:
-            tokens = [
-                text[start:stop] if token == unknown else token
-                for token, (start, stop) in zip(tokens, spans, strict=True)
-            ]
-        return Source(tokens[read], spans[read], first_piece(group.encodings[0]) + read.start)
-
-    def _placed(self, group: Group) -> tuple[str, Sequence[Span]]:
-        """Return a text, of words their join, and the characters of its pieces."""
-        text, pieces = group.text, group.pieces
-        if not isinstance(text, list):
-            return text, pieces.offsets
-        delimiter = " " if self.delimiter is None else self.delimiter
-        return delimiter.join(text), joined_offsets(pieces.offsets, pieces.word_ids, text, delimiter)
-
-    def _goes_on(self, group: Group) -> NDArray[np.bool_]:
-        """Return which pieces go on in a word: by a scheme in the user's own, else in those that the tokenizer made."""
-        pieces, read = group.pieces, group.read
-        if self.scheme is not None and isinstance(group.text, list):
-            words = np.array(pieces.word_ids[read])
-            return np.concatenate((np.zeros(1, np.bool_), words[1:] == words[:-1]))[: len(words)]
-        ids = np.asarray(pieces.ids, np.int64)[read]
-        if self.tokenizer.continuing_subword_prefix is None:
-            # tokens don't show words: a piece goes on where no space stands before it
-            text, spans = self._placed(group)
-            starts = (start for start, _ in spans[read])
-            follows = [start > 0 and " " not in text[start - 1 : start + 1] for start in starts]
-            found = np.array(follows, np.bool_) & (ids != self.tokenizer.unk_token_id)
-        else:
-            found = self._continuing[ids]
-        found[:1] = False
-        return found
-
-    @cached_property
-    def _continuing(self) -> NDArray[np.bool_]:
-        prefix, size = self.tokenizer.continuing_subword_prefix, max(len(self.tokenizer), self.config.vocab_size)
-        return find_continuing(self.tokenizer.get_vocab(), prefix, size)
+        return self._grouper.answers(self._piece_scores(outputs), outputs.features.groups_read())
 
     def _piece_scores(self, outputs: Outputs) -> Array:
         """Return the scores ``[T, C]`` of the pieces of all texts, side by side."""
@@ -185,8 +136,8 @@ class TokenClassification(ClassLabels, CalibratedTask):
     @cached_property
     def _grouper(self) -> Grouper:
         ignored = ["O"] if self.ignore_labels is None else self.ignore_labels
-        join = self.tokenizer.convert_tokens_to_string
-        return Grouper(self._labels, self.aggregation_strategy, ignored, self.scheme, join)
+        delimiter = " " if self.delimiter is None else self.delimiter
+        return Grouper(self._labels, self.aggregation_strategy, ignored, self.scheme, self.tokenizer, delimiter)
 
     # labels → loss
 

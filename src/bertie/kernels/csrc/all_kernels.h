@@ -6,6 +6,9 @@
 #include "gemm.h"
 #include "gemm_unpacked.h"
 #include "gemm_int8.h"
+#ifdef HAS_TILES
+#include "gemm_tiles.h"
+#endif
 #include "packing.h"
 #include "linear.h"
 #include "layer_norm.h"

@@ -3,11 +3,30 @@
 #include <sys/auxv.h>
 #elif defined(__aarch64__) && defined(__APPLE__)
 #include <sys/sysctl.h>
+#elif defined(__x86_64__) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 #if defined(__x86_64__) && defined(__LP64__)
 const void *bertie_avx2_abi(void);
 const void *bertie_abi(void) { return bertie_avx2_abi(); }
+
+int bertie_has_tiles = 0;
+
+/* whether there is AMX for 8-bit integers; Linux gives its large registers only to processes that ask for them */
+static int has_tiles(void)
+{
+#if defined(__linux__)
+    enum { AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d & AMX_TILE && d & AMX_INT8 &&
+           !syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA);
+#else
+    return 0;
+#endif
+}
 
 const char *bertie_instruction_sets(void)
 {
@@ -17,7 +36,10 @@ const char *bertie_instruction_sets(void)
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512dq") ||
         !__builtin_cpu_supports("avx512vl"))
         return "avx2";
-    return __builtin_cpu_supports("avx512vnni") ? "avx512vnni avx512 avx2" : "avx512 avx2";
+    if (!__builtin_cpu_supports("avx512vnni"))
+        return "avx512 avx2";
+    bertie_has_tiles = has_tiles();
+    return "avx512vnni avx512 avx2";
 }
 
 #elif defined(__aarch64__) && defined(__LP64__)

@@ -27,10 +27,10 @@ static RowQuant row_quant(const float *x, long depth, const QuantParams *params)
     for (long k = 0; k < depth; k += LANES) {
         const V number = smoothed(x, params->smooth, k, depth);
         above = MAX(above, number);
-        below = MAX(below, SUB(ZERO(), number));
+        below = MIN(below, number);
         wrong = FMA(number, ZERO(), wrong);
     }
-    float high = REDUCE_MAX(above), low = REDUCE_MAX(below);
+    float high = REDUCE_MAX(above), low = REDUCE_MAX(SUB(ZERO(), below));
     if (params->bits == 16) /* around 0 */
         high = low = high > low ? high : low;
     const float range = high + low > 1e-12f ? high + low : 1e-12f, scale = (range + REDUCE_ADD(wrong)) * params->step;
@@ -44,8 +44,8 @@ static RowQuant quantize_row(const float *x, long depth, const QuantParams *para
     const V factor = SET1(1 / row.scale);
     const U zero = U_SET1(row.zero_point);
     for (long k = 0; k < depth; k += LANES) {
-        short integers[LANES];
         const U whole = U_ADD(U_OF_FLOAT(MUL(smoothed(x, params->smooth, k, depth), factor)), zero);
+        short integers[LANES];
 #ifdef U_DOT_BYTES
         if (params->bits == 8)
             STORE_BYTES(integers, U_MAX(whole, U_SET1(0)));
@@ -67,7 +67,8 @@ typedef struct {
     long widened_per_thread; /* quantized_bytes(NR, depth) */
 } IntegerScratch;
 
-static inline long quantized_bytes(long rows, long depth) { return rows * upto(2 * depth, 4); }
+/* whole blocks of 32 rows, which gemm_tiles.h reads to their end */
+static inline long quantized_bytes(long rows, long depth) { return upto(rows, 32) * upto(2 * depth, 4); }
 
 typedef struct {
     const float *scale; /* [columns], of the weights */

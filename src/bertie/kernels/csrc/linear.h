@@ -34,6 +34,11 @@ static void apply_linear(const PackedWeight *w, const float *x, const float *res
     if (w->input_bits) {
         const Scales scales = {w->scale, w->sums, scratch->rows};
         const QuantParams params = {w->input_bits, w->input_step, w->smooth};
+#ifdef HAS_TILES
+        if (tiles_are_faster(rows, w->depth, w->input_bits))
+            gemm_tiles(x, w->panels, scratch, rows, w->depth, &scales, &params, &e);
+        else
+#endif
         gemm_int8(x, w->panels, scratch, rows, w->depth, &scales, &params, &e);
         return;
     }

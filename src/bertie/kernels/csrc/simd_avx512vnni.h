@@ -4,6 +4,10 @@
 
 #undef NAME
 #define NAME(function) bertie_avx512vnni_##function
+/* some of these processors have AMX too, which gcc knows from version 11 on */
+#if defined(__linux__) && !defined(__clang__) && __GNUC__ >= 11
+#define HAS_TILES
+#endif
 #undef U_DOT_WORDS
 #define U_DOT_WORDS(sums, a, b) _mm512_dpwssd_epi32(sums, a, b)
 /* sums + the products of four unsigned 8-bit integers each with four signed ones */
