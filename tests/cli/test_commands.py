@@ -79,6 +79,8 @@ def test_search(run: Run, tmp_path: Path) -> None:
     first, second = run("search", path, "bad weather", "share prices", "-k", 1).records
     assert first == {"question": "bad weather", "rank": 1, "score": first["score"], "line": 4, "text": "It rained"}
     assert second["text"] == "Stocks fell. Bonds rose."
+    table = run("search", path, "bad weather", "-k", 1, "--to", "csv").out
+    assert table.splitlines()[0] == "question,rank,score,line,text"  # nothing that only other commands' answers have
     by = run("search", path, "--by", "sentence", "--top-k", 2, stdin="bad weather\n").records
     assert (by[0]["text"], by[0]["rank"], by[1]["rank"]) == ("It rained all day.", 1, 2)
     assert by[0]["score"] > by[1]["score"]

@@ -2,10 +2,11 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -205,6 +206,18 @@ def test_nothing_labelled_is_no_error() -> None:
             return super().loss(examples) * 0
 
     assert train(Unlabelled(), Settings(**FAST, steps=2)).records[-1]["loss"] == 0.0
+
+
+def test_a_learner_may_count_with_numpy() -> None:
+    def counting(count: Callable[[int], Any]) -> TextLearner:
+        learner = TextLearner()
+        learner.divisor = lambda examples: count(len(examples))  # type: ignore[method-assign]
+        train(learner, Settings(epochs=1, batch_size=4))
+        return learner
+
+    expected, *others = (counting(kind).model.state_dict() for kind in (float, np.int64, np.float32, torch.tensor))
+    for found in others:
+        assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
 def test_a_loss_without_gradient_is_refused() -> None:

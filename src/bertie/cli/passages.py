@@ -29,7 +29,7 @@ def search(
     """Find the lines or sentences of a file that are nearest in meaning to a question."""
     if by not in ("line", "sentence"):
         raise InputError(f"--by is {by!r}; it is 'line' or 'sentence'.")
-    out = output.writer()
+    out = output.writer(marks=())  # hits have none
     lines: Iterable[Asked] = InputOptions(None, file).read(form, column)
     if by == "sentence":
         lines = (Asked(sentence, {}) for sentence in sentences("\n".join(line.text for line in lines)))

@@ -87,9 +87,9 @@ class OutputOptions:
     # forms that the command has besides those of all
     more: ClassVar[tuple[str, ...]] = ()
 
-    def writer(self) -> Lines:
-        """Return what writes the answers."""
-        return writer(form_of_output(self.output, self.to, self.more), later=("truncated", "empty"))
+    def writer(self, marks: Sequence[str] = ("truncated", "empty")) -> Lines:
+        """Return what writes the answers; in a table, ``marks`` that only some answers have get columns too."""
+        return writer(form_of_output(self.output, self.to, self.more), later=marks)
 
     def write(
         self,

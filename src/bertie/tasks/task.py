@@ -24,16 +24,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from bertie.errors import InputError, InputTypeError
-from bertie.metrics.streaming import Metric
-from bertie.tasks.calibration import Reliability
 from bertie.tasks.class_labels import check_loss_options
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.model import Model
 from bertie.tasks.operations import Computed, operations_on
 from bertie.tasks.text_encoder import TextEncoder
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # who only answers needs no metrics
     from torch import Tensor, nn
+
+    from bertie.metrics import Metric
+    from bertie.tasks.calibration import Reliability
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,14 +129,14 @@ class Scoring(ABC):
         metrics: kind of data → what scores it, as `metric` makes one; the kinds are those of a classification, if any.
     """
 
-    metrics: ClassVar[Mapping[str, type[Metric]]]
+    metrics: "ClassVar[Mapping[str, type[Metric]]]"
 
     def expects(self) -> tuple[str | None, list[str] | None]:
         """Return the kind of classification and the labels that labelled data must have; None for what is open."""
         return None, None
 
     @abstractmethod
-    def metric(self) -> Metric:
+    def metric(self) -> "Metric":
         """Return what scores the predictions of this task."""
 
     @abstractmethod
@@ -146,7 +147,7 @@ class Scoring(ABC):
         """Return labels in the form of `predictions`."""
         return labels
 
-    def reliability(self, outputs: Outputs) -> Reliability | None:
+    def reliability(self, outputs: Outputs) -> "Reliability | None":
         """Return how often predictions of each confidence are right; None where there is no confidence."""
         return None
 

@@ -35,9 +35,9 @@ def precision_on(device: torch.device, precision: str) -> Callable[[], AbstractC
 
 def mean_of(sums: Tensor, counts: float | Sequence[float]) -> Tensor:
     """Return a sum ``[]`` over its count, or of several sums ``[K]`` each over its own, added up."""
-    if isinstance(counts, float | int):
-        return sums / (counts or 1.0)
-    return (sums / sums.new_tensor([count or 1.0 for count in counts])).sum()
+    if isinstance(counts, Sequence):
+        return (sums / sums.new_tensor([count or 1.0 for count in counts])).sum()
+    return sums / (counts or 1.0)
 
 
 class GradAccumulator:
