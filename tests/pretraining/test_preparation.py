@@ -139,9 +139,30 @@ def test_damaged_missing_and_foreign_files_are_named(tokenizer: bertie.BertToken
         Corpus(tmp_path)
 
 
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("damage", ["an id", "cut off", "manifest"])
+def test_a_second_run_mends_what_was_damaged(tokenizer: bertie.BertTokenizer, tmp_path: Path, damage: str) -> None:
+    prepare(book_texts(), tokenizer, tmp_path, heldout=0.1)
+    whole = files_in(tmp_path)
+    shard = tmp_path / ("manifest.json" if damage == "manifest" else "train-00001.safetensors")
+    content = bytearray(whole[shard.name])
+    if damage == "an id":  # what the shard was made of is still to be seen in its hashes
+        content[content.index(read_shard(shard).ids.tobytes())] ^= 1
+    shard.write_bytes(content if damage == "an id" else content[:9])
+    prepare(book_texts(), tokenizer, tmp_path, heldout=0.1)
+    assert files_in(tmp_path) == whole
+
+
+def test_the_manifest_says_the_share_that_is_held_out(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
+    assert prepare(["One document.", "Another one."], tokenizer, tmp_path, heldout=0.25)["heldout_share"] == 0.25
+
+
 def test_no_documents_are_refused(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="There is no text in nothing.txt"):
         prepare([], tokenizer, tmp_path, sources="nothing.txt")
+    for nothing in (" \n", "\u200b"):
+        with pytest.raises(InputError, match="There is no text in the documents"):
+            prepare([nothing], tokenizer, tmp_path)
     prepare(["One document."], tokenizer, tmp_path / "one", heldout=0)
     with pytest.raises(InputError, match="has no heldout documents"):
         Corpus(tmp_path / "one", "heldout")

@@ -8,7 +8,7 @@ import hashlib
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from bertie.data.sentences import sentences
-from bertie.errors import InputError
+from bertie.errors import CheckpointError, InputError
 from bertie.files import make_folder, read_json, remove_leftovers, write_json
 from bertie.pretraining.shards import (
     MANIFEST,
@@ -29,6 +29,7 @@ from bertie.pretraining.shards import (
     ShardInfo,
     info_of,
     manifest_of,
+    read_manifest,
     read_shard,
     write_shard,
 )
@@ -105,14 +106,19 @@ def prepare(
     counts = Counts()
     infos: dict[str, list[ShardInfo]] = {part: [] for part in PARTS}
     blocks = _blocks(_once(documents, counts), heldout)
-    with progress("documents", None) as advance, closing(_written(blocks, out, workers)) as written:
+    with progress("documents", None) as advance, closing(_written(blocks, out, workers, _checksums(out))) as written:
         for block, info in written:
             infos[block.part].append(info)
             advance(len(block.texts))
-    if not counts.documents:
+    if not any(info.documents for info in chain.from_iterable(infos.values())):
         raise InputError(f"There is no text in {sources or 'the documents'}.")
     about: dict[str, Any] = {"documents_read": counts.documents, "duplicates": counts.duplicates, "empty": counts.empty}
-    about |= {"characters": counts.characters, "sources": sources, "vocab_size": len(tokenizer), "heldout": heldout}
+    about |= {
+        "characters": counts.characters,
+        "sources": sources,
+        "vocab_size": len(tokenizer),
+        "heldout_share": heldout,
+    }
     manifest = manifest_of({part: infos[part] for part in PARTS}, about)
     write_json(out / MANIFEST, manifest)
     return manifest
@@ -167,18 +173,29 @@ def _blocks(documents: Iterable[tuple[str, int]], heldout: float) -> Iterator[Bl
     yield from (block for block in open_blocks.values() if block.texts)
 
 
-def _written(blocks: Iterable[Block], out: Path, workers: int) -> Generator[tuple[Block, ShardInfo]]:
+def _checksums(out: Path) -> dict[str, int]:
+    """Return the checksums of the shards that an earlier run finished with; none if there was no such run."""
+    try:
+        manifest = read_manifest(out)
+    except CheckpointError:
+        return {}
+    return {info["name"]: info["checksum"] for part in PARTS for info in manifest[part]}
+
+
+def _written(
+    blocks: Iterable[Block], out: Path, workers: int, checksums: Mapping[str, int]
+) -> Generator[tuple[Block, ShardInfo]]:
     """Yield each block with its shard, in order; at most one block more than there are workers waits."""
     if workers < 2:
         tokenizer = BertTokenizer.from_pretrained(out / TOKENIZER)
         for block in blocks:
-            yield block, _known(block, out) or _tokenize(block, out, tokenizer)
+            yield block, _known(block, out, checksums) or _tokenize(block, out, tokenizer)
         return
     context = multiprocessing.get_context("spawn")
     waiting: deque[tuple[Block, ShardInfo | Future[ShardInfo]]] = deque()
     with ProcessPoolExecutor(workers, context, _begin, (out,)) as pool:
         for block in blocks:
-            waiting.append((block, _known(block, out) or pool.submit(_work, block, out)))
+            waiting.append((block, _known(block, out, checksums) or pool.submit(_work, block, out)))
             if len(waiting) > workers + 1:
                 yield _finished(*waiting.popleft())
         while waiting:
@@ -189,12 +206,16 @@ def _finished(block: Block, info: "ShardInfo | Future[ShardInfo]") -> tuple[Bloc
     return block, info if isinstance(info, ShardInfo) else info.result()
 
 
-def _known(block: Block, out: Path) -> ShardInfo | None:
-    """Return the shard of a block if an earlier run has written it."""
+def _known(block: Block, out: Path, checksums: Mapping[str, int]) -> ShardInfo | None:
+    """Return the shard of a block if an earlier run has written it; one that is damaged since is written anew."""
     path = out / block.name
-    if not path.exists() or read_shard(path).hashes.tolist() != block.hashes:
+    try:
+        if not path.exists() or read_shard(path).hashes.tolist() != block.hashes:
+            return None
+    except CheckpointError:
         return None
-    return info_of(path)
+    info = info_of(path)
+    return info if checksums.get(block.name, info.checksum) == info.checksum else None
 
 
 _tokenizer: BertTokenizer

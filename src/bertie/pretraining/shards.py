@@ -106,7 +106,7 @@ class Corpus:
 
     def __init__(self, folder: Path, part: str = "train") -> None:
         infos = [ShardInfo(**info) for info in read_manifest(folder)[part]]
-        if not infos:
+        if not any(info.documents for info in infos):
             raise InputError(f"{str(folder)!r} has no {part} documents; prepare it with another share held out.")
         self.shards = []
         with progress(f"checking {part} data", len(infos)) as advance:
@@ -159,7 +159,7 @@ def _checked(path: Path, info: ShardInfo) -> Shard:
         )
     if zlib.crc32(path.read_bytes()) != info.checksum:
         raise CheckpointError(
-            f"the shard {str(path)!r} is damaged: its checksum is not the manifest's; delete it, and bertie prepare, "
-            "run again, writes it anew"
+            f"the shard {str(path)!r} is damaged: its checksum is not the manifest's; bertie prepare with the "
+            "same options writes it anew"
         )
     return read_shard(path)
