@@ -47,3 +47,12 @@ def test_probabilities_are_no_switches() -> None:
         Scores(MultiLabelMetric(("a", "b"))).add([[0.2, 1]], [[0, 1]])
     with pytest.raises(InputError, match=r"shape \[1, 3\]; give one of 2 switches"):
         Scores(MultiLabelMetric(("a", "b"))).add([[0, 1, 1]], [[0, 1, 1]])
+
+
+def test_of_many_labels_without_a_row_eight_are_named() -> None:
+    scores = Scores(MultiLabelMetric([f"l{number}" for number in range(12)]), replicates=0)
+    scores.add(np.eye(1, 12, dtype=bool), np.eye(1, 12, dtype=bool))
+    assert scores.notes()[0] == (
+        "No row has the label 'l1', 'l2', 'l3', 'l4', 'l5', 'l6', 'l7', 'l8' and 3 more: F1 there is 0 and lowers the "
+        "macro averages."
+    )
