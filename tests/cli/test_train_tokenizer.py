@@ -36,6 +36,16 @@ def test_texts_become_a_vocabulary_and_shards(run: Run, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "d" / "manifest.json").read_text())["sources"] == str(book)
 
 
+def test_one_document_is_no_plural(run: Run, mini: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Jim", "utf-8")
+    ran = run("prepare", tmp_path / "a.txt", "-t", mini, "--out", tmp_path / "d", "--heldout", 0, "--workers", 1)
+    assert ran.err.splitlines()[1:] == [
+        "bertie: 1 document with 3 characters was read; 0 duplicates and 0 empty ones left out",
+        "bertie: train: 1 document, 1 sentence, 1 token",
+        "bertie: heldout: 0 documents, 0 sentences, 0 tokens",
+    ]
+
+
 def test_what_cannot_be_done_is_one_sentence(run: Run, tmp_path: Path) -> None:
     few = tmp_path / "few.txt"
     few.write_text("a few words", "utf-8")
@@ -43,7 +53,7 @@ def test_what_cannot_be_done_is_one_sentence(run: Run, tmp_path: Path) -> None:
     latin.write_bytes("zażółć gęślą jaźń".encode("iso8859-2"))
     for expected, *command in (
         (
-            "1 time. Ask for 26 or fewer",
+            "1 time. Ask for 26 or fewer, give more text, or lower --min-frequency.",
             "train-tokenizer",
             few,
             "--size",

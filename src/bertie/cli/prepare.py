@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bertie.cli import options
+from bertie.errors import counted, plural
 from bertie.messages import printable
 
 
@@ -50,14 +51,13 @@ def prepare(
 
 def _summary(manifest: dict[str, Any]) -> list[str]:
     """Return what was done, in lines that a person reads."""
+    read = manifest["documents_read"]
     lines = [
-        f"bertie: {manifest['documents_read']:,} documents with {manifest['characters']:,} characters were read; "
-        f"{manifest['duplicates']:,} came before and {manifest['empty']:,} were empty"
+        f"bertie: {counted(read, 'document')} with {counted(manifest['characters'], 'character')} "
+        f"{plural(read, 'was', 'were')} read; {counted(manifest['duplicates'], 'duplicate')} and "
+        f"{counted(manifest['empty'], 'empty one')} left out"
     ]
     for part, infos in ((part, manifest[part]) for part in ("train", "heldout")):
-        documents, sentences, tokens = (sum(info[name] for info in infos) for name in _COUNTED)
-        lines.append(f"bertie: {part}: {documents:,} documents, {sentences:,} sentences, {tokens:,} tokens")
+        sums = (counted(sum(info[f"{name}s"] for info in infos), name) for name in ("document", "sentence", "token"))
+        lines.append(f"bertie: {part}: {', '.join(sums)}")
     return lines
-
-
-_COUNTED = ("documents", "sentences", "tokens")

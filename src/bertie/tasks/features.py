@@ -181,7 +181,7 @@ class Features:
 
         Each row is an input of its own in what comes back.
         """
-        if self.owners is None and list(rows) == list(range(len(self.lengths))):
+        if self.owners is None and len(rows) == len(self.lengths) and list(rows) == list(range(len(rows))):
             return self
         return self._chosen(rows, rows if self.owners is None else self.owners[list(rows)].tolist(), None)
 

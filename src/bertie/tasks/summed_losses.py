@@ -98,8 +98,13 @@ def false_negatives(anchors: NDArray[Any], positives: NDArray[Any], candidates: 
     These are the partners (the positives beside them) of all anchors of the same text, and that text itself.
     """
     known = partners_of(anchors.tolist(), positives.tolist())
-    found = [[text in known[anchor] for text in candidates.tolist()] for anchor in anchors.tolist()]
-    return np.array(found, np.bool_).reshape(len(anchors), len(candidates))
+    columns: dict[Any, list[int]] = {}
+    for column, text in enumerate(candidates.tolist()):
+        columns.setdefault(text, []).append(column)
+    found = np.zeros((len(anchors), len(candidates)), np.bool_)
+    for row, anchor in zip(found, anchors.tolist(), strict=True):
+        row[[column for text in known[anchor] for column in columns.get(text, ())]] = True
+    return found
 
 
 def _beside(logits: Tensor, values: Numbers | None) -> Any:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from tokenizers import Tokenizer as RustTokenizer
 
-from bertie.errors import InputError, counted
+from bertie.errors import InputError, counted, spelled
 from bertie.progress import progress
 from bertie.tokenization.wordpiece import MAX_WORD
 
@@ -83,7 +83,8 @@ def train_wordpiece(
         found = len(special_tokens) + len(merges.pieces)
         raise InputError(
             f"The texts give a vocabulary of {found:,} tokens, not of {size:,}: no other two pieces stand together "
-            f"{counted(min_frequency, 'time')}. Ask for {found:,} or fewer, give more text, or lower min_frequency."
+            f"{counted(min_frequency, 'time')}. Ask for {found:,} or fewer, give more text, or lower "
+            f"{spelled('min_frequency')}."
         )
     return [*special_tokens, *merges.pieces]
 
