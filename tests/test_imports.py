@@ -1,6 +1,7 @@
 """Imports run one way, from the command line down to the errors, and the package costs nothing until it is used."""
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -84,6 +85,17 @@ def test_imports_run_one_way(path: Path) -> None:
     assert room in ROW_OF, f"{room} has no place in the order of imports"
     for other in imported_rooms(path) - {room}:
         assert ROW_OF[other] > ROW_OF[room], f"{room} must not import {other}"
+
+
+def test_what_programs_beside_the_package_import_is_there() -> None:
+    root = SOURCE.parents[1]
+    for path in [*(root / "benchmarks").rglob("*.py"), *(root / "examples").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "bertie":
+                module = importlib.import_module(str(node.module))
+                for alias in node.names:
+                    found = hasattr(module, alias.name) or importlib.util.find_spec(f"{node.module}.{alias.name}")
+                    assert found, f"{path.relative_to(root)} imports {alias.name} from {node.module}"
 
 
 def test_a_file_has_a_name_of_its_own() -> None:

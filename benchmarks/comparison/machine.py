@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bertie.layers import chip
+from bertie.kernels import cpu
 
 # what decides which kernels run, best first
 FEATURES = (
@@ -36,7 +36,7 @@ _NAMES = {
 
 def describe() -> str:
     """Return the chip in words: ``"AMD Zen 3 (AVX2), 2 cores"``."""
-    flags = chip.flags(chip.cpuinfo())
+    flags = cpu.flags(cpu.cpuinfo())
     names = ", ".join(_NAMES.get(flag, flag) for flag in FEATURES if flag in flags and not _implied(flag, flags))
     return f"{_chip(flags)} ({names or platform.machine()}), {cores()} core{'s' if cores() > 1 else ''}"
 
@@ -48,7 +48,7 @@ def cores() -> int:
 
 def has_bf16(device: str) -> bool:
     """Whether the chip, or the CUDA device, multiplies bf16 by itself."""
-    return device != "cpu" or chip.read_chip(chip.cpuinfo()).bf16
+    return device != "cpu" or cpu.read_chip(cpu.cpuinfo()).bf16
 
 
 def peak_device_memory() -> int:
@@ -97,8 +97,8 @@ def _process(pid: int) -> int:
 
 
 def _chip(flags: frozenset[str]) -> str:
-    text = chip.cpuinfo()
-    vendor, family = chip.field(text, "vendor_id"), chip.field(text, "cpu family")
+    text = cpu.cpuinfo()
+    vendor, family = cpu.field(text, "vendor_id"), cpu.field(text, "cpu family")
     if vendor == "AuthenticAMD":
         zen3_or_4 = "AMD Zen 4" if "avx512f" in flags else "AMD Zen 3"
         return {"23": "AMD Zen 2 or older", "25": zen3_or_4, "26": "AMD Zen 5"}.get(family, "AMD")

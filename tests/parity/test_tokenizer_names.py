@@ -17,7 +17,7 @@ _HUB = {"push_to_hub", "register_for_auto_class"}
 _INSIDE = {"convert_added_tokens", "convert_to_native_format", "pretrained_vocab_files_map", "slow_tokenizer_class"}
 _INSIDE |= {"set_truncation_and_padding", "update_post_processor", "add_bos_token", "add_eos_token", "model"}
 _INSIDE |= {"prepare_for_tokenization", "truncate_sequences"}
-NOT_OFFERED = _TEMPLATES | _HUB | _INSIDE | {"train_new_from_iterator"}
+NOT_OFFERED = _TEMPLATES | _HUB | _INSIDE
 # of programs, not of BERT's tokenizers: the reference's formats and its registry
 PARAMETERS_NOT_OFFERED = {"save_pretrained": {"save_format"}, "from_pretrained": {"init_inputs", "inputs"}}
 

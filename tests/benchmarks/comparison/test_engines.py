@@ -41,7 +41,7 @@ def test_an_engine_says_why_it_cannot_run(monkeypatch: pytest.MonkeyPatch) -> No
     assert engine.why_not(WORK, "cuda") == "Measured on the CPU only."
     assert engine.why_not(replace(WORK, task="train"), "cpu") == "Does not train."
     assert "asks for max pooling" in engine.why_not(replace(WORK, pooling="max pooling"), "cpu")
-    monkeypatch.setattr(machine.chip, "cpuinfo", lambda: "flags : avx2")
+    monkeypatch.setattr(machine.cpu, "cpuinfo", lambda: "flags : avx2")
     installed.add("bertie")
     assert find("bertie bf16").why_not(WORK, "cpu") == "This chip does not multiply bf16 by itself."
     assert find("bertie bf16").why_not(WORK, "cuda") == ""
@@ -108,10 +108,10 @@ def test_a_model_is_converted_once_and_never_half(tmp_path: Path) -> None:
 
 def test_the_machine_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "vendor_id : AuthenticAMD\ncpu family : 26\nflags : fpu avx2 avx512f avx512_vnni avx512_bf16\n"
-    monkeypatch.setattr(machine.chip, "cpuinfo", lambda: text)
+    monkeypatch.setattr(machine.cpu, "cpuinfo", lambda: text)
     assert machine.describe().startswith("AMD Zen 5 (AVX-512 bf16, AVX-512 VNNI, AVX-512), ")
     assert machine.has_bf16("cpu")
-    monkeypatch.setattr(machine.chip, "cpuinfo", lambda: "")
+    monkeypatch.setattr(machine.cpu, "cpuinfo", lambda: "")
     assert not machine.has_bf16("cpu")
     assert "core" in machine.describe()
 
