@@ -44,9 +44,10 @@ def find_words(texts: Iterable[str], tokenizer: BertTokenizer, count: int, min_f
     spared = {word: (len(pieces[word]) - 1) * words[word] for word in words if words[word] >= min_frequency}
     found = sorted((word for word in spared if spared[word] > 0), key=lambda word: (-spared[word], word))[:count]
     if len(found) < count:
+        often = f"{counted(len(found), 'word')} of several pieces that occur {counted(min_frequency, 'time')}"
         raise InputError(
-            f"The texts have {counted(len(found), 'word')} of several pieces that occur {counted(min_frequency, 'time')}"
-            f", not {count:,}; ask for fewer words, or rarer ones (min_frequency), or give more texts."
+            f"The texts have {often}, not {count:,}; ask for fewer words, or rarer ones (min_frequency), or give more "
+            "texts."
         )
     more = tokenizer.with_vocabulary([*_ordered(tokenizer), *found])
     return Extension(
