@@ -1,4 +1,4 @@
-"""Training a vocabulary: bertie beside the package ``tokenizers``, in turn; how long, how large, and how often the same.
+"""Training a vocabulary: bertie beside ``tokenizers``, in turn; how long, how large, and how often the same one.
 
 python benchmarks/vocabulary.py ../shared/data/corpus.jsonl.xz --rounds 3
 """
