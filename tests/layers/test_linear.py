@@ -19,17 +19,23 @@ from bertie.layers.linear import LEAST_ROWS, MOST_ROWS, Linear
 needs_kernels = pytest.mark.skipif(bool(library.why_none()), reason=library.why_none())
 
 
-@pytest.fixture
-def packing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Take every machine for one on which packing pays from 8 rows on; return the rows of each product so computed."""
+def rows_of(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
+    """Return a list that gets the rows of each product that a function of the layer's file computes from now on."""
     rows: list[int] = []
-    product = linear_file._packed_product
+    product = getattr(linear_file, name)
 
     def counted(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         rows.append(x[..., 0].numel())
         return product(x, weight, bias)
 
-    monkeypatch.setattr(linear_file, "_packed_product", counted)
+    monkeypatch.setattr(linear_file, name, counted)
+    return rows
+
+
+@pytest.fixture
+def packing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Take every machine for one on which packing pays from 8 rows on; return the rows of each product so computed."""
+    rows = rows_of(monkeypatch, "_packed_product")
     monkeypatch.setattr(linear_file, "_mkl_is_slower", lambda: True)
     monkeypatch.setattr(linear_file, "LEAST_ROWS", 8)
     return rows
@@ -136,15 +142,7 @@ class TestPacked:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return the rows of each product that is computed with the weights as they lie in memory."""
-    rows: list[int] = []
-    product = linear_file._unpacked_product
-
-    def counted(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        rows.append(x[..., 0].numel())
-        return product(x, weight, bias)
-
-    monkeypatch.setattr(linear_file, "_unpacked_product", counted)
-    return rows
+    return rows_of(monkeypatch, "_unpacked_product")
 
 
 @needs_kernels

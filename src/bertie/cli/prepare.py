@@ -2,14 +2,15 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bertie.cli import options
+from bertie.cli.reading import say_notes
 from bertie.errors import counted, plural
-from bertie.messages import printable
 
 
 def prepare(
@@ -36,20 +37,20 @@ def prepare(
     import bertie
     from bertie.data.running_text import Documents
     from bertie.pretraining.preparation import prepare
+    from bertie.pretraining.shards import PARTS
     from bertie.threads import available_threads
 
     texts = Documents(files, form.as_format(), column, documents)
     read_by = bertie.BertTokenizer.from_pretrained(tokenizer)
     count = workers or available_threads()
     manifest = prepare(texts, read_by, out, heldout=heldout, workers=count, sources=", ".join(files))
-    for note in texts.notes:
-        print(f"bertie: {printable(note)}", file=sys.stderr)
-    print("\n".join(_summary(manifest)), file=sys.stderr)
-    totals = {part: sum(info["tokens"] for info in manifest[part]) for part in ("train", "heldout")}
+    say_notes(texts.notes)
+    print("\n".join(_summary(manifest, PARTS)), file=sys.stderr)
+    totals = {part: sum(info["tokens"] for info in manifest[part]) for part in PARTS}
     print(json.dumps({"data": str(out), "tokens": totals}))
 
 
-def _summary(manifest: dict[str, Any]) -> list[str]:
+def _summary(manifest: dict[str, Any], parts: Sequence[str]) -> list[str]:
     """Return what was done, in lines that a person reads."""
     read = manifest["documents_read"]
     lines = [
@@ -57,7 +58,7 @@ def _summary(manifest: dict[str, Any]) -> list[str]:
         f"{plural(read, 'was', 'were')} read; {counted(manifest['duplicates'], 'duplicate')} and "
         f"{counted(manifest['empty'], 'empty one')} left out"
     ]
-    for part, infos in ((part, manifest[part]) for part in ("train", "heldout")):
+    for part, infos in ((part, manifest[part]) for part in parts):
         sums = (counted(sum(info[f"{name}s"] for info in infos), name) for name in ("document", "sentence", "token"))
         lines.append(f"bertie: {part}: {', '.join(sums)}")
     return lines

@@ -83,8 +83,13 @@ class InputOptions:
             else:
                 text = _text(record, "text" if kind == "lines" and column not in record.fields else column, pair, words)
             yield Asked(text, _named(text, shown) if is_line else record.fields)
-        for note in rows.notes:
-            print(f"bertie: {printable(note)}", file=sys.stderr)
+        say_notes(rows.notes)
+
+
+def say_notes(notes: Sequence[str]) -> None:
+    """Say on standard error what was guessed of files."""
+    for note in notes:
+        print(f"bertie: {printable(note)}", file=sys.stderr)
 
 
 def standard_input() -> BinaryIO:
@@ -121,17 +126,9 @@ def _text(record: "Record", column: str, pair: str | None, words: bool) -> Text:
         )
         if found is not None and not isinstance(record.fields.get(column), str):
             return found
-    first = _field(record, column)
-    return first if pair is None else (first, _field(record, pair))
+    first = record.text(column)
+    return first if pair is None else (first, record.text(pair))
 
 
 def _named(text: Any, shown: Sequence[str]) -> dict[str, str]:
     return dict(zip(shown, text if isinstance(text, tuple) else (text,), strict=False))
-
-
-def _field(record: "Record", column: str) -> str:
-    value = record.fields.get(column)
-    if not isinstance(value, str):
-        has = ", ".join(repr(key) for key in record.fields)
-        raise InputError(f"There is no text in {column!r} of {record.where}; its fields are {has} (see --column).")
-    return value

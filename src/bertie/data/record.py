@@ -23,6 +23,18 @@ class Record:
     fields: Mapping[str, Any]  # a cell of CSV is always a str; other sources have values of their own types
     where: str  # "train.csv, line 17": lines of files count from 1, rows of objects and of Parquet from 0
 
+    def text(self, column: str) -> str:
+        """Return the text in a column.
+
+        Raises:
+            InputError: there is no such column, or no text in it.
+        """
+        value = self.fields.get(column)
+        if not isinstance(value, str):
+            has = ", ".join(map(repr, self.fields))
+            raise InputError(f"There is no text in {column!r} of {self.where}; its fields are {has} (see --column).")
+        return value
+
 
 @dataclass
 class BadRows:

@@ -55,17 +55,8 @@ class Documents(Iterator[str]):
             if self._is_plain(path):
                 yield from self._of_lines((str(row.fields["text"]) for row in rows), path)
             else:
-                for row in rows:
-                    yield self._text_of(row.fields.get(self._column), row.where, list(row.fields))
+                yield from (row.text(self._column) for row in rows)
             self.notes += rows.notes
-
-    def _text_of(self, value: object, where: str, fields: list[str]) -> str:
-        if not isinstance(value, str):
-            raise InputError(
-                f"There is no text in {self._column!r} of {where}; its fields are {', '.join(map(repr, fields))} "
-                "(see --column)."
-            )
-        return value
 
     def _of_lines(self, lines: Iterator[str], path: Path) -> Iterator[str]:
         if self._unit == "lines":

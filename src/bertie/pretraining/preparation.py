@@ -210,11 +210,12 @@ def _known(block: Block, out: Path, checksums: Mapping[str, int]) -> ShardInfo |
     """Return the shard of a block if an earlier run has written it; one that is damaged since is written anew."""
     path = out / block.name
     try:
-        if not path.exists() or read_shard(path).hashes.tolist() != block.hashes:
-            return None
-    except CheckpointError:
+        shard = read_shard(path)
+    except CheckpointError:  # there is none, or it is damaged
         return None
-    info = info_of(path)
+    if shard.hashes.tolist() != block.hashes:
+        return None
+    info = info_of(path, shard)
     return info if checksums.get(block.name, info.checksum) == info.checksum else None
 
 

@@ -62,8 +62,7 @@ def write_shard(path: Path, shard: Shard) -> ShardInfo:
     """Write a shard so that the file is whole or not there."""
     with atomic(path) as temporary:
         write_tensors(shard._asdict(), temporary)
-        checksum = zlib.crc32(temporary.read_bytes())
-    return _info(path, shard, checksum)
+    return info_of(path, shard)
 
 
 def read_shard(path: Path) -> Shard:
@@ -78,13 +77,13 @@ def read_shard(path: Path) -> Shard:
     return Shard(*(file.array(name) for name in Shard._fields))
 
 
-def info_of(path: Path) -> ShardInfo:
+def info_of(path: Path, shard: Shard) -> ShardInfo:
     """Return what the manifest is to say of a shard that has been written."""
-    return _info(path, read_shard(path), zlib.crc32(path.read_bytes()))
+    return ShardInfo(path.name, len(shard.documents), len(shard.sentences), len(shard.ids), _checksum(path))
 
 
-def _info(path: Path, shard: Shard, checksum: int) -> ShardInfo:
-    return ShardInfo(path.name, len(shard.documents), len(shard.sentences), len(shard.ids), checksum)
+def _checksum(path: Path) -> int:
+    return zlib.crc32(path.read_bytes())
 
 
 class Corpus:
@@ -157,7 +156,7 @@ def _checked(path: Path, info: ShardInfo) -> Shard:
         raise CheckpointError(
             f"the shard {str(path)!r} is missing; bertie prepare with the same options writes it anew"
         )
-    if zlib.crc32(path.read_bytes()) != info.checksum:
+    if _checksum(path) != info.checksum:
         raise CheckpointError(
             f"the shard {str(path)!r} is damaged: its checksum is not the manifest's; bertie prepare with the "
             "same options writes it anew"

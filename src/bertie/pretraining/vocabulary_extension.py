@@ -77,7 +77,8 @@ def _mean_of(rows: Tensor, numbers: list[int]) -> Tensor:
 
 
 def _ordered(tokenizer: BertTokenizer) -> list[str]:
-    return sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
+    vocabulary = tokenizer.get_vocab()
+    return sorted(vocabulary, key=vocabulary.__getitem__)
 
 
 def _pieces(words: Iterable[str], tokenizer: BertTokenizer) -> dict[str, list[int]]:
