@@ -95,3 +95,16 @@ def test_the_command_writes_a_model_that_transformers_opens(mini: Path, tmp_path
         torch.testing.assert_close(
             ours(**encoded).prediction_logits, model.eval()(**encoded).prediction_logits, atol=1e-4, rtol=1e-4
         )
+
+
+def test_what_is_guessed_of_files_is_said(run: Run, mini: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("text;stars\n" + "the hepatocytes and the cholangiocytes;5\n" * 9, "utf-8")
+    for command in (
+        ("train-tokenizer", table, "--size", 50, "--out", tmp_path / "t"),
+        ("extend-vocabulary", mini, table, "--add", 2, "--out", tmp_path / "m"),
+        ("prepare", table, "-t", mini, "--heldout", 0, "--workers", 1, "--out", tmp_path / "d"),
+    ):
+        ran = run(*command)
+        assert ran.code == 0
+        assert f"bertie: The columns of {table} are parted by semicolons" in ran.err

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bertie.cli import options
+from bertie.cli.reading import say_notes
 from bertie.messages import printable
 
 
@@ -52,6 +53,7 @@ def train_tokenizer(
         texts, size, new_special_tokens=special_token, min_frequency=min_frequency
     )
     tokenizer.save_pretrained(out)
+    say_notes(texts.notes)
     print(json.dumps({"tokenizer": str(out), "size": len(tokenizer)}))
     print(f'bertie: "padding is never computed" → {tokenizer.tokenize("padding is never computed")}', file=sys.stderr)
 
@@ -76,9 +78,11 @@ def extend_vocabulary(
 
     check_new(out)
     opened = open_model(model)
-    found = find_words(Documents(files, form.as_format(), column, "lines"), opened.tokenizer, add, min_frequency)
+    texts = Documents(files, form.as_format(), column, "lines")
+    found = find_words(texts, opened.tokenizer, add, min_frequency)
     add_words(opened.model, found.pieces)
     write_folder(out, opened.model, opened.folder, opened.subfolder, tokenizer=found.tokenizer)
+    say_notes(texts.notes)
     words = list(found.pieces)
     figures = {"pieces_per_word_before": round(found.before, 4), "pieces_per_word": round(found.after, 4)}
     print(json.dumps({"model": str(out), "vocabulary": len(found.tokenizer), "added": len(words), **figures}))
