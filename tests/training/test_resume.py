@@ -127,7 +127,7 @@ def test_a_stream_is_resumed_where_it_was_left(tmp_path: Path) -> None:
         run(TextLearner(dropout=True), tmp_path, resume=True, **by_tokens)
     equal(run(streamed(last), tmp_path, resume=True, **by_tokens), history)
     assert half.seen + last.seen == whole.seen
-    assert max(max(step) for step in whole.seen) >= len(whole.texts)  # no example of the second epoch is one of the first
+    assert max(max(step) for step in whole.seen) >= len(whole.texts)  # of the second epoch
     assert all(torch.equal(each, weights(whole)[name]) for name, each in weights(last).items())
 
 

@@ -21,7 +21,7 @@ ROUNDS = 6  # of the Feistel network in `shuffled_part`
 class LookedUpSizes:
     """The sizes of ``count`` examples that are too many for a number each in memory: they are looked up by the step.
 
-    They are numbered on through the epochs: epoch ``e`` has the examples ``e * count`` to ``(e + 1) * count - 1``, which
+    They are numbered on through the epochs: epoch ``e`` has the examples ``e * count`` on, which
     may differ from those of the epochs before.
 
     Attributes:
