@@ -14,7 +14,8 @@ class Learner(Protocol):
     Attributes:
         model: its parameters with ``requires_grad`` learn. The loop sets train and eval mode.
         sizes: the tokens of each example, ``[N]``; batches are counted and sorted by them. `LookedUpSizes` for a stream
-            of known length: neither the sizes nor the order of its examples are then in memory.
+            of known length, whose examples are numbered on through the epochs: neither their sizes nor their order are
+            then in memory.
     """
 
     model: nn.Module

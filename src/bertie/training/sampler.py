@@ -21,8 +21,11 @@ ROUNDS = 6  # of the Feistel network in `shuffled_part`
 class LookedUpSizes:
     """The sizes of ``count`` examples that are too many for a number each in memory: they are looked up by the step.
 
+    They are numbered on through the epochs: epoch ``e`` has the examples ``e * count`` on, which
+    may differ from those of the epochs before.
+
     Attributes:
-        count: how many examples there are.
+        count: how many examples an epoch has.
         sizes_of: takes examples ``[n]`` and returns their tokens ``[n]``, always the same.
     """
 
@@ -186,7 +189,7 @@ class Sampler:
         if self.is_drawn:
             return self._drawn(epoch)[start:stop]
         positions = np.arange(start, min(stop, len(self.sizes)))
-        return shuffled_part(positions, len(self.sizes), self.seed, epoch)
+        return shuffled_part(positions, len(self.sizes), self.seed, epoch) + epoch * len(self.sizes)
 
     def _drawn_epoch(self, epoch: int) -> Integers:
         return shuffled(len(self.sizes), self.seed, epoch)
