@@ -26,7 +26,8 @@ SOURCE = Path(bertie.__file__).parent
 WITH_TORCH = {
     *("attention", "capture", "compression", "dropout", "finetuning", "layers", "models"),
     *("outputs", "packing", "training"),
-    *("bench/compare", "pipelines/modules", "pretraining/vocabulary_extension", "tasks/summed_losses", "tasks/tensors"),
+    *("bench/compare", "pipelines/modules", "tasks/summed_losses", "tasks/tensors"),
+    *("pretraining/pretraining_learner", "pretraining/teacher", "pretraining/vocabulary_extension"),
 }
 # of those rooms, what can be imported all the same
 FREE = {"layers/__init__"}

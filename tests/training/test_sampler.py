@@ -27,7 +27,18 @@ SIZES = st.lists(st.integers(0, 40), min_size=1, max_size=60)
 
 
 def test_cuts_of_an_epoch() -> None:
-    assert cuts(np.array([3, 4, 5, 9, 1, 1]), 8).tolist() == [0, 2, 3, 4, 6]
+    assert cuts(np.array([3, 4, 5, 9, 1, 1]), lambda _: 8).tolist() == [0, 2, 3, 4, 6]
+
+
+def test_the_batch_size_warms_up() -> None:
+    assert cuts(np.array([2] * 10), lambda step: 2 * (step + 1)).tolist() == [0, 1, 3, 6, 10]
+    sizes = [1] * 200
+    with patch.object(module, "BLOCK", 44):
+        whole, again = (Sampler(looked_up(sizes), 0, None, 16, batch_warmup=4, begun=begun) for begun in (0, 100))
+        counts = [len(whole.examples(step)) for step in range(7)]
+    assert counts == [2, 5, 9, 12, 16, 16, 16]
+    assert [len(again.examples(100 + step)) for step in range(7)] == counts
+    assert again.locate(103) == (0, 3)
 
 
 @settings(deadline=None)

@@ -14,6 +14,8 @@ from bertie.errors import InputError
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 # Examples with `LookedUpSizes` are cut into steps by tokens in blocks of so many: no more sizes are in memory at once.
 BLOCK = 2**16
+# The share of a full step's tokens that the first step of a warm-up of the batch size has.
+FIRST_BATCH = 1 / 8
 ROUNDS = 6  # of the Feistel network in `shuffled_part`
 
 
@@ -21,8 +23,8 @@ ROUNDS = 6  # of the Feistel network in `shuffled_part`
 class LookedUpSizes:
     """The sizes of ``count`` examples that are too many for a number each in memory: they are looked up by the step.
 
-    They are numbered on through the epochs: epoch ``e`` has the examples ``e * count`` on, which
-    may differ from those of the epochs before.
+    They are numbered on through the epochs: epoch ``e`` begins with example ``e * count``, and its examples may differ
+    from those of the epochs before.
 
     Attributes:
         count: how many examples an epoch has.
@@ -77,15 +79,16 @@ def _mixed(numbers: np.ndarray) -> np.ndarray:
     return numbers ^ (numbers >> np.uint64(31))
 
 
-def cuts(sizes: Integers, tokens: int) -> Integers:
-    """Return where ``sizes`` (in the order of an epoch) are cut into steps of at most ``tokens`` tokens, 0 and N too.
+def cuts(sizes: Integers, tokens: Callable[[int], int]) -> Integers:
+    """Return where ``sizes`` (in the order of an epoch) are cut into steps, 0 and N too.
 
-    An example longer than that is a step of its own.
+    Step ``n`` (from 0) of them has at most ``tokens(n)`` tokens. An example longer than that is a step of its own.
     """
     ends, bounds = np.cumsum(sizes), [0]
     while bounds[-1] < len(sizes):
         before = ends[bounds[-1] - 1] if bounds[-1] else 0
-        bounds.append(max(bounds[-1] + 1, int(np.searchsorted(ends, before + tokens, side="right"))))
+        most = before + tokens(len(bounds) - 1)
+        bounds.append(max(bounds[-1] + 1, int(np.searchsorted(ends, most, side="right"))))
     return np.array(bounds)
 
 
@@ -120,17 +123,27 @@ class Sampler:
     """The steps of a run: each epoch is a shuffle of all examples, cut into steps by number or by tokens.
 
     The whole order of an epoch is drawn, and cut by tokens from end to end; that of examples with `LookedUpSizes` is
-    computed where it is needed, and cut by tokens block by block.
+    computed where it is needed, and cut by tokens block by block. Over the first ``batch_warmup`` steps the tokens of a
+    step grow in a line, from the share `FIRST_BATCH`.
+
+    Step ``begun`` of the run is the first of these.
     """
 
     def __init__(
-        self, sizes: Sequence[int] | LookedUpSizes, seed: int, batch_size: int | None, batch_tokens: int | None
+        self,
+        sizes: Sequence[int] | LookedUpSizes,
+        seed: int,
+        batch_size: int | None,
+        batch_tokens: int | None,
+        batch_warmup: int = 0,
+        begun: int = 0,
     ) -> None:
         if len(sizes) == 0:
             raise InputError("There is no example to learn from; give at least one.")
         self.is_drawn = not isinstance(sizes, LookedUpSizes)
         self.sizes: Sizes = sizes if isinstance(sizes, LookedUpSizes) else np.asarray(sizes, dtype=np.int64)
         self.seed, self._batch_size, self._batch_tokens = seed, batch_size, batch_tokens
+        self._batch_warmup, self.begun = batch_warmup, begun
         self._block = len(sizes) if self.is_drawn else BLOCK
         self._blocks = -(-len(sizes) // self._block)  # of an epoch
         self._starts = [0]  # the first step of each block so far, through all epochs
@@ -150,22 +163,23 @@ class Sampler:
         return self._starts[epoch * self._blocks]
 
     def locate(self, step: int) -> tuple[int, int]:
-        """Return the epoch that step number ``step`` (from 0) is part of, and its place in it."""
+        """Return the epoch that step number ``step`` of the run is part of, and its place in it."""
+        step -= self.begun
         epoch = step // self.steps_in(0) if self._batch_size is not None else self._block_of(step) // self._blocks
         return epoch, step - self.steps_before(epoch)
 
     def examples(self, step: int) -> Integers:
-        """Return the examples of step number ``step``, from 0 on."""
+        """Return the examples of step number ``step`` of the run."""
         if self._batch_size is None:
-            block = self._block_of(step)
+            block = self._block_of(step - self.begun)
             order, bounds = self._cut(block)
-            place = step - self._starts[block]
+            place = step - self.begun - self._starts[block]
             return order[bounds[place] : bounds[place + 1]]
         epoch, place = self.locate(step)
         return self._order(epoch, place * self._batch_size, (place + 1) * self._batch_size)
 
     def epochs_done(self, steps: int) -> float:
-        """Return how many epochs the first ``steps`` steps are."""
+        """Return how many epochs the steps before step ``steps`` are."""
         epoch, place = self.locate(steps)
         return epoch + place / self.steps_in(epoch)
 
@@ -179,10 +193,16 @@ class Sampler:
 
     def _cut_block(self, number: int) -> tuple[Integers, Integers]:
         """Return the examples of a block in their order, and where they are cut into steps."""
-        assert self._batch_tokens is not None
         epoch, place = divmod(number, self._blocks)
         order = self._order(epoch, place * self._block, (place + 1) * self._block)
-        return order, cuts(self.sizes[order], self._batch_tokens)
+        first = self._starts[number]
+        return order, cuts(self.sizes[order], lambda place: self._tokens_of(first + place))
+
+    def _tokens_of(self, step: int) -> int:
+        assert self._batch_tokens is not None
+        if step >= self._batch_warmup:
+            return self._batch_tokens
+        return int((FIRST_BATCH + (1.0 - FIRST_BATCH) * step / self._batch_warmup) * self._batch_tokens)
 
     def _order(self, epoch: int, start: int, stop: int) -> Integers:
         """Return a part of the order of an epoch."""
