@@ -363,7 +363,7 @@ def test_commands_that_answer_are_all_tried() -> None:
 
 # what is missing is said
 
-NEED_TORCH = {"extend-vocabulary", "finetune", "average", "quantize", "bench"}
+NEED_TORCH = {"extend-vocabulary", "finetune", "average", "quantize", "dequantize", "bench"}
 
 
 @pytest.mark.parametrize(
@@ -372,6 +372,7 @@ NEED_TORCH = {"extend-vocabulary", "finetune", "average", "quantize", "bench"}
         "finetune sequence-classification --train reviews.csv -m classes --out run",
         "average classes classes --out mean",
         "quantize classes small",
+        "dequantize classes small",
         "extend-vocabulary words texts.txt --out more",
         "bench -m classes -i texts.txt",
         "embed hello -m words --device cuda",

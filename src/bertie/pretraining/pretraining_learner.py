@@ -1,6 +1,6 @@
 """What the training loop learns from in pretraining: masked tokens, next sentences, and a teacher's vectors.
 
-Letters: R texts, T tokens in all, N sentences, D numbers of a vector.
+Letters: R rows, T tokens in all, M of them to be guessed, N sentences, D numbers of a vector.
 """
 
 from collections.abc import Iterable, Sequence
@@ -59,6 +59,11 @@ class Batch(NamedTuple):
     texts: int
 
     @property
+    def places(self) -> Integers:
+        """The tokens to guess, ``[M]``."""
+        return np.flatnonzero(self.labels != IGNORED)
+
+    @property
     def sentences(self) -> Features:
         """The rows that are sentences, in their order."""
         return self.features.select(range(self.texts, len(self.features.lengths)))
@@ -101,7 +106,7 @@ class PretrainingLearner:
         teacher_weight: float = 1.0,
         seed: int = 0,
     ) -> None:
-        self.model, self.tokenizer, self.seed = model, tokenizer, seed
+        self.model, self.tokenizer, self.length, self.seed = model, tokenizer, length, seed
         config = TaskModel(model).config
         _check_model(model, tokenizer, length, next_sentence)
         self.next_sentence = next_sentence
@@ -128,7 +133,15 @@ class PretrainingLearner:
 
     def loss(self, examples: Sequence[int]) -> Tensor:
         """Return the sums ``[K]`` of the losses of these examples."""
-        return self.losses(self.batch(examples))
+        batch = self.batch(examples)
+        outputs = self.outputs(batch)
+        sums = [cross_entropy_sum(outputs["masked_lm"], batch.labels[batch.places])]
+        if self.next_sentence:
+            sums.append(cross_entropy_sum(outputs["next_sentence"], batch.follows))
+        if self.teacher is not None:
+            cosines = self.teacher.cosines(outputs["hidden_states"], batch.sentences)
+            sums.append(self._teacher_weight * (1 - cosines).sum())
+        return torch.stack(sums)
 
     def describe(self, examples: Sequence[int]) -> str:
         """Return the numbers and the first words of these examples."""
@@ -159,17 +172,9 @@ class PretrainingLearner:
         labels = np.concatenate([masked.labels, np.full_like(more, IGNORED)])
         return Batch(features, labels, np.array([text.follows for text in rows]), len(texts))
 
-    def losses(self, batch: Batch) -> Tensor:
-        """Return the sums ``[K]`` of the losses of a batch."""
-        places = np.flatnonzero(batch.labels != IGNORED)
-        outputs = TaskModel(self.model).pretraining(batch.features, places)
-        sums = [cross_entropy_sum(outputs["masked_lm"], batch.labels[places])]
-        if self.next_sentence:
-            sums.append(cross_entropy_sum(outputs["next_sentence"], batch.follows))
-        if self.teacher is not None:
-            cosines = self.teacher.cosines(outputs["hidden_states"], batch.sentences)
-            sums.append(self._teacher_weight * (1 - cosines).sum())
-        return torch.stack(sums)
+    def outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the model gives for a batch: see `bertie.tasks.model.Model.pretraining`."""
+        return TaskModel(self.model).pretraining(batch.features, batch.places)
 
     def _sizes_of(self, examples: Integers) -> Integers:
         return np.array([self._example(number).size for number in examples.tolist()], np.int64)
