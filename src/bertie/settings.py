@@ -55,7 +55,12 @@ class Settings:
     )
     batch_size: int | None = _setting(None, "examples of a step; None: 32", "integer", 1)
     batch_tokens: int | None = _setting(None, "most tokens of a step, instead of batch_size", "integer", 1)
-    batch_warmup: int = _setting(0, "steps until a step has all of batch_tokens; the first has an eighth", "integer", 0)
+    batch_warmup: int = _setting(
+        0,
+        "steps over which the examples of a step grow from an eighth to all",
+        "integer",
+        0,
+    )
     warmup: float = _setting(0.1, "steps until the highest rate; below 1: their share of all steps", "number", 0)
     schedule: str = _setting(
         "linear",

@@ -28,6 +28,8 @@ from bertie.training.sampler import LookedUpSizes
 # So many examples are kept: those of a step are asked for their sizes, their labels and their loss.
 _KEPT = 8_192
 _NAMED = 3
+# The size of so many says how many make a step: pairs that do not follow are longer than their part of the corpus.
+_MEASURED = 256
 
 
 class Example(NamedTuple):
@@ -115,8 +117,10 @@ class PretrainingLearner:
         self._teacher_weight = teacher_weight
         limit = min(length, self.teacher.limit) if self.teacher else length
         self._sentences = RandomSentences(corpus, tokenizer, length, limit, seed)
-        self.sizes = LookedUpSizes(len(self._texts), self._sizes_of)
         self._example = lru_cache(maxsize=_KEPT)(self._made)
+        some = np.unique(np.linspace(0, len(self._texts) - 1, _MEASURED).astype(np.int64))
+        usual = max(1, round(float(self._sizes_of(some).mean())))
+        self.sizes = LookedUpSizes(len(self._texts), self._sizes_of, usual)
 
     def divisor(self, examples: Sequence[int]) -> list[float]:
         """Return how many tokens, pairs and sentences of these examples have something to be learned."""

@@ -14,7 +14,7 @@ from bertie.errors import InputError
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 # Examples with `LookedUpSizes` are cut into steps by tokens in blocks of so many: no more sizes are in memory at once.
 BLOCK = 2**16
-# The share of a full step's tokens that the first step of a warm-up of the batch size has.
+# The share of a step's examples that the first one takes where the size of steps warms up.
 FIRST_BATCH = 1 / 8
 ROUNDS = 6  # of the Feistel network in `shuffled_part`
 
@@ -29,10 +29,13 @@ class LookedUpSizes:
     Attributes:
         count: how many examples an epoch has.
         sizes_of: takes examples ``[n]`` and returns their tokens ``[n]``, always the same.
+        usual: the tokens of an example in the mean. Steps of so many tokens are then steps of equally many examples;
+            without it they are cut by the sizes of all examples of an epoch.
     """
 
     count: int
     sizes_of: Callable[[Integers], Integers]
+    usual: int | None = None
 
     def __len__(self) -> int:
         return self.count
@@ -79,16 +82,15 @@ def _mixed(numbers: np.ndarray) -> np.ndarray:
     return numbers ^ (numbers >> np.uint64(31))
 
 
-def cuts(sizes: Integers, tokens: Callable[[int], int]) -> Integers:
-    """Return where ``sizes`` (in the order of an epoch) are cut into steps, 0 and N too.
+def cuts(sizes: Integers, tokens: int) -> Integers:
+    """Return where ``sizes`` (in the order of an epoch) are cut into steps of at most ``tokens`` tokens, 0 and N too.
 
-    Step ``n`` (from 0) of them has at most ``tokens(n)`` tokens. An example longer than that is a step of its own.
+    An example longer than that is a step of its own.
     """
     ends, bounds = np.cumsum(sizes), [0]
     while bounds[-1] < len(sizes):
         before = ends[bounds[-1] - 1] if bounds[-1] else 0
-        most = before + tokens(len(bounds) - 1)
-        bounds.append(max(bounds[-1] + 1, int(np.searchsorted(ends, most, side="right"))))
+        bounds.append(max(bounds[-1] + 1, int(np.searchsorted(ends, before + tokens, side="right"))))
     return np.array(bounds)
 
 
@@ -123,10 +125,8 @@ class Sampler:
     """The steps of a run: each epoch is a shuffle of all examples, cut into steps by number or by tokens.
 
     The whole order of an epoch is drawn, and cut by tokens from end to end; that of examples with `LookedUpSizes` is
-    computed where it is needed, and cut by tokens block by block. Over the first ``batch_warmup`` steps the tokens of a
-    step grow in a line, from the share `FIRST_BATCH`.
-
-    Step ``begun`` of the run is the first of these.
+    computed where it is needed, and cut by tokens block by block. Step ``begun`` of the run is the first of these. Over
+    ``batch_warmup`` steps the share of their examples that is taken grows in a line from `FIRST_BATCH` to all.
     """
 
     def __init__(
@@ -142,6 +142,8 @@ class Sampler:
             raise InputError("There is no example to learn from; give at least one.")
         self.is_drawn = not isinstance(sizes, LookedUpSizes)
         self.sizes: Sizes = sizes if isinstance(sizes, LookedUpSizes) else np.asarray(sizes, dtype=np.int64)
+        if batch_tokens is not None and isinstance(sizes, LookedUpSizes) and sizes.usual is not None:
+            batch_size, batch_tokens = max(1, batch_tokens // sizes.usual), None
         self.seed, self._batch_size, self._batch_tokens = seed, batch_size, batch_tokens
         self._batch_warmup, self.begun = batch_warmup, begun
         self._block = len(sizes) if self.is_drawn else BLOCK
@@ -170,6 +172,14 @@ class Sampler:
 
     def examples(self, step: int) -> Integers:
         """Return the examples of step number ``step`` of the run."""
+        found, place = self._whole(step), step - self.begun
+        if place >= self._batch_warmup:
+            return found
+        share = FIRST_BATCH + (1 - FIRST_BATCH) * place / self._batch_warmup
+        return found[: max(1, round(share * len(found)))]
+
+    def _whole(self, step: int) -> Integers:
+        """Return the examples of a step that does not grow."""
         if self._batch_size is None:
             block = self._block_of(step - self.begun)
             order, bounds = self._cut(block)
@@ -193,16 +203,10 @@ class Sampler:
 
     def _cut_block(self, number: int) -> tuple[Integers, Integers]:
         """Return the examples of a block in their order, and where they are cut into steps."""
+        assert self._batch_tokens is not None
         epoch, place = divmod(number, self._blocks)
         order = self._order(epoch, place * self._block, (place + 1) * self._block)
-        first = self._starts[number]
-        return order, cuts(self.sizes[order], lambda place: self._tokens_of(first + place))
-
-    def _tokens_of(self, step: int) -> int:
-        assert self._batch_tokens is not None
-        if step >= self._batch_warmup:
-            return self._batch_tokens
-        return int((FIRST_BATCH + (1.0 - FIRST_BATCH) * step / self._batch_warmup) * self._batch_tokens)
+        return order, cuts(self.sizes[order], self._batch_tokens)
 
     def _order(self, epoch: int, start: int, stop: int) -> Integers:
         """Return a part of the order of an epoch."""
