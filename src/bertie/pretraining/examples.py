@@ -46,12 +46,17 @@ class NextSentencePairs:
         seed: of everything that is drawn.
 
     Raises:
-        InputError: one document, or a length in which no pair fits.
+        InputError: one document, documents of one sentence each, or a length in which no pair fits.
     """
 
     def __init__(self, corpus: Corpus, tokenizer: Tokenizer, length: int, seed: int = 0) -> None:
         if corpus.documents < 2:
             raise InputError("Pairs of sentences need two documents at least, and there is one; give more.")
+        if corpus.documents == corpus.sentence_starts[-1]:
+            raise InputError(
+                f"Each of the {corpus.documents} documents is one sentence, so none follows another; learn without "
+                "next sentences, or prepare the data with larger documents (--documents)."
+            )
         if length < 5:
             raise InputError(f"The length is {length}; a pair needs 5 tokens at least, 3 of them special.")
         self._corpus, self._seed, self._room = corpus, seed, length - 3
