@@ -25,7 +25,7 @@ SOURCE = Path(bertie.__file__).parent
 # rooms, and files of other rooms, that cannot be imported without PyTorch; everything else can
 WITH_TORCH = {
     *("attention", "capture", "compression", "dropout", "finetuning", "layers", "models"),
-    *("outputs", "packing", "training"),
+    *("outputs", "packing", "training", "zero_copy"),
     *("bench/compare", "pipelines/modules", "pretraining/vocabulary_extension", "tasks/summed_losses", "tasks/tensors"),
 }
 # of those rooms, what can be imported all the same
