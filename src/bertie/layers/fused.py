@@ -134,8 +134,8 @@ class _DenseGelu(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, product = ctx.saved_tensors
-        arrays: Any = map(as_array, (grads[0], product, bias))
-        gradients = bias_gelu_backward(*arrays, ctx.instruction_set, threads=torch.get_num_threads())
+        dy, h, added = map(as_array, (grads[0], product, bias))
+        gradients = bias_gelu_backward(dy, h, added, ctx.instruction_set, threads=torch.get_num_threads())
         dproduct, dbias = map(as_tensor, gradients)
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         dx = (dproduct @ weight).to(ctx.dtype) if needs_x else None
@@ -162,8 +162,8 @@ class _DenseResidualNorm(torch.autograd.Function):
         x, weight = x.detach().to(dtype), weight.detach().to(dtype)
         product = x @ weight.t()
         norm = as_array(norm_weight), as_array(norm_bias), eps
-        arrays: Any = map(as_array, (product, bias, residual))
-        made = residual_norm(*arrays, norm, *ctx.arguments, threads=torch.get_num_threads())
+        h, added, before = map(as_array, (product, bias, residual))
+        made = residual_norm(h, added, before, norm, dropout, instruction_set, threads=torch.get_num_threads())
         y, *others = map(as_tensor, made)
         ctx.save_for_backward(x, weight, norm_weight, norm_bias, *others)
         return y
