@@ -30,11 +30,11 @@ class Decoder(Protocol):
     """A model between two steps, with what it has read of each of B texts.
 
     Attributes:
-        limit: the width that ``ids`` may have at most before the model's positions end; None: there is no end.
+        limit: the width that ``ids`` may have at most: the model's positions end there.
         cache: the keys and values of what was read, or None.
     """
 
-    limit: int | None
+    limit: int
 
     @property
     def cache(self) -> Any: ...

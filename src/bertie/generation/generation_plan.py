@@ -71,7 +71,7 @@ class GenerationPlan:
         cls,
         config: GenerationConfig,
         prompts: Prompts,
-        limit: int | None,
+        limit: int,
         logits_processor: Sequence[LogitsProcessor] = (),
         stopping_criteria: Sequence[StoppingCriterion] = (),
         prefix_allowed_tokens_fn: PrefixFunction | None = None,
@@ -142,7 +142,7 @@ def _answer(criterion: StoppingCriterion, ids: Tensor, scores: Any) -> Tensor:
     return found
 
 
-def _max_length(config: GenerationConfig, prompts: Prompts, limit: int | None) -> int:
+def _max_length(config: GenerationConfig, prompts: Prompts, limit: int) -> int:
     """Return how many columns the texts may have, the prompts' included."""
     width = prompts.width
     if config.max_new_tokens is not None:
@@ -154,12 +154,12 @@ def _max_length(config: GenerationConfig, prompts: Prompts, limit: int | None) -
     else:
         asked, length = f"{NEW_TOKENS} new tokens", width + NEW_TOKENS
         say_once(f"no length is asked for, so at most {NEW_TOKENS} tokens are generated; pass max_new_tokens=…")
-        length = min(length, limit) if limit is not None else length
+        length = min(length, limit)
     if length <= width:
         raise InputError(
-            f"{asked} leaves no room after prompts of {counted(width + prompts.embedded, 'token')}; give max_new_tokens."
+            f"{asked} leaves no room after prompts of {counted(width + prompts.embedded, 'token')}; raise it."
         )
-    if limit is not None and length > limit:
+    if length > limit:
         raise InputError(
             f"{asked} after prompts of {counted(width + prompts.embedded, 'token')} goes beyond the model's positions: "
             f"at most {counted(max(limit - width, 0), 'new token')}; ask for fewer or shorten the prompts."

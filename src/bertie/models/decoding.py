@@ -13,8 +13,8 @@ from bertie.packing import HostStats, Packed
 class PromptRows(NamedTuple):
     """Texts to go on with, in W columns, of which the last S have ids.
 
-    ``ids [B, S]``, ``mask`` bool ``[B, W]`` (False: padding), ``positions [B, W]`` and ``types [B, W]``; the columns before
-    the ids are held by a cache, or are those of ``embeds [B, W, D]``, which go before ids.
+    ``ids [B, S]``, ``mask`` bool ``[B, W]`` (False: padding), ``positions`` and ``types [B, W]``; columns before ids
+    are held by a cache, or are those of ``embeds [B, W, D]``, which go before ids.
     """
 
     ids: Tensor
@@ -129,7 +129,7 @@ class PackedDecoder:
 
 
 class RowsDecoder:
-    """Texts in rows with their padding: for caches of another make, onlookers, attention weights, and without a cache."""
+    """Texts in rows with their padding: for other makes of caches, onlookers, attention weights, and no cache."""
 
     def __init__(
         self,
