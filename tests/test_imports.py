@@ -43,7 +43,7 @@ ROWS = [
     {"openmp"},
     {"extras", "writing"},
     {"settings"},
-    {"rules"},
+    {"markdown", "rules"},
     {"errors", "memory", "messages", "progress"},
 ]
 PLACE = re.compile(r"bertie(\.\w+)+:\w+")

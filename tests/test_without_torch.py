@@ -26,7 +26,8 @@ SOURCE = Path(bertie.__file__).parent
 WITH_TORCH = {
     *("attention", "capture", "compression", "dropout", "finetuning", "generation", "layers", "models"),
     *("outputs", "packing", "training"),
-    *("bench/compare", "pipelines/modules", "pretraining/vocabulary_extension", "tasks/summed_losses", "tasks/tensors"),
+    *("bench/compare", "pipelines/modules", "tasks/summed_losses", "tasks/tensors"),
+    *("pretraining/pretraining_learner", "pretraining/teacher", "pretraining/vocabulary_extension"),
 }
 # of those rooms, what can be imported all the same
 FREE = {
@@ -365,7 +366,7 @@ def test_commands_that_answer_are_all_tried() -> None:
 
 # what is missing is said
 
-NEED_TORCH = {"extend-vocabulary", "finetune", "average", "quantize", "bench"}
+NEED_TORCH = {"extend-vocabulary", "finetune", "average", "quantize", "dequantize", "bench"}
 
 
 @pytest.mark.parametrize(
@@ -374,6 +375,7 @@ NEED_TORCH = {"extend-vocabulary", "finetune", "average", "quantize", "bench"}
         "finetune sequence-classification --train reviews.csv -m classes --out run",
         "average classes classes --out mean",
         "quantize classes small",
+        "dequantize classes small",
         "extend-vocabulary words texts.txt --out more",
         "bench -m classes -i texts.txt",
         "embed hello -m words --device cuda",

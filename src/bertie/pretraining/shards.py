@@ -57,6 +57,10 @@ class Shard(NamedTuple):
         """Return where a sentence begins in ``ids``."""
         return int(self.sentences[sentence - 1]) if sentence else 0
 
+    def tokens(self, first: int, stop: int | None = None) -> NDArray[Any]:
+        """Return the ids of the sentences from ``first`` up to ``stop``; None: of one."""
+        return self.ids[self.start_of(first) : self.start_of(first + 1 if stop is None else stop)]
+
 
 def write_shard(path: Path, shard: Shard) -> ShardInfo:
     """Write a shard so that the file is whole or not there."""
@@ -95,7 +99,7 @@ class Corpus:
 
     Attributes:
         shards: mapped into memory. No document lies in two of them.
-        token_starts: ``[shards + 1]`` int64, the tokens before each shard, and of all.
+        token_starts, sentence_starts: ``[shards + 1]`` int64, what lies before each shard, and all.
         documents: their number.
 
     Raises:
@@ -113,6 +117,7 @@ class Corpus:
                 self.shards.append(_checked(folder / info.name, info))
                 advance(1)
         self.token_starts = np.cumsum([0, *(info.tokens for info in infos)])
+        self.sentence_starts = np.cumsum([0, *(info.sentences for info in infos)])
         self.documents = sum(info.documents for info in infos)
 
     @property
@@ -124,6 +129,11 @@ class Corpus:
         """Return the shard of a token, given by its number in the part, and its place there."""
         number = int(np.searchsorted(self.token_starts, token, side="right")) - 1
         return self.shards[number], token - int(self.token_starts[number])
+
+    def sentence(self, number: int) -> NDArray[Any]:
+        """Return the ids of a sentence, given by its number in the part."""
+        shard = int(np.searchsorted(self.sentence_starts, number, side="right")) - 1
+        return self.shards[shard].tokens(number - int(self.sentence_starts[shard]))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
