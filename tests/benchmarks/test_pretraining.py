@@ -1,8 +1,8 @@
 """benchmarks/pretraining: what the default model is trained on, and what it never sees."""
 
-import json
-import runpy
+import lzma
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,24 +11,30 @@ from bertie.data import records
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "pretraining"
 
 
-def test_the_novels_that_score_the_model_are_not_among_its_texts(shared: Path, tmp_path: Path) -> None:
-    script = runpy.run_path(str(FOLDER / "default_model.py"))
-    script["write_documents"](tmp_path / "corpus.jsonl")
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return __import__("default_model")
+
+
+def test_the_novels_that_score_the_model_are_not_among_its_texts(script: Any, shared: Path) -> None:
     held_out = (shared / "data" / "heldout.txt").read_text(encoding="utf-8").split()
-    corpus = {str(row.fields["source"]): row.fields["text"] for row in records(shared / "data" / "corpus.jsonl.xz")}
-    kept = [row.fields["text"] for row in records(tmp_path / "corpus.jsonl")]
+    texts = {str(row.fields["source"]): row.fields["text"] for row in records(shared / "data" / "corpus.jsonl.xz")}
+    kept = list(script.corpus(shared / "data"))
     assert len(held_out) == 10
-    assert not {corpus[source] for source in held_out} & set(kept)
-    assert set(kept) >= {text for source, text in corpus.items() if source not in held_out}
-    assert len(kept) == 1_211 - len(held_out)
+    assert not {texts[source] for source in held_out} & set(kept)
+    assert len(kept) == 1_211 - 10
 
 
-def test_a_novel_to_hold_out_that_there_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = runpy.run_path(str(FOLDER / "default_model.py"))
-    (tmp_path / "corpus.jsonl").write_text(json.dumps({"source": "novel/A", "text": "It rained."}) + "\n")
+def test_a_novel_to_hold_out_that_there_is_not(script: Any, tmp_path: Path) -> None:
+    with lzma.open(tmp_path / "corpus.jsonl.xz", "wt", encoding="utf-8") as file:
+        file.write('{"source": "novel/A", "text": "It rained."}\n')
     (tmp_path / "heldout.txt").write_text("novel/A\nnovel/B\n")
-    function = script["write_documents"]
-    monkeypatch.setitem(function.__globals__, "CORPUS", tmp_path / "corpus.jsonl")
-    monkeypatch.setitem(function.__globals__, "HELD_OUT", tmp_path / "heldout.txt")
-    with pytest.raises(SystemExit, match="has no novel/B"):
-        function(tmp_path / "out.jsonl")
+    with pytest.raises(SystemExit, match=r"corpus\.jsonl\.xz has no novel/B"):
+        list(script.corpus(tmp_path))
+
+
+def test_rows_make_documents_of_several_sentences(script: Any, tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text('text,label\n"it rained . who cares ?",1\nA short one.,0\nAnother,1\n')
+    expected = ["it rained .\n\n who cares ?\n\nA short one.", "Another"]
+    assert list(script.joined(tmp_path / "train.csv", 2)) == expected
