@@ -1,6 +1,6 @@
 """Token shards: documents as ids in memory-mapped files, with the borders of sentences and documents.
 
-A folder holds ``manifest.json``, the tokenizer, ``options.json`` (what may not change from run to run), and per shard one
+A folder holds ``manifest.json``, the tokenizer, ``options.json`` (what may not change between runs), and per shard one
 safetensors file of four arrays: ``ids`` (uint16, or uint32 for more than 65,536 tokens), ``sentences`` (where each
 sentence ends in ``ids``), ``documents`` (where each document ends in ``sentences``) and ``hashes`` (of the texts it was
 made of, those without a token too).
