@@ -26,6 +26,7 @@ ROWS = [
     {"generation", "layers"},
     {"attention"},
     {"dropout"},
+    {"zero_copy"},
     {"tasks"},
     {"metrics"},
     {"data", "engine"},
