@@ -76,6 +76,9 @@ class UpdateOptions:
     warmup: Annotated[float | None, typer.Option("--warmup", min=0, help="Share or number of steps; default 0.1.")] = (
         None
     )
+    optimizer: Annotated[
+        str | None, typer.Option("--optimizer", help="adamw, or muon for the matrices of the blocks.")
+    ] = None
     weight_decay: Annotated[float | None, typer.Option("--weight-decay", min=0, help="Default 0.01.")] = None
     precision: Annotated[str | None, typer.Option("--precision", help="bf16 or fp32; default: as the GPU has it.")] = (
         None

@@ -26,6 +26,7 @@ from bertie.training.grad_accumulation import GradAccumulator, micro_tokens, pre
 from bertie.training.history import Callback, Event, History, Log, Record
 from bertie.training.learner import Learner, Phase
 from bertie.training.lengthening import lengthen
+from bertie.training.muon import Muon
 from bertie.training.optimizer import AdamW
 from bertie.training.param_groups import checkpointed, frozen, groups, left_as_it_was, trainable
 from bertie.training.sampler import Sampler, seed_of_step, shard
@@ -135,7 +136,8 @@ class _Run:
         # a GPU clears and updates a table faster than its rows are looked up, and processes sum whole gradients
         self.tables = tables(self.model) if self.device.type == "cpu" and self.group.world == 1 else {}
         alike = groups(self.model, settings.weight_decay, settings.layer_decay)
-        self.optimizer = AdamW(parameters, alike, tuple(self.tables))
+        made = Muon if settings.optimizer == "muon" else AdamW
+        self.optimizer = made(parameters, alike, tuple(self.tables))
         self.is_waited_for = self.device.type != "cpu"  # fetching a number waits until the device is done
         # of the steps since the last look at the device: number, loss, norm
         self.unseen: list[tuple[int, Tensor, Tensor]] = []
@@ -260,7 +262,7 @@ class _Run:
         if due:
             rate, epoch = self._rate(self.history.step - 1), self.sampler.epochs_done(self.history.step)
             line = self.history.line_of_steps(epoch, rate, self._seconds())
-            self._record("steps", line | ({"phase": len(self.history.phases) - 1} if len(self.phases) > 1 else {}))
+            self._record("steps", line | ({"phase": len(self.history.phases)} if len(self.phases) > 1 else {}))
 
     def _fetch(self) -> None:
         if not self.unseen:
