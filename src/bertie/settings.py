@@ -82,6 +82,7 @@ class Settings:
     patience: int | None = _setting(
         5, "evaluations without a better score before the end; None: no limit", "integer", 1, none=True
     )
+    keep_best: bool = _setting(True, "end with the weights of the best evaluation, not the last", "true or false")
     evaluate_every: int | None = _setting(
         None, "steps between evaluations; None: an epoch, of long ones a part", "integer", 1
     )

@@ -307,7 +307,8 @@ class _Run:
         history.evaluated, history.waited = history.step, 0 if best else history.waited + 1
         if best:
             history.best_step, history.best_score, history.best_figures = history.step, score, figures
-            self.checkpointer.keep_best(self.model, history.step)
+            if self.settings.keep_best:
+                self.checkpointer.keep_best(self.model, history.step)
         found = {"figures": dict(figures), "score": score, "is_best": best, "seconds": round(self._seconds(), 3)}
         epoch = round(self.sampler.epochs_done(history.step), 4)
         self._record("evaluation", {"step": history.step, "epoch": epoch, **found})
@@ -358,7 +359,7 @@ class _Run:
 
     def _end(self) -> History:
         self._keep()
-        if self.history.best_step is not None and self.history.best_step != self.history.step:
+        if self.settings.keep_best and self.history.best_step not in (None, self.history.step):
             self.checkpointer.restore_best(self.model, self.history.best_step)
             self.group.share_model(self.model)
         return self.history
