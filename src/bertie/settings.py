@@ -95,6 +95,13 @@ class Settings:
     )
     log_every: int | None = _setting(None, "steps between log lines; None: about 200 lines a run", "integer", 1)
     skip_bad_steps: int = _setting(0, "steps with NaN or infinity to be left out before it is an error", "integer", 0)
+    spike_threshold: float | None = _setting(
+        None,
+        "deviations above the usual loss from which a step is undone: the run goes back to its last state; None: never",
+        "number",
+        0,
+        above=True,
+    )
     seed: int = _setting(0, "of order, dropout and whatever else is random", "integer", 0, 2**63 - 1)
     micro_tokens: int | None = _setting(
         None, "most tokens computed at a time; None: what suits the device", "integer", 1

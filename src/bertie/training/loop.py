@@ -33,6 +33,8 @@ from bertie.training.sampler import Sampler, seed_of_step, shard
 from bertie.training.schedule import share_of_rate
 from bertie.training.signals import Signals
 from bertie.training.sparse_embeddings import by_rows, tables
+from bertie.training.spikes import MOST_REWINDS, WINDOW, is_spike
+from bertie.training.spikes import say as say_spike
 
 # Under a budget, evaluations at equal distances.
 EVALUATIONS = 10
@@ -213,6 +215,7 @@ class _Run:
 
     def _begin_phase(self) -> None:
         self._fetch()
+        self.history.recent.clear()  # longer texts have other losses
         self.history.phases.append(self.history.step)
         self._take_up(len(self.history.phases) - 1)
         if self.settings.budget is not None:  # the steps from here on are timed by themselves
@@ -270,11 +273,33 @@ class _Run:
         numbers = torch.stack([torch.stack([loss.float(), norm]) for _, loss, norm in self.unseen]).tolist()
         steps, self.unseen = [step for step, _, _ in self.unseen], []
         for step, (loss, norm) in zip(steps, numbers, strict=True):
-            if math.isfinite(loss) and math.isfinite(norm):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                self._skip(step, loss, norm)
+            elif self._is_spike(loss):
+                self._rewind(step, loss)
+                return  # the steps after it went on from its weights
+            else:
                 self.history.losses.append(loss)
                 self.history.norms.append(norm)
-            else:
-                self._skip(step, loss, norm)
+
+    def _is_spike(self, loss: float) -> bool:
+        """Whether a loss is one after which the run goes back; if not, the next is compared with it, too."""
+        threshold, recent = self.settings.spike_threshold, self.history.recent
+        if threshold is None:
+            return False
+        if is_spike(recent, loss, threshold):
+            return True
+        recent[:] = [*recent, loss][-WINDOW:]
+        return False
+
+    def _rewind(self, step: int, loss: float) -> None:
+        back = self.checkpointer.rewind(self.model, self.optimizer)
+        examples = self.learner.describe(self.sampler.examples(step - 1).tolist())
+        message = say_spike(step, loss, self.history.recent, back, examples)
+        self.history.rewound.append([step, step if back is None else back])
+        if len(self.history.rewound) > MOST_REWINDS:
+            raise BertieError(f"{message} That was spike {len(self.history.rewound)}: lower the learning rate.")
+        warn(self.history, message)
 
     def _skip(self, step: int, loss: float, norm: float) -> None:
         epoch, rate = self.sampler.epochs_done(step - 1), self._rate(step - 1)
