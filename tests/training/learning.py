@@ -81,10 +81,20 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--slow", type=float, default=0.0)
     parser.add_argument("--dropout", action="store_true")
+    parser.add_argument("--shard", action="store_true")
     options = parser.parse_args()
     learner = TextLearner(dropout=options.dropout)
     learner.delay = options.slow
-    settings = Settings(steps=options.steps, batch_size=6, learning_rate=1e-2, save_every=1, evaluate_every=4, seed=3)
+    settings = Settings(
+        steps=options.steps,
+        batch_size=6,
+        learning_rate=1e-2,
+        save_every=1,
+        evaluate_every=4,
+        seed=3,
+        micro_tokens=24,
+        shard=options.shard,
+    )
     try:
         history = train(
             learner,

@@ -16,9 +16,10 @@ from bertie.locking import only_process_in
 from bertie.progress import Advance, progress
 from bertie.settings import Settings
 from bertie.training.checkpointing import Checkpointer, same_device
+from bertie.training.data_parallel import data_parallel
 from bertie.training.distributed import Processes, processes
 from bertie.training.divergence import ADVICE, explain
-from bertie.training.evaluating import Check, Evaluate, Evaluation, warn
+from bertie.training.evaluating import Check, Evaluate, Evaluation, Figures, warn
 from bertie.training.fingerprint import fingerprint
 from bertie.training.grad_accumulation import GradAccumulator, micro_tokens, precision_on
 from bertie.training.history import Callback, Event, History, Record
@@ -26,7 +27,7 @@ from bertie.training.learner import Learner
 from bertie.training.lengthening import lengthen, share_of_rate
 from bertie.training.optimizer import AdamW
 from bertie.training.param_groups import checkpointed, frozen, groups, left_as_it_was, trainable
-from bertie.training.sampler import Sampler, seed_of_step, shard
+from bertie.training.sampler import Sampler, seed_of_step
 from bertie.training.signals import Signals
 from bertie.training.sparse_embeddings import by_rows, tables
 
@@ -85,7 +86,7 @@ def train(
         evaluation = Evaluation(evaluate, metric, check)
         run = _Run(learner, settings, group, signals, evaluation, log, callbacks, data or {}, divisible)
         alone = only_process_in(folder) if folder is not None and group.rank == 0 else nullcontext()
-        with alone, by_rows(run.tables):
+        with run.parallel, alone, by_rows(run.tables):
             run.begin(folder, resume, more_epochs)
             with progress("steps", run.history.total, show_progress if group.rank == 0 else False) as advance:
                 return run.run(advance)
@@ -107,8 +108,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.model, settings = self.learner.model, self.settings
-        parameters = trainable(self.model)
-        self.parameters, self.device = list(parameters.values()), same_device(parameters)
+        self.device = same_device(trainable(self.model))
         self.sampler = Sampler(self.learner.sizes, settings.seed, settings.examples_in_a_step, settings.batch_tokens)
         in_an_epoch = self.sampler.steps_in(0)
         total = settings.steps or self.sampler.steps_before(settings.epochs_over(in_an_epoch))
@@ -118,11 +118,16 @@ class _Run:
         # a GPU clears and updates a table faster than its rows are looked up, and processes sum whole gradients
         self.tables = tables(self.model) if self.device.type == "cpu" and self.group.world == 1 else {}
         alike = groups(self.model, settings.weight_decay, settings.layer_decay)
-        self.optimizer = AdamW(parameters, alike, tuple(self.tables))
         tokens = settings.micro_tokens or micro_tokens(self.device)
         precision = precision_on(self.device, settings.precision)
         self.precision = "fp32" if precision is nullcontext else "bf16"
-        self.gradients = GradAccumulator(self.learner, self.sampler.sizes, tokens, precision, whole=not self.divisible)
+        self.begun = fingerprint(self.model, self.sampler, settings, total, self.group.world, self.data)
+        self.group.share_model(self.model)
+        self.parallel = data_parallel(self.learner, self.group, self.device, settings.shard)
+        self.optimizer = AdamW(trainable(self.model), alike, tuple(self.tables), self.parallel.total_norm)
+        self.gradients = GradAccumulator(
+            self.learner, self.parallel, self.sampler.sizes, tokens, precision, whole=not self.divisible
+        )
         self.history = History(total=total)
         self.is_waited_for = self.device.type != "cpu"  # fetching a number waits until the device is done
         # of the steps since the last look at the device: number, loss, norm
@@ -131,10 +136,8 @@ class _Run:
 
     def begin(self, folder: Path | None, resume: bool, more_epochs: int | None) -> None:
         """Bring model and history to where the run begins or goes on."""
-        total, settings, world = self.history.total, self.settings, self.group.world
-        begun = fingerprint(self.model, self.sampler, settings, total, world, self.data)
-        self.checkpointer = Checkpointer(folder, begun, settings, writes=self.group.rank == 0)
-        self.group.share_model(self.model)
+        total = self.history.total
+        self.checkpointer = Checkpointer(folder, self.begun, self.settings, self.group)
         resumed = self.checkpointer.resume(self.model, self.optimizer, resume or more_epochs is not None)
         self.history = resumed or self.history
         if not self.history.ends:
@@ -190,11 +193,9 @@ class _Run:
         step = self.history.step
         examples = self.sampler.examples(step)
         divisor = self.learner.divisor(examples.tolist())
-        own = shard(examples, self.sampler.sizes, self.group.rank, self.group.world)
         self.optimizer.zero()
         seed = seed_of_step(self.settings.seed, step, self.group.rank)
-        loss = self.gradients.compute(own, divisor, seed, self.device)
-        loss = self.group.sum_gradients(self.parameters, loss)
+        loss = self.group.sum(self.gradients.compute(examples, divisor, seed, self.device))
         norm = self.optimizer.step(self._rate(step), self.settings.max_grad_norm, loss)
         self.unseen.append((step + 1, loss, norm))
         self.history.step = step + 1
@@ -241,19 +242,25 @@ class _Run:
     def _evaluate(self) -> None:
         self._fetch()
         history = self.history
-        figures = self.evaluation.figures(self.model, history, self.group, self.signals)
+        with self.parallel.whole():
+            figures = self.evaluation.figures(self.model, history, self.group, self.signals)
+            best = figures is not None and self._keep_if_best(figures)
         if figures is None:
             self._leave(self.group.highest(self.signals.received)[0])
         score = self.evaluation.score(figures)
+        found = {"figures": dict(figures), "score": score, "is_best": best, "seconds": round(self._seconds(), 3)}
+        epoch = round(self.sampler.epochs_done(history.step), 4)
+        self._record("evaluation", {"step": history.step, "epoch": epoch, **found})
+        self._agree()
+
+    def _keep_if_best(self, figures: Figures) -> bool:
+        history, score = self.history, self.evaluation.score(figures)
         best = history.is_better(score)
         history.evaluated, history.waited = history.step, 0 if best else history.waited + 1
         if best:
             history.best_step, history.best_score, history.best_figures = history.step, score, figures
             self.checkpointer.keep_best(self.model, history.step)
-        found = {"figures": dict(figures), "score": score, "is_best": best, "seconds": round(self._seconds(), 3)}
-        epoch = round(self.sampler.epochs_done(history.step), 4)
-        self._record("evaluation", {"step": history.step, "epoch": epoch, **found})
-        self._agree()
+        return best
 
     def _epoch_has_ended(self) -> bool:
         step = self.history.step
@@ -293,6 +300,7 @@ class _Run:
 
     def _end(self) -> History:
         self._keep()
+        self.parallel.finish()
         if self.history.best_step is not None and self.history.best_step != self.history.step:
             self.checkpointer.restore_best(self.model, self.history.best_step)
             self.group.share_model(self.model)
@@ -316,11 +324,14 @@ class _Run:
             self.log(record)
 
     def _tell(self, kind: Literal["steps", "evaluation", "epoch"], record: Record) -> None:
-        if not self.callbacks or self.group.rank:
+        if not self.callbacks:
             return
-        self.model.eval()
-        event = Event(kind, record, self.model, self.history)
-        answers = [callback(event) for callback in self.callbacks]
-        self.model.train()
+        answers: list[object] = []
+        with self.parallel.whole():
+            if self.group.rank == 0:
+                self.model.eval()
+                event = Event(kind, record, self.model, self.history)
+                answers = [callback(event) for callback in self.callbacks]
+                self.model.train()
         if any(answer is True for answer in answers):
             self.history.asked_to_stop = True
