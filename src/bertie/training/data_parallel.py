@@ -80,14 +80,16 @@ class Replicas(DataParallel):
     def __init__(self, learner: Learner, group: Processes) -> None:
         super().__init__(learner, group)
         warnings.filterwarnings("ignore", _ALL_WERE_USED)
-        # without a batch's parameters being known, one that no process uses must be left without a gradient
-        self._replica = DistributedDataParallel(
-            self._loss,
-            broadcast_buffers=False,
-            init_sync=False,
-            find_unused_parameters=True,
-            gradient_as_bucket_view=True,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # PyTorch 2.11 has no other name
+            # a parameter that no process has used has no gradient afterwards, as with one process
+            self._replica = DistributedDataParallel(
+                self._loss,
+                broadcast_buffers=False,
+                init_sync=False,
+                find_unused_parameters=True,
+                gradient_as_bucket_view=True,
+            )
 
     def loss(self, examples: Sequence[int]) -> Tensor:
         with nullcontext() if self.is_last else self._replica.no_sync(), others_answer(only_lost=True):

@@ -3,14 +3,17 @@
 import datetime
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed import ProcessGroup
+from torch.distributed.distributed_c10d import PrefixStore, ProcessGroup, Store
+from torch.distributed.rendezvous import rendezvous
 
 from bertie.errors import BertieError, InputError
 
@@ -55,7 +58,13 @@ def processes(device: torch.device) -> Iterator["Processes"]:
     ours = not _is_joined()
     with others_answer():
         if ours:
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+                store, rank, world = next(rendezvous("env://", timeout=TIMEOUT))
+                store = _of_this_start(store, rank, world)
+                dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=TIMEOUT)
+            else:
+                dist.init_process_group(backend, timeout=TIMEOUT)
         control = dist.new_group(backend="gloo", timeout=TIMEOUT)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), control)
@@ -129,6 +138,26 @@ def others_answer(only_lost: bool = False) -> Iterator[None]:
             f"Another process of this training run has ended or does not answer ({first}); see its own message, "
             "and start all of them again, with resume to go on from the last saved state."
         ) from error
+
+
+def _of_this_start(store: Store, rank: int, world: int) -> Store:
+    """Return a part of torchrun's store that is empty.
+
+    torchrun keeps its store when it starts the processes again, and with it the addresses of those that are gone
+    (pytorch/pytorch issue 135712). What is answered here bears a name that none of them knew.
+    """
+    name = uuid4().hex
+    if rank > 0:
+        store.set(f"bertie/hello/{rank}", name)
+        start = store.get(f"bertie/welcome/{name}").decode()
+        store.set(f"bertie/{start}/{rank}", "here")
+        return PrefixStore(start, store)
+    for other in range(1, world):
+        while not store.check([f"bertie/{name}/{other}"]):
+            if store.check([hello := f"bertie/hello/{other}"]):
+                store.set(f"bertie/welcome/{store.get(hello).decode()}", name)
+            time.sleep(0.01)
+    return PrefixStore(name, store)
 
 
 def _is_joined() -> bool:
