@@ -30,6 +30,26 @@ def test_cuts_of_an_epoch() -> None:
     assert cuts(np.array([3, 4, 5, 9, 1, 1]), 8).tolist() == [0, 2, 3, 4, 6]
 
 
+def test_the_batch_size_warms_up() -> None:
+    for sizes, batch in (([1] * 200, (16, None)), ([1] * 200, (None, 16))):
+        whole = Sampler(sizes, 0, *batch)
+        growing, later = (Sampler(sizes, 0, *batch, batch_warmup=4, begun=begun) for begun in (0, 100))
+        assert [len(growing.examples(step)) for step in range(7)] == [2, 6, 9, 12, 16, 16, 16]
+        for step in range(20):
+            found = growing.examples(step).tolist()
+            assert found == whole.examples(step)[: len(found)].tolist() == later.examples(100 + step).tolist()
+        assert later.locate(103) == (0, 3)
+
+
+def test_steps_by_tokens_of_a_stream_with_a_usual_size_look_no_size_up() -> None:
+    def refuse(examples: np.ndarray) -> np.ndarray:
+        raise AssertionError(examples)
+
+    sampler = Sampler(LookedUpSizes(10**9, refuse, usual=100), 0, None, 6_450)
+    assert sampler.steps_in(0) == 10**9 // 64
+    assert [len(sampler.examples(step)) for step in (0, 7, 15_624_999)] == [64, 64, 64]
+
+
 @settings(deadline=None)
 @given(SIZES, st.integers(1, 30), st.booleans(), st.integers(0, 5))
 def test_an_epoch_holds_every_example_once(sizes: list[int], batch: int, by_tokens: bool, seed: int) -> None:

@@ -31,6 +31,7 @@ PLACES = {
     "evaluate": "bertie.cli.evaluate:evaluate",
     "average": "bertie.cli.average:average",
     "quantize": "bertie.cli.quantize:quantize",
+    "dequantize": "bertie.cli.quantize:dequantize",
     "inspect": "bertie.cli.inspect:inspect",
     "bench": "bertie.cli.bench:bench",
 }
@@ -43,6 +44,7 @@ NEEDY = (
     "average",
     "inspect",
     "quantize",
+    "dequantize",
     "train-tokenizer",
     "extend-vocabulary",
     "prepare",

@@ -25,13 +25,14 @@ _ALL_WERE_USED = "find_unused_parameters=True was specified"
 class LossOf(nn.Module):
     """A learner's loss as a module: PyTorch wraps this one, so that the model keeps its class and its names."""
 
-    def __init__(self, learner: Learner) -> None:
+    learner: Learner
+
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = learner.model
-        self._loss = learner.loss
+        self.model = model
 
     def forward(self, examples: Sequence[int]) -> Tensor:
-        return self._loss(examples)
+        return self.learner.loss(examples)
 
 
 class DataParallel:
@@ -44,8 +45,12 @@ class DataParallel:
 
     is_last = exchanges = False
 
-    def __init__(self, learner: Learner, group: Processes) -> None:
-        self.group, self._loss = group, LossOf(learner)
+    def __init__(self, model: nn.Module, group: Processes) -> None:
+        self.group, self._loss = group, LossOf(model)
+
+    def take_up(self, learner: Learner) -> None:
+        """Compute the losses of this learner of the model from now on."""
+        self._loss.learner = learner
 
     def loss(self, examples: Sequence[int]) -> Tensor:
         """Return the learner's loss of a micro-batch."""
@@ -77,8 +82,8 @@ class DataParallel:
 class Replicas(DataParallel):
     """The whole model in each process: buckets of gradients are summed as soon as the backward pass has filled them."""
 
-    def __init__(self, learner: Learner, group: Processes) -> None:
-        super().__init__(learner, group)
+    def __init__(self, model: nn.Module, group: Processes) -> None:
+        super().__init__(model, group)
         warnings.filterwarnings("ignore", _ALL_WERE_USED)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # PyTorch 2.11 has no other name
@@ -111,18 +116,16 @@ class Shards(DataParallel):
 
     exchanges = True
 
-    def __init__(self, learner: Learner, group: Processes, device: torch.device) -> None:
-        super().__init__(learner, group)
-        self._parameters = dict(
-            learner.model.named_parameters()
-        )  # as they were; without numbers while there are shards
-        self._plain = _faces(self._loss)
+    def __init__(self, model: nn.Module, group: Processes, device: torch.device) -> None:
+        super().__init__(model, group)
+        self._parameters = dict(model.named_parameters())  # as they were; without numbers while there are shards
+        self._plain = _faces(model)
         for module in self._plain:
             vars(module).update({name: value.copy() for name, value in vars(module).items() if isinstance(value, dict)})
         with others_answer():
             _shard(self._loss, device, group.world)
-        self._sharded = _faces(self._loss)
-        self.parameters = dict(learner.model.named_parameters())
+        self._sharded = _faces(model)
+        self.parameters = dict(model.named_parameters())
         self._empty()
 
     def loss(self, examples: Sequence[int]) -> Tensor:
@@ -171,11 +174,11 @@ class Shards(DataParallel):
             parameter.data = parameter.data.new_empty(0)
 
 
-def data_parallel(learner: Learner, group: Processes, device: torch.device, shard: bool) -> DataParallel:
+def data_parallel(model: nn.Module, group: Processes, device: torch.device, shard: bool) -> DataParallel:
     """Return how this process computes gradients."""
     if group.world == 1:
-        return DataParallel(learner, group)
-    return Shards(learner, group, device) if shard else Replicas(learner, group)
+        return DataParallel(model, group)
+    return Shards(model, group, device) if shard else Replicas(model, group)
 
 
 _Face = tuple[type[nn.Module], dict[str, Any]]

@@ -45,16 +45,14 @@ class GradAccumulator:
     """Computes gradients in micro-batches of ``tokens`` tokens, or ``whole`` if the loss is no sum over examples."""
 
     def __init__(
-        self,
-        learner: Learner,
-        parallel: DataParallel,
-        sizes: Sizes,
-        tokens: int,
-        precision: Callable[[], AbstractContextManager],
-        whole: bool,
+        self, parallel: DataParallel, tokens: int, precision: Callable[[], AbstractContextManager], whole: bool
     ) -> None:
-        self._learner, self._parallel, self._sizes, self.tokens = learner, parallel, sizes, tokens
-        self._precision, self._whole = precision, whole
+        self._parallel, self.tokens, self._precision, self._whole = parallel, tokens, precision, whole
+
+    def take_up(self, learner: Learner, sizes: Sizes) -> None:
+        """Compute the losses of this learner, whose examples have these sizes, from now on."""
+        self._learner, self._sizes = learner, sizes
+        self._parallel.take_up(learner)
 
     def compute(self, examples: Integers, divisor: float | Sequence[float], seed: int, device: torch.device) -> Tensor:
         """Add the gradients of a step's losses over ``divisor`` to the parameters'; return this process's loss, ``[]``.

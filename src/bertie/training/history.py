@@ -13,6 +13,7 @@ from torch import nn
 from bertie.files import explained, write_text
 
 Record = dict[str, Any]
+Log = Callable[[Record], None]
 
 
 @dataclass
@@ -23,7 +24,11 @@ class History:
         step: finished steps.
         ends: the steps at which the run was finished, before it was made longer.
         more: how many epochs longer; 0: it was not.
-        total: the steps of the whole run, were it not to stop early.
+        total: the steps of the whole run, were it not to stop early; under a budget as planned last.
+        plans: under a budget, each number of steps that was planned: after which step, what share of the run was done
+            by then, the steps in all, and the seconds passed (see `budget`).
+        overhead: the most seconds that an evaluation and a saved state together have taken.
+        phases: the first step of each phase that has begun.
         records: log lines. Of steps: ``step``, ``epoch``, ``loss``, ``learning_rate``, ``grad_norm``,
             ``tokens_per_second``, ``seconds``; of evaluations: ``step``, ``epoch``, ``figures``, ``score``
             (the figure that decides; higher is better), ``is_best``, ``seconds``.
@@ -46,6 +51,9 @@ class History:
     total: int = 0
     step: int = 0
     ends: list[int] = field(default_factory=list)
+    plans: list[list[float]] = field(default_factory=list)
+    overhead: float = 0.0
+    phases: list[int] = field(default_factory=lambda: [0])
     more: int = 0
     records: list[Record] = field(default_factory=list)
     best_step: int | None = None
@@ -78,6 +86,13 @@ class History:
     def is_over(self) -> bool:
         """Whether no step is left, or there was a reason to stop."""
         return self.step >= self.total or self.stopped_early or self.asked_to_stop
+
+    def progress(self, step: int) -> float:
+        """Return the share of the run that is done before step ``step`` (from 0)."""
+        for begun, done, total, _ in reversed(self.plans):
+            if begun <= step:
+                return min(1.0, done + (1.0 - done) * (step - begun) / max(1, total - begun))
+        return step / self.total
 
     def note(self) -> str:
         """Return loss and speed as a progress bar shows them; empty before the first log line."""
