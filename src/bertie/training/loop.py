@@ -27,6 +27,7 @@ from bertie.training.grad_accumulation import GradAccumulator, micro_tokens, pre
 from bertie.training.history import Callback, Event, History, Log, Record
 from bertie.training.learner import Learner, Phase
 from bertie.training.lengthening import lengthen
+from bertie.training.muon import Muon
 from bertie.training.optimizer import AdamW
 from bertie.training.param_groups import checkpointed, frozen, groups, left_as_it_was, trainable
 from bertie.training.sampler import Sampler, seed_of_step
@@ -138,7 +139,8 @@ class _Run:
         self.checkpointer = Checkpointer(self.folder, begun, settings, self.group)
         self.group.share_model(self.model)
         self.parallel = data_parallel(self.model, self.group, self.device, settings.shard)
-        self.optimizer = AdamW(trainable(self.model), alike, tuple(self.tables), self.parallel.total_norm)
+        made = Muon if settings.optimizer == "muon" else AdamW
+        self.optimizer = made(trainable(self.model), alike, tuple(self.tables), self.parallel.total_norm)
         tokens = settings.micro_tokens or micro_tokens(self.device)
         self.gradients = GradAccumulator(self.parallel, tokens, precision, whole=not self.divisible)
         self.is_waited_for = self.device.type != "cpu"  # fetching a number waits until the device is done
@@ -263,7 +265,7 @@ class _Run:
         if due:
             rate, epoch = self._rate(self.history.step - 1), self.sampler.epochs_done(self.history.step)
             line = self.history.line_of_steps(epoch, rate, self._seconds())
-            self._record("steps", line | ({"phase": len(self.history.phases) - 1} if len(self.phases) > 1 else {}))
+            self._record("steps", line | ({"phase": len(self.history.phases)} if len(self.phases) > 1 else {}))
 
     def _fetch(self) -> None:
         if not self.unseen:
@@ -320,7 +322,8 @@ class _Run:
         history.evaluated, history.waited = history.step, 0 if best else history.waited + 1
         if best:
             history.best_step, history.best_score, history.best_figures = history.step, score, figures
-            self.checkpointer.keep_best(self.model, history.step)
+            if self.settings.keep_best:
+                self.checkpointer.keep_best(self.model, history.step)
         return best
 
     def _epoch_has_ended(self) -> bool:
@@ -369,7 +372,7 @@ class _Run:
     def _end(self) -> History:
         self._keep()
         self.parallel.finish()
-        if self.history.best_step is not None and self.history.best_step != self.history.step:
+        if self.settings.keep_best and self.history.best_step not in (None, self.history.step):
             self.checkpointer.restore_best(self.model, self.history.best_step)
             self.group.share_model(self.model)
         return self.history
