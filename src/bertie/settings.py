@@ -115,9 +115,8 @@ class Settings:
                     "other; give one."
                 )
         if self.shard and self.optimizer == "muon":
-            raise InputError(
-                f"{spelled('optimizer', 'muon')} needs whole matrices, which {spelled('shard', True)} divides; give one."
-            )
+            muon, shard = spelled("optimizer", "muon"), spelled("shard", True)
+            raise InputError(f"{muon} needs whole matrices, which {shard} divides; give one of them.")
         if self.warmup >= 1 and self.warmup != int(self.warmup):
             raise InputError(
                 f"{spelled('warmup')} is {self.warmup:g}; allowed: a share below 1, or a whole number of steps."
