@@ -1,6 +1,6 @@
-"""Compiles bertie's kernels where machine and compiler take them; no installation fails for their sake.
+"""Compiles bertie's kernels where machine and compiler take them, and puts the default model into the package.
 
-All else about the package is in pyproject.toml.
+No installation fails for the kernels' sake. All else about the package is in pyproject.toml.
 """
 
 import sys
@@ -9,9 +9,12 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 from setuptools.errors import CompileError, LinkError
 
 CSRC = Path("src/bertie/kernels/csrc")
+# the repository's copy, which is used where it lies when bertie runs from a checkout
+MODEL = Path("models/bertie-mini-uncased")
 # whether one wheel serves every version of Python: not those without a lock, which setuptools refuses
 HAS_STABLE_ABI = not sysconfig.get_config_var("Py_GIL_DISABLED")
 FLAGS = ["-O3", "-g0", "-fno-math-errno", "-ffp-contract=off"]
@@ -69,6 +72,15 @@ class BuildKernels(build_ext):
         self.compiler.link_shared_object(objects, self.get_ext_fullpath(ext.name), extra_postargs=[*openmp])
 
 
+class BuildPackage(build_py):
+    """The package, with the default model beside its modules."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            self.copy_tree(str(MODEL), str(Path(self.build_lib, "bertie", MODEL.name)))
+
+
 def kernels(platform: str) -> list[Extension]:
     """Return what is compiled for a platform: one library, or nothing."""
     names = list(instruction_sets(platform))
@@ -98,6 +110,6 @@ if __name__ == "__main__":
     platform = sysconfig.get_platform()
     setup(
         ext_modules=kernels(platform),
-        cmdclass={"build_ext": BuildKernels},
+        cmdclass={"build_ext": BuildKernels, "build_py": BuildPackage},
         options={"bdist_wheel": wheel_options(platform)},
     )

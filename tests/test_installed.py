@@ -20,6 +20,10 @@ from bertie.kernels.gemm_int8 import Int8PackedWeight, params_8_bits, params_16_
 from bertie.pipelines import pipeline
 
 TEXTS = ["a b c", "h", "a b c d e f g h a b c", ""]
+PAIRS = [
+    ("The captain looked at the sky.", "A storm was coming, he said."),
+    ("The captain looked at the sky.", "This function returns a list of strings."),
+]
 # None: NumPy's products
 SETS = [*library.instruction_sets(), None]
 each_set = pytest.mark.parametrize("functions", SETS, ids=lambda each: each.name if each else "numpy")
@@ -62,6 +66,13 @@ def test_the_command_answers(folder: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["text"] for line in done.stdout.splitlines()] == TEXTS[:2]
+
+
+def test_the_default_model_comes_with_it() -> None:
+    (best, *_) = pipeline("fill-mask")("She opened the [MASK] and walked into the garden.")
+    assert (best["token_str"], best["score"] > 0.5) == ("door", True)
+    follows, elsewhere = pipeline("next-sentence")(PAIRS)
+    assert follows["score"] > elsewhere["score"]
 
 
 @pytest.mark.parametrize("functions", SETS[:-1], ids=lambda each: each.name)

@@ -17,7 +17,10 @@ from bertie.settings import Settings, describe_settings
         ({"learning_rate": 0}, "learning_rate is 0; allowed: a number above 0 and at most 10 or None."),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"batch_size": -1}, "batch_size is -1"),
-        ({"schedule": "step"}, "schedule is 'step'; allowed: one of 'linear', 'cosine', 'constant'."),
+        (
+            {"schedule": "step"},
+            "schedule is 'step'; allowed: one of 'linear', 'cosine', ",
+        ),
         ({"precision": "fp16"}, "precision is 'fp16'"),
         ({"warmup": -0.1}, "warmup is -0.1"),
         ({"warmup": 1.5}, "warmup is 1.5; allowed: a share below 1, or a whole number of steps."),
@@ -30,6 +33,8 @@ from bertie.settings import Settings, describe_settings
         ({"seed": -1}, "seed is -1"),
         ({"gradient_checkpointing": 1}, "gradient_checkpointing is 1; allowed: true or false."),
         ({"epochs": 1, "steps": 2}, "epochs=1 and steps=2 exclude each other; give one."),
+        ({"budget": 60, "steps": 2}, "steps=2 and budget=60 exclude each other; give one."),
+        ({"budget": 0}, "budget is 0; allowed: a number above 0"),
         ({"batch_size": 1, "batch_tokens": 2}, "batch_size=1 and batch_tokens=2 exclude each other"),
     ],
 )

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+MODEL = ROOT / "models" / "bertie-mini-uncased"
 CSRC = ROOT / "src" / "bertie" / "kernels" / "csrc"
 CIBUILDWHEEL = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["cibuildwheel"]
 WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; "
@@ -67,6 +68,7 @@ def sources(tmp_path: Path) -> Path:
     copy.mkdir()
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
+    shutil.copytree(ROOT / "models", copy / "models")
     shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("*.so", "*.egg-info", "__pycache__"))
     return copy
 
@@ -131,6 +133,20 @@ def test_the_sources_hold_all_that_is_compiled(sources: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {Path(name).name for name in archive.getnames()}
     assert names >= {path.name for path in CSRC.iterdir()} | {"setup.py", "pyproject.toml", "LICENSE"}
+    assert names >= {path.name for path in MODEL.iterdir()}
+
+
+def test_a_wheel_holds_the_default_model_once(sources: Path) -> None:
+    wheel, _ = built(sources, CC="false")
+    with zipfile.ZipFile(wheel) as archive:
+        held = [name for name in archive.namelist() if MODEL.name in name]
+        assert sorted(held) == [f"bertie/{MODEL.name}/{name}" for name in sorted(os.listdir(MODEL))]
+        assert all(archive.read(name) == (MODEL / Path(name).name).read_bytes() for name in held)
+
+
+def test_the_default_model_is_small_and_complete() -> None:
+    assert sum(path.stat().st_size for path in MODEL.iterdir()) <= 30 * 10**6
+    assert {"README.md", "config.json", "model.safetensors", "tokenizer_config.json"} <= set(os.listdir(MODEL))
 
 
 @on_linux_x86

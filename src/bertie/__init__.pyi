@@ -3,6 +3,7 @@
 from bertie.attention.cache import Cache as Cache
 from bertie.attention.cache import EncoderDecoderCache as EncoderDecoderCache
 from bertie.compression import average as average
+from bertie.compression import dequantize as dequantize
 from bertie.compression import quantize as quantize
 from bertie.config import AutoConfig as AutoConfig
 from bertie.config import BertConfig as BertConfig
@@ -21,6 +22,9 @@ from bertie.finetuning import Finetuned as Finetuned
 from bertie.finetuning import Sweep as Sweep
 from bertie.finetuning import finetune as finetune
 from bertie.finetuning import sweep as sweep
+from bertie.generation.generation_config import GenerationConfig as GenerationConfig
+from bertie.generation.streamers import TextIteratorStreamer as TextIteratorStreamer
+from bertie.generation.streamers import TextStreamer as TextStreamer
 from bertie.layers.linear import make_deterministic as make_deterministic
 from bertie.models.auto import AutoModel as AutoModel
 from bertie.models.auto import AutoModelForCausalLM as AutoModelForCausalLM

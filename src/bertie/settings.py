@@ -9,7 +9,8 @@ from bertie.errors import InputError, nearest, spelled
 from bertie.messages import short
 from bertie.rules import Rule
 
-SCHEDULES = ("linear", "cosine", "constant")
+SCHEDULES = ("linear", "cosine", "constant", "wsd", "triangle")
+OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("auto", "fp32", "bf16")
 BATCH_SIZE = 32
 # Without a rate: 3e-5 for a model as wide as BERT-base (Devlin et al. 2019, A.3: 2e-5 to 5e-5), more for narrower ones,
@@ -46,13 +47,31 @@ class Settings:
         None, "passes over the data; None: 3 for much data, up to 20 for little", "integer", 1
     )
     steps: int | None = _setting(None, "updates, instead of epochs", "integer", 1)
+    budget: float | None = _setting(
+        None, "seconds that the run may take, instead of steps: as many as fit are taken", "number", 0, above=True
+    )
     learning_rate: float | None = _setting(
         None, "at its highest; None: 3e-5 for width 768, more for narrower models", "number", 0, 10, above=True
     )
     batch_size: int | None = _setting(None, "examples of a step; None: 32", "integer", 1)
     batch_tokens: int | None = _setting(None, "most tokens of a step, instead of batch_size", "integer", 1)
+    batch_warmup: int = _setting(
+        0,
+        "steps over which the examples of a step grow from an eighth to all",
+        "integer",
+        0,
+    )
     warmup: float = _setting(0.1, "steps until the highest rate; below 1: their share of all steps", "number", 0)
-    schedule: str = _setting("linear", "how the rate goes on after warm-up", "choice", choices=SCHEDULES)
+    schedule: str = _setting(
+        "linear",
+        "how the rate goes on after warm-up; wsd stays and then falls; triangle rises for half of the steps",
+        "choice",
+        choices=SCHEDULES,
+    )
+    cooldown: float = _setting(0.2, "the share of all steps over which wsd falls", "number", 0, 1, above=True)
+    optimizer: str = _setting(
+        "adamw", "muon: for the matrices of the blocks, with adamw for the rest", "choice", choices=OPTIMIZERS
+    )
     weight_decay: float = _setting(0.01, "decay of all weights but biases and LayerNorm", "number", 0, 1)
     max_grad_norm: float | None = _setting(
         1.0, "norm to which gradients are clipped; None: never", "number", 0, above=True, none=True
@@ -66,6 +85,7 @@ class Settings:
     patience: int | None = _setting(
         5, "evaluations without a better score before the end; None: no limit", "integer", 1, none=True
     )
+    keep_best: bool = _setting(True, "end with the weights of the best evaluation, not the last", "true or false")
     evaluate_every: int | None = _setting(
         None, "steps between evaluations; None: an epoch, of long ones a part", "integer", 1
     )
@@ -86,7 +106,8 @@ class Settings:
             if not rule.allows(value):
                 raise InputError(f"{spelled(name)} is {short(value)}; allowed: {rule.allowed}.{rule.nearest(value)}")
         self._check_freeze()
-        for one, other in (("epochs", "steps"), ("batch_size", "batch_tokens")):
+        lengths = (("epochs", "steps"), ("epochs", "budget"), ("steps", "budget"))
+        for one, other in (*lengths, ("batch_size", "batch_tokens")):
             if getattr(self, one) is not None and getattr(self, other) is not None:
                 raise InputError(
                     f"{spelled(one, getattr(self, one))} and {spelled(other, getattr(self, other))} exclude each "
@@ -121,7 +142,13 @@ class Settings:
         return max(FEWEST_EPOCHS, min(MOST_EPOCHS, math.ceil(ENOUGH_STEPS / max(steps_in_an_epoch, 1))))
 
     def warmup_steps(self, total: int) -> int:
-        """Return the number of warm-up steps of a run of ``total`` steps."""
+        """Return the number of warm-up steps of a run of ``total`` steps; of ``triangle`` they are half of all.
+
+        One cycle laid out over the whole budget, up in a line and down in a line, suits short ones (Izsak et al. 2021;
+        Geiping and Goldstein 2022, section 4.3).
+        """
+        if self.schedule == "triangle":
+            return total // 2
         return min(total, math.ceil(self.warmup * total) if self.warmup < 1 else int(self.warmup))
 
     def log_interval(self, total: int) -> int:

@@ -106,6 +106,13 @@ def test_next_sentence(run: Run, mini: Path) -> None:
     assert 0 < record["score"] < 1
 
 
+def test_masked_words_and_next_sentences_need_no_model(run: Run) -> None:
+    (record,) = run("fill-mask", "She opened the [MASK] and walked into the garden.", "-k", 1).records
+    assert record["candidates"][0]["token_str"] == "door"
+    (record,) = run("next-sentence", "Where is he?", "He is here.").records
+    assert record.keys() == {"text", "text_pair", "is_next", "score"}
+
+
 @pytest.fixture
 def classifier(minilm: Path, tmp_path: Path) -> Path:
     labels = {0: "bad\x1b[31m", 1: "good"}
@@ -163,7 +170,7 @@ def test_inspect_of_damage(run: Run, classifier: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["fill-mask", "a [MASK]"], "bertie: 'fill-mask' has no default model"),
+        (["classify", "a"], "bertie: 'text-classification' has no default model"),
         (["embed", "-i", "none.txt"], "bertie: The file 'none.txt' cannot be read: No such file"),
         (["embed", "a", "-m", "./none"], "bertie: there is no folder './none'"),
         (["embed", "a", "--prompt-name", "query"], "bertie: The model has no prompt 'query'"),

@@ -56,6 +56,24 @@ def test_a_sentence_transformers_folder(run: Run, minilm: Path, texts: Path, tmp
     assert (again.code, again.err) == (2, "bertie: The model is int8 already; quantize its floating-point version.\n")
 
 
+def test_an_int8_model_becomes_one_in_floating_point(run: Run, tmp_path: Path) -> None:
+    wide = tmp_path / "wide"
+    ran = run("dequantize", "bertie-mini-uncased", wide)
+    assert (ran.code, ran.records) == (0, [{"model": str(wide)}])
+    assert {"README.md", "vocab.txt", "tokenizer.json"} <= {path.name for path in wide.iterdir()}
+    text = "She opened the [MASK]."
+    found, expected = (bertie.pipeline("fill-mask", model)(text, top_k=3) for model in (str(wide), None))
+    assert [one["token_str"] for one in found] == [one["token_str"] for one in expected]
+    assert [one["score"] for one in found] == pytest.approx([one["score"] for one in expected], abs=0.02)
+    for arguments, message in (
+        ((wide, tmp_path / "wider"), "The model has no int8 weights"),
+        (("bertie-mini-uncased", wide), "is not empty; name a new one"),
+    ):
+        ran = run("dequantize", *arguments)
+        assert ran.code == 2
+        assert message in ran.err
+
+
 @pytest.mark.usefixtures("faster")
 def test_a_classifier(run: Run, classifier: Path, texts: Path, tmp_path: Path) -> None:
     ran = run("quantize", classifier, tmp_path / "small", "--texts", texts, "--check", texts)

@@ -8,6 +8,7 @@ import pytest
 import bertie
 from bertie.data.schemas import SCHEMAS
 from bertie.errors import InputError
+from bertie.hub import default_embedding_model, default_pretrained_model
 from bertie.tasks.registry import ROWS, find, find_learned
 from bertie.tasks.task import Task, TrainableTask
 
@@ -64,11 +65,19 @@ def test_all_labelled_data_has_its_task() -> None:
     assert {row.learns for row in ROWS} - {""} == set(SCHEMAS)
 
 
+def test_what_bert_was_trained_to_tell_has_a_model_that_comes_with_it() -> None:
+    assert {row.name: row.default for row in ROWS if row.default} == {
+        "embed": default_embedding_model,
+        "fill-mask": default_pretrained_model,
+        "next-sentence": default_pretrained_model,
+    }
+
+
 def test_an_unknown_task_is_answered_with_the_nearest() -> None:
     with pytest.raises(InputError, match=r"no task 'fill-masks'; the tasks are .*Did you mean 'fill-mask'\?"):
         find("fill-masks")
-    with pytest.raises(InputError, match="'fill-mask' has no default model"):
-        find("fill-mask").default_model()
+    with pytest.raises(InputError, match="'text-classification' has no default model"):
+        find("text-classification").default_model()
 
 
 def test_an_unknown_task_to_learn_is_answered_with_those_that_learn() -> None:

@@ -54,8 +54,9 @@ class TextLearner:
     def loss(self, examples: Sequence[int]) -> Tensor:
         self.seen.append(list(examples))
         time.sleep(self.delay)
-        packed = Packed.from_lists([self.texts[each] for each in examples])
-        labels = torch.tensor([self.labels[each] for each in examples])
+        places = [each % len(self.texts) for each in examples]  # a stream is numbered on through the epochs
+        packed = Packed.from_lists([self.texts[place] for place in places])
+        labels = torch.tensor([self.labels[place] for place in places])
         return F.cross_entropy(self.model(packed).logits, labels, reduction="sum")
 
     def describe(self, examples: Sequence[int]) -> str:

@@ -16,8 +16,8 @@ from torch import Tensor
 from bertie import Packed
 from bertie.errors import BertieError, InputError
 from bertie.training import JsonLines, Settings, sparse_embeddings, train
-from bertie.training.optimizer import rate_factor
 from bertie.training.sampler import shuffled
+from bertie.training.schedule import rate_factor
 
 FAST: dict[str, Any] = {"batch_size": 6, "learning_rate": 1e-2, "seed": 3}
 

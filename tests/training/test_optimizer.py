@@ -10,7 +10,7 @@ from torch import nn
 
 from bertie.errors import InputError
 from bertie.training import sparse_embeddings
-from bertie.training.optimizer import AdamW, rate_factor
+from bertie.training.optimizer import AdamW
 from bertie.training.param_groups import Group, frozen, groups, trainable
 
 
@@ -131,14 +131,3 @@ def test_more_frozen_layers_than_there_are_half_precision_and_nothing_to_learn_a
         trainable(copy.deepcopy(model).bfloat16())
     with pytest.raises(InputError, match="No parameter of the model learns"):
         trainable(model.requires_grad_(False))
-
-
-def test_the_schedule() -> None:
-    assert [rate_factor(step, 10, 4, "linear") for step in range(10)] == pytest.approx(
-        [0.25, 0.5, 0.75, 1, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]
-    )
-    assert [rate_factor(step, 4, 0, "cosine") for step in range(4)] == pytest.approx(
-        [1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2]
-    )
-    assert [rate_factor(step, 5, 2, "constant") for step in range(5)] == [0.5, 1, 1, 1, 1]
-    assert all(rate_factor(step, 3, 3, kind) > 0 for step in range(3) for kind in ("linear", "cosine", "constant"))

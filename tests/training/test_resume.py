@@ -113,7 +113,8 @@ def test_an_interrupt_at_any_step(
 
 def test_a_stream_is_resumed_where_it_was_left(tmp_path: Path) -> None:
     def streamed(learner: TextLearner) -> TextLearner:
-        learner.sizes = LookedUpSizes(len(learner.texts), np.array(learner.sizes).__getitem__)
+        sizes, count = np.array(learner.sizes), len(learner.texts)
+        learner.sizes = LookedUpSizes(count, lambda examples: sizes[examples % count])
         return learner
 
     by_tokens = {"batch_size": None, "batch_tokens": 40}
@@ -126,6 +127,7 @@ def test_a_stream_is_resumed_where_it_was_left(tmp_path: Path) -> None:
         run(TextLearner(dropout=True), tmp_path, resume=True, **by_tokens)
     equal(run(streamed(last), tmp_path, resume=True, **by_tokens), history)
     assert half.seen + last.seen == whole.seen
+    assert max(max(step) for step in whole.seen) >= len(whole.texts)  # of the second epoch
     assert all(torch.equal(each, weights(whole)[name]) for name, each in weights(last).items())
 
 

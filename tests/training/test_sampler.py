@@ -30,6 +30,26 @@ def test_cuts_of_an_epoch() -> None:
     assert cuts(np.array([3, 4, 5, 9, 1, 1]), 8).tolist() == [0, 2, 3, 4, 6]
 
 
+def test_the_batch_size_warms_up() -> None:
+    for sizes, batch in (([1] * 200, (16, None)), ([1] * 200, (None, 16))):
+        whole = Sampler(sizes, 0, *batch)
+        growing, later = (Sampler(sizes, 0, *batch, batch_warmup=4, begun=begun) for begun in (0, 100))
+        assert [len(growing.examples(step)) for step in range(7)] == [2, 6, 9, 12, 16, 16, 16]
+        for step in range(20):
+            found = growing.examples(step).tolist()
+            assert found == whole.examples(step)[: len(found)].tolist() == later.examples(100 + step).tolist()
+        assert later.locate(103) == (0, 3)
+
+
+def test_steps_by_tokens_of_a_stream_with_a_usual_size_look_no_size_up() -> None:
+    def refuse(examples: np.ndarray) -> np.ndarray:
+        raise AssertionError(examples)
+
+    sampler = Sampler(LookedUpSizes(10**9, refuse, usual=100), 0, None, 6_450)
+    assert sampler.steps_in(0) == 10**9 // 64
+    assert [len(sampler.examples(step)) for step in (0, 7, 15_624_999)] == [64, 64, 64]
+
+
 @settings(deadline=None)
 @given(SIZES, st.integers(1, 30), st.booleans(), st.integers(0, 5))
 def test_an_epoch_holds_every_example_once(sizes: list[int], batch: int, by_tokens: bool, seed: int) -> None:
@@ -64,7 +84,8 @@ def test_processes_and_micro_batches_divide_a_step(sizes: list[int], world: int,
 
 
 def looked_up(sizes: list[int]) -> LookedUpSizes:
-    return LookedUpSizes(len(sizes), np.array(sizes).__getitem__)
+    """A stream whose example ``i`` of every epoch has ``sizes[i]`` tokens."""
+    return LookedUpSizes(len(sizes), lambda examples: np.array(sizes)[examples % len(sizes)])
 
 
 @settings(deadline=None)
@@ -80,9 +101,10 @@ def test_a_stream_is_a_shuffle_of_all_examples_wherever_one_goes_on(
         for epoch in range(3):
             first = whole.steps_before(epoch)
             steps = [whole.examples(first + place).tolist() for place in range(whole.steps_in(epoch))]
-            assert sorted(chain(*steps)) == list(range(len(sizes)))
-            expected = shuffled_part(np.arange(len(sizes)), len(sizes), seed, epoch).tolist()
-            assert list(chain(*steps)) == expected
+            begin = epoch * len(sizes)
+            assert sorted(chain(*steps)) == list(range(begin, begin + len(sizes)))
+            expected = shuffled_part(np.arange(len(sizes)), len(sizes), seed, epoch) + begin
+            assert list(chain(*steps)) == expected.tolist()
             for place, step in enumerate(steps):
                 again = made()  # as after a resume
                 assert again.examples(first + place).tolist() == step
@@ -90,13 +112,13 @@ def test_a_stream_is_a_shuffle_of_all_examples_wherever_one_goes_on(
                 parts = [shard(np.array(step), again.sizes, rank, world).tolist() for rank in range(world)]
                 assert sorted(chain(*parts)) == sorted(step)
                 if by_tokens:
-                    assert len(step) == 1 or sum(sizes[each] for each in step) <= batch
+                    assert len(step) == 1 or sum(sizes[each - begin] for each in step) <= batch
                 else:
                     assert len(step) == batch or place == len(steps) - 1
             if by_tokens:  # no step is shorter than it must be, but for the last of a block
                 ends = np.cumsum([len(step) for step in steps])
                 for (one, other), end in zip(pairwise(steps), ends, strict=False):
-                    assert end % block == 0 or sum(sizes[each] for each in [*one, other[0]]) > batch
+                    assert end % block == 0 or sum(sizes[each - begin] for each in [*one, other[0]]) > batch
 
 
 @settings(deadline=None)

@@ -50,7 +50,10 @@ def fill_mask(
     form: options.FormatOptions,
     output: OutputOptions,
 ) -> None:
-    """Guess the word behind each \\[MASK] in a text."""
+    """Guess the word behind each \\[MASK] in a text.
+
+    The default model is bertie-mini-uncased, which comes with bertie.
+    """
     asked = source.read(form, column)
     output.write(model.pipeline("fill-mask", top_k=top_k), source, asked, "candidates")
 
@@ -64,7 +67,10 @@ def next_sentence(
     form: options.FormatOptions,
     output: OutputOptions,
 ) -> None:
-    """Say whether one text follows another: two arguments, fields 'text' and 'text_pair', or lines with a tab."""
+    """Say whether one text follows another: two arguments, fields 'text' and 'text_pair', or lines with a tab.
+
+    The default model is bertie-mini-uncased, which comes with bertie.
+    """
     asked = source.read(form, column, pair_column)
     output.write(model.pipeline("next-sentence"), source, asked, "answer")
 

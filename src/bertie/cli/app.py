@@ -27,10 +27,12 @@ PLACES = {
     "train-tokenizer": "bertie.cli.train_tokenizer:train_tokenizer",
     "extend-vocabulary": "bertie.cli.train_tokenizer:extend_vocabulary",
     "prepare": "bertie.cli.prepare:prepare",
+    "pretrain": "bertie.cli.pretrain:pretrain",
     "finetune": "bertie.cli.finetune:finetune",
     "evaluate": "bertie.cli.evaluate:evaluate",
     "average": "bertie.cli.average:average",
     "quantize": "bertie.cli.quantize:quantize",
+    "dequantize": "bertie.cli.quantize:dequantize",
     "inspect": "bertie.cli.inspect:inspect",
     "bench": "bertie.cli.bench:bench",
 }
@@ -43,9 +45,11 @@ NEEDY = (
     "average",
     "inspect",
     "quantize",
+    "dequantize",
     "train-tokenizer",
     "extend-vocabulary",
     "prepare",
+    "pretrain",
 )
 LOOKS: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
 

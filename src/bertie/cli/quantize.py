@@ -1,4 +1,4 @@
-"""``bertie quantize``: an int8 model out of a floating-point one, measured before it is written."""
+"""``bertie quantize``: an int8 model out of a floating-point one, measured before it is written; and back."""
 
 import json
 import sys
@@ -74,6 +74,21 @@ def quantize(
         raise BertieError(f"{problem}. Nothing is written; --force writes it all the same.")
     write_folder(out, small, opened.folder, opened.subfolder)
     print(json.dumps(_record(found, out)))
+
+
+def dequantize(
+    model: Annotated[str, typer.Argument(help="A folder, or a model's name in the hub, of an int8 model.")],
+    out: Annotated[Path, typer.Argument(help="The new folder to write.")],
+) -> None:
+    """Make a float32 model out of an int8 one, to train it or to open it in other programs."""
+    from bertie.compression.dequantize import dequantize as make
+    from bertie.compression.folder import check_new, write_folder
+    from bertie.compression.opening import open_model
+
+    check_new(out)
+    opened = open_model(model)
+    write_folder(out, make(opened.model), opened.folder, opened.subfolder)
+    print(json.dumps({"model": str(out)}))
 
 
 def _held_out(texts: list[Any]) -> tuple[list[Any], list[Any]]:

@@ -5,6 +5,7 @@ from bertie.extras import need_torch
 need_torch(__name__)
 
 from bertie.compression.averaging import average
+from bertie.compression.dequantize import dequantize
 from bertie.compression.quantize import quantize
 
-__all__ = ["average", "quantize"]
+__all__ = ["average", "dequantize", "quantize"]

@@ -223,20 +223,21 @@ class Engine:
         return head(self.pooled(rows), threads=self.threads)
 
     def pretraining(self, rows: Rows, places: NDArray[np.int64]) -> dict[str, Array]:
-        """Return what `masked_lm` and `next_sentence` do, by these names, of one pass.
+        """Return what `hidden_states`, `masked_lm` and `next_sentence` do, by these names, of one pass.
+
+        A model without a next-sentence head leaves it out.
 
         Raises:
-            InputTypeError: the architecture has not both heads.
+            InputTypeError: the architecture has no masked-LM head.
         """
-        follows = self._heads.get("cls.seq_relationship")
-        if self._words is None or self._pooler is None or follows is None:
-            self._refuse("head for both masked words and next sentences")
+        if self._words is None:
+            self._refuse("masked-LM head")
         hidden = self.hidden_states(rows)
-        pooled = self._pooler()(hidden[np.cumsum([0, *rows.lengths[:-1]])], self.threads)
-        return {
-            "masked_lm": self._words(hidden[places], self.threads),
-            "next_sentence": follows(pooled, threads=self.threads),
-        }
+        found = {"hidden_states": hidden, "masked_lm": self._words(hidden[places], self.threads)}
+        if self._pooler is not None and (follows := self._heads.get("cls.seq_relationship")) is not None:
+            pooled = self._pooler()(hidden[np.cumsum([0, *rows.lengths[:-1]])], self.threads)
+            found["next_sentence"] = follows(pooled, threads=self.threads)
+        return found
 
     def layers(self, rows: Rows) -> Iterator[Array]:
         """Yield the hidden states ``[T, D]`` behind the embeddings and behind each block."""

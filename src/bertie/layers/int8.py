@@ -109,7 +109,10 @@ class Int8Embedding(nn.Module):
         return f"{self.num_embeddings}, {self.embedding_dim}"
 
 
-CANNOT_BE_TRAINED = "An int8 model cannot be trained; train the floating-point model, then quantize it again."
+CANNOT_BE_TRAINED = (
+    "An int8 model cannot be trained; train the floating-point model, or what bertie.dequantize makes of this one, "
+    "then quantize it again."
+)
 
 
 def _constant(tensor: Tensor) -> nn.Parameter:

@@ -79,13 +79,13 @@ class TaskModel:
         return (head if isinstance(head, BertOnlyNSPHead) else head.seq_relationship)(pooled)
 
     def pretraining(self, features: Features, places: Integers) -> dict[str, Tensor]:
-        outputs, head = self.module.bert(self.packed(features), return_dict=True), self.module.cls
+        outputs, head = self._encoder(self.packed(features), return_dict=True), self.module.cls
         hidden = outputs.last_hidden_state
         chosen = hidden.index_select(0, torch.from_numpy(places).to(hidden.device))
-        return {
-            "masked_lm": head.predictions(chosen),
-            "next_sentence": head.seq_relationship(outputs.pooler_output),
-        }
+        found = {"hidden_states": hidden, "masked_lm": head.predictions(chosen)}
+        if hasattr(head, "seq_relationship"):
+            found["next_sentence"] = head.seq_relationship(outputs.pooler_output)
+        return found
 
     def layers(self, features: Features) -> Sequence[Tensor]:
         return self._encoder(self.packed(features), output_hidden_states=True, return_dict=True).hidden_states

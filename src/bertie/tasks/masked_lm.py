@@ -7,15 +7,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bertie.config import IGNORED
-from bertie.errors import InputError
 from bertie.metrics import MaskedLMMetric, Metric
-from bertie.tasks.alignment import find_continuing
 from bertie.tasks.arrays import Array, Integers
 from bertie.tasks.features import LABELS, Features, Outputs, Values
 from bertie.tasks.fill_mask import FillMask
+from bertie.tasks.masking import Masker, Masking
 from bertie.tasks.model import Model
 from bertie.tasks.operations import Computed, operations_on
 from bertie.tasks.task import Task, TrainableTask
@@ -23,16 +21,13 @@ from bertie.tasks.task import Task, TrainableTask
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Of the words to guess: hidden behind [MASK], and replaced by a random one; the rest stays (BERT, section 3.1).
-MASKED, RANDOM = 0.8, 0.1
-
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedLM(TrainableTask):
     """What learns for `bertie.tasks.fill_mask.FillMask`. An input is a text; a long one is read in windows.
 
     Of every row, ``share`` of the ordinary tokens (one at least) are to be guessed: 80 % of them are hidden behind
-    ``[MASK]``, 10 % are replaced by a random token, and 10 % stay. Training draws them anew at every step; where the
+    ``[MASK]``, 10 % are replaced by another token, and 10 % stay. Training draws them anew at every step; where the
     model is scored, they follow from the row alone, so that figures can be compared.
 
     Args:
@@ -51,15 +46,7 @@ class MaskedLM(TrainableTask):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.share < 1:
-            raise InputError(f"share is {self.share}; it must be between 0 and 1.")
-        if self.tokenizer.mask_token_id is None:
-            raise InputError("This tokenizer has no mask token, so there is nothing to guess.")
-        if self.whole_word and self._prefix is None:
-            raise InputError(
-                "This tokenizer's tokens don't show where words begin, so whole words cannot be drawn; leave "
-                "whole_word=True out."
-            )
+        self._masker  # noqa: B018 -- what it refuses is refused here
 
     @classmethod
     def from_inference_task(cls, task: Task) -> Self:
@@ -86,44 +73,17 @@ class MaskedLM(TrainableTask):
     def divisor(self, features: Features) -> float:
         if LABELS in features.labels:
             return float(len(_places(features)))
-        return float(self._counts(features).sum())
+        return float(self._masker.counts(features.ids, features.lengths, features.owned).sum())
 
     def _hidden(self, features: Features, draws: Array) -> Features:
-        """Hide tokens by uniform numbers ``[3, T]``: which, how, and behind what."""
-        chosen = self._chosen(features, draws[0])
-        labels = np.where(chosen, features.ids, IGNORED)
-        ids = np.where(chosen & (draws[1] < MASKED), self.tokenizer.mask_token_id, features.ids)
-        swapped = chosen & (draws[1] >= MASKED) & (draws[1] < MASKED + RANDOM)
-        ids[swapped] = self._words[(draws[2][swapped] * len(self._words)).astype(np.int64)]
+        """Hide tokens by uniform numbers ``[3, T]``."""
+        ids, labels = self._masker.mask(features.ids, features.lengths, draws, features.owned)
         return replace(features, ids=ids).with_labels(labels, "token")
 
-    def _chosen(self, features: Features, draws: Array) -> NDArray[np.bool_]:
-        """Return the tokens to guess, ``[T]``: in every row those of its words that were drawn lowest."""
-        places = np.flatnonzero(self._can_be_guessed(features))
-        rows = np.repeat(np.arange(len(features.lengths)), features.lengths)[places]
-        if self.whole_word:
-            # a word's pieces all have the draw of its first
-            begins = ~self._goes_on[features.ids[places]] | (np.diff(rows, prepend=-1) != 0)
-            draws = draws[places[begins]][np.cumsum(begins) - 1]
-        else:
-            draws = draws[places]
-        order = np.lexsort((draws, rows))
-        starts = np.searchsorted(rows, np.arange(len(features.lengths)))
-        ranks = np.arange(len(places)) - starts[rows]
-        chosen = np.zeros(len(features.ids), np.bool_)
-        chosen[places[order[ranks < self._counts(features)[rows]]]] = True
-        return chosen
-
-    def _counts(self, features: Features) -> Integers:
-        """Return how many tokens of each row are to be guessed, ``[R]``."""
-        ends = np.cumsum(self._can_be_guessed(features))[np.cumsum(features.lengths) - 1]
-        able = np.diff(ends, prepend=0)
-        return np.minimum(able, np.maximum(1, np.rint(self.share * able))).astype(np.int64)
-
-    def _can_be_guessed(self, features: Features) -> NDArray[np.bool_]:
-        """Return which tokens are ordinary, and their window's own, ``[T]``."""
-        ordinary = self._is_ordinary[features.ids]
-        return ordinary if features.owned is None else ordinary & features.owned
+    @cached_property
+    def _masker(self) -> Masker:
+        masking = Masking(self.share, "words" if self.whole_word else "tokens")
+        return Masker(masking, self.tokenizer, self.config.vocab_size)
 
     # what the model guesses
 
@@ -165,30 +125,6 @@ class MaskedLM(TrainableTask):
 
     def named(self, prediction: Any) -> str:
         return f"{prediction[0]:.0f} of {prediction[2]:.0f} tokens"
-
-    # the vocabulary
-
-    @cached_property
-    def _is_ordinary(self) -> NDArray[np.bool_]:
-        """Which ids are words, and no control tokens, ``[V]``."""
-        ordinary = np.ones(max(self.config.vocab_size, len(self.tokenizer)), np.bool_)
-        ordinary[list(self.tokenizer.all_special_ids)] = False
-        return ordinary
-
-    @cached_property
-    def _words(self) -> Integers:
-        """The ids that a token may be replaced by."""
-        return np.flatnonzero(self._is_ordinary[: len(self.tokenizer)])
-
-    @property
-    def _prefix(self) -> str | None:
-        # another library's tokenizer is taken for BERT's
-        prefix: str | None = getattr(self.tokenizer, "continuing_subword_prefix", "##")
-        return prefix
-
-    @cached_property
-    def _goes_on(self) -> NDArray[np.bool_]:
-        return find_continuing(self.tokenizer.get_vocab(), self._prefix or "", len(self._is_ordinary))
 
 
 def _places(features: Features) -> Integers:

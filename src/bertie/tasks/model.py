@@ -59,7 +59,10 @@ class Model(Protocol):
         """Return the logits ``[R, 2]``; column 0 speaks for "B follows A"."""
 
     def pretraining(self, features: Features, places: Integers, /) -> Mapping[str, Any]:
-        """Return what `masked_lm` and `next_sentence` do, by these names, of one pass through the model."""
+        """Return what `hidden_states`, `masked_lm` and `next_sentence` do, by these names, of one pass.
+
+        A model without a next-sentence head leaves it out.
+        """
 
     def layers(self, features: Features, /) -> Iterable[Computed]:
         """Return or yield the hidden states ``[T, D]`` behind the embeddings, then behind each layer (L + 1 in all).

@@ -2,12 +2,13 @@
 
 import dataclasses
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bertie.errors import InputError, nearest, spelled
-from bertie.hub import default_embedding_model
+from bertie.hub import default_embedding_model, default_pretrained_model
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Row:
         model_class: the door to the model with the task's head.
         task: ``module:class`` of its `bertie.tasks.task.Task`.
         takes: what one input is, for messages.
-        has_default: whether a model is known for it when none is named (decision 32).
+        default: returns the folder of the model to use when none is named (decision 32); None: there is none.
         pipeline: the class of its pipeline in `bertie.pipelines`.
         head: the part of the model that it computes with, where it does not call the model as a whole.
         learns: what its labelled data is called in `bertie.data.schemas`; empty: it cannot be trained.
@@ -32,7 +33,7 @@ class Row:
     model_class: str
     task: str
     takes: str
-    has_default: bool = False
+    default: Callable[[], Path] | None = None
     pipeline: str = "Pipeline"
     head: str = ""
     learns: str = ""
@@ -64,14 +65,14 @@ class Row:
         others = getattr(config, "task_specific_params", None) or {}
         config.task_specific_params = {**others, self.name: saved}
 
-    def default_model(self) -> Any:
+    def default_model(self) -> Path:
         """Return the folder of the model to use when none is named."""
-        if not self.has_default:
+        if self.default is None:
             raise InputError(
                 f"{self.name!r} has no default model: name one, a folder or a model of the hub "
                 f"({spelled('model', '…')})."
             )
-        return default_embedding_model()
+        return self.default()
 
 
 ROWS = (
@@ -81,7 +82,7 @@ ROWS = (
         "AutoModel",
         "bertie.tasks.embed:Embed",
         "a text",
-        has_default=True,
+        default=default_embedding_model,
         pipeline="EmbedPipeline",
         learns="embedding",
         trained="bertie.tasks.similarity:Similarity",
@@ -100,6 +101,7 @@ ROWS = (
         "AutoModelForMaskedLM",
         "bertie.tasks.fill_mask:FillMask",
         "a text with [MASK]",
+        default=default_pretrained_model,
         pipeline="FillMaskPipeline",
         head="cls.predictions",
         learns="masked-lm",
@@ -147,6 +149,7 @@ ROWS = (
         "AutoModelForNextSentencePrediction",
         "bertie.tasks.next_sentence:NextSentence",
         "a pair of texts",
+        default=default_pretrained_model,
         head="cls.seq_relationship",
         learns="next-sentence",
     ),

@@ -8,7 +8,7 @@ from bertie.errors import Stopped
 from bertie.settings import Settings, describe_settings
 from bertie.training.distributed import is_first, local_device, world_size
 from bertie.training.history import Callback, Event, History, JsonLines
-from bertie.training.learner import Learner
+from bertie.training.learner import Learner, Phase
 from bertie.training.loop import train
 from bertie.training.sampler import LookedUpSizes
 
@@ -19,6 +19,7 @@ __all__ = [
     "JsonLines",
     "Learner",
     "LookedUpSizes",
+    "Phase",
     "Settings",
     "Stopped",
     "describe_settings",

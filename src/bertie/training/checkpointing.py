@@ -27,6 +27,7 @@ class Checkpointer:
         self._best: dict[str, Tensor] = {}
         self._saved: tuple[int, ...] = ()
         self._saved_at = time.monotonic()
+        self.seconds = 0.0  # that the last state took
 
     def resume(self, model: nn.Module, optimizer: AdamW, wanted: bool) -> History | None:
         """Bring model and optimiser to where the run was left, and return its history; None: a new run begins."""

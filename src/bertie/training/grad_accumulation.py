@@ -43,16 +43,12 @@ def mean_of(sums: Tensor, counts: float | Sequence[float]) -> Tensor:
 class GradAccumulator:
     """Computes gradients in micro-batches of ``tokens`` tokens, or ``whole`` if the loss is no sum over examples."""
 
-    def __init__(
-        self,
-        learner: Learner,
-        sizes: Sizes,
-        tokens: int,
-        precision: Callable[[], AbstractContextManager],
-        whole: bool,
-    ) -> None:
-        self._learner, self._sizes, self.tokens = learner, sizes, tokens
-        self._precision, self._whole = precision, whole
+    def __init__(self, tokens: int, precision: Callable[[], AbstractContextManager], whole: bool) -> None:
+        self.tokens, self._precision, self._whole = tokens, precision, whole
+
+    def take_up(self, learner: Learner, sizes: Sizes) -> None:
+        """Compute the losses of this learner, whose examples have these sizes, from now on."""
+        self._learner, self._sizes = learner, sizes
 
     def compute(self, examples: Integers, divisor: float | Sequence[float], seed: int, device: torch.device) -> Tensor:
         """Add the gradients of the examples' losses over ``divisor`` to the parameters'; return that loss, ``[]``."""

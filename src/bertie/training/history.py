@@ -13,6 +13,7 @@ from torch import nn
 from bertie.files import explained, write_text
 
 Record = dict[str, Any]
+Log = Callable[[Record], None]
 
 
 @dataclass
@@ -23,10 +24,14 @@ class History:
         step: finished steps.
         ends: the steps at which the run was finished, before it was made longer.
         more: how many epochs longer; 0: it was not.
-        total: the steps of the whole run, were it not to stop early.
+        total: the steps of the whole run, were it not to stop early; under a budget as planned last.
+        plans: under a budget, each number of steps that was planned: after which step, what share of the run was done
+            by then, the steps in all, and the seconds passed (see `budget`).
+        overhead: the most seconds that an evaluation and a saved state together have taken.
+        phases: the first step of each phase that has begun.
         records: log lines. Of steps: ``step``, ``epoch``, ``loss``, ``learning_rate``, ``grad_norm``,
-            ``tokens_per_second``, ``seconds``; of evaluations: ``step``, ``epoch``, ``figures``, ``score``
-            (the figure that decides; higher is better), ``is_best``, ``seconds``.
+            ``tokens`` (of all steps so far), ``tokens_per_second``, ``seconds``; of evaluations: ``step``, ``epoch``,
+            ``figures``, ``score`` (the figure that decides; higher is better), ``is_best``, ``seconds``.
         best_step, best_score: of the best evaluation; None before the first.
         best_figures: what it gave.
         waited: evaluations since then.
@@ -46,6 +51,9 @@ class History:
     total: int = 0
     step: int = 0
     ends: list[int] = field(default_factory=list)
+    plans: list[list[float]] = field(default_factory=list)
+    overhead: float = 0.0
+    phases: list[int] = field(default_factory=lambda: [0])
     more: int = 0
     records: list[Record] = field(default_factory=list)
     best_step: int | None = None
@@ -79,6 +87,13 @@ class History:
         """Whether no step is left, or there was a reason to stop."""
         return self.step >= self.total or self.stopped_early or self.asked_to_stop
 
+    def progress(self, step: int) -> float:
+        """Return the share of the run that is done before step ``step`` (from 0)."""
+        for begun, done, total, _ in reversed(self.plans):
+            if begun <= step:
+                return min(1.0, done + (1.0 - done) * (step - begun) / max(1, total - begun))
+        return step / self.total
+
     def note(self) -> str:
         """Return loss and speed as a progress bar shows them; empty before the first log line."""
         lines = [record for record in self.records[-2:] if record.get("loss") is not None]
@@ -93,6 +108,7 @@ class History:
             **finite({"loss": _mean(self.losses)}),
             "learning_rate": rate,
             **finite({"grad_norm": _mean(self.norms)}),
+            "tokens": self.tokens + next((line["tokens"] for line in reversed(self.records) if "tokens" in line), 0),
             "tokens_per_second": round(self.tokens / max(computing, 1e-9), 1),
             "seconds": round(seconds, 3),
         }

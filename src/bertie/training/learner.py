@@ -1,7 +1,7 @@
 """What the loop trains: anything with a model whose loss is a sum over numbered examples."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -14,7 +14,8 @@ class Learner(Protocol):
     Attributes:
         model: its parameters with ``requires_grad`` learn. The loop sets train and eval mode.
         sizes: the tokens of each example, ``[N]``; batches are counted and sorted by them. `LookedUpSizes` for a stream
-            of known length: neither the sizes nor the order of its examples are then in memory.
+            of known length, whose examples are numbered on through the epochs: neither their sizes nor their order are
+            then in memory.
     """
 
     model: nn.Module
@@ -37,3 +38,15 @@ class Learner(Protocol):
 
     def describe(self, examples: Sequence[int]) -> str:
         """Return words that lead a user to these examples: ``train.csv, lines 3, 17``."""
+
+
+class Phase(NamedTuple):
+    """A part of a run with examples of its own, such as longer texts; the learners of all phases have one model.
+
+    Attributes:
+        learner: what learns in it.
+        share: of the run's steps.
+    """
+
+    learner: Learner
+    share: float

@@ -4,9 +4,7 @@ Its learning rate, which has come to its end, warms up and falls once more over 
 """
 
 from bertie.errors import InputError, spelled
-from bertie.settings import Settings
 from bertie.training.history import History
-from bertie.training.optimizer import rate_factor
 from bertie.training.sampler import Sampler
 
 
@@ -29,13 +27,5 @@ def lengthen(history: History, more: int | None, resume: bool, sampler: Sampler,
         )
     epoch, place = sampler.locate(history.step)
     history.ends.append(history.step)
-    history.total, history.more = sampler.steps_before(epoch + more) + place, more
+    history.total, history.more = sampler.begun + sampler.steps_before(epoch + more) + place, more
     history.waited, history.stopped_early, history.asked_to_stop = 0, False, False
-
-
-def share_of_rate(step: int, history: History, settings: Settings) -> float:
-    """Return the share of the highest learning rate at which step ``step`` (from 0) is taken."""
-    start = history.ends[-1] if history.ends else 0
-    length = history.total - start
-    is_flat = bool(history.ends) and settings.schedule == "constant"
-    return rate_factor(step - start, length, 0 if is_flat else settings.warmup_steps(length), settings.schedule)

@@ -1,8 +1,9 @@
 """The loop: steps of examples, gradients, updates, log lines, evaluations, and states to resume from."""
 
 import math
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,32 +16,36 @@ from bertie.errors import BertieError, InputError, Stopped, spelled
 from bertie.locking import only_process_in
 from bertie.progress import Advance, progress
 from bertie.settings import Settings
+from bertie.training.budget import UNKNOWN, note_plan, plan
 from bertie.training.checkpointing import Checkpointer, same_device
 from bertie.training.distributed import Processes, processes
 from bertie.training.divergence import ADVICE, explain
 from bertie.training.evaluating import Check, Evaluate, Evaluation, warn
 from bertie.training.fingerprint import fingerprint
 from bertie.training.grad_accumulation import GradAccumulator, micro_tokens, precision_on
-from bertie.training.history import Callback, Event, History, Record
-from bertie.training.learner import Learner
-from bertie.training.lengthening import lengthen, share_of_rate
+from bertie.training.history import Callback, Event, History, Log, Record
+from bertie.training.learner import Learner, Phase
+from bertie.training.lengthening import lengthen
+from bertie.training.muon import Muon
 from bertie.training.optimizer import AdamW
 from bertie.training.param_groups import checkpointed, frozen, groups, left_as_it_was, trainable
 from bertie.training.sampler import Sampler, seed_of_step, shard
+from bertie.training.schedule import share_of_rate
 from bertie.training.signals import Signals
 from bertie.training.sparse_embeddings import by_rows, tables
 
-Log = Callable[[Record], None]
+# Under a budget, evaluations at equal distances.
+EVALUATIONS = 10
 
 
 def train(
-    learner: Learner,
+    learner: Learner | Sequence[Phase],
     settings: Settings | None = None,
     *,
     evaluate: Evaluate | None = None,
     metric: str | None = None,
     check: Check | None = None,
-    folder: Path | None = None,
+    folder: str | os.PathLike[str] | None = None,
     resume: bool = False,
     more_epochs: int | None = None,
     data: Mapping[str, Any] | None = None,
@@ -48,6 +53,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     show_progress: bool | None = None,
     divisible: bool = True,
+    began: float | None = None,
 ) -> History:
     """Train ``learner.model`` in place; it then holds the best weights evaluated, or without ``evaluate`` the last.
 
@@ -55,7 +61,7 @@ def train(
     and resumed. PyTorch's random numbers, the model's mode and its ``requires_grad`` are afterwards as before.
 
     Args:
-        learner: the model and its examples.
+        learner: the model and its examples, or the phases of a run whose examples change on the way.
         settings: how to train; None: the defaults.
         evaluate: returns figures of the model, which is in eval mode; called by the first process alone.
         metric: the figure that decides which weights are best (higher is better); None: the first.
@@ -71,8 +77,10 @@ def train(
             True ends the training.
         show_progress: True shows a bar, False none, None on a terminal only.
         divisible: False if a step's loss compares its examples with each other: it is then computed in one piece.
+        began: the time, by ``time.perf_counter``, from which the seconds of the run are counted; None: from this call.
     """
-    settings, model = settings or Settings(), learner.model
+    phases = learner if isinstance(learner, Sequence) else [Phase(learner, 1.0)]
+    settings, model, folder = settings or Settings(), phases[0].learner.model, None if folder is None else Path(folder)
     with (
         frozen(model, settings.frozen_layers),
         checkpointed(model, settings.gradient_checkpointing),
@@ -83,11 +91,15 @@ def train(
         if group.world > 1 and not divisible:
             raise InputError("A loss that compares a step's examples needs one process; start it without torchrun.")
         evaluation = Evaluation(evaluate, metric, check)
-        run = _Run(learner, settings, group, signals, evaluation, log, callbacks, data or {}, divisible)
+        began = time.perf_counter() if began is None else began
+        run = _Run(phases, settings, group, signals, evaluation, log, callbacks, data or {}, divisible, began)
         alone = only_process_in(folder) if folder is not None and group.rank == 0 else nullcontext()
         with alone, by_rows(run.tables):
             run.begin(folder, resume, more_epochs)
-            with progress("steps", run.history.total, show_progress if group.rank == 0 else False) as advance:
+            what, total = (
+                ("steps", run.history.total) if settings.budget is None else ("seconds", round(settings.budget))
+            )
+            with progress(what, total, show_progress if group.rank == 0 else False) as advance:
                 return run.run(advance)
 
 
@@ -95,7 +107,7 @@ def train(
 class _Run:
     """One call of `train`: what stays the same during it, and the history that changes."""
 
-    learner: Learner
+    phases: Sequence[Phase]
     settings: Settings
     group: Processes
     signals: Signals
@@ -104,30 +116,45 @@ class _Run:
     callbacks: Sequence[Callback]
     data: Mapping[str, Any]
     divisible: bool
+    began: float
 
     def __post_init__(self) -> None:
-        self.model, settings = self.learner.model, self.settings
+        self.model, settings = self.phases[0].learner.model, self.settings
         parameters = trainable(self.model)
         self.parameters, self.device = list(parameters.values()), same_device(parameters)
-        self.sampler = Sampler(self.learner.sizes, settings.seed, settings.examples_in_a_step, settings.batch_tokens)
+        self.history = History()
+        precision = precision_on(self.device, settings.precision)
+        self.precision = "fp32" if precision is nullcontext else "bf16"
+        tokens = settings.micro_tokens or micro_tokens(self.device)
+        self.gradients = GradAccumulator(tokens, precision, whole=not self.divisible)
+        self._take_up(0)
         in_an_epoch = self.sampler.steps_in(0)
-        total = settings.steps or self.sampler.steps_before(settings.epochs_over(in_an_epoch))
+        self.history.total = self._planned_total(in_an_epoch)
         self.highest_rate = settings.rate_for(getattr(self.model, "config", None))
-        self.log_every = settings.log_interval(total)
+        self.log_every = settings.log_interval(self.history.total)
         self.evaluate_every = settings.evaluation_interval(in_an_epoch)
         # a GPU clears and updates a table faster than its rows are looked up, and processes sum whole gradients
         self.tables = tables(self.model) if self.device.type == "cpu" and self.group.world == 1 else {}
         alike = groups(self.model, settings.weight_decay, settings.layer_decay)
-        self.optimizer = AdamW(parameters, alike, tuple(self.tables))
-        tokens = settings.micro_tokens or micro_tokens(self.device)
-        precision = precision_on(self.device, settings.precision)
-        self.precision = "fp32" if precision is nullcontext else "bf16"
-        self.gradients = GradAccumulator(self.learner, self.sampler.sizes, tokens, precision, whole=not self.divisible)
-        self.history = History(total=total)
+        made = Muon if settings.optimizer == "muon" else AdamW
+        self.optimizer = made(parameters, alike, tuple(self.tables))
         self.is_waited_for = self.device.type != "cpu"  # fetching a number waits until the device is done
         # of the steps since the last look at the device: number, loss, norm
         self.unseen: list[tuple[int, Tensor, Tensor]] = []
         self.clock = 0.0
+
+    def _take_up(self, number: int) -> None:
+        """Have the learner of a phase take the steps from its first on."""
+        settings, self.learner = self.settings, self.phases[number].learner
+        growing = settings.batch_warmup if number == 0 else 0
+        per_step = (settings.examples_in_a_step, settings.batch_tokens, growing)
+        self.sampler = Sampler(self.learner.sizes, settings.seed, *per_step, self.history.phases[number])
+        self.gradients.take_up(self.learner, self.sampler.sizes)
+
+    def _planned_total(self, in_an_epoch: int) -> int:
+        if self.settings.budget is not None:
+            return UNKNOWN
+        return self.settings.steps or self.sampler.steps_before(self.settings.epochs_over(in_an_epoch))
 
     def begin(self, folder: Path | None, resume: bool, more_epochs: int | None) -> None:
         """Bring model and history to where the run begins or goes on."""
@@ -137,20 +164,26 @@ class _Run:
         self.group.share_model(self.model)
         resumed = self.checkpointer.resume(self.model, self.optimizer, resume or more_epochs is not None)
         self.history = resumed or self.history
-        if not self.history.ends:
+        if not self.history.ends and not self.history.plans:
             self.history.total = total
+        self._take_up(len(self.history.phases) - 1)
         lengthen(self.history, more_epochs, resume, self.sampler, self.checkpointer.where)
         self.gradients.tokens = self.history.micro_tokens or self.gradients.tokens
         self.history.settings = self._settings_used()
-        self.clock = time.perf_counter() - self.history.seconds
+        self.clock = self.began - self.history.seconds
+        if settings.budget is not None and not self.history.plans:
+            note_plan(self.history, UNKNOWN, self._seconds())
         for record in self.history.records:
             self._write(record)
         self.model.train()
 
     def run(self, advance: Advance) -> History:
         """Take all steps that are left."""
-        advance(self.history.step)
+        done = self._done()
+        advance(done)
         while True:
+            if self._phase_is_due():
+                self._begin_phase()
             if self._evaluation_is_due():
                 self._evaluate()
             if self._epoch_has_ended():
@@ -163,13 +196,33 @@ class _Run:
             self._leave_if_asked()
             if self.checkpointer.is_due(self.history.step):
                 self._keep()
-            advance(1, self.history.note())
+            before, done = done, self._done()
+            advance(done - before, self.history.note())
+
+    def _done(self) -> float:
+        """Return how far the run is, in what the progress bar counts."""
+        return self.history.step if self.settings.budget is None else self._seconds()
+
+    def _phase_is_due(self) -> bool:
+        """Whether the next phase has the next step; a phase without steps is left out."""
+        number, history = len(self.history.phases), self.history
+        begin = sum(phase.share for phase in self.phases[:number])
+        # a share such as 0.9 is no exact number
+        is_due = number < len(self.phases) and history.progress(history.step) >= begin - 1e-9
+        return is_due and history.step < history.total
+
+    def _begin_phase(self) -> None:
+        self._fetch()
+        self.history.phases.append(self.history.step)
+        self._take_up(len(self.history.phases) - 1)
+        if self.settings.budget is not None:  # the steps from here on are timed by themselves
+            note_plan(self.history, self.history.total, self._seconds())
 
     def _settings_used(self) -> dict[str, Any]:
         """Return the settings with what is used for each that was left open; of two that exclude each other, one."""
         settings, in_an_epoch = self.settings, self.sampler.steps_in(0)
         given = settings.to_dict() | {
-            "epochs": None if settings.steps else settings.epochs_over(in_an_epoch),
+            "epochs": settings.epochs_over(in_an_epoch),
             "learning_rate": self.highest_rate,
             "batch_size": settings.examples_in_a_step,
             "precision": self.precision,
@@ -177,7 +230,8 @@ class _Run:
             "log_every": self.log_every,
             "micro_tokens": self.gradients.tokens,
         }
-        left = "epochs" if settings.steps else "steps", "batch_size" if settings.batch_tokens else "batch_tokens"
+        length = next((name for name in ("steps", "budget") if given[name] is not None), "epochs")
+        left = {"epochs", "steps", "budget"} - {length} | {"batch_size" if settings.batch_tokens else "batch_tokens"}
         return {name: value for name, value in given.items() if name not in left}
 
     def _is_over(self) -> bool:
@@ -207,7 +261,8 @@ class _Run:
             self._fetch()
         if due:
             rate, epoch = self._rate(self.history.step - 1), self.sampler.epochs_done(self.history.step)
-            self._record("steps", self.history.line_of_steps(epoch, rate, self._seconds()))
+            line = self.history.line_of_steps(epoch, rate, self._seconds())
+            self._record("steps", line | ({"phase": len(self.history.phases)} if len(self.phases) > 1 else {}))
 
     def _fetch(self) -> None:
         if not self.unseen:
@@ -236,11 +291,16 @@ class _Run:
             return False
         if step >= self.history.total or self.history.asked_to_stop:
             return True
-        return step % self.evaluate_every == 0 if self.evaluate_every else self.sampler.locate(step)[1] == 0
+        if self.evaluate_every:
+            return step % self.evaluate_every == 0
+        if self.settings.budget is None:
+            return self.sampler.locate(step)[1] == 0
+        shares = (int(EVALUATIONS * self.history.progress(each)) for each in (self.history.evaluated, step))
+        return next(shares) < next(shares)
 
     def _evaluate(self) -> None:
         self._fetch()
-        history = self.history
+        history, begun = self.history, self._seconds()
         figures = self.evaluation.figures(self.model, history, self.group, self.signals)
         if figures is None:
             self._leave(self.group.highest(self.signals.received)[0])
@@ -249,10 +309,12 @@ class _Run:
         history.evaluated, history.waited = history.step, 0 if best else history.waited + 1
         if best:
             history.best_step, history.best_score, history.best_figures = history.step, score, figures
-            self.checkpointer.keep_best(self.model, history.step)
+            if self.settings.keep_best:
+                self.checkpointer.keep_best(self.model, history.step)
         found = {"figures": dict(figures), "score": score, "is_best": best, "seconds": round(self._seconds(), 3)}
         epoch = round(self.sampler.epochs_done(history.step), 4)
         self._record("evaluation", {"step": history.step, "epoch": epoch, **found})
+        history.overhead = max(history.overhead, self._seconds() - begun + self.checkpointer.seconds)
         self._agree()
 
     def _epoch_has_ended(self) -> bool:
@@ -273,11 +335,17 @@ class _Run:
             self._leave(number)
 
     def _agree(self) -> int:
-        """Agree on the size of micro-batches and on whether a callback has asked to stop; return a signal or 0."""
-        asked = int(self.history.asked_to_stop)
-        number, tokens, asked = self.group.highest(self.signals.received, -self.gradients.tokens, asked)
+        """Agree on micro-batches, on whether a callback has asked to stop, and on steps; return a signal or 0."""
+        asked, planned, budget = int(self.history.asked_to_stop), 0, self.settings.budget
+        if budget is not None and self.group.rank == 0:
+            planned = plan(budget, self.history, self._seconds())
+        number, tokens, asked, planned = self.group.highest(
+            self.signals.received, -self.gradients.tokens, asked, planned
+        )
         self.gradients.tokens = self.history.micro_tokens = -tokens
         self.history.asked_to_stop = bool(asked)
+        if planned:
+            note_plan(self.history, planned, self._seconds())
         return number
 
     def _leave(self, number: int) -> NoReturn:
@@ -293,7 +361,7 @@ class _Run:
 
     def _end(self) -> History:
         self._keep()
-        if self.history.best_step is not None and self.history.best_step != self.history.step:
+        if self.settings.keep_best and self.history.best_step not in (None, self.history.step):
             self.checkpointer.restore_best(self.model, self.history.best_step)
             self.group.share_model(self.model)
         return self.history

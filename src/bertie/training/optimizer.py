@@ -1,10 +1,9 @@
-"""AdamW (arXiv 1711.05101) with bias correction and clipping, in one fused pass; and the schedule of its rate.
+"""AdamW (arXiv 1711.05101) with bias correction and clipping, in one fused pass.
 
 The update is PyTorch's own; `torch.optim.AdamW` around it costs 1.7 s of processor time before the first step of every
 run, for it imports ``torch._dynamo`` and 820 other modules (PyTorch 2.13), and takes no tables by rows.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -108,17 +107,3 @@ class AdamW:
             eps=EPSILON,
             maximize=False,
         )
-
-
-def rate_factor(step: int, total: int, warmup: int, kind: str) -> float:
-    """Return the share of the highest learning rate at which step ``step`` (from 0) of ``total`` is taken.
-
-    Warm-up rises to 1 within ``warmup`` steps, and no step is taken at rate 0; then ``linear`` and ``cosine`` fall
-    towards 0, ``constant`` stays.
-    """
-    if step < warmup:
-        return (step + 1) / warmup
-    if kind == "constant":
-        return 1.0
-    done = (step - warmup) / max(1, total - warmup)
-    return 1.0 - done if kind == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))

@@ -14,6 +14,8 @@ from bertie.errors import InputError
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 # Examples with `LookedUpSizes` are cut into steps by tokens in blocks of so many: no more sizes are in memory at once.
 BLOCK = 2**16
+# The share of a step's examples that the first one takes where the size of steps warms up.
+FIRST_BATCH = 1 / 8
 ROUNDS = 6  # of the Feistel network in `shuffled_part`
 
 
@@ -21,13 +23,19 @@ ROUNDS = 6  # of the Feistel network in `shuffled_part`
 class LookedUpSizes:
     """The sizes of ``count`` examples that are too many for a number each in memory: they are looked up by the step.
 
+    They are numbered on through the epochs: epoch ``e`` begins with example ``e * count``, and its examples may differ
+    from those of the epochs before.
+
     Attributes:
-        count: how many examples there are.
+        count: how many examples an epoch has.
         sizes_of: takes examples ``[n]`` and returns their tokens ``[n]``, always the same.
+        usual: the tokens of an example in the mean. Steps of so many tokens are then steps of equally many examples;
+            without it they are cut by the sizes of all examples of an epoch.
     """
 
     count: int
     sizes_of: Callable[[Integers], Integers]
+    usual: int | None = None
 
     def __len__(self) -> int:
         return self.count
@@ -117,17 +125,27 @@ class Sampler:
     """The steps of a run: each epoch is a shuffle of all examples, cut into steps by number or by tokens.
 
     The whole order of an epoch is drawn, and cut by tokens from end to end; that of examples with `LookedUpSizes` is
-    computed where it is needed, and cut by tokens block by block.
+    computed where it is needed, and cut by tokens block by block. Step ``begun`` of the run is the first of these. Over
+    ``batch_warmup`` steps the share of their examples that is taken grows in a line from `FIRST_BATCH` to all.
     """
 
     def __init__(
-        self, sizes: Sequence[int] | LookedUpSizes, seed: int, batch_size: int | None, batch_tokens: int | None
+        self,
+        sizes: Sequence[int] | LookedUpSizes,
+        seed: int,
+        batch_size: int | None,
+        batch_tokens: int | None,
+        batch_warmup: int = 0,
+        begun: int = 0,
     ) -> None:
         if len(sizes) == 0:
             raise InputError("There is no example to learn from; give at least one.")
         self.is_drawn = not isinstance(sizes, LookedUpSizes)
         self.sizes: Sizes = sizes if isinstance(sizes, LookedUpSizes) else np.asarray(sizes, dtype=np.int64)
+        if batch_tokens is not None and isinstance(sizes, LookedUpSizes) and sizes.usual is not None:
+            batch_size, batch_tokens = max(1, batch_tokens // sizes.usual), None
         self.seed, self._batch_size, self._batch_tokens = seed, batch_size, batch_tokens
+        self._batch_warmup, self.begun = batch_warmup, begun
         self._block = len(sizes) if self.is_drawn else BLOCK
         self._blocks = -(-len(sizes) // self._block)  # of an epoch
         self._starts = [0]  # the first step of each block so far, through all epochs
@@ -147,22 +165,31 @@ class Sampler:
         return self._starts[epoch * self._blocks]
 
     def locate(self, step: int) -> tuple[int, int]:
-        """Return the epoch that step number ``step`` (from 0) is part of, and its place in it."""
+        """Return the epoch that step number ``step`` of the run is part of, and its place in it."""
+        step -= self.begun
         epoch = step // self.steps_in(0) if self._batch_size is not None else self._block_of(step) // self._blocks
         return epoch, step - self.steps_before(epoch)
 
     def examples(self, step: int) -> Integers:
-        """Return the examples of step number ``step``, from 0 on."""
+        """Return the examples of step number ``step`` of the run."""
+        found, place = self._whole(step), step - self.begun
+        if place >= self._batch_warmup:
+            return found
+        share = FIRST_BATCH + (1 - FIRST_BATCH) * place / self._batch_warmup
+        return found[: max(1, round(share * len(found)))]
+
+    def _whole(self, step: int) -> Integers:
+        """Return the examples of a step that does not grow."""
         if self._batch_size is None:
-            block = self._block_of(step)
+            block = self._block_of(step - self.begun)
             order, bounds = self._cut(block)
-            place = step - self._starts[block]
+            place = step - self.begun - self._starts[block]
             return order[bounds[place] : bounds[place + 1]]
         epoch, place = self.locate(step)
         return self._order(epoch, place * self._batch_size, (place + 1) * self._batch_size)
 
     def epochs_done(self, steps: int) -> float:
-        """Return how many epochs the first ``steps`` steps are."""
+        """Return how many epochs the steps before step ``steps`` are."""
         epoch, place = self.locate(steps)
         return epoch + place / self.steps_in(epoch)
 
@@ -186,7 +213,7 @@ class Sampler:
         if self.is_drawn:
             return self._drawn(epoch)[start:stop]
         positions = np.arange(start, min(stop, len(self.sizes)))
-        return shuffled_part(positions, len(self.sizes), self.seed, epoch)
+        return shuffled_part(positions, len(self.sizes), self.seed, epoch) + epoch * len(self.sizes)
 
     def _drawn_epoch(self, epoch: int) -> Integers:
         return shuffled(len(self.sizes), self.seed, epoch)

@@ -1,0 +1,56 @@
+"""bertie.dequantize: an int8 model's weights as numbers again, to be trained, or to open in other programs."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from bertie.compression.groups import replace
+from bertie.errors import InputTypeError
+from bertie.layers.int8 import Int8Embedding, Int8Linear
+from bertie.layers.linear import Linear
+from bertie.models.pretrained import BertPreTrainedModel
+
+
+def dequantize(model: Any) -> Any:
+    """Return a new float32 model with the numbers that an int8 model's weights stand for; ``model`` stays as it is.
+
+    ``bertie.dequantize(bertie.BertForMaskedLM.from_pretrained("bertie-mini-uncased"))``
+
+    It computes what the int8 model does, but for the rounding of each layer's inputs, and can be trained.
+
+    Raises:
+        InputTypeError: no model of bertie's, or none with int8 weights.
+    """
+    if not isinstance(model, BertPreTrainedModel):
+        raise InputTypeError(
+            f"dequantize takes a model of bertie's, not a {type(model).__name__}; load it with from_pretrained"
+        )
+    layers = {name: each for name, each in model.named_modules() if isinstance(each, Int8Linear | Int8Embedding)}
+    if not layers:
+        raise InputTypeError("The model has no int8 weights; dequantize takes what bertie.quantize makes.")
+    memo = {id(parameter): parameter for layer in layers.values() for parameter in layer.parameters()}
+    wide = copy.deepcopy(model, memo)
+    for name, layer in layers.items():
+        replace(wide, name, _table(layer, model) if isinstance(layer, Int8Embedding) else _linear(layer))
+    wide.config.quantization_config = None
+    wide.tie_weights()
+    return wide.requires_grad_(True).eval()
+
+
+def _table(layer: Int8Embedding, model: BertPreTrainedModel) -> nn.Embedding:
+    return nn.Embedding.from_pretrained(_numbers(layer), padding_idx=model.config.pad_token_id)
+
+
+@torch.no_grad()
+def _linear(layer: Int8Linear) -> Linear:
+    made = Linear(layer.in_features, layer.out_features, layer.bias is not None)
+    made.weight.copy_(_numbers(layer) if layer.input_scale is None else _numbers(layer) * layer.input_scale)
+    if layer.bias is not None:
+        made.bias.copy_(layer.bias)
+    return made
+
+
+def _numbers(layer: Int8Linear | Int8Embedding) -> torch.Tensor:
+    return layer.weight * layer.weight_scale[:, None]

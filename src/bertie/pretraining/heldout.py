@@ -1,0 +1,53 @@
+"""How well a model that is being pretrained does on documents that it does not learn from."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from bertie.batching import batches
+from bertie.config import IGNORED
+from bertie.pretraining.pretraining_learner import Batch, PretrainingLearner
+from bertie.tasks.arrays import Array
+from bertie.tasks.tensors import ON_TENSORS, on_device_of
+from bertie.training.grad_accumulation import micro_tokens
+
+
+def heldout_figures(learner: PretrainingLearner, tokens: int = 2**16) -> dict[str, float]:
+    """Return figures of the learner's model over a part of its examples, in the mode that the model is in.
+
+    A learner of the held-out documents with the seed 0 has the same examples, masked alike, on every machine and in
+    every run, so that figures can be compared. They are spread over all documents.
+
+    Args:
+        learner: of the held-out part of prepared data.
+        tokens: about how many are read at most.
+
+    Returns:
+        ``loss`` (the mean cross-entropy of a masked token, in nats), ``accuracy`` (the share of masked tokens that are
+        guessed), ``next_sentence_accuracy`` where there are pairs, and ``teacher_cosine`` where there is a teacher.
+    """
+    count = len(learner.sizes)
+    wanted = max(1, tokens // learner.length)
+    examples = np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(np.int64))
+    device = next(learner.model.parameters()).device
+    parts: dict[str, list[Array]] = {}
+    for part in batches(learner.sizes[examples].tolist(), micro_tokens(device)):
+        for name, values in _of_batch(learner, learner.batch(examples[part].tolist())).items():
+            parts.setdefault(name, []).append(values)
+    return {name: float(np.concatenate(values).mean()) for name, values in parts.items()}
+
+
+@torch.inference_mode()
+def _of_batch(learner: PretrainingLearner, batch: Batch) -> Mapping[str, Array]:
+    """Return what the figures are means of: one number a masked token, a pair, a sentence."""
+    outputs = learner.outputs(batch)
+    guessed = ON_TENSORS.guessed(outputs["masked_lm"], batch.labels[batch.places])
+    found = {"loss": guessed[:, 1], "accuracy": guessed[:, 0]}
+    if learner.next_sentence:
+        pairs = np.flatnonzero(batch.follows != IGNORED)
+        answers = outputs["next_sentence"].argmax(dim=1)[on_device_of(outputs["next_sentence"], pairs)]
+        found["next_sentence_accuracy"] = answers.cpu().numpy() == batch.follows[pairs]
+    if learner.teacher is not None:
+        found["teacher_cosine"] = learner.teacher.cosines(outputs["hidden_states"], batch.sentences).cpu().numpy()
+    return found

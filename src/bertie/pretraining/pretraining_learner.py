@@ -1,0 +1,219 @@
+"""What the training loop learns from in pretraining: masked tokens, next sentences, and a teacher's vectors.
+
+Letters: R rows, T tokens in all, M of them to be guessed, N sentences, D numbers of a vector.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bertie.config import IGNORED
+from bertie.errors import InputError
+from bertie.models.task_model import TaskModel
+from bertie.pipelines import EmbedPipeline
+from bertie.pretraining.examples import DocumentStretches, NextSentencePairs, RandomSentences, Text
+from bertie.pretraining.shards import Corpus
+from bertie.pretraining.teacher import Teacher
+from bertie.tasks.arrays import Array, Integers
+from bertie.tasks.features import Features
+from bertie.tasks.masking import Masker, Masking
+from bertie.tasks.summed_losses import cross_entropy_sum
+from bertie.tokenization.fast import BertTokenizer
+from bertie.training.sampler import LookedUpSizes
+
+# So many examples are kept: those of a step are asked for their sizes, their labels and their loss.
+_KEPT = 8_192
+# Of so many the usual size is the mean.
+_MEASURED = 256
+_NAMED = 3
+# The size of so many says how many make a step: pairs that do not follow are longer than their part of the corpus.
+_MEASURED = 256
+
+
+class Example(NamedTuple):
+    """What one number gives: texts to be masked, and sentences for the teacher, which are not."""
+
+    texts: list[Text]
+    sentences: list[Text]
+
+    @property
+    def size(self) -> int:
+        return sum(len(text.ids) for text in (*self.texts, *self.sentences))
+
+
+class Batch(NamedTuple):
+    """Rows as the model sees them, texts first and then sentences, and what is to be learned of them.
+
+    Attributes:
+        features: R rows.
+        labels: ``[T]``, `IGNORED` where a token is not to be guessed.
+        follows: ``[R]``, 0 or 1, and `IGNORED` for a row that is no pair.
+        texts: how many rows are texts.
+    """
+
+    features: Features
+    labels: Integers
+    follows: Integers
+    texts: int
+
+    @property
+    def places(self) -> Integers:
+        """The tokens to guess, ``[M]``."""
+        return np.flatnonzero(self.labels != IGNORED)
+
+    @property
+    def sentences(self) -> Features:
+        """The rows that are sentences, in their order."""
+        return self.features.select(range(self.texts, len(self.features.lengths)))
+
+
+class PretrainingLearner:
+    """A `bertie.training.Learner` of prepared documents: the losses of BERT (section 3.1), and optionally a teacher's.
+
+    Examples are made when they are asked for. Number ``epoch * count + i`` is example ``i`` of an epoch: which texts
+    it has, which of their tokens are masked and which sentences the teacher is asked for follow from the seed and that
+    number alone. The loss has a sum for masked tokens, then one for next sentences, then the teacher's.
+
+    Args:
+        model: a `BertForPreTraining`; without ``next_sentence`` a `BertForMaskedLM` serves as well.
+        corpus: with two documents at least where there are next sentences.
+        tokenizer: the one that the corpus was prepared with.
+        length: the most tokens of a text, special tokens included.
+        next_sentence: True makes pairs, of which half are consecutive; False makes stretches of documents.
+        masking: which tokens are to be guessed.
+        teacher: a pipeline of sentence vectors with the same vocabulary and width. For every 128 tokens of the length
+            one sentence of the corpus is read unmasked beside the texts; the mean of its last hidden states learns to
+            have the direction of the teacher's vector (the loss is 1 minus the cosine).
+        teacher_weight: by which that loss is multiplied.
+        seed: of everything that is drawn.
+
+    Raises:
+        InputError: model, corpus, tokenizer and teacher do not fit each other, or a length that does not fit them.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        corpus: Corpus,
+        tokenizer: BertTokenizer,
+        *,
+        length: int,
+        next_sentence: bool = True,
+        masking: Masking | None = None,
+        teacher: EmbedPipeline | None = None,
+        teacher_weight: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        self.model, self.tokenizer, self.length, self.seed = model, tokenizer, length, seed
+        config = TaskModel(model).config
+        _check_model(model, tokenizer, length, next_sentence)
+        corpus.check_tokenizer(tokenizer)
+        self.next_sentence = next_sentence
+        made = NextSentencePairs if next_sentence else DocumentStretches
+        self._texts = made(corpus, tokenizer, length, seed)
+        self._masker = Masker(masking or Masking(), tokenizer, config.vocab_size)
+        self.teacher = None if teacher is None else Teacher(teacher, tokenizer, config.hidden_size)
+        self._teacher_weight = teacher_weight
+        limit = min(length, self.teacher.limit) if self.teacher else length
+        self._sentences = RandomSentences(corpus, tokenizer, length, limit, seed)
+        self._example = lru_cache(maxsize=_KEPT)(self._made)
+        some = np.unique(np.linspace(0, len(self._texts) - 1, _MEASURED).astype(np.int64))
+        usual = max(1, round(float(self._sizes_of(some).mean())))
+        self.sizes = LookedUpSizes(len(self._texts), self._sizes_of, usual)
+
+    def divisor(self, examples: Sequence[int]) -> list[float]:
+        """Return how many tokens, pairs and sentences of these examples have something to be learned."""
+        found = [self._example(number) for number in examples]
+        texts = [text for example in found for text in example.texts]
+        ids, lengths = _side_by_side(texts)
+        counts = [float(self._masker.counts(ids, lengths).sum())]
+        counts += [float(len(texts))] if self.next_sentence else []
+        return counts + ([float(sum(len(one.sentences) for one in found))] if self.teacher else [])
+
+    def loss(self, examples: Sequence[int]) -> Tensor:
+        """Return the sums ``[K]`` of the losses of these examples."""
+        batch = self.batch(examples)
+        outputs = self.outputs(batch)
+        sums = [cross_entropy_sum(outputs["masked_lm"], batch.labels[batch.places])]
+        if self.next_sentence:
+            sums.append(cross_entropy_sum(outputs["next_sentence"], batch.follows))
+        if self.teacher is not None:
+            cosines = self.teacher.cosines(outputs["hidden_states"], batch.sentences)
+            sums.append(self._teacher_weight * (1 - cosines).sum())
+        return torch.stack(sums)
+
+    def describe(self, examples: Sequence[int]) -> str:
+        """Return the numbers and the first words of these examples."""
+        said = []
+        for number in examples[:_NAMED]:
+            epoch, place = divmod(number, len(self.sizes))
+            words = self.tokenizer.decode(self._example(number).texts[0].ids[1:13].tolist())
+            said.append(f"example {place} of epoch {epoch}, which begins {words!r}")
+        more = len(examples) - len(said)
+        return "; ".join(said) + (f"; and {more} more" if more > 0 else "")
+
+    def batch(self, examples: Sequence[int]) -> Batch:
+        """Return these examples as the model sees them, masked."""
+        found = [self._example(number) for number in examples]
+        texts, sentences = ([text for example in found for text in example[part]] for part in (0, 1))
+        ids, lengths = _side_by_side(texts)
+        draws = [self._draws(number, example) for number, example in zip(examples, found, strict=True)]
+        masked = self._masker.mask(ids, lengths, np.concatenate(draws, axis=1))
+        more, more_lengths = _side_by_side(sentences)
+        rows = texts + sentences
+        features = Features(
+            ids=np.concatenate([masked.ids, more]),
+            types=np.concatenate([text.token_types for text in rows]),
+            lengths=lengths + more_lengths,
+            truncated=[0] * len(rows),
+            empty=[False] * len(rows),
+        )
+        labels = np.concatenate([masked.labels, np.full_like(more, IGNORED)])
+        return Batch(features, labels, np.array([text.follows for text in rows]), len(texts))
+
+    def outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the model gives for a batch: see `bertie.tasks.model.Model.pretraining`."""
+        return TaskModel(self.model).pretraining(batch.features, batch.places)
+
+    def _sizes_of(self, examples: Integers) -> Integers:
+        return np.array([self._example(number).size for number in examples.tolist()], np.int64)
+
+    def _made(self, number: int) -> Example:
+        epoch, place = divmod(number, len(self._texts))
+        sentences = self._sentences.example(epoch, place) if self.teacher else []
+        return Example(self._texts.example(epoch, place), sentences)
+
+    def _draws(self, number: int, example: Example) -> Array:
+        tokens = sum(len(text.ids) for text in example.texts)
+        return np.random.default_rng([self.seed, number]).random((self._masker.masking.draws, tokens))
+
+
+def _side_by_side(texts: Iterable[Text]) -> tuple[Integers, list[int]]:
+    """Return the ids ``[T]`` of texts, and their lengths."""
+    ids = [text.ids for text in texts]
+    return np.concatenate([np.zeros(0, np.int64), *ids]), list(map(len, ids))
+
+
+def _check_model(model: nn.Module, tokenizer: BertTokenizer, length: int, next_sentence: bool) -> None:
+    """Refuse a model without the heads, positions or embeddings that are needed."""
+    config, heads = TaskModel(model).config, getattr(model, "cls", None)
+    if not hasattr(heads, "predictions"):
+        raise InputError(f"A {type(model).__name__} has no masked-LM head; take a BertForPreTraining.")
+    if next_sentence and not hasattr(heads, "seq_relationship"):
+        raise InputError(
+            f"A {type(model).__name__} has no next-sentence head; take a BertForPreTraining, or learn without next "
+            "sentences."
+        )
+    if length > config.max_position_embeddings:
+        raise InputError(
+            f"The length is {length}, but the model has {config.max_position_embeddings} positions; give at most that."
+        )
+    if len(tokenizer) > config.vocab_size:
+        raise InputError(
+            f"The tokenizer has {len(tokenizer)} tokens, but the model's embeddings only {config.vocab_size}: they do "
+            "not belong together; take the model's own tokenizer to prepare the data."
+        )

@@ -1,0 +1,60 @@
+"""A frozen model of sentence vectors, and how near a student's come to them."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bertie.errors import InputError, InputTypeError
+from bertie.pipelines import EmbedPipeline
+from bertie.tasks.embed import Embed
+from bertie.tasks.features import Features
+from bertie.tasks.pooling import pool
+from bertie.tokenization.tokenizer import Tokenizer
+
+
+class Teacher:
+    """Gives vectors of sentences that are ids already; a student's vector is the mean of its last hidden states.
+
+    Args:
+        pipeline: of the teacher, with pooling, layers and normalisation as its files state them.
+        tokenizer: the student's.
+        width: of the student's hidden states.
+
+    Raises:
+        InputError: vocabularies or widths differ, or the teacher puts a prompt before every text.
+        InputTypeError: the pipeline is for another task.
+    """
+
+    def __init__(self, pipeline: EmbedPipeline, tokenizer: Tokenizer, width: int) -> None:
+        if not isinstance(pipeline.codec, Embed):
+            raise InputTypeError(f"A teacher is a pipeline for 'embed', not for {pipeline.task!r}.")
+        self._task, self._model = pipeline.codec, pipeline.computing
+        name = str(pipeline.tokenizer.name_or_path)
+        if pipeline.tokenizer.get_vocab() != tokenizer.get_vocab():
+            raise InputError(
+                f"The teacher {name!r} has another vocabulary than the data; prepare the data with the teacher's "
+                "tokenizer, or take a teacher that shares the vocabulary."
+            )
+        if pipeline.dimension != width:
+            raise InputError(
+                f"The teacher {name!r} gives vectors of {pipeline.dimension} numbers, but the model's hidden states "
+                f"have {width}; take a teacher or a model of the other's width."
+            )
+        if self._task.recipe.default_prompt:
+            raise InputError(f"The teacher {name!r} puts a prompt before every text; take one that does without.")
+
+    @property
+    def limit(self) -> int:
+        """The most tokens that the teacher reads of a text."""
+        return self._task.limit
+
+    def cosines(self, hidden: Tensor, sentences: Features) -> Tensor:
+        """Return the cosine of the student's vector and the teacher's for each sentence, float32 ``[N]``.
+
+        ``hidden [T, D]`` are the student's last hidden states of a batch whose last rows are the sentences.
+        """
+        with self._model.inference():
+            wanted = self._task.run(self._model, sentences)
+        wanted = torch.as_tensor(wanted, device=hidden.device).clone()  # a tensor of inference cannot be learned from
+        vectors = pool(hidden[len(hidden) - len(sentences.ids) :], sentences.lengths, ("mean",))
+        return F.cosine_similarity(vectors, wanted, dim=-1)
