@@ -135,6 +135,9 @@ class Settings:
                     f"{spelled(one, getattr(self, one))} and {spelled(other, getattr(self, other))} exclude each "
                     "other; give one."
                 )
+        if self.shard and self.optimizer == "muon":
+            muon, shard = spelled("optimizer", "muon"), spelled("shard", True)
+            raise InputError(f"{muon} needs whole matrices, which {shard} divides; give one of them.")
         if self.warmup >= 1 and self.warmup != int(self.warmup):
             raise InputError(
                 f"{spelled('warmup')} is {self.warmup:g}; allowed: a share below 1, or a whole number of steps."
