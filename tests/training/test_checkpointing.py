@@ -1,6 +1,7 @@
 """Which states are kept, and that the run goes on while one is written."""
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,23 @@ def test_steps_go_on_while_a_state_is_written(tmp_path: Path, monkeypatch: pytes
         callbacks=[lambda event: went_on.set() if event.record["step"] == 8 else None],
     )
     assert seen == [True, True]  # model and optimiser of step 6 were written after step 8
+
+
+def test_the_best_weights_are_written_after_a_state_that_does_not_know_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = state.write_tensors
+
+    def slowly(*given: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.1)
+        return plain(*given)
+
+    monkeypatch.setattr(state, "write_tensors", slowly)
+    learner = TextLearner()
+    settings = Settings(**SETTINGS, save_every=1, evaluate_every=2)
+    history = train(learner, settings, evaluate=learner.accuracy, metric="minus_loss", folder=tmp_path)
+    assert names(tmp_path)[0] == f"best-{history.best_step:08}.safetensors"
 
 
 def test_what_could_not_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

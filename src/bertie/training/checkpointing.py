@@ -105,6 +105,7 @@ class Checkpointer:
         """Keep the weights as they are as the best so far."""
         if not self._writes:
             return
+        self.wait()  # a state that has been written removes what it does not name
         if self._states is not None:
             self._states.save_best(step, snapshot(model))
         else:
