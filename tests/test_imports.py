@@ -26,6 +26,7 @@ ROWS = [
     {"generation", "layers"},
     {"attention"},
     {"dropout"},
+    {"zero_copy"},
     {"tasks"},
     {"metrics"},
     {"data", "engine"},
@@ -43,7 +44,7 @@ ROWS = [
     {"openmp"},
     {"extras", "writing"},
     {"settings"},
-    {"rules"},
+    {"markdown", "rules"},
     {"errors", "memory", "messages", "progress"},
 ]
 PLACE = re.compile(r"bertie(\.\w+)+:\w+")

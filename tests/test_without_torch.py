@@ -24,13 +24,16 @@ from bertie.tasks.sentence_transformers_writing import write_recipe
 SOURCE = Path(bertie.__file__).parent
 # rooms, and files of other rooms, that cannot be imported without PyTorch; everything else can
 WITH_TORCH = {
-    *("attention", "capture", "compression", "dropout", "finetuning", "layers", "models"),
-    *("outputs", "packing", "training"),
+    *("attention", "capture", "compression", "dropout", "finetuning", "generation", "layers", "models"),
+    *("outputs", "packing", "training", "zero_copy"),
     *("bench/compare", "pipelines/modules", "tasks/summed_losses", "tasks/tensors"),
     *("pretraining/pretraining_learner", "pretraining/teacher", "pretraining/vocabulary_extension"),
 }
 # of those rooms, what can be imported all the same
-FREE = {"layers/__init__"}
+FREE = {
+    *("generation/__init__", "generation/generation_config", "generation/generation_fields", "generation/streamers"),
+    "layers/__init__",
+}
 BLOCKED = """
 import sys
 

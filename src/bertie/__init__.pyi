@@ -22,6 +22,9 @@ from bertie.finetuning import Finetuned as Finetuned
 from bertie.finetuning import Sweep as Sweep
 from bertie.finetuning import finetune as finetune
 from bertie.finetuning import sweep as sweep
+from bertie.generation.generation_config import GenerationConfig as GenerationConfig
+from bertie.generation.streamers import TextIteratorStreamer as TextIteratorStreamer
+from bertie.generation.streamers import TextStreamer as TextStreamer
 from bertie.layers.linear import make_deterministic as make_deterministic
 from bertie.models.auto import AutoModel as AutoModel
 from bertie.models.auto import AutoModelForCausalLM as AutoModelForCausalLM

@@ -15,9 +15,9 @@ from bertie.data.example import Example
 from bertie.errors import InputError
 from bertie.finetuning import seeds_and_folds
 from bertie.finetuning.model_setup import balance_classes
-from bertie.finetuning.resuming import LOG, STATE
 from bertie.metrics import ClassificationMetric, MultiLabelMetric, RerankingMetric, Scores
 from bertie.tasks.registry import ROWS
+from bertie.training.run_directory import LOG, STATE
 
 
 def rows(count: int, seed: int = 0) -> list[dict[str, str]]:

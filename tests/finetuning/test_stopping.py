@@ -15,8 +15,8 @@ from tiny_run import TRAIN, finetune, same_weights
 
 import bertie
 from bertie.errors import InputError, Stopped
-from bertie.finetuning import plots
 from bertie.locking import only_process_in
+from bertie.training import drawing
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "why_no_plots", lambda: "it takes long")
+    monkeypatch.setattr(drawing, "why_no_plots", lambda: "it takes long")
 
 
 def content(folder: Path) -> dict[str, str]:

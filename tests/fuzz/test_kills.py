@@ -13,7 +13,7 @@ from operations import each_operation
 from tiny_run import finetune, same_weights
 
 from bertie.errors import CheckpointError, InputError
-from bertie.finetuning import plots
+from bertie.training import drawing
 
 resource = pytest.importorskip("resource", reason="limits of POSIX")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")]
@@ -28,7 +28,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "why_no_plots", lambda: "it takes long")
+    monkeypatch.setattr(drawing, "why_no_plots", lambda: "it takes long")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def whole(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run that nothing happened to."""
     out = tmp_path_factory.mktemp("whole") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "why_no_plots", lambda: "it takes long")
+        patch.setattr(drawing, "why_no_plots", lambda: "it takes long")
         finetune(start, out)
     return out
 

@@ -112,6 +112,30 @@ def test_a_killed_run_goes_on_to_the_same_files(tokenizer: bertie.BertTokenizer,
 
 
 @pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_loses_nothing_that_was_written(
+    tokenizer: bertie.BertTokenizer, tmp_path: Path, workers: int
+) -> None:
+    resource = pytest.importorskip("resource")
+    stopped = tmp_path / "data"
+    # one document too large for what a file may be
+    texts = [*book_texts()[:200], "A long one. " * 20_000]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"cannot write .*train-\d+.safetensors': File too large; files"):
+            prepare(texts, tokenizer, stopped, heldout=0.1, workers=workers)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    kept = {path.name: path.stat().st_mtime_ns for path in stopped.glob("*.safetensors")}
+    assert kept
+    assert not [path for path in stopped.rglob("*") if path.name.endswith(".tmp")]
+    prepare(texts, tokenizer, stopped, heldout=0.1)
+    assert {name: (stopped / name).stat().st_mtime_ns for name in kept} == kept
+    assert Corpus(stopped).tokens > 60_000
+
+
+@pytest.mark.usefixtures("small_blocks")
 def test_damaged_missing_and_foreign_files_are_named(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
     data = tmp_path / "data"
     prepare(book_texts(), tokenizer, data, heldout=0.1)

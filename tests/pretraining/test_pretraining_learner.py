@@ -129,6 +129,9 @@ def test_what_does_not_fit_is_refused(book: Book) -> None:
         PretrainingLearner(
             bertie.BertForPreTraining(bertie.BertConfig(**{**SIZES, "vocab_size": 700})), *book, length=9
         )
+    other = bertie.BertTokenizer(tokenizer.get_vocab(), do_lower_case=False)
+    with pytest.raises(InputError, match=r"was prepared with another tokenizer; take the one in .*/tokenizer', or"):
+        PretrainingLearner(small(), corpus, other, length=40)
 
 
 def test_examples_are_described_by_their_words(book: Book) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
+_BESIDE = (CONFIG_NAME, "generation_config.json")
 # bertie's weights under another name than the requested one
 _OURS = re.compile(r"(pytorch_)?model([.-][^/]*)?\.(safetensors|bin|index\.json)")
 
@@ -197,11 +198,11 @@ class Place:
 def open_weights(place: Place, variant: str | None = None, use_safetensors: bool | None = None) -> Checkpoint:
     """Open a model's weights; a hub's .bin files are downloaded only if it has no safetensors."""
     folder = resolve(
-        place.name_or_path, files=[CONFIG_NAME, *weight_files(use_safetensors is not False, variant)], **place.arguments
+        place.name_or_path, files=[*_BESIDE, *weight_files(use_safetensors is not False, variant)], **place.arguments
     )
     if use_safetensors is None and not os.path.isdir(place.name_or_path):
         single, index, *_ = weight_files(True, variant)
         if not (folder / single).exists() and not (folder / index).exists():
-            folder = resolve(place.name_or_path, files=[CONFIG_NAME, *weight_files(False, variant)], **place.arguments)
+            folder = resolve(place.name_or_path, files=[*_BESIDE, *weight_files(False, variant)], **place.arguments)
     names = partial(listing, place.name_or_path, folder, **place.arguments)
     return open_checkpoint(folder, variant=variant, use_safetensors=use_safetensors, names=names)

@@ -29,8 +29,9 @@ def write_checkpoint(
     *,
     max_shard_size: int | str = "5GB",
     variant: str | None = None,
+    others: Mapping[str, str] | None = None,
 ) -> None:
-    """Write ``tensors`` and the text of config.json into ``folder``, which is made if needed.
+    """Write ``tensors``, the text of config.json and ``others`` by name into ``folder``, which is made if needed.
 
     A failure leaves the folder as it was. Weight files of an earlier save that are not part of this one are removed
     after it succeeded.
@@ -43,7 +44,7 @@ def write_checkpoint(
         filename_pattern=with_variant(SAFETENSORS, variant).replace(".safetensors", "{suffix}.safetensors"),
         max_shard_size=parse_size(max_shard_size),
     )
-    texts = {"config.json": config}
+    texts = {"config.json": config, **(others or {})}
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
         texts[with_variant(f"{SAFETENSORS}.index.json", variant)] = json.dumps(index, indent=2, sort_keys=True) + "\n"

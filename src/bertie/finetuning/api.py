@@ -14,7 +14,7 @@ from bertie.data import Format
 from bertie.data.labelling import LabelOptions
 from bertie.errors import InputError, spelled
 from bertie.finetuning.plan import Plan, settings_from
-from bertie.finetuning.resuming import at_work_in, refuse_other_content, refuse_unfinished
+from bertie.finetuning.resuming import refuse_other, refuse_unfinished
 from bertie.finetuning.run import Outcome, learn, prepare, scored
 from bertie.finetuning.run_folder import write_folder
 from bertie.finetuning.run_report import Runs
@@ -22,6 +22,7 @@ from bertie.finetuning.seeds_and_folds import run_folds, run_seeds
 from bertie.pipelines import Pipeline
 from bertie.pipelines.factory import pipeline_class
 from bertie.training import Callback, History, Settings
+from bertie.training.run_directory import at_work_in
 
 
 @dataclass
@@ -216,7 +217,7 @@ def finetune(
         device=device,
         show_progress=show_progress,
     )
-    refuse = partial(refuse_other_content, plan.out)
+    refuse = partial(refuse_other, plan.out)
     if plan.more_epochs is not None:
         refuse = partial(refuse_unfinished, plan.out, resume)
     with at_work_in(plan.out, refuse):

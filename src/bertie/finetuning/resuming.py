@@ -1,72 +1,28 @@
 """Resuming a run: whether a folder holds one, whether it is the same run, and how a stopped one is resumed."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from bertie.data.example import Example
-from bertie.errors import InputError, Stopped, spelled
-from bertie.files import is_leftover, remove_leftovers
+from bertie.errors import InputError, spelled
 from bertie.finetuning.plan import Job, is_place
-from bertie.finetuning.run_report import NAME as REPORT
-from bertie.locking import LOCK, only_process_in
 from bertie.tasks.features import Features
 from bertie.tasks.task import TrainableTask
-from bertie.training import is_first
 from bertie.training.fingerprint import digest, digest_of_tensors
+from bertie.training.run_directory import REPORT, STATE, refuse_finished, refuse_other_content
 
-LOG = "metrics.jsonl"
-STATE = "state"
-PLAN = "run.json"
-TENSORBOARD = "tensorboard"
 # The folders of single seeds and folds begin so.
 SEED, FOLD = "seed-", "fold-"
 
 
-@contextmanager
-def at_work_in(folder: Path | None, refuse: Callable[[set[str]], None]) -> Iterator[None]:
-    """Keep the folder of a run's results for this process while the block runs, and say how a stopped run goes on.
-
-    What a process that was killed has left half-written is removed.
-    """
-    if folder is None:
-        yield
-        return
-    with only_process_in(folder) if is_first() else nullcontext():
-        refuse(_names_in(folder))
-        if is_first():
-            remove_leftovers(folder)
-        try:
-            yield
-        except KeyboardInterrupt as stopped:
-            if str(stopped) or not _names_in(folder):
-                raise
-            code = getattr(stopped, "exit_code", 130)
-            raise Stopped(
-                f"The run was stopped; {spelled('resume', True)} goes on from {str(folder)!r}.", code - 128
-            ) from stopped
-
-
-def refuse_other_content(folder: Path | None, names: set[str]) -> None:
-    """Refuse a folder with ``names`` that holds something else than a run that is not finished."""
-    refuse_finished(folder, names)
-    if names and not any(name in (PLAN, STATE) or name.startswith((SEED, FOLD)) for name in names):
-        raise InputError(
-            f"{str(folder)!r} is not empty and holds no run of bertie; give another folder with {spelled('out')}."
-        )
-
-
-def refuse_finished(folder: Path | None, names: set[str]) -> None:
-    """Refuse a folder with ``names`` that holds a finished run."""
-    if REPORT in names:
-        longer = f"{spelled('more_epochs')} makes it longer; or " if STATE in names else ""
-        raise InputError(
-            f"{str(folder)!r} holds a finished run; {longer}give another folder with {spelled('out')}, or remove this "
-            "one."
-        )
+def refuse_other(folder: Path | None, names: set[str]) -> None:
+    """Refuse a folder with ``names`` that holds something else than a fine-tuning that is not finished."""
+    longer = f"{spelled('more_epochs')} makes it longer; or " if STATE in names else ""
+    refuse_finished(folder, names, longer)
+    refuse_other_content(folder, names, (SEED, FOLD))
 
 
 def refuse_unfinished(folder: Path | None, resume: bool, names: set[str]) -> None:
@@ -102,11 +58,3 @@ def identity_of(job: Job, task: TrainableTask, model: nn.Module, features: Featu
 def digest_of_rows(*parts: Sequence[Example]) -> str:
     """Return what tells the texts and labels of parts of the data from others."""
     return digest(repr((example.text, example.label)).encode() for part in parts for example in part)
-
-
-def _names_in(folder: Path) -> set[str]:
-    """Return what lies in a folder for results; nothing if there is no such folder yet."""
-    if not folder.is_dir():
-        return {folder.name} if folder.exists() else set()
-    names = {path.name for path in folder.iterdir()}
-    return {name for name in names if name != LOCK and not is_leftover(name)}

@@ -1,8 +1,7 @@
 """One fine-tuning from data to a model with its figures: start, train, tune, score."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +15,7 @@ from bertie.files import make_folder, write_json
 from bertie.finetuning.model_folder import EpochModels
 from bertie.finetuning.model_setup import merge_adapters, start
 from bertie.finetuning.plan import Job, Plan
-from bertie.finetuning.resuming import LOG, PLAN, STATE, TENSORBOARD, identity_of
+from bertie.finetuning.resuming import identity_of
 from bertie.finetuning.task_learner import TaskLearner, encode_examples
 from bertie.finetuning.tuning import Tuning, check_metric, count_cut
 from bertie.metrics.streaming import REPLICATES
@@ -24,11 +23,9 @@ from bertie.models.task_model import TaskModel
 from bertie.progress import logger, say_once
 from bertie.tasks.features import Features
 from bertie.tasks.task import TrainableTask
-from bertie.training import History, JsonLines, is_first, train
-from bertie.training.history import Record
-from bertie.training.loop import Log
+from bertie.training import History, is_first, train
+from bertie.training.run_directory import PLAN, STATE, logs
 from bertie.training.state import States
-from bertie.training.tensorboard import TensorBoard
 
 # Faults that the report shows, and rows that a preview does.
 WORST, SHOWN = 20, 3
@@ -149,7 +146,7 @@ def learn(job: Job) -> Learned | None:
     learner = TaskLearner(task, model, features, [example.where for example in parts.train])
     tuning = Tuning(task, model, parts.tune)
     keeping = [] if plan.out is None or plan.keep is None else [EpochModels(plan.out, plan.keep, plan.row, task)]
-    with _log(plan) as log:
+    with logs(plan.out, plan.tensorboard) as log:
         history = train(
             learner,
             plan.settings,
@@ -189,25 +186,6 @@ def scored(learned: Learned) -> Outcome:
     return Outcome(
         **vars(learned), scored=found["tuned"], untuned=found.get("untuned"), warnings=list(dict.fromkeys(warnings))
     )
-
-
-@contextmanager
-def _log(plan: Plan) -> Iterator[Log | None]:
-    """Give what writes each log line to where the plan wants it; None if nothing is written."""
-    if plan.out is None:
-        yield None
-        return
-    lines = JsonLines(plan.out / LOG)
-    if not (plan.tensorboard and is_first()):
-        yield lines
-        return
-    with closing(TensorBoard(plan.out / TENSORBOARD)) as board:
-
-        def both(record: Record) -> None:
-            lines(record)
-            board(record)
-
-        yield both
 
 
 def _on_cut_texts(features: Features, cut: int) -> list[str]:

@@ -14,12 +14,14 @@ import bertie
 from bertie.files import make_folder, write_json
 from bertie.finetuning import plots
 from bertie.finetuning.model_folder import save_model
-from bertie.finetuning.resuming import PLAN, STATE
 from bertie.finetuning.run import Outcome
-from bertie.finetuning.run_report import NAME as REPORT
-from bertie.finetuning.run_report import Part, Runs, RunSummary, Tuned, number, write_report
+from bertie.finetuning.run_report import Part, Runs, RunSummary, Tuned, write_report
+from bertie.markdown import number
 from bertie.metrics import ClassificationMetric
 from bertie.progress import logger
+from bertie.training import drawing
+from bertie.training.curves import draw_curves
+from bertie.training.run_directory import PLAN, REPORT, STATE
 
 
 def write_folder(
@@ -69,13 +71,13 @@ def figures_of(outcome: Outcome) -> dict[str, Any]:
 
 def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
     """Draw what can be drawn; return the pictures' names with what they show."""
-    if why := plots.why_no_plots():
+    if why := drawing.why_no_plots():
         logger.warning("No plots were drawn: %s", why)
         return {}
     main = outcome.job.plan.metric or outcome.task.metric().main
     history = outcome.history
     task: Any = outcome.task
-    plots.draw_curves(history.records, main, history.best_step, folder / "curves.png")
+    draw_curves(history.records, main, history.best_step, folder / "curves.png")
     drawn = {"curves.png": f"loss of training, and {main} on the rows kept for tuning, by step"}
     metric = outcome.scored.scores.metric
     if outcome.scored.scores.count and isinstance(metric, ClassificationMetric):

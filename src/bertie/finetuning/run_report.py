@@ -1,8 +1,6 @@
 """``report.md`` of a run: what was trained on what, how good it is and how sure that is, and what it gets wrong."""
 
-import re
 import statistics
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,14 +9,11 @@ from typing import Any
 from bertie.errors import counted
 from bertie.evaluation.evaluator import Mistake
 from bertie.files import write_text
-from bertie.messages import shortened
+from bertie.markdown import duration, number, plain, section, table
 from bertie.metrics.streaming import Figures, Intervals
+from bertie.training.run_directory import REPORT
 
-NAME = "report.md"
 TEXT_LENGTH = 200
-# what Markdown or HTML would take for markup in the middle of a line; inside a word, "_" is no markup
-_MARKUP = str.maketrans({**{sign: f"\\{sign}" for sign in "\\`*[]|~$"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"})
-_EDGE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 
 
 @dataclass(frozen=True)
@@ -100,7 +95,7 @@ class RunSummary:
 
 def write_report(summary: RunSummary, folder: Path) -> Path:
     """Write ``report.md`` into the run folder and return its path."""
-    path = folder / NAME
+    path = folder / REPORT
     write_text(path, render(summary))
     return path
 
@@ -109,7 +104,7 @@ def render(summary: RunSummary) -> str:
     """Return the report as Markdown, with all markup in texts of the data escaped."""
     sections = (
         _head(summary),
-        _section("Look at this first", [f"- {plain(warning)}" for warning in dict.fromkeys(summary.warnings)]),
+        section("Look at this first", [f"- {plain(warning)}" for warning in dict.fromkeys(summary.warnings)]),
         _figures(summary),
         _runs(summary.runs),
         _classes(summary.table),
@@ -121,20 +116,6 @@ def render(summary: RunSummary) -> str:
     )
     end = f"\n---\n\n{plain(summary.made_with)}\n" if summary.made_with else ""
     return "\n".join(section for section in sections if section) + end
-
-
-def plain(text: Any, most: int = 10_000) -> str:
-    """Return a text as one line without markup and control characters, cut at ``most`` characters."""
-    # control characters colour terminals, and direction marks turn what is read around
-    line = " ".join("".join(" " if unicodedata.category(sign)[0] == "C" else sign for sign in str(text)).split())
-    return _EDGE.sub(r"\\_", shortened(line, most).translate(_MARKUP))
-
-
-def number(value: float | None) -> str:
-    """Return a figure with three decimals, or four digits if it is large or tiny."""
-    if value is None:
-        return "undefined"
-    return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.4g}"
 
 
 def _head(summary: RunSummary) -> str:
@@ -169,10 +150,10 @@ def _figures(summary: RunSummary) -> str:
         "The interval says how much another sample of as many rows might have given (bootstrap over rows), not how "
         "much another training might."
     )
-    lines = _table(["figure", "value", "95% interval"], rows)
+    lines = table(["figure", "value", "95% interval"], rows)
     if summary.positive is not None:
         lines += ["", f"precision, recall and f1 are those of the class {plain(summary.positive)}."]
-    return _section("Figures", lines + (["", note] if summary.intervals else []))
+    return section("Figures", lines + (["", note] if summary.intervals else []))
 
 
 def _runs(runs: Runs | None) -> str:
@@ -182,15 +163,15 @@ def _runs(runs: Runs | None) -> str:
     rows = [[str(at), *(number(each.get(name)) for name in spread)] for at, each in runs.figures.items()]
     rows.append(["mean ± deviation", *(f"{number(mean)} ± {number(deviation)}" for mean, deviation in spread.values())])
     note = f"The model in this folder, and all else in this report, is that of {runs.what} {runs.kept}."
-    return _section(f"{runs.what}s".capitalize(), [*_table([runs.what, *map(plain, spread)], rows), "", note])
+    return section(f"{runs.what}s".capitalize(), [*table([runs.what, *map(plain, spread)], rows), "", note])
 
 
-def _classes(table: Sequence[Mapping[str, Any]]) -> str:
+def _classes(classes: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         [plain(row["label"], 60), *(number(row[name]) for name in ("precision", "recall", "f1")), f"{row['support']:,}"]
-        for row in table
+        for row in classes
     ]
-    return _section("By class", _table(["class", "precision", "recall", "F1", "rows"], rows))
+    return section("By class", table(["class", "precision", "recall", "F1", "rows"], rows))
 
 
 def _mistakes(mistakes: Sequence[Mistake]) -> str:
@@ -204,7 +185,7 @@ def _mistakes(mistakes: Sequence[Mistake]) -> str:
         ]
         for mistake in mistakes
     ]
-    return _section("Worst errors", _table(["text", "right", "predicted", "score", "where"], rows))
+    return section("Worst errors", table(["text", "right", "predicted", "score", "where"], rows))
 
 
 def _data(summary: RunSummary) -> str:
@@ -213,7 +194,7 @@ def _data(summary: RunSummary) -> str:
         for part in summary.data
     ]
     read_as = [f"Read as: {plain(summary.read_as)}", ""] if summary.read_as else []
-    return _section("Data", read_as + _table(["used for", "from", "rows", "bad rows left out", "texts cut"], rows))
+    return section("Data", read_as + table(["used for", "from", "rows", "bad rows left out", "texts cut"], rows))
 
 
 def _training(summary: RunSummary) -> str:
@@ -222,7 +203,7 @@ def _training(summary: RunSummary) -> str:
     lines = [f"{counted(summary.steps, 'step')} in {duration(summary.seconds)}{early}{kept}.", ""]
     lines += [line for note in summary.notes for line in (plain(note), "")]
     rows = [[plain(name), _setting(value)] for name, value in summary.settings.items()]
-    return _section("Training", lines + _table(["setting", "value"], rows))
+    return section("Training", lines + table(["setting", "value"], rows))
 
 
 def _setting(value: Any) -> str:
@@ -230,38 +211,17 @@ def _setting(value: Any) -> str:
     return "none" if value is None else plain({True: "yes", False: "no"}[value] if isinstance(value, bool) else value)
 
 
-def duration(seconds: float) -> str:
-    """Return a readable duration: "41 s", "3 min 5 s", "2 h 10 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 def _tuned(tuned: Sequence[Tuned]) -> str:
     rows = [[plain(one.name), plain(one.value, 4000), plain(one.effect)] for one in tuned]
-    lines = _table(["what", "value", "effect"], rows)
+    lines = table(["what", "value", "effect"], rows)
     if not lines:
         return ""
     note = "Found on data kept for it, never on the rows that are scored; saved in `config.json` and used from there."
-    return _section("Tuned", [note, "", *lines])
+    return section("Tuned", [note, "", *lines])
 
 
 def _pictures(pictures: Mapping[str, str]) -> str:
     lines: list[str] = []
     for name, what in pictures.items():
         lines += [f"![{plain(what)}]({name})", "", f"{plain(what)}.", ""]
-    return _section("Pictures", lines[:-1])
-
-
-def _section(title: str, lines: Sequence[str]) -> str:
-    """Return a section, or nothing if it would be empty."""
-    return "\n".join([f"## {title}", "", *lines, ""]) if any(lines) else ""
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    if not rows:
-        return []
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+    return section("Pictures", lines[:-1])

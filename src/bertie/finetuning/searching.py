@@ -13,12 +13,13 @@ from bertie.files import make_folder, write_text
 from bertie.finetuning import plots
 from bertie.finetuning.model_setup import own_config
 from bertie.finetuning.plan import Job, Plan
-from bertie.finetuning.resuming import LOG, digest_of_rows
+from bertie.finetuning.resuming import digest_of_rows
 from bertie.finetuning.run import Learned, Outcome, learn, scored
 from bertie.finetuning.run_folder import write_folder
 from bertie.progress import logger, progress
 from bertie.settings import BATCH_SIZE, Settings
-from bertie.training import Event, JsonLines
+from bertie.training import Event, JsonLines, drawing
+from bertie.training.run_directory import LOG
 
 STUDY, TRIALS, PICTURE = "sweep.log", "trials.jsonl", "sweep.png"
 # Nothing is pruned before so many trials are complete, nor in a trial's first epoch.
@@ -136,7 +137,7 @@ class Search:
             f"kept for tuning, {best.score:.4f}: {', '.join(values)}; {TRIALS} has all trials."
         )
         pictures = {}
-        if not plots.why_no_plots():
+        if not drawing.why_no_plots():
             logarithmic = [name for name, value in self.space.items() if isinstance(value, tuple) and value[2:]]
             points = [(each.values, each.score) for each in table]
             plots.draw_sweep(points, table.index(best), logarithmic, self.folder / PICTURE)

@@ -16,10 +16,10 @@ from bertie.errors import InputError, spelled
 from bertie.extras import need
 from bertie.finetuning.api import Finetuned, finetuned_of
 from bertie.finetuning.plan import Plan
-from bertie.finetuning.resuming import at_work_in, refuse_finished
 from bertie.finetuning.run import prepare
 from bertie.finetuning.searching import STUDY, WHAT, Search, Space, Trial
 from bertie.training import Settings, world_size
+from bertie.training.run_directory import at_work_in, refuse_finished
 
 
 @dataclass

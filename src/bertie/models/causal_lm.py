@@ -9,10 +9,12 @@ from bertie.attention.cache import CacheLike, EncoderDecoderCache
 from bertie.capture import is_tracing
 from bertie.config import BertConfig
 from bertie.errors import InputError
+from bertie.generation.generation_config import GenerationConfig
 from bertie.layers.heads import BertOnlyMLMHead
 from bertie.layers.losses import cross_entropy, next_labels
 from bertie.layers.rectangle import Batch, Rectangle, shown
 from bertie.models.bert import BertModel, refuse_unequal_rows
+from bertie.models.generating import generate
 from bertie.models.masked_lm import BertForMaskedLM
 from bertie.models.model_inputs import rows_of
 from bertie.models.pretrained import BertPreTrainedModel
@@ -33,6 +35,7 @@ class BertLMHeadModel(BertPreTrainedModel):
             say_once("A BertLMHeadModel that stands alone wants config.is_decoder=True, or tokens see what comes next.")
         self.bert = BertModel(config, add_pooling_layer=False)
         self.cls = BertOnlyMLMHead(config)
+        self.generation_config = GenerationConfig.from_model_config(config)
         self.post_init()
 
     def forward(
@@ -103,6 +106,13 @@ class BertLMHeadModel(BertPreTrainedModel):
             cross_attentions=outputs.cross_attentions,
         )
         return self.pad_outputs(output, input_ids, batch, return_dict, logits=out)
+
+    generate = generate
+
+    @classmethod
+    def can_generate(cls) -> bool:
+        """Whether there is ``generate()``."""
+        return True
 
     def _kept_logits(self, hidden: Tensor, batch: Batch, entered: Tensor | Packed | None, keep: int | Tensor) -> Tensor:
         """Run the head on some columns of the rectangle only (beside a ``Packed``: on the tokens of these numbers)."""

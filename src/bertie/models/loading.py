@@ -16,6 +16,7 @@ from bertie.checkpoints.quantization import check_declaration
 from bertie.checkpoints.tensors import FLOATS, dtype_name
 from bertie.config import LABELS, BertConfig
 from bertie.errors import ConfigError, InputError, InputTypeError, nearest
+from bertie.generation.generation_config import GenerationConfig
 from bertie.hub import path_or_name
 from bertie.kernels.cpu import chip
 from bertie.models.model_state import materialize, meta_model
@@ -109,6 +110,8 @@ def from_pretrained(
         found = materialize(model, checkpoint, device, own.dtype, ignore_mismatched_sizes, allow_nan, build)
         if own.quantization_config is not None:
             model.requires_grad_(False)
+        if model.can_generate() and state_dict is None:
+            model.generation_config = GenerationConfig.of_folder(checkpoint.path.parent) or model.generation_config
         return model.eval(), found
 
     model, found = of_one_save(place.folder, load) if place.folder is not None else load()

@@ -232,7 +232,7 @@ class BertPreTrainedModel(nn.Module):
 
     @classmethod
     def can_generate(cls) -> bool:
-        """Whether there is ``generate()``: not yet."""
+        """Whether there is ``generate()``: only decoders have it."""
         return False
 
     def set_attn_implementation(self, attn_implementation: str) -> None:

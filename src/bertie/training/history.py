@@ -13,6 +13,7 @@ from torch import nn
 from bertie.files import explained, write_text
 
 Record = dict[str, Any]
+Log = Callable[[Record], None]
 
 
 @dataclass

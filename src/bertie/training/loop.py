@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from bertie.training.divergence import ADVICE, explain
 from bertie.training.evaluating import Check, Evaluate, Evaluation, warn
 from bertie.training.fingerprint import fingerprint
 from bertie.training.grad_accumulation import GradAccumulator, micro_tokens, precision_on
-from bertie.training.history import Callback, Event, History, Record
+from bertie.training.history import Callback, Event, History, Log, Record
 from bertie.training.learner import Learner, Phase
 from bertie.training.lengthening import lengthen
 from bertie.training.optimizer import AdamW
@@ -33,7 +33,6 @@ from bertie.training.schedule import share_of_rate
 from bertie.training.signals import Signals
 from bertie.training.sparse_embeddings import by_rows, tables
 
-Log = Callable[[Record], None]
 # Under a budget, evaluations at equal distances.
 EVALUATIONS = 10
 

@@ -1,0 +1,52 @@
+"""What the loops ask of a model: to read the tokens that are new in each text, and to score what comes next."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor
+
+Layers = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """``logits [B, V]`` of the next word, and what else was asked for, one tensor a layer."""
+
+    logits: Tensor
+    extras: dict[str, Layers] = field(default_factory=dict)
+
+    def repeated(self, count: int) -> "StepOutput":
+        """Return each text's answer so many times, one copy beside the other."""
+        if count == 1:
+            return self
+        extras = {
+            name: tuple(layer.repeat_interleave(count, dim=0) for layer in layers)
+            for name, layers in self.extras.items()
+        }
+        return StepOutput(self.logits.repeat_interleave(count, dim=0), extras)
+
+
+class Decoder(Protocol):
+    """A model between two steps, with what it has read of each of B texts.
+
+    Attributes:
+        limit: the width that ``ids`` may have at most: the model's positions end there.
+        cache: the keys and values of what was read, or None.
+    """
+
+    limit: int
+
+    @property
+    def cache(self) -> Any: ...
+
+    def step(self, ids: Tensor, running: Tensor | None = None) -> StepOutput:
+        """Read what is new in ``ids [B, S]`` and score the next word.
+
+        ``running`` bool ``[B]``: False where a text has ended; its logits are zeros, and nothing is computed of it.
+        """
+
+    def repeat(self, count: int) -> None:
+        """Make of each text so many, one beside the other."""
+
+    def reorder(self, texts: Tensor) -> None:
+        """Make text ``i`` what text ``texts[i]`` was."""

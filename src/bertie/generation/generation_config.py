@@ -1,0 +1,238 @@
+"""GenerationConfig: how words are chosen, and generation_config.json there and back."""
+
+import copy
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from bertie.config import BertConfig
+from bertie.errors import CheckpointError, ConfigError, InputTypeError, nearest
+from bertie.files import make_folder, read_json, write_text
+from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFFECT, checked, refuse_others
+from bertie.hub import member, resolve
+from bertie.messages import short
+from bertie.progress import say_once
+
+FILE_NAME = "generation_config.json"
+# what a field means where nobody has set it
+DEFAULTS: dict[str, Any] = {
+    "min_length": 0,
+    "do_sample": False,
+    "use_cache": True,
+    "early_stopping": False,
+    "num_beams": 1,
+    "temperature": 1.0,
+    "top_k": 50,
+    "top_p": 1.0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "repetition_penalty": 1.0,
+    "encoder_repetition_penalty": 1.0,
+    "length_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
+    "num_return_sequences": 1,
+    "num_assistant_tokens": 20,
+    "num_assistant_tokens_schedule": "constant",
+    "assistant_confidence_threshold": 0.4,
+}
+_SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
+_BEAMS = ("early_stopping", "length_penalty")
+
+
+class GenerationConfig:
+    """How ``generate`` chooses words; a field that is None takes the model's own, and else the reference's default.
+
+    Args:
+        fields: by the reference's names; `bertie.generation.generation_fields.FIELDS` has what each may hold. New
+            attributes may be set afterwards and are saved.
+
+    Raises:
+        ConfigError: a field is out of its range.
+        InputTypeError: there is no such field.
+    """
+
+    def __init__(self, **fields: Any) -> None:
+        for name in [name for name in fields if not _is_known(name)]:
+            raise InputTypeError(f"GenerationConfig has no field {name!r}.{nearest(name, FIELDS)}")
+        for name in FIELDS:
+            setattr(self, name, fields.pop(name, None))
+        vars(self).update({name: value for name, value in fields.items() if value is not None})
+        self.validate()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in FIELDS:
+            value = checked(name, value)
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in WITHOUT_EFFECT or name in NOT_OFFERED:  # programs read what they never set
+            return None
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def validate(self) -> None:
+        """Check the fields against each other.
+
+        Raises:
+            ConfigError: fields that cannot be followed together.
+        """
+        beams, asked = self.num_beams or 1, self.num_return_sequences or 1
+        if asked > 1 and beams == 1 and not self.do_sample:
+            raise ConfigError(
+                f"num_return_sequences is {asked}, but greedy decoding finds one; add do_sample=True or "
+                f"num_beams={asked}"
+            )
+        if asked > beams > 1:
+            raise ConfigError(f"num_return_sequences is {asked}, but num_beams {beams}; at most one a beam is returned")
+        for name in ("forced_bos_token_id", "forced_eos_token_id"):
+            forced = _as_list(getattr(self, name))
+            if forced and set(forced) <= set(self.suppress_tokens or ()):
+                raise ConfigError(f"{name} is {short(getattr(self, name))}, which suppress_tokens forbids; drop one")
+
+    # reading
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name: str | os.PathLike[str], config_file_name: str = FILE_NAME, **arguments: Any
+    ) -> Self:
+        """Return the config in a model's folder, or of a hub name, with the fields among ``arguments`` in their place.
+
+        The other arguments say which file of which model, as in ``BertConfig.from_pretrained``.
+
+        Raises:
+            CheckpointError: there is no such file, or it cannot be read.
+            ConfigError, InputTypeError: as in the class.
+        """
+        fields = {name: arguments.pop(name) for name in list(arguments) if _is_known(name)}
+        folder = resolve(pretrained_model_name, files=[config_file_name], **arguments)
+        found = cls.of_folder(folder, config_file_name)
+        if found is None:
+            raise CheckpointError(f"there is no {config_file_name} in {str(folder)!r}; give a folder that has one")
+        found.update(**fields)
+        return found
+
+    @classmethod
+    def of_folder(cls, folder: str | os.PathLike[str], name: str = FILE_NAME) -> Self | None:
+        """Return the config in a folder, or None if it has none."""
+        path = member(folder, name)
+        if not path.exists():
+            return None
+        try:
+            return cls.from_dict(read_json(path))
+        except ConfigError as error:
+            raise ConfigError(f"{str(path)!r}: {error}") from error
+
+    @classmethod
+    def from_dict(cls, config_dict: Mapping[str, Any], **fields: Any) -> Self:
+        """Return the config that a mapping describes, with ``fields`` in place of its own; unknown keys are kept.
+
+        Raises:
+            ConfigError, InputTypeError: as in the class.
+        """
+        stated = {name: value for name, value in config_dict.items() if not name.startswith("_")}
+        found = cls(**{name: value for name, value in stated.items() if _is_known(name)})
+        for name in [name for name in stated if not _is_known(name) and not hasattr(cls, name)]:
+            setattr(found, name, stated[name])
+            say_once(f"{FILE_NAME}: {name!r} ({short(stated[name])}) is kept and not used", logging.INFO)
+        found.update(**fields)
+        return found
+
+    @classmethod
+    def from_model_config(cls, model_config: BertConfig) -> Self:
+        """Return what a model's config says of generation, as files of older versions do."""
+        stated = vars(model_config)
+        inner = vars(stated["decoder"]) if isinstance(stated.get("decoder"), BertConfig) else {}
+        own = {name: inner[name] for name in FIELDS if inner.get(name) is not None}
+        found = cls(**own | {name: stated[name] for name in FIELDS if stated.get(name) is not None})
+        if found.output_attentions or found.output_hidden_states:
+            found.return_dict_in_generate = True
+        return found
+
+    # use
+
+    def update(self, **fields: Any) -> dict[str, Any]:
+        """Set the fields among these, check all together, and return what is none.
+
+        Raises:
+            ConfigError: as in the class.
+        """
+        for name in [name for name in fields if _is_known(name)]:
+            setattr(self, name, fields.pop(name))
+        self.validate()
+        return fields
+
+    def settled(self, model_config: "GenerationConfig", **options: Any) -> Self:
+        """Return the config of one call: ``options``, then this, then the model's own, then the defaults.
+
+        Options without effect beside the others are said.
+
+        Raises:
+            ConfigError: a field is out of its range, or asks for what bertie does not offer.
+        """
+        found = copy.deepcopy(self)
+        for name in FIELDS:
+            if getattr(found, name) is None:
+                own = getattr(model_config, name)
+                setattr(found, name, DEFAULTS.get(name) if own is None else own)
+        found.update(**options)
+        refuse_others(vars(model_config) | vars(found))
+        for names, is_used, fix in (
+            (_SAMPLING, found.do_sample, "do_sample=True"),
+            (_BEAMS, (found.num_beams or 1) > 1, "num_beams=4"),
+        ):
+            for name in names if not is_used else ():
+                if options.get(name) not in (None, DEFAULTS.get(name)):
+                    say_once(f"{name}={options[name]!r} has no effect without {fix}")
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, GenerationConfig) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]  # a config is mutable
+
+    # writing
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields and unknown keys as a new plain dict."""
+        return copy.deepcopy({name: value for name, value in vars(self).items() if not name.startswith("_")})
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Return those of `to_dict` that somebody has set."""
+        return {name: value for name, value in self.to_dict().items() if value is not None}
+
+    def to_json_string(self) -> str:
+        """Return the fields that are set as JSON.
+
+        Raises:
+            ConfigError: a field holds what JSON cannot.
+        """
+        try:
+            return json.dumps(self.to_diff_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"the generation config cannot be saved as JSON: {error}") from error
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], config_file_name: str = FILE_NAME) -> None:
+        """Write generation_config.json into a folder, which is made if needed.
+
+        Raises:
+            CheckpointError: the folder cannot be written.
+            ConfigError: the fields do not fit each other or cannot be saved.
+        """
+        self.validate()
+        text = self.to_json_string()
+        write_text(Path(make_folder(save_directory), config_file_name), text)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {json.dumps(self.to_diff_dict(), indent=2, sort_keys=True, default=repr)}"
+
+
+def _is_known(name: str) -> bool:
+    return name in FIELDS or name in WITHOUT_EFFECT or name in NOT_OFFERED
+
+
+def _as_list(tokens: int | list[int] | None) -> list[int]:
+    return [] if tokens is None else [tokens] if isinstance(tokens, int) else list(tokens)

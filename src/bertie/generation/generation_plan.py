@@ -1,0 +1,253 @@
+"""What one call of ``generate`` asks for, settled: lengths, processors of scores, and what ends a text."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bertie.errors import InputError, InputTypeError, counted
+from bertie.generation import sampling_filters as filters
+from bertie.generation.generation_config import GenerationConfig
+from bertie.generation.logits_processors import (
+    AllowedByPrefix,
+    EndGetsLikelier,
+    Forced,
+    LogitsProcessor,
+    NoRepeatedNgrams,
+    RepetitionPenalty,
+    SequenceBias,
+    SourcePenalty,
+    Suppressed,
+    bad_words,
+    normalized,
+    without_invalid_numbers,
+)
+from bertie.generation.streamers import Streamer
+from bertie.progress import say_once
+
+StoppingCriterion = Callable[[Tensor, Any], Any]
+PrefixFunction = Callable[[int, Tensor], Sequence[int]]
+# as many new tokens as the reference gives where no length is asked for
+NEW_TOKENS = 20
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What the decoder's texts begin with: ``ids [B, S]``, where each begins, and the encoder's ids if there are any.
+
+    ``first [B]``: the columns of their first tokens; None: the first. ``embedded``: how many tokens stand before the
+    ids as vectors.
+    """
+
+    ids: Tensor
+    first: Tensor | None = None
+    source: Tensor | None = None
+    embedded: int = 0
+
+    @property
+    def width(self) -> int:
+        return self.ids.shape[1]
+
+
+@dataclass
+class GenerationPlan:
+    """A call of ``generate`` that the loops can follow; made by `of`."""
+
+    config: GenerationConfig
+    max_length: int
+    ends: tuple[int, ...]
+    processors: list[LogitsProcessor]
+    criteria: list[StoppingCriterion]
+    streamer: Streamer | None = None
+    generator: torch.Generator | None = None
+    began: float = field(default_factory=time.monotonic)
+    held: bool = False  # whether a criterion has ended a text
+
+    @classmethod
+    def of(
+        cls,
+        config: GenerationConfig,
+        prompts: Prompts,
+        limit: int,
+        logits_processor: Sequence[LogitsProcessor] = (),
+        stopping_criteria: Sequence[StoppingCriterion] = (),
+        prefix_allowed_tokens_fn: PrefixFunction | None = None,
+        streamer: Streamer | None = None,
+        generator: torch.Generator | None = None,
+    ) -> "GenerationPlan":
+        """Return the plan of a settled config; ``limit``: the width at which the model's positions end.
+
+        Raises:
+            InputError, InputTypeError: lengths that cannot be, or processors and criteria that are no functions.
+        """
+        for name, given in (("logits_processor", logits_processor), ("stopping_criteria", stopping_criteria)):
+            for each in given:
+                if not callable(each):
+                    raise InputTypeError(f"{name} holds a {type(each).__name__}; each must be a function.")
+        if streamer is not None and (config.num_beams or 1) > 1:
+            raise InputError("A streamer shows words as they come, which beams do not settle; leave out one of both.")
+        ends = tuple(tokens_of(config.eos_token_id))
+        max_length = _max_length(config, prompts, limit)
+        processors = _processors(config, prompts, max_length, ends, prefix_allowed_tokens_fn)
+        processors += [*logits_processor, *(_filters(config, ends) if config.do_sample else ())]
+        processors += [normalized] if config.renormalize_logits else []
+        return cls(config, max_length, ends, processors, list(stopping_criteria), streamer, generator)
+
+    @property
+    def pad(self) -> int:
+        """What stands after a text's end."""
+        pad: int | None = self.config.pad_token_id
+        return self.ends[0] if pad is None else pad
+
+    def process(self, ids: Tensor, scores: Tensor) -> Tensor:
+        """Return the scores ``[B, V]`` after all processors."""
+        for processor in self.processors:
+            scores = processor(ids, scores)
+        return scores
+
+    def ended(self, ids: Tensor, scores: tuple[Tensor, ...] | None, length: int | None = None) -> Tensor:
+        """Return which of the texts ``ids [N, S]`` end with their last token, bool ``[N]``.
+
+        ``length``: how many tokens they have, if the last alone is given, which is enough without criteria.
+        """
+        ended = torch.isin(ids[:, -1], ids.new_tensor(self.ends))
+        for criterion in self.criteria:
+            answer = _answer(criterion, ids, scores)
+            self.held = self.held or bool(answer.any())
+            ended = ended | answer
+        if (length or ids.shape[1]) >= self.max_length:
+            if self.criteria and not self.held and not bool(ended.any()):
+                say_once(f"no stopping criterion held within max_length={self.max_length}; the texts end there")
+            return torch.ones_like(ended)
+        is_late = self.config.max_time is not None and time.monotonic() - self.began > self.config.max_time
+        return torch.ones_like(ended) if is_late else ended
+
+
+def tokens_of(tokens: int | list[int] | None) -> list[int]:
+    """Return a field of tokens as a list."""
+    return [] if tokens is None else [tokens] if isinstance(tokens, int) else list(tokens)
+
+
+def _answer(criterion: StoppingCriterion, ids: Tensor, scores: Any) -> Tensor:
+    found = torch.as_tensor(criterion(ids, scores), device=ids.device)
+    if found.dtype != torch.bool or found.shape not in ((), ids.shape[:1]):
+        name = getattr(criterion, "__name__", type(criterion).__name__)
+        raise InputTypeError(
+            f"The stopping criterion {name} returned {found.dtype} of shape {tuple(found.shape)}; it must return "
+            f"True or False, or a bool tensor with one entry for each of {counted(ids.shape[0], 'text')}."
+        )
+    return found
+
+
+def _max_length(config: GenerationConfig, prompts: Prompts, limit: int) -> int:
+    """Return how many columns the texts may have, the prompts' included."""
+    width = prompts.width
+    if config.max_new_tokens is not None:
+        asked, length = f"max_new_tokens={config.max_new_tokens}", width + config.max_new_tokens
+        if config.max_length is not None:
+            say_once(f"max_new_tokens={config.max_new_tokens} goes before max_length={config.max_length}")
+    elif config.max_length is not None:
+        asked, length = f"max_length={config.max_length}", config.max_length - prompts.embedded
+    else:
+        asked, length = f"{NEW_TOKENS} new tokens", width + NEW_TOKENS
+        say_once(f"no length is asked for, so at most {NEW_TOKENS} tokens are generated; pass max_new_tokens=…")
+        length = min(length, limit)
+    if length <= width:
+        raise InputError(
+            f"{asked} leaves no room after prompts of {counted(width + prompts.embedded, 'token')}; raise it."
+        )
+    if length > limit:
+        raise InputError(
+            f"{asked} after prompts of {counted(width + prompts.embedded, 'token')} goes beyond the model's positions: "
+            f"at most {counted(max(limit - width, 0), 'new token')}; ask for fewer or shorten the prompts."
+        )
+    return length
+
+
+def _min_length(config: GenerationConfig, prompts: Prompts, max_length: int) -> int:
+    shortest: int = config.min_length or 0
+    if config.min_new_tokens is not None:
+        shortest = prompts.width + config.min_new_tokens
+    elif prompts.embedded:
+        shortest = max(shortest - prompts.embedded, 0)
+    if shortest > max_length:
+        say_once(f"texts of at least {shortest} tokens cannot be had within {max_length}; they end there")
+    return shortest
+
+
+def _processors(
+    config: GenerationConfig,
+    prompts: Prompts,
+    max_length: int,
+    ends: tuple[int, ...],
+    allowed: PrefixFunction | None,
+) -> list[LogitsProcessor]:
+    """Return what the config asks for, in the reference's order."""
+    source, width = prompts.source, prompts.width
+    if source is None and ((config.encoder_repetition_penalty or 1.0) != 1.0 or config.encoder_no_repeat_ngram_size):
+        say_once("penalties on the source's words are without effect: the source was not given as ids")
+    found: list[LogitsProcessor | None] = [
+        _bias(config),
+        SourcePenalty(config.encoder_repetition_penalty, source)
+        if source is not None and config.encoder_repetition_penalty != 1.0
+        else None,
+        RepetitionPenalty(config.repetition_penalty, prompts.first) if config.repetition_penalty != 1.0 else None,
+        NoRepeatedNgrams(config.no_repeat_ngram_size) if config.no_repeat_ngram_size else None,
+        NoRepeatedNgrams(config.encoder_no_repeat_ngram_size, source)
+        if source is not None and config.encoder_no_repeat_ngram_size
+        else None,
+        bad_words(config.bad_words_ids, ends) if config.bad_words_ids else None,
+        Suppressed(ends, 0, _min_length(config, prompts, max_length)) if ends else None,
+        AllowedByPrefix(allowed, config.num_beams) if allowed is not None else None,
+        Forced([config.forced_bos_token_id], 1) if config.forced_bos_token_id is not None else None,
+        Forced(last, max_length - 1) if (last := tokens_of(config.forced_eos_token_id)) else None,
+        without_invalid_numbers if config.remove_invalid_values else None,
+        _end_gets_likelier(config, ends, width),
+        Suppressed(tokens_of(config.suppress_tokens)) if config.suppress_tokens else None,
+        _begin_suppressed(config, width),
+    ]
+    return [each for each in found if each is not None]
+
+
+def _bias(config: GenerationConfig) -> SequenceBias | None:
+    given = config.sequence_bias
+    if not given:
+        return None
+    pairs = given.items() if isinstance(given, dict) else given
+    return SequenceBias({tuple(sequence): number for sequence, number in pairs})
+
+
+def _end_gets_likelier(config: GenerationConfig, ends: tuple[int, ...], width: int) -> EndGetsLikelier | None:
+    given = config.exponential_decay_length_penalty
+    return EndGetsLikelier(ends, int(given[0]) + width, given[1]) if given and ends else None
+
+
+def _begin_suppressed(config: GenerationConfig, width: int) -> Suppressed | None:
+    if not config.begin_suppress_tokens:
+        return None
+    start = width if width > 1 or config.forced_bos_token_id is None else width + 1
+    return Suppressed(tokens_of(config.begin_suppress_tokens), start, start + 1)
+
+
+def _filters(config: GenerationConfig, ends: tuple[int, ...]) -> list[LogitsProcessor]:
+    """Return what narrows a draw; beams need a word that does not end the text beside those that do."""
+    least = 1 if config.num_beams == 1 else len(ends) + 1 if ends else 2
+    found: list[LogitsProcessor] = []
+    if config.temperature != 1.0:
+        found.append(filters.Temperature(config.temperature))
+    if config.top_k:
+        found.append(filters.TopK(config.top_k, least))
+    if config.top_p < 1.0:
+        found.append(filters.TopP(config.top_p, least))
+    if config.min_p is not None:
+        found.append(filters.MinP(config.min_p, least))
+    if config.typical_p < 1.0:
+        found.append(filters.Typical(config.typical_p, least))
+    if 0.0 < config.epsilon_cutoff < 1.0:
+        found.append(filters.Epsilon(config.epsilon_cutoff, least))
+    if 0.0 < config.eta_cutoff < 1.0:
+        found.append(filters.Eta(config.eta_cutoff, least))
+    return found

@@ -1,0 +1,48 @@
+"""Reports in Markdown: sections, tables, figures, and texts of strangers without markup."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from bertie.messages import shortened
+
+# what Markdown or HTML would take for markup in the middle of a line; inside a word, "_" is no markup
+_MARKUP = str.maketrans({**{sign: f"\\{sign}" for sign in "\\`*[]|~$"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"})
+_EDGE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
+
+
+def plain(text: Any, most: int = 10_000) -> str:
+    """Return a text as one line without markup and control characters, cut at ``most`` characters."""
+    # control characters colour terminals, and direction marks turn what is read around
+    line = " ".join("".join(" " if unicodedata.category(sign)[0] == "C" else sign for sign in str(text)).split())
+    return _EDGE.sub(r"\\_", shortened(line, most).translate(_MARKUP))
+
+
+def number(value: float | None) -> str:
+    """Return a figure with three decimals, or four digits if it is large or tiny."""
+    if value is None:
+        return "undefined"
+    return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Return a readable duration: "41 s", "3 min 5 s", "2 h 10 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def section(title: str, lines: Sequence[str]) -> str:
+    """Return a section, or nothing if it would be empty."""
+    return "\n".join([f"## {title}", "", *lines, ""]) if any(lines) else ""
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table; none if it has no rows."""
+    if not rows:
+        return []
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]

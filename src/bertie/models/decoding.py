@@ -1,0 +1,198 @@
+"""BERT between two steps of decoding, as the loops in ``generation/`` ask for it: packed, or in rows with padding."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from bertie.errors import InputError, counted
+from bertie.generation.decoder import StepOutput
+from bertie.packing import HostStats, Packed
+
+
+class PromptRows(NamedTuple):
+    """Texts to go on with, in W columns, of which the last S have ids.
+
+    ``ids [B, S]``, ``mask`` bool ``[B, W]`` (False: padding), ``positions`` and ``types [B, W]``; columns before ids
+    are held by a cache, or are those of ``embeds [B, W, D]``, which go before ids.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    positions: Tensor
+    types: Tensor
+    embeds: Tensor | None = None
+
+    @property
+    def columns_before(self) -> int:
+        """How many columns have no ids."""
+        return self.mask.shape[1] - self.ids.shape[1]
+
+    def limit(self, num_positions: int) -> int:
+        """Return how wide ``ids`` may become while every text has as many positions as it has tokens."""
+        return self.ids.shape[1] + num_positions - 1 - int(self.positions.max())
+
+    def last(self, values: Tensor) -> Tensor:
+        """Return what ``values [B, W]`` have at each text's last token, ``[B]``."""
+        columns = torch.arange(self.mask.shape[1], device=self.mask.device)
+        return values.gather(1, (columns * self.mask).amax(dim=1, keepdim=True))[:, 0]
+
+    def unread(self, lengths: tuple[int, ...]) -> Packed:
+        """Return the texts without padding and without the first tokens, so many of each, that a cache holds.
+
+        Raises:
+            InputError: nothing is left of a text.
+        """
+        held = torch.tensor(lengths or (0,) * self.mask.shape[0], device=self.mask.device)
+        if len(held) != self.mask.shape[0]:
+            raise InputError(
+                f"past_key_values holds {counted(len(held), 'text')}, but there are {self.mask.shape[0]} prompts; "
+                "give the cache of these texts or none."
+            )
+        new = self.mask & (self.mask.cumsum(dim=1) > held[:, None])
+        start = 0 if self.embeds is not None else self.columns_before
+        packed = Packed.from_padded(
+            None if self.embeds is not None else self.ids,
+            new[:, start:],
+            self.types[:, start:],
+            self.positions[:, start:],
+            self.embeds,
+        )
+        if 0 in packed.lengths:
+            raise InputError(
+                f"Prompt {packed.lengths.index(0)} has no token that past_key_values does not hold; give whole texts, "
+                "or new tokens with an attention_mask over all."
+            )
+        return packed
+
+
+class PackedDecoder:
+    """Texts that grow each by its own tokens in a `Cache`: no padding, and nothing of a text that has ended."""
+
+    def __init__(self, model: Any, prompts: PromptRows, cache: Any, encoder: Packed | None = None) -> None:
+        self.model, self.cache, self.encoder = model, cache, encoder
+        self.limit = prompts.limit(model.config.max_position_embeddings)
+        self._prompt: Packed | None = prompts.unread(cache.lengths)
+        self._positions, self._types = prompts.last(prompts.positions) + 1, prompts.last(prompts.types)
+        # known on the host, so that no step waits for a device to tell
+        self._furthest, self._type_range = int(self._positions.max()), (int(self._types.min()), int(self._types.max()))
+
+    def step(self, ids: Tensor, running: Tensor | None = None) -> StepOutput:
+        """See `bertie.generation.decoder.Decoder.step`."""
+        prompt, self._prompt = self._prompt, None
+        packed = self._next(ids, running) if prompt is None else prompt
+        logits: Tensor = self.model(
+            packed,
+            encoder_hidden_states=self.encoder,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=0 if prompt is None else packed.cu_seqlens[1:].long() - 1,
+            return_dict=True,
+        ).logits
+        if prompt is None and packed.flat_index is not None:
+            logits = logits.new_zeros(packed.shape[0], logits.shape[1]).index_copy_(0, packed.flat_index, logits)
+        return StepOutput(logits)
+
+    def _next(self, ids: Tensor, running: Tensor | None) -> Packed:
+        """Return the newest token of each text that has not ended."""
+        texts, device = ids.shape[0], ids.device
+        lengths, rows = (1,) * texts, None
+        words, positions, types = ids[:, -1].contiguous(), self._positions, self._types
+        if running is not None and not all(real := running.tolist()):
+            lengths = tuple(map(int, real))
+            rows = running.nonzero()[:, 0]
+            words, positions, types = (each.index_select(0, rows) for each in (words, positions, types))
+        ends = torch.tensor(lengths, device=device).cumsum(0, dtype=torch.int32)
+        ranges = (0, 0), self._type_range, (0, self._furthest)
+        packed = Packed(
+            input_ids=words,
+            position_ids=positions,
+            token_type_ids=types,
+            cu_seqlens=torch.cat([ends.new_zeros(1), ends]),
+            shape=(texts, 1),
+            flat_index=rows,
+            known_stats=HostStats(lengths, *ranges),
+        )
+        self._positions, self._furthest = self._positions + 1, self._furthest + 1
+        return packed
+
+    def repeat(self, count: int) -> None:
+        """See `bertie.generation.decoder.Decoder.repeat`."""
+        if count > 1:
+            self.cache.batch_repeat_interleave(count)
+            self.encoder = repeated(self.encoder, count)
+            self._positions, self._types = (each.repeat_interleave(count) for each in (self._positions, self._types))
+
+    def reorder(self, texts: Tensor) -> None:
+        """See `bertie.generation.decoder.Decoder.reorder`."""
+        reorder_own(self.cache, texts)
+
+
+class RowsDecoder:
+    """Texts in rows with their padding: for other makes of caches, onlookers, attention weights, and no cache."""
+
+    def __init__(
+        self,
+        model: Any,
+        prompts: PromptRows,
+        cache: Any,
+        encoder: Packed | None = None,
+        wanted: tuple[str, ...] = (),
+    ) -> None:
+        self.model, self.cache, self.encoder, self.wanted = model, cache, encoder, wanted
+        self.limit = prompts.limit(model.config.max_position_embeddings)
+        self._embeds, self._before = prompts.embeds, prompts.columns_before
+        self._read = 0 if cache is None else int(cache.get_seq_length())
+        self._has_padding = not bool(prompts.mask.all())
+        # of all columns to come, so that a step makes nothing of their width
+        more = torch.arange(1, max(self.limit - prompts.ids.shape[1], 0) + 1, device=prompts.ids.device)
+        self._mask = torch.nn.functional.pad(prompts.mask, (0, len(more)), value=True)
+        self._positions = torch.cat([prompts.positions, prompts.last(prompts.positions)[:, None] + more], dim=1)
+        self._types = torch.cat([prompts.types, prompts.last(prompts.types)[:, None].expand(-1, len(more))], dim=1)
+
+    def step(self, ids: Tensor, running: Tensor | None = None) -> StepOutput:  # noqa: ARG002  rows are computed whole
+        """See `bertie.generation.decoder.Decoder.step`."""
+        width = self._before + ids.shape[1]
+        new = slice(self._read, width)
+        embeds, self._embeds = self._embeds, None
+        output = self.model(
+            input_ids=None if embeds is not None else ids[:, self._read - self._before :],
+            inputs_embeds=None if embeds is None else embeds[:, self._read :],
+            attention_mask=self._mask[:, :width] if self._has_padding else None,
+            position_ids=self._positions[:, new],
+            token_type_ids=self._types[:, new],
+            encoder_hidden_states=self.encoder,
+            past_key_values=self.cache,
+            use_cache=self.cache is not None,
+            logits_to_keep=1,
+            return_dict=True,
+            **{f"output_{name}": True for name in self.wanted if name != "cross_attentions"},
+        )
+        if self.cache is not None:
+            self._read = width
+        return StepOutput(output.logits[:, -1], {name: output[name] for name in self.wanted if name in output})
+
+    def repeat(self, count: int) -> None:
+        """See `bertie.generation.decoder.Decoder.repeat`."""
+        if count == 1:
+            return
+        if self.cache is not None:
+            self.cache.batch_repeat_interleave(count)
+        self.encoder = repeated(self.encoder, count)
+        for name in ("_mask", "_positions", "_types"):
+            setattr(self, name, getattr(self, name).repeat_interleave(count, dim=0))
+
+    def reorder(self, texts: Tensor) -> None:
+        """See `bertie.generation.decoder.Decoder.reorder`."""
+        if self.cache is not None:
+            reorder_own(self.cache, texts)
+
+
+def repeated(encoder: Packed | None, count: int) -> Packed | None:
+    """Return an encoder's texts so many times, one copy beside the other."""
+    return None if encoder is None else encoder.select([text for text in range(encoder.shape[0]) for _ in range(count)])
+
+
+def reorder_own(cache: Any, texts: Tensor) -> None:
+    """Reorder what a decoder has read; the beams of a text have one source, which stays where it is."""
+    getattr(cache, "self_attention_cache", cache).reorder_cache(texts)

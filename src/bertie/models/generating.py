@@ -1,0 +1,292 @@
+"""``model.generate``: what the reference's method of this name takes, as prompts, a decoder and a plan."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bertie.attention.cache import Cache, EncoderDecoderCache
+from bertie.errors import InputError, InputTypeError, counted, nearest
+from bertie.generation.decoder import Decoder
+from bertie.generation.generate import generate as search
+from bertie.generation.generation_config import GenerationConfig
+from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFFECT
+from bertie.generation.generation_plan import GenerationPlan, PrefixFunction, Prompts, StoppingCriterion, tokens_of
+from bertie.generation.logits_processors import LogitsProcessor
+from bertie.generation.streamers import Streamer
+from bertie.models.decoding import PackedDecoder, PromptRows, RowsDecoder
+from bertie.models.hooks import is_looked_into
+from bertie.models.loading import ConfigLike
+from bertie.models.model_inputs import pack_encoder_states
+from bertie.outputs import ModelOutput
+from bertie.packing import Packed, require_integers, require_tensor
+from bertie.progress import say_once
+
+# what the reference's generate takes beside a config's fields, and bertie's has no use for
+_WITHOUT_USE = (
+    *("synced_gpus", "negative_prompt_ids", "negative_prompt_attention_mask", "custom_generate", "use_model_defaults"),
+    *("tokenizer", "assistant_tokenizer", "trust_remote_code", "labels", "logits_to_keep", "return_dict"),
+)
+
+
+@torch.no_grad()
+def generate(
+    self: Any,
+    inputs: Tensor | Packed | None = None,
+    generation_config: ConfigLike | None = None,
+    logits_processor: Sequence[LogitsProcessor] | None = None,
+    stopping_criteria: Sequence[StoppingCriterion] | None = None,
+    prefix_allowed_tokens_fn: PrefixFunction | None = None,
+    *,
+    streamer: Streamer | None = None,
+    generator: torch.Generator | None = None,
+    input_ids: Tensor | Packed | None = None,
+    attention_mask: Tensor | None = None,
+    token_type_ids: Tensor | None = None,
+    position_ids: Tensor | None = None,
+    inputs_embeds: Tensor | None = None,
+    encoder_hidden_states: Tensor | Packed | None = None,
+    encoder_attention_mask: Tensor | None = None,
+    past_key_values: Any = None,
+    **options: Any,
+) -> Tensor | ModelOutput:
+    """Go on with texts: word by word the likeliest, drawn ones, or the best of several beams.
+
+    Padding of prompts, on whichever side, is left out of the computation, and so are texts that have ended.
+
+    Args:
+        inputs: prompts ``[B, S]``, or a ``Packed``, which comes back padded on the left; None: one text that begins
+            with ``bos_token_id``.
+        generation_config: how words are chosen; None: ``model.generation_config``.
+        logits_processor: functions of the ids so far and the scores ``[B, V]`` that return scores.
+        stopping_criteria: functions of the ids so far and the scores of all steps (or None) that return which texts
+            end, bool ``[B]``, or one bool for all.
+        prefix_allowed_tokens_fn: returns the words that may come, from a text's number and its ids so far.
+        streamer: is given the prompts, and each step's words.
+        generator: draws the words; None: PyTorch's global one.
+        input_ids: another name of ``inputs``.
+        attention_mask, token_type_ids, position_ids: ``[B, S]``; new tokens have the type of a text's last, and go on
+            from its position. Without a mask, what is ``pad_token_id`` is padding, unless that also ends texts.
+        inputs_embeds: ``[B, S, D]`` before, or instead of, ids.
+        encoder_hidden_states, encoder_attention_mask: what cross-attention reads, ``[B, S_encoder, D]``.
+        past_key_values: a cache of the texts' first tokens. Prompts are whole texts; or, with a mask over whole texts,
+            their new tokens alone.
+        options: fields of ``generation_config`` for this call.
+
+    Returns:
+        The texts ``[B * num_return_sequences, S + new tokens]`` with ``pad_token_id`` after their ends; with
+        ``return_dict_in_generate`` an output class by the reference's name that holds them as ``sequences``.
+
+    Raises:
+        ConfigError, InputError, InputTypeError: naming what is wrong.
+        BertieError: scores are NaN, or leave no word to choose.
+    """
+    if not self.config.is_decoder:
+        raise InputError(
+            "generate needs a decoder, but config.is_decoder is False: a token would see what comes after it; load the "
+            "model with is_decoder=True."
+        )
+    config = settled_config(self, generation_config, options)
+    given = _one_of(inputs, input_ids)
+    if isinstance(given, Packed):
+        given, attention_mask, token_type_ids, position_ids = _rows_of(
+            given, config, attention_mask, token_type_ids, position_ids, inputs_embeds
+        )
+    past = 0 if past_key_values is None else int(past_key_values.get_seq_length())
+    prompts = prompt_rows(
+        config, given, attention_mask, token_type_ids, position_ids, inputs_embeds, self.device, bool(past)
+    )
+    encoder = encoder_states(self.config, encoder_hidden_states, encoder_attention_mask)
+    decoder = decoder_of(self, prompts, config, past_key_values, encoder)
+    plan = GenerationPlan.of(
+        config,
+        beginning(prompts),
+        decoder.limit,
+        logits_processor or (),
+        stopping_criteria or (),
+        prefix_allowed_tokens_fn,
+        streamer,
+        generator,
+    )
+    found = search(decoder, prompts.ids, plan)
+    return found.output(decoder.cache) if config.return_dict_in_generate else found.sequences
+
+
+def settled_config(model: Any, given: ConfigLike | None, options: dict[str, Any]) -> GenerationConfig:
+    """Return the config of a call, and refuse options that are no fields of it.
+
+    Raises:
+        ConfigError, InputTypeError: naming the field.
+    """
+    own: GenerationConfig = model.generation_config
+    known = {**FIELDS, **WITHOUT_EFFECT, **NOT_OFFERED}
+    for name in [name for name in options if name not in known]:
+        value = options.pop(name)
+        if value is None or value is False:  # programs pass arguments with nothing in them
+            continue
+        hint = "" if name in _WITHOUT_USE else nearest(name, known)
+        raise InputTypeError(f"{type(model).__name__}.generate takes no argument {name!r}.{hint}")
+    if given is not None and not isinstance(given, GenerationConfig):
+        given = _converted(given)
+    return (own if given is None else given).settled(own, **options)
+
+
+def _converted(given: ConfigLike) -> GenerationConfig:
+    """Return another library's config as bertie's."""
+    if not hasattr(given, "to_dict"):
+        raise InputTypeError(f"generation_config is a {type(given).__name__}; give a bertie.GenerationConfig.")
+    return GenerationConfig.from_dict(given.to_dict())
+
+
+def _one_of(inputs: Any, input_ids: Any) -> Any:
+    if inputs is not None and input_ids is not None:
+        raise InputError("inputs and input_ids are two names of the prompts; give one of them.")
+    return input_ids if inputs is None else inputs
+
+
+def _rows_of(packed: Packed, config: GenerationConfig, *beside: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the ids, mask, types and positions of a `Packed`, padded on the left."""
+    if any(each is not None for each in beside):
+        raise InputError("A Packed already knows its padding, positions and token types: pass it alone.")
+    if packed.input_ids is None:
+        raise InputError("Prompts in a Packed are ids; give vectors as inputs_embeds [B, S, D].")
+    texts, width = packed.shape[0], max(packed.lengths, default=0)
+    ends = torch.arange(1, texts + 1, device=packed.device) * width - packed.cu_seqlens[1:]
+    cells = torch.arange(packed.num_tokens, device=packed.device)
+    cells = cells + ends.repeat_interleave(packed.cu_seqlens.diff().long(), output_size=packed.num_tokens)
+
+    def rows(values: Tensor, fill: int) -> Tensor:
+        blank = values.new_full((texts * width,), fill)
+        return blank.index_copy(0, cells, values).view(texts, width)
+
+    ids = rows(packed.input_ids, config.pad_token_id or 0)
+    mask = rows(torch.ones_like(packed.input_ids), 0)
+    return ids, mask, rows(packed.token_type_ids, 0), rows(packed.position_ids, 0)
+
+
+def prompt_rows(
+    config: GenerationConfig,
+    ids: Tensor | None,
+    mask: Tensor | None,
+    types: Tensor | None,
+    positions: Tensor | None,
+    embeds: Tensor | None,
+    device: torch.device,
+    has_past: bool = False,
+) -> PromptRows:
+    """Return checked prompts, laid out in the columns of their mask.
+
+    Raises:
+        InputError, InputTypeError: naming the argument that is wrong.
+    """
+    if ids is None:
+        ids = _empty_or_begun(config, embeds, device)
+    require_tensor("inputs", ids, "a torch.Tensor or a Packed")
+    require_integers("inputs", ids)
+    if ids.dim() != 2:
+        raise InputError(f"Prompts must have 2 dimensions [batch, length], not shape {tuple(ids.shape)}.")
+    ids = ids.long()
+    width = ids.shape[1] if embeds is None else embeds.shape[1]
+    real = _real(config, ids, mask, embeds, width, has_past)
+    if real.shape[1] == 0 or not bool(real.any(dim=1).all()):
+        empty = 0 if real.shape[1] == 0 else int((~real.any(dim=1)).nonzero()[0])
+        raise InputError(f"Prompt {empty} has no tokens; give one at least, such as bos_token_id.")
+    own = (real.cumsum(dim=1) - 1).clamp(min=0)
+    positions = _laid_out("position_ids", positions, own)
+    return PromptRows(ids, real, positions, _laid_out("token_type_ids", types, torch.zeros_like(own)), embeds)
+
+
+def _empty_or_begun(config: GenerationConfig, embeds: Tensor | None, device: torch.device) -> Tensor:
+    if embeds is not None:
+        return torch.zeros(embeds.shape[0], 0, dtype=torch.int64, device=embeds.device)
+    if config.bos_token_id is None:
+        raise InputError("There are no prompts; give inputs, or a bos_token_id to begin with.")
+    return torch.full((1, 1), config.bos_token_id, device=device)
+
+
+def _real(
+    config: GenerationConfig, ids: Tensor, mask: Tensor | None, embeds: Tensor | None, width: int, has_past: bool
+) -> Tensor:
+    """Return which places of the prompts, and of what a cache holds before them, are no padding, bool ``[B, W]``."""
+    pad = config.pad_token_id
+    if mask is None:
+        is_guessed = embeds is None and pad is not None and pad not in tokens_of(config.eos_token_id)
+        real = ids != pad if is_guessed else torch.ones(ids.shape[0], width, dtype=torch.bool, device=ids.device)
+        if not bool(real.all()):
+            say_once(f"no attention_mask is given, so tokens {pad} (pad_token_id) of the prompts are taken for padding")
+        return real
+    require_tensor("attention_mask", mask)
+    fits = mask.dim() == 2 and mask.shape[0] == ids.shape[0]
+    if not fits or not (mask.shape[1] == width or (has_past and mask.shape[1] > width)):
+        raise InputError(
+            f"attention_mask has shape {tuple(mask.shape)}, but there are {counted(ids.shape[0], 'prompt')} of width "
+            f"{width}; give one 0 or 1 for each place"
+            f"{', and for those that past_key_values holds' if has_past else ''}."
+        )
+    if not bool(((mask == 0) | (mask == 1)).all()):
+        raise InputError("attention_mask of generate may hold only 0 and 1 (or False and True).")
+    return mask != 0
+
+
+def _laid_out(name: str, values: Tensor | None, default: Tensor) -> Tensor:
+    """Return one number for each place of the prompts; those of new tokens alone go after the ``default [B, W]``."""
+    if values is None:
+        return default
+    require_tensor(name, values)
+    require_integers(name, values)
+    values = values.long().expand(default.shape[0], -1) if values.dim() < 3 else values
+    if values.dim() == 2 and values.shape[1] < default.shape[1]:
+        values = torch.cat([default[:, : default.shape[1] - values.shape[1]], values], dim=1)
+    if values.shape != default.shape:
+        raise InputError(f"{name} has shape {tuple(values.shape)}, but the prompts have {tuple(default.shape)}.")
+    return values
+
+
+def encoder_states(config: Any, states: Tensor | Packed | None, mask: Tensor | None) -> Packed | None:
+    """Return what cross-attention reads without its padding, packed once for all steps."""
+    if mask is not None and mask.dim() != 2:
+        raise InputError(f"encoder_attention_mask has shape {tuple(mask.shape)}; generate takes [batch, length].")
+    packed = pack_encoder_states(config, states, mask)
+    if packed is None or isinstance(states, Packed):
+        return packed
+    return Packed.from_padded(inputs_embeds=states, attention_mask=mask)
+
+
+def beginning(prompts: PromptRows, source: Tensor | None = None) -> Prompts:
+    """Return what a plan has to know of prompts, and of the encoder's ids ``source``."""
+    own = prompts.mask[:, prompts.columns_before :]
+    has_padding = own.shape[1] > 0 and not bool(own[:, 0].all())
+    first = own.to(torch.uint8).argmax(dim=1) if has_padding else None
+    embedded = prompts.columns_before if prompts.embeds is not None else 0
+    return Prompts(prompts.ids, first, source, embedded)
+
+
+def decoder_of(
+    model: Any,
+    prompts: PromptRows,
+    config: GenerationConfig,
+    cache: Any,
+    encoder: Packed | None,
+    wanted: tuple[str, ...] = ("attentions", "hidden_states"),
+) -> Decoder:
+    """Return what steps through ``model``: without padding where nobody can see it."""
+    extras = tuple(name for name in wanted if _is_asked(config, name)) if config.return_dict_in_generate else ()
+    uses_cache = config.use_cache or cache is not None or prompts.embeds is not None
+    if cache is None and uses_cache:
+        cache = Cache() if encoder is None else EncoderDecoderCache()
+    own = cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache
+    packs = (
+        isinstance(own, Cache)
+        and own.lengths is not None
+        and not extras
+        and model.config.position_embedding_type == "absolute"
+        and not is_looked_into(model)
+    )
+    if packs:
+        return PackedDecoder(model, prompts, cache, encoder)
+    return RowsDecoder(model, prompts, cache, encoder, extras)
+
+
+def _is_asked(config: GenerationConfig, name: str) -> bool:
+    return bool(config.output_hidden_states if name == "hidden_states" else config.output_attentions)

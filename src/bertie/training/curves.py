@@ -1,0 +1,61 @@
+"""The picture of a training: its loss, and a figure of its evaluations, by step."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertie.training.drawing import BLUE, GREY, ORANGE, begin_at_0, label_text, new_figure, save_figure, set_range
+from bertie.training.evaluating import LOWER
+
+
+def draw_curves(records: Sequence[Mapping[str, Any]], main: str, best_step: int | None, path: Path) -> None:
+    """Draw the loss of training and the figure ``main`` on the tuning data by step, the best step marked."""
+    steps = [(record["step"], record["loss"]) for record in records if record.get("loss") is not None]
+    evaluations = [(record["step"], record["figures"]) for record in records if record.get("figures")]
+    figure, (losses, scores) = new_figure(8, 6.4, 2, 1, sharex=True)
+    _draw_losses(losses, steps, [(step, figures.get("loss")) for step, figures in evaluations])
+    found = [(step, figures[main]) for step, figures in evaluations if figures.get(main) is not None]
+    if found:
+        scores.plot(*zip(*found, strict=True), color=BLUE, marker="o", markersize=4)
+    _mark_best((losses, scores), dict(found), best_step)
+    scores.set_ylabel(label_text(main))
+    scores.set_xlabel("step")
+    if main in LOWER:
+        begin_at_0(scores, [value for _, value in found])
+    else:
+        set_range(scores, [value for _, value in found])
+    scores.set_xlim(left=0)
+    # a run of two steps has no step 0.5
+    scores.xaxis.get_major_locator().set_params(integer=True)
+    save_figure(figure, path)
+
+
+def _draw_losses(panel: Any, steps: Sequence[tuple[int, float]], tuning: Sequence[tuple[int, float | None]]) -> None:
+    if steps:
+        places, values = (np.array(column, np.float64) for column in zip(*steps, strict=True))
+        window = max(1, len(values) // 40)
+        if window > 1:
+            panel.plot(places, values, color=GREY, linewidth=0.6, alpha=0.5)
+        smooth, middle = (np.convolve(each, np.full(window, 1 / window), mode="valid") for each in (values, places))
+        mean = f", mean of {window} log lines" if window > 1 else ""
+        panel.plot(middle, smooth, color=GREY, marker="." if len(values) < 30 else "", label=f"training{mean}")
+    known = [(step, loss) for step, loss in tuning if loss is not None]
+    if known:
+        panel.plot(*zip(*known, strict=True), color=BLUE, marker="o", markersize=4, label="tuning data")
+    panel.set_ylabel("loss")
+    begin_at_0(panel, [loss for _, loss in (*steps, *known)])
+    if steps or known:
+        panel.legend(fontsize=8, frameon=False)
+
+
+def _mark_best(panels: Sequence[Any], found: Mapping[int, float], best_step: int | None) -> None:
+    if best_step is None:
+        return
+    for panel in panels:
+        panel.axvline(best_step, color=ORANGE, linestyle="--", linewidth=1)
+    if best_step in found:
+        value = found[best_step]
+        panels[-1].plot([best_step], [value], color=ORANGE, marker="o", markersize=7, linestyle="")
+        panels[-1].set_title(f"kept: step {best_step}, {value:.4f}", fontsize=9, color=ORANGE, loc="right")

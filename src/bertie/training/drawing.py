@@ -1,0 +1,71 @@
+"""Figures of a run as PNG files: what all of them share."""
+
+import re
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bertie.extras import missing, need
+from bertie.files import atomic
+
+BLUE, GREY, ORANGE = "#0b5fa5", "#8a8f98", "#d1690e"
+NAME_LENGTH = 22
+DRAWING = "Drawing the run"
+# fonts whose names hold one of these have Chinese, Japanese and Korean, or nearly everything
+WIDE_FONTS = "CJK|WenQuanYi|PingFang|Hiragino Sans|YaHei|SimHei|Yu Gothic|Malgun|Arial Unicode"
+
+
+def why_no_plots() -> str:
+    """Return why nothing can be drawn; empty if it can."""
+    return missing("matplotlib.figure", "train", DRAWING)
+
+
+def new_figure(width: float, height: float, rows: int, columns: int, **options: Any) -> tuple[Any, list[Any]]:
+    """Return a figure of this size in inches and its panels, row by row."""
+    figure = need("matplotlib.figure", "train", DRAWING).Figure(figsize=(width, height), dpi=130, layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False, **options).flat)
+    for panel in panels:
+        panel.tick_params(labelsize=8)
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure, panels
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    for text in figure.findobj(need("matplotlib.text", "train", DRAWING).Text):
+        text.set_fontfamily(_fonts())
+    with atomic(path) as file, warnings.catch_warnings():
+        # a label in a script that the font lacks shows as boxes, which is no news to the user's terminal
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(file, format="png", bbox_inches="tight", pad_inches=0.1)
+
+
+def begin_at_0(panel: Any, values: Sequence[float]) -> None:
+    """Let the axis of losses and errors begin at 0; a model's own loss may fall below."""
+    if all(value >= 0 for value in values):
+        panel.set_ylim(bottom=0)
+
+
+def set_range(panel: Any, values: Sequence[float]) -> None:
+    """Let the axis of shares go from 0 to 1, so that small differences look small; leave others some room."""
+    if values and all(0 <= value <= 1 for value in values):
+        panel.set_ylim(0, 1.02)
+    else:
+        panel.margins(y=0.2)
+
+
+def label_text(label: str) -> str:
+    """Return a label as one short line that matplotlib does not take for a formula."""
+    line = " ".join(str(label).split())
+    if len(line) > NAME_LENGTH:
+        # long labels often differ only at their end
+        line = f"{line[: NAME_LENGTH - 9]}…{line[-8:]}"
+    return line.replace("$", r"\$")
+
+
+@cache
+def _fonts() -> list[str]:
+    """Return the usual font, and those installed that have the scripts it lacks."""
+    installed = need("matplotlib.font_manager", "train", DRAWING).get_font_names()
+    return ["DejaVu Sans", *sorted(name for name in installed if re.search(WIDE_FONTS, name))]

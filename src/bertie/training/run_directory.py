@@ -1,0 +1,90 @@
+"""The folder of a run: what lies where in it, one process at work in it, its logs, and what is refused."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
+
+from bertie.errors import InputError, Stopped, spelled
+from bertie.files import is_leftover, remove_leftovers
+from bertie.locking import LOCK, only_process_in
+from bertie.training.distributed import is_first
+from bertie.training.history import JsonLines, Log, Record
+from bertie.training.tensorboard import TensorBoard
+
+LOG = "metrics.jsonl"
+STATE = "state"
+PLAN = "run.json"
+TENSORBOARD = "tensorboard"
+REPORT = "report.md"
+
+
+@contextmanager
+def at_work_in(folder: Path | None, refuse: Callable[[set[str]], None]) -> Iterator[None]:
+    """Keep the folder of a run's results for this process while the block runs, and say how a stopped run goes on.
+
+    What a process that was killed has left half-written is removed.
+    """
+    if folder is None:
+        yield
+        return
+    with only_process_in(folder) if is_first() else nullcontext():
+        refuse(_names_in(folder))
+        if is_first():
+            remove_leftovers(folder)
+        try:
+            yield
+        except KeyboardInterrupt as stopped:
+            if str(stopped) or not _names_in(folder):
+                raise
+            code = getattr(stopped, "exit_code", 130)
+            raise Stopped(
+                f"The run was stopped; {spelled('resume', True)} goes on from {str(folder)!r}.", code - 128
+            ) from stopped
+
+
+def refuse_other_content(folder: Path | None, names: set[str], begun: tuple[str, ...] = ()) -> None:
+    """Refuse a folder with ``names`` that holds something else than a run that is not finished.
+
+    Such a run has left a plan, a state, or something whose name begins with one of ``begun``.
+    """
+    refuse_finished(folder, names)
+    if names and not any(name in (PLAN, STATE) or name.startswith(begun) for name in names):
+        raise InputError(
+            f"{str(folder)!r} is not empty and holds no run of bertie; give another folder with {spelled('out')}."
+        )
+
+
+def refuse_finished(folder: Path | None, names: set[str], way_on: str = "") -> None:
+    """Refuse a folder with ``names`` that holds a finished run; ``way_on`` says how to go on with it."""
+    if REPORT in names:
+        raise InputError(
+            f"{str(folder)!r} holds a finished run; {way_on}give another folder with {spelled('out')}, or remove this "
+            "one."
+        )
+
+
+@contextmanager
+def logs(folder: Path | None, tensorboard: bool) -> Iterator[Log | None]:
+    """Give what writes each log line into the folder, and for TensorBoard, too; None without a folder."""
+    if folder is None:
+        yield None
+        return
+    lines = JsonLines(folder / LOG)
+    if not (tensorboard and is_first()):
+        yield lines
+        return
+    with closing(TensorBoard(folder / TENSORBOARD)) as board:
+
+        def both(record: Record) -> None:
+            lines(record)
+            board(record)
+
+        yield both
+
+
+def _names_in(folder: Path) -> set[str]:
+    """Return what lies in a folder for results; nothing if there is no such folder yet."""
+    if not folder.is_dir():
+        return {folder.name} if folder.exists() else set()
+    names = {path.name for path in folder.iterdir()}
+    return {name for name in names if name != LOCK and not is_leftover(name)}
