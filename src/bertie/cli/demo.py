@@ -61,9 +61,9 @@ CLOSING = (
 )
 FILMS = (
     "\n[bold]A model of one's own[/bold]\n"
-    "The BERT that read the book now learns to tell praise from complaint: it reads 2,400 sentences of film reviews (Pang & Lee "
-    "2005), each labelled positive or negative. That takes about a minute on two cores. Everything about it goes "
-    "into the new folder [bold]{folder}[/bold] (about 90 MB; delete it whenever you like)."
+    "The BERT that read the book now learns to tell praise from complaint: it reads 2,400 sentences of film reviews "
+    "(Pang & Lee 2005), each labelled positive or negative. That takes about a minute on two cores. Everything about "
+    "it goes into the new folder [bold]{folder}[/bold] (about 90 MB; delete it whenever you like)."
 )
 QUALITY = (
     "\n[bold]{accuracy:.1%} right[/bold] on {rows} sentences it had never seen, after {seconds:.0f} s of learning. On "
