@@ -69,6 +69,9 @@ class Settings:
         choices=SCHEDULES,
     )
     cooldown: float = _setting(0.2, "the share of all steps over which wsd falls", "number", 0, 1, above=True)
+    optimizer: str = _setting(
+        "adamw", "muon: for the matrices of the blocks, with adamw for the rest", "choice", choices=OPTIMIZERS
+    )
     weight_decay: float = _setting(0.01, "decay of all weights but biases and LayerNorm", "number", 0, 1)
     max_grad_norm: float | None = _setting(
         1.0, "norm to which gradients are clipped; None: never", "number", 0, above=True, none=True
@@ -82,6 +85,7 @@ class Settings:
     patience: int | None = _setting(
         5, "evaluations without a better score before the end; None: no limit", "integer", 1, none=True
     )
+    keep_best: bool = _setting(True, "end with the weights of the best evaluation, not the last", "true or false")
     evaluate_every: int | None = _setting(
         None, "steps between evaluations; None: an epoch, of long ones a part", "integer", 1
     )

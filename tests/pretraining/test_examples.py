@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import bertie
+from bertie.config import IGNORED
 from bertie.errors import InputError
 from bertie.pretraining import preparation as preparing
-from bertie.pretraining.examples import DocumentStretches, NextSentencePairs, Text
+from bertie.pretraining.examples import DocumentStretches, NextSentencePairs, RandomSentences, Text
 from bertie.pretraining.preparation import prepare
 from bertie.pretraining.shards import Corpus
 
@@ -144,6 +145,25 @@ def test_stretches_cover_an_epoch_once_and_cross_no_border(corpus: Corpus, token
         assert set(seen) <= words
         # what special tokens of a second text in a stretch take is left out
         assert len(seen) > (1 if length == 3 else 0.75) * len(words) - 1
+
+
+def test_every_sentence_is_drawn_equally_often(corpus: Corpus, tokenizer: bertie.BertTokenizer) -> None:
+    sentences = RandomSentences(corpus, tokenizer, length=256, limit=20)
+    seen: Counter[tuple[str, ...]] = Counter()
+    for epoch in range(4):
+        for number in range(1000):
+            drawn = sentences.example(epoch, number)
+            assert len(drawn) == 2  # one for every 128 tokens
+            for text in drawn:
+                first, *tokens, last = tokenizer.convert_ids_to_tokens(text.ids.tolist())
+                assert (first, last, text.follows) == ("[CLS]", "[SEP]", IGNORED)
+                seen[tuple(tokens)] += 1
+    expected = [tuple(sentence[:18]) for document in WORDS for sentence in document]
+    assert set(seen) == set(expected)
+    counts = np.array(list(seen.values()))
+    mean = 8000 / len(expected)
+    assert ((counts - mean) ** 2 / mean).sum() < len(expected) + 5 * np.sqrt(2 * len(expected))
+    assert sentences.example(3, 5)[0].ids.tolist() == sentences.example(3, 5)[0].ids.tolist()
 
 
 def test_what_gives_no_pairs_is_refused(tokenizer: bertie.BertTokenizer, corpus: Corpus, tmp_path: Path) -> None:

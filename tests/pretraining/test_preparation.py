@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -133,6 +134,22 @@ def test_a_full_disk_loses_nothing_that_was_written(
     prepare(texts, tokenizer, stopped, heldout=0.1)
     assert {name: (stopped / name).stat().st_mtime_ns for name in kept} == kept
     assert Corpus(stopped).tokens > 60_000
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_what_was_written_before_a_document_that_cannot_be_read_is_kept(
+    tokenizer: bertie.BertTokenizer, tmp_path: Path
+) -> None:
+    def broken() -> Iterator[str]:
+        yield from book_texts()[:200]
+        raise InputError("Line 7 of book.txt is not UTF-8 text.")
+
+    with pytest.raises(InputError, match="Line 7"):
+        prepare(broken(), tokenizer, tmp_path, heldout=0.1)
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
+    assert kept
+    prepare(book_texts(), tokenizer, tmp_path, heldout=0.1)
+    assert {name: (tmp_path / name).stat().st_mtime_ns for name in kept} == kept
 
 
 @pytest.mark.usefixtures("small_blocks")

@@ -26,6 +26,7 @@ from bertie.training.grad_accumulation import GradAccumulator, micro_tokens, pre
 from bertie.training.history import Callback, Event, History, Log, Record
 from bertie.training.learner import Learner, Phase
 from bertie.training.lengthening import lengthen
+from bertie.training.muon import Muon
 from bertie.training.optimizer import AdamW
 from bertie.training.param_groups import checkpointed, frozen, groups, left_as_it_was, trainable
 from bertie.training.sampler import Sampler, seed_of_step, shard
@@ -135,7 +136,8 @@ class _Run:
         # a GPU clears and updates a table faster than its rows are looked up, and processes sum whole gradients
         self.tables = tables(self.model) if self.device.type == "cpu" and self.group.world == 1 else {}
         alike = groups(self.model, settings.weight_decay, settings.layer_decay)
-        self.optimizer = AdamW(parameters, alike, tuple(self.tables))
+        made = Muon if settings.optimizer == "muon" else AdamW
+        self.optimizer = made(parameters, alike, tuple(self.tables))
         self.is_waited_for = self.device.type != "cpu"  # fetching a number waits until the device is done
         # of the steps since the last look at the device: number, loss, norm
         self.unseen: list[tuple[int, Tensor, Tensor]] = []
@@ -260,7 +262,7 @@ class _Run:
         if due:
             rate, epoch = self._rate(self.history.step - 1), self.sampler.epochs_done(self.history.step)
             line = self.history.line_of_steps(epoch, rate, self._seconds())
-            self._record("steps", line | ({"phase": len(self.history.phases) - 1} if len(self.phases) > 1 else {}))
+            self._record("steps", line | ({"phase": len(self.history.phases)} if len(self.phases) > 1 else {}))
 
     def _fetch(self) -> None:
         if not self.unseen:
@@ -307,7 +309,8 @@ class _Run:
         history.evaluated, history.waited = history.step, 0 if best else history.waited + 1
         if best:
             history.best_step, history.best_score, history.best_figures = history.step, score, figures
-            self.checkpointer.keep_best(self.model, history.step)
+            if self.settings.keep_best:
+                self.checkpointer.keep_best(self.model, history.step)
         found = {"figures": dict(figures), "score": score, "is_best": best, "seconds": round(self._seconds(), 3)}
         epoch = round(self.sampler.epochs_done(history.step), 4)
         self._record("evaluation", {"step": history.step, "epoch": epoch, **found})
@@ -358,7 +361,7 @@ class _Run:
 
     def _end(self) -> History:
         self._keep()
-        if self.history.best_step is not None and self.history.best_step != self.history.step:
+        if self.settings.keep_best and self.history.best_step not in (None, self.history.step):
             self.checkpointer.restore_best(self.model, self.history.best_step)
             self.group.share_model(self.model)
         return self.history
