@@ -63,7 +63,7 @@ def save_pretrained(
     if not is_main_process:
         return
     tensors = own_tensors(model, model.state_dict() if state_dict is None else state_dict)
-    config = saved_config(model)
+    config = model.config_to_save()
     others = {GENERATION_FILE: model.generation_config.to_json_string()} if model.can_generate() else None
     write_checkpoint(
         save_directory, tensors, config.to_json_string(), max_shard_size=max_shard_size, variant=variant, others=others
