@@ -27,7 +27,7 @@ from bertie.progress import say_once
 # what the reference's generate takes beside a config's fields, and bertie's has no use for
 _WITHOUT_USE = (
     *("synced_gpus", "negative_prompt_ids", "negative_prompt_attention_mask", "custom_generate", "use_model_defaults"),
-    *("tokenizer", "assistant_tokenizer", "trust_remote_code", "labels", "logits_to_keep", "return_dict"),
+    *("tokenizer", "assistant_tokenizer", "trust_remote_code", "logits_to_keep", "return_dict"),
 )
 
 
@@ -142,24 +142,16 @@ def settled_config(model: Any, given: ConfigLike | None, options: dict[str, Any]
     Raises:
         ConfigError, InputTypeError: naming the field.
     """
-    own: GenerationConfig = model.generation_config
+    own = GenerationConfig.of(model.generation_config)  # programs set the reference's
     known = {**FIELDS, **WITHOUT_EFFECT, **NOT_OFFERED}
     for name in [name for name in options if name not in known]:
         value = options.pop(name)
-        if value is None or value is False:  # programs pass arguments with nothing in them
+        # programs pass arguments with nothing in them, and trainers a batch with its labels
+        if value is None or value is False or name == "labels":
             continue
         hint = "" if name in _WITHOUT_USE else nearest(name, known)
         raise InputTypeError(f"{type(model).__name__}.generate takes no argument {name!r}.{hint}")
-    if given is not None and not isinstance(given, GenerationConfig):
-        given = _converted(given)
-    return (own if given is None else given).settled(own, **options)
-
-
-def _converted(given: ConfigLike) -> GenerationConfig:
-    """Return another library's config as bertie's."""
-    if not hasattr(given, "to_dict"):
-        raise InputTypeError(f"generation_config is a {type(given).__name__}; give a bertie.GenerationConfig.")
-    return GenerationConfig.from_dict(given.to_dict())
+    return (own if given is None else GenerationConfig.of(given)).settled(own, **options)
 
 
 def one_of(inputs: Any, input_ids: Any) -> Any:
