@@ -28,6 +28,7 @@ WITH_TORCH = {
     *("outputs", "packing", "training", "zero_copy"),
     *("bench/compare", "pipelines/modules", "tasks/summed_losses", "tasks/tensors"),
     *("pretraining/heldout", "pretraining/pretrain", "pretraining/pretraining_learner", "pretraining/starting_model"),
+    *("pretraining/pretraining_report", "pretraining/utilization"),
     *("pretraining/teacher", "pretraining/vocabulary_extension"),
 }
 # of those rooms, what can be imported all the same

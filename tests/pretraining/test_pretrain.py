@@ -80,6 +80,13 @@ def test_the_folder_opens_everywhere(data: Path, tmp_path: Path) -> None:
         ours, reference = found.model(**inputs), theirs.eval()(**inputs)
     torch.testing.assert_close(ours.prediction_logits, reference.prediction_logits)
     torch.testing.assert_close(ours.seq_relationship_logits, reference.seq_relationship_logits)
+    report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    assert report.startswith(f"# Pretraining: loss {found.figures['loss']:.3f} on documents held out\n")
+    assert "8 steps in" in report
+    assert "(model FLOP utilization)" in report
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert all(line["mfu"] > 0 for line in lines if "loss" in line)
+    assert json.loads((tmp_path / "run" / "figures.json").read_text())["tokens"] == lines[-2]["tokens"] > 8 * 150
     answers = bertie.pipeline("fill-mask", model=str(tmp_path / "run"))(f"The {tokenizer.mask_token} went to sea.")
     assert len(answers) == 5
     answer = bertie.pipeline("next-sentence", model=str(tmp_path / "run"))([("It rained.", "We stayed.")])

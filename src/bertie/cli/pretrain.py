@@ -76,12 +76,18 @@ class UpdateOptions:
     warmup: Annotated[float | None, typer.Option("--warmup", min=0, help="Share or number of steps; default 0.1.")] = (
         None
     )
+    optimizer: Annotated[
+        str | None, typer.Option("--optimizer", help="adamw, or muon for the matrices of the blocks.")
+    ] = None
     weight_decay: Annotated[float | None, typer.Option("--weight-decay", min=0, help="Default 0.01.")] = None
     precision: Annotated[str | None, typer.Option("--precision", help="bf16 or fp32; default: as the GPU has it.")] = (
         None
     )
     gradient_checkpointing: Annotated[
         bool | None, typer.Option("--gradient-checkpointing", help="Less memory, a third more time.")
+    ] = None
+    shard: Annotated[
+        bool | None, typer.Option("--shard", help="Each process of torchrun keeps a part of the model.")
     ] = None
     evaluate_every: Annotated[
         int | None, typer.Option("--evaluate-every", min=1, help="Steps between figures on the documents held out.")
