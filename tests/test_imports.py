@@ -26,6 +26,7 @@ ROWS = [
     {"generation", "layers"},
     {"attention"},
     {"dropout"},
+    {"zero_copy"},
     {"tasks"},
     {"metrics"},
     {"data", "engine"},
@@ -50,7 +51,7 @@ PLACE = re.compile(r"bertie(\.\w+)+:\w+")
 # Names that files of several rooms may have: those of tasks, of layers, and of the commands for what a room does.
 TASKS = {name.replace("-", "_") for row in TABLE for name in (row.name, row.learns, *row.aliases)}
 LAYERS = {"activations", "attention", "dropout", "embeddings", "encoder", "heads", "linear", "normalization"}
-COMMANDS = {"quantize"}
+COMMANDS = {"pretrain", "quantize"}
 # Other names that stand in several rooms. Nothing is added here.
 SEVERAL = {
     *("arrays", "auto", "entities", "folder", "inputs", "loading", "saving", "searching"),

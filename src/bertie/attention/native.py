@@ -13,6 +13,7 @@ from bertie.dropout import drawn_params
 from bertie.kernels import library
 from bertie.kernels.attention import attention, attention_backward, heads_side_by_side
 from bertie.kernels.library import DropoutStruct, InstructionSet
+from bertie.zero_copy import as_array, as_tensor
 
 
 class Native:
@@ -28,8 +29,8 @@ class Native:
             reasons.append(f"it runs on the CPU, not on {request.device}")
         elif why := library.why_none():
             reasons.append(why)
-        if request.dtype != torch.float32:
-            reasons.append(f"it takes float32, not {request.dtype}")
+        if request.dtype not in (torch.float32, torch.bfloat16):
+            reasons.append(f"it takes float32 and bfloat16, not {request.dtype}")
         if request.intercepted:
             reasons.append("a mode, a transform or a subclass of tensors wants to see PyTorch's operators")
         if request.causal:
@@ -48,9 +49,10 @@ class Native:
         cu_seqlens = cu_seqlens_q, keys.cu_seqlens
         if inputs.dropout_p > 0 or inputs.gradients:
             return attention_autograd(*qkv, *cu_seqlens, instruction_set, inputs.dropout_p), None
-        q, k, v, starts_q, starts_k = (each.detach().numpy() for each in (*qkv, *cu_seqlens))
+        q, k, v = map(as_array, qkv)
+        starts_q, starts_k = (each.numpy() for each in cu_seqlens)
         y = attention(q, k, v, starts_q, starts_k, instruction_set, threads=torch.get_num_threads())
-        return torch.from_numpy(y), None
+        return as_tensor(y), None
 
 
 def attention_autograd(
@@ -83,19 +85,19 @@ class _Attention(torch.autograd.Function):
         instruction_set: InstructionSet,
         dropout: DropoutStruct | None,
     ) -> Tensor:
-        qkv = heads_side_by_side(*(each.detach().numpy() for each in (q, k, v)))
+        qkv = heads_side_by_side(*map(as_array, (q, k, v)))
         lse = torch.empty(q.shape[:2])
         ctx.arguments = cu_seqlens_q, cu_seqlens_k, instruction_set
         ctx.dropout = dropout
         threads = torch.get_num_threads()
-        y = torch.from_numpy(attention(*qkv, *ctx.arguments, threads=threads, dropout=dropout, lse=lse.numpy()))
-        ctx.save_for_backward(*map(torch.from_numpy, qkv), y, lse)
+        y = as_tensor(attention(*qkv, *ctx.arguments, threads=threads, dropout=dropout, lse=lse.numpy()))
+        ctx.save_for_backward(*map(as_tensor, qkv), y, lse)
         return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        arrays = [each.detach().numpy() for each in (*grads, *ctx.saved_tensors)]
+        arrays: Any = map(as_array, (*grads, *ctx.saved_tensors))
         threads = torch.get_num_threads()
         gradients = attention_backward(*arrays, *ctx.arguments, threads=threads, dropout=ctx.dropout)
-        return *map(torch.from_numpy, gradients), None, None, None, None
+        return *map(as_tensor, gradients), None, None, None, None

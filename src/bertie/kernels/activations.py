@@ -1,7 +1,9 @@
 """The activations that ``config.hidden_act`` can name, as the kernels compute them."""
 
+import numpy as np
+
 from bertie.kernels import gemm
-from bertie.kernels.arrays import Floats, check_float32, empty
+from bertie.kernels.arrays import Floats, Numbers, check_float32, check_numbers, check_returned, empty
 from bertie.kernels.library import InstructionSet
 
 # the formulas of one line differ by less than the rounding of float32
@@ -33,3 +35,28 @@ def activate(x: Floats, activation: int, instruction_set: InstructionSet, *, thr
     y[...] = x
     instruction_set.activation(y.ctypes.data, y.size, activation, threads)
     return y
+
+
+def bias_gelu(x: Numbers, bias: Floats, instruction_set: InstructionSet, *, threads: int) -> Numbers:
+    """Return GELU(x + bias), with erf, of rows ``x [T, F]`` and a bias ``[F]``, in the dtype of ``x``."""
+    x, bias = np.ascontiguousarray(x), np.ascontiguousarray(bias)
+    rows, columns = x.shape
+    is_half = check_numbers((columns,), x)
+    check_float32((columns,), bias)
+    y = empty(rows, columns, dtype=x.dtype)
+    instruction_set.bias_gelu(x.ctypes.data, bias.ctypes.data, y.ctypes.data, rows, columns, is_half, threads)
+    return y
+
+
+def bias_gelu_backward(
+    dy: Numbers, x: Numbers, bias: Floats, instruction_set: InstructionSet, *, threads: int
+) -> tuple[Numbers, Floats]:
+    """Return the gradients of ``x`` and ``bias`` by that of what `bias_gelu` returned."""
+    dy, x, bias = map(np.ascontiguousarray, (dy, x, bias))
+    rows, columns = x.shape
+    is_half = check_numbers((rows, columns), x, dy)
+    check_float32((columns,), bias)
+    dx, dbias = empty(rows, columns, dtype=x.dtype), empty(columns)
+    addresses = (each.ctypes.data for each in (x, bias, dy, dx, dbias))
+    check_returned(instruction_set.bias_gelu_backward(*addresses, rows, columns, is_half, threads), rows)
+    return dx, dbias

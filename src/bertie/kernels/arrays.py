@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from bertie.errors import InputError
 
 Floats = NDArray[np.float32]
-_CACHE_LINE, _FLOAT32 = 64, np.dtype(np.float32)
+# float32, or the bits of bfloat16, which NumPy does not know, as 16-bit integers
+Numbers = NDArray[Any]
+_CACHE_LINE = 64
 _BAD_SEQLENS, _NO_MEMORY = 1, 2  # as in gemm.h
 
 
-def empty(*shape: int) -> Floats:
-    """Return float32 numbers that are not set, from a cache line on: vectors that span two lines come slower."""
-    memory = np.empty(4 * math.prod(shape) + _CACHE_LINE, np.uint8)
-    return np.ndarray(shape, _FLOAT32, memory, -memory.ctypes.data % _CACHE_LINE)
+def empty(*shape: int, dtype: Any = np.float32) -> NDArray[Any]:
+    """Return numbers that are not set, from a cache line on: vectors that span two lines come slower."""
+    memory = np.empty(np.dtype(dtype).itemsize * math.prod(shape) + _CACHE_LINE, np.uint8)
+    return np.ndarray(shape, dtype, memory, -memory.ctypes.data % _CACHE_LINE)
 
 
 def short_lived(size: int) -> NDArray[np.uint8]:
@@ -27,10 +29,21 @@ def short_lived(size: int) -> NDArray[np.uint8]:
 
 def check_float32(shape: Sequence[int], *arrays: NDArray[Any]) -> None:
     """Refuse arrays that are not float32, or have other last dimensions than ``shape``: C would not notice."""
+    _check("float32", shape, arrays)
+
+
+def check_numbers(shape: Sequence[int], *arrays: NDArray[Any]) -> bool:
+    """Refuse arrays as `check_float32` does, unless all of them hold bfloat16; return whether they do."""
+    is_half = arrays[0].dtype == np.uint16
+    _check("uint16" if is_half else "float32", shape, arrays)
+    return is_half
+
+
+def _check(dtype: str, shape: Sequence[int], arrays: Sequence[NDArray[Any]]) -> None:
     for array in arrays:
-        if array.dtype != np.float32 or array.shape[-len(shape) :] != tuple(shape):
+        if array.dtype != dtype or array.shape[-len(shape) :] != tuple(shape):
             raise InputError(
-                f"A kernel was given {array.dtype} {[*array.shape]}; it takes float32 with {[*shape]} as last "
+                f"A kernel was given {array.dtype} {[*array.shape]}; it takes {dtype} with {[*shape]} as last "
                 "dimensions."
             )
 

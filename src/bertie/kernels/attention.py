@@ -7,16 +7,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
-from bertie.kernels.arrays import Floats, check_cu_seqlens, check_float32, check_returned, empty
+from bertie.kernels.arrays import (
+    Floats,
+    Numbers,
+    check_cu_seqlens,
+    check_float32,
+    check_numbers,
+    check_returned,
+    empty,
+)
 from bertie.kernels.library import AttentionBackwardStruct, AttentionStruct, DropoutStruct, InstructionSet
 
 CuSeqlens = NDArray[np.int32]
 
 
 def attention(
-    q: Floats,
-    k: Floats,
-    v: Floats,
+    q: Numbers,
+    k: Numbers,
+    v: Numbers,
     cu_seqlens_q: CuSeqlens,
     cu_seqlens_k: CuSeqlens,
     instruction_set: InstructionSet,
@@ -24,8 +32,8 @@ def attention(
     threads: int,
     dropout: DropoutStruct | None = None,
     lse: Floats | None = None,
-) -> Floats:
-    """Return the context ``[T_q, H, K]`` of ``q [T_q, H, K]`` over ``k`` and ``v`` ``[T_k, H, K]``, all float32.
+) -> Numbers:
+    """Return the context ``[T_q, H, K]`` of ``q [T_q, H, K]`` over ``k`` and ``v`` ``[T_k, H, K]``, all of one dtype.
 
     Args:
         q, k, v: tokens may lie at any distance; without a copy only where a token's heads lie side by side.
@@ -37,18 +45,18 @@ def attention(
     """
     qkv = heads_side_by_side(q, k, v)
     _check(*qkv, cu_seqlens_q, cu_seqlens_k)
-    y = empty(*q.shape)
+    y = empty(*q.shape, dtype=q.dtype)
     struct = _struct(qkv, y, cu_seqlens_q, cu_seqlens_k, lse, dropout)
     check_returned(instruction_set.attention(byref(struct), threads), len(q))
     return y
 
 
 def attention_backward(
-    dy: Floats,
-    q: Floats,
-    k: Floats,
-    v: Floats,
-    y: Floats,
+    dy: Numbers,
+    q: Numbers,
+    k: Numbers,
+    v: Numbers,
+    y: Numbers,
     lse: Floats,
     cu_seqlens_q: CuSeqlens,
     cu_seqlens_k: CuSeqlens,
@@ -56,21 +64,21 @@ def attention_backward(
     *,
     threads: int,
     dropout: DropoutStruct | None = None,
-) -> tuple[Floats, Floats, Floats]:
+) -> tuple[Numbers, Numbers, Numbers]:
     """Return the gradients of ``q``, ``k`` and ``v`` by that of ``y``, which `attention` returned."""
     qkv = heads_side_by_side(q, k, v)
     _check(*qkv, cu_seqlens_q, cu_seqlens_k)
     dy, y, lse = map(np.ascontiguousarray, (dy, y, lse))
-    check_float32(q.shape, dy, y)
+    check_numbers(q.shape, q, dy, y)
     check_float32(q.shape[:2], lse)
-    gradients = empty(*q.shape), empty(*k.shape), empty(*v.shape)
+    dq, dk, dv = (empty(*each.shape, dtype=q.dtype) for each in (q, k, v))
     forward = _struct(qkv, y, cu_seqlens_q, cu_seqlens_k, lse, dropout)
-    struct = AttentionBackwardStruct(forward, dy.ctypes.data, *(each.ctypes.data for each in gradients))
+    struct = AttentionBackwardStruct(forward, dy.ctypes.data, *(each.ctypes.data for each in (dq, dk, dv)))
     check_returned(instruction_set.attention_backward(byref(struct), threads), len(q))
-    return gradients
+    return dq, dk, dv
 
 
-def heads_side_by_side(q: Floats, k: Floats, v: Floats) -> tuple[Floats, Floats, Floats]:
+def heads_side_by_side(q: Numbers, k: Numbers, v: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     """Return arrays ``[T, H, K]`` whose tokens' heads lie side by side, copied only where they did not."""
     strides = (q.shape[-1] * q.itemsize, q.itemsize)
     q, k, v = (each if each.strides[1:] == strides else np.ascontiguousarray(each) for each in (q, k, v))
@@ -78,8 +86,8 @@ def heads_side_by_side(q: Floats, k: Floats, v: Floats) -> tuple[Floats, Floats,
 
 
 def _struct(
-    qkv: tuple[Floats, Floats, Floats],
-    y: Floats,
+    qkv: tuple[Numbers, Numbers, Numbers],
+    y: Numbers,
     cu_seqlens_q: CuSeqlens,
     cu_seqlens_k: CuSeqlens,
     lse: Floats | None,
@@ -93,11 +101,12 @@ def _struct(
         *y.shape[1:],
         None if lse is None else lse.ctypes.data,
         None if dropout is None else pointer(dropout),
+        y.dtype == np.uint16,
     )
 
 
-def _check(q: Floats, k: Floats, v: Floats, cu_seqlens_q: NDArray[Any], cu_seqlens_k: NDArray[Any]) -> None:
-    check_float32(q.shape[2:], q, k, v)
+def _check(q: Numbers, k: Numbers, v: Numbers, cu_seqlens_q: NDArray[Any], cu_seqlens_k: NDArray[Any]) -> None:
+    check_numbers(q.shape[2:], q, k, v)
     if k.shape != v.shape or q.shape[1] != k.shape[1]:
         raise InputError(f"Queries {[*q.shape]}, keys {[*k.shape]} and values {[*v.shape]} do not fit each other.")
     check_cu_seqlens(cu_seqlens_q)

@@ -13,7 +13,7 @@ from typing import Any
 
 from bertie.openmp import let_children_compute
 
-ABI_VERSION = 6  # as in abi.h
+ABI_VERSION = 7  # as in abi.h
 
 
 class PackedWeightStruct(ctypes.Structure):
@@ -48,6 +48,7 @@ class AttentionStruct(ctypes.Structure):
         *((name, c_long) for name in ("tokens_q", "tokens_k", "batch", "heads", "width")),
         ("lse", c_void_p),
         ("dropout", POINTER(DropoutStruct)),
+        ("half", c_long),
     )
 
 
@@ -68,6 +69,29 @@ class EmbeddingsStruct(ctypes.Structure):
     )
 
 
+class ResidualNormStruct(ctypes.Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("x", "bias", "residual", "sum", "y", "means", "factors")),
+        ("norm", NormStruct),
+        *((name, c_long) for name in ("rows", "columns", "half")),
+        ("dropout", POINTER(DropoutStruct)),
+    )
+
+
+class ResidualNormBackwardStruct(ctypes.Structure):
+    _fields_ = (
+        ("forward", ResidualNormStruct),
+        *((name, c_void_p) for name in ("dy", "dx", "dsum", "dweight", "dnorm_bias", "dbias")),
+    )
+
+
+class CrossEntropyStruct(ctypes.Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("logits", "labels", "losses", "lse")),
+        *((name, c_long) for name in ("rows", "classes", "half")),
+    )
+
+
 _STRUCTS = {
     "packed_weight": PackedWeightStruct,
     "norm": NormStruct,
@@ -76,6 +100,9 @@ _STRUCTS = {
     "attention": AttentionStruct,
     "attention_backward": AttentionBackwardStruct,
     "embeddings": EmbeddingsStruct,
+    "residual_norm": ResidualNormStruct,
+    "residual_norm_backward": ResidualNormBackwardStruct,
+    "cross_entropy": CrossEntropyStruct,
 }
 _ABI_FIELDS = ("version", *_STRUCTS)
 
@@ -98,6 +125,12 @@ _FUNCTIONS: dict[str, tuple[list[Any], Any]] = {
     "attention_backward": ([POINTER(AttentionBackwardStruct), c_int], c_int),
     "dropout": ([c_void_p, c_void_p, c_long, POINTER(DropoutStruct), c_int], None),
     "activation": ([c_void_p, c_long, c_int, c_int], None),
+    "bias_gelu": ([*[c_void_p] * 3, c_long, c_long, c_int, c_int], None),
+    "bias_gelu_backward": ([*[c_void_p] * 5, c_long, c_long, c_int, c_int], c_int),
+    "residual_norm": ([POINTER(ResidualNormStruct), c_int], None),
+    "residual_norm_backward": ([POINTER(ResidualNormBackwardStruct), c_int], c_int),
+    "cross_entropy": ([POINTER(CrossEntropyStruct), c_int], c_int),
+    "cross_entropy_backward": ([POINTER(CrossEntropyStruct), c_void_p, c_void_p, c_int], None),
     "embeddings": ([POINTER(EmbeddingsStruct), c_void_p, c_int], c_int),
     "encoder": ([c_void_p, c_long, *[c_void_p] * 3, c_long, c_long, c_int], c_int),
 }
@@ -124,6 +157,12 @@ class InstructionSet:
     attention_backward: Any
     dropout: Any
     activation: Any
+    bias_gelu: Any
+    bias_gelu_backward: Any
+    residual_norm: Any
+    residual_norm_backward: Any
+    cross_entropy: Any
+    cross_entropy_backward: Any
     embeddings: Any
     encoder: Any
 
@@ -161,6 +200,12 @@ def _bound(library: ctypes.CDLL, name: str) -> InstructionSet:
         functions[called] = getattr(library, f"bertie_{name}_{called}")
         functions[called].argtypes, functions[called].restype = arguments, result
     return InstructionSet(name, _PANEL_WIDTHS[name], name in _MULTIPLY_BYTES, **functions)
+
+
+def loaded() -> ctypes.CDLL | None:
+    """Return the library for kernels that are the same for all processors, or None."""
+    library = _library()
+    return None if isinstance(library, str) else library
 
 
 @lru_cache(maxsize=1)

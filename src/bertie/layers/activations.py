@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bertie.capture import has_hooks
 from bertie.errors import ConfigError, nearest
 
 Activation = Callable[[Tensor], Tensor]
@@ -82,3 +83,8 @@ def activation(hidden_act: str | Activation) -> Activation:
             + nearest(hidden_act, ACTIVATIONS)
         )
     return NamedActivation(hidden_act)
+
+
+def is_erf_gelu(function: Activation) -> bool:
+    """Whether a block's activation is the GELU with erf, into which nobody looks."""
+    return type(function) is NamedActivation and function.name in ("gelu", "gelu_python") and not has_hooks(function)

@@ -17,6 +17,7 @@ from bertie.capture import is_tracing
 from bertie.config import BertConfig
 from bertie.dropout import Dropout
 from bertie.errors import InputError, InputTypeError, nearest
+from bertie.layers.fused import can_fuse, dense_residual_norm, project
 from bertie.layers.linear import Linear
 from bertie.layers.rectangle import Collected, Unpadded
 from bertie.packing import Packed
@@ -154,6 +155,10 @@ class BertSelfAttention(_Attention):
 
     def project(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values like ``hidden_states``."""
+        layers = self.query, self.key, self.value
+        if can_fuse(hidden_states, *layers):
+            q, k, v = project(hidden_states, *layers)
+            return q, k, v
         return self.query(hidden_states), self.key(hidden_states), self.value(hidden_states)
 
     def _past(self, query: Tensor, key: Tensor) -> Tensor | None:
@@ -262,6 +267,10 @@ class Residual(nn.Module):
         self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
+        p = self.dropout.p if self.dropout.training else 0.0
+        is_float = type(input_tensor) is Tensor and input_tensor.dtype == torch.float32
+        if is_float and p < 1 and can_fuse(hidden_states, self.dense, self.dropout, self.LayerNorm):
+            return dense_residual_norm(hidden_states, input_tensor, self.dense, p, self.LayerNorm)
         return self.LayerNorm(self.dropout(self.dense(hidden_states)) + input_tensor)
 
 

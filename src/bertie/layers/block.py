@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from bertie.capture import has_hooks, is_intercepted
 from bertie.config import BertConfig
 from bertie.errors import InputError
-from bertie.layers.activations import activation
+from bertie.layers.activations import activation, is_erf_gelu
 from bertie.layers.attention import BertAttention, Residual
+from bertie.layers.fused import can_fuse, dense_gelu
 from bertie.layers.linear import Linear
 from bertie.packing import Packed
 
@@ -22,6 +23,8 @@ class BertIntermediate(nn.Module):
         self.intermediate_act_fn = activation(config.hidden_act)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
+        if is_erf_gelu(self.intermediate_act_fn) and can_fuse(hidden_states, self.dense):
+            return dense_gelu(hidden_states, self.dense)
         return self.intermediate_act_fn(self.dense(hidden_states))
 
 

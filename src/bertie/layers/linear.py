@@ -105,9 +105,9 @@ def _suits_kernels(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether bertie's kernels may compute the product: plain float32 numbers, and nobody who wants to see it done."""
     return (
         library.best() is not None
-        and _is_plain(x)
-        and _is_plain(weight)
-        and (bias is None or (_is_plain(bias) and bias.shape == weight.shape[:1]))
+        and is_plain(x)
+        and is_plain(weight)
+        and (bias is None or (is_plain(bias) and bias.shape == weight.shape[:1]))
         and weight.dim() == 2
         and x.numel() > 0
         and x.shape[-1] == weight.shape[1]
@@ -117,7 +117,7 @@ def _suits_kernels(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     )
 
 
-def _is_plain(values: Tensor) -> bool:
+def is_plain(values: Tensor) -> bool:
     """Whether numbers lie in memory as a kernel reads them."""
     return (
         type(values) in (Tensor, nn.Parameter)

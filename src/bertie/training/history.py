@@ -30,8 +30,8 @@ class History:
         overhead: the most seconds that an evaluation and a saved state together have taken.
         phases: the first step of each phase that has begun.
         records: log lines. Of steps: ``step``, ``epoch``, ``loss``, ``learning_rate``, ``grad_norm``,
-            ``tokens_per_second``, ``seconds``; of evaluations: ``step``, ``epoch``, ``figures``, ``score``
-            (the figure that decides; higher is better), ``is_best``, ``seconds``.
+            ``tokens`` (of all steps so far), ``tokens_per_second``, ``seconds``; of evaluations: ``step``, ``epoch``,
+            ``figures``, ``score`` (the figure that decides; higher is better), ``is_best``, ``seconds``.
         best_step, best_score: of the best evaluation; None before the first.
         best_figures: what it gave.
         waited: evaluations since then.
@@ -108,6 +108,7 @@ class History:
             **finite({"loss": _mean(self.losses)}),
             "learning_rate": rate,
             **finite({"grad_norm": _mean(self.norms)}),
+            "tokens": self.tokens + next((line["tokens"] for line in reversed(self.records) if "tokens" in line), 0),
             "tokens_per_second": round(self.tokens / max(computing, 1e-9), 1),
             "seconds": round(seconds, 3),
         }

@@ -2,18 +2,21 @@
 
 typedef struct {
     long version; /* counts the changes of functions' arguments and of fields that leave a size as it was */
-    long packed_weight, norm, block, dropout, attention, attention_backward, embeddings;
+    long packed_weight, norm, block, dropout, attention, attention_backward, embeddings, residual_norm, residual_norm_backward, cross_entropy;
 } BertieAbi;
 
 const BertieAbi *NAME(abi)(void)
 {
-    static const BertieAbi abi = {6,
+    static const BertieAbi abi = {7,
                                   sizeof(PackedWeight),
                                   sizeof(Norm),
                                   sizeof(Block),
                                   sizeof(Dropout),
                                   sizeof(Attention),
                                   sizeof(AttentionBackward),
-                                  sizeof(Embeddings)};
+                                  sizeof(Embeddings),
+                                  sizeof(ResidualNorm),
+                                  sizeof(ResidualNormBackward),
+                                  sizeof(CrossEntropy)};
     return &abi;
 }

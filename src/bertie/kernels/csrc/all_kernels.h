@@ -1,6 +1,7 @@
 /* Every kernel, for the vectors of the simd header that was included before. */
 
 #include "vector_math.h"
+#include "bfloat16.h"
 #include "activations.h"
 #include "microkernel.h"
 #include "gemm.h"
@@ -13,6 +14,10 @@
 #include "linear.h"
 #include "layer_norm.h"
 #include "dropout.h"
+#include "column_sums.h"
+#include "bias_gelu.h"
+#include "residual_norm.h"
+#include "cross_entropy.h"
 #include "attention.h"
 #include "attention_backward.h"
 #include "encoder.h"

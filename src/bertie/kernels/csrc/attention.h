@@ -1,10 +1,10 @@
 /* Attention of packed texts, dropout(softmax(q k^T / sqrt(width))) v; included with the vectors of an instruction set. */
 
-/* numbers a thread needs beside its arguments, for sequences of at most ``longest`` keys and heads of ``width`` */
-static long attention_scratch(long longest, long width)
+/* numbers a thread needs beside its arguments, for sequences of at most so many queries and keys and heads of ``width`` */
+static long attention_scratch(long queries, long longest, long width, int half)
 {
     long keys = upto(longest, NR);
-    return keys * width + longest * upto(width, NR) + MR * keys;
+    return keys * width + longest * upto(width, NR) + MR * keys + (half ? (2 * queries + 2 * longest) * width : 0);
 }
 
 /* k [keys, width] with rows ``stride`` apart as panels [keys / NR, width, NR], zeros behind the last key */
@@ -79,15 +79,50 @@ INLINE void multiply_rows(const int rows, const float *a, long row_stride, const
 
 /* tokens of q, k and v lie the strides apart, y is [T_q, heads, width]; sequence b has queries from cu_seqlens_q[b] up to
  * cu_seqlens_q[b + 1], and keys likewise. ``lse`` [T_q, heads], where it is wanted, is the logarithm of the sum of each
- * query's exponentials; ``dropout`` is null where no weight is dropped. */
+ * query's exponentials; ``dropout`` is null where no weight is dropped. Where ``half``, q, k, v and y are bfloat16. */
 typedef struct {
-    const float *q, *k, *v;
-    float *y;
+    const void *q, *k, *v;
+    void *y;
     const int *cu_seqlens_q, *cu_seqlens_k;
     long q_stride, k_stride, v_stride, tokens_q, tokens_k, batch, heads, width;
     float *lse;
     const Dropout *dropout;
+    long half;
 } Attention;
+
+/* rows of one head, as float32, and how far apart they lie */
+typedef struct {
+    float *rows;
+    long stride;
+} HeadRows;
+
+/* ``count`` rows of x, ``stride`` apart, from ``first`` on: where they lie, or widened from bfloat16 into ``*free`` */
+static HeadRows rows_of_head(const Attention *a, const void *x, long stride, long first, long count, long head, float **free)
+{
+    const long place = first * stride + head * a->width;
+    if (!a->half)
+        return (HeadRows){(float *)x + place, stride};
+    const HeadRows widened = {*free, a->width};
+    for (long i = 0; i < count; i++)
+        convert_row((const Bfloat16 *)x + place + i * stride, 1, widened.rows + i * a->width, 0, a->width);
+    *free += count * a->width;
+    return widened;
+}
+
+/* where rows of an answer are written: their own place, or ``*free``, from which `give_rows` narrows them */
+static HeadRows room_for_rows(const Attention *a, void *x, long stride, long first, long count, long head, float **free)
+{
+    if (!a->half)
+        return (HeadRows){(float *)x + first * stride + head * a->width, stride};
+    *free += count * a->width;
+    return (HeadRows){*free - count * a->width, a->width};
+}
+
+static void give_rows(const Attention *a, HeadRows from, void *x, long stride, long first, long count, long head)
+{
+    for (long i = 0; a->half && i < count; i++)
+        convert_row(from.rows + i * from.stride, 0, (Bfloat16 *)x + (first + i) * stride + head * a->width, 1, a->width);
+}
 
 /* the most tokens of a sequence; -1 if the sequences do not lie one after the other in so many tokens */
 static long max_seqlen(const int *cu_seqlens, long batch, long tokens)
@@ -105,15 +140,16 @@ static long max_seqlen(const int *cu_seqlens, long batch, long tokens)
 }
 
 /* the context of a few queries of one sequence and head, from ``query`` on */
-INLINE void attend_rows(const int rows, const Attention *a, const float *q, const float *keys, const float *values,
-                        long count, float *scores, float *y, float *lse, long query, const Key *key)
+INLINE void attend_rows(const int rows, const Attention *a, const float *q, long q_stride, const float *keys,
+                        const float *values, long count, float *scores, float *y, long y_stride, float *lse, long query,
+                        const Key *key)
 {
-    const long padded = upto(count, NR), width = a->width, y_stride = a->heads * width;
+    const long padded = upto(count, NR), width = a->width;
     const float scale = 1 / sqrtf((float)width);
     V sums[MR][2];
     float factors[MR];
     for (long p = 0; p < padded; p += NR) {
-        microkernel(rows, q, a->q_stride, keys + p * width, width, sums);
+        microkernel(rows, q, q_stride, keys + p * width, width, sums);
         for (int r = 0; r < rows; r++) {
             STORE(scores + r * padded + p, sums[r][0]);
             STORE(scores + r * padded + p + LANES, sums[r][1]);
@@ -135,27 +171,33 @@ INLINE void attend_rows(const int rows, const Attention *a, const float *q, cons
 static void attend_head(const Attention *a, long sequence, long head, float *scratch)
 {
     const long first = a->cu_seqlens_q[sequence], queries = a->cu_seqlens_q[sequence + 1] - first, width = a->width;
-    const long keys = a->cu_seqlens_k[sequence + 1] - a->cu_seqlens_k[sequence], y_stride = a->heads * width;
-    const float *q = a->q + first * a->q_stride + head * width;
-    float *y = a->y + first * y_stride + head * width, *lse = a->lse ? a->lse + first * a->heads + head : 0;
+    const long first_key = a->cu_seqlens_k[sequence], keys = a->cu_seqlens_k[sequence + 1] - first_key;
+    const long y_stride = a->heads * width;
+    float *lse = a->lse ? a->lse + first * a->heads + head : 0;
     float *key_panels = scratch, *value_panels = key_panels + upto(keys, NR) * width;
-    float *scores = value_panels + keys * upto(width, NR);
+    float *scores = value_panels + keys * upto(width, NR), *free = scores + MR * upto(keys, NR);
     const Key key = a->dropout ? key_of(a->dropout, sequence * a->heads + head) : (Key){0, 0};
+    const HeadRows y = room_for_rows(a, a->y, y_stride, first, queries, head, &free);
     if (!keys) /* nothing to attend to */
         for (long i = 0; i < queries; i++)
-            memset(y + i * y_stride, 0, width * sizeof(float));
-    if (!keys || !queries)
-        return;
-    pack_transposed(a->k + a->cu_seqlens_k[sequence] * a->k_stride + head * width, a->k_stride, keys, width, key_panels);
-    pack_columns(a->v + a->cu_seqlens_k[sequence] * a->v_stride + head * width, a->v_stride, keys, width, value_panels);
-    const int step = rows_per_microkernel(queries);
-    for (long row = 0; row < queries; row += step) {
-        float *own = lse ? lse + row * a->heads : 0;
+            memset(y.rows + i * y.stride, 0, width * sizeof(float));
+    if (keys && queries) {
+        const HeadRows q = rows_of_head(a, a->q, a->q_stride, first, queries, head, &free);
+        const HeadRows k = rows_of_head(a, a->k, a->k_stride, first_key, keys, head, &free);
+        const HeadRows v = rows_of_head(a, a->v, a->v_stride, first_key, keys, head, &free);
+        pack_transposed(k.rows, k.stride, keys, width, key_panels);
+        pack_columns(v.rows, v.stride, keys, width, value_panels);
+        const int step = rows_per_microkernel(queries);
+        for (long row = 0; row < queries; row += step) {
+            float *own = lse ? lse + row * a->heads : 0;
 #define BODY(n)                                                                                                        \
-    attend_rows(n, a, q + row * a->q_stride, key_panels, value_panels, keys, scores, y + row * y_stride, own, row, &key)
-        FOR_ROWS(queries - row < step ? queries - row : step, BODY)
+    attend_rows(n, a, q.rows + row * q.stride, q.stride, key_panels, value_panels, keys, scores, y.rows + row * y.stride,     \
+                y.stride, own, row, &key)
+            FOR_ROWS(queries - row < step ? queries - row : step, BODY)
 #undef BODY
+        }
     }
+    give_rows(a, y, a->y, y_stride, first, queries, head);
 }
 
 /* shared by a team of threads, each with ``scratch_per_thread`` numbers of scratch */
@@ -169,9 +211,10 @@ static void attend(const Attention *a, float *scratch, long scratch_per_thread)
 int NAME(attention)(const Attention *a, int threads)
 {
     const long keys = max_seqlen(a->cu_seqlens_k, a->batch, a->tokens_k);
-    if (max_seqlen(a->cu_seqlens_q, a->batch, a->tokens_q) < 0 || keys < 0)
+    const long queries = max_seqlen(a->cu_seqlens_q, a->batch, a->tokens_q);
+    if (queries < 0 || keys < 0)
         return BAD_SEQLENS;
-    const long scratch_per_thread = upto(attention_scratch(keys, a->width), 16);
+    const long scratch_per_thread = upto(attention_scratch(queries, keys, a->width, a->half), 16);
     float *scratch = aligned_memory((threads * scratch_per_thread + 16) * sizeof(float));
     if (!scratch)
         return NO_MEMORY;

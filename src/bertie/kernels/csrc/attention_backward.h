@@ -9,22 +9,24 @@ static const float ONES[12] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 /* what `attend` was given and made, dy [T_q, heads, width] and, like it, dq, dk and dv */
 typedef struct {
     Attention forward;
-    const float *dy;
-    float *dq, *dk, *dv;
+    const void *dy;
+    void *dq, *dk, *dv;
 } AttentionBackward;
 
 /* numbers a thread needs for sequences of at most so many queries and keys */
-static long backward_scratch(long queries, long keys, long width)
+static long backward_scratch(long queries, long keys, long width, int half)
 {
     const long across = upto(queries, NR), wide = upto(width, NR);
-    return 2 * across * width + (2 * queries + keys) * wide + (keys + MR + 2) * across;
+    return 2 * across * width + (2 * queries + keys) * wide + (keys + MR + 2) * across +
+           (half ? 4 * (queries + keys) * width : 0);
 }
 
 /* of one sequence and head: q and dy as panels, transposed and not; keys as panels; each query's log-sum-exp and
  * delta = y . dy; the gradients of the scores [keys, padded], and weights of a few keys */
 typedef struct {
     long queries, keys, padded;
-    float *q_transposed, *dy_transposed, *q, *dy, *k, *lse, *delta, *dS, *weights;
+    float *q_transposed, *dy_transposed, *q, *dy, *k, *lse, *delta, *dS, *weights, *free;
+    HeadRows k_rows, v_rows;
 } BackwardWorkspace;
 
 static BackwardWorkspace lay_out(const AttentionBackward *g, long sequence, long head, float *scratch)
@@ -34,8 +36,6 @@ static BackwardWorkspace lay_out(const AttentionBackward *g, long sequence, long
     const long first_key = a->cu_seqlens_k[sequence];
     BackwardWorkspace w = {.queries = a->cu_seqlens_q[sequence + 1] - first,
                            .keys = a->cu_seqlens_k[sequence + 1] - first_key};
-    const float *q = a->q + first * a->q_stride + head * width, *y = a->y + first * y_stride + head * width;
-    const float *dy = g->dy + first * y_stride + head * width;
     w.padded = upto(w.queries, NR);
     w.q_transposed = scratch;
     w.dy_transposed = w.q_transposed + w.padded * width;
@@ -46,33 +46,40 @@ static BackwardWorkspace lay_out(const AttentionBackward *g, long sequence, long
     w.delta = w.lse + w.padded;
     w.weights = w.delta + w.padded;
     w.dS = w.weights + MR * w.padded;
-    pack_transposed(q, a->q_stride, w.queries, width, w.q_transposed);
-    pack_transposed(dy, y_stride, w.queries, width, w.dy_transposed);
-    pack_columns(q, a->q_stride, w.queries, width, w.q);
-    pack_columns(dy, y_stride, w.queries, width, w.dy);
-    pack_columns(a->k + first_key * a->k_stride + head * width, a->k_stride, w.keys, width, w.k);
+    w.free = w.dS + w.keys * w.padded;
+    const HeadRows q = rows_of_head(a, a->q, a->q_stride, first, w.queries, head, &w.free);
+    const HeadRows y = rows_of_head(a, a->y, y_stride, first, w.queries, head, &w.free);
+    const HeadRows dy = rows_of_head(a, g->dy, y_stride, first, w.queries, head, &w.free);
+    w.k_rows = rows_of_head(a, a->k, a->k_stride, first_key, w.keys, head, &w.free);
+    w.v_rows = rows_of_head(a, a->v, a->v_stride, first_key, w.keys, head, &w.free);
+    pack_transposed(q.rows, q.stride, w.queries, width, w.q_transposed);
+    pack_transposed(dy.rows, dy.stride, w.queries, width, w.dy_transposed);
+    pack_columns(q.rows, q.stride, w.queries, width, w.q);
+    pack_columns(dy.rows, dy.stride, w.queries, width, w.dy);
+    pack_columns(w.k_rows.rows, w.k_rows.stride, w.keys, width, w.k);
     for (long i = 0; i < w.padded; i++)
         w.lse[i] = w.delta[i] = 0;
     for (long i = 0; i < w.queries; i++) {
         w.lse[i] = a->lse[(first + i) * a->heads + head];
         for (long d = 0; d < width; d++)
-            w.delta[i] += y[i * y_stride + d] * dy[i * y_stride + d];
+            w.delta[i] += y.rows[i * y.stride + d] * dy.rows[i * dy.stride + d];
     }
     return w;
 }
 
 /* the gradients of a few keys and values of one sequence and head, and of their scores */
-INLINE void key_rows(const int rows, const AttentionBackward *g, const BackwardWorkspace *w, const float *k, const float *v,
-                     float *dk, float *dv, long first, const Key *key)
+INLINE void key_rows(const int rows, const AttentionBackward *g, const BackwardWorkspace *w, float *dk, float *dv,
+                     long stride, long first, const Key *key)
 {
     const Attention *a = &g->forward;
     const Dropout *d = a->dropout;
-    const long width = a->width, y_stride = a->heads * width, padded = w->padded;
+    const long width = a->width, padded = w->padded;
+    const float *k = w->k_rows.rows + first * w->k_rows.stride, *v = w->v_rows.rows + first * w->v_rows.stride;
     const float scale = 1 / sqrtf((float)width);
     V scores[MR][2], dP[MR][2];
     for (long p = 0; p < padded; p += NR) {
-        microkernel(rows, k, a->k_stride, w->q_transposed + p * width, width, scores);
-        microkernel(rows, v, a->v_stride, w->dy_transposed + p * width, width, dP);
+        microkernel(rows, k, w->k_rows.stride, w->q_transposed + p * width, width, scores);
+        microkernel(rows, v, w->v_rows.stride, w->dy_transposed + p * width, width, dP);
         for (int r = 0; r < rows; r++)
             for (int half = 0; half < 2; half++) {
                 const long i = p + half * LANES;
@@ -89,33 +96,36 @@ INLINE void key_rows(const int rows, const AttentionBackward *g, const BackwardW
                 STORE(w->dS + (first + r) * padded + i, ds);
             }
     }
-    multiply_rows(rows, w->weights, padded, 1, w->dy, w->queries, ONES, dv, y_stride, width);
-    multiply_rows(rows, w->dS + first * padded, padded, 1, w->q, w->queries, ONES, dk, y_stride, width);
+    multiply_rows(rows, w->weights, padded, 1, w->dy, w->queries, ONES, dv, stride, width);
+    multiply_rows(rows, w->dS + first * padded, padded, 1, w->q, w->queries, ONES, dk, stride, width);
 }
 
 static void backward_head(const AttentionBackward *g, long sequence, long head, float *scratch)
 {
     const Attention *a = &g->forward;
-    const BackwardWorkspace w = lay_out(g, sequence, head, scratch);
+    BackwardWorkspace w = lay_out(g, sequence, head, scratch);
     const Key key = a->dropout ? key_of(a->dropout, sequence * a->heads + head) : (Key){0, 0};
-    const long first = a->cu_seqlens_k[sequence], width = a->width, y_stride = a->heads * width;
-    const float *k = a->k + first * a->k_stride + head * width, *v = a->v + first * a->v_stride + head * width;
-    float *dk = g->dk + first * y_stride + head * width, *dv = g->dv + first * y_stride + head * width;
-    float *dq = g->dq + a->cu_seqlens_q[sequence] * y_stride + head * width;
+    const long first = a->cu_seqlens_q[sequence], first_key = a->cu_seqlens_k[sequence], width = a->width;
+    const long stride = a->heads * width;
+    const HeadRows dk = room_for_rows(a, g->dk, stride, first_key, w.keys, head, &w.free);
+    const HeadRows dv = room_for_rows(a, g->dv, stride, first_key, w.keys, head, &w.free);
+    const HeadRows dq = room_for_rows(a, g->dq, stride, first, w.queries, head, &w.free);
     int step = rows_per_microkernel(w.keys);
     for (long row = 0; row < w.keys; row += step) {
-#define BODY(n)                                                                                                        \
-    key_rows(n, g, &w, k + row * a->k_stride, v + row * a->v_stride, dk + row * y_stride, dv + row * y_stride, row, &key)
+#define BODY(n) key_rows(n, g, &w, dk.rows + row * dk.stride, dv.rows + row * dv.stride, dk.stride, row, &key)
         FOR_ROWS(w.keys - row < step ? w.keys - row : step, BODY)
 #undef BODY
     }
     step = rows_per_microkernel(w.queries);
     for (long row = 0; row < w.queries; row += step) {
 #define BODY(n)                                                                                                        \
-    multiply_rows(n, w.dS + row, 1, w.padded, w.k, w.keys, ONES, dq + row * y_stride, y_stride, width)
+    multiply_rows(n, w.dS + row, 1, w.padded, w.k, w.keys, ONES, dq.rows + row * dq.stride, dq.stride, width)
         FOR_ROWS(w.queries - row < step ? w.queries - row : step, BODY)
 #undef BODY
     }
+    give_rows(a, dk, g->dk, stride, first_key, w.keys, head);
+    give_rows(a, dv, g->dv, stride, first_key, w.keys, head);
+    give_rows(a, dq, g->dq, stride, first, w.queries, head);
 }
 
 int NAME(attention_backward)(const AttentionBackward *g, int threads)
@@ -125,7 +135,7 @@ int NAME(attention_backward)(const AttentionBackward *g, int threads)
     const long keys = max_seqlen(a->cu_seqlens_k, a->batch, a->tokens_k);
     if (queries < 0 || keys < 0)
         return BAD_SEQLENS;
-    const long scratch_per_thread = upto(backward_scratch(queries, keys, a->width), 16);
+    const long scratch_per_thread = upto(backward_scratch(queries, keys, a->width, a->half), 16);
     float *scratch = aligned_memory((threads * scratch_per_thread + 16) * sizeof(float));
     if (!scratch)
         return NO_MEMORY;

@@ -57,7 +57,7 @@ static long lay_out_workspace(Workspace *w, const Block *b, long rows, long long
     const long q_hidden = quantized_bytes(rows, hidden), q_wide = quantized_bytes(few, wide);
     const long q_bytes = q_hidden > q_wide ? q_hidden : q_wide, deepest = hidden > wide ? hidden : wide;
     long bytes = 0;
-    w->attention_per_thread = upto(attention_scratch(longest, b->width), 16);
+    w->attention_per_thread = upto(attention_scratch(longest, longest, b->width, 0), 16);
     w->qkv = carve(memory, &bytes, rows * 3 * hidden * number);
     w->context = carve(memory, &bytes, rows * hidden * number);
     w->attended = carve(memory, &bytes, rows * hidden * number);

@@ -19,8 +19,8 @@ static float factor_of_overflow(const float *row, long columns, float *mean)
     return columns % 8 == 0 && first * first > FLT_MAX ? NAN : 0;
 }
 
-/* of one row [columns], in place */
-static void layer_norm_row(float *x, const Norm *n, long columns)
+/* 1 / sqrt(variance + eps) of a row, and its mean */
+static inline float row_factor(const float *x, float eps, long columns, float *mean)
 {
     const long whole = columns / LANES * LANES;
     float sum = 0, square = 0;
@@ -29,22 +29,35 @@ static void layer_norm_row(float *x, const Norm *n, long columns)
         lanes = ADD(lanes, LOAD(x + i));
     for (long i = whole; i < columns; i++)
         sum += x[i];
-    float mean = (sum + REDUCE_ADD(lanes)) / columns;
+    *mean = (sum + REDUCE_ADD(lanes)) / columns;
     lanes = ZERO();
     for (long i = 0; i < whole; i += LANES) {
-        V distance = SUB(LOAD(x + i), SET1(mean));
+        V distance = SUB(LOAD(x + i), SET1(*mean));
         lanes = FMA(distance, distance, lanes);
     }
     for (long i = whole; i < columns; i++)
-        square += (x[i] - mean) * (x[i] - mean);
+        square += (x[i] - *mean) * (x[i] - *mean);
     const float variance = (square + REDUCE_ADD(lanes)) / columns;
-    const float factor = variance <= FLT_MAX ? 1 / sqrtf(variance + n->eps) : factor_of_overflow(x, columns, &mean);
+    return variance <= FLT_MAX ? 1 / sqrtf(variance + eps) : factor_of_overflow(x, columns, mean);
+}
+
+/* y [columns], which may be x itself */
+static inline void normalize_row(const float *x, float *y, const Norm *n, long columns, float mean, float factor)
+{
+    const long whole = columns / LANES * LANES;
     for (long i = 0; i < whole; i += LANES) {
         V number = MUL(SUB(LOAD(x + i), SET1(mean)), SET1(factor));
-        STORE(x + i, FMA(number, LOAD(n->weight + i), LOAD(n->bias + i)));
+        STORE(y + i, FMA(number, LOAD(n->weight + i), LOAD(n->bias + i)));
     }
     for (long i = whole; i < columns; i++)
-        x[i] = (x[i] - mean) * factor * n->weight[i] + n->bias[i];
+        y[i] = (x[i] - mean) * factor * n->weight[i] + n->bias[i];
+}
+
+/* of one row [columns], in place */
+static void layer_norm_row(float *x, const Norm *n, long columns)
+{
+    float mean, factor = row_factor(x, n->eps, columns, &mean);
+    normalize_row(x, x, n, columns, mean, factor);
 }
 
 /* of x [rows, columns], shared by a team of threads */

@@ -41,6 +41,17 @@ typedef __m256i U; /* 32-bit integers */
     _mm_storeu_si128((__m128i *)(place), _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1)))
 /* sums + the products of two 16-bit integers each */
 #define U_DOT_WORDS(sums, a, b) _mm256_add_epi32(sums, _mm256_madd_epi16(a, b))
+#define LOAD_BF16(place)                                                                                                      \
+    _mm256_castsi256_ps(U_SHL(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(place))), 16))
+/* rounded to the nearest, ties to even; NaN stays NaN */
+static inline void STORE_BF16(unsigned short *place, V v)
+{
+    const U bits = _mm256_castps_si256(v), odd = _mm256_and_si256(U_SHR(bits, 16), U_SET1(1));
+    const U rounded = U_SHR(U_ADD(bits, U_ADD(odd, U_SET1(0x7fff))), 16);
+    const V unordered = _mm256_cmp_ps(v, v, _CMP_UNORD_Q);
+    const U all = _mm256_blendv_epi8(rounded, U_SET1(0x7fc0), _mm256_castps_si256(unordered));
+    _mm_storeu_si128((__m128i *)place, _mm_packus_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1)));
+}
 /* the first ``count`` numbers of v, behind them those of ``other`` */
 #define SELECT_FIRST(v, count, other)                                                                                         \
     _mm256_blendv_ps(other, v, _mm256_castsi256_ps(_mm256_cmpgt_epi32(U_SET1(count), U_IOTA())))

@@ -40,6 +40,16 @@ typedef __m512i U; /* 32-bit integers */
 #define STORE_WORDS(place, a) _mm256_storeu_si256((__m256i *)(place), _mm512_cvtepi32_epi16(a))
 /* sums + the products of two 16-bit integers each */
 #define U_DOT_WORDS(sums, a, b) _mm512_add_epi32(sums, _mm512_madd_epi16(a, b))
+#define LOAD_BF16(place)                                                                                                      \
+    _mm512_castsi512_ps(U_SHL(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(place))), 16))
+/* rounded to the nearest, ties to even; NaN stays NaN */
+static inline void STORE_BF16(unsigned short *place, V v)
+{
+    const U bits = _mm512_castps_si512(v), odd = _mm512_and_si512(U_SHR(bits, 16), U_SET1(1));
+    const U rounded = U_SHR(U_ADD(bits, U_ADD(odd, U_SET1(0x7fff))), 16);
+    const U all = _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), U_SET1(0x7fc0));
+    _mm256_storeu_si256((__m256i *)place, _mm512_cvtepi32_epi16(all));
+}
 /* the first ``count`` numbers of v, behind them those of ``other`` */
 #define SELECT_FIRST(v, count, other) _mm512_mask_mov_ps(other, _mm512_cmpgt_epi32_mask(U_SET1(count), U_IOTA()), v)
 /* x where a < b, elsewhere y */

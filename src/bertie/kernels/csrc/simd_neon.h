@@ -54,6 +54,14 @@ static inline U U_DOT_WORDS(U sums, U_FACTOR a, U b)
     return vmlal_lane_s16(vmlal_lane_s16(sums, first, factors, 0), second, factors, 1);
 }
 
+#define LOAD_BF16(place) vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(place), 16))
+/* rounded to the nearest, ties to even; NaN stays NaN */
+static inline void STORE_BF16(unsigned short *place, V v)
+{
+    const uint32x4_t bits = vreinterpretq_u32_f32(v), odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+    const uint32x4_t rounded = vshrq_n_u32(vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff))), 16);
+    vst1_u16(place, vmovn_u32(vbslq_u32(vceqq_f32(v, v), rounded, vdupq_n_u32(0x7fc0))));
+}
 /* the first ``count`` numbers of v, behind them those of ``other`` */
 #define SELECT_FIRST(v, count, other) vbslq_f32(vcltq_s32(U_IOTA(), U_SET1(count)), v, other)
 /* x where a < b, elsewhere y */

@@ -1,0 +1,17 @@
+/* Sums over rows, such as the gradients of biases: within blocks of rows first, so that they are the same, and as exact,
+ * with any number of threads. */
+
+#define SUMMED_ROWS 64
+
+static inline long blocks_of(long rows) { return (rows + SUMMED_ROWS - 1) / SUMMED_ROWS; }
+
+/* sums [columns] = the sum of the rows of partial [blocks, columns], which lie ``stride`` apart */
+static void add_up(const float *partial, long blocks, long columns, long stride, float *sums)
+{
+    memset(sums, 0, columns * sizeof(float));
+    for (long b = 0; b < blocks; b++, partial += stride)
+        for (long c = 0; c < columns; c += LANES) {
+            const long left = columns - c;
+            store_partial(sums + c, ADD(load_partial(sums + c, left), load_partial(partial + c, left)), left);
+        }
+}

@@ -1,0 +1,64 @@
+/* The cross-entropy of rows of logits, and its gradient, without a matrix of probabilities; included after bfloat16.h. */
+
+/* logits [rows, classes], float32 or bfloat16; labels [rows], of which negative ones are left out; each row's loss and the
+ * logarithm of its sum of exponentials [rows] */
+typedef struct {
+    const void *logits;
+    const long long *labels;
+    float *losses, *lse;
+    long rows, classes, half;
+} CrossEntropy;
+
+static float log_sum_exp(const void *logits, long first, long classes, int half)
+{
+    const V nothing = SET1(-INFINITY);
+    V high = nothing, total = ZERO();
+    for (long c = 0; c < classes; c += LANES)
+        high = MAX(high, SELECT_FIRST(load_number(logits, first + c, classes - c, half), classes - c, nothing));
+    const float largest = REDUCE_MAX(high);
+    for (long c = 0; c < classes; c += LANES) {
+        V distance = SUB(load_number(logits, first + c, classes - c, half), SET1(largest));
+        total = ADD(total, SELECT_FIRST(exp_nonpositive(distance), classes - c, ZERO()));
+    }
+    return largest + logf(REDUCE_ADD(total));
+}
+
+int NAME(cross_entropy)(const CrossEntropy *e, int threads)
+{
+    for (long row = 0; row < e->rows; row++)
+        if (e->labels[row] >= e->classes)
+            return BAD_ID;
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (long row = 0; row < e->rows; row++) {
+        e->lse[row] = e->losses[row] = 0;
+        if (e->labels[row] < 0)
+            continue;
+        float all[LANES];
+        STORE(all, load_number(e->logits, row * e->classes + e->labels[row], 1, e->half));
+        e->lse[row] = log_sum_exp(e->logits, row * e->classes, e->classes, e->half);
+        e->losses[row] = e->lse[row] - all[0];
+    }
+    return OK;
+}
+
+/* dlogits, like the logits, by the gradients of the losses [rows] */
+void NAME(cross_entropy_backward)(const CrossEntropy *e, const float *dlosses, void *dlogits, int threads)
+{
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (long row = 0; row < e->rows; row++) {
+        const long first = row * e->classes, label = e->labels[row];
+        const V lse = SET1(e->lse[row]), gradient = SET1(dlosses[row]);
+        for (long c = 0; c < e->classes; c += LANES) {
+            const long left = e->classes - c;
+            V below = MIN(ZERO(), SUB(load_number(e->logits, first + c, left, e->half), lse));
+            V probability = label < 0 ? ZERO() : zero_if_lowest(below, exp_nonpositive(below));
+            if (label >= c && label < c + LANES) {
+                float all[LANES];
+                STORE(all, probability);
+                all[label - c] -= 1;
+                probability = LOAD(all);
+            }
+            store_number(dlogits, first + c, MUL(probability, gradient), left, e->half);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+"""Parts of a block as one function each, with their gradients: what a CPU computes while nobody looks in between.
+
+A string of small operators passes its numbers through memory once for each of them, and again for each in the backward
+pass. Under bf16's autocast products take and give bfloat16; hidden states, normalization and all sums stay float32.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bertie.capture import has_hooks, is_intercepted
+from bertie.dropout import Dropout, drawn_params
+from bertie.kernels import library
+from bertie.kernels.activations import bias_gelu, bias_gelu_backward
+from bertie.kernels.library import DropoutStruct, InstructionSet
+from bertie.kernels.normalization import Normalized, residual_norm, residual_norm_backward
+from bertie.layers.linear import Linear, is_plain
+from bertie.zero_copy import as_array, as_tensor
+
+_DTYPES = (torch.float32, torch.bfloat16)
+_KNOWN: frozenset[Any] = frozenset({Linear, nn.Linear, nn.LayerNorm, Dropout})
+
+
+def can_fuse(x: Tensor, *modules: nn.Module) -> bool:
+    """Whether these modules may be computed as one: they train on a CPU, on plain numbers, and nobody looks in between.
+
+    Without gradients too, while they train: what a checkpoint computes anew drops the same then.
+    """
+    return (
+        (any(module.training for module in modules) or _differentiates(x, modules))
+        and x.is_cpu
+        and library.best() is not None
+        and x.numel() > 0
+        and _product_dtype(x) is not None
+        and not is_intercepted()
+        and all(map(_is_known, modules))
+    )
+
+
+def _differentiates(x: Tensor, modules: Iterable[nn.Module]) -> bool:
+    return torch.is_grad_enabled() and (
+        x.requires_grad or any(each.requires_grad for module in modules for each in module.parameters())
+    )
+
+
+def _is_known(module: nn.Module) -> bool:
+    parameters = module._parameters.values()
+    return (
+        type(module) in _KNOWN
+        and not has_hooks(module)
+        and all(each is not None and is_plain(each) and each.is_contiguous() for each in parameters)
+    )
+
+
+def _product_dtype(x: Tensor) -> torch.dtype | None:
+    """Return the dtype in which products of ``x`` are computed; None where it is none of the kernels'."""
+    if (
+        type(x) is not Tensor
+        or x.layout != torch.strided
+        or x.is_neg()
+        or x.dtype not in (torch.float32, torch.bfloat16)
+    ):
+        return None
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        return dtype if dtype == torch.bfloat16 else None
+    return torch.float32 if x.dtype == torch.float32 else None
+
+
+def project(x: Tensor, *layers: nn.Linear) -> tuple[Tensor, ...]:
+    """Return what several linear layers of equal sizes make of ``x [..., D]``, by one product."""
+    rows = x.reshape(-1, x.shape[-1])
+    dtype = _product_dtype(x)
+    weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
+    projected = _Projections.apply(rows, dtype, *weights, *biases)
+    return tuple(each.view(*x.shape[:-1], -1) for each in projected)
+
+
+def dense_gelu(x: Tensor, dense: nn.Linear) -> Tensor:
+    """Return ``GELU(dense(x))``, with erf, of ``x [..., D]``."""
+    rows = x.reshape(-1, x.shape[-1])
+    y: Tensor = _DenseGelu.apply(rows, dense.weight, dense.bias, _product_dtype(x), library.best())
+    return y.view(*x.shape[:-1], -1)
+
+
+def dense_residual_norm(x: Tensor, residual: Tensor, dense: nn.Linear, dropout_p: float, norm: nn.LayerNorm) -> Tensor:
+    """Return ``norm(residual + dropout(dense(x)))`` of ``x [..., F]`` and a float32 ``residual [..., D]``."""
+    dropped = drawn_params(dropout_p) if dropout_p > 0 else None
+    rows, parameters = x.reshape(-1, x.shape[-1]), (dense.weight, dense.bias, norm.weight, norm.bias)
+    residual_rows = residual.reshape(-1, residual.shape[-1])
+    arguments = norm.eps, dropped, _product_dtype(x), library.best()
+    y: Tensor = _DenseResidualNorm.apply(rows, residual_rows, *parameters, *arguments)
+    return y.view(residual.shape)
+
+
+class _Projections(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dtype: torch.dtype, *parameters: Tensor) -> tuple[Tensor, ...]:
+        ctx.count = count = len(parameters) // 2
+        weight = torch.cat([each.detach() for each in parameters[:count]]).to(dtype)
+        bias = torch.cat([each.detach() for each in parameters[count:]]).to(dtype)
+        ctx.dtype, x = x.dtype, x.detach().to(dtype)
+        ctx.save_for_backward(x, weight)
+        return torch.addmm(bias, x, weight.t()).chunk(count, dim=1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        dy = torch.cat(grads, dim=1)
+        needs_x, _, *needs = ctx.needs_input_grad
+        dx = (dy @ weight).to(ctx.dtype) if needs_x else None
+        dweight = _weight_gradient(dy, x).chunk(ctx.count) if any(needs[: ctx.count]) else ()
+        dbias = dy.sum(0, dtype=torch.float32).chunk(ctx.count) if any(needs[ctx.count :]) else ()
+        given = [*(dweight or [None] * ctx.count), *(dbias or [None] * ctx.count)]
+        return dx, None, *(each if need else None for each, need in zip(given, needs, strict=True))
+
+
+class _DenseGelu(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype, instruction_set: InstructionSet
+    ) -> Tensor:
+        ctx.dtype, ctx.instruction_set = x.dtype, instruction_set
+        x, weight = x.detach().to(dtype), weight.detach().to(dtype)
+        product = x @ weight.t()
+        ctx.save_for_backward(x, weight, bias, product)
+        threads = torch.get_num_threads()
+        return as_tensor(bias_gelu(as_array(product), as_array(bias), instruction_set, threads=threads))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, product = ctx.saved_tensors
+        dy, h, added = map(as_array, (grads[0], product, bias))
+        gradients = bias_gelu_backward(dy, h, added, ctx.instruction_set, threads=torch.get_num_threads())
+        dproduct, dbias = map(as_tensor, gradients)
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        dx = (dproduct @ weight).to(ctx.dtype) if needs_x else None
+        dweight = _weight_gradient(dproduct, x) if needs_weight else None
+        return dx, dweight, dbias if needs_bias else None, None, None
+
+
+class _DenseResidualNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        residual: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        norm_weight: Tensor,
+        norm_bias: Tensor,
+        eps: float,
+        dropout: DropoutStruct | None,
+        dtype: torch.dtype,
+        instruction_set: InstructionSet,
+    ) -> Tensor:
+        ctx.dtype, ctx.eps, ctx.arguments = x.dtype, eps, (dropout, instruction_set)
+        x, weight = x.detach().to(dtype), weight.detach().to(dtype)
+        product = x @ weight.t()
+        norm = as_array(norm_weight), as_array(norm_bias), eps
+        h, added, before = map(as_array, (product, bias, residual))
+        made = residual_norm(h, added, before, norm, dropout, instruction_set, threads=torch.get_num_threads())
+        y, *others = map(as_tensor, made)
+        ctx.save_for_backward(x, weight, norm_weight, norm_bias, *others)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, norm_weight, norm_bias, *others = ctx.saved_tensors
+        dy = as_array(grads[0])
+        made = Normalized(dy, *map(as_array, others))
+        norm = as_array(norm_weight), as_array(norm_bias), ctx.eps
+        is_half, threads = weight.dtype == torch.bfloat16, torch.get_num_threads()
+        gradients = residual_norm_backward(dy, made, norm, *ctx.arguments, is_half=is_half, threads=threads)
+        dproduct, dbias, dresidual, dnorm_weight, dnorm_bias = map(as_tensor, gradients)
+        needs_x, _, needs_weight = ctx.needs_input_grad[:3]
+        dx = (dproduct @ weight).to(ctx.dtype) if needs_x else None
+        dweight = _weight_gradient(dproduct, x) if needs_weight else None
+        given = dx, dresidual, dweight, dbias, dnorm_weight, dnorm_bias
+        needed = (each if need else None for each, need in zip(given, ctx.needs_input_grad, strict=False))
+        return *needed, None, None, None, None
+
+
+def _weight_gradient(dy: Tensor, x: Tensor) -> Tensor:
+    """Return ``dyᵀ x``, float32 as weights are."""
+    return (dy.t() @ x).float()

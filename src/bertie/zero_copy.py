@@ -1,0 +1,21 @@
+"""Tensors on the CPU as arrays for the kernels, and back, without a copy; bfloat16 as 16-bit integers."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def as_array(x: Tensor) -> NDArray[Any]:
+    """Return the numbers of a float32 or bfloat16 tensor."""
+    x = x.detach()
+    array: NDArray[Any] = x.view(torch.uint16).numpy() if x.dtype == torch.bfloat16 else x.numpy()
+    return array
+
+
+def as_tensor(x: NDArray[Any]) -> Tensor:
+    """Return the tensor of an array as `as_array` gives them."""
+    made = torch.from_numpy(x)
+    return made.view(torch.bfloat16) if x.dtype == np.uint16 else made
