@@ -31,8 +31,8 @@ def _setting(default: Any, doc: str, kind: str, low: float = -math.inf, high: fl
     return dataclasses.field(default=default, metadata={"rule": rule})
 
 
-# What may change when a run is resumed: none of it changes a number that the optimiser sees.
-FREE = frozenset({"patience", "evaluate_every", "save_every", "save_minutes", "log_every", "skip_bad_steps"})
+# What may change when a run is resumed: none of it changes a number that the optimiser sees, but for rounding.
+FREE = frozenset({"patience", "evaluate_every", "save_every", "save_minutes", "log_every", "skip_bad_steps", "shard"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +82,7 @@ class Settings:
     freeze: int | str | None = None
     precision: str = _setting("auto", "auto: bf16 where the GPU has it", "choice", choices=PRECISIONS)
     gradient_checkpointing: bool = _setting(False, "less memory, a third more time", "true or false")
+    shard: bool = _setting(False, "each of several processes keeps a part of the model (FSDP2)", "true or false")
     patience: int | None = _setting(
         5, "evaluations without a better score before the end; None: no limit", "integer", 1, none=True
     )
@@ -113,6 +114,9 @@ class Settings:
                     f"{spelled(one, getattr(self, one))} and {spelled(other, getattr(self, other))} exclude each "
                     "other; give one."
                 )
+        if self.shard and self.optimizer == "muon":
+            muon, shard = spelled("optimizer", "muon"), spelled("shard", True)
+            raise InputError(f"{muon} needs whole matrices, which {shard} divides; give one of them.")
         if self.warmup >= 1 and self.warmup != int(self.warmup):
             raise InputError(
                 f"{spelled('warmup')} is {self.warmup:g}; allowed: a share below 1, or a whole number of steps."

@@ -86,6 +86,9 @@ class UpdateOptions:
     gradient_checkpointing: Annotated[
         bool | None, typer.Option("--gradient-checkpointing", help="Less memory, a third more time.")
     ] = None
+    shard: Annotated[
+        bool | None, typer.Option("--shard", help="Each process of torchrun keeps a part of the model.")
+    ] = None
     evaluate_every: Annotated[
         int | None, typer.Option("--evaluate-every", min=1, help="Steps between figures on the documents held out.")
     ] = None

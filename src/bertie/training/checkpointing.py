@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from bertie.errors import CheckpointError, InputError
 from bertie.progress import logger
 from bertie.settings import Settings
-from bertie.training.fingerprint import Fingerprint, refuse_other
+from bertie.training.distributed import Processes
+from bertie.training.evaluating import warn
+from bertie.training.fingerprint import Fingerprint, goes_on_with, refuse_other
 from bertie.training.history import History
 from bertie.training.optimizer import AdamW
 from bertie.training.param_groups import restore, snapshot
@@ -18,12 +20,12 @@ from bertie.training.state import States
 
 
 class Checkpointer:
-    """Saves and brings back one run; with several processes the first one alone writes."""
+    """Saves and brings back one run; with several processes the first one writes what all have."""
 
-    def __init__(self, folder: Path | None, fingerprint: Fingerprint, settings: Settings, writes: bool) -> None:
-        self._states = None if folder is None else States(folder)
+    def __init__(self, folder: Path | None, fingerprint: Fingerprint, settings: Settings, group: Processes) -> None:
+        self._states = None if folder is None else States(folder, group)
         self.where = str(folder)  # for messages
-        self._fingerprint, self._settings, self._writes = fingerprint, settings, writes
+        self._fingerprint, self._settings, self._writes = fingerprint, settings, group.rank == 0
         self._best: dict[str, Tensor] = {}
         self._saved: tuple[int, ...] = ()
         self._saved_at = time.monotonic()
@@ -41,7 +43,7 @@ class Checkpointer:
                     f"{self.where!r} holds the state of a run; resume it, or give another folder or remove this one."
                 )
             return None
-        saved = self._states.load()
+        saved = self._states.load(dict(model.named_parameters()))
         if saved is None:
             return None
         refuse_other(saved.identity, self._fingerprint, self.where)
@@ -54,6 +56,8 @@ class Checkpointer:
                 f"the training state in {self.where!r} lacks {error}; start the run anew, without resume"
             ) from error
         self._saved = _mark(history)
+        if sentence := goes_on_with(saved.identity, self._fingerprint):
+            warn(history, sentence)
         logger.info("The run in %r goes on after step %d.", self.where, history.step)
         return history
 
@@ -69,8 +73,9 @@ class Checkpointer:
         """Save the run as it is, unless that is saved already; return whether it lies in a folder."""
         if self._states is None:
             return False
-        if self._writes and self._saved != _mark(history):
-            self._states.save(self._fingerprint, history.to_dict(), snapshot(model), optimizer.tensors())
+        if self._saved != _mark(history):
+            parameters = dict(model.named_parameters())
+            self._states.save(self._fingerprint, history.to_dict(), snapshot(model), optimizer.tensors(), parameters)
         elif self._writes:
             self._states.tidy(history.best_step)  # it may have been killed between saving and that
         self._saved, self._saved_at = _mark(history), time.monotonic()
