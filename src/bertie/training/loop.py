@@ -234,12 +234,13 @@ class _Run:
             "learning_rate": self.highest_rate,
             "batch_size": settings.examples_in_a_step,
             "precision": self.precision,
-            "evaluate_every": self.evaluate_every or in_an_epoch,
+            "evaluate_every": self.evaluate_every or (in_an_epoch if settings.budget is None else None),
             "log_every": self.log_every,
             "micro_tokens": self.gradients.tokens,
         }
         length = next((name for name in ("steps", "budget") if given[name] is not None), "epochs")
         left = {"epochs", "steps", "budget"} - {length} | {"batch_size" if settings.batch_tokens else "batch_tokens"}
+        left |= set() if settings.schedule == "wsd" else {"cooldown"}
         return {name: value for name, value in given.items() if name not in left}
 
     def _is_over(self) -> bool:
