@@ -92,6 +92,13 @@ class CrossEntropyStruct(ctypes.Structure):
     )
 
 
+class WeightGradientStruct(ctypes.Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("dy", "x", "dw")),
+        *((name, c_long) for name in ("rows", "columns", "depth")),
+    )
+
+
 _STRUCTS = {
     "packed_weight": PackedWeightStruct,
     "norm": NormStruct,
@@ -144,6 +151,7 @@ class InstructionSet:
         name: "avx2", "avx512", "avx512vnni", "neon" or "neondot".
         panel_width: the columns of a panel of weights.
         multiplies_bytes: whether the inputs of int8 weights may have 8 bits; 16 they may have anywhere.
+        weight_gradient: of bfloat16; None where no instructions multiply them.
     """
 
     name: str
@@ -165,6 +173,7 @@ class InstructionSet:
     cross_entropy_backward: Any
     embeddings: Any
     encoder: Any
+    weight_gradient: Any = None
 
 
 # the columns of a panel: two vectors
@@ -199,6 +208,9 @@ def _bound(library: ctypes.CDLL, name: str) -> InstructionSet:
     for called, (arguments, result) in _FUNCTIONS.items():
         functions[called] = getattr(library, f"bertie_{name}_{called}")
         functions[called].argtypes, functions[called].restype = arguments, result
+    if name == "avx512vnni" and c_int.in_dll(library, "bertie_has_bfloat16_tiles").value:
+        functions["weight_gradient"] = library.bertie_avx512vnni_weight_gradient
+        functions["weight_gradient"].argtypes = [POINTER(WeightGradientStruct), c_int]
     return InstructionSet(name, _PANEL_WIDTHS[name], name in _MULTIPLY_BYTES, **functions)
 
 

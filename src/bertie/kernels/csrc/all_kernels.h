@@ -9,6 +9,7 @@
 #include "gemm_int8.h"
 #ifdef HAS_TILES
 #include "gemm_tiles.h"
+#include "weight_gradient.h"
 #endif
 #include "packing.h"
 #include "linear.h"
