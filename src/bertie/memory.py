@@ -49,8 +49,8 @@ def own_pages(size: int) -> NDArray[np.uint8]:
 def freed_memory_kept() -> Iterator[None]:
     """Have the C library keep, within the block, what is freed: the next array of that size needs no fresh pages.
 
-    Every step of a training run asks for the same sizes again, and what is larger than 32 MB would go back to the system
-    each time: its pages took a fifth of a step of 4,096 tokens in bfloat16.
+    Every step of a training run asks for the same sizes again, but the system has large arrays back each time: fresh
+    pages took a fifth of a step of 4,096 tokens in bfloat16.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if set_option is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from bertie.openmp import let_children_compute
 
-ABI_VERSION = 7  # as in abi.h
+ABI_VERSION = 8  # as in abi.h
 
 
 class PackedWeightStruct(ctypes.Structure):
@@ -110,6 +110,7 @@ _STRUCTS = {
     "residual_norm": ResidualNormStruct,
     "residual_norm_backward": ResidualNormBackwardStruct,
     "cross_entropy": CrossEntropyStruct,
+    "weight_gradient": WeightGradientStruct,
 }
 _ABI_FIELDS = ("version", *_STRUCTS)
 
@@ -208,9 +209,10 @@ def _bound(library: ctypes.CDLL, name: str) -> InstructionSet:
     for called, (arguments, result) in _FUNCTIONS.items():
         functions[called] = getattr(library, f"bertie_{name}_{called}")
         functions[called].argtypes, functions[called].restype = arguments, result
-    if name == "avx512vnni" and c_int.in_dll(library, "bertie_has_bfloat16_tiles").value:
-        functions["weight_gradient"] = library.bertie_avx512vnni_weight_gradient
-        functions["weight_gradient"].argtypes = [POINTER(WeightGradientStruct), c_int]
+    by_tiles = getattr(library, f"bertie_{name}_weight_gradient", None)  # some compilers know no tiles
+    if by_tiles is not None and c_int.in_dll(library, "bertie_has_bfloat16_tiles").value:
+        by_tiles.argtypes = [POINTER(WeightGradientStruct), c_int]
+        functions["weight_gradient"] = by_tiles
     return InstructionSet(name, _PANEL_WIDTHS[name], name in _MULTIPLY_BYTES, **functions)
 
 

@@ -53,7 +53,9 @@ class BertLMPredictionHead(nn.Module):
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         transformed = self.transform(hidden_states)
-        return project(transformed, self.decoder)[0] if can_fuse(transformed, self.decoder) else self.decoder(transformed)
+        return (
+            project(transformed, self.decoder)[0] if can_fuse(transformed, self.decoder) else self.decoder(transformed)
+        )
 
 
 class BertOnlyMLMHead(nn.Module):

@@ -33,7 +33,7 @@ def cross_entropy_sum(
     gold, counts = _beside(logits, labels), _beside(logits, weights)
     if not torch.is_autocast_enabled(logits.device.type):  # which computes it in float32 by itself
         logits = logits.float()
-    if counts is not None and not focal or smoothing:
+    if not focal and (counts is not None or smoothing):
         return F.cross_entropy(logits, gold, counts, ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing)
     losses = row_losses(logits, gold)
     if not focal:

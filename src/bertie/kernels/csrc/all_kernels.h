@@ -21,6 +21,10 @@
 #include "cross_entropy.h"
 #include "attention.h"
 #include "attention_backward.h"
+#ifdef HAS_TILES
+#include "attention_tiles.h"
+#endif
+#include "attention_doors.h"
 #include "encoder.h"
 #include "embeddings.h"
 #include "abi.h"

@@ -67,44 +67,49 @@ static void pack_tiles(const Bfloat16 *x, long stride, long tokens, long width, 
 #pragma GCC push_options
 #pragma GCC target("amx-tile,amx-bf16")
 
-/* sums [32, 32] over ``count`` pairs of tiles each of a and b */
-static __attribute__((noinline)) void multiply_bfloat16(const int *a, const int *b, long count, float *sums)
+/* where the tiles of 32 rows of a left operand lie: bytes from row to row, to the next 32 columns, to the lower 16 rows */
+typedef struct {
+    long row, step, lower;
+} Layout;
+
+static const Layout TILES = {64, 2 * TILE_WORDS * 4, TILE_WORDS * 4};
+
+/* rows of so many numbers, one after the other */
+static inline Layout rows_of(long width) { return (Layout){2 * width, 64, 32 * width}; }
+
+/* sums [32, 32], rows ``stride`` apart, over ``count`` times 32 numbers of a and of b, which lies in tiles */
+static __attribute__((noinline)) void multiply_bfloat16(const void *a, Layout at, const int *b, long count, float *sums,
+                                                        long stride)
 {
+    const char *from = a;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (long k = 0; k < count; k++, a += 2 * TILE_WORDS, b += 2 * TILE_WORDS) {
-        _tile_loadd(4, a, 64);
+    for (long k = 0; k < count; k++, from += at.step, b += 2 * TILE_WORDS) {
+        _tile_loadd(4, from, at.row);
         _tile_loadd(6, b, 64);
-        _tile_loadd(5, a + TILE_WORDS, 64);
+        _tile_loadd(5, from + at.lower, at.row);
         _tile_loadd(7, b + TILE_WORDS, 64);
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
     }
-    _tile_stored(0, sums, 128);
-    _tile_stored(1, sums + 16, 128);
-    _tile_stored(2, sums + 16 * 32, 128);
-    _tile_stored(3, sums + 16 * 32 + 16, 128);
+    _tile_stored(0, sums, 4 * stride);
+    _tile_stored(1, sums + 16, 4 * stride);
+    _tile_stored(2, sums + 16 * stride, 4 * stride);
+    _tile_stored(3, sums + 16 * stride + 16, 4 * stride);
 }
 
 #pragma GCC pop_options
-
-/* dw [columns, depth] = dy^T x of dy [rows, columns] and x [rows, depth] in bfloat16 */
-typedef struct {
-    const Bfloat16 *dy, *x;
-    float *dw;
-    long rows, columns, depth;
-} WeightGradient;
 
 /* 32 x 32 numbers of dw, as far as there are so many, from [row, column] on; the first tokens' sums replace what was there */
 static void gradient_tile(const WeightGradient *g, long row, long column, const int *a, const int *b, long count, int adds)
 {
     float sums[32 * 32] __attribute__((aligned(64)));
     const long rows = g->columns - row < 32 ? g->columns - row : 32, width = g->depth - column < 32 ? g->depth - column : 32;
-    multiply_bfloat16(a, b, count, sums);
+    multiply_bfloat16(a, TILES, b, count, sums, 32);
     for (long r = 0; r < rows; r++)
         for (long c = 0; c < width; c += LANES) {
             float *to = g->dw + (row + r) * g->depth + column + c;
@@ -112,8 +117,6 @@ static void gradient_tile(const WeightGradient *g, long row, long column, const 
             store_partial(to, adds ? ADD(sum, load_partial(to, width - c)) : sum, width - c);
         }
 }
-
-static inline long at_most(long number, long most) { return number < most ? number : most; }
 
 /* shared by a team of threads */
 static void gradient_blocks(const WeightGradient *g, int *a, int *b)
