@@ -22,6 +22,7 @@ FLAGS = ["-O3", "-g0", "-fno-math-errno", "-ffp-contract=off"]
 AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]
 X86 = {"avx2.c": ["-mavx2", "-mfma"], "avx512.c": AVX512, "avx512vnni.c": [*AVX512, "-mavx512vnni"]}
 ARM = {"neon.c": [], "neondot.c": ["-march=armv8.2-a+dotprod"]}
+EVERYWHERE: dict[str, list[str]] = {"cpu_features.c": [], "wordpiece.c": []}  # they need no instruction set
 # Windows is not among them: its own compiler takes no C of gcc and clang, and its `long` has 32 bits
 MACHINES = {
     "linux-x86_64": X86,
@@ -60,7 +61,7 @@ class BuildKernels(build_ext):
             self._compile(ext)
 
     def _compile(self, ext: Extension, *openmp: str) -> None:
-        flags = {"cpu_features.c": [], **instruction_sets(self.plat_name)}
+        flags = EVERYWHERE | instruction_sets(self.plat_name)
         objects = [
             each
             for name, own in flags.items()
@@ -86,7 +87,7 @@ def kernels(platform: str) -> list[Extension]:
     if not names:
         print(f"bertie's kernels are not compiled: there are none for {platform}", file=sys.stderr)
         return []
-    sources = [str(CSRC / name) for name in ("cpu_features.c", *names)]
+    sources = [str(CSRC / name) for name in (*EVERYWHERE, *names)]
     return [
         Extension(
             "bertie.kernels._kernels",

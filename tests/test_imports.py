@@ -16,6 +16,7 @@ from bertie.tasks.registry import ROWS as TABLE
 SOURCE = Path(bertie.__file__).parent
 # A room imports only from rooms below its own line.
 ROWS = [
+    {"__main__"},
     {"cli"},
     {"server", "estimators", "bench"},
     {"pictures", "finetuning", "pretraining", "compression", "export"},
@@ -52,7 +53,7 @@ PLACE = re.compile(r"bertie(\.\w+)+:\w+")
 # Names that files of several rooms may have: those of tasks, of layers, and of the commands for what a room does.
 TASKS = {name.replace("-", "_") for row in TABLE for name in (row.name, row.learns, *row.aliases)}
 LAYERS = {"activations", "attention", "dropout", "embeddings", "encoder", "heads", "linear", "normalization"}
-COMMANDS = {"quantize"}
+COMMANDS = {"pretrain", "quantize"}
 # Other names that stand in several rooms. Nothing is added here.
 SEVERAL = {
     *("arrays", "auto", "entities", "folder", "inputs", "loading", "saving", "searching"),

@@ -27,7 +27,9 @@ WITH_TORCH = {
     *("attention", "capture", "compression", "dropout", "finetuning", "generation", "layers", "models"),
     *("outputs", "packing", "row_losses", "training", "zero_copy"),
     *("bench/compare", "pipelines/modules", "tasks/summed_losses", "tasks/tensors"),
-    *("pretraining/pretraining_learner", "pretraining/teacher", "pretraining/vocabulary_extension"),
+    *("pretraining/heldout", "pretraining/pretrain", "pretraining/pretraining_learner", "pretraining/starting_model"),
+    *("pretraining/pretraining_report", "pretraining/utilization"),
+    *("pretraining/teacher", "pretraining/vocabulary_extension"),
 }
 # of those rooms, what can be imported all the same
 FREE = {
@@ -366,13 +368,14 @@ def test_commands_that_answer_are_all_tried() -> None:
 
 # what is missing is said
 
-NEED_TORCH = {"extend-vocabulary", "finetune", "average", "quantize", "dequantize", "bench"}
+NEED_TORCH = {"extend-vocabulary", "pretrain", "finetune", "average", "quantize", "dequantize", "bench"}
 
 
 @pytest.mark.parametrize(
     "line",
     [
         "finetune sequence-classification --train reviews.csv -m classes --out run",
+        "pretrain --data shards --config mini --steps 1 --out run",
         "average classes classes --out mean",
         "quantize classes small",
         "dequantize classes small",

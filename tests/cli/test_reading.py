@@ -11,7 +11,6 @@ import pytest
 
 from bertie.cli.options import FormatOptions
 from bertie.cli.reading import InputOptions
-from bertie.data.sentences import sentences
 from bertie.errors import InputError
 from bertie.messages import printable
 
@@ -105,22 +104,6 @@ def test_standard_input_is_read_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"text": "a"}\n{"broken')))
     texts = InputOptions().read(FormatOptions("jsonl"))
     assert next(texts).text == "a"  # before the broken line is reached
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (
-            'Mr. Dance stood. "Who?" he said. It was I. Then it ended',
-            ["Mr. Dance stood.", '"Who?" he said.', "It was I.", "Then it ended"],
-        ),
-        ("One line\nof two. Next!\n\nHeading\n\nLast.", ["One line of two.", "Next!", "Heading", "Last."]),
-        ("See J. R. Smith, e.g. Here. Done… Yes.", ["See J. R. Smith, e.g. Here.", "Done…", "Yes."]),
-        ("", []),
-    ],
-)
-def test_sentences(text: str, expected: list[str]) -> None:
-    assert list(sentences(text)) == expected
 
 
 def test_41_a_terminal_is_given_no_commands() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import transformers
 
@@ -72,6 +73,42 @@ def test_what_cannot_be_done_is_one_sentence(run: Run, tmp_path: Path) -> None:
         assert expected in ran.err
         assert len(ran.err.strip().splitlines()) == 1
     assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "There is no text in "),
+        (b" \n\n\t\n", "There is no text in "),
+        (bytes(3000), "There is no text in "),
+        (
+            bytes(range(256)) * 20,
+            "is not UTF-8 text; name its encoding, such as --encoding cp1252, or save it as UTF-8.",
+        ),
+        (b"A good line. And two.\n\nA bad \x81 byte \x8d.\n", "Line 3 of "),
+    ],
+)
+def test_files_that_are_no_text_are_refused(
+    run: Run, mini: Path, tmp_path: Path, content: bytes, expected: str
+) -> None:
+    file = tmp_path / "file.txt"
+    file.write_bytes(content)
+    ran = run("prepare", file, "-t", mini, "--out", tmp_path / "d", "--workers", 1)
+    assert ran.code == 2
+    assert len(ran.err.splitlines()) == 1
+    assert expected in ran.err
+    # nothing is left that a mended file could not be prepared into
+    file.write_text("A good line. And two.", "utf-8")
+    assert run("prepare", file, "-t", mini, "--out", tmp_path / "d", "--workers", 1).code == 0
+
+
+def test_another_encoding_is_guessed_and_said(run: Run, mini: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file.txt"
+    file.write_bytes("Ein Café in Köln – und „Müller“.".encode("cp1252"))
+    ran = run("prepare", file, "-t", mini, "--out", tmp_path / "d", "--heldout", 0, "--workers", 1)
+    assert f"bertie: {file} is no UTF-8; it is read as cp1252 (--encoding names another)." in ran.err
+    (shard,) = Corpus(tmp_path / "d").shards
+    assert bertie.BertTokenizer.from_pretrained(mini).decode(shard.ids.tolist()).startswith("ein cafe in koln")
 
 
 def test_the_command_writes_a_model_that_transformers_opens(mini: Path, tmp_path: Path, run: Run) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -109,6 +110,46 @@ def test_a_killed_run_goes_on_to_the_same_files(tokenizer: bertie.BertTokenizer,
     subprocess.run([*command, str(killed)], check=True)
     assert files_in(killed) == files_in(whole)
     assert {name: (killed / name).stat().st_mtime_ns for name in kept} == kept
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_loses_nothing_that_was_written(
+    tokenizer: bertie.BertTokenizer, tmp_path: Path, workers: int
+) -> None:
+    resource = pytest.importorskip("resource")
+    stopped = tmp_path / "data"
+    # one document too large for what a file may be
+    texts = [*book_texts()[:200], "A long one. " * 20_000]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"cannot write .*train-\d+.safetensors': File too large; files"):
+            prepare(texts, tokenizer, stopped, heldout=0.1, workers=workers)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    kept = {path.name: path.stat().st_mtime_ns for path in stopped.glob("*.safetensors")}
+    assert kept
+    assert not [path for path in stopped.rglob("*") if path.name.endswith(".tmp")]
+    prepare(texts, tokenizer, stopped, heldout=0.1)
+    assert {name: (stopped / name).stat().st_mtime_ns for name in kept} == kept
+    assert Corpus(stopped).tokens > 60_000
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_what_was_written_before_a_document_that_cannot_be_read_is_kept(
+    tokenizer: bertie.BertTokenizer, tmp_path: Path
+) -> None:
+    def broken() -> Iterator[str]:
+        yield from book_texts()[:200]
+        raise InputError("Line 7 of book.txt is not UTF-8 text.")
+
+    with pytest.raises(InputError, match="Line 7"):
+        prepare(broken(), tokenizer, tmp_path, heldout=0.1)
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
+    assert kept
+    prepare(book_texts(), tokenizer, tmp_path, heldout=0.1)
+    assert {name: (tmp_path / name).stat().st_mtime_ns for name in kept} == kept
 
 
 @pytest.mark.usefixtures("small_blocks")

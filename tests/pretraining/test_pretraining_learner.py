@@ -105,6 +105,14 @@ def test_an_example_is_the_same_whatever_was_made_before_and_beside_it(book: Boo
     assert alone != rows_of(PretrainingLearner(small(), *book, length=40, seed=4), numbers)
 
 
+@pytest.mark.parametrize("next_sentence", [True, False])
+def test_an_example_learns_nothing_from_those_beside_it(book: Book, next_sentence: bool) -> None:
+    learner = PretrainingLearner(small().eval(), *book, length=40, next_sentence=next_sentence)
+    examples = [3, 8, 20, 21]
+    alone = torch.stack([learner.loss([number]) for number in examples]).sum(0)
+    torch.testing.assert_close(learner.loss(examples), alone)
+
+
 def test_the_loop_learns_from_it_in_parts_as_in_one(book: Book) -> None:
     losses = []
     for micro_tokens in (10_000, 60):
@@ -129,6 +137,9 @@ def test_what_does_not_fit_is_refused(book: Book) -> None:
         PretrainingLearner(
             bertie.BertForPreTraining(bertie.BertConfig(**{**SIZES, "vocab_size": 700})), *book, length=9
         )
+    other = bertie.BertTokenizer(tokenizer.get_vocab(), do_lower_case=False)
+    with pytest.raises(InputError, match=r"was prepared with another tokenizer; take the one in .*/tokenizer', or"):
+        PretrainingLearner(small(), corpus, other, length=40)
 
 
 def test_examples_are_described_by_their_words(book: Book) -> None:

@@ -355,19 +355,6 @@ def test_rows_know_what_was_cut(cls: type, mini: Path) -> None:
     assert [row.is_empty for row in rows] == [False, True, False, False]
 
 
-def test_memory_of_words_is_bounded(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bertie.tokenization.remembering.MOST", 100)
-    tokenizer = loaded(BertTokenizer, mini)
-    words = [f"word{number} é{number}й {'x' * 101}{number}" for number in range(300)]
-    expected = loaded(BertTokenizer, mini)(words)["input_ids"]
-    assert tokenizer(words)["input_ids"] == tokenizer(words)["input_ids"] == expected
-    tokenizer(words, return_offsets_mapping=True)
-    backend = tokenizer._backend
-    for table in (backend._cuts_of, backend._characters, backend._normal._beyond_ascii):
-        assert 0 < len(table) <= 100
-        assert all(len(key) <= 100 for key in table if isinstance(key, str))
-
-
 def test_many_added_tokens_are_found(mini: Path) -> None:
     """Those with spaces, with capitals, with signs, of one sign alone, and of characters beyond the usual."""
     added = [f"tok{number}" for number in range(50)] + ["c++", "New York", "Ünï", "你好", "don't", "\u302ea", "x y"]

@@ -127,5 +127,14 @@ FILES = {
     "relevance.csv": _csv(_relevant()),
     "partners.csv": _csv(_partners()),
     "passages.txt": "".join(f"{row['text']}\n" for row in _reviews()[:6]),
+    "books.txt": "\n\n".join(
+        " ".join(f"The {part} is {word} at {place}." for part in _FILMS for word in words)
+        for words in _WORDS.values()
+        for place in (*_PLACES, *_NAMES)
+    ),
+    "my-config.json": json.dumps(
+        {"model_type": "bert", "vocab_size": 120, "hidden_size": 32, "num_hidden_layers": 2}
+        | {"num_attention_heads": 2, "intermediate_size": 48}
+    ),
     "corpus.txt": "".join(f"{row['text']} {row['label']} words.\n" for row in _reviews()),
 }

@@ -27,7 +27,7 @@ def size(path: Path) -> tuple[int, int]:
     ],
 )
 def test_curves(records: list, best: int | None, tmp_path: Path) -> None:
-    curves.draw_curves(records, "f1", best, tmp_path / "curves.png")
+    curves.draw_curves(records, "f1", best, tmp_path / "curves.png", "tuning data")
     assert min(size(tmp_path / "curves.png")) > 500
 
 
@@ -41,7 +41,7 @@ def test_shares_are_drawn_from_0_to_1(
     drawn: list = []
     monkeypatch.setattr(curves, "save_figure", lambda figure, _: drawn.append(figure.axes[-1].get_ylim()))
     records = [{"step": step, "figures": {main: value}} for step, value in enumerate(values, 1)]
-    curves.draw_curves(records, main, 1, Path("curves.png"))
+    curves.draw_curves(records, main, 1, Path("curves.png"), "tuning data")
     low, high = drawn[0]
     assert (
         (low, high) == pytest.approx(limits)
@@ -57,7 +57,7 @@ def test_the_axis_of_losses_begins_at_0(
     drawn: list = []
     monkeypatch.setattr(curves, "save_figure", lambda figure, _: drawn.append(figure.axes[0].get_ylim()))
     records = [{"step": 1, "loss": losses[0]}, {"step": 2, "figures": {"f1": 0.5, "loss": losses[1]}}]
-    curves.draw_curves(records, "f1", 1, Path("curves.png"))
+    curves.draw_curves(records, "f1", 1, Path("curves.png"), "tuning data")
     assert drawn[0][0] == pytest.approx(low)
 
 

@@ -27,6 +27,7 @@ PLACES = {
     "train-tokenizer": "bertie.cli.train_tokenizer:train_tokenizer",
     "extend-vocabulary": "bertie.cli.train_tokenizer:extend_vocabulary",
     "prepare": "bertie.cli.prepare:prepare",
+    "pretrain": "bertie.cli.pretrain:pretrain",
     "finetune": "bertie.cli.finetune:finetune",
     "evaluate": "bertie.cli.evaluate:evaluate",
     "average": "bertie.cli.average:average",
@@ -48,6 +49,7 @@ NEEDY = (
     "train-tokenizer",
     "extend-vocabulary",
     "prepare",
+    "pretrain",
 )
 LOOKS: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
 

@@ -8,28 +8,43 @@ _ABBREVIATIONS = {
     *("mr", "mrs", "ms", "dr", "st", "prof", "rev", "hon", "capt", "cap", "col", "gen", "lt", "sgt", "jr", "sr"),
     *("no", "vol", "vs", "etc", "e.g", "i.e", "cf", "fig", "messrs", "mt", "ave", "inc", "ltd", "co"),
 }
+_EMPTY_LINES = re.compile(r"\n\s*\n")
+_CLOSING = """"'”’)]"""
 # the end of a sentence, closing quotes and brackets with it, before something that can begin another
-_END = re.compile(r"""([.!?…]+["'”’)\]]*)\s+(?=["'“‘(\[]*[A-Z0-9])""")
+_END = re.compile(rf"""([.!?…][.!?…{re.escape(_CLOSING)}]*) (?=["'“‘(\[]*[A-Z0-9])""")
 _INITIALS = re.compile(r"(?!I$)[A-Z](\.[A-Z])*")
-_LAST_WORD = re.compile(r"([\w.]+)\.[\"'”’)\]]*$")
+_LAST_WORD = re.compile(rf"([\w.]+)\.[{re.escape(_CLOSING)}]*$")
 # no abbreviation and no row of initials is longer than this with what closes a sentence
 _REACH = 24
 
 
 def sentences(text: str) -> Iterator[str]:
     """Yield the sentences of ``text``; an empty line always ends one, a single line break is a space."""
-    for paragraph in re.split(r"\n\s*\n", text):
-        yield from _of_paragraph(" ".join(paragraph.split()))
+    for paragraph in _EMPTY_LINES.split(text):
+        # of white space, the blank alone is printable
+        if not paragraph.isprintable() or "  " in paragraph:
+            paragraph = " ".join(paragraph.split())
+        yield from _of_paragraph(paragraph.strip(" "))
 
 
 def _of_paragraph(paragraph: str) -> Iterator[str]:
-    start = 0
-    for end in _END.finditer(paragraph):
-        sentence = paragraph[start : end.end(1)]
-        word = _LAST_WORD.search(sentence, max(0, len(sentence) - _REACH))
-        if word and (word[1].lower() in _ABBREVIATIONS or _INITIALS.fullmatch(word[1])):
-            continue
-        yield sentence
-        start = end.end()
-    if start < len(paragraph):
-        yield paragraph[start:]
+    *parts, last = _END.split(paragraph)
+    begun = ""
+    for words, end in zip(parts[::2], parts[1::2], strict=True):
+        sentence = begun + words + end
+        if "." in end and _is_abbreviated(words, end):
+            begun = sentence + " "
+        else:
+            yield sentence
+            begun = ""
+    if begun or last:
+        yield begun + last
+
+
+def _is_abbreviated(words: str, end: str) -> bool:
+    """Whether the full stop behind ``words`` belongs to an abbreviation."""
+    word = words[words.rfind(" ") + 1 :]
+    if not word.isalpha() or len(end.rstrip(_CLOSING)) > 1:  # what follows is right for these too, but slower
+        found = _LAST_WORD.search((words + end)[-_REACH:])
+        word = found[1] if found else ""
+    return word.lower() in _ABBREVIATIONS or _INITIALS.fullmatch(word) is not None

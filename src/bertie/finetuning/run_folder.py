@@ -77,7 +77,7 @@ def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
     main = outcome.job.plan.metric or outcome.task.metric().main
     history = outcome.history
     task: Any = outcome.task
-    draw_curves(history.records, main, history.best_step, folder / "curves.png")
+    draw_curves(history.records, main, history.best_step, folder / "curves.png", "tuning data")
     drawn = {"curves.png": f"loss of training, and {main} on the rows kept for tuning, by step"}
     metric = outcome.scored.scores.metric
     if outcome.scored.scores.count and isinstance(metric, ClassificationMetric):

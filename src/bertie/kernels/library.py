@@ -216,6 +216,12 @@ def _bound(library: ctypes.CDLL, name: str) -> InstructionSet:
     return InstructionSet(name, _PANEL_WIDTHS[name], name in _MULTIPLY_BYTES, **functions)
 
 
+def loaded() -> ctypes.CDLL | None:
+    """Return the library for kernels that are the same for all processors, or None."""
+    library = _library()
+    return None if isinstance(library, str) else library
+
+
 @lru_cache(maxsize=1)
 def _library() -> ctypes.CDLL | str:
     """Return the library, or why there is none."""

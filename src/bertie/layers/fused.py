@@ -18,7 +18,7 @@ from bertie.kernels.gemm import weight_gradient
 from bertie.kernels.library import DropoutStruct, InstructionSet
 from bertie.kernels.normalization import Normalized, residual_norm, residual_norm_backward
 from bertie.layers.linear import Linear, is_plain
-from bertie.zero_copy import as_array, as_tensor
+from bertie.zero_copy import as_array, as_tensor, parameter_as_array
 
 _DTYPES = (torch.float32, torch.bfloat16)
 _KNOWN: frozenset[Any] = frozenset({Linear, nn.Linear, nn.LayerNorm, Dropout})
@@ -128,13 +128,13 @@ class _DenseGelu(torch.autograd.Function):
         product = x @ weight.t()
         ctx.save_for_backward(x, weight, bias, product)
         threads = torch.get_num_threads()
-        return as_tensor(bias_gelu(as_array(product), as_array(bias), instruction_set, threads=threads))
+        return as_tensor(bias_gelu(as_array(product), parameter_as_array(bias), instruction_set, threads=threads))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, product = ctx.saved_tensors
-        dy, h, added = map(as_array, (grads[0], product, bias))
+        dy, h, added = as_array(grads[0]), as_array(product), parameter_as_array(bias)
         gradients = bias_gelu_backward(dy, h, added, ctx.instruction_set, threads=torch.get_num_threads())
         dproduct, dbias = map(as_tensor, gradients)
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
@@ -161,8 +161,8 @@ class _DenseResidualNorm(torch.autograd.Function):
         ctx.dtype, ctx.eps, ctx.arguments = x.dtype, eps, (dropout, instruction_set)
         x, weight = x.detach().to(dtype), weight.detach().to(dtype)
         product = x @ weight.t()
-        norm = as_array(norm_weight), as_array(norm_bias), eps
-        h, added, before = map(as_array, (product, bias, residual))
+        norm = parameter_as_array(norm_weight), parameter_as_array(norm_bias), eps
+        h, added, before = as_array(product), parameter_as_array(bias), as_array(residual)
         made = residual_norm(h, added, before, norm, dropout, instruction_set, threads=torch.get_num_threads())
         y, *others = map(as_tensor, made)
         ctx.save_for_backward(x, weight, norm_weight, norm_bias, *others)
@@ -174,7 +174,7 @@ class _DenseResidualNorm(torch.autograd.Function):
         x, weight, norm_weight, norm_bias, *others = ctx.saved_tensors
         dy = as_array(grads[0])
         made = Normalized(dy, *map(as_array, others))
-        norm = as_array(norm_weight), as_array(norm_bias), ctx.eps
+        norm = parameter_as_array(norm_weight), parameter_as_array(norm_bias), ctx.eps
         is_half, threads = weight.dtype == torch.bfloat16, torch.get_num_threads()
         gradients = residual_norm_backward(dy, made, norm, *ctx.arguments, is_half=is_half, threads=threads)
         dproduct, dbias, dresidual, dnorm_weight, dnorm_bias = map(as_tensor, gradients)

@@ -1,5 +1,6 @@
 """Examples to pretrain on, made when they are asked for: seed, epoch and number say what each is, whoever makes it."""
 
+from functools import lru_cache
 from random import Random
 from typing import Any, NamedTuple
 
@@ -45,12 +46,17 @@ class NextSentencePairs:
         seed: of everything that is drawn.
 
     Raises:
-        InputError: one document, or a length in which no pair fits.
+        InputError: one document, documents of one sentence each, or a length in which no pair fits.
     """
 
     def __init__(self, corpus: Corpus, tokenizer: Tokenizer, length: int, seed: int = 0) -> None:
         if corpus.documents < 2:
             raise InputError("Pairs of sentences need two documents at least, and there is one; give more.")
+        if corpus.documents == corpus.sentence_starts[-1]:
+            raise InputError(
+                f"Each of the {corpus.documents} documents is one sentence, so none follows another; learn without "
+                "next sentences, or prepare the data with larger documents (--documents)."
+            )
         if length < 5:
             raise InputError(f"The length is {length}; a pair needs 5 tokens at least, 3 of them special.")
         self._corpus, self._seed, self._room = corpus, seed, length - 3
@@ -63,7 +69,7 @@ class NextSentencePairs:
         """Return the pairs of a number from 0 on: those that begin in its stretch, or go through all of it."""
         draw, pairs = Random(f"{self._seed} {epoch} {number}"), []
         done, end = number * self._room, min((number + 1) * self._room, self._corpus.tokens)
-        begin = _begin(self._corpus, self._seed, epoch)
+        begin = _begin(self._corpus.tokens, self._seed, epoch)
         while done < end:
             shard, place = self._corpus.locate((begin + done) % self._corpus.tokens)
             sentence = shard.sentence_at(place - 1) + 1 if place else 0  # the first that begins here or behind
@@ -135,7 +141,7 @@ class DocumentStretches:
         texts: list[Text] = []
         width = self._length - 2
         done, left = number * width, self._length
-        begin = _begin(self._corpus, self._seed, epoch)
+        begin = _begin(self._corpus.tokens, self._seed, epoch)
         while left > 2 and done < self._corpus.tokens:
             shard, place = self._corpus.locate((begin + done) % self._corpus.tokens)
             end = int(shard.sentences[shard.document_of(shard.sentence_at(place))[1] - 1])
@@ -178,15 +184,16 @@ def _special(token_id: int) -> Ids:
     return np.array([token_id], np.int64)
 
 
-def _begin(corpus: Corpus, seed: int, epoch: int) -> int:
+@lru_cache(maxsize=4)
+def _begin(tokens: int, seed: int, epoch: int) -> int:
     """Return the token at which an epoch begins."""
-    return Random(f"{seed} {epoch}").randrange(corpus.tokens)
+    return Random(f"{seed} {epoch}").randrange(tokens)
 
 
 def _reached(shard: Shard, first: int, end: int, target: int) -> int:
     """Return the sentence before which ``target`` tokens from the sentence ``first`` on are reached, or ``end``."""
     wanted = shard.start_of(first) + max(1, target)
-    return min(end, first + int(np.searchsorted(shard.sentences[first:end], wanted)) + 1)
+    return min(end, first + int(shard.sentences[first:end].searchsorted(wanted)) + 1)
 
 
 def _cut(a: Ids, b: Ids, room: int, draw: Random) -> tuple[Ids, Ids]:

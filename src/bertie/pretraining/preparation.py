@@ -23,6 +23,7 @@ from bertie.errors import CheckpointError, InputError
 from bertie.files import make_folder, read_json, remove_leftovers, write_json
 from bertie.pretraining.shards import (
     MANIFEST,
+    OPTIONS,
     PARTS,
     TOKENIZER,
     Shard,
@@ -31,6 +32,7 @@ from bertie.pretraining.shards import (
     manifest_of,
     read_manifest,
     read_shard,
+    tokenizer_digest,
     write_shard,
 )
 from bertie.progress import progress
@@ -39,7 +41,6 @@ from bertie.tokenization.rows import flat_ids
 
 BLOCK = 2**24
 """Characters of text whose documents make a shard."""
-_OPTIONS = "options.json"
 
 
 @dataclass
@@ -101,7 +102,7 @@ def prepare(
         raise InputError(f"The share of documents held out is {heldout}; it must be at least 0 and below 1.")
     out = make_folder(out)
     remove_leftovers(out)
-    _check_options(out, {"heldout": heldout, "vocabulary": _fingerprint(tokenizer)})
+    _check_options(out, {"heldout": heldout, "vocabulary": tokenizer_digest(tokenizer)})
     tokenizer.save_pretrained(out / TOKENIZER)
     counts = Counts()
     infos: dict[str, list[ShardInfo]] = {part: [] for part in PARTS}
@@ -126,7 +127,7 @@ def prepare(
 
 def _check_options(out: Path, options: dict[str, Any]) -> None:
     """Refuse a folder that was begun with other options; note them in a new one."""
-    path = out / _OPTIONS
+    path = out / OPTIONS
     if path.exists():
         before = read_json(path, "options")
         changed = sorted(name for name in {*before, *options} if before.get(name) != options.get(name))
@@ -137,10 +138,6 @@ def _check_options(out: Path, options: dict[str, Any]) -> None:
             )
     else:
         write_json(path, options)
-
-
-def _fingerprint(tokenizer: BertTokenizer) -> str:
-    return hashlib.blake2b(tokenizer.backend_tokenizer.to_str().encode(), digest_size=16).hexdigest()
 
 
 def _once(documents: Iterable[str], counts: Counts) -> Iterator[tuple[str, int]]:

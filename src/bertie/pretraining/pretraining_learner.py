@@ -22,11 +22,13 @@ from bertie.tasks.arrays import Array, Integers
 from bertie.tasks.features import Features
 from bertie.tasks.masking import Masker, Masking
 from bertie.tasks.summed_losses import cross_entropy_sum
-from bertie.tokenization.tokenizer import Tokenizer
+from bertie.tokenization.fast import BertTokenizer
 from bertie.training.sampler import LookedUpSizes
 
 # So many examples are kept: those of a step are asked for their sizes, their labels and their loss.
 _KEPT = 8_192
+# Of so many the usual size is the mean.
+_MEASURED = 256
 _NAMED = 3
 # The size of so many says how many make a step: pairs that do not follow are longer than their part of the corpus.
 _MEASURED = 256
@@ -97,7 +99,7 @@ class PretrainingLearner:
         self,
         model: nn.Module,
         corpus: Corpus,
-        tokenizer: Tokenizer,
+        tokenizer: BertTokenizer,
         *,
         length: int,
         next_sentence: bool = True,
@@ -109,6 +111,7 @@ class PretrainingLearner:
         self.model, self.tokenizer, self.length, self.seed = model, tokenizer, length, seed
         config = TaskModel(model).config
         _check_model(model, tokenizer, length, next_sentence)
+        corpus.check_tokenizer(tokenizer)
         self.next_sentence = next_sentence
         made = NextSentencePairs if next_sentence else DocumentStretches
         self._texts = made(corpus, tokenizer, length, seed)
@@ -195,7 +198,7 @@ def _side_by_side(texts: Iterable[Text]) -> tuple[Integers, list[int]]:
     return np.concatenate([np.zeros(0, np.int64), *ids]), list(map(len, ids))
 
 
-def _check_model(model: nn.Module, tokenizer: Tokenizer, length: int, next_sentence: bool) -> None:
+def _check_model(model: nn.Module, tokenizer: BertTokenizer, length: int, next_sentence: bool) -> None:
     """Refuse a model without the heads, positions or embeddings that are needed."""
     config, heads = TaskModel(model).config, getattr(model, "cls", None)
     if not hasattr(heads, "predictions"):

@@ -1,10 +1,12 @@
 """Token shards: documents as ids in memory-mapped files, with the borders of sentences and documents.
 
-A folder holds ``manifest.json``, the tokenizer, and per shard one safetensors file of four arrays: ``ids`` (uint16, or
-uint32 for more than 65,536 tokens), ``sentences`` (where each sentence ends in ``ids``), ``documents`` (where each
-document ends in ``sentences``) and ``hashes`` (of the texts it was made of, those without a token too).
+A folder holds ``manifest.json``, the tokenizer, ``options.json`` (what may not change between runs), and per shard one
+safetensors file of four arrays: ``ids`` (uint16, or uint32 for more than 65,536 tokens), ``sentences`` (where each
+sentence ends in ``ids``), ``documents`` (where each document ends in ``sentences``) and ``hashes`` (of the texts it was
+made of, those without a token too).
 """
 
+import hashlib
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,8 +20,10 @@ from bertie.checkpoints.safetensors_file import SafetensorsFile, write_tensors
 from bertie.errors import CheckpointError, InputError
 from bertie.files import atomic, read_json
 from bertie.progress import progress
+from bertie.tokenization.fast import BertTokenizer
 
 MANIFEST = "manifest.json"
+OPTIONS = "options.json"
 TOKENIZER = "tokenizer"
 VERSION = 1
 PARTS = ("train", "heldout")
@@ -46,11 +50,11 @@ class Shard(NamedTuple):
 
     def sentence_at(self, token: int) -> int:
         """Return the number of the sentence that a token is part of."""
-        return int(np.searchsorted(self.sentences, token, side="right"))
+        return int(self.sentences.searchsorted(token, side="right"))
 
     def document_of(self, sentence: int) -> tuple[int, int]:
         """Return the first sentence of a sentence's document, and the one after its last."""
-        number = int(np.searchsorted(self.documents, sentence, side="right"))
+        number = int(self.documents.searchsorted(sentence, side="right"))
         return (int(self.documents[number - 1]) if number else 0), int(self.documents[number])
 
     def start_of(self, sentence: int) -> int:
@@ -98,6 +102,7 @@ class Corpus:
         part: ``"train"`` or ``"heldout"``.
 
     Attributes:
+        folder: where it lies.
         shards: mapped into memory. No document lies in two of them.
         token_starts, sentence_starts: ``[shards + 1]`` int64, what lies before each shard, and all.
         documents: their number.
@@ -111,7 +116,7 @@ class Corpus:
         infos = [ShardInfo(**info) for info in read_manifest(folder)[part]]
         if not any(info.documents for info in infos):
             raise InputError(f"{str(folder)!r} has no {part} documents; prepare it with another share held out.")
-        self.shards = []
+        self.folder, self.shards = folder, []
         with progress(f"checking {part} data", len(infos)) as advance:
             for info in infos:
                 self.shards.append(_checked(folder / info.name, info))
@@ -127,13 +132,30 @@ class Corpus:
 
     def locate(self, token: int) -> tuple[Shard, int]:
         """Return the shard of a token, given by its number in the part, and its place there."""
-        number = int(np.searchsorted(self.token_starts, token, side="right")) - 1
+        number = int(self.token_starts.searchsorted(token, side="right")) - 1
         return self.shards[number], token - int(self.token_starts[number])
+
+    def check_tokenizer(self, tokenizer: BertTokenizer) -> None:
+        """Refuse another tokenizer than the one that made these ids.
+
+        Raises:
+            InputError: it reads texts otherwise.
+        """
+        if read_json(self.folder / OPTIONS, "options").get("vocabulary") != tokenizer_digest(tokenizer):
+            raise InputError(
+                f"The data in {str(self.folder)!r} was prepared with another tokenizer; take the one in "
+                f"{str(self.folder / TOKENIZER)!r}, or prepare the data anew with yours."
+            )
 
     def sentence(self, number: int) -> NDArray[Any]:
         """Return the ids of a sentence, given by its number in the part."""
-        shard = int(np.searchsorted(self.sentence_starts, number, side="right")) - 1
+        shard = int(self.sentence_starts.searchsorted(number, side="right")) - 1
         return self.shards[shard].tokens(number - int(self.sentence_starts[shard]))
+
+
+def tokenizer_digest(tokenizer: BertTokenizer) -> str:
+    """Return what tells tokenizers apart that read texts otherwise."""
+    return hashlib.blake2b(tokenizer.backend_tokenizer.to_str().encode(), digest_size=16).hexdigest()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -1,84 +1,153 @@
-"""The engine of BERT's own tokenizers: `Words` for nearly all text, the Rust package ``tokenizers`` for the rest."""
+"""What cuts texts for a tokenizer; and BERT's own pipeline, by the kernel and, where it cannot, by ``tokenizers``."""
 
 from array import array
-from collections.abc import Mapping, Sequence
-from itertools import accumulate, pairwise, repeat
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, Protocol
 
+import numpy as np
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
-from bertie.tokenization.added import AddedTokens
-from bertie.tokenization.characters import Characters, NotListed
-from bertie.tokenization.normal import Normal
-from bertie.tokenization.pieces import KnownPieces, LatePieces, Pieces, Span, joined, replaced
-from bertie.tokenization.word_table import WordIds
-from bertie.tokenization.wordpiece import MAX_WORD, WordPiece
-from bertie.tokenization.words import WordCuts, Words
+from bertie.kernels import text_reader
+from bertie.kernels.text_reader import Cut, Read, TextReader
+from bertie.tokenization.characters import characters
+from bertie.tokenization.encoding import Frames
+from bertie.tokenization.file_backend import add_tokens, read_by_rust
+from bertie.tokenization.pieces import Block, Ids, KnownPieces, LatePieces, Pieces, with_others
+from bertie.tokenization.wordpiece import MAX_WORD
 
-QUICK_WORD = 24
-"""Rust tries every end of a word, so its time grows with the square; longer words are cut here instead."""
+
+class Backend(Protocol):
+    """Texts in; ids, offsets and words out. Encoding changes nothing in it, so that threads may share it."""
+
+    @property
+    def rust(self) -> tokenizers.Tokenizer:
+        """What ``tokenizers`` runs for it, with the added tokens."""
+
+    def frames(self, special_tokens: bool) -> Frames | None:
+        """Return what stands around texts; None where the tokenizer's named special tokens say it."""
+
+    def read(self, texts: Sequence[Any], split: bool, plain: bool, cut: Cut) -> Block:
+        """Return the pieces of each text (each list of words if ``split``), and rows of them.
+
+        ``plain``: special tokens that are written in a text are cut like any other text.
+        """
+
+    def add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
+        """Add tokens, as special ones if ``special``; return how many there are more."""
+
+    def added_tokens(self) -> dict[int, AddedToken]:
+        """Return the added tokens by id."""
+
+    def get_vocab(self, with_added_tokens: bool) -> dict[str, int]:
+        """Return token → id."""
+
+    def token_to_id(self, token: str) -> int | None:
+        """Return the id of a token, added ones included, or None."""
 
 
 class BertBackend:
-    """Text → pieces. Encoding changes nothing in it, so threads may share it; only adding tokens does.
+    """The kernel reads nearly all texts. The package ``tokenizers`` reads those with added tokens, and with the few
+    marks that change places with their neighbours; where there is no kernel, it reads all.
 
     Args:
         vocabulary: token → id.
         unk_token: the token of a word that has no pieces.
         normalizer: cleaning, lower-casing, accents and Chinese characters, as the tokenizer's settings say.
+        added: calls of `add_tokens` to begin with.
     """
 
-    def __init__(self, vocabulary: dict[str, int], unk_token: str, normalizer: normalizers.BertNormalizer) -> None:
-        self.vocabulary = vocabulary
-        self._unk_id = vocabulary[unk_token]
-        self._normalizer = normalizer
-        self._wordpiece = WordPiece(vocabulary, unk_token)
-        self._characters = Characters(normalizer)
-        self._normal = Normal(self._characters)
-        self._ids_of, self._cuts_of = WordIds(self._wordpiece), WordCuts(self._wordpiece)
-        self.rust = self._view(models.WordPiece(vocabulary, unk_token=unk_token, max_input_chars_per_word=QUICK_WORD))
-        self._readers: dict[bool, tuple[Words, tokenizers.Tokenizer]] = {}
-        self._slow_readers: dict[bool, tokenizers.Tokenizer] = {}
-        self._added: list[tuple[list[str | AddedToken], bool]] = []
-
-    def frames(self, special_tokens: bool) -> None:
-        """The named special tokens of the tokenizer say what stands around texts."""
-
-    def add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
-        """Add tokens, as special ones if ``special``; return how many are new to the vocabulary."""
-        self._added.append((tokens, special))
-        count = int(self.rust.add_special_tokens(tokens) if special else self.rust.add_tokens(tokens))
-        self._readers, self._slow_readers = {}, {}
-        return count
-
-    def pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
-        """Return the pieces of each text (each list of words if ``split``), without special tokens around them.
-
-        ``plain``: special tokens that are written in a text are cut like any other text.
-        """
-        words, rust = self._readers.get(plain) or self._new_reader(plain)
-        parts: list[Sequence[Pieces]] = []
-        first = 0
-        for some, rest in words.read(texts):
-            batch = [texts[first + number] for number in rest]
-            first += len(some)
-            if batch:
-                encodings = rust.encode_batch(batch, is_pretokenized=split, add_special_tokens=False)
-                read = map(self._with_long_words, encodings, batch, repeat(split), repeat(plain))
-                some = replaced(some, dict(zip(rest, read, strict=True)))
-            parts.append(some)
-        return joined(parts)
-
-    def full(self) -> tokenizers.Tokenizer:
-        """Return a copy of the Rust tokenizer with the original's limit on words, to be saved or used elsewhere."""
-        rust = tokenizers.Tokenizer.from_str(self.rust.to_str())
-        rust.model.max_input_chars_per_word = MAX_WORD
-        return rust
+    def __init__(
+        self,
+        vocabulary: dict[str, int],
+        unk_token: str,
+        normalizer: normalizers.BertNormalizer,
+        added: Iterable[tuple[list[str | AddedToken], bool]] = (),
+    ) -> None:
+        self.vocabulary, self._unk_token, self._normalizer = vocabulary, unk_token, normalizer
+        self._added = list(added)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # what is remembered of texts is no part of it: copies and fingerprints are the same after use
-        return _made_again, (self.vocabulary, self._wordpiece.unk_token, self._normalizer, self._added)
+        # what was made of these is no part of it: copies and fingerprints are the same after use
+        return BertBackend, (self.vocabulary, self._unk_token, self._normalizer, self._added)
+
+    @cached_property
+    def rust(self) -> tokenizers.Tokenizer:
+        """As `Backend.rust`; many programs end without it."""
+        model = models.WordPiece(self.vocabulary, unk_token=self._unk_token, max_input_chars_per_word=MAX_WORD)
+        rust = self._view(model)
+        for tokens, special in self._added:
+            add_tokens(rust, tokens, special)
+        return rust
+
+    @cached_property
+    def tokens(self) -> dict[int, str]:
+        """Id → token of the vocabulary."""
+        return {id_: token for token, id_ in self.vocabulary.items()}
+
+    def get_vocab(self, with_added_tokens: bool) -> dict[str, int]:
+        """As `Backend.get_vocab`."""
+        own = not with_added_tokens or self._added_of_vocabulary() is not None
+        return self.vocabulary if own else dict(self.rust.get_vocab(with_added_tokens=True))
+
+    def added_tokens(self) -> dict[int, AddedToken]:
+        """As `Backend.added_tokens`."""
+        added = self._added_of_vocabulary()
+        return dict(self.rust.get_added_tokens_decoder()) if added is None else added
+
+    def token_to_id(self, token: str) -> int | None:
+        """As `Backend.token_to_id`."""
+        found = self.vocabulary.get(token)
+        return self.rust.token_to_id(token) if found is None else found
+
+    def _added_of_vocabulary(self) -> dict[int, AddedToken] | None:
+        """Return the added tokens by id, of which the first counts that was added; None if `rust` must say it."""
+        added: dict[int, AddedToken] = {}
+        for tokens, special in self._added:
+            for token in tokens:
+                if not isinstance(token, AddedToken) or token.content not in self.vocabulary or token.special < special:
+                    return None
+                added.setdefault(self.vocabulary[token.content], token)
+        return added
+
+    def frames(self, special_tokens: bool) -> None:
+        """As `Backend.frames`."""
+
+    def add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
+        """As `Backend.add_tokens`."""
+        before = len(self.added_tokens())
+        if "rust" in vars(self):
+            add_tokens(self.rust, tokens, special)
+        self._added.append((tokens, special))
+        for made in ("_reader", "_plain_rust"):
+            vars(self).pop(made, None)
+        return len(self.added_tokens()) - before
+
+    def read(self, texts: Sequence[Any], split: bool, plain: bool, cut: Cut) -> Block:
+        """As `Backend.read`."""
+        reader = self._reader
+        if reader is None:
+            return self._read_by_rust(texts, split, plain, cut)
+        whole = [" ".join(words) for words in texts] if split else texts
+        rows = reader.read(whole, cut, plain)
+        make = _Texts(self, reader, texts, split, plain, cut, rows).pieces
+        unread = np.flatnonzero(rows.kept < 0).tolist()
+        if not unread:
+            return Block(rows, make)
+        others = dict(zip(unread, self._read_by_rust([texts[i] for i in unread], split, plain, Cut()), strict=True))
+        return Block(with_others(rows, others, cut), lambda number: others.get(number) or make(number))
+
+    def _read_by_rust(self, texts: Sequence[Any], split: bool, plain: bool, cut: Cut) -> Block:
+        return read_by_rust(self._plain_rust if plain else self.rust, texts, split, cut)
+
+    @cached_property
+    def _plain_rust(self) -> tokenizers.Tokenizer:
+        # another view of the same model: the state of one is never changed for the sake of a call
+        rust = self._view(self.rust.model)
+        rust.add_tokens([token for _, token in sorted(self.rust.get_added_tokens_decoder().items())])
+        rust.encode_special_tokens = True
+        return rust
 
     def _view(self, model: Any) -> tokenizers.Tokenizer:
         rust = tokenizers.Tokenizer(model)
@@ -87,100 +156,85 @@ class BertBackend:
         rust.decoder = decoders.WordPiece(prefix="##")
         return rust
 
-    def _new_reader(self, plain: bool) -> tuple[Words, tokenizers.Tokenizer]:
-        """Return what reads texts: with the added tokens of now, and special ones among them unless ``plain``."""
-        tokens = [token for _, token in sorted(self.rust.get_added_tokens_decoder().items())]
-        # another view of the same model: the state of one is never changed for the sake of a call
-        rust = self._reading_plainly(self.rust.model) if plain else self.rust
-        tokens = [token for token in tokens if not (plain and token.special)]
-        added = AddedTokens(tokens, self._characters, self._normalizer)
-        self._readers[plain] = Words(self._characters, self._normal, added, self._ids_of, self._cuts_of), rust
-        return self._readers[plain]
+    @cached_property
+    def _reader(self) -> TextReader | None:
+        """The kernel with this vocabulary; None where there is none, or no text could be read by it."""
+        if text_reader.functions() is None:
+            return None
+        added = list(self.added_tokens().values())
+        forbidden = [self._forbidden(added), self._forbidden([token for token in added if not token.special])]
+        if any("" in normal for _, normal in forbidden):
+            return None
+        does = self._normalizer
+        strips = does.lowercase if does.strip_accents is None else does.strip_accents
+        return TextReader(
+            self.vocabulary,
+            self.vocabulary[self._unk_token],
+            characters(does.lowercase, strips),
+            does.lowercase,
+            does.handle_chinese_chars,
+            forbidden,
+        )
 
-    def _reading_plainly(self, model: Any) -> tokenizers.Tokenizer:
-        rust = self._view(model)
-        rust.add_tokens([token for _, token in sorted(self.rust.get_added_tokens_decoder().items())])
-        rust.encode_special_tokens = True
-        return rust
-
-    def _slow_reader(self, plain: bool) -> tokenizers.Tokenizer:
-        """Return a Rust tokenizer that cuts words up to the original's limit."""
-        if plain not in self._slow_readers:
-            full = self.full()
-            self._slow_readers[plain] = self._reading_plainly(full.model) if plain else full
-        return self._slow_readers[plain]
-
-    def _with_long_words(self, encoding: tokenizers.Encoding, text: Any, split: bool, plain: bool) -> Pieces:
-        """Return what Rust made of a text, with the words that it was not let cut."""
-        try:
-            long = self._long_words(encoding, text, plain) if self._unk_id in encoding.ids else {}
-        except NotListed:
-            # marks that are put in order: the places of a word's ends are not those of all its characters
-            encoding = self._slow_reader(plain).encode(text, is_pretokenized=split, add_special_tokens=False)
-            long = {}
-        cut_ids = {place: [self.vocabulary[token] for token in word.tokens] for place, word in long.items()}
-        ids = array("q", _filled(encoding.ids, cut_ids))
-
-        def known() -> KnownPieces:
-            tokens = _filled(encoding.tokens, {place: word.tokens for place, word in long.items()})
-            offsets = _filled(encoding.offsets, {place: self._spans(word) for place, word in long.items()})
-            numbers = encoding.word_ids
-            same = {place: [numbers[place]] * len(word.tokens) for place, word in long.items()}
-            return KnownPieces(ids, tokens, offsets, _filled(numbers, same))
-
-        return LatePieces(ids, known)
-
-    def _long_words(self, encoding: tokenizers.Encoding, text: Any, plain: bool) -> dict[int, "_LongWord"]:
-        """Return the words that Rust was not let cut and that have pieces, by the place of their unknown token.
-
-        Raises:
-            NotListed: there may be one, in a text with characters that change their neighbours.
-        """
-        found = {}
-        listed = False
-        entries = zip(encoding.ids, encoding.offsets, encoding.word_ids, strict=True)
-        for place, (id_, (start, stop), number) in enumerate(entries):
-            # no character is normalised to more than four
-            if id_ != self._unk_id or (stop - start) * 4 <= QUICK_WORD:
-                continue
-            if not listed:
-                (text if isinstance(text, str) else " ".join(text)).translate(self._characters)
-                listed = True
-            word = (text if isinstance(text, str) else text[number or 0])[start:stop]
-            if not plain and word == self._wordpiece.unk_token:
-                continue
-            tokens = self._wordpiece.tokens(self._normalizer.normalize_str(word))
-            if tokens != [self._wordpiece.unk_token]:
-                found[place] = _LongWord(word, start, tokens)
-        return found
-
-    def _spans(self, word: "_LongWord") -> list[Span]:
-        """Return the characters of the text that each piece of a long word's normal form stands for."""
-        lengths = [len(token) - (2 if index else 0) for index, token in enumerate(word.tokens)]
-        spans = pairwise(accumulate(lengths, initial=0))
-        origins = self._characters.origins(word.text, word.text.translate(self._characters)).tolist()
-        return [(word.start + origins[first], word.start + origins[last - 1] + 1) for first, last in spans]
+    def _forbidden(self, tokens: Iterable[AddedToken]) -> tuple[list[str], list[str]]:
+        """Return what no text has that holds none of the tokens: as it is written, and in a word's normal form."""
+        written, normal = [], []
+        for token in tokens:
+            if not token.normalized:
+                written.append(token.content)
+            elif form := self._normalizer.normalize_str(token.content):  # one without makes `tokenizers` panic
+                # the longest of its words; none: it may be anywhere
+                words = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(form)
+                normal.append(max((word for word, _ in words), key=len, default=""))
+        return written, normal
 
 
-def _made_again(
-    vocabulary: dict[str, int], unk_token: str, normalizer: normalizers.BertNormalizer, added: list[Any]
-) -> BertBackend:
-    backend = BertBackend(vocabulary, unk_token, normalizer)
-    for tokens, special in added:
-        backend.add_tokens(tokens, special)
-    return backend
+class _Texts:
+    """Texts that the kernel has read. It reads them again for what is not kept, or not asked for at first."""
 
+    def __init__(
+        self,
+        backend: BertBackend,
+        reader: TextReader,
+        texts: Sequence[Any],
+        split: bool,
+        plain: bool,
+        cut: Cut,
+        rows: Read,
+    ) -> None:
+        self._backend, self._reader, self._texts, self._split, self._plain = backend, reader, texts, split, plain
+        self._rows = rows
+        frame = (len(cut.before) + len(cut.behind)) // 8
+        self._stops = np.cumsum(np.where(rows.kept < 0, 0, rows.kept + frame)) - len(cut.behind) // 8
 
-class _LongWord(NamedTuple):
-    """A word, where in its text it starts, and its tokens."""
+    def pieces(self, number: int) -> Pieces:
+        """Return the pieces of a text, with those that are not kept."""
+        if self._rows.kept[number] < self._rows.found[number]:
+            if self._all.kept[number] < 0:  # because of what lies behind the part that was read
+                return self._backend.read([self._texts[number]], self._split, self._plain, Cut())[0]
+            ids = self._all.ids[self._places(number)]
+        else:
+            stop = int(self._stops[number])
+            ids = self._rows.ids[stop - int(self._rows.kept[number]) : stop]
+        made = array("q", ids.tobytes())
+        return LatePieces(made, lambda: self._known(number, made))
 
-    text: str
-    start: int
-    tokens: list[str]
+    @cached_property
+    def _all(self) -> Read:
+        texts = [" ".join(words) for words in self._texts] if self._split else self._texts
+        return self._reader.read(texts, Cut(), self._plain, with_spans=True)
 
+    def _places(self, number: int) -> slice:
+        stop = int(np.maximum(self._all.kept[: number + 1], 0).sum())
+        return slice(stop - int(self._all.kept[number]), stop)
 
-def _filled(values: Sequence[Any], instead: Mapping[int, Sequence[Any]]) -> list[Any]:
-    """Return the values with others instead of those at some places."""
-    if not instead:
-        return list(values)
-    return [new for place, value in enumerate(values) for new in instead.get(place, (value,))]
+    def _known(self, number: int, ids: Ids) -> KnownPieces:
+        assert self._all.spans is not None
+        firsts, stops, words = self._all.spans[self._places(number)].T
+        text = self._texts[number]
+        if self._split:
+            begins = np.cumsum([0, *(len(word) + 1 for word in text)])
+            words = np.searchsorted(begins, firsts, "right") - 1
+            firsts, stops = firsts - begins[words], stops - begins[words]
+        offsets = list(zip(firsts.tolist(), stops.tolist(), strict=True))
+        return KnownPieces(ids, list(map(self._backend.tokens.__getitem__, ids)), offsets, words.tolist())

@@ -9,11 +9,12 @@ from tokenizers import AddedToken, normalizers, processors
 from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.errors import InputError, MissingVocabularyError
+from bertie.kernels.text_reader import Cut
 from bertie.progress import progress, say_once
 from bertie.tokenization.arguments import NAMED_OPTIONS, read_options
-from bertie.tokenization.backend import BertBackend
+from bertie.tokenization.backend import Backend, BertBackend
 from bertie.tokenization.encoding import Frames
-from bertie.tokenization.file_backend import FileBackend
+from bertie.tokenization.file_backend import FileBackend, copied
 from bertie.tokenization.pieces import Pieces
 from bertie.tokenization.tokenizer import Tokenizer
 from bertie.tokenization.vocabulary import check_vocabulary, given_vocabulary
@@ -90,12 +91,12 @@ class BertTokenizer(Tokenizer):
         self.tokenize_chinese_chars: bool | None = tokenize_chinese_chars
         self.strip_accents = strip_accents
         self.do_basic_tokenize, self.never_split = do_basic_tokenize, never_split
-        self._backend: BertBackend | FileBackend
+        self._backend: Backend
         if tokenizer_object is None:
             self._backend = self._bert_backend(*given_vocabulary(vocab, vocab_file, self._first_tokens()))
         else:
             given = tokenizer_object
-            self._backend = given if isinstance(given, FileBackend) else FileBackend.copied(given)
+            self._backend = given if isinstance(given, FileBackend) else FileBackend(copied(given))
             # the file says what becomes of a text
             self.do_lower_case = self.tokenize_chinese_chars = self.strip_accents = None
             for name, token in self.special_tokens_map.items():
@@ -113,8 +114,8 @@ class BertTokenizer(Tokenizer):
         )
         return BertBackend(vocabulary, str(self.unk_token), normalizer)
 
-    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
-        return self._backend.pieces(texts, split, plain)
+    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool, cut: Cut) -> Sequence[Pieces]:
+        return self._backend.read(texts, split, plain, cut)
 
     def _frames(self, special_tokens: bool) -> Frames:
         return self._backend.frames(special_tokens) or super()._frames(special_tokens)
@@ -148,7 +149,7 @@ class BertTokenizer(Tokenizer):
     @property
     def backend_tokenizer(self) -> RustTokenizer:
         """A copy of this tokenizer for the package ``tokenizers``; changes to it do not come back."""
-        rust = self._backend.full()
+        rust = copied(self._backend.rust)
         cls, sep = self.cls_token, self.sep_token
         if self.states_bert and cls is not None and sep is not None:
             rust.post_processor = processors.TemplateProcessing(
@@ -159,21 +160,21 @@ class BertTokenizer(Tokenizer):
         return rust
 
     def get_vocab(self) -> dict[str, int]:
-        return self._backend.rust.get_vocab(with_added_tokens=True)
+        return self._backend.get_vocab(with_added_tokens=True)
 
     @property
     def vocab_size(self) -> int:
-        return int(self._backend.rust.get_vocab_size(with_added_tokens=False))
+        return len(self._backend.get_vocab(with_added_tokens=False))
 
     def __len__(self) -> int:
-        return int(self._backend.rust.get_vocab_size(with_added_tokens=True))
+        return len(self._backend.get_vocab(with_added_tokens=True))
 
     @property
     def added_tokens_decoder(self) -> dict[int, AddedToken]:
-        return dict(sorted(self._backend.rust.get_added_tokens_decoder().items()))
+        return dict(sorted(self._backend.added_tokens().items()))
 
     def _token_to_id(self, token: str) -> int | None:
-        return self._backend.rust.token_to_id(token)
+        return self._backend.token_to_id(token)
 
     def _id_to_token(self, index: int) -> str | None:
         return self._backend.rust.id_to_token(index)

@@ -1,5 +1,6 @@
-"""The engine of tokenizers that are not BERT's: what a ``tokenizer.json`` states, run by the package ``tokenizers``."""
+"""The backend of tokenizers that are not BERT's: ``tokenizers`` runs what a ``tokenizer.json`` states."""
 
+import os
 from array import array
 from collections.abc import Sequence
 from typing import Any
@@ -7,12 +8,13 @@ from typing import Any
 from tokenizers import AddedToken, Encoding, PreTokenizedString, Token, Tokenizer
 
 from bertie.errors import CheckpointError
+from bertie.kernels.text_reader import Cut
 from bertie.tokenization.encoding import Frame, Frames, Special
-from bertie.tokenization.pieces import Block, KnownPieces, LatePieces, Pieces
+from bertie.tokenization.pieces import Block, KnownPieces, LatePieces, Pieces, rows_of_pieces
 
 
 class FileBackend:
-    """Text → pieces, by any model, normalizer and pre-tokenizer. Encoding changes nothing in it.
+    """A `Backend` for any model, normalizer and pre-tokenizer.
 
     Args:
         rust: is run as it stands, but for its padding and truncation, which are taken off.
@@ -25,39 +27,35 @@ class FileBackend:
         self._frames = {special: frames_of(rust, special) for special in (True, False)}
         self._plain: Tokenizer | None = None
 
-    @classmethod
-    def copied(cls, rust: Tokenizer) -> "FileBackend":
-        """Return the engine of a copy, so that what becomes of ``rust`` changes nothing here."""
-        return cls(Tokenizer.from_str(rust.to_str()))
-
     def frames(self, special_tokens: bool) -> Frames:
-        """Return what stands around texts."""
+        """As `Backend.frames`."""
         return self._frames[special_tokens]
 
     def add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
-        """As `BertBackend.add_tokens`."""
+        """As `Backend.add_tokens`."""
         self._plain = None
-        return int(self.rust.add_special_tokens(tokens) if special else self.rust.add_tokens(tokens))
+        return add_tokens(self.rust, tokens, special)
 
-    def pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
-        """As `BertBackend.pieces`."""
-        rust = self._reading_plainly() if plain else self.rust
-        try:
-            rows = rust.encode_batch(list(texts), is_pretokenized=split, add_special_tokens=False)
-        except Exception as error:  # tokenizers raises nothing more special
-            raise CheckpointError(
-                f"the model of the tokenizer.json cannot cut these texts ({str(error)[:200]}); fetch the file again"
-            ) from error
-        return Block.of([_pieces(row) for row in rows])
+    def added_tokens(self) -> dict[int, AddedToken]:
+        """As `Backend.added_tokens`."""
+        return dict(self.rust.get_added_tokens_decoder())
 
-    def full(self) -> Tokenizer:
-        """As `BertBackend.full`."""
-        return Tokenizer.from_str(self.rust.to_str())
+    def get_vocab(self, with_added_tokens: bool) -> dict[str, int]:
+        """As `Backend.get_vocab`."""
+        return dict(self.rust.get_vocab(with_added_tokens=with_added_tokens))
+
+    def token_to_id(self, token: str) -> int | None:
+        """As `Backend.token_to_id`."""
+        return self.rust.token_to_id(token)
+
+    def read(self, texts: Sequence[Any], split: bool, plain: bool, cut: Cut) -> Block:
+        """As `Backend.read`."""
+        return read_by_rust(self._reading_plainly() if plain else self.rust, texts, split, cut)
 
     def _reading_plainly(self) -> Tokenizer:
         """Return a copy that cuts special tokens in texts like any other text."""
         if self._plain is None:
-            rust = self.full()
+            rust = copied(self.rust)
             rust.encode_special_tokens = True
             self._plain = rust
         return self._plain
@@ -68,6 +66,28 @@ class FileBackend:
 
 def _parsed(serialized: str) -> FileBackend:
     return FileBackend(Tokenizer.from_str(serialized))
+
+
+def copied(rust: Tokenizer) -> Tokenizer:
+    """Return a copy, which shares nothing with the original."""
+    return Tokenizer.from_str(rust.to_str())
+
+
+def add_tokens(rust: Tokenizer, tokens: list[str | AddedToken], special: bool) -> int:
+    """Add tokens, as special ones if ``special``; return how many there are more."""
+    return int(rust.add_special_tokens(tokens) if special else rust.add_tokens(tokens))
+
+
+def read_by_rust(rust: Tokenizer, texts: Sequence[Any], split: bool, cut: Cut) -> Block:
+    """Return what ``tokenizers`` makes of texts, or of lists of words if ``split``."""
+    try:
+        rows = rust.encode_batch(list(texts), is_pretokenized=split, add_special_tokens=False)
+    except Exception as error:  # tokenizers raises nothing more special
+        raise CheckpointError(
+            f"the model of the tokenizer.json cannot cut these texts ({str(error)[:200]}); fetch the file again"
+        ) from error
+    pieces = list(map(_pieces, rows))
+    return Block(rows_of_pieces(pieces, cut), pieces.__getitem__)
 
 
 def _pieces(row: Encoding) -> Pieces:
@@ -111,3 +131,26 @@ def _frame(row: Encoding, texts: int) -> Frame:
             "each text must stand there once, the first before the second"
         )
     return Frame.of(tuple(map(tuple, gaps)), tuple(types))
+
+
+_PARALLELISM = "TOKENIZERS_PARALLELISM"
+_set_here = False
+
+
+def _before_fork() -> None:
+    # `tokenizers` reads the variable in the child, where its threads are gone: said here, it neither warns nor hangs
+    global _set_here
+    if _PARALLELISM not in os.environ:
+        os.environ[_PARALLELISM] = "false"
+        _set_here = True
+
+
+def _after_fork() -> None:
+    global _set_here
+    if _set_here:
+        os.environ.pop(_PARALLELISM, None)
+        _set_here = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork)

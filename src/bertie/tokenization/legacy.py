@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from tokenizers import AddedToken
 
+from bertie.kernels.text_reader import Cut
 from bertie.tokenization import arguments
 from bertie.tokenization.arguments import Call, Layout
 from bertie.tokenization.batch_encoding import BatchEncoding
@@ -83,7 +84,8 @@ class BertTokenizerLegacy(Tokenizer):
 
     # text → pieces
 
-    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
+    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool, cut: Cut) -> Sequence[Pieces]:
+        del cut  # rows are made of all pieces
         return [self._pieces_of(text if split else [text], split, plain) for text in texts]
 
     def _pieces_of(self, texts: Sequence[str], split: bool, plain: bool) -> Pieces:

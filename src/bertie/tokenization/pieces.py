@@ -4,10 +4,12 @@ from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bertie.kernels.text_reader import Cut, Read
 
 Item = TypeVar("Item", covariant=True)
 Span = tuple[int, int]
@@ -94,64 +96,44 @@ class Block(MadeLate[Pieces]):
     """The pieces of several texts; an object for one of them is made when it is asked for.
 
     Args:
-        ids: ``[N]`` int64, N > 0; those of text ``i`` are ``ids[starts[i]:stops[i]]``, the others mean nothing.
-        starts: ``[B]`` int64.
-        stops: ``[B]`` int64.
-        make: the pieces of the text of a number, from its ids.
+        rows: what is kept of each text, framed, side by side.
+        make: the pieces of the text of a number, with those that are not kept.
     """
 
-    def __init__(self, ids: Array, starts: Array, stops: Array, make: Callable[[int, Ids], Pieces]) -> None:
-        self.ids, self.starts, self.stops = ids, starts, stops
+    def __init__(self, rows: Read, make: Callable[[int], Pieces]) -> None:
+        self.rows = rows
         self._make = make
 
-    @classmethod
-    def of(cls, pieces: Sequence[Pieces]) -> "Block":
-        """Return the block of pieces that are at hand."""
-        stops = np.cumsum([len(one.ids) for one in pieces], dtype=np.int64)
-        starts = np.concatenate((np.zeros(1, np.int64), stops[:-1]))[: len(pieces)]
-        ids = np.frombuffer(b"".join([*(one.ids for one in pieces), bytes(8)]), np.int64)
-        return cls(ids, starts, stops, lambda number, _: pieces[number])
-
-    def replaced(self, instead: Mapping[int, Pieces]) -> "Block":
-        """Return this block with other pieces for some texts."""
-        starts, stops = self.starts.copy(), self.stops.copy()
-        added = Block.of(list(instead.values()))
-        numbers = list(instead)
-        starts[numbers] = added.starts + len(self.ids)
-        stops[numbers] = added.stops + len(self.ids)
-        ids = np.concatenate((self.ids, added.ids))
-        return Block(ids, starts, stops, lambda number, ids: instead.get(number) or self._make(number, ids))
-
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.rows.kept)
 
     def item(self, number: int) -> Pieces:
-        ids = self.ids[self.starts[number] : self.stops[number]]
-        return self._make(number, array("q", ids.tobytes()))
+        return self._make(number)
 
 
-def replaced(pieces: Sequence[Pieces], instead: Mapping[int, Pieces]) -> Sequence[Pieces]:
-    """Return the pieces of texts with others for some of them."""
-    if isinstance(pieces, Block):
-        return pieces.replaced(instead)
-    return [instead.get(number) or one for number, one in enumerate(pieces)]
+def rows_of_pieces(pieces: Sequence[Pieces], cut: Cut) -> Read:
+    """Return the rows of pieces that are at hand."""
+    parts: list[Any] = []
+    found, kept = [], []
+    for one in pieces:
+        size = len(one.ids)
+        most = size if cut.most is None else min(size, cut.most)
+        parts += [cut.before, one.ids[size - most :] if cut.keeps_last else one.ids[:most], cut.behind]
+        found.append(size)
+        kept.append(most)
+    ids = np.frombuffer(bytearray().join(parts), np.int64)
+    return Read(ids, np.array(kept, np.int64), np.array(found, np.int64), None)
 
 
-def joined(parts: Sequence[Sequence[Pieces]]) -> Sequence[Pieces]:
-    """Return the pieces of the texts of all parts, of which those are blocks if there are several."""
-    if len(parts) == 1:
-        return parts[0]
-    blocks = [part for part in parts if isinstance(part, Block)]
-    shifts = np.cumsum([0, *(len(block.ids) for block in blocks)])
-    firsts = np.cumsum([0, *map(len, blocks)])
-
-    def make(number: int, ids: Ids) -> Pieces:
-        which = int(np.searchsorted(firsts, number, "right")) - 1
-        return blocks[which]._make(number - int(firsts[which]), ids)
-
-    return Block(
-        np.concatenate([block.ids for block in blocks]),
-        np.concatenate([block.starts + shift for block, shift in zip(blocks, shifts, strict=False)]),
-        np.concatenate([block.stops + shift for block, shift in zip(blocks, shifts, strict=False)]),
-        make,
-    )
+def with_others(rows: Read, others: Mapping[int, Pieces], cut: Cut) -> Read:
+    """Return rows with those of texts that were not read, by their numbers."""
+    frame = (len(cut.before) + len(cut.behind)) // 8
+    starts = np.cumsum(np.where(rows.kept < 0, 0, rows.kept + frame))
+    kept, found = rows.kept.copy(), rows.found.copy()
+    parts, start = [], 0
+    for number, pieces in others.items():
+        row = rows_of_pieces([pieces], cut)
+        parts += [rows.ids[start : starts[number]], row.ids]
+        start = int(starts[number])
+        kept[number], found[number] = row.kept[0], row.found[0]
+    return Read(np.concatenate([*parts, rows.ids[start:]]), kept, found, None)

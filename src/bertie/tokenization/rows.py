@@ -19,7 +19,7 @@ class Flat(NamedTuple):
         ids: ``[T]`` int64.
         types: ``[T]`` int64, or None where every token has the type 0.
         lengths: the number of tokens.
-        tokens_cut: how many tokens truncation left out.
+        tokens_cut: how many tokens truncation left out, as far as they were counted.
         empty: whether the row's texts have no token, cut off or not.
     """
 
@@ -40,28 +40,13 @@ class TextRows(MadeLate[Encoding]):
     def __init__(self, block: Block, layout: Layout, frame: Frame, padding: tuple[Any, ...] | None = None):
         self._block, self._layout, self._frame, self._padding = block, layout, frame, padding
         self._made: dict[int, Encoding] = {}
-        self.flat = self._cut_and_framed()
+        self.flat = self._flat()
 
-    def _cut_and_framed(self) -> Flat:
-        block, layout = self._block, self._layout
-        before, behind = self._frame.gaps
-        kept = whole = block.stops - block.starts
-        if layout.truncates and layout.max_length is not None:
-            kept = np.minimum(whole, layout.max_length - self._frame.size)
-            if layout.truncation == "only_second" and (kept < whole).any():
-                self[int(np.argmax(kept < whole))]  # says what is wrong
-        lengths = kept + self._frame.size
-        stops = np.cumsum(lengths)
-        starts = stops - lengths
-        firsts = block.starts if layout.truncation_side == "right" else block.stops - kept
-        # the places beside a text's pieces are those of its frame
-        places = np.arange(lengths.sum()) + np.repeat(firsts - len(before) - starts, lengths)
-        ids = block.ids.take(places, mode="clip")
-        for place, special in enumerate(before):
-            ids[starts + place] = special.id
-        for place, special in enumerate(reversed(behind), 1):
-            ids[stops - place] = special.id
-        return Flat(ids, None, lengths.tolist(), (whole - kept).tolist(), (whole == 0).tolist())
+    def _flat(self) -> Flat:
+        ids, kept, found, _ = self._block.rows
+        if self._layout.truncation == "only_second" and (kept < found).any():
+            self[int(np.argmax(kept < found))]  # says what is wrong
+        return Flat(ids, None, (kept + self._frame.size).tolist(), (found - kept).tolist(), (found == 0).tolist())
 
     def padded(self, width: int, side: str, special: Special, type_id: int) -> "TextRows":
         """Return these rows with padding beside each up to ``width`` tokens; `flat` is as it was."""

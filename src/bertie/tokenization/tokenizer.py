@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 from bertie.errors import InputError, InputTypeError
+from bertie.kernels.text_reader import Cut
 from bertie.progress import logger
 from bertie.tokenization import arguments
 from bertie.tokenization.arguments import CALL_NAMES, Call, Layout, Options
@@ -24,7 +25,7 @@ from bertie.tokenization.encoding import Encoding, Frames, Special, Window
 from bertie.tokenization.inputs import Inputs, read_inputs
 from bertie.tokenization.pieces import Block, Pieces
 from bertie.tokenization.rows import RowsInTurn, TextRows
-from bertie.tokenization.truncation import check_room, rows_of
+from bertie.tokenization.truncation import check_room, cut_of, rows_of
 from bertie.tokenization.vocab_mixin import VocabMixin
 
 TEXTS_AT_A_TIME = 1024
@@ -66,8 +67,11 @@ class Tokenizer(VocabMixin):
     # what a subclass supplies
 
     @abstractmethod
-    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool) -> Sequence[Pieces]:
-        """Return the pieces of each text (list of words if ``split``); ``plain``: special tokens are cut like text."""
+    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool, cut: Cut) -> Sequence[Pieces]:
+        """Return the pieces of each text (list of words if ``split``); ``plain``: special tokens are cut like text.
+
+        A `Block` of them has rows that are cut and framed as ``cut`` says.
+        """
 
     # text → ids
 
@@ -170,7 +174,7 @@ class Tokenizer(VocabMixin):
         lengths: dict[str, Any] = {"truncation": truncation, "max_length": max_length, "verbose": False}
         words: dict[str, Any] = {"is_split_into_words": is_split_into_words, "na": na}
         call = self._call(**lengths, **words, split_special_tokens=split_special_tokens)
-        rows = self._rows_in_turn(texts, None, call)
+        rows = self._rows_in_turn(texts, None, call, counts=True)
         return rows if self._types_are_taken else rows.untyped()
 
     def encode(
@@ -222,23 +226,25 @@ class Tokenizer(VocabMixin):
             raise InputError("padding needs a padding token; set one, for example tokenizer.pad_token = '[PAD]'")
         return layout
 
-    def _rows_in_turn(self, text: Any, text_pair: Any, call: Call) -> RowsInTurn:
+    def _rows_in_turn(self, text: Any, text_pair: Any, call: Call, counts: bool = False) -> RowsInTurn:
         """Return the rows; what is not kept of some texts is gone before the next are read."""
         layout, inputs = self._layout(call), read_inputs(text, text_pair, call.is_split_into_words, call.na)
-        return RowsInTurn(self._rows(some, layout, call) for some in inputs.parts(TEXTS_AT_A_TIME))
+        return RowsInTurn(self._rows(some, layout, call, counts) for some in inputs.parts(TEXTS_AT_A_TIME))
 
-    def _rows(self, inputs: Inputs, layout: Layout, call: Call) -> Sequence[Encoding]:
+    def _rows(self, inputs: Inputs, layout: Layout, call: Call, counts: bool = False) -> Sequence[Encoding]:
+        """Return the rows; without ``counts``, what is cut off may be left unread until it is asked for."""
         frames = self._frames(layout.add_special_tokens)
         check_room(layout, inputs.seconds is not None, frames[inputs.seconds is not None].size)
         split, plain = call.is_split_into_words, bool(call.split_special_tokens)
-        firsts = self._pieces(inputs.firsts, split, plain)
+        alone = inputs.seconds is None and frames[0].untyped
+        firsts = self._pieces(inputs.firsts, split, plain, cut_of(layout, frames[0], counts) if alone else Cut())
         rows: Sequence[Encoding]
-        if isinstance(firsts, Block) and inputs.seconds is None and frames[0].untyped:
+        if isinstance(firsts, Block) and alone:
             rows = TextRows(firsts, layout, frames[0])
         elif inputs.seconds is None:
             rows = [self._row((Window.whole(first),), layout, frames) for first in firsts]
         else:
-            seconds = self._pieces([text for text in inputs.seconds if text is not None], split, plain)
+            seconds = self._pieces([text for text in inputs.seconds if text is not None], split, plain, Cut())
             found = map(Window.whole, seconds)
             partners = [() if second is None else (next(found),) for second in inputs.seconds]
             texts = ((Window.whole(first), *second) for first, second in zip(firsts, partners, strict=True))

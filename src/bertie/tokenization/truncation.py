@@ -1,6 +1,7 @@
 """Which pieces of a text, or of a pair of texts, fit into a row, and which windows hold the rest."""
 
 from bertie.errors import InputError
+from bertie.kernels.text_reader import Cut
 from bertie.tokenization.arguments import Layout
 from bertie.tokenization.encoding import Encoding, Frame, Window
 
@@ -23,6 +24,13 @@ def check_room(layout: Layout, pair: bool, added: int) -> None:
             f"stride is {layout.stride}, but max_length={layout.max_length} leaves {room} tokens of text a window; "
             f"the stride must be smaller than that"
         )
+
+
+def cut_of(layout: Layout, frame: Frame, counts: bool) -> Cut:
+    """Return how the rows of single texts are made; ``counts``: of what is cut off, the tokens are counted."""
+    most = layout.max_length - frame.size if layout.truncates and layout.max_length is not None else None
+    before, behind = frame.codes
+    return Cut(before, behind, most, layout.truncation_side == "left", counts)
 
 
 def rows_of(texts: Pair, layout: Layout, frame: Frame, odd_to_first: bool) -> Encoding:

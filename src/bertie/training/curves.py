@@ -10,12 +10,14 @@ from bertie.training.drawing import BLUE, GREY, ORANGE, begin_at_0, label_text, 
 from bertie.training.evaluating import LOWER
 
 
-def draw_curves(records: Sequence[Mapping[str, Any]], main: str, best_step: int | None, path: Path) -> None:
-    """Draw the loss of training and the figure ``main`` on the tuning data by step, the best step marked."""
+def draw_curves(
+    records: Sequence[Mapping[str, Any]], main: str, best_step: int | None, path: Path, measured: str
+) -> None:
+    """Draw the loss of training and the figure ``main`` on the data ``measured`` by step, the best step marked."""
     steps = [(record["step"], record["loss"]) for record in records if record.get("loss") is not None]
     evaluations = [(record["step"], record["figures"]) for record in records if record.get("figures")]
     figure, (losses, scores) = new_figure(8, 6.4, 2, 1, sharex=True)
-    _draw_losses(losses, steps, [(step, figures.get("loss")) for step, figures in evaluations])
+    _draw_losses(losses, steps, [(step, figures.get("loss")) for step, figures in evaluations], measured)
     found = [(step, figures[main]) for step, figures in evaluations if figures.get(main) is not None]
     if found:
         scores.plot(*zip(*found, strict=True), color=BLUE, marker="o", markersize=4)
@@ -32,7 +34,9 @@ def draw_curves(records: Sequence[Mapping[str, Any]], main: str, best_step: int 
     save_figure(figure, path)
 
 
-def _draw_losses(panel: Any, steps: Sequence[tuple[int, float]], tuning: Sequence[tuple[int, float | None]]) -> None:
+def _draw_losses(
+    panel: Any, steps: Sequence[tuple[int, float]], found: Sequence[tuple[int, float | None]], measured: str
+) -> None:
     if steps:
         places, values = (np.array(column, np.float64) for column in zip(*steps, strict=True))
         window = max(1, len(values) // 40)
@@ -41,9 +45,9 @@ def _draw_losses(panel: Any, steps: Sequence[tuple[int, float]], tuning: Sequenc
         smooth, middle = (np.convolve(each, np.full(window, 1 / window), mode="valid") for each in (values, places))
         mean = f", mean of {window} log lines" if window > 1 else ""
         panel.plot(middle, smooth, color=GREY, marker="." if len(values) < 30 else "", label=f"training{mean}")
-    known = [(step, loss) for step, loss in tuning if loss is not None]
+    known = [(step, loss) for step, loss in found if loss is not None]
     if known:
-        panel.plot(*zip(*known, strict=True), color=BLUE, marker="o", markersize=4, label="tuning data")
+        panel.plot(*zip(*known, strict=True), color=BLUE, marker="o", markersize=4, label=measured)
     panel.set_ylabel("loss")
     begin_at_0(panel, [loss for _, loss in (*steps, *known)])
     if steps or known:

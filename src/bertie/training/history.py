@@ -30,8 +30,8 @@ class History:
         overhead: the most seconds that an evaluation and a saved state together have taken.
         phases: the first step of each phase that has begun.
         records: log lines. Of steps: ``step``, ``epoch``, ``loss``, ``learning_rate``, ``grad_norm``,
-            ``tokens_per_second``, ``seconds``; of evaluations: ``step``, ``epoch``, ``figures``, ``score``
-            (the figure that decides; higher is better), ``is_best``, ``seconds``.
+            ``tokens`` (of all steps so far), ``tokens_per_second``, ``seconds``; of evaluations: ``step``, ``epoch``,
+            ``figures``, ``score`` (the figure that decides; higher is better), ``is_best``, ``seconds``.
         best_step, best_score: of the best evaluation; None before the first.
         best_figures: what it gave.
         waited: evaluations since then.
@@ -40,6 +40,8 @@ class History:
         stopped_early: whether ``patience`` ended the run.
         asked_to_stop: whether a callback did.
         skipped: steps left out because a number in them was not finite.
+        rewound: the steps whose loss was a spike, each with the step that the weights went back to.
+        recent: the losses that the next one is compared with.
         warnings: sentences for the user.
         seconds: training time, that of earlier sessions of a resumed run included.
         losses, norms: of the steps since the last log line.
@@ -65,6 +67,8 @@ class History:
     stopped_early: bool = False
     asked_to_stop: bool = False
     skipped: list[int] = field(default_factory=list)
+    rewound: list[list[int]] = field(default_factory=list)
+    recent: list[float] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
@@ -108,6 +112,7 @@ class History:
             **finite({"loss": _mean(self.losses)}),
             "learning_rate": rate,
             **finite({"grad_norm": _mean(self.norms)}),
+            "tokens": self.tokens + next((line["tokens"] for line in reversed(self.records) if "tokens" in line), 0),
             "tokens_per_second": round(self.tokens / max(computing, 1e-9), 1),
             "seconds": round(seconds, 3),
         }

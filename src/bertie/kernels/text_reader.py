@@ -1,0 +1,255 @@
+"""Texts → rows of ids as BERT's tokenizer makes them, by the kernel of wordpiece.h."""
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from ctypes import c_char_p, c_int, c_int32, c_long, c_ubyte, c_uint32, c_void_p
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.errors import InputError
+from bertie.kernels import library
+
+Array = NDArray[np.int64]
+_EDGE, _SHORT_WORD, _RUN, _RUN_SPANS = 16, 24, 64, 3 * 7  # bytes of a place in each table
+_RUNS = 1 << 15
+"""Runs of characters that one thread remembers."""
+_AT_A_TIME = 1 << 18
+"""Characters of texts that are read together."""
+_UNLIMITED = 1 << 62
+_MEMORIES = 16
+"""Calls at a time whose memories are kept."""
+_CHARACTERS_A_TOKEN = 16
+"""Where the beginning or end of a much longer text is kept, so many characters a token are read at first."""
+
+
+class _Forbidden(ctypes.Structure):
+    _fields_ = (("written", c_uint32), ("normal", c_uint32), ("reads_all", c_int), ("begins", c_ubyte * 128))
+
+
+class _WordPiece(ctypes.Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("pages", "entries", "forms", "edges", "words")),
+        *((name, c_long) for name in ("num_edges", "num_words")),
+        *((name, c_int32) for name in ("unknown", "parts_ideographs", "lower_cases")),
+        ("nodes", c_uint32),
+        ("forbidden", _Forbidden * 2),
+        ("ascii", c_ubyte * 128),
+        ("sign_ids", c_int32 * 128),
+    )
+
+
+class _Rows(ctypes.Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("before", "behind")),
+        *((name, c_long) for name in ("num_before", "num_behind", "most")),
+        *((name, c_int) for name in ("keeps_last", "which")),
+        *((name, c_void_p) for name in ("ids", "spans")),
+        ("capacity", c_long),
+        *((name, c_void_p) for name in ("kept", "found", "runs", "run_spans")),
+        ("num_runs", c_long),
+    )
+
+
+class Cut(NamedTuple):
+    """What rows are made of: the ids around each text, and which of its tokens are kept."""
+
+    before: bytes = b""  # int64
+    behind: bytes = b""
+    most: int | None = None
+    keeps_last: bool = False
+    counts: bool = True  # those that are not kept, exactly
+
+
+class Read(NamedTuple):
+    """Rows side by side.
+
+    Attributes:
+        ids: ``[T]`` int64.
+        kept: ``[B]`` int64, tokens of each text in its row; -1 where the text was not read and has no row.
+        found: ``[B]`` int64, tokens of each text; -1 likewise.
+        spans: ``[T, 3]`` int32: the first character of each token, the one behind its last, and the number of its word;
+            None where they were not asked for.
+    """
+
+    ids: Array
+    kept: Array
+    found: Array
+    spans: NDArray[np.int32] | None
+
+
+@lru_cache(maxsize=1)
+def functions() -> ctypes.CDLL | None:
+    """Return the library with the functions of this kernel, or None where it was not compiled."""
+    found = library.loaded()
+    if found is None or not hasattr(found, "bertie_wordpiece_size"):
+        return None
+    found.bertie_wordpiece_size.restype = c_long
+    if found.bertie_wordpiece_size() != ctypes.sizeof(_WordPiece):
+        return None
+    found.bertie_wordpiece_fill.argtypes = [c_void_p, c_char_p, c_long, c_void_p, c_long]
+    found.bertie_wordpiece_forbid.argtypes = [c_void_p, c_int, c_int, c_char_p, c_long]
+    found.bertie_wordpiece_read.argtypes = [c_void_p, c_char_p, c_long, c_long, c_void_p]
+    found.bertie_wordpiece_read.restype = c_long
+    return found
+
+
+class TextReader:
+    """Reads texts. It never changes once it is made, so threads may share it: what one remembers of runs of characters
+    is lent to one call at a time.
+
+    Args:
+        vocabulary: token → id.
+        unknown: the id of words without pieces.
+        characters: what becomes of each character: pages, entries and forms as `bertie.tokenization.characters` has
+            them.
+        lower_case: as the characters do.
+        parts_ideographs: whether Chinese characters are words.
+        forbidden: two choices of what texts must not hold to be read: as it is written, and as a part of a word's
+            normal form.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Mapping[str, int],
+        unknown: int,
+        characters: Sequence[NDArray[Any]],
+        lower_case: bool,
+        parts_ideographs: bool,
+        forbidden: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
+    ) -> None:
+        found = functions()
+        if found is None:
+            raise RuntimeError("the kernel that reads texts was not compiled")
+        self._read = found.bertie_wordpiece_read
+        # no text holds a NUL
+        tokens = {token: id_ for token, id_ in vocabulary.items() if token and "\0" not in token}
+        joined = _joined(tokens)
+        ids = np.fromiter(tokens.values(), np.int32, len(tokens))
+        words = _joined([word for choice in forbidden for listed in choice for word in listed])
+        more = len(words)
+        room = 3 * len(tokens) + more
+        while True:
+            self._arrays = [*characters, _table(room, _EDGE), _table(2 * len(tokens), _SHORT_WORD)]
+            addresses = [array.ctypes.data for array in self._arrays]
+            w = self._wordpiece = _WordPiece(*addresses, len(self._arrays[3]), len(self._arrays[4]), unknown)
+            w.parts_ideographs, w.lower_cases = parts_ideographs, lower_case
+            if found.bertie_wordpiece_fill(ctypes.byref(w), joined, len(joined), ids.ctypes.data, len(ids)):
+                break
+            room *= 2
+        for which, choice in enumerate(forbidden):
+            for is_normal, listed in enumerate(choice):
+                raw = _joined(listed)
+                if raw and not found.bertie_wordpiece_forbid(ctypes.byref(w), which, is_normal, raw, len(raw)):
+                    raise MemoryError("there is no room for the added tokens")
+        self._may_hold_blanks = any(word.split() != [word] for choice in forbidden for word in choice[0])
+        self._address = ctypes.addressof(w)
+        self._memories: list[_Memory] = []
+
+    def read(self, texts: Sequence[str], cut: Cut, which: int = 0, with_spans: bool = False) -> Read:
+        """Return the rows of texts.
+
+        Raises:
+            InputError: a text has 2 GiB or more.
+        """
+        if cut.most is not None and not cut.counts and not self._may_hold_blanks:
+            size = _CHARACTERS_A_TOKEN * (cut.most + 16)
+            if max(map(len, texts), default=0) > 2 * size:
+                parts = [_part(text, size, cut.keeps_last) for text in texts]
+                rows = self._read_all(parts, cut, which, with_spans)
+                is_enough = rows.found > cut.most
+                if all(enough or part is text for enough, part, text in zip(is_enough, parts, texts, strict=True)):
+                    return rows
+        return self._read_all(texts, cut, which, with_spans)
+
+    def _read_all(self, texts: Sequence[str], cut: Cut, which: int, with_spans: bool) -> Read:
+        memory = self._memories.pop() if self._memories else _Memory()
+        parts = [self._read_some(some, cut, which, with_spans, memory) for some in _in_turn(texts) or [texts]]
+        if len(self._memories) < _MEMORIES:
+            self._memories.append(memory)
+        if len(parts) == 1:
+            return parts[0]
+        ids, kept, found = (np.concatenate([part[column] for part in parts]) for column in range(3))
+        spans = [part.spans for part in parts if part.spans is not None]
+        return Read(ids, kept, found, np.concatenate(spans) if spans else None)
+
+    def _read_some(self, texts: Sequence[str], cut: Cut, which: int, with_spans: bool, memory: "_Memory") -> Read:
+        joined = "\0".join([*texts, ""])
+        if joined.count("\0") != len(texts):  # it is dropped like this other control character
+            joined = "\0".join([*(text.replace("\0", "\1") for text in texts), ""])
+        raw = joined.encode()
+        if len(raw) >= 2**31:
+            raise InputError(f"A text has {len(raw)} bytes; they must be fewer than 2 GiB. Give it in parts.")
+        framed = (len(cut.before) + len(cut.behind)) // 8
+        # a token is a byte or more; a run is copied whole
+        ids, spans = memory.room(len(raw) + framed * len(texts) + 8, with_spans)
+        counts = np.empty((2, len(texts)), np.int64)
+        rows = memory.rows
+        rows.before, rows.behind = (ctypes.cast(c_char_p(side), c_void_p) for side in (cut.before, cut.behind))
+        rows.num_before, rows.num_behind = len(cut.before) // 8, len(cut.behind) // 8
+        rows.most = _UNLIMITED if cut.most is None else cut.most
+        rows.keeps_last, rows.which = cut.keeps_last, which
+        rows.ids, rows.spans, rows.capacity = ids.ctypes.data, None if spans is None else spans.ctypes.data, len(ids)
+        rows.kept = counts.ctypes.data
+        rows.found = rows.kept + 8 * len(texts)
+        size = self._read(self._address, raw, len(raw), len(texts), memory.address)
+        if size < 0:
+            raise MemoryError("The rows of some texts have no room.")
+        return Read(ids[:size].copy(), counts[0], counts[1], None if spans is None else spans[:size].copy())
+
+
+class _Memory:
+    """What one call at a time is lent: room for its rows, and the runs of characters that were met before."""
+
+    def __init__(self) -> None:
+        self._runs, self._run_spans = _table(_RUNS // 2 + 1, _RUN), np.zeros((_RUNS, _RUN_SPANS), np.uint8)
+        self._ids = np.empty(0, np.int64)
+        self._spans = np.empty((0, 3), np.int32)
+        self.rows = _Rows(runs=self._runs.ctypes.data, run_spans=self._run_spans.ctypes.data, num_runs=_RUNS)
+        self.address = ctypes.addressof(self.rows)
+
+    def room(self, size: int, with_spans: bool) -> tuple[Array, NDArray[np.int32] | None]:
+        """Return room for ``size`` ids and spans; what is very large is not kept."""
+        if size > 4 * _AT_A_TIME:
+            return np.empty(size, np.int64), np.empty((size, 3), np.int32) if with_spans else None
+        if len(self._ids) < size:
+            self._ids = np.empty(size, np.int64)
+        if with_spans and len(self._spans) < size:
+            self._spans = np.empty((size, 3), np.int32)
+        return self._ids, self._spans if with_spans else None
+
+
+def _part(text: str, size: int, last: bool) -> str:
+    """Return the words that begin a text of more than ``2 * size`` characters, or ``last`` the words that end it."""
+    if len(text) <= 2 * size:
+        return text
+    place = text.find(" ", len(text) - size) if last else text.rfind(" ", 0, size)
+    if place < 0:
+        return text
+    return text[place:] if last else text[:place]
+
+
+def _joined(words: Any) -> bytes:
+    return "\0".join([*words, ""]).encode()
+
+
+def _table(entries: int, size: int) -> NDArray[np.uint8]:
+    """Return an empty hash table that has places for twice as many entries, or nearly so, from a cache line on."""
+    places = 1 << max(entries, 8).bit_length()
+    memory = np.zeros(places * size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + places * size].reshape(places, size)
+
+
+def _in_turn(texts: Sequence[str]) -> list[Sequence[str]]:
+    """Return neighbouring texts of about `_AT_A_TIME` characters together."""
+    found: list[Sequence[str]] = []
+    start = size = 0
+    for stop, text in enumerate(texts, 1):
+        size += len(text)
+        if size >= _AT_A_TIME or stop == len(texts):
+            found.append(texts[start:stop])
+            start, size = stop, 0
+    return found

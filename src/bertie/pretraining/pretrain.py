@@ -1,0 +1,168 @@
+"""``bertie pretrain``: prepared documents become a `BertForPreTraining` with its tokenizer."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bertie.errors import InputError
+from bertie.files import make_folder, write_json, write_text
+from bertie.models.pretraining import BertForPreTraining
+from bertie.pretraining.heldout import heldout_figures
+from bertie.pretraining.pretraining_learner import PretrainingLearner
+from bertie.pretraining.pretraining_report import Course, render
+from bertie.pretraining.published_losses import compare
+from bertie.pretraining.recipe import Recipe
+from bertie.pretraining.shards import MANIFEST, Corpus
+from bertie.pretraining.starting_model import start_model, start_teacher
+from bertie.pretraining.utilization import Utilization
+from bertie.progress import logger
+from bertie.tokenization.fast import BertTokenizer
+from bertie.training import History, Phase, drawing, is_first, train
+from bertie.training.curves import draw_curves
+from bertie.training.evaluating import Figures
+from bertie.training.fingerprint import digest, digest_of_tensors
+from bertie.training.run_directory import PLAN, REPORT, STATE, at_work_in, logs, refuse_other_content
+from bertie.training.state import States
+
+
+@dataclass
+class Pretrained:
+    """A model that was pretrained.
+
+    Attributes:
+        model: in eval mode.
+        tokenizer: the data's.
+        figures: on the held-out documents, at the end; None if there are none.
+        history: of the training.
+        recipe: with the settings that were used.
+    """
+
+    model: BertForPreTraining
+    tokenizer: BertTokenizer
+    figures: Figures | None
+    history: History
+    recipe: Recipe
+
+
+def pretrain(recipe: Recipe) -> Pretrained | None:
+    """Train a model as the recipe says, and write it into ``recipe.out``; all but the first process get None.
+
+    Raises:
+        InputError: data, model and recipe do not fit each other, or the run that is resumed was another.
+        CheckpointError: data, model or state are missing or damaged, or ``out`` cannot be written.
+        BertieError: the training diverged.
+        KeyboardInterrupt: it was stopped; ``resume`` goes on from there.
+    """
+    began = time.perf_counter()
+    with at_work_in(recipe.out, partial(refuse_other_content, recipe.out)):
+        model, tokenizer = start_model(recipe)
+        recipe = dataclasses.replace(recipe, settings=recipe.settings_for(model.config.hidden_size))
+        lengths, precision = recipe.length, recipe.settings.precision
+        used = Utilization(model.config, lengths, recipe.masking.rate, model.device, precision)
+        corpus = Corpus(recipe.data)
+        history = _trained(recipe, model, tokenizer, corpus, used, began)
+        if not is_first():
+            return None
+        found = Pretrained(model.eval(), tokenizer, _last_figures(history), history, recipe)
+        _write(found, corpus.tokens, used)
+        return found
+
+
+def _trained(
+    recipe: Recipe,
+    model: BertForPreTraining,
+    tokenizer: BertTokenizer,
+    corpus: Corpus,
+    used: Utilization,
+    began: float,
+) -> History:
+    identity = _identity(recipe, model)  # of the weights as they are now
+    if is_first() and not States(recipe.out / STATE).exist():
+        write_json(make_folder(recipe.out) / PLAN, recipe.to_dict())
+    teacher = start_teacher(recipe, model.device)
+    learner = partial(
+        PretrainingLearner,
+        model,
+        tokenizer=tokenizer,
+        next_sentence=recipe.next_sentence,
+        masking=recipe.masking,
+        teacher=teacher,
+        teacher_weight=recipe.teacher_weight,
+    )
+    learners = [learner(corpus, length=length, seed=recipe.settings.seed) for length in recipe.length]
+    with logs(recipe.out, recipe.tensorboard) as log:
+        return train(
+            [Phase(*pair) for pair in zip(learners, recipe.shares, strict=True)],
+            recipe.settings,
+            evaluate=_evaluation(recipe, learner),
+            metric="loss",
+            folder=recipe.out / STATE,
+            resume=recipe.resume,
+            data=identity,
+            log=None if log is None else used.added(log),
+            show_progress=recipe.show_progress,
+            began=began,
+        )
+
+
+def _evaluation(recipe: Recipe, learner: Callable[..., PretrainingLearner]) -> Callable[[], dict[str, float]] | None:
+    """Return what measures the model on the documents held out; None, and a sentence, if there are too few."""
+    try:
+        heldout = learner(Corpus(recipe.data, "heldout"), length=recipe.length[0], seed=0)
+    except InputError as error:
+        if is_first():
+            logger.warning("Nothing is measured on the way, for want of documents held out: %s", error)
+        return None
+    return partial(heldout_figures, heldout)
+
+
+def _identity(recipe: Recipe, model: BertForPreTraining) -> dict[str, Any]:
+    """Return what tells this run's data and model from another's, before the model has learned."""
+    return {
+        "the data": digest([(recipe.data / MANIFEST).read_bytes()]),
+        "the weights to start from": digest_of_tensors(model.state_dict()),
+        "length": list(recipe.length),
+        "masking": dataclasses.asdict(recipe.masking),
+        "next_sentence": recipe.next_sentence,
+        "teacher": recipe.teacher,
+        "teacher_weight": recipe.teacher_weight,
+        "dropout": [model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob],
+        "compile": recipe.compile,
+    }
+
+
+def _last_figures(history: History) -> Figures | None:
+    return next((record["figures"] for record in reversed(history.records) if "figures" in record), None)
+
+
+def _write(found: Pretrained, tokens: int, used: Utilization) -> None:
+    """Write everything into the run's folder; the report comes last, so a folder that has one is complete."""
+    out, history = found.recipe.out, found.history
+    found.model.save_pretrained(out)
+    found.tokenizer.save_pretrained(out)
+    write_json(out / PLAN, {**found.recipe.to_dict(), "settings": history.settings})
+    lines = [record for record in history.records if "tokens" in record]
+    read, loss = lines[-1]["tokens"] if lines else 0, (found.figures or {}).get("loss")
+    course = Course(
+        start=str(found.recipe.start or found.recipe.config),
+        data=str(found.recipe.data),
+        tokens=(tokens, read),
+        parameters=found.model.num_parameters(),
+        utilization=used.of(lines[-1]) if lines else None,
+        compared="" if loss is None else compare(loss, min(tokens, read)),
+        pictures=_draw(history, out),
+    )
+    write_json(out / "figures.json", {"heldout": found.figures, "steps": history.step, "tokens": read})
+    write_text(out / REPORT, render(course, history, found.figures))
+
+
+def _draw(history: History, out: Path) -> dict[str, str]:
+    if why := drawing.why_no_plots():
+        logger.warning("No curves were drawn: %s", why)
+        return {}
+    draw_curves(history.records, "accuracy", None, out / "curves.png", "documents held out")
+    return {"curves.png": "loss of training, and loss and accuracy on documents held out, by step"}

@@ -1,0 +1,81 @@
+"""``report.md`` of a pretraining: what the model learned from, how well it guesses, how it was trained."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+import bertie
+from bertie.markdown import duration, number, plain, section, table
+from bertie.training import History
+
+_MEANING = {
+    "loss": "mean cross-entropy of a masked token",
+    "accuracy": "share of the masked tokens that are guessed",
+    "next_sentence_accuracy": "share of the pairs of which it is known whether they follow one another",
+    "teacher_cosine": "cosine of the model's sentence vectors and the teacher's",
+}
+
+
+@dataclass(frozen=True)
+class Course:
+    """What the report says besides the history.
+
+    Attributes:
+        start: what training began with: a size, a config file or a model.
+        data: the folder of prepared data.
+        tokens: of the data, and read in all.
+        parameters: of the model.
+        utilization: the share of the device's operations that the last steps used; None if there were none.
+        compared: a sentence on the loss beside published ones; may be empty.
+        pictures: file names with what they show.
+    """
+
+    start: str
+    data: str
+    tokens: tuple[int, int]
+    parameters: int
+    utilization: float | None
+    compared: str
+    pictures: Mapping[str, str]
+
+
+def render(course: Course, history: History, figures: Mapping[str, float | None] | None) -> str:
+    """Return the report as Markdown."""
+    loss = (figures or {}).get("loss")
+    head = f"# Pretraining: loss {number(loss)} on documents held out\n" if figures else "# Pretraining\n"
+    rows = [[plain(name), number(value), _MEANING.get(name, "")] for name, value in (figures or {}).items()]
+    compared = ["", course.compared] if course.compared else []
+    parts = [
+        head,
+        section("Look at this first", [f"- {plain(warning)}" for warning in dict.fromkeys(history.warnings)]),
+        section("On documents held out", [*table(["figure", "value", "meaning"], rows), *compared]),
+        section("Data and model", _origins(course)),
+        section("Training", _training(history, course.utilization)),
+        section("Pictures", [f"![{plain(what)}]({name})" for name, what in course.pictures.items()]),
+    ]
+    made = f"bertie {bertie.__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}"
+    return "\n".join(part for part in parts if part) + f"\n---\n\n{made}\n"
+
+
+def _origins(course: Course) -> Sequence[str]:
+    tokens, read = course.tokens
+    return [
+        f"{plain(course.start)} with {course.parameters:,} parameters, trained on {plain(course.data)}: {tokens:,} "
+        f"tokens, of which {read:,} were read ({read / max(1, tokens):.2f} times all)."
+    ]
+
+
+def _training(history: History, used: float | None) -> Sequence[str]:
+    lines = [record for record in history.records if "tokens_per_second" in record]
+    speed = f" at {lines[-1]['tokens_per_second']:,.0f} tokens a second" if lines else ""
+    share = "" if used is None else f", {100 * used:.0f} % of what the device's products reach (model FLOP utilization)"
+    rows = [[plain(name), _shown(value)] for name, value in history.settings.items()]
+    took = f"{history.step:,} steps in {duration(history.seconds)}{speed}{share}."
+    return [took, "", *table(["setting", "value"], rows)]
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else plain({True: "yes", False: "no"}[value] if isinstance(value, bool) else value)

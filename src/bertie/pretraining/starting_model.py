@@ -1,0 +1,76 @@
+"""What a pretraining starts from: a new model, or one that goes on; the data's tokenizer; a teacher."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bertie.config import BertConfig
+from bertie.errors import InputError, nearest, spelled
+from bertie.models.compile import compile as compile_model
+from bertie.models.loading import one_device
+from bertie.models.pretraining import BertForPreTraining
+from bertie.pipelines import EmbedPipeline, pipeline
+from bertie.pretraining.recipe import Recipe
+from bertie.pretraining.shards import TOKENIZER
+from bertie.tokenization.auto import AutoTokenizer
+from bertie.tokenization.fast import BertTokenizer
+from bertie.training import local_device
+
+SIZES: dict[str, dict[str, Any]] = {
+    "mini": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
+    "base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
+    "large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
+}
+
+
+def start_model(recipe: Recipe) -> tuple[BertForPreTraining, BertTokenizer]:
+    """Return the model in float32 where it is to be trained, and the tokenizer of the data.
+
+    Raises:
+        InputError: there is no such size; the model has another vocabulary than the data.
+    """
+    tokenizer = BertTokenizer.from_pretrained(recipe.data / TOKENIZER)
+    device = local_device() if recipe.device is None else one_device(recipe.device, "device")
+    # a new model is the same for the same seed, and the caller's random numbers stay as they were
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.settings.seed)
+        model = _new(recipe, tokenizer) if recipe.start is None else _going_on(recipe, recipe.start, tokenizer)
+    model = model.to(device)
+    return compile_model(model) if recipe.compile else model, tokenizer
+
+
+def start_teacher(recipe: Recipe, device: torch.device) -> EmbedPipeline | None:
+    """Return the pipeline of the teacher, which computes where the model does; None if there is none."""
+    return None if recipe.teacher is None else pipeline("embed", recipe.teacher, device=str(device))
+
+
+def _new(recipe: Recipe, tokenizer: BertTokenizer) -> BertForPreTraining:
+    name = str(recipe.config)
+    if name in SIZES:
+        shape = SIZES[name] | {"vocab_size": len(tokenizer)}
+        config = BertConfig(**shape, pad_token_id=tokenizer.pad_token_id, **_dropout(recipe))
+    elif Path(name).exists():
+        config = BertConfig.from_pretrained(name, **_dropout(recipe))
+    else:
+        sizes = ", ".join(SIZES)
+        raise InputError(f"{spelled('config')} is {name!r}; allowed: {sizes}, or a config file.{nearest(name, SIZES)}")
+    return BertForPreTraining(config)
+
+
+def _going_on(recipe: Recipe, start: str, tokenizer: BertTokenizer) -> BertForPreTraining:
+    own, data = AutoTokenizer.from_pretrained(start).get_vocab(), tokenizer.get_vocab()
+    if own != data:
+        differ = len(own.items() ^ data.items())
+        raise InputError(
+            f"The model {start!r} has another vocabulary than the data in {str(recipe.data)!r} ({len(own):,} and "
+            f"{len(data):,} entries; {differ:,} are not in both with the same id); prepare the data with the model's "
+            "tokenizer."
+        )
+    return BertForPreTraining.from_pretrained(start, dtype="float32", **_dropout(recipe))
+
+
+def _dropout(recipe: Recipe) -> dict[str, Any]:
+    if recipe.dropout is None:
+        return {}
+    return {"hidden_dropout_prob": recipe.dropout, "attention_probs_dropout_prob": recipe.dropout}

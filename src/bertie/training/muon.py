@@ -1,0 +1,89 @@
+"""Muon for the matrices of a model's blocks, as PyTorch has it, and AdamW for all else."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bertie.errors import InputError, spelled
+from bertie.training.optimizer import AdamW
+from bertie.training.param_groups import Group, count_layers
+from bertie.training.sparse_embeddings import Moments
+
+
+class Muon(AdamW):
+    """The loop's AdamW, with ``torch.optim.Muon`` (Jordan et al. 2024) for the matrices of ``encoder.layer.*``.
+
+    Its updates are scaled to the size of AdamW's, so that both share rate and decay (Liu et al. 2025, "Muon is scalable
+    for LLM training", section 2.2). Whether a step is finite is asked of the device.
+
+    Raises:
+        InputError: this PyTorch has no Muon.
+    """
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        if not hasattr(torch.optim, "Muon"):
+            option = spelled("optimizer", "muon")
+            raise InputError(f"{option} needs PyTorch 2.9 or newer, and this is {torch.__version__}; use adamw.")
+        self._matrices = {
+            name for name, each in self._parameters.items() if each.dim() == 2 and count_layers((name,)) > 0
+        }
+        self._muons = {
+            group: self._muon_of(group) for group in self._groups if self._matrices.intersection(group.names)
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        states = {name: muon.state.get(self._parameters[name], {}) for name, muon in self._by_name().items()}
+        kept = {f"momentum.{name}": state["momentum_buffer"] for name, state in states.items() if state}
+        return {**super().tensors(), **kept}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        super().load(tensors)
+        for muon in self._muons.values():
+            muon.state.clear()
+        for name, muon in self._by_name().items():
+            if (kept := tensors.get(f"momentum.{name}")) is not None:
+                muon.state[self._parameters[name]]["momentum_buffer"] = kept.to(self._parameters[name].device).clone()
+
+    def _muon_of(self, group: Group) -> Any:
+        matrices = [self._parameters[name] for name in group.names if name in self._matrices]
+        return torch.optim.Muon(matrices, weight_decay=group.decay, adjust_lr_fn="match_rms_adamw")
+
+    def _by_name(self) -> dict[str, Any]:
+        return {name: muon for group, muon in self._muons.items() for name in group.names if name in self._matrices}
+
+    def _moments_of(self, name: str) -> Any:
+        return _NO_MOMENTS if name in self._matrices else super()._moments_of(name)
+
+    def _update(
+        self,
+        names: Sequence[str],
+        gradients: list[Tensor],
+        rate: float,
+        group: Group,
+        scale: Tensor | None,
+        bad: Tensor,
+    ) -> None:
+        given = dict(zip(names, gradients, strict=True))
+        rest = [name for name in names if name not in self._matrices]
+        if rest:
+            super()._update(rest, [given[name] for name in rest], rate, group, scale, bad)
+        if group in self._muons and not bad:
+            for name in self._matrices & given.keys():
+                self._parameters[name].grad = given[name] if scale is None else given[name] / scale
+            self._muons[group].param_groups[0]["lr"] = rate * group.rate
+            self._muons[group].step()
+
+
+class _NoMoments(Moments):
+    """In the place of AdamW's moments, for a parameter that has none."""
+
+    def __init__(self) -> None: ...
+
+    def gather(self, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+_NO_MOMENTS = _NoMoments()

@@ -1,0 +1,35 @@
+"""Operations of a training step, against PyTorch's own count of them, and the share of a device's most."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import bertie
+from bertie.pretraining.utilization import Utilization, flops_per_token, peak_of
+
+CONFIG = bertie.BertConfig(
+    vocab_size=500, hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=48
+)
+
+
+def test_operations_are_those_that_pytorch_counts() -> None:
+    """Of texts of one length, all tokens of which are to be guessed; the pooler and its classes come on top there."""
+    model = bertie.BertForMaskedLM(CONFIG)
+    ids = torch.randint(5, 500, (4, 40))
+    with FlopCounterMode(display=False) as counter:
+        model(ids, labels=ids, attention_mask=torch.ones(4, 1, 40, 40, dtype=torch.bool)).loss.backward()
+    assert flops_per_token(CONFIG, 40, 1.0) * 160 == pytest.approx(counter.get_total_flops(), rel=0.06)
+
+
+def test_the_share_of_the_most_operations() -> None:
+    used = Utilization(CONFIG, (16, 64), 0.15, torch.device("cpu"), "fp32")
+    peak = used._peak
+    record = {"tokens_per_second": 1000.0, "phase": 2}
+    assert used.of(record) == 1000 * flops_per_token(CONFIG, 64, 0.15) / peak
+    assert used.of({"tokens_per_second": 1000.0}) == 1000 * flops_per_token(CONFIG, 16, 0.15) / peak
+    lines: list[dict] = []
+    log = used.added(lines.append)
+    log(record)
+    log({"step": 1, "figures": {}})
+    assert lines == [record | {"mfu": round(used.of(record), 4)}, {"step": 1, "figures": {}}]
+    assert peak_of(torch.device("cpu"), "bf16") > 1e7
