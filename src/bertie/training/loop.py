@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bertie.errors import BertieError, InputError, Stopped, spelled
 from bertie.locking import only_process_in
+from bertie.memory import freed_memory_kept
 from bertie.progress import Advance, progress
 from bertie.settings import Settings
 from bertie.training.budget import UNKNOWN, note_plan, plan
@@ -88,6 +89,7 @@ def train(
         frozen(model, settings.frozen_layers),
         checkpointed(model, settings.gradient_checkpointing),
         left_as_it_was(model),
+        freed_memory_kept(),
         processes(same_device(trainable(model))) as group,
         Signals() as signals,
     ):
