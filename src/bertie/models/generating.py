@@ -27,7 +27,7 @@ from bertie.progress import say_once
 # what the reference's generate takes beside a config's fields, and bertie's has no use for
 _WITHOUT_USE = (
     *("synced_gpus", "negative_prompt_ids", "negative_prompt_attention_mask", "custom_generate", "use_model_defaults"),
-    *("tokenizer", "assistant_tokenizer", "trust_remote_code", "logits_to_keep", "return_dict"),
+    *("tokenizer", "assistant_model", "assistant_tokenizer", "trust_remote_code", "logits_to_keep", "return_dict"),
 )
 
 
