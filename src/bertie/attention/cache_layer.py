@@ -51,7 +51,7 @@ class CachedKeys:
 
 @dataclass(frozen=True, eq=False)
 class Growth:
-    """What a step appends to a layer: to texts of these ``lengths`` so many ``new`` tokens, in ``capacity`` places each.
+    """What a step appends to a layer: to texts of these ``lengths`` so many ``new`` tokens, in rooms of ``capacity``.
 
     The layers of a model grow alike and share it.
     """
