@@ -120,33 +120,36 @@ class TextReader:
         parts_ideographs: bool,
         forbidden: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
     ) -> None:
-        found = functions()
-        if found is None:
-            raise RuntimeError("the kernel that reads texts was not compiled")
-        self._read = found.bertie_wordpiece_read
         # no text holds a NUL
         tokens = {token: id_ for token, id_ in vocabulary.items() if token and "\0" not in token}
-        joined = _joined(tokens)
-        ids = np.fromiter(tokens.values(), np.int32, len(tokens))
-        words = _joined([word for choice in forbidden for listed in choice for word in listed])
-        more = len(words)
-        room = 3 * len(tokens) + more
-        while True:
-            self._arrays = [*characters, _table(room, _EDGE), _table(2 * len(tokens), _SHORT_WORD)]
-            addresses = list(map(_address, self._arrays))
-            w = self._wordpiece = _WordPiece(*addresses, len(self._arrays[3]), len(self._arrays[4]), unknown)
-            w.parts_ideographs, w.lower_cases = parts_ideographs, lower_case
-            if found.bertie_wordpiece_fill(ctypes.byref(w), joined, len(joined), _address(ids), len(ids)):
-                break
+        self._characters, self._unknown = characters, unknown
+        self._lower_case, self._parts_ideographs = lower_case, parts_ideographs
+        room = 3 * len(tokens) + sum(len(words) for choice in forbidden for words in choice)
+        while not self._filled(tokens, forbidden, room):
             room *= 2
-        for which, choice in enumerate(forbidden):
-            for is_normal, listed in enumerate(choice):
-                raw = _joined(listed)
-                if raw and not found.bertie_wordpiece_forbid(ctypes.byref(w), which, is_normal, raw, len(raw)):
-                    raise MemoryError("there is no room for the added tokens")
+        self._address = ctypes.addressof(self._wordpiece)
         self._may_hold_blanks = any(word.split() != [word] for choice in forbidden for word in choice[0])
-        self._address = ctypes.addressof(w)
         self._memories: list[_Memory] = []
+
+    def _filled(
+        self, tokens: Mapping[str, int], forbidden: Sequence[tuple[Sequence[str], Sequence[str]]], room: int
+    ) -> bool:
+        """Make the tables; False if they need more than ``room`` for edges."""
+        kernel: Any = functions()
+        self._tables = [_table(room, _EDGE), _table(2 * len(tokens), _SHORT_WORD)]
+        addresses = map(_address, [*self._characters, *self._tables])
+        numbers = *map(len, self._tables), self._unknown, self._parts_ideographs, self._lower_case
+        self._wordpiece = _WordPiece(*addresses, *numbers)
+        place = ctypes.byref(self._wordpiece)
+        joined, ids = _joined(tokens), np.fromiter(tokens.values(), np.int32, len(tokens))
+        if not kernel.bertie_wordpiece_fill(place, joined, len(joined), _address(ids), len(ids)):
+            return False
+        for which, choice in enumerate(forbidden):
+            for is_normal, words in enumerate(choice):
+                joined = _joined(words)
+                if words and not kernel.bertie_wordpiece_forbid(place, which, is_normal, joined, len(joined)):
+                    return False
+        return True
 
     def read(self, texts: Sequence[str], cut: Cut, which: int = 0, with_spans: bool = False) -> Read:
         """Return the rows of texts.
@@ -190,7 +193,8 @@ class TextReader:
         rows.num_before, rows.num_behind = len(cut.before) // 8, len(cut.behind) // 8
         rows.most = _UNLIMITED if cut.most is None else cut.most
         rows.keeps_last, rows.which = cut.keeps_last, which
-        size = self._read(self._address, raw, len(raw), len(texts), memory.address)
+        kernel: Any = functions()
+        size = kernel.bertie_wordpiece_read(self._address, raw, len(raw), len(texts), memory.address)
         if size < 0:
             raise MemoryError("The rows of some texts have no room.")
         kept, found = counts[:, : len(texts)].copy()
@@ -238,7 +242,7 @@ def _part(text: str, size: int, last: bool) -> str:
 
 
 def _joined(words: Any) -> bytes:
-    return "\0".join([*words, ""]).encode()
+    return "\0".join([*words, ""]).encode("utf-8", "surrogatepass")
 
 
 def _table(entries: int, size: int) -> NDArray[np.uint8]:
