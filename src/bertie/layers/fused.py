@@ -4,7 +4,7 @@ A string of small operators passes its numbers through memory once for each of t
 pass. Under bf16's autocast products take and give bfloat16; hidden states, normalization and all sums stay float32.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from bertie.capture import has_hooks, is_intercepted
 from bertie.dropout import Dropout, drawn_params
 from bertie.kernels import library
 from bertie.kernels.activations import bias_gelu, bias_gelu_backward
+from bertie.kernels.gemm import weight_gradient
 from bertie.kernels.library import DropoutStruct, InstructionSet
 from bertie.kernels.normalization import Normalized, residual_norm, residual_norm_backward
 from bertie.layers.linear import Linear, is_plain
@@ -99,8 +100,7 @@ class _Projections(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dtype: torch.dtype, *parameters: Tensor) -> tuple[Tensor, ...]:
         ctx.count = count = len(parameters) // 2
-        weight = torch.cat([each.detach() for each in parameters[:count]]).to(dtype)
-        bias = torch.cat([each.detach() for each in parameters[count:]]).to(dtype)
+        weight, bias = (_joined(part).to(dtype) for part in (parameters[:count], parameters[count:]))
         ctx.dtype, x = x.dtype, x.detach().to(dtype)
         ctx.save_for_backward(x, weight)
         return torch.addmm(bias, x, weight.t()).chunk(count, dim=1)
@@ -109,7 +109,7 @@ class _Projections(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        dy = torch.cat(grads, dim=1)
+        dy = _joined(grads, dim=1)
         needs_x, _, *needs = ctx.needs_input_grad
         dx = (dy @ weight).to(ctx.dtype) if needs_x else None
         dweight = _weight_gradient(dy, x).chunk(ctx.count) if any(needs[: ctx.count]) else ()
@@ -186,6 +186,13 @@ class _DenseResidualNorm(torch.autograd.Function):
         return *needed, None, None, None, None
 
 
+def _joined(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
+    return parts[0].detach() if len(parts) == 1 else torch.cat([each.detach() for each in parts], dim)
+
+
 def _weight_gradient(dy: Tensor, x: Tensor) -> Tensor:
     """Return ``dyᵀ x``, float32 as weights are."""
-    return (dy.t() @ x).float()
+    best = library.best()
+    if best is None or best.weight_gradient is None or dy.dtype != torch.bfloat16:
+        return (dy.t() @ x).float()
+    return as_tensor(weight_gradient(as_array(dy), as_array(x), best, threads=torch.get_num_threads()))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bertie.errors import BertieError, InputError, Stopped, spelled
 from bertie.locking import only_process_in
+from bertie.memory import freed_memory_kept
 from bertie.progress import Advance, progress
 from bertie.settings import Settings
 from bertie.training.budget import UNKNOWN, note_plan, plan
@@ -88,6 +89,7 @@ def train(
         frozen(model, settings.frozen_layers),
         checkpointed(model, settings.gradient_checkpointing),
         left_as_it_was(model),
+        freed_memory_kept(),
         processes(same_device(trainable(model))) as group,
         Signals() as signals,
     ):
@@ -234,12 +236,13 @@ class _Run:
             "learning_rate": self.highest_rate,
             "batch_size": settings.examples_in_a_step,
             "precision": self.precision,
-            "evaluate_every": self.evaluate_every or in_an_epoch,
+            "evaluate_every": self.evaluate_every or (in_an_epoch if settings.budget is None else None),
             "log_every": self.log_every,
             "micro_tokens": self.gradients.tokens,
         }
         length = next((name for name in ("steps", "budget") if given[name] is not None), "epochs")
         left = {"epochs", "steps", "budget"} - {length} | {"batch_size" if settings.batch_tokens else "batch_tokens"}
+        left |= set() if settings.schedule == "wsd" else {"cooldown"}
         return {name: value for name, value in given.items() if name not in left}
 
     def _is_over(self) -> bool:
