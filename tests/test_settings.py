@@ -33,6 +33,7 @@ from bertie.settings import Settings, describe_settings
         ({"seed": -1}, "seed is -1"),
         ({"gradient_checkpointing": 1}, "gradient_checkpointing is 1; allowed: true or false."),
         ({"epochs": 1, "steps": 2}, "epochs=1 and steps=2 exclude each other; give one."),
+        ({"optimizer": "muon", "shard": True}, "optimizer='muon' needs whole matrices, which shard=True divides"),
         ({"budget": 60, "steps": 2}, "steps=2 and budget=60 exclude each other; give one."),
         ({"budget": 0}, "budget is 0; allowed: a number above 0"),
         ({"batch_size": 1, "batch_tokens": 2}, "batch_size=1 and batch_tokens=2 exclude each other"),

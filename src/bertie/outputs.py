@@ -5,6 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, cast
 
+from bertie.extras import need_torch
+
+need_torch(__name__)
+
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -130,6 +134,20 @@ class CausalLMOutputWithCrossAttentions(ModelOutput):
     attentions: HiddenStates | None
     cross_attentions: HiddenStates | None
     token_fields: ClassVar = {"logits": "zeros", "hidden_states": "zeros"}
+
+
+class Seq2SeqLMOutput(ModelOutput):
+    """``logits [B, S_target, V]``, the decoder's cache, and what decoder and encoder computed on the way."""
+
+    loss: Tensor | None
+    logits: Tensor
+    past_key_values: Any
+    decoder_hidden_states: HiddenStates | None
+    decoder_attentions: HiddenStates | None
+    cross_attentions: HiddenStates | None
+    encoder_last_hidden_state: Tensor | None
+    encoder_hidden_states: HiddenStates | None
+    encoder_attentions: HiddenStates | None
 
 
 class _HeadOutput(ModelOutput):

@@ -1,9 +1,11 @@
 """A learner for tests: a tiny BERT on random texts of different lengths, packed; also run as a program by itself.
 
-python learning.py FOLDER [--steps N] [--resume] [--slow SECONDS]: trains in FOLDER and writes final.safetensors there.
+python learning.py FOLDER [--steps N] [--resume] [--slow SECONDS] … trains in FOLDER and writes final.safetensors there.
 """
 
 import argparse
+import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bertie import BertConfig, BertForSequenceClassification, Packed
-from bertie.training import Settings, Stopped, is_first, train
+from bertie.training import Settings, Stopped, is_first, train, world_size
 
 TINY: dict[str, Any] = {
     "vocab_size": 64,
@@ -28,11 +30,22 @@ TINY: dict[str, Any] = {
     "max_position_embeddings": 32,
     "num_labels": 3,
 }
+# with 19 examples, steps of 6, 6, 6 and 1, of which a second process has none
+SETTINGS: dict[str, Any] = {
+    "batch_size": 6,
+    "learning_rate": 1e-2,
+    "evaluate_every": 4,
+    "seed": 3,
+    "micro_tokens": 24,
+    "weight_decay": 0.1,
+}
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
 class TextLearner:
     """``count`` texts of 2 to 12 random ids with classes that their first id tells.
+
+    Its ``spare`` layer is used by no example.
 
     In float64: the bias of a key has no gradient but rounding, which Adam would make steps of in any order of sums.
     """
@@ -40,19 +53,24 @@ class TextLearner:
     def __init__(self, count: int = 20, dropout: bool = False, seed: int = 0, **fields: Any) -> None:
         torch.manual_seed(seed)
         config = BertConfig(**TINY | ({} if dropout else NO_DROPOUT) | fields)
-        self.model = BertForSequenceClassification(config).double()
+        self.model = BertForSequenceClassification(config)
+        self.model.spare = torch.nn.Linear(3, 5)
+        self.model.double()
         draw = np.random.default_rng(seed)
         self.texts = [draw.integers(1, config.vocab_size, draw.integers(2, 13)).tolist() for _ in range(count)]
         self.labels = [text[0] % 3 for text in self.texts]
         self.sizes = [len(text) for text in self.texts]
         self.seen: list[list[int]] = []
         self.delay = 0.0
+        self.stop_at = self.stop_with = 0
 
     def divisor(self, examples: Sequence[int]) -> float:
         return float(len(examples))
 
     def loss(self, examples: Sequence[int]) -> Tensor:
         self.seen.append(list(examples))
+        if len(self.seen) == self.stop_at:
+            os.kill(os.getpid(), self.stop_with)
         time.sleep(self.delay)
         places = [each % len(self.texts) for each in examples]  # a stream is numbered on through the epochs
         packed = Packed.from_lists([self.texts[place] for place in places])
@@ -80,11 +98,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--slow", type=float, default=0.0)
+    parser.add_argument("--kill-at", type=int, default=0, help="the last process's first try, in this call of loss")
     parser.add_argument("--dropout", action="store_true")
+    parser.add_argument("--shard", action="store_true")
     options = parser.parse_args()
-    learner = TextLearner(dropout=options.dropout)
+    learner = TextLearner(19, options.dropout)
     learner.delay = options.slow
-    settings = Settings(steps=options.steps, batch_size=6, learning_rate=1e-2, save_every=1, evaluate_every=4, seed=3)
+    last = int(os.environ.get("RANK", 0)) == world_size() - 1
+    if last and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
+        learner.stop_at, learner.stop_with = options.kill_at, signal.SIGKILL
+    settings = Settings(**SETTINGS, steps=options.steps, save_every=1, shard=options.shard)
     try:
         history = train(
             learner,

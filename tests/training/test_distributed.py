@@ -1,4 +1,4 @@
-"""Two processes with gloo compute what one does."""
+"""Several processes with gloo compute what one does, with the whole model in each or with shards of it."""
 
 import os
 import signal
@@ -11,29 +11,32 @@ from typing import Any
 
 import pytest
 import torch
-from learning import TextLearner, weights
+from learning import SETTINGS, TextLearner, weights
 from safetensors.torch import load_file
+from torch import Tensor
 
 from bertie.errors import InputError
-from bertie.training import Settings, is_first, local_device, train, world_size
+from bertie.training import History, Settings, Stopped, is_first, local_device, sparse_embeddings, train, world_size
 
 PROGRAM = Path(__file__).with_name("learning.py")
+SHARDS = Path(__file__).with_name("sharded_learning.py")
+STEPS = 12
 
 
-def started(folder: Path, *arguments: str) -> "list[subprocess.Popen[str]]":
+def started(folder: Path, *arguments: str, program: Path = PROGRAM, world: int = 2) -> "list[subprocess.Popen[str]]":
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    common = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     return [
         subprocess.Popen(
-            [sys.executable, str(PROGRAM), str(folder), *arguments],
+            [sys.executable, str(program), str(folder), *arguments],
             env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        for rank in range(2)
+        for rank in range(world)
     ]
 
 
@@ -45,18 +48,75 @@ def ended(processes: "list[subprocess.Popen[str]]") -> list[tuple[int, str, str]
     return found
 
 
-def test_two_processes_are_one(tmp_path: Path) -> None:
-    """Twenty examples in steps of 6, 6, 6 and 2; evaluations and the best weights included."""
-    processes = started(tmp_path)
-    learner = TextLearner()
-    settings = Settings(steps=12, batch_size=6, learning_rate=1e-2, evaluate_every=4, seed=3)
-    train(learner, settings, evaluate=learner.accuracy, metric="minus_loss")
-    results = ended(processes)
+def alone(learner: TextLearner, folder: Path | None = None, resume: bool = False) -> History:
+    settings = Settings(**SETTINGS, steps=STEPS)
+    return train(learner, settings, evaluate=learner.accuracy, metric="minus_loss", folder=folder, resume=resume)
+
+
+@pytest.fixture(scope="module")
+def one_process() -> dict[str, Tensor]:
+    learner = TextLearner(19)
+    alone(learner)
+    return weights(learner)
+
+
+def same(path: Path, expected: dict[str, Tensor]) -> None:
+    found = load_file(path)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-8, msg=f"{path.name}: {name}")
+
+
+def test_two_processes_are_one(tmp_path: Path, one_process: dict[str, Tensor]) -> None:
+    """Steps in which one has nothing to do, a layer that nobody uses, evaluations and the best weights included."""
+    results = ended(started(tmp_path))
     assert [code for code, _, _ in results] == [0, 0], results
     assert [output for _, output, _ in results] == ["12\n", ""]
-    found = load_file(tmp_path / "final.safetensors")
-    for name, expected in weights(learner).items():
-        torch.testing.assert_close(found[name], expected, rtol=0, atol=1e-8, msg=name)
+    same(tmp_path / "final.safetensors", one_process)
+
+
+@pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_shards_are_one_model(
+    tmp_path: Path, one_process: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch, world: int
+) -> None:
+    """Also after they were stopped, and where one process or replicas go on with shards, or shards with one's state."""
+    stopped = TextLearner(19)
+    stopped.stop_at, stopped.stop_with = 9, signal.SIGTERM
+    monkeypatch.setattr(sparse_embeddings, "FEWEST_ROWS", 8)  # a state with moments of some rows of a table
+    with pytest.raises(Stopped):
+        alone(stopped, tmp_path / "one")
+    results = ended(started(tmp_path, program=SHARDS, world=world))
+    assert [code for code, _, _ in results] == [0] * world, results
+    for name in ("shards", "one", "replicas", "checkpointed"):
+        same(tmp_path / f"{name}.safetensors", one_process)
+    learner = TextLearner(19)
+    history = alone(learner, tmp_path / "copied", resume=True)
+    assert f"goes on with 1 process instead of {world}" in history.warnings[0]
+    for name, tensor in weights(learner).items():
+        torch.testing.assert_close(tensor, one_process[name], rtol=0, atol=1e-8, msg=name)
+
+
+@pytest.mark.slow
+def test_four_processes_are_one(tmp_path: Path, one_process: dict[str, Tensor]) -> None:
+    assert [code for code, _, _ in ended(started(tmp_path, world=4))] == [0] * 4
+    same(tmp_path / "final.safetensors", one_process)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [(), ("--shard",)])
+def test_torchrun_starts_all_again_when_one_is_killed(
+    tmp_path: Path, one_process: dict[str, Tensor], more: tuple[str, ...]
+) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+    done = subprocess.run(
+        [*launcher, str(PROGRAM), str(tmp_path), "--resume", "--kill-at", "7", *more],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "SIGKILL" in done.stderr or "exitcode: -9" in done.stderr, done.stderr
+    same(tmp_path / "final.safetensors", one_process)
 
 
 def test_all_stop_together_and_go_on(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from bertie.training.sampler import (
     cuts,
     micro_batches,
     seed_of_step,
-    shard,
+    shares,
     shuffled,
     shuffled_part,
 )
@@ -72,12 +72,12 @@ def test_an_epoch_holds_every_example_once(sizes: list[int], batch: int, by_toke
 @given(SIZES, st.integers(1, 5), st.integers(1, 50))
 def test_processes_and_micro_batches_divide_a_step(sizes: list[int], world: int, tokens: int) -> None:
     lengths, step = np.array(sizes), np.random.default_rng(0).permutation(len(sizes))
-    shares = [shard(step, lengths, rank, world) for rank in range(world)]
-    assert sorted(chain(*(each.tolist() for each in shares))) == list(range(len(sizes)))
-    heavy = [lengths[each].sum() for each in shares]
+    divided = shares(step, lengths, world)
+    assert sorted(chain(*(each.tolist() for each in divided))) == list(range(len(sizes)))
+    heavy = [lengths[each].sum() for each in divided]
     assert max(heavy) - min(heavy) <= max(sizes)
-    parts = micro_batches(shares[0], lengths, tokens)
-    assert sorted(chain(*parts)) == sorted(shares[0].tolist())
+    parts = micro_batches(divided[0], lengths, tokens)
+    assert sorted(chain(*parts)) == sorted(divided[0].tolist())
     in_order = [sizes[each] for each in chain(*parts)]
     assert in_order == sorted(in_order, reverse=True)
     assert all(len(part) == 1 or lengths[part].sum() <= tokens for part in parts)
@@ -109,7 +109,7 @@ def test_a_stream_is_a_shuffle_of_all_examples_wherever_one_goes_on(
                 again = made()  # as after a resume
                 assert again.examples(first + place).tolist() == step
                 assert again.locate(first + place) == (epoch, place)
-                parts = [shard(np.array(step), again.sizes, rank, world).tolist() for rank in range(world)]
+                parts = [each.tolist() for each in shares(np.array(step), again.sizes, world)]
                 assert sorted(chain(*parts)) == sorted(step)
                 if by_tokens:
                     assert len(step) == 1 or sum(sizes[each - begin] for each in step) <= batch

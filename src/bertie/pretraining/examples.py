@@ -193,7 +193,7 @@ def _begin(tokens: int, seed: int, epoch: int) -> int:
 def _reached(shard: Shard, first: int, end: int, target: int) -> int:
     """Return the sentence before which ``target`` tokens from the sentence ``first`` on are reached, or ``end``."""
     wanted = shard.start_of(first) + max(1, target)
-    return min(end, first + int(np.searchsorted(shard.sentences[first:end], wanted)) + 1)
+    return min(end, first + int(shard.sentences[first:end].searchsorted(wanted)) + 1)
 
 
 def _cut(a: Ids, b: Ids, room: int, draw: Random) -> tuple[Ids, Ids]:

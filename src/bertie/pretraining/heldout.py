@@ -13,7 +13,7 @@ from bertie.tasks.tensors import ON_TENSORS, on_device_of
 from bertie.training.grad_accumulation import micro_tokens
 
 
-def heldout_figures(learner: PretrainingLearner, tokens: int = 2**16) -> dict[str, float]:
+def heldout_figures(learner: PretrainingLearner, tokens: int = 2**15) -> dict[str, float]:
     """Return figures of the learner's model over a part of its examples, in the mode that the model is in.
 
     A learner of the held-out documents with the seed 0 has the same examples, masked alike, on every machine and in

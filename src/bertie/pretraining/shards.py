@@ -50,11 +50,11 @@ class Shard(NamedTuple):
 
     def sentence_at(self, token: int) -> int:
         """Return the number of the sentence that a token is part of."""
-        return int(np.searchsorted(self.sentences, token, side="right"))
+        return int(self.sentences.searchsorted(token, side="right"))
 
     def document_of(self, sentence: int) -> tuple[int, int]:
         """Return the first sentence of a sentence's document, and the one after its last."""
-        number = int(np.searchsorted(self.documents, sentence, side="right"))
+        number = int(self.documents.searchsorted(sentence, side="right"))
         return (int(self.documents[number - 1]) if number else 0), int(self.documents[number])
 
     def start_of(self, sentence: int) -> int:
@@ -132,7 +132,7 @@ class Corpus:
 
     def locate(self, token: int) -> tuple[Shard, int]:
         """Return the shard of a token, given by its number in the part, and its place there."""
-        number = int(np.searchsorted(self.token_starts, token, side="right")) - 1
+        number = int(self.token_starts.searchsorted(token, side="right")) - 1
         return self.shards[number], token - int(self.token_starts[number])
 
     def check_tokenizer(self, tokenizer: BertTokenizer) -> None:
@@ -149,7 +149,7 @@ class Corpus:
 
     def sentence(self, number: int) -> NDArray[Any]:
         """Return the ids of a sentence, given by its number in the part."""
-        shard = int(np.searchsorted(self.sentence_starts, number, side="right")) - 1
+        shard = int(self.sentence_starts.searchsorted(number, side="right")) - 1
         return self.shards[shard].tokens(number - int(self.sentence_starts[shard]))
 
 

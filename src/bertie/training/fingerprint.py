@@ -8,12 +8,13 @@ import numpy as np
 from torch import Tensor, nn
 
 from bertie.checkpoints.safetensors_file import bytes_of
-from bertie.errors import InputError
+from bertie.errors import InputError, counted
 from bertie.settings import FREE, Settings
 from bertie.training.param_groups import trainable
 from bertie.training.sampler import LookedUpSizes, Sampler
 
 Fingerprint = dict[str, Any]
+PROCESSES = "number of processes"  # may change: see `goes_on_with`
 
 
 def fingerprint(
@@ -33,7 +34,7 @@ def fingerprint(
         "the values of parameters that do not learn": digest_of_tensors(
             {name: each for name, each in model.named_parameters() if name not in learned}
         ),
-        "number of processes": world,
+        PROCESSES: world,
         "the examples of a step (which versions of NumPy draw otherwise)": digest(
             [np.asarray(first, dtype=np.int64).tobytes()]
         ),
@@ -52,7 +53,7 @@ def refuse_other(before: Fingerprint, now: Fingerprint, folder: str) -> None:
         if name not in length and old["settings"].get(name) != new["settings"].get(name):
             _refuse(folder, name, old["settings"].get(name), new["settings"].get(name))
     for name in dict.fromkeys((*new["rest"], *old["rest"])):
-        if old["rest"].get(name) != new["rest"].get(name):
+        if name != PROCESSES and old["rest"].get(name) != new["rest"].get(name):
             _refuse(folder, name, old["rest"].get(name), new["rest"].get(name))
     if before.get("total") != now["total"] and not _can_be_longer(before, now):
         raise InputError(
@@ -60,6 +61,17 @@ def refuse_other(before: Fingerprint, now: Fingerprint, folder: str) -> None:
             "learning rates depend on its length. Give the same epochs, or use schedule='constant' (with warmup in "
             "steps) for runs that are to be made longer."
         )
+
+
+def goes_on_with(before: Fingerprint, now: Fingerprint) -> str | None:
+    """Return a sentence if a run goes on with another number of processes."""
+    old, new = before.get(PROCESSES), now[PROCESSES]
+    if old == new:
+        return None
+    return (
+        f"The run goes on with {counted(new, 'process', 'processes')} instead of {old}: the examples of each step are "
+        "the same, but dropout and rounding are not, so that the result is no longer that of a run without a stop."
+    )
 
 
 def _refuse(folder: str, name: str, before: Any, now: Any) -> None:

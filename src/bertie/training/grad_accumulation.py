@@ -9,8 +9,9 @@ from torch import Tensor
 from bertie.batching import is_out_of_memory
 from bertie.errors import BertieError, InputError
 from bertie.progress import logger
+from bertie.training.data_parallel import DataParallel
 from bertie.training.learner import Learner
-from bertie.training.sampler import Integers, Sizes, micro_batches
+from bertie.training.sampler import Integers, Sizes, micro_batches, shares
 
 # Fewer and larger micro-batches cost less: each adds to all gradients once. Activations of a model of 12 layers and
 # width 768 take about a megabyte a token.
@@ -43,15 +44,21 @@ def mean_of(sums: Tensor, counts: float | Sequence[float]) -> Tensor:
 class GradAccumulator:
     """Computes gradients in micro-batches of ``tokens`` tokens, or ``whole`` if the loss is no sum over examples."""
 
-    def __init__(self, tokens: int, precision: Callable[[], AbstractContextManager], whole: bool) -> None:
-        self.tokens, self._precision, self._whole = tokens, precision, whole
+    def __init__(
+        self, parallel: DataParallel, tokens: int, precision: Callable[[], AbstractContextManager], whole: bool
+    ) -> None:
+        self._parallel, self.tokens, self._precision, self._whole = parallel, tokens, precision, whole
 
     def take_up(self, learner: Learner, sizes: Sizes) -> None:
         """Compute the losses of this learner, whose examples have these sizes, from now on."""
         self._learner, self._sizes = learner, sizes
+        self._parallel.take_up(learner)
 
     def compute(self, examples: Integers, divisor: float | Sequence[float], seed: int, device: torch.device) -> Tensor:
-        """Add the gradients of the examples' losses over ``divisor`` to the parameters'; return that loss, ``[]``."""
+        """Add the gradients of a step's losses over ``divisor`` to the parameters'; return this process's loss, ``[]``.
+
+        Gradients are afterwards those of all processes.
+        """
         while True:
             torch.manual_seed(seed)
             try:
@@ -59,22 +66,43 @@ class GradAccumulator:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
+                if self._parallel.exchanges:
+                    raise BertieError(
+                        "The memory is exhausted while gradients are summed with other processes, so that the step "
+                        f"cannot be computed again; give micro_tokens below {self.tokens}, or gradient_checkpointing."
+                    ) from error
             # what is there may be half of a micro-batch's gradient: the step is computed again from its start
             self._forget()
             self._halve(examples)
 
     def _accumulate(self, examples: Integers, divisor: float | Sequence[float], device: torch.device) -> Tensor:
         total = torch.zeros((), device=device)
-        batches = [examples.tolist()] if self._whole else micro_batches(examples, self._sizes, self.tokens)
-        for batch in batches:
+        batches = self._batches(examples)
+        for number, (batch, weight) in enumerate(batches, 1):
+            self._parallel.is_last = number == len(batches)
             with self._precision():
-                loss = self._learner.loss(batch)
+                loss = self._parallel.loss(batch)
                 loss = mean_of(loss.to(torch.promote_types(loss.dtype, torch.float32)), divisor)
             if not loss.requires_grad:
                 raise InputError("The loss does not depend on any parameter that learns; unfreeze what it is made of.")
-            loss.backward()
-            total += loss.detach()
+            self._parallel.backward(loss if weight == 1 else loss * weight)
+            if weight:
+                total += loss.detach()
         return total
+
+    def _batches(self, examples: Integers) -> list[tuple[list[int], int]]:
+        """Return this process's micro-batches, each with what its loss is multiplied by.
+
+        All processes have equally many, for they exchange something in each: one with fewer computes an example again,
+        which does not count.
+        """
+        if self._whole:
+            return [(examples.tolist(), 1)]
+        group, sizes = self._parallel.group, self._sizes
+        parts = [micro_batches(each, sizes, self.tokens) for each in shares(examples, sizes, group.world)]
+        own, most = parts[group.rank], max(map(len, parts))
+        shortest = [int(examples[sizes[examples].argmin()])]
+        return [*((batch, group.world) for batch in own), *[(shortest, 0)] * (most - len(own))]
 
     def _forget(self) -> None:
         for parameter in self._learner.model.parameters():

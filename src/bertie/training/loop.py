@@ -4,7 +4,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -14,13 +14,15 @@ from torch import Tensor
 
 from bertie.errors import BertieError, InputError, Stopped, spelled
 from bertie.locking import only_process_in
+from bertie.memory import freed_memory_kept
 from bertie.progress import Advance, progress
 from bertie.settings import Settings
 from bertie.training.budget import UNKNOWN, note_plan, plan
 from bertie.training.checkpointing import Checkpointer, same_device
+from bertie.training.data_parallel import data_parallel
 from bertie.training.distributed import Processes, processes
 from bertie.training.divergence import ADVICE, explain
-from bertie.training.evaluating import Check, Evaluate, Evaluation, warn
+from bertie.training.evaluating import Check, Evaluate, Evaluation, Figures, warn
 from bertie.training.fingerprint import fingerprint
 from bertie.training.grad_accumulation import GradAccumulator, micro_tokens, precision_on
 from bertie.training.history import Callback, Event, History, Log, Record
@@ -29,10 +31,12 @@ from bertie.training.lengthening import lengthen
 from bertie.training.muon import Muon
 from bertie.training.optimizer import AdamW
 from bertie.training.param_groups import checkpointed, frozen, groups, left_as_it_was, trainable
-from bertie.training.sampler import Sampler, seed_of_step, shard
+from bertie.training.sampler import Sampler, seed_of_step
 from bertie.training.schedule import share_of_rate
 from bertie.training.signals import Signals
 from bertie.training.sparse_embeddings import by_rows, tables
+from bertie.training.spikes import MOST_REWINDS, WINDOW, is_spike
+from bertie.training.spikes import say as say_spike
 
 # Under a budget, evaluations at equal distances.
 EVALUATIONS = 10
@@ -85,6 +89,7 @@ def train(
         frozen(model, settings.frozen_layers),
         checkpointed(model, settings.gradient_checkpointing),
         left_as_it_was(model),
+        freed_memory_kept(),
         processes(same_device(trainable(model))) as group,
         Signals() as signals,
     ):
@@ -92,10 +97,10 @@ def train(
             raise InputError("A loss that compares a step's examples needs one process; start it without torchrun.")
         evaluation = Evaluation(evaluate, metric, check)
         began = time.perf_counter() if began is None else began
-        run = _Run(phases, settings, group, signals, evaluation, log, callbacks, data or {}, divisible, began)
+        run = _Run(phases, settings, group, signals, evaluation, folder, log, callbacks, data or {}, divisible, began)
         alone = only_process_in(folder) if folder is not None and group.rank == 0 else nullcontext()
-        with alone, by_rows(run.tables):
-            run.begin(folder, resume, more_epochs)
+        with run.parallel, alone, closing(run.checkpointer), by_rows(run.tables):
+            run.begin(resume, more_epochs)
             what, total = (
                 ("steps", run.history.total) if settings.budget is None else ("seconds", round(settings.budget))
             )
@@ -112,6 +117,7 @@ class _Run:
     group: Processes
     signals: Signals
     evaluation: Evaluation
+    folder: Path | None
     log: Log | None
     callbacks: Sequence[Callback]
     data: Mapping[str, Any]
@@ -120,14 +126,11 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.model, settings = self.phases[0].learner.model, self.settings
-        parameters = trainable(self.model)
-        self.parameters, self.device = list(parameters.values()), same_device(parameters)
+        self.device = same_device(trainable(self.model))
         self.history = History()
         precision = precision_on(self.device, settings.precision)
         self.precision = "fp32" if precision is nullcontext else "bf16"
-        tokens = settings.micro_tokens or micro_tokens(self.device)
-        self.gradients = GradAccumulator(tokens, precision, whole=not self.divisible)
-        self._take_up(0)
+        self.sampler = self._sampler_of(0)
         in_an_epoch = self.sampler.steps_in(0)
         self.history.total = self._planned_total(in_an_epoch)
         self.highest_rate = settings.rate_for(getattr(self.model, "config", None))
@@ -136,8 +139,14 @@ class _Run:
         # a GPU clears and updates a table faster than its rows are looked up, and processes sum whole gradients
         self.tables = tables(self.model) if self.device.type == "cpu" and self.group.world == 1 else {}
         alike = groups(self.model, settings.weight_decay, settings.layer_decay)
+        begun = fingerprint(self.model, self.sampler, settings, self.history.total, self.group.world, self.data)
+        self.checkpointer = Checkpointer(self.folder, begun, settings, self.group)
+        self.group.share_model(self.model)
+        self.parallel = data_parallel(self.model, self.group, self.device, settings.shard)
         made = Muon if settings.optimizer == "muon" else AdamW
-        self.optimizer = made(parameters, alike, tuple(self.tables))
+        self.optimizer = made(trainable(self.model), alike, tuple(self.tables), self.parallel.total_norm)
+        tokens = settings.micro_tokens or micro_tokens(self.device)
+        self.gradients = GradAccumulator(self.parallel, tokens, precision, whole=not self.divisible)
         self.is_waited_for = self.device.type != "cpu"  # fetching a number waits until the device is done
         # of the steps since the last look at the device: number, loss, norm
         self.unseen: list[tuple[int, Tensor, Tensor]] = []
@@ -145,23 +154,23 @@ class _Run:
 
     def _take_up(self, number: int) -> None:
         """Have the learner of a phase take the steps from its first on."""
-        settings, self.learner = self.settings, self.phases[number].learner
+        self.learner, self.sampler = self.phases[number].learner, self._sampler_of(number)
+        self.gradients.take_up(self.learner, self.sampler.sizes)
+
+    def _sampler_of(self, number: int) -> Sampler:
+        settings, learner = self.settings, self.phases[number].learner
         growing = settings.batch_warmup if number == 0 else 0
         per_step = (settings.examples_in_a_step, settings.batch_tokens, growing)
-        self.sampler = Sampler(self.learner.sizes, settings.seed, *per_step, self.history.phases[number])
-        self.gradients.take_up(self.learner, self.sampler.sizes)
+        return Sampler(learner.sizes, settings.seed, *per_step, self.history.phases[number])
 
     def _planned_total(self, in_an_epoch: int) -> int:
         if self.settings.budget is not None:
             return UNKNOWN
         return self.settings.steps or self.sampler.steps_before(self.settings.epochs_over(in_an_epoch))
 
-    def begin(self, folder: Path | None, resume: bool, more_epochs: int | None) -> None:
+    def begin(self, resume: bool, more_epochs: int | None) -> None:
         """Bring model and history to where the run begins or goes on."""
-        total, settings, world = self.history.total, self.settings, self.group.world
-        begun = fingerprint(self.model, self.sampler, settings, total, world, self.data)
-        self.checkpointer = Checkpointer(folder, begun, settings, writes=self.group.rank == 0)
-        self.group.share_model(self.model)
+        total, settings = self.history.total, self.settings
         resumed = self.checkpointer.resume(self.model, self.optimizer, resume or more_epochs is not None)
         self.history = resumed or self.history
         if not self.history.ends and not self.history.plans:
@@ -194,8 +203,8 @@ class _Run:
             self._step()
             self._look()
             self._leave_if_asked()
-            if self.checkpointer.is_due(self.history.step):
-                self._keep()
+            if self.is_save_due:
+                self._keep(wait=False)
             before, done = done, self._done()
             advance(done - before, self.history.note())
 
@@ -213,6 +222,7 @@ class _Run:
 
     def _begin_phase(self) -> None:
         self._fetch()
+        self.history.recent.clear()  # longer texts have other losses
         self.history.phases.append(self.history.step)
         self._take_up(len(self.history.phases) - 1)
         if self.settings.budget is not None:  # the steps from here on are timed by themselves
@@ -226,12 +236,13 @@ class _Run:
             "learning_rate": self.highest_rate,
             "batch_size": settings.examples_in_a_step,
             "precision": self.precision,
-            "evaluate_every": self.evaluate_every or in_an_epoch,
+            "evaluate_every": self.evaluate_every or (in_an_epoch if settings.budget is None else None),
             "log_every": self.log_every,
             "micro_tokens": self.gradients.tokens,
         }
         length = next((name for name in ("steps", "budget") if given[name] is not None), "epochs")
         left = {"epochs", "steps", "budget"} - {length} | {"batch_size" if settings.batch_tokens else "batch_tokens"}
+        left |= set() if settings.schedule == "wsd" else {"cooldown"}
         return {name: value for name, value in given.items() if name not in left}
 
     def _is_over(self) -> bool:
@@ -244,11 +255,9 @@ class _Run:
         step = self.history.step
         examples = self.sampler.examples(step)
         divisor = self.learner.divisor(examples.tolist())
-        own = shard(examples, self.sampler.sizes, self.group.rank, self.group.world)
         self.optimizer.zero()
         seed = seed_of_step(self.settings.seed, step, self.group.rank)
-        loss = self.gradients.compute(own, divisor, seed, self.device)
-        loss = self.group.sum_gradients(self.parameters, loss)
+        loss = self.group.sum(self.gradients.compute(examples, divisor, seed, self.device))
         norm = self.optimizer.step(self._rate(step), self.settings.max_grad_norm, loss)
         self.unseen.append((step + 1, loss, norm))
         self.history.step = step + 1
@@ -270,11 +279,33 @@ class _Run:
         numbers = torch.stack([torch.stack([loss.float(), norm]) for _, loss, norm in self.unseen]).tolist()
         steps, self.unseen = [step for step, _, _ in self.unseen], []
         for step, (loss, norm) in zip(steps, numbers, strict=True):
-            if math.isfinite(loss) and math.isfinite(norm):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                self._skip(step, loss, norm)
+            elif self._is_spike(loss):
+                self._rewind(step, loss)
+                return  # the steps after it went on from its weights
+            else:
                 self.history.losses.append(loss)
                 self.history.norms.append(norm)
-            else:
-                self._skip(step, loss, norm)
+
+    def _is_spike(self, loss: float) -> bool:
+        """Whether a loss is one after which the run goes back; if not, the next is compared with it, too."""
+        threshold, recent = self.settings.spike_threshold, self.history.recent
+        if threshold is None:
+            return False
+        if is_spike(recent, loss, threshold):
+            return True
+        recent[:] = [*recent, loss][-WINDOW:]
+        return False
+
+    def _rewind(self, step: int, loss: float) -> None:
+        back = self.checkpointer.rewind(self.model, self.optimizer)
+        examples = self.learner.describe(self.sampler.examples(step - 1).tolist())
+        message = say_spike(step, loss, self.history.recent, back, examples)
+        self.history.rewound.append([step, step if back is None else back])
+        if len(self.history.rewound) > MOST_REWINDS:
+            raise BertieError(f"{message} That was spike {len(self.history.rewound)}: lower the learning rate.")
+        warn(self.history, message)
 
     def _skip(self, step: int, loss: float, norm: float) -> None:
         epoch, rate = self.sampler.epochs_done(step - 1), self._rate(step - 1)
@@ -301,21 +332,27 @@ class _Run:
     def _evaluate(self) -> None:
         self._fetch()
         history, begun = self.history, self._seconds()
-        figures = self.evaluation.figures(self.model, history, self.group, self.signals)
+        with self.parallel.whole():
+            figures = self.evaluation.figures(self.model, history, self.group, self.signals)
+            best = figures is not None and self._keep_if_best(figures)
         if figures is None:
             self._leave(self.group.highest(self.signals.received)[0])
         score = self.evaluation.score(figures)
+        found = {"figures": dict(figures), "score": score, "is_best": best, "seconds": round(self._seconds(), 3)}
+        epoch = round(self.sampler.epochs_done(history.step), 4)
+        self._record("evaluation", {"step": history.step, "epoch": epoch, **found})
+        history.overhead = max(history.overhead, self._seconds() - begun + self.checkpointer.seconds)
+        self._agree()
+
+    def _keep_if_best(self, figures: Figures) -> bool:
+        history, score = self.history, self.evaluation.score(figures)
         best = history.is_better(score)
         history.evaluated, history.waited = history.step, 0 if best else history.waited + 1
         if best:
             history.best_step, history.best_score, history.best_figures = history.step, score, figures
             if self.settings.keep_best:
                 self.checkpointer.keep_best(self.model, history.step)
-        found = {"figures": dict(figures), "score": score, "is_best": best, "seconds": round(self._seconds(), 3)}
-        epoch = round(self.sampler.epochs_done(history.step), 4)
-        self._record("evaluation", {"step": history.step, "epoch": epoch, **found})
-        history.overhead = max(history.overhead, self._seconds() - begun + self.checkpointer.seconds)
-        self._agree()
+        return best
 
     def _epoch_has_ended(self) -> bool:
         step = self.history.step
@@ -335,12 +372,13 @@ class _Run:
             self._leave(number)
 
     def _agree(self) -> int:
-        """Agree on micro-batches, on whether a callback has asked to stop, and on steps; return a signal or 0."""
+        """Agree on micro-batches, on whether to stop or to save, and on steps; return a signal or 0."""
         asked, planned, budget = int(self.history.asked_to_stop), 0, self.settings.budget
         if budget is not None and self.group.rank == 0:
             planned = plan(budget, self.history, self._seconds())
-        number, tokens, asked, planned = self.group.highest(
-            self.signals.received, -self.gradients.tokens, asked, planned
+        due = self.checkpointer.is_due(self.history.step)
+        number, tokens, asked, planned, self.is_save_due = self.group.highest(
+            self.signals.received, -self.gradients.tokens, asked, planned, int(due)
         )
         self.gradients.tokens = self.history.micro_tokens = -tokens
         self.history.asked_to_stop = bool(asked)
@@ -354,13 +392,14 @@ class _Run:
         where = on if kept else "nothing was kept, for want of a folder"
         raise Stopped(f"Training was stopped after step {self.history.step} of {self.history.total}; {where}.", number)
 
-    def _keep(self) -> bool:
+    def _keep(self, wait: bool = True) -> bool:
         self._fetch()
         self._seconds()
-        return self.checkpointer.keep(self.model, self.optimizer, self.history)
+        return self.checkpointer.keep(self.model, self.optimizer, self.history, wait)
 
     def _end(self) -> History:
         self._keep()
+        self.parallel.finish()
         if self.settings.keep_best and self.history.best_step not in (None, self.history.step):
             self.checkpointer.restore_best(self.model, self.history.best_step)
             self.group.share_model(self.model)
@@ -384,11 +423,14 @@ class _Run:
             self.log(record)
 
     def _tell(self, kind: Literal["steps", "evaluation", "epoch"], record: Record) -> None:
-        if not self.callbacks or self.group.rank:
+        if not self.callbacks:
             return
-        self.model.eval()
-        event = Event(kind, record, self.model, self.history)
-        answers = [callback(event) for callback in self.callbacks]
-        self.model.train()
+        answers: list[object] = []
+        with self.parallel.whole():
+            if self.group.rank == 0:
+                self.model.eval()
+                event = Event(kind, record, self.model, self.history)
+                answers = [callback(event) for callback in self.callbacks]
+                self.model.train()
         if any(answer is True for answer in answers):
             self.history.asked_to_stop = True

@@ -4,13 +4,13 @@ The update is PyTorch's own; `torch.optim.AdamW` around it costs 1.7 s of proces
 run, for it imports ``torch._dynamo`` and 820 other modules (PyTorch 2.13), and takes no tables by rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from bertie.training.param_groups import Group
+from bertie.training.param_groups import Group, own_rows
 from bertie.training.sparse_embeddings import Moments
 
 BETAS = (0.9, 0.999)
@@ -25,9 +25,14 @@ class AdamW:
     """
 
     def __init__(
-        self, parameters: Mapping[str, nn.Parameter], groups: Sequence[Group], tables: Sequence[str] = ()
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        groups: Sequence[Group],
+        tables: Sequence[str] = (),
+        total_norm: Callable[[Iterable[Tensor]], Tensor] = torch.nn.utils.get_total_norm,
     ) -> None:
         self._parameters, self._groups, self._tables = dict(parameters), list(groups), frozenset(tables)
+        self._total_norm = total_norm
         self._moments: dict[str, Moments] = {}  # of the parameters that have had a gradient
 
     def zero(self) -> None:
@@ -39,11 +44,11 @@ class AdamW:
     def step(self, rate: float, max_norm: float | None, loss: Tensor) -> Tensor:
         """Update all parameters that have a gradient, and return its norm before clipping, ``[]`` on the device."""
         gradients = {
-            name: self._moments_of(name).gather(parameter.grad)
+            name: self._moments_of(name).gather(own_rows(parameter.grad))
             for name, parameter in self._parameters.items()
             if parameter.grad is not None
         }
-        norm = torch.nn.utils.get_total_norm(gradients.values()).float()
+        norm = self._total_norm(gradients.values()).float()
         bad = (~(norm + loss).isfinite()).float()
         scale = None if max_norm is None else ((norm + 1e-6) / max_norm).clamp(min=1.0)
         if scale is not None and scale.device.type == "cpu" and scale == 1:
@@ -67,6 +72,7 @@ class AdamW:
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from what `tensors` gave; the weights must already be those of that time."""
+        self._moments.clear()
         for name in self._parameters:
             if f"step.{name}" in tensors:
                 parts = ("step", "exp_avg", "exp_avg_sq", "rows")
@@ -76,7 +82,7 @@ class AdamW:
 
     def _moments_of(self, name: str) -> Moments:
         if name not in self._moments:
-            self._moments[name] = Moments(self._parameters[name], by_rows=name in self._tables)
+            self._moments[name] = Moments(own_rows(self._parameters[name].detach()), by_rows=name in self._tables)
         return self._moments[name]
 
     def _update(

@@ -101,9 +101,22 @@ def checkpointed(model: Any, wanted: bool) -> Iterator[None]:
 
 
 def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return what training changes: the parameters that learn, and all buffers, by name; not copied."""
+    """Return what training changes: the parameters that learn, and all buffers, by name; not copied.
+
+    Of parameters in shards it is this process's own rows.
+    """
     tensors: Mapping[str, torch.Tensor] = {**trainable(model), **dict(model.named_buffers())}
-    return {name: tensor.detach() for name, tensor in tensors.items()}
+    return {name: own_rows(tensor.detach()) for name, tensor in tensors.items()}
+
+
+def is_sharded(parameters: Mapping[str, torch.Tensor]) -> bool:
+    """Whether each of several processes has some rows of the parameters."""
+    return any(hasattr(parameter, "to_local") for parameter in parameters.values())
+
+
+def own_rows(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the rows of a tensor that are in this process: of a `DTensor` its shard, of any other all of it."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
 @torch.no_grad()

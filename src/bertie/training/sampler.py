@@ -94,18 +94,18 @@ def cuts(sizes: Integers, tokens: int) -> Integers:
     return np.array(bounds)
 
 
-def shard(examples: Integers, sizes: Sizes, rank: int, world: int) -> Integers:
-    """Return the examples of a step that process ``rank`` of ``world`` computes; tokens are divided evenly.
+def shares(examples: Integers, sizes: Sizes, world: int) -> list[Integers]:
+    """Return the examples of a step that each of ``world`` processes computes; tokens are divided evenly.
 
     Every example belongs to one process; with fewer examples than processes some have none.
     """
     if world == 1:
-        return examples
+        return [examples]
     lengths, tokens, owners = sizes[examples], [0] * world, np.empty(len(examples), dtype=np.int64)
     for place in np.argsort(-lengths, kind="stable"):
         owners[place] = owner = min(range(world), key=tokens.__getitem__)
         tokens[owner] += int(lengths[place])
-    return examples[owners == rank]
+    return [examples[owners == rank] for rank in range(world)]
 
 
 def micro_batches(examples: Integers, sizes: Sizes, tokens: int) -> list[list[int]]:

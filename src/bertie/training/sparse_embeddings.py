@@ -50,6 +50,16 @@ def by_rows(embeddings: Mapping[str, nn.Embedding]) -> Iterator[None]:
             module.sparse = before[name]
 
 
+def with_all_rows(state: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return an optimiser's state by name in which moments of some rows of a table have become those of all."""
+    found = {name: tensor for name, tensor in state.items() if not name.startswith("rows.")}
+    for name in state.keys() - found.keys():
+        rows, table = state[name], name.removeprefix("rows.")
+        for moment in (f"exp_avg.{table}", f"exp_avg_sq.{table}"):
+            found[moment] = state[moment].new_zeros(parameters[table].shape).index_copy_(0, rows, state[moment])
+    return found
+
+
 class Moments:
     """What AdamW keeps of a parameter: both moments in the shape of its value, and the number of updates ``step []``.
 
