@@ -5,7 +5,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +13,6 @@ from bertie.cli import options
 from bertie.cli.options import given_of
 from bertie.errors import InputError
 from bertie.messages import printable
-
-if TYPE_CHECKING:
-    pass
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -57,7 +54,7 @@ class ExampleOptions:
             lengths = tuple(int(part) for part in self.length.split(","))
         except ValueError:
             raise InputError(f"--length is {self.length!r}; write a number, or several with commas: 128,512.") from None
-        masking: Masking = Masking(self.masking, self.masked_units)
+        masking = Masking(self.masking, self.masked_units)
         return {"length": lengths, "masking": masking, "next_sentence": self.next_sentence}
 
 
@@ -139,7 +136,7 @@ def pretrain(
     from bertie.pretraining.recipe import Recipe
     from bertie.settings import Settings
 
-    settings: Settings = Settings(**length.arguments(), **given_of(vars(updates)))
+    settings = Settings(**length.arguments(), **given_of(vars(updates)))
     recipe = Recipe(
         data=data,
         out=out,
@@ -166,7 +163,6 @@ def pretrain(
 def _seconds(text: str) -> float:
     """Return the seconds of a time such as 30m."""
     try:
-        found = float(text[:-1]) * _SECONDS[text[-1:]]
+        return float(text[:-1]) * _SECONDS[text[-1:]]
     except (ValueError, KeyError):
         raise InputError(f"--budget is {text!r}; write a number and s, m, h or d, such as 30m.") from None
-    return found

@@ -9,7 +9,7 @@ from bertie.training.history import History
 # The steps that a run has until some are timed.
 UNKNOWN = 1000
 # Seconds kept for the end of a run besides its measured part, and the same as a share of the budget.
-RESERVE, RESERVED_SHARE = 2.0, 0.01
+RESERVE, RESERVED_SHARE = 5.0, 0.01
 # A new plan is made when this share of the time left at the last one has passed.
 INTERVAL = 0.1
 # Evaluations at equal distances, and the most of the budget that they may take.
