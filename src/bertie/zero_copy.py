@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from bertie.extras import need_torch
+
+need_torch(__name__)
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,6 +16,15 @@ def as_array(x: Tensor) -> NDArray[Any]:
     """Return the numbers of a float32 or bfloat16 tensor."""
     x = x.detach()
     array: NDArray[Any] = x.view(torch.uint16).numpy() if x.dtype == torch.bfloat16 else x.numpy()
+    return array
+
+
+def parameter_as_array(x: Tensor) -> NDArray[Any]:
+    """Return the numbers of a float32 parameter.
+
+    ``x.numpy()`` would keep PyTorch from ever freeing their memory, which it does where a model is in shards.
+    """
+    array: NDArray[Any] = np.from_dlpack(x.detach())
     return array
 
 
