@@ -39,6 +39,8 @@ from bertie.models.auto import AutoModelForTokenClassification as AutoModelForTo
 from bertie.models.bert import BertModel as BertModel
 from bertie.models.causal_lm import BertLMHeadModel as BertLMHeadModel
 from bertie.models.compile import compile as compile
+from bertie.models.encoder_decoder import EncoderDecoderModel as EncoderDecoderModel
+from bertie.models.encoder_decoder_config import EncoderDecoderConfig as EncoderDecoderConfig
 from bertie.models.explain import explain_attention as explain_attention
 from bertie.models.explain import explain_linear as explain_linear
 from bertie.models.masked_lm import BertForMaskedLM as BertForMaskedLM
@@ -59,6 +61,7 @@ from bertie.outputs import ModelOutput as ModelOutput
 from bertie.outputs import MultipleChoiceModelOutput as MultipleChoiceModelOutput
 from bertie.outputs import NextSentencePredictorOutput as NextSentencePredictorOutput
 from bertie.outputs import QuestionAnsweringModelOutput as QuestionAnsweringModelOutput
+from bertie.outputs import Seq2SeqLMOutput as Seq2SeqLMOutput
 from bertie.outputs import SequenceClassifierOutput as SequenceClassifierOutput
 from bertie.outputs import TokenClassifierOutput as TokenClassifierOutput
 from bertie.packing import Packed as Packed

@@ -132,6 +132,20 @@ class CausalLMOutputWithCrossAttentions(ModelOutput):
     token_fields: ClassVar = {"logits": "zeros", "hidden_states": "zeros"}
 
 
+class Seq2SeqLMOutput(ModelOutput):
+    """``logits [B, S_target, V]``, the decoder's cache, and what decoder and encoder computed on the way."""
+
+    loss: Tensor | None
+    logits: Tensor
+    past_key_values: Any
+    decoder_hidden_states: HiddenStates | None
+    decoder_attentions: HiddenStates | None
+    cross_attentions: HiddenStates | None
+    encoder_last_hidden_state: Tensor | None
+    encoder_hidden_states: HiddenStates | None
+    encoder_attentions: HiddenStates | None
+
+
 class _HeadOutput(ModelOutput):
     """The loss, the logits of a head, and per layer hidden states and attentions."""
 

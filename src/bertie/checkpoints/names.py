@@ -18,6 +18,8 @@ OLD_RANGE = ".input_range"
 # what DataParallel and Lightning put before the names of a model's tensors, and torch.compile before those of any part
 WRAPPERS = ("module.", "model.")
 COMPILED = "_orig_mod."
+# of a BERT; of the encoder of a pair of BERTs, which canonical names put below bert.; of their decoder
+_PRETRAINED = re.compile(r"(bert\.(encoder\.)?|decoder\.bert\.)(embeddings|encoder\.layer)\.")
 _WORDS = re.compile(rf"((?:{'|'.join(map(re.escape, WRAPPERS))})*)(?:bert\.)?embeddings\.word_embeddings\.weight")
 
 
@@ -48,4 +50,4 @@ def is_encoder(name: str) -> bool:
 
     Pooler and heads may be new, and so may the cross-attention that a decoder adds to a pretrained encoder.
     """
-    return name.startswith(("bert.embeddings.", "bert.encoder.layer.")) and ".crossattention." not in name
+    return _PRETRAINED.match(name) is not None and ".crossattention." not in name

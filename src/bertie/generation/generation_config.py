@@ -56,6 +56,8 @@ class GenerationConfig:
         InputTypeError: there is no such field.
     """
 
+    _from_model_config = False  # the reference's trainer asks, and for the defaults too
+
     def __init__(self, **fields: Any) -> None:
         for name in [name for name in fields if not _is_known(name)]:
             raise InputTypeError(f"GenerationConfig has no field {name!r}.{nearest(name, FIELDS)}")
@@ -142,6 +144,20 @@ class GenerationConfig:
         return found
 
     @classmethod
+    def of(cls, given: Any) -> "GenerationConfig":
+        """Return a config as it is if it is bertie's; another library's as one of bertie's.
+
+        Raises:
+            ConfigError: a field is out of its range.
+            InputTypeError: it is no config.
+        """
+        if isinstance(given, GenerationConfig):
+            return given
+        if not hasattr(given, "to_dict"):
+            raise InputTypeError(f"generation_config is a {type(given).__name__}; give a bertie.GenerationConfig.")
+        return cls.from_dict(given.to_dict())
+
+    @classmethod
     def from_model_config(cls, model_config: BertConfig) -> Self:
         """Return what a model's config says of generation, as files of older versions do."""
         stated = vars(model_config)
@@ -154,14 +170,20 @@ class GenerationConfig:
 
     # use
 
-    def update(self, **fields: Any) -> dict[str, Any]:
-        """Set the fields among these, check all together, and return what is none.
+    @staticmethod
+    def _get_default_generation_params() -> dict[str, Any]:
+        return {"max_length": 20, **DEFAULTS}
+
+    def update(self, *, defaults_only: bool = False, **fields: Any) -> dict[str, Any]:
+        """Set the fields among these (``defaults_only``: that are None), check all together, return what is none.
 
         Raises:
             ConfigError: as in the class.
         """
         for name in [name for name in fields if _is_known(name)]:
-            setattr(self, name, fields.pop(name))
+            value = fields.pop(name)
+            if not defaults_only or getattr(self, name) is None:
+                setattr(self, name, value)
         self.validate()
         return fields
 

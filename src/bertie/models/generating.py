@@ -1,7 +1,7 @@
 """``model.generate``: what the reference's method of this name takes, as prompts, a decoder and a plan."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from bertie.attention.cache import Cache, EncoderDecoderCache
 from bertie.errors import InputError, InputTypeError, counted, nearest
 from bertie.generation.decoder import Decoder
 from bertie.generation.generate import generate as search
+from bertie.generation.generated import Generated
 from bertie.generation.generation_config import GenerationConfig
 from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFFECT
 from bertie.generation.generation_plan import GenerationPlan, PrefixFunction, Prompts, StoppingCriterion, tokens_of
@@ -26,7 +27,7 @@ from bertie.progress import say_once
 # what the reference's generate takes beside a config's fields, and bertie's has no use for
 _WITHOUT_USE = (
     *("synced_gpus", "negative_prompt_ids", "negative_prompt_attention_mask", "custom_generate", "use_model_defaults"),
-    *("tokenizer", "assistant_tokenizer", "trust_remote_code", "labels", "logits_to_keep", "return_dict"),
+    *("tokenizer", "assistant_tokenizer", "trust_remote_code", "logits_to_keep", "return_dict"),
 )
 
 
@@ -88,7 +89,7 @@ def generate(
             "model with is_decoder=True."
         )
     config = settled_config(self, generation_config, options)
-    given = _one_of(inputs, input_ids)
+    given = one_of(inputs, input_ids)
     if isinstance(given, Packed):
         given, attention_mask, token_type_ids, position_ids = _rows_of(
             given, config, attention_mask, token_type_ids, position_ids, inputs_embeds
@@ -99,18 +100,40 @@ def generate(
     )
     encoder = encoder_states(self.config, encoder_hidden_states, encoder_attention_mask)
     decoder = decoder_of(self, prompts, config, past_key_values, encoder)
+    asked = Asked(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator)
+    found = searched(decoder, prompts, config, asked)
+    return found.output(decoder.cache) if config.return_dict_in_generate else found.sequences
+
+
+class Asked(NamedTuple):
+    """What a call brings beside a config."""
+
+    logits_processor: Sequence[LogitsProcessor] | None
+    stopping_criteria: Sequence[StoppingCriterion] | None
+    prefix_allowed_tokens_fn: PrefixFunction | None
+    streamer: Streamer | None
+    generator: torch.Generator | None
+
+
+def searched(
+    decoder: Decoder, prompts: PromptRows, config: GenerationConfig, asked: Asked, source: Tensor | None = None
+) -> Generated:
+    """Return what the search finds that a settled config and the rest of a call ask for."""
+    own = prompts.mask[:, prompts.columns_before :]
+    has_padding = own.shape[1] > 0 and not bool(own[:, 0].all())
+    first = own.to(torch.uint8).argmax(dim=1) if has_padding else None
+    embedded = prompts.columns_before if prompts.embeds is not None else 0
     plan = GenerationPlan.of(
         config,
-        beginning(prompts),
+        Prompts(prompts.ids, first, source, embedded),
         decoder.limit,
-        logits_processor or (),
-        stopping_criteria or (),
-        prefix_allowed_tokens_fn,
-        streamer,
-        generator,
+        asked.logits_processor or (),
+        asked.stopping_criteria or (),
+        asked.prefix_allowed_tokens_fn,
+        asked.streamer,
+        asked.generator,
     )
-    found = search(decoder, prompts.ids, plan)
-    return found.output(decoder.cache) if config.return_dict_in_generate else found.sequences
+    return search(decoder, prompts.ids, plan)
 
 
 def settled_config(model: Any, given: ConfigLike | None, options: dict[str, Any]) -> GenerationConfig:
@@ -119,27 +142,19 @@ def settled_config(model: Any, given: ConfigLike | None, options: dict[str, Any]
     Raises:
         ConfigError, InputTypeError: naming the field.
     """
-    own: GenerationConfig = model.generation_config
+    own = GenerationConfig.of(model.generation_config)  # programs set the reference's
     known = {**FIELDS, **WITHOUT_EFFECT, **NOT_OFFERED}
     for name in [name for name in options if name not in known]:
         value = options.pop(name)
-        if value is None or value is False:  # programs pass arguments with nothing in them
+        # programs pass arguments with nothing in them, and trainers a batch with its labels
+        if value is None or value is False or name == "labels":
             continue
         hint = "" if name in _WITHOUT_USE else nearest(name, known)
         raise InputTypeError(f"{type(model).__name__}.generate takes no argument {name!r}.{hint}")
-    if given is not None and not isinstance(given, GenerationConfig):
-        given = _converted(given)
-    return (own if given is None else given).settled(own, **options)
+    return (own if given is None else GenerationConfig.of(given)).settled(own, **options)
 
 
-def _converted(given: ConfigLike) -> GenerationConfig:
-    """Return another library's config as bertie's."""
-    if not hasattr(given, "to_dict"):
-        raise InputTypeError(f"generation_config is a {type(given).__name__}; give a bertie.GenerationConfig.")
-    return GenerationConfig.from_dict(given.to_dict())
-
-
-def _one_of(inputs: Any, input_ids: Any) -> Any:
+def one_of(inputs: Any, input_ids: Any) -> Any:
     if inputs is not None and input_ids is not None:
         raise InputError("inputs and input_ids are two names of the prompts; give one of them.")
     return input_ids if inputs is None else inputs
@@ -251,15 +266,6 @@ def encoder_states(config: Any, states: Tensor | Packed | None, mask: Tensor | N
     if packed is None or isinstance(states, Packed):
         return packed
     return Packed.from_padded(inputs_embeds=states, attention_mask=mask)
-
-
-def beginning(prompts: PromptRows, source: Tensor | None = None) -> Prompts:
-    """Return what a plan has to know of prompts, and of the encoder's ids ``source``."""
-    own = prompts.mask[:, prompts.columns_before :]
-    has_padding = own.shape[1] > 0 and not bool(own[:, 0].all())
-    first = own.to(torch.uint8).argmax(dim=1) if has_padding else None
-    embedded = prompts.columns_before if prompts.embeds is not None else 0
-    return Prompts(prompts.ids, first, source, embedded)
 
 
 def decoder_of(

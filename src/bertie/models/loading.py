@@ -130,7 +130,7 @@ def _without_memory(
     checkpoint = checkpoint.unwrapped(dict(model.named_parameters()))
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     source = f"{type(model).__name__} from {config.name_or_path!r}"
-    if not has_classes and correct_classes(config, shapes, checkpoint, source):
+    if not has_classes and hasattr(config, "id2label") and correct_classes(config, shapes, checkpoint, source):
         model = meta_model(build)
     if config.quantization_config is not None:
         place_int8(model, checkpoint)

@@ -21,7 +21,7 @@ from bertie.models.loading import check_attention, from_config, from_pretrained
 from bertie.models.model_inputs import Limits, pack_inputs, pad_outputs, rectangle
 from bertie.models.model_state import fill_in_tied, finish_loading, leave_out_tied, tied_pairs
 from bertie.models.resizing import fit_decoder_bias, resize_token_embeddings
-from bertie.models.saving import save_pretrained
+from bertie.models.saving import save_pretrained, saved_config
 from bertie.openmp import let_children_compute
 from bertie.outputs import ModelOutput
 from bertie.packing import Packed
@@ -47,10 +47,11 @@ class BertPreTrainedModel(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        if not isinstance(config, BertConfig):
+        kind = self.config_class
+        if not isinstance(config, kind) or config.model_type != kind.model_type:
             raise InputTypeError(
-                f"{type(self).__name__} is made from a bertie.BertConfig, not {type(config).__name__}; "
-                "convert another library's config with BertConfig.from_dict(config.to_dict())."
+                f"{type(self).__name__} is made from a bertie.{kind.__name__}, not {type(config).__name__}; "
+                f"convert another library's config with {kind.__name__}.from_dict(config.to_dict())."
             )
         let_children_compute()
         config.validate()  # assignments check one field each
@@ -248,6 +249,7 @@ class BertPreTrainedModel(nn.Module):
     from_pretrained = classmethod(from_pretrained)
     _from_config = classmethod(from_config)
     save_pretrained = save_pretrained
+    config_to_save = saved_config
 
     # Embeddings.
 

@@ -12,6 +12,7 @@ from bertie.checkpoints import write_checkpoint
 from bertie.config import BertConfig
 from bertie.errors import ConfigError, InputError
 from bertie.generation.generation_config import FILE_NAME as GENERATION_FILE
+from bertie.generation.generation_config import GenerationConfig
 from bertie.layers.int8 import Int8Embedding
 from bertie.models.model_state import tied_aliases
 from bertie.models.quantized import declaration
@@ -63,8 +64,10 @@ def save_pretrained(
     if not is_main_process:
         return
     tensors = own_tensors(model, model.state_dict() if state_dict is None else state_dict)
-    config = saved_config(model)
-    others = {GENERATION_FILE: model.generation_config.to_json_string()} if model.can_generate() else None
+    config = model.config_to_save()
+    others = {}
+    if model.can_generate():
+        others[GENERATION_FILE] = GenerationConfig.of(model.generation_config).to_json_string()
     write_checkpoint(
         save_directory, tensors, config.to_json_string(), max_shard_size=max_shard_size, variant=variant, others=others
     )

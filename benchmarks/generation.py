@@ -1,0 +1,111 @@
+"""Tokens a second of ``generate``, beside transformers with a dynamic and a static cache, in turn; and where they go.
+
+python benchmarks/generation.py [--layers 12] [--width 768] [--new 32] [--rounds 5] [--cases "8 mixed" …] [--profile]
+
+Weights are random, lengths of prompts those of real texts, one in eight a whole review. All arms find the same tokens.
+"""
+
+import argparse
+import cProfile
+import pstats
+import random
+import time
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+
+import torch
+import transformers
+
+import bertie
+from texts import mixed
+
+CASES: dict[str, tuple[int, int | None, dict[str, int]]] = {  # prompts, tokens of each (None: mixed), options
+    "1": (1, 32, {}),
+    "8": (8, 32, {}),
+    "8 mixed": (8, None, {}),
+    "8 mixed, 4 beams": (8, None, {"num_beams": 4}),
+}
+Generate = Callable[..., torch.Tensor]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--width", type=int, default=768)
+    parser.add_argument("--new", type=int, default=32, help="tokens to generate")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--profile", action="store_true", help="print where bertie's time goes")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    ours, arms = _arms(given.layers, given.width)
+    for name in given.cases:
+        rows, length, options = CASES[name]
+        prompts = _prompts(rows, length)
+        asked = {**prompts, **options, "max_new_tokens": given.new, "min_new_tokens": given.new, "bos_token_id": 1}
+        seconds = _timed(arms, given.rounds, asked)
+        speeds = {arm: rows * given.new / median(each) for arm, each in seconds.items()}
+        figures = ", ".join(f"{arm} {speed:.1f}" for arm, speed in speeds.items())
+        ratios = ", ".join(f"{speeds['bertie'] / speed:.2f} x" for arm, speed in speeds.items() if arm != "bertie")
+        widths = prompts["attention_mask"].sum(1).tolist()
+        print(f"{name} (prompts of {min(widths)} to {max(widths)}): tokens/s of processor time {figures}; {ratios}")
+        if given.profile:
+            _profile(partial(ours.generate, **asked))
+
+
+def _arms(layers: int, width: int) -> tuple[bertie.BertLMHeadModel, dict[str, Generate]]:
+    sizes = {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": width // 64,
+        "intermediate_size": 4 * width,
+        "is_decoder": True,
+    }
+    torch.manual_seed(0)
+    theirs = transformers.BertLMHeadModel(transformers.BertConfig(**sizes)).eval()
+    ours = bertie.BertLMHeadModel(bertie.BertConfig(**sizes)).eval()
+    ours.load_state_dict(theirs.state_dict())
+    return ours, {
+        "bertie": ours.generate,
+        "transformers": theirs.generate,
+        "static": partial(theirs.generate, cache_implementation="static", disable_compile=True),
+    }
+
+
+def _prompts(rows: int, length: int | None) -> dict[str, torch.Tensor]:
+    """Return random ids, padded on the left; of mixed length as texts are, in words and a third more."""
+    lengths = [
+        length or min(len(text.split()) * 4 // 3, 256) for text in (mixed(rows) if length is None else [""] * rows)
+    ]
+    draw = random.Random(0)
+    texts = [[draw.randrange(1000, 30_000) for _ in range(each)] for each in lengths]
+    ids = torch.tensor([[0] * (max(lengths) - len(text)) + text for text in texts])
+    return {"input_ids": ids, "attention_mask": (ids != 0).long()}
+
+
+def _timed(arms: dict[str, Generate], rounds: int, asked: dict[str, object]) -> dict[str, list[float]]:
+    """Return the processor time of each arm in each round, the first left out."""
+    seconds: dict[str, list[float]] = {arm: [] for arm in arms}
+    for number in range(rounds + 1):
+        found = {}
+        for arm, generate in arms.items():
+            begin = time.process_time()
+            found[arm] = generate(**asked)
+            if number:
+                seconds[arm].append(time.process_time() - begin)
+        same = all(torch.equal(each, found["bertie"]) for each in found.values())
+        if number == 0 and not same:
+            print("tokens differ")
+    return seconds
+
+
+def _profile(run: Callable[[], object]) -> None:
+    with cProfile.Profile() as profile:
+        run()
+    pstats.Stats(profile).sort_stats("tottime").print_stats(25)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""``EncoderDecoderModel.generate``: the source is read once, and the decoder goes on from its first token."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bertie.errors import InputError
+from bertie.generation.generation_config import GenerationConfig
+from bertie.generation.generation_plan import PrefixFunction, StoppingCriterion, tokens_of
+from bertie.generation.logits_processors import LogitsProcessor
+from bertie.generation.streamers import Streamer
+from bertie.models.generating import Asked, decoder_of, encoder_states, one_of, prompt_rows, searched, settled_config
+from bertie.models.loading import ConfigLike
+from bertie.outputs import ModelOutput
+from bertie.packing import Packed
+
+
+@torch.no_grad()
+def generate(
+    self: Any,
+    inputs: Tensor | Packed | None = None,
+    generation_config: ConfigLike | None = None,
+    logits_processor: Sequence[LogitsProcessor] | None = None,
+    stopping_criteria: Sequence[StoppingCriterion] | None = None,
+    prefix_allowed_tokens_fn: PrefixFunction | None = None,
+    *,
+    streamer: Streamer | None = None,
+    generator: torch.Generator | None = None,
+    input_ids: Tensor | Packed | None = None,
+    attention_mask: Tensor | None = None,
+    token_type_ids: Tensor | None = None,
+    position_ids: Tensor | None = None,
+    inputs_embeds: Tensor | None = None,
+    encoder_outputs: ModelOutput | tuple[Tensor, ...] | None = None,
+    decoder_input_ids: Tensor | None = None,
+    decoder_attention_mask: Tensor | None = None,
+    past_key_values: Any = None,
+    **options: Any,
+) -> Tensor | ModelOutput:
+    """Write a target for each source: word by word the likeliest, drawn ones, or the best of several beams.
+
+    Args:
+        inputs: the sources ``[B, S]``, or a ``Packed``; ``input_ids`` is another name of them.
+        attention_mask, token_type_ids, position_ids, inputs_embeds: as in ``forward``.
+        encoder_outputs: what the encoder returned for these sources before.
+        decoder_input_ids, decoder_attention_mask: beginnings of the targets ``[B, S_target]``; None: each begins with
+            ``decoder_start_token_id``, or ``bos_token_id``. One is put before beginnings that all lack it.
+        generation_config, logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator,
+            past_key_values, options: as in ``BertLMHeadModel.generate``.
+
+    Returns:
+        The targets ``[B * num_return_sequences, S_target]``; with ``return_dict_in_generate`` an output class by the
+        reference's name that holds them as ``sequences``.
+
+    Raises:
+        ConfigError, InputError, InputTypeError: naming what is wrong.
+        BertieError: scores are NaN, or leave no word to choose.
+    """
+    config = settled_config(self, generation_config, options)
+    sources = one_of(inputs, input_ids)
+    extras = {f"output_{name}": bool(getattr(config, f"output_{name}")) for name in ("attentions", "hidden_states")}
+    if encoder_outputs is None:
+        source = self.read(sources, attention_mask, token_type_ids, position_ids, inputs_embeds, **extras)
+    else:
+        source = self.read_before(encoder_outputs, attention_mask)
+    encoder = encoder_states(self.config.decoder, source.states, source.mask)
+    assert encoder is not None
+    ids, mask = _beginnings(config, decoder_input_ids, decoder_attention_mask, encoder)
+    columns = torch.arange(mask.shape[1], device=ids.device)  # positions are those of columns, as in the reference
+    prompts = prompt_rows(config, ids, mask, None, columns, None, self.device, past_key_values is not None)
+    wanted = ("attentions", "cross_attentions", "hidden_states")
+    decoder = decoder_of(self.decoder, prompts, config, past_key_values, encoder, wanted)
+    asked = Asked(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator)
+    found = searched(decoder, prompts, config, asked, sources if isinstance(sources, Tensor) else None)
+    return found.output(decoder.cache, source.output.get) if config.return_dict_in_generate else found.sequences
+
+
+def _beginnings(
+    config: GenerationConfig, ids: Tensor | None, mask: Tensor | None, encoder: Packed
+) -> tuple[Tensor, Tensor]:
+    """Return what the targets begin with, and its mask, both ``[B, S]``."""
+    count = encoder.shape[0]
+    starts = tokens_of(config.decoder_start_token_id) or tokens_of(config.bos_token_id)
+    if not starts:
+        raise InputError("Targets begin with decoder_start_token_id, which is None; pass it, or set it in the config.")
+    if len(starts) not in (1, count):
+        raise InputError(f"decoder_start_token_id has {len(starts)} tokens for {count} sources; give one, or one each.")
+    first = torch.tensor(starts, device=encoder.device).expand(count)[:, None]
+    if ids is None:
+        return first, torch.ones_like(first)
+    if ids.dim() != 2 or ids.shape[0] != count or ids.shape[1] == 0:
+        raise InputError(f"decoder_input_ids has shape {tuple(ids.shape)}; for {count} sources give [{count}, length].")
+    mask = torch.ones_like(ids) if mask is None else mask
+    if not bool((ids[:, :1] == first).any()):
+        ids, mask = torch.cat([first, ids], dim=1), torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)
+    return ids, mask
