@@ -90,14 +90,16 @@ def test_commands_run(page: Path, workplace: Path, small: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         assert done.stdout or done.stderr, command
         if shown:
-            assert json.loads(done.stdout.splitlines()[0], parse_float=rounded) == json.loads(
-                shown, parse_float=rounded
-            ), command
+            assert json.loads(done.stdout.splitlines()[0], parse_float=Score) == json.loads(shown), command
 
 
-def rounded(number: str) -> float:
-    """Chips differ in a score's last digits."""
-    return round(float(number), 3)
+class Score(float):
+    """A number that another chip, which rounds int8 otherwise, finds too."""
+
+    __hash__ = float.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return other == pytest.approx(float(self), abs=0.02)
 
 
 def test_make_targets_in_the_pages_exist() -> None:

@@ -16,6 +16,7 @@ from bertie.tasks.registry import ROWS as TABLE
 SOURCE = Path(bertie.__file__).parent
 # A room imports only from rooms below its own line.
 ROWS = [
+    {"__main__"},
     {"cli"},
     {"server", "estimators", "bench"},
     {"pictures", "finetuning", "pretraining", "compression", "export"},
@@ -26,8 +27,9 @@ ROWS = [
     {"generation", "layers"},
     {"attention"},
     {"dropout"},
-    {"zero_copy"},
     {"tasks"},
+    {"row_losses"},
+    {"zero_copy"},
     {"metrics"},
     {"data", "engine"},
     {"batching"},

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from bertie import memory as room
 from bertie.checkpoints import open_checkpoint
-from bertie.memory import LARGE_PAGE, LargePages, drop_pages, own_pages
+from bertie.memory import LARGE_PAGE, LargePages, drop_pages, freed_memory_kept, own_pages
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives pages back")
 
@@ -127,3 +127,20 @@ def test_only_pages_of_files_are_given_back(tmp_path: Path, monkeypatch: pytest.
     assert room._all_of_a_file(1, 3)
     assert not room._all_of_a_file(0, 2)
     assert not room._all_of_a_file(3, 2)
+
+
+@linux
+def test_freed_memory_is_kept_within_the_block() -> None:
+    import resource
+
+    def fresh_pages() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(40 << 20, dtype=torch.uint8)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    fresh_pages()
+    assert fresh_pages() > 1000
+    with freed_memory_kept():
+        fresh_pages()
+        assert fresh_pages() < 1000
+    assert fresh_pages() > 1000

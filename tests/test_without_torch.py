@@ -25,7 +25,7 @@ SOURCE = Path(bertie.__file__).parent
 # rooms, and files of other rooms, that cannot be imported without PyTorch; everything else can
 WITH_TORCH = {
     *("attention", "capture", "compression", "dropout", "finetuning", "generation", "layers", "models"),
-    *("outputs", "packing", "training", "zero_copy"),
+    *("outputs", "packing", "row_losses", "training", "zero_copy"),
     *("bench/compare", "pipelines/modules", "tasks/summed_losses", "tasks/tensors"),
     *("pretraining/heldout", "pretraining/pretrain", "pretraining/pretraining_learner", "pretraining/starting_model"),
     *("pretraining/pretraining_report", "pretraining/utilization"),

@@ -18,6 +18,7 @@ STEPS = (
     ("infer", ["infer.py", "--workloads", "mixed", "128", "512"], 240),
     ("train", ["train.py", "--workloads", "128", "128-mixed", "--dropouts", "0", "0.1"], 300),
     ("train-512", ["train.py", "--workloads", "512"], 200),
+    ("many", ["many.py"], 200),
     ("fp8", ["fp8.py"], 200),
     ("infer-large", ["infer.py", "--shape", "large", "--workloads", "mixed"], 200),
     ("infer-modes", ["infer.py", "--workloads", "128", "--modes", "max-autotune-no-cudagraphs"], 400),

@@ -1,22 +1,48 @@
 """The default model, from texts to its folder: the steps in order, each a command that is printed before it runs.
 
-python benchmarks/pretraining/default_model.py WORK prepare
+python benchmarks/pretraining/default_model.py WORK prepare pretrain quantize score ship
+
+All that is made lies in the folder WORK: documents.jsonl and data/ (prepare), run/ (pretrain), int8/ (quantize) and
+figures.json (score); ``ship`` puts the model, its card and what the pages show of it into the repository. To ship a
+model that was trained otherwise, make WORK/run a link to its folder and begin with ``quantize``.
 """
 
 import argparse
 import json
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 
+import scoring
+
+import bertie
 from bertie.data import records
 from bertie.files import atomic
-from bertie.hub import DEFAULT_EMBEDDING_MODEL
+from bertie.hub import DEFAULT_EMBEDDING_MODEL, DEFAULT_PRETRAINED_MODEL
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared" / "data"
+MODEL = ROOT / "models" / DEFAULT_PRETRAINED_MODEL
+CARD = Path(__file__).with_name("card.md")
+# pages that show what commands print
+PAGES = [ROOT / "README.md", ROOT / "docs" / "tasks" / "fill-mask.md", ROOT / "docs" / "tasks" / "next-sentence.md"]
+SHOWN = re.compile(r"^(\$ (.*bertie (?:fill-mask|next-sentence) .*)\n)\{.*\}$", re.MULTILINE)
+COMMANDS = {
+    "prepare": "bertie prepare {work}/documents.jsonl -t {start} --heldout 0.005 -o {work}/data",
+    "pretrain": "bertie pretrain --data {work}/data --from {start} --teacher {start} --budget 4h -o {work}/run",
+    "quantize": "bertie quantize {work}/run {work}/int8 --check {data}/emotions/dev.csv",
+}
+EXAMPLES = (
+    "She opened the [MASK] and walked into the garden.",
+    "He drank a cup of [MASK].",
+    "The ship sailed into the [MASK] at dawn.",
+    "I have never seen such a [MASK] film.",
+    "London is the capital of [MASK].",
+)
 # Training parts of labelled data, of which the texts alone are read, for modern and spoken English; and how many rows
 # make a document: of a document of one sentence, nothing ever follows, and short texts would be known by that.
 OTHERS = {"reviews": 1, "sentiment": 20, "emotions": 20}
@@ -28,7 +54,7 @@ def prepare(work: Path) -> None:
     """Write shards of the corpus, without the novels that score the model, and of the other texts."""
     if not (work / "documents.jsonl").exists():
         write_documents(work / "documents.jsonl")
-    run(f"bertie prepare {work}/documents.jsonl -t {DEFAULT_EMBEDDING_MODEL} --heldout 0.005 -o {work}/data")
+    run("prepare", work)
 
 
 def write_documents(out: Path) -> None:
@@ -56,17 +82,68 @@ def joined(file: Path, rows: int) -> Iterator[str]:
         yield "\n\n".join(part)
 
 
-def run(command: str) -> None:
-    print(f"$ {command}", flush=True)
-    subprocess.run(shlex.split(command), check=True)
+def pretrain(work: Path) -> None:
+    """Train for as long as the command says, or go on with what was stopped."""
+    run("pretrain", work)
 
 
-STEPS: dict[str, Callable[[Path], None]] = {"prepare": prepare}
+def quantize(work: Path) -> None:
+    """Round the weights to 8 bits, if that changes little."""
+    run("quantize", work)
+
+
+def score(work: Path) -> None:
+    """Write the figures of the model as it was trained and as it is shipped, and its teacher's."""
+    found = {"wide": scoring.figures(work / "run", on_bertie=False), "int8": scoring.figures(work / "int8", True)}
+    (work / "figures.json").write_text(json.dumps({**found, "teacher": scoring.spearman()}), encoding="utf-8")
+
+
+def ship(work: Path) -> None:
+    """Put the model, its card and what it says in the pages in the place of those in the repository."""
+    shutil.rmtree(MODEL, ignore_errors=True)
+    shutil.copytree(work / "int8", MODEL, ignore=shutil.ignore_patterns("README.md", "*.png", "*.jsonl", "*run*"))
+    figures = json.loads((work / "figures.json").read_text(encoding="utf-8"))
+    manifest = json.loads((work / "data" / "manifest.json").read_text(encoding="utf-8"))
+    tokens = f"{sum(shard['tokens'] for shard in manifest['train']) / 1e6:.0f} million"
+    commands = "\n".join(f"$ {command(step, Path('WORK'), 'DATA')}" for step in COMMANDS)
+    answers = bertie.pipeline("fill-mask")(list(EXAMPLES), top_k=4)
+    rows = (
+        f"| {text} | {', '.join('{token_str} ({score:.2f})'.format(**one) for one in answer)} |"
+        for text, answer in zip(EXAMPLES, answers, strict=True)
+    )
+    figures |= {"tokens": tokens, "commands": commands, "examples": "\n".join(rows)}
+    (MODEL / "README.md").write_text(CARD.read_text(encoding="utf-8").format(**figures), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(SHOWN.sub(printed, page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def printed(found: re.Match[str]) -> str:
+    """Return a command of a page with the line that it prints now."""
+    line = subprocess.run(found[2], shell=True, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[0]
+    return f"{found[1]}{line}"
+
+
+def command(step: str, work: Path, data: Path | str = DATA) -> str:
+    return COMMANDS[step].format(work=work, data=data, start=DEFAULT_EMBEDDING_MODEL)
+
+
+def run(step: str, work: Path) -> None:
+    print(f"$ {command(step, work)}", flush=True)
+    subprocess.run(shlex.split(command(step, work)), check=True)
+
+
+STEPS: dict[str, Callable[[Path], None]] = {
+    "prepare": prepare,
+    "pretrain": pretrain,
+    "quantize": quantize,
+    "score": score,
+    "ship": ship,
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("work", type=Path, help="a folder for all that is made; a step that was stopped goes on")
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("work", type=Path, help="a folder for all that is made")
     parser.add_argument("steps", nargs="+", choices=STEPS)
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)

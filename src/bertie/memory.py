@@ -6,7 +6,8 @@ Only Linux tells which pages of a mapping are a file's own, and can be read from
 import ctypes
 import mmap
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +17,7 @@ _MADV_DONTNEED = 4
 LARGE_PAGE = 2 << 20
 _AT_LEAST = 32 << 20  # of addresses; memory is behind them once it is used
 _CACHE_LINE = 64
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt
 _PAGEMAP = "/proc/self/pagemap"
 _PRESENT, _SWAPPED, _OF_A_FILE = 63, 62, 61  # bits of an entry of the page map
 
@@ -41,6 +43,27 @@ def own_pages(size: int) -> NDArray[np.uint8]:
     The C library keeps what is freed between other memory: arrays as large as weights would be there twice for good.
     """
     return np.frombuffer(_private(max(size, 1)), np.uint8)[:size]
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Have the C library keep, within the block, what is freed: the next array of that size needs no fresh pages.
+
+    Every step of a training run asks for the same sizes again, but the system has large arrays back each time: fresh
+    pages took a fifth of a step of 4,096 tokens in bfloat16.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if set_option is None:
+        yield
+        return
+    set_option(_MMAP_MAX, 0)
+    set_option(_TRIM_THRESHOLD, -1)
+    try:
+        yield
+    finally:
+        set_option(_MMAP_MAX, 65536)  # glibc's own
+        set_option(_TRIM_THRESHOLD, 2 * _AT_LEAST)  # as high as glibc raises it by itself
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class LargePages:

@@ -32,7 +32,19 @@ def _setting(default: Any, doc: str, kind: str, low: float = -math.inf, high: fl
 
 
 # What may change when a run is resumed: none of it changes a number that the optimiser sees, but for rounding.
-FREE = frozenset({"patience", "evaluate_every", "save_every", "save_minutes", "log_every", "skip_bad_steps", "shard"})
+FREE = frozenset(
+    {
+        "keep_every",
+        "keep_states",
+        "patience",
+        "evaluate_every",
+        "save_every",
+        "save_minutes",
+        "log_every",
+        "skip_bad_steps",
+        "shard",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +106,17 @@ class Settings:
     save_minutes: float | None = _setting(
         10.0, "minutes between saved states; None: by save_every alone", "number", 0, above=True, none=True
     )
+    keep_states: int = _setting(1, "so many last states are kept", "integer", 1)
+    keep_every: int | None = _setting(None, "steps between states that are saved and never removed", "integer", 1)
     log_every: int | None = _setting(None, "steps between log lines; None: about 200 lines a run", "integer", 1)
     skip_bad_steps: int = _setting(0, "steps with NaN or infinity to be left out before it is an error", "integer", 0)
+    spike_threshold: float | None = _setting(
+        None,
+        "deviations above the usual loss from which a step is undone: the run goes back to its last state; None: never",
+        "number",
+        0,
+        above=True,
+    )
     seed: int = _setting(0, "of order, dropout and whatever else is random", "integer", 0, 2**63 - 1)
     micro_tokens: int | None = _setting(
         None, "most tokens computed at a time; None: what suits the device", "integer", 1

@@ -15,6 +15,15 @@ def as_array(x: Tensor) -> NDArray[Any]:
     return array
 
 
+def parameter_as_array(x: Tensor) -> NDArray[Any]:
+    """Return the numbers of a float32 parameter.
+
+    ``x.numpy()`` would keep PyTorch from ever freeing their memory, which it does where a model is in shards.
+    """
+    array: NDArray[Any] = np.from_dlpack(x.detach())
+    return array
+
+
 def as_tensor(x: NDArray[Any]) -> Tensor:
     """Return the tensor of an array as `as_array` gives them."""
     made = torch.from_numpy(x)

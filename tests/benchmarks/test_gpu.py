@@ -14,6 +14,7 @@ SCRIPTS = {
     "query-tiny": ["query.py"],
     "infer-tiny": ["infer.py", "--workloads", "mixed"],
     "train-tiny": ["train.py", "--workloads", "128-mixed", "--dropouts", "0"],
+    "many-tiny": ["many.py"],
     "fp8": ["fp8.py"],
 }
 

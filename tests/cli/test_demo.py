@@ -1,4 +1,4 @@
-"""The demo: two readable screens, with answers that are right and figures that are true."""
+"""The demo: three readable screens, with answers that are right and figures that are true."""
 
 import lzma
 import re
@@ -46,7 +46,7 @@ def few_sentences(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path / "here")
 
 
-def test_two_screens(
+def test_three_screens(
     run: Callable[..., Any], short_book: list[str], few_sentences: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
@@ -55,8 +55,11 @@ def test_two_screens(
     assert (ran.code, ran.err, logger.level) == (0, "", before)
     out = ran.out
     lines = out.splitlines()
-    assert 40 <= len(lines) <= 64
+    assert 50 <= len(lines) <= 74
     assert max(map(len, lines)) <= 100
+    for sentence in demo.MASKED:
+        assert sentence in lines
+    assert re.search(r"\n  0\.\d\d door   0\.\d\d \w+   0\.\d\d \w+\n", out)
     for question in demo.QUESTIONS:
         assert question in out
     assert "And the parrot would say, with great rapidity" in out
@@ -100,5 +103,6 @@ def test_a_question_of_ones_own(run: Callable[..., Any], short_book: list[str]) 
     out = run("demo", "What does the parrot say?\x1b[31m").out
     assert "the parrot would say" in out
     assert "fine weather" not in out
+    assert "[MASK]" not in out
     assert "\x1b" not in out
     assert "A model of one's own" not in out

@@ -12,12 +12,16 @@ import torch
 from bertie.attention.native import attention_autograd
 from bertie.dropout import hashed_dropout
 from bertie.kernels import library
-from bertie.kernels.activations import ACTIVATION_CODES, activate
+from bertie.kernels.activations import ACTIVATION_CODES, activate, bias_gelu, bias_gelu_backward
 from bertie.kernels.attention import attention
+from bertie.kernels.cross_entropy import cross_entropy, cross_entropy_backward
+from bertie.kernels.dropout import drop_params
 from bertie.kernels.embeddings import Int8Table, PackedEmbeddings
 from bertie.kernels.encoder import Block, PackedEncoder
-from bertie.kernels.gemm import GELU, NONE, RESIDUAL, PackedWeight
+from bertie.kernels.gemm import GELU, NONE, RESIDUAL, PackedWeight, weight_gradient
 from bertie.kernels.gemm_int8 import Int8PackedWeight, params_8_bits, params_16_bits
+from bertie.kernels.normalization import residual_norm, residual_norm_backward
+from bertie.zero_copy import as_array
 
 Draw = random.Random
 # memory that the sanitizer watches, in the place of pages from the system
@@ -43,14 +47,15 @@ def cu_seqlens(sizes: list[int]) -> np.ndarray:
 
 
 def attend(functions: library.InstructionSet, draw: Draw) -> None:
-    queries, heads, width = lengths(draw), draw.randint(1, 3), draw.randint(1, 70)
+    queries, heads, width = lengths(draw), draw.randint(1, 3), draw.choice((draw.randint(1, 70), 32, 64))
     keys = queries if draw.random() < 0.5 else [draw.randint(0, 40) for _ in queries]
     dropped = draw.choice((0.0, 0.3))
     print("attention", functions.name, queries, keys, heads, width, dropped, flush=True)
-    q = torch.randn(sum(queries), heads, width, requires_grad=True)
-    k, v = torch.randn(sum(keys), 2, heads, width).unbind(1)  # rows that lie apart
+    dtype = draw.choice((torch.float32, torch.bfloat16))
+    q = torch.randn(sum(queries), heads, width).to(dtype).requires_grad_()
+    k, v = torch.randn(sum(keys), 2, heads, width).to(dtype).unbind(1)  # rows that lie apart
     starts = cu_seqlens(queries), cu_seqlens(keys)
-    attention(*(each.detach().numpy() for each in (q, k, v)), *starts, functions, threads=draw.choice((1, 2)))
+    attention(*map(as_array, (q, k, v)), *starts, functions, threads=draw.choice((1, 2)))
     attention_autograd(q, k, v, *map(torch.from_numpy, starts), functions, dropped).sum().backward()
 
 
@@ -124,6 +129,24 @@ def drop(functions: library.InstructionSet, draw: Draw) -> None:
     hashed_dropout(x, 0.2, functions).sum().backward()
 
 
+def learn(functions: library.InstructionSet, draw: Draw) -> None:
+    rows, columns, depth = draw.randint(0, 200), draw.randint(1, 130), draw.randint(1, 130)
+    dtype, threads, dropped = draw.choice((torch.float32, torch.bfloat16)), draw.choice((1, 2)), draw.choice((0, 0.3))
+    print("a step's kernels", functions.name, rows, columns, depth, dtype, dropped, flush=True)
+    x, dy = (as_array(torch.randn(rows, columns).to(dtype)) for _ in range(2))
+    bias, labels = floats(columns), NUMBERS.integers(0, columns, rows)
+    bias_gelu(x, bias, functions, threads=threads)
+    bias_gelu_backward(dy, x, bias, functions, threads=threads)
+    params, norm = drop_params(seed=1, p=dropped) if dropped else None, (bias, bias, 1e-12)
+    made = residual_norm(x, bias, floats(rows, columns), norm, params, functions, threads=threads)
+    is_half = dtype == torch.bfloat16
+    residual_norm_backward(floats(rows, columns), made, norm, params, functions, is_half=is_half, threads=threads)
+    losses, lse = cross_entropy(x, labels, functions, threads=threads)
+    cross_entropy_backward(losses, x, labels, lse, functions, threads=threads)
+    if functions.weight_gradient is not None and is_half:
+        weight_gradient(dy, as_array(torch.randn(rows, depth).to(dtype)), functions, threads=threads)
+
+
 def main(cases: int, seed: int) -> None:
     draw = Draw(seed)
     torch.manual_seed(seed)
@@ -131,9 +154,9 @@ def main(cases: int, seed: int) -> None:
     assert sets, library.why_none()
     for number in range(cases):
         torch.set_num_threads(draw.choice((1, 2)))
-        draw.choice((attend, attend, multiply, multiply, multiply_unpacked, encode, look_up, activate_each, drop))(
-            sets[number % len(sets)], draw
-        )
+        draw.choice(
+            (attend, attend, multiply, multiply, multiply_unpacked, encode, look_up, activate_each, drop, learn, learn)
+        )(sets[number % len(sets)], draw)
     print("all", cases, flush=True)
 
 

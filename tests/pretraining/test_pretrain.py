@@ -220,6 +220,7 @@ def test_the_usual_settings_of_pretraining() -> None:
     assert replace(given, length=(64, 128, 512)).shares == pytest.approx([0.45, 0.45, 0.1])
     used = given.settings_for(384)
     assert (used.learning_rate, used.batch_tokens, used.evaluate_every, used.patience) == (4e-4, 16_384, 20, None)
+    assert (used.spike_threshold, used.skip_bad_steps, used.keep_best) == (10.0, 10, False)
     assert given.settings_for(768).learning_rate == 1e-4
     chosen = replace(given, settings=Settings(budget=60, learning_rate=1e-3, batch_size=4))
     used = chosen.settings_for(384)

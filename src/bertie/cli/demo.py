@@ -1,4 +1,4 @@
-"""``bertie demo``: a novel searched by meaning, then a model of one's own, for someone who never heard of BERT."""
+"""``bertie demo``: masked words, a book searched, a model of one's own, for someone who never heard of BERT."""
 
 import json
 import time
@@ -25,6 +25,11 @@ QUESTIONS = (
     "I am frightened.",
 )
 HITS = 3
+MASKED = (
+    "She opened the [MASK] and walked into the garden.",
+    "He drank a cup of [MASK].",
+    "The ship sailed into the [MASK] at dawn.",
+)
 WIDTH = 96
 SETTINGS: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-4, "batch_size": 16, "evaluate_every": 45}
 FOLDER = "bertie-demo"
@@ -35,9 +40,14 @@ SENTENCES = (
 )
 
 
+MASKS = (
+    "[bold]Words filled in[/bold]\n"
+    "BERT, a language model, learned English by guessing words that were hidden from it. Here a small one, which comes "
+    "with bertie, guesses what \\[MASK] hides, and how likely each word is.\n"
+)
 INTRODUCTION = (
     "[bold]A book searched by meaning[/bold]\n"
-    "The book is Treasure Island (R. L. Stevenson, 1883), cut into {count:,} sentences. BERT, a language model, "
+    "The book is Treasure Island (R. L. Stevenson, 1883), cut into {count:,} sentences. Another BERT "
     "reads each one and turns it into a list of numbers, such that like meanings get like numbers. What you ask "
     "becomes numbers too, and the nearest sentences are found, with or without a word in common. "
     "1.00 would be the very same meaning.\n"
@@ -51,9 +61,9 @@ CLOSING = (
 )
 FILMS = (
     "\n[bold]A model of one's own[/bold]\n"
-    "The same BERT now learns to tell praise from complaint: it reads 2,400 sentences of film reviews (Pang & Lee "
-    "2005), each labelled positive or negative. That takes about a minute on two cores. Everything about it goes "
-    "into the new folder [bold]{folder}[/bold] (about 90 MB; delete it whenever you like)."
+    "The BERT that read the book now learns to tell praise from complaint: it reads 2,400 sentences of film reviews "
+    "(Pang & Lee 2005), each labelled positive or negative. That takes about a minute on two cores. Everything about "
+    "it goes into the new folder [bold]{folder}[/bold] (about 90 MB; delete it whenever you like)."
 )
 QUALITY = (
     "\n[bold]{accuracy:.1%} right[/bold] on {rows} sentences it had never seen, after {seconds:.0f} s of learning. On "
@@ -77,13 +87,18 @@ def demo(
     device: options.Device = None,
     batch_tokens: options.BatchTokens = None,
 ) -> None:
-    """Search a novel by meaning, then train a model to tell praise from complaint. Takes about two minutes."""
+    """Fill in masked words, search a novel by meaning, then train a model to tell praise from complaint.
+
+    Takes about two minutes.
+    """
     from rich.console import Console
 
     from bertie.batching import padding_share
     from bertie.pipelines import SearchIndex
 
     console = Console(highlight=False, width=min(WIDTH, Console().width))
+    if not questions:
+        _fill(console, device)
     book = book_sentences()
     console.print(INTRODUCTION.format(count=len(book)))
     pipe = options.ModelOptions(model, device, batch_tokens).pipeline("embed")
@@ -106,6 +121,20 @@ def demo(
     )
     if not questions:
         _learn(console, out or _free(FOLDER), model, device)
+
+
+def _fill(console: "Console", device: str | None) -> None:
+    """Show the words that the default model guesses."""
+    from rich.text import Text
+
+    console.print(MASKS)
+    answers = options.ModelOptions(device=device).pipeline("fill-mask", top_k=HITS)(list(MASKED))
+    for sentence, words in zip(MASKED, answers, strict=True):
+        console.print(Text(sentence, style="bold cyan"))
+        console.print(
+            Text("  " + "   ".join(f"{word['score']:.2f} {word['token_str']}" for word in words), style="green")
+        )
+    console.print()
 
 
 def _show(console: "Console", question: str, hits: list[Any]) -> None:

@@ -95,6 +95,12 @@ class UpdateOptions:
     save_every: Annotated[
         int | None, typer.Option("--save-every", min=1, help="Steps between saved states; ten minutes anyway.")
     ] = None
+    keep_states: Annotated[int | None, typer.Option("--keep-states", min=1, help="So many last states are kept.")] = (
+        None
+    )
+    keep_every: Annotated[
+        int | None, typer.Option("--keep-every", min=1, help="Steps between states that are never removed.")
+    ] = None
     seed: options.Seed = None
 
 

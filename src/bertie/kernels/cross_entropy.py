@@ -19,13 +19,13 @@ def cross_entropy(
 
     Args:
         logits: float32 or bfloat16.
-        labels: ``[M]``; rows with a negative one are left out: their loss is 0.
+        labels: ``[M]``; rows with -100 are left out: their loss is 0.
         instruction_set: whose functions compute.
         threads: how many compute.
     """
     losses, lse = empty(len(logits)), empty(len(logits))
     if instruction_set.cross_entropy(byref(_struct(logits, labels, losses, lse)), threads):
-        raise InputError(f"A label is {labels.max()}, but there are {logits.shape[1]} classes.")
+        raise InputError(f"Labels are {labels.min()} to {labels.max()}, but there are {logits.shape[1]} classes.")
     return losses, lse
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
-from bertie.kernels.arrays import Floats, check_float32, check_returned, empty
-from bertie.kernels.library import InstructionSet, PackedWeightStruct
+from bertie.kernels.arrays import Floats, Numbers, check_float32, check_numbers, check_returned, empty
+from bertie.kernels.library import InstructionSet, PackedWeightStruct, WeightGradientStruct
 from bertie.memory import own_pages
 
 # returns memory of as many bytes, at an address that 4-byte numbers may have
@@ -87,6 +87,20 @@ def in_panels(weight: NDArray[Any], instruction_set: InstructionSet, allocate: A
     panels = allocate(weight.itemsize * math.prod(shape)).view(weight.dtype).reshape(shape)
     instruction_set.pack(weight.ctypes.data, columns, depth, weight.itemsize, panels.ctypes.data, threads)
     return panels
+
+
+def weight_gradient(dy: Numbers, x: Numbers, instruction_set: InstructionSet, *, threads: int) -> Floats:
+    """Return ``dyᵀ x`` in float32, ``[out, in]``, of ``dy [T, out]`` and ``x [T, in]`` in bfloat16."""
+    dy, x = np.ascontiguousarray(dy), np.ascontiguousarray(x)
+    (rows, columns), depth = dy.shape, x.shape[1]
+    if not (check_numbers((rows, columns), dy) and check_numbers((rows, depth), x)):
+        raise InputError("The kernel of weights' gradients takes bfloat16.")
+    dw = empty(columns, depth)
+    if not rows:
+        dw[...] = 0
+    struct = WeightGradientStruct(dy.ctypes.data, x.ctypes.data, dw.ctypes.data, rows, columns, depth)
+    check_returned(instruction_set.weight_gradient(byref(struct), threads), rows)
+    return dw
 
 
 def _value(field: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 from bertie.openmp import let_children_compute
 
-ABI_VERSION = 7  # as in abi.h
+ABI_VERSION = 8  # as in abi.h
 
 
 class PackedWeightStruct(ctypes.Structure):
@@ -92,6 +92,13 @@ class CrossEntropyStruct(ctypes.Structure):
     )
 
 
+class WeightGradientStruct(ctypes.Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("dy", "x", "dw")),
+        *((name, c_long) for name in ("rows", "columns", "depth")),
+    )
+
+
 _STRUCTS = {
     "packed_weight": PackedWeightStruct,
     "norm": NormStruct,
@@ -103,6 +110,7 @@ _STRUCTS = {
     "residual_norm": ResidualNormStruct,
     "residual_norm_backward": ResidualNormBackwardStruct,
     "cross_entropy": CrossEntropyStruct,
+    "weight_gradient": WeightGradientStruct,
 }
 _ABI_FIELDS = ("version", *_STRUCTS)
 
@@ -144,6 +152,7 @@ class InstructionSet:
         name: "avx2", "avx512", "avx512vnni", "neon" or "neondot".
         panel_width: the columns of a panel of weights.
         multiplies_bytes: whether the inputs of int8 weights may have 8 bits; 16 they may have anywhere.
+        weight_gradient: of bfloat16; None where no instructions multiply them.
     """
 
     name: str
@@ -165,6 +174,7 @@ class InstructionSet:
     cross_entropy_backward: Any
     embeddings: Any
     encoder: Any
+    weight_gradient: Any = None
 
 
 # the columns of a panel: two vectors
@@ -199,6 +209,10 @@ def _bound(library: ctypes.CDLL, name: str) -> InstructionSet:
     for called, (arguments, result) in _FUNCTIONS.items():
         functions[called] = getattr(library, f"bertie_{name}_{called}")
         functions[called].argtypes, functions[called].restype = arguments, result
+    by_tiles = getattr(library, f"bertie_{name}_weight_gradient", None)  # some compilers know no tiles
+    if by_tiles is not None and c_int.in_dll(library, "bertie_has_bfloat16_tiles").value:
+        by_tiles.argtypes = [POINTER(WeightGradientStruct), c_int]
+        functions["weight_gradient"] = by_tiles
     return InstructionSet(name, _PANEL_WIDTHS[name], name in _MULTIPLY_BYTES, **functions)
 
 

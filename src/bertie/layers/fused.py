@@ -4,7 +4,7 @@ A string of small operators passes its numbers through memory once for each of t
 pass. Under bf16's autocast products take and give bfloat16; hidden states, normalization and all sums stay float32.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -14,10 +14,11 @@ from bertie.capture import has_hooks, is_intercepted
 from bertie.dropout import Dropout, drawn_params
 from bertie.kernels import library
 from bertie.kernels.activations import bias_gelu, bias_gelu_backward
+from bertie.kernels.gemm import weight_gradient
 from bertie.kernels.library import DropoutStruct, InstructionSet
 from bertie.kernels.normalization import Normalized, residual_norm, residual_norm_backward
 from bertie.layers.linear import Linear, is_plain
-from bertie.zero_copy import as_array, as_tensor
+from bertie.zero_copy import as_array, as_tensor, parameter_as_array
 
 _DTYPES = (torch.float32, torch.bfloat16)
 _KNOWN: frozenset[Any] = frozenset({Linear, nn.Linear, nn.LayerNorm, Dropout})
@@ -99,8 +100,7 @@ class _Projections(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dtype: torch.dtype, *parameters: Tensor) -> tuple[Tensor, ...]:
         ctx.count = count = len(parameters) // 2
-        weight = torch.cat([each.detach() for each in parameters[:count]]).to(dtype)
-        bias = torch.cat([each.detach() for each in parameters[count:]]).to(dtype)
+        weight, bias = (_joined(part).to(dtype) for part in (parameters[:count], parameters[count:]))
         ctx.dtype, x = x.dtype, x.detach().to(dtype)
         ctx.save_for_backward(x, weight)
         return torch.addmm(bias, x, weight.t()).chunk(count, dim=1)
@@ -109,7 +109,7 @@ class _Projections(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        dy = torch.cat(grads, dim=1)
+        dy = _joined(grads, dim=1)
         needs_x, _, *needs = ctx.needs_input_grad
         dx = (dy @ weight).to(ctx.dtype) if needs_x else None
         dweight = _weight_gradient(dy, x).chunk(ctx.count) if any(needs[: ctx.count]) else ()
@@ -128,13 +128,13 @@ class _DenseGelu(torch.autograd.Function):
         product = x @ weight.t()
         ctx.save_for_backward(x, weight, bias, product)
         threads = torch.get_num_threads()
-        return as_tensor(bias_gelu(as_array(product), as_array(bias), instruction_set, threads=threads))
+        return as_tensor(bias_gelu(as_array(product), parameter_as_array(bias), instruction_set, threads=threads))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, product = ctx.saved_tensors
-        dy, h, added = map(as_array, (grads[0], product, bias))
+        dy, h, added = as_array(grads[0]), as_array(product), parameter_as_array(bias)
         gradients = bias_gelu_backward(dy, h, added, ctx.instruction_set, threads=torch.get_num_threads())
         dproduct, dbias = map(as_tensor, gradients)
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
@@ -161,8 +161,8 @@ class _DenseResidualNorm(torch.autograd.Function):
         ctx.dtype, ctx.eps, ctx.arguments = x.dtype, eps, (dropout, instruction_set)
         x, weight = x.detach().to(dtype), weight.detach().to(dtype)
         product = x @ weight.t()
-        norm = as_array(norm_weight), as_array(norm_bias), eps
-        h, added, before = map(as_array, (product, bias, residual))
+        norm = parameter_as_array(norm_weight), parameter_as_array(norm_bias), eps
+        h, added, before = as_array(product), parameter_as_array(bias), as_array(residual)
         made = residual_norm(h, added, before, norm, dropout, instruction_set, threads=torch.get_num_threads())
         y, *others = map(as_tensor, made)
         ctx.save_for_backward(x, weight, norm_weight, norm_bias, *others)
@@ -174,7 +174,7 @@ class _DenseResidualNorm(torch.autograd.Function):
         x, weight, norm_weight, norm_bias, *others = ctx.saved_tensors
         dy = as_array(grads[0])
         made = Normalized(dy, *map(as_array, others))
-        norm = as_array(norm_weight), as_array(norm_bias), ctx.eps
+        norm = parameter_as_array(norm_weight), parameter_as_array(norm_bias), ctx.eps
         is_half, threads = weight.dtype == torch.bfloat16, torch.get_num_threads()
         gradients = residual_norm_backward(dy, made, norm, *ctx.arguments, is_half=is_half, threads=threads)
         dproduct, dbias, dresidual, dnorm_weight, dnorm_bias = map(as_tensor, gradients)
@@ -186,6 +186,13 @@ class _DenseResidualNorm(torch.autograd.Function):
         return *needed, None, None, None, None
 
 
+def _joined(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
+    return parts[0].detach() if len(parts) == 1 else torch.cat([each.detach() for each in parts], dim)
+
+
 def _weight_gradient(dy: Tensor, x: Tensor) -> Tensor:
     """Return ``dyᵀ x``, float32 as weights are."""
-    return (dy.t() @ x).float()
+    best = library.best()
+    if best is None or best.weight_gradient is None or dy.dtype != torch.bfloat16:
+        return (dy.t() @ x).float()
+    return as_tensor(weight_gradient(as_array(dy), as_array(x), best, threads=torch.get_num_threads()))

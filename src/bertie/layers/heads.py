@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from bertie.config import BertConfig
 from bertie.layers.activations import activation
+from bertie.layers.fused import can_fuse, project
 from bertie.layers.linear import Linear
 from bertie.packing import Packed
 
@@ -51,7 +52,10 @@ class BertLMPredictionHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        return self.decoder(self.transform(hidden_states))
+        transformed = self.transform(hidden_states)
+        return (
+            project(transformed, self.decoder)[0] if can_fuse(transformed, self.decoder) else self.decoder(transformed)
+        )
 
 
 class BertOnlyMLMHead(nn.Module):

@@ -13,6 +13,7 @@ from bertie.kernels.arrays import short_lived
 from bertie.kernels.cpu import chip
 from bertie.kernels.gemm import PackedWeight
 from bertie.layers.int8 import Int8Linear
+from bertie.zero_copy import parameter_as_array
 
 # Up to so many rows a dot product with each row of the weights, as they lie in memory, is faster than MKL's product:
 # by 5 to 50 % for 1 to 24 rows of 384 to 3,072 numbers in one thread, since the weights then pass from memory once.
@@ -150,7 +151,7 @@ def _packed_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     assert best is not None
     added = weight.new_zeros(len(weight)) if bias is None else bias
     threads = torch.get_num_threads()
-    packed = PackedWeight(weight.detach().numpy(), added.detach().numpy(), best, short_lived, threads)
+    packed = PackedWeight(parameter_as_array(weight), parameter_as_array(added), best, short_lived, threads)
     product = packed(x.detach().reshape(-1, x.shape[-1]).numpy(), threads=threads)
     return torch.from_numpy(product).view(*x.shape[:-1], len(weight))
 

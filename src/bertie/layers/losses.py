@@ -11,6 +11,7 @@ from bertie.config import IGNORED
 from bertie.errors import InputError, InputTypeError
 from bertie.layers.rectangle import Batch, shown, shown_at
 from bertie.packing import require_integers, require_tensor
+from bertie.row_losses import row_losses
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
@@ -18,7 +19,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, num_items_in_batch: Tensor | i
 
     ``num_items_in_batch`` replaces the number of labels as the divisor (gradient accumulation).
     """
-    losses = F.cross_entropy(logits, labels.to(logits.device).long(), ignore_index=IGNORED, reduction="none")
+    losses = row_losses(logits, labels.to(logits.device).long())
     # summed in fp32 at least: the sum over a batch of some thousand tokens is more than fp16 can hold
     total = losses.sum(dtype=torch.promote_types(losses.dtype, torch.float32))
     if num_items_in_batch is None:

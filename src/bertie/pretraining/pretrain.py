@@ -60,8 +60,7 @@ def pretrain(recipe: Recipe) -> Pretrained | None:
     began = time.perf_counter()
     with at_work_in(recipe.out, partial(refuse_other_content, recipe.out)):
         model, tokenizer = start_model(recipe)
-        settings = recipe.settings_for(model.config.hidden_size)
-        recipe = dataclasses.replace(recipe, settings=dataclasses.replace(settings, keep_best=False))
+        recipe = dataclasses.replace(recipe, settings=recipe.settings_for(model.config.hidden_size))
         lengths, precision = recipe.length, recipe.settings.precision
         used = Utilization(model.config, lengths, recipe.masking.rate, model.device, precision)
         corpus = Corpus(recipe.data)

@@ -16,8 +16,8 @@ LAST_SHARE = 0.1
 BATCH_TOKENS = 16_384
 # The highest rate: that of BERT for its width (appendix A.2), more for narrower models (see `Settings.rate_for`).
 USUAL_RATE, USUAL_WIDTH, HIGHEST_RATE = 1e-4, 768, 1e-3
-# How far a loss may lie above those before it, in their spread, before the run goes back to its last state.
-SPIKE = 10.0
+# In deviations, see `bertie.training.spikes`; and steps that are not finite before the run ends.
+SPIKE, BAD_STEPS = 10.0, 10
 
 _RULES = {
     "dropout": Rule("of hidden states and attention weights", "number", 0, 0.99, none=True),
@@ -100,6 +100,9 @@ class Recipe:
             batch_tokens=BATCH_TOKENS if by_tokens else given.batch_tokens,
             evaluate_every=every,
             patience=None,
+            keep_best=False,  # held-out figures fall with the rate: what is best is the end
+            spike_threshold=given.spike_threshold or SPIKE,
+            skip_bad_steps=given.skip_bad_steps or BAD_STEPS,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertie.config import IGNORED
+from bertie.row_losses import row_losses
 from bertie.tasks.arrays import NEVER, Array, ranges
 from bertie.tasks.similarity import partners_of
 from bertie.tasks.tensors import on_device_of
@@ -29,10 +30,14 @@ def cross_entropy_sum(
     ``(1 - p)^gamma`` times that, p being the probability of its class. ``smoothing`` is the share of each label that
     is spread over all classes (Szegedy et al. 2016, section 7); not together with ``focal``.
     """
-    logits, gold, counts = logits.float(), _beside(logits, labels), _beside(logits, weights)
-    if not focal:
+    gold, counts = _beside(logits, labels), _beside(logits, weights)
+    if not torch.is_autocast_enabled(logits.device.type):  # which computes it in float32 by itself
+        logits = logits.float()
+    if not focal and (counts is not None or smoothing):
         return F.cross_entropy(logits, gold, counts, ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing)
-    losses = F.cross_entropy(logits, gold, ignore_index=IGNORED, reduction="none")
+    losses = row_losses(logits, gold)
+    if not focal:
+        return losses.sum()
     losses = losses * (1 - torch.exp(-losses)) ** focal
     return (losses if counts is None else losses * counts[gold.clamp(min=0)]).sum()
 

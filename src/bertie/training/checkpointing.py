@@ -1,7 +1,11 @@
-"""Where a run keeps what it must not lose: in a folder, or, without one, the best weights in memory."""
+"""Where a run keeps what it must not lose: in a folder, or, without one, the best weights in memory.
+
+A state that is saved on the way is copied, and written by a thread while the run goes on.
+"""
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -15,21 +19,23 @@ from bertie.training.evaluating import warn
 from bertie.training.fingerprint import Fingerprint, goes_on_with, refuse_other
 from bertie.training.history import History
 from bertie.training.optimizer import AdamW
-from bertie.training.param_groups import restore, snapshot
-from bertie.training.state import States
+from bertie.training.param_groups import is_sharded, restore, snapshot
+from bertie.training.state import Saved, States
 
 
 class Checkpointer:
     """Saves and brings back one run; with several processes the first one writes what all have."""
 
     def __init__(self, folder: Path | None, fingerprint: Fingerprint, settings: Settings, group: Processes) -> None:
-        self._states = None if folder is None else States(folder, group)
+        self._states = None if folder is None else States(folder, group, settings.keep_states)
         self.where = str(folder)  # for messages
         self._fingerprint, self._settings, self._writes = fingerprint, settings, group.rank == 0
         self._best: dict[str, Tensor] = {}
         self._saved: tuple[int, ...] = ()
         self._saved_at = time.monotonic()
-        self.seconds = 0.0  # that the last state took
+        self._writer = ThreadPoolExecutor(1, "bertie-state")
+        self._writing: Future[None] | None = None
+        self.seconds = 0.0  # that the last state took to be written
 
     def resume(self, model: nn.Module, optimizer: AdamW, wanted: bool) -> History | None:
         """Bring model and optimiser to where the run was left, and return its history; None: a new run begins."""
@@ -47,14 +53,7 @@ class Checkpointer:
         if saved is None:
             return None
         refuse_other(saved.identity, self._fingerprint, self.where)
-        try:
-            history = History.from_dict(saved.history)
-            restore(model, saved.model)
-            optimizer.load(saved.optimizer)
-        except (KeyError, RuntimeError) as error:
-            raise CheckpointError(
-                f"the training state in {self.where!r} lacks {error}; start the run anew, without resume"
-            ) from error
+        history = self._take(saved, model, optimizer)
         self._saved = _mark(history)
         if sentence := goes_on_with(saved.identity, self._fingerprint):
             warn(history, sentence)
@@ -67,24 +66,46 @@ class Checkpointer:
             return False
         every, minutes = self._settings.save_every, self._settings.save_minutes
         by_time = minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes
-        return by_time or (every is not None and step % every == 0)
+        return by_time or (every is not None and step % every == 0) or self._stays(step)
 
-    def keep(self, model: nn.Module, optimizer: AdamW, history: History) -> bool:
-        """Save the run as it is, unless that is saved already; return whether it lies in a folder."""
+    def keep(self, model: nn.Module, optimizer: AdamW, history: History, wait: bool = True) -> bool:
+        """Save the run as it is, unless that is saved already; return whether it lies in a folder.
+
+        With ``wait=False`` that takes no longer than a copy; an error of writing is raised by the next call.
+        """
         if self._states is None:
             return False
+        self.wait()
         if self._saved != _mark(history):
-            parameters = dict(model.named_parameters())
-            self._states.save(self._fingerprint, history.to_dict(), snapshot(model), optimizer.tensors(), parameters)
+            self._save(self._states, model, optimizer, history, wait)
         elif self._writes:
             self._states.tidy(history.best_step)  # it may have been killed between saving and that
         self._saved, self._saved_at = _mark(history), time.monotonic()
         return True
 
+    def wait(self) -> None:
+        """Wait until the last state is written."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def close(self) -> None:
+        """Wait for what is being written, after an error, too, which is then the one to be raised."""
+        self._writer.shutdown()
+
+    def rewind(self, model: nn.Module, optimizer: AdamW) -> int | None:
+        """Bring model and optimiser back to the last state, and return its step; None: there is none."""
+        if self._states is None:
+            return None
+        self.wait()
+        saved = self._states.load(dict(model.named_parameters()))
+        return None if saved is None else self._take(saved, model, optimizer).step
+
     def keep_best(self, model: nn.Module, step: int) -> None:
         """Keep the weights as they are as the best so far."""
         if not self._writes:
             return
+        self.wait()  # a state that has been written removes what it does not name
         if self._states is not None:
             self._states.save_best(step, snapshot(model))
         else:
@@ -94,6 +115,41 @@ class Checkpointer:
         """Bring the best weights back into the model of the process that writes."""
         if self._writes:
             restore(model, self._best if self._states is None else self._states.load_best(step))
+
+    def _stays(self, step: int) -> bool:
+        every = self._settings.keep_every
+        return every is not None and step % every == 0
+
+    def _take(self, saved: Saved, model: nn.Module, optimizer: AdamW) -> History:
+        try:
+            history = History.from_dict(saved.history)
+            restore(model, saved.model)
+            optimizer.load(saved.optimizer)
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(
+                f"the training state in {self.where!r} lacks {error}; start the run anew, without resume"
+            ) from error
+        return history
+
+    def _save(self, states: States, model: nn.Module, optimizer: AdamW, history: History, wait: bool) -> None:
+        parameters, stays = dict(model.named_parameters()), self._stays(history.step)
+        sharded, kept = is_sharded(parameters), history.to_dict()
+        if not sharded and not self._writes:
+            return
+
+        def write(tensors: dict[str, Tensor], moments: dict[str, Tensor]) -> None:
+            began = time.monotonic()
+            states.save(self._fingerprint, kept, tensors, moments, parameters, stays)
+            self.seconds = time.monotonic() - began
+
+        if wait or sharded:  # processes meet to write shards, which no thread may do beside the sums of a step
+            write(snapshot(model), optimizer.tensors())
+        else:
+            self._writing = self._writer.submit(write, _copies(snapshot(model)), _copies(optimizer.tensors()))
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
 
 
 def _mark(history: History) -> tuple[int, ...]:

@@ -18,8 +18,6 @@ from bertie.training.distributed import Processes, others_answer
 from bertie.training.learner import Learner
 
 _LAYER = re.compile(r"(^|\.)encoder\.layer\.\d+$")
-# what DDP says where every parameter was used, which it cannot know before
-_ALL_WERE_USED = "find_unused_parameters=True was specified"
 
 
 class LossOf(nn.Module):
@@ -84,7 +82,6 @@ class Replicas(DataParallel):
 
     def __init__(self, model: nn.Module, group: Processes) -> None:
         super().__init__(model, group)
-        warnings.filterwarnings("ignore", _ALL_WERE_USED)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # PyTorch 2.11 has no other name
             # a parameter that no process has used has no gradient afterwards, as with one process
@@ -122,6 +119,8 @@ class Shards(DataParallel):
         self._plain = _faces(model)
         for module in self._plain:
             vars(module).update({name: value.copy() for name, value in vars(module).items() if isinstance(value, dict)})
+        # nothing changes what a layer returns in place
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")
         with others_answer():
             _shard(self._loss, device, group.world)
         self._sharded = _faces(model)

@@ -40,6 +40,8 @@ class History:
         stopped_early: whether ``patience`` ended the run.
         asked_to_stop: whether a callback did.
         skipped: steps left out because a number in them was not finite.
+        rewound: the steps whose loss was a spike, each with the step that the weights went back to.
+        recent: the losses that the next one is compared with.
         warnings: sentences for the user.
         seconds: training time, that of earlier sessions of a resumed run included.
         losses, norms: of the steps since the last log line.
@@ -65,6 +67,8 @@ class History:
     stopped_early: bool = False
     asked_to_stop: bool = False
     skipped: list[int] = field(default_factory=list)
+    rewound: list[list[int]] = field(default_factory=list)
+    recent: list[float] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)

@@ -4,7 +4,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bertie.errors import BertieError, InputError, Stopped, spelled
 from bertie.locking import only_process_in
+from bertie.memory import freed_memory_kept
 from bertie.progress import Advance, progress
 from bertie.settings import Settings
 from bertie.training.budget import UNKNOWN, note_plan, plan
@@ -34,6 +35,8 @@ from bertie.training.sampler import Sampler, seed_of_step
 from bertie.training.schedule import share_of_rate
 from bertie.training.signals import Signals
 from bertie.training.sparse_embeddings import by_rows, tables
+from bertie.training.spikes import MOST_REWINDS, WINDOW, is_spike
+from bertie.training.spikes import say as say_spike
 
 # Under a budget, evaluations at equal distances.
 EVALUATIONS = 10
@@ -86,6 +89,7 @@ def train(
         frozen(model, settings.frozen_layers),
         checkpointed(model, settings.gradient_checkpointing),
         left_as_it_was(model),
+        freed_memory_kept(),
         processes(same_device(trainable(model))) as group,
         Signals() as signals,
     ):
@@ -95,7 +99,7 @@ def train(
         began = time.perf_counter() if began is None else began
         run = _Run(phases, settings, group, signals, evaluation, folder, log, callbacks, data or {}, divisible, began)
         alone = only_process_in(folder) if folder is not None and group.rank == 0 else nullcontext()
-        with run.parallel, alone, by_rows(run.tables):
+        with run.parallel, alone, closing(run.checkpointer), by_rows(run.tables):
             run.begin(resume, more_epochs)
             what, total = (
                 ("steps", run.history.total) if settings.budget is None else ("seconds", round(settings.budget))
@@ -200,7 +204,7 @@ class _Run:
             self._look()
             self._leave_if_asked()
             if self.is_save_due:
-                self._keep()
+                self._keep(wait=False)
             before, done = done, self._done()
             advance(done - before, self.history.note())
 
@@ -218,6 +222,7 @@ class _Run:
 
     def _begin_phase(self) -> None:
         self._fetch()
+        self.history.recent.clear()  # longer texts have other losses
         self.history.phases.append(self.history.step)
         self._take_up(len(self.history.phases) - 1)
         if self.settings.budget is not None:  # the steps from here on are timed by themselves
@@ -273,11 +278,33 @@ class _Run:
         numbers = torch.stack([torch.stack([loss.float(), norm]) for _, loss, norm in self.unseen]).tolist()
         steps, self.unseen = [step for step, _, _ in self.unseen], []
         for step, (loss, norm) in zip(steps, numbers, strict=True):
-            if math.isfinite(loss) and math.isfinite(norm):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                self._skip(step, loss, norm)
+            elif self._is_spike(loss):
+                self._rewind(step, loss)
+                return  # the steps after it went on from its weights
+            else:
                 self.history.losses.append(loss)
                 self.history.norms.append(norm)
-            else:
-                self._skip(step, loss, norm)
+
+    def _is_spike(self, loss: float) -> bool:
+        """Whether a loss is one after which the run goes back; if not, the next is compared with it, too."""
+        threshold, recent = self.settings.spike_threshold, self.history.recent
+        if threshold is None:
+            return False
+        if is_spike(recent, loss, threshold):
+            return True
+        recent[:] = [*recent, loss][-WINDOW:]
+        return False
+
+    def _rewind(self, step: int, loss: float) -> None:
+        back = self.checkpointer.rewind(self.model, self.optimizer)
+        examples = self.learner.describe(self.sampler.examples(step - 1).tolist())
+        message = say_spike(step, loss, self.history.recent, back, examples)
+        self.history.rewound.append([step, step if back is None else back])
+        if len(self.history.rewound) > MOST_REWINDS:
+            raise BertieError(f"{message} That was spike {len(self.history.rewound)}: lower the learning rate.")
+        warn(self.history, message)
 
     def _skip(self, step: int, loss: float, norm: float) -> None:
         epoch, rate = self.sampler.epochs_done(step - 1), self._rate(step - 1)
@@ -364,10 +391,10 @@ class _Run:
         where = on if kept else "nothing was kept, for want of a folder"
         raise Stopped(f"Training was stopped after step {self.history.step} of {self.history.total}; {where}.", number)
 
-    def _keep(self) -> bool:
+    def _keep(self, wait: bool = True) -> bool:
         self._fetch()
         self._seconds()
-        return self.checkpointer.keep(self.model, self.optimizer, self.history)
+        return self.checkpointer.keep(self.model, self.optimizer, self.history, wait)
 
     def _end(self) -> History:
         self._keep()

@@ -41,6 +41,8 @@ class Muon(AdamW):
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         super().load(tensors)
+        for muon in self._muons.values():
+            muon.state.clear()
         for name, muon in self._by_name().items():
             if (kept := tensors.get(f"momentum.{name}")) is not None:
                 muon.state[self._parameters[name]]["momentum_buffer"] = kept.to(self._parameters[name].device).clone()

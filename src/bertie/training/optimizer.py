@@ -72,6 +72,7 @@ class AdamW:
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from what `tensors` gave; the weights must already be those of that time."""
+        self._moments.clear()
         for name in self._parameters:
             if f"step.{name}" in tensors:
                 parts = ("step", "exp_avg", "exp_avg_sq", "rows")

@@ -27,7 +27,9 @@ from bertie.training.sparse_embeddings import with_all_rows
 VERSION = 1
 PARTS = ("model", "optimizer")
 Parts = dict[str, dict[str, Tensor]]
-_STATE = re.compile(r"state-(\d{6,})")
+# how the name of a state that stays ends
+_STAYS = "-stays"
+_STATE = re.compile(rf"state-(\d{{6,}})({_STAYS})?")
 _SHARD = re.compile(r"shard-\d{5,}")
 _BEST = re.compile(r"best-(\d{8,})\.safetensors")
 
@@ -44,11 +46,12 @@ class Saved(NamedTuple):
 class States:
     """The states and best weights of one run in ``folder``, which is made when something is saved.
 
-    Of several processes all call `save` and `load`; the first one writes what all have.
+    The last ``most`` states are kept, and those that are to stay. Of several processes all call `save` and `load`; the
+    first one writes what all have.
     """
 
-    def __init__(self, folder: Path, group: Processes = ALONE) -> None:
-        self._folder, self._group = folder, group
+    def __init__(self, folder: Path, group: Processes = ALONE, most: int = 1) -> None:
+        self._folder, self._group, self._most = folder, group, most
         self._latest = 0
 
     def exist(self) -> bool:
@@ -62,8 +65,9 @@ class States:
         model: dict[str, Tensor],
         optimizer: dict[str, Tensor],
         parameters: Mapping[str, Tensor],
+        stays: bool = False,
     ) -> None:
-        """Write a state; if that fails the one before is still there.
+        """Write a state, which no later one removes if it ``stays``; if that fails the one before is still there.
 
         If the ``parameters`` of the model are in shards, ``model`` and ``optimizer`` are this process's rows.
         """
@@ -73,7 +77,7 @@ class States:
         number = max(self._numbered(), default=0) + 1
         if is_first:
             make_folder(self._folder)
-        with atomic_folder(self._path(number)) if is_first else nullcontext() as new:
+        with atomic_folder(self._path(number, stays)) if is_first else nullcontext() as new:
             parts = dict(zip(PARTS, (model, optimizer), strict=True))
             sums = self._write_shards(parts, parameters, new) if sharded else _write(parts, new)
             if new is not None:
@@ -88,7 +92,7 @@ class States:
         self._latest = self._group.broadcast(self._latest_whole() if self._group.rank == 0 else 0)
         if not self._latest:
             return None
-        folder = self._path(self._latest)
+        folder = self._numbered().get(self._latest, self._path(self._latest))
         if not folder.is_dir():
             raise CheckpointError(
                 f"process {self._group.rank} has no folder {str(folder)!r}, which the first process has; keep the "
@@ -111,10 +115,12 @@ class States:
         return _tensors(path)
 
     def tidy(self, best: int | None) -> None:
-        """Remove all states but the one saved or loaded last, and the best weights of all steps but ``best``."""
-        for number in self._numbered():
-            if number != self._latest:
-                shutil.rmtree(self._path(number), ignore_errors=True)
+        """Remove all states but the last and those that stay, and the best weights of all steps but ``best``."""
+        numbered = self._numbered()
+        last = [number for number in sorted(numbered) if number <= self._latest][-self._most :]
+        for number, path in numbered.items():
+            if number not in last and (number > self._latest or not path.name.endswith(_STAYS)):
+                shutil.rmtree(path, ignore_errors=True)
         for path in self._folder.glob("best-*.safetensors"):
             if (found := _BEST.fullmatch(path.name)) and int(found[1]) != best:
                 path.unlink(missing_ok=True)
@@ -123,9 +129,9 @@ class States:
     def _latest_whole(self) -> int:
         """Return the number of the latest state whose files are as they were written; 0 if there is no state."""
         problem: CheckpointError | None = None
-        for number in sorted(self._numbered(), reverse=True):
+        for number, path in sorted(self._numbered().items(), reverse=True):
             try:
-                _check_sums(self._path(number))
+                _check_sums(path)
             except CheckpointError as error:
                 problem = problem or error
                 logger.warning("%s; looking for the state before it", error)
@@ -161,11 +167,13 @@ class States:
             return _parted(read_shards(paths, parameters, self._group))
         return _parted(rows_of(_joined(parts), parameters, self._group))
 
-    def _numbered(self) -> list[int]:
-        return [int(found[1]) for path in self._folder.glob("state-*") if (found := _STATE.fullmatch(path.name))]
+    def _numbered(self) -> dict[int, Path]:
+        """Return the states by their number."""
+        found = ((_STATE.fullmatch(path.name), path) for path in self._folder.glob("state-*"))
+        return {int(name[1]): path for name, path in found if name}
 
-    def _path(self, number: int) -> Path:
-        return self._folder / f"state-{number:06}"
+    def _path(self, number: int, stays: bool = False) -> Path:
+        return self._folder / f"state-{number:06}{_STAYS if stays else ''}"
 
     def _best(self, step: int) -> Path:
         return self._folder / f"best-{step:08}.safetensors"

@@ -2,12 +2,13 @@
 
 typedef struct {
     long version; /* counts the changes of functions' arguments and of fields that leave a size as it was */
-    long packed_weight, norm, block, dropout, attention, attention_backward, embeddings, residual_norm, residual_norm_backward, cross_entropy;
+    long packed_weight, norm, block, dropout, attention, attention_backward, embeddings, residual_norm;
+    long residual_norm_backward, cross_entropy, weight_gradient;
 } BertieAbi;
 
 const BertieAbi *NAME(abi)(void)
 {
-    static const BertieAbi abi = {7,
+    static const BertieAbi abi = {8,
                                   sizeof(PackedWeight),
                                   sizeof(Norm),
                                   sizeof(Block),
@@ -17,6 +18,7 @@ const BertieAbi *NAME(abi)(void)
                                   sizeof(Embeddings),
                                   sizeof(ResidualNorm),
                                   sizeof(ResidualNormBackward),
-                                  sizeof(CrossEntropy)};
+                                  sizeof(CrossEntropy),
+                                  sizeof(WeightGradient)};
     return &abi;
 }

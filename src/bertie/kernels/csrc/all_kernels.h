@@ -9,6 +9,7 @@
 #include "gemm_int8.h"
 #ifdef HAS_TILES
 #include "gemm_tiles.h"
+#include "weight_gradient.h"
 #endif
 #include "packing.h"
 #include "linear.h"
@@ -20,6 +21,10 @@
 #include "cross_entropy.h"
 #include "attention.h"
 #include "attention_backward.h"
+#ifdef HAS_TILES
+#include "attention_tiles.h"
+#endif
+#include "attention_doors.h"
 #include "encoder.h"
 #include "embeddings.h"
 #include "abi.h"

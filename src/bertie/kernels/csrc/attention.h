@@ -207,19 +207,3 @@ static void attend(const Attention *a, float *scratch, long scratch_per_thread)
     for (long work = 0; work < a->batch * a->heads; work++)
         attend_head(a, work / a->heads, work % a->heads, scratch + omp_get_thread_num() * scratch_per_thread);
 }
-
-int NAME(attention)(const Attention *a, int threads)
-{
-    const long keys = max_seqlen(a->cu_seqlens_k, a->batch, a->tokens_k);
-    const long queries = max_seqlen(a->cu_seqlens_q, a->batch, a->tokens_q);
-    if (queries < 0 || keys < 0)
-        return BAD_SEQLENS;
-    const long scratch_per_thread = upto(attention_scratch(queries, keys, a->width, a->half), 16);
-    float *scratch = aligned_memory((threads * scratch_per_thread + 16) * sizeof(float));
-    if (!scratch)
-        return NO_MEMORY;
-#pragma omp parallel num_threads(threads) if (threads > 1)
-    attend(a, scratch, scratch_per_thread);
-    free(scratch);
-    return OK;
-}

@@ -128,20 +128,11 @@ static void backward_head(const AttentionBackward *g, long sequence, long head, 
     give_rows(a, dq, g->dq, stride, first, w.queries, head);
 }
 
-int NAME(attention_backward)(const AttentionBackward *g, int threads)
+/* shared by a team of threads */
+static void attend_backward(const AttentionBackward *g, float *scratch, long scratch_per_thread)
 {
     const Attention *a = &g->forward;
-    const long queries = max_seqlen(a->cu_seqlens_q, a->batch, a->tokens_q);
-    const long keys = max_seqlen(a->cu_seqlens_k, a->batch, a->tokens_k);
-    if (queries < 0 || keys < 0)
-        return BAD_SEQLENS;
-    const long scratch_per_thread = upto(backward_scratch(queries, keys, a->width, a->half), 16);
-    float *scratch = aligned_memory((threads * scratch_per_thread + 16) * sizeof(float));
-    if (!scratch)
-        return NO_MEMORY;
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
+#pragma omp for schedule(dynamic)
     for (long work = 0; work < a->batch * a->heads; work++)
         backward_head(g, work / a->heads, work % a->heads, scratch + omp_get_thread_num() * scratch_per_thread);
-    free(scratch);
-    return OK;
 }

@@ -13,18 +13,18 @@
 const void *bertie_avx2_abi(void);
 const void *bertie_abi(void) { return bertie_avx2_abi(); }
 
-int bertie_has_tiles = 0;
+int bertie_has_tiles = 0, bertie_has_bfloat16_tiles = 0;
 
-/* whether there is AMX for 8-bit integers; Linux gives its large registers only to processes that ask for them */
-static int has_tiles(void)
+/* look for AMX for 8-bit integers and for bfloat16; Linux gives its large registers only to processes that ask for them */
+static void look_for_tiles(void)
 {
 #if defined(__linux__)
-    enum { AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
     unsigned a, b, c, d;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d & AMX_TILE && d & AMX_INT8 &&
-           !syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA);
-#else
-    return 0;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & AMX_TILE) || syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA))
+        return;
+    bertie_has_tiles = (d & AMX_INT8) != 0;
+    bertie_has_bfloat16_tiles = (d & AMX_BF16) != 0;
 #endif
 }
 
@@ -38,7 +38,7 @@ const char *bertie_instruction_sets(void)
         return "avx2";
     if (!__builtin_cpu_supports("avx512vnni"))
         return "avx512 avx2";
-    bertie_has_tiles = has_tiles();
+    look_for_tiles();
     return "avx512vnni avx512 avx2";
 }
 

@@ -1,6 +1,8 @@
 /* The cross-entropy of rows of logits, and its gradient, without a matrix of probabilities; included after bfloat16.h. */
 
-/* logits [rows, classes], float32 or bfloat16; labels [rows], of which negative ones are left out; each row's loss and the
+#define IGNORED (-100) /* the label of a row that is left out */
+
+/* logits [rows, classes], float32 or bfloat16; labels [rows]; each row's loss and the
  * logarithm of its sum of exponentials [rows] */
 typedef struct {
     const void *logits;
@@ -26,12 +28,12 @@ static float log_sum_exp(const void *logits, long first, long classes, int half)
 int NAME(cross_entropy)(const CrossEntropy *e, int threads)
 {
     for (long row = 0; row < e->rows; row++)
-        if (e->labels[row] >= e->classes)
+        if (e->labels[row] != IGNORED && (e->labels[row] < 0 || e->labels[row] >= e->classes))
             return BAD_ID;
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (long row = 0; row < e->rows; row++) {
         e->lse[row] = e->losses[row] = 0;
-        if (e->labels[row] < 0)
+        if (e->labels[row] == IGNORED)
             continue;
         float all[LANES];
         STORE(all, load_number(e->logits, row * e->classes + e->labels[row], 1, e->half));

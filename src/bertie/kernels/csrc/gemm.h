@@ -57,3 +57,10 @@ static void gemm(const float *x, const float *panels, long rows, long depth, con
     }
 #pragma omp barrier
 }
+
+/* dw [columns, depth] = dy^T x of dy [rows, columns] and x [rows, depth] in bfloat16 */
+typedef struct {
+    const Bfloat16 *dy, *x;
+    float *dw;
+    long rows, columns, depth;
+} WeightGradient;

@@ -7,7 +7,7 @@
 #define BLOCK_ROWS (2 * TILE_ROWS)
 
 /* whether the processor has tiles and the system lets this process use them: cpu_features.c */
-extern int bertie_has_tiles;
+extern int bertie_has_tiles, bertie_has_bfloat16_tiles;
 
 #pragma GCC push_options
 #pragma GCC target("amx-tile,amx-int8")

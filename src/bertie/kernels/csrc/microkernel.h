@@ -73,6 +73,8 @@ INLINE void microkernel(const int rows, const float *a, long row_stride, const f
     default: body(MR);                                                                                               \
     }
 
+static inline long at_most(long number, long most) { return number < most ? number : most; }
+
 static inline long upto(long number, long multiple) { return (number + multiple - 1) / multiple * multiple; }
 
 /* rows that a microkernel takes at a time: about as many each time, since every time reads all of a panel */

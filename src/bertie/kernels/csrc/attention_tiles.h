@@ -1,0 +1,226 @@
+/* Attention of bfloat16 and its gradient by AMX: products of bfloat16, everything between them in float32, as in attention.h
+ * and attention_backward.h; included after these. Of a step of BERT in bfloat16 with texts of 128 tokens, attention takes a
+ * fifth without it. */
+
+/* whether a head's numbers fill tiles */
+static int attention_by_tiles(const Attention *a)
+{
+    return bertie_has_bfloat16_tiles && a->half && a->width % TILE_TOKENS == 0;
+}
+
+#pragma GCC push_options
+#pragma GCC target("avx512bf16")
+/* numbers of weights and of their gradients, [count] */
+static inline void round_row(const float *x, Bfloat16 *y, long count)
+{
+    for (long i = 0; i < count; i += LANES)
+        _mm256_storeu_si256((__m256i *)(y + i), (__m256i)_mm512_cvtneps_pbh(LOAD(x + i)));
+}
+#pragma GCC pop_options
+
+/* a piece of a thread's memory, from a line of the cache on */
+static void *take(char **free, long bytes)
+{
+    void *piece = *free;
+    *free += upto(bytes, 64);
+    return piece;
+}
+
+/* rows [count up to 32s, width] of one head, zeros behind the last */
+static Bfloat16 *copy_rows(const Attention *a, const void *x, long stride, long first, long count, long head, char **free)
+{
+    const long width = a->width, whole = upto(count, 32);
+    Bfloat16 *rows = take(free, whole * width * sizeof(Bfloat16));
+    for (long i = 0; i < count; i++)
+        memcpy(rows + i * width, (const Bfloat16 *)x + (first + i) * stride + head * width, width * sizeof(Bfloat16));
+    memset(rows + count * width, 0, (whole - count) * width * sizeof(Bfloat16));
+    return rows;
+}
+
+/* rows as the right operand of a product that sums over their width: panels [count / 32, width / 32, 2] of tiles */
+static int *pack_across(const Bfloat16 *rows, long count, long width, char **free)
+{
+    int *tiles = take(free, count * width * sizeof(Bfloat16)), *tile = tiles;
+    __m512i words[16];
+    for (long first = 0; first < count; first += 32)
+        for (long d = 0; d < width; d += 32)
+            for (long half = 0; half < 32; half += 16, tile += TILE_WORDS) {
+                for (long i = 0; i < 16; i++)
+                    words[i] = U_LOAD(rows + (first + half + i) * width + d);
+                transpose_words(words);
+                for (long i = 0; i < 16; i++)
+                    U_STORE(tile + 16 * i, words[i]);
+            }
+    return tiles;
+}
+
+/* as an operand of a product that sums over the rows: panels [width / 32, count / 32, 2] */
+static int *pack_along(const Bfloat16 *rows, long count, long stride, long width, int transposed, char **free)
+{
+    int *tiles = take(free, count * width * sizeof(Bfloat16)), *tile = tiles;
+    __m512i words[16];
+    for (long d = 0; d < width; d += 32)
+        for (long first = 0; first < count; first += 32)
+            for (long half = 0; half < 32; half += 16, tile += TILE_WORDS) {
+                pair_tokens(rows + first * stride + d + half, stride, 32, 16, words);
+                if (transposed)
+                    transpose_words(words);
+                for (long i = 0; i < 16; i++)
+                    U_STORE(tile + 16 * i, words[i]);
+            }
+    return tiles;
+}
+
+/* y [rows, width], tokens ``stride`` apart, of sums [32, width], each row times its factor */
+static void give_sums(const float *sums, const float *factors, Bfloat16 *y, long stride, long rows, long width)
+{
+    for (long r = 0; r < rows; r++)
+        for (long d = 0; d < width; d += LANES)
+            STORE_BF16(y + r * stride + d, MUL(LOAD(sums + r * width + d), SET1(factors[r])));
+}
+
+static void attend_head_by_tiles(const Attention *a, long sequence, long head, char *free)
+{
+    const long first = a->cu_seqlens_q[sequence], queries = a->cu_seqlens_q[sequence + 1] - first, width = a->width;
+    const long first_key = a->cu_seqlens_k[sequence], keys = a->cu_seqlens_k[sequence + 1] - first_key;
+    const long stride = a->heads * width, padded = upto(keys, 32);
+    const float scale = 1 / sqrtf((float)width);
+    const Key key = a->dropout ? key_of(a->dropout, sequence * a->heads + head) : (Key){0, 0};
+    Bfloat16 *y = (Bfloat16 *)a->y + first * stride + head * width;
+    for (long i = 0; !keys && i < queries; i++) /* nothing to attend to */
+        memset(y + i * stride, 0, width * sizeof(Bfloat16));
+    if (!keys || !queries)
+        return;
+    const Bfloat16 *q = copy_rows(a, a->q, a->q_stride, first, queries, head, &free);
+    const int *k = pack_across(copy_rows(a, a->k, a->k_stride, first_key, keys, head, &free), padded, width, &free);
+    const Bfloat16 *v_rows = copy_rows(a, a->v, a->v_stride, first_key, keys, head, &free);
+    const int *v = pack_along(v_rows, padded, width, width, 0, &free);
+    float *scores = take(&free, 32 * padded * sizeof(float)), *sums = take(&free, 32 * width * sizeof(float)), factors[32];
+    Bfloat16 *weights = take(&free, 32 * padded * sizeof(Bfloat16));
+    for (long row = 0; row < queries; row += 32) {
+        const long rows = at_most(queries - row, 32);
+        for (long p = 0; p < padded; p += 32)
+            multiply_bfloat16(q + row * width, rows_of(width), k + p * width / 2, width / 32, scores + p, padded);
+        for (long r = 0; r < rows; r++) {
+            float *own = scores + r * padded, largest, sum = softmax_row(own, keys, padded, scale, &largest);
+            factors[r] = 1 / sum;
+            if (a->lse)
+                a->lse[(first + row + r) * a->heads + head] = largest * scale + logf(sum);
+            if (a->dropout) {
+                factors[r] *= a->dropout->scale;
+                drop_row(own, keys, row + r, &key, a->dropout);
+            }
+            round_row(own, weights + r * padded, padded);
+        }
+        memset(weights + rows * padded, 0, (32 - rows) * padded * sizeof(Bfloat16));
+        for (long d = 0; d < width; d += 32)
+            multiply_bfloat16(weights, rows_of(padded), v + d * padded / 2, padded / 32, sums + d, width);
+        give_sums(sums, factors, y + row * stride, stride, rows, width);
+    }
+}
+
+/* bytes a thread needs for sequences of at most so many queries and keys */
+static long tiles_scratch(long queries, long keys, long width)
+{
+    const long q = upto(queries, 32), k = upto(keys, 32);
+    return (8 * q + 8 * k) * width * sizeof(Bfloat16) + (q + 32) * (k + 32) * sizeof(Bfloat16) +
+           32 * (q + k + width + 64) * sizeof(float) + 4 * (q + k) * sizeof(float) + 32 * 64;
+}
+
+/* weights^T and dS^T [32, queries] of 32 keys from ``first`` on, of queries from ``i`` on: see key_rows */
+static void key_block(const Attention *a, const float *scores, const float *dP, const float *lse, const float *delta, long i,
+                      long first, const Key *key, long padded, Bfloat16 *weights, Bfloat16 *dS)
+{
+    const Dropout *d = a->dropout;
+    const V scale = SET1(1 / sqrtf((float)a->width));
+    for (long r = 0; r < 32; r++) {
+        float kept[32], ds[32];
+        for (long c = 0; c < 32; c += LANES) {
+            V score = FMA(LOAD(scores + 32 * r + c), scale, SUB(ZERO(), LOAD(lse + i + c)));
+            V weight = exp_nonpositive(MIN(ZERO(), score)), dp = LOAD(dP + 32 * r + c);
+            STORE(kept + c, weight);
+            if (d) {
+                U number = U_ADD(U_SHL(U_ADD(U_IOTA(), U_SET1(i + c)), 16), U_SET1(first + r)), least = U_SET1(d->least);
+                U bits = random_bits(number, key);
+                STORE(kept + c, ZERO_BELOW(MUL(weight, SET1(d->scale)), bits, least));
+                dp = ZERO_BELOW(MUL(dp, SET1(d->scale)), bits, least);
+            }
+            STORE(ds + c, MUL(MUL(weight, scale), SUB(dp, LOAD(delta + i + c))));
+        }
+        round_row(kept, weights + r * padded + i, 32);
+        round_row(ds, dS + r * padded + i, 32);
+    }
+}
+
+static const float ONES_OF_TILES[32] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
+static void backward_head_by_tiles(const AttentionBackward *g, long sequence, long head, char *free)
+{
+    const Attention *a = &g->forward;
+    const long first = a->cu_seqlens_q[sequence], queries = a->cu_seqlens_q[sequence + 1] - first, width = a->width;
+    const long first_key = a->cu_seqlens_k[sequence], keys = a->cu_seqlens_k[sequence + 1] - first_key;
+    const long stride = a->heads * width, padded = upto(queries, 32), padded_keys = upto(keys, 32);
+    const Key key = a->dropout ? key_of(a->dropout, sequence * a->heads + head) : (Key){0, 0};
+    const Bfloat16 *q = copy_rows(a, a->q, a->q_stride, first, queries, head, &free);
+    const Bfloat16 *dy = copy_rows(a, g->dy, stride, first, queries, head, &free);
+    const Bfloat16 *k = copy_rows(a, a->k, a->k_stride, first_key, keys, head, &free);
+    const Bfloat16 *v = copy_rows(a, a->v, a->v_stride, first_key, keys, head, &free);
+    const int *q_across = pack_across(q, padded, width, &free), *dy_across = pack_across(dy, padded, width, &free);
+    const int *q_along = pack_along(q, padded, width, width, 0, &free);
+    const int *dy_along = pack_along(dy, padded, width, width, 0, &free);
+    const int *k_along = pack_along(k, padded_keys, width, width, 0, &free);
+    float *lse = take(&free, padded * sizeof(float)), *delta = take(&free, padded * sizeof(float));
+    float *scores = take(&free, 32 * 32 * sizeof(float)), *dP = take(&free, 32 * 32 * sizeof(float));
+    float *sums = take(&free, 32 * width * sizeof(float));
+    Bfloat16 *weights = take(&free, 32 * padded * sizeof(Bfloat16)), *dS = take(&free, padded_keys * padded * sizeof(Bfloat16));
+    for (long i = 0; i < padded; i++) {
+        V along = ZERO();
+        for (long d = 0; i < queries && d < width; d += LANES)
+            along = FMA(LOAD_BF16((const Bfloat16 *)a->y + (first + i) * stride + head * width + d),
+                        LOAD_BF16(dy + i * width + d), along);
+        lse[i] = i < queries ? a->lse[(first + i) * a->heads + head] : 0;
+        delta[i] = REDUCE_ADD(along);
+    }
+    for (long row = 0; row < keys; row += 32) {
+        const long rows = at_most(keys - row, 32), place = (first_key + row) * stride + head * width;
+        for (long i = 0; i < padded; i += 32) {
+            multiply_bfloat16(k + row * width, rows_of(width), q_across + i * width / 2, width / 32, scores, 32);
+            multiply_bfloat16(v + row * width, rows_of(width), dy_across + i * width / 2, width / 32, dP, 32);
+            key_block(a, scores, dP, lse, delta, i, row, &key, padded, weights, dS + row * padded);
+        }
+        for (long d = 0; d < width; d += 32)
+            multiply_bfloat16(weights, rows_of(padded), dy_along + d * padded / 2, padded / 32, sums + d, width);
+        give_sums(sums, ONES_OF_TILES, (Bfloat16 *)g->dv + place, stride, rows, width);
+        for (long d = 0; d < width; d += 32)
+            multiply_bfloat16(dS + row * padded, rows_of(padded), q_along + d * padded / 2, padded / 32, sums + d, width);
+        give_sums(sums, ONES_OF_TILES, (Bfloat16 *)g->dk + place, stride, rows, width);
+    }
+    for (long row = 0; row < queries; row += 32) {
+        char *rest = free;
+        const int *across = pack_along(dS + row, padded_keys, padded, 32, 1, &rest);
+        for (long d = 0; d < width; d += 32)
+            multiply_bfloat16(across, TILES, k_along + d * padded_keys / 2, padded_keys / 32, sums + d, width);
+        give_sums(sums, ONES_OF_TILES, (Bfloat16 *)g->dq + (first + row) * stride + head * width, stride,
+                  at_most(queries - row, 32), width);
+    }
+}
+
+/* shared by a team of threads */
+static void attend_by_tiles(const Attention *a, char *scratch, long scratch_per_thread)
+{
+    configure_tiles();
+#pragma omp for schedule(dynamic)
+    for (long work = 0; work < a->batch * a->heads; work++)
+        attend_head_by_tiles(a, work / a->heads, work % a->heads, scratch + omp_get_thread_num() * scratch_per_thread);
+    release_tiles();
+}
+
+static void backward_by_tiles(const AttentionBackward *g, char *scratch, long scratch_per_thread)
+{
+    const Attention *a = &g->forward;
+    configure_tiles();
+#pragma omp for schedule(dynamic)
+    for (long work = 0; work < a->batch * a->heads; work++)
+        backward_head_by_tiles(g, work / a->heads, work % a->heads, scratch + omp_get_thread_num() * scratch_per_thread);
+    release_tiles();
+}
