@@ -1,5 +1,9 @@
 """What PyTorch does around a call: graphs that are captured, modes, transforms, hooks on all modules."""
 
+from bertie.extras import need_torch
+
+need_torch(__name__)
+
 import torch
 from torch import nn
 

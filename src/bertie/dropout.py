@@ -5,6 +5,10 @@ bertie's kernels hash where a number stands; without them, or for other dtypes, 
 
 from typing import Any
 
+from bertie.extras import need_torch
+
+need_torch(__name__)
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

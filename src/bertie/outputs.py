@@ -5,6 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, cast
 
+from bertie.extras import need_torch
+
+need_torch(__name__)
+
 from torch import Tensor
 from torch.utils import _pytree as pytree
 

@@ -9,6 +9,10 @@ from functools import cached_property
 from itertools import accumulate, chain, pairwise
 from typing import Any, NamedTuple
 
+from bertie.extras import need_torch
+
+need_torch(__name__)
+
 import numpy as np
 import torch
 from torch import Tensor

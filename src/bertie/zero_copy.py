@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from bertie.extras import need_torch
+
+need_torch(__name__)
+
 import numpy as np
 import torch
 from numpy.typing import NDArray

@@ -51,6 +51,12 @@ def test_any_shape(sanitized: Path, seed: int) -> None:
     assert done.stdout.endswith("all 500\n"), f"{done.stdout.splitlines()[-1:]}\n{done.stderr[:6000]}"
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_any_text(sanitized: Path, seed: int) -> None:
+    done = ran(sanitized, str(Path(__file__).with_name("kernel_texts.py")), "500000", str(seed))
+    assert done.stdout == "all 500000\n", done.stderr[:6000]
+
+
 def test_the_sanitizers_are_awake(sanitized: Path) -> None:
     program = """
 import ctypes

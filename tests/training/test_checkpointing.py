@@ -21,7 +21,7 @@ def names(folder: Path) -> list[str]:
 def test_the_last_states_are_kept_and_those_that_stay(tmp_path: Path) -> None:
     train(TextLearner(), Settings(**SETTINGS, save_every=1, keep_states=2, keep_every=4), folder=tmp_path)
     assert names(tmp_path) == ["state-000004-stays", "state-000008-stays", "state-000009", "state-000010"]
-    resumed = train(TextLearner(), Settings(**SETTINGS, save_every=5), folder=tmp_path, resume=True)
+    resumed = train(TextLearner(), Settings(**SETTINGS, save_every=5), folder=str(tmp_path), resume=True)
     assert resumed.step == 10
     assert names(tmp_path) == ["state-000004-stays", "state-000008-stays", "state-000010"]
 

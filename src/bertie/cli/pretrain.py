@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ import typer
 from bertie.cli import options
 from bertie.cli.options import given_of
 from bertie.errors import InputError
+from bertie.messages import printable
 
 if TYPE_CHECKING:
     pass
@@ -132,6 +134,7 @@ def pretrain(
     device: options.Device = None,
 ) -> None:
     """Train a BERT on prepared documents: masked words and next sentences, from nothing or from a model."""
+    began = time.perf_counter()  # a budget has room for the import of PyTorch
     from bertie.pretraining.pretrain import pretrain
     from bertie.pretraining.recipe import Recipe
     from bertie.settings import Settings
@@ -152,10 +155,12 @@ def pretrain(
         tensorboard=tensorboard,
         device=device,
     )
-    found = pretrain(recipe)
+    found = pretrain(recipe, began)
     if found is not None:
         print(json.dumps({"model": str(out), "steps": found.history.step, "heldout": found.figures}))
-        print(f"bertie: bertie fill-mask --model {out} answers with it now", file=sys.stderr)
+        if found.compared:
+            print(f"bertie: {found.compared}", file=sys.stderr)
+        print(f"bertie: the report is {printable(str(out))}/report.md", file=sys.stderr)
 
 
 def _seconds(text: str) -> float:

@@ -43,7 +43,7 @@ class _WordPiece(ctypes.Structure):
 
 class _Rows(ctypes.Structure):
     _fields_ = (
-        *((name, c_void_p) for name in ("before", "behind")),
+        *((name, c_char_p) for name in ("before", "behind")),
         *((name, c_long) for name in ("num_before", "num_behind", "most")),
         *((name, c_int) for name in ("keeps_last", "which")),
         *((name, c_void_p) for name in ("ids", "spans")),
@@ -120,33 +120,36 @@ class TextReader:
         parts_ideographs: bool,
         forbidden: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
     ) -> None:
-        found = functions()
-        if found is None:
-            raise RuntimeError("the kernel that reads texts was not compiled")
-        self._read = found.bertie_wordpiece_read
         # no text holds a NUL
         tokens = {token: id_ for token, id_ in vocabulary.items() if token and "\0" not in token}
-        joined = _joined(tokens)
-        ids = np.fromiter(tokens.values(), np.int32, len(tokens))
-        words = _joined([word for choice in forbidden for listed in choice for word in listed])
-        more = len(words)
-        room = 3 * len(tokens) + more
-        while True:
-            self._arrays = [*characters, _table(room, _EDGE), _table(2 * len(tokens), _SHORT_WORD)]
-            addresses = [array.ctypes.data for array in self._arrays]
-            w = self._wordpiece = _WordPiece(*addresses, len(self._arrays[3]), len(self._arrays[4]), unknown)
-            w.parts_ideographs, w.lower_cases = parts_ideographs, lower_case
-            if found.bertie_wordpiece_fill(ctypes.byref(w), joined, len(joined), ids.ctypes.data, len(ids)):
-                break
+        self._characters, self._unknown = characters, unknown
+        self._lower_case, self._parts_ideographs = lower_case, parts_ideographs
+        room = 3 * len(tokens) + sum(len(words) for choice in forbidden for words in choice)
+        while not self._filled(tokens, forbidden, room):
             room *= 2
-        for which, choice in enumerate(forbidden):
-            for is_normal, listed in enumerate(choice):
-                raw = _joined(listed)
-                if raw and not found.bertie_wordpiece_forbid(ctypes.byref(w), which, is_normal, raw, len(raw)):
-                    raise MemoryError("there is no room for the added tokens")
+        self._address = ctypes.addressof(self._wordpiece)
         self._may_hold_blanks = any(word.split() != [word] for choice in forbidden for word in choice[0])
-        self._address = ctypes.addressof(w)
         self._memories: list[_Memory] = []
+
+    def _filled(
+        self, tokens: Mapping[str, int], forbidden: Sequence[tuple[Sequence[str], Sequence[str]]], room: int
+    ) -> bool:
+        """Make the tables; False if they need more than ``room`` for edges."""
+        kernel: Any = functions()
+        self._tables = [_table(room, _EDGE), _table(2 * len(tokens), _SHORT_WORD)]
+        addresses = map(_address, [*self._characters, *self._tables])
+        numbers = *map(len, self._tables), self._unknown, self._parts_ideographs, self._lower_case
+        self._wordpiece = _WordPiece(*addresses, *numbers)
+        place = ctypes.byref(self._wordpiece)
+        joined, ids = _joined(tokens), np.fromiter(tokens.values(), np.int32, len(tokens))
+        if not kernel.bertie_wordpiece_fill(place, joined, len(joined), _address(ids), len(ids)):
+            return False
+        for which, choice in enumerate(forbidden):
+            for is_normal, words in enumerate(choice):
+                joined = _joined(words)
+                if words and not kernel.bertie_wordpiece_forbid(place, which, is_normal, joined, len(joined)):
+                    return False
+        return True
 
     def read(self, texts: Sequence[str], cut: Cut, which: int = 0, with_spans: bool = False) -> Read:
         """Return the rows of texts.
@@ -184,20 +187,18 @@ class TextReader:
             raise InputError(f"A text has {len(raw)} bytes; they must be fewer than 2 GiB. Give it in parts.")
         framed = (len(cut.before) + len(cut.behind)) // 8
         # a token is a byte or more; a run is copied whole
-        ids, spans = memory.room(len(raw) + framed * len(texts) + 8, with_spans)
-        counts = np.empty((2, len(texts)), np.int64)
+        ids, spans, counts = memory.lend(len(raw) + framed * len(texts) + 8, len(texts), with_spans)
         rows = memory.rows
-        rows.before, rows.behind = (ctypes.cast(c_char_p(side), c_void_p) for side in (cut.before, cut.behind))
+        rows.before, rows.behind = cut.before, cut.behind
         rows.num_before, rows.num_behind = len(cut.before) // 8, len(cut.behind) // 8
         rows.most = _UNLIMITED if cut.most is None else cut.most
         rows.keeps_last, rows.which = cut.keeps_last, which
-        rows.ids, rows.spans, rows.capacity = ids.ctypes.data, None if spans is None else spans.ctypes.data, len(ids)
-        rows.kept = counts.ctypes.data
-        rows.found = rows.kept + 8 * len(texts)
-        size = self._read(self._address, raw, len(raw), len(texts), memory.address)
+        kernel: Any = functions()
+        size = kernel.bertie_wordpiece_read(self._address, raw, len(raw), len(texts), memory.address)
         if size < 0:
             raise MemoryError("The rows of some texts have no room.")
-        return Read(ids[:size].copy(), counts[0], counts[1], None if spans is None else spans[:size].copy())
+        kept, found = counts[:, : len(texts)].copy()
+        return Read(ids[:size].copy(), kept, found, None if spans is None else spans[:size].copy())
 
 
 class _Memory:
@@ -205,20 +206,29 @@ class _Memory:
 
     def __init__(self) -> None:
         self._runs, self._run_spans = _table(_RUNS // 2 + 1, _RUN), np.zeros((_RUNS, _RUN_SPANS), np.uint8)
-        self._ids = np.empty(0, np.int64)
-        self._spans = np.empty((0, 3), np.int32)
-        self.rows = _Rows(runs=self._runs.ctypes.data, run_spans=self._run_spans.ctypes.data, num_runs=_RUNS)
+        self.rows = _Rows(runs=_address(self._runs), run_spans=_address(self._run_spans), num_runs=_RUNS)
         self.address = ctypes.addressof(self.rows)
+        self._ids, self._spans = np.empty(0, np.int64), np.empty((0, 3), np.int32)
+        self._counts = np.empty((2, 0), np.int64)
 
-    def room(self, size: int, with_spans: bool) -> tuple[Array, NDArray[np.int32] | None]:
-        """Return room for ``size`` ids and spans; what is very large is not kept."""
-        if size > 4 * _AT_A_TIME:
-            return np.empty(size, np.int64), np.empty((size, 3), np.int32) if with_spans else None
-        if len(self._ids) < size:
-            self._ids = np.empty(size, np.int64)
-        if with_spans and len(self._spans) < size:
-            self._spans = np.empty((size, 3), np.int32)
-        return self._ids, self._spans if with_spans else None
+    def lend(self, size: int, texts: int, with_spans: bool) -> tuple[Array, NDArray[np.int32] | None, Array]:
+        """Return room for ``size`` ids and spans and the counts of texts, to which ``rows`` points."""
+        rows = self.rows
+        if not len(self._ids) >= size >= len(self._ids) - 16 * _AT_A_TIME:  # what is very large is not kept for long
+            self._ids = np.empty(size + 1024, np.int64)
+            rows.ids = _address(self._ids)
+        if with_spans and len(self._spans) < len(self._ids):
+            self._spans = np.empty((len(self._ids), 3), np.int32)
+        if self._counts.shape[1] < texts:
+            self._counts = np.empty((2, texts + 32), np.int64)
+            rows.kept, rows.found = map(_address, self._counts)
+        rows.spans = _address(self._spans) if with_spans else None
+        rows.capacity = len(self._ids)
+        return self._ids, self._spans if with_spans else None, self._counts
+
+
+def _address(array: NDArray[Any]) -> int:
+    return array.ctypes.data
 
 
 def _part(text: str, size: int, last: bool) -> str:
@@ -232,7 +242,7 @@ def _part(text: str, size: int, last: bool) -> str:
 
 
 def _joined(words: Any) -> bytes:
-    return "\0".join([*words, ""]).encode()
+    return "\0".join([*words, ""]).encode("utf-8", "surrogatepass")
 
 
 def _table(entries: int, size: int) -> NDArray[np.uint8]:

@@ -37,6 +37,7 @@ class Pretrained:
         model: in eval mode.
         tokenizer: the data's.
         figures: on the held-out documents, at the end; None if there are none.
+        compared: a sentence on their loss beside published ones; empty where nothing is published.
         history: of the training.
         recipe: with the settings that were used.
     """
@@ -44,12 +45,17 @@ class Pretrained:
     model: BertForPreTraining
     tokenizer: BertTokenizer
     figures: Figures | None
+    compared: str
     history: History
     recipe: Recipe
 
 
-def pretrain(recipe: Recipe) -> Pretrained | None:
+def pretrain(recipe: Recipe, began: float | None = None) -> Pretrained | None:
     """Train a model as the recipe says, and write it into ``recipe.out``; all but the first process get None.
+
+    Args:
+        recipe: what to make of which data.
+        began: the time, by ``time.perf_counter``, from which a budget counts; None: from this call.
 
     Raises:
         InputError: data, model and recipe do not fit each other, or the run that is resumed was another.
@@ -57,7 +63,7 @@ def pretrain(recipe: Recipe) -> Pretrained | None:
         BertieError: the training diverged.
         KeyboardInterrupt: it was stopped; ``resume`` goes on from there.
     """
-    began = time.perf_counter()
+    began = time.perf_counter() if began is None else began
     with at_work_in(recipe.out, partial(refuse_other_content, recipe.out)):
         model, tokenizer = start_model(recipe)
         recipe = dataclasses.replace(recipe, settings=recipe.settings_for(model.config.hidden_size))
@@ -67,8 +73,11 @@ def pretrain(recipe: Recipe) -> Pretrained | None:
         history = _trained(recipe, model, tokenizer, corpus, used, began)
         if not is_first():
             return None
-        found = Pretrained(model.eval(), tokenizer, _last_figures(history), history, recipe)
-        _write(found, corpus.tokens, used)
+        figures, tokens = _last_figures(history), (corpus.tokens, _tokens_read(history))
+        loss = (figures or {}).get("loss")
+        compared = "" if loss is None else compare(loss, min(tokens))
+        found = Pretrained(model.eval(), tokenizer, figures, compared, history, recipe)
+        _write(found, tokens, used)
         return found
 
 
@@ -139,24 +148,27 @@ def _last_figures(history: History) -> Figures | None:
     return next((record["figures"] for record in reversed(history.records) if "figures" in record), None)
 
 
-def _write(found: Pretrained, tokens: int, used: Utilization) -> None:
+def _tokens_read(history: History) -> int:
+    return next((record["tokens"] for record in reversed(history.records) if "tokens" in record), 0)
+
+
+def _write(found: Pretrained, tokens: tuple[int, int], used: Utilization) -> None:
     """Write everything into the run's folder; the report comes last, so a folder that has one is complete."""
     out, history = found.recipe.out, found.history
     found.model.save_pretrained(out)
     found.tokenizer.save_pretrained(out)
     write_json(out / PLAN, {**found.recipe.to_dict(), "settings": history.settings})
     lines = [record for record in history.records if "tokens" in record]
-    read, loss = lines[-1]["tokens"] if lines else 0, (found.figures or {}).get("loss")
     course = Course(
         start=str(found.recipe.start or found.recipe.config),
         data=str(found.recipe.data),
-        tokens=(tokens, read),
+        tokens=tokens,
         parameters=found.model.num_parameters(),
         utilization=used.of(lines[-1]) if lines else None,
-        compared="" if loss is None else compare(loss, min(tokens, read)),
+        compared=found.compared,
         pictures=_draw(history, out),
     )
-    write_json(out / "figures.json", {"heldout": found.figures, "steps": history.step, "tokens": read})
+    write_json(out / "figures.json", {"heldout": found.figures, "steps": history.step, "tokens": tokens[1]})
     write_text(out / REPORT, render(course, history, found.figures))
 
 

@@ -12,7 +12,7 @@ from bertie.models.loading import one_device
 from bertie.models.pretraining import BertForPreTraining
 from bertie.pipelines import EmbedPipeline, pipeline
 from bertie.pretraining.recipe import Recipe
-from bertie.pretraining.shards import TOKENIZER
+from bertie.pretraining.shards import TOKENIZER, read_manifest
 from bertie.tokenization.auto import AutoTokenizer
 from bertie.tokenization.fast import BertTokenizer
 from bertie.training import local_device
@@ -28,8 +28,10 @@ def start_model(recipe: Recipe) -> tuple[BertForPreTraining, BertTokenizer]:
     """Return the model in float32 where it is to be trained, and the tokenizer of the data.
 
     Raises:
+        CheckpointError: the data is missing or damaged, or the model is.
         InputError: there is no such size; the model has another vocabulary than the data.
     """
+    read_manifest(recipe.data)  # says so if this is no prepared data
     tokenizer = BertTokenizer.from_pretrained(recipe.data / TOKENIZER)
     device = local_device() if recipe.device is None else one_device(recipe.device, "device")
     # a new model is the same for the same seed, and the caller's random numbers stay as they were

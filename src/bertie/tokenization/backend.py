@@ -14,7 +14,8 @@ from bertie.kernels.text_reader import Cut, Read, TextReader
 from bertie.tokenization.characters import characters
 from bertie.tokenization.encoding import Frames
 from bertie.tokenization.file_backend import add_tokens, read_by_rust
-from bertie.tokenization.pieces import Block, Ids, KnownPieces, LatePieces, Pieces, with_others
+from bertie.tokenization.inputs import without_surrogates
+from bertie.tokenization.pieces import Array, Block, Ids, KnownPieces, LatePieces, Pieces, with_others
 from bertie.tokenization.wordpiece import MAX_WORD
 
 
@@ -129,12 +130,14 @@ class BertBackend:
         reader = self._reader
         if reader is None:
             return self._read_by_rust(texts, split, plain, cut)
-        whole = [" ".join(words) for words in texts] if split else texts
-        rows = reader.read(whole, cut, plain)
+        try:
+            rows = reader.read(_whole(texts, split), cut, plain)
+        except UnicodeEncodeError:
+            return self.read(without_surrogates(texts, split), split, plain, cut)
         make = _Texts(self, reader, texts, split, plain, cut, rows).pieces
-        unread = np.flatnonzero(rows.kept < 0).tolist()
-        if not unread:
+        if rows.kept.min(initial=0) >= 0:
             return Block(rows, make)
+        unread = np.flatnonzero(rows.kept < 0).tolist()
         others = dict(zip(unread, self._read_by_rust([texts[i] for i in unread], split, plain, Cut()), strict=True))
         return Block(with_others(rows, others, cut), lambda number: others.get(number) or make(number))
 
@@ -203,38 +206,47 @@ class _Texts:
         rows: Read,
     ) -> None:
         self._backend, self._reader, self._texts, self._split, self._plain = backend, reader, texts, split, plain
-        self._rows = rows
-        frame = (len(cut.before) + len(cut.behind)) // 8
-        self._stops = np.cumsum(np.where(rows.kept < 0, 0, rows.kept + frame)) - len(cut.behind) // 8
+        self._rows, self._cut = rows, cut
 
     def pieces(self, number: int) -> Pieces:
         """Return the pieces of a text, with those that are not kept."""
         if self._rows.kept[number] < self._rows.found[number]:
-            if self._all.kept[number] < 0:  # because of what lies behind the part that was read
+            rows, stops = self._all
+            if rows.kept[number] < 0:  # because of what lies behind the part that was read
                 return self._backend.read([self._texts[number]], self._split, self._plain, Cut())[0]
-            ids = self._all.ids[self._places(number)]
         else:
-            stop = int(self._stops[number])
-            ids = self._rows.ids[stop - int(self._rows.kept[number]) : stop]
-        made = array("q", ids.tobytes())
-        return LatePieces(made, lambda: self._known(number, made))
+            rows, stops = self._rows, self._stops
+        stop = int(stops[number])
+        ids = array("q", rows.ids[stop - int(rows.kept[number]) : stop].tobytes())
+        return LatePieces(ids, lambda: self._known(number, ids))
 
     @cached_property
-    def _all(self) -> Read:
-        texts = [" ".join(words) for words in self._texts] if self._split else self._texts
-        return self._reader.read(texts, Cut(), self._plain, with_spans=True)
+    def _stops(self) -> Array:
+        frame = (len(self._cut.before) + len(self._cut.behind)) // 8
+        kept = self._rows.kept
+        return np.cumsum(np.where(kept < 0, 0, kept + frame)) - len(self._cut.behind) // 8
 
-    def _places(self, number: int) -> slice:
-        stop = int(np.maximum(self._all.kept[: number + 1], 0).sum())
-        return slice(stop - int(self._all.kept[number]), stop)
+    @cached_property
+    def _all(self) -> tuple[Read, Array]:
+        """All tokens of the texts, and where those of each text stop."""
+        try:
+            rows = self._reader.read(_whole(self._texts, self._split), Cut(), self._plain, with_spans=True)
+        except UnicodeEncodeError:
+            texts = without_surrogates(self._texts, self._split)
+            rows = self._reader.read(_whole(texts, self._split), Cut(), self._plain, with_spans=True)
+        return rows, np.cumsum(np.maximum(rows.kept, 0))
 
     def _known(self, number: int, ids: Ids) -> KnownPieces:
-        assert self._all.spans is not None
-        firsts, stops, words = self._all.spans[self._places(number)].T
-        text = self._texts[number]
+        rows, all_stops = self._all
+        assert rows.spans is not None
+        firsts, stops, words = rows.spans[all_stops[number] - rows.kept[number] : all_stops[number]].T
         if self._split:
-            begins = np.cumsum([0, *(len(word) + 1 for word in text)])
+            begins = np.cumsum([0, *(len(word) + 1 for word in self._texts[number])])
             words = np.searchsorted(begins, firsts, "right") - 1
             firsts, stops = firsts - begins[words], stops - begins[words]
         offsets = list(zip(firsts.tolist(), stops.tolist(), strict=True))
         return KnownPieces(ids, list(map(self._backend.tokens.__getitem__, ids)), offsets, words.tolist())
+
+
+def _whole(texts: Sequence[Any], split: bool) -> Sequence[str]:
+    return [" ".join(words) for words in texts] if split else texts

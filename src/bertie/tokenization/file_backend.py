@@ -10,6 +10,7 @@ from tokenizers import AddedToken, Encoding, PreTokenizedString, Token, Tokenize
 from bertie.errors import CheckpointError
 from bertie.kernels.text_reader import Cut
 from bertie.tokenization.encoding import Frame, Frames, Special
+from bertie.tokenization.inputs import without_surrogates
 from bertie.tokenization.pieces import Block, KnownPieces, LatePieces, Pieces, rows_of_pieces
 
 
@@ -80,6 +81,7 @@ def add_tokens(rust: Tokenizer, tokens: list[str | AddedToken], special: bool) -
 
 def read_by_rust(rust: Tokenizer, texts: Sequence[Any], split: bool, cut: Cut) -> Block:
     """Return what ``tokenizers`` makes of texts, or of lists of words if ``split``."""
+    texts = without_surrogates(texts, split)
     try:
         rows = rust.encode_batch(list(texts), is_pretokenized=split, add_special_tokens=False)
     except Exception as error:  # tokenizers raises nothing more special

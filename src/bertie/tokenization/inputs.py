@@ -51,7 +51,7 @@ def read_inputs(text: Any, text_pair: Any, split: bool, na: str) -> Inputs:
 
 
 def _read_batch(texts: Sequence[Any], split: bool, na: str) -> Inputs:
-    if not any(_is_pair(text, split) for text in texts):
+    if (not split and set(map(type, texts)) <= {str}) or not any(_is_pair(text, split) for text in texts):
         return Inputs(_all_texts(texts, "text", split, na), None, True)
     pairs = [text if _is_pair(text, split) else (text, None) for text in texts]
     firsts = _all_texts([first for first, _ in pairs], "text", split, na)
@@ -63,30 +63,24 @@ def _read_batch(texts: Sequence[Any], split: bool, na: str) -> Inputs:
 
 
 def _all_texts(texts: Sequence[Any], name: str, split: bool, na: str) -> list[Any]:
-    if split:
-        return [_text(text, f"{name} {i}", split, na) for i, text in enumerate(texts)]
     # most texts are right as they are
-    return [
-        text if isinstance(text, str) and text.isascii() else _text(text, f"{name} {i}", split, na)
-        for i, text in enumerate(texts)
-    ]
+    if not split and set(map(type, texts)) <= {str}:
+        return list(texts)
+    return [_text(text, f"{name} {i}", split, na) for i, text in enumerate(texts)]
 
 
 def _text(text: Any, name: str, split: bool, na: str) -> Any:
     if isinstance(text, str) and not split:
-        return text if text.isascii() else _without_surrogates(text, name)
+        return text
     if na == "skip" and (text is None or (isinstance(text, float) and math.isnan(text))):
         return [] if split else ""
     if split and isinstance(text, (list, tuple)):
-        return [_word(word, i, name, na) for i, word in enumerate(text)]
+        return [
+            word if isinstance(word, str) else str(_text(word, f"word {i} of {name}", False, na))
+            for i, word in enumerate(text)
+        ]
     wanted = "a list of words (str), as is_split_into_words=True says" if split else "a str"
     raise InputTypeError(f"{name} is {text!r:.60} ({type(text).__name__}); it must be {wanted}{_advice(text)}")
-
-
-def _word(word: Any, number: int, name: str, na: str) -> str:
-    if not isinstance(word, str):
-        return str(_text(word, f"word {number} of {name}", False, na))
-    return word if word.isascii() else _without_surrogates(word, name)
 
 
 def _advice(text: Any) -> str:
@@ -97,11 +91,18 @@ def _advice(text: Any) -> str:
     return ""
 
 
-def _without_surrogates(text: str, name: str) -> str:
-    """Half a UTF-16 character is no character: it is read as U+FFFD, so that offsets stay what they are."""
-    repaired, count = _SURROGATES.subn("\ufffd", text)
-    if count:
-        logger.warning("%s has %d lone surrogates, read as U+FFFD", name, count)
+def without_surrogates(texts: Sequence[Any], split: bool) -> Sequence[Any]:
+    """Return texts, or lists of words if ``split``, in which halves of UTF-16 characters are U+FFFD; it is logged.
+
+    They are no characters, and offsets stay what they are.
+    """
+    repaired: list[Any] = []
+    for number, text in enumerate(texts):
+        found = [_SURROGATES.subn("\ufffd", word) for word in (text if split else [text])]
+        words, count = [word for word, _ in found], sum(count for _, count in found)
+        if count:
+            logger.warning("text %d has %d lone surrogates, read as U+FFFD", number, count)
+        repaired.append(words if split else words[0])
     return repaired
 
 

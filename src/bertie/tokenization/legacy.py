@@ -15,7 +15,7 @@ from bertie.tokenization.arguments import Call, Layout
 from bertie.tokenization.batch_encoding import BatchEncoding
 from bertie.tokenization.collate import values_without_windows
 from bertie.tokenization.encoding import Encoding
-from bertie.tokenization.inputs import read_inputs
+from bertie.tokenization.inputs import read_inputs, without_surrogates
 from bertie.tokenization.origins import spans_of
 from bertie.tokenization.pieces import KnownPieces, LatePieces, Pieces, Span
 from bertie.tokenization.tokenizer import Tokenizer
@@ -86,6 +86,7 @@ class BertTokenizerLegacy(Tokenizer):
 
     def _pieces(self, texts: Sequence[Any], split: bool, plain: bool, cut: Cut) -> Sequence[Pieces]:
         del cut  # rows are made of all pieces
+        texts = without_surrogates(texts, split)
         return [self._pieces_of(text if split else [text], split, plain) for text in texts]
 
     def _pieces_of(self, texts: Sequence[str], split: bool, plain: bool) -> Pieces:
@@ -107,7 +108,7 @@ class BertTokenizerLegacy(Tokenizer):
         """Return the tokens of a text or pair; arguments as in a call."""
         if pair is None and not add_special_tokens and not more:
             # not by way of ids: a word that is never split may have none
-            texts = read_inputs(text, None, False, "error").firsts
+            texts = without_surrogates(read_inputs(text, None, False, "error").firsts, False)
             return [token for one in texts for token in self._pieces_of([one], False, self.split_special_tokens).tokens]
         ids = self.encode(text, pair, add_special_tokens=add_special_tokens, **more)
         return [str(token) for token in self.convert_ids_to_tokens(ids)]

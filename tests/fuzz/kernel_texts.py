@@ -1,0 +1,126 @@
+"""Random bytes for the kernel that reads texts: python kernel_texts.py count seed. A difference ends it with an error.
+
+Buffers are exactly as large as they are said to be, so that sanitizers see every step beyond them.
+"""
+
+import ctypes
+import sys
+from typing import Any
+
+import numpy as np
+
+from bertie.kernels import text_reader
+from bertie.kernels.text_reader import TextReader
+from bertie.tokenization.characters import VARIANTS, characters
+
+AT_A_TIME = 500
+LETTERS = ["a", "b", "A", "Z", "0", "e", "ing", "[", "]", "#", ".", " ", "\t", "\1", "é", "É", "ß", "İ", "ñ", "я", "Ж"]
+LETTERS += [
+    "你",
+    "豈",
+    "각",
+    "\u0301",
+    "\u302e",
+    "\u3000",
+    "،",
+    "😀",
+    "\U0001d15e",
+    "\ufffd",
+    "\u0958",
+    "\uffff",
+    "x" * 30,
+]
+PARTS = [letter.encode() for letter in LETTERS] + [b"\xff", b"\xc3", b"\xe4\xbd", b"\xf0\x9f", b"\xed\xa0\x80", b"\x80"]
+ADDED = ["[MASK]", "a b", "éa", "ing", "\1", "  "]
+
+
+def reader(chance: np.random.Generator) -> TextReader:
+    """Return a reader of a random vocabulary, which may be tiny, with or without added tokens."""
+    drawn = ["".join(chance.choice(LETTERS, chance.integers(1, 6))) for _ in range(chance.integers(0, 400))]
+    tokens = dict.fromkeys(
+        ["[UNK]", *drawn, *("##" + token for token in drawn[::2]), *LETTERS[:: chance.integers(1, 4)]]
+    )
+    written = [token for token in ADDED if chance.random() < 0.3]
+    normal = [token for token in ("mask", "я", "x" * 101) if chance.random() < 0.2]
+    lower, strip = VARIANTS[chance.integers(4)]
+    forbidden = [(written, normal), ([], normal)]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    return TextReader(vocabulary, 0, characters(lower, strip), lower, bool(chance.integers(2)), forbidden)
+
+
+def random_texts(chance: np.random.Generator) -> list[bytes]:
+    """Return texts of anything but NUL."""
+    texts = []
+    for _ in range(AT_A_TIME):
+        size = int(chance.integers(0, 12)) if chance.random() < 0.97 else int(chance.integers(100, 400))
+        if chance.random() < 0.2:
+            texts.append(chance.integers(1, 256, size, np.uint8).tobytes())
+        else:
+            few = chance.integers(len(PARTS), size=chance.integers(1, 9))  # so that words come again
+            texts.append(b"".join(PARTS[few[i]] for i in chance.integers(len(few), size=size)))
+    return texts
+
+
+class Memory:
+    """Rows for one call, each array as large as it must be."""
+
+    def __init__(self, chance: np.random.Generator, num_runs: int) -> None:
+        self.runs = np.zeros(num_runs * 64 + 64, np.uint8)
+        self.run_spans = np.zeros((num_runs, 21), np.uint8)
+        self.frame = np.arange(chance.integers(1, 4), dtype=np.int64)
+        self.most = int(chance.choice([0, 1, 3, 10, 1 << 40]))
+        self.keeps_last, self.which = int(chance.integers(2)), int(chance.integers(2))
+
+    def read(
+        self, of: TextReader, raw: np.ndarray[Any, Any], count: int, capacity: int, runs: bool, spans: bool
+    ) -> Any:
+        ids, places = np.full(capacity, -7, np.int64), np.full((capacity, 3), -7, np.int32)
+        counts = np.full((2, count), -7, np.int64)
+        start = -self.runs.ctypes.data % 64
+        rows = text_reader._Rows(
+            before=self.frame.tobytes(),
+            behind=self.frame.tobytes(),
+            num_before=len(self.frame),
+            num_behind=len(self.frame) - 1,
+            most=self.most,
+            keeps_last=self.keeps_last,
+            which=self.which,
+            ids=ids.ctypes.data,
+            spans=places.ctypes.data if spans else None,
+            capacity=capacity,
+            kept=counts[0].ctypes.data,
+            found=counts[1].ctypes.data,
+            runs=self.runs.ctypes.data + start if runs else None,
+            run_spans=self.run_spans.ctypes.data,
+            num_runs=len(self.run_spans),
+        )
+        functions: Any = text_reader.functions()
+        size = functions.bertie_wordpiece_read(of._address, raw.ctypes.data, len(raw), count, ctypes.byref(rows))
+        return (size, ids[:size].tolist(), counts.tolist(), places[:size] if spans else None) if size >= 0 else None
+
+
+def main(count: int, seed: int) -> None:
+    functions: Any = text_reader.functions()
+    functions.bertie_wordpiece_read.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_long] * 2 + [ctypes.c_void_p]
+    chance = np.random.default_rng(seed)
+    for done in range(0, count, AT_A_TIME):
+        if done % (40 * AT_A_TIME) == 0:
+            of, memory = reader(chance), Memory(chance, 1 << int(chance.integers(0, 9)))
+        texts = random_texts(chance)
+        raw = np.frombuffer(b"".join(text + b"\0" for text in texts), np.uint8).copy()
+        room = len(raw) + 2 * len(memory.frame) * len(texts) + 8
+        plain = memory.read(of, raw, len(texts), room, False, False)
+        placed = memory.read(of, raw, len(texts), room, True, True)
+        assert plain is not None
+        assert placed[:3] == plain[:3] == memory.read(of, raw, len(texts), room, True, False)[:3]
+        assert (placed[3][:, 0] <= placed[3][:, 1]).all()
+        assert placed[3][:, 1].max(initial=0) <= max(map(len, texts))
+        memory.read(of, raw, len(texts), int(chance.integers(0, plain[0] + 1)), True, True)  # too little room
+        assert memory.read(of, raw, len(texts) + 1, room, True, False) is None
+        cut = chance.integers(0, len(raw))
+        memory.read(of, raw[:cut].copy(), len(texts), room, True, True)  # no NUL at the end
+    print(f"all {count}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
