@@ -25,6 +25,8 @@ CASES: dict[str, tuple[int, int | None, dict[str, int]]] = {  # prompts, tokens 
     "8": (8, 32, {}),
     "8 mixed": (8, None, {}),
     "8 mixed, 4 beams": (8, None, {"num_beams": 4}),
+    "8 mixed sources": (8, None, {}),  # of an encoder-decoder
+    "8 mixed sources, 4 beams": (8, None, {"num_beams": 4}),
 }
 Generate = Callable[..., torch.Tensor]
 
@@ -40,8 +42,8 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="print where bertie's time goes")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    ours, arms = _arms(given.layers, given.width)
     for name in given.cases:
+        ours, arms = _arms(given.layers, given.width, "sources" in name)
         rows, length, options = CASES[name]
         prompts = _prompts(rows, length)
         asked = {**prompts, **options, "max_new_tokens": given.new, "min_new_tokens": given.new, "bos_token_id": 1}
@@ -55,17 +57,25 @@ def main() -> None:
             _profile(partial(ours.generate, **asked))
 
 
-def _arms(layers: int, width: int) -> tuple[bertie.BertLMHeadModel, dict[str, Generate]]:
+def _arms(layers: int, width: int, pair: bool) -> tuple[torch.nn.Module, dict[str, Generate]]:
+    """Return bertie's decoder, or ``pair`` of encoder and decoder, and each arm's ``generate``."""
     sizes = {
         "hidden_size": width,
         "num_hidden_layers": layers,
         "num_attention_heads": width // 64,
         "intermediate_size": 4 * width,
-        "is_decoder": True,
     }
     torch.manual_seed(0)
-    theirs = transformers.BertLMHeadModel(transformers.BertConfig(**sizes)).eval()
-    ours = bertie.BertLMHeadModel(bertie.BertConfig(**sizes)).eval()
+    both = []
+    for kind in (transformers, bertie):
+        if pair:
+            halves = kind.BertConfig(**sizes), kind.BertConfig(**sizes)
+            tokens = {"decoder_start_token_id": 101, "pad_token_id": 0}
+            config = kind.EncoderDecoderConfig.from_encoder_decoder_configs(*halves, **tokens)
+            both.append(kind.EncoderDecoderModel(config).eval())
+        else:
+            both.append(kind.BertLMHeadModel(kind.BertConfig(**sizes, is_decoder=True)).eval())
+    theirs, ours = both
     ours.load_state_dict(theirs.state_dict())
     return ours, {
         "bertie": ours.generate,

@@ -33,6 +33,7 @@ from bertie.models.auto import AutoModelForMultipleChoice as AutoModelForMultipl
 from bertie.models.auto import AutoModelForNextSentencePrediction as AutoModelForNextSentencePrediction
 from bertie.models.auto import AutoModelForPreTraining as AutoModelForPreTraining
 from bertie.models.auto import AutoModelForQuestionAnswering as AutoModelForQuestionAnswering
+from bertie.models.auto import AutoModelForSeq2SeqLM as AutoModelForSeq2SeqLM
 from bertie.models.auto import AutoModelForSequenceClassification as AutoModelForSequenceClassification
 from bertie.models.auto import AutoModelForTextEncoding as AutoModelForTextEncoding
 from bertie.models.auto import AutoModelForTokenClassification as AutoModelForTokenClassification

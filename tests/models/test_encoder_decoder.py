@@ -133,7 +133,7 @@ def test_folders_travel_both_ways(same_width, tmp_path):
     )
     expected = theirs(**BATCH, decoder_input_ids=TARGETS).logits
     for folder in ("ours", "theirs"):
-        for kind in (bertie.EncoderDecoderModel, transformers.EncoderDecoderModel):
+        for kind in (bertie.AutoModelForSeq2SeqLM, bertie.EncoderDecoderModel, transformers.EncoderDecoderModel):
             again = kind.from_pretrained(tmp_path / folder)
             assert_alike(again(**BATCH, decoder_input_ids=TARGETS).logits, expected)
             assert again.config.decoder_start_token_id == 2

@@ -1,6 +1,5 @@
 """The keys and values of one layer, in storage that has room for more, and where those of each text lie in it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -42,8 +41,41 @@ class CachedKeys:
 
     def cu_seqlens_of(self, queries: Packed) -> Tensor:
         """``[2 B + 1]`` int32: the boundaries of ``queries`` beside those of the keys."""
-        ends = queries.cu_seqlens[1:].repeat_interleave(2)
-        return torch.cat([queries.cu_seqlens[:1], ends])
+        known: tuple[Packed, Tensor] | None = self.__dict__.get("_known")
+        if known is None or known[0] is not queries:  # the layers of a model ask for the same, one after the other
+            ends = queries.cu_seqlens[1:]
+            known = queries, torch.cat([queries.cu_seqlens[:1], torch.stack([ends, ends], dim=1).flatten()])
+            self.__dict__["_known"] = known
+        return known[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """What a step appends to a layer: to texts of these ``lengths`` so many ``new`` tokens, in rooms of ``capacity``.
+
+    The layers of a model grow alike and share it.
+    """
+
+    lengths: tuple[int, ...]
+    new: tuple[int, ...]
+    capacity: int
+    device: torch.device
+
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        return tuple(length + more for length, more in zip(self.lengths, self.new, strict=True))
+
+    @cached_property
+    def index(self) -> Tensor:
+        """``[T]`` int64: the place of each new token."""
+        pairs = zip(self.lengths, self.ends, strict=True)
+        starts = range(0, self.capacity * len(self.lengths), max(self.capacity, 1))
+        places = [start + at for start, (length, end) in zip(starts, pairs, strict=True) for at in range(length, end)]
+        return torch.tensor(places, dtype=torch.int64, device=self.device)
+
+    @cached_property
+    def keys(self) -> CachedKeys:
+        return CachedKeys(self.ends, self.capacity)
 
 
 class _Storage(NamedTuple):
@@ -60,6 +92,7 @@ class CacheLayer:
         # the tokens of each text; of texts that grow unequally None says that they have padding between them
         self.lengths: tuple[int, ...] | None = ()
         self.width = 0
+        self._places: CachedKeys | None = None  # those that were asked for last
 
     @property
     def keys(self) -> Tensor | None:
@@ -104,8 +137,11 @@ class CacheLayer:
         assert self._storage is not None
         return self._filled(self._storage.keys), self._filled(self._storage.values)
 
-    def append(self, keys: Tensor, values: Tensor, new: Sequence[int]) -> None:
-        """Append to text ``i`` the next ``new[i]`` of the tokens ``[T, H, K]``."""
+    def append(self, keys: Tensor, values: Tensor, new: tuple[int, ...], growth: Growth | None = None) -> Growth:
+        """Append to text ``i`` the next ``new[i]`` of the tokens ``[T, H, K]``, and return how the layer grew.
+
+        ``growth``: how another layer grew, which is shared if this one grows alike.
+        """
         lengths = self.lengths
         if lengths is None:
             raise InputError(
@@ -115,11 +151,13 @@ class CacheLayer:
         lengths = lengths or (0,) * len(new)
         if len(lengths) != len(new):
             raise _other_batch(len(lengths), len(new))
-        ends = tuple(length + more for length, more in zip(lengths, new, strict=True))
-        storage = self._with_room(max(ends, default=0), keys.new_empty(len(new), 0, *keys.shape[1:]))
+        width = max(map(sum, zip(lengths, new, strict=True)), default=0)
+        storage = self._with_room(width, keys.new_empty(len(new), 0, *keys.shape[1:]))
         capacity = storage.keys.shape[1]
-        places = [text * capacity + at for text, length in enumerate(lengths) for at in range(length, ends[text])]
-        index = torch.tensor(places, dtype=torch.int64, device=keys.device)
+        own = lengths, new, capacity, keys.device
+        if growth is None or (growth.lengths, growth.new, growth.capacity, growth.device) != own:
+            growth = Growth(*own)
+        index = growth.index
         if _are_differentiated(keys, values, *storage):
             self._storage = _Storage(
                 *(
@@ -130,14 +168,18 @@ class CacheLayer:
         else:
             for part, added in zip(storage, (keys, values), strict=True):
                 part.flatten(0, 1).index_copy_(0, index, added)
-        self.lengths, self.width = ends, max(ends, default=0)
+        self.lengths, self.width, self._places = growth.ends, width, growth.keys
+        return growth
 
     def packed(self) -> tuple[Tensor, Tensor, CachedKeys]:
         """Return keys and values ``[B * capacity, H, K]``, and which of them belong to each text."""
         assert self._storage is not None
         assert self.lengths is not None
         keys, values = self._storage
-        return keys.flatten(0, 1), values.flatten(0, 1), CachedKeys(self.lengths, keys.shape[1])
+        places = self._places
+        if places is None or (places.lengths, places.capacity) != (self.lengths, keys.shape[1]):
+            places = self._places = CachedKeys(self.lengths, keys.shape[1])
+        return keys.flatten(0, 1), values.flatten(0, 1), places
 
     def _with_room(self, width: int, like: Tensor) -> _Storage:
         """Return storage for ``width`` columns of rows such as ``like [B, ..., H, K]``, with what is held already."""

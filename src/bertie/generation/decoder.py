@@ -42,7 +42,8 @@ class Decoder(Protocol):
     def step(self, ids: Tensor, running: Tensor | None = None) -> StepOutput:
         """Read what is new in ``ids [B, S]`` and score the next word.
 
-        ``running`` bool ``[B]``: False where a text has ended; its logits are zeros, and nothing is computed of it.
+        ``running`` bool ``[B]``: False where a text has ended; its logits may be anything finite, so that nothing has
+        to be computed of it.
         """
 
     def repeat(self, count: int) -> None:

@@ -62,11 +62,6 @@ FIELDS: dict[str, Rule] = {
     "bos_token_id": _count("begins a text where no prompt is given"),
     "eos_token_id": Rule("ends a text: a token, or several", "tokens", none=True),
     "decoder_start_token_id": Rule("begins a decoder's text: a token, or one a text", "tokens", none=True),
-    "num_assistant_tokens": _count("tokens that an assistant drafts at a time", 1),
-    "num_assistant_tokens_schedule": Rule(
-        "how that number changes", "choice", choices=("constant", "heuristic", "heuristic_transient"), none=True
-    ),
-    "assistant_confidence_threshold": _number("an assistant stops where it is less sure", 0, 1),
     "transformers_version": Rule("version that wrote the file", "text", none=True),
 }
 # the reference's other fields: those that change no answer …
@@ -78,9 +73,12 @@ WITHOUT_EFFECT = {
     "disable_compile": "nothing is compiled",
     "prefill_chunk_size": "a prompt is read at once",
     "low_memory": "beams need little memory",
-    "assistant_lookbehind": "both models have one vocabulary",
-    "target_lookbehind": "both models have one vocabulary",
-    "is_assistant": "generate knows",
+    "num_assistant_tokens": "there is no assistant",
+    "num_assistant_tokens_schedule": "there is no assistant",
+    "assistant_confidence_threshold": "there is no assistant",
+    "assistant_lookbehind": "there is no assistant",
+    "target_lookbehind": "there is no assistant",
+    "is_assistant": "there is no assistant",
     "continuous_batching_config": "texts of a batch are computed without padding",
 }
 # … and those that would, with the values that ask for nothing

@@ -7,6 +7,7 @@ from bertie.config import BertConfig
 from bertie.errors import BertieError
 from bertie.models.bert import BertModel
 from bertie.models.causal_lm import BertLMHeadModel
+from bertie.models.encoder_decoder import EncoderDecoderModel
 from bertie.models.masked_lm import BertForMaskedLM
 from bertie.models.multiple_choice import BertForMultipleChoice
 from bertie.models.next_sentence import BertForNextSentencePrediction
@@ -53,6 +54,12 @@ class AutoModelForCausalLM(AutoModel):
     """``AutoModelForCausalLM`` is ``BertLMHeadModel``."""
 
     model_class = BertLMHeadModel
+
+
+class AutoModelForSeq2SeqLM(AutoModel):
+    """``AutoModelForSeq2SeqLM`` is `EncoderDecoderModel`."""
+
+    model_class = EncoderDecoderModel
 
 
 class AutoModelForMaskedLM(AutoModel):

@@ -27,7 +27,7 @@ from bertie.progress import say_once
 # what the reference's generate takes beside a config's fields, and bertie's has no use for
 _WITHOUT_USE = (
     *("synced_gpus", "negative_prompt_ids", "negative_prompt_attention_mask", "custom_generate", "use_model_defaults"),
-    *("tokenizer", "assistant_tokenizer", "trust_remote_code", "logits_to_keep", "return_dict"),
+    *("tokenizer", "assistant_model", "assistant_tokenizer", "trust_remote_code", "logits_to_keep", "return_dict"),
 )
 
 
@@ -201,7 +201,7 @@ def prompt_rows(
     require_integers("inputs", ids)
     if ids.dim() != 2:
         raise InputError(f"Prompts must have 2 dimensions [batch, length], not shape {tuple(ids.shape)}.")
-    ids = ids.long()
+    ids, mask = ids.to(device).long(), None if mask is None else mask.to(device)
     width = ids.shape[1] if embeds is None else embeds.shape[1]
     real = _real(config, ids, mask, embeds, width, has_past)
     if real.shape[1] == 0 or not bool(real.any(dim=1).all()):
@@ -250,7 +250,8 @@ def _laid_out(name: str, values: Tensor | None, default: Tensor) -> Tensor:
         return default
     require_tensor(name, values)
     require_integers(name, values)
-    values = values.long().expand(default.shape[0], -1) if values.dim() < 3 else values
+    values = values.to(default)
+    values = values.expand(default.shape[0], -1) if values.dim() < 3 else values
     if values.dim() == 2 and values.shape[1] < default.shape[1]:
         values = torch.cat([default[:, : default.shape[1] - values.shape[1]], values], dim=1)
     if values.shape != default.shape:

@@ -12,18 +12,33 @@ UNKNOWN = 1000
 RESERVE, RESERVED_SHARE = 2.0, 0.01
 # A new plan is made when this share of the time left at the last one has passed.
 INTERVAL = 0.1
+# Evaluations at equal distances, and the most of the budget that they may take.
+EVALUATIONS, EVALUATION_SHARE = 10, 0.05
 
 
-def deadline(budget: float, overhead: float) -> float:
-    """Return the second after which no step begins; a last evaluation, state and model take twice the ``overhead``."""
-    return budget - max(min(RESERVE, 0.1 * budget), RESERVED_SHARE * budget) - 2 * overhead
+def evaluation_is_due(budget: float, history: History) -> bool:
+    """Whether the next tenth of the run has begun, and there is time for another evaluation."""
+    before, now = (int(EVALUATIONS * history.progress(step)) for step in (history.evaluated, history.step))
+    return before < now and history.evaluating + history.overhead <= EVALUATION_SHARE * budget
+
+
+def deadline(budget: float, history: History) -> float:
+    """Return the seconds of steps that fit into ``budget``, beside evaluations and what comes after the last step.
+
+    That is a last evaluation, a state and the model, which take twice the longest evaluation and state.
+    """
+    reserve = max(min(RESERVE, 0.1 * budget), RESERVED_SHARE * budget) + 2 * history.overhead
+    to_come = EVALUATIONS * (1 - history.progress(history.step)) * history.overhead
+    evaluations = max(history.evaluating, min(EVALUATION_SHARE * budget, history.evaluating + to_come))
+    return budget - reserve - evaluations
 
 
 def plan(budget: float, history: History, seconds: float) -> int:
-    """Return how many steps fit in all, now that ``seconds`` of ``budget`` have passed; 0: the last plan holds."""
-    step, end, (planned, _, _, before) = history.step, deadline(budget, history.overhead), history.plans[-1]
+    """Return how many steps fit in all, now that ``seconds`` have passed; 0: the last plan holds."""
+    step, end, (planned, _, _, before) = history.step, deadline(budget, history), history.plans[-1]
     if step in (planned, history.total):
         return 0
+    seconds -= history.evaluating
     if seconds >= end:
         return step
     # the first step of all is slower than the others
@@ -40,7 +55,7 @@ def plan(budget: float, history: History, seconds: float) -> int:
 
 
 def note_plan(history: History, total: int, seconds: float) -> None:
-    """Let the run have ``total`` steps from now on."""
+    """Let the run have ``total`` steps from now on, after ``seconds``."""
     done = history.progress(history.step) if history.plans else 0.0
-    history.plans.append([history.step, done, total, round(seconds, 3)])
+    history.plans.append([history.step, done, total, round(seconds - history.evaluating, 3)])
     history.total = total

@@ -26,7 +26,8 @@ class History:
         more: how many epochs longer; 0: it was not.
         total: the steps of the whole run, were it not to stop early; under a budget as planned last.
         plans: under a budget, each number of steps that was planned: after which step, what share of the run was done
-            by then, the steps in all, and the seconds passed (see `budget`).
+            by then, the steps in all, and the seconds passed without evaluations (see `budget`).
+        evaluating: the seconds of all evaluations.
         overhead: the most seconds that an evaluation and a saved state together have taken.
         phases: the first step of each phase that has begun.
         records: log lines. Of steps: ``step``, ``epoch``, ``loss``, ``learning_rate``, ``grad_norm``,
@@ -54,6 +55,7 @@ class History:
     step: int = 0
     ends: list[int] = field(default_factory=list)
     plans: list[list[float]] = field(default_factory=list)
+    evaluating: float = 0.0
     overhead: float = 0.0
     phases: list[int] = field(default_factory=lambda: [0])
     more: int = 0

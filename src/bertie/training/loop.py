@@ -17,7 +17,7 @@ from bertie.locking import only_process_in
 from bertie.memory import freed_memory_kept
 from bertie.progress import Advance, progress
 from bertie.settings import Settings
-from bertie.training.budget import UNKNOWN, note_plan, plan
+from bertie.training.budget import UNKNOWN, evaluation_is_due, note_plan, plan
 from bertie.training.checkpointing import Checkpointer, same_device
 from bertie.training.data_parallel import data_parallel
 from bertie.training.distributed import Processes, processes
@@ -37,9 +37,6 @@ from bertie.training.signals import Signals
 from bertie.training.sparse_embeddings import by_rows, tables
 from bertie.training.spikes import MOST_REWINDS, WINDOW, is_spike
 from bertie.training.spikes import say as say_spike
-
-# Under a budget, evaluations at equal distances.
-EVALUATIONS = 10
 
 
 def train(
@@ -326,8 +323,7 @@ class _Run:
             return step % self.evaluate_every == 0
         if self.settings.budget is None:
             return self.sampler.locate(step)[1] == 0
-        shares = (int(EVALUATIONS * self.history.progress(each)) for each in (self.history.evaluated, step))
-        return next(shares) < next(shares)
+        return evaluation_is_due(self.settings.budget, self.history)
 
     def _evaluate(self) -> None:
         self._fetch()
@@ -341,7 +337,9 @@ class _Run:
         found = {"figures": dict(figures), "score": score, "is_best": best, "seconds": round(self._seconds(), 3)}
         epoch = round(self.sampler.epochs_done(history.step), 4)
         self._record("evaluation", {"step": history.step, "epoch": epoch, **found})
-        history.overhead = max(history.overhead, self._seconds() - begun + self.checkpointer.seconds)
+        took = self._seconds() - begun
+        history.evaluating += took
+        history.overhead = max(history.overhead, took + self.checkpointer.seconds)
         self._agree()
 
     def _keep_if_best(self, figures: Figures) -> bool:
