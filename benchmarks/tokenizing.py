@@ -1,7 +1,7 @@
-"""Text to ids on one thread beside ``tokenizers``: texts of three kinds at first sight and seen, one query, and floods.
+"""Text to ids on one thread beside ``tokenizers``, and nanotoken if it is installed: prose, 194 languages, one query.
 
-First sight means a new tokenizer for every pass, which knows its vocabulary and has met no text. Both take turns in
-one process; the median of the passes counts. Ids are compared before anything is timed.
+First sight means a new tokenizer for every pass, which knows its vocabulary and has met no text. All take turns in one
+process; processor time counts, the median of the passes. Ids are compared before anything is timed.
 """
 
 import os
@@ -10,10 +10,14 @@ os.environ.update({"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"})
 
 import argparse
 import copy
+import importlib.util
+import json
+import lzma
 import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +26,13 @@ from tokenizers import Tokenizer
 import bertie
 import texts
 from bertie.hub import default_embedding_model
+from bertie.kernels.text_reader import Cut
+from bertie.tokenization.rows import flat_ids
 from comparison.machine import describe
 
 MODEL = Path(default_embedding_model())
 LATIN, CYRILLIC = "abcdefghijklmnopqrstuvwxyz", "абвгдежзийклмнопрстуфхцчшщъыьэюя"
+HAS_NANOTOKEN = importlib.util.find_spec("nanotoken") is not None
 
 
 def main() -> None:
@@ -36,15 +43,12 @@ def main() -> None:
     theirs = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
     theirs.no_padding()
     theirs.no_truncation()
-    print(f"One thread; {describe()}; medians of {rounds} passes.\n")
-    print(
-        "| texts | characters each | tokenizers MB/s | first sight MB/s | × | seen MB/s | × | packed, seen MB/s | × |"
-    )
-    print("|---|--:|--:|--:|--:|--:|--:|--:|--:|")
+    print(f"One thread; {describe()}; medians of {rounds} passes, MB/s.\n")
     for name, found in kinds().items():
-        print(_row(name, found, ours, theirs, rounds), flush=True)
+        print(_kind(name, found, ours, theirs, rounds), flush=True)
     print("\n| one query | tokenizers | lists | packed |\n|---|--:|--:|--:|")
     print(_query(ours, theirs))
+    print(_more(ours))
     print("\n| flood, first sight | million characters | s | s with offsets | tokenizers s |\n|---|--:|--:|--:|--:|")
     for name, text in floods().items():
         print(_flood(name, text, ours, theirs), flush=True)
@@ -52,10 +56,12 @@ def main() -> None:
 
 def kinds() -> dict[str, list[str]]:
     """Return the texts by their kind."""
-    prose = texts.prose(2_000_000)
-    return {"prose": prose, "short texts": texts.short(10_000), "few short texts": texts.short(1000)} | {
-        "reviews": texts.documents(200)
-    }
+    found = {"prose": texts.prose(4_000_000), "short texts": texts.short(10_000), "reviews": texts.documents(200)}
+    languages = texts.DATA / "languages.jsonl.xz"
+    if languages.is_file():
+        with lzma.open(languages, "rt", encoding="utf-8") as file:
+            found["languages"] = [line for record in file for line in json.loads(record)["text"].split("\n") if line]
+    return found
 
 
 def floods() -> dict[str, str]:
@@ -77,26 +83,57 @@ def floods() -> dict[str, str]:
     }
 
 
-def _row(name: str, found: Sequence[str], ours: Any, theirs: Any, rounds: int) -> str:
-    def ids(tokenizer: Any) -> Any:
-        return tokenizer(found, verbose=False)["input_ids"]
+def _kind(name: str, found: Sequence[str], ours: Any, theirs: Any, rounds: int) -> str:
+    def packed(tokenizer: Any) -> Any:
+        return flat_ids(tokenizer.rows(found)).ids
 
-    expected = [row.ids for row in theirs.encode_batch_fast(found)]
-    if ids(copy.deepcopy(ours)) != expected:
+    def placed(tokenizer: Any) -> Any:
+        return tokenizer._backend._reader.read(found, Cut(), with_spans=True).spans
+
+    expected = [id_ for row in theirs.encode_batch_fast(found) for id_ in row.ids]
+    if packed(ours).tolist() != expected:
         raise SystemExit(f"{name}: the ids differ")
-    seconds: dict[str, list[float]] = {"theirs": [], "new": [], "seen": [], "packed": []}
+    seconds: dict[str, list[float]] = {}
+
+    def took(way: str, run: Callable[[], Any]) -> None:
+        seconds.setdefault(way, []).append(_time(run))
+
     for _ in range(rounds):
         fresh = copy.deepcopy(ours)
-        seconds["theirs"].append(_time(lambda: [row.ids for row in theirs.encode_batch_fast(found)]))
-        seconds["new"].append(_time(lambda fresh=fresh: ids(fresh)))
-        seconds["seen"].append(_time(lambda fresh=fresh: ids(fresh)))
-        seconds["packed"].append(_time(lambda fresh=fresh: fresh(found, verbose=False, return_tensors="packed")))
+        fresh("hello")
+        took("tokenizers, ids of each text", lambda: [row.ids for row in theirs.encode_batch_fast(found)])
+        if HAS_NANOTOKEN:
+            import nanotoken
+
+            other = nanotoken.Tokenizer(str(MODEL))
+            for sight in ("first sight", "seen"):
+                took(f"nanotoken, {sight}", lambda other=other: other.encode_batch(found))
+        for sight in ("first sight", "seen"):
+            took(f"one array, {sight}", lambda fresh=fresh: packed(fresh))
+        took("one array and offsets", lambda fresh=fresh: placed(fresh))
+        took("lists", lambda fresh=fresh: fresh(found, verbose=False))
     size = sum(len(text.encode()) for text in found) / 1e6
-    base = statistics.median(seconds.pop("theirs"))
-    cells = [name, f"{sum(map(len, found)) / len(found):.0f}", f"{size / base:.1f}"]
-    for each in map(statistics.median, seconds.values()):
-        cells += [f"{size / each:.1f}", f"{base / each:.1f}"]
-    return f"| {' | '.join(cells)} |"
+    figures = [f"{way}: {size / statistics.median(times):.1f}" for way, times in seconds.items()]
+    return f"{name} ({len(found)} texts, {size:.1f} MB): " + "; ".join(figures)
+
+
+def _more(ours: Any) -> str:
+    """Return what loading, cutting and a second thread cost."""
+    loading = statistics.median(_time(lambda: bertie.BertTokenizer.from_pretrained(MODEL)) for _ in range(9))
+    first = statistics.median(_time(lambda fresh=fresh: fresh("hello")) for fresh in map(copy.deepcopy, [ours] * 9))
+    long = " ".join(texts.prose(2_000_000) * 6)[:10_000_000]
+    cut = statistics.median(_time(lambda: ours(long, truncation=True, max_length=512)) for _ in range(9))
+    some = [texts.prose(4_000_000)] * 8
+    walls = []
+    for threads in (1, 2):
+        with ThreadPoolExecutor(threads) as pool:
+            begin = time.perf_counter()
+            list(pool.map(lambda part: ours._backend._reader.read(part, Cut()), some))
+            walls.append(time.perf_counter() - begin)
+    return (
+        f"\nloading {loading * 1e3:.1f} ms, first text {first * 1e3:.1f} ms, {len(long) / 1e6:.0f} million characters "
+        f"cut to 512 tokens {cut * 1e3:.2f} ms, two threads {walls[0] / walls[1]:.2f} x one (by the clock)"
+    )
 
 
 def _query(ours: Any, theirs: Any) -> str:
@@ -123,9 +160,9 @@ def _flood(name: str, text: str, ours: Any, theirs: Any) -> str:
 
 
 def _time(run: Callable[[], Any]) -> float:
-    begin = time.perf_counter()
+    begin = time.process_time()
     found = run()
-    seconds = time.perf_counter() - begin
+    seconds = time.process_time() - begin
     del found
     return seconds
 

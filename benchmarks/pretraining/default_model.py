@@ -27,13 +27,15 @@ from bertie.hub import DEFAULT_EMBEDDING_MODEL, DEFAULT_PRETRAINED_MODEL
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
 MODEL = ROOT / "models" / DEFAULT_PRETRAINED_MODEL
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 CARD = Path(__file__).with_name("card.md")
 # pages that show what commands print
 PAGES = [ROOT / "README.md", ROOT / "docs" / "tasks" / "fill-mask.md", ROOT / "docs" / "tasks" / "next-sentence.md"]
 SHOWN = re.compile(r"^(\$ (.*bertie (?:fill-mask|next-sentence) .*)\n)\{.*\}$", re.MULTILINE)
 COMMANDS = {
     "prepare": "bertie prepare {work}/documents.jsonl -t {start} --heldout 0.005 -o {work}/data",
-    "pretrain": "bertie pretrain --data {work}/data --from {start} --teacher {start} --budget 4h -o {work}/run",
+    "pretrain": "bertie pretrain --data {work}/data --from {start} --teacher {start} --budget 4h --masking 0.2 "
+    "--batch-tokens 4096 --learning-rate 6e-4 --dropout 0 -o {work}/run --resume",
     "quantize": "bertie quantize {work}/run {work}/int8 --check {data}/emotions/dev.csv",
 }
 EXAMPLES = (
@@ -54,7 +56,7 @@ def prepare(work: Path) -> None:
     """Write shards of the corpus, without the novels that score the model, and of the other texts."""
     if not (work / "documents.jsonl").exists():
         write_documents(work / "documents.jsonl")
-    run("prepare", work)
+    run(command("prepare", work))
 
 
 def write_documents(out: Path) -> None:
@@ -84,12 +86,12 @@ def joined(file: Path, rows: int) -> Iterator[str]:
 
 def pretrain(work: Path) -> None:
     """Train for as long as the command says, or go on with what was stopped."""
-    run("pretrain", work)
+    run(command("pretrain", work))
 
 
 def quantize(work: Path) -> None:
     """Round the weights to 8 bits, if that changes little."""
-    run("quantize", work)
+    run(command("quantize", work))
 
 
 def score(work: Path) -> None:
@@ -100,8 +102,8 @@ def score(work: Path) -> None:
 
 def ship(work: Path) -> None:
     """Put the model, its card and what it says in the pages in the place of those in the repository."""
-    shutil.rmtree(MODEL, ignore_errors=True)
-    shutil.copytree(work / "int8", MODEL, ignore=shutil.ignore_patterns("README.md", "*.png", "*.jsonl", "*run*"))
+    for name in FILES:
+        shutil.copyfile(work / "int8" / name, MODEL / name)
     figures = json.loads((work / "figures.json").read_text(encoding="utf-8"))
     manifest = json.loads((work / "data" / "manifest.json").read_text(encoding="utf-8"))
     tokens = f"{sum(shard['tokens'] for shard in manifest['train']) / 1e6:.0f} million"
@@ -127,9 +129,9 @@ def command(step: str, work: Path, data: Path | str = DATA) -> str:
     return COMMANDS[step].format(work=work, data=data, start=DEFAULT_EMBEDDING_MODEL)
 
 
-def run(step: str, work: Path) -> None:
-    print(f"$ {command(step, work)}", flush=True)
-    subprocess.run(shlex.split(command(step, work)), check=True)
+def run(command: str) -> None:
+    print(f"$ {command}", flush=True)
+    subprocess.run(shlex.split(command), check=True)
 
 
 STEPS: dict[str, Callable[[Path], None]] = {

@@ -12,6 +12,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from bertie.pretraining.shards import TOKENIZER, Corpus
 from bertie.settings import Settings
 from bertie.training import train
 from bertie.training.sampler import Sampler
+from bertie.training.schedule import rate_factor
 
 SHAPE = {"num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -57,10 +59,15 @@ class Steps(torch.utils.data.Dataset):
 
 
 class Peer(transformers.Trainer):
-    """transformers' Trainer, given its batches."""
+    """transformers' Trainer, given its batches, and bertie's rates: of its own the first step's is 0."""
 
     def get_train_dataloader(self) -> Any:
         return torch.utils.data.DataLoader(self.train_dataset, batch_size=None)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        rate = partial(rate_factor, total=num_training_steps, warmup=self.args.warmup_steps, kind="linear")
+        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, rate)
+        return self.lr_scheduler
 
 
 def _padded(learner: PretrainingLearner, examples: list[int]) -> dict[str, torch.Tensor]:
@@ -91,7 +98,6 @@ def of_transformers(start: Path, data: Path, settings: Settings) -> Curve:
             warmup_steps=settings.warmup,
             weight_decay=settings.weight_decay,
             max_grad_norm=settings.max_grad_norm,
-            lr_scheduler_type="linear",
             logging_steps=1,
             save_strategy="no",
             report_to="none",

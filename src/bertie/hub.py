@@ -57,11 +57,11 @@ def resolve(
     _refuse_leaving(subfolder, "subfolder")
     if os.path.isdir(name):
         folder = Path(name)
+    elif name == DEFAULT_PRETRAINED_MODEL:
+        folder = default_pretrained_model()
     else:
         _refuse_non_names(name)
         packaged = _packaged() if name in _DEFAULT_NAMES and not (revision or force_download) else None
-        if name == DEFAULT_PRETRAINED_MODEL:
-            packaged = default_pretrained_model()
         known = DEFAULT_EMBEDDING_MODEL if name in _DEFAULT_NAMES else name
         patterns = [str(PurePosixPath(subfolder, file)) for file in files]
         place: dict[str, Any] = {"revision": revision, "token": token, "cache_dir": cache_dir}

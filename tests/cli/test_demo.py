@@ -85,7 +85,7 @@ def test_nothing_is_overwritten(run: Callable[..., Any], few_sentences: None, mo
     book = book_sentences()[:30]
     monkeypatch.setattr(demo, "book_sentences", lambda: book)
     Path("bertie-demo").mkdir()
-    monkeypatch.setattr("bertie.finetuning.plots.why_no_plots", lambda: "no plots")
+    monkeypatch.setattr("bertie.training.drawing.why_no_plots", lambda: "no plots")
     monkeypatch.setattr("bertie.extras.missing", lambda *_: "Drawing the plots needs matplotlib")
     out = run("demo").out
     assert list(Path("bertie-demo").iterdir()) == []

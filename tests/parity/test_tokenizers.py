@@ -7,7 +7,7 @@ import json
 import lzma
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from itertools import islice, product
+from itertools import chain, islice, product
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +186,39 @@ def test_same_as_the_reference(
         assert count > 0, name
         texts += count
     record_property("texts", texts)
+
+
+@pytest.mark.slow
+def test_a_million_lines(shared: Path, mini: Path) -> None:
+    """Ids, offsets and words of the languages and of the corpus, line by line, as ``tokenizers`` itself gives them."""
+    ours, *_ = tokenizers_of(mini / "vocab.txt", "uncased")
+    rust, count = ours.backend_tokenizer, 0
+    for some in batched(lines(shared), 10_000):
+        rows = ours(list(some), verbose=False)
+        for text, row, expected in zip(some, rows.encodings, rust.encode_batch(some), strict=True):
+            assert (row.ids, row.offsets, row.word_ids) == (expected.ids, expected.offsets, expected.word_ids), text
+        count += len(some)
+    assert count == 1_000_000
+
+
+def lines(shared: Path) -> Iterator[str]:
+    """A million lines: those of the languages, as they are and reversed, and then stretches of the corpus."""
+    known = languages(shared)
+    texts = chain(known, (text[::-1] for text in known), _stretches(shared, 40), _stretches(shared, 97))
+    yield from islice(texts, 1_000_000)
+
+
+def _stretches(shared: Path, size: int) -> Iterator[str]:
+    """The corpus in texts of ``size`` characters, whatever they cut through."""
+    with lzma.open(shared / "data" / "corpus.jsonl.xz", "rt", encoding="utf-8") as file:
+        for record in file:
+            text = json.loads(record)["text"]
+            yield from (text[start : start + size] for start in range(0, len(text), size))
+
+
+def batched(texts: Iterator[str], size: int) -> Iterator[list[str]]:
+    while some := list(islice(texts, size)):
+        yield some
 
 
 ODD_CHARACTERS = st.one_of(

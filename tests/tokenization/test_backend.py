@@ -3,6 +3,7 @@
 import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 
 from bertie import BertTokenizer
+from bertie.data import records
 from bertie.kernels import text_reader
 from bertie.tokenization.backend import BertBackend
 from bertie.tokenization.pieces import Block
@@ -159,3 +161,12 @@ def test_tokens_of_the_vocabulary_are_added_without_the_package(mini: Path) -> N
     assert counts == [1, 0] * 2
     assert late[:2] == [len(kept.rust.get_vocab()), kept.rust.get_vocab()]
     assert late[2].keys() < kept.added_tokens().keys()
+
+
+def test_plain_ids_are_those_of_a_call_without_special_tokens(tokenizer: Any, shared: Path) -> None:
+    texts = ["A [SEP] b", "", "\u200b", "caf\u00e9", "x" * 300, "\u0327\u0301 e\u0301\u0327", "[MASK]" * 3, "a\0b"]
+    texts += [str(row.fields["text"])[:2000] for row in records(shared / "data" / "languages.jsonl.xz")]
+    wanted = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    ids, lengths = tokenizer.plain_ids(texts)
+    assert lengths.tolist() == list(map(len, wanted))
+    assert ids.tolist() == list(chain.from_iterable(wanted))

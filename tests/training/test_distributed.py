@@ -1,6 +1,7 @@
 """Several processes with gloo compute what one does, with the whole model in each or with shards of it."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from learning import SETTINGS, TextLearner, weights
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bertie.errors import InputError
+from bertie.errors import CheckpointError, InputError
 from bertie.training import History, Settings, Stopped, is_first, local_device, sparse_embeddings, train, world_size
 
 PROGRAM = Path(__file__).with_name("learning.py")
@@ -88,6 +89,11 @@ def test_shards_are_one_model(
     assert [code for code, _, _ in results] == [0] * world, results
     for name in ("shards", "one", "replicas", "checkpointed"):
         same(tmp_path / f"{name}.safetensors", one_process)
+    damaged = shutil.copytree(tmp_path / "copied", tmp_path / "damaged")
+    shard = next(damaged.glob("state-*/shard-00001.safetensors"))
+    shard.write_bytes(shard.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(CheckpointError, match=r"No saved state in .* is damaged \(shard-00001.safetensors\)"):
+        alone(TextLearner(19), damaged, resume=True)
     learner = TextLearner(19)
     history = alone(learner, tmp_path / "copied", resume=True)
     assert f"goes on with 1 process instead of {world}" in history.warnings[0]

@@ -16,6 +16,7 @@ from torch import Tensor
 from bertie import Packed
 from bertie.errors import BertieError, InputError
 from bertie.training import JsonLines, Settings, sparse_embeddings, train
+from bertie.training.data_parallel import DataParallel
 from bertie.training.sampler import shuffled
 from bertie.training.schedule import rate_factor
 
@@ -189,6 +190,12 @@ def test_exhausted_memory_halves_the_micro_batches_and_changes_nothing_else(capl
     one.most = 3
     with pytest.raises(BertieError, match=r"One example alone, with its 12 tokens, .* \(train.csv, lines \d+\)"):
         train(one, Settings(**FAST, epochs=3))
+
+
+def test_exhausted_memory_ends_a_run_whose_other_processes_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DataParallel, "exchanges", True)
+    with pytest.raises(BertieError, match=r"cannot be computed again; give micro_tokens below \d+"):
+        train(TooLarge(), Settings(**FAST, epochs=3))
 
 
 def test_a_step_that_cannot_be_divided_is_computed_whole() -> None:

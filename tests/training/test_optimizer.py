@@ -8,6 +8,7 @@ import torch
 from learning import TextLearner, weights
 from torch import nn
 
+from bertie import BertModel
 from bertie.errors import InputError
 from bertie.training import sparse_embeddings
 from bertie.training.optimizer import AdamW
@@ -131,3 +132,5 @@ def test_more_frozen_layers_than_there_are_half_precision_and_nothing_to_learn_a
         trainable(copy.deepcopy(model).bfloat16())
     with pytest.raises(InputError, match="No parameter of the model learns"):
         trainable(model.requires_grad_(False))
+    with pytest.raises(InputError, match=r"An int8 model cannot be trained; .* bertie\.dequantize makes of this one"):
+        trainable(BertModel.from_pretrained("bertie-mini-uncased"))

@@ -24,21 +24,16 @@ def sentences(text: str) -> Iterator[str]:
         # of white space, the blank alone is printable
         if not paragraph.isprintable() or "  " in paragraph:
             paragraph = " ".join(paragraph.split())
-        yield from _of_paragraph(paragraph.strip(" "))
-
-
-def _of_paragraph(paragraph: str) -> Iterator[str]:
-    *parts, last = _END.split(paragraph)
-    begun = ""
-    for words, end in zip(parts[::2], parts[1::2], strict=True):
-        sentence = begun + words + end
-        if "." in end and _is_abbreviated(words, end):
-            begun = sentence + " "
-        else:
-            yield sentence
-            begun = ""
-    if begun or last:
-        yield begun + last
+        parts = iter(_END.split(paragraph.strip(" ")))
+        sentence = ""
+        for words in parts:
+            end = next(parts, "")  # the last words have none
+            sentence += words + end
+            if "." in end and _is_abbreviated(words, end):
+                sentence += " "
+            elif sentence:
+                yield sentence
+                sentence = ""
 
 
 def _is_abbreviated(words: str, end: str) -> bool:

@@ -179,10 +179,9 @@ class TextReader:
         return Read(ids, kept, found, np.concatenate(spans) if spans else None)
 
     def _read_some(self, texts: Sequence[str], cut: Cut, which: int, with_spans: bool, memory: "_Memory") -> Read:
-        joined = "\0".join([*texts, ""])
-        if joined.count("\0") != len(texts):  # it is dropped like this other control character
-            joined = "\0".join([*(text.replace("\0", "\1") for text in texts), ""])
-        raw = joined.encode()
+        raw = b"\0".join([*map(str.encode, texts), b""])
+        if raw.count(0) != len(texts):  # it is dropped like this other control character
+            raw = b"\0".join([*(text.encode().replace(b"\0", b"\1") for text in texts), b""])
         if len(raw) >= 2**31:
             raise InputError(f"A text has {len(raw)} bytes; they must be fewer than 2 GiB. Give it in parts.")
         framed = (len(cut.before) + len(cut.behind)) // 8

@@ -105,8 +105,8 @@ class EncoderDecoderModel(BertPreTrainedModel):
         Args:
             input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds: the sources, as in
                 ``BertModel.forward``; ``attention_mask`` goes with ``encoder_outputs`` too.
-            decoder_input_ids, decoder_attention_mask, decoder_token_type_ids, decoder_position_ids,
-                decoder_inputs_embeds: the targets; None, beside labels: the labels, shifted right by one.
+            decoder_input_ids, decoder_inputs_embeds: the targets; None beside labels: the labels, shifted right by one.
+            decoder_attention_mask, decoder_token_type_ids, decoder_position_ids: what goes with them.
             encoder_outputs: what the encoder returned for these sources before.
             past_key_values, use_cache: as in ``BertModel.forward``.
             labels: ``[B, S_target]``, the word that is right at each place; -100: none. No cache is kept with labels.

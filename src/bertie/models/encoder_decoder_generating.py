@@ -47,8 +47,9 @@ def generate(
         encoder_outputs: what the encoder returned for these sources before.
         decoder_input_ids, decoder_attention_mask: beginnings of the targets ``[B, S_target]``; None: each begins with
             ``decoder_start_token_id``, or ``bos_token_id``. One is put before beginnings that all lack it.
-        generation_config, logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator,
-            past_key_values, options: as in ``BertLMHeadModel.generate``.
+        generation_config, logits_processor, stopping_criteria, prefix_allowed_tokens_fn: as in
+            ``BertLMHeadModel.generate``.
+        streamer, generator, past_key_values, options: as there.
 
     Returns:
         The targets ``[B * num_return_sequences, S_target]``; with ``return_dict_in_generate`` an output class by the

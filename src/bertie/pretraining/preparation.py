@@ -37,7 +37,6 @@ from bertie.pretraining.shards import (
 )
 from bertie.progress import progress
 from bertie.tokenization.fast import BertTokenizer
-from bertie.tokenization.rows import flat_ids
 
 BLOCK = 2**24
 """Characters of text whose documents make a shard."""
@@ -232,15 +231,11 @@ def _work(block: Block, out: Path) -> ShardInfo:
 
 def _tokenize(block: Block, out: Path, tokenizer: BertTokenizer) -> ShardInfo:
     documents = [list(sentences(text)) for text in block.texts]
-    rows = flat_ids(tokenizer.rows(list(chain.from_iterable(documents)), split_special_tokens=True))
-    ends = np.cumsum(rows.lengths)
-    is_text = np.ones(len(rows.ids), np.bool_)
-    is_text[ends - rows.lengths] = is_text[ends - 1] = False  # [CLS] and [SEP] of each row
-    lengths = np.array(rows.lengths, np.int64) - 2
+    ids, lengths = tokenizer.plain_ids(list(chain.from_iterable(documents)))
     kept = lengths > 0  # a sentence may be nothing but characters that the tokenizer drops
     counts = np.add.reduceat(kept, np.cumsum([0, *map(len, documents[:-1])]))
     shard = Shard(
-        ids=rows.ids[is_text].astype(np.uint16 if len(tokenizer) <= 2**16 else np.uint32),
+        ids=ids.astype(np.uint16 if len(tokenizer) <= 2**16 else np.uint32),
         sentences=np.cumsum(lengths[kept]),
         documents=np.cumsum(counts)[counts > 0],
         hashes=np.array(block.hashes, np.uint64),

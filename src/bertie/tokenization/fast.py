@@ -15,7 +15,7 @@ from bertie.tokenization.arguments import NAMED_OPTIONS, read_options
 from bertie.tokenization.backend import Backend, BertBackend
 from bertie.tokenization.encoding import Frames
 from bertie.tokenization.file_backend import FileBackend, copied
-from bertie.tokenization.pieces import Pieces
+from bertie.tokenization.pieces import Array, Pieces
 from bertie.tokenization.tokenizer import Tokenizer
 from bertie.tokenization.vocabulary import check_vocabulary, given_vocabulary
 from bertie.tokenization.wordpiece_trainer import count_words, train_wordpiece
@@ -113,6 +113,14 @@ class BertTokenizer(Tokenizer):
             lowercase=bool(self.do_lower_case),
         )
         return BertBackend(vocabulary, str(self.unk_token), normalizer)
+
+    def plain_ids(self, texts: Sequence[str]) -> tuple[Array, Array]:
+        """Return the ids of texts side by side, int64 ``[T]``, and how many each text has, ``[N]``.
+
+        There are no special tokens: those that are written in a text are cut like any other text.
+        """
+        rows = self._backend.read(texts, False, True, Cut()).rows
+        return rows.ids, rows.kept
 
     def _pieces(self, texts: Sequence[Any], split: bool, plain: bool, cut: Cut) -> Sequence[Pieces]:
         return self._backend.read(texts, split, plain, cut)

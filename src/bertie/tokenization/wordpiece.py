@@ -1,12 +1,7 @@
 """The algorithm, readable: text → words (BasicTokenizer) → pieces of the vocabulary (WordPiece)."""
 
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import cached_property
-from itertools import pairwise
-from typing import Any
-
-from bertie.tokenization.remembering import Remembering
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 MAX_WORD = 100
 """A word of more characters than this is one unknown token, as in the original BERT."""
@@ -16,96 +11,28 @@ class WordPiece:
     """Cuts a word into the longest pieces that the vocabulary has, from left to right.
 
     A piece that does not begin its word is written with ``##`` in front of it. A word that cannot be covered is the
-    unknown token as a whole. A word costs at most (its length) x (longest entry) look-ups, however it was made.
+    unknown token as a whole.
     """
 
     def __init__(self, vocabulary: Mapping[str, int], unk_token: str) -> None:
         self.vocabulary = vocabulary
         self.unk_token = unk_token
-
-    def __reduce__(self) -> tuple[type["WordPiece"], tuple[Any, ...]]:
-        # what is remembered of words is no part of it: copies and fingerprints are the same after use
-        return type(self), (self.vocabulary, self.unk_token)
-
-    # made for the first word of several pieces: many programs end before they meet one
-    @cached_property
-    def _first(self) -> "_Entries":
-        return _Entries(self.vocabulary)
-
-    @cached_property
-    def _later(self) -> "_Entries":
-        return _Entries({token[2:]: id_ for token, id_ in self.vocabulary.items() if token.startswith("##")})
+        self._longest = max(map(len, vocabulary), default=0)
 
     def tokens(self, word: str) -> list[str]:
         """Return the pieces of one word, ``["un", "##aff", "##able"]`` for ``"unaffable"``."""
-        first, *later = self.cut(word) or [""]
-        return [first, *(f"##{piece}" for piece in later)] if first else [self.unk_token]
-
-    def ids(self, word: str) -> list[int]:
-        """Return the ids of the pieces of one word."""
-        return self._matched(word)[0] or [self.vocabulary[self.unk_token]]
-
-    def cut(self, word: str) -> list[str]:
-        """Return the parts of a word that are its pieces, without ``##``; none if the word is unknown."""
-        return [word[start:stop] for start, stop in pairwise([0, *self._matched(word)[1]])]
-
-    def _matched(self, word: str) -> tuple[list[int], list[int]]:
-        """Return the ids of the pieces of a word and where each stops; none if the word is unknown."""
-        ids: list[int] = []
-        stops: list[int] = []
+        tokens: list[str] = []
         start, end = 0, len(word)
-        if not 0 < end <= MAX_WORD:
-            return ids, stops
-        whole = self.vocabulary.get(word)
-        if whole is not None:
-            return [whole], [end]
-        entries = self._first
-        while start < end:
-            size, id_, lengths = entries.heads[word[start : start + _HEAD]]
-            for length in lengths:
-                longer = entries.get(word[start : start + length])
-                if longer is not None:
-                    size, id_ = length, longer
+        while start < end <= MAX_WORD:
+            mark = "##" if start else ""
+            for stop in range(min(end, start + self._longest), start, -1):
+                if mark + word[start:stop] in self.vocabulary:
                     break
-            if not size:
-                return [], []
-            start += size
-            ids.append(id_)
-            stops.append(start)
-            entries = self._later
-        return ids, stops
-
-
-_HEAD = 3
-
-
-class _Entries(dict[str, int]):
-    """The pieces that may stand at one kind of place, with their ids; ``heads`` says which to look for."""
-
-    def __init__(self, id_of: Mapping[str, int]) -> None:
-        super().__init__(id_of)
-        self.heads = _Heads(self)
-
-
-class _Heads(Remembering[str, tuple[int, int, Sequence[int]]]):
-    """The next `_HEAD` characters of a word → size and id of the longest piece within them (0 and 0: there is none),
-    and the lengths of the pieces that go beyond, longest first."""
-
-    def __init__(self, entries: Mapping[str, int]) -> None:
-        super().__init__()
-        self._entries = entries
-        self._beyond: dict[str, set[int]] = {}
-        for text in entries:
-            if len(text) > _HEAD:
-                self._beyond.setdefault(text[:_HEAD], set()).add(len(text))
-
-    def work_out(self, key: str) -> tuple[int, int, Sequence[int]]:
-        lengths = sorted(self._beyond.get(key, ()), reverse=True)
-        for size in range(len(key), 0, -1):
-            id_ = self._entries.get(key[:size])
-            if id_ is not None:
-                return size, id_, lengths
-        return 0, 0, lengths
+            else:
+                return [self.unk_token]
+            tokens.append(mark + word[start:stop])
+            start = stop
+        return tokens or [self.unk_token]
 
 
 class BasicTokenizer:
@@ -186,15 +113,18 @@ def is_chinese(char: str) -> bool:
     return any(first <= ord(char) <= last for first, last in _CHINESE)
 
 
-class _Table(Remembering[int, str]):
-    """A table for `str.translate`, filled as characters come up."""
+class _Table(dict[int, str]):
+    """A table for `str.translate`, filled as characters come up, up to a limit."""
 
     def __init__(self, translation: Callable[[str], str]) -> None:
         super().__init__()
         self._translation = translation
 
-    def work_out(self, key: int) -> str:
-        return self._translation(chr(key))
+    def __missing__(self, key: int) -> str:
+        value = self._translation(chr(key))
+        if len(self) < 1 << 16:
+            self[key] = value
+        return value
 
 
 def _clean(char: str) -> str:

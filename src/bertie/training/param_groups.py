@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from bertie.errors import InputError
+from bertie.layers.int8 import CANNOT_BE_TRAINED
 
 _EMBEDDINGS = re.compile(r"(^|\.)embeddings\.")
 _LAYER = re.compile(r"(^|\.)encoder\.layer\.(\d+)\.")
@@ -50,6 +51,8 @@ def groups(model: nn.Module, weight_decay: float, layer_decay: float) -> list[Gr
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters that learn; of several names of one parameter, the first."""
+    if any(parameter.dtype == torch.int8 for parameter in model.parameters()):
+        raise InputError(CANNOT_BE_TRAINED)
     found = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if not found:
         raise InputError("No parameter of the model learns (requires_grad is False everywhere); unfreeze some.")
