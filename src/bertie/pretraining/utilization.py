@@ -13,7 +13,15 @@ from bertie.training.history import Log, Record
 
 # Products a second of dense bf16 matrices, by a part of the device's name, from NVIDIA's data sheets; the first that
 # fits counts.
-PEAKS = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
+PEAKS = {
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "H200": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "L40": 181e12,
+    "L4": 121e12,
+}
 _SIZE, _TRIES = 1024, 5
 
 
