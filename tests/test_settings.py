@@ -35,7 +35,9 @@ from bertie.settings import Settings, describe_settings
         ({"epochs": 1, "steps": 2}, "epochs=1 and steps=2 exclude each other; give one."),
         ({"optimizer": "muon", "shard": True}, "optimizer='muon' needs whole matrices, which shard=True divides"),
         ({"budget": 60, "steps": 2}, "steps=2 and budget=60 exclude each other; give one."),
-        ({"budget": 0}, "budget is 0; allowed: a number above 0"),
+        ({"budget": 0}, "budget is 0; allowed: a number above 0 or None."),
+        ({"schedule": "triangle", "warmup": 0.3}, "warmup=0.3 has no effect on schedule='triangle'; leave it out."),
+        ({"cooldown": 0.3}, "cooldown=0.3 has no effect on schedule='linear'; leave it out."),
         ({"batch_size": 1, "batch_tokens": 2}, "batch_size=1 and batch_tokens=2 exclude each other"),
     ],
 )

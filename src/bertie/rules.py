@@ -41,7 +41,7 @@ class Rule:
         if self.kind not in ("integer", "number"):
             return ""
         if self.above:
-            return f" above {self.low:g} and at most {self.high:.12g}"
+            return f" above {self.low:g}" + ("" if self.high == math.inf else f" and at most {self.high:.12g}")
         return f" of at least {self.low:g}" if self.high == math.inf else f" from {self.low:g} to {self.high:.12g}"
 
     def allows(self, value: Any) -> bool:

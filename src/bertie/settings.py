@@ -138,6 +138,10 @@ class Settings:
         if self.shard and self.optimizer == "muon":
             muon, shard = spelled("optimizer", "muon"), spelled("shard", True)
             raise InputError(f"{muon} needs whole matrices, which {shard} divides; give one of them.")
+        for name, useless in (("warmup", self.schedule == "triangle"), ("cooldown", self.schedule != "wsd")):
+            if useless and getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                given = spelled(name, getattr(self, name))
+                raise InputError(f"{given} has no effect on {spelled('schedule', self.schedule)}; leave it out.")
         if self.warmup >= 1 and self.warmup != int(self.warmup):
             raise InputError(
                 f"{spelled('warmup')} is {self.warmup:g}; allowed: a share below 1, or a whole number of steps."

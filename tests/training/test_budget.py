@@ -14,6 +14,7 @@ from torch import Tensor
 from bertie.errors import Stopped
 from bertie.training import History, Phase, Settings, loop, train
 from bertie.training.budget import deadline
+from bertie.training.distributed import ALONE
 
 SETTINGS: dict[str, Any] = {"batch_size": 6, "learning_rate": 1e-2, "seed": 3, "log_every": 1}
 
@@ -102,6 +103,14 @@ def test_time_for_evaluations_and_states_is_kept(clock: Clock) -> None:
     assert found[-1]["step"] == history.step
     assert (history.overhead, history.evaluating) == (3, 12)
     assert clock.now <= 200
+
+
+def test_all_processes_go_by_the_clock_of_the_first(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process whose own clock says otherwise might leave the others alone in an evaluation."""
+    first = 4.0, 2.0
+    monkeypatch.setattr(ALONE, "broadcast", lambda given: first if isinstance(given, tuple) else given)
+    history = train(Timed(clock), Settings(**SETTINGS, budget=50), evaluate=lambda: {"loss": 1.0})
+    assert (history.evaluating, history.overhead) == first
 
 
 class Interrupted(Timed):

@@ -239,6 +239,8 @@ def usual_space(plan: Plan, rows: int) -> dict[str, Any]:
         found["batch_size"] = [16, 32]
     if plan.settings.steps is not None:
         del found["epochs"]
+    if plan.settings.schedule == "triangle":
+        del found["warmup"]
     return found
 
 

@@ -90,8 +90,6 @@ def _trained(
     began: float,
 ) -> History:
     identity = _identity(recipe, model)  # of the weights as they are now
-    if is_first() and not States(recipe.out / STATE).exist():
-        write_json(make_folder(recipe.out) / PLAN, recipe.to_dict())
     teacher = start_teacher(recipe, model.device)
     learner = partial(
         PretrainingLearner,
@@ -103,6 +101,9 @@ def _trained(
         teacher_weight=recipe.teacher_weight,
     )
     learners = [learner(corpus, length=length, seed=recipe.settings.seed) for length in recipe.length]
+    # not before: what does not fit leaves no folder
+    if is_first() and not States(recipe.out / STATE).exist():
+        write_json(make_folder(recipe.out) / PLAN, recipe.to_dict())
     with logs(recipe.out, recipe.tensorboard) as log:
         return train(
             [Phase(*pair) for pair in zip(learners, recipe.shares, strict=True)],

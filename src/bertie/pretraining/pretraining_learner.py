@@ -27,8 +27,6 @@ from bertie.training.sampler import LookedUpSizes
 
 # So many examples are kept: those of a step are asked for their sizes, their labels and their loss.
 _KEPT = 8_192
-# Of so many the usual size is the mean.
-_MEASURED = 256
 _NAMED = 3
 # The size of so many says how many make a step: pairs that do not follow are longer than their part of the corpus.
 _MEASURED = 256

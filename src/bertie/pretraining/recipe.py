@@ -43,7 +43,7 @@ class Recipe:
         teacher_weight: by which that loss is multiplied.
         dropout: of hidden states and attention weights; None: as the config says.
         compile: whether `bertie.compile` is used.
-        settings: how to train; `checked_settings` fills in what pretraining chooses otherwise than fine-tuning.
+        settings: how to train; `settings_for` fills in what pretraining chooses otherwise than fine-tuning.
         resume: go on with the run in ``out`` where it was stopped; if there is none, begin it.
         tensorboard: log to ``out/tensorboard``, too.
         device: None: CUDA if there is any, else the CPU.
@@ -72,15 +72,19 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if (self.config is None) == (self.start is None):
-            both = f"{spelled('config')} and {spelled('start')}"
-            raise InputError(f"Give either {both}: a new model, or one to go on from.")
+            either = f"{spelled('config')} or {spelled('start')}"
+            raise InputError(f"Give either {either}: a new model, or one to go on from.")
         if self.settings.steps is None and self.settings.budget is None:
             raise InputError(f"Say how long to train: {spelled('steps')}, or {spelled('budget')}.")
         if not self.length or any(not isinstance(each, int) or each < 5 for each in self.length):
-            raise InputError(f"{spelled('length')} is {short(self.length)}; give a number of at least 5, or several.")
+            given = ",".join(map(str, self.length))
+            raise InputError(f"{spelled('length')} is {short(given)}; give a number of at least 5, or several.")
         for name, rule in _RULES.items():
             if not rule.allows(getattr(self, name)):
                 raise InputError(f"{spelled(name)} is {short(getattr(self, name))}; allowed: {rule.allowed}.")
+        if self.teacher is None and self.teacher_weight != 1.0:
+            weight = spelled("teacher_weight", self.teacher_weight)
+            raise InputError(f"{weight} multiplies a teacher's loss, and there is none; give {spelled('teacher')} too.")
 
     @property
     def shares(self) -> list[float]:

@@ -59,7 +59,8 @@ def train(
     """Train ``learner.model`` in place; it then holds the best weights evaluated, or without ``evaluate`` the last.
 
     The result depends on learner, settings and the number of processes alone: not on how often it was saved, stopped
-    and resumed. PyTorch's random numbers, the model's mode and its ``requires_grad`` are afterwards as before.
+    and resumed, unless ``spike_threshold`` sends the run back to its last state. PyTorch's random numbers, the model's
+    mode and its ``requires_grad`` are afterwards as before.
 
     Args:
         learner: the model and its examples, or the phases of a run whose examples change on the way.
@@ -239,7 +240,7 @@ class _Run:
         }
         length = next((name for name in ("steps", "budget") if given[name] is not None), "epochs")
         left = {"epochs", "steps", "budget"} - {length} | {"batch_size" if settings.batch_tokens else "batch_tokens"}
-        left |= set() if settings.schedule == "wsd" else {"cooldown"}
+        left |= {"wsd": set(), "triangle": {"warmup", "cooldown"}}.get(settings.schedule, {"cooldown"})
         return {name: value for name, value in given.items() if name not in left}
 
     def _is_over(self) -> bool:
@@ -338,8 +339,10 @@ class _Run:
         epoch = round(self.sampler.epochs_done(history.step), 4)
         self._record("evaluation", {"step": history.step, "epoch": epoch, **found})
         took = self._seconds() - begun
-        history.evaluating += took
-        history.overhead = max(history.overhead, took + self.checkpointer.seconds)
+        # by the first process's clock, or the others might not be in the next evaluation
+        history.evaluating, history.overhead = self.group.broadcast(
+            (history.evaluating + took, max(history.overhead, took + self.checkpointer.seconds))
+        )
         self._agree()
 
     def _keep_if_best(self, figures: Figures) -> bool:

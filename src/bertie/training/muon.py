@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bertie.errors import InputError, spelled
 from bertie.training.optimizer import AdamW
 from bertie.training.param_groups import Group, count_layers
 from bertie.training.sparse_embeddings import Moments
@@ -17,16 +16,10 @@ class Muon(AdamW):
 
     Its updates are scaled to the size of AdamW's, so that both share rate and decay (Liu et al. 2025, "Muon is scalable
     for LLM training", section 2.2). Whether a step is finite is asked of the device.
-
-    Raises:
-        InputError: this PyTorch has no Muon.
     """
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
-        if not hasattr(torch.optim, "Muon"):
-            option = spelled("optimizer", "muon")
-            raise InputError(f"{option} needs PyTorch 2.9 or newer, and this is {torch.__version__}; use adamw.")
         self._matrices = {
             name for name, each in self._parameters.items() if each.dim() == 2 and count_layers((name,)) > 0
         }
