@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from bertie.data.bundled_texts import book_texts
 from bertie.errors import CheckpointError, InputError
 from bertie.pretraining import preparation as preparing
 from bertie.pretraining.preparation import prepare
-from bertie.pretraining.shards import Corpus, read_shard
+from bertie.pretraining.shards import Corpus, read_shard, read_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -176,8 +177,23 @@ def test_damaged_missing_and_foreign_files_are_named(tokenizer: bertie.BertToken
     (data / "manifest.json").write_text(json.dumps({**manifest, "version": 9}))
     with pytest.raises(CheckpointError, match="is of version 9, and this bertie reads version 1"):
         Corpus(data)
+    for damaged in ({"version": 1}, {"version": 1, "train": [{"name": "a"}], "heldout": []}):
+        (data / "manifest.json").write_text(json.dumps(damaged))
+        with pytest.raises(CheckpointError, match="does not list shards; bertie prepare with the same options"):
+            Corpus(data)
     with pytest.raises(CheckpointError, match="is no prepared data: it has no manifest.json"):
         Corpus(tmp_path)
+    shutil.rmtree(data / "tokenizer")
+    with pytest.raises(CheckpointError, match="tokenizer' is missing; bertie prepare with the same options"):
+        read_tokenizer(data)
+
+
+def test_a_folder_of_something_else_is_left_as_it_is(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
+    tokenizer.save_pretrained(tmp_path)
+    before = files_in(tmp_path)
+    with pytest.raises(InputError, match="is not empty and holds no prepared data; give another folder"):
+        prepare(["One document."], tokenizer, tmp_path)
+    assert files_in(tmp_path) == before
 
 
 @pytest.mark.usefixtures("small_blocks")

@@ -21,6 +21,7 @@ import numpy as np
 from bertie.data.sentences import sentences
 from bertie.errors import CheckpointError, InputError
 from bertie.files import make_folder, read_json, remove_leftovers, write_json
+from bertie.locking import LOCK
 from bertie.pretraining.shards import (
     MANIFEST,
     OPTIONS,
@@ -135,6 +136,8 @@ def _check_options(out: Path, options: dict[str, Any]) -> None:
                 f"{str(out)!r} holds data that was prepared with another {' and '.join(changed)}; "
                 "choose another folder, or delete this one."
             )
+    elif any(each.name != LOCK for each in out.iterdir()):
+        raise InputError(f"{str(out)!r} is not empty and holds no prepared data; give another folder.")
     else:
         write_json(path, options)
 

@@ -175,12 +175,37 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{str(path)!r} is of version {manifest.get('version')!r}, and this bertie reads version {VERSION}; "
             "prepare the data anew, or read it with the bertie that wrote it"
         )
+    if not all(_are_shards(manifest.get(part)) for part in PARTS):
+        raise CheckpointError(
+            f"{str(path)!r} does not list shards; bertie prepare with the same options writes it anew"
+        )
     return manifest
+
+
+def read_tokenizer(folder: Path) -> BertTokenizer:
+    """Return the tokenizer of prepared data.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    if not (folder / TOKENIZER).is_dir():  # the hub is not to be asked for it
+        raise CheckpointError(
+            f"the tokenizer {str(folder / TOKENIZER)!r} is missing; bertie prepare with the same options writes it anew"
+        )
+    return BertTokenizer.from_pretrained(folder / TOKENIZER)
 
 
 def manifest_of(parts: dict[str, Sequence[ShardInfo]], about: dict[str, Any]) -> dict[str, Any]:
     """Return a manifest to write: the shards of each part, and what is to be said about the data."""
     return {"version": VERSION, **about, **{part: [asdict(info) for info in infos] for part, infos in parts.items()}}
+
+
+def _are_shards(infos: Any) -> bool:
+    """Whether a value of a manifest's JSON is what `ShardInfo` are written as."""
+    kinds = {name: str if name == "name" else int for name in ShardInfo.__dataclass_fields__}
+    return isinstance(infos, list) and all(
+        isinstance(info, dict) and {name: type(value) for name, value in info.items()} == kinds for info in infos
+    )
 
 
 def _checked(path: Path, info: ShardInfo) -> Shard:

@@ -12,7 +12,7 @@ from bertie.models.loading import one_device
 from bertie.models.pretraining import BertForPreTraining
 from bertie.pipelines import EmbedPipeline, pipeline
 from bertie.pretraining.recipe import Recipe
-from bertie.pretraining.shards import TOKENIZER, read_manifest
+from bertie.pretraining.shards import read_manifest, read_tokenizer
 from bertie.tokenization.auto import AutoTokenizer
 from bertie.tokenization.fast import BertTokenizer
 from bertie.training import local_device
@@ -32,7 +32,7 @@ def start_model(recipe: Recipe) -> tuple[BertForPreTraining, BertTokenizer]:
         InputError: there is no such size; the model has another vocabulary than the data.
     """
     read_manifest(recipe.data)  # says so if this is no prepared data
-    tokenizer = BertTokenizer.from_pretrained(recipe.data / TOKENIZER)
+    tokenizer = read_tokenizer(recipe.data)
     device = local_device() if recipe.device is None else one_device(recipe.device, "device")
     # a new model is the same for the same seed, and the caller's random numbers stay as they were
     with torch.random.fork_rng(devices=[]):
