@@ -221,7 +221,11 @@ def stopped_run(tmp_path: Path) -> Path:
         ({}, {"count": 21}, "examples was 20 and is now 21"),
         ({}, {"seed": 1}, "the lengths of the examples differ;"),
         ({}, {"num_labels": 4}, "the parameters that learn differ;"),
-        ({"steps": 12}, {}, "with 12 steps instead of 10: its learning rates depend on its length"),
+        (
+            {"steps": 12},
+            {},
+            "with 12 steps instead of 10: its learning rates depend on its length. Give the same length; a run",
+        ),
     ],
 )
 def test_other_data_or_settings_are_refused(
@@ -264,7 +268,9 @@ def test_a_run_at_a_constant_rate_is_made_longer(tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_there_is_not_overwritten(stopped_run: Path) -> None:
-    with pytest.raises(InputError, match="holds the state of a run; resume it, or give another folder"):
+    with pytest.raises(
+        InputError, match=r"holds the state of a run; go on with it \(resume=True\), give another folder"
+    ):
         run(TextLearner(), stopped_run)
     with pytest.raises(InputError, match="resume needs the folder"):
         run(TextLearner(), None, resume=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bertie.errors import CheckpointError, InputError
+from bertie.errors import CheckpointError, InputError, spelled
 from bertie.progress import logger
 from bertie.settings import Settings
 from bertie.training.distributed import Processes
@@ -46,7 +46,8 @@ class Checkpointer:
         if not wanted:
             if self._states.exist():
                 raise InputError(
-                    f"{self.where!r} holds the state of a run; resume it, or give another folder or remove this one."
+                    f"{self.where!r} holds the state of a run; go on with it ({spelled('resume', True)}), give another "
+                    "folder, or remove this one."
                 )
             return None
         saved = self._states.load(dict(model.named_parameters()))

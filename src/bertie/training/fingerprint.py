@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from bertie.checkpoints.safetensors_file import bytes_of
-from bertie.errors import InputError, counted
+from bertie.errors import InputError, counted, spelled
 from bertie.settings import FREE, Settings
 from bertie.training.param_groups import trainable
 from bertie.training.sampler import LookedUpSizes, Sampler
@@ -58,8 +58,8 @@ def refuse_other(before: Fingerprint, now: Fingerprint, folder: str) -> None:
     if before.get("total") != now["total"] and not _can_be_longer(before, now):
         raise InputError(
             f"The run in {folder!r} cannot be resumed with {now['total']} steps instead of {before.get('total')}: its "
-            "learning rates depend on its length. Give the same epochs, or use schedule='constant' (with warmup in "
-            "steps) for runs that are to be made longer."
+            "learning rates depend on its length. Give the same length; a run that is to be made longer needs "
+            f"{spelled('schedule', 'constant')} from its start, and {spelled('warmup')} in steps."
         )
 
 
