@@ -224,7 +224,7 @@ def stopped_run(tmp_path: Path) -> Path:
         (
             {"steps": 12},
             {},
-            "with 12 steps instead of 10: its learning rates depend on its length. Give the same length; a run",
+            "with 12 steps instead of 10: its learning rates depend on its length. Give the same",
         ),
     ],
 )
@@ -268,9 +268,7 @@ def test_a_run_at_a_constant_rate_is_made_longer(tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_there_is_not_overwritten(stopped_run: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"holds the state of a run; go on with it \(resume=True\), give another folder"
-    ):
+    with pytest.raises(InputError, match=r"holds the state of a run; go on with it \(resume=True\), give another"):
         run(TextLearner(), stopped_run)
     with pytest.raises(InputError, match="resume needs the folder"):
         run(TextLearner(), None, resume=True)
