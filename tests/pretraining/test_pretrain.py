@@ -197,6 +197,10 @@ def test_another_recipe_is_not_resumed_and_a_finished_run_not_overwritten(data: 
         run(data, out, resume=True, length=(16,), settings={"steps": 1})
     with pytest.raises(InputError, match="dropout was .* and is now"):
         run(data, out, resume=True, dropout=0.0, settings={"steps": 1})
+    other = tmp_path / "other.json"  # its weights are the same
+    other.write_text(json.dumps({**CONFIG, "hidden_act": "relu"}), encoding="utf-8")
+    with pytest.raises(InputError, match="the values of the config differ"):
+        run(data, out, resume=True, config=str(other), settings={"steps": 1})
 
 
 def test_without_documents_held_out_nothing_is_measured(

@@ -86,5 +86,5 @@ def activation(hidden_act: str | Activation) -> Activation:
 
 
 def is_erf_gelu(function: Activation) -> bool:
-    """Whether a block's activation is the GELU with erf, into which nobody looks."""
+    """Whether a block's activation is the GELU with erf, without hooks."""
     return type(function) is NamedActivation and function.name in ("gelu", "gelu_python") and not has_hooks(function)

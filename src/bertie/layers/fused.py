@@ -1,4 +1,4 @@
-"""Parts of a block as one function each, with their gradients: what a CPU computes while nobody looks in between.
+"""Parts of a block as one function each, with their gradients, for a CPU and where no hook sees what lies between.
 
 A string of small operators passes its numbers through memory once for each of them, and again for each in the backward
 pass. Under bf16's autocast products take and give bfloat16; hidden states, normalization and all sums stay float32.
@@ -25,7 +25,7 @@ _KNOWN: frozenset[Any] = frozenset({Linear, nn.Linear, nn.LayerNorm, Dropout})
 
 
 def can_fuse(x: Tensor, *modules: nn.Module) -> bool:
-    """Whether these modules may be computed as one: they train on a CPU, on plain numbers, and nobody looks in between.
+    """Whether these modules may be computed as one: they train on a CPU, on plain numbers, without hooks or modes.
 
     Without gradients too, while they train: what a checkpoint computes anew drops the same then.
     """

@@ -1,6 +1,7 @@
 """``bertie pretrain``: prepared documents become a `BertForPreTraining` with its tokenizer."""
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -132,6 +133,8 @@ def _evaluation(recipe: Recipe, learner: Callable[..., PretrainingLearner]) -> C
 
 def _identity(recipe: Recipe, model: BertForPreTraining) -> dict[str, Any]:
     """Return what tells this run's data and model from another's, before the model has learned."""
+    names_of_origin = ("_name_or_path", "architectures", "dtype")
+    config = {name: value for name, value in model.config.to_dict().items() if name not in names_of_origin}
     return {
         "the data": digest([(recipe.data / MANIFEST).read_bytes()]),
         "the weights to start from": digest_of_tensors(model.state_dict()),
@@ -142,6 +145,7 @@ def _identity(recipe: Recipe, model: BertForPreTraining) -> dict[str, Any]:
         "teacher_weight": recipe.teacher_weight,
         "dropout": [model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob],
         "compile": recipe.compile,
+        "the values of the config": digest([json.dumps(config, sort_keys=True).encode()]),
     }
 
 
