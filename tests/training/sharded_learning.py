@@ -46,6 +46,14 @@ class ShardedLearner(TextLearner):
         assert self.model.bert.encoder.layer[0]._forward_pre_hooks == {}
 
 
+class PoisonedLearner(TextLearner):
+    """One example has a loss of NaN."""
+
+    def loss(self, examples: Sequence[int]) -> Tensor:
+        loss = super().loss(examples)
+        return loss * float("nan") if 7 in examples else loss
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     dist.init_process_group("gloo")
@@ -77,6 +85,13 @@ def main() -> None:
     run("one", ShardedLearner(19))
     run("checkpointed", ShardedLearner(19), gradient_checkpointing=True)
     run("replicas", TextLearner(19), shard=False)
+    poisoned = PoisonedLearner(19)
+    history = train(
+        poisoned, Settings(**SETTINGS, steps=STEPS, shard=True, skip_bad_steps=STEPS), folder=folder / "bad"
+    )
+    assert len(history.skipped) == len(history.warnings) == 3
+    assert all("alone gives such a loss: train.csv, lines 9. The step" in each for each in history.warnings)
+    assert all(each.isfinite().all() for each in weights(poisoned).values())
 
 
 if __name__ == "__main__":

@@ -129,7 +129,10 @@ class Shards(DataParallel):
 
     def loss(self, examples: Sequence[int]) -> Tensor:
         with others_answer(only_lost=True):
-            return super().loss(examples)
+            loss = super().loss(examples)
+            if not torch.is_grad_enabled():  # no backward pass divides the parameters again
+                self._loss.reshard()  # type: ignore[operator]
+        return loss
 
     def backward(self, loss: Tensor) -> None:
         with others_answer(only_lost=True):

@@ -307,7 +307,8 @@ class _Run:
 
     def _skip(self, step: int, loss: float, norm: float) -> None:
         epoch, rate = self.sampler.epochs_done(step - 1), self._rate(step - 1)
-        message = explain(self.learner, self.sampler.examples(step - 1), step, epoch, rate, loss, norm)
+        examples = self.sampler.examples(step - 1)
+        message = explain(self.parallel, self.learner, examples, step, epoch, rate, loss, norm)
         self.history.skipped.append(step)
         if len(self.history.skipped) > self.settings.skip_bad_steps:
             kept = f" in {self.checkpointer.where!r}" if self._keep() else ""
