@@ -22,11 +22,13 @@ SOURCE = Path(bertie.__file__).parent
 PROGRAM = """
 import ctypes, importlib, mmap, os, pathlib, signal, socket, sqlite3, subprocess, sys, tempfile, threading
 import huggingface_hub, numpy, numpy.testing, rich.console, tokenizers, typer.testing
-for name in ("matplotlib.pyplot", "optuna", "pyarrow", "scipy.stats", "sklearn.base", "torch", "torch.distributed"):
+for name in ("matplotlib.pyplot", "optuna", "pyarrow", "scipy.stats", "sklearn.base", "torch"):
     try:
         importlib.import_module(name)
     except ImportError:
         pass
+if "torch" in sys.modules:
+    import torch.distributed.checkpoint
 
 for name in ("fcntl", "grp", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty"):
     sys.modules[name] = None

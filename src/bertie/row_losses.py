@@ -1,5 +1,9 @@
 """The cross-entropy of each row of logits; on a CPU without a matrix of probabilities, where there are many classes."""
 
+from bertie.extras import need_torch
+
+need_torch(__name__)
+
 from typing import Any
 
 import torch
@@ -22,8 +26,8 @@ def row_losses(logits: Tensor, labels: Tensor) -> Tensor:
 
     The result is float32 under autocast, as with PyTorch's operator, and else has the dtype of the logits.
     """
-    instruction_set = library.best()
-    if instruction_set is None or not _suits(logits, labels):
+    instruction_set = library.best() if _suits(logits, labels) else None
+    if instruction_set is None:
         return F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
     losses: Tensor = _CrossEntropy.apply(logits, labels, instruction_set)
     return losses
@@ -32,7 +36,8 @@ def row_losses(logits: Tensor, labels: Tensor) -> Tensor:
 def _suits(logits: Tensor, labels: Tensor) -> bool:
     is_half = logits.dtype == torch.bfloat16 and torch.is_autocast_enabled("cpu")
     return (
-        type(logits) is Tensor
+        not is_intercepted()
+        and type(logits) is Tensor
         and logits.is_cpu
         and logits.dim() == 2
         and logits.shape[1] >= FEWEST_CLASSES
@@ -40,7 +45,6 @@ def _suits(logits: Tensor, labels: Tensor) -> bool:
         and labels.dtype == torch.int64
         and labels.is_cpu
         and not logits.is_neg()
-        and not is_intercepted()
     )
 
 

@@ -136,7 +136,8 @@ def test_pickled_as_files(fitted: Any, texts: list[str], start: Path, tmp_path: 
     assert b"model.safetensors" in data
     assert b"torch" not in data
     again = pickle.loads(data)  # noqa: S301 (the pickle is our own)
-    np.testing.assert_array_equal(again.predict_proba(texts), fitted.predict_proba(texts))
+    # PyTorch's model was trained, and the engine answers with what was saved of it
+    np.testing.assert_allclose(again.predict_proba(texts), fitted.predict_proba(texts), atol=1e-6)
     assert again.figures_ == fitted.figures_
     stream = io.BytesIO()
     joblib.dump(again, stream)

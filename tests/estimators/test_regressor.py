@@ -14,7 +14,7 @@ from bertie.errors import InputError
 
 
 def regressor(start: Path, **more: Any) -> Any:
-    options = {"epochs": 15, "learning_rate": 5e-3, "batch_size": 8, "show_progress": False}
+    options = {"epochs": 15, "learning_rate": 3e-3, "batch_size": 8, "show_progress": False}
     return bertie.BertRegressor(start, **{**options, **more})
 
 

@@ -21,7 +21,7 @@ def test_figures_by_step(tmp_path: Path) -> None:
         found = accumulator.EventAccumulator(str(tmp_path / "log"))
         found.Reload()
         assert set(found.Tags()["scalars"]) == {
-            *("train/loss", "train/learning_rate", "train/grad_norm", "train/tokens_per_second"),
+            *("train/loss", "train/learning_rate", "train/grad_norm", "train/tokens_per_second", "train/tokens"),
             *("tune/accuracy", "tune/minus_loss"),
         }
         for tag, name in (("train/loss", "loss"), ("train/learning_rate", "learning_rate")):

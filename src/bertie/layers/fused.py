@@ -30,12 +30,12 @@ def can_fuse(x: Tensor, *modules: nn.Module) -> bool:
     Without gradients too, while they train: what a checkpoint computes anew drops the same then.
     """
     return (
-        (any(module.training for module in modules) or _differentiates(x, modules))
+        not is_intercepted()
+        and (any(module.training for module in modules) or _differentiates(x, modules))
         and x.is_cpu
         and library.best() is not None
         and x.numel() > 0
         and _product_dtype(x) is not None
-        and not is_intercepted()
         and all(map(_is_known, modules))
     )
 
