@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 
 import default_model
-import scoring
+import model_figures
 
 import bertie
 from bertie.data.sentences import sentences
@@ -66,7 +66,7 @@ def main() -> None:
         default_model.write_documents(work / "documents.jsonl")
     rows = {
         "train": questions(list(islice(novels_to_learn_from(), asked.novels)), asked.rows),
-        "test": questions(list(islice(scoring.heldout_sentences(), asked.novels)), asked.test_rows),
+        "test": questions(list(islice(model_figures.heldout_sentences(), asked.novels)), asked.test_rows),
     }
     for name, lines in rows.items():
         (work / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 
-import scoring
+import model_figures
 
 import bertie
 from bertie.data import records
@@ -96,8 +96,11 @@ def quantize(work: Path) -> None:
 
 def score(work: Path) -> None:
     """Write the figures of the model as it was trained and as it is shipped, and its teacher's."""
-    found = {"wide": scoring.figures(work / "run", on_bertie=False), "int8": scoring.figures(work / "int8", True)}
-    (work / "figures.json").write_text(json.dumps({**found, "teacher": scoring.spearman()}), encoding="utf-8")
+    found = {
+        "wide": model_figures.figures(work / "run", on_bertie=False),
+        "int8": model_figures.figures(work / "int8", True),
+    }
+    (work / "figures.json").write_text(json.dumps({**found, "teacher": model_figures.spearman()}), encoding="utf-8")
 
 
 def ship(work: Path) -> None:
