@@ -450,3 +450,10 @@ def test_no_vocabulary_in_the_folder(tmp_path: Path, minilm: Path) -> None:
         BertTokenizer.from_pretrained(tmp_path)
     shutil.copy(minilm / "tokenizer.json", tmp_path)
     assert len(BertTokenizer.from_pretrained(tmp_path)) == 30522
+
+
+@pytest.mark.parametrize("number", [-1, 2**31, True, 1.5])
+def test_an_id_that_no_token_can_have(number: Any) -> None:
+    tokens = {token: place for place, token in enumerate(("[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]"))}
+    with pytest.raises(TypeError, match=f"'a' the id {number}; ids are integers from 0 to 2147483647"):
+        BertTokenizer({**tokens, "a": number})

@@ -11,6 +11,9 @@ from bertie.progress import say_once
 VOCABULARY_LIMIT = 64 * 2**20
 """Bytes of the largest vocabulary that is read: thirty times that of the multilingual BERT."""
 
+HIGHEST_ID = 2**31 - 1
+"""Kernels keep an id in 32 bits."""
+
 
 def read_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
     """Read ``vocab.txt``. Windows line ends, a byte-order mark and empty last lines are taken as if not there.
@@ -105,8 +108,16 @@ def given_vocabulary(
     # by their few types, as they may be many thousands
     if not isinstance(given, Mapping) or not all(issubclass(kind, str) for kind in {*map(type, given)}):
         raise InputTypeError(f"vocab is {given!r:.60}; it must be a path of vocab.txt or a dict of token → id")
-    kinds = {*map(type, given.values())}
-    if not all(issubclass(kind, int) and kind is not bool for kind in kinds) or min(given.values(), default=0) < 0:
-        token, number = next((token, one) for token, one in given.items() if type(one) is not int or one < 0)
-        raise InputTypeError(f"vocab gives the token {token!r} the id {number!r}; ids are integers from 0")
+    kinds, numbers = {*map(type, given.values())}, given.values()
+    if (
+        not all(issubclass(kind, int) and kind is not bool for kind in kinds)
+        or min(numbers, default=0) < 0
+        or max(numbers, default=0) > HIGHEST_ID
+    ):
+        token, number = next(
+            each for each in given.items() if type(each[1]) is not int or not 0 <= each[1] <= HIGHEST_ID
+        )
+        raise InputTypeError(
+            f"vocab gives the token {token!r} the id {number!r}; ids are integers from 0 to {HIGHEST_ID}"
+        )
     return dict(given), "the vocabulary"
