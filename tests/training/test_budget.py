@@ -105,6 +105,19 @@ def test_time_for_evaluations_and_states_is_kept(clock: Clock) -> None:
     assert clock.now <= 200
 
 
+def test_long_epochs_are_evaluated_by_the_time_too(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bertie.settings.STEPS_UNEVALUATED", 2)  # of an epoch of 4 steps or more
+
+    def evaluate() -> dict[str, float]:
+        clock.now += 8
+        return {"loss": 1.0}
+
+    history = train(Timed(clock), Settings(**SETTINGS, budget=200, patience=None), evaluate=evaluate)
+    assert history.overhead >= 8
+    assert 170 <= clock.now <= 200
+    assert len([record for record in history.records if "figures" in record]) <= 10
+
+
 def test_all_processes_go_by_the_clock_of_the_first(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process whose own clock says otherwise might leave the others alone in an evaluation."""
     first = 4.0, 2.0

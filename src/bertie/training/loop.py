@@ -133,7 +133,10 @@ class _Run:
         self.history.total = self._planned_total(in_an_epoch)
         self.highest_rate = settings.rate_for(getattr(self.model, "config", None))
         self.log_every = settings.log_interval(self.history.total)
-        self.evaluate_every = settings.evaluation_interval(in_an_epoch)
+        # under a budget shares of the time decide, however long an epoch is: an evaluation's cost must be known early
+        self.evaluate_every = (
+            settings.evaluation_interval(in_an_epoch) if settings.budget is None else settings.evaluate_every
+        )
         # a GPU clears and updates a table faster than its rows are looked up, and processes sum whole gradients
         self.tables = tables(self.model) if self.device.type == "cpu" and self.group.world == 1 else {}
         alike = groups(self.model, settings.weight_decay, settings.layer_decay)
