@@ -8,18 +8,25 @@ static int measure(const Attention *a, long *queries, long *keys)
     return *queries >= 0 && *keys >= 0;
 }
 
+/* memory for each thread, of ``numbers``, or of as many as tiles need where they compute it; null if there is none */
+static float *scratch_for(const Attention *a, long queries, long keys, int threads, long *numbers, long *by_tiles)
+{
+    *by_tiles = 0;
+#ifdef HAS_TILES
+    *by_tiles = attention_by_tiles(a);
+    if (*by_tiles)
+        *numbers = upto(tiles_scratch(queries, keys, a->width), 64) / 4;
+#endif
+    return aligned_memory((threads * *numbers + 16) * sizeof(float));
+}
+
 int NAME(attention)(const Attention *a, int threads)
 {
-    long queries, keys, by_tiles = 0;
+    long queries, keys, by_tiles;
     if (!measure(a, &queries, &keys))
         return BAD_SEQLENS;
     long numbers = upto(attention_scratch(queries, keys, a->width, a->half), 16);
-#ifdef HAS_TILES
-    by_tiles = attention_by_tiles(a);
-    if (by_tiles)
-        numbers = upto(tiles_scratch(queries, keys, a->width), 64) / 4;
-#endif
-    float *scratch = aligned_memory((threads * numbers + 16) * sizeof(float));
+    float *scratch = scratch_for(a, queries, keys, threads, &numbers, &by_tiles);
     if (!scratch)
         return NO_MEMORY;
 #pragma omp parallel num_threads(threads) if (threads > 1)
@@ -38,16 +45,11 @@ int NAME(attention)(const Attention *a, int threads)
 int NAME(attention_backward)(const AttentionBackward *g, int threads)
 {
     const Attention *a = &g->forward;
-    long queries, keys, by_tiles = 0;
+    long queries, keys, by_tiles;
     if (!measure(a, &queries, &keys))
         return BAD_SEQLENS;
     long numbers = upto(backward_scratch(queries, keys, a->width, a->half), 16);
-#ifdef HAS_TILES
-    by_tiles = attention_by_tiles(a);
-    if (by_tiles)
-        numbers = upto(tiles_scratch(queries, keys, a->width), 64) / 4;
-#endif
-    float *scratch = aligned_memory((threads * numbers + 16) * sizeof(float));
+    float *scratch = scratch_for(a, queries, keys, threads, &numbers, &by_tiles);
     if (!scratch)
         return NO_MEMORY;
 #pragma omp parallel num_threads(threads) if (threads > 1)
