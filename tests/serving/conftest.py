@@ -7,12 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-
-import bertie
-
-pytest.importorskip("starlette")
 from starlette.testclient import TestClient
 
+import bertie
 from bertie.serving.served_model import ServedModel
 from bertie.serving.server_process import make_service
 from bertie.serving.service import Limits, Service

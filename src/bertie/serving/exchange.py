@@ -4,9 +4,9 @@ import asyncio
 import re
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
+from random import getrandbits
 from time import monotonic
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import msgspec
 import numpy as np
@@ -47,7 +47,7 @@ class Exchange:
     def __init__(self, service: Service, metrics: Metrics, request: Request, client: str) -> None:
         self.service, self._metrics, self._request = service, metrics, request
         given = request.headers.get("x-request-id", "")
-        self.id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex[:16]
+        self.id = given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(64):016x}"
         self.client = client
         self.model = ""
         self.asked: list[Answers] = []

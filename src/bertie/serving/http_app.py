@@ -78,7 +78,7 @@ class _Door:
             except Exception as error:
                 refusal = _told(error, exchange)
                 response = _refused(refusal, route.telling)
-            response.headers.update(exchange.headers())
+            response.raw_headers += [(name.encode(), told.encode()) for name, told in exchange.headers().items()]
             exchange.note(None if refusal is None else refusal.kind.failure)
             _log(exchange, route.path, response.status_code)
             return response

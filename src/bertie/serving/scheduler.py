@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import repeat
 from time import monotonic
 from typing import Any, NamedTuple
@@ -71,7 +72,7 @@ class Scheduler:
             model = queue.model.with_threads(self._threads if alone else 1)
             self._running += 1
             step = loop.run_in_executor(self._pool, _compute, model, shares)
-            step.add_done_callback(lambda done, shares=shares: self._end_step(shares, done))
+            step.add_done_callback(partial(self._end_step, shares))
 
     def _end_step(self, shares: list[Share], done: "asyncio.Future[tuple[list[Any], Step]]") -> None:
         self._running -= 1

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bertie.errors import InputError, nearest
+from bertie.serving.reading_threads import ReadingThreads
 from bertie.serving.refusals import (
     EMPTY,
     OVERLOADED,
@@ -90,7 +90,7 @@ class Service:
         limits: see there.
         draining: True once it answers no more than it has accepted.
         in_flight: how many requests are being answered.
-        readers: how many threads read texts.
+        readers: the threads that read texts.
     """
 
     def __init__(
@@ -108,13 +108,12 @@ class Service:
         self._tokens_a_second = 0.0
         self._on_step = on_step
         self._scheduler = Scheduler((model.queue for model in models), self._note_step)
-        self.readers = min(4, available_threads())
-        self._readers = ThreadPoolExecutor(self.readers, "bertie-read")
+        self.readers = ReadingThreads(min(4, available_threads()))
 
     def close(self) -> None:
         """End the threads."""
         self._scheduler.close()
-        self._readers.shutdown(wait=True, cancel_futures=True)
+        self.readers.close()
 
     # who may ask
 
@@ -204,14 +203,14 @@ class Service:
             raise Refusal(VALIDATION, f"batch size {len(inputs)} > maximum allowed batch size {self.limits.inputs}")
         began, loop = monotonic(), asyncio.get_running_loop()
         reader, computer = model.task(task, **options), model.computing_task(task, **options)
-        features = await self.apply(_rows_of_ids if _are_ids(inputs[0]) else _features_of, reader, inputs)
+        features = await self.readers.run(_rows_of_ids if _are_ids(inputs[0]) else _features_of, reader, inputs)
         if refuse_cut:
             _refuse_cut(features, reader)
         work = Work(computer, features.without_texts(), client, loop.create_future())
         self._scheduler.submit(model.queue, work)
         kept = await work.answered
         computed, started = monotonic(), work.started or began
-        values = await self.apply(_decoded, reader, kept, features)
+        values = await self.readers.run(_decoded, reader, kept, features)
         return Answers(
             values,
             features.truncated,
@@ -220,10 +219,6 @@ class Service:
             queue=started - work.queued,
             inference=computed - started,
         )
-
-    async def apply(self, function: Callable[..., Any], *given: Any) -> Any:
-        """Return what a function gives that only reads texts, off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, function, *given)
 
     async def check_health(self, seconds: float = 5.0) -> None:
         """Return if every model computes: it just did, or does so now.

@@ -32,8 +32,14 @@ from bertie.serving.vectors_and_scores import best_first, scores_of, vectors_of
 
 async def embed(exchange: Exchange, body: EmbedRequest) -> Any:
     """Reply with the vector of each text."""
-    asked = {"normalize": body.normalize, "dimensions": body.dimensions, "prompt_name": body.prompt_name}
-    vectors, _ = await vectors_of(exchange, several(body.inputs), **asked, **body.options)
+    vectors, _ = await vectors_of(
+        exchange,
+        several(body.inputs),
+        normalize=body.normalize,
+        dimensions=body.dimensions,
+        prompt_name=body.prompt_name,
+        **body.options,
+    )
     return exchange.vectors(vectors)
 
 
@@ -95,13 +101,13 @@ async def similarity(exchange: Exchange, body: SimilarityRequest) -> Any:
 
 async def tokenize(exchange: Exchange, body: TokenizeRequest) -> Any:
     """Reply with the tokens of each text, and the characters that each comes from."""
-    texts = several(body.inputs) if body.inputs else []
+    texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
     check_texts(texts, "inputs")
     model = exchange.service.named(body.model)
     if body.prompt_name is not None:
         reader: Any = exchange.service.model_for("embed", body.model).task("embed", prompt_name=body.prompt_name)
         texts = [reader.read(text) for text in texts]
-    return await exchange.service.apply(_tokens, model, texts, body.add_special_tokens)
+    return await exchange.service.readers.run(_tokens, model, texts, body.add_special_tokens)
 
 
 def _tokens(model: ServedModel, texts: list[str], add_special_tokens: bool) -> list[list[dict[str, Any]]]:
@@ -127,7 +133,7 @@ async def decode(exchange: Exchange, body: DecodeRequest) -> Any:
     if (wrong := next((token for row in rows for token in row if not 0 <= token < size), None)) is not None:
         raise InputError(f"`ids` holds {wrong}; the model's vocabulary has 0 to {size - 1}.")
     read = model.tokenizer.decode
-    return await exchange.service.apply(
+    return await exchange.service.readers.run(
         lambda: [read(row, skip_special_tokens=body.skip_special_tokens) for row in rows]
     )
 
@@ -147,7 +153,7 @@ async def info(service: Service, _: Metrics) -> Any:
         "max_batch_requests": None,
         "max_client_batch_size": limits.inputs,
         "auto_truncate": True,
-        "tokenization_workers": service.readers,
+        "tokenization_workers": service.readers.count,
         "version": bertie.__version__,
         "sha": None,
         "docker_label": None,
