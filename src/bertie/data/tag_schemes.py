@@ -70,11 +70,7 @@ def _letter_and_type(tag: str) -> tuple[str, str]:
 
 
 def guess_scheme(labels: Iterable[str], sequences: Iterable[Sequence[str]] = ()) -> str:
-    """Return the scheme of a list of labels, in any spelling; ``plain`` where they fit no other.
-
-    ``sequences`` are tags of texts, if at hand: B- and I- are IOB1 rather than BIO if some I- begins an entity and
-    every B- stands beside an entity of its type.
-    """
+    """Return the scheme of labels, ``plain`` where they fit no other; ``sequences`` of tags tell IOB1 from BIO."""
     inside = [label for label in labels if label != OUTSIDE]
     prefixes = {_letter_and_type(label)[0] for label in inside}
     # a name such as B_cell or hepatitis-B is no tag unless others go on with an I, nor is a size S or M alone
@@ -103,11 +99,7 @@ def _is_iob1(sequences: Iterable[Sequence[str]]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class TagTable:
-    """What C tags mean where texts stand side by side: an entity is a run of tags of one type.
-
-    Tags that break their scheme are read as conlleval reads them: an I- or E- that follows nothing of its type begins
-    an entity, and a change of type ends one.
-    """
+    """What C tags mean where texts stand side by side; what breaks their scheme is read as by conlleval."""
 
     names: Sequence[str]  # what the entity of each tag is called
     kinds: NDArray[np.int64]  # [C], a number for each type; -1 where a tag is outside every entity
@@ -155,10 +147,7 @@ def find_entities(tags: Sequence[str], scheme: str) -> list[Entity]:
 
 
 def make_tags(entities: Iterable[Entity], words: int, scheme: str) -> list[str]:
-    """Return the tags of a text of so many words with these entities.
-
-    ``IO`` and ``plain`` cannot part two neighbours of one type: they become one.
-    """
+    """Return the tags of a text of so many words; in ``IO`` and ``plain`` neighbours of one type become one."""
     tags = [OUTSIDE] * words
     for kind, first, last in sorted(entities, key=lambda entity: entity.first):
         if not 0 <= first <= last < words or any(tag != OUTSIDE for tag in tags[first : last + 1]):
