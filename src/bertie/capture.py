@@ -4,6 +4,9 @@ from bertie.extras import need_torch
 
 need_torch(__name__)
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -19,6 +22,17 @@ def has_hooks(module: nn.Module) -> bool:
     """Whether something besides ``forward`` runs, or another ``forward``, when ``module`` is called."""
     own = vars(module)
     return "forward" in own or any(own[name] for name in HOOKS)
+
+
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Give each module, after the block, the mode back that it was in: training or evaluation."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def hooks_on_all_modules() -> bool:

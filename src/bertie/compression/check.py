@@ -22,23 +22,15 @@ _SCORES = ("logits", "prediction_logits", "start_logits")
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a small model compares with the one it was made from.
+    """How a small model compares with the one it was made from."""
 
-    Attributes:
-        texts: how many were read.
-        cosine_mean, cosine_worst: over texts, each the lower one of the mean of its tokens and of its first token.
-        agreement: the share of equal predictions; None for a model without a head that predicts.
-        rate, small_rate: texts a second on this machine, the median of rounds in turn.
-        size, small_size: bytes of the weights.
-    """
-
-    texts: int
-    cosine_mean: float
+    texts: int  # how many were read
+    cosine_mean: float  # of a text: the lower one of the mean of its tokens and of its first token
     cosine_worst: float
-    agreement: float | None
-    rate: float
+    agreement: float | None  # the share of equal predictions; None for a model without a head that predicts
+    rate: float  # texts a second on this machine, the median of rounds in turn
     small_rate: float
-    size: int
+    size: int  # bytes of the weights
     small_size: int
 
     @property
@@ -61,16 +53,9 @@ def compare(model: Any, small: Any, texts: Texts, rounds: int = ROUNDS) -> Compa
     """Return how ``small`` compares with ``model`` on ``texts``; both in eval mode, on the CPU."""
     found = cosines(vectors(small, texts), vectors(model, texts))
     rate, small_rate = _rates([model, small], texts, rounds)
-    return Comparison(
-        texts=len(texts.ids),
-        cosine_mean=float(found.mean()),
-        cosine_worst=float(found.min()),
-        agreement=_agreement(model, small, texts),
-        rate=rate,
-        small_rate=small_rate,
-        size=_size(model),
-        small_size=_size(small),
-    )
+    size, small_size = (sum(each.numel() * each.element_size() for each in at.parameters()) for at in (model, small))
+    mean, worst, agreement = float(found.mean()), float(found.min()), _agreement(model, small, texts)
+    return Comparison(len(texts.ids), mean, worst, agreement, rate, small_rate, size, small_size)
 
 
 def _agreement(model: Any, small: Any, texts: Texts) -> float | None:
@@ -133,7 +118,3 @@ def _read_all(encoder: Any, texts: Texts) -> None:
 
     for _ in in_batches(lengths, compute, tokens, workers=workers):
         pass
-
-
-def _size(model: Any) -> int:
-    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())

@@ -81,7 +81,7 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
             NotFittedError: `fit` comes first.
         """
         scores = self.predict_proba(X)
-        if not self._is_multi_label:
+        if self.pipeline_.codec.kind != "multi_label_classification":
             return self.classes_[scores.argmax(axis=1)]
         thresholds = self.pipeline_.codec.thresholds
         least = np.full(len(self.classes_), 0.5)
@@ -107,10 +107,6 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-    @property
-    def _is_multi_label(self) -> bool:
-        return bool(self.pipeline_.codec.kind == "multi_label_classification")
 
     def _columns(self) -> list[tuple[int, int]]:
         """Return (place in ``classes_``, number in the model); a label that no text had has none."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from bertie.capture import modes_kept
 from bertie.errors import InputError
 from bertie.layers.int8 import CANNOT_BE_TRAINED
 
@@ -134,12 +135,9 @@ def restore(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
 def left_as_it_was(model: nn.Module) -> Iterator[None]:
     """Give random numbers and the model's mode back as they were, and leave no gradients."""
     device = next(model.parameters()).device
-    training = {module: module.training for module in model.modules()}
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), modes_kept(model):
         try:
             yield
         finally:
-            for module, mode in training.items():
-                module.training = mode
             for parameter in model.parameters():
                 parameter.grad = None
