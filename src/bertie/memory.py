@@ -67,11 +67,9 @@ def freed_memory_kept() -> Iterator[None]:
 
 
 class LargePages:
-    """Memory in pages of 2 MiB where the system has them, given out in pieces that begin with a line of the cache.
+    """Memory in pages of 2 MiB where the system has them, given out in pieces that begin with a line of the cache."""
 
-    Weights that are read from end to end for a few rows come faster: a processor remembers where few pages lie. The
-    system has a part of the memory back as soon as no array needs one of its pieces.
-    """
+    # weights that are read from end to end for a few rows come faster: a processor remembers where few pages lie
 
     def __init__(self) -> None:
         self._free = np.empty(0, np.uint8)

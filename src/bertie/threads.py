@@ -98,14 +98,10 @@ def _begin(take_over: Callable[[], None]) -> None:
     take_over()
 
 
-def _nothing() -> None:
-    pass
-
-
 def _settings_of_caller() -> Callable[[], None]:
     """Return what gives another thread the settings that PyTorch keeps for each thread, as they are in this one."""
     if loaded("torch") is None:
-        return _nothing
+        return lambda: None
     import torch
 
     gradients = torch.is_grad_enabled()

@@ -15,15 +15,10 @@ from bertie.progress import logger
 
 
 class Lines:
-    """Writes records as JSON lines, to a file or to standard output.
-
-    Attributes:
-        file: None is standard output.
-        later: fields that a later record may have and the first may lack.
-    """
+    """Writes records as JSON lines, to a file or to standard output."""
 
     def __init__(self, file: IO[str] | None = None, later: Sequence[str] = ()) -> None:
-        self.file, self.later = file, later
+        self.file, self.later = file, later  # later: fields that a later record may have and the first may lack
 
     def write(self, record: dict[str, Any]) -> None:
         """Write one record; what is no finite number is null, as JSON has none other."""

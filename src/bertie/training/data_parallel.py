@@ -34,14 +34,10 @@ class LossOf(nn.Module):
 
 
 class DataParallel:
-    """How one of the processes computes gradients; with one process alone nothing is exchanged.
+    """How one of the processes computes gradients; with one process alone nothing is exchanged."""
 
-    Attributes:
-        is_last: whether what is computed next is the last micro-batch of a step.
-        exchanges: whether the others wait for what is computed now, so that it cannot be computed again.
-    """
-
-    is_last = exchanges = False
+    is_last = False  # whether what is computed next is the last micro-batch of a step
+    exchanges = False  # whether the others wait for what is computed now, so that it cannot be computed again
 
     def __init__(self, model: nn.Module, group: Processes) -> None:
         self.group, self._loss = group, LossOf(model)

@@ -9,19 +9,13 @@ from bertie.training.sampler import LookedUpSizes
 
 
 class Learner(Protocol):
-    """A model and N examples, known to the loop by number only.
+    """A model and N examples, known to the loop by number only."""
 
-    Attributes:
-        model: its parameters with ``requires_grad`` learn. The loop sets train and eval mode.
-        sizes: the tokens of each example, ``[N]``; batches are counted and sorted by them. `LookedUpSizes` for a stream
-            of known length, whose examples are numbered on through the epochs: neither their sizes nor their order are
-            then in memory.
-    """
-
-    model: nn.Module
+    model: nn.Module  # its parameters with ``requires_grad`` learn; the loop sets train and eval mode
 
     @property
-    def sizes(self) -> Sequence[int] | LookedUpSizes: ...
+    def sizes(self) -> Sequence[int] | LookedUpSizes:
+        """The tokens of each example, ``[N]``; batches are counted and sorted by them."""
 
     def divisor(self, examples: Sequence[int]) -> float | Sequence[float]:
         """Return the number of labelled items of a whole step, by which its loss is divided; the host knows it.
@@ -41,12 +35,7 @@ class Learner(Protocol):
 
 
 class Phase(NamedTuple):
-    """A part of a run with examples of its own, such as longer texts; the learners of all phases have one model.
-
-    Attributes:
-        learner: what learns in it.
-        share: of the run's steps.
-    """
+    """A part of a run with examples of its own, such as longer texts; the learners of all phases have one model."""
 
     learner: Learner
-    share: float
+    share: float  # of the run's steps
