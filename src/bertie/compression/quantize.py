@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from bertie.capture import modes_kept
 from bertie.compression.groups import Group, groups, replace, word_tables
-from bertie.compression.observe import Inputs, Texts, cosines, observe, vectors
+from bertie.compression.observe import Inputs, cosines, observe, vectors
 from bertie.compression.rounding import round_layers, round_table
 from bertie.data.bundled_texts import book_texts
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.quantized import declaration
 from bertie.progress import logger, progress, say_once
+from bertie.tasks.features import Features
 from bertie.tokenization.auto import AutoTokenizer
 
 METHODS = ("int8",)
@@ -93,7 +94,7 @@ def _check(model: Any, method: str, min_cosine: float) -> None:
         raise InputError(f"min_cosine is {min_cosine}; allowed: numbers from 0 to 1")
 
 
-def encode(texts: Iterable[Any], tokenizer: Any, model: Any) -> Texts:
+def encode(texts: Iterable[Any], tokenizer: Any, model: Any) -> Features:
     """Return texts, or pairs, as ids for ``model``; a tokenizer of None is the model's own."""
     given = list(texts) if not isinstance(texts, str) else [texts]
     if not given:
@@ -104,7 +105,7 @@ def encode(texts: Iterable[Any], tokenizer: Any, model: Any) -> Texts:
         tokenizer = AutoTokenizer.from_pretrained(model.name_or_path)
     limit = min(tokenizer.model_max_length, model.config.max_position_embeddings)
     rows = tokenizer(given, truncation=True, max_length=limit, return_token_type_ids=True)
-    return Texts(rows["input_ids"], rows["token_type_ids"])
+    return Features.from_lists(rows["input_ids"], rows["token_type_ids"], [0] * len(given), [False] * len(given))
 
 
 def _rounded(
@@ -130,7 +131,7 @@ def _rounded(
 
 
 def _restore(
-    small: Any, model: Any, errors: dict[Group, float], inputs: dict[Group, Inputs], texts: Texts, floor: float
+    small: Any, model: Any, errors: dict[Group, float], inputs: dict[Group, Inputs], texts: Features, floor: float
 ) -> tuple[list[Group], list[Group]]:
     """Return the groups whose inputs got 16 bits, and those in floating point, so that no text lies below the floor."""
     expected = vectors(model, texts)
@@ -153,7 +154,7 @@ def _improve(
     small: Any,
     errors: dict[Group, float],
     remade: Callable[[Group], Sequence[nn.Module]],
-    texts: Texts,
+    texts: Features,
     expected: Tensor,
     floor: float,
     while_it_helps: bool = False,
@@ -177,7 +178,7 @@ def _improve(
     return changed
 
 
-def _lowest_with(small: Any, group: Group, layers: Sequence[nn.Module], texts: Texts, expected: Tensor) -> float:
+def _lowest_with(small: Any, group: Group, layers: Sequence[nn.Module], texts: Features, expected: Tensor) -> float:
     """Return the lowest cosine with these layers as the group's."""
     before = _layers(small, group)
     _exchange(small, group, layers)
