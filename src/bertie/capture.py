@@ -41,10 +41,7 @@ def hooks_on_all_modules() -> bool:
 
 
 def is_intercepted() -> bool:
-    """Whether something stands between a call and its operators or modules: a capture, mode, vmap, global hooks.
-
-    What is computed past them would go unseen by it.
-    """
+    """Whether a capture, mode, vmap or global hook would see a call, and not what is computed past its operators."""
     return (
         is_tracing()
         or hooks_on_all_modules()

@@ -33,10 +33,7 @@ class Lines:
 
 
 class Table(Lines):
-    """Writes records as CSV or TSV; the columns are the first one's fields, and those that are ``later`` ones.
-
-    What is no single value stands in its cell as JSON; a field that comes up later has no column and is left out.
-    """
+    """Writes records as CSV or TSV; the columns are the first one's fields, and those that are ``later`` ones."""
 
     def __init__(self, file: IO[str] | None = None, later: Sequence[str] = (), delimiter: str = ",") -> None:
         super().__init__(file, later)

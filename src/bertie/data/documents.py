@@ -49,11 +49,9 @@ def json_lines(lines: Lines) -> Iterator[Record]:
 
 
 def json_records(lines: Lines) -> Iterator[Record]:
-    """Yield one record a question of SQuAD 1.1 or 2.0, or each object of a list.
+    """Yield one record a question of SQuAD 1.1 or 2.0, or each object of a list, alone or as the field ``data``.
 
-    A question has the fields ``id``, ``title``, ``question``, ``context``, ``answers`` and ``is_impossible``; objects
-    with ``context`` and ``qas`` may also be the list's own items. A list may stand alone or as the field ``data``.
-    Annotated texts have the fields of `annotations`. A file of JSON lines is read as such, line by line.
+    Objects with ``context`` and ``qas`` may be the list's own items. A file of JSON lines is read line by line.
     """
     first = next(lines, "")
     document = _parsed(first)

@@ -26,10 +26,7 @@ def csv_records(lines: Lines) -> Iterator[Record]:
 
 
 def tsv_records(lines: Lines) -> Iterator[Record]:
-    """Yield the rows of tab-separated values, quoted as in CSV unless only plain lines are whole rows.
-
-    A file with a word a line and blank lines between sentences is CoNLL's, whatever its name, unless the user says tsv.
-    """
+    """Yield the rows of tab-separated values, or of CoNLL, a word a line, unless the user says tsv."""
     if lines.format.name is None and _are_words(lines.peek(_WORDS)):
         lines.notes.append(f"{lines.name} is read as CoNLL, a word a line ({spelled('format', 'tsv')} reads a table).")
         return conll_records(lines)

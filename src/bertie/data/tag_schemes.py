@@ -42,11 +42,7 @@ def check_scheme(scheme: str) -> None:
 
 
 def split_tag(tag: str, scheme: str) -> tuple[str, str]:
-    """Return a tag's prefix (one of O, B, I, E, S) and its type: ``("B", "PER")``; ``("O", "")`` for O.
-
-    B-PER may be written ``B_PER``, ``PER-B`` or ``PER_B``; a bare B is a prefix without a type. A tag without prefix,
-    and every tag of a plain scheme but O, is read as ``("I", tag)``.
-    """
+    """Return a tag's prefix, I if it has none, and its type: (B, PER) of ``B-PER`` and ``PER_B``; (O, "") of ``O``."""
     if tag == OUTSIDE:
         return OUTSIDE, ""
     prefix, kind = ("", "") if scheme == "plain" else _letter_and_type(tag)
@@ -225,11 +221,10 @@ def _may_follow(before: tuple[str, str], after: tuple[str, str], scheme: str, pr
 def best_tags(
     scores: NDArray[Any], rules: Rules, sizes: Sequence[int] | NDArray[np.int64] | None = None
 ) -> NDArray[np.int64]:
-    """Return the labels ``[n]`` that keep the rules and have the highest sum of scores, by Viterbi's algorithm.
+    """Return the labels ``[n]`` that keep the rules and have the highest sum of ``scores [n, C]``, by Viterbi.
 
-    Of labels that do equally well, the one of the lower number is taken, decided from the end of the text. Where no
-    tags at all keep the rules, each word has its best label. ``scores`` are ``[n, C]`` log-probabilities or logits,
-    ``sizes`` the number of words of each of several texts side by side.
+    ``sizes`` are the words of texts side by side. Of labels that do equally well the lower number is taken, from the
+    text's end on; where no tags keep the rules, each word has its best label.
     """
     free: NDArray[np.int64] = scores.argmax(axis=1)
     lengths = np.array([len(scores)] if sizes is None else sizes, np.int64)

@@ -101,17 +101,14 @@ class Replicas(DataParallel):
 
 
 class Shards(DataParallel):
-    """Each process keeps some rows of every parameter, gradient and moment; layers are gathered when they compute.
-
-    The model has two faces, between which it changes in place: as it was, and as PyTorch's ``fully_shard`` makes it,
-    with other classes, hooks and parameters.
-    """
+    """Each process keeps some rows of every parameter, gradient and moment; layers are gathered when they compute."""
 
     exchanges = True
 
     def __init__(self, model: nn.Module, group: Processes, device: torch.device) -> None:
         super().__init__(model, group)
         self._parameters = dict(model.named_parameters())  # as they were; without numbers while there are shards
+        # two faces, between which the model changes in place: as it was, and with fully_shard's classes and hooks
         self._plain = _faces(model)
         for module in self._plain:
             vars(module).update({name: value.copy() for name, value in vars(module).items() if isinstance(value, dict)})

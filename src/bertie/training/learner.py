@@ -18,16 +18,12 @@ class Learner(Protocol):
         """The tokens of each example, ``[N]``; batches are counted and sorted by them."""
 
     def divisor(self, examples: Sequence[int]) -> float | Sequence[float]:
-        """Return the number of labelled items of a whole step, by which its loss is divided; the host knows it.
-
-        A loss of K sums has K of them, and the loss of the step is the sum of the K means.
-        """
+        """Return the number of labelled items by which the loss of a step is divided; of K sums K numbers."""
 
     def loss(self, examples: Sequence[int]) -> Tensor:
         """Return the sum ``[]`` of the losses of these examples, or K sums ``[K]``, with gradient.
 
-        It is called for parts of a step, longest examples first, and may draw random numbers from PyTorch's global
-        generator, which is seeded for every step.
+        It is called for parts of a step, longest examples first; PyTorch's global generator is seeded for every step.
         """
 
     def describe(self, examples: Sequence[int]) -> str:

@@ -38,10 +38,7 @@ def count_layers(names: Iterable[str]) -> int:
 
 
 def groups(model: nn.Module, weight_decay: float, layer_decay: float) -> list[Group]:
-    """Return the groups of all parameters of ``model`` that learn.
-
-    Vectors (biases and the weights of LayerNorm) do not decay.
-    """
+    """Return the groups of all parameters of ``model`` that learn; vectors (biases, LayerNorm) do not decay."""
     layers = count_layers(name for name, _ in model.named_parameters())
     found: dict[tuple[float, float], list[str]] = {}
     for name, parameter in trainable(model).items():

@@ -48,9 +48,8 @@ def shuffled(count: int, seed: int, epoch: int) -> Integers:
 def shuffled_part(positions: Integers, count: int, seed: int, epoch: int) -> Integers:
     """Return the examples at some positions of an order of ``count`` examples that is never in memory as a whole.
 
-    A Feistel network permutes the numbers of as many bits as ``count`` has, rounded up to an even number; one that
-    leads beyond ``count`` is followed until it comes back (Black and Rogaway 2002, "Ciphers with arbitrary finite
-    domains").
+    A Feistel network permutes as many bits as ``count`` has, an even number; what leads beyond ``count`` is followed
+    until it comes back (Black and Rogaway 2002, "Ciphers with arbitrary finite domains").
     """
     half = np.uint64(max(1, ((count - 1).bit_length() + 1) // 2))
     mask = np.uint64((1 << int(half)) - 1)
@@ -96,10 +95,7 @@ def shares(examples: Integers, sizes: Sizes, world: int) -> list[Integers]:
 
 
 def micro_batches(examples: Integers, sizes: Sizes, tokens: int) -> list[list[int]]:
-    """Return the examples cut into batches of at most ``tokens`` tokens, longest first.
-
-    Sorted by length, texts of equal length lie side by side, and grouped attention copies nothing.
-    """
+    """Return the examples cut into batches of at most ``tokens`` tokens, longest first."""
     return [examples[batch].tolist() for batch in batches(sizes[examples].tolist(), tokens)]
 
 
@@ -111,9 +107,8 @@ def seed_of_step(seed: int, step: int, rank: int) -> int:
 class Sampler:
     """The steps of a run: each epoch is a shuffle of all examples, cut into steps by number or by tokens.
 
-    The whole order of an epoch is drawn, and cut by tokens from end to end; that of examples with `LookedUpSizes` is
-    computed where it is needed, and cut by tokens block by block. Step ``begun`` of the run is the first of these. Over
-    ``batch_warmup`` steps the share of their examples that is taken grows in a line from `FIRST_BATCH` to all.
+    Step ``begun`` of the run is the first of these. Over ``batch_warmup`` steps the share of their examples that is
+    taken grows in a line from `FIRST_BATCH` to all.
     """
 
     def __init__(
