@@ -61,8 +61,18 @@ def json_records(lines: Lines) -> Iterator[Record]:
         return
     rest = "".join(_rest(lines))
     if document is None or rest.strip():
-        document = _whole(first + rest, lines.name)
-    for number, item in enumerate(_items(document, lines.name)):
+        try:
+            document = json.loads(first + rest)
+        except (ValueError, RecursionError) as error:
+            why = str(error)[:100]
+            raise InputError(f"{lines.name} is no JSON: {why}; JSON lines belong in a .jsonl file.") from error
+    if isinstance(document, dict):
+        document = document.get("annotations" if set(document) >= _LISTED_BY_CLASSES else "data")
+    if not isinstance(document, list):
+        raise InputError(
+            f"{lines.name} has neither SQuAD's layout (an object whose 'data' is a list) nor a list of objects."
+        )
+    for number, item in enumerate(document):
         fields = plain_fields(item, lines.notes)
         if isinstance(fields, dict):
             yield from _of_object(fields, f"{lines.name}, item {number}", number, lines)
@@ -85,25 +95,9 @@ def _parsed(line: str) -> Any:
         return None
 
 
-def _whole(text: str, name: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{name} is no JSON: {str(error)[:100]}; JSON lines belong in a .jsonl file.") from error
-
-
 def _is_whole(document: Mapping[str, Any]) -> bool:
     """Whether an object is a document, not a row of its own: a task of Label Studio has an object as its data."""
     return set(document) >= _LISTED_BY_CLASSES or not isinstance(document.get("data", {}), dict)
-
-
-def _items(document: Any, name: str) -> list[Any]:
-    items = document
-    if isinstance(document, dict):
-        items = document["annotations" if set(document) >= _LISTED_BY_CLASSES else "data"]
-    if not isinstance(items, list):
-        raise InputError(f"{name} has neither SQuAD's layout (an object whose 'data' is a list) nor a list of objects.")
-    return items
 
 
 def _of_object(fields: Mapping[str, Any], where: str, number: int, lines: Lines) -> Iterator[Record]:
