@@ -1,19 +1,20 @@
 """bertie.dequantize: an int8 model's weights as numbers again, to be trained, or to open in other programs."""
 
 import copy
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import nn
 
-from bertie.compression.groups import replace
 from bertie.errors import InputTypeError
 from bertie.layers.int8 import Int8Embedding, Int8Linear
 from bertie.layers.linear import Linear
 from bertie.models.pretrained import BertPreTrainedModel
 
+Model = TypeVar("Model", bound=BertPreTrainedModel)
 
-def dequantize(model: Any) -> Any:
+
+def dequantize(model: Model) -> Model:
     """Return a new float32 model with the numbers that an int8 model's weights stand for; ``model`` stays as it is.
 
     ``bertie.dequantize(bertie.BertForMaskedLM.from_pretrained("bertie-mini-uncased"))``
@@ -36,7 +37,7 @@ def dequantize(model: Any) -> Any:
         padding = model.config.pad_token_id
         is_table = isinstance(layer, Int8Embedding)
         made = nn.Embedding.from_pretrained(_numbers(layer), padding_idx=padding) if is_table else _linear(layer)
-        replace(wide, name, made)
+        wide.set_submodule(name, made)
     wide.config.quantization_config = None
     wide.tie_weights()
     return wide.requires_grad_(True).eval()

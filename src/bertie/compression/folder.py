@@ -4,12 +4,13 @@ import os
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 from bertie.config import CONFIG_NAME
 from bertie.errors import CheckpointError
 from bertie.files import atomic_folder
 from bertie.hub import member
+from bertie.models.pretrained import BertPreTrainedModel
+from bertie.tokenization.tokenizer import Tokenizer
 
 # beside a model's weights: tokenizer, pooling, words about it
 _COPIED = (".json", ".txt", ".md")
@@ -28,11 +29,11 @@ def check_new(folder: str | os.PathLike[str]) -> Path:
 
 def write_folder(
     out: str | os.PathLike[str],
-    model: Any,
+    model: BertPreTrainedModel,
     source: Path,
     subfolder: str = "",  # where the model's own files lie in both
     without: Collection[str] = (),  # names of files that are left out
-    tokenizer: Any = None,  # takes the place of the source's
+    tokenizer: Tokenizer | None = None,  # takes the place of the source's
 ) -> None:
     """Write ``model``, with the other files of ``source``, into the new folder ``out``, all or nothing."""
     with atomic_folder(check_new(out)) as temporary:
