@@ -56,15 +56,7 @@ class PackedLinear:
 
 
 class PackedWeight(PackedLinear):
-    """Weights ``[out, in]`` in float32 as ``[out / panel_width, in, panel_width]``.
-
-    Args:
-        weight: the weights.
-        bias: ``[out]``.
-        instruction_set: whose functions compute.
-        allocate: gives the memory in which the panels lie.
-        threads: how many pack.
-    """
+    """Weights ``[out, in]`` in float32 as ``[out / panel_width, in, panel_width]``."""
 
     def __init__(
         self,

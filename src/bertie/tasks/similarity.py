@@ -188,11 +188,8 @@ def ranks_of_partners(inputs: Sequence[Any] | NDArray[Any], keys: Sequence[Hasha
 
     These are the second and third vectors of all inputs, each text once. Others that are equally near stand before the
     partner, so that a model that gives every text the same vector has found none. Other partners of an anchor of the
-    same text, and that text itself, do not count: they are no worse an answer.
-
-    Args:
-        inputs: N arrays ``[2 or 3, D]`` of vectors of length 1.
-        keys: what tells texts apart, one a vector, in the order of the inputs.
+    same text, and that text itself, do not count: they are no worse an answer. Inputs are N arrays ``[2 or 3, D]`` of
+    vectors of length 1; ``keys`` tell their texts apart, one a vector.
     """
     if not len(inputs):
         return np.zeros(0, np.int64)
