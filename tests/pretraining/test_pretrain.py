@@ -84,8 +84,11 @@ def test_the_folder_opens_everywhere(data: Path, tmp_path: Path) -> None:
     assert report.startswith(f"# Pretraining: loss {found.figures['loss']:.3f} on documents held out\n")
     assert "8 steps in" in report
     assert "(model FLOP utilization)" in report
+    assert "The loss of the last steps is the sum of masked_lm " in report
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert all(line["mfu"] > 0 for line in lines if "loss" in line)
+    steps = [line for line in lines if "loss" in line]
+    assert all(line["mfu"] > 0 for line in steps)
+    assert all(line["masked_lm_loss"] + line["next_sentence_loss"] == pytest.approx(line["loss"]) for line in steps)
     assert json.loads((tmp_path / "run" / "figures.json").read_text())["tokens"] == lines[-2]["tokens"] > 8 * 150
     answers = bertie.pipeline("fill-mask", model=str(tmp_path / "run"))(f"The {tokenizer.mask_token} went to sea.")
     assert len(answers) == 5

@@ -81,7 +81,8 @@ class Tuning:
             part = features.of_inputs(inputs)
             output = _together(rows[firsts[begin] : firsts[inputs.stop]])
             total = total + task.loss(output, part).double().numpy()
-            divisor = divisor + np.asarray(task.divisor(part))
+            counts = task.divisor(part)
+            divisor = divisor + np.asarray([*counts.values()] if isinstance(counts, Mapping) else counts)
         return float((total / divisor).sum()) if np.all(divisor) else float("nan")
 
 

@@ -13,7 +13,7 @@ from bertie.errors import InputError
 from bertie.files import make_folder, write_json, write_text
 from bertie.models.pretraining import BertForPreTraining
 from bertie.pretraining.heldout import heldout_figures
-from bertie.pretraining.pretraining_learner import PretrainingLearner
+from bertie.pretraining.pretraining_learner import MASKED_LM, PretrainingLearner
 from bertie.pretraining.pretraining_report import Course, render
 from bertie.pretraining.published_losses import compare
 from bertie.pretraining.recipe import Recipe
@@ -181,5 +181,5 @@ def _draw(history: History, out: Path) -> dict[str, str]:
     if why := drawing.why_no_plots():
         logger.warning("No curves were drawn: %s", why)
         return {}
-    draw_curves(history.records, "accuracy", None, out / "curves.png", "documents held out")
-    return {"curves.png": "loss of training, and loss and accuracy on documents held out, by step"}
+    draw_curves(history.records, "accuracy", None, out / "curves.png", "documents held out", f"{MASKED_LM}_loss")
+    return {"curves.png": "loss of a masked token in training and on documents held out, and accuracy there, by step"}

@@ -30,8 +30,9 @@ class History:
         evaluating: the seconds of all evaluations.
         overhead: the most seconds that an evaluation and a saved state together have taken.
         phases: the first step of each phase that has begun.
-        records: log lines. Of steps: ``step``, ``epoch``, ``loss``, ``learning_rate``, ``grad_norm``,
-            ``tokens`` (of all steps so far), ``tokens_per_second``, ``seconds``; of evaluations: ``step``, ``epoch``,
+        records: log lines. Of steps: ``step``, ``epoch``, ``loss`` and, of a loss that is a sum, each term as
+            ``NAME_loss``, ``learning_rate``, ``grad_norm``, ``tokens`` (of all steps so far), ``tokens_per_second``,
+            ``seconds``; of evaluations: ``step``, ``epoch``,
             ``figures``, ``score`` (the figure that decides; higher is better), ``is_best``, ``seconds``.
         best_step, best_score: of the best evaluation; None before the first.
         best_figures: what it gave.
@@ -46,6 +47,7 @@ class History:
         warnings: sentences for the user.
         seconds: training time, that of earlier sessions of a resumed run included.
         losses, norms: of the steps since the last log line.
+        terms: of which these losses are the sums, by name.
         tokens: computed since the last log line.
         micro_tokens: tokens computed at a time; less after memory was exhausted.
         settings: those of the run, with what was used for each that was left open.
@@ -75,6 +77,7 @@ class History:
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
+    terms: dict[str, list[float]] = field(default_factory=dict)
     tokens: int = 0
     micro_tokens: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
@@ -85,8 +88,8 @@ class History:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return what `to_dict` was made of."""
-        return cls(**{each.name: values[each.name] for each in fields(cls)})
+        """Return what `to_dict` was made of; a run that was begun by an older bertie may lack a field."""
+        return cls(**{each.name: values[each.name] for each in fields(cls) if each.name in values})
 
     @property
     def is_over(self) -> bool:
@@ -112,13 +115,14 @@ class History:
             "step": self.step,
             "epoch": round(epoch, 4),
             **finite({"loss": _mean(self.losses)}),
+            **finite({f"{name}_loss": _mean(values) for name, values in self.terms.items()}),
             "learning_rate": rate,
             **finite({"grad_norm": _mean(self.norms)}),
             "tokens": self.tokens + next((line["tokens"] for line in reversed(self.records) if "tokens" in line), 0),
             "tokens_per_second": round(self.tokens / max(computing, 1e-9), 1),
             "seconds": round(seconds, 3),
         }
-        self.losses, self.norms, self.tokens = [], [], 0
+        self.losses, self.norms, self.terms, self.tokens = [], [], {}, 0
         return record
 
     def is_better(self, score: float | None) -> bool:

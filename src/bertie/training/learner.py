@@ -1,6 +1,6 @@
 """What the loop trains: anything with a model whose loss is a sum over numbered examples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -23,10 +23,10 @@ class Learner(Protocol):
     @property
     def sizes(self) -> Sequence[int] | LookedUpSizes: ...
 
-    def divisor(self, examples: Sequence[int]) -> float | Sequence[float]:
+    def divisor(self, examples: Sequence[int]) -> float | Mapping[str, float]:
         """Return the number of labelled items of a whole step, by which its loss is divided; the host knows it.
 
-        A loss of K sums has K of them, and the loss of the step is the sum of the K means.
+        A loss of K sums has K of them by name; the loss of the step is the sum of the K means, and log lines have each.
         """
 
     def loss(self, examples: Sequence[int]) -> Tensor:

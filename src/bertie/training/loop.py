@@ -149,7 +149,7 @@ class _Run:
         tokens = settings.micro_tokens or micro_tokens(self.device)
         self.gradients = GradAccumulator(self.parallel, tokens, precision, whole=not self.divisible)
         self.is_waited_for = self.device.type != "cpu"  # fetching a number waits until the device is done
-        # of the steps since the last look at the device: number, loss, norm
+        # of the steps since the last look at the device: number, loss or its terms, norm
         self.unseen: list[tuple[int, Tensor, Tensor]] = []
         self.clock = 0.0
 
@@ -258,9 +258,10 @@ class _Run:
         divisor = self.learner.divisor(examples.tolist())
         self.optimizer.zero()
         seed = seed_of_step(self.settings.seed, step, self.group.rank)
-        loss = self.group.sum(self.gradients.compute(examples, divisor, seed, self.device))
-        norm = self.optimizer.step(self._rate(step), self.settings.max_grad_norm, loss)
-        self.unseen.append((step + 1, loss, norm))
+        terms = self.group.sum(self.gradients.compute(examples, divisor, seed, self.device))
+        norm = self.optimizer.step(self._rate(step), self.settings.max_grad_norm, terms.sum())
+        self.terms = tuple(divisor) if isinstance(divisor, Mapping) else ()
+        self.unseen.append((step + 1, terms, norm))
         self.history.step = step + 1
         self.history.tokens += int(self.sampler.sizes[examples].sum())
 
@@ -277,9 +278,9 @@ class _Run:
     def _fetch(self) -> None:
         if not self.unseen:
             return
-        numbers = torch.stack([torch.stack([loss.float(), norm]) for _, loss, norm in self.unseen]).tolist()
+        numbers = torch.stack([torch.hstack([norm, terms.sum(), terms]) for _, terms, norm in self.unseen]).tolist()
         steps, self.unseen = [step for step, _, _ in self.unseen], []
-        for step, (loss, norm) in zip(steps, numbers, strict=True):
+        for step, (norm, loss, *terms) in zip(steps, numbers, strict=True):
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 self._skip(step, loss, norm)
             elif self._is_spike(loss):
@@ -288,6 +289,8 @@ class _Run:
             else:
                 self.history.losses.append(loss)
                 self.history.norms.append(norm)
+                for name, term in zip(self.terms, terms, strict=bool(self.terms)):
+                    self.history.terms.setdefault(name, []).append(term)
 
     def _is_spike(self, loss: float) -> bool:
         """Whether a loss is one after which the run goes back; if not, the next is compared with it, too."""
