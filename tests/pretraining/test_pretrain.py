@@ -19,7 +19,7 @@ from bertie.pretraining.preparation import prepare
 from bertie.pretraining.pretrain import Pretrained, pretrain
 from bertie.pretraining.pretraining_learner import PretrainingLearner
 from bertie.pretraining.recipe import Recipe
-from bertie.pretraining.shards import Corpus
+from bertie.pretraining.shards import TOKENIZER, Corpus
 from bertie.settings import Settings
 from bertie.tasks.masking import Masking
 from bertie.training import drawing
@@ -204,6 +204,24 @@ def test_another_recipe_is_not_resumed_and_a_finished_run_not_overwritten(data: 
     other.write_text(json.dumps({**CONFIG, "hidden_act": "relu"}), encoding="utf-8")
     with pytest.raises(InputError, match="the values of the config differ"):
         run(data, out, resume=True, config=str(other), settings={"steps": 1})
+
+
+def test_a_teacher_is_known_by_its_files(data: Path, tmp_path: Path) -> None:
+    def write_teacher(name: str, seed: int) -> str:
+        torch.manual_seed(seed)
+        bertie.BertModel(bertie.BertConfig(**CONFIG)).save_pretrained(tmp_path / name)
+        bertie.BertTokenizer.from_pretrained(data / TOKENIZER).save_pretrained(tmp_path / name)
+        return str(tmp_path / name)
+
+    def resumed(teacher: str) -> Pretrained:
+        (tmp_path / "run" / "report.md").unlink(missing_ok=True)
+        return run(data, tmp_path / "run", resume=True, teacher=teacher, settings={"steps": 1})
+
+    first = resumed(write_teacher("teacher", 1))
+    assert first.history.records[0]["teacher_loss"] > 0
+    assert resumed(write_teacher("elsewhere", 1)).history.step == 1
+    with pytest.raises(InputError, match="the teacher's files differ"):
+        resumed(write_teacher("teacher", 2))
 
 
 def test_without_documents_held_out_nothing_is_measured(

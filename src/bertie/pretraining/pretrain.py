@@ -18,7 +18,7 @@ from bertie.pretraining.pretraining_report import Course, render
 from bertie.pretraining.published_losses import compare
 from bertie.pretraining.recipe import Recipe
 from bertie.pretraining.shards import MANIFEST, Corpus
-from bertie.pretraining.starting_model import start_model, start_teacher
+from bertie.pretraining.starting_model import start_model, start_teacher, teacher_digest
 from bertie.pretraining.utilization import Utilization
 from bertie.progress import logger
 from bertie.tokenization.fast import BertTokenizer
@@ -141,7 +141,7 @@ def _identity(recipe: Recipe, model: BertForPreTraining) -> dict[str, Any]:
         "length": list(recipe.length),
         "masking": dataclasses.asdict(recipe.masking),
         "next_sentence": recipe.next_sentence,
-        "teacher": recipe.teacher,
+        "the teacher's files": teacher_digest(recipe.teacher),
         "teacher_weight": recipe.teacher_weight,
         "dropout": [model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob],
         "compile": recipe.compile,
