@@ -247,6 +247,8 @@ def test_the_usual_settings_of_pretraining() -> None:
     assert (used.learning_rate, used.batch_tokens, used.evaluate_every, used.patience) == (4e-4, 16_384, 20, None)
     assert (used.spike_threshold, used.skip_bad_steps, used.keep_best) == (10.0, 10, False)
     assert given.settings_for(768).learning_rate == 1e-4
+    used = replace(given, settings=Settings(steps=200, spike_threshold=0, skip_bad_steps=0)).settings_for(384)
+    assert (used.spike_threshold, used.skip_bad_steps) == (0, 0)
     chosen = replace(given, settings=Settings(budget=60, learning_rate=1e-3, batch_size=4))
     used = chosen.settings_for(384)
     assert (used.learning_rate, used.batch_tokens, used.batch_size, used.evaluate_every) == (1e-3, None, 4, None)

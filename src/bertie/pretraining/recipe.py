@@ -105,8 +105,8 @@ class Recipe:
             evaluate_every=every,
             patience=None,
             keep_best=False,  # held-out figures fall with the rate: what is best is the end
-            spike_threshold=given.spike_threshold or SPIKE,
-            skip_bad_steps=given.skip_bad_steps or BAD_STEPS,
+            spike_threshold=SPIKE if given.spike_threshold is None else given.spike_threshold,
+            skip_bad_steps=BAD_STEPS if given.skip_bad_steps is None else given.skip_bad_steps,
         )
 
     def to_dict(self) -> dict[str, Any]:

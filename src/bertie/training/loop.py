@@ -240,6 +240,7 @@ class _Run:
             "evaluate_every": self.evaluate_every or (in_an_epoch if settings.budget is None else None),
             "log_every": self.log_every,
             "micro_tokens": self.gradients.tokens,
+            "skip_bad_steps": settings.skip_bad_steps or 0,
         }
         length = next((name for name in ("steps", "budget") if given[name] is not None), "epochs")
         left = {"epochs", "steps", "budget"} - {length} | {"batch_size" if settings.batch_tokens else "batch_tokens"}
@@ -295,7 +296,7 @@ class _Run:
     def _is_spike(self, loss: float) -> bool:
         """Whether a loss is one after which the run goes back; if not, the next is compared with it, too."""
         threshold, recent = self.settings.spike_threshold, self.history.recent
-        if threshold is None:
+        if not threshold:
             return False
         if is_spike(recent, loss, threshold):
             return True
@@ -316,7 +317,7 @@ class _Run:
         examples = self.sampler.examples(step - 1)
         message = explain(self.parallel, self.learner, examples, step, epoch, rate, loss, norm)
         self.history.skipped.append(step)
-        if len(self.history.skipped) > self.settings.skip_bad_steps:
+        if len(self.history.skipped) > (self.settings.skip_bad_steps or 0):
             kept = f" in {self.checkpointer.where!r}" if self._keep() else ""
             raise BertieError(f"{message.removesuffix('.')}{kept}. {ADVICE}")
         warn(self.history, message)
