@@ -97,7 +97,7 @@ def test_files_that_are_no_text_are_refused(
     assert ran.code == 2
     assert len(ran.err.splitlines()) == 1
     assert expected in ran.err
-    # nothing is left that a mended file could not be prepared into
+    assert not (tmp_path / "d").exists()
     file.write_text("A good line. And two.", "utf-8")
     assert run("prepare", file, "-t", mini, "--out", tmp_path / "d", "--workers", 1).code == 0
 
