@@ -181,6 +181,7 @@ def test_it_goes_on_from_a_model_of_the_same_vocabulary(data: Path, tmp_path: Pa
         ({"length": (4,)}, "length is '4'; give a number of at least 5"),
         ({"length": (65,)}, "The length is 65, but the model has 64 positions"),
         ({"dropout": 1.0}, "dropout is 1.0; allowed"),
+        ({"settings": {"patience": 2}}, "patience=2 has no effect on pretraining"),
         ({"settings": {"steps": None}}, "Say how long to train: steps, or budget"),
     ],
 )

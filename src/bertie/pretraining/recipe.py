@@ -82,6 +82,9 @@ class Recipe:
         for name, rule in _RULES.items():
             if not rule.allows(getattr(self, name)):
                 raise InputError(f"{spelled(name)} is {short(getattr(self, name))}; allowed: {rule.allowed}.")
+        if self.settings.patience not in (None, Settings.patience):
+            patience = spelled("patience", self.settings.patience)
+            raise InputError(f"{patience} has no effect on pretraining, whose best weights are its last; leave it out.")
         if self.teacher is None and self.teacher_weight != 1.0:
             weight = spelled("teacher_weight", self.teacher_weight)
             raise InputError(f"{weight} multiplies a teacher's loss, and there is none; give {spelled('teacher')} too.")
