@@ -90,8 +90,7 @@ class GradAccumulator:
             if not loss.requires_grad:
                 raise InputError("The loss does not depend on any parameter that learns; unfreeze what it is made of.")
             self._parallel.backward(loss if weight == 1 else loss * weight)
-            if weight:
-                total = total + means.detach()
+            total = total + (means.detach() if weight else torch.zeros_like(means))
         return total
 
     def _batches(self, examples: Integers) -> list[tuple[list[int], int]]:
