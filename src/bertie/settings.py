@@ -33,17 +33,8 @@ def _setting(default: Any, doc: str, kind: str, low: float = -math.inf, high: fl
 
 # What may change when a run is resumed: none of it changes a number that the optimiser sees, but for rounding.
 FREE = frozenset(
-    {
-        "keep_every",
-        "keep_states",
-        "patience",
-        "evaluate_every",
-        "save_every",
-        "save_minutes",
-        "log_every",
-        "skip_bad_steps",
-        "shard",
-    }
+    ("keep_every", "keep_states", "patience", "evaluate_every", "save_every", "save_minutes", "log_every")
+    + ("skip_bad_steps", "shard")
 )
 
 
@@ -67,12 +58,7 @@ class Settings:
     )
     batch_size: int | None = _setting(None, "examples of a step; None: 32", "integer", 1)
     batch_tokens: int | None = _setting(None, "most tokens of a step, instead of batch_size", "integer", 1)
-    batch_warmup: int = _setting(
-        0,
-        "steps over which the examples of a step grow from an eighth to all",
-        "integer",
-        0,
-    )
+    batch_warmup: int = _setting(0, "steps over which the examples of a step grow from an eighth to all", "integer", 0)
     warmup: float = _setting(0.1, "steps until the highest rate; below 1: their share of all steps", "number", 0)
     schedule: str = _setting(
         "linear",

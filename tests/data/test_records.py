@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertie.data import BadRows, Record, records, stream_records
+from bertie.data import BadRows, Format, Record, records, stream_records
 from bertie.errors import BertieError, InputError, InputTypeError
 
 
@@ -221,7 +221,7 @@ def test_other_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bertie.data.lines import Lines
 
-    lines = Lines(io.BytesIO(b"x" * 50), "a.txt", BadRows(), limit=20)
+    lines = Lines(io.BytesIO(b"x" * 50), "a.txt", BadRows(), Format(), [], limit=20)
     with pytest.raises(InputError, match="a.txt has a row of more than 0 MB at line 1; is it a text file"):
         next(lines)
 

@@ -33,14 +33,13 @@ def dequantize(model: Any) -> Any:
     memo = {id(parameter): parameter for layer in layers.values() for parameter in layer.parameters()}
     wide = copy.deepcopy(model, memo)
     for name, layer in layers.items():
-        replace(wide, name, _table(layer, model) if isinstance(layer, Int8Embedding) else _linear(layer))
+        padding = model.config.pad_token_id
+        is_table = isinstance(layer, Int8Embedding)
+        made = nn.Embedding.from_pretrained(_numbers(layer), padding_idx=padding) if is_table else _linear(layer)
+        replace(wide, name, made)
     wide.config.quantization_config = None
     wide.tie_weights()
     return wide.requires_grad_(True).eval()
-
-
-def _table(layer: Int8Embedding, model: BertPreTrainedModel) -> nn.Embedding:
-    return nn.Embedding.from_pretrained(_numbers(layer), padding_idx=model.config.pad_token_id)
 
 
 @torch.no_grad()

@@ -34,17 +34,8 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WIDE = ("utf-16", "utf_16", "utf-32", "utf_32", "utf16", "utf32")
 
 
-def marked_encoding(start: bytes) -> str | None:
-    """Return the encoding that a byte order mark other than UTF-8's names."""
-    return next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
-
-
 def is_surely_cp1252(sample: bytes) -> bool:
-    """Whether bytes that are not UTF-8 can only be meant as Windows' western European encoding.
-
-    Read so, their letters beyond ASCII are those of one language. Cyrillic, Greek, Polish, Czech and Turkish, or the
-    code pages of DOS and of old Macintoshes, give letters that no western language has together.
-    """
+    """Whether bytes can only be meant as Windows' western encoding: their letters are those of one language."""
     try:
         beyond = {one for one in sample.decode("cp1252").lower() if not one.isascii()}
     except UnicodeDecodeError:
@@ -127,25 +118,15 @@ class _Damaged(str):
 
 
 class Lines(Iterator[str]):
-    r"""The lines of a stream, each with its end (``\n`` or ``\r\n``).
+    """The lines of a stream, each with its end; those since the last `forget` are a row.
 
-    A row is made of one line or several: those since the last `forget`. ``bad`` takes lines that cannot be decoded and
-    rows that a reader refuses, ``notes`` a sentence for whatever is guessed. No line may have more than ``limit``
-    bytes, and no row more characters.
+    ``bad`` takes lines that cannot be decoded and rows that a reader refuses, ``notes`` a sentence for each guess.
     """
 
     def __init__(
-        self,
-        stream: IO[bytes],
-        name: str,
-        bad: BadRows,
-        limit: int = LIMIT,
-        *,
-        format: Format | None = None,
-        notes: list[str] | None = None,
+        self, stream: IO[bytes], name: str, bad: BadRows, format: Format, notes: list[str], limit: int = LIMIT
     ) -> None:
-        self.name, self.bad, self.format = name, bad, format or Format()
-        self.notes = [] if notes is None else notes
+        self.name, self.bad, self.format, self.notes = name, bad, format, notes
         self.number = 0  # of the line given last, from 1
         self.is_whole = True  # all lines of the row could be decoded; others are in the account already
         self._stream: Any = stream if hasattr(stream, "peek") else BufferedReader(stream)
@@ -238,7 +219,7 @@ class Lines(Iterator[str]):
 
     def _begin(self) -> None:
         """Decode the whole stream at once if a line feed is more than a byte in it."""
-        marked = marked_encoding(self._stream.peek(4)[:4])
+        marked = next((name for mark, name in _MARKS.items() if self._stream.peek(4).startswith(mark)), None)
         if self._encoding is None and marked:
             self._encoding = marked
             self.notes.append(f"{self.name} is read as {marked.upper()}, as its first bytes say.")

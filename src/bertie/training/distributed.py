@@ -141,11 +141,9 @@ def others_answer(only_lost: bool = False) -> Iterator[None]:
 
 
 def _of_this_start(store: Store, rank: int, world: int) -> Store:
-    """Return a part of torchrun's store that is empty.
-
-    torchrun keeps its store when it starts the processes again, and with it the addresses of those that are gone
-    (pytorch/pytorch issue 135712). What is answered here bears a name that none of them knew.
-    """
+    """Return a part of torchrun's store that is empty."""
+    # torchrun keeps it when it starts the processes again, with the addresses of those that are gone (pytorch/pytorch
+    # issue 135712): what is answered here bears a name that none of them knew
     name = uuid4().hex
     if rank > 0:
         store.set(f"bertie/hello/{rank}", name)

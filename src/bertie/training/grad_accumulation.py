@@ -75,7 +75,10 @@ class GradAccumulator:
                         f"cannot be computed again; give micro_tokens below {self.tokens}, or gradient_checkpointing."
                     ) from error
             # what is there may be half of a micro-batch's gradient: the step is computed again from its start
-            self._forget()
+            for parameter in self._learner.model.parameters():
+                parameter.grad = None
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
             self._halve(examples)
 
     def _accumulate(self, examples: Integers, divisor: float | Mapping[str, float], device: torch.device) -> Tensor:
@@ -94,24 +97,15 @@ class GradAccumulator:
         return total
 
     def _batches(self, examples: Integers) -> list[tuple[list[int], int]]:
-        """Return this process's micro-batches, each with what its loss is multiplied by.
-
-        All processes have equally many, for they exchange something in each: one with fewer computes an example again,
-        which does not count.
-        """
+        """Return this process's micro-batches, as many as all have, each with what its loss is multiplied by."""
         if self._whole:
             return [(examples.tolist(), 1)]
         group, sizes = self._parallel.group, self._sizes
         parts = [micro_batches(each, sizes, self.tokens) for each in shares(examples, sizes, group.world)]
         own, most = parts[group.rank], max(map(len, parts))
+        # all exchange something in each: one with fewer computes an example again, which does not count
         shortest = [int(examples[sizes[examples].argmin()])]
         return [*((batch, group.world) for batch in own), *[(shortest, 0)] * (most - len(own))]
-
-    def _forget(self) -> None:
-        for parameter in self._learner.model.parameters():
-            parameter.grad = None
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
     def _halve(self, examples: Integers) -> None:
         lengths = self._sizes[examples]

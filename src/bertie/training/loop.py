@@ -99,10 +99,9 @@ def train(
         alone = only_process_in(folder) if folder is not None and group.rank == 0 else nullcontext()
         with run.parallel, alone, closing(run.checkpointer), by_rows(run.tables):
             run.begin(resume, more_epochs)
-            what, total = (
-                ("steps", run.history.total) if settings.budget is None else ("seconds", round(settings.budget))
-            )
-            with progress(what, total, show_progress if group.rank == 0 else False) as advance:
+            steps = ("steps", run.history.total)
+            counted = steps if settings.budget is None else ("seconds", round(settings.budget))
+            with progress(*counted, show_progress if group.rank == 0 else False) as advance:
                 return run.run(advance)
 
 
@@ -130,7 +129,8 @@ class _Run:
         self.precision = "fp32" if precision is nullcontext else "bf16"
         self.sampler = self._sampler_of(0)
         in_an_epoch = self.sampler.steps_in(0)
-        self.history.total = self._planned_total(in_an_epoch)
+        steps = settings.steps or self.sampler.steps_before(settings.epochs_over(in_an_epoch))
+        self.history.total = steps if settings.budget is None else UNKNOWN
         self.highest_rate = settings.rate_for(getattr(self.model, "config", None))
         self.log_every = settings.log_interval(self.history.total)
         # under a budget shares of the time decide, however long an epoch is: an evaluation's cost must be known early
@@ -163,11 +163,6 @@ class _Run:
         growing = settings.batch_warmup if number == 0 else 0
         per_step = (settings.examples_in_a_step, settings.batch_tokens, growing)
         return Sampler(learner.sizes, settings.seed, *per_step, self.history.phases[number])
-
-    def _planned_total(self, in_an_epoch: int) -> int:
-        if self.settings.budget is not None:
-            return UNKNOWN
-        return self.settings.steps or self.sampler.steps_before(self.settings.epochs_over(in_an_epoch))
 
     def begin(self, resume: bool, more_epochs: int | None) -> None:
         """Bring model and history to where the run begins or goes on."""
@@ -203,7 +198,8 @@ class _Run:
                 return self._end()
             self._step()
             self._look()
-            self._leave_if_asked()
+            if number := self._agree():
+                self._leave(number)
             if self.is_save_due:
                 self._keep(wait=False)
             before, done = done, self._done()
@@ -375,13 +371,8 @@ class _Run:
         self._tell("epoch", {"step": history.step, "epoch": epoch, "seconds": round(self._seconds(), 3)})
         self._agree()
 
-    def _leave_if_asked(self) -> None:
-        """Save and leave if a signal came to any process; agree on what else all must know by the way."""
-        if number := self._agree():
-            self._leave(number)
-
     def _agree(self) -> int:
-        """Agree on micro-batches, on whether to stop or to save, and on steps; return a signal or 0."""
+        """Agree on what all processes must know; return the signal, if any, at which they save and leave, or 0."""
         asked, planned, budget = int(self.history.asked_to_stop), 0, self.settings.budget
         if budget is not None and self.group.rank == 0:
             planned = plan(budget, self.history, self._seconds())
