@@ -33,10 +33,11 @@ def dequantize(model: Any) -> Any:
     memo = {id(parameter): parameter for layer in layers.values() for parameter in layer.parameters()}
     wide = copy.deepcopy(model, memo)
     for name, layer in layers.items():
+        if isinstance(layer, Int8Linear):
+            replace(wide, name, _linear(layer))
+            continue
         padding = model.config.pad_token_id
-        is_table = isinstance(layer, Int8Embedding)
-        made = nn.Embedding.from_pretrained(_numbers(layer), padding_idx=padding) if is_table else _linear(layer)
-        replace(wide, name, made)
+        replace(wide, name, nn.Embedding.from_pretrained(_numbers(layer), padding_idx=padding))
     wide.config.quantization_config = None
     wide.tie_weights()
     return wide.requires_grad_(True).eval()
