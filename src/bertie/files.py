@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bertie.errors import BertieError, CheckpointError, InputTypeError
-from bertie.messages import short
+from bertie.messages import short, wrong_byte
 from bertie.rules import Rule
 
 JSON_LIMIT = 64 * 2**20
@@ -89,7 +89,8 @@ def read_json_value(path: str | os.PathLike[str], what: str) -> Any:
             json.dumps(value, ensure_ascii=False).encode()
         return value
     except UnicodeDecodeError as error:
-        problem, cause = f"is not UTF-8 text (byte {error.start}); save it as UTF-8", error
+        where = wrong_byte(error, len(raw) - len(error.object))  # a byte order mark is gone from it
+        problem, cause = f"is not UTF-8 text ({where}); save it as UTF-8", error
     except UnicodeEncodeError as error:
         problem, cause = f"has half a UTF-16 character ({error.object[error.start]!a}) in a text; remove it", error
     except RecursionError:

@@ -38,8 +38,18 @@ PLACES = {
 }
 # these have nothing to do without arguments, and say what they take
 NEEDY = (
-    *("search", "rerank", "finetune", "evaluate", "average", "inspect", "quantize", "dequantize"),
-    *("train-tokenizer", "extend-vocabulary", "prepare", "pretrain"),
+    "search",
+    "rerank",
+    "finetune",
+    "evaluate",
+    "average",
+    "inspect",
+    "quantize",
+    "dequantize",
+    "train-tokenizer",
+    "extend-vocabulary",
+    "prepare",
+    "pretrain",
 )
 LOOKS: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
 

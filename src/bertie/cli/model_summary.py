@@ -27,8 +27,15 @@ _HEADS = {
     "qa_outputs.": "question answering",
 }
 _SHAPE = (
-    *("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size"),
-    *("max_position_embeddings", "type_vocab_size", "hidden_act", "position_embedding_type"),
+    "num_hidden_layers",
+    "hidden_size",
+    "num_attention_heads",
+    "intermediate_size",
+    "vocab_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "hidden_act",
+    "position_embedding_type",
 )
 
 

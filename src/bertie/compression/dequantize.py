@@ -35,9 +35,10 @@ def dequantize(model: Model) -> Model:
     wide = copy.deepcopy(model, memo)
     for name, layer in layers.items():
         padding = model.config.pad_token_id
-        is_table = isinstance(layer, Int8Embedding)
-        made = nn.Embedding.from_pretrained(_numbers(layer), padding_idx=padding) if is_table else _linear(layer)
-        wide.set_submodule(name, made)
+        if isinstance(layer, Int8Linear):
+            wide.set_submodule(name, _linear(layer))
+        else:
+            wide.set_submodule(name, nn.Embedding.from_pretrained(_numbers(layer), padding_idx=padding))
     wide.config.quantization_config = None
     wide.tie_weights()
     return wide.requires_grad_(True).eval()

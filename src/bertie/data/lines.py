@@ -13,6 +13,7 @@ from bertie.data.format import Format
 from bertie.data.record import BadRows, Record
 from bertie.errors import InputError, spelled
 from bertie.extras import need
+from bertie.messages import wrong_byte
 
 _MARKS = {
     b"\xff\xfe\x00\x00": "utf-32",
@@ -132,7 +133,7 @@ class Lines(Iterator[str]):
         self._limit, self._encoding, self._was_ascii = limit, self.format.encoding, True
         self._wide: TextIOWrapper | None = None
         self._row: list[str] = []
-        self._size = self._decoded = 0
+        self._size = self._decoded = self._offset = 0
         self._again: list[str] = []
 
     def __iter__(self) -> Self:
@@ -204,9 +205,13 @@ class Lines(Iterator[str]):
                 line = self._wide.readline(self._limit + 1)
                 return line.removeprefix("\ufeff") if self._decoded == 1 else line
             raw: bytes = self._stream.readline(self._limit + 1)
+            self._offset += len(raw)
         except UnicodeDecodeError as error:
+            # what is decoded at once is not the line alone, and a pipe does not know where it is
+            seekable = self._stream.seekable()
+            where = f" ({wrong_byte(error, self._stream.tell() - len(error.object))})" if seekable else ""
             raise InputError(
-                f"Line {self._decoded} of {self.name} is not {self._encoding} text; {remedy()}."
+                f"Line {self._decoded} of {self.name} is not {self._encoding} text{where}; {remedy()}."
             ) from error
         except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
             raise InputError(f"{self.name} cannot be read beyond line {self._decoded - 1}: {error}.") from error
@@ -224,14 +229,15 @@ class Lines(Iterator[str]):
     def _as_text(self, raw: bytes) -> str:
         try:
             return raw.decode(self._encoding or "utf-8")
-        except UnicodeDecodeError:
+        except UnicodeDecodeError as error:
             if self._encoding is None and self._was_ascii and is_surely_cp1252(raw + self._stream.peek()):
                 self._encoding = "cp1252"
                 self.notes.append(
                     f"{self.name} is no UTF-8; it is read as cp1252 ({spelled('encoding')} names another)."
                 )
                 return self._as_text(raw)
-            self.refuse(f"is not {self._encoding or 'UTF-8'} text; {remedy()}.", self._decoded)
+            where = wrong_byte(error, self._offset - len(raw))
+            self.refuse(f"is not {self._encoding or 'UTF-8'} text ({where}); {remedy()}.", self._decoded)
             return _Damaged(raw.decode(errors="replace"))
         finally:
             self._was_ascii = self._was_ascii and raw.isascii()

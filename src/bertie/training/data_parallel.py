@@ -14,6 +14,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from bertie.errors import spelled
+from bertie.progress import logger
 from bertie.training.distributed import Processes, others_answer
 from bertie.training.learner import Learner
 
@@ -172,6 +174,9 @@ class Shards(DataParallel):
 def data_parallel(model: nn.Module, group: Processes, device: torch.device, shard: bool) -> DataParallel:
     """Return how this process computes gradients."""
     if group.world == 1:
+        if shard:
+            given = spelled("shard", True)
+            logger.warning("%s divides a model among the processes of torchrun; with one it has no effect.", given)
         return DataParallel(model, group)
     return Shards(model, group, device) if shard else Replicas(model, group)
 

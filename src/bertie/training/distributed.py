@@ -80,12 +80,12 @@ class Processes:
         self.rank, self.world = rank, world
         self.control = control  # numbers that are on the host stay there: no device is waited for
 
-    def sum(self, number: Tensor) -> Tensor:
-        """Return the sum of the numbers ``[]`` of all processes, on their device."""
+    def sum(self, numbers: Tensor) -> Tensor:
+        """Return the sums of the numbers of all processes, on their device."""
         if self.world > 1:
             with others_answer():
-                dist.all_reduce(number)
-        return number
+                dist.all_reduce(numbers)
+        return numbers
 
     def highest(self, *numbers: int) -> list[int]:
         """Return, for each number, the highest that any process gave."""

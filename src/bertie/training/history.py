@@ -30,8 +30,9 @@ class History:
     overhead: float = 0.0  # the most seconds that an evaluation and a saved state together have taken
     phases: list[int] = field(default_factory=lambda: [0])  # the first step of each phase that has begun
     more: int = 0  # how many epochs the run was made longer by
-    # log lines. Of steps: step, epoch, loss, learning_rate, grad_norm, tokens (of all steps so far), tokens_per_second,
-    # seconds; of evaluations: step, epoch, figures, score (the figure that decides; higher is better), is_best, seconds
+    # log lines. Of steps: step, epoch, loss and, of a loss that is a sum, each term as NAME_loss, learning_rate,
+    # grad_norm, tokens (of all steps so far), tokens_per_second, seconds; of evaluations: step, epoch, figures, score
+    # (the figure that decides; higher is better), is_best, seconds
     records: list[Record] = field(default_factory=list)
     best_step: int | None = None  # of the best evaluation; None before the first
     best_score: float | None = None
@@ -42,14 +43,13 @@ class History:
     stopped_early: bool = False  # by ``patience``
     asked_to_stop: bool = False  # by a callback
     skipped: list[int] = field(default_factory=list)  # steps left out because a number in them was not finite
-    rewound: list[list[int]] = field(
-        default_factory=list
-    )  # steps with a spike, and those that the weights went back to
+    rewound: list[list[int]] = field(default_factory=list)  # steps with a spike, and those gone back to
     recent: list[float] = field(default_factory=list)  # the losses that the next one is compared with
     warnings: list[str] = field(default_factory=list)  # sentences for the user
     seconds: float = 0.0  # training time, that of earlier sessions of a resumed run included
     losses: list[float] = field(default_factory=list)  # of the steps since the last log line, and so are these
     norms: list[float] = field(default_factory=list)
+    terms: dict[str, list[float]] = field(default_factory=dict)
     tokens: int = 0
     micro_tokens: int = 0  # tokens computed at a time; less after memory was exhausted
     settings: dict[str, Any] = field(default_factory=dict)  # with what was used for each that was left open
@@ -60,8 +60,8 @@ class History:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return what `to_dict` was made of."""
-        return cls(**{each.name: values[each.name] for each in fields(cls)})
+        """Return what `to_dict` was made of; a run that was begun by an older bertie may lack a field."""
+        return cls(**{each.name: values[each.name] for each in fields(cls) if each.name in values})
 
     @property
     def is_over(self) -> bool:
@@ -87,13 +87,14 @@ class History:
             "step": self.step,
             "epoch": round(epoch, 4),
             **finite({"loss": _mean(self.losses)}),
+            **finite({f"{name}_loss": _mean(values) for name, values in self.terms.items()}),
             "learning_rate": rate,
             **finite({"grad_norm": _mean(self.norms)}),
             "tokens": self.tokens + next((line["tokens"] for line in reversed(self.records) if "tokens" in line), 0),
             "tokens_per_second": round(self.tokens / max(computing, 1e-9), 1),
             "seconds": round(seconds, 3),
         }
-        self.losses, self.norms, self.tokens = [], [], 0
+        self.losses, self.norms, self.terms, self.tokens = [], [], {}, 0
         return record
 
     def is_better(self, score: float | None) -> bool:

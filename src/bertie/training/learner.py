@@ -1,6 +1,6 @@
 """What the loop trains: anything with a model whose loss is a sum over numbered examples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -17,8 +17,11 @@ class Learner(Protocol):
     def sizes(self) -> Sequence[int] | LookedUpSizes:
         """The tokens of each example, ``[N]``; batches are counted and sorted by them."""
 
-    def divisor(self, examples: Sequence[int]) -> float | Sequence[float]:
-        """Return the number of labelled items by which the loss of a step is divided; of K sums K numbers."""
+    def divisor(self, examples: Sequence[int]) -> float | Mapping[str, float]:
+        """Return the number of labelled items of a whole step, by which its loss is divided; the host knows it.
+
+        A loss of K sums has K of them by name; the loss of the step is the sum of the K means, and log lines have each.
+        """
 
     def loss(self, examples: Sequence[int]) -> Tensor:
         """Return the sum ``[]`` of the losses of these examples, or K sums ``[K]``, with gradient.

@@ -149,7 +149,7 @@ class _Run:
         tokens = settings.micro_tokens or micro_tokens(self.device)
         self.gradients = GradAccumulator(self.parallel, tokens, precision, whole=not self.divisible)
         self.is_waited_for = self.device.type != "cpu"  # fetching a number waits until the device is done
-        # of the steps since the last look at the device: number, loss, norm
+        # of the steps since the last look at the device: number, loss or its terms, norm
         self.unseen: list[tuple[int, Tensor, Tensor]] = []
         self.clock = 0.0
 
@@ -236,6 +236,7 @@ class _Run:
             "evaluate_every": self.evaluate_every or (in_an_epoch if settings.budget is None else None),
             "log_every": self.log_every,
             "micro_tokens": self.gradients.tokens,
+            "skip_bad_steps": settings.skip_bad_steps or 0,
         }
         length = next((name for name in ("steps", "budget") if given[name] is not None), "epochs")
         left = {"epochs", "steps", "budget"} - {length} | {"batch_size" if settings.batch_tokens else "batch_tokens"}
@@ -254,9 +255,10 @@ class _Run:
         divisor = self.learner.divisor(examples.tolist())
         self.optimizer.zero()
         seed = seed_of_step(self.settings.seed, step, self.group.rank)
-        loss = self.group.sum(self.gradients.compute(examples, divisor, seed, self.device))
-        norm = self.optimizer.step(self._rate(step), self.settings.max_grad_norm, loss)
-        self.unseen.append((step + 1, loss, norm))
+        terms = self.group.sum(self.gradients.compute(examples, divisor, seed, self.device))
+        norm = self.optimizer.step(self._rate(step), self.settings.max_grad_norm, terms.sum())
+        self.terms = tuple(divisor) if isinstance(divisor, Mapping) else ()
+        self.unseen.append((step + 1, terms, norm))
         self.history.step = step + 1
         self.history.tokens += int(self.sampler.sizes[examples].sum())
 
@@ -273,9 +275,9 @@ class _Run:
     def _fetch(self) -> None:
         if not self.unseen:
             return
-        numbers = torch.stack([torch.stack([loss.float(), norm]) for _, loss, norm in self.unseen]).tolist()
+        numbers = torch.stack([torch.hstack([norm, terms.sum(), terms]) for _, terms, norm in self.unseen]).tolist()
         steps, self.unseen = [step for step, _, _ in self.unseen], []
-        for step, (loss, norm) in zip(steps, numbers, strict=True):
+        for step, (norm, loss, *terms) in zip(steps, numbers, strict=True):
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 self._skip(step, loss, norm)
             elif self._is_spike(loss):
@@ -284,11 +286,13 @@ class _Run:
             else:
                 self.history.losses.append(loss)
                 self.history.norms.append(norm)
+                for name, term in zip(self.terms, terms, strict=bool(self.terms)):
+                    self.history.terms.setdefault(name, []).append(term)
 
     def _is_spike(self, loss: float) -> bool:
         """Whether a loss is one after which the run goes back; if not, the next is compared with it, too."""
         threshold, recent = self.settings.spike_threshold, self.history.recent
-        if threshold is None:
+        if not threshold:
             return False
         if is_spike(recent, loss, threshold):
             return True
@@ -309,7 +313,7 @@ class _Run:
         examples = self.sampler.examples(step - 1)
         message = explain(self.parallel, self.learner, examples, step, epoch, rate, loss, norm)
         self.history.skipped.append(step)
-        if len(self.history.skipped) > self.settings.skip_bad_steps:
+        if len(self.history.skipped) > (self.settings.skip_bad_steps or 0):
             kept = f" in {self.checkpointer.where!r}" if self._keep() else ""
             raise BertieError(f"{message.removesuffix('.')}{kept}. {ADVICE}")
         warn(self.history, message)

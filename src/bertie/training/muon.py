@@ -26,8 +26,8 @@ class Muon(AdamW):
         self._muons: dict[Group, Any] = {}
         for group in self._groups:
             if matrices := [self._parameters[name] for name in group.names if name in self._matrices]:
-                scaled = {"weight_decay": group.decay, "adjust_lr_fn": "match_rms_adamw"}
-                self._muons[group] = torch.optim.Muon(matrices, **scaled)
+                decay = group.decay
+                self._muons[group] = torch.optim.Muon(matrices, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
 
     def tensors(self) -> dict[str, Tensor]:
         states = {name: muon.state.get(self._parameters[name], {}) for name, muon in self._by_name().items()}

@@ -1,65 +1,75 @@
-"""Tensors of which each process has some rows: each writes a file of its own, and any number of processes reads them.
+"""Tensors of which each process has some rows, through ``torch.distributed.checkpoint``, which divides them anew.
 
-A piece is named by its tensor and by the row that it begins with: ``model/classifier.weight@4``.
+Its own files hold pickles; here each process writes one safetensors file, in which a piece is named by its tensor and
+by where it begins: ``model/classifier.weight@4,0``.
 """
 
+import warnings
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.metadata import (
+    ChunkStorageMetadata,
+    Metadata,
+    MetadataIndex,
+    TensorProperties,
+    TensorStorageMetadata,
+)
+from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner, SavePlan, SavePlanner
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, WriteResult
+from torch.distributed.tensor import DTensor
+from torch.futures import Future
 
 from bertie.checkpoints.safetensors_file import SafetensorsFile, write_tensors
-from bertie.errors import CheckpointError
+from bertie.errors import BertieError, CheckpointError
 from bertie.files import atomic
 from bertie.training.distributed import Processes
 from bertie.training.param_groups import own_rows
 
-# of each tensor: where its pieces begin, and their rows
-Pieces = Mapping[str, Sequence[tuple[int, Tensor]]]
-
 
 def write_shards(tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor], path: Path, group: Processes) -> None:
-    """Write this process's rows of ``tensors`` into ``path``; what all have alike is written by the first."""
-    pieces: dict[str, Tensor] = {}
-    for name, rows in tensors.items():
-        parameter = _parameter(name, parameters)
-        if parameter is not None and rows.shape == own_rows(parameter).shape != parameter.shape:
-            pieces |= {f"{name}@{_own(parameter, group).start}": rows} if len(rows) else {}
-        elif group.rank == 0:
-            pieces[f"{name}@0"] = rows
-    with atomic(path) as temporary:
-        write_tensors(pieces, temporary)
+    """Write this process's rows of ``tensors`` into ``path``; all processes do so together.
+
+    A tensor is divided as the parameter is whose name its own ends with.
+    """
+    pieces = {name: _divided_like(_parameter(name, parameters), tensor) for name, tensor in tensors.items()}
+    with _failures_said():
+        save(pieces, storage_writer=_Writer(path), process_group=group.control)
 
 
-def read_pieces(paths: Sequence[Path]) -> Pieces:
-    """Return the pieces in these files, mapped; releases before wrote all places of a piece: ``@4,0``."""
-    found: dict[str, list[tuple[int, Tensor]]] = defaultdict(list)
-    for path in paths:
-        file = SafetensorsFile(path)
-        for piece in file.infos:
-            name, _, place = piece.rpartition("@")
-            start = place.partition(",")[0] or "0"
-            if not start.isdecimal():
-                raise CheckpointError(f"{str(path)!r} is no part of a training state: it holds {piece[:60]!r}")
-            found[name].append((int(start), file.tensor(piece)))
-    return found
-
-
-def rows_of(pieces: Pieces, parameters: Mapping[str, Tensor], group: Processes) -> dict[str, Tensor]:
-    """Return this process's rows of all tensors, which another number of processes may have written."""
+def read_shards(paths: Sequence[Path], parameters: Mapping[str, Tensor], group: Processes) -> dict[str, Tensor]:
+    """Return this process's rows of all tensors in these files, which another number of processes may have written."""
+    reader = _Reader(paths)
     found: dict[str, Tensor] = {}
-    for name, parts in pieces.items():
-        parts = sorted(parts, key=lambda part: part[0])
-        if not parts[0][1].dim():
-            found[name] = parts[0][1]
-            continue
-        (start, last), parameter = parts[-1], _parameter(name, parameters)
-        shape = (start + len(last), *last.shape[1:])
-        is_divided = parameter is not None and parameter.shape == shape
-        own = _own(parameter, group) if parameter is not None and is_divided else slice(0, shape[0])
-        found[name] = torch.cat([rows[max(0, own.start - at) : max(0, own.stop - at)] for at, rows in parts])
+    for name, saved in reader.metadata.state_dict_metadata.items():
+        assert isinstance(saved, TensorStorageMetadata)
+        parameter, dtype = _parameter(name, parameters), saved.properties.dtype
+        if isinstance(parameter, DTensor) and parameter.shape == saved.size:
+            found[name] = _divided_like(parameter, torch.empty_like(parameter.to_local(), dtype=dtype))
+        else:
+            found[name] = torch.empty(saved.size, dtype=dtype)
+    with _failures_said(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")
+        load(found, storage_reader=reader, process_group=group.control, no_dist=group.world == 1)
+    return {name: own_rows(tensor) for name, tensor in found.items()}
+
+
+def rows_of(tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor], group: Processes) -> dict[str, Tensor]:
+    """Return this process's rows of whole tensors."""
+    found = dict(tensors)
+    for name, whole in tensors.items():
+        parameter = _parameter(name, parameters)
+        if isinstance(parameter, DTensor) and parameter.shape == whole.shape:
+            chunks = whole.chunk(group.world)  # as DTensor divides rows: of few, the last processes have none
+            found[name] = chunks[group.rank] if group.rank < len(chunks) else whole[:0]
     return found
 
 
@@ -69,10 +79,125 @@ def _parameter(name: str, parameters: Mapping[str, Tensor]) -> Tensor | None:
     return parameters.get(rest if part == "model" else rest.partition(".")[2])
 
 
-def _own(parameter: Tensor, group: Processes) -> slice:
-    """Return which rows of a parameter this process has: all, or as a `DTensor` divides them."""
-    count = len(parameter)
-    if not hasattr(parameter, "to_local"):
-        return slice(0, count)
-    size = -(-count // group.world)  # of few rows the last processes have none
-    return slice(min(group.rank * size, count), min((group.rank + 1) * size, count))
+def _divided_like(parameter: Tensor | None, rows: Tensor) -> Tensor:
+    if not isinstance(parameter, DTensor) or rows.shape != parameter.to_local().shape:
+        return rows
+    return DTensor.from_local(
+        rows,
+        parameter.device_mesh,
+        parameter.placements,
+        run_check=False,
+        shape=parameter.shape,
+        stride=parameter.stride(),
+    )
+
+
+class _Writer(StorageWriter):
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def reset(self, checkpoint_id: Any = None) -> None: ...
+
+    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None: ...
+
+    def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
+        return plan
+
+    def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
+        return plans
+
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> "Future[list[WriteResult]]":
+        pieces: dict[str, Tensor] = {}
+        for item in plan.items:
+            assert item.tensor_data is not None
+            place = ",".join(map(str, item.tensor_data.chunk.offsets))
+            pieces[f"{item.index.fqn}@{place}"] = planner.resolve_data(item)  # type: ignore[assignment]
+        with atomic(self._path) as temporary:
+            write_tensors(pieces, temporary)
+        return _done([WriteResult(item.index, 0, None) for item in plan.items])
+
+    def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None: ...
+
+    @classmethod
+    def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:  # noqa: ARG003
+        return True
+
+
+class _Reader(StorageReader):
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._pieces: dict[MetadataIndex, tuple[SafetensorsFile, str]] = {}
+        chunks: dict[str, list[ChunkStorageMetadata]] = defaultdict(list)
+        dtypes: dict[str, torch.dtype] = {}
+        for path in paths:
+            file = SafetensorsFile(path)
+            for piece, info in file.infos.items():
+                name, offsets = _place(path, piece)
+                chunks[name].append(ChunkStorageMetadata(torch.Size(offsets), torch.Size(info.shape)))
+                dtypes[name] = getattr(torch, info.dtype)
+                self._pieces[MetadataIndex(name, offsets)] = file, piece
+        self.metadata = Metadata(
+            {
+                name: TensorStorageMetadata(TensorProperties(dtypes[name]), _size(each), each)
+                for name, each in chunks.items()
+            }
+        )
+
+    def reset(self, checkpoint_id: Any = None) -> None: ...
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:  # noqa: ARG002
+        return self.metadata
+
+    def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None: ...
+
+    def prepare_local_plan(self, plan: LoadPlan) -> LoadPlan:
+        return plan
+
+    def prepare_global_plan(self, plans: list[LoadPlan]) -> list[LoadPlan]:
+        return plans
+
+    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> "Future[None]":
+        for item in plan.items:
+            file, piece = self._pieces[item.storage_index]
+            part = file.tensor(piece)
+            for dim, (start, length) in enumerate(zip(item.storage_offsets, item.lengths, strict=True)):
+                part = part.narrow(dim, start, length)
+            target = planner.resolve_tensor(item).detach()
+            target.copy_(part)
+            planner.commit_tensor(item, target)
+        return _done(None)
+
+    @classmethod
+    def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:  # noqa: ARG003
+        return True
+
+
+def _place(path: Path, piece: str) -> tuple[str, list[int]]:
+    """Return the tensor that a piece is of, and where in it the piece begins."""
+    name, _, place = piece.rpartition("@")
+    try:
+        return name, [int(offset) for offset in place.split(",") if offset]
+    except ValueError as error:
+        raise CheckpointError(f"{str(path)!r} is no part of a training state: it holds {piece[:60]!r}") from error
+
+
+def _size(chunks: Sequence[ChunkStorageMetadata]) -> torch.Size:
+    ends = [[start + length for start, length in zip(each.offsets, each.sizes, strict=True)] for each in chunks]
+    return torch.Size(map(max, zip(*ends, strict=True)))
+
+
+def _done(value: Any) -> "Future[Any]":
+    future: Future[Any] = Future()
+    future.set_result(value)
+    return future
+
+
+@contextmanager
+def _failures_said() -> Iterator[None]:
+    """Say what went wrong in any of the processes, which all hear of it."""
+    try:
+        yield
+    except CheckpointException as error:
+        first = next(iter(error.failures.values()))[0]
+        if isinstance(first, BertieError):
+            raise first from error
+        raise CheckpointError(f"the training state cannot be written or read: {first}") from error

@@ -17,12 +17,11 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from bertie.checkpoints.safetensors_file import SafetensorsFile, write_tensors
-from bertie.errors import BertieError, CheckpointError
+from bertie.errors import CheckpointError
 from bertie.files import atomic, atomic_folder, make_folder, read_json, remove_leftovers
 from bertie.progress import logger
 from bertie.training.distributed import ALONE, Processes
 from bertie.training.param_groups import is_sharded
-from bertie.training.sharded_state import read_pieces, rows_of, write_shards
 from bertie.training.sparse_embeddings import with_all_rows
 
 VERSION = 1
@@ -142,18 +141,11 @@ class States:
 
     def _write_shards(self, parts: Parts, parameters: Mapping[str, Tensor], folder: Path | None) -> dict[str, int]:
         """Write this process's file, and return the sums of all; the first process alone knows the folder."""
+        from bertie.training.sharded_state import write_shards  # imports 700 modules
+
         path = Path(self._group.broadcast(str(folder))) / f"shard-{self._group.rank:05}.safetensors"
-        failure: BertieError | None = None
-        try:
-            write_shards(_joined(parts), parameters, path, self._group)
-        except BertieError as error:
-            failure = error
-        sums = {}
-        for name, total, problem in self._group.gather((path.stem, 0 if failure else _sum(path), failure)):
-            if problem is not None:
-                raise problem  # all hear of it
-            sums[name] = total
-        return sums
+        write_shards(_joined(parts), parameters, path, self._group)
+        return dict(self._group.gather((path.stem, _sum(path))))
 
     def _tensors(self, folder: Path, files: Sequence[str], parameters: Mapping[str, Tensor]) -> Parts:
         """Return weights and moments, of shards this process's rows, whatever number of processes wrote them."""
@@ -165,8 +157,11 @@ class States:
                 parts["optimizer"] = with_all_rows(parts["optimizer"], parameters)
             if not is_sharded(parameters):
                 return parts
-        pieces = read_pieces(paths) if in_shards else {name: [(0, each)] for name, each in _joined(parts).items()}
-        return _parted(rows_of(pieces, parameters, self._group))
+        from bertie.training.sharded_state import read_shards, rows_of
+
+        if in_shards:
+            return _parted(read_shards(paths, parameters, self._group))
+        return _parted(rows_of(_joined(parts), parameters, self._group))
 
     def _numbered(self) -> dict[int, Path]:
         """Return the states by their number."""
