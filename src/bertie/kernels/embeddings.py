@@ -49,11 +49,7 @@ class PackedEmbeddings:
         self._struct.words.scale = None if scale is None else scale.ctypes.data
 
     def __call__(self, ids: Ids, types: Ids | None, positions: Ids | None, *, threads: int) -> Floats:
-        """Return the embeddings ``[T, D]`` of ids ``[T]``, without ``types`` all of type 0.
-
-        Args:
-            positions: of each token; looked at only if there is a table of positions.
-        """
+        """Return the embeddings ``[T, D]`` of ids ``[T]``, without ``types`` all of type 0."""
         given = [ids, types, positions][: len(self._counts)]
         arrays = [None if each is None else np.ascontiguousarray(each, np.int64) for each in given]
         if any(each is not None and each.shape != (len(ids),) for each in arrays) or any(

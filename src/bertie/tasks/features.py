@@ -235,17 +235,11 @@ class Features:
 
 
 class Outputs(NamedTuple):
-    """What a model computed for N inputs.
+    """What a model computed for N inputs."""
 
-    Attributes:
-        values: one entry an input, as `bertie.tasks.task.Task.combine` gives them.
-        features: what they were computed from.
-        labels: what is right for each input, as labelled data has it; empty while answers are wanted.
-    """
-
-    values: Values
-    features: Features
-    labels: Sequence[Any] = ()
+    values: Values  # one entry an input, as `bertie.tasks.task.Task.combine` gives them
+    features: Features  # what they were computed from
+    labels: Sequence[Any] = ()  # what is right for each input, as labelled data has it; empty while answers are wanted
 
 
 # what each field has an entry of
