@@ -35,7 +35,7 @@ class MaskedLM(TrainableTask):
     overlap: int | None = 0
     share: float = 0.15  # of the tokens to guess
     whole_word: bool = False  # True draws words, all their pieces at a time; the last one as far as the number allows
-    label_smoothing: float = 0.0  # the share of each token that is learned as any token alike; figures take all of it
+    label_smoothing: float = 0.0  # the share of each token that is learned as any token alike; figures go without
     saved: ClassVar[tuple[str, ...]] = ("max_length",)
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": MaskedLMMetric}
 
