@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bertie.compression.folder import check_new, write_folder
-from bertie.compression.opening import Opened, open_model
+from bertie.compression.folder import Opened, check_new, open_model, write_folder
 from bertie.errors import InputError
 from bertie.files import read_json
 from bertie.messages import short
