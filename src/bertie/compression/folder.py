@@ -29,7 +29,7 @@ class Opened:
     """A model with what belongs to it; its own files lie in ``folder / subfolder``."""
 
     model: BertPreTrainedModel
-    tokenizer: Tokenizer
+    tokenizer: Any
     folder: Path
     subfolder: str
 
