@@ -120,10 +120,6 @@ class Functions:
         waits = generator.standard_exponential(chances.shape, np.float32)
         return self.topk(chances / waits, count)[1]
 
-    def generator(self, seed: int | None) -> Any:
-        """Return what draws, from a seed, or from the system's entropy."""
-        return np.random.default_rng(seed)
-
     def bools(self, like: Values, answers: Any) -> Values:  # noqa: ARG002
         """Return what a stopping criterion answered, beside ``like``."""
         return np.asarray(answers)

@@ -80,10 +80,6 @@ class TensorFunctions(Functions):
     def draw(self, chances: Tensor, count: int, generator: Any) -> Tensor:
         return torch.multinomial(chances, count, generator=generator)
 
-    def generator(self, seed: int | None) -> Any:
-        """Return what draws; None is PyTorch's global generator."""
-        return None if seed is None else torch.Generator().manual_seed(seed)
-
     def bools(self, like: Tensor, answers: Any) -> Tensor:
         return torch.as_tensor(answers, device=like.device)
 
