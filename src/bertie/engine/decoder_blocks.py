@@ -1,4 +1,4 @@
-"""The blocks of a decoder: tokens attend to those before them, which are kept, and to an encoder's states of a source."""
+"""The blocks of a decoder: tokens attend to those before them, which are kept, and to what an encoder read."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

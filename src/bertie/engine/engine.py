@@ -1,7 +1,7 @@
 """Engine: a BERT that only answers, on a CPU, made once from a checkpoint or a model and never changed."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from copy import copy
 from functools import partial
@@ -24,7 +24,7 @@ from bertie.engine.blocks import Blocks
 from bertie.engine.embeddings import Embeddings
 from bertie.engine.heads import MaskedLMHead, Pooler
 from bertie.engine.linear import Linear
-from bertie.engine.text_decoder import TextDecoder, first_tokens, write
+from bertie.engine.text_decoder import ASKED, TextDecoder, first_tokens, write
 from bertie.engine.weights import Weights, weights_in, weights_of
 from bertie.errors import ConfigError, InputError, InputTypeError
 from bertie.generation.generation_config import GenerationConfig
@@ -266,14 +266,15 @@ class Engine:
         blocks, x, batch = self._embedded(rows)
         return blocks.each(x, batch, self.threads)
 
-    def generate(self, rows: Rows, config: GenerationConfig | None = None, **asked: Any) -> NDArray[np.int64]:
+    def generate(self, rows: Rows, options: Mapping[str, Any] | None = None) -> NDArray[np.int64]:
         """Return how rows go on, or what an encoder-decoder writes of them: ids ``[R * N, S]``, N texts of each.
 
         Args:
             rows: beginnings, which stand in what comes back with padding before the shorter ones; or sources.
-            config: how words are chosen; what is None in it is taken from ``generation_config``.
-            asked: ``seed`` of drawn words, ``streamer``, ``logits_processor``, ``stopping_criteria`` and
-                ``prefix_allowed_tokens_fn`` as in `bertie.models.generating.generate`, on arrays of NumPy.
+            options: fields of a `bertie.GenerationConfig`, of which those left out are taken from
+                ``generation_config``; ``streamer``, ``logits_processor``, ``stopping_criteria`` and
+                ``prefix_allowed_tokens_fn`` as in `bertie.models.generating.generate`, on arrays of NumPy; and
+                ``seed`` of the words that are drawn.
 
         Raises:
             ConfigError, InputError: lengths that cannot be, or a missing token.
@@ -282,16 +283,18 @@ class Engine:
         """
         if self._decoder is None:
             self._refuse("decoder")
-        settled = (config or self.generation_config).settled(self.generation_config)
+        fields = dict(options or {})
+        more = {name: fields.pop(name) for name in ASKED if name in fields}
+        config = GenerationConfig(**fields).settled(self.generation_config)
         if self._blocks is None:
-            return write(self._decoder, rows, settled, self.threads, **asked)
+            return write(self._decoder, rows, config, self.threads, **more)
         blocks, x, batch = self._embedded(rows)
         states = blocks(x, batch, self.threads)
         states = states if self._projection is None else self._projection(states, threads=self.threads)
-        sources = self._decoder.read(states, batch.cu_seqlens, self.threads)
-        alike = len(set(rows.lengths)) == 1
-        more = {"sources": sources, "source_ids": batch.ids.reshape(len(rows.lengths), -1) if alike else None}
-        return write(self._decoder, first_tokens(settled, len(rows.lengths)), settled, self.threads, **more, **asked)
+        more["sources"] = self._decoder.read(states, batch.cu_seqlens, self.threads)
+        if len(set(rows.lengths)) == 1:
+            more["source_ids"] = batch.ids.reshape(len(rows.lengths), -1)
+        return write(self._decoder, first_tokens(config, len(rows.lengths)), config, self.threads, **more)
 
     def _embedded(self, rows: Rows) -> tuple[Blocks, Array, Batch]:
         if self._blocks is None or self._embeddings is None:

@@ -23,6 +23,8 @@ from bertie.generation.generation_config import GenerationConfig
 from bertie.generation.generation_plan import GenerationPlan, Prompts, tokens_of
 
 Integers = NDArray[np.int64]
+# what a call may bring beside a config's fields
+ASKED = ("seed", "streamer", "logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn")
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ from bertie.engine import Engine
 from bertie.engine.activations import Array
 from bertie.engine.engine import WRITERS
 from bertie.errors import InputError, InputTypeError
-from bertie.generation.generation_config import GenerationConfig
 from bertie.models.hooks import onlookers
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.quantized import int8_names
@@ -87,8 +86,8 @@ def _check_answers(model: BertPreTrainedModel, engine: Engine) -> None:
 
 def _check_words(model: Any, engine: Engine, packed: Packed, rows: Features) -> None:
     """Refuse a model that writes other words than the engine."""
-    config = GenerationConfig(max_new_tokens=2, bos_token_id=0)
-    if not np.array_equal(model.generate(packed, config).numpy(), engine.generate(rows, config)):
+    asked = {"max_new_tokens": 2, "bos_token_id": 0}
+    if not np.array_equal(model.generate(packed, **asked).numpy(), engine.generate(rows, asked)):
         raise InputError(
             "The engine cannot stand for this model: its words differ, so a part of it is not what its config says."
         )
