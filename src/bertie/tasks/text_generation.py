@@ -19,6 +19,8 @@ from bertie.tasks.text_encoder import wrong_type
 # options of generation that are no fields of its config
 FUNCTIONS = ("streamer", "logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn")
 _GENERATION = (*FIELDS, *WITHOUT_EFFECT, *NOT_OFFERED, *FUNCTIONS)
+# options that hold others
+_INNER = ("tokenizer_kwargs", "tokenize_kwargs")
 # as many new tokens as the reference's pipelines write where no length is asked for
 NEW_TOKENS = 256
 # texts, or beams, that are written side by side: each step reads all weights once for all of them
@@ -52,8 +54,9 @@ class Generation(Task):
         """As `bertie.tasks.text_encoder.TextEncoder.with_options`; ``max_length`` is that of what is written."""
         more = {**(options.pop("generation", None) or {}), **(options.pop("generate_kwargs", None) or {})}
         more |= {name: options.pop(name) for name in list(options) if name in _GENERATION}
-        for name in [name for name in more if name not in _GENERATION]:
-            raise InputTypeError(f"Generation has no option {name!r}.{nearest(name, _GENERATION)}")
+        others = [name for name in options if name not in (*self.options(), *_INNER) and options[name] is not None]
+        for name in [*others, *(name for name in more if name not in _GENERATION)]:
+            raise InputTypeError(f"Generation has no option {name!r}.{nearest(name, (*self.options(), *_GENERATION))}")
         if more:
             options["generation"] = {**(self.generation or {}), **more}
             GenerationConfig(**{name: value for name, value in more.items() if name not in FUNCTIONS})
