@@ -37,7 +37,7 @@ ROWS = [
     {"checkpoints", "tokenization"},
     {"packing"},
     {"capture", "config", "outputs"},
-    {"fields"},
+    {"families", "fields"},
     {"layouts"},
     {"hub"},
     {"locking"},

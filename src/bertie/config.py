@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from bertie.errors import CheckpointError, ConfigError, InputTypeError, nearest
+from bertie.families import FAMILIES, Family
 from bertie.fields import (
     FIELDS,
     GENERAL,
@@ -48,6 +49,7 @@ _NULL_IS_DEFAULT = (
 # left out of to_dict while they hold this: files of other programs do not have them
 _OPTIONAL = dict.fromkeys(
     (
+        "embedding_size",
         "sep_token_id",
         "decoder_start_token_id",
         "tokenizer_class",
@@ -59,7 +61,7 @@ _OPTIONAL = dict.fromkeys(
 
 
 class BertConfig:
-    """The shape and settings of a BERT model.
+    """The shape and settings of a BERT model, or of a sibling that ``model_type`` names (`bertie.families`).
 
     Every field is checked when it is assigned (`bertie.fields.FIELDS` has what each may hold), fields together when a
     config is made and by `validate`. New attributes may be set and are saved; in the constructor they are an error.
@@ -82,6 +84,7 @@ class BertConfig:
     attention_probs_dropout_prob: float
     max_position_embeddings: int
     type_vocab_size: int
+    embedding_size: int | None
     initializer_range: float
     layer_norm_eps: float
     pad_token_id: int | None
@@ -127,6 +130,7 @@ class BertConfig:
         layer_norm_eps: float = 1e-12,
         pad_token_id: int | None = 0,
         *,
+        embedding_size: int | None = None,
         position_embedding_type: str = "absolute",
         use_cache: bool = True,
         classifier_dropout: float | None = None,
@@ -168,6 +172,8 @@ class BertConfig:
             )
         given |= {"dtype": torch_dtype if dtype is None else dtype, "_name_or_path": name_or_path or _name_or_path}
         self.model_type = model_type
+        if "embedding_size" in self.family.defaults and embedding_size is None:
+            given["embedding_size"] = hidden_size
         self._attn_implementation = attn_implementation
         for name in FIELDS:
             setattr(self, name, given[name])
@@ -176,8 +182,7 @@ class BertConfig:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "model_type":
-            if value != self.model_type:
-                raise ConfigError(f"model_type is {value!r}; bertie runs models of type {self.model_type!r} only")
+            self._set_model_type(value)
         elif name == "id2label":
             labels = checked_labels(value)
             self.__dict__.update(id2label=labels, label2id={label: index for index, label in labels.items()})
@@ -187,6 +192,13 @@ class BertConfig:
             self.__dict__[name] = checked(name, value)
         else:
             object.__setattr__(self, name, value)
+
+    def _set_model_type(self, value: Any) -> None:
+        known = FAMILIES if self.model_type in FAMILIES else (self.model_type,)
+        if value not in known:
+            raise ConfigError(f"model_type is {value!r}; bertie runs models of type {', '.join(known)} only")
+        if self.__dict__.setdefault("model_type", value) != value:
+            raise ConfigError(f"model_type is {self.model_type!r} and cannot become {value!r}; make another config")
 
     def validate(self) -> None:
         """Check the fields against each other.
@@ -205,6 +217,28 @@ class BertConfig:
                 "add_cross_attention is true but is_decoder is false; only a decoder has cross-attention",
             ),
             (
+                self.is_decoder and not self.family.is_bert,
+                f"is_decoder is true in a config of type {self.model_type!r}; only a BERT can be a decoder here",
+            ),
+            (
+                self.type_vocab_size != self.family.fixed.get("type_vocab_size", self.type_vocab_size or 1),
+                f"type_vocab_size is {self.type_vocab_size}, which no model of type {self.model_type!r} has",
+            ),
+            (
+                self.embedding_width != self.hidden_size and "embedding_size" not in self.family.defaults,
+                f"embedding_size is {self.embedding_size} and hidden_size {self.hidden_size}; only ELECTRA projects "
+                "its embeddings to another width",
+            ),
+            (
+                self.family.skips_padding and self.pad_token_id is None,
+                f"pad_token_id is None, but positions of type {self.model_type!r} count from the one behind it",
+            ),
+            (
+                self.max_tokens < 1,
+                f"max_position_embeddings is {self.max_position_embeddings}, but the first token has position "
+                f"{self.first_position}",
+            ),
+            (
                 self.pad_token_id is not None and self.pad_token_id >= self.vocab_size,
                 f"pad_token_id is {self.pad_token_id}, outside the vocabulary of {self.vocab_size}",
             ),
@@ -221,6 +255,33 @@ class BertConfig:
         ):
             if wrong:
                 raise ConfigError(message)
+
+    # what siblings of BERT have otherwise, as layers and the engine need it
+
+    @property
+    def family(self) -> Family:
+        """The row of `bertie.families` for ``model_type``."""
+        return FAMILIES.get(self.model_type, FAMILIES["bert"])
+
+    @property
+    def embedding_width(self) -> int:
+        """The width of the embeddings, before they are projected to ``hidden_size``."""
+        return self.embedding_size or self.hidden_size
+
+    @property
+    def first_position(self) -> int:
+        """The row of the position embeddings that a text's first token has."""
+        return (self.pad_token_id or 0) + 1 if self.family.skips_padding else 0
+
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens the longest text may have."""
+        return self.max_position_embeddings - self.first_position
+
+    @property
+    def transform_act(self) -> str | Callable[..., Any]:
+        """The activation in the masked-LM head."""
+        return self.family.transform_act or self.hidden_act
 
     # labels
 
@@ -338,10 +399,11 @@ class BertConfig:
         """Return the config that a mapping describes, with ``overrides`` in place of its fields; unknown keys are kept.
 
         Raises:
-            ConfigError: a field is out of its range, or ``model_type`` is not ``"bert"``.
+            ConfigError: a field is out of its range, or ``model_type`` is none that bertie runs.
             InputTypeError: an override is neither a field nor a key of the mapping.
         """
-        data, extra = _split(cls, dict(config_dict), {name for name in LABELS if overrides.get(name) is not None})
+        data = _in_bert_names(config_dict)
+        data, extra = _split(cls, data, {name for name in LABELS if overrides.get(name) is not None})
         extra |= {name: overrides.pop(name) for name in STATED if name in overrides}
         known = {*FIELDS, *_NOT_FIELDS, "id2label", "label2id", "attn_implementation", *extra}
         unused = {name: overrides.pop(name) for name in list(overrides) if name not in known}
@@ -379,12 +441,12 @@ class BertConfig:
         }
 
     def to_json_string(self, use_diff: bool = True) -> str:
-        """Return the config as JSON, by default without general defaults.
+        """Return the config as JSON, by its family's names of fields, by default without general defaults.
 
         Raises:
             ConfigError: a field holds what JSON cannot, for instance an activation given as a function.
         """
-        fields = self.to_diff_dict() if use_diff else self.to_dict()
+        fields = self.family.written_fields(self.to_diff_dict() if use_diff else self.to_dict())
         for name, value in fields.items():
             try:
                 json.dumps(value, allow_nan=False)
@@ -439,8 +501,8 @@ class AutoConfig:
 
     @staticmethod
     def for_model(model_type: str, **fields: Any) -> BertConfig:
-        """Return a new config of the given type, which must be ``"bert"``."""
-        return BertConfig(model_type=model_type, **fields)
+        """Return a new config of the given type, such as ``"bert"``, with its own defaults."""
+        return BertConfig.from_dict({"model_type": model_type}, **fields)
 
 
 def _config_file(name_or_path: str | os.PathLike[str], place: dict[str, Any]) -> Path:
@@ -454,6 +516,16 @@ def _config_file(name_or_path: str | os.PathLike[str], place: dict[str, Any]) ->
             f"{there or 'give the folder of a saved model'}"
         )
     return path
+
+
+def _in_bert_names(stated: dict[str, Any]) -> dict[str, Any]:
+    """Return a file's keys, those of a sibling of BERT by BERT's names."""
+    family = FAMILIES.get(str(stated.get("model_type")), FAMILIES["bert"])
+    data = family.read_fields(stated)
+    if "embedding_size" not in family.defaults and data.get("embedding_size") not in (None, data.get("hidden_size")):
+        width = short(data.pop("embedding_size"))
+        say_once(f"the config's embedding_size ({width}) is without effect: only ELECTRA projects its embeddings")
+    return data
 
 
 def _split(cls: type[BertConfig], data: dict[str, Any], replaced: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:

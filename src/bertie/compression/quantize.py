@@ -109,9 +109,10 @@ def encode(texts: Iterable[Any], tokenizer: Any, model: Any) -> Texts:
         if not model.name_or_path:
             raise InputError("the model does not know the folder it came from: give a tokenizer too")
         tokenizer = AutoTokenizer.from_pretrained(model.name_or_path)
-    limit = min(tokenizer.model_max_length, model.config.max_position_embeddings)
+    limit = min(tokenizer.model_max_length, model.config.max_tokens)
     rows = tokenizer(given, truncation=True, max_length=limit, return_token_type_ids=True)
-    return Texts(rows["input_ids"], rows["token_type_ids"])
+    types = rows["token_type_ids"] if model.config.type_vocab_size else [[0] * len(ids) for ids in rows["input_ids"]]
+    return Texts(rows["input_ids"], types)
 
 
 def _rounded(

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from bertie.checkpoints import write_checkpoint
 from bertie.checkpoints.folder import Place, open_weights
-from bertie.checkpoints.names import canonical
+from bertie.checkpoints.names import canonical, in_names_of
 from bertie.checkpoints.one_save import of_one_save
-from bertie.checkpoints.parameters import CLASSES, parameters_of
+from bertie.checkpoints.parameters import CLASSES, architecture_of, parameters_of
 from bertie.checkpoints.quantization import check_declaration
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
@@ -59,7 +59,8 @@ class Engine:
         self._embeddings = Embeddings.of(weights, config)
         self._blocks = Blocks(weights, config)
         names = parameters_of(architecture, config).shapes
-        self._pooler = weights.later(Pooler.of) if "bert.pooler.dense.weight" in weights.stored else None
+        has_pooler = "bert.pooler.dense.weight" in weights.stored
+        self._pooler = weights.later(partial(Pooler.of, config=config)) if has_pooler else None
         if self._pooler is not None and architecture != "BertModel":  # a bare model's is seldom asked for
             self._pooler()
         self._words = MaskedLMHead.of(weights, config) if "cls.predictions.transform.dense.weight" in names else None
@@ -140,8 +141,8 @@ class Engine:
             ConfigError: the engine does not compute such a model.
             InputTypeError: it is none of bertie's.
         """
-        architecture = next((kind.__name__ for kind in type(model).__mro__ if kind.__name__ in ARCHITECTURES), None)
-        if architecture is None:
+        architecture = architecture_of(type(model))
+        if architecture not in ARCHITECTURES:
             raise InputTypeError(f"model is a {type(model).__name__}; the engine computes {', '.join(ARCHITECTURES)}.")
         config = BertConfig.from_dict(model.config.to_dict())
         made = cls(weights_of(model, config, architecture), config, architecture)
@@ -161,6 +162,7 @@ class Engine:
         tensors = {name: array for name, array in arrays if array is not None}
         config = copy(self.config)
         config.architectures, config.dtype = [self.architecture], self.dtype
+        tensors = in_names_of(config.family, tensors, self.architecture)
         write_checkpoint(save_directory, tensors, config.to_json_string())
 
     # what is computed
@@ -297,6 +299,8 @@ def why_not(config: BertConfig, architecture: str) -> str:
     """Return why the engine cannot compute such a model, or an empty text."""
     if architecture not in ARCHITECTURES:
         return f"its class is {architecture}, and the engine has {', '.join(ARCHITECTURES)}"
+    if why := config.family.why_not(architecture):
+        return why
     if config.is_decoder or config.add_cross_attention:
         return "it is a decoder, which PyTorch computes: bertie.BertLMHeadModel.from_pretrained"
     if not isinstance(config.hidden_act, str):

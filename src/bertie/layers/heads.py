@@ -13,13 +13,14 @@ from bertie.packing import Packed
 class BertPooler(nn.Module):
     """``tanh(dense(first token))``: ``[B, S, D]``, or ``[T, D]`` with their `Packed`, to ``[B, D]``.
 
-    A packed text without tokens gets zeros (decision 5).
+    The activation is the family's. A packed text without tokens gets zeros (decision 5).
     """
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.dense = Linear(config.hidden_size, config.hidden_size)
-        self.activation = nn.Tanh()
+        own = config.family.pooler_act
+        self.activation = nn.Tanh() if own == "tanh" else activation(own)
 
     def forward(self, hidden_states: Tensor, packed: Packed | None = None) -> Tensor:
         if packed is None:
@@ -30,13 +31,13 @@ class BertPooler(nn.Module):
 
 
 class BertPredictionHeadTransform(nn.Module):
-    """``LayerNorm(activation(dense(x)))``: ``[..., D]`` to ``[..., D]``."""
+    """``LayerNorm(activation(dense(x)))``: ``[..., D]`` to the width of the embeddings."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.dense = Linear(config.hidden_size, config.hidden_size)
-        self.transform_act_fn = activation(config.hidden_act)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dense = Linear(config.hidden_size, config.embedding_width)
+        self.transform_act_fn = activation(config.transform_act)
+        self.LayerNorm = nn.LayerNorm(config.embedding_width, eps=config.layer_norm_eps)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         return self.LayerNorm(self.transform_act_fn(self.dense(hidden_states)))
@@ -48,7 +49,7 @@ class BertLMPredictionHead(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.transform = BertPredictionHeadTransform(config)
-        self.decoder = Linear(config.hidden_size, config.vocab_size)
+        self.decoder = Linear(config.embedding_width, config.vocab_size)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, hidden_states: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from bertie.errors import InputError, InputTypeError
 from bertie.models.hooks import onlookers
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.quantized import int8_names
-from bertie.packing import Packed
+from bertie.models.task_model import TaskModel
 from bertie.tasks.features import Features
 
 # the largest difference of answers, relative to the largest of them or 1; that of int8 layers, in which a last bit
@@ -66,7 +66,7 @@ def _why_not(model: BertPreTrainedModel) -> str:
 def _check_answers(model: BertPreTrainedModel, engine: Engine) -> None:
     """Refuse a model whose answers to two texts are not the engine's."""
     rows = _two_texts(model)
-    packed = Packed.from_flat(rows.ids, rows.lengths, rows.types)
+    packed = TaskModel(model).packed(rows)
     more = {"num_choices": 1} if engine.architecture == "BertForMultipleChoice" else {}
     expected = model(packed, return_dict=True, **more)
     tolerance = TOLERANCE_INT8 if int8_names(model) else TOLERANCE
@@ -102,11 +102,11 @@ def _answers(engine: Engine, rows: Features) -> dict[str, Array]:
 def _two_texts(model: Any) -> Features:
     """Return two texts of drawn words, the same for each model of the same sizes."""
     draw, config = np.random.default_rng(0), model.config
-    lengths = [min(_LONGEST, config.max_position_embeddings), min(4, config.max_position_embeddings)]
+    lengths = [min(_LONGEST, config.max_tokens), min(4, config.max_tokens)]
     total = sum(lengths)
     return Features(
         ids=draw.integers(config.vocab_size, size=total),
-        types=draw.integers(config.type_vocab_size, size=total),
+        types=draw.integers(config.type_vocab_size or 1, size=total),
         lengths=lengths,
         truncated=[0, 0],
         empty=[False, False],

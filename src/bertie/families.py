@@ -1,0 +1,178 @@
+"""BERT's siblings: how the files of each differ from BERT's, and what little it computes otherwise, one row each.
+
+Everything else of bertie knows BERT's names only: configs and checkpoints are translated where they are read and
+written, and the few fields that layers and the engine need are properties of `bertie.config.BertConfig`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# the classes that every family has, and those of BERT alone
+CLASSES = (
+    *("BertModel", "BertForMaskedLM", "BertForSequenceClassification", "BertForMultipleChoice"),
+    *("BertForTokenClassification", "BertForQuestionAnswering"),
+)
+_BERT_ALONE = ("BertForPreTraining", "BertForNextSentencePrediction", "BertLMHeadModel")
+_Names = Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """What a model type has of its own.
+
+    Args:
+        name: what its classes' names begin with.
+        prefix: the encoder's name within a task model.
+        modules: the path of each module, BERT's → this family's; the longest that fits counts, ``*`` is a number.
+        heads: the same for single classes, by BERT's name of the class.
+        fields: fields of config.json, BERT's → this family's.
+        defaults: fields that have another default than BERT's.
+        fixed: fields that no file of the family has, with what they are.
+        pools: whether the bare encoder has a pooler.
+        pooler_act: the activation of the dense layer between a text's first token and its classifier.
+        transform_act: that of the masked-LM head; None: the config's ``hidden_act``.
+        skips_padding: whether positions count from ``pad_token_id + 1`` on, tokens of padding not counted (Liu et al.
+            2019, as fairseq has it).
+    """
+
+    name: str
+    prefix: str
+    modules: _Names = field(default_factory=dict)
+    heads: Mapping[str, _Names] = field(default_factory=dict)
+    fields: _Names = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    pools: bool = True
+    pooler_act: str = "tanh"
+    transform_act: str | None = None
+    skips_padding: bool = False
+
+    @property
+    def is_bert(self) -> bool:
+        return self.prefix == "bert"
+
+    def has_class(self, name: str) -> bool:
+        """Whether the family has this class of BERT's, or someone's own."""
+        return self.is_bert or name not in _BERT_ALONE
+
+    def why_not(self, name: str) -> str:
+        """Return why a model of the family cannot be of this class of BERT's, or an empty text."""
+        if self.has_class(name):
+            return ""
+        return f"{self.name} has no {name.removeprefix('Bert')}; its models are read as {', '.join(CLASSES)}"
+
+    def class_name(self, name: str) -> str:
+        """Return the family's name of a class of BERT's, or of another that it doesn't know as it is."""
+        return self.name + name.removeprefix("Bert") if name in CLASSES else name
+
+    def modules_of(self, architecture: str) -> _Names:
+        """Return the paths of modules within the class that BERT calls ``architecture``."""
+        return {**self.modules, **self.heads.get(architecture, {})}
+
+    def read_fields(self, stated: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of a config.json by BERT's names; those that are there already stay."""
+        theirs = {name: ours for ours, name in self.fields.items()}
+        read = {**self.defaults, **stated}
+        read |= {theirs[name]: read.pop(name) for name in list(read) if name in theirs}
+        if isinstance(classes := read.get("architectures"), list):
+            known = {self.class_name(name): name for name in CLASSES}
+            read["architectures"] = [known.get(name, name) if isinstance(name, str) else name for name in classes]
+        return {**read, **self.fixed}
+
+    def written_fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields as the family's config.json has them: what `read_fields` undoes."""
+        written = {
+            self.fields.get(name, name): value
+            for name, value in fields.items()
+            if name not in self.fixed and (value is not None or name not in self.fields)
+        }
+        if classes := written.get("architectures"):
+            written["architectures"] = [self.class_name(name) for name in classes]
+        return written
+
+
+# a classifier on the first token that has the dense layer of BERT's pooler inside
+_TWO_LAYERS = {"bert.pooler.dense": "classifier.dense", "classifier": "classifier.out_proj"}
+_PRE_CLASSIFIER = {"bert.pooler.dense": "pre_classifier"}
+_BLOCK, _DISTILBERT_BLOCK = "bert.encoder.layer.*", "distilbert.transformer.layer.*"
+
+
+def _roberta(name: str, **defaults: Any) -> Family:
+    return Family(
+        name=name,
+        prefix="roberta",
+        modules={
+            "bert": "roberta",
+            "cls.predictions": "lm_head",
+            "cls.predictions.transform.dense": "lm_head.dense",
+            "cls.predictions.transform.LayerNorm": "lm_head.layer_norm",
+        },
+        heads={"BertForSequenceClassification": _TWO_LAYERS},
+        defaults={"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, **defaults},
+        transform_act="gelu",
+        skips_padding=True,
+    )
+
+
+FAMILIES = {
+    "bert": Family(name="Bert", prefix="bert"),
+    "roberta": _roberta("Roberta", vocab_size=50265),
+    "xlm-roberta": _roberta("XLMRoberta"),
+    "camembert": _roberta("Camembert"),
+    "distilbert": Family(
+        name="DistilBert",
+        prefix="distilbert",
+        modules={
+            "bert": "distilbert",
+            "bert.encoder": "distilbert.transformer",
+            f"{_BLOCK}.attention.self.query": f"{_DISTILBERT_BLOCK}.attention.q_lin",
+            f"{_BLOCK}.attention.self.key": f"{_DISTILBERT_BLOCK}.attention.k_lin",
+            f"{_BLOCK}.attention.self.value": f"{_DISTILBERT_BLOCK}.attention.v_lin",
+            f"{_BLOCK}.attention.output.dense": f"{_DISTILBERT_BLOCK}.attention.out_lin",
+            f"{_BLOCK}.attention.output.LayerNorm": f"{_DISTILBERT_BLOCK}.sa_layer_norm",
+            f"{_BLOCK}.intermediate.dense": f"{_DISTILBERT_BLOCK}.ffn.lin1",
+            f"{_BLOCK}.output.dense": f"{_DISTILBERT_BLOCK}.ffn.lin2",
+            f"{_BLOCK}.output.LayerNorm": f"{_DISTILBERT_BLOCK}.output_layer_norm",
+            "cls.predictions.transform.dense": "vocab_transform",
+            "cls.predictions.transform.LayerNorm": "vocab_layer_norm",
+            "cls.predictions.decoder": "vocab_projector",
+            "cls.predictions.bias": "vocab_projector.bias",
+        },
+        heads={"BertForSequenceClassification": _PRE_CLASSIFIER, "BertForMultipleChoice": _PRE_CLASSIFIER},
+        fields={
+            "hidden_size": "dim",
+            "num_hidden_layers": "n_layers",
+            "num_attention_heads": "n_heads",
+            "intermediate_size": "hidden_dim",
+            "hidden_act": "activation",
+            "hidden_dropout_prob": "dropout",
+            "attention_probs_dropout_prob": "attention_dropout",
+            "classifier_dropout": "seq_classif_dropout",
+        },
+        defaults={"num_hidden_layers": 6, "classifier_dropout": 0.2},
+        fixed={"type_vocab_size": 0, "layer_norm_eps": 1e-12},
+        pools=False,
+        pooler_act="relu",
+    ),
+    "electra": Family(
+        name="Electra",
+        prefix="electra",
+        modules={
+            "bert": "electra",
+            "bert.embeddings.projection": "electra.embeddings_project",
+            "cls.predictions.transform": "generator_predictions",
+            "cls.predictions.decoder": "generator_lm_head",
+            "cls.predictions.bias": "generator_lm_head.bias",
+        },
+        heads={
+            "BertForSequenceClassification": _TWO_LAYERS,
+            "BertForMultipleChoice": {"bert.pooler.dense": "sequence_summary.summary"},
+        },
+        defaults={"embedding_size": 128, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
+        pools=False,
+        pooler_act="gelu",
+        transform_act="gelu",
+    ),
+}
+PREFIXES = tuple(dict.fromkeys(family.prefix for family in FAMILIES.values()))
