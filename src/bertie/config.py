@@ -263,6 +263,10 @@ class BertConfig:
         """The row of `bertie.families` for ``model_type``."""
         return FAMILIES.get(self.model_type, FAMILIES["bert"])
 
+    def why_not(self, architecture: str) -> str:
+        """Return why a model with this config cannot be of the class that BERT calls so, or an empty text."""
+        return self.family.why_not(architecture, self.__dict__)
+
     @property
     def embedding_width(self) -> int:
         """The width of the embeddings, before they are projected to ``hidden_size``."""

@@ -32,6 +32,8 @@ class Family:
         pools: whether the bare encoder has a pooler.
         pooler_act: the activation of the dense layer between a text's first token and its classifier.
         transform_act: that of the masked-LM head; None: the config's ``hidden_act``.
+        drops_twice: whether a text classifier's dropout acts before its dense layer too.
+        stated: for single classes, the fields that a config.json may state, with the only value that is computed.
         skips_padding: whether positions count from ``pad_token_id + 1`` on, tokens of padding not counted (Liu et al.
             2019, as fairseq has it).
     """
@@ -46,6 +48,8 @@ class Family:
     pools: bool = True
     pooler_act: str = "tanh"
     transform_act: str | None = None
+    drops_twice: bool = False
+    stated: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     skips_padding: bool = False
 
     @property
@@ -56,11 +60,14 @@ class Family:
         """Whether the family has this class of BERT's, or someone's own."""
         return self.is_bert or name not in _BERT_ALONE
 
-    def why_not(self, name: str) -> str:
-        """Return why a model of the family cannot be of this class of BERT's, or an empty text."""
-        if self.has_class(name):
-            return ""
-        return f"{self.name} has no {name.removeprefix('Bert')}; its models are read as {', '.join(CLASSES)}"
+    def why_not(self, name: str, fields: Mapping[str, Any]) -> str:
+        """Return why a model of the family with such a config cannot be of this class of BERT's, or an empty text."""
+        if not self.has_class(name):
+            return f"{self.name} has no {name.removeprefix('Bert')}; its models are read as {', '.join(CLASSES)}"
+        for key, known in self.stated.get(name, {}).items():
+            if fields.get(key, known) != known:
+                return f"its {key} is {fields[key]!r:.40}, and {self.class_name(name)} is computed with {known!r} alone"
+        return ""
 
     def class_name(self, name: str) -> str:
         """Return the family's name of a class of BERT's, or of another that it doesn't know as it is."""
@@ -95,6 +102,7 @@ class Family:
 # a classifier on the first token that has the dense layer of BERT's pooler inside
 _TWO_LAYERS = {"bert.pooler.dense": "classifier.dense", "classifier": "classifier.out_proj"}
 _PRE_CLASSIFIER = {"bert.pooler.dense": "pre_classifier"}
+_SUMMARY = {"summary_type": "first", "summary_use_proj": True, "summary_activation": "gelu"}
 _BLOCK, _DISTILBERT_BLOCK = "bert.encoder.layer.*", "distilbert.transformer.layer.*"
 
 
@@ -111,6 +119,7 @@ def _roberta(name: str, **defaults: Any) -> Family:
         heads={"BertForSequenceClassification": _TWO_LAYERS},
         defaults={"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, **defaults},
         transform_act="gelu",
+        drops_twice=True,
         skips_padding=True,
     )
 
@@ -173,6 +182,8 @@ FAMILIES = {
         pools=False,
         pooler_act="gelu",
         transform_act="gelu",
+        drops_twice=True,
+        stated={"BertForMultipleChoice": _SUMMARY},
     ),
 }
 PREFIXES = tuple(dict.fromkeys(family.prefix for family in FAMILIES.values()))

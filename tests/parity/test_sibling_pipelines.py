@@ -12,6 +12,7 @@ import pytest
 import tokenizers
 import torch
 import transformers
+from safetensors.numpy import load_file
 from tokenizers import models, pre_tokenizers, trainers
 
 import bertie
@@ -178,3 +179,22 @@ def test_vectors_of_a_sentence_transformers_folder(kind: str, pooling: str, plac
     vectors = torch.stack([state.mean(0) if pooling == "mean" else state[0] for state in states])
     wanted = torch.nn.functional.normalize(vectors).detach().numpy()
     assert np.abs(np.stack(found) - wanted).max() <= 1e-6
+
+
+@pytest.mark.parametrize("kind", ["roberta", "distilbert", "electra"])
+def test_int8_is_saved_by_the_family_s_names(kind: str, place: Path, tmp_path: Path) -> None:
+    folder = folder_of(kind, "SequenceClassification", place)
+    model = bertie.AutoModelForSequenceClassification.from_pretrained(folder)
+    pairs = list(itertools.pairwise(TEXTS))
+    small = bertie.quantize(model, texts=[*TEXTS, *pairs], min_cosine=0.9)
+    small.save_pretrained(tmp_path)
+    bertie.AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
+    scales = [name for name in load_file(tmp_path / "model.safetensors") if name.endswith("weight_scale")]
+    assert scales
+    assert not any(name.startswith("bert.") for name in scales)
+    own, again = (
+        bertie.pipeline("text-classification", each, top_k=None)(pairs) for each in (str(folder), str(tmp_path))
+    )
+    for one, other in zip(own, again, strict=True):
+        assert {each["label"] for each in one} == {each["label"] for each in other}
+        assert max(each["score"] for each in one) == pytest.approx(max(each["score"] for each in other), abs=0.05)

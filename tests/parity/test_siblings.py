@@ -1,6 +1,7 @@
 """BERT's siblings: every head of every family computes, learns and saves what ``transformers``' model of it does."""
 
 import json
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -237,3 +238,43 @@ def test_what_only_bert_has_is_refused(place: Path) -> None:
             bertie.ConfigError, match=f"model_type is '{kind}'; bertie runs models of type bert, robert"
         ):
             bertie.AutoConfig.for_model(kind)
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_dropout_acts_where_the_family_has_it(kind: str) -> None:
+    config = bertie.AutoConfig.for_model(kind, hidden_size=16, num_attention_heads=2, intermediate_size=8)
+    model, calls = bertie.AutoModelForSequenceClassification.from_config(config), []
+    model.dropout.register_forward_hook(lambda *_: calls.append(1))
+    model.train()(torch.tensor([[5, 6, 7]]))
+    assert len(calls) == (1 if kind == "distilbert" else 2)
+
+
+def test_a_summary_that_is_not_computed_is_refused(place: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(pair("electra", "BertForMultipleChoice", place).folder, tmp_path / "electra")
+    stated = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**stated, "summary_type": "mean"}))
+    for opened in (bertie.AutoModelForMultipleChoice.from_pretrained, Engine.open):
+        with pytest.raises(
+            bertie.ConfigError, match="summary_type is 'mean', and ElectraForMultipleChoice is computed"
+        ):
+            opened(folder)
+    bertie.AutoModel.from_pretrained(folder)
+
+
+def test_fields_of_other_families_and_strange_widths() -> None:
+    for fields, says in (
+        ({"model_type": "roberta", "is_decoder": True}, "only a BERT can be a decoder here"),
+        ({"model_type": "distilbert"}, "type_vocab_size is 2, which no model of type 'distilbert' has"),
+        ({"type_vocab_size": 0}, "type_vocab_size is 0"),
+        ({"embedding_size": 128}, "only ELECTRA projects"),
+        ({"model_type": "camembert", "pad_token_id": None}, "count from the one behind it"),
+        ({"model_type": "roberta", "pad_token_id": 1, "max_position_embeddings": 2}, "first token has position 2"),
+    ):
+        with pytest.raises(bertie.ConfigError, match=says):
+            bertie.BertConfig(**fields)
+    config = bertie.BertConfig.from_dict({"model_type": "bert", "hidden_size": 24, "embedding_size": 8})
+    assert config.embedding_width == 24  # as in the reference, it isn't BERT's
+    with pytest.raises(bertie.ConfigError, match="cannot become 'roberta'"):
+        config.model_type = "roberta"
+    electra = bertie.BertConfig(model_type="electra", hidden_size=24)
+    assert bertie.BertConfig.from_dict(json.loads(electra.to_json_string())) == electra

@@ -58,7 +58,7 @@ def describe(name_or_path: str) -> dict[str, Any]:
         "model": name_or_path,
         "folder": str(folder),
         "files": {str(path.relative_to(folder)): path.stat().st_size for path in _files(folder)},
-        "architectures": config.architectures,
+        "architectures": config.family.written_fields({"architectures": config.architectures})["architectures"],
         "config": {field: getattr(config, field) for field in _SHAPE},
         "labels": list(config.id2label.values()),
         "tokenizer": tokenizer,

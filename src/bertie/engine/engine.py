@@ -299,7 +299,7 @@ def why_not(config: BertConfig, architecture: str) -> str:
     """Return why the engine cannot compute such a model, or an empty text."""
     if architecture not in ARCHITECTURES:
         return f"its class is {architecture}, and the engine has {', '.join(ARCHITECTURES)}"
-    if why := config.family.why_not(architecture):
+    if why := config.why_not(architecture):
         return why
     if config.is_decoder or config.add_cross_attention:
         return "it is a decoder, which PyTorch computes: bertie.BertLMHeadModel.from_pretrained"

@@ -56,7 +56,7 @@ class BertPreTrainedModel(nn.Module):
             )
         let_children_compute()
         config.validate()  # assignments check one field each
-        if why := config.family.why_not(architecture_of(type(self))):
+        if why := config.why_not(architecture_of(type(self))):
             raise ConfigError(f"{type(self).__name__} cannot be made from this config: {why}")
         self.config = config
         self.name_or_path = config.name_or_path
