@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bertie.bench.ways import WAYS, Way
 from bertie.compression.folder import write_folder
@@ -56,7 +55,9 @@ def compare(opened: Opened, texts: Sequence[str], task: str, rounds: int, **job:
                 turn.close()
     timed = [turn for turn in turns if not turn.figures.problem]
     for turn in timed:
-        turn.figures.cosine = _worst_cosine(turn.answers, timed[0].answers)
+        first, second = timed[0].answers, turn.answers
+        lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+        turn.figures.cosine = float(((first * second).sum(1) / np.where(lengths > 0, lengths, 1)).min())
     return [turn.figures for turn in turns]
 
 
@@ -123,11 +124,6 @@ def _each(turns: Sequence[_Turn], step: Callable[[_Turn], None]) -> None:
             except BertieError as error:
                 turn.figures.problem = str(error)
                 turn.close()
-
-
-def _worst_cosine(first: NDArray[Any], second: NDArray[Any]) -> float:
-    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    return float(((first * second).sum(1) / np.where(lengths > 0, lengths, 1)).min())
 
 
 def table(figures: Sequence[Figures], texts: int) -> str:

@@ -29,16 +29,14 @@ def quantize(
     model: Annotated[str, typer.Argument(help="A folder, or a model's name in the hub.")],
     out: Annotated[Path, typer.Argument(help="The new folder to write.")],
     texts: Annotated[
-        Path | None, typer.Option("--texts", help="A file of texts like those the model will read; a few hundred do.")
+        Path | None, typer.Option(help="A file of texts like those the model will read; a few hundred do.")
     ] = None,
     check: Annotated[
         Path | None,
-        typer.Option(
-            "--check", help="A file of other texts to compare both models on; without it, a fifth of --texts."
-        ),
+        typer.Option(help="A file of other texts to compare both models on; without it, a fifth of --texts."),
     ] = None,
     min_cosine: Annotated[
-        float, typer.Option("--min-cosine", min=0, max=1, help="The least cosine of a text's vectors, old and new.")
+        float, typer.Option(min=0, max=1, help="The least cosine of a text's vectors, old and new.")
     ] = 0.99,
     force: Annotated[bool, typer.Option("--force", help="Write it even if it is slower here, or too far off.")] = False,
     *,
@@ -60,7 +58,12 @@ def quantize(
     source = "the book that comes with bertie" if texts is None else str(texts)
     given = book_texts(_BOOK_TEXTS) if texts is None else read(texts, _CALIBRATION)
     if check is None:
-        calibrating, checking, of = *_held_out(given), f"of {source}, which did not calibrate"
+        if len(given) < 2:
+            several = "give two or more, a few hundred if you can, or --check too."
+            raise InputError(f"--texts has {len(given)} texts; {several}")
+        held = range(min(_HELD_OUT, len(given)) - 1, len(given), _HELD_OUT)
+        calibrating = [text for number, text in enumerate(given) if number not in held]
+        checking, of = [given[number] for number in held], f"of {source}, which did not calibrate"
     else:
         calibrating, checking, of = given, read(check, _CHECK), f"of {check}"
     opened = open_model(model)
@@ -89,14 +92,6 @@ def dequantize(
     opened = open_model(model)
     write_folder(out, make(opened.model), opened.folder, opened.subfolder)
     print(json.dumps({"model": str(out)}))
-
-
-def _held_out(texts: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Return texts to calibrate on and others to check, in which the last one is if they are few."""
-    if len(texts) < 2:
-        raise InputError(f"--texts has {len(texts)} texts; give two or more, a few hundred if you can, or --check too.")
-    held = range(min(_HELD_OUT, len(texts)) - 1, len(texts), _HELD_OUT)
-    return [text for number, text in enumerate(texts) if number not in held], [texts[number] for number in held]
 
 
 def _problem(found: "Comparison", min_cosine: float) -> str:

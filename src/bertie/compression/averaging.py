@@ -85,7 +85,8 @@ def _refuse_other(name: str, one: Opened, other_name: str, other: Opened) -> Non
     for opened, called in ((one, name), (other, other_name)):
         if opened.model.config.quantization_config is not None:
             raise InputError(f"{called!r} has weights of 8 bits; average the models that it was made from.")
-        if any(layer.kind not in ("Normalize", "Dropout") for layer in _layers(opened)):
+        recipe = read_recipe(opened.folder)
+        if any(layer.kind not in ("Normalize", "Dropout") for layer in (*recipe.token_layers, *recipe.layers)):
             raise InputError(f"{called!r} has layers of its own after the pooling, which are not averaged.")
     refuse("the class", type(one.model).__name__, type(other.model).__name__)
     fields, others = one.model.config.to_dict(), other.model.config.to_dict()
@@ -102,11 +103,6 @@ def _refuse_other(name: str, one: Opened, other_name: str, other: Opened) -> Non
         raise InputError(f"{other_name!r} and {name!r} part texts otherwise; a mean needs the same tokenizer.")
     if read_recipe(one.folder) != read_recipe(other.folder):
         raise InputError(f"{other_name!r} and {name!r} make vectors otherwise; a mean needs the same pooling.")
-
-
-def _layers(opened: Opened) -> Sequence[Any]:
-    recipe = read_recipe(opened.folder)
-    return (*recipe.token_layers, *recipe.layers)
 
 
 def _origins(opened: Sequence[Opened]) -> list[str]:
@@ -138,11 +134,7 @@ def _mean(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _options(config: Any, configs: Sequence[Any]) -> list[str]:
-    """Leave in ``config`` the tasks' options that all models have alike; return a sentence if others are left out.
-
-    Raises:
-        InputError: one that says how texts are read differs.
-    """
+    """Leave in ``config`` the tasks' options that all models have alike; return a sentence if others are left out."""
     given = [each.task_specific_params or {} for each in configs]
     kept: dict[str, dict[str, Any]] = {}
     left_out = []

@@ -33,14 +33,14 @@ def dequantize(model: Any) -> Any:
     memo = {id(parameter): parameter for layer in layers.values() for parameter in layer.parameters()}
     wide = copy.deepcopy(model, memo)
     for name, layer in layers.items():
-        replace(wide, name, _table(layer, model) if isinstance(layer, Int8Embedding) else _linear(layer))
+        if isinstance(layer, Int8Linear):
+            replace(wide, name, _linear(layer))
+            continue
+        padding = model.config.pad_token_id
+        replace(wide, name, nn.Embedding.from_pretrained(_numbers(layer), padding_idx=padding))
     wide.config.quantization_config = None
     wide.tie_weights()
     return wide.requires_grad_(True).eval()
-
-
-def _table(layer: Int8Embedding, model: BertPreTrainedModel) -> nn.Embedding:
-    return nn.Embedding.from_pretrained(_numbers(layer), padding_idx=model.config.pad_token_id)
 
 
 @torch.no_grad()

@@ -30,15 +30,11 @@ def write_folder(
     out: str | os.PathLike[str],
     model: Any,
     source: Path,
-    subfolder: str = "",
-    without: Collection[str] = (),
-    tokenizer: Any = None,
+    subfolder: str = "",  # where the model's own files lie in both
+    without: Collection[str] = (),  # names of files that are left out
+    tokenizer: Any = None,  # takes the place of the source's
 ) -> None:
-    """Write ``model`` into the new folder ``out``, with the other files of ``source``.
-
-    ``subfolder`` is where the model's own files lie in both; ``without`` names files that are left out; ``tokenizer``
-    takes the place of the source's. ``out`` appears when all is written, or never.
-    """
+    """Write ``model``, with the other files of ``source``, into the new folder ``out``, all or nothing."""
     with atomic_folder(check_new(out)) as temporary:
         for name in set(_beside_the_weights(source, subfolder)).difference(without):
             (temporary / name).parent.mkdir(exist_ok=True)

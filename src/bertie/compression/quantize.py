@@ -8,14 +8,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from bertie.capture import modes_kept
 from bertie.compression.groups import Group, groups, replace, word_tables
-from bertie.compression.observe import Inputs, Texts, cosines, observe, vectors
+from bertie.compression.observe import Inputs, cosines, observe, vectors
 from bertie.compression.rounding import round_layers, round_table
 from bertie.data.bundled_texts import book_texts
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.quantized import declaration
 from bertie.progress import logger, progress, say_once
+from bertie.tasks.features import Features
 from bertie.tokenization.auto import AutoTokenizer
 
 METHODS = ("int8",)
@@ -59,20 +61,16 @@ def quantize(
     calibration = encode(book_texts() if texts is None else texts, tokenizer, model)
     if texts is None:
         say_once("quantize has no texts of yours and calibrates on English sentences; give texts=[...]")
-    training = model.training
-    model.eval()
-    try:
-        with progress("layers", len(found) + 2, show_progress) as advance:
-            inputs = observe(model, found, calibration)
-            found = [group for group in found if group in inputs]  # cross-attention is not reached by texts alone
-            advance(1)
-            small, errors = _rounded(model, found, inputs, advance)
-            wide, kept = _restore(small, model, errors, inputs, calibration, min_cosine)
-            small.tie_weights()
-            small.config.quantization_config = declaration(small, None)
-            advance(1)
-    finally:
-        model.train(training)
+    with modes_kept(model), progress("layers", len(found) + 2, show_progress) as advance:
+        model.eval()
+        inputs = observe(model, found, calibration)
+        found = [group for group in found if group in inputs]  # cross-attention is not reached by texts alone
+        advance(1)
+        small, errors = _rounded(model, found, inputs, advance)
+        wide, kept = _restore(small, model, errors, inputs, calibration, min_cosine)
+        small.tie_weights()
+        small.config.quantization_config = declaration(small, None)
+        advance(1)
     for changed, what in ((wide, "round their inputs to 16 bits"), (kept, "stay in floating point")):
         if changed:
             logger.log(
@@ -96,12 +94,8 @@ def _check(model: Any, method: str, min_cosine: float) -> None:
         raise InputError(f"min_cosine is {min_cosine}; allowed: numbers from 0 to 1")
 
 
-def encode(texts: Iterable[Any], tokenizer: Any, model: Any) -> Texts:
-    """Return texts, or pairs, as ids for ``model``; a tokenizer of None is the model's own.
-
-    Raises:
-        InputError: no texts, or no tokenizer.
-    """
+def encode(texts: Iterable[Any], tokenizer: Any, model: Any) -> Features:
+    """Return texts, or pairs, as ids for ``model``; a tokenizer of None is the model's own."""
     given = list(texts) if not isinstance(texts, str) else [texts]
     if not given:
         raise InputError("texts is empty; give a few hundred texts of the kind the model will read")
@@ -112,15 +106,18 @@ def encode(texts: Iterable[Any], tokenizer: Any, model: Any) -> Texts:
     limit = min(tokenizer.model_max_length, model.config.max_tokens)
     rows = tokenizer(given, truncation=True, max_length=limit, return_token_type_ids=True)
     types = rows["token_type_ids"] if model.config.type_vocab_size else [[0] * len(ids) for ids in rows["input_ids"]]
-    return Texts(rows["input_ids"], types)
+    return Features.from_lists(rows["input_ids"], types, [0] * len(given), [False] * len(given))
 
 
 def _rounded(
     model: Any, found: Sequence[Group], inputs: dict[Group, Inputs], advance: Any
 ) -> tuple[Any, dict[Group, float]]:
     """Return the model with every group rounded, and the error of each."""
-    small = _copy(model, [name for group in found for name in group.names])
-    for name in word_tables(model):
+    tables = list(word_tables(model))
+    replaced = [model.get_submodule(name) for name in (*tables, *(name for group in found for name in group.names))]
+    # what is replaced below is not copied before
+    small = copy.deepcopy(model, {id(each): each for module in replaced for each in module.parameters()}).eval()
+    for name in tables:
         replace(small, name, round_table(model.get_submodule(name)))
     errors = {}
     for group in found:
@@ -134,15 +131,8 @@ def _rounded(
     return small, errors
 
 
-def _copy(model: Any, replaced: Sequence[str]) -> Any:
-    """Return a copy of the model that shares, for now, the weights of the layers that will be replaced."""
-    shared = [*replaced, *word_tables(model)]
-    memo = {id(each): each for name in shared for each in model.get_submodule(name).parameters()}
-    return copy.deepcopy(model, memo).eval()
-
-
 def _restore(
-    small: Any, model: Any, errors: dict[Group, float], inputs: dict[Group, Inputs], texts: Texts, floor: float
+    small: Any, model: Any, errors: dict[Group, float], inputs: dict[Group, Inputs], texts: Features, floor: float
 ) -> tuple[list[Group], list[Group]]:
     """Return the groups whose inputs got 16 bits, and those in floating point, so that no text lies below the floor."""
     expected = vectors(model, texts)
@@ -165,7 +155,7 @@ def _improve(
     small: Any,
     errors: dict[Group, float],
     remade: Callable[[Group], Sequence[nn.Module]],
-    texts: Texts,
+    texts: Features,
     expected: Tensor,
     floor: float,
     while_it_helps: bool = False,
@@ -189,7 +179,7 @@ def _improve(
     return changed
 
 
-def _lowest_with(small: Any, group: Group, layers: Sequence[nn.Module], texts: Texts, expected: Tensor) -> float:
+def _lowest_with(small: Any, group: Group, layers: Sequence[nn.Module], texts: Features, expected: Tensor) -> float:
     """Return the lowest cosine with these layers as the group's."""
     before = _layers(small, group)
     _exchange(small, group, layers)

@@ -166,6 +166,9 @@ def learn(job: Job) -> Learned | None:
         return None
     model = merge_adapters(model).eval()
     tuning.task = task.on_train_end(model)
+    is_last_best = not plan.settings.keep_best or history.best_step == history.step
+    if tuning.task is not task or plan.lora is not None or history.evaluated != history.step or not is_last_best:
+        tuning.forget()
     return Learned(replace(job, plan=plan), tuning.tune(), model, history, tuning, cut, said)
 
 

@@ -13,12 +13,12 @@ from bertie.errors import InputError
 from bertie.files import make_folder, write_json, write_text
 from bertie.models.pretraining import BertForPreTraining
 from bertie.pretraining.heldout import heldout_figures
-from bertie.pretraining.pretraining_learner import PretrainingLearner
+from bertie.pretraining.pretraining_learner import MASKED_LM, PretrainingLearner
 from bertie.pretraining.pretraining_report import Course, render
 from bertie.pretraining.published_losses import compare
 from bertie.pretraining.recipe import Recipe
 from bertie.pretraining.shards import MANIFEST, Corpus
-from bertie.pretraining.starting_model import start_model, start_teacher
+from bertie.pretraining.starting_model import start_model, start_teacher, teacher_digest
 from bertie.pretraining.utilization import Utilization
 from bertie.progress import logger
 from bertie.tokenization.fast import BertTokenizer
@@ -141,7 +141,7 @@ def _identity(recipe: Recipe, model: BertForPreTraining) -> dict[str, Any]:
         "length": list(recipe.length),
         "masking": dataclasses.asdict(recipe.masking),
         "next_sentence": recipe.next_sentence,
-        "teacher": recipe.teacher,
+        "the teacher's files": teacher_digest(recipe.teacher),
         "teacher_weight": recipe.teacher_weight,
         "dropout": [model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob],
         "compile": recipe.compile,
@@ -181,5 +181,5 @@ def _draw(history: History, out: Path) -> dict[str, str]:
     if why := drawing.why_no_plots():
         logger.warning("No curves were drawn: %s", why)
         return {}
-    draw_curves(history.records, "accuracy", None, out / "curves.png", "documents held out")
-    return {"curves.png": "loss of training, and loss and accuracy on documents held out, by step"}
+    draw_curves(history.records, "accuracy", None, out / "curves.png", "documents held out", f"{MASKED_LM}_loss")
+    return {"curves.png": "loss of a masked token in training and on documents held out, and accuracy there, by step"}

@@ -25,6 +25,8 @@ from bertie.tasks.summed_losses import cross_entropy_sum
 from bertie.tokenization.fast import BertTokenizer
 from bertie.training.sampler import LookedUpSizes
 
+# The terms of the loss; the first is the one that is published, and measured on documents held out.
+MASKED_LM, NEXT_SENTENCE, TEACHER = TERMS = ("masked_lm", "next_sentence", "teacher")
 # So many examples are kept: those of a step are asked for their sizes, their labels and their loss.
 _KEPT = 8_192
 _NAMED = 3
@@ -123,14 +125,17 @@ class PretrainingLearner:
         usual = max(1, round(float(self._sizes_of(some).mean())))
         self.sizes = LookedUpSizes(len(self._texts), self._sizes_of, usual)
 
-    def divisor(self, examples: Sequence[int]) -> list[float]:
+    def divisor(self, examples: Sequence[int]) -> dict[str, float]:
         """Return how many tokens, pairs and sentences of these examples have something to be learned."""
         found = [self._example(number) for number in examples]
         texts = [text for example in found for text in example.texts]
         ids, lengths = _side_by_side(texts)
-        counts = [float(self._masker.counts(ids, lengths).sum())]
-        counts += [float(len(texts))] if self.next_sentence else []
-        return counts + ([float(sum(len(one.sentences) for one in found))] if self.teacher else [])
+        counts = {MASKED_LM: float(self._masker.counts(ids, lengths).sum())}
+        if self.next_sentence:
+            counts[NEXT_SENTENCE] = float(len(texts))
+        if self.teacher is not None:
+            counts[TEACHER] = float(sum(len(one.sentences) for one in found))
+        return counts
 
     def loss(self, examples: Sequence[int]) -> Tensor:
         """Return the sums ``[K]`` of the losses of these examples."""

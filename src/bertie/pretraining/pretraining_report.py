@@ -9,6 +9,7 @@ import torch
 
 import bertie
 from bertie.markdown import duration, number, plain, section, table
+from bertie.pretraining.pretraining_learner import TERMS
 from bertie.training import History
 
 _MEANING = {
@@ -74,7 +75,9 @@ def _training(history: History, used: float | None) -> Sequence[str]:
     share = "" if used is None else f", {100 * used:.0f} % of what the device's products reach (model FLOP utilization)"
     rows = [[plain(name), _shown(value)] for name, value in history.settings.items()]
     took = f"{history.step:,} steps in {duration(history.seconds)}{speed}{share}."
-    return [took, "", *table(["setting", "value"], rows)]
+    terms = [f"{name} {number(lines[-1][f'{name}_loss'])}" for name in TERMS if lines and f"{name}_loss" in lines[-1]]
+    last = [f"The loss of the last steps is the sum of {', '.join(terms)}."] if len(terms) > 1 else []
+    return [took, *last, "", *table(["setting", "value"], rows)]
 
 
 def _shown(value: Any) -> str:

@@ -82,6 +82,9 @@ class Recipe:
         for name, rule in _RULES.items():
             if not rule.allows(getattr(self, name)):
                 raise InputError(f"{spelled(name)} is {short(getattr(self, name))}; allowed: {rule.allowed}.")
+        if self.settings.patience not in (None, Settings.patience):
+            patience = spelled("patience", self.settings.patience)
+            raise InputError(f"{patience} has no effect on pretraining, whose best weights are its last; leave it out.")
         if self.teacher is None and self.teacher_weight != 1.0:
             weight = spelled("teacher_weight", self.teacher_weight)
             raise InputError(f"{weight} multiplies a teacher's loss, and there is none; give {spelled('teacher')} too.")
@@ -105,8 +108,8 @@ class Recipe:
             evaluate_every=every,
             patience=None,
             keep_best=False,  # held-out figures fall with the rate: what is best is the end
-            spike_threshold=given.spike_threshold or SPIKE,
-            skip_bad_steps=given.skip_bad_steps or BAD_STEPS,
+            spike_threshold=SPIKE if given.spike_threshold is None else given.spike_threshold,
+            skip_bad_steps=BAD_STEPS if given.skip_bad_steps is None else given.skip_bad_steps,
         )
 
     def to_dict(self) -> dict[str, Any]:
