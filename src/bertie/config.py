@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from bertie.errors import CheckpointError, ConfigError, InputTypeError, nearest
-from bertie.families import FAMILIES, Family
+from bertie.families import FAMILIES, FamilyConfig, in_bert_names
 from bertie.fields import (
     FIELDS,
     GENERAL,
@@ -47,7 +47,7 @@ _OPTIONAL = dict.fromkeys(
 ) | {"position_embedding_type": "absolute", "gradient_checkpointing": False}
 
 
-class BertConfig:
+class BertConfig(FamilyConfig):
     """The shape and settings of a BERT model, or of a sibling that ``model_type`` names (`bertie.families`).
 
     Every field is checked when it is assigned (`bertie.fields.FIELDS` has what each may hold), fields together when a
@@ -204,28 +204,6 @@ class BertConfig:
                 "add_cross_attention is true but is_decoder is false; only a decoder has cross-attention",
             ),
             (
-                self.is_decoder and not self.family.is_bert,
-                f"is_decoder is true in a config of type {self.model_type!r}; only a BERT can be a decoder here",
-            ),
-            (
-                self.type_vocab_size != self.family.fixed.get("type_vocab_size", self.type_vocab_size or 1),
-                f"type_vocab_size is {self.type_vocab_size}, which no model of type {self.model_type!r} has",
-            ),
-            (
-                self.embedding_width != self.hidden_size and "embedding_size" not in self.family.defaults,
-                f"embedding_size is {self.embedding_size} and hidden_size {self.hidden_size}; only ELECTRA projects "
-                "its embeddings to another width",
-            ),
-            (
-                self.family.skips_padding and self.pad_token_id is None,
-                f"pad_token_id is None, but positions of type {self.model_type!r} count from the one behind it",
-            ),
-            (
-                self.max_tokens < 1,
-                f"max_position_embeddings is {self.max_position_embeddings}, but the first token has position "
-                f"{self.first_position}",
-            ),
-            (
                 self.pad_token_id is not None and self.pad_token_id >= self.vocab_size,
                 f"pad_token_id is {self.pad_token_id}, outside the vocabulary of {self.vocab_size}",
             ),
@@ -239,40 +217,10 @@ class BertConfig:
                 f"label2id {short(self.label2id)} is not the inverse of id2label {short(self.id2label)}; "
                 "give id2label alone",
             ),
+            *self.family_conflicts(),
         ):
             if wrong:
                 raise ConfigError(message)
-
-    # what siblings of BERT have otherwise, as layers and the engine need it
-
-    @property
-    def family(self) -> Family:
-        """The row of `bertie.families` for ``model_type``."""
-        return FAMILIES.get(self.model_type, FAMILIES["bert"])
-
-    def why_not(self, architecture: str) -> str:
-        """Return why a model with this config cannot be of the class that BERT calls so, or an empty text."""
-        return self.family.why_not(architecture, self.__dict__)
-
-    @property
-    def embedding_width(self) -> int:
-        """The width of the embeddings, before they are projected to ``hidden_size``."""
-        return self.embedding_size or self.hidden_size
-
-    @property
-    def first_position(self) -> int:
-        """The row of the position embeddings that a text's first token has."""
-        return (self.pad_token_id or 0) + 1 if self.family.skips_padding else 0
-
-    @property
-    def max_tokens(self) -> int:
-        """How many tokens the longest text may have."""
-        return self.max_position_embeddings - self.first_position
-
-    @property
-    def transform_act(self) -> str | Callable[..., Any]:
-        """The activation in the masked-LM head."""
-        return self.family.transform_act or self.hidden_act
 
     # labels
 
@@ -393,8 +341,9 @@ class BertConfig:
             ConfigError: a field is out of its range, or ``model_type`` is none that bertie runs.
             InputTypeError: an override is neither a field nor a key of the mapping.
         """
-        data = _in_bert_names(config_dict)
-        data, extra = _split(cls, data, {name for name in LABELS if overrides.get(name) is not None})
+        data, extra = _split(
+            cls, in_bert_names(config_dict), {name for name in LABELS if overrides.get(name) is not None}
+        )
         extra |= {name: overrides.pop(name) for name in STATED if name in overrides}
         known = {*FIELDS, *_NOT_FIELDS, "id2label", "label2id", "attn_implementation", *extra}
         unused = {name: overrides.pop(name) for name in list(overrides) if name not in known}
@@ -507,16 +456,6 @@ def _config_file(name_or_path: str | os.PathLike[str], place: dict[str, Any]) ->
             f"{there or 'give the folder of a saved model'}"
         )
     return path
-
-
-def _in_bert_names(stated: dict[str, Any]) -> dict[str, Any]:
-    """Return a file's keys, those of a sibling of BERT by BERT's names."""
-    family = FAMILIES.get(str(stated.get("model_type")), FAMILIES["bert"])
-    data = family.read_fields(stated)
-    if "embedding_size" not in family.defaults and data.get("embedding_size") not in (None, data.get("hidden_size")):
-        width = short(data.pop("embedding_size"))
-        say_once(f"the config's embedding_size ({width}) is without effect: only ELECTRA projects its embeddings")
-    return data
 
 
 def _split(cls: type[BertConfig], data: dict[str, Any], replaced: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,12 +1,15 @@
 """BERT's siblings: how the files of each differ from BERT's, and what little it computes otherwise, one row each.
 
 Everything else of bertie knows BERT's names only: configs and checkpoints are translated where they are read and
-written, and the few fields that layers and the engine need are properties of `bertie.config.BertConfig`.
+written, and what layers and the engine need to know is in `FamilyConfig`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from bertie.messages import short
+from bertie.progress import say_once
 
 # the classes that every family has, and those of BERT alone
 CLASSES = (
@@ -187,3 +190,78 @@ FAMILIES = {
     ),
 }
 PREFIXES = tuple(dict.fromkeys(family.prefix for family in FAMILIES.values()))
+
+
+def in_bert_names(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a config.json of any family by BERT's names."""
+    family = FAMILIES.get(str(stated.get("model_type")), FAMILIES["bert"])
+    data = family.read_fields(stated)
+    if "embedding_size" not in family.defaults and data.get("embedding_size") not in (None, data.get("hidden_size")):
+        width = short(data.pop("embedding_size"))
+        say_once(f"the config's embedding_size ({width}) is without effect: only ELECTRA projects its embeddings")
+    return data
+
+
+class FamilyConfig:
+    """What of a config follows from its family, as layers and the engine need it."""
+
+    model_type: str
+    vocab_size: int
+    hidden_size: int
+    hidden_act: str | Callable[..., Any]
+    max_position_embeddings: int
+    type_vocab_size: int
+    embedding_size: int | None
+    pad_token_id: int | None
+    is_decoder: bool
+
+    @property
+    def family(self) -> Family:
+        """The family of ``model_type``."""
+        return FAMILIES.get(self.model_type, FAMILIES["bert"])
+
+    @property
+    def embedding_width(self) -> int:
+        """The width of the embeddings, before they are projected to ``hidden_size``."""
+        return self.embedding_size or self.hidden_size
+
+    @property
+    def first_position(self) -> int:
+        """The row of the position embeddings that a text's first token has."""
+        return (self.pad_token_id or 0) + 1 if self.family.skips_padding else 0
+
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens the longest text may have."""
+        return self.max_position_embeddings - self.first_position
+
+    @property
+    def transform_act(self) -> str | Callable[..., Any]:
+        """The activation in the masked-LM head."""
+        return self.family.transform_act or self.hidden_act
+
+    def why_not(self, architecture: str) -> str:
+        """Return why a model with this config cannot be of the class that BERT calls so, or an empty text."""
+        return self.family.why_not(architecture, self.__dict__)
+
+    def family_conflicts(self) -> Iterator[tuple[bool, str]]:
+        """Yield what no model of the family can have: whether it does, and the sentence for it."""
+        family, kind = self.family, f"of type {self.model_type!r}"
+        yield self.is_decoder and not family.is_bert, f"is_decoder is true in a config {kind}; only a BERT is a decoder"
+        types = self.type_vocab_size
+        no_types = types != family.fixed.get("type_vocab_size", types or 1)
+        yield no_types, f"type_vocab_size is {types}, which no model {kind} has"
+        yield (
+            self.embedding_width != self.hidden_size and "embedding_size" not in family.defaults,
+            f"embedding_size is {self.embedding_size} and hidden_size {self.hidden_size}; only ELECTRA projects its "
+            "embeddings to another width",
+        )
+        yield (
+            family.skips_padding and self.pad_token_id is None,
+            f"pad_token_id is None, but positions {kind} count from the one behind it",
+        )
+        yield (
+            self.max_tokens < 1,
+            f"max_position_embeddings is {self.max_position_embeddings}, but the first token has position "
+            f"{self.first_position}",
+        )

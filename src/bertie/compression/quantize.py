@@ -105,8 +105,7 @@ def encode(texts: Iterable[Any], tokenizer: Any, model: Any) -> Features:
         tokenizer = AutoTokenizer.from_pretrained(model.name_or_path)
     limit = min(tokenizer.model_max_length, model.config.max_tokens)
     rows = tokenizer(given, truncation=True, max_length=limit, return_token_type_ids=True)
-    types = rows["token_type_ids"] if model.config.type_vocab_size else [[0] * len(ids) for ids in rows["input_ids"]]
-    return Features.from_lists(rows["input_ids"], types, [0] * len(given), [False] * len(given))
+    return Features.from_lists(rows["input_ids"], rows["token_type_ids"], [0] * len(given), [False] * len(given))
 
 
 def _rounded(
