@@ -36,7 +36,10 @@ class Family:
         pooler_act: the activation of the dense layer between a text's first token and its classifier.
         transform_act: that of the masked-LM head; None: the config's ``hidden_act``.
         drops_twice: whether a text classifier's dropout acts before its dense layer too.
-        stated: for single classes, the fields that a config.json may state, with the only value that is computed.
+        stated: for single classes, or for all (""), fields that a config.json may state, with the only value that is
+            computed.
+        position_buckets: into how many buckets the distances of tokens fall whose score has a bias of its own for each
+            head, the same in all blocks (Raffel et al. 2020, section 2.1); 0: there is none.
         skips_padding: whether positions count from ``pad_token_id + 1`` on, tokens of padding not counted (Liu et al.
             2019, as fairseq has it).
     """
@@ -53,6 +56,7 @@ class Family:
     transform_act: str | None = None
     drops_twice: bool = False
     stated: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    position_buckets: int = 0
     skips_padding: bool = False
 
     @property
@@ -67,7 +71,7 @@ class Family:
         """Return why a model of the family with such a config cannot be of this class of BERT's, or an empty text."""
         if not self.has_class(name):
             return f"{self.name} has no {name.removeprefix('Bert')}; its models are read as {', '.join(CLASSES)}"
-        for key, known in self.stated.get(name, {}).items():
+        for key, known in {**self.stated.get("", {}), **self.stated.get(name, {})}.items():
             if fields.get(key, known) != known:
                 return f"its {key} is {fields[key]!r:.40}, and {self.class_name(name)} is computed with {known!r} alone"
         return ""
@@ -107,18 +111,19 @@ _TWO_LAYERS = {"bert.pooler.dense": "classifier.dense", "classifier": "classifie
 _PRE_CLASSIFIER = {"bert.pooler.dense": "pre_classifier"}
 _SUMMARY = {"summary_type": "first", "summary_use_proj": True, "summary_activation": "gelu"}
 _BLOCK, _DISTILBERT_BLOCK = "bert.encoder.layer.*", "distilbert.transformer.layer.*"
+_MPNET_ATTENTION = "mpnet.encoder.layer.*.attention"
+_LM_HEAD = {
+    "cls.predictions": "lm_head",
+    "cls.predictions.transform.dense": "lm_head.dense",
+    "cls.predictions.transform.LayerNorm": "lm_head.layer_norm",
+}
 
 
 def _roberta(name: str, **defaults: Any) -> Family:
     return Family(
         name=name,
         prefix="roberta",
-        modules={
-            "bert": "roberta",
-            "cls.predictions": "lm_head",
-            "cls.predictions.transform.dense": "lm_head.dense",
-            "cls.predictions.transform.LayerNorm": "lm_head.layer_norm",
-        },
+        modules={"bert": "roberta", **_LM_HEAD},
         heads={"BertForSequenceClassification": _TWO_LAYERS},
         defaults={"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, **defaults},
         transform_act="gelu",
@@ -187,6 +192,27 @@ FAMILIES = {
         transform_act="gelu",
         drops_twice=True,
         stated={"BertForMultipleChoice": _SUMMARY},
+    ),
+    "mpnet": Family(
+        name="MPNet",
+        prefix="mpnet",
+        modules={
+            "bert": "mpnet",
+            f"{_BLOCK}.attention.self.query": f"{_MPNET_ATTENTION}.attn.q",
+            f"{_BLOCK}.attention.self.key": f"{_MPNET_ATTENTION}.attn.k",
+            f"{_BLOCK}.attention.self.value": f"{_MPNET_ATTENTION}.attn.v",
+            f"{_BLOCK}.attention.output.dense": f"{_MPNET_ATTENTION}.attn.o",
+            f"{_BLOCK}.attention.output.LayerNorm": f"{_MPNET_ATTENTION}.LayerNorm",
+            **_LM_HEAD,
+        },
+        heads={"BertForSequenceClassification": _TWO_LAYERS},
+        defaults={"vocab_size": 30527, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2},
+        fixed={"type_vocab_size": 0},
+        transform_act="gelu",
+        drops_twice=True,
+        skips_padding=True,
+        stated={"": {"pad_token_id": 1, "relative_attention_num_buckets": 32}},
+        position_buckets=32,
     ),
 }
 PREFIXES = tuple(dict.fromkeys(family.prefix for family in FAMILIES.values()))

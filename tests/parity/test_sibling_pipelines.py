@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 from tokenizers import models, pre_tokenizers, trainers
 
 import bertie
+from bertie.families import FAMILIES
 
 TEXTS = [
     "The ship sailed into the old harbour at dawn, and nobody saw it.",
@@ -24,12 +25,14 @@ TEXTS = [
     "Der alte Mann und das Meer: ein Buch von 1952.",
 ]
 QUESTION = {"question": "What did she drink?", "context": "It was late. She drank a cup of tea and went home."}
+BERT = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 TINY = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 24}
 SIZES: dict[str, dict[str, Any]] = {
     "roberta": {**TINY, "max_position_embeddings": 130, "type_vocab_size": 1},
     "xlm-roberta": {**TINY, "max_position_embeddings": 130, "type_vocab_size": 1},
     "camembert": {**TINY, "max_position_embeddings": 130, "type_vocab_size": 1},
+    "mpnet": {**TINY, "max_position_embeddings": 130},
     "distilbert": {"n_layers": 1, "n_heads": 2, "dim": 16, "hidden_dim": 24, "max_position_embeddings": 128},
     "electra": {**TINY, "max_position_embeddings": 128, "embedding_size": 8},
 }
@@ -38,11 +41,11 @@ SIZES: dict[str, dict[str, Any]] = {
 @cache
 def tokenizer_of(kind: str) -> Any:
     """A small tokenizer of the family's own class, learned from the texts."""
-    if kind in ("distilbert", "electra"):
+    if kind in ("distilbert", "electra", "mpnet"):
         words = sorted({letter for text in TEXTS for letter in text.lower() if letter.isalnum() or letter in ".,?:'-"})
-        vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "she", "cup", "tea", *words]
-        vocab += [f"##{word}" for word in words]
-        made = transformers.DistilBertTokenizer if kind == "distilbert" else transformers.ElectraTokenizer
+        special = ["<s>", "<pad>", "</s>", "[UNK]", "<mask>"] if kind == "mpnet" else BERT
+        vocab = [*special, "the", "she", "cup", "tea", *words, *(f"##{word}" for word in words)]
+        made = getattr(transformers, f"{FAMILIES[kind].name}Tokenizer")
         return made(vocab={word: number for number, word in enumerate(vocab)})
     if kind == "roberta":
         rust = tokenizers.Tokenizer(models.BPE())
@@ -181,7 +184,7 @@ def test_vectors_of_a_sentence_transformers_folder(kind: str, pooling: str, plac
     assert np.abs(np.stack(found) - wanted).max() <= 1e-6
 
 
-@pytest.mark.parametrize("kind", ["roberta", "distilbert", "electra"])
+@pytest.mark.parametrize("kind", ["roberta", "mpnet", "distilbert", "electra"])
 def test_int8_is_saved_by_the_family_s_names(kind: str, place: Path, tmp_path: Path) -> None:
     folder = folder_of(kind, "SequenceClassification", place)
     model = bertie.AutoModelForSequenceClassification.from_pretrained(folder)

@@ -24,7 +24,7 @@ OLD_RANGE = ".input_range"
 WRAPPERS = ("module.", "model.")
 COMPILED = "_orig_mod."
 # of a BERT; of the encoder of a pair of BERTs, which canonical names put below bert.; of their decoder
-_PRETRAINED = re.compile(r"(bert\.(encoder\.)?|decoder\.bert\.)(embeddings|encoder\.layer)\.")
+_PRETRAINED = re.compile(r"(bert\.(encoder\.)?|decoder\.bert\.)(embeddings|encoder\.(layer|relative_attention_bias))\.")
 _WORDS = re.compile(
     rf"((?:{'|'.join(map(re.escape, WRAPPERS))})*)(?:(?:{'|'.join(PREFIXES)})\.)?embeddings\.word_embeddings\.weight"
 )

@@ -63,6 +63,8 @@ def _encoder(config: BertConfig) -> Iterator[tuple[str, Shape]]:
     yield from _norm("embeddings.LayerNorm", width)
     if width != config.hidden_size:
         yield from _linear("embeddings.projection", width, config.hidden_size)
+    if buckets := config.family.position_buckets:
+        yield "encoder.relative_attention_bias.weight", (buckets, config.num_attention_heads)
     for layer in range(config.num_hidden_layers):
         for name, shape in _block(config):
             yield f"encoder.layer.{layer}.{name}", shape
