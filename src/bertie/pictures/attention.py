@@ -1,8 +1,6 @@
 """``bertie.plot_attention``: which tokens look at which, in any layer and head."""
 
 import operator
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,14 +84,15 @@ def _chosen(name: str, index: int | None, count: int) -> list[int]:
 
 def _read(tokenizer: Any, text: str, text_pair: str | None, config: Any) -> tuple[dict[str, list[int]], int]:
     """Return ids and token types of one row, and how many tokens did not fit the model."""
-    kinds = {"return_token_type_ids": True, "return_attention_mask": False, "verbose": False}
-    limit = min(tokenizer.model_max_length, config.max_position_embeddings)
+    has_types = config.type_vocab_size > 0
+    kinds = {"return_token_type_ids": has_types, "return_attention_mask": False, "verbose": False}
+    limit = min(tokenizer.model_max_length, config.max_tokens)
     whole = tokenizer(text, text_pair, **kinds)
     cut = len(whole["input_ids"]) - limit
     row = tokenizer(text, text_pair, truncation=True, max_length=limit, **kinds) if cut > 0 else whole
     if not row["input_ids"]:
         raise InputError("The text has no tokens, so there is no attention to draw; give a text with words.")
-    return {name: list(row[name]) for name in ("input_ids", "token_type_ids")}, max(cut, 0)
+    return {name: list(row[name]) for name in ("input_ids", "token_type_ids") if name in row}, max(cut, 0)
 
 
 def _steps(heads: int, tokens: int) -> int:
@@ -111,23 +110,14 @@ def _weights(model: "nn.Module", inputs: dict[str, list[int]]) -> list[NDArray[n
     """Return the attention weights of every layer, ``[H, S, S]``."""
     import torch
 
+    from bertie.capture import modes_kept
+
     device = next(model.parameters()).device
     tensors = {name: torch.tensor([values], device=device) for name, values in inputs.items()}
     encoder: Any = getattr(model, "base_model", model)
-    with _evaluating(model), torch.no_grad():
+    with modes_kept(model), torch.no_grad():
+        model.eval()
         attentions = encoder(**tensors, output_attentions=True, return_dict=True).attentions
     if not attentions or attentions[0] is None:
         raise InputError("The model gave back no attention weights; give a bertie model, or load it as 'eager'.")
     return [one[0].float().cpu().numpy() for one in attentions]
-
-
-@contextmanager
-def _evaluating(model: "nn.Module") -> Iterator[None]:
-    """Switch dropout off, and afterwards give each module back the mode it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
