@@ -16,13 +16,10 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
-import uvicorn
-from starlette.applications import Starlette
-from starlette.responses import Response
-from starlette.routing import Route
 
 import bertie
-from bertie.serving import server_process
+from bertie.errors import BertieError
+from bertie.serving import check_extra
 
 LONG = ["some words of a long text " * 8] * 1000
 
@@ -152,20 +149,8 @@ def test_what_cannot_be_served_is_said(folders: dict[str, Path], tmp_path: Path)
     assert "address already in use" in said.lower()
 
 
-def test_a_head_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_process, "HEAD_SECONDS", 0.5)
-    app = Starlette(routes=[Route("/", lambda _: Response("hello"))])
-    config = uvicorn.Config(app, port=0, http=server_process.PatientProtocol, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    with socket.create_connection(server.servers[0].sockets[0].getsockname()[:2], timeout=60) as slow:
-        for sent in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HT"):
-            slow.sendall(sent)
-            if sent.endswith(b"\r\n"):
-                assert slow.recv(1000).endswith(b"hello")
-        assert slow.recv(1000) == b"", "closed"
-    server.should_exit = True
-    thread.join()
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(BertieError) as error:
+        check_extra()
+    assert str(error.value) == "bertie serve needs uvicorn, which is not installed: pip install 'bertie[serve]'"

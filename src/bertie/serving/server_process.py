@@ -4,19 +4,18 @@ import logging
 import signal
 import socket
 import sys
-from asyncio import TimerHandle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bertie.errors import InputError
 from bertie.files import why_refused
 from bertie.serving.cohere_routes import ROUTES as COHERE
 from bertie.serving.http_app import make_app
 from bertie.serving.openai_routes import ROUTES as OPENAI
+from bertie.serving.patient_protocol import PatientProtocol
 from bertie.serving.served_model import ServedModel
 from bertie.serving.service import Limits, Service
 from bertie.serving.service_metrics import Metrics
@@ -25,37 +24,6 @@ from bertie.serving.tei_routes import ROUTES as TEI
 from bertie.serving.vllm_routes import ROUTES as VLLM
 
 ROUTES = (*TEI, *OPENAI, *COHERE, *VLLM, *TASKS)
-# a client that sends the head of a request slower than this is not waited for
-HEAD_SECONDS = 10.0
-
-
-class PatientProtocol(HttpToolsProtocol):
-    """HTTP as uvicorn reads it; a connection on which no request is complete in its head is closed after a while."""
-
-    _timer: TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._wait_for_head()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._forget_timer()
-        elif self._timer is None:
-            self._wait_for_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._forget_timer()
-        super().connection_lost(exc)
-
-    def _wait_for_head(self) -> None:
-        self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
-
-    def _forget_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 class _Server(uvicorn.Server):
