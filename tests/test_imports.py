@@ -39,7 +39,7 @@ ROWS = [
     {"packing"},
     {"capture", "encoder_decoder_config", "outputs"},
     {"config"},
-    {"fields"},
+    {"families", "fields"},
     {"layouts"},
     {"hub"},
     {"locking"},
