@@ -32,6 +32,7 @@ class MultipleChoice(SequenceTask):
     """
 
     top_k: int | None = 1
+    columns: ClassVar[tuple[tuple[str, ...], ...]] = (("prompt", "choices"),)
     moving: ClassVar[int] = 0
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": MultipleChoiceMetric}
 

@@ -62,6 +62,7 @@ class TokenClassification(ClassLabels, CalibratedTask):
     delimiter: str | None = None
     label_pieces: str = "first"
     works_on_tokens: ClassVar[bool] = True
+    columns: ClassVar[tuple[tuple[str, ...], ...]] = (("text",), ("words",), ("tokens",))
     saved: ClassVar[tuple[str, ...]] = (
         *TrainableTask.saved,
         *("aggregation_strategy", "scheme", "label_pieces", "temperature"),
