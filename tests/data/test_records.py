@@ -157,6 +157,8 @@ def test_parquet_and_the_objects_of_other_packages(tmp_path: Path) -> None:
         ("a.json", "[3]", "Item 0 of FILE is a int, not an object with named fields."),
         ("a.json", '{"data": 3}', "FILE has neither SQuAD's layout (an object whose 'data' is a list) nor a list of "
             "objects."),
+        ("a.json", '{\n"text": 3}', "FILE has neither SQuAD's layout (an object whose 'data' is a list) nor a list of "
+            "objects."),
         ("a.xyz", None, "The file 'FILE' cannot be read: No such file or directory."),
         ("a.parquet", "PAR?", "The file 'FILE' cannot be read as Parquet: Parquet file size is 4 bytes, smaller than "
             "the minimum file footer (8 bytes)."),

@@ -14,10 +14,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bertie.bench.ways import WAYS, Way
-from bertie.compression.folder import write_folder
-from bertie.compression.opening import Opened
+from bertie.compression.folder import Opened, write_folder
 from bertie.compression.quantize import quantize
 from bertie.errors import BertieError
 
@@ -55,9 +55,7 @@ def compare(opened: Opened, texts: Sequence[str], task: str, rounds: int, **job:
                 turn.close()
     timed = [turn for turn in turns if not turn.figures.problem]
     for turn in timed:
-        first, second = timed[0].answers, turn.answers
-        lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-        turn.figures.cosine = float(((first * second).sum(1) / np.where(lengths > 0, lengths, 1)).min())
+        turn.figures.cosine = _worst_cosine(turn.answers, timed[0].answers)
     return [turn.figures for turn in turns]
 
 
@@ -124,6 +122,11 @@ def _each(turns: Sequence[_Turn], step: Callable[[_Turn], None]) -> None:
             except BertieError as error:
                 turn.figures.problem = str(error)
                 turn.close()
+
+
+def _worst_cosine(first: NDArray[Any], second: NDArray[Any]) -> float:
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return float(((first * second).sum(1) / np.where(lengths > 0, lengths, 1)).min())
 
 
 def table(figures: Sequence[Figures], texts: int) -> str:

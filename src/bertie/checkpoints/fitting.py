@@ -18,7 +18,7 @@ from bertie.progress import say_once
 WORDS = "bert.embeddings.word_embeddings.weight"
 DECODER = "cls.predictions.decoder.weight"
 # the classes whose heads may have the names and shapes of another's in files
-_ALIKE = (
+ALIKE = (
     "BertForSequenceClassification",
     "BertForMultipleChoice",
     "BertForTokenClassification",
@@ -190,8 +190,9 @@ def refuse_untrained(source: str, lacking: Iterable[str], architecture: str, con
 def refuse_other_head(source: str, architecture: str, config: BertConfig) -> None:
     """Refuse a checkpoint for an answer that the head of its own class, by its config, was never trained for."""
     if made := other_head(config, architecture):
+        wanted = config.family.class_name(architecture)
         raise CheckpointError(
-            f"{source!r} holds a {made}, by its config.json, and a {architecture}'s head was never trained in it; "
+            f"{source!r} holds a {made}, by its config.json, and a {wanted}'s head was never trained in it; "
             'fine-tune it first, or correct "architectures" there'
         )
 
@@ -199,9 +200,10 @@ def refuse_other_head(source: str, architecture: str, config: BertConfig) -> Non
 def other_head(config: BertConfig, architecture: str) -> str | None:
     """Return the class that a config names, if its head would be taken for that of the class ``architecture``."""
     named = [name.removeprefix("TF").removeprefix("Flax") for name in config.architectures or ()]
-    if architecture not in _ALIKE or architecture in named:
+    if architecture not in ALIKE or architecture in named:
         return None
-    return next((name for name in named if name in CLASSES and name != "BertModel"), None)
+    other = next((name for name in named if name in CLASSES and name != "BertModel"), None)
+    return None if other is None else config.family.class_name(other)
 
 
 def needed_by_answers(lacking: Iterable[str], config: BertConfig) -> list[str]:

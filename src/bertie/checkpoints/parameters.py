@@ -1,7 +1,7 @@
 """The parameters of each model class, by name and shape, as a config determines them: no model is built."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bertie.config import BertConfig
 from bertie.errors import ConfigError
@@ -20,6 +20,13 @@ _PARTS = {
     "BertForQuestionAnswering": ("answers",),
 }
 CLASSES = tuple(_PARTS)
+# of two BERTs: an encoder, and a decoder with cross-attention
+PAIR = "EncoderDecoderModel"
+
+
+def architecture_of(kind: type) -> str:
+    """Return which of bertie's classes a model's class is or extends; its own name if none."""
+    return next((each.__name__ for each in kind.__mro__ if each.__name__ in (*CLASSES, PAIR)), kind.__name__)
 
 
 class Parameters(NamedTuple):
@@ -31,11 +38,14 @@ class Parameters(NamedTuple):
 
 def parameters_of(name: str, config: BertConfig) -> Parameters:
     """Return the parameters of the class ``name``."""
+    if name == PAIR:
+        return _of_pair(config)
     prefix = "" if name == "BertModel" else "bert."
+    parts = () if name == "BertModel" and not config.family.pools else _PARTS[name]
     shapes = {f"{prefix}{own}": shape for own, shape in _encoder(config)}
-    for part in _PARTS[name]:
+    for part in parts:
         shapes |= dict(_part(part, prefix, config))
-    if "words" not in _PARTS[name] or not config.tie_word_embeddings:
+    if "words" not in parts or not config.tie_word_embeddings:
         return Parameters(shapes, {})
     tied = {f"{prefix}embeddings.word_embeddings.weight": "weight", "cls.predictions.bias": "bias"}
     aliases = {source: [f"cls.predictions.decoder.{leaf}"] for source, leaf in tied.items()}
@@ -44,16 +54,32 @@ def parameters_of(name: str, config: BertConfig) -> Parameters:
     return Parameters(shapes, aliases)
 
 
+def _of_pair(config: Any) -> Parameters:
+    found = Parameters({}, {})
+    for half, name in (("encoder", "BertModel"), ("decoder", "BertLMHeadModel")):
+        shapes, aliases = parameters_of(name, getattr(config, half))
+        found.shapes.update({f"{half}.{own}": shape for own, shape in shapes.items()})
+        found.aliases.update({f"{half}.{own}": [f"{half}.{alias}" for alias in more] for own, more in aliases.items()})
+    read, written = config.encoder.hidden_size, config.decoder.hidden_size
+    found.shapes.update(_linear("enc_to_dec_proj", read, written) if read != written else ())
+    return found
+
+
 def _encoder(config: BertConfig) -> Iterator[tuple[str, Shape]]:
-    width = config.hidden_size
+    width = config.embedding_width
     tables = {
         "word": config.vocab_size,
         "position": config.max_position_embeddings,
         "token_type": config.type_vocab_size,
     }
     for table, rows in tables.items():
-        yield f"embeddings.{table}_embeddings.weight", (rows, width)
+        if rows:
+            yield f"embeddings.{table}_embeddings.weight", (rows, width)
     yield from _norm("embeddings.LayerNorm", width)
+    if width != config.hidden_size:
+        yield from _linear("embeddings.projection", width, config.hidden_size)
+    if buckets := config.family.position_buckets:
+        yield "encoder.relative_attention_bias.weight", (buckets, config.num_attention_heads)
     for layer in range(config.num_hidden_layers):
         for name, shape in _block(config):
             yield f"encoder.layer.{layer}.{name}", shape
@@ -79,9 +105,9 @@ def _part(part: str, prefix: str, config: BertConfig) -> Iterator[tuple[str, Sha
     if part == "answers":
         check_answer_scores(config)
     if part == "words":
-        yield from _linear("cls.predictions.transform.dense", width, width)
-        yield from _norm("cls.predictions.transform.LayerNorm", width)
-        yield from _linear("cls.predictions.decoder", width, config.vocab_size)
+        yield from _linear("cls.predictions.transform.dense", width, config.embedding_width)
+        yield from _norm("cls.predictions.transform.LayerNorm", config.embedding_width)
+        yield from _linear("cls.predictions.decoder", config.embedding_width, config.vocab_size)
         yield "cls.predictions.bias", (config.vocab_size,)
         return
     name, out = {

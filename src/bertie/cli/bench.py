@@ -37,7 +37,7 @@ def bench(
     if not given:
         raise InputError("There is no text to run; give a file with --input, or texts on standard input.")
     from bertie.bench.compare import compare, table
-    from bertie.compression.opening import open_model
+    from bertie.compression.folder import open_model
     from bertie.files import write_json
     from bertie.hub import default_embedding_model
 

@@ -45,8 +45,7 @@ def quantize(
 ) -> None:
     """Make a model smaller and faster on CPUs: weights of 8 bits, checked on your own texts and on this machine."""
     from bertie.compression.check import compare
-    from bertie.compression.folder import check_new, write_folder
-    from bertie.compression.opening import open_model
+    from bertie.compression.folder import check_new, open_model, write_folder
     from bertie.compression.quantize import encode
     from bertie.compression.quantize import quantize as make
     from bertie.data.bundled_texts import book_texts
@@ -58,12 +57,7 @@ def quantize(
     source = "the book that comes with bertie" if texts is None else str(texts)
     given = book_texts(_BOOK_TEXTS) if texts is None else read(texts, _CALIBRATION)
     if check is None:
-        if len(given) < 2:
-            several = "give two or more, a few hundred if you can, or --check too."
-            raise InputError(f"--texts has {len(given)} texts; {several}")
-        held = range(min(_HELD_OUT, len(given)) - 1, len(given), _HELD_OUT)
-        calibrating = [text for number, text in enumerate(given) if number not in held]
-        checking, of = [given[number] for number in held], f"of {source}, which did not calibrate"
+        calibrating, checking, of = *_held_out(given), f"of {source}, which did not calibrate"
     else:
         calibrating, checking, of = given, read(check, _CHECK), f"of {check}"
     opened = open_model(model)
@@ -85,13 +79,20 @@ def dequantize(
 ) -> None:
     """Make a float32 model out of an int8 one, to train it or to open it in other programs."""
     from bertie.compression.dequantize import dequantize as make
-    from bertie.compression.folder import check_new, write_folder
-    from bertie.compression.opening import open_model
+    from bertie.compression.folder import check_new, open_model, write_folder
 
     check_new(out)
     opened = open_model(model)
     write_folder(out, make(opened.model), opened.folder, opened.subfolder)
     print(json.dumps({"model": str(out)}))
+
+
+def _held_out(texts: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Return texts to calibrate on and others to check, in which the last one is if they are few."""
+    if len(texts) < 2:
+        raise InputError(f"--texts has {len(texts)} texts; give two or more, a few hundred if you can, or --check too.")
+    held = range(min(_HELD_OUT, len(texts)) - 1, len(texts), _HELD_OUT)
+    return [text for number, text in enumerate(texts) if number not in held], [texts[number] for number in held]
 
 
 def _problem(found: "Comparison", min_cosine: float) -> str:

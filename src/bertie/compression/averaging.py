@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bertie.compression.folder import check_new, write_folder
-from bertie.compression.opening import Opened, open_model
+from bertie.compression.folder import Opened, check_new, open_model, write_folder
 from bertie.errors import InputError
 from bertie.files import read_json
 from bertie.messages import short
@@ -95,9 +94,9 @@ def _refuse_other(name: str, one: Opened, other_name: str, other: Opened) -> Non
     shapes, of_other = ({key: list(each.shape) for key, each in at.model.state_dict().items()} for at in (one, other))
     for key in sorted({*shapes, *of_other}):
         refuse(f"{key} of shape", shapes.get(key), of_other.get(key))
-    words, of_other = one.tokenizer.get_vocab(), other.tokenizer.get_vocab()
-    for word in words.keys() | of_other.keys() if words != of_other else ():
-        refuse(f"the token {word!r} at id", words.get(word), of_other.get(word))
+    words, others_words = one.tokenizer.get_vocab(), other.tokenizer.get_vocab()
+    for word in words.keys() | others_words.keys() if words != others_words else ():
+        refuse(f"the token {word!r} at id", words.get(word), others_words.get(word))
     backends = [getattr(at.tokenizer, "backend_tokenizer", None) for at in (one, other)]
     if len({type(at.tokenizer) for at in (one, other)}) > 1 or len({at and at.to_str() for at in backends}) > 1:
         raise InputError(f"{other_name!r} and {name!r} part texts otherwise; a mean needs the same tokenizer.")

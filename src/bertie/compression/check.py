@@ -4,7 +4,6 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from bertie.batching import budget, in_batches
 from bertie.compression.observe import answer, batches_on, cosines, vectors
 from bertie.engine import Engine
 from bertie.errors import BertieError
+from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.task_model import TaskModel
 from bertie.packing import Packed
 from bertie.tasks.features import Features
@@ -52,7 +52,9 @@ class Comparison:
         ]
 
 
-def compare(model: Any, small: Any, texts: Features, rounds: int = ROUNDS) -> Comparison:
+def compare(
+    model: BertPreTrainedModel, small: BertPreTrainedModel, texts: Features, rounds: int = ROUNDS
+) -> Comparison:
     """Return how ``small`` compares with ``model`` on ``texts``; both in eval mode, on the CPU."""
     found = cosines(vectors(small, texts), vectors(model, texts))
     rate, small_rate = _rates([model, small], texts, rounds)
@@ -61,7 +63,7 @@ def compare(model: Any, small: Any, texts: Features, rounds: int = ROUNDS) -> Co
     return Comparison(len(texts.lengths), mean, worst, agreement, rate, small_rate, size, small_size)
 
 
-def _agreement(model: Any, small: Any, texts: Features) -> float | None:
+def _agreement(model: BertPreTrainedModel, small: BertPreTrainedModel, texts: Features) -> float | None:
     """Return the share of texts, or tokens, for which both models choose the same label or word."""
     equal = total = 0
     with torch.inference_mode():
@@ -83,7 +85,7 @@ def _chosen(scores: Tensor, name: str, packed: Packed, problem_type: str | None)
     return scores > 0 if problem_type == "multi_label_classification" else scores.argmax(dim=-1)
 
 
-def _rates(models: Sequence[Any], texts: Features, rounds: int) -> list[float]:
+def _rates(models: Sequence[BertPreTrainedModel], texts: Features, rounds: int) -> list[float]:
     """Return the texts a second of each model: the median of rounds in which they take turns."""
     seconds: list[list[float]] = [[] for _ in models]
     computing = [_computing(model) for model in models]
@@ -96,7 +98,7 @@ def _rates(models: Sequence[Any], texts: Features, rounds: int) -> list[float]:
     return [len(texts.lengths) / statistics.median(spent) for spent in seconds]
 
 
-def _computing(model: Any) -> Model:
+def _computing(model: BertPreTrainedModel) -> Model:
     """Return what a pipeline made from the model's folder computes with: the engine where it can."""
     try:
         return Engine.of(model)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bertie.batching import batches
 from bertie.compression.groups import Group
 from bertie.models.multiple_choice import BertForMultipleChoice
+from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.task_model import TaskModel
 from bertie.packing import Packed
 from bertie.tasks.features import Features
@@ -35,13 +36,13 @@ class Inputs:
         return rows[torch.linspace(0, len(rows) - 1, min(ROWS, len(rows))).long()]
 
 
-def batches_on(model: Any, texts: Features) -> Iterator[tuple[list[int], Packed]]:
+def batches_on(model: BertPreTrainedModel, texts: Features) -> Iterator[tuple[list[int], Packed]]:
     """Yield batches of a cache's size on the model's device: the numbers of the texts, and the texts."""
     for part in batches(texts.lengths, BATCH):
         yield part, TaskModel(model).packed(texts.select(part))
 
 
-def observe(model: Any, groups: Sequence[Group], texts: Features) -> dict[Group, Inputs]:
+def observe(model: BertPreTrainedModel, groups: Sequence[Group], texts: Features) -> dict[Group, Inputs]:
     """Return what each group of layers reads when ``model`` reads ``texts``."""
     found: dict[Group, Inputs] = {}
 
@@ -71,13 +72,13 @@ def observe(model: Any, groups: Sequence[Group], texts: Features) -> dict[Group,
     }
 
 
-def answer(model: Any, packed: Packed) -> Any:
+def answer(model: BertPreTrainedModel, packed: Packed) -> Any:
     """Return the model's output for a batch; of several choices, each text is one."""
     more = {"num_choices": 1} if isinstance(model, BertForMultipleChoice) else {}
     return model(packed, return_dict=True, **more)
 
 
-def vectors(model: Any, texts: Features) -> Tensor:
+def vectors(model: BertPreTrainedModel, texts: Features) -> Tensor:
     """Return two vectors of each text, ``[N, 2, D]``: the mean of its tokens' and its first token's."""
     made: list[Any] = [None] * len(texts.lengths)
     with torch.inference_mode():

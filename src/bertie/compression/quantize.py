@@ -4,21 +4,24 @@ import copy
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 
 from bertie.capture import modes_kept
-from bertie.compression.groups import Group, groups, replace, word_tables
+from bertie.compression.groups import Group, groups, word_tables
 from bertie.compression.observe import Inputs, cosines, observe, vectors
 from bertie.compression.rounding import round_layers, round_table
 from bertie.data.bundled_texts import book_texts
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.quantized import declaration
-from bertie.progress import logger, progress, say_once
+from bertie.progress import Advance, logger, progress, say_once
 from bertie.tasks.features import Features
 from bertie.tokenization.auto import AutoTokenizer
+from bertie.tokenization.tokenizer import Tokenizer
+
+Model = TypeVar("Model", bound=BertPreTrainedModel)
 
 METHODS = ("int8",)
 # texts of other kinds than those that calibrate lose up to so many times as much (benchmarks/int8_quality.py)
@@ -29,14 +32,14 @@ _SUSPECTS = 6
 
 
 def quantize(
-    model: Any,
+    model: Model,
     method: str = "int8",
     *,
-    texts: Iterable[Any] | None = None,
-    tokenizer: Any = None,
+    texts: Iterable[str | tuple[str, str]] | None = None,
+    tokenizer: Tokenizer | None = None,
     min_cosine: float = 0.99,
     show_progress: bool | None = None,
-) -> Any:
+) -> Model:
     """Return a new model with int8 weights whose vectors stay close to those of ``model``, which is left as it is.
 
     The cosines of every text's mean and first token stay at least ``min_cosine``: layers that lower them too far round
@@ -81,7 +84,7 @@ def quantize(
     return small
 
 
-def _check(model: Any, method: str, min_cosine: float) -> None:
+def _check(model: BertPreTrainedModel, method: str, min_cosine: float) -> None:
     if method not in METHODS:
         raise InputError(f"method is {method!r}; allowed: {', '.join(map(repr, METHODS))}.{nearest(method, METHODS)}")
     if not isinstance(model, BertPreTrainedModel):
@@ -94,7 +97,7 @@ def _check(model: Any, method: str, min_cosine: float) -> None:
         raise InputError(f"min_cosine is {min_cosine}; allowed: numbers from 0 to 1")
 
 
-def encode(texts: Iterable[Any], tokenizer: Any, model: Any) -> Features:
+def encode(texts: Iterable[str | tuple[str, str]], tokenizer: Tokenizer | None, model: BertPreTrainedModel) -> Features:
     """Return texts, or pairs, as ids for ``model``; a tokenizer of None is the model's own."""
     given = list(texts) if not isinstance(texts, str) else [texts]
     if not given:
@@ -103,21 +106,21 @@ def encode(texts: Iterable[Any], tokenizer: Any, model: Any) -> Features:
         if not model.name_or_path:
             raise InputError("the model does not know the folder it came from: give a tokenizer too")
         tokenizer = AutoTokenizer.from_pretrained(model.name_or_path)
-    limit = min(tokenizer.model_max_length, model.config.max_position_embeddings)
+    limit = min(tokenizer.model_max_length, model.config.max_tokens)
     rows = tokenizer(given, truncation=True, max_length=limit, return_token_type_ids=True)
     return Features.from_lists(rows["input_ids"], rows["token_type_ids"], [0] * len(given), [False] * len(given))
 
 
 def _rounded(
-    model: Any, found: Sequence[Group], inputs: dict[Group, Inputs], advance: Any
-) -> tuple[Any, dict[Group, float]]:
+    model: Model, found: Sequence[Group], inputs: dict[Group, Inputs], advance: Advance
+) -> tuple[Model, dict[Group, float]]:
     """Return the model with every group rounded, and the error of each."""
     tables = list(word_tables(model))
     replaced = [model.get_submodule(name) for name in (*tables, *(name for group in found for name in group.names))]
     # what is replaced below is not copied before
     small = copy.deepcopy(model, {id(each): each for module in replaced for each in module.parameters()}).eval()
     for name in tables:
-        replace(small, name, round_table(model.get_submodule(name)))
+        small.set_submodule(name, round_table(cast(nn.Embedding, model.get_submodule(name))))
     errors = {}
     for group in found:
         rounded = round_layers(_layers(model, group), inputs[group], group.smoothed)
@@ -131,7 +134,7 @@ def _rounded(
 
 
 def _restore(
-    small: Any, model: Any, errors: dict[Group, float], inputs: dict[Group, Inputs], texts: Features, floor: float
+    small: Model, model: Model, errors: dict[Group, float], inputs: dict[Group, Inputs], texts: Features, floor: float
 ) -> tuple[list[Group], list[Group]]:
     """Return the groups whose inputs got 16 bits, and those in floating point, so that no text lies below the floor."""
     expected = vectors(model, texts)
@@ -151,7 +154,7 @@ def _restore(
 
 
 def _improve(
-    small: Any,
+    small: BertPreTrainedModel,
     errors: dict[Group, float],
     remade: Callable[[Group], Sequence[nn.Module]],
     texts: Features,
@@ -178,7 +181,9 @@ def _improve(
     return changed
 
 
-def _lowest_with(small: Any, group: Group, layers: Sequence[nn.Module], texts: Features, expected: Tensor) -> float:
+def _lowest_with(
+    small: BertPreTrainedModel, group: Group, layers: Sequence[nn.Module], texts: Features, expected: Tensor
+) -> float:
     """Return the lowest cosine with these layers as the group's."""
     before = _layers(small, group)
     _exchange(small, group, layers)
@@ -187,10 +192,10 @@ def _lowest_with(small: Any, group: Group, layers: Sequence[nn.Module], texts: F
     return lowest
 
 
-def _layers(model: Any, group: Group) -> list[Any]:
+def _layers(model: BertPreTrainedModel, group: Group) -> list[Any]:
     return [model.get_submodule(name) for name in group.names]
 
 
-def _exchange(model: Any, group: Group, layers: Sequence[nn.Module]) -> None:
+def _exchange(model: BertPreTrainedModel, group: Group, layers: Sequence[nn.Module]) -> None:
     for name, layer in zip(group.names, layers, strict=True):
-        replace(model, name, layer)
+        model.set_submodule(name, layer)

@@ -17,7 +17,13 @@ ScoreBias: TypeAlias = Callable[[Array, Array], Array]
 
 
 def attend(
-    q: Array, k: Array, v: Array, starts_q: Starts, starts_k: Starts, threads: int, bias: ScoreBias | None = None
+    q: Array,
+    k: Array,
+    v: Array,
+    starts_q: Starts,
+    starts_k: Starts,
+    threads: int,
+    bias: ScoreBias | None = None,
 ) -> Array:
     """Return the context ``[T_q, H, K]`` of queries over the keys of their row (Vaswani et al. 2017, section 3.2.1).
 
@@ -32,7 +38,7 @@ def attend(
         return attention(q, k, v, starts_q, starts_k, best, threads=threads)
     context = np.empty_like(q)
     sizes = np.stack((np.diff(starts_q), np.diff(starts_k)))
-    for size in np.unique(sizes, axis=1).T:
+    for size in np.unique(sizes[:, sizes[0] > 0], axis=1).T:
         rows = np.flatnonzero((size == sizes.T).all(1))
         of_q, of_k = (at[rows, None] + np.arange(each) for at, each in zip((starts_q, starts_k), size, strict=True))
         parts = (part[tokens].transpose(0, 2, 1, 3) for part, tokens in ((q, of_q), (k, of_k), (v, of_k)))
@@ -57,6 +63,29 @@ def relative_bias(distances: Array, by_key_too: bool) -> ScoreBias:
         return scores * np.float32(q.shape[3] ** -0.5)
 
     return bias
+
+
+def causal(q: Array, k: Array) -> Array:
+    """Return what hides from the queries, which are the last of their row, the keys behind them (a `ScoreBias`)."""
+    queries, keys = q.shape[2], k.shape[2]
+    return np.triu(np.full((queries, keys), -np.inf, np.float32), keys - queries + 1)
+
+
+def distance_buckets(queries: int, keys: int) -> NDArray[np.int64]:
+    """Return into which of 32 buckets the distance of each query to each key falls, ``[S_q, S_k]``.
+
+    Half of them are for keys behind the query; of each half, the first 8 are for one distance each, the others for
+    ranges that grow up to a distance of 128 (arXiv 1910.10683, section 2.1).
+    """
+    ahead = np.arange(keys) - np.arange(queries)[:, None]
+    distance = np.abs(ahead)
+    far = np.log(np.maximum(distance, 1).astype(np.float32) / 8) / np.float32(math.log(16)) * 8
+    return np.where(distance < 8, distance, np.minimum(8 + far.astype(np.int64), 15)) + 16 * (ahead > 0)
+
+
+def bucket_bias(table: Array) -> ScoreBias:
+    """Return what a bias for each of `distance_buckets` and head, ``[32, H]``, adds."""
+    return lambda q, k: table[distance_buckets(q.shape[2], k.shape[2])].transpose(2, 0, 1)[None]
 
 
 def _attend(bias: ScoreBias | None, q: Array, k: Array, v: Array) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
-from bertie.engine.attention import attend, relative_bias
+from bertie.engine.attention import ScoreBias, attend, bucket_bias, relative_bias
 from bertie.engine.batch import Batch
 from bertie.engine.linear import Linear
 from bertie.engine.normalization import layer_norm
@@ -30,14 +30,18 @@ class Block:
     after_feed_forward: Norm
     heads: tuple[int, int]  # how many, and how wide
     activation: int  # its code
-    distances: Array | None
-    by_key_too: bool
+    bias: ScoreBias | None
 
     @classmethod
     def of(cls, weights: Weights, config: BertConfig, index: int) -> "Block":
         """Return the block of this number."""
         place, eps = f"bert.encoder.layer.{index}", config.layer_norm_eps
-        own, is_relative = f"{place}.attention.self", config.position_embedding_type != "absolute"
+        own, positions, bias = f"{place}.attention.self", config.position_embedding_type, None
+        if positions != "absolute":
+            distances = weights.array(f"{own}.distance_embedding.weight")
+            bias = relative_bias(distances, by_key_too=positions == "relative_key_query")
+        elif config.family.position_buckets:
+            bias = bucket_bias(weights.array("bert.encoder.relative_attention_bias.weight"))
         return cls(
             weights.linear(f"{own}.query", f"{own}.key", f"{own}.value"),
             weights.linear(f"{place}.attention.output.dense"),
@@ -47,8 +51,7 @@ class Block:
             weights.norm(f"{place}.output.LayerNorm", eps),
             (config.num_attention_heads, config.hidden_size // config.num_attention_heads),
             ACTIVATION_CODES[str(config.hidden_act)],
-            weights.array(f"{own}.distance_embedding.weight") if is_relative else None,
-            config.position_embedding_type == "relative_key_query",
+            bias,
         )
 
     def __call__(self, x: Array, batch: Batch, threads: int, *, only_first: bool = False) -> Array:
@@ -60,10 +63,16 @@ class Block:
         queries, starts = parts[:, 0], batch.cu_seqlens
         if only_first:
             queries, x, starts = queries[batch.firsts], x[batch.firsts], np.arange(len(starts), dtype=np.int32)
-        bias = None if self.distances is None else relative_bias(self.distances, self.by_key_too)
-        context = attend(queries, parts[:, 1], parts[:, 2], starts, batch.cu_seqlens, threads, bias)
+        context = attend(queries, parts[:, 1], parts[:, 2], starts, batch.cu_seqlens, threads, self.bias)
+        return self.feed_forward(self.attended(context, x, threads), threads)
+
+    def attended(self, context: Array, x: Array, threads: int) -> Array:
+        """Return hidden states ``x [T, D]`` with the context ``[T, H, K]`` that their queries found."""
         context = context.reshape(len(context), -1)
-        x = layer_norm(self.output(context, RESIDUAL, x, threads=threads), self.after_attention, threads)
+        return layer_norm(self.output(context, RESIDUAL, x, threads=threads), self.after_attention, threads)
+
+    def feed_forward(self, x: Array, threads: int) -> Array:
+        """Return what the block's second half makes of ``[T, D]``."""
         wide = self.intermediate(x, self.activation, threads=threads)
         return layer_norm(self.last(wide, RESIDUAL, x, threads=threads), self.after_feed_forward, threads)
 
@@ -72,7 +81,7 @@ class Block:
         """The block as one call of all blocks computes it; None where that lacks something of it."""
         products = [self.projections, self.output, self.intermediate, self.last]
         packed = tuple(each for each in products if isinstance(each, PackedLinear))
-        if packed != tuple(products) or self.distances is not None:
+        if packed != tuple(products) or self.bias is not None:
             return None
         return encoder.Block(packed, (self.after_attention, self.after_feed_forward), self.heads, self.activation)
 

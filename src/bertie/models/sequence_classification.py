@@ -22,8 +22,10 @@ class BertForSequenceClassification(BertPreTrainedModel):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.num_labels = config.num_labels
-        self.bert = BertModel(config)
+        self.bert = BertModel(config, add_pooling_layer=True)
         self.dropout = Dropout(classifier_dropout(config))
+        if self.bert.pooler is not None and config.family.drops_twice:
+            self.bert.pooler.dropout = self.dropout
         self.classifier = Linear(config.hidden_size, config.num_labels)
         self.post_init()
 

@@ -1,17 +1,19 @@
 """A PyTorch model as tasks ask for it: features in, tensors out, with gradients outside of inference."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bertie.batching import cores_to_divide
 from bertie.config import BertConfig
+from bertie.engine.batch import positions_of
 from bertie.layers.heads import BertOnlyMLMHead, BertOnlyNSPHead
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.packing import Packed
@@ -48,7 +50,12 @@ class TaskModel:
 
     def packed(self, features: Features) -> Packed:
         """Return the rows as one packed batch on the module's device."""
-        return Packed.from_flat(features.ids, features.lengths, features.types, device=self.device)
+        config = self.config
+        types = features.types if config.type_vocab_size else None
+        positions = None
+        if config.family.skips_padding and (features.ids == config.pad_token_id).any():
+            positions = positions_of(features.ids, np.asarray(features.lengths), config)
+        return Packed.from_flat(features.ids, features.lengths, types, positions, device=self.device)
 
     def hidden_states(self, features: Features) -> Tensor:
         return self._encoder(self.packed(features), return_dict=True).last_hidden_state
@@ -86,6 +93,16 @@ class TaskModel:
         if hasattr(head, "seq_relationship"):
             found["next_sentence"] = head.seq_relationship(outputs.pooler_output)
         return found
+
+    @property
+    def generation_config(self) -> Any:
+        return self.module.generation_config
+
+    def generate(self, rows: Features, options: Mapping[str, Any]) -> Integers:
+        given = dict(options)
+        if (seed := given.pop("seed", None)) is not None:
+            given["generator"] = torch.Generator(self.device).manual_seed(seed)
+        return self.module.generate(self.packed(rows), **given).cpu().numpy()
 
     def layers(self, features: Features) -> Sequence[Tensor]:
         return self._encoder(self.packed(features), output_hidden_states=True, return_dict=True).hidden_states

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bertie.checkpoints.fitting import refuse_other_head
+from bertie.checkpoints.fitting import ALIKE, refuse_other_head
 from bertie.config import CONFIG_NAME, BertConfig
 from bertie.engine import Engine
 from bertie.errors import InputError, InputTypeError
@@ -145,7 +145,8 @@ def load_task(
     if row.name == "embed" and origin:
         recipe = read_recipe(resolve(origin, files=[CONFIG_NAME, *FILES], **files))
     files["subfolder"] = recipe.subfolder
-    if answers and isinstance(source, str | os.PathLike) and (loading or {}).get("config") is None:
+    is_stated = isinstance(source, str | os.PathLike) and (loading or {}).get("config") is None
+    if answers and is_stated and row.architecture in ALIKE:
         refuse_other_head(os.fspath(source), row.architecture, BertConfig.from_pretrained(source, **files))
     found: Any = engine_or_reason(row, source, device, files, loading or {}) if answers else "it is to be trained"
     reason = "" if isinstance(found, Engine) else found
@@ -177,7 +178,8 @@ def _layers(layers: Sequence[Layer], model: Any) -> tuple[Any, ...]:
 
 def _check_vocabulary(tokenizer: Any, model: Any) -> None:
     """Refuse a tokenizer that knows more words than the model has embeddings."""
-    words, rows = len(tokenizer), int(model.config.vocab_size)
+    halves = (model.config.get_text_config(encoder=True), model.config.get_text_config(decoder=True))
+    words, rows = len(tokenizer), min(int(half.vocab_size) for half in halves)
     if words > rows:
         raise InputError(
             f"The tokenizer has {words} tokens, but the model's embeddings only {rows}: they do not belong together; "

@@ -75,29 +75,18 @@ class Counts:
 
 
 def prepare(
-    documents: Iterable[str],
-    tokenizer: BertTokenizer,
+    documents: Iterable[str],  # an empty line ends a sentence
+    tokenizer: BertTokenizer,  # saved beside the shards
     out: Path,
     *,
-    heldout: float = 0.01,
-    workers: int = 1,
-    sources: str = "",
+    heldout: float = 0.01,  # the share of the documents that are kept apart to measure on
+    workers: int = 1,  # processes that tokenize
+    sources: str = "",  # where the documents come from, for the manifest
 ) -> dict[str, Any]:
     """Write the documents as token shards into the folder ``out``, and return the manifest.
 
     Equal documents are kept once. Whether one is held out follows from its text, so the parts stay apart when data is
     prepared anew. Called again with the same arguments, a run that was stopped goes on.
-
-    Args:
-        documents: texts; an empty line ends a sentence.
-        tokenizer: it is saved beside the shards.
-        heldout: the share of the documents that are kept apart to measure on.
-        workers: processes that tokenize.
-        sources: where the documents come from, for the manifest.
-
-    Raises:
-        InputError: there is no document, or ``out`` holds data that was prepared otherwise.
-        CheckpointError: ``out`` cannot be written.
     """
     if not 0 <= heldout < 1:
         raise InputError(f"The share of documents held out is {heldout}; it must be at least 0 and below 1.")

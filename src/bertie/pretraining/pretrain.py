@@ -32,23 +32,14 @@ from bertie.training.state import States
 
 @dataclass
 class Pretrained:
-    """A model that was pretrained.
+    """A model that was pretrained."""
 
-    Attributes:
-        model: in eval mode.
-        tokenizer: the data's.
-        figures: on the held-out documents, at the end; None if there are none.
-        compared: a sentence on their loss beside published ones; empty where nothing is published.
-        history: of the training.
-        recipe: with the settings that were used.
-    """
-
-    model: BertForPreTraining
-    tokenizer: BertTokenizer
-    figures: Figures | None
-    compared: str
+    model: BertForPreTraining  # in eval mode
+    tokenizer: BertTokenizer  # the data's
+    figures: Figures | None  # on the held-out documents, at the end; None if there are none
+    compared: str  # a sentence on their loss beside published ones; empty where nothing is published
     history: History
-    recipe: Recipe
+    recipe: Recipe  # with the settings that were used
 
 
 def pretrain(recipe: Recipe, began: float | None = None) -> Pretrained | None:

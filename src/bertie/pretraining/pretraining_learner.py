@@ -46,19 +46,12 @@ class Example(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Rows as the model sees them, texts first and then sentences, and what is to be learned of them.
+    """Rows as the model sees them, texts first and then sentences, and what is to be learned of them."""
 
-    Attributes:
-        features: R rows.
-        labels: ``[T]``, `IGNORED` where a token is not to be guessed.
-        follows: ``[R]``, 0 or 1, and `IGNORED` for a row that is no pair.
-        texts: how many rows are texts.
-    """
-
-    features: Features
-    labels: Integers
-    follows: Integers
-    texts: int
+    features: Features  # R rows
+    labels: Integers  # [T], `IGNORED` where a token is not to be guessed
+    follows: Integers  # [R], 0 or 1, and `IGNORED` for a row that is no pair
+    texts: int  # how many rows are texts
 
     @property
     def places(self) -> Integers:
@@ -78,31 +71,19 @@ class PretrainingLearner:
     it has, which of their tokens are masked and which sentences the teacher is asked for follow from the seed and that
     number alone. The loss has a sum for masked tokens, then one for next sentences, then the teacher's.
 
-    Args:
-        model: a `BertForPreTraining`; without ``next_sentence`` a `BertForMaskedLM` serves as well.
-        corpus: with two documents at least where there are next sentences.
-        tokenizer: the one that the corpus was prepared with.
-        length: the most tokens of a text, special tokens included.
-        next_sentence: True makes pairs, of which half are consecutive; False makes stretches of documents.
-        masking: which tokens are to be guessed.
-        teacher: a pipeline of sentence vectors with the same vocabulary and width. For every 128 tokens of the length
-            one sentence of the corpus is read unmasked beside the texts; the mean of its last hidden states learns to
-            have the direction of the teacher's vector (the loss is 1 minus the cosine).
-        teacher_weight: by which that loss is multiplied.
-        seed: of everything that is drawn.
-
-    Raises:
-        InputError: model, corpus, tokenizer and teacher do not fit each other, or a length that does not fit them.
+    For every 128 tokens of the length, a teacher and the model read one sentence of the corpus unmasked beside the
+    texts: the mean of its last hidden states learns to have the direction of the teacher's vector (the loss is 1 minus
+    the cosine).
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module,  # a `BertForPreTraining`; without next sentences a `BertForMaskedLM` serves as well
         corpus: Corpus,
         tokenizer: BertTokenizer,
         *,
-        length: int,
-        next_sentence: bool = True,
+        length: int,  # the most tokens of a text, special tokens included
+        next_sentence: bool = True,  # pairs, of which half are consecutive; False makes stretches of documents
         masking: Masking | None = None,
         teacher: EmbedPipeline | None = None,
         teacher_weight: float = 1.0,
@@ -211,10 +192,8 @@ def _check_model(model: nn.Module, tokenizer: BertTokenizer, length: int, next_s
             f"A {type(model).__name__} has no next-sentence head; take a BertForPreTraining, or learn without next "
             "sentences."
         )
-    if length > config.max_position_embeddings:
-        raise InputError(
-            f"The length is {length}, but the model has {config.max_position_embeddings} positions; give at most that."
-        )
+    if length > config.max_tokens:
+        raise InputError(f"The length is {length}, but the model has {config.max_tokens} positions; give at most that.")
     if len(tokenizer) > config.vocab_size:
         raise InputError(
             f"The tokenizer has {len(tokenizer)} tokens, but the model's embeddings only {config.vocab_size}: they do "

@@ -22,25 +22,15 @@ _MEANING = {
 
 @dataclass(frozen=True)
 class Course:
-    """What the report says besides the history.
+    """What the report says besides the history."""
 
-    Attributes:
-        start: what training began with: a size, a config file or a model.
-        data: the folder of prepared data.
-        tokens: of the data, and read in all.
-        parameters: of the model.
-        utilization: the share of the device's operations that the last steps used; None if there were none.
-        compared: a sentence on the loss beside published ones; may be empty.
-        pictures: file names with what they show.
-    """
-
-    start: str
-    data: str
-    tokens: tuple[int, int]
-    parameters: int
-    utilization: float | None
-    compared: str
-    pictures: Mapping[str, str]
+    start: str  # what training began with: a size, a config file or a model
+    data: str  # the folder of prepared data
+    tokens: tuple[int, int]  # of the data, and read in all
+    parameters: int  # of the model
+    utilization: float | None  # the share of the device's operations that the last steps used; None if there were none
+    compared: str  # a sentence on the loss beside published ones; may be empty
+    pictures: Mapping[str, str]  # file names with what they show
 
 
 def render(course: Course, history: History, figures: Mapping[str, float | None] | None) -> str:

@@ -88,6 +88,10 @@ class EncoderDecoderConfig(BertConfig):
         """
         for half in _HALVES:
             getattr(self, half).validate()
+            if not getattr(self, half).family.is_bert:
+                raise ConfigError(
+                    f"the {half} is of type {getattr(self, half).model_type!r}; an EncoderDecoderModel is of two BERTs"
+                )
         if not (self.decoder.is_decoder and self.decoder.add_cross_attention):
             raise ConfigError(
                 "the decoder's is_decoder and add_cross_attention must be true; "
