@@ -173,7 +173,7 @@ class Engine:
     def first_tokens(self, rows: Rows) -> Array:
         """Return the last hidden state of each row's first token ``[R, D]``."""
         batch = Batch.of(rows, self.config)
-        return self._blocks.first_tokens(self._embeddings(batch, self.threads), batch, self.threads)
+        return self._blocks.at_places(self._embeddings(batch, self.threads), batch, self.threads, batch.firsts)
 
     def pooled(self, rows: Rows) -> Array:
         """Return the pooled vectors ``[R, D]``.
@@ -202,14 +202,16 @@ class Engine:
         return head(self.hidden_states(rows) if of_tokens else self.pooled(rows), threads=self.threads)
 
     def masked_lm(self, rows: Rows, places: NDArray[np.int64]) -> Array:
-        """Return the logits ``[M, V]`` of the words at ``places``, indices ``[M]`` into the T tokens.
+        """Return the logits ``[M, V]`` of the words at ``places``, rising indices ``[M]`` into the T tokens.
 
         Raises:
             InputTypeError: the architecture has no masked-LM head.
         """
         if self._words is None:
             self._refuse("masked-LM head")
-        return self._words(self.hidden_states(rows)[places], self.threads)
+        batch = Batch.of(rows, self.config)
+        hidden = self._blocks.at_places(self._embeddings(batch, self.threads), batch, self.threads, places)
+        return self._words(hidden, self.threads)
 
     def next_sentence(self, rows: Rows) -> Array:
         """Return the logits ``[R, 2]``; column 0 speaks for "B follows A".
