@@ -18,6 +18,7 @@ PLACES = {
     "embed": "bertie.cli.answering:embed",
     "search": "bertie.cli.passages:search",
     "fill-mask": "bertie.cli.answering:fill_mask",
+    "score": "bertie.cli.answering:score",
     "next-sentence": "bertie.cli.answering:next_sentence",
     "classify": "bertie.cli.answering:classify",
     "tag": "bertie.cli.answering:tag",

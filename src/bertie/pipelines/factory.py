@@ -53,11 +53,11 @@ def pipeline(
     """Return a pipeline: ``bertie.pipeline("fill-mask", model="folder")("Paris is the capital of [MASK].")``.
 
     Args:
-        task: "embed", "feature-extraction", "fill-mask", "multiple-choice", "next-sentence", "question-answering",
-            "reranking" (also "text-ranking"), "text-classification" (also "sentiment-analysis") or
-            "token-classification" (also "ner").
-        model: a folder, a name in the hub, or a model; None: the task's default, which "embed", "fill-mask" and
-            "next-sentence" have.
+        task: "embed", "feature-extraction", "fill-mask", "multiple-choice", "next-sentence", "pseudo-log-likelihood"
+            (also "score"), "question-answering", "reranking" (also "text-ranking"), "text-classification" (also
+            "sentiment-analysis") or "token-classification" (also "ner").
+        model: a folder, a name in the hub, or a model; None: the task's default, which "embed", "fill-mask",
+            "next-sentence" and "pseudo-log-likelihood" have.
         config: a config, or the name of one, instead of the model's own.
         tokenizer: a folder, a name, or a tokenizer; None: the model's.
         revision, token, cache_dir, local_files_only: which files of the hub, and whether to ask it at all.
