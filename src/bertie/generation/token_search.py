@@ -26,7 +26,8 @@ def search_tokens(decoder: Decoder, prompts: Tensor, plan: GenerationPlan) -> Ge
         logits = output.logits.float()
         scores = plan.process(sequences[:, :length], logits)
         record.add(output, logits, scores)
-        words = _drawn(scores, running, plan) if plan.config.do_sample else _likeliest(scores, running)
+        is_drawn = plan.config.do_sample
+        words = drawn(chances_of(scores, running), plan.generator) if is_drawn else likeliest(scores, running)
         if plan.ends:
             words = torch.where(running, words, plan.pad)
         sequences[:, length] = words
@@ -40,20 +41,24 @@ def search_tokens(decoder: Decoder, prompts: Tensor, plan: GenerationPlan) -> Ge
         output = decoder.step(sequences[:, :length], running if plan.ends else None)
 
 
-def _likeliest(scores: Tensor, running: Tensor) -> Tensor:
+def likeliest(scores: Tensor, running: Tensor) -> Tensor:
     """Return the likeliest word of each text, ``[B]``."""
     best, words = scores.max(dim=-1)  # a NaN is the maximum
     refuse_undecided(scores, running & ~best.isfinite())
     return words
 
 
-def _drawn(scores: Tensor, running: Tensor, plan: GenerationPlan) -> Tensor:
-    """Return a word drawn for each text, ``[B]``."""
+def chances_of(scores: Tensor, running: Tensor) -> Tensor:
+    """Return the probability of each word, ``[B, V]``."""
     chances = scores.softmax(dim=-1)  # of NaN, or where no word is left, all are NaN
     undecided = chances[:, 0].isnan()
     refuse_undecided(scores, running & undecided)
-    chances = chances.masked_fill(undecided[:, None], 1.0)  # texts that have ended
-    return torch.multinomial(chances, 1, generator=plan.generator).squeeze(1)
+    return chances.masked_fill(undecided[:, None], 1.0)  # texts that have ended
+
+
+def drawn(chances: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return a word drawn for each text, ``[B]``."""
+    return torch.multinomial(chances, 1, generator=generator).squeeze(1)
 
 
 def refuse_undecided(scores: Tensor, undecided: Tensor) -> None:
