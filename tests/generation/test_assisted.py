@@ -249,6 +249,15 @@ BAD = {
         lambda: {"assistant_model": bertie.BertLMHeadModel(bertie.BertConfig(**SIZES | {"is_decoder": False}))},
         "assistant_model is no decoder",
     ),
+    "a cache of another batch": (
+        lambda: {"past_key_values": pair()[0](IDS[:2], past_key_values=bertie.Cache(), use_cache=True).past_key_values},
+        "holds 2 texts, but this call brings 1",
+    ),
+    "a pair for a decoder": (lambda: {"assistant_model": summarisers()[2]}, "reads sources, which the model has none"),
+    "an assistant of another vocabulary's tokens": (
+        lambda: {"assistant_tokenizer": "one"},
+        "takes no argument 'assistant_tokenizer'",
+    ),
     "vectors": (
         lambda: {"input_ids": None, "inputs_embeds": torch.zeros(1, 6, 16)},
         "reads whole texts as ids",
@@ -261,5 +270,30 @@ BAD = {
 def test_what_cannot_be_drafted_for_is_refused(case):
     make, message = BAD[case]
     asked = {**prompts(1), "max_new_tokens": 3, "assistant_model": assistants()["itself"][0], **make()}
-    with pytest.raises(bertie.BertieError, match=message):
+    with torch.no_grad(), pytest.raises(bertie.BertieError, match=message):
         pair()[0].generate(**asked)
+
+
+def test_an_assistant_reads_the_sources_itself():
+    ours, _, helper = summarisers()
+    read = ours.encoder(IDS[:1], return_dict=True)
+    with pytest.raises(bertie.InputError, match="give them beside encoder_outputs"):
+        ours.generate(encoder_outputs=read, max_new_tokens=3, assistant_model=helper)
+
+
+@pytest.mark.parametrize("options", [{}, {"do_sample": True}])
+def test_nan_is_named_and_an_assistants_is_said(options, caplog):
+    broken, helper = copy.deepcopy(pair()[0]), assistants()["alike"][0]
+    broken.cls.predictions.bias.data[3] = torch.nan
+    with pytest.raises(bertie.BertieError, match="scores for text 0 hold 1 NaN"):
+        broken.generate(**prompts(1), max_new_tokens=3, assistant_model=helper, **options)
+    if not options:
+        found = pair()[0].generate(**prompts(1), max_new_tokens=3, assistant_model=broken)
+        assert torch.equal(found, pair()[0].generate(**prompts(1), max_new_tokens=3))
+        assert "the scores of assistant_model hold NaN" in caplog.text
+
+
+def test_a_criterion_that_never_holds_is_said(caplog):
+    more = {"max_new_tokens": 5, "stopping_criteria": [lambda *_: False]}
+    assert pair()[0].generate(**prompts(1), **more, assistant_model=assistants()["alike"][0]).shape == (1, 11)
+    assert "no stopping criterion held within max_length=11" in caplog.text

@@ -14,6 +14,7 @@ from bertie.generation.decoder import Decoder, StepOutput
 from bertie.generation.generated import Generated, StepRecord
 from bertie.generation.generation_plan import GenerationPlan
 from bertie.generation.token_search import chances_of, drawn, likeliest
+from bertie.progress import say_once
 
 # what the reference drafts where nothing is said
 ASSISTANT_TOKENS, CONFIDENCE_THRESHOLD, NGRAM_SIZE = 20, 0.4, 2
@@ -75,7 +76,9 @@ class AssistantDrafter:
         logits = self._catch_up(ids) if count > 0 else None
         while logits is not None:
             scores = plan.process(text, logits[-1:].float())
-            if not bool(scores.amax().isfinite()):  # the model alone says whether no word is left
+            if not bool(scores.amax().isfinite()):  # whether a word is left, the model says
+                if bool(scores.isnan().any()):
+                    say_once("the scores of assistant_model hold NaN, so it drafts nothing; look among its weights")
                 break
             chances.append(scores.softmax(dim=-1))
             word = drawn(chances[-1], plan.generator) if plan.config.do_sample else scores.argmax(dim=-1)

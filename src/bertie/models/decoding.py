@@ -46,8 +46,8 @@ class PromptRows(NamedTuple):
         held = torch.tensor(lengths or (0,) * self.mask.shape[0], device=self.mask.device)
         if len(held) != self.mask.shape[0]:
             raise InputError(
-                f"past_key_values holds {counted(len(held), 'text')}, but there are {self.mask.shape[0]} prompts; "
-                "give the cache of these texts or none."
+                f"past_key_values holds {counted(len(held), 'text')}, but this call brings {self.mask.shape[0]}; give "
+                "the cache of these texts or none."
             )
         new = self.mask & (self.mask.cumsum(dim=1) > held[:, None])
         start = 0 if self.embeds is not None else self.columns_before

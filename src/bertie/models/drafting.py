@@ -74,6 +74,8 @@ def _check_assistant(model: Any, assistant_model: Any, prompts: PromptRows) -> N
         raise InputTypeError(
             f"assistant_model is a {type(assistant_model).__name__}; it must be one of bertie's models that generate."
         )
+    if hasattr(assistant_model, "encoder") and not hasattr(model, "encoder"):
+        raise InputTypeError("assistant_model reads sources, which the model has none of; give a BertLMHeadModel.")
     words, own = (getattr(each.config, "decoder", each.config).vocab_size for each in (assistant_model, model))
     if words != own:
         raise InputError(

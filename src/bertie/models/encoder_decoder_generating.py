@@ -73,6 +73,8 @@ def generate(
         source = self.read_before(encoder_outputs, attention_mask)
     encoder = encoder_states(self.config.decoder, source.states, source.mask)
     assert encoder is not None
+    if 0 in encoder.lengths:
+        raise InputError(f"Source {encoder.lengths.index(0)} has no tokens; give one at least, such as [CLS].")
     ids, mask = _beginnings(config, decoder_input_ids, decoder_attention_mask, encoder)
     columns = torch.arange(mask.shape[1], device=ids.device)  # positions are those of columns, as in the reference
     prompts = prompt_rows(config, ids, mask, None, columns, None, self.device, past_key_values is not None)
@@ -82,6 +84,8 @@ def generate(
     def open_assistant() -> Decoder:
         if not hasattr(assistant_model, "decoder"):
             return decoder_of(assistant_model, prompts, config, None, None, ())
+        if sources is None and inputs_embeds is None:
+            raise InputError("assistant_model reads the sources itself; give them beside encoder_outputs.")
         own = assistant_model.read(*given)
         read = encoder_states(assistant_model.config.decoder, own.states, own.mask)
         return decoder_of(assistant_model.decoder, prompts, config, None, read, ())

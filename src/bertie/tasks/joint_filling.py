@@ -49,10 +49,11 @@ def fill_jointly(
 
 def _predicted(model: Model, features: Features, places: Integers) -> Any:
     """Return the logits ``[m, V]`` at ``places``; rows without one are not computed."""
-    stops = np.cumsum(features.lengths)
+    lengths = np.asarray(features.lengths, np.int64)
+    stops = np.cumsum(lengths)
     rows, index = np.unique(np.searchsorted(stops, places, side="right"), return_inverse=True)
     part = features.select(rows.tolist())
-    moved = np.cumsum([0, *part.lengths])[:-1] - (stops - features.lengths)[rows]
+    moved = np.cumsum([0, *part.lengths])[:-1] - (stops - lengths)[rows]
     return model.masked_lm(part, places + moved[index])
 
 

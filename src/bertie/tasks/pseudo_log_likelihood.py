@@ -108,7 +108,9 @@ class PseudoLogLikelihood(Task):
 
     def decode(self, outputs: Outputs) -> list[dict[str, Any]]:
         features: Any = outputs.features
-        answers = [{"score": float(sum(scores)), "num_tokens": len(scores)} for scores in outputs.values]
+        answers: list[dict[str, Any]] = [
+            {"score": float(sum(scores)), "num_tokens": len(scores)} for scores in outputs.values
+        ]
         if not self.return_tokens:
             return answers
         firsts = np.cumsum([0, *features.read.lengths])[:-1]
