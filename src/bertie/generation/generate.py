@@ -1,16 +1,15 @@
 """``generate``: the search that a plan asks for."""
 
-from torch import Tensor
-
 from bertie.generation.assisted_search import Drafter, search_assisted
 from bertie.generation.beam_search import search_beams
 from bertie.generation.decoder import Decoder
+from bertie.generation.functions import Values, functions_of
 from bertie.generation.generated import Generated
 from bertie.generation.generation_plan import GenerationPlan
 from bertie.generation.token_search import search_tokens
 
 
-def generate(decoder: Decoder, prompts: Tensor, plan: GenerationPlan, drafter: Drafter | None = None) -> Generated:
+def generate(decoder: Decoder, prompts: Values, plan: GenerationPlan, drafter: Drafter | None = None) -> Generated:
     """Go on with the texts of ``prompts [B, S]`` as ``plan`` says; with a ``drafter`` it is one text.
 
     Raises:
@@ -18,7 +17,8 @@ def generate(decoder: Decoder, prompts: Tensor, plan: GenerationPlan, drafter: D
         InputError, InputTypeError: from a processor or a stopping criterion.
     """
     if plan.streamer is not None:
-        plan.streamer.put(prompts.repeat_interleave(plan.config.num_return_sequences, dim=0).cpu())
+        xp = functions_of(prompts)
+        plan.streamer.put(xp.shown(xp.repeat(prompts, plan.config.num_return_sequences)))
     if drafter is not None:
         found = search_assisted(decoder, prompts, plan, drafter)
     else:

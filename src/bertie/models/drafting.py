@@ -7,7 +7,6 @@ from bertie.errors import InputError, InputTypeError, counted
 from bertie.generation.assisted_search import (
     ASSISTANT_TOKENS,
     CONFIDENCE_THRESHOLD,
-    NGRAM_SIZE,
     AssistantDrafter,
     Drafter,
     PromptLookup,
@@ -31,12 +30,13 @@ def drafter_of(
     Raises:
         InputError, InputTypeError: the call asks for what no draft can be made for, or the assistant does not fit.
     """
-    if assistant_model is None and config.prompt_lookup_num_tokens is None:
+    lookup = PromptLookup.of(config)
+    if assistant_model is None and lookup is None:
         return None
     _check_call(decoder, prompts, config)
     if assistant_model is None:
-        return PromptLookup(config.prompt_lookup_num_tokens, config.max_matching_ngram_size or NGRAM_SIZE)
-    if config.prompt_lookup_num_tokens is not None:
+        return lookup
+    if lookup is not None:
         raise InputError("assistant_model and prompt_lookup_num_tokens both draft words; give one of them.")
     _check_assistant(model, assistant_model, prompts)
 

@@ -13,6 +13,7 @@ from bertie.generation.generation_plan import PrefixFunction, StoppingCriterion,
 from bertie.generation.logits_processors import LogitsProcessor
 from bertie.generation.streamers import Streamer
 from bertie.models.drafting import drafter_of
+from bertie.models.generate_outputs import output_of
 from bertie.models.generating import Asked, decoder_of, encoder_states, one_of, prompt_rows, searched, settled_config
 from bertie.models.loading import ConfigLike
 from bertie.outputs import ModelOutput
@@ -93,7 +94,7 @@ def generate(
     drafter = drafter_of(self, assistant_model, decoder, prompts, config, open_assistant)
     asked = Asked(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator, drafter)
     found = searched(decoder, prompts, config, asked, sources if isinstance(sources, Tensor) else None)
-    return found.output(decoder.cache, source.output.get) if config.return_dict_in_generate else found.sequences
+    return output_of(found, decoder.cache, source.output.get) if config.return_dict_in_generate else found.sequences
 
 
 def _beginnings(

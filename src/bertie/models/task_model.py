@@ -1,7 +1,7 @@
 """A PyTorch model as tasks ask for it: features in, tensors out, with gradients outside of inference."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,6 +86,16 @@ class TaskModel:
         if hasattr(head, "seq_relationship"):
             found["next_sentence"] = head.seq_relationship(outputs.pooler_output)
         return found
+
+    @property
+    def generation_config(self) -> Any:
+        return self.module.generation_config
+
+    def generate(self, rows: Features, options: Mapping[str, Any]) -> Integers:
+        given = dict(options)
+        if (seed := given.pop("seed", None)) is not None:
+            given["generator"] = torch.Generator(self.device).manual_seed(seed)
+        return self.module.generate(self.packed(rows), **given).cpu().numpy()
 
     def layers(self, features: Features) -> Sequence[Tensor]:
         return self._encoder(self.packed(features), output_hidden_states=True, return_dict=True).hidden_states

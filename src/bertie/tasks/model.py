@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self
 
 from bertie.config import BertConfig
+from bertie.generation.generation_config import GenerationConfig
 from bertie.tasks.arrays import Integers
 from bertie.tasks.features import Features
 from bertie.tasks.operations import Computed
@@ -81,3 +82,17 @@ class Model(Protocol):
 
     def inference(self) -> AbstractContextManager[Any]:
         """Return the context in which answers are computed, without gradients; for the engine a `nullcontext`."""
+
+
+class GenerativeModel(Model, Protocol):
+    """As `Model`, of a decoder, or of an encoder-decoder whose sources the R rows are."""
+
+    @property
+    def generation_config(self) -> GenerationConfig: ...
+
+    def generate(self, rows: Features, options: Mapping[str, Any], /) -> Integers:
+        """Return how rows go on, or the targets that are written for them: int64 ``[R * N, S]`` on the host.
+
+        Rows are padded before their beginning, and behind their end. ``options`` are fields of a generation config,
+        functions as ``model.generate`` takes them, and ``seed``.
+        """

@@ -42,7 +42,8 @@ class Row:
     @property
     def architecture(self) -> str:
         """The name of the model's class."""
-        return self.model_class.replace("AutoModelFor", "BertFor").replace("AutoModel", "BertModel")
+        usual = self.model_class.replace("AutoModelFor", "BertFor").replace("AutoModel", "BertModel")
+        return _WRITERS.get(self.model_class, usual)
 
     def load_task(self) -> Any:
         """Return the task's class."""
@@ -75,6 +76,8 @@ class Row:
         return self.default()
 
 
+# doors whose model's class has another name
+_WRITERS = {"AutoModelForCausalLM": "BertLMHeadModel", "AutoModelForSeq2SeqLM": "EncoderDecoderModel"}
 ROWS = (
     Row(
         "embed",
@@ -170,6 +173,30 @@ ROWS = (
         "a text or a pair",
         pipeline="TextClassificationPipeline",
         learns="sequence-classification",
+    ),
+    Row(
+        "text-generation",
+        ("causal-lm", "clm"),
+        "AutoModelForCausalLM",
+        "bertie.tasks.text_generation:TextGeneration",
+        "a beginning of a text",
+        pipeline="GenerationPipeline",
+    ),
+    Row(
+        "text2text-generation",
+        (),
+        "AutoModelForSeq2SeqLM",
+        "bertie.tasks.text_generation:Text2TextGeneration",
+        "a text",
+        pipeline="GenerationPipeline",
+    ),
+    Row(
+        "summarization",
+        ("summarize",),
+        "AutoModelForSeq2SeqLM",
+        "bertie.tasks.text_generation:Summarization",
+        "a text",
+        pipeline="GenerationPipeline",
     ),
 )
 
