@@ -18,7 +18,7 @@ SOURCE = Path(bertie.__file__).parent
 ROWS = [
     {"__main__"},
     {"cli"},
-    {"server", "estimators", "bench"},
+    {"serving", "estimators", "bench"},
     {"pictures", "finetuning", "pretraining", "compression", "export"},
     {"evaluation"},
     {"pipelines"},
@@ -39,7 +39,7 @@ ROWS = [
     {"packing"},
     {"capture", "encoder_decoder_config", "outputs"},
     {"config"},
-    {"fields"},
+    {"families", "fields"},
     {"layouts"},
     {"hub"},
     {"locking"},

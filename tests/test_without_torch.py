@@ -368,9 +368,29 @@ def taken(place: Path) -> list[str]:
     return texts
 
 
+SERVE = """
+import json
+from starlette.testclient import TestClient
+from bertie.serving.served_model import ServedModel
+from bertie.serving.server_process import make_service
+from bertie.serving.service import Limits
+
+_, app = make_service([ServedModel.open("words"), ServedModel.open("tags")], Limits())
+with TestClient(app) as client:
+    print(client.get("/info").json()["models"][1]["tasks"], client.get("/health").status_code)
+"""
+
+
+def test_models_are_served(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("starlette")
+    monkeypatch.chdir(place)
+    done = without_torch(SERVE)
+    assert done.stdout == "['token-classification'] 200\n", done.stderr
+
+
 def test_commands_that_answer_are_all_tried() -> None:
     names = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-    assert {line.split()[0] for line in COMMANDS} == names - NEED_TORCH - {"demo"}
+    assert {line.split()[0] for line in COMMANDS} == names - NEED_TORCH - {"demo", "serve"}
 
 
 # what is missing is said

@@ -37,6 +37,7 @@ PLACES = {
     "dequantize": "bertie.cli.quantize:dequantize",
     "inspect": "bertie.cli.inspect:inspect",
     "bench": "bertie.cli.bench:bench",
+    "serve": "bertie.cli.serve:serve",
 }
 # these have nothing to do without arguments, and say what they take
 NEEDY = (
@@ -52,6 +53,7 @@ NEEDY = (
     "extend-vocabulary",
     "prepare",
     "pretrain",
+    "serve",
 )
 LOOKS: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
 

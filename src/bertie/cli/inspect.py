@@ -49,7 +49,7 @@ def _shape(config: dict[str, Any]) -> str:
         f"{counted(config['num_hidden_layers'], 'layer')}, hidden {config['hidden_size']}, "
         f"{counted(config['num_attention_heads'], 'head')}, "
         f"feed-forward {config['intermediate_size']}, vocabulary {config['vocab_size']:,}, "
-        f"up to {config['max_position_embeddings']} tokens"
+        f"up to {config['max_tokens']} tokens"
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
-from bertie.engine.attention import attend, relative_bias
+from bertie.engine.attention import ScoreBias, attend, bucket_bias, relative_bias
 from bertie.engine.batch import Batch
 from bertie.engine.linear import Linear
 from bertie.engine.normalization import layer_norm
@@ -36,14 +36,18 @@ class Block:
     after_feed_forward: Norm
     heads: tuple[int, int]  # how many, and how wide
     activation: int  # its code
-    distances: Array | None
-    by_key_too: bool
+    bias: ScoreBias | None
 
     @classmethod
     def of(cls, weights: Weights, config: BertConfig, index: int) -> "Block":
         """Return the block of this number."""
         place, eps = f"bert.encoder.layer.{index}", config.layer_norm_eps
-        own, is_relative = f"{place}.attention.self", config.position_embedding_type != "absolute"
+        own, positions, bias = f"{place}.attention.self", config.position_embedding_type, None
+        if positions != "absolute":
+            distances = weights.array(f"{own}.distance_embedding.weight")
+            bias = relative_bias(distances, by_key_too=positions == "relative_key_query")
+        elif config.family.position_buckets:
+            bias = bucket_bias(weights.array("bert.encoder.relative_attention_bias.weight"))
         return cls(
             weights.linear(f"{own}.query", f"{own}.key", f"{own}.value"),
             weights.linear(f"{place}.attention.output.dense"),
@@ -53,8 +57,7 @@ class Block:
             weights.norm(f"{place}.output.LayerNorm", eps),
             (config.num_attention_heads, config.hidden_size // config.num_attention_heads),
             ACTIVATION_CODES[str(config.hidden_act)],
-            weights.array(f"{own}.distance_embedding.weight") if is_relative else None,
-            config.position_embedding_type == "relative_key_query",
+            bias,
         )
 
     def __call__(self, x: Array, batch: Batch, threads: int, places: Places | None = None) -> Array:
@@ -67,8 +70,7 @@ class Block:
         if places is not None:
             queries, x = queries[places], x[places]
             starts = np.searchsorted(places, starts).astype(np.int32)
-        bias = None if self.distances is None else relative_bias(self.distances, self.by_key_too)
-        context = attend(queries, parts[:, 1], parts[:, 2], starts, batch.cu_seqlens, threads, bias)
+        context = attend(queries, parts[:, 1], parts[:, 2], starts, batch.cu_seqlens, threads, self.bias)
         return self.feed_forward(self.attended(context, x, threads), threads)
 
     def attended(self, context: Array, x: Array, threads: int) -> Array:
@@ -86,7 +88,7 @@ class Block:
         """The block as one call of all blocks computes it; None where that lacks something of it."""
         products = [self.projections, self.output, self.intermediate, self.last]
         packed = tuple(each for each in products if isinstance(each, PackedLinear))
-        if packed != tuple(products) or self.distances is not None:
+        if packed != tuple(products) or self.bias is not None:
             return None
         return encoder.Block(packed, (self.after_attention, self.after_feed_forward), self.heads, self.activation)
 
@@ -113,7 +115,7 @@ class Blocks:
 
         Relative positions are counted from a row's first query, so that they need all.
         """
-        if not self.blocks or self.blocks[-1].distances is not None or len(x) - len(places) < FEWEST_SAVED:
+        if not self.blocks or self.blocks[-1].bias is not None or len(x) - len(places) < FEWEST_SAVED:
             return self(x, batch, threads)[places]
         x = self(x, batch, threads, len(self.blocks) - 1)
         return self.blocks[-1](x, batch, threads, places)
