@@ -28,7 +28,7 @@ def fill_mask(
     form: options.FormatOptions,
     output: OutputOptions,
 ) -> None:
-    """Guess the word behind each \\[MASK] in a text.
+    """Guess the word behind each [MASK] in a text.
 
     The default model is bertie-mini-uncased, which comes with bertie.
     """

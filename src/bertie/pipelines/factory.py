@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bertie.checkpoints.fitting import ALIKE, refuse_other_head
 from bertie.config import CONFIG_NAME, BertConfig
 from bertie.engine import Engine
 from bertie.errors import InputError, InputTypeError
@@ -144,6 +145,9 @@ def load_task(
     if row.name == "embed" and origin:
         recipe = read_recipe(resolve(origin, files=[CONFIG_NAME, *FILES], **files))
     files["subfolder"] = recipe.subfolder
+    states_head = answers and row.architecture in ALIKE and (loading or {}).get("config") is None
+    if states_head and isinstance(source, str | os.PathLike):
+        refuse_other_head(os.fspath(source), row.architecture, BertConfig.from_pretrained(source, **files))
     found: Any = engine_or_reason(row, source, device, files, loading or {}) if answers else "it is to be trained"
     reason = "" if isinstance(found, Engine) else found
     if reason:

@@ -63,6 +63,7 @@ class QuestionAnswering(TrainableTask):
         *TrainableTask.saved,
         *("handle_impossible_answer", "no_answer_threshold", "max_answer_len", "max_question_len"),
     )
+    columns: ClassVar[tuple[tuple[str, ...], ...]] = (("question", "context"),)
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": QuestionAnsweringMetric}
 
     def __post_init__(self) -> None:

@@ -38,6 +38,7 @@ class Reranking(TextClassification):
     given: ClassVar[tuple[str, ...]] = (*Task.given, "activation")
     saved: ClassVar[tuple[str, ...]] = (*Task.saved, "window_scores", "temperature", "highest")
     pair: ClassVar[str] = "(query, passage)"
+    columns: ClassVar[tuple[tuple[str, ...], ...]] = (("query", "passage"), ("text", "text_pair"))
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": RerankingMetric}
 
     def __post_init__(self) -> None:
