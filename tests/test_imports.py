@@ -18,7 +18,7 @@ SOURCE = Path(bertie.__file__).parent
 ROWS = [
     {"__main__"},
     {"cli"},
-    {"server", "estimators", "bench"},
+    {"serving", "estimators", "bench"},
     {"pictures", "finetuning", "pretraining", "compression", "export"},
     {"evaluation"},
     {"pipelines"},
@@ -45,10 +45,10 @@ ROWS = [
     {"locking"},
     {"files"},
     {"kernels"},
-    {"openmp"},
-    {"extras", "writing"},
+    {"openmp", "writing"},
+    {"extras"},
     {"settings"},
-    {"markdown", "rules"},
+    {"frames", "markdown", "rules"},
     {"errors", "memory", "messages", "progress"},
 ]
 PLACE = re.compile(r"bertie(\.\w+)+:\w+")
