@@ -45,10 +45,10 @@ ROWS = [
     {"locking"},
     {"files"},
     {"kernels"},
-    {"openmp"},
-    {"extras", "writing"},
+    {"openmp", "writing"},
+    {"extras"},
     {"settings"},
-    {"markdown", "rules"},
+    {"frames", "markdown", "rules"},
     {"errors", "memory", "messages", "progress"},
 ]
 PLACE = re.compile(r"bertie(\.\w+)+:\w+")

@@ -75,7 +75,7 @@ def _fit(fit: dict[str, Any]) -> str:
     if "problem" in fit:
         return f"no: {fit['problem']}"
     if not fit["missing"]:
-        return "complete"
+        return f"to be trained first: its head is that of a {fit['head_of']}" if "head_of" in fit else "complete"
     shown = ", ".join(fit["missing"][:2]) + (f" and {len(fit['missing']) - 2} more" if len(fit["missing"]) > 2 else "")
     return f"to be trained first: {shown}"
 

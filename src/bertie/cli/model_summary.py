@@ -7,6 +7,7 @@ from typing import Any
 
 import bertie
 from bertie.checkpoints import Checkpoint, fit, main_dtype, other_classes
+from bertie.checkpoints.fitting import other_head
 from bertie.checkpoints.folder import Place, open_weights
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.parameters import CLASSES, parameters_of
@@ -105,7 +106,12 @@ def _missing(name: str, config: BertConfig, checkpoint: Checkpoint) -> dict[str,
     except BertieError as error:
         return {"problem": str(error)}
     mismatched = [parameter for parameter, _, _ in found.mismatched]
-    return {"missing": sorted([*found.missing, *mismatched]), "unused": len(found.unexpected)}
+    other = other_head(config, name)
+    return {
+        "missing": sorted([*found.missing, *mismatched]),
+        "unused": len(found.unexpected),
+        **({"head_of": other} if other else {}),
+    }
 
 
 def _tokenizer(folder: Path, config: BertConfig) -> dict[str, Any]:

@@ -47,6 +47,8 @@ class TextEncoder:
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     # whether the task has an output for each token, and needs to know which characters each comes from
     works_on_tokens: ClassVar[bool] = False
+    # what the columns of a table are called, in the order of what is taken first
+    columns: ClassVar[tuple[tuple[str, ...], ...]] = (("text", "text_pair"), ("text",))
     # what a pair is called, where an input must be one
     pair: ClassVar[str] = ""
     # which text of a pair is read in windows
