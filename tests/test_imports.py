@@ -18,7 +18,7 @@ SOURCE = Path(bertie.__file__).parent
 ROWS = [
     {"__main__"},
     {"cli"},
-    {"server", "estimators", "bench"},
+    {"serving", "estimators", "bench"},
     {"pictures", "finetuning", "pretraining", "compression", "export"},
     {"evaluation"},
     {"pipelines"},

@@ -54,7 +54,7 @@ class BertConfig(FamilyConfig):
     config is made and by `validate`. New attributes may be set and are saved; in the constructor they are an error.
 
     Raises:
-        ConfigError: a field, or fields together, hold what no BERT can have.
+        ConfigError: a field, or fields together, hold what no BERT can have, here and in all that sets or checks them.
         InputTypeError: an argument that is no field.
     """
 
@@ -188,11 +188,7 @@ class BertConfig(FamilyConfig):
             raise ConfigError(f"model_type is {self.model_type!r} and cannot become {value!r}; make another config")
 
     def validate(self) -> None:
-        """Check the fields against each other.
-
-        Raises:
-            ConfigError: fields that no BERT can have together.
-        """
+        """Check the fields against each other."""
         for wrong, message in (
             (
                 self.hidden_size % self.num_attention_heads,
@@ -335,12 +331,7 @@ class BertConfig(FamilyConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any) -> Any:
-        """Return the config that a mapping describes, with ``overrides`` in place of its fields; unknown keys are kept.
-
-        Raises:
-            ConfigError: a field is out of its range, or ``model_type`` is none that bertie runs.
-            InputTypeError: an override is neither a field nor a key of the mapping.
-        """
+        """Return the config that a mapping describes, with ``overrides`` for its fields; unknown keys stay."""
         data, extra = _split(
             cls, in_bert_names(config_dict), {name for name in LABELS if overrides.get(name) is not None}
         )
@@ -381,11 +372,7 @@ class BertConfig(FamilyConfig):
         }
 
     def to_json_string(self, use_diff: bool = True) -> str:
-        """Return the config as JSON, by its family's names of fields, by default without general defaults.
-
-        Raises:
-            ConfigError: a field holds what JSON cannot, for instance an activation given as a function.
-        """
+        """Return the config as JSON, by its family's names of fields, by default without general defaults."""
         fields = self.family.written_fields(self.to_diff_dict() if use_diff else self.to_dict())
         for name, value in fields.items():
             try:
@@ -413,11 +400,7 @@ class BertConfig(FamilyConfig):
         write_text(make_folder(save_directory) / CONFIG_NAME, text)
 
     def update(self, config_dict: dict[str, Any]) -> None:
-        """Set every field of the mapping, then check them together.
-
-        Raises:
-            ConfigError: a field is out of its range or does not fit the others.
-        """
+        """Set every field of the mapping, then check them together."""
         for name, value in config_dict.items():
             setattr(self, name, value)
         self.validate()

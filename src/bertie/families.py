@@ -70,7 +70,7 @@ class Family:
     def why_not(self, name: str, fields: Mapping[str, Any]) -> str:
         """Return why a model of the family with such a config cannot be of this class of BERT's, or an empty text."""
         if not self.has_class(name):
-            return f"{self.name} has no {name.removeprefix('Bert')}; its models are read as {', '.join(CLASSES)}"
+            return f"{name} is for BERT alone, and models of {self.name} are read as {', '.join(CLASSES)}"
         for key, known in {**self.stated.get("", {}), **self.stated.get(name, {})}.items():
             if fields.get(key, known) != known:
                 return f"its {key} is {fields[key]!r:.40}, and {self.class_name(name)} is computed with {known!r} alone"

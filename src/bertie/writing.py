@@ -93,7 +93,8 @@ class Parquet(Lines):
             table = self._arrow.concat_tables(self._tables, promote_options="permissive")
         except self._arrow.ArrowException as error:
             raise InputError(f"The answers are no table that Parquet can hold ({error}); write jsonl.") from error
-        need("pyarrow.parquet", "parquet", "Writing Parquet").write_table(table, (self.file or sys.stdout).buffer)
+        file: Any = self.file or sys.stdout
+        need("pyarrow.parquet", "parquet", "Writing Parquet").write_table(table, file.buffer)
 
 
 class Conll(Lines):

@@ -125,6 +125,20 @@ def test_ids(kind: str, place: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", SIZES)
+def test_files_that_name_no_class(kind: str, place: Path, tmp_path: Path) -> None:
+    """As roberta-base lies in the hub: config.json alone says whose tokenizer it is."""
+    folder = shutil.copytree(folder_of(kind, "Model", place), tmp_path / kind)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 512}))
+    ours, theirs = (library.AutoTokenizer.from_pretrained(folder) for library in (bertie, transformers))
+    found, wanted = (dict(tokenizer(TEXTS, TEXTS[1:] + TEXTS[:1])) for tokenizer in (ours, theirs))
+    if kind == "distilbert":
+        del wanted["token_type_ids"]  # which the model would not read
+    assert found == wanted
+    for name in ("cls_token_id", "sep_token_id", "pad_token_id", "mask_token_id"):
+        assert getattr(ours, name) == getattr(theirs, name)
+
+
+@pytest.mark.parametrize("kind", SIZES)
 def test_classification_of_texts_and_pairs(kind: str, place: Path) -> None:
     ours, theirs = both("text-classification", kind, "SequenceClassification", place)
     close(ours(TEXTS, top_k=None), theirs(TEXTS, top_k=None))

@@ -37,6 +37,7 @@ SERVE = {
     "embed": set(CLASSES),
     "feature-extraction": set(CLASSES),
     "fill-mask": WORDS,
+    "pseudo-log-likelihood": WORDS,
     "multiple-choice": {"BertForMultipleChoice"},
     "reranking": {"BertForSequenceClassification"},
     "question-answering": {"BertForQuestionAnswering"},

@@ -77,11 +77,11 @@ def in_names_of(family: Family, tensors: Mapping[str, Value], architecture: str)
 
 def _renamed(name: str, modules: Mapping[str, str]) -> str:
     parts = name.split(".")
-    numbers = [part for part in parts if part.isdecimal()]
+    number = next((part for part in parts if part.isdecimal()), "*")
     path = ["*" if part.isdecimal() else part for part in parts]
     for stop in range(len(parts), 0, -1):
         if (found := modules.get(".".join(path[:stop]))) is not None:
-            return ".".join((found.replace("*", *numbers[:1]) if numbers else found, *parts[stop:]))
+            return ".".join((found.replace("*", number), *parts[stop:]))
     return name
 
 

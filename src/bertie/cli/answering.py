@@ -57,23 +57,6 @@ def embed(
     )
 
 
-def fill_mask(
-    source: InputOptions,
-    top_k: options.TopK = 5,
-    *,
-    model: options.LengthOptions,
-    column: options.Column = "text",
-    form: options.FormatOptions,
-    output: OutputOptions,
-) -> None:
-    """Guess the word behind each [MASK] in a text.
-
-    The default model is bertie-mini-uncased, which comes with bertie.
-    """
-    asked = source.read(form, column)
-    output.write(model.pipeline("fill-mask", top_k=top_k), source, asked, "candidates")
-
-
 def next_sentence(
     source: InputOptions,
     *,

@@ -17,7 +17,8 @@ PLACES = {
     "demo": "bertie.cli.demo:demo",
     "embed": "bertie.cli.answering:embed",
     "search": "bertie.cli.passages:search",
-    "fill-mask": "bertie.cli.answering:fill_mask",
+    "fill-mask": "bertie.cli.masked_words:fill_mask",
+    "score": "bertie.cli.masked_words:score",
     "next-sentence": "bertie.cli.answering:next_sentence",
     "classify": "bertie.cli.answering:classify",
     "tag": "bertie.cli.answering:tag",
@@ -36,6 +37,7 @@ PLACES = {
     "dequantize": "bertie.cli.quantize:dequantize",
     "inspect": "bertie.cli.inspect:inspect",
     "bench": "bertie.cli.bench:bench",
+    "serve": "bertie.cli.serve:serve",
     "env": "bertie.cli.environment:env",
     "version": "bertie.cli.environment:version",
 }
@@ -53,6 +55,7 @@ NEEDY = (
     "extend-vocabulary",
     "prepare",
     "pretrain",
+    "serve",
 )
 # help in plain text fits any width and is there at once; Rich's cuts options and takes longer to import than to print
 LOOKS: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None}

@@ -175,7 +175,13 @@ def load_dataset(
 
 def _with_dev(data: Dataset, dev: object, train: ExampleReader) -> Dataset:
     rows = ExampleReader(
-        train.task, train.form, train.columns, data.labelling, options=train.options, bad=data.bad, name="dev"
+        train.task,
+        train.form,
+        train.columns,
+        labelling=data.labelling,
+        options=train.options,
+        bad=data.bad,
+        name="dev",
     )
     scored = list(rows.read(dev))
     _check_size(scored, source_name(dev, "dev"), 1, rows)

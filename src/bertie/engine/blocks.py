@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
@@ -16,6 +18,10 @@ from bertie.engine.weights import Norm, Weights
 from bertie.kernels import encoder
 from bertie.kernels.activations import ACTIVATION_CODES
 from bertie.kernels.gemm import RESIDUAL, PackedLinear
+
+Places = NDArray[np.integer[Any]]
+# So few tokens left out of the last block save less than its parts' own calls cost.
+FEWEST_SAVED = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,15 +60,16 @@ class Block:
             bias,
         )
 
-    def __call__(self, x: Array, batch: Batch, threads: int, *, only_first: bool = False) -> Array:
+    def __call__(self, x: Array, batch: Batch, threads: int, places: Places | None = None) -> Array:
         """Return what the block makes of hidden states ``[T, D]``.
 
-        ``only_first`` computes each row's first token alone, ``[R, D]``; of the others, keys and values.
+        With rising ``places [M]`` it computes these tokens alone, ``[M, D]``; of the others, keys and values.
         """
         parts = self.projections(x, threads=threads).reshape(-1, 3, *self.heads)
         queries, starts = parts[:, 0], batch.cu_seqlens
-        if only_first:
-            queries, x, starts = queries[batch.firsts], x[batch.firsts], np.arange(len(starts), dtype=np.int32)
+        if places is not None:
+            queries, x = queries[places], x[places]
+            starts = np.searchsorted(places, starts).astype(np.int32)
         context = attend(queries, parts[:, 1], parts[:, 2], starts, batch.cu_seqlens, threads, self.bias)
         return self.feed_forward(self.attended(context, x, threads), threads)
 
@@ -103,12 +110,15 @@ class Blocks:
             x = block(x, batch, threads)
         return x
 
-    def first_tokens(self, x: Array, batch: Batch, threads: int) -> Array:
-        """Return the last hidden state of each row's first token ``[R, D]``: the last block computes nothing else."""
-        if not self.blocks:
-            return x[batch.firsts]
+    def at_places(self, x: Array, batch: Batch, threads: int, places: Places) -> Array:
+        """Return the last hidden states at rising ``places [M]``, ``[M, D]``: the last block computes nothing else.
+
+        Relative positions are counted from a row's first query, so that they need all.
+        """
+        if not self.blocks or self.blocks[-1].bias is not None or len(x) - len(places) < FEWEST_SAVED:
+            return self(x, batch, threads)[places]
         x = self(x, batch, threads, len(self.blocks) - 1)
-        return self.blocks[-1](x, batch, threads, only_first=True)
+        return self.blocks[-1](x, batch, threads, places)
 
     def each(self, x: Array, batch: Batch, threads: int) -> Iterator[Array]:
         """Yield ``x``, and what each block makes of it."""

@@ -197,7 +197,7 @@ class Engine:
     def first_tokens(self, rows: Rows) -> Array:
         """Return the last hidden state of each row's first token ``[R, D]``."""
         blocks, x, batch = self._embedded(rows)
-        return blocks.first_tokens(x, batch, self.threads)
+        return blocks.at_places(x, batch, self.threads, batch.firsts)
 
     def pooled(self, rows: Rows) -> Array:
         """Return the pooled vectors ``[R, D]``.
@@ -226,14 +226,15 @@ class Engine:
         return head(self.hidden_states(rows) if of_tokens else self.pooled(rows), threads=self.threads)
 
     def masked_lm(self, rows: Rows, places: NDArray[np.int64]) -> Array:
-        """Return the logits ``[M, V]`` of the words at ``places``, indices ``[M]`` into the T tokens.
+        """Return the logits ``[M, V]`` of the words at ``places``, rising indices ``[M]`` into the T tokens.
 
         Raises:
             InputTypeError: the architecture has no masked-LM head.
         """
         if self._words is None:
             self._refuse("masked-LM head")
-        return self._words(self.hidden_states(rows)[places], self.threads)
+        blocks, x, batch = self._embedded(rows)
+        return self._words(blocks.at_places(x, batch, self.threads, places), self.threads)
 
     def next_sentence(self, rows: Rows) -> Array:
         """Return the logits ``[R, 2]``; column 0 speaks for "B follows A".

@@ -24,10 +24,11 @@ class BertEncoder(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.config = config
-        self.layer = nn.ModuleList([BertLayer(config, index) for index in range(config.num_hidden_layers)])
+        layers = [BertLayer(config, index) for index in range(config.num_hidden_layers)]
+        self.layer = nn.ModuleList(layers)
         if buckets := config.family.position_buckets:
             self.relative_attention_bias = nn.Embedding(buckets, config.num_attention_heads)
-            for layer in self.layer:
+            for layer in layers:
                 layer.attention.self.distances = PositionBuckets(self.relative_attention_bias)
         self.checkpointing = Checkpointing()
 

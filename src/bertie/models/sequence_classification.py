@@ -48,9 +48,6 @@ class BertForSequenceClassification(BertPreTrainedModel):
             labels: ``[B]`` class numbers, ``[B, C]`` zeros and ones (multi-label), or ``[B]`` or ``[B, C]`` numbers
                 (regression); which one, says ``config.problem_type``, or labels and ``config.num_labels`` if it is
                 None (decision 13).
-
-        Returns:
-            ``SequenceClassifierOutput``, or a tuple of its members.
         """
         batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         classes = rows_of(self.classifier, self.num_labels)

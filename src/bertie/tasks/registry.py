@@ -136,6 +136,15 @@ ROWS = (
         learns="multiple-choice",
     ),
     Row(
+        "pseudo-log-likelihood",
+        ("pll", "score", "sentence-scoring"),
+        "AutoModelForMaskedLM",
+        "bertie.tasks.pseudo_log_likelihood:PseudoLogLikelihood",
+        "a text",
+        default=default_pretrained_model,
+        head="cls.predictions",
+    ),
+    Row(
         "reranking",
         ("rerank", "cross-encoder", "text-ranking", "ranking"),
         "AutoModelForSequenceClassification",
