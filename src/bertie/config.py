@@ -183,6 +183,10 @@ class BertConfig(FamilyConfig):
     def _set_model_type(self, value: Any) -> None:
         known = FAMILIES if self.model_type in FAMILIES else (self.model_type,)
         if value not in known:
+            if value == "encoder-decoder":
+                raise ConfigError(
+                    f"model_type is {value!r}, of a pair of BERTs: EncoderDecoderModel and bertie generate open it"
+                )
             raise ConfigError(f"model_type is {value!r}; bertie runs models of type {', '.join(known)} only")
         if self.__dict__.setdefault("model_type", value) != value:
             raise ConfigError(f"model_type is {self.model_type!r} and cannot become {value!r}; make another config")

@@ -220,8 +220,11 @@ PREFIXES = tuple(dict.fromkeys(family.prefix for family in FAMILIES.values()))
 
 def in_bert_names(stated: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a config.json of any family by BERT's names."""
-    family = FAMILIES.get(str(stated.get("model_type")), FAMILIES["bert"])
+    kind = str(stated.get("model_type", "bert"))
+    family = FAMILIES.get(kind, FAMILIES["bert"])  # any other is refused with the rest of its config
     data = family.read_fields(stated)
+    if kind not in FAMILIES:
+        return data
     if "embedding_size" not in family.defaults and data.get("embedding_size") not in (None, data.get("hidden_size")):
         width = short(data.pop("embedding_size"))
         say_once(f"the config's embedding_size ({width}) is without effect: only ELECTRA projects its embeddings")

@@ -300,3 +300,10 @@ def test_ctrl_c_is_quiet_and_130() -> None:
     program.send_signal(signal.SIGINT)
     _, err = program.communicate(timeout=60)
     assert (program.returncode, err) == (130, b"")
+
+
+def test_a_pair_has_no_full_text(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "encoder-decoder"}')
+    done = run("generate", "a", "--model", tmp_path, "--full-text")
+    assert done.code == 2
+    assert done.err == "bertie: --full-text is for decoders, and a pair of BERTs writes another text: leave it out.\n"

@@ -46,7 +46,7 @@ def test_a_sentence_transformers_folder(run: Run, minilm: Path, texts: Path, tmp
     assert record["bytes"] < 0.3 * record["bytes_before"]
     assert (record["texts"], record["agreement"], record["speed_up"]) == (1, None, 2.0)
     assert f"calibrated   on 2 texts of {texts}" in ran.err
-    assert f"compared     on 1 texts of {texts}, which did not calibrate" in ran.err
+    assert f"compared     on 1 text of {texts}, which did not calibrate" in ran.err
     words = ["A kitten sleeps.", "Share prices fell."]
     small, whole = (bertie.pipeline("embed", str(folder))(words) for folder in (tmp_path / "small", minilm))
     assert (small * whole).sum(axis=1).min() > 0.98
@@ -121,7 +121,7 @@ def test_every_fifth_text_checks_and_does_not_calibrate(count: int, held: list[i
     calibrating, checking = held_out(list(range(count)))
     assert checking == held
     assert calibrating == [number for number in range(count) if number not in held]
-    with pytest.raises(bertie.InputError, match="--texts has 1 texts; give two or more"):
+    with pytest.raises(bertie.InputError, match="--texts has 1 text; give two or more"):
         held_out([0])
 
 

@@ -21,6 +21,7 @@ from bertie import (
     BertForMaskedLM,
     BertForMultipleChoice,
     BertForSequenceClassification,
+    BertLMHeadModel,
     BertModel,
     CheckpointError,
     InputError,
@@ -205,6 +206,12 @@ class TestQuantize:
         states, ids = torch.randn(1, 5, 48), torch.tensor([[2, 9, 3]])
         ours, theirs = (each(ids, encoder_hidden_states=states).last_hidden_state[0] for each in (made, model))
         assert F.cosine_similarity(ours, theirs, dim=-1).min() > 0.99
+
+    def test_a_decoder_is_compared_though_the_engine_of_one_only_writes(self) -> None:
+        model = small(BertLMHeadModel, is_decoder=True)
+        found = compare(model, int8(model), encoded(), rounds=1)
+        assert found.cosine_worst > 0.99
+        assert found.rate > 0
 
     @pytest.mark.parametrize(
         ("arguments", "error", "message"),

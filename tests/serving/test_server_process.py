@@ -148,7 +148,7 @@ def test_what_cannot_be_served_is_said(folders: dict[str, Path], tmp_path: Path)
         code, said = run(str(folders["vectors"]), "--port", str(taken.getsockname()[1]))
         port = taken.getsockname()[1]
     assert code == 2
-    assert f"cannot listen at 127.0.0.1, port {port} (Address already in use); choose another --port" in said
+    assert f"Port {port} of 127.0.0.1 cannot be opened: Address already in use; choose another --port" in said
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def score(
     source: InputOptions,
     variant: Annotated[
         str,
-        typer.Option(help="original masks each token alone, word-l2r the rest of its word with it."),
+        typer.Option(help="original: mask each token alone; word-l2r: mask the rest of its word, too."),
     ] = "original",
     tokens: Annotated[bool, typer.Option(help="Write the score of each token, too.")] = False,
     *,

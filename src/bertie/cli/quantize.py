@@ -10,7 +10,7 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.reading import InputOptions
-from bertie.errors import BertieError, InputError
+from bertie.errors import BertieError, InputError, counted
 from bertie.messages import printable
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def quantize(
     opened = open_model(model)
     small = make(opened.model, "int8", texts=calibrating, tokenizer=opened.tokenizer, min_cosine=min_cosine)
     found = compare(opened.model, small, encode(checking, opened.tokenizer, opened.model))
-    print(f"calibrated   on {len(calibrating)} texts of {printable(source)}", file=sys.stderr)
-    print(f"compared     on {len(checking)} texts {printable(of)}", file=sys.stderr)
+    print(f"calibrated   on {counted(len(calibrating), 'text')} of {printable(source)}", file=sys.stderr)
+    print(f"compared     on {counted(len(checking), 'text')} {printable(of)}", file=sys.stderr)
     print("\n".join(map(printable, found.lines())), file=sys.stderr)
     problem = _problem(found, min_cosine)
     if problem and not force:
@@ -90,7 +90,9 @@ def dequantize(
 def _held_out(texts: list[Any]) -> tuple[list[Any], list[Any]]:
     """Return texts to calibrate on and others to check, in which the last one is if they are few."""
     if len(texts) < 2:
-        raise InputError(f"--texts has {len(texts)} texts; give two or more, a few hundred if you can, or --check too.")
+        raise InputError(
+            f"--texts has {counted(len(texts), 'text')}; give two or more, a few hundred if you can, or --check too."
+        )
     held = range(min(_HELD_OUT, len(texts)) - 1, len(texts), _HELD_OUT)
     return [text for number, text in enumerate(texts) if number not in held], [texts[number] for number in held]
 

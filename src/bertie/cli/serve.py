@@ -22,12 +22,14 @@ def serve(
     api_key: Annotated[
         list[str] | None,
         typer.Option(
-            "--api-key", help=f"Only who sends one is answered; may be repeated, or stand in {KEYS}, with commas."
+            "--api-key",
+            help=f"A key that requests must send; may be repeated, or given in {KEYS}, separated by commas.",
         ),
     ] = None,
     device: options.Device = None,
     max_batch_tokens: Annotated[
-        int | None, typer.Option("--max-batch-tokens", min=1, help="Computed at a time; the default suits the device.")
+        int | None,
+        typer.Option("--max-batch-tokens", min=1, help="Tokens computed at a time; the default suits the device."),
     ] = None,
     max_concurrent_requests: Annotated[
         int, typer.Option("--max-concurrent-requests", min=1, help="More are refused until one is answered.")

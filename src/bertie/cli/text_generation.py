@@ -10,6 +10,7 @@ from bertie.cli import options
 from bertie.cli.reading import InputOptions
 from bertie.cli.writing import OutputOptions
 from bertie.config import CONFIG_NAME
+from bertie.errors import InputError
 from bertie.files import read_json
 from bertie.hub import member, resolve
 
@@ -20,30 +21,38 @@ class WritingOptions:
 
     max_new_tokens: Annotated[int | None, typer.Option("--max-new-tokens", min=1, help="The most to write.")] = None
     min_new_tokens: Annotated[int | None, typer.Option("--min-new-tokens", min=0, help="The least to write.")] = None
-    num_beams: Annotated[int | None, typer.Option("--num-beams", min=1, help="Texts that go on side by side.")] = None
+    num_beams: Annotated[
+        int | None, typer.Option("--num-beams", min=1, help="Beams: versions of a text that are tried side by side.")
+    ] = None
     num_return_sequences: Annotated[
         int | None, typer.Option("--num-return-sequences", min=1, help="How many texts to write for each.")
     ] = None
     do_sample: Annotated[bool | None, typer.Option("--sample/--no-sample", help="Draw words, or take the best.")] = None
     temperature: Annotated[
-        float | None, typer.Option("--temperature", help="With --sample: above 1, words become more alike.")
+        float | None, typer.Option("--temperature", help="With --sample: above 1, unlikely words are drawn more often.")
     ] = None
-    top_k: Annotated[int | None, typer.Option("--top-k", help="With --sample: so many likeliest words.")] = None
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", help="With --sample: draw from this many likeliest words.")
+    ] = None
     top_p: Annotated[
-        float | None, typer.Option("--top-p", help="With --sample: the likeliest words of this probability.")
+        float | None,
+        typer.Option(
+            "--top-p", help="With --sample: draw from the likeliest words whose probabilities reach this sum."
+        ),
     ] = None
     repetition_penalty: Annotated[
-        float | None, typer.Option("--repetition-penalty", help="Above 1, words that were there become less likely.")
+        float | None,
+        typer.Option("--repetition-penalty", help="Above 1, words that are already there become less likely."),
     ] = None
     no_repeat_ngram_size: Annotated[
-        int | None, typer.Option("--no-repeat-ngram-size", help="No so many words in a row are written twice.")
+        int | None, typer.Option("--no-repeat-ngram-size", help="No run of this many tokens is written twice.")
     ] = None
 
 
 def generate(
     source: InputOptions,
     full_text: Annotated[
-        bool, typer.Option("--full-text", help="Write the text that was gone on with, too (of decoders).")
+        bool, typer.Option("--full-text", help="Write each beginning, too, before what follows it (decoders only).")
     ] = False,
     *,
     writing: WritingOptions,
@@ -75,6 +84,8 @@ def _pipeline(model: options.ModelOptions, full_text: bool, writing: WritingOpti
         find("text-generation").default_model()  # says that there is none
     path = member(resolve(str(model.model), files=[CONFIG_NAME]), CONFIG_NAME)
     is_pair = path.exists() and read_json(path).get("model_type") == "encoder-decoder"
+    if is_pair and full_text:
+        raise InputError("--full-text is for decoders, and a pair of BERTs writes another text: leave it out.")
     more = {} if is_pair else {"return_full_text": full_text}
     given = options.given_of(vars(writing))
     pipe = model.pipeline("text2text-generation" if is_pair else "text-generation", **more, **given)

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -99,11 +100,14 @@ def _rates(models: Sequence[BertPreTrainedModel], texts: Features, rounds: int) 
 
 
 def _computing(model: BertPreTrainedModel) -> Model:
-    """Return what a pipeline made from the model's folder computes with: the engine where it can."""
-    try:
-        return Engine.of(model)
-    except BertieError:
-        return TaskModel(model)
+    """Return what a pipeline made from the model's folder computes with: the engine where it can.
+
+    The engine of a decoder writes, and gives no hidden states.
+    """
+    with suppress(BertieError):
+        if not model.config.is_decoder:
+            return Engine.of(model)
+    return TaskModel(model)
 
 
 def _read_all(model: Model, texts: Features) -> None:

@@ -14,7 +14,7 @@ from bertie.data.labels import as_whole
 from bertie.data.records import is_paths, path_names
 from bertie.data.schema import Columns, Found, Row, Schema, text_key
 from bertie.data.schemas import SCHEMAS
-from bertie.errors import InputError, plural, spelled
+from bertie.errors import InputError, InputTypeError, plural, spelled
 
 # The columns are found from so many rows.
 SAMPLE = 1_000
@@ -43,6 +43,13 @@ class ExampleReader:
     found: Columns = field(default_factory=Columns)
     ignored: list[str] = field(default_factory=list)  # sentences on columns that are not read and look like data
     mapped: set[str] = field(default_factory=set)  # the labels of ``options.map`` that stood in a row
+
+    def __post_init__(self) -> None:
+        if self.columns is not None and not isinstance(self.columns, Mapping):
+            raise InputTypeError(
+                f"{spelled('columns')} is {self.columns!r:.60}; give a mapping from what a column is to its name, such "
+                "as {'text': 'Body'}."
+            )
 
     @property
     def schema(self) -> Schema:

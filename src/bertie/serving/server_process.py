@@ -84,7 +84,7 @@ def _listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise InputError(
-            f"bertie cannot listen at {host}, port {port} ({reason}); choose another --port or --host."
+            f"Port {port} of {host} cannot be opened: {reason}; choose another --port or --host."
         ) from error
 
 
