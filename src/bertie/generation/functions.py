@@ -118,7 +118,7 @@ class Functions:
         The smallest of exponential variables of these rates comes first with just these probabilities.
         """
         waits = generator.standard_exponential(chances.shape, np.float32)
-        return self.topk(chances / waits, count)[1]
+        return self.topk(chances / np.maximum(waits, np.finfo(np.float32).tiny), count)[1]
 
     def bools(self, like: Values, answers: Any) -> Values:  # noqa: ARG002
         """Return what a stopping criterion answered, beside ``like``."""
