@@ -47,7 +47,7 @@ def main() -> None:
     for name in given.cases:
         ours, arms = _arms(given.layers, given.width, "sources" in name)
         rows, length, options = CASES[name]
-        prompts = _prompts(rows, length)
+        prompts = _prompts(rows, length, on_left="sources" not in name)
         asked = {**prompts, **options, "max_new_tokens": given.new, "min_new_tokens": given.new, "bos_token_id": 1}
         seconds = _timed(arms, given.rounds, asked)
         speeds = {arm: rows * given.new / median(each) for arm, each in seconds.items()}
@@ -96,14 +96,15 @@ def _on_engine(
     return torch.from_numpy(engine.generate(Features(input_ids[real].numpy(), None, lengths, *marks), options))
 
 
-def _prompts(rows: int, length: int | None) -> dict[str, torch.Tensor]:
-    """Return random ids, padded on the left; of mixed length as texts are, in words and a third more."""
+def _prompts(rows: int, length: int | None, on_left: bool) -> dict[str, torch.Tensor]:
+    """Return random ids, padded on one side; of mixed length as texts are, in words and a third more."""
     lengths = [
         length or min(len(text.split()) * 4 // 3, 256) for text in (mixed(rows) if length is None else [""] * rows)
     ]
     draw = random.Random(0)
     texts = [[draw.randrange(1000, 30_000) for _ in range(each)] for each in lengths]
-    ids = torch.tensor([[0] * (max(lengths) - len(text)) + text for text in texts])
+    blanks = [[0] * (max(lengths) - len(text)) for text in texts]
+    ids = torch.tensor([blank + text if on_left else text + blank for blank, text in zip(blanks, texts, strict=True)])
     return {"input_ids": ids, "attention_mask": (ids != 0).long()}
 
 
