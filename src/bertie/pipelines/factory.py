@@ -54,8 +54,8 @@ def pipeline(
 
     Args:
         task: "embed", "feature-extraction", "fill-mask", "multiple-choice", "next-sentence", "question-answering",
-            "reranking" (also "text-ranking"), "text-classification" (also "sentiment-analysis") or
-            "token-classification" (also "ner").
+            "reranking" (also "text-ranking"), "summarization", "text-classification" (also "sentiment-analysis"),
+            "text-generation", "text2text-generation" or "token-classification" (also "ner").
         model: a folder, a name in the hub, or a model; None: the task's default, which "embed", "fill-mask" and
             "next-sentence" have.
         config: a config, or the name of one, instead of the model's own.
