@@ -45,8 +45,8 @@ class Functions:
         return np.where(condition, values, others)
 
     def is_in(self, values: Values, tokens: tuple[int, ...]) -> Values:
-        """Return which values are among these tokens."""
-        return np.isin(values, tokens)
+        """Return which of the values ``[B]`` are among these tokens."""
+        return (values[:, None] == np.asarray(tokens, np.int64)).any(axis=1)
 
     def is_finite(self, values: Values) -> Values:
         """Return which values are neither NaN nor infinite."""
