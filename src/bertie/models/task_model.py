@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bertie.batching import cores_to_divide
 from bertie.config import BertConfig
+from bertie.engine.batch import positions_of
 from bertie.layers.heads import BertOnlyMLMHead, BertOnlyNSPHead
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.packing import Packed
@@ -48,7 +50,12 @@ class TaskModel:
 
     def packed(self, features: Features) -> Packed:
         """Return the rows as one packed batch on the module's device."""
-        return Packed.from_flat(features.ids, features.lengths, features.types, device=self.device)
+        config = self.config
+        types = features.types if config.type_vocab_size else None
+        positions = None
+        if config.family.skips_padding and (features.ids == config.pad_token_id).any():
+            positions = positions_of(features.ids, np.asarray(features.lengths), config)
+        return Packed.from_flat(features.ids, features.lengths, types, positions, device=self.device)
 
     def hidden_states(self, features: Features) -> Tensor:
         return self._encoder(self.packed(features), return_dict=True).last_hidden_state
