@@ -50,7 +50,7 @@ class TaskModel:
 
     def packed(self, features: Features) -> Packed:
         """Return the rows as one packed batch on the module's device."""
-        config = self.config
+        config = self.config.get_text_config(encoder=True)
         types = features.types if config.type_vocab_size else None
         positions = None
         if config.family.skips_padding and (features.ids == config.pad_token_id).any():
