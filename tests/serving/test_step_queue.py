@@ -119,6 +119,20 @@ def test_a_poisoned_request_fails_alone(folders: dict[str, Path]) -> None:
     asyncio.run(run())
 
 
+def test_pytorch_computes_what_the_engine_does_not(folders: dict[str, Path]) -> None:
+    module = bertie.BertModel.from_pretrained(folders["vectors"])
+    expected = bertie.pipeline("embed", folders["vectors"])(["a cat", "a dog"])
+
+    async def run() -> None:
+        served = ServedModel("m", {"embed": bertie.pipeline("embed", module)})
+        service = Service([served], Limits())
+        answers = await service.answer(served, "embed", ["a cat", "a dog"])
+        np.testing.assert_allclose(np.stack(answers.values), expected, atol=1e-5)
+        service.close()
+
+    asyncio.run(run())
+
+
 def test_a_step_that_exhausts_the_memory_is_halved(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     service, model = service_of(folders["vectors"])
     usual = Engine.hidden_states

@@ -61,6 +61,9 @@ def test_fill_mask_and_next_sentence(served: Serve, folders: dict[str, Path]) ->
     named = client.post("/fill-mask", json={"inputs": one, "targets": ["cat", "dog"]}).json()
     assert {found["token_str"] for found in named["masks"][0]} == {"cat", "dog"}
     assert "has no [MASK] to fill" in client.post("/fill-mask", json={"inputs": "A cat."}).json()["error"]
+    other = client.post("/fill-mask", json={"inputs": one, "targets": ["cat", "privateword"]})
+    assert (other.status_code, "holds 'privateword'" in other.json()["error"]) == (422, True)
+    assert client.post("/fill-mask", json={"inputs": two, "top_k": 10_001}).status_code == 422
     follows = bertie.pipeline("next-sentence", folders["words"])
     pairs = [["He left.", "It rained."], ["Why?", "So."]]
     reply = client.post("/next-sentence", json={"inputs": pairs}).json()
@@ -79,4 +82,6 @@ def test_choose(served: Serve, folders: dict[str, Path]) -> None:
     assert alike(both[0], reply)
     assert len(both[1]["choices"]) == 1
     assert "no choices" in client.post("/choose", json={"prompt": "a", "choices": []}).json()["error"]
+    many = served("choices", inputs=3).post("/choose", json={"prompt": "a", "choices": ["b"] * 4})
+    assert many.json()["error"] == "batch size 4 > maximum allowed batch size 3"
     assert "multiple-choice" not in client.post("/tag", json={"inputs": "a"}).json()["error"]

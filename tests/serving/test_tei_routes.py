@@ -27,6 +27,9 @@ def test_embed(served: Serve, folders: dict[str, Path]) -> None:
     for header in ("x-compute-type", "x-compute-time", "x-queue-time", "x-inference-time", "x-request-id"):
         assert reply.headers[header]
     assert reply.headers["x-truncated-tokens"] == "0"
+    assert reply.headers["x-compute-characters"] == str(len("".join(TEXTS)))
+    assert client.post("/invocations", json={"inputs": TEXTS}).json() == client.post("/", json={"inputs": TEXTS}).json()
+    assert client.post("/", json={"inputs": TEXTS}).json() == reply.json()
     one = client.post("/embed", json={"inputs": TEXTS[0], "normalize": False, "dimensions": 5}).json()
     np.testing.assert_allclose(one, vectors[:1, :5], atol=1e-6)
     raw = client.post("/embed", json={"inputs": TEXTS}, headers={"accept": "application/octet-stream"})
@@ -217,6 +220,11 @@ def test_more_than_may_be_answered_at_a_time_are_sent_away(served: Serve) -> Non
     assert (reply.status_code, reply.json()["error_type"]) == (429, "Overloaded")
     assert int(reply.headers["retry-after"]) >= 1
     assert client.post("/embed", json={"inputs": "a"}).status_code == 200
+
+
+def test_a_query_counts_for_each_text(served: Serve) -> None:
+    reply = served("score", characters=1_000).post("/rerank", json={"query": "q" * 90, "texts": ["a"] * 11})
+    assert (reply.status_code, reply.json()["error"]) == (422, "The inputs have 1001 characters, 1000 are allowed.")
 
 
 def test_a_deadline_ends_the_work(served: Serve) -> None:

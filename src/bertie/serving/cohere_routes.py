@@ -19,7 +19,8 @@ from bertie.serving.cohere_shapes import (
 from bertie.serving.exchange import Exchange, check_finite
 from bertie.serving.http_app import Posted
 from bertie.serving.refusals import VALIDATION, Refusal
-from bertie.serving.service import Answers, check_texts
+from bertie.serving.request_inputs import check_texts
+from bertie.serving.service import Answers
 from bertie.serving.vectors_and_scores import best_first, first_known, scores_of, vectors_of
 
 

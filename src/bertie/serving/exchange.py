@@ -164,6 +164,7 @@ class Exchange:
                 f"x-{name}-time": _milliseconds(sum(getattr(answers, part) for answers in self.asked))
                 for name, part in parts.items()
             }
+            told["x-compute-characters"] = str(sum(answers.characters for answers in self.asked))
             told["x-compute-tokens"] = str(self.tokens)
             told["x-truncated-tokens"] = str(sum(sum(answers.truncated) for answers in self.asked))
         return told

@@ -9,7 +9,8 @@ from bertie.serving.exchange import Exchange, check_finite
 from bertie.serving.http_app import Asked, Posted
 from bertie.serving.openai_shapes import Embedding, EmbeddingsReply, EmbeddingsRequest, Usage, tell, written
 from bertie.serving.refusals import VALIDATION, Refusal
-from bertie.serving.service import Service, check_texts
+from bertie.serving.request_inputs import check_texts
+from bertie.serving.service import Service
 from bertie.serving.service_metrics import Metrics
 from bertie.serving.vectors_and_scores import vectors_of
 

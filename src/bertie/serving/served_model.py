@@ -31,6 +31,8 @@ TASKS: Mapping[str, tuple[str, ...]] = {
     "BertForQuestionAnswering": ("question-answering",),
     "BertForMultipleChoice": ("multiple-choice",),
 }
+# options that take more characters come with one request, and are not kept for others
+_LONGEST_KEPT = 1_000
 # what a masked-LM head does too, without a pipeline
 SPARSE = "sparse-embedding"
 # the options that change what is computed of a row; others change how it is read, or the answer
@@ -91,8 +93,9 @@ class ServedModel:
         Raises:
             InputError, InputTypeError: an option has no such value.
         """
-        given = {option: value for option, value in options.items() if value is not None}
-        return self._variant(name, tuple(sorted((key, _hashable(value)) for key, value in given.items())))
+        given = sorted((option, _hashable(value)) for option, value in options.items() if value is not None)
+        kept = len(repr(given)) < _LONGEST_KEPT
+        return (self._variant if kept else self._make_variant)(name, tuple(given))
 
     def computing_task(self, name: str, **options: Any) -> Task:
         """Return the task that computes rows for the one with these options."""

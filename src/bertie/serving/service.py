@@ -1,31 +1,29 @@
 """The service behind HTTP: texts are read off the event loop, computed in shared steps, and answered within limits."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 from time import monotonic
 from typing import Any
 
-import numpy as np
-
 from bertie.errors import InputError, nearest
 from bertie.serving.reading_threads import ReadingThreads
-from bertie.serving.refusals import (
-    EMPTY,
-    OVERLOADED,
-    UNHEALTHY,
-    UNKNOWN_MODEL,
-    VALIDATION,
-    WRONG_MODEL,
-    Refusal,
+from bertie.serving.refusals import OVERLOADED, UNHEALTHY, UNKNOWN_MODEL, VALIDATION, WRONG_MODEL, Refusal
+from bertie.serving.request_inputs import (
+    are_ids,
+    count_characters,
+    count_inputs,
+    decoded,
+    features_of,
+    health_input,
+    refuse_cut_texts,
+    rows_of_ids,
 )
 from bertie.serving.scheduler import Scheduler, Step
 from bertie.serving.served_model import ServedModel
 from bertie.serving.step_queue import Work
-from bertie.tasks.features import Features
-from bertie.tasks.task import Task
 from bertie.threads import available_threads
 
 # what a model without the task of a route is told
@@ -41,7 +39,6 @@ _WRONG_MODEL = {
     "next-sentence": "a next-sentence model",
     "multiple-choice": "a multiple-choice model",
 }
-_HEALTH_TEXT = "health"
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,8 @@ class Limits:
 
     Attributes:
         concurrent: requests that are answered at a time; more are refused until one is done.
-        inputs: texts or pairs in a request.
+        inputs: texts, pairs or choices in a request.
+        characters: of all inputs together, a query counted once for each text that it is paired with.
         numbers: numbers in an answer, such as the vectors of tokens.
         body: bytes of a request's body.
         seconds: how long a request may take, its body included.
@@ -58,6 +56,7 @@ class Limits:
 
     concurrent: int = 512
     inputs: int = 2_048
+    characters: int = 50_000_000
     numbers: int = 1 << 24
     body: int = 10_000_000
     seconds: float = 60.0
@@ -70,12 +69,13 @@ class Answers:
     Attributes:
         values: as the task's `decode` gives them.
         truncated: the tokens of each input that no row holds.
-        tokens: the tokens that were computed.
+        characters, tokens: how many were read, and computed.
         tokenization, queue, inference: seconds.
     """
 
     values: Sequence[Any]
     truncated: Sequence[int]
+    characters: int
     tokens: int
     tokenization: float
     queue: float
@@ -199,26 +199,35 @@ class Service:
         Raises:
             Refusal, BertieError: an input or option that cannot be, or a failure of the model.
         """
-        if len(inputs) > self.limits.inputs:
-            raise Refusal(VALIDATION, f"batch size {len(inputs)} > maximum allowed batch size {self.limits.inputs}")
+        characters = self._check_size(inputs)
         began, loop = monotonic(), asyncio.get_running_loop()
         reader, computer = model.task(task, **options), model.computing_task(task, **options)
-        features = await self.readers.run(_rows_of_ids if _are_ids(inputs[0]) else _features_of, reader, inputs)
+        features = await self.readers.run(rows_of_ids if are_ids(inputs[0]) else features_of, reader, inputs)
         if refuse_cut:
-            _refuse_cut(features, reader)
+            refuse_cut_texts(features, reader)
         work = Work(computer, features.without_texts(), client, loop.create_future())
         self._scheduler.submit(model.queue, work)
         kept = await work.answered
         computed, started = monotonic(), work.started or began
-        values = await self.readers.run(_decoded, reader, kept, features)
+        values = await self.readers.run(decoded, reader, kept, features)
         return Answers(
             values,
             features.truncated,
+            characters,
             len(features.ids),
             tokenization=work.queued - began,
             queue=started - work.queued,
             inference=computed - started,
         )
+
+    def _check_size(self, inputs: Sequence[Any]) -> int:
+        """Return how many characters there are; refuse too many of them, or of inputs."""
+        limits, count = self.limits, count_inputs(inputs)
+        if count > limits.inputs:
+            raise Refusal(VALIDATION, f"batch size {count} > maximum allowed batch size {limits.inputs}")
+        if (characters := count_characters(inputs)) > limits.characters:
+            raise Refusal(VALIDATION, f"The inputs have {characters} characters, {limits.characters} are allowed.")
+        return characters
 
     async def check_health(self, seconds: float = 5.0) -> None:
         """Return if every model computes: it just did, or does so now.
@@ -239,62 +248,4 @@ class Service:
     async def warm_up(self) -> None:
         """Have every model answer one text: what is made at the first call is made then."""
         for model in self.models.values():
-            await self.answer(model, model.tasks[0], [_health_input(model)], "health")
-
-
-def _features_of(task: Task, inputs: Sequence[Any]) -> Features:
-    return task.encode(inputs)
-
-
-def _are_ids(given: Any) -> bool:
-    return isinstance(given, list) and bool(given) and isinstance(given[0], int)
-
-
-def _rows_of_ids(task: Task, rows: Sequence[Sequence[int]]) -> Features:
-    """Return rows of the model's own ids, special ones included, cut to its limit."""
-    size = task.config.vocab_size
-    for number, row in enumerate(rows):
-        for place, token in enumerate(row):
-            if not 0 <= token < size:
-                raise InputError(
-                    f"Token {place} of input {number} has the id {token}; the model's vocabulary has 0 to {size - 1}. "
-                    "Ids of another tokenizer mean nothing to this model: send the text."
-                )
-    cut = [max(0, len(row) - task.limit) for row in rows]
-    left = task.tokenizer.truncation_side == "left"
-    kept = [row[count:] if left else row[: len(row) - count] for row, count in zip(rows, cut, strict=True)]
-    flat = np.array([token for row in kept for token in row], np.int64)
-    return Features(flat, None, list(map(len, kept)), cut, [False] * len(rows))
-
-
-def _refuse_cut(features: Features, task: Task) -> None:
-    for cut in features.truncated:
-        if cut:
-            raise Refusal(
-                VALIDATION,
-                f"Input validation error: `inputs` must have less than {task.limit} tokens. Given: {task.limit + cut}",
-            )
-
-
-def _decoded(task: Task, kept: Sequence[Any], features: Features) -> Sequence[Any]:
-    return task.decode(task.outputs(kept, features))
-
-
-def _health_input(model: ServedModel) -> Any:
-    """Return an input that the model's main task takes."""
-    inputs: Mapping[str, Any] = {
-        "fill-mask": model.tokenizer.mask_token,
-        "reranking": (_HEALTH_TEXT, _HEALTH_TEXT),
-        "next-sentence": (_HEALTH_TEXT, _HEALTH_TEXT),
-        "question-answering": (_HEALTH_TEXT, _HEALTH_TEXT),
-        "multiple-choice": (_HEALTH_TEXT, [_HEALTH_TEXT, _HEALTH_TEXT]),
-    }
-    return inputs.get(model.tasks[0], _HEALTH_TEXT)
-
-
-def check_texts(texts: Sequence[Any], name: str) -> None:
-    """Refuse no texts, and a text without characters, with text-embeddings-inference's sentences."""
-    if not texts:
-        raise Refusal(EMPTY, f"`{name}` cannot be empty")
-    if any(text in ("", []) for text in texts):
-        raise Refusal(EMPTY, f"Input validation error: `{name}` cannot be empty")
+            await self.answer(model, model.tasks[0], [health_input(model)], "health")

@@ -6,7 +6,7 @@ from typing import Any
 from bertie.serving.exchange import Exchange
 from bertie.serving.http_app import Posted
 from bertie.serving.refusals import VALIDATION, Refusal
-from bertie.serving.service import check_texts
+from bertie.serving.request_inputs import check_texts
 from bertie.serving.task_shapes import (
     AnswerRequest,
     ChooseRequest,
@@ -16,6 +16,9 @@ from bertie.serving.task_shapes import (
     told,
 )
 from bertie.serving.tei_shapes import pairs, tell
+
+# fills of all masks of a request, or answers of all its questions
+MOST_ANSWERS = 20_000
 
 
 async def tag(exchange: Exchange, body: TagRequest) -> Any:
@@ -43,6 +46,8 @@ async def answer(exchange: Exchange, body: AnswerRequest) -> Any:
     """Reply with the parts of each context that answer its question, best first."""
     questions, batch = body.pairs()
     check_texts(questions, "inputs")
+    if len(questions) * body.top_k > MOST_ANSWERS:
+        raise Refusal(VALIDATION, f"`top_k` is {body.top_k}; {MOST_ANSWERS} answers are allowed in a request.")
     answers = await exchange.answer(
         "question-answering",
         questions,
@@ -60,9 +65,20 @@ async def fill_mask(exchange: Exchange, body: FillMaskRequest) -> Any:
     single = isinstance(body.inputs, str)
     inputs: Any = [body.inputs] if single else body.inputs
     check_texts(inputs, "inputs")
+    words = exchange.service.model_for("fill-mask", body.model).tokenizer
+    fills = sum(text.count(words.mask_token) for text in inputs) * body.top_k
+    if fills > MOST_ANSWERS:
+        raise Refusal(VALIDATION, f"The masks have {fills} fills, `top_k` for each; {MOST_ANSWERS} are allowed.")
+    _check_targets(words, [body.targets] if isinstance(body.targets, str) else body.targets or [])
     answers = await exchange.answer("fill-mask", inputs, body.model, top_k=body.top_k, targets=body.targets)
     masks = [[value] if isinstance(value[0], dict) else value for value in answers.values]
     return told("masks", replace(answers, values=masks), not single)
+
+
+def _check_targets(tokenizer: Any, targets: list[str]) -> None:
+    for target in targets:
+        if tokenizer.convert_tokens_to_ids(target) in (None, tokenizer.unk_token_id):
+            raise Refusal(VALIDATION, f"`targets` holds {target!r:.60}, which is no word of the model's vocabulary.")
 
 
 async def next_sentence(exchange: Exchange, body: NextSentenceRequest) -> Any:

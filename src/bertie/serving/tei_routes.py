@@ -1,16 +1,20 @@
 """The routes of text-embeddings-inference."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 from starlette.responses import Response
 
 import bertie
 from bertie.errors import InputError
-from bertie.serving.exchange import Exchange, check_finite
+from bertie.serving.exchange import Exchange, check_finite, read_json
 from bertie.serving.http_app import Asked, Posted
+from bertie.serving.refusals import WRONG_MODEL, Refusal
+from bertie.serving.request_inputs import check_texts
 from bertie.serving.served_model import SPARSE, ServedModel
-from bertie.serving.service import Service, check_texts
+from bertie.serving.service import Service
 from bertie.serving.service_metrics import Metrics
 from bertie.serving.tei_shapes import (
     DecodeRequest,
@@ -138,6 +142,15 @@ async def decode(exchange: Exchange, body: DecodeRequest) -> Any:
     )
 
 
+async def by_type(exchange: Exchange, body: msgspec.Raw) -> Any:
+    """Reply as the route of the first model's main task does, for platforms that know one path."""
+    task = exchange.service.named().tasks[0]
+    if task not in _BY_TYPE:
+        raise Refusal(WRONG_MODEL, f"{exchange.service.named().name!r} has no route of its own here; ask by its path.")
+    shape, reply = _BY_TYPE[task]
+    return await reply(exchange, read_json(bytes(body), shape))
+
+
 async def info(service: Service, _: Metrics) -> Any:
     """Reply with what is served."""
     limits, (model, *others) = service.limits, service.models.values()
@@ -187,6 +200,11 @@ async def metrics(service: Service, kept: Metrics) -> Any:
     )
 
 
+_BY_TYPE: dict[str, tuple[type, Callable[[Exchange, Any], Awaitable[Any]]]] = {
+    "embed": (EmbedRequest, embed),
+    "reranking": (RerankRequest, rerank),
+    "text-classification": (PredictRequest, predict),
+}
 ROUTES = (
     Posted("/embed", EmbedRequest, embed, tell),
     Posted("/embed_all", EmbedAllRequest, embed_all, tell),
@@ -196,6 +214,8 @@ ROUTES = (
     Posted("/similarity", SimilarityRequest, similarity, tell),
     Posted("/tokenize", TokenizeRequest, tokenize, tell),
     Posted("/decode", DecodeRequest, decode, tell),
+    Posted("/", msgspec.Raw, by_type, tell),
+    Posted("/invocations", msgspec.Raw, by_type, tell),
     Asked("/info", info, tell),
     Asked("/health", health, tell, public=True),
     Asked("/ping", health, tell, public=True),

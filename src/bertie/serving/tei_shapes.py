@@ -5,7 +5,7 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from bertie.serving.refusals import VALIDATION, Refusal
-from bertie.serving.service import check_texts
+from bertie.serving.request_inputs import check_texts
 
 Side = Literal["right", "left", "Right", "Left"]
 # one text or sequence of ids, or several; which of them `several` finds out
