@@ -11,6 +11,7 @@ import pyarrow
 import pytest
 
 import bertie
+from bertie.compression.quantize import encode
 from bertie.data.objects import object_records
 from bertie.data.record import BadRows
 from bertie.frames import columns_in, is_frame
@@ -18,6 +19,7 @@ from bertie.pipelines import SearchIndex
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", "text", "label"]
 TEXTS, OTHERS = ["a b", "c", "d e f", "g"], ["h", "a a", "b", "c d"]
+WORDY = ["abc abd", "abc", "bd ab", "abd"]
 MAKERS = {"pandas": pandas.DataFrame, "polars": polars.DataFrame, "pyarrow": pyarrow.table}
 
 
@@ -138,6 +140,26 @@ def test_estimators(frame: Any, tmp_path: Path, pipe: Any) -> None:
         np.testing.assert_array_equal(embedder.transform(given), pairs)
     with pytest.raises(bertie.InputError, match="X is a table of 3 columns"):
         embedder.transform(frame({"a": TEXTS, "b": TEXTS, "c": TEXTS}))
+
+
+def test_tokenizers(frame: Any) -> None:
+    tokenizer = bertie.BertTokenizer({word: index for index, word in enumerate(WORDS)})
+    table = frame({"id": OTHERS, "text": TEXTS})
+    assert tokenizer(table["text"])["input_ids"] == tokenizer(TEXTS)["input_ids"]
+    assert tokenizer(table["text"], table["id"])["input_ids"] == tokenizer(TEXTS, OTHERS)["input_ids"]
+    expected = tokenizer.train_new_from_iterator(WORDY, 14, min_frequency=1).get_vocab()
+    assert (
+        tokenizer.train_new_from_iterator(frame({"id": OTHERS, "text": WORDY}), 14, min_frequency=1).get_vocab()
+        == expected
+    )
+    with pytest.raises(bertie.InputTypeError):
+        tokenizer(table)
+
+
+def test_texts_to_calibrate_on(frame: Any, pipe: Any) -> None:
+    made = pipe("embed", "BertModel")
+    expected = encode(TEXTS, made.tokenizer, made.model).lengths
+    assert encode(frame({"id": OTHERS, "text": TEXTS}), made.tokenizer, made.model).lengths == expected
 
 
 def test_labelled_rows(frame: Any) -> None:

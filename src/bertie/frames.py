@@ -6,6 +6,8 @@ from typing import Any
 from bertie.errors import InputError, InputTypeError
 
 _AS_LIST = ("tolist", "to_list", "to_pylist")
+TEXTS = (("text", "text_pair"), ("text",))
+"""What columns of texts and of pairs are called, in the order of what is taken first."""
 
 
 def is_frame(given: object) -> bool:
@@ -27,6 +29,11 @@ def columns_in(frame: Any) -> dict[str, Any]:
     return {str(name): frame[name] for name in names}
 
 
+def is_column(given: object) -> bool:
+    """Whether it is a column of a table, or an array."""
+    return hasattr(given, "__len__") and any(hasattr(given, name) for name in _AS_LIST)
+
+
 def values_in(column: Any) -> list[Any]:
     """Return what stands in a column, or in any sequence or array, as a list; arrays in it become lists."""
     as_list = next((getattr(column, name) for name in _AS_LIST if hasattr(column, name)), None)
@@ -41,12 +48,15 @@ def rows_in(frame: Any) -> Iterator[dict[str, Any]]:
         yield dict(zip(columns, row, strict=True))
 
 
-def texts_of(frame: Any, namings: Sequence[Sequence[str]]) -> list[Any]:
+def texts_of(given: Any, namings: Sequence[Sequence[str]] = TEXTS) -> Any:
     """Return what stands in the columns of the first of ``namings`` that a table has, of several as tuples.
 
-    Where a naming is of one column, that may be called otherwise if the table has no other.
+    Where a naming is of one column, that may be called otherwise if the table has no other. What is no table comes
+    back as it is.
     """
-    columns = columns_in(frame)
+    if not is_frame(given):
+        return given
+    columns = columns_in(given)
     found = next((naming for naming in namings if set(naming) <= set(columns)), None)
     if found is None and len(columns) == 1 and any(len(naming) == 1 for naming in namings):
         found = tuple(columns)

@@ -59,13 +59,16 @@ def test_commands_are_completed() -> None:
     assert ran.stdout.split() == ["embed"]
 
 
-def test_what_a_report_of_a_mistake_needs(run: Run) -> None:
+def test_what_a_report_of_a_mistake_needs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BERTIE_API_KEYS", "secret")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert run("version").out == f"bertie {bertie.__version__}\n"
     (found,) = run("env", "--json").records
     assert found["bertie"].startswith(f"{bertie.__version__} in ")
     assert f"torch {torch.__version__.partition('+')[0]}" in found["packages"]
     assert list(found) == [line.split()[0] for line in run("env").out.splitlines()]
     assert {"processor", "kernels", "memory", "gpu"} <= set(found)
+    assert ("OMP_NUM_THREADS=1" in found["settings"], "secret" in str(found)) == (True, False)
 
 
 def test_a_command_imports_what_it_needs() -> None:

@@ -50,7 +50,7 @@ def test_the_mean_of_two_models(runs: list[Path], tmp_path: Path) -> None:
     assert names == {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt"}
     configs = [json.loads((each / "config.json").read_text()) for each in (*runs, tmp_path / "mean")]
     assert ["temperature" in str(config.get("task_specific_params")) for config in configs] == [True, True, False]
-    assert notes == ["The models differ in temperature, tuned for each; their mean goes without."]
+    assert notes == ["The models differ in temperature, which are of each alone; their mean goes without."]
     pipe = bertie.pipeline("classification", tmp_path / "mean")
     assert pipe("a good film 3")[0]["label"] in ("0", "1")
     with pytest.raises(CheckpointError, match="is not empty; name a new one"):

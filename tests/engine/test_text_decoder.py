@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import chi2_contingency
 from tests.generation.test_generate import BEAMS, ENDS, IDS, OPTIONS, pair
 from tests.models.test_encoder_decoder import pair as pair_of_berts
 
@@ -70,6 +71,19 @@ def test_words_that_are_looked_up(options: str, kind: str, monkeypatch: pytest.M
     counts.clear()
     assert_alike("decoder", PROMPTS, OPTIONS[options])
     assert not counts
+
+
+def test_drawn_words_that_are_looked_up_are_distributed_as_others() -> None:
+    options = {"do_sample": True, "top_k": 3, "temperature": 1.5, "max_new_tokens": 3}
+    rows, own = rows_of([[5, 9, 3, 5, 9]]), engine("decoder")
+    found = [own.generate(rows, {**options, "prompt_lookup_num_tokens": 2, "seed": seed}) for seed in range(400)]
+    expected = own.generate(rows, {**options, "num_return_sequences": 3000, "seed": 0})
+    codes = [ids[:, -2] * 40 + ids[:, -1] for ids in (np.concatenate(found), expected)]
+    table = np.stack([np.bincount(code, minlength=1600) for code in codes])
+    often = table[:, table.sum(0) >= 60]
+    rest = (table.sum(1) - often.sum(1))[:, None] + 1
+    assert often.shape[1] >= 4
+    assert chi2_contingency(np.concatenate([often, rest], axis=1)).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("beams", ["none", *BEAMS])

@@ -12,6 +12,8 @@ import typer
 import bertie
 from bertie.messages import printable
 
+# variables of the environment that may change what is computed; others, such as the keys of a server, are secrets
+_VARIABLES = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE")
 _PACKAGES = ("numpy", "tokenizers", "safetensors", "huggingface_hub", "torch", "transformers", "pyarrow")
 
 
@@ -48,7 +50,7 @@ def describe() -> dict[str, str]:
         else f"none, and NumPy multiplies: {library.why_none()}",
         "memory": _memory(),
         "gpu": _gpu(packages["torch"] is not None),
-        "settings": ", ".join(f"{name}={os.environ[name]}" for name in sorted(os.environ) if _matters(name)) or "none",
+        "settings": ", ".join(f"{name}={os.environ[name]}" for name in _VARIABLES if name in os.environ) or "none",
     }
 
 
@@ -82,11 +84,4 @@ def _gpu(has_torch: bool) -> str:
     found: list[Any] = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
     return (
         ", ".join(f"{one.name} ({one.total_memory / 2**30:.0f} GiB)" for one in found) + f", CUDA {torch.version.cuda}"
-    )
-
-
-def _matters(name: str) -> bool:
-    """Whether a variable of the environment may change what bertie does; none of these is a secret."""
-    return name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE", "HF_HOME") or name.startswith(
-        "BERTIE_"
     )

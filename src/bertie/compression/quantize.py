@@ -14,6 +14,7 @@ from bertie.compression.observe import Inputs, cosines, observe, vectors
 from bertie.compression.rounding import round_layers, round_table
 from bertie.data.bundled_texts import book_texts
 from bertie.errors import InputError, InputTypeError, nearest
+from bertie.frames import texts_of
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.quantized import declaration
 from bertie.progress import Advance, logger, progress, say_once
@@ -99,7 +100,7 @@ def _check(model: BertPreTrainedModel, method: str, min_cosine: float) -> None:
 
 def encode(texts: Iterable[str | tuple[str, str]], tokenizer: Tokenizer | None, model: BertPreTrainedModel) -> Features:
     """Return texts, or pairs, as ids for ``model``; a tokenizer of None is the model's own."""
-    given = list(texts) if not isinstance(texts, str) else [texts]
+    given = [texts] if isinstance(texts, str) else list(texts_of(texts))
     if not given:
         raise InputError("texts is empty; give a few hundred texts of the kind the model will read")
     if tokenizer is None:

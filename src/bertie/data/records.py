@@ -67,7 +67,7 @@ def records(
 
     Args:
         source: a file's path (with .gz, .bz2, .xz or .zst it is unpacked as it is read), a folder of files, a pattern
-            such as ``train-*.jsonl``, a list of these, a ``datasets.Dataset``, a pandas DataFrame, or any iterable of
+            such as ``train-*.jsonl``, a list of these, a ``datasets.Dataset``, a DataFrame, or any iterable of
             dicts. Several files are read one after the other, those of a folder or pattern sorted by name.
         form: one of `FORMS`, or a `Format` that also says delimiter, encoding and quoting; None takes all of it from
             the files.

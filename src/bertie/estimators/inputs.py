@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError
-from bertie.frames import columns_in, is_frame, texts_of
+from bertie.frames import TEXTS, columns_in, is_frame, texts_of
 from bertie.pipelines.running import listed
-from bertie.tasks.text_encoder import TextEncoder, is_pair
+from bertie.tasks.text_encoder import is_pair
 
 
 def texts_in(given: Any) -> list[Any]:
@@ -44,7 +44,7 @@ def _rows(given: Any) -> list[Any]:
             f"X is a table of {len(names)} columns; give one column of texts, or two of pairs, or call them 'text' and "
             "'text_pair'."
         )
-    return texts_of(given, TextEncoder.columns if usual else [names])
+    return texts_of(given, TEXTS if usual else [names])
 
 
 def _text(one: Any, place: int) -> Any:

@@ -117,7 +117,7 @@ def finetune(
         task: "sequence-classification", "token-classification", "question-answering", "multiple-choice",
             "next-sentence", "masked-lm", "embedding" or "reranking"; usual names ("classification", "ner", "qa", …) do.
         train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON, …), several (a list of files, a folder, a
-            pattern such as ``train-*.jsonl``), a ``datasets.Dataset``, a pandas DataFrame, or a list of dicts.
+            pattern such as ``train-*.jsonl``), a ``datasets.Dataset``, a DataFrame, or a list of dicts.
         model: a folder or a name in the hub, to start from.
         dev: what to score the finished model on, or the share of train to keep for it, which is then not learned
             from; None: a tenth; 0: nothing is scored.

@@ -90,8 +90,8 @@ class AssistantDrafter:
             chances.append(xp.softmax(scores))
             word = drawn(chances[-1], plan.generator) if plan.config.do_sample else word
             text = xp.concat([text, word[None]])
-            is_unsure = float(chances[-1][0, int(word)]) < self.threshold
-            is_last = len(chances) == count or int(word) in plan.ends or is_unsure
+            is_unsure = float(chances[-1][0, word.item()]) < self.threshold
+            is_last = len(chances) == count or word.item() in plan.ends or is_unsure
             logits = None if is_last else self._next(word)
         return Draft(text[0, ids.shape[1] :], chances if plan.config.do_sample else ())
 
@@ -162,16 +162,16 @@ class AssistedSearch:
         chances = chances_of(scores, self._running)
         if len(drafted) == 0:
             return drawn(chances, self.plan.generator), False
-        assumed = draft.chances[place] if draft.chances else self._certain(chances, int(drafted))
+        assumed = draft.chances[place] if draft.chances else self._certain(chances, drafted.item())
         return self._checked(chances, assumed, drafted)
 
     def _checked(self, chances: Values, assumed: Values, drafted: Values) -> tuple[Values, bool]:
         """Keep a word that was drawn from ``assumed [1, V]`` as often as it is due, or draw another in its place."""
-        word, generator = int(drafted), self.plan.generator
+        word, generator = drafted.item(), self.plan.generator
         kept = min(1.0, float(chances[0, word]) / float(assumed[0, word]))
         either = self._xp.full(chances, (1, 2), kept)
         either[0, 1] = 1 - kept
-        if int(drawn(either, generator)) == 0:
+        if drawn(either, generator).item() == 0:
             return drafted, True
         rest = self._xp.where(chances > assumed, chances - assumed, 0.0)
         # nothing is left where both are the same but for rounding

@@ -152,7 +152,7 @@ class Pipeline:
 
     def rows_of(self, inputs: Any) -> Any:
         """Return the rows of a table, by the names of the columns that the task reads; other inputs as they are."""
-        return texts_of(inputs, self.codec.columns) if is_frame(inputs) else inputs
+        return texts_of(inputs, self.codec.columns)
 
     def tell_truncated(self, answered: Sequence[Answered]) -> None:
         """Warn once of the texts of a call that were cut (decision 29)."""

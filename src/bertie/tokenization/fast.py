@@ -9,6 +9,7 @@ from tokenizers import AddedToken, normalizers, processors
 from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.errors import InputError, MissingVocabularyError
+from bertie.frames import texts_of
 from bertie.kernels.text_reader import Cut
 from bertie.progress import progress, say_once
 from bertie.tokenization.arguments import NAMED_OPTIONS, read_options
@@ -224,7 +225,7 @@ class BertTokenizer(Tokenizer):
             renamed.get(token, token) for token in dict.fromkeys([*self._first_tokens(), *self.all_special_tokens])
         ]
         special += [str(token) for token in new_special_tokens or () if str(token) not in special]
-        words = count_words(_counted(text_iterator, length), self.backend_tokenizer)
+        words = count_words(_counted(texts_of(text_iterator, [["text"]]), length), self.backend_tokenizer)
         tokens = train_wordpiece(words, vocab_size, special, min_frequency, limit_alphabet)
         named = {name: renamed.get(token, token) for name, token in self.special_tokens_map.items()}
         more = [token for token in special if token not in named.values()]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError
+from bertie.frames import is_column, values_in
 from bertie.progress import logger
 from bertie.tokenization.arguments import one_of
 
@@ -106,18 +107,14 @@ def without_surrogates(texts: Sequence[Any], split: bool) -> Sequence[Any]:
 def _is_batch(text: Any, split: bool) -> bool:
     if split:
         return isinstance(text, (list, tuple)) and len(text) > 0 and isinstance(text[0], (list, tuple))
-    return not isinstance(text, (str, bytes, bytearray)) and (isinstance(text, Sequence) or _is_column(text))
-
-
-def _is_column(texts: Any) -> bool:
-    return hasattr(texts, "tolist") and hasattr(texts, "__len__")
+    return not isinstance(text, (str, bytes, bytearray)) and (isinstance(text, Sequence) or is_column(text))
 
 
 def _listed(texts: Any) -> Sequence[Any]:
-    """Lists as they are; columns of NumPy, pandas and datasets as lists."""
+    """Lists as they are; columns of NumPy, pandas, polars and datasets as lists."""
     if isinstance(texts, (list, tuple)):
         return texts
-    return texts.tolist() if _is_column(texts) else list(texts)
+    return values_in(texts)
 
 
 def _is_pair(text: Any, split: bool) -> bool:
