@@ -141,6 +141,8 @@ ANSWERS = {
     "choices": ("multiple-choice", "BertForMultipleChoice", {}, {"windows": True, "top_k": 3}, [CHOICES]),
     "ranks": ("reranking", "BertForSequenceClassification", {"num_labels": 1}, {}, ["a cat", TEXTS]),
 }
+# tasks whose models the engine does not compute
+OF_TORCH = {"seq2seq"}
 ANSWER = """
 import bertie, json
 task, folder, options, given = json.loads(sys.argv[1])
@@ -184,7 +186,7 @@ def test_pipelines_answer_as_with_pytorch(case: str, mini: Path, tmp_path: Path)
 
 
 def test_every_pipeline_is_tried() -> None:
-    assert {find(task).name for task, *_ in ANSWERS.values()} == {row.name for row in ROWS}
+    assert {find(task).name for task, *_ in ANSWERS.values()} == {row.name for row in ROWS} - OF_TORCH
 
 
 def test_real_models_answer_as_with_pytorch(mini: Path, minilm: Path) -> None:

@@ -55,6 +55,9 @@ class Model:
     def next_sentence(self, features):
         return self.first_tokens(features)[:, :2]
 
+    def generate(self, sources, options):
+        return sources.ids[np.cumsum([0, *sources.lengths[:-1]])][:, None]
+
     def with_threads(self, threads):
         return self
 

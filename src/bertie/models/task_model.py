@@ -1,7 +1,7 @@
 """A PyTorch model as tasks ask for it: features in, tensors out, with gradients outside of inference."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,6 +86,14 @@ class TaskModel:
         if hasattr(head, "seq_relationship"):
             found["next_sentence"] = head.seq_relationship(outputs.pooler_output)
         return found
+
+    def generate(self, sources: Features, options: Mapping[str, Any]) -> Integers:
+        return self.module.generate(self.packed(sources), **options).cpu().numpy()
+
+    def target_logits(self, sources: Features, targets: Features) -> Tensor:
+        return self.module(
+            self.packed(sources), decoder_input_ids=self.packed(targets), use_cache=False, return_dict=True
+        ).logits
 
     def layers(self, features: Features) -> Sequence[Tensor]:
         return self._encoder(self.packed(features), output_hidden_states=True, return_dict=True).hidden_states

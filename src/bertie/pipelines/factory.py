@@ -174,7 +174,8 @@ def _layers(layers: Sequence[Layer], model: Any) -> tuple[Any, ...]:
 
 def _check_vocabulary(tokenizer: Any, model: Any) -> None:
     """Refuse a tokenizer that knows more words than the model has embeddings."""
-    words, rows = len(tokenizer), int(model.config.vocab_size)
+    halves = (model.config.get_text_config(encoder=True), model.config.get_text_config(decoder=True))
+    words, rows = len(tokenizer), min(int(half.vocab_size) for half in halves)
     if words > rows:
         raise InputError(
             f"The tokenizer has {words} tokens, but the model's embeddings only {rows}: they do not belong together; "

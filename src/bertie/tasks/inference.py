@@ -52,9 +52,8 @@ def compute_rows(
         return kept
 
     work = max(sum(features.lengths), 1)
-    tokens, workers = budget(
-        features.lengths, model.device_type, model.config.hidden_size, tokens=batch_tokens, cores=model.threads
-    )
+    width = model.config.get_text_config(encoder=True).hidden_size
+    tokens, workers = budget(features.lengths, model.device_type, width, tokens=batch_tokens, cores=model.threads)
     model = model.with_threads(1) if workers > 1 else model
     batches = in_batches(features.lengths, batch_of, tokens, batch_size, workers)
     return in_order(batches, len(features.lengths))

@@ -81,3 +81,16 @@ class Model(Protocol):
 
     def inference(self) -> AbstractContextManager[Any]:
         """Return the context in which answers are computed, without gradients; for the engine a `nullcontext`."""
+
+
+class Seq2SeqModel(Model, Protocol):
+    """As `Model`, of an encoder-decoder: R rows are sources, each with a target of its own."""
+
+    def generate(self, sources: Features, options: Mapping[str, Any], /) -> Integers:
+        """Return the targets that are written, int64 ``[R, S]`` on the host, each padded after its end.
+
+        ``options`` are fields of a generation config.
+        """
+
+    def target_logits(self, sources: Features, targets: Features, /) -> Computed:
+        """Return the logits ``[T, V]`` of what comes next at each of the T tokens of R targets."""

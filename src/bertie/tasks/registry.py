@@ -135,6 +135,14 @@ ROWS = (
         learns="question-answering",
     ),
     Row(
+        "seq2seq",
+        ("sequence-to-sequence", "seq2seq-lm"),
+        "AutoModelForSeq2SeqLM",
+        "bertie.tasks.seq2seq:Seq2Seq",
+        "a text",
+        learns="seq2seq",
+    ),
+    Row(
         "token-classification",
         ("ner", "tag", "tagging", "named-entity-recognition"),
         "AutoModelForTokenClassification",

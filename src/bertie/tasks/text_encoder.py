@@ -87,7 +87,7 @@ class TextEncoder:
         """The most tokens a text may have."""
         if self.max_length is not None:
             return self.max_length
-        return min(self.tokenizer.model_max_length, self.config.max_position_embeddings)
+        return min(self.tokenizer.model_max_length, self.config.get_text_config(encoder=True).max_position_embeddings)
 
     def features_of(self, texts: Sequence[Any]) -> Features:
         """Return the features of texts that `read` gave."""
