@@ -44,7 +44,8 @@ def test_texts_that_rouge_does_not_read() -> None:
     assert scores.figures()["chrf"] == pytest.approx(100)
     assert scores.figures()["rougeL"] == 0.5
     assert scores.notes() == [
-        "1 of 2 right texts has no Latin letter and no digit, and ROUGE reads nothing else; look at chrf."
+        "1 of 2 right texts has no Latin letter and no digit, and ROUGE reads nothing else; look at chrf.",
+        "No text that was written has four words, and bleu, which counts fours, is 0; look at chrf.",
     ]
 
 

@@ -82,7 +82,7 @@ class Tuning:
             part = features.of_inputs(inputs)
             with model.inference():
                 if task.loss_of_answers:
-                    output = _together(rows[firsts[begin] : firsts[inputs.stop]])
+                    output: Any = _together(rows[firsts[begin] : firsts[inputs.stop]])
                 else:
                     output = task.run(model, part)
                 total = total + task.loss(output, part).double().cpu().numpy()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -51,17 +51,20 @@ class TextOverlapMetric(Additive):
     def figures(self, sums: NDArray) -> dict[str, NDArray]:
         found = {name: ratio(sums[..., column], sums[..., len(_ROUGE)]) for column, name in enumerate(_ROUGE)}
         for name, package, part in (("bleu", self._bleu, _BLEU_COUNTS), ("chrf", self._chrf, _CHRF_COUNTS)):
-            found[name] = np.apply_along_axis(lambda counts, of=package: _score(of, counts), -1, sums[..., part])
+            found[name] = np.apply_along_axis(partial(_score, package), -1, sums[..., part])
         return found
 
     def notes(self, sums: NDArray) -> list[str]:
         count, unread = int(sums[len(_ROUGE)]), int(sums[len(_ROUGE) + 1])
-        if not unread:
-            return []
-        return [
-            f"{unread:,} of {count:,} right texts {plural(unread, 'has', 'have')} no Latin letter and no digit, and "
-            "ROUGE reads nothing else; look at chrf."
-        ]
+        found = []
+        if unread:
+            found.append(
+                f"{unread:,} of {count:,} right texts {plural(unread, 'has', 'have')} no Latin letter and no digit, "
+                "and ROUGE reads nothing else; look at chrf."
+            )
+        if not sums[_BLEU_COUNTS][-1]:
+            found.append("No text that was written has four words, and bleu, which counts fours, is 0; look at chrf.")
+        return found
 
     def _row(self, said: str, right: Sequence[str]) -> list[float]:
         rouge = self._rouge.score_multi(right, said)

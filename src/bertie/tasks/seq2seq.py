@@ -62,7 +62,7 @@ class Seq2Seq(TrainableTask):
         if features.parts is None:
             return writer.generate(features, self.generation or {})
         targets = _part(features, 1)
-        read = np.delete(targets.ids, np.cumsum(targets.lengths) - 1)
+        read = np.delete(targets.ids, _lasts(targets))
         shorter = replace(targets, ids=read, types=None, lengths=[length - 1 for length in targets.lengths])
         return writer.target_logits(_part(features, 0), shorter)
 
@@ -74,7 +74,7 @@ class Seq2Seq(TrainableTask):
 
     # targets → loss
 
-    def on_train_start(self, model: "nn.Module", labels: Sequence[Sequence[str]]) -> Self:
+    def on_train_start(self, model: "nn.Module", labels: Sequence[Any]) -> Self:
         """Return the task, and have the model write targets as long as those to learn from, and as options say."""
         tokens = self.tokenizer
         settled: Any = model
@@ -94,12 +94,11 @@ class Seq2Seq(TrainableTask):
             raise InputTypeError(f"generation has {name!r}, which is no field of its config.{nearest(name, known)}")
         return self
 
-    def add_labels(self, features: Features, labels: Sequence[Sequence[str]]) -> Features:
+    def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
         """Return the features with each target as a second part of its input, behind its source."""
-        targets = self._targets(labels)
-        stops = np.cumsum(targets.lengths)
-        targets.ids[stops - targets.lengths] = self.config.decoder_start_token_id
-        targets.ids[stops - 1] = self.config.eos_token_id
+        targets, config = self._targets(labels), cast("Any", self.config)
+        targets.ids[_firsts(targets)] = config.decoder_start_token_id
+        targets.ids[_lasts(targets)] = config.eos_token_id
         count = len(labels)
         order = np.arange(2 * count).reshape(2, count).T.ravel()
         return Features.joined([features, targets]).of_inputs(order.tolist()).in_parts([2] * count)
@@ -113,10 +112,10 @@ class Seq2Seq(TrainableTask):
         from bertie.tasks.summed_losses import cross_entropy_sum
 
         targets = _part(features, 1)
-        firsts = np.cumsum(targets.lengths) - targets.lengths
-        return cross_entropy_sum(output, np.delete(targets.ids, firsts), smoothing=self.label_smoothing)
+        words = np.delete(targets.ids, _firsts(targets))
+        return cross_entropy_sum(output, words, smoothing=self.label_smoothing)
 
-    def _targets(self, labels: Sequence[Sequence[str]]) -> Features:
+    def _targets(self, labels: Sequence[Any]) -> Features:
         """Return the targets to learn as a row each."""
         return replace(self, max_length=self.max_target_length or self.target_limit).cut([right[0] for right in labels])
 
@@ -140,3 +139,13 @@ class Seq2Seq(TrainableTask):
 def _part(features: Features, number: int) -> Features:
     """Return the sources (0) or the targets (1) of inputs that have both, a row each."""
     return features.select(np.flatnonzero(features.parts == number).tolist())
+
+
+def _firsts(features: Features) -> Integers:
+    """Return the place of each row's first token."""
+    return np.cumsum([0, *features.lengths[:-1]])
+
+
+def _lasts(features: Features) -> Integers:
+    """Return the place of each row's last token."""
+    return np.cumsum(features.lengths) - 1
