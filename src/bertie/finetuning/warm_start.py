@@ -31,11 +31,10 @@ def starting_model(plan: Plan, loading: Mapping[str, Any]) -> Starting:
         if isinstance(given, tuple):
             raise InputError(f"{plan.row.learns} has no encoder and decoder of its own; give one {spelled('model')}.")
         return Starting(given)
-    if not isinstance(given, tuple):
-        if not is_place(given) or _kind(given) == EncoderDecoderModel.config_class.model_type:
-            return Starting(given)
-        given = (given, given)
-    if not is_place(given) or len(given) != 2:
+    halves: tuple[Any, ...] = given if isinstance(given, tuple) else (given, given)
+    if given is not halves and (not is_place(given) or _kind(given) == EncoderDecoderModel.config_class.model_type):
+        return Starting(given)
+    if not is_place(halves) or len(halves) != 2:
         raise InputError(
             "An encoder and a decoder are two folders or names; of models make a bertie.EncoderDecoderModel first."
         )
@@ -44,7 +43,7 @@ def starting_model(plan: Plan, loading: Mapping[str, Any]) -> Starting:
             f"{spelled('lora')} adapts what a model has learned, and the cross-attention between two BERTs has learned "
             "nothing yet: leave it out, or start from an encoder-decoder that was trained."
         )
-    return _put_together(*given, loading)
+    return _put_together(*halves, loading)
 
 
 def _put_together(encoder: Any, decoder: Any, loading: Mapping[str, Any]) -> Starting:
