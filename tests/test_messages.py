@@ -1,6 +1,8 @@
 """Values and texts in messages: cut at a length, listed, and harmless on a terminal."""
 
-from bertie.messages import listed, printable, short, shortened
+import pytest
+
+from bertie.messages import listed, printable, short, shortened, wrong_byte
 
 
 def test_values_and_texts_are_cut_at_a_length() -> None:
@@ -19,3 +21,9 @@ def test_names_are_listed() -> None:
 def test_a_terminal_obeys_no_character() -> None:
     assert printable("a\x1b[31m\n\u202eé") == "a\\u001b[31m\\u000a\\u202eé"
     assert printable("a\n\t\x00", keep="\n\t") == "a\n\t\\u0000"
+
+
+def test_a_wrong_byte_is_named_with_its_place_in_the_file() -> None:
+    with pytest.raises(UnicodeDecodeError) as found:
+        b"caf\xe9 noir".decode()
+    assert wrong_byte(found.value, 100) == "byte 0xE9 at offset 103"

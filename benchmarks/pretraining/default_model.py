@@ -13,6 +13,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -124,7 +125,8 @@ def ship(work: Path) -> None:
 
 def printed(found: re.Match[str]) -> str:
     """Return a command of a page with the line that it prints now."""
-    line = subprocess.run(found[2], shell=True, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[0]
+    command = f'bertie() {{ {shlex.quote(sys.executable)} -m bertie "$@"; }}\n{found[2]}'
+    line = subprocess.run(command, shell=True, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[0]
     return f"{found[1]}{line}"
 
 
@@ -133,8 +135,9 @@ def command(step: str, work: Path, data: Path | str = DATA) -> str:
 
 
 def run(command: str) -> None:
+    """Run a command of bertie by the Python that runs this, whether or not its folder is in PATH."""
     print(f"$ {command}", flush=True)
-    subprocess.run(shlex.split(command), check=True)
+    subprocess.run([sys.executable, "-m", *shlex.split(command)], check=True)
 
 
 STEPS: dict[str, Callable[[Path], None]] = {

@@ -7,6 +7,7 @@ from bertie.compression import dequantize as dequantize
 from bertie.compression import quantize as quantize
 from bertie.config import AutoConfig as AutoConfig
 from bertie.config import BertConfig as BertConfig
+from bertie.encoder_decoder_config import EncoderDecoderConfig as EncoderDecoderConfig
 from bertie.errors import BertieError as BertieError
 from bertie.errors import CheckpointError as CheckpointError
 from bertie.errors import ConfigError as ConfigError
@@ -41,7 +42,6 @@ from bertie.models.bert import BertModel as BertModel
 from bertie.models.causal_lm import BertLMHeadModel as BertLMHeadModel
 from bertie.models.compile import compile as compile
 from bertie.models.encoder_decoder import EncoderDecoderModel as EncoderDecoderModel
-from bertie.models.encoder_decoder_config import EncoderDecoderConfig as EncoderDecoderConfig
 from bertie.models.explain import explain_attention as explain_attention
 from bertie.models.explain import explain_linear as explain_linear
 from bertie.models.masked_lm import BertForMaskedLM as BertForMaskedLM

@@ -39,11 +39,9 @@ def cores_to_divide() -> int:
 
 
 def budget(lengths: Sequence[int], device_type: str, width: int, cores: int, tokens: int | None = None) -> Budget:
-    """Return what suits this kind of device and this much work.
+    """Return what suits this kind of device and this much work; all cores compute at most ``tokens`` at a time.
 
-    On a CPU every core computes batches of its own, unless the work is too little to be divided. A CUDA device is fed
-    by more than one thread, so that it need not wait for the host. ``tokens`` is the most that all cores together
-    compute at a time.
+    On a CPU every core computes batches of its own. A CUDA device is fed by two threads, not to wait for the host.
     """
     if device_type != "cpu":
         return Budget(tokens or GPU_TOKENS, GPU_WORKERS if device_type == "cuda" else 1)
@@ -82,8 +80,7 @@ def in_batches(
 ) -> Iterator[tuple[list[int], Answer]]:
     """Yield every batch with what ``compute`` makes of it; one that exhausts the memory is halved and tried again.
 
-    What did not fit once is not tried again: later batches are held to the size that is known to fail. With several
-    ``workers``, ``compute`` is called from as many threads, but a batch alone in the caller's.
+    Later batches are held to the size that is known to fail. ``workers`` threads call ``compute``.
     """
     waiting = deque(batches(lengths, tokens, texts))
     too_many = tokens + max(lengths, default=0) + 1
@@ -112,10 +109,7 @@ def in_order(answers: Iterator[tuple[list[int], Sequence[Answer]]], count: int) 
 
 
 def padding_share(lengths: Sequence[int], texts: int = 32) -> float:
-    """Return the share of a padded program's tokens that are padding: 0.6 says that 60 % of its work is for nothing.
-
-    The padded program takes ``texts`` texts at a time in the given order and pads each batch to its longest.
-    """
+    """Return the share of padding in a program that pads ``texts`` at a time to the longest of them."""
     padded = sum(
         max(lengths[start : start + texts]) * len(lengths[start : start + texts])
         for start in range(0, len(lengths), texts)

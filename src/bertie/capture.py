@@ -4,6 +4,9 @@ from bertie.extras import need_torch
 
 need_torch(__name__)
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -21,16 +24,24 @@ def has_hooks(module: nn.Module) -> bool:
     return "forward" in own or any(own[name] for name in HOOKS)
 
 
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Give each module, after the block, the mode back that it was in: training or evaluation."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 def hooks_on_all_modules() -> bool:
     """Whether hooks are registered that run whenever any module is called."""
     return bool(torch.nn.modules.module._has_any_global_hook())
 
 
 def is_intercepted() -> bool:
-    """Whether something stands between a call and its operators or modules: a capture, mode, vmap, global hooks.
-
-    What is computed past them would go unseen by it.
-    """
+    """Whether a capture, mode, vmap or global hook would see a call, and not what is computed past its operators."""
     return (
         is_tracing()
         or hooks_on_all_modules()

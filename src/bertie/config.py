@@ -34,27 +34,15 @@ _NEVER_FOLLOWED = ("auto_map", "trust_remote_code", "custom_pipelines", "attn_im
 _NEVER_FOLLOWED_PREFIXES = ("_attn_implementation", "_experts_implementation", "kernel", "use_kernel")
 LABELS = ("num_labels", "id2label", "label2id")
 _NOT_FIELDS = ("model_type", "_commit_hash", "_num_labels", "num_labels", "torch_dtype", "name_or_path")
-
-
 # where the reference, too, reads null in a file as if the field were not there
 _NULL_IS_DEFAULT = (
-    "output_hidden_states",
-    "output_attentions",
-    "return_dict",
-    "position_embedding_type",
-    "_name_or_path",
+    *("output_hidden_states", "output_attentions", "return_dict"),
+    *("position_embedding_type", "_name_or_path"),
 )
-
 # left out of to_dict while they hold this: files of other programs do not have them
 _OPTIONAL = dict.fromkeys(
-    (
-        "sep_token_id",
-        "decoder_start_token_id",
-        "tokenizer_class",
-        "quantization_config",
-        "finetuning_task",
-        "transformers_version",
-    )
+    ("sep_token_id", "decoder_start_token_id", "tokenizer_class", "quantization_config", "finetuning_task")
+    + ("transformers_version",)
 ) | {"position_embedding_type": "absolute", "gradient_checkpointing": False}
 
 

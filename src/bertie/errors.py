@@ -39,14 +39,11 @@ class Stopped(KeyboardInterrupt):
     """Work was stopped by a signal; ``str()`` is a sentence for the user that says what was kept.
 
     It is a KeyboardInterrupt, as Ctrl-C gives everywhere else, and no mistake that ``except Exception`` should catch.
-
-    Attributes:
-        exit_code: what a program then ends with: 130 after SIGINT, 143 after SIGTERM.
     """
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
-        self.exit_code = 128 + number
+        self.exit_code = 128 + number  # what a program then ends with: 130 after SIGINT, 143 after SIGTERM
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

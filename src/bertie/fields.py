@@ -163,7 +163,9 @@ def labels_of_file(number: Any, labels: Any, indices: Any) -> tuple[dict[int, st
     notes = []
     names: dict[int, str] = {}
     try:
-        texts = _as_texts(labels)
+        texts = labels
+        if isinstance(labels, dict):  # of ratings, such as {"0": 1, "1": 5}
+            texts = {index: str(label) if type(label) is int else label for index, label in labels.items()}
         names = checked_labels(_inverse(checked_indices(indices)) if labels is None and indices is not None else texts)
         if texts != labels:
             notes.append(f"the config's id2label {short(labels)} has numbers for names, which are read as texts")
@@ -183,13 +185,6 @@ def labels_of_file(number: Any, labels: Any, indices: Any) -> tuple[dict[int, st
         notes.append(f"the config's label2id {short(indices)} contradicts its id2label {short(labels)}, which is used")
     # transformers before 2.6 wrote the names of two classes, whatever their number
     return {index: names.get(index, f"LABEL_{index}") for index in range(number)}, notes
-
-
-def _as_texts(labels: Any) -> Any:
-    """Return a file's labels with numbers as texts, such as ``{"0": 1, "1": 5}`` of ratings."""
-    if not isinstance(labels, dict):
-        return labels
-    return {index: str(label) if type(label) is int else label for index, label in labels.items()}
 
 
 def _as_numbers(indices: Any) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bertie.errors import BertieError, CheckpointError, InputTypeError
-from bertie.messages import short
+from bertie.messages import short, wrong_byte
 from bertie.rules import Rule
 
 JSON_LIMIT = 64 * 2**20
@@ -89,7 +89,8 @@ def read_json_value(path: str | os.PathLike[str], what: str) -> Any:
             json.dumps(value, ensure_ascii=False).encode()
         return value
     except UnicodeDecodeError as error:
-        problem, cause = f"is not UTF-8 text (byte {error.start}); save it as UTF-8", error
+        where = wrong_byte(error, len(raw) - len(error.object))  # a byte order mark is gone from it
+        problem, cause = f"is not UTF-8 text ({where}); save it as UTF-8", error
     except UnicodeEncodeError as error:
         problem, cause = f"has half a UTF-16 character ({error.object[error.start]!a}) in a text; remove it", error
     except RecursionError:
@@ -100,10 +101,7 @@ def read_json_value(path: str | os.PathLike[str], what: str) -> Any:
 
 
 def checked_values(values: Any, rules: Mapping[str, Rule], where: str) -> dict[str, Any]:
-    """Return the JSON object ``values`` if each value that has a rule is what it allows; keys may be missing.
-
-    ``where`` begins the sentence of the error: the file, and the place in it.
-    """
+    """Return the JSON object ``values`` if its rules allow it; ``where`` begins the sentence of the error."""
     if not isinstance(values, dict):
         raise CheckpointError(f"{where} is {short(values)}; allowed: an object {{…}}")
     for name, rule in rules.items():
@@ -135,7 +133,10 @@ def atomic_files(paths: Sequence[str | os.PathLike[str]]) -> Iterator[list[Path]
     """As `atomic` for files of one folder that belong together: none is replaced before all are on the disk."""
     targets = [Path(path) for path in paths]
     for target in targets:
-        _check_replaceable(target)
+        # as root, a rename would put a plain file where /dev/null was
+        if target.exists() and not target.is_file():
+            kind = "a folder" if target.is_dir() else "no plain file"
+            raise CheckpointError(f"cannot write {str(target)!r}: it is {kind}; name a file")
     temporaries = [_temporary(target) for target in targets]
     with explained(targets[0] if len(targets) == 1 else targets[0].parent):
         try:
@@ -234,13 +235,6 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 def _temporary(target: Path) -> Path:
     return target.with_name(f".{target.name[:80]}.{os.urandom(6).hex()}.tmp")
-
-
-def _check_replaceable(path: Path) -> None:
-    """Refuse what a rename must not replace: as root, it would put a plain file where ``/dev/null`` was."""
-    if path.exists() and not path.is_file():
-        kind = "a folder" if path.is_dir() else "no plain file"
-        raise CheckpointError(f"cannot write {str(path)!r}: it is {kind}; name a file")
 
 
 def _sync(path: Path) -> None:

@@ -86,10 +86,7 @@ def path_or_name(given: object) -> str:
 
 
 def listing(name_or_path: str | os.PathLike[str], folder: Path, **place: Any) -> list[str]:
-    """Return the names of what lies in a model's folder, two levels deep, or of all that the hub has under its name.
-
-    ``place`` holds arguments of `resolve`. Without network it is what the hub's cache has.
-    """
+    """Return the names of what lies in a model's folder, two levels deep, or of all that the hub has under its name."""
     if not os.path.isdir(name_or_path) and not place.get("local_files_only"):
         from huggingface_hub import HfApi
 
@@ -182,12 +179,9 @@ def _packaged() -> Path | None:
 
 
 def _checked(folder: Path) -> Path:
-    """Return the folder if its weights are the published ones.
-
-    To hash them takes 0.1 s, so a note in the user's cache says for which file it was done; it holds while the file
-    stays the same.
-    """
+    """Return the folder if its weights are the published ones."""
     weights = member(folder, "model.safetensors")
+    # to hash them takes 0.1 s: a note in the user's cache says for which file it was done, while that stays the same
     note = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "bertie", "default-model")
     found = f"{DEFAULT_EMBEDDING_SHA256} {_identity(weights)}\n" if weights.is_file() else ""
     with suppress(OSError, ValueError):

@@ -23,10 +23,7 @@ _PRESENT, _SWAPPED, _OF_A_FILE = 63, 62, 61  # bits of an entry of the page map
 
 
 def drop_pages(address: int, size: int) -> None:
-    """Give back memory of a mapped file, such as an array's; its values stay, and are read again when used.
-
-    Nothing happens where it is not mapped, was changed since, or the system has no such call.
-    """
+    """Give back memory of an unchanged mapped file where the system can; its values are read again when used."""
     if sys.platform != "linux":
         return
     # a page on the edge is its neighbour's too
@@ -38,10 +35,7 @@ def drop_pages(address: int, size: int) -> None:
 
 
 def own_pages(size: int) -> NDArray[np.uint8]:
-    """Return ``size`` bytes that the system has back as soon as no array needs them.
-
-    The C library keeps what is freed between other memory: arrays as large as weights would be there twice for good.
-    """
+    """Return ``size`` bytes that the system, and not the C library, has back as soon as no array needs them."""
     return np.frombuffer(_private(max(size, 1)), np.uint8)[:size]
 
 
@@ -67,11 +61,9 @@ def freed_memory_kept() -> Iterator[None]:
 
 
 class LargePages:
-    """Memory in pages of 2 MiB where the system has them, given out in pieces that begin with a line of the cache.
+    """Memory in pages of 2 MiB where the system has them, given out in pieces that begin with a line of the cache."""
 
-    Weights that are read from end to end for a few rows come faster: a processor remembers where few pages lie. The
-    system has a part of the memory back as soon as no array needs one of its pieces.
-    """
+    # weights that are read from end to end for a few rows come faster: a processor remembers where few pages lie
 
     def __init__(self) -> None:
         self._free = np.empty(0, np.uint8)

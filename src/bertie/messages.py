@@ -26,3 +26,8 @@ def listed(names: Sequence[str], most: int = 6, show: Callable[[str], str] = rep
 def printable(text: str, keep: str = "") -> str:
     """Return ``text`` with control characters as ``\\uXXXX``, except those of ``keep``: a terminal obeys none."""
     return _CONTROL.sub(lambda found: found[0] if found[0] in keep else f"\\u{ord(found[0]):04x}", text)
+
+
+def wrong_byte(error: UnicodeDecodeError, begin: int = 0) -> str:
+    """Return which byte is no text, and where: counted from 0, and from ``begin`` where the text was decoded."""
+    return f"byte 0x{error.object[error.start]:02X} at offset {begin + error.start}"

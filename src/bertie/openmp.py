@@ -25,11 +25,8 @@ def library_with(*names: str) -> ctypes.CDLL | None:
 
 @lru_cache(maxsize=2)
 def let_children_compute(kernels: ctypes.CDLL | None = None) -> None:
-    """From now on, let forked children of this process compute as it does, with PyTorch and with these ``kernels``.
-
-    GNU's OpenMP would have a child wait forever for threads that its parent has and it has not. So they end before a
-    fork, and both begin new ones when they need them.
-    """
+    """From now on, let forked children of this process compute as it does, with PyTorch and with these ``kernels``."""
+    # a child would wait forever for threads that its parent has: they end before a fork, and both begin new ones
     if sys.platform == "linux":
         os.register_at_fork(before=partial(_end_threads, kernels))
 

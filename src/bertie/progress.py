@@ -40,11 +40,8 @@ def quietly(level: int = logging.ERROR) -> Iterator[None]:
 
 @contextmanager
 def progress(what: str, total: int | None, show: bool | None = None) -> Iterator[Advance]:
-    """Yield a function that counts work done; a bar appears on standard error once it takes more than a second.
-
-    ``show``: True shows the bar at once and anywhere, False never, None on a terminal only. Without a standard error
-    (a service, ``2>&-``) there is none.
-    """
+    """Yield a function that counts work done; a bar appears on standard error once it takes more than a second."""
+    # True: at once and anywhere; None: on a terminal only
     if show is False or not (_on_terminal() if show is None else _can_be_seen()):
         yield _unseen
         return

@@ -33,17 +33,8 @@ def _setting(default: Any, doc: str, kind: str, low: float = -math.inf, high: fl
 
 # What may change when a run is resumed: none of it changes a number that the optimiser sees, but for rounding.
 FREE = frozenset(
-    {
-        "keep_every",
-        "keep_states",
-        "patience",
-        "evaluate_every",
-        "save_every",
-        "save_minutes",
-        "log_every",
-        "skip_bad_steps",
-        "shard",
-    }
+    ("keep_every", "keep_states", "patience", "evaluate_every", "save_every", "save_minutes", "log_every")
+    + ("skip_bad_steps", "shard")
 )
 
 
@@ -67,12 +58,7 @@ class Settings:
     )
     batch_size: int | None = _setting(None, "examples of a step; None: 32", "integer", 1)
     batch_tokens: int | None = _setting(None, "most tokens of a step, instead of batch_size", "integer", 1)
-    batch_warmup: int = _setting(
-        0,
-        "steps over which the examples of a step grow from an eighth to all",
-        "integer",
-        0,
-    )
+    batch_warmup: int = _setting(0, "steps over which the examples of a step grow from an eighth to all", "integer", 0)
     warmup: float = _setting(0.1, "steps until the highest rate; below 1: their share of all steps", "number", 0)
     schedule: str = _setting(
         "linear",
@@ -109,13 +95,18 @@ class Settings:
     keep_states: int = _setting(1, "so many last states are kept", "integer", 1)
     keep_every: int | None = _setting(None, "steps between states that are saved and never removed", "integer", 1)
     log_every: int | None = _setting(None, "steps between log lines; None: about 200 lines a run", "integer", 1)
-    skip_bad_steps: int = _setting(0, "steps with NaN or infinity to be left out before it is an error", "integer", 0)
+    skip_bad_steps: int | None = _setting(
+        None,
+        "steps with NaN or infinity to leave out before it is an error; None: 0, in pretraining 10",
+        "integer",
+        0,
+    )
     spike_threshold: float | None = _setting(
         None,
-        "deviations above the usual loss from which a step is undone: the run goes back to its last state; None: never",
+        "deviations above the usual loss from which a step is undone: the run goes back to its last state; 0: never; "
+        "None: never, in pretraining 10",
         "number",
         0,
-        above=True,
     )
     seed: int = _setting(0, "of order, dropout and whatever else is random", "integer", 0, 2**63 - 1)
     micro_tokens: int | None = _setting(

@@ -41,8 +41,7 @@ def compute_each(
 ) -> Iterator[tuple[Item, Answer]]:
     """Yield each item with what ``compute`` makes of it, in order; at most ``workers`` are computed at once.
 
-    Items are taken as they are needed, so the caller may add to what it iterates over. With one worker everything runs
-    in the caller's thread.
+    Items are taken as they are needed. With one worker everything runs in the caller's thread.
     """
     if workers < 2:
         for item in items:
@@ -64,10 +63,7 @@ def compute_each(
 
 
 def computed_ahead(compute: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
-    """Yield what ``compute`` makes of each item, in order; while the caller uses one, a thread computes the next.
-
-    Items are taken in the caller's thread, one ahead.
-    """
+    """Yield what ``compute`` makes of each item, in order; while the caller uses one, a thread computes the next."""
     source = iter(items)
     with ThreadPoolExecutor(1, "bertie") as pool:
 
@@ -98,14 +94,10 @@ def _begin(take_over: Callable[[], None]) -> None:
     take_over()
 
 
-def _nothing() -> None:
-    pass
-
-
 def _settings_of_caller() -> Callable[[], None]:
     """Return what gives another thread the settings that PyTorch keeps for each thread, as they are in this one."""
     if loaded("torch") is None:
-        return _nothing
+        return lambda: None
     import torch
 
     gradients = torch.is_grad_enabled()

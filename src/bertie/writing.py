@@ -15,15 +15,10 @@ from bertie.progress import logger
 
 
 class Lines:
-    """Writes records as JSON lines, to a file or to standard output.
-
-    Attributes:
-        file: None is standard output.
-        later: fields that a later record may have and the first may lack.
-    """
+    """Writes records as JSON lines, to a file or to standard output."""
 
     def __init__(self, file: IO[str] | None = None, later: Sequence[str] = ()) -> None:
-        self.file, self.later = file, later
+        self.file, self.later = file, later  # later: fields that a later record may have and the first may lack
 
     def write(self, record: dict[str, Any]) -> None:
         """Write one record; what is no finite number is null, as JSON has none other."""
@@ -38,10 +33,7 @@ class Lines:
 
 
 class Table(Lines):
-    """Writes records as CSV or TSV; the columns are the first one's fields, and those that are ``later`` ones.
-
-    What is no single value stands in its cell as JSON; a field that comes up later has no column and is left out.
-    """
+    """Writes records as CSV or TSV; the columns are the first one's fields, and those that are ``later`` ones."""
 
     def __init__(self, file: IO[str] | None = None, later: Sequence[str] = (), delimiter: str = ",") -> None:
         super().__init__(file, later)

@@ -20,10 +20,8 @@ def as_array(x: Tensor) -> NDArray[Any]:
 
 
 def parameter_as_array(x: Tensor) -> NDArray[Any]:
-    """Return the numbers of a float32 parameter.
-
-    ``x.numpy()`` would keep PyTorch from ever freeing their memory, which it does where a model is in shards.
-    """
+    """Return the numbers of a float32 parameter."""
+    # x.numpy() would keep PyTorch from ever freeing their memory, which it does where a model is in shards
     array: NDArray[Any] = np.from_dlpack(x.detach())
     return array
 

@@ -9,7 +9,7 @@ import pytest
 from bertie.bench import compare as module
 from bertie.bench.compare import Figures, compare, table
 from bertie.bench.ways import WAYS, Way
-from bertie.compression.opening import open_model
+from bertie.compression.folder import open_model
 
 
 def test_a_way_that_is_not_installed_cannot_run() -> None:

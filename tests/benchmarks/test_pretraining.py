@@ -1,11 +1,13 @@
 """benchmarks/pretraining: what the default model is trained on, and what it never sees."""
 
 import lzma
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import bertie
 from bertie.data import records
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "pretraining"
@@ -38,3 +40,13 @@ def test_rows_make_documents_of_several_sentences(script: Any, tmp_path: Path) -
     (tmp_path / "train.csv").write_text('text,label\n"it rained . who cares ?",1\nA short one.,0\nAnother,1\n')
     expected = ["it rained .\n\n who cares ?\n\nA short one.", "Another"]
     assert list(script.joined(tmp_path / "train.csv", 2)) == expected
+
+
+def test_commands_need_no_activated_environment(
+    script: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    script.run("bertie --version")
+    assert capfd.readouterr().out.startswith("$ bertie --version\nbertie ")
+    shown = "$ echo x | bertie --version\n"
+    assert script.printed(re.fullmatch(r"(\$ (.*)\n)", shown)) == f"{shown}bertie {bertie.__version__}"

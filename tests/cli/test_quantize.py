@@ -140,11 +140,11 @@ def test_mistakes(run: Run, classifier: Path, texts: Path, tmp_path: Path) -> No
 
 
 def test_speed_is_measured() -> None:
-    from bertie.compression.observe import Texts
+    from bertie.tasks.features import Features
 
     config = bertie.BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
     model = bertie.BertModel(config).eval()
-    texts = Texts([[2, 9, 3], [2, 3]], [[0, 0, 0], [0, 0]])
+    texts = Features.from_lists([[2, 9, 3], [2, 3]], [[0, 0, 0], [0, 0]], [0, 0], [False, False])
     found = check.compare(model, model, texts, rounds=1)
     assert found.cosine_worst > 0.9999
     assert found.rate > 0

@@ -27,12 +27,14 @@ from bertie import (
     InputTypeError,
 )
 from bertie.compression.check import compare
-from bertie.compression.observe import Texts, cosines, vectors
+from bertie.compression.observe import cosines, vectors
 from bertie.compression.rounding import _product
 from bertie.engine import Engine
 from bertie.kernels import library
 from bertie.layers.int8 import Int8Embedding, Int8Linear
 from bertie.layers.linear import Linear
+from bertie.models.task_model import TaskModel
+from bertie.tasks.features import Features
 
 TEXTS = ["She opened the door.", "It rained all day, and nobody came.", "Why?", "The price of bread rose again " * 5]
 WORDS = 120
@@ -69,13 +71,13 @@ def int8(model: Any, **options: Any) -> Any:
     return bertie.quantize(model, "int8", texts=TEXTS, tokenizer=Letters(), **options)
 
 
-def encoded() -> Texts:
+def encoded() -> Features:
     rows = Letters()(TEXTS)
-    return Texts(rows["input_ids"], rows["token_type_ids"])
+    return Features.from_lists(rows["input_ids"], rows["token_type_ids"], [0] * len(TEXTS), [False] * len(TEXTS))
 
 
 def padded() -> dict[str, torch.Tensor]:
-    rows = [torch.tensor(row) for row in encoded().ids]
+    rows = [torch.tensor(row) for row in encoded().input_ids]
     ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
     return {"input_ids": ids, "attention_mask": (ids != 0).long()}
 
@@ -155,8 +157,8 @@ class TestQuantize:
         again = BertForMaskedLM.from_pretrained(tmp_path)
         assert "inputs of 16 bits" in again.bert.encoder.layer[1].output.dense.explain()
         assert torch.equal(again(**padded()).logits, made(**padded()).logits)
-        rows = encoded().features(range(len(TEXTS)))
-        expected = made.bert(encoded().packed(range(len(TEXTS)))).last_hidden_state.squeeze(0)
+        rows = encoded()
+        expected = made.bert(TaskModel(made).packed(rows)).last_hidden_state.squeeze(0)
         for engine in (Engine.of(made), Engine.open(tmp_path), Engine.open(tmp_path, "BertModel")):
             assert np.abs(engine.hidden_states(rows) - expected.numpy()).max() < 1e-5
             assert "16 bits" in engine.explain()
@@ -321,7 +323,7 @@ class TestFiles:
         path = tmp_path / "model.safetensors"
         save_file(load_file(path) | {"encoder.layer.0.output.dense.input_range": torch.tensor([-0.17, 1.0])}, path)
         assert torch.equal(BertModel.from_pretrained(tmp_path)(**padded())[0], made(**padded())[0])
-        rows = encoded().features([0])
+        rows = encoded().select([0])
         assert np.array_equal(Engine.open(tmp_path).hidden_states(rows), Engine.of(made).hidden_states(rows))
         assert not caplog.text
 

@@ -59,7 +59,8 @@ def test_encodings(tmp_path: Path, content: bytes, form: Any, note: str) -> None
 def test_other_encodings_are_asked_for(tmp_path: Path, text: str, encoding: str) -> None:
     path = written(tmp_path, "a.txt", f"plain\n{text}\n".encode(encoding))
     with pytest.raises(
-        InputError, match=r"Line 2 of .* is not UTF-8 text; name its encoding, such as encoding='cp1252', or"
+        InputError,
+        match=r"Line 2 of .* is not UTF-8 text \(byte 0x.. at offset \d+\); name its encoding, such as encoding='",
     ):
         read(path)
     assert read(path, Format(encoding=encoding)) == ([{"text": "plain"}, {"text": text}], "")

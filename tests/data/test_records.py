@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertie.data import BadRows, Record, records, stream_records
+from bertie.data import BadRows, Format, Record, records, stream_records
 from bertie.errors import BertieError, InputError, InputTypeError
 
 
@@ -125,14 +125,14 @@ def test_parquet_and_the_objects_of_other_packages(tmp_path: Path) -> None:
         ("a.csv", ",,\n", "FILE has no header: its first line must name the columns, as in text,label."),
         ("a.csv", "text,,label\n", "Column 2 of FILE has no name in the header; its first line must name each."),
         ("a.csv", "text,text\n", "Two columns of FILE are called 'text'; give each a name of its own."),
-        ("a.csv", b"\xff\xfet\x00\n\x00e", "Line 2 of FILE is not utf-16 text; name its encoding, such as "
-            "encoding='cp1252', or save it as UTF-8."),
+        ("a.csv", b"\xff\xfet\x00\n\x00e", "Line 2 of FILE is not utf-16 text (byte 0x65 at offset 6); name its "
+            "encoding, such as encoding='cp1252', or save it as UTF-8."),
         ("a.csv", b"t\x00e\x00\n\x00", "The header of FILE holds NUL characters; name its encoding, such "
             "as encoding='utf-16-le', or save it as UTF-8."),
-        ("a.csv", b"text\xff\n", "Line 1 of FILE is not UTF-8 text; name its encoding, such as "
-            "encoding='cp1252', or save it as UTF-8."),
-        ("a.csv", "text\none\nПривет\n".encode("cp1251"), "Line 3 of FILE is not UTF-8 text; name its encoding, "
-            "such as encoding='cp1252', or save it as UTF-8."),
+        ("a.csv", b"text\xff\n", "Line 1 of FILE is not UTF-8 text (byte 0xFF at offset 4); name its "
+            "encoding, such as encoding='cp1252', or save it as UTF-8."),
+        ("a.csv", "text\none\nПривет\n".encode("cp1251"), "Line 3 of FILE is not UTF-8 text (byte 0xCF at offset 9); "
+            "name its encoding, such as encoding='cp1252', or save it as UTF-8."),
         ("a.csv", "a,b\n1,2\n3\n", "Line 3 of FILE has 1 cell where the header names 2: 'a', 'b'."),
         (
             "a.csv",
@@ -156,6 +156,8 @@ def test_parquet_and_the_objects_of_other_packages(tmp_path: Path) -> None:
             "2); JSON lines belong in a .jsonl file."),
         ("a.json", "[3]", "Item 0 of FILE is a int, not an object with named fields."),
         ("a.json", '{"data": 3}', "FILE has neither SQuAD's layout (an object whose 'data' is a list) nor a list of "
+            "objects."),
+        ("a.json", '{\n"text": 3}', "FILE has neither SQuAD's layout (an object whose 'data' is a list) nor a list of "
             "objects."),
         ("a.xyz", None, "The file 'FILE' cannot be read: No such file or directory."),
         ("a.parquet", "PAR?", "The file 'FILE' cannot be read as Parquet: Parquet file size is 4 bytes, smaller than "
@@ -221,7 +223,7 @@ def test_other_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bertie.data.lines import Lines
 
-    lines = Lines(io.BytesIO(b"x" * 50), "a.txt", BadRows(), limit=20)
+    lines = Lines(io.BytesIO(b"x" * 50), "a.txt", BadRows(), Format(), [], limit=20)
     with pytest.raises(InputError, match="a.txt has a row of more than 0 MB at line 1; is it a text file"):
         next(lines)
 

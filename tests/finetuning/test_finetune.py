@@ -13,7 +13,7 @@ from films import BAD, FILLING, GOOD, write_start
 import bertie
 from bertie.data.example import Example
 from bertie.errors import InputError
-from bertie.finetuning import seeds_and_folds
+from bertie.finetuning import seeds_and_folds, tuning
 from bertie.finetuning.model_setup import balance_classes
 from bertie.metrics import ClassificationMetric, MultiLabelMetric, RerankingMetric, Scores
 from bertie.tasks.registry import ROWS
@@ -93,6 +93,16 @@ def test_one_file_is_parted_in_three(start: Path) -> None:
     assert result.folder is None
     assert result.history.total == 11  # 81 rows to learn from: a tenth for scoring, a tenth of the rest for tuning
     assert set(result.figures) >= {"accuracy", "f1_macro", "f1_micro", "precision", "recall", "f1"}
+
+
+@pytest.mark.parametrize(("epochs", "best", "times"), [(1, 5, 1), (2, 5, 3)])
+def test_rows_to_tune_on_are_computed_again_if_the_weights_are_others(
+    start: Path, monkeypatch: pytest.MonkeyPatch, epochs: int, best: int, times: int
+) -> None:
+    plain, calls = tuning.compute_rows, []
+    monkeypatch.setattr(tuning, "compute_rows", lambda *given: calls.append(given) or plain(*given))
+    result = finetuned(start, rows(40), dev=0, tune=rows(8, 1), epochs=epochs, learning_rate=1e-9)  # no epoch is better
+    assert (result.history.best_step, len(calls)) == (best, times)
 
 
 def test_nothing_is_tuned(start: Path) -> None:

@@ -149,11 +149,12 @@ def test_what_the_engine_cannot_stand_for(what: str) -> None:
         bertie.optimize(change(make()))
 
 
-def test_decoders_are_refused() -> None:
-    with pytest.raises(ConfigError, match="it is a decoder, which PyTorch computes"):
+def test_decoders() -> None:
+    with pytest.raises(ConfigError, match="it is a decoder, and no BertForSequenceClassification"):
         bertie.optimize(make(is_decoder=True))
-    with pytest.raises(InputTypeError, match="model is a BertLMHeadModel; the engine computes"):
-        bertie.optimize(make("BertLMHeadModel", is_decoder=True))
+    with pytest.raises(ConfigError, match="its config says is_decoder=false"):
+        bertie.optimize(make("BertLMHeadModel"))
+    assert bertie.optimize(make("BertLMHeadModel", is_decoder=True)).explain().startswith("a snapshot of a BertLMHead")
 
 
 def test_merged_adapters(tmp_path: Any) -> None:

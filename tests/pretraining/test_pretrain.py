@@ -19,7 +19,7 @@ from bertie.pretraining.preparation import prepare
 from bertie.pretraining.pretrain import Pretrained, pretrain
 from bertie.pretraining.pretraining_learner import PretrainingLearner
 from bertie.pretraining.recipe import Recipe
-from bertie.pretraining.shards import Corpus
+from bertie.pretraining.shards import TOKENIZER, Corpus
 from bertie.settings import Settings
 from bertie.tasks.masking import Masking
 from bertie.training import drawing
@@ -84,8 +84,11 @@ def test_the_folder_opens_everywhere(data: Path, tmp_path: Path) -> None:
     assert report.startswith(f"# Pretraining: loss {found.figures['loss']:.3f} on documents held out\n")
     assert "8 steps in" in report
     assert "(model FLOP utilization)" in report
+    assert "The loss of the last steps is the sum of masked_lm " in report
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert all(line["mfu"] > 0 for line in lines if "loss" in line)
+    steps = [line for line in lines if "loss" in line]
+    assert all(line["mfu"] > 0 for line in steps)
+    assert all(line["masked_lm_loss"] + line["next_sentence_loss"] == pytest.approx(line["loss"]) for line in steps)
     assert json.loads((tmp_path / "run" / "figures.json").read_text())["tokens"] == lines[-2]["tokens"] > 8 * 150
     answers = bertie.pipeline("fill-mask", model=str(tmp_path / "run"))(f"The {tokenizer.mask_token} went to sea.")
     assert len(answers) == 5
@@ -178,6 +181,7 @@ def test_it_goes_on_from_a_model_of_the_same_vocabulary(data: Path, tmp_path: Pa
         ({"length": (4,)}, "length is '4'; give a number of at least 5"),
         ({"length": (65,)}, "The length is 65, but the model has 64 positions"),
         ({"dropout": 1.0}, "dropout is 1.0; allowed"),
+        ({"settings": {"patience": 2}}, "patience=2 has no effect on pretraining"),
         ({"settings": {"steps": None}}, "Say how long to train: steps, or budget"),
     ],
 )
@@ -203,6 +207,24 @@ def test_another_recipe_is_not_resumed_and_a_finished_run_not_overwritten(data: 
         run(data, out, resume=True, config=str(other), settings={"steps": 1})
 
 
+def test_a_teacher_is_known_by_its_files(data: Path, tmp_path: Path) -> None:
+    def write_teacher(name: str, seed: int) -> str:
+        torch.manual_seed(seed)
+        bertie.BertModel(bertie.BertConfig(**CONFIG)).save_pretrained(tmp_path / name)
+        bertie.BertTokenizer.from_pretrained(data / TOKENIZER).save_pretrained(tmp_path / name)
+        return str(tmp_path / name)
+
+    def resumed(teacher: str) -> Pretrained:
+        (tmp_path / "run" / "report.md").unlink(missing_ok=True)
+        return run(data, tmp_path / "run", resume=True, teacher=teacher, settings={"steps": 1})
+
+    first = resumed(write_teacher("teacher", 1))
+    assert first.history.records[0]["teacher_loss"] > 0
+    assert resumed(write_teacher("elsewhere", 1)).history.step == 1
+    with pytest.raises(InputError, match="the teacher's files differ"):
+        resumed(write_teacher("teacher", 2))
+
+
 def test_without_documents_held_out_nothing_is_measured(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -226,6 +248,8 @@ def test_the_usual_settings_of_pretraining() -> None:
     assert (used.learning_rate, used.batch_tokens, used.evaluate_every, used.patience) == (4e-4, 16_384, 20, None)
     assert (used.spike_threshold, used.skip_bad_steps, used.keep_best) == (10.0, 10, False)
     assert given.settings_for(768).learning_rate == 1e-4
+    used = replace(given, settings=Settings(steps=200, spike_threshold=0, skip_bad_steps=0)).settings_for(384)
+    assert (used.spike_threshold, used.skip_bad_steps) == (0, 0)
     chosen = replace(given, settings=Settings(budget=60, learning_rate=1e-3, batch_size=4))
     used = chosen.settings_for(384)
     assert (used.learning_rate, used.batch_tokens, used.batch_size, used.evaluate_every) == (1e-3, None, 4, None)

@@ -15,7 +15,7 @@ from bertie.pretraining.pretraining_learner import PretrainingLearner
 from bertie.pretraining.shards import Corpus
 from bertie.tasks.sentence_transformers_config import Layer, Recipe
 from bertie.tasks.sentence_transformers_writing import write_recipe
-from bertie.training.grad_accumulation import mean_of
+from bertie.training.grad_accumulation import means_of
 
 Book = tuple[Corpus, bertie.BertTokenizer]
 SIZES = {
@@ -49,7 +49,7 @@ def student_of(folder: Path) -> Any:
 def test_a_student_that_is_the_teacher_has_nothing_to_learn_of_it(book: Book, folder: Path) -> None:
     learner = PretrainingLearner(student_of(folder), *book, length=256, teacher=bertie.pipeline("embed", folder))
     assert learner.loss([0, 1])[2].item() == pytest.approx(0, abs=1e-5)
-    assert learner.divisor([0, 1])[2] == 4  # one sentence for every 128 tokens
+    assert learner.divisor([0, 1])["teacher"] == 4  # one sentence for every 128 tokens
     assert heldout_figures(learner, 512)["teacher_cosine"] == pytest.approx(1, abs=1e-6)
 
 
@@ -102,7 +102,7 @@ def test_a_student_comes_nearer_to_its_teacher(book: Book, folder: Path) -> None
     for step in range(20):
         examples = range(16 * step, 16 * step + 16)
         optimizer.zero_grad()
-        mean_of(learner.loss(examples), learner.divisor(examples)).backward()
+        means_of(learner.loss(examples), learner.divisor(examples)).sum().backward()
         optimizer.step()
     assert heldout_figures(learner, 2048)["teacher_cosine"] > before + 0.1
 

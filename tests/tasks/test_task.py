@@ -54,8 +54,8 @@ class Pretraining(MaskedLM):
     def run(self, model: Any, features: Features) -> Mapping[str, Any]:
         return model.pretraining(features, np.flatnonzero(features.wanted != IGNORED))
 
-    def divisor(self, features: Features) -> tuple[float, float]:
-        return super().divisor(features), float(features.num_inputs)
+    def divisor(self, features: Features) -> Mapping[str, float]:
+        return dict(zip(NAMES, (super().divisor(features), float(features.num_inputs)), strict=True))
 
     def loss(self, output: Mapping[str, Any], features: Features) -> torch.Tensor:
         from bertie.tasks.summed_losses import cross_entropy_sum
@@ -87,15 +87,18 @@ def test_masked_words_and_next_sentences_are_learned_together(micro_tokens: int)
         attention_mask=packed.pad(torch.ones_like(packed.input_ids)),
         labels=packed.pad(torch.from_numpy(masked.wanted), fill=IGNORED),
         next_sentence_label=torch.tensor(FOLLOWS),
-    ).loss
-    expected.backward()
+    )
+    expected.loss.backward()
     seen: dict[str, torch.Tensor] = {}
     for name, parameter in model.named_parameters():
         parameter.register_post_accumulate_grad_hook(lambda one, name=name: seen.update({name: one.grad.clone()}))
     learner = TaskLearner(task, model, features, [""] * len(examples))
     settings = Settings(batch_size=4, steps=1, log_every=1, micro_tokens=micro_tokens, learning_rate=1e-9)
     (record, *_) = train(learner, settings, show_progress=False).records
-    assert record["loss"] == pytest.approx(expected.item(), rel=1e-5)
+    assert record["loss"] == pytest.approx(expected.loss.item(), rel=1e-5)
+    follows = torch.nn.functional.cross_entropy(expected.seq_relationship_logits, torch.tensor(FOLLOWS)).item()
+    assert record["next_sentence_loss"] == pytest.approx(follows, rel=1e-5)
+    assert record["masked_lm_loss"] == pytest.approx(expected.loss.item() - follows, rel=1e-5)
     for name, parameter in reference.named_parameters():
         torch.testing.assert_close(seen[name], parameter.grad, atol=2e-5, rtol=0, msg=name)
 

@@ -228,7 +228,7 @@ def test_14_duplicates_keep_the_last_line(cls: type, tmp_path: Path, caplog: pyt
     ("content", "message"),
     [
         (b"", "is empty"),
-        (lines("caf\xe9") + "é".encode("latin-1"), r"not UTF-8 text \(line 16\)"),
+        (lines("caf\xe9") + "é".encode("latin-1"), r"not UTF-8 text \(line 16, byte 0xE9 at offset \d+\)"),
         (lines().replace(b"[UNK]\n", b""), r"has no token '\[UNK\]'; add it, .*unk_token="),
         (lines().replace(b"[CLS]\n", b""), r"has no token '\[CLS\]'"),
     ],

@@ -61,6 +61,15 @@ def test_the_axis_of_losses_begins_at_0(
     assert drawn[0][0] == pytest.approx(low)
 
 
+def test_a_term_of_the_loss_is_drawn_beside_the_same_of_other_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list = []
+    monkeypatch.setattr(curves, "save_figure", lambda figure, _: drawn.append(figure.axes[0]))
+    records = [{"step": 1, "loss": 9.0, "masked_lm_loss": 6.5}, {"step": 1, "figures": {"accuracy": 0.1, "loss": 6.4}}]
+    curves.draw_curves(records, "accuracy", None, Path("curves.png"), "documents held out", "masked_lm_loss")
+    assert [list(line.get_ydata()) for line in drawn[0].lines] == [[6.5], [6.4]]
+    assert drawn[0].get_ylabel() == "masked_lm_loss"
+
+
 def test_without_matplotlib_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     assert "matplotlib" in drawing.why_no_plots()

@@ -7,9 +7,11 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from learning import SETTINGS, TextLearner, weights
@@ -18,6 +20,9 @@ from torch import Tensor
 
 from bertie.errors import CheckpointError, InputError
 from bertie.training import History, Settings, Stopped, is_first, local_device, sparse_embeddings, train, world_size
+from bertie.training.data_parallel import DataParallel
+from bertie.training.distributed import Processes
+from bertie.training.grad_accumulation import GradAccumulator
 
 PROGRAM = Path(__file__).with_name("learning.py")
 SHARDS = Path(__file__).with_name("sharded_learning.py")
@@ -149,6 +154,16 @@ def test_a_process_that_dies_is_said(tmp_path: Path) -> None:
     code, _, error = ended(processes)[0]
     assert code == 1
     assert "BertieError: Another process of this training run has ended or does not answer" in error
+
+
+def test_a_process_without_examples_adds_as_many_terms_as_the_others() -> None:
+    learner = TextLearner()
+    plain = learner.loss
+    learner.loss = lambda examples: torch.stack([plain(examples)] * 2)  # type: ignore[method-assign]
+    gradients = GradAccumulator(DataParallel(learner.model, Processes(1, 2, None)), 100, nullcontext, whole=False)
+    gradients.take_up(learner, np.array(learner.sizes))
+    found = gradients.compute(np.array([3]), {"one": 1.0, "other": 1.0}, 0, torch.device("cpu"))
+    torch.testing.assert_close(found, torch.zeros(2, dtype=torch.float64))
 
 
 def test_a_damaged_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,6 +204,11 @@ def test_a_step_that_cannot_be_divided_is_computed_whole() -> None:
     assert [len(batch) for batch in learner.seen] == [6, 6, 6, 2]
 
 
+def test_one_process_says_that_it_divides_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    train(TextLearner(), Settings(**FAST, steps=1, shard=True))
+    assert "shard=True divides a model among the processes of torchrun; with one it has no effect." in caplog.text
+
+
 def test_nothing_labelled_is_no_error() -> None:
     class Unlabelled(TextLearner):
         def divisor(self, examples: Sequence[int]) -> float:

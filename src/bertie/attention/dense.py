@@ -70,14 +70,9 @@ def attend_rectangles(
     weights: bool = False,
     real: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Attention of queries ``[B, H, S, K]`` to keys ``[B, H, S_keys, K]``.
+    """Attention of queries ``[B, H, S, K]`` to keys ``[B, H, S_keys, K]``: the context ``[B, S, H, K]`` and weights.
 
-    Args:
-        mask: bool (True: attend), or floats to be added to the scores; None: every query sees every key.
-        real: bool ``[B, S]``; where it is False the weights are zeros.
-
-    Returns:
-        The context ``[B, S, H, K]``, and the weights ``[B, H, S, S_keys]``, which it was made of, or None.
+    A mask is bool (True: attend) or floats added to the scores; where ``real [B, S]`` is False the weights are zeros.
     """
     if mask is not None and mask.dtype == torch.bool:
         mask = to_additive(mask, query.dtype)
@@ -98,11 +93,8 @@ def attend_rectangles(
 
 
 def additive_mask(packed: Packed, keys: Packed, causal: bool, key_length: int, dtype: torch.dtype) -> Tensor | None:
-    """Return what to add to the scores, broadcastable to ``[B, H, S, S_keys]``, or None if nothing is masked.
-
-    A mask that the batch carries is complete. Otherwise keys that are padding are masked, and, if causal, keys after
-    the query; ``key_length`` may exceed the rectangle's width by the length of a cache, all of which is visible.
-    """
+    """Return what to add to the scores, broadcastable to ``[B, H, S, S_keys]``, or None if nothing is masked."""
+    # a mask that the batch carries is complete; keys beyond the rectangle's width are a cache's, all of them visible
     given = keys.attention_mask
     if given is not None:
         return given.to(dtype) if given.is_floating_point() else to_additive(given, dtype)
@@ -130,10 +122,7 @@ def real_places(packed: Packed) -> Tensor | None:
 
 
 class RelativePositions:
-    """Relative position embeddings (arXiv 1803.02155; 2009.13658, methods 3 and 4), which older checkpoints use.
-
-    Adds a learned vector for the distance between two tokens to the scores, by query or by query and key.
-    """
+    """Adds learned vectors for the distances of tokens to the scores (arXiv 1803.02155; 2009.13658, methods 3, 4)."""
 
     def __init__(self, kind: str, max_positions: int) -> None:
         self.by_key_too = kind == "relative_key_query"

@@ -31,20 +31,9 @@ def attend(
 ) -> tuple[Tensor, Tensor | None]:
     """Scaled dot-product attention of packed tokens, each within its own text (arXiv 1706.03762, section 3.2.1).
 
-    Args:
-        q: queries ``[T, H, K]``.
-        k, v: keys and values, packed ``[T_keys, H, K]`` or as a rectangle of a cache, ``[B, H, S_keys, K]``.
-        packed: the batch that the queries belong to.
-        keys: the batch that keys and values belong to, if it is another one (cross-attention), or their places in a
-            cache.
-        causal: whether a token attends only to itself and the tokens before it in its text.
-        dropout_p: the probability with which an attention weight is dropped.
-        score_bias: what to add to the scores, computed from the rectangles of queries and keys.
-        weights: whether to return the weights after softmax and dropout.
-        backend: the name of the only backend to consider.
-
-    Returns:
-        The context ``[T, H, K]``, and the weights ``[B, H, S, S_keys]`` (zeros for padded queries) or None.
+    Queries ``[T, H, K]`` belong to ``packed``; keys and values, packed ``[T_keys, H, K]`` or a cache's rectangle
+    ``[B, H, S_keys, K]``, to ``keys`` where that is another batch. Returns the context ``[T, H, K]``, and if asked for
+    the weights ``[B, H, S, S_keys]`` after softmax and dropout, zeros for padded queries.
 
     Raises:
         InputError: if no backend can serve the request; the message lists each one's objections.

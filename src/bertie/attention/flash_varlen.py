@@ -51,10 +51,7 @@ class Varlen:
 def flash_with_dropout(
     q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, longest: int, causal: bool, dropout_p: float
 ) -> Tensor:
-    """Return the context ``[T, H, K]`` of one flash kernel that drops attention weights.
-
-    The operator is private to PyTorch and has a gradient; check `dropout_works` first.
-    """
+    """Return the context ``[T, H, K]`` of a flash kernel that drops weights; check `dropout_works` first."""
     found = torch.ops.aten._flash_attention_forward(
         q, k, v, cu_seqlens, cu_seqlens, longest, longest, dropout_p, causal, False
     )

@@ -61,22 +61,16 @@ class Grouped:
 
 
 class _Groups(NamedTuple):
-    """The order of tokens that brings groups together, None if they already lie so, and the size of each group.
-
-    ``sizes`` holds (texts, queries of each, keys of each).
-    """
+    """The order of tokens that brings groups together, None if they already lie so."""
 
     queries: Tensor | None
     keys: Tensor | None
-    sizes: tuple[tuple[int, int, int], ...]
+    sizes: tuple[tuple[int, int, int], ...]  # of each group its texts, the queries of each, and the keys of each
 
 
 @lru_cache(maxsize=256)
 def _groups(queries: tuple[int, ...], keys: tuple[int, ...], device: torch.device) -> _Groups:
-    """Return how texts with so many queries and keys are grouped.
-
-    Batches sorted by length are attended to without a copy.
-    """
+    """Return how texts with so many queries and keys are grouped; batches sorted by length lie so already."""
     counts = np.array([queries, keys], dtype=np.int64).reshape(2, -1)
     texts = np.lexsort((-counts[0], -counts[1]))
     pairs, first, sizes = np.unique(counts[:, texts], axis=1, return_index=True, return_counts=True)

@@ -64,10 +64,7 @@ def attention_autograd(
     instruction_set: InstructionSet,
     dropout_p: float = 0.0,
 ) -> Tensor:
-    """Return what `kernels.attention` does, with a gradient, each weight dropped with probability ``dropout_p`` (< 1).
-
-    What is dropped is drawn from PyTorch's global generator, by one number a call.
-    """
+    """Return what `kernels.attention` does, with a gradient, each weight dropped with probability ``dropout_p``."""
     dropout = drawn_params(dropout_p) if dropout_p > 0 else None
     context: Tensor = _Attention.apply(q, k, v, cu_seqlens_q.numpy(), cu_seqlens_k.numpy(), instruction_set, dropout)
     return context

@@ -17,10 +17,7 @@ ScoreBias = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Request:
-    """The facts of one call of ``attend`` that decide which backend can serve it.
-
-    ``key_lengths``: of cached keys, whether all queries of a text see its first so many.
-    """
+    """The facts of one call of ``attend`` that decide which backend can serve it."""
 
     device: str
     dtype: torch.dtype
@@ -33,7 +30,7 @@ class Request:
     weights: bool = False
     foreign_keys: bool = False
     cached_keys: bool = False
-    key_lengths: bool = False
+    key_lengths: bool = False  # of cached keys, whether all queries of a text see its first so many
     compiling: bool = False
     intercepted: bool = False
 

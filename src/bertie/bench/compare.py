@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.bench.ways import WAYS, Way
-from bertie.compression.folder import write_folder
-from bertie.compression.opening import Opened
+from bertie.compression.folder import Opened, write_folder
 from bertie.compression.quantize import quantize
 from bertie.errors import BertieError
 

@@ -1,7 +1,7 @@
 """The parameters of each model class, by name and shape, as a config determines them: no model is built."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bertie.config import BertConfig
 from bertie.errors import ConfigError
@@ -20,6 +20,8 @@ _PARTS = {
     "BertForQuestionAnswering": ("answers",),
 }
 CLASSES = tuple(_PARTS)
+# of two BERTs: an encoder, and a decoder with cross-attention
+PAIR = "EncoderDecoderModel"
 
 
 class Parameters(NamedTuple):
@@ -31,6 +33,8 @@ class Parameters(NamedTuple):
 
 def parameters_of(name: str, config: BertConfig) -> Parameters:
     """Return the parameters of the class ``name``."""
+    if name == PAIR:
+        return _of_pair(config)
     prefix = "" if name == "BertModel" else "bert."
     shapes = {f"{prefix}{own}": shape for own, shape in _encoder(config)}
     for part in _PARTS[name]:
@@ -42,6 +46,17 @@ def parameters_of(name: str, config: BertConfig) -> Parameters:
     for (alias,) in aliases.values():
         del shapes[alias]
     return Parameters(shapes, aliases)
+
+
+def _of_pair(config: Any) -> Parameters:
+    found = Parameters({}, {})
+    for half, name in (("encoder", "BertModel"), ("decoder", "BertLMHeadModel")):
+        shapes, aliases = parameters_of(name, getattr(config, half))
+        found.shapes.update({f"{half}.{own}": shape for own, shape in shapes.items()})
+        found.aliases.update({f"{half}.{own}": [f"{half}.{alias}" for alias in more] for own, more in aliases.items()})
+    read, written = config.encoder.hidden_size, config.decoder.hidden_size
+    found.shapes.update(_linear("enc_to_dec_proj", read, written) if read != written else ())
+    return found
 
 
 def _encoder(config: BertConfig) -> Iterator[tuple[str, Shape]]:

@@ -42,10 +42,7 @@ def main() -> None:
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Let SIGTERM, and SIGHUP of a terminal that is closed, end the block as Ctrl-C does; a second one ends at once.
-
-    One that is ignored (nohup) stays ignored.
-    """
+    """Let SIGTERM and SIGHUP, unless ignored (nohup), end the block as Ctrl-C does; a second one ends at once."""
     taken = []
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has one of them
@@ -66,10 +63,7 @@ def _stop(number: int, _: FrameType | None) -> NoReturn:
 
 
 def _fill_closed_streams() -> None:
-    """Put the null device in the place of standard streams that are closed: a file opened later would get their place.
-
-    What is told the user goes nowhere if standard error is closed; Python would print it among the answers.
-    """
+    """Put the null device in the place of closed standard streams: a file opened later would get their place."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)

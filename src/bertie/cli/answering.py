@@ -13,6 +13,7 @@ from bertie.cli import options
 from bertie.cli.reading import Asked, InputOptions, standard_input
 from bertie.cli.writing import OutputOptions, numbers, refuse_input, write_array, written_as
 from bertie.errors import InputError, counted
+from bertie.messages import wrong_byte
 from bertie.writing import FORM_OF_SUFFIX, FORMS
 
 
@@ -219,7 +220,8 @@ def _with_context(questions: Iterator[Asked], path: Path) -> Iterator[Asked]:
     except OSError as error:
         raise InputError(f"The file {str(path)!r} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"The file {str(path)!r} is not UTF-8 text; save it as UTF-8.") from error
+        where = wrong_byte(error, path.stat().st_size - len(error.object))
+        raise InputError(f"The file {str(path)!r} is not UTF-8 text ({where}); save it as UTF-8.") from error
     for question in questions:
         yield question._replace(text=(question.text, context))
 

@@ -24,6 +24,7 @@ PLACES = {
     "answer": "bertie.cli.answering:answer",
     "choose": "bertie.cli.answering:choose",
     "rerank": "bertie.cli.passages:rerank",
+    "generate": "bertie.cli.text_generation:generate",
     "train-tokenizer": "bertie.cli.train_tokenizer:train_tokenizer",
     "extend-vocabulary": "bertie.cli.train_tokenizer:extend_vocabulary",
     "prepare": "bertie.cli.prepare:prepare",

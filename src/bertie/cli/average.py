@@ -18,11 +18,9 @@ from bertie.progress import quietly
 def average(
     models: Annotated[list[str], typer.Argument(help="Folders of two or more models, such as those of several seeds.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The new folder to write.")],
-    data: Annotated[
-        list[str] | None, typer.Option("--data", help="Labelled rows to score the mean and each model on.")
-    ] = None,
+    data: Annotated[list[str] | None, typer.Option(help="Labelled rows to score the mean and each model on.")] = None,
     task: Annotated[
-        str | None, typer.Option("--task", help="As for bertie evaluate; the default is that of the first run.")
+        str | None, typer.Option(help="As for bertie evaluate; the default is that of the first run.")
     ] = None,
     *,
     rows: options.RowOptions,

@@ -19,9 +19,9 @@ from bertie.threads import available_threads
 def bench(
     model: options.Model = None,
     input: options.Input = None,
-    texts: Annotated[int, typer.Option("--texts", min=1, help="Texts in a round; of more, a sample is drawn.")] = 256,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often each way is timed.")] = 3,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="For each way; the default: all.")] = None,
+    texts: Annotated[int, typer.Option(min=1, help="Texts in a round; of more, a sample is drawn.")] = 256,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each way is timed.")] = 3,
+    threads: Annotated[int | None, typer.Option(min=1, help="For each way; the default: all.")] = None,
     max_length: options.MaxLength = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write all figures to this JSON file.")] = None,
     *,
@@ -37,7 +37,7 @@ def bench(
     if not given:
         raise InputError("There is no text to run; give a file with --input, or texts on standard input.")
     from bertie.bench.compare import compare, table
-    from bertie.compression.opening import open_model
+    from bertie.compression.folder import open_model
     from bertie.files import write_json
     from bertie.hub import default_embedding_model
 

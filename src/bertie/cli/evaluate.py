@@ -20,7 +20,7 @@ def evaluate(
     task: Annotated[str, typer.Argument(help="As for bertie finetune.")],
     data: Annotated[
         list[str],
-        typer.Option("--data", help="Labelled rows: a file, a folder or a pattern in quotes; may be repeated."),
+        typer.Option(help="Labelled rows: a file, a folder or a pattern in quotes; may be repeated."),
     ],
     model: Annotated[str, typer.Option("--model", "-m", help="A folder, or a model's name in the hub.")],
     *,
@@ -32,7 +32,7 @@ def evaluate(
     seed: options.Seed = None,
     predictions: Annotated[
         Path | None,
-        typer.Option("--predictions", help="Write each row with its prediction to this file: .jsonl, .csv or .tsv."),
+        typer.Option(help="Write each row with its prediction to this file: .jsonl, .csv or .tsv."),
     ] = None,
 ) -> None:
     """Score a model on labelled rows: figures with 95 % intervals."""

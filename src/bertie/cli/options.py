@@ -101,17 +101,15 @@ class FormatOptions:
     """How the file is written that is read."""
 
     format: Annotated[
-        str | None, typer.Option("--format", help="lines, jsonl, csv, tsv, … where the file's name does not say it.")
+        str | None, typer.Option(help="lines, jsonl, csv, tsv, … where the file's name does not say it.")
     ] = None
     delimiter: Annotated[
-        str | None, typer.Option("--delimiter", help="What parts the columns of a table, such as '|', ';' or tab.")
+        str | None, typer.Option(help="What parts the columns of a table, such as '|', ';' or tab.")
     ] = None
-    encoding: Annotated[str | None, typer.Option("--encoding", help="Of files that are not UTF-8, such as cp1252.")] = (
-        None
-    )
+    encoding: Annotated[str | None, typer.Option(help="Of files that are not UTF-8, such as cp1252.")] = None
     quoting: Annotated[
         str | None,
-        typer.Option("--quoting", help="csv; or none, where quotation marks in a table are plain text."),
+        typer.Option(help="csv; or none, where quotation marks in a table are plain text."),
     ] = None
 
     def as_format(self) -> "Format | None":
@@ -129,14 +127,10 @@ class RowOptions:
     """What the columns of labelled rows are, and what becomes of bad rows."""
 
     column: Columns = None
-    text_column: Annotated[str | None, typer.Option("--text-column", help="The column of the text.")] = None
-    text_pair_column: Annotated[
-        str | None, typer.Option("--text-pair-column", help="The column of the second text.")
-    ] = None
-    label_column: Annotated[str | None, typer.Option("--label-column", help="The column of the label.")] = None
-    on_bad_row: Annotated[
-        str, typer.Option("--on-bad-row", help="error, or skip to leave out and count what is unusable.")
-    ] = "error"
+    text_column: Annotated[str | None, typer.Option(help="The column of the text.")] = None
+    text_pair_column: Annotated[str | None, typer.Option(help="The column of the second text.")] = None
+    label_column: Annotated[str | None, typer.Option(help="The column of the label.")] = None
+    on_bad_row: Annotated[str, typer.Option(help="error, or skip to leave out and count what is unusable.")] = "error"
 
     def arguments(self) -> dict[str, Any]:
         """Return them as `bertie.finetune` and `bertie.evaluate` take them."""
@@ -150,17 +144,13 @@ class LabelledRowOptions(RowOptions):
 
     label_names: Annotated[
         str | None,
-        typer.Option(
-            "--label-names", help="What lists of 0 and 1, or class numbers, stand for, with commas: spam,ham."
-        ),
+        typer.Option(help="What lists of 0 and 1, or class numbers, stand for, with commas: spam,ham."),
     ] = None
     label_map: Annotated[
         list[str] | None,
-        typer.Option("--label-map", help="What a label is called: WRITTEN=NAME, such as 1=spam; may be repeated."),
+        typer.Option(help="What a label is called: WRITTEN=NAME, such as 1=spam; may be repeated."),
     ] = None
-    first_choice: Annotated[
-        int | None, typer.Option("--first-choice", help="Whether labels count choices from 0 or from 1.")
-    ] = None
+    first_choice: Annotated[int | None, typer.Option(help="Whether labels count choices from 0 or from 1.")] = None
 
     def arguments(self) -> dict[str, Any]:
         names = None if self.label_names is None else [name.strip() for name in self.label_names.split(",")]

@@ -18,7 +18,7 @@ def search(
     file: Annotated[Path, typer.Argument(help="What to search: .jsonl, .csv, .tsv, or any text file.")],
     questions: Annotated[list[str] | None, typer.Argument(help="Questions; without any, standard input.")] = None,
     top_k: options.TopK = 5,
-    by: Annotated[str, typer.Option("--by", help="Search single 'sentence's of a text file, or its 'line's.")] = "line",
+    by: Annotated[str, typer.Option(help="Search single 'sentence's of a text file, or its 'line's.")] = "line",
     *,
     model: options.ModelOptions,
     split_special_tokens: options.SplitSpecial = False,

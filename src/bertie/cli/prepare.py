@@ -21,13 +21,13 @@ def prepare(
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; a run that was stopped goes on.")],
     documents: Annotated[
         str | None,
-        typer.Option("--documents", help="What a document is in plain text: files, blank-lines (between) or lines."),
+        typer.Option(help="What a document is in plain text: files, blank-lines (between) or lines."),
     ] = None,
     heldout: Annotated[
-        float, typer.Option("--heldout", min=0, max=0.5, help="The share of documents kept apart to measure on.")
+        float, typer.Option(min=0, max=0.5, help="The share of documents kept apart to measure on.")
     ] = 0.01,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Processes that tokenize; the default is one a core.")
+        int | None, typer.Option(min=1, help="Processes that tokenize; the default is one a core.")
     ] = None,
     column: options.Column = "text",
     *,

@@ -29,16 +29,14 @@ def quantize(
     model: Annotated[str, typer.Argument(help="A folder, or a model's name in the hub.")],
     out: Annotated[Path, typer.Argument(help="The new folder to write.")],
     texts: Annotated[
-        Path | None, typer.Option("--texts", help="A file of texts like those the model will read; a few hundred do.")
+        Path | None, typer.Option(help="A file of texts like those the model will read; a few hundred do.")
     ] = None,
     check: Annotated[
         Path | None,
-        typer.Option(
-            "--check", help="A file of other texts to compare both models on; without it, a fifth of --texts."
-        ),
+        typer.Option(help="A file of other texts to compare both models on; without it, a fifth of --texts."),
     ] = None,
     min_cosine: Annotated[
-        float, typer.Option("--min-cosine", min=0, max=1, help="The least cosine of a text's vectors, old and new.")
+        float, typer.Option(min=0, max=1, help="The least cosine of a text's vectors, old and new.")
     ] = 0.99,
     force: Annotated[bool, typer.Option("--force", help="Write it even if it is slower here, or too far off.")] = False,
     *,
@@ -47,8 +45,7 @@ def quantize(
 ) -> None:
     """Make a model smaller and faster on CPUs: weights of 8 bits, checked on your own texts and on this machine."""
     from bertie.compression.check import compare
-    from bertie.compression.folder import check_new, write_folder
-    from bertie.compression.opening import open_model
+    from bertie.compression.folder import check_new, open_model, write_folder
     from bertie.compression.quantize import encode
     from bertie.compression.quantize import quantize as make
     from bertie.data.bundled_texts import book_texts
@@ -82,8 +79,7 @@ def dequantize(
 ) -> None:
     """Make a float32 model out of an int8 one, to train it or to open it in other programs."""
     from bertie.compression.dequantize import dequantize as make
-    from bertie.compression.folder import check_new, write_folder
-    from bertie.compression.opening import open_model
+    from bertie.compression.folder import check_new, open_model, write_folder
 
     check_new(out)
     opened = open_model(model)

@@ -17,9 +17,7 @@ def train_tokenizer(
         list[str], typer.Argument(help="Texts: .txt, .jsonl, .csv, .tsv, .parquet (also compressed), or folders.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The new folder to write.")],
-    size: Annotated[int, typer.Option("--size", min=6, help="Entries of the vocabulary, special tokens included.")] = (
-        30_522
-    ),
+    size: Annotated[int, typer.Option(min=6, help="Entries of the vocabulary, special tokens included.")] = (30_522),
     cased: Annotated[bool, typer.Option("--cased/--uncased", help="Keep capital letters, or make all small.")] = False,
     strip_accents: Annotated[
         bool | None,
@@ -29,11 +27,9 @@ def train_tokenizer(
         bool, typer.Option("--chinese-chars/--no-chinese-chars", help="Make each Chinese character a word.")
     ] = True,
     min_frequency: Annotated[
-        int, typer.Option("--min-frequency", min=1, help="Two pieces are merged if they occur this often together.")
+        int, typer.Option(min=1, help="Two pieces are merged if they occur this often together.")
     ] = 2,
-    special_token: Annotated[
-        list[str] | None, typer.Option("--special-token", help="A special token more; may be repeated.")
-    ] = None,
+    special_token: Annotated[list[str] | None, typer.Option(help="A special token more; may be repeated.")] = None,
     column: options.Column = "text",
     *,
     form: options.FormatOptions,
@@ -62,17 +58,14 @@ def extend_vocabulary(
     model: Annotated[str, typer.Argument(help="A folder, or a model's name in the hub.")],
     files: Annotated[list[str], typer.Argument(help="Texts of the domain: files or folders, as for train-tokenizer.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The new folder to write.")],
-    add: Annotated[int, typer.Option("--add", min=1, help="How many words to add.")] = 2000,
-    min_frequency: Annotated[
-        int, typer.Option("--min-frequency", min=1, help="Words that occur less often are not added.")
-    ] = 5,
+    add: Annotated[int, typer.Option(min=1, help="How many words to add.")] = 2000,
+    min_frequency: Annotated[int, typer.Option(min=1, help="Words that occur less often are not added.")] = 5,
     column: options.Column = "text",
     *,
     form: options.FormatOptions,
 ) -> None:
     """Add a domain's frequent words to a model's vocabulary; each begins as the mean of its pieces. Adapt it then."""
-    from bertie.compression.folder import check_new, write_folder
-    from bertie.compression.opening import open_model
+    from bertie.compression.folder import check_new, open_model, write_folder
     from bertie.data.running_text import Documents
     from bertie.pretraining.vocabulary_extension import add_words, find_words
 

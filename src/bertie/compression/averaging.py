@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bertie.compression.folder import check_new, write_folder
-from bertie.compression.opening import Opened, open_model
+from bertie.compression.folder import Opened, check_new, open_model, write_folder
 from bertie.errors import InputError
 from bertie.files import read_json
 from bertie.messages import short
@@ -85,7 +84,8 @@ def _refuse_other(name: str, one: Opened, other_name: str, other: Opened) -> Non
     for opened, called in ((one, name), (other, other_name)):
         if opened.model.config.quantization_config is not None:
             raise InputError(f"{called!r} has weights of 8 bits; average the models that it was made from.")
-        if any(layer.kind not in ("Normalize", "Dropout") for layer in _layers(opened)):
+        recipe = read_recipe(opened.folder)
+        if any(layer.kind not in ("Normalize", "Dropout") for layer in (*recipe.token_layers, *recipe.layers)):
             raise InputError(f"{called!r} has layers of its own after the pooling, which are not averaged.")
     refuse("the class", type(one.model).__name__, type(other.model).__name__)
     fields, others = one.model.config.to_dict(), other.model.config.to_dict()
@@ -94,19 +94,14 @@ def _refuse_other(name: str, one: Opened, other_name: str, other: Opened) -> Non
     shapes, of_other = ({key: list(each.shape) for key, each in at.model.state_dict().items()} for at in (one, other))
     for key in sorted({*shapes, *of_other}):
         refuse(f"{key} of shape", shapes.get(key), of_other.get(key))
-    words, of_other = one.tokenizer.get_vocab(), other.tokenizer.get_vocab()
-    for word in words.keys() | of_other.keys() if words != of_other else ():
-        refuse(f"the token {word!r} at id", words.get(word), of_other.get(word))
+    words, others_words = one.tokenizer.get_vocab(), other.tokenizer.get_vocab()
+    for word in words.keys() | others_words.keys() if words != others_words else ():
+        refuse(f"the token {word!r} at id", words.get(word), others_words.get(word))
     backends = [getattr(at.tokenizer, "backend_tokenizer", None) for at in (one, other)]
     if len({type(at.tokenizer) for at in (one, other)}) > 1 or len({at and at.to_str() for at in backends}) > 1:
         raise InputError(f"{other_name!r} and {name!r} part texts otherwise; a mean needs the same tokenizer.")
     if read_recipe(one.folder) != read_recipe(other.folder):
         raise InputError(f"{other_name!r} and {name!r} make vectors otherwise; a mean needs the same pooling.")
-
-
-def _layers(opened: Opened) -> Sequence[Any]:
-    recipe = read_recipe(opened.folder)
-    return (*recipe.token_layers, *recipe.layers)
 
 
 def _origins(opened: Sequence[Opened]) -> list[str]:
@@ -138,11 +133,7 @@ def _mean(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _options(config: Any, configs: Sequence[Any]) -> list[str]:
-    """Leave in ``config`` the tasks' options that all models have alike; return a sentence if others are left out.
-
-    Raises:
-        InputError: one that says how texts are read differs.
-    """
+    """Leave in ``config`` the tasks' options that all models have alike; return a sentence if others are left out."""
     given = [each.task_specific_params or {} for each in configs]
     kept: dict[str, dict[str, Any]] = {}
     left_out = []

@@ -4,16 +4,19 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from bertie.batching import budget, cores_to_divide, in_batches
-from bertie.compression.observe import Texts, answer, cosines, vectors
+from bertie.batching import budget, in_batches
+from bertie.compression.observe import answer, batches_on, cosines, vectors
 from bertie.engine import Engine
 from bertie.errors import BertieError
+from bertie.models.pretrained import BertPreTrainedModel
+from bertie.models.task_model import TaskModel
 from bertie.packing import Packed
+from bertie.tasks.features import Features
+from bertie.tasks.model import Model
 
 ROUNDS = 5
 # members of an output that hold scores, the first present one counts
@@ -22,23 +25,15 @@ _SCORES = ("logits", "prediction_logits", "start_logits")
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a small model compares with the one it was made from.
+    """How a small model compares with the one it was made from."""
 
-    Attributes:
-        texts: how many were read.
-        cosine_mean, cosine_worst: over texts, each the lower one of the mean of its tokens and of its first token.
-        agreement: the share of equal predictions; None for a model without a head that predicts.
-        rate, small_rate: texts a second on this machine, the median of rounds in turn.
-        size, small_size: bytes of the weights.
-    """
-
-    texts: int
-    cosine_mean: float
+    texts: int  # how many were read
+    cosine_mean: float  # of a text: the lower one of the mean of its tokens and of its first token
     cosine_worst: float
-    agreement: float | None
-    rate: float
+    agreement: float | None  # the share of equal predictions; None for a model without a head that predicts
+    rate: float  # texts a second on this machine, the median of rounds in turn
     small_rate: float
-    size: int
+    size: int  # bytes of the weights
     small_size: int
 
     @property
@@ -57,27 +52,22 @@ class Comparison:
         ]
 
 
-def compare(model: Any, small: Any, texts: Texts, rounds: int = ROUNDS) -> Comparison:
+def compare(
+    model: BertPreTrainedModel, small: BertPreTrainedModel, texts: Features, rounds: int = ROUNDS
+) -> Comparison:
     """Return how ``small`` compares with ``model`` on ``texts``; both in eval mode, on the CPU."""
     found = cosines(vectors(small, texts), vectors(model, texts))
     rate, small_rate = _rates([model, small], texts, rounds)
-    return Comparison(
-        texts=len(texts.ids),
-        cosine_mean=float(found.mean()),
-        cosine_worst=float(found.min()),
-        agreement=_agreement(model, small, texts),
-        rate=rate,
-        small_rate=small_rate,
-        size=_size(model),
-        small_size=_size(small),
-    )
+    size, small_size = (sum(each.numel() * each.element_size() for each in at.parameters()) for at in (model, small))
+    mean, worst, agreement = float(found.mean()), float(found.min()), _agreement(model, small, texts)
+    return Comparison(len(texts.lengths), mean, worst, agreement, rate, small_rate, size, small_size)
 
 
-def _agreement(model: Any, small: Any, texts: Texts) -> float | None:
+def _agreement(model: BertPreTrainedModel, small: BertPreTrainedModel, texts: Features) -> float | None:
     """Return the share of texts, or tokens, for which both models choose the same label or word."""
     equal = total = 0
     with torch.inference_mode():
-        for _, packed in texts.batches():
+        for _, packed in batches_on(model, texts):
             outputs = [answer(each, packed) for each in (model, small)]
             name = next((name for name in _SCORES if outputs[0].get(name) is not None), None)
             # a single number is no choice between classes
@@ -95,45 +85,35 @@ def _chosen(scores: Tensor, name: str, packed: Packed, problem_type: str | None)
     return scores > 0 if problem_type == "multi_label_classification" else scores.argmax(dim=-1)
 
 
-def _rates(models: Sequence[Any], texts: Texts, rounds: int) -> list[float]:
+def _rates(models: Sequence[BertPreTrainedModel], texts: Features, rounds: int) -> list[float]:
     """Return the texts a second of each model: the median of rounds in which they take turns."""
     seconds: list[list[float]] = [[] for _ in models]
-    encoders = [_encoder(model) for model in models]
+    computing = [_computing(model) for model in models]
     for turn in range(rounds + 1):
-        for encoder, spent in zip(encoders, seconds, strict=True):
+        for model, spent in zip(computing, seconds, strict=True):
             start = time.perf_counter()
-            _read_all(encoder, texts)
+            _read_all(model, texts)
             if turn:  # the first warms up
                 spent.append(time.perf_counter() - start)
-    return [len(texts.ids) / statistics.median(spent) for spent in seconds]
+    return [len(texts.lengths) / statistics.median(spent) for spent in seconds]
 
 
-def _encoder(model: Any) -> Any:
+def _computing(model: BertPreTrainedModel) -> Model:
     """Return what a pipeline made from the model's folder computes with: the engine where it can."""
     try:
         return Engine.of(model)
     except BertieError:
-        return model.base_model
+        return TaskModel(model)
 
 
-def _read_all(encoder: Any, texts: Texts) -> None:
+def _read_all(model: Model, texts: Features) -> None:
     """Compute all texts as a pipeline does."""
-    lengths = [len(row) for row in texts.ids]
-    tokens, workers = budget(lengths, "cpu", encoder.config.hidden_size, cores_to_divide())
-    if isinstance(encoder, Engine) and workers > 1:
-        encoder = encoder.with_threads(1)
+    tokens, workers = budget(texts.lengths, "cpu", model.config.hidden_size, model.threads)
+    model = model.with_threads(1) if workers > 1 else model
 
-    def compute(part: list[int]) -> bool:
-        if isinstance(encoder, Engine):
-            encoder.hidden_states(texts.features(part))
-            return True
-        with torch.inference_mode():
-            encoder(texts.packed(part))
-        return True
+    def compute(part: list[int]) -> None:
+        with model.inference():
+            model.hidden_states(texts.select(part))
 
-    for _ in in_batches(lengths, compute, tokens, workers=workers):
+    for _ in in_batches(texts.lengths, compute, tokens, workers=workers):
         pass
-
-
-def _size(model: Any) -> int:
-    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())

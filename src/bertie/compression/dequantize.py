@@ -1,19 +1,20 @@
 """bertie.dequantize: an int8 model's weights as numbers again, to be trained, or to open in other programs."""
 
 import copy
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import nn
 
-from bertie.compression.groups import replace
 from bertie.errors import InputTypeError
 from bertie.layers.int8 import Int8Embedding, Int8Linear
 from bertie.layers.linear import Linear
 from bertie.models.pretrained import BertPreTrainedModel
 
+Model = TypeVar("Model", bound=BertPreTrainedModel)
 
-def dequantize(model: Any) -> Any:
+
+def dequantize(model: Model) -> Model:
     """Return a new float32 model with the numbers that an int8 model's weights stand for; ``model`` stays as it is.
 
     ``bertie.dequantize(bertie.BertForMaskedLM.from_pretrained("bertie-mini-uncased"))``
@@ -33,14 +34,14 @@ def dequantize(model: Any) -> Any:
     memo = {id(parameter): parameter for layer in layers.values() for parameter in layer.parameters()}
     wide = copy.deepcopy(model, memo)
     for name, layer in layers.items():
-        replace(wide, name, _table(layer, model) if isinstance(layer, Int8Embedding) else _linear(layer))
+        padding = model.config.pad_token_id
+        if isinstance(layer, Int8Linear):
+            wide.set_submodule(name, _linear(layer))
+        else:
+            wide.set_submodule(name, nn.Embedding.from_pretrained(_numbers(layer), padding_idx=padding))
     wide.config.quantization_config = None
     wide.tie_weights()
     return wide.requires_grad_(True).eval()
-
-
-def _table(layer: Int8Embedding, model: BertPreTrainedModel) -> nn.Embedding:
-    return nn.Embedding.from_pretrained(_numbers(layer), padding_idx=model.config.pad_token_id)
 
 
 @torch.no_grad()

@@ -1,19 +1,53 @@
-"""A complete model folder for a model made from another: its weights, and what else the other's folder holds."""
+"""A model's folder: opened as the class that it was saved from, and written in full for a model made from it."""
 
 import os
 import shutil
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bertie.config import CONFIG_NAME
+import bertie
+from bertie.checkpoints.fitting import needed_by_answers
+from bertie.config import CONFIG_NAME, BertConfig
 from bertie.errors import CheckpointError
 from bertie.files import atomic_folder
-from bertie.hub import member
+from bertie.hub import member, resolve
+from bertie.models.pretrained import BertPreTrainedModel
+from bertie.tasks.sentence_transformers_config import FILES, read_recipe
+from bertie.tokenization.tokenizer import Tokenizer
 
 # beside a model's weights: tokenizer, pooling, words about it
 _COPIED = (".json", ".txt", ".md")
 _COPIED_NAMES = ("LICENSE", "NOTICE")
+_POOLER = ("pooler.dense.weight", "pooler.dense.bias")
+_BARE = "BertModel"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model with what belongs to it; its own files lie in ``folder / subfolder``."""
+
+    model: BertPreTrainedModel
+    tokenizer: Any
+    folder: Path
+    subfolder: str
+
+
+def open_model(name_or_path: str) -> Opened:
+    """Load a model with all the parts that its files hold."""
+    folder = resolve(name_or_path, files=[CONFIG_NAME, "*.json", "*.txt", "*.md", *FILES, "*.safetensors"])
+    subfolder = read_recipe(folder).subfolder
+    place = folder / subfolder
+    name = (BertConfig.from_pretrained(place).architectures or [_BARE])[0]
+    kind: Any = getattr(bertie, name if name.startswith("Bert") and name in dir(bertie) else _BARE)
+    model, info = kind.from_pretrained(place, output_loading_info=True)
+    missing = sorted(needed_by_answers(info["missing_keys"], model.config))
+    if kind is bertie.BertModel and set(missing) <= set(_POOLER) and missing:
+        model, missing = kind.from_pretrained(place, add_pooling_layer=False), []
+    if missing:
+        raise CheckpointError(f"{str(place)!r} is to be a {name}, but lacks {missing[0]!r}; train it first")
+    return Opened(model, bertie.AutoTokenizer.from_pretrained(place), folder, subfolder)
 
 
 def check_new(folder: str | os.PathLike[str]) -> Path:
@@ -28,17 +62,13 @@ def check_new(folder: str | os.PathLike[str]) -> Path:
 
 def write_folder(
     out: str | os.PathLike[str],
-    model: Any,
+    model: BertPreTrainedModel,
     source: Path,
-    subfolder: str = "",
-    without: Collection[str] = (),
-    tokenizer: Any = None,
+    subfolder: str = "",  # where the model's own files lie in both
+    without: Collection[str] = (),  # names of files that are left out
+    tokenizer: Tokenizer | None = None,  # takes the place of the source's
 ) -> None:
-    """Write ``model`` into the new folder ``out``, with the other files of ``source``.
-
-    ``subfolder`` is where the model's own files lie in both; ``without`` names files that are left out; ``tokenizer``
-    takes the place of the source's. ``out`` appears when all is written, or never.
-    """
+    """Write ``model``, with the other files of ``source``, into the new folder ``out``, all or nothing."""
     with atomic_folder(check_new(out)) as temporary:
         for name in set(_beside_the_weights(source, subfolder)).difference(without):
             (temporary / name).parent.mkdir(exist_ok=True)

@@ -64,12 +64,6 @@ def word_tables(model: nn.Module) -> Iterator[str]:
             yield name
 
 
-def replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Put ``module`` in the place of the one called ``name``."""
-    owner, _, leaf = name.rpartition(".")
-    setattr(model.get_submodule(owner), leaf, module)
-
-
 def _check_plain(name: str, module: Any) -> None:
     if isinstance(module, Int8Linear | Int8Embedding):
         raise InputTypeError("The model is int8 already; quantize its floating-point version.")

@@ -1,11 +1,9 @@
 """Run a model over texts: the inputs of its layers, and its vectors of the texts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +11,8 @@ from torch import Tensor, nn
 from bertie.batching import batches
 from bertie.compression.groups import Group
 from bertie.models.multiple_choice import BertForMultipleChoice
+from bertie.models.pretrained import BertPreTrainedModel
+from bertie.models.task_model import TaskModel
 from bertie.packing import Packed
 from bertie.tasks.features import Features
 
@@ -36,34 +36,13 @@ class Inputs:
         return rows[torch.linspace(0, len(rows) - 1, min(ROWS, len(rows))).long()]
 
 
-@dataclass(frozen=True)
-class Texts:
-    """Texts as ids and token types, one list each."""
-
-    ids: Sequence[Sequence[int]]
-    types: Sequence[Sequence[int]]
-
-    def select(self, indices: Sequence[int]) -> "Texts":
-        return Texts([self.ids[index] for index in indices], [self.types[index] for index in indices])
-
-    def batches(self) -> list[tuple[list[int], Packed]]:
-        """Return batches of a cache's size: the numbers of the texts, and the texts."""
-        lengths = [len(row) for row in self.ids]
-        return [(part, self.packed(part)) for part in batches(lengths, BATCH)]
-
-    def features(self, indices: Sequence[int]) -> Features:
-        """Return the texts with these numbers as the engine takes them."""
-        part = self.select(indices)
-        lengths = [len(row) for row in part.ids]
-        ids, types = (np.fromiter(chain.from_iterable(rows), np.int64) for rows in (part.ids, part.types))
-        return Features(ids, types, lengths, [0] * len(lengths), [False] * len(lengths))
-
-    def packed(self, indices: Sequence[int]) -> Packed:
-        """Return the texts with these numbers as one batch."""
-        return Packed.from_lists([self.ids[index] for index in indices], [self.types[index] for index in indices])
+def batches_on(model: BertPreTrainedModel, texts: Features) -> Iterator[tuple[list[int], Packed]]:
+    """Yield batches of a cache's size on the model's device: the numbers of the texts, and the texts."""
+    for part in batches(texts.lengths, BATCH):
+        yield part, TaskModel(model).packed(texts.select(part))
 
 
-def observe(model: Any, groups: Sequence[Group], texts: Texts) -> dict[Group, Inputs]:
+def observe(model: BertPreTrainedModel, groups: Sequence[Group], texts: Features) -> dict[Group, Inputs]:
     """Return what each group of layers reads when ``model`` reads ``texts``."""
     found: dict[Group, Inputs] = {}
 
@@ -83,7 +62,7 @@ def observe(model: Any, groups: Sequence[Group], texts: Texts) -> dict[Group, In
     hooks = [model.get_submodule(group.first).register_forward_pre_hook(watch(group)) for group in groups]
     try:
         with torch.inference_mode():
-            for _, packed in texts.batches():
+            for _, packed in batches_on(model, texts):
                 answer(model, packed)
     finally:
         for hook in hooks:
@@ -93,18 +72,18 @@ def observe(model: Any, groups: Sequence[Group], texts: Texts) -> dict[Group, In
     }
 
 
-def answer(model: Any, packed: Packed) -> Any:
+def answer(model: BertPreTrainedModel, packed: Packed) -> Any:
     """Return the model's output for a batch; of several choices, each text is one."""
     more = {"num_choices": 1} if isinstance(model, BertForMultipleChoice) else {}
-    return model(packed.to(model.device), return_dict=True, **more)
+    return model(packed, return_dict=True, **more)
 
 
-def vectors(model: Any, texts: Texts) -> Tensor:
+def vectors(model: BertPreTrainedModel, texts: Features) -> Tensor:
     """Return two vectors of each text, ``[N, 2, D]``: the mean of its tokens' and its first token's."""
-    made: list[Any] = [None] * len(texts.ids)
+    made: list[Any] = [None] * len(texts.lengths)
     with torch.inference_mode():
-        for part, packed in texts.batches():
-            hidden = model.base_model(packed.to(model.device), return_dict=True).last_hidden_state.float().cpu()
+        for part, packed in batches_on(model, texts):
+            hidden = model.base_model(packed, return_dict=True).last_hidden_state.float().cpu()
             for index, rows in zip(part, hidden.split(packed.lengths), strict=True):
                 made[index] = torch.stack([rows.mean(dim=0), rows[0]])
     return torch.stack(made)

@@ -4,19 +4,24 @@ import copy
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 
-from bertie.compression.groups import Group, groups, replace, word_tables
-from bertie.compression.observe import Inputs, Texts, cosines, observe, vectors
+from bertie.capture import modes_kept
+from bertie.compression.groups import Group, groups, word_tables
+from bertie.compression.observe import Inputs, cosines, observe, vectors
 from bertie.compression.rounding import round_layers, round_table
 from bertie.data.bundled_texts import book_texts
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.quantized import declaration
-from bertie.progress import logger, progress, say_once
+from bertie.progress import Advance, logger, progress, say_once
+from bertie.tasks.features import Features
 from bertie.tokenization.auto import AutoTokenizer
+from bertie.tokenization.tokenizer import Tokenizer
+
+Model = TypeVar("Model", bound=BertPreTrainedModel)
 
 METHODS = ("int8",)
 # texts of other kinds than those that calibrate lose up to so many times as much (benchmarks/int8_quality.py)
@@ -27,14 +32,14 @@ _SUSPECTS = 6
 
 
 def quantize(
-    model: Any,
+    model: Model,
     method: str = "int8",
     *,
-    texts: Iterable[Any] | None = None,
-    tokenizer: Any = None,
+    texts: Iterable[str | tuple[str, str]] | None = None,
+    tokenizer: Tokenizer | None = None,
     min_cosine: float = 0.99,
     show_progress: bool | None = None,
-) -> Any:
+) -> Model:
     """Return a new model with int8 weights whose vectors stay close to those of ``model``, which is left as it is.
 
     The cosines of every text's mean and first token stay at least ``min_cosine``: layers that lower them too far round
@@ -59,20 +64,16 @@ def quantize(
     calibration = encode(book_texts() if texts is None else texts, tokenizer, model)
     if texts is None:
         say_once("quantize has no texts of yours and calibrates on English sentences; give texts=[...]")
-    training = model.training
-    model.eval()
-    try:
-        with progress("layers", len(found) + 2, show_progress) as advance:
-            inputs = observe(model, found, calibration)
-            found = [group for group in found if group in inputs]  # cross-attention is not reached by texts alone
-            advance(1)
-            small, errors = _rounded(model, found, inputs, advance)
-            wide, kept = _restore(small, model, errors, inputs, calibration, min_cosine)
-            small.tie_weights()
-            small.config.quantization_config = declaration(small, None)
-            advance(1)
-    finally:
-        model.train(training)
+    with modes_kept(model), progress("layers", len(found) + 2, show_progress) as advance:
+        model.eval()
+        inputs = observe(model, found, calibration)
+        found = [group for group in found if group in inputs]  # cross-attention is not reached by texts alone
+        advance(1)
+        small, errors = _rounded(model, found, inputs, advance)
+        wide, kept = _restore(small, model, errors, inputs, calibration, min_cosine)
+        small.tie_weights()
+        small.config.quantization_config = declaration(small, None)
+        advance(1)
     for changed, what in ((wide, "round their inputs to 16 bits"), (kept, "stay in floating point")):
         if changed:
             logger.log(
@@ -83,7 +84,7 @@ def quantize(
     return small
 
 
-def _check(model: Any, method: str, min_cosine: float) -> None:
+def _check(model: BertPreTrainedModel, method: str, min_cosine: float) -> None:
     if method not in METHODS:
         raise InputError(f"method is {method!r}; allowed: {', '.join(map(repr, METHODS))}.{nearest(method, METHODS)}")
     if not isinstance(model, BertPreTrainedModel):
@@ -96,12 +97,8 @@ def _check(model: Any, method: str, min_cosine: float) -> None:
         raise InputError(f"min_cosine is {min_cosine}; allowed: numbers from 0 to 1")
 
 
-def encode(texts: Iterable[Any], tokenizer: Any, model: Any) -> Texts:
-    """Return texts, or pairs, as ids for ``model``; a tokenizer of None is the model's own.
-
-    Raises:
-        InputError: no texts, or no tokenizer.
-    """
+def encode(texts: Iterable[str | tuple[str, str]], tokenizer: Tokenizer | None, model: BertPreTrainedModel) -> Features:
+    """Return texts, or pairs, as ids for ``model``; a tokenizer of None is the model's own."""
     given = list(texts) if not isinstance(texts, str) else [texts]
     if not given:
         raise InputError("texts is empty; give a few hundred texts of the kind the model will read")
@@ -111,16 +108,19 @@ def encode(texts: Iterable[Any], tokenizer: Any, model: Any) -> Texts:
         tokenizer = AutoTokenizer.from_pretrained(model.name_or_path)
     limit = min(tokenizer.model_max_length, model.config.max_position_embeddings)
     rows = tokenizer(given, truncation=True, max_length=limit, return_token_type_ids=True)
-    return Texts(rows["input_ids"], rows["token_type_ids"])
+    return Features.from_lists(rows["input_ids"], rows["token_type_ids"], [0] * len(given), [False] * len(given))
 
 
 def _rounded(
-    model: Any, found: Sequence[Group], inputs: dict[Group, Inputs], advance: Any
-) -> tuple[Any, dict[Group, float]]:
+    model: Model, found: Sequence[Group], inputs: dict[Group, Inputs], advance: Advance
+) -> tuple[Model, dict[Group, float]]:
     """Return the model with every group rounded, and the error of each."""
-    small = _copy(model, [name for group in found for name in group.names])
-    for name in word_tables(model):
-        replace(small, name, round_table(model.get_submodule(name)))
+    tables = list(word_tables(model))
+    replaced = [model.get_submodule(name) for name in (*tables, *(name for group in found for name in group.names))]
+    # what is replaced below is not copied before
+    small = copy.deepcopy(model, {id(each): each for module in replaced for each in module.parameters()}).eval()
+    for name in tables:
+        small.set_submodule(name, round_table(cast(nn.Embedding, model.get_submodule(name))))
     errors = {}
     for group in found:
         rounded = round_layers(_layers(model, group), inputs[group], group.smoothed)
@@ -133,15 +133,8 @@ def _rounded(
     return small, errors
 
 
-def _copy(model: Any, replaced: Sequence[str]) -> Any:
-    """Return a copy of the model that shares, for now, the weights of the layers that will be replaced."""
-    shared = [*replaced, *word_tables(model)]
-    memo = {id(each): each for name in shared for each in model.get_submodule(name).parameters()}
-    return copy.deepcopy(model, memo).eval()
-
-
 def _restore(
-    small: Any, model: Any, errors: dict[Group, float], inputs: dict[Group, Inputs], texts: Texts, floor: float
+    small: Model, model: Model, errors: dict[Group, float], inputs: dict[Group, Inputs], texts: Features, floor: float
 ) -> tuple[list[Group], list[Group]]:
     """Return the groups whose inputs got 16 bits, and those in floating point, so that no text lies below the floor."""
     expected = vectors(model, texts)
@@ -161,10 +154,10 @@ def _restore(
 
 
 def _improve(
-    small: Any,
+    small: BertPreTrainedModel,
     errors: dict[Group, float],
     remade: Callable[[Group], Sequence[nn.Module]],
-    texts: Texts,
+    texts: Features,
     expected: Tensor,
     floor: float,
     while_it_helps: bool = False,
@@ -188,7 +181,9 @@ def _improve(
     return changed
 
 
-def _lowest_with(small: Any, group: Group, layers: Sequence[nn.Module], texts: Texts, expected: Tensor) -> float:
+def _lowest_with(
+    small: BertPreTrainedModel, group: Group, layers: Sequence[nn.Module], texts: Features, expected: Tensor
+) -> float:
     """Return the lowest cosine with these layers as the group's."""
     before = _layers(small, group)
     _exchange(small, group, layers)
@@ -197,10 +192,10 @@ def _lowest_with(small: Any, group: Group, layers: Sequence[nn.Module], texts: T
     return lowest
 
 
-def _layers(model: Any, group: Group) -> list[Any]:
+def _layers(model: BertPreTrainedModel, group: Group) -> list[Any]:
     return [model.get_submodule(name) for name in group.names]
 
 
-def _exchange(model: Any, group: Group, layers: Sequence[nn.Module]) -> None:
+def _exchange(model: BertPreTrainedModel, group: Group, layers: Sequence[nn.Module]) -> None:
     for name, layer in zip(group.names, layers, strict=True):
-        replace(model, name, layer)
+        model.set_submodule(name, layer)

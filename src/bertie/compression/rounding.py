@@ -30,11 +30,18 @@ def round_layers(layers: Sequence[nn.Linear], inputs: Inputs, smoothed: bool, in
     """Return the int8 layers that come closest to ``layers`` on a sample of their common input."""
     sample = inputs.sample
     expected = torch.cat([layer(sample.to(layer.weight.dtype)).float() for layer in layers], dim=-1)
+    scales: list[Tensor | None] = [None]
+    if smoothed:
+        columns = torch.stack([layer.weight.detach().float().abs().amax(dim=0) for layer in layers]).amax(dim=0)
+        size = inputs.largest.clamp(min=_SMALLEST_CHANNEL) ** ALPHA
+        divisor = size / columns.clamp(min=_SMALLEST_CHANNEL) ** (1 - ALPHA)
+        scales.append(divisor.mean() / divisor)
     tried = []
-    for input_scale in _input_scales(layers, inputs) if smoothed else [None]:
+    for input_scale in scales:
         made = [_rounded(layer, input_scale, input_bits) for layer in layers]
         found = torch.cat([_product(layer, sample) for layer in made], dim=-1)
-        tried.append(Rounded(made, _error(found, expected)))
+        lost = (found - expected).norm(dim=1) / expected.norm(dim=1).clamp(min=_TINY)
+        tried.append(Rounded(made, float(lost.square().mean().sqrt())))
     return min(tried, key=lambda each: each.error)
 
 
@@ -43,13 +50,6 @@ def round_table(table: nn.Embedding) -> Int8Embedding:
     made = Int8Embedding(table.num_embeddings, table.embedding_dim)
     _fill(made, table.weight.detach().float())
     return made
-
-
-def _input_scales(layers: Sequence[nn.Linear], inputs: Inputs) -> list[Tensor | None]:
-    columns = torch.stack([layer.weight.detach().float().abs().amax(dim=0) for layer in layers]).amax(dim=0)
-    size = inputs.largest.clamp(min=_SMALLEST_CHANNEL) ** ALPHA
-    divisor = size / columns.clamp(min=_SMALLEST_CHANNEL) ** (1 - ALPHA)
-    return [None, divisor.mean() / divisor]
 
 
 def _rounded(layer: nn.Linear, input_scale: Tensor | None, input_bits: int) -> Int8Linear:
@@ -85,8 +85,3 @@ def _product(layer: Int8Linear, x: Tensor) -> Tensor:
         whole = whole.clamp_(0, 255)
     product = F.linear(whole - zero_point, layer.weight.float()) * layer.weight_scale * scale
     return product if layer.bias is None else product + layer.bias
-
-
-def _error(found: Tensor, expected: Tensor) -> float:
-    lost = (found - expected).norm(dim=1) / expected.norm(dim=1).clamp(min=_TINY)
-    return float(lost.square().mean().sqrt())

@@ -5,14 +5,4 @@ from bertie.data.format import Format
 from bertie.data.record import BadRows, Record
 from bertie.data.records import FORMS, Records, form_of, records, stream_records
 
-__all__ = [
-    "FORMS",
-    "BadRows",
-    "Format",
-    "Record",
-    "Records",
-    "form_of",
-    "is_refused",
-    "records",
-    "stream_records",
-]
+__all__ = ["FORMS", "BadRows", "Format", "Record", "Records", "form_of", "is_refused", "records", "stream_records"]

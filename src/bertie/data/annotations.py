@@ -13,7 +13,10 @@ Fields = Mapping[str, Any]
 def plain_fields(item: Any, notes: list[str]) -> Any:
     """Return what a tool wrote for one text as plain fields, and an item of no known form as it is."""
     if isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], dict):
-        return _of_spacy(*item)
+        text, found = item  # as in [text, {"entities": [[start, end, label], …], "cats": {label: 0 or 1}}]
+        cats = found.get("cats")
+        labels = {"labels": [name for name, value in cats.items() if value]} if isinstance(cats, dict) else {}
+        return {"text": text, **found, **labels}
     if not isinstance(item, dict):
         return item
     if isinstance(item.get("text"), str) and (isinstance(item.get("spans"), list) or "_task_hash" in item):
@@ -40,14 +43,6 @@ def spacy_sentences(document: Fields) -> Iterator[Fields]:
                 "words": [token.get("orth") for token in tokens],
                 "tags": ["O" if tag in (None, "", "-") else tag for tag in tags],
             }
-
-
-def _of_spacy(text: str, found: Fields) -> Fields:
-    """Return the fields of ``[text, {"entities": [[start, end, label], …], "cats": {label: 0 or 1}}]``."""
-    categories = found.get("cats")
-    if not isinstance(categories, dict):
-        return {"text": text, **found}
-    return {"text": text, **found, "labels": [name for name, value in categories.items() if value]}
 
 
 def is_refused(fields: Fields) -> bool:

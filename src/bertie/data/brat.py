@@ -8,6 +8,7 @@ from bertie.data.format import Format
 from bertie.data.lines import remedy
 from bertie.data.record import BadRows, Record
 from bertie.errors import InputError
+from bertie.messages import wrong_byte
 
 # T1 <tab> Person 0 12 <tab> Ada Lovelace; a span in several parts has a semicolon between them
 _SPAN = re.compile(r"T\S*\t(\S+) (\d+(?: \d+;\d+)* \d+)(?:\t(.*))?")
@@ -56,4 +57,4 @@ def _content(path: Path, written: Format) -> str:
     except OSError as error:
         raise InputError(f"The file {str(path)!r} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"The file {str(path)!r} is not {encoding} text: {remedy()}.") from error
+        raise InputError(f"The file {str(path)!r} is not {encoding} text ({wrong_byte(error)}); {remedy()}.") from error

@@ -40,10 +40,7 @@ def has_content(text: str) -> bool:
 
 
 def list_in(value: object, gap: str | None = None) -> list[Any] | None:
-    """Return the list in a cell: a list, or a str that is one in JSON or Python; None if it is none.
-
-    ``gap`` parts the items of a str that is written without brackets.
-    """
+    """Return the list in a cell, also in JSON or Python, or parted by ``gap`` without brackets; None: it is none."""
     if isinstance(value, list | tuple):
         return list(value)
     if not isinstance(value, str):

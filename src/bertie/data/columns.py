@@ -43,12 +43,7 @@ _LABELS = frozenset(" ".join((*LABEL_NAMES, *SCORE_NAMES)).split())
 def find_columns(
     schema: Schema, rows: Sequence[Mapping[str, Any]], given: Mapping[str, Any] | None = None, needs_label: bool = True
 ) -> Columns:
-    """Return the column of each role of a schema, by the first ``rows``.
-
-    ``given`` says the column of a role: a list of 0/1 columns for classification's ``label``; for texts several
-    columns, in a list or as "title+body", which are joined; for ``label`` and ``choices`` a list or "A,B,C,D"; "" for
-    a role that no column has. Where no column has the name "2", it is the second.
-    """
+    """Return the column of each role, by the first ``rows`` and by what the user says, as for `bertie.finetune`."""
     return _Finder(schema, rows, given or {}).find(needs_label)
 
 

@@ -138,14 +138,10 @@ def load_dataset(
     form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     options: LabelOptions | None = None,
-    scheme: str | None = None,
+    scheme: str | None = None,  # that tags are learned in; None: as they are written, but IOB1 as BIO
     on_bad_row: str = "error",
 ) -> Dataset:
-    """Read and check the data of a fine-tuning; ``form``, ``columns`` and ``options`` are of both sources.
-
-    What ``options`` leave open is guessed from the labels of train. ``scheme`` is that tags are learned in; without it
-    they are learned as they are written, but IOB1 as BIO.
-    """
+    """Read and check the data of a fine-tuning; options that are left open are guessed from the labels of train."""
     said = options or LabelOptions()
     rows = ExampleReader(task, form, columns, options=said, bad=BadRows(on_bad_row), name="train")
     written = list(rows.read(train))
@@ -162,17 +158,10 @@ def load_dataset(
     if unknown is not None:
         raise InputError(f"{spelled('label_map')} names {unknown!r}, but no row of {name} has this label.")
     odd = rows.schema.find_oddities(examples, labelling, "train")
-    data = Dataset(
-        examples,
-        None,
-        kind,
-        known,
-        rows.bad,
-        [*rows.warnings(), *labelling.doubts(known), *odd],
-        labelling.restrict(known, "train"),
-        rows.read_as(labelling, known),
-        set(rows.found.found) > set(columns or {}) or (kind is not None and said.kind is None),
-    )
+    warnings, restricted = [*rows.warnings(), *labelling.doubts(known), *odd], labelling.restrict(known, "train")
+    guessed = set(rows.found.found) > set(columns or {}) or (kind is not None and said.kind is None)
+    read_as = rows.read_as(labelling, known)
+    data = Dataset(examples, None, kind, known, rows.bad, warnings, restricted, read_as, guessed)
     return data if dev is None else _with_dev(data, dev, rows)
 
 

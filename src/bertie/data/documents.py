@@ -49,11 +49,9 @@ def json_lines(lines: Lines) -> Iterator[Record]:
 
 
 def json_records(lines: Lines) -> Iterator[Record]:
-    """Yield one record a question of SQuAD 1.1 or 2.0, or each object of a list.
+    """Yield one record a question of SQuAD 1.1 or 2.0, or each object of a list, alone or as the field ``data``.
 
-    A question has the fields ``id``, ``title``, ``question``, ``context``, ``answers`` and ``is_impossible``; objects
-    with ``context`` and ``qas`` may also be the list's own items. A list may stand alone or as the field ``data``.
-    Annotated texts have the fields of `annotations`. A file of JSON lines is read as such, line by line.
+    Objects with ``context`` and ``qas`` may be the list's own items. A file of JSON lines is read line by line.
     """
     first = next(lines, "")
     document = _parsed(first)
@@ -63,8 +61,18 @@ def json_records(lines: Lines) -> Iterator[Record]:
         return
     rest = "".join(_rest(lines))
     if document is None or rest.strip():
-        document = _whole(first + rest, lines.name)
-    for number, item in enumerate(_items(document, lines.name)):
+        try:
+            document = json.loads(first + rest)
+        except (ValueError, RecursionError) as error:
+            why = str(error)[:100]
+            raise InputError(f"{lines.name} is no JSON: {why}; JSON lines belong in a .jsonl file.") from error
+    if isinstance(document, dict):
+        document = document.get("annotations" if set(document) >= _LISTED_BY_CLASSES else "data")
+    if not isinstance(document, list):
+        raise InputError(
+            f"{lines.name} has neither SQuAD's layout (an object whose 'data' is a list) nor a list of objects."
+        )
+    for number, item in enumerate(document):
         fields = plain_fields(item, lines.notes)
         if isinstance(fields, dict):
             yield from _of_object(fields, f"{lines.name}, item {number}", number, lines)
@@ -87,25 +95,9 @@ def _parsed(line: str) -> Any:
         return None
 
 
-def _whole(text: str, name: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{name} is no JSON: {str(error)[:100]}; JSON lines belong in a .jsonl file.") from error
-
-
 def _is_whole(document: Mapping[str, Any]) -> bool:
     """Whether an object is a document, not a row of its own: a task of Label Studio has an object as its data."""
     return set(document) >= _LISTED_BY_CLASSES or not isinstance(document.get("data", {}), dict)
-
-
-def _items(document: Any, name: str) -> list[Any]:
-    items = document
-    if isinstance(document, dict):
-        items = document["annotations" if set(document) >= _LISTED_BY_CLASSES else "data"]
-    if not isinstance(items, list):
-        raise InputError(f"{name} has neither SQuAD's layout (an object whose 'data' is a list) nor a list of objects.")
-    return items
 
 
 def _of_object(fields: Mapping[str, Any], where: str, number: int, lines: Lines) -> Iterator[Record]:

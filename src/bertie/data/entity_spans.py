@@ -25,11 +25,7 @@ def are_spans(items: Sequence[Any]) -> bool:
 
 
 def tagged_words(text: str, items: Sequence[Any], where: str, notes: Counter[str]) -> tuple[list[str], list[str]]:
-    """Return the words of a text, as BERT's tokenizer parts them, and their tags in BIO.
-
-    A span that ends within a word takes in the whole word. Of spans that share a word the longest counts. Both are
-    noted.
-    """
+    """Return the words of a text, as BERT's tokenizer parts them, and their tags in BIO; what does not fit is noted."""
     words = [(start, end) for start, end in _words(text) if has_content(text[start:end])]
     found: list[Entity] = []
     for span in sorted({_span(one, text, where) for one in items}, key=lambda span: (span.start - span.end, span)):

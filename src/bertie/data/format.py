@@ -10,23 +10,12 @@ QUOTING = ("csv", "none")
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    r"""How a file is written. What is None is taken from its name and its content.
+    """How a file is written. What is None is taken from its name and its content."""
 
-    Args:
-        name: one of `bertie.data.FORMS`.
-        delimiter: one character that parts the columns of a table; ``tab`` and ``\t`` mean a tab.
-        encoding: of the text, a name that Python knows, such as ``cp1252``.
-        quoting: of a table: ``csv`` (a text in quotation marks may hold delimiters and line breaks) or ``none``
-            (quotation marks are text).
-
-    Raises:
-        InputError: a delimiter, encoding or quoting that there is not.
-    """
-
-    name: str | None = None
-    delimiter: str | None = None
-    encoding: str | None = None
-    quoting: str | None = None
+    name: str | None = None  # one of `bertie.data.FORMS`
+    delimiter: str | None = None  # one character that parts the columns of a table; "tab" means a tab
+    encoding: str | None = None  # of the text, a name that Python knows, such as cp1252
+    quoting: str | None = None  # of a table: csv, or none where quotation marks are text
 
     def __post_init__(self) -> None:
         if self.delimiter in ("tab", "\\t"):

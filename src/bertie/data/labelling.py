@@ -15,10 +15,7 @@ Notes = Counter[str]
 
 @dataclass(frozen=True)
 class Labelling:
-    """From a label as it is written to what a task learns: found for a whole source, the same for every row of it.
-
-    This one leaves labels as they are.
-    """
+    """From a label as it is written to what a task learns, the same for all rows; this one changes nothing."""
 
     known: tuple[str, ...] | None = None  # all labels there may be, in order; None allows any
     owner: str = "the model"  # who has these, for messages

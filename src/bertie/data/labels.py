@@ -30,15 +30,11 @@ _WHOLE = re.compile(r"(-?\d+)(\.0+)?")
 
 
 def guess_kind(labels: Sequence[Raw], separator: str = "") -> str:
-    """Return the kind of a classification from all its labels.
-
-    Lists are multi-label, unless each holds one label, and so is what a separator parts. Numbers are a regression if
-    some are not whole (of labels that are mostly numbers, those that are none are bad rows then). All else is one class
-    a text.
-    """
+    """Return the kind of a classification from all its labels."""
     if any(isinstance(label, list) and len(label) != 1 for label in labels) or separator:
         return "multi-label"
     numbers = [number for label in labels if (number := number_or_none(one_of(label))) is not None]
+    # of labels that are mostly numbers, those that are none are bad rows then
     if 2 * len(numbers) >= len(labels) and not all(number.is_integer() for number in numbers):
         return "regression"
     return "single-label"
@@ -50,16 +46,13 @@ def one_of(label: Raw) -> Raw:
 
 
 def find_separator(labels: Sequence[Raw], kind: str | None, column: object) -> str:
-    """Return what parts several labels in a cell; empty if nothing does.
-
-    Cells are split if the kind is multi-label or the column has a plural name, but not where commas or semicolons seem
-    to belong to the names: none of the parts stands in another cell, and each of the cells in several rows.
-    """
+    """Return what parts several labels in a cell; empty if nothing does."""
     if kind not in (None, "multi-label") or (kind is None and str(column).strip().casefold() not in _PLURAL):
         return ""
     cells = Counter(label for label in labels if isinstance(label, str))
     for separator in SEPARATORS:
         joined = [cell for cell in cells if separator in cell]
+        # it belongs to the names where no part stands in another cell, and each cell in several rows
         if joined and (kind or separator == BAR or recur(cells, separator) or min(cells[one] for one in joined) == 1):
             return separator
     return ""
@@ -98,15 +91,12 @@ def are_pointed(labels: Iterable[Raw]) -> bool:
 
 
 def no_labels(labels: Sequence[Raw], kind: str | None) -> frozenset[str]:
-    """Return which of `NO_LABEL` mean that there is no label.
-
-    "-" does unless there is a "+"; "-1" does where nothing else is a number, or all else are the class numbers 0, 1, 2
-    and on: with fewer, as in −1, 0, 1, it may well be a class.
-    """
+    """Return which of `NO_LABEL` mean that there is no label."""
     names = {label for one in labels if isinstance(label := one_of(one), str)}
     found = {"-"} if "-" in names and "+" not in names else set()
     others = names - set(NO_LABEL)
     numbers = sorted(number for name in others if (number := number_or_none(name)) is not None)
+    # beside fewer class numbers, as in −1, 0, 1, it may well be a class
     is_counted = len(others) > 2 and numbers == [*range(len(others))]
     if "-1" in names and kind != "regression" and (is_counted or not numbers):
         found.add("-1")
@@ -170,12 +160,7 @@ def find_joined(labels: Sequence[str], name: str) -> list[str]:
 
 def ordered(names: Iterable[str]) -> list[str]:
     """Return names in the order of class numbers: numbers by value, then names by the alphabet."""
-
-    def key(name: str) -> tuple[bool, float, str]:
-        number = number_or_none(name)
-        return number is None, number or 0.0, name
-
-    return sorted(set(names), key=key)
+    return sorted(set(names), key=lambda name: (number_or_none(name) is None, number_or_none(name) or 0.0, name))
 
 
 def ordered_tags(tags: Iterable[str]) -> list[str]:

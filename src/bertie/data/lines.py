@@ -13,6 +13,7 @@ from bertie.data.format import Format
 from bertie.data.record import BadRows, Record
 from bertie.errors import InputError, spelled
 from bertie.extras import need
+from bertie.messages import wrong_byte
 
 _MARKS = {
     b"\xff\xfe\x00\x00": "utf-32",
@@ -33,17 +34,8 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WIDE = ("utf-16", "utf_16", "utf-32", "utf_32", "utf16", "utf32")
 
 
-def marked_encoding(start: bytes) -> str | None:
-    """Return the encoding that a byte order mark other than UTF-8's names."""
-    return next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
-
-
 def is_surely_cp1252(sample: bytes) -> bool:
-    """Whether bytes that are not UTF-8 can only be meant as Windows' western European encoding.
-
-    Read so, their letters beyond ASCII are those of one language. Cyrillic, Greek, Polish, Czech and Turkish, or the
-    code pages of DOS and of old Macintoshes, give letters that no western language has together.
-    """
+    """Whether bytes can only be meant as Windows' western encoding: their letters are those of one language."""
     try:
         beyond = {one for one in sample.decode("cp1252").lower() if not one.isascii()}
     except UnicodeDecodeError:
@@ -126,32 +118,22 @@ class _Damaged(str):
 
 
 class Lines(Iterator[str]):
-    r"""The lines of a stream, each with its end (``\n`` or ``\r\n``).
+    """The lines of a stream, each with its end; those since the last `forget` are a row.
 
-    A row is made of one line or several: those since the last `forget`. ``bad`` takes lines that cannot be decoded and
-    rows that a reader refuses, ``notes`` a sentence for whatever is guessed. No line may have more than ``limit``
-    bytes, and no row more characters.
+    ``bad`` takes lines that cannot be decoded and rows that a reader refuses, ``notes`` a sentence for each guess.
     """
 
     def __init__(
-        self,
-        stream: IO[bytes],
-        name: str,
-        bad: BadRows,
-        limit: int = LIMIT,
-        *,
-        format: Format | None = None,
-        notes: list[str] | None = None,
+        self, stream: IO[bytes], name: str, bad: BadRows, format: Format, notes: list[str], limit: int = LIMIT
     ) -> None:
-        self.name, self.bad, self.format = name, bad, format or Format()
-        self.notes = [] if notes is None else notes
+        self.name, self.bad, self.format, self.notes = name, bad, format, notes
         self.number = 0  # of the line given last, from 1
         self.is_whole = True  # all lines of the row could be decoded; others are in the account already
         self._stream: Any = stream if hasattr(stream, "peek") else BufferedReader(stream)
         self._limit, self._encoding, self._was_ascii = limit, self.format.encoding, True
         self._wide: TextIOWrapper | None = None
         self._row: list[str] = []
-        self._size = self._decoded = 0
+        self._size = self._decoded = self._offset = 0
         self._again: list[str] = []
 
     def __iter__(self) -> Self:
@@ -223,9 +205,13 @@ class Lines(Iterator[str]):
                 line = self._wide.readline(self._limit + 1)
                 return line.removeprefix("\ufeff") if self._decoded == 1 else line
             raw: bytes = self._stream.readline(self._limit + 1)
+            self._offset += len(raw)
         except UnicodeDecodeError as error:
+            # what is decoded at once is not the line alone, and a pipe does not know where it is
+            seekable = self._stream.seekable()
+            where = f" ({wrong_byte(error, self._stream.tell() - len(error.object))})" if seekable else ""
             raise InputError(
-                f"Line {self._decoded} of {self.name} is not {self._encoding} text; {remedy()}."
+                f"Line {self._decoded} of {self.name} is not {self._encoding} text{where}; {remedy()}."
             ) from error
         except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
             raise InputError(f"{self.name} cannot be read beyond line {self._decoded - 1}: {error}.") from error
@@ -233,7 +219,7 @@ class Lines(Iterator[str]):
 
     def _begin(self) -> None:
         """Decode the whole stream at once if a line feed is more than a byte in it."""
-        marked = marked_encoding(self._stream.peek(4)[:4])
+        marked = next((name for mark, name in _MARKS.items() if self._stream.peek(4).startswith(mark)), None)
         if self._encoding is None and marked:
             self._encoding = marked
             self.notes.append(f"{self.name} is read as {marked.upper()}, as its first bytes say.")
@@ -243,14 +229,15 @@ class Lines(Iterator[str]):
     def _as_text(self, raw: bytes) -> str:
         try:
             return raw.decode(self._encoding or "utf-8")
-        except UnicodeDecodeError:
+        except UnicodeDecodeError as error:
             if self._encoding is None and self._was_ascii and is_surely_cp1252(raw + self._stream.peek()):
                 self._encoding = "cp1252"
                 self.notes.append(
                     f"{self.name} is no UTF-8; it is read as cp1252 ({spelled('encoding')} names another)."
                 )
                 return self._as_text(raw)
-            self.refuse(f"is not {self._encoding or 'UTF-8'} text; {remedy()}.", self._decoded)
+            where = wrong_byte(error, self._offset - len(raw))
+            self.refuse(f"is not {self._encoding or 'UTF-8'} text ({where}); {remedy()}.", self._decoded)
             return _Damaged(raw.decode(errors="replace"))
         finally:
             self._was_ascii = self._was_ascii and raw.isascii()

@@ -10,10 +10,7 @@ _TAKES = "a file's path, a split of a datasets.DatasetDict, a pandas DataFrame, 
 
 
 def object_records(source: object, bad: BadRows, name: str | None = None) -> Iterator[Record]:
-    """Yield the rows of an object with plain Python values.
-
-    Class numbers of ``datasets`` become the classes' names, NaN and what pandas writes for nothing None, arrays lists.
-    """
+    """Yield the rows of an object with plain Python values; class numbers of ``datasets`` become names, NaN None."""
     classes = _classes(source)
     of = f" of {name}" if name else ""
     for number, row in enumerate(_rows(source)):

@@ -24,11 +24,7 @@ class Record:
     where: str  # "train.csv, line 17": lines of files count from 1, rows of objects and of Parquet from 0
 
     def text(self, column: str) -> str:
-        """Return the text in a column.
-
-        Raises:
-            InputError: there is no such column, or no text in it.
-        """
+        """Return the text in a column; that there is none is an `InputError`."""
         value = self.fields.get(column)
         if not isinstance(value, str):
             has = ", ".join(map(repr, self.fields))

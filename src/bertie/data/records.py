@@ -45,11 +45,7 @@ _DOCUMENT_LIMIT = 2**32
 
 
 class Records(Iterator[Record]):
-    """The rows of a source, one by one.
-
-    ``notes`` say what was guessed of how the files are written (delimiter, encoding, quoting, columns by number,
-    several files as one), a sentence each. They grow while rows are read, and are whole when these are exhausted.
-    """
+    """The rows of a source, one by one; ``notes``, whole at their end, say what was guessed of the files."""
 
     def __init__(self, rows: Iterator[Record], notes: list[str] | None = None) -> None:
         self._rows = rows
@@ -125,7 +121,7 @@ def _of_stream(
     if read is None:
         raise InputError(f"{name} cannot be read as {form}, which needs a file; forms are {', '.join(_READERS)}.")
     limit = {"limit": _DOCUMENT_LIMIT} if read is json_records else {}
-    return read(Lines(stream, name, bad, format=written, notes=notes, **limit))
+    return read(Lines(stream, name, bad, written, notes, **limit))
 
 
 def is_paths(source: object) -> TypeGuard[Paths]:

@@ -14,20 +14,9 @@ _LIMIT = 2**28
 
 
 class Documents(Iterator[str]):
-    """The documents of files, one by one; memory holds one at a time.
+    """The documents of files, one by one; memory holds one at a time. ``notes`` say what was guessed, a sentence each.
 
-    Args:
-        paths: files, folders or patterns; compressed ones are unpacked as they are read.
-        form: how the files are written, as for `bertie.data.records`.
-        column: the field or column of the text, where rows have any.
-        unit: what is a document in plain text: one of `UNITS`; None: a file where there are several, else what stands
-            between blank lines.
-
-    Attributes:
-        notes: what was guessed, a whole sentence each.
-
-    Raises:
-        InputError: no such unit or file, a row without the column, or a file that is too large for one document.
+    A ``unit`` of None: plain text has a document a file where there are several, else one between blank lines.
     """
 
     def __init__(self, paths: list[str], form: Format | None = None, column: str = "text", unit: str | None = None):

@@ -43,11 +43,6 @@ _LEFT_OUT = "negatives that are not read, a positive passage being learned with 
 _QUERIES = 3
 
 
-def _several_flags(cells: Cells) -> list[str] | None:
-    flags = flag_columns(cells)
-    return flags if len(flags) > 1 else None
-
-
 class SequenceClassification(Schema):
     """A label is a name, names (a cell, a list, columns of 0 and 1, a list of 0 and 1), or a number."""
 
@@ -58,7 +53,7 @@ class SequenceClassification(Schema):
         Role("label", LABEL_NAMES, needed=True, is_label=True),
     )
     guesses = (
-        ("label", _several_flags, "0/1 columns"),
+        ("label", lambda cells: flags if len(flags := flag_columns(cells)) > 1 else None, "0/1 columns"),
         ("text", only_column, ONLY_OTHER),
         ("label", only_column, ONLY_OTHER),
     )

@@ -24,11 +24,9 @@ _FOR = {"dev": ("scoring", "nothing is scored"), "tune": ("tuning", "nothing is 
 def split(
     examples: Sequence[Example], fraction: float, seed: int = 0, together: Key = by_text
 ) -> tuple[list[Example], list[Example]]:
-    """Part examples in two, each in the order given.
+    """Part examples in two, each in the order given, the same on any machine; those that go ``together`` stay so.
 
-    Examples that have something in common stay together. Single labels keep their shares, texts of several labels go by
-    the rarest of theirs; a class of one text stays in the first part. Others are drawn at random. The same examples,
-    fraction and seed give the same parts on any machine.
+    Single labels keep their shares, texts of several go by the rarest; a class of one text stays in the first part.
     """
     if not 0 < fraction < 1:
         raise InputError(f"The fraction of a split is {fraction!r}; it must lie between 0 and 1.")
@@ -43,10 +41,7 @@ def split(
 
 
 def folds(examples: Sequence[Example], count: int, seed: int = 0, together: Key = by_text) -> list[list[int]]:
-    """Part examples in ``count`` folds of about one size, and return the numbers of each fold's.
-
-    As in `split`, examples that have something in common stay together, and classes keep their shares.
-    """
+    """Return the numbers of the examples of each of ``count`` folds of about one size, parted as by `split`."""
     groups = _groups(examples, together)
     if len(groups) < count:
         raise InputError(
@@ -147,10 +142,7 @@ def make_splits(
 def make_folds(
     data: Dataset, count: int, tune: object, seed: int, rows: ExampleReader, named: Mapping[str, str]
 ) -> list[Splits]:
-    """Return the parts of a cross-validation, one entry a fold.
-
-    Each fold is scored on its own part of train; rows to tune on are split off the others.
-    """
+    """Return the parts of a cross-validation, one entry a fold, which is scored on its own part of train."""
     train, found = data.train, []
     kept = tune if is_share(tune) else list(rows.read(tune))
     for number, held in enumerate(folds(train, count, seed, rows.schema.together(train)), 1):

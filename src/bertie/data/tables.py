@@ -26,10 +26,7 @@ def csv_records(lines: Lines) -> Iterator[Record]:
 
 
 def tsv_records(lines: Lines) -> Iterator[Record]:
-    """Yield the rows of tab-separated values, quoted as in CSV unless only plain lines are whole rows.
-
-    A file with a word a line and blank lines between sentences is CoNLL's, whatever its name, unless the user says tsv.
-    """
+    """Yield the rows of tab-separated values, or of CoNLL, a word a line, unless the user says tsv."""
     if lines.format.name is None and _are_words(lines.peek(_WORDS)):
         lines.notes.append(f"{lines.name} is read as CoNLL, a word a line ({spelled('format', 'tsv')} reads a table).")
         return conll_records(lines)
@@ -133,12 +130,14 @@ def _broken(error: csv.Error) -> str:
 
 def _header(lines: Lines, usual: str) -> tuple[list[str], str]:
     """Return the names of the columns, and the delimiter."""
-    line, named = _first_line(lines)
+    line = next(filled := filter(str.strip, lines), "")
+    if named := re.fullmatch(r"sep=(.)\s*", line):  # the delimiter, as Excel may name it on a line before the header
+        line = next(filled, "")
     if not lines.is_whole:
         raise InputError(f"The header of {lines.name} is not UTF-8 text; {remedy()}.")
     if "\x00" in line:
         raise InputError(f"The header of {lines.name} holds NUL characters; {remedy('utf-16-le')}.")
-    delimiter = lines.format.delimiter or named or _delimiter(line, lines, usual)
+    delimiter = lines.format.delimiter or (named[1] if named else _delimiter(line, lines, usual))
     if names := _names_of_ms_marco(line.rstrip("\r\n").split("\t") if delimiter == "\t" else []):
         lines.notes.append(f"{lines.name} has no header; its columns are read as MS MARCO's: {', '.join(names)}.")
         lines.put_back(0)
@@ -149,14 +148,6 @@ def _header(lines: Lines, usual: str) -> tuple[list[str], str]:
         raise InputError(f"Line {lines.number} of {lines.name} {_broken(error)}") from error
     _check(header, lines)
     return header, delimiter
-
-
-def _first_line(lines: Lines) -> tuple[str, str | None]:
-    """Return the header's line, and the delimiter that Excel may name on a line before it (``sep=;``)."""
-    line = next((line for line in lines if line.strip()), "")
-    if (named := re.fullmatch(r"sep=(.)\s*", line)) is None:
-        return line, None
-    return next((line for line in lines if line.strip()), ""), named[1]
 
 
 def _names_of_ms_marco(cells: Sequence[str]) -> list[str]:

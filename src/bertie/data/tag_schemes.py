@@ -42,11 +42,7 @@ def check_scheme(scheme: str) -> None:
 
 
 def split_tag(tag: str, scheme: str) -> tuple[str, str]:
-    """Return a tag's prefix (one of O, B, I, E, S) and its type: ``("B", "PER")``; ``("O", "")`` for O.
-
-    B-PER may be written ``B_PER``, ``PER-B`` or ``PER_B``; a bare B is a prefix without a type. A tag without prefix,
-    and every tag of a plain scheme but O, is read as ``("I", tag)``.
-    """
+    """Return a tag's prefix, I if it has none, and its type: (B, PER) of ``B-PER`` and ``PER_B``; (O, "") of ``O``."""
     if tag == OUTSIDE:
         return OUTSIDE, ""
     prefix, kind = ("", "") if scheme == "plain" else _letter_and_type(tag)
@@ -70,11 +66,7 @@ def _letter_and_type(tag: str) -> tuple[str, str]:
 
 
 def guess_scheme(labels: Iterable[str], sequences: Iterable[Sequence[str]] = ()) -> str:
-    """Return the scheme of a list of labels, in any spelling; ``plain`` where they fit no other.
-
-    ``sequences`` are tags of texts, if at hand: B- and I- are IOB1 rather than BIO if some I- begins an entity and
-    every B- stands beside an entity of its type.
-    """
+    """Return the scheme of labels, ``plain`` where they fit no other; ``sequences`` of tags tell IOB1 from BIO."""
     inside = [label for label in labels if label != OUTSIDE]
     prefixes = {_letter_and_type(label)[0] for label in inside}
     # a name such as B_cell or hepatitis-B is no tag unless others go on with an I, nor is a size S or M alone
@@ -103,11 +95,7 @@ def _is_iob1(sequences: Iterable[Sequence[str]]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class TagTable:
-    """What C tags mean where texts stand side by side: an entity is a run of tags of one type.
-
-    Tags that break their scheme are read as conlleval reads them: an I- or E- that follows nothing of its type begins
-    an entity, and a change of type ends one.
-    """
+    """What C tags mean where texts stand side by side; what breaks their scheme is read as by conlleval."""
 
     names: Sequence[str]  # what the entity of each tag is called
     kinds: NDArray[np.int64]  # [C], a number for each type; -1 where a tag is outside every entity
@@ -155,10 +143,7 @@ def find_entities(tags: Sequence[str], scheme: str) -> list[Entity]:
 
 
 def make_tags(entities: Iterable[Entity], words: int, scheme: str) -> list[str]:
-    """Return the tags of a text of so many words with these entities.
-
-    ``IO`` and ``plain`` cannot part two neighbours of one type: they become one.
-    """
+    """Return the tags of a text of so many words; in ``IO`` and ``plain`` neighbours of one type become one."""
     tags = [OUTSIDE] * words
     for kind, first, last in sorted(entities, key=lambda entity: entity.first):
         if not 0 <= first <= last < words or any(tag != OUTSIDE for tag in tags[first : last + 1]):
@@ -236,11 +221,10 @@ def _may_follow(before: tuple[str, str], after: tuple[str, str], scheme: str, pr
 def best_tags(
     scores: NDArray[Any], rules: Rules, sizes: Sequence[int] | NDArray[np.int64] | None = None
 ) -> NDArray[np.int64]:
-    """Return the labels ``[n]`` that keep the rules and have the highest sum of scores, by Viterbi's algorithm.
+    """Return the labels ``[n]`` that keep the rules and have the highest sum of ``scores [n, C]``, by Viterbi.
 
-    Of labels that do equally well, the one of the lower number is taken, decided from the end of the text. Where no
-    tags at all keep the rules, each word has its best label. ``scores`` are ``[n, C]`` log-probabilities or logits,
-    ``sizes`` the number of words of each of several texts side by side.
+    ``sizes`` are the words of texts side by side. Of labels that do equally well the lower number is taken, from the
+    text's end on; where no tags keep the rules, each word has its best label.
     """
     free: NDArray[np.int64] = scores.argmax(axis=1)
     lengths = np.array([len(scores)] if sizes is None else sizes, np.int64)

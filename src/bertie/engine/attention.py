@@ -17,7 +17,13 @@ ScoreBias: TypeAlias = Callable[[Array, Array], Array]
 
 
 def attend(
-    q: Array, k: Array, v: Array, starts_q: Starts, starts_k: Starts, threads: int, bias: ScoreBias | None = None
+    q: Array,
+    k: Array,
+    v: Array,
+    starts_q: Starts,
+    starts_k: Starts,
+    threads: int,
+    bias: ScoreBias | None = None,
 ) -> Array:
     """Return the context ``[T_q, H, K]`` of queries over the keys of their row (Vaswani et al. 2017, section 3.2.1).
 
@@ -32,7 +38,7 @@ def attend(
         return attention(q, k, v, starts_q, starts_k, best, threads=threads)
     context = np.empty_like(q)
     sizes = np.stack((np.diff(starts_q), np.diff(starts_k)))
-    for size in np.unique(sizes, axis=1).T:
+    for size in np.unique(sizes[:, sizes[0] > 0], axis=1).T:
         rows = np.flatnonzero((size == sizes.T).all(1))
         of_q, of_k = (at[rows, None] + np.arange(each) for at, each in zip((starts_q, starts_k), size, strict=True))
         parts = (part[tokens].transpose(0, 2, 1, 3) for part, tokens in ((q, of_q), (k, of_k), (v, of_k)))
@@ -57,6 +63,12 @@ def relative_bias(distances: Array, by_key_too: bool) -> ScoreBias:
         return scores * np.float32(q.shape[3] ** -0.5)
 
     return bias
+
+
+def causal(q: Array, k: Array) -> Array:
+    """Return what hides from the queries, which are the last of their row, the keys behind them (a `ScoreBias`)."""
+    queries, keys = q.shape[2], k.shape[2]
+    return np.triu(np.full((queries, keys), -np.inf, np.float32), keys - queries + 1)
 
 
 def _attend(bias: ScoreBias | None, q: Array, k: Array, v: Array) -> Array:

@@ -62,8 +62,15 @@ class Block:
             queries, x, starts = queries[batch.firsts], x[batch.firsts], np.arange(len(starts), dtype=np.int32)
         bias = None if self.distances is None else relative_bias(self.distances, self.by_key_too)
         context = attend(queries, parts[:, 1], parts[:, 2], starts, batch.cu_seqlens, threads, bias)
+        return self.feed_forward(self.attended(context, x, threads), threads)
+
+    def attended(self, context: Array, x: Array, threads: int) -> Array:
+        """Return hidden states ``x [T, D]`` with the context ``[T, H, K]`` that their queries found."""
         context = context.reshape(len(context), -1)
-        x = layer_norm(self.output(context, RESIDUAL, x, threads=threads), self.after_attention, threads)
+        return layer_norm(self.output(context, RESIDUAL, x, threads=threads), self.after_attention, threads)
+
+    def feed_forward(self, x: Array, threads: int) -> Array:
+        """Return what the block's second half makes of ``[T, D]``."""
         wide = self.intermediate(x, self.activation, threads=threads)
         return layer_norm(self.last(wide, RESIDUAL, x, threads=threads), self.after_feed_forward, threads)
 

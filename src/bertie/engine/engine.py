@@ -1,7 +1,7 @@
 """Engine: a BERT that only answers, on a CPU, made once from a checkpoint or a model and never changed."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from copy import copy
 from functools import partial
@@ -14,21 +14,28 @@ from bertie.checkpoints import write_checkpoint
 from bertie.checkpoints.folder import Place, open_weights
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.one_save import of_one_save
-from bertie.checkpoints.parameters import CLASSES, parameters_of
+from bertie.checkpoints.parameters import CLASSES, PAIR, parameters_of
 from bertie.checkpoints.quantization import check_declaration
 from bertie.config import BertConfig
+from bertie.encoder_decoder_config import EncoderDecoderConfig
 from bertie.engine.activations import Array
 from bertie.engine.batch import Batch, Rows
 from bertie.engine.blocks import Blocks
 from bertie.engine.embeddings import Embeddings
 from bertie.engine.heads import MaskedLMHead, Pooler
 from bertie.engine.linear import Linear
+from bertie.engine.text_decoder import ASKED, TextDecoder, first_tokens, write
 from bertie.engine.weights import Weights, weights_in, weights_of
 from bertie.errors import ConfigError, InputError, InputTypeError
+from bertie.generation.generation_config import GenerationConfig
 from bertie.kernels import library
 from bertie.threads import available_threads
 
-ARCHITECTURES = tuple(name for name in CLASSES if name != "BertLMHeadModel")
+# those that write: a decoder, and an encoder with one
+WRITERS = ("BertLMHeadModel", PAIR)
+ARCHITECTURES = tuple(name for name in CLASSES if name not in WRITERS)
+_ALL = (*ARCHITECTURES, *WRITERS)
+NO_DECODER = "its config says is_decoder=false: its tokens see what comes after them, so it cannot go on with a text"
 
 
 class Engine:
@@ -56,13 +63,21 @@ class Engine:
             raise ConfigError(f"The engine cannot compute this model: {why}.")
         self.config, self.architecture = config, architecture
         self._wide = sum(bits == 16 for bits in weights.input_bits.values())  # int8 layers with inputs of 16 bits
-        self._embeddings = Embeddings.of(weights, config)
-        self._blocks = Blocks(weights, config)
+        pair = architecture == PAIR
+        self._reads, reading = config.get_text_config(encoder=True), weights.half("encoder") if pair else weights
+        is_encoder, writes = architecture != "BertLMHeadModel", architecture in WRITERS
+        self._embeddings = Embeddings.of(reading, self._reads) if is_encoder else None
+        self._blocks = Blocks(reading, self._reads) if is_encoder else None
+        written = weights.half("decoder") if pair else weights
+        self._decoder = TextDecoder.of(written, config.get_text_config(decoder=True)) if writes else None
+        self._projection = weights.linear("enc_to_dec_proj") if "enc_to_dec_proj.weight" in weights.stored else None
+        self.generation_config = GenerationConfig.from_model_config(config)
         names = parameters_of(architecture, config).shapes
         self._pooler = weights.later(Pooler.of) if "bert.pooler.dense.weight" in weights.stored else None
         if self._pooler is not None and architecture != "BertModel":  # a bare model's is seldom asked for
             self._pooler()
-        self._words = MaskedLMHead.of(weights, config) if "cls.predictions.transform.dense.weight" in names else None
+        has_words = not writes and "cls.predictions.transform.dense.weight" in names
+        self._words = MaskedLMHead.of(weights, config) if has_words else None
         self._heads: dict[str, Linear] = {
             name: weights.linear(name)
             for name in ("classifier", "qa_outputs", "cls.seq_relationship")
@@ -94,7 +109,7 @@ class Engine:
         Args:
             name_or_path: where config.json and the weights are; half-precision weights are widened to float32.
             architecture: the model's class by name, "BertForSequenceClassification"; None: the first of the config's
-                ``architectures``.
+                ``architectures`` that writes nothing.
             config: instead of the folder's.
             variant: ``"fp16"`` reads model.fp16.safetensors.
             revision, token, cache_dir, local_files_only, force_download, subfolder: which files of which model.
@@ -107,19 +122,24 @@ class Engine:
         place = Place(os.fspath(name_or_path), revision, token, cache_dir, local_files_only, force_download, subfolder)
 
         def load() -> Engine:
+            kind = EncoderDecoderConfig if architecture == PAIR else BertConfig
             if config is None:
-                own = BertConfig.from_pretrained(place.name_or_path, **place.arguments)
+                own = kind.from_pretrained(place.name_or_path, **place.arguments)
             else:
-                own = BertConfig.from_dict(config.to_dict())  # whose number of classes may be corrected
+                own = kind.from_dict(config.to_dict())  # whose number of classes may be corrected
             wanted = architecture or next(
                 (name for name in own.architectures or () if name in ARCHITECTURES), "BertModel"
             )
             if why := why_not(own, wanted):
                 raise ConfigError(f"The engine cannot compute {place.name_or_path!r}: {why}.")
             check_declaration(own.quantization_config, place.name_or_path)
-            weights = weights_in(open_weights(place, variant), own, wanted, allow_nan)
+            checkpoint = open_weights(place, variant)
+            weights = weights_in(checkpoint, own, wanted, allow_nan)
             engine = cls(weights, own, wanted)
             engine._stored = weights
+            if wanted in WRITERS:
+                found = GenerationConfig.of_folder(checkpoint.path.parent)
+                engine.generation_config = found or engine.generation_config
             return engine
 
         made = load() if place.folder is None else of_one_save(place.folder, load)
@@ -140,11 +160,13 @@ class Engine:
             ConfigError: the engine does not compute such a model.
             InputTypeError: it is none of bertie's.
         """
-        architecture = next((kind.__name__ for kind in type(model).__mro__ if kind.__name__ in ARCHITECTURES), None)
+        architecture = next((kind.__name__ for kind in type(model).__mro__ if kind.__name__ in _ALL), None)
         if architecture is None:
-            raise InputTypeError(f"model is a {type(model).__name__}; the engine computes {', '.join(ARCHITECTURES)}.")
-        config = BertConfig.from_dict(model.config.to_dict())
+            raise InputTypeError(f"model is a {type(model).__name__}; the engine computes {', '.join(_ALL)}.")
+        config = type(model.config).from_dict(model.config.to_dict())
         made = cls(weights_of(model, config, architecture), config, architecture)
+        if architecture in WRITERS:
+            made.generation_config = GenerationConfig.of(model.generation_config)
         made.name_or_path = model.name_or_path
         return made
 
@@ -167,13 +189,13 @@ class Engine:
 
     def hidden_states(self, rows: Rows) -> Array:
         """Return the last hidden states ``[T, D]``."""
-        batch = Batch.of(rows, self.config)
-        return self._blocks(self._embeddings(batch, self.threads), batch, self.threads)
+        blocks, x, batch = self._embedded(rows)
+        return blocks(x, batch, self.threads)
 
     def first_tokens(self, rows: Rows) -> Array:
         """Return the last hidden state of each row's first token ``[R, D]``."""
-        batch = Batch.of(rows, self.config)
-        return self._blocks.first_tokens(self._embeddings(batch, self.threads), batch, self.threads)
+        blocks, x, batch = self._embedded(rows)
+        return blocks.first_tokens(x, batch, self.threads)
 
     def pooled(self, rows: Rows) -> Array:
         """Return the pooled vectors ``[R, D]``.
@@ -241,8 +263,44 @@ class Engine:
 
     def layers(self, rows: Rows) -> Iterator[Array]:
         """Yield the hidden states ``[T, D]`` behind the embeddings and behind each block."""
-        batch = Batch.of(rows, self.config)
-        return self._blocks.each(self._embeddings(batch, self.threads), batch, self.threads)
+        blocks, x, batch = self._embedded(rows)
+        return blocks.each(x, batch, self.threads)
+
+    def generate(self, rows: Rows, options: Mapping[str, Any] | None = None) -> NDArray[np.int64]:
+        """Return how rows go on, or what an encoder-decoder writes of them: ids ``[R * N, S]``, N texts of each.
+
+        Args:
+            rows: beginnings, which stand in what comes back with padding before the shorter ones; or sources.
+            options: fields of a `bertie.GenerationConfig`, of which those left out are taken from
+                ``generation_config``; ``streamer``, ``logits_processor``, ``stopping_criteria`` and
+                ``prefix_allowed_tokens_fn`` as in `bertie.models.generating.generate`, on arrays of NumPy; and
+                ``seed`` of the words that are drawn.
+
+        Raises:
+            ConfigError, InputError: lengths that cannot be, or a missing token.
+            BertieError: scores are NaN, or leave no word to choose.
+            InputTypeError: the architecture writes nothing.
+        """
+        if self._decoder is None:
+            self._refuse("decoder")
+        fields = dict(options or {})
+        more = {name: fields.pop(name) for name in ASKED if name in fields}
+        config = GenerationConfig(**fields).settled(self.generation_config)
+        if self._blocks is None:
+            return write(self._decoder, rows, config, self.threads, **more)
+        blocks, x, batch = self._embedded(rows)
+        states = blocks(x, batch, self.threads)
+        states = states if self._projection is None else self._projection(states, threads=self.threads)
+        more["sources"] = self._decoder.read(states, batch.cu_seqlens, self.threads)
+        if len(set(rows.lengths)) == 1:
+            more["source_ids"] = batch.ids.reshape(len(rows.lengths), -1)
+        return write(self._decoder, first_tokens(config, len(rows.lengths)), config, self.threads, **more)
+
+    def _embedded(self, rows: Rows) -> tuple[Blocks, Array, Batch]:
+        if self._blocks is None or self._embeddings is None:
+            self._refuse("encoder")
+        batch = Batch.of(rows, self._reads)
+        return self._blocks, self._embeddings(batch, self.threads), batch
 
     # how it is computed
 
@@ -266,7 +324,8 @@ class Engine:
         """Return what computes: which kernels, or why none."""
         best = library.best()
         kernels = f"{best.name} kernels" if best else f"NumPy's products, for {library.why_none()}"
-        blocks = "all blocks in one call" if self._blocks.packed else "one block after the other"
+        packed = self._blocks is not None and self._blocks.packed
+        blocks = "all blocks in one call" if packed else "one block after the other"
         precise = f", inputs of 16 bits in {self._wide} int8 layers" if self._wide else ""
         model = self.architecture if self._reopen else f"a snapshot of a {self.architecture}"
         return f"{model} on the engine: {kernels}, {blocks}{precise}, threads: {self.threads}"
@@ -295,10 +354,29 @@ class Engine:
 
 def why_not(config: BertConfig, architecture: str) -> str:
     """Return why the engine cannot compute such a model, or an empty text."""
-    if architecture not in ARCHITECTURES:
-        return f"its class is {architecture}, and the engine has {', '.join(ARCHITECTURES)}"
-    if config.is_decoder or config.add_cross_attention:
-        return "it is a decoder, which PyTorch computes: bertie.BertLMHeadModel.from_pretrained"
+    if architecture not in _ALL:
+        return f"its class is {architecture}, and the engine has {', '.join(_ALL)}"
+    if architecture == PAIR:
+        return _why_no_pair(config)
+    if architecture == "BertLMHeadModel":
+        if not config.is_decoder:
+            return NO_DECODER
+        if config.add_cross_attention:
+            return "its cross-attention has no encoder's states to read; BertLMHeadModel.generate takes them"
+    elif config.is_decoder or config.add_cross_attention:
+        return f"it is a decoder, and no {architecture}"
+    return _why_no_blocks(config)
+
+
+def _why_no_pair(config: Any) -> str:
+    if config.tie_encoder_decoder:
+        return "its halves share their weights (tie_encoder_decoder), which PyTorch computes"
+    return _why_no_blocks(config.encoder) or _why_no_blocks(config.decoder)
+
+
+def _why_no_blocks(config: BertConfig) -> str:
     if not isinstance(config.hidden_act, str):
         return "its hidden_act is a function of someone's own"
+    if config.is_decoder and config.position_embedding_type != "absolute":
+        return "it is a decoder with relative positions, which PyTorch computes"
     return ""

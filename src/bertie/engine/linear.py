@@ -93,10 +93,7 @@ class SideBySide:
 
 
 def quant_params(weight: Int8Weight, multiplies_bytes: bool) -> QuantParams:
-    """Return how the inputs of a layer are rounded.
-
-    Where the processor multiplies none of 8 bits, those of 16 are as fast and more exact.
-    """
+    """Return how the inputs of a layer are rounded: to 16 bits, as fast there, where none of 8 can be multiplied."""
     if multiplies_bytes and weight.input_bits == 8:
         return params_8_bits(weight.input_scale)
     return params_16_bits(weight.weight, weight.input_scale)

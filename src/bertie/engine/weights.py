@@ -1,7 +1,7 @@
 """A model's arrays by the names that checkpoints have, read once while the engine lays them out."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bertie.checkpoints import Checkpoint, fit, untied
 from bertie.checkpoints.fitting import correct_classes, refuse_untrained, report
 from bertie.checkpoints.names import canonical
-from bertie.checkpoints.parameters import Parameters, parameters_of
+from bertie.checkpoints.parameters import PAIR, Parameters, parameters_of
 from bertie.checkpoints.quantization import SCALES, input_bits, integers_in
 from bertie.checkpoints.tensors import all_finite
 from bertie.config import BertConfig
@@ -83,6 +83,17 @@ class Weights:
         weights, biases = [self.table(name) for name in names], [self.array(f"{name}.bias") for name in names]
         return side_by_side(weights, biases, self.pages.take, available_threads())
 
+    def half(self, name: str) -> "Weights":
+        """Return those of a pair's "encoder" or "decoder", by the names that a model of its own has."""
+        there, here = ("bert.encoder.", "bert.") if name == "encoder" else ("decoder.", "")
+
+        def own(names: Collection[str]) -> dict[str, str]:
+            return {f"{here}{each.removeprefix(there)}": each for each in names if each.startswith(there)}
+
+        bits = {each: self.input_bits[stored] for each, stored in own(self.input_bits).items()}
+        read = partial(_read_within, self.read, there, here)
+        return replace(self, read=read, stored=own(self.stored), names=(), input_bits=bits)
+
     def later(self, make: Callable[["Weights"], Part]) -> Callable[[], Part]:
         """Return what makes a part when it is first asked for, or has made it, where no file stays to be read."""
         made = cache(partial(make, self))
@@ -96,6 +107,16 @@ class Weights:
         return Norm(self.array(f"{name}.weight"), self.array(f"{name}.bias"), eps)
 
 
+def _read_within(read: Callable[[str], Part], there: str, here: str, name: str) -> Part:
+    return read(there + name.removeprefix(here))
+
+
+def _tied(name: str) -> str:
+    """Return where a parameter is stored that has no place of its own, of a pair's decoder too."""
+    place = "decoder." if name.startswith("decoder.") else ""
+    return place + TIED.get(name.removeprefix(place), name.removeprefix(place))
+
+
 def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, allow_nan: bool = False) -> Weights:
     """Return the weights in a checkpoint, all parameters of the architecture having been found and fitting.
 
@@ -103,7 +124,8 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
     """
     checkpoint = checkpoint.unwrapped()
     source = f"{architecture} from {str(checkpoint.path.parent)!r}"
-    correct_classes(config, parameters_of(architecture, config).shapes, checkpoint, source)
+    if architecture != PAIR:
+        correct_classes(config, parameters_of(architecture, config).shapes, checkpoint, source)
     shapes, aliases = _stated(checkpoint, config, architecture)
     integers = () if config.quantization_config is None else integers_in(checkpoint, shapes, aliases)
     found = fit(shapes, checkpoint, aliases, integers=integers, is_tied=config.tie_word_embeddings)
@@ -112,7 +134,7 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
     places = {canonical(name) or name: stored for name, stored in found.stored.items()}
 
     def read(name: str) -> NDArray[Any] | None:
-        at = places.get(name) or places.get(TIED.get(name, name))
+        at = places.get(name) or places.get(_tied(name))
         return None if at is None else _checked(checkpoint, at, allow_nan)
 
     return Weights(read, places, tuple(found.stored), input_bits(config.quantization_config))
@@ -125,7 +147,7 @@ def _stated(checkpoint: Checkpoint, config: BertConfig, architecture: str) -> Pa
     for alias in untied(ties, checkpoint):
         shapes[alias] = shapes[ties[alias]]
         aliases[ties[alias]].remove(alias)
-    if architecture == "BertModel":
+    if architecture in ("BertModel", PAIR):
         stored = {canonical(name) for name in checkpoint.infos}
         pooler = [name for name in shapes if "pooler" in name]  # which few need
         if any(canonical(name) not in stored for name in pooler):
@@ -142,7 +164,8 @@ def weights_of(model: Any, config: BertConfig, architecture: str) -> Weights:
             f"The engine computes {architecture} as the paper has it, and this model's {odd!r} is not of it; merge "
             "adapters into the weights first."
         )
-    arrays |= {name: arrays[other] for name, other in TIED.items() if name not in arrays and other in arrays}
+    tied = [f"{place}{name}" for place in ("", "decoder.") for name in TIED]
+    arrays |= {name: arrays[_tied(name)] for name in tied if name not in arrays and _tied(name) in arrays}
     bits = {canonical(name) or name: getattr(module, "input_bits", 8) for name, module in model.named_modules()}
     return Weights(arrays.get, arrays, input_bits=bits)
 
@@ -152,7 +175,7 @@ def _odd(arrays: Mapping[str, NDArray[Any]], wanted: Mapping[str, tuple[int, ...
     for name, shape in wanted.items():
         if "pooler" not in name and (name not in arrays or arrays[name].shape != shape):
             return name
-    others = (name for name in arrays if name not in wanted and name not in TIED)
+    others = (name for name in arrays if name not in wanted and _tied(name) == name)
     return next((name for name in others if not name.endswith(SCALES)), None)
 
 

@@ -46,6 +46,10 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
         pipeline_: the fitted `bertie.Pipeline`.
         figures_: of the rows kept for tuning, at the best epoch; empty if none were kept.
         history_: of the training; None where the estimator was loaded.
+
+    Raises:
+        NotFittedError: a method that needs the fitted model came before `fit`.
+        InputTypeError: an ``X`` that holds no texts.
     """
 
     class_weights: str | Mapping[Any, float] | Sequence[float] | None = None
@@ -53,15 +57,10 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
     task: ClassVar[str] = "text-classification"
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Fine-tune the model on texts and their labels.
-
-        Args:
-            X: n texts or pairs.
-            y: n classes, or 0 and 1 ``[n, C]``.
+        """Fine-tune the model on n texts or pairs, and n classes or 0 and 1 ``[n, C]``.
 
         Raises:
             InputError: one class only, a text that is empty, and what `bertie.finetune` refuses.
-            InputTypeError: an ``X`` that holds no texts.
         """
         texts = texts_in(X)
         check_consistent_length(texts, y)
@@ -75,13 +74,9 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the class of each text ``[n]``; for several labels int64 ``[n, C]`` of 0 and 1.
-
-        Raises:
-            NotFittedError: `fit` comes first.
-        """
+        """Return the class of each text ``[n]``; for several labels int64 ``[n, C]`` of 0 and 1."""
         scores = self.predict_proba(X)
-        if not self._is_multi_label:
+        if self.pipeline_.codec.kind != "multi_label_classification":
             return self.classes_[scores.argmax(axis=1)]
         thresholds = self.pipeline_.codec.thresholds
         least = np.full(len(self.classes_), 0.5)
@@ -91,11 +86,7 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
         return (scores >= least).astype(np.int64)
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
-        """Return the probability of each class, float32 ``[n, C]`` in the order of ``classes_``.
-
-        Raises:
-            NotFittedError: `fit` comes first.
-        """
+        """Return the probability of each class, float32 ``[n, C]`` in the order of ``classes_``."""
         check_is_fitted(self)
         found = self._scores(texts_in(X))
         scores = np.zeros((len(found), len(self.classes_)), np.float32)
@@ -107,10 +98,6 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-    @property
-    def _is_multi_label(self) -> bool:
-        return bool(self.pipeline_.codec.kind == "multi_label_classification")
 
     def _columns(self) -> list[tuple[int, int]]:
         """Return (place in ``classes_``, number in the model); a label that no text had has none."""

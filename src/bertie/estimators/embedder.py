@@ -35,6 +35,10 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator)
 
     Attributes:
         pipeline_: the `bertie.EmbedPipeline`.
+
+    Raises:
+        NotFittedError: a method that needs the fitted model came before `fit`.
+        InputTypeError: an ``X`` that holds no texts.
     """
 
     model: str | os.PathLike[str] | None = None
@@ -62,12 +66,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator)
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
-        """Return the vectors of texts, float32 ``[n, D]``.
-
-        Raises:
-            NotFittedError: `fit` comes first.
-            InputTypeError: an ``X`` that holds no texts.
-        """
+        """Return the vectors of texts, float32 ``[n, D]``."""
         check_is_fitted(self)
         vectors: NDArray[np.float32] = self.pipeline_(texts_in(X))
         return vectors

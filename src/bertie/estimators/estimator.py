@@ -21,14 +21,10 @@ NOTE = "estimator.json"
 
 
 class Estimator(BaseEstimator):
-    """A scikit-learn estimator around a `bertie.Pipeline`. Subclasses are dataclasses of their parameters.
-
-    Attributes:
-        pipeline_: answers with the fitted model.
-    """
+    """A scikit-learn estimator around a `bertie.Pipeline`. Subclasses are dataclasses of their parameters."""
 
     task: ClassVar[str]
-    pipeline_: Any
+    pipeline_: Any  # answers with the fitted model
 
     # scikit-learn's protocol
 
@@ -46,7 +42,6 @@ class Estimator(BaseEstimator):
         """Save the fitted model in hub layout; `from_pretrained`, `bertie.pipeline` and ``transformers`` load it.
 
         Raises:
-            NotFittedError: it was not fitted.
             CheckpointError: a file cannot be written.
         """
         check_is_fitted(self)

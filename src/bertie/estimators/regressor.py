@@ -27,20 +27,19 @@ class BertRegressor(RegressorMixin, LearningEstimator):
         pipeline_: the fitted `bertie.Pipeline`.
         figures_: of the rows kept for tuning, at the best epoch; empty if none were kept.
         history_: of the training; None where the estimator was loaded.
+
+    Raises:
+        NotFittedError: a method that needs the fitted model came before `fit`.
+        InputTypeError: an ``X`` that holds no texts.
     """
 
     task: ClassVar[str] = "text-classification"
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Fine-tune the model on texts and their numbers.
-
-        Args:
-            X: n texts or pairs, as for `BertClassifier`.
-            y: n numbers.
+        """Fine-tune the model on n texts or pairs, as for `BertClassifier`, and n numbers.
 
         Raises:
             InputError: all numbers are the same, one is not finite, and what `bertie.finetune` refuses.
-            InputTypeError: an ``X`` that holds no texts.
         """
         texts = texts_in(X)
         check_consistent_length(texts, y)
@@ -54,10 +53,6 @@ class BertRegressor(RegressorMixin, LearningEstimator):
         return self
 
     def predict(self, X: Any) -> NDArray[np.float32]:
-        """Return a number for each text, float32 ``[n]``.
-
-        Raises:
-            NotFittedError: `fit` comes first.
-        """
+        """Return a number for each text, float32 ``[n]``."""
         check_is_fitted(self)
         return self._scores(texts_in(X))[:, 0]

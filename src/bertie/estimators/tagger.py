@@ -34,6 +34,10 @@ class BertTagger(LearningEstimator):
         pipeline_: the fitted `bertie.Pipeline`.
         figures_: of the rows kept for tuning, at the best epoch; empty if none were kept.
         history_: of the training; None where the estimator was loaded.
+
+    Raises:
+        NotFittedError: a method that needs the fitted model came before `fit`.
+        InputTypeError: an ``X`` or ``y`` that holds no lists of str.
     """
 
     scheme: str | None = None
@@ -41,15 +45,10 @@ class BertTagger(LearningEstimator):
     task: ClassVar[str] = "token-classification"
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Fine-tune the model on words and their tags.
-
-        Args:
-            X: n lists of words.
-            y: n lists of tags.
+        """Fine-tune the model on n lists of words and n lists of tags.
 
         Raises:
             InputError: words and tags of different length, one tag only, and what `bertie.finetune` refuses.
-            InputTypeError: an ``X`` or ``y`` that holds no lists of str.
         """
         words, tags = sequences_in(X, "X", "word"), sequences_in(y, "y", "tag")
         check_consistent_length(words, tags)
@@ -59,11 +58,7 @@ class BertTagger(LearningEstimator):
         return self
 
     def predict(self, X: Any) -> list[list[str]]:
-        """Return the tags of each text, one a word.
-
-        Raises:
-            NotFittedError: `fit` comes first.
-        """
+        """Return the tags of each text, one a word."""
         check_is_fitted(self)
         predictions = self.pipeline_.codec.predictions
         return [tags for outputs in self._computed(X) for tags in predictions(outputs)]
@@ -72,9 +67,6 @@ class BertTagger(LearningEstimator):
         """Return the probability of each tag for the words of each text, float32 ``[W, C]`` in the order of `classes_`.
 
         A word that was not read, beyond the longest text or without a token, has zeros.
-
-        Raises:
-            NotFittedError: `fit` comes first.
         """
         check_is_fitted(self)
         word_scores = self.pipeline_.codec.word_scores
@@ -84,7 +76,6 @@ class BertTagger(LearningEstimator):
         """Return the F1 of entities, as conlleval counts them; of tags that name no entities, their accuracy.
 
         Raises:
-            NotFittedError: `fit` comes first.
             InputError: words and tags of different length.
         """
         predictions, tags = self.predict(X), sequences_in(y, "y", "tag")

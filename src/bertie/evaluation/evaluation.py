@@ -1,12 +1,12 @@
 """``bertie.evaluate``: how good a model is on labelled data, with the uncertainty of every figure."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bertie.data import BadRows, Format
 from bertie.data.dataset import ExampleReader
@@ -22,6 +22,9 @@ from bertie.tasks.features import Values
 from bertie.tasks.registry import find_learned
 from bertie.tasks.task import TrainableTask
 from bertie.writing import beside, form_of_output, writer
+
+if TYPE_CHECKING:
+    from bertie.pipelines.factory import Device, Name, Source
 
 
 @dataclass(frozen=True)
@@ -53,17 +56,17 @@ class Evaluation:
 
 def evaluate(
     task: str,
-    data: Any,
+    data: object,
     *,
-    model: Any,
-    tokenizer: Any = None,
+    model: "Source",
+    tokenizer: "Name | Callable[..., Any] | None" = None,
     form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     label_names: Sequence[str] | None = None,
     label_map: Mapping[Any, str] | None = None,
     first_choice: int | None = None,
     on_bad_row: str = "error",
-    device: Any = None,
+    device: "Device | None" = None,
     batch_tokens: int | None = None,
     seed: int = 0,
     worst: int = 0,
@@ -123,7 +126,7 @@ def evaluate(
 
 
 def _read(
-    rows: ExampleReader, data: Any, labels: Sequence[str] | None, scheme: str | None
+    rows: ExampleReader, data: object, labels: Sequence[str] | None, scheme: str | None
 ) -> tuple[Iterator[Example], str]:
     """Return the examples with their labels as the model has them, and what was read as what."""
     written = rows.read(data)

@@ -39,18 +39,12 @@ class Mistake:
 
 
 class Scored:
-    """How well a task answers the examples that `add` took in, part by part.
-
-    Attributes:
-        scores: gives figures, intervals and the table of classes.
-        cut: how many inputs were longer than the model reads, and lost tokens.
-        reliability: how often answers of each confidence are right; None where there is no confidence.
-    """
+    """How well a task answers the examples that `add` took in, part by part."""
 
     def __init__(self, task: TrainableTask, replicates: int = 0, seed: int = 0, worst: int = 0) -> None:
         self.scores = Scores(task.metric(), replicates, seed)
-        self.cut = 0
-        self.reliability: Reliability | None = None
+        self.cut = 0  # how many inputs were longer than the model reads, and lost tokens
+        self.reliability: Reliability | None = None  # None where answers have no confidence
         self._task, self._most = task, worst
         self._worst: list[tuple[float, Mistake]] = []
         self._first: Any = None

@@ -55,21 +55,15 @@ class Outcome(Learned):
 
 @dataclass(frozen=True)
 class Preview:
-    """What a fine-tuning would learn from.
+    """What a fine-tuning would learn from."""
 
-    Attributes:
-        read_as: what was read as what, in one line.
-        counts: how many rows there are to learn from (``train``), to tune on and to score on; of folds, in the first.
-        labels: the classes or tags, in order.
-        rows: the first rows to learn from: where each stands, its text, and its label as it is learned.
-        warnings: what should be known, of the data and of what becomes of the model's head.
-    """
-
-    read_as: str
-    counts: dict[str, int]
-    labels: list[str]
-    rows: list[dict[str, Any]]
-    warnings: list[str]
+    read_as: str  # what was read as what, in one line
+    counts: dict[
+        str, int
+    ]  # how many rows there are to learn from (train), tune on and score on; of folds, in the first
+    labels: list[str]  # the classes or tags, in order
+    rows: list[dict[str, Any]]  # the first to learn from: where each stands, its text, and its label as it is learned
+    warnings: list[str]  # what should be known, of the data and of what becomes of the model's head
 
 
 def preview(
@@ -166,6 +160,9 @@ def learn(job: Job) -> Learned | None:
         return None
     model = merge_adapters(model).eval()
     tuning.task = task.on_train_end(model)
+    is_last_best = not plan.settings.keep_best or history.best_step == history.step
+    if tuning.task is not task or plan.lora is not None or history.evaluated != history.step or not is_last_best:
+        tuning.forget()
     return Learned(replace(job, plan=plan), tuning.tune(), model, history, tuning, cut, said)
 
 

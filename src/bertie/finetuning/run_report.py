@@ -38,17 +38,11 @@ class Tuned:
 
 @dataclass
 class Runs:
-    """The figures of several trainings of one plan.
+    """The figures of several trainings of one plan."""
 
-    Attributes:
-        what: in what they differ: "seed" or "fold".
-        figures: of each, by its number.
-        kept: the number of the one whose model is kept.
-    """
-
-    what: str
-    figures: dict[int, Figures] = field(default_factory=dict)
-    kept: int = 0
+    what: str  # in what they differ: "seed" or "fold"
+    figures: dict[int, Figures] = field(default_factory=dict)  # of each, by its number
+    kept: int = 0  # the number of the one whose model is kept
 
     def spread(self) -> dict[str, tuple[float, float]]:
         """Return mean and standard deviation of each figure that all of them have."""

@@ -32,25 +32,15 @@ _OF_PLAN = ("lora", "class_weights")
 
 @dataclass(frozen=True)
 class Trial:
-    """One fine-tuning of a sweep.
+    """One fine-tuning of a sweep."""
 
-    Attributes:
-        number: from 0.
-        state: "complete", "pruned" (it fell behind the others and was stopped) or "failed" (it diverged).
-        score: on the rows kept for tuning, at its best epoch, or of a pruned one its last.
-        values: the settings that it was tried with.
-        figures: all figures on these rows, at the best epoch.
-        seconds: of its training.
-        why: it failed.
-    """
-
-    number: int
-    state: str
-    score: float | None
-    values: dict[str, Any]
-    figures: dict[str, float | None]
-    seconds: float
-    why: str = ""
+    number: int  # from 0
+    state: str  # "complete", "pruned" (it fell behind the others and was stopped) or "failed" (it diverged)
+    score: float | None  # on the rows kept for tuning, at its best epoch, or of a pruned one its last
+    values: dict[str, Any]  # the settings that it was tried with
+    figures: dict[str, float | None]  # all figures on these rows, at the best epoch
+    seconds: float  # of its training
+    why: str = ""  # it failed
 
 
 class _Failed(Exception):

@@ -1,6 +1,6 @@
 """What the training loop learns from in fine-tuning: a task, its model, and labelled examples as ids."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -25,7 +25,7 @@ class TaskLearner:
         self.task, self.model, self.features, self.places = task, model, features, places
         self.sizes: Sequence[int] = features.sizes()
 
-    def divisor(self, examples: Sequence[int]) -> float | Sequence[float]:
+    def divisor(self, examples: Sequence[int]) -> float | Mapping[str, float]:
         """Return the number of labelled items of these examples."""
         return self.task.divisor(self.features.of_inputs(examples))
 

@@ -28,6 +28,7 @@ class Tuning:
         self.task, self.model, self.examples = task, model, examples
         self.features = task.encode([example.text for example in examples])
         self._last: Scored | None = None
+        self._rows: list[Any] | None = None
         self.values: Values = []
 
     @property
@@ -37,7 +38,7 @@ class Tuning:
 
     def figures(self) -> Mapping[str, float]:
         """Return the model's figures, and its loss."""
-        rows = self._rows()
+        rows = self._rows = self._computed()
         self._last = Scored(self.task)
         self._last.add(self._outputs(rows), self.examples)
         found = {name: float("nan") if value is None else value for name, value in self._last.scores.figures().items()}
@@ -47,11 +48,15 @@ class Tuning:
         """Return a sentence if the last answers were all the same."""
         return None if self._last is None else self._last.warning()
 
+    def forget(self) -> None:
+        """Have the examples computed anew: since the last evaluation the model has become another."""
+        self._rows = None
+
     def tune(self) -> TrainableTask:
         """Return the task with the options that suit these examples, once the model is trained."""
         if not self.examples:
             return self.task
-        outputs = self._outputs(self._rows())
+        outputs = self._outputs(self._computed() if self._rows is None else self._rows)
         self.values = outputs.values
         return self.task.tune(outputs)
 
@@ -60,7 +65,7 @@ class Tuning:
         """The examples' labels."""
         return [example.label for example in self.examples]
 
-    def _rows(self) -> list[Any]:
+    def _computed(self) -> list[Any]:
         return compute_rows(self.task, TaskModel(self.model), self.features)
 
     def _outputs(self, rows: Sequence[Any]) -> Outputs:
@@ -86,7 +91,8 @@ class Tuning:
                 else:
                     output = task.run(model, part)
                 total = total + task.loss(output, part).double().cpu().numpy()
-            divisor = divisor + np.asarray(task.divisor(part))
+            counts = task.divisor(part)
+            divisor = divisor + np.asarray([*counts.values()] if isinstance(counts, Mapping) else counts)
         return float((total / divisor).sum()) if np.all(divisor) else float("nan")
 
 

@@ -5,13 +5,10 @@ sum of its words' log-probabilities, divided, once it has ended, by its number o
 """
 
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
 
 from bertie.errors import BertieError
 from bertie.generation.decoder import Decoder
+from bertie.generation.functions import Values, functions_of
 from bertie.generation.generated import Generated, StepRecord
 from bertie.generation.generation_plan import GenerationPlan
 from bertie.generation.token_search import refuse_undecided
@@ -24,9 +21,9 @@ _LAST = -1e9
 class Candidates:
     """The best continuations of a step, ``[B, M]`` each: scores, the beam each goes on from, its word."""
 
-    scores: Tensor
-    beams: Tensor
-    words: Tensor
+    scores: Values
+    beams: Values
+    words: Values
 
 
 @dataclass(frozen=True)
@@ -34,38 +31,37 @@ class _Ended:
     """A text that has ended: its score by length, its ids, and the row that each new word came from."""
 
     score: float
-    ids: Tensor
-    beam_indices: Tensor
+    ids: Values
+    beam_indices: Values
 
 
 class _Texts:
-    """Ids of ``[B * K]`` beams, and beside each the beam it came from, in storage that changes places with its copy."""
+    """Ids of ``[B * K]`` beams, and beside each the beam it came from."""
 
-    def __init__(self, prompts: Tensor, num_beams: int, max_length: int) -> None:
+    def __init__(self, prompts: Values, num_beams: int, max_length: int) -> None:
         rows, self.length = prompts.shape[0] * num_beams, prompts.shape[1]
-        self._now = prompts.new_full((2, rows, max_length), -1)
-        self._now[0, :, : self.length] = prompts.repeat_interleave(num_beams, dim=0)
-        self._spare = torch.empty_like(self._now)
+        self._xp = functions_of(prompts)
+        self._now = self._xp.full(prompts, (2, rows, max_length), -1)
+        self._now[0, :, : self.length] = self._xp.repeat(prompts, num_beams)
 
     @property
-    def ids(self) -> Tensor:
+    def ids(self) -> Values:
         """``[B * K, S]``."""
         return self._now[0, :, : self.length]
 
-    def row(self, number: int, word: int) -> Tensor:
+    def row(self, number: int, word: int) -> Values:
         """Return a beam with one more word: its ids, and below them the beams they came from, ``[2, S + 1]``."""
-        grown = self._now[:, number, : self.length + 1].clone()
+        grown = self._xp.copy(self._now[:, number, : self.length + 1])
         grown[0, -1], grown[1, -1] = word, number
         return grown
 
-    def candidates(self, rows: Tensor, words: Tensor) -> Tensor:
+    def candidates(self, rows: Values, words: Values) -> Values:
         """Return the ids of candidates, of ``[N]`` rows with one more word each, ``[N, S + 1]``."""
-        return torch.cat([self.ids.index_select(0, rows), words[:, None]], dim=1)
+        return self._xp.concat([self.ids[rows], words[:, None]])
 
-    def go_on(self, rows: Tensor, words: Tensor) -> None:
+    def go_on(self, rows: Values, words: Values) -> None:
         """Make each beam the one of its row of ``rows [B * K]``, with one more word."""
-        torch.index_select(self._now, 1, rows, out=self._spare)
-        self._now, self._spare = self._spare, self._now
+        self._now = self._now[:, rows]
         self._now[0, :, self.length], self._now[1, :, self.length] = words, rows
         self.length += 1
 
@@ -73,25 +69,25 @@ class _Texts:
 class BeamSearch:
     """A search under way: the running beams, their scores, and the best texts that have ended."""
 
-    def __init__(self, decoder: Decoder, prompts: Tensor, plan: GenerationPlan) -> None:
+    def __init__(self, decoder: Decoder, prompts: Values, plan: GenerationPlan) -> None:
         config = plan.config
-        self.decoder, self.plan, self.num_beams = decoder, plan, config.num_beams
+        self.decoder, self.plan, self.num_beams, self.xp = decoder, plan, config.num_beams, functions_of(prompts)
         self.prompt_length, self.batch = prompts.shape[1], prompts.shape[0]
         self.record = StepRecord(config)
         self.texts = _Texts(prompts, self.num_beams, plan.max_length)
-        self.scores = torch.zeros(self.batch, self.num_beams, device=prompts.device)
-        self.scores[:, 1:] = _LAST  # the beams of a prompt are alike before the first word
         self.ended: list[list[_Ended]] = [[] for _ in range(self.batch)]
         self.can_improve = [True] * self.batch
-        self.first_row = torch.arange(self.batch, device=prompts.device)[:, None] * self.num_beams
+        self.first_row = self.xp.ids(prompts, range(self.batch))[:, None] * self.num_beams
 
-    def run(self, prompts: Tensor) -> Generated:
+    def run(self, prompts: Values) -> Generated:
         """Search until nothing better can come, and return the best."""
         output = self.decoder.step(prompts).repeated(self.num_beams)
         self.decoder.repeat(self.num_beams)
+        self.scores = self.xp.full(self.xp.float32(output.logits), (self.batch, self.num_beams), 0.0)
+        self.scores[:, 1:] = _LAST  # the beams of a prompt are alike before the first word
         while True:
-            logits = output.logits.float()
-            scores = self.plan.process(self.texts.ids, logits.log_softmax(dim=-1))
+            logits = self.xp.float32(output.logits)
+            scores = self.plan.process(self.texts.ids, self.xp.log_softmax(logits))
             self.record.add(output, logits, scores)
             candidates = self._candidates(scores)
             stops = self._stops(candidates)
@@ -101,29 +97,29 @@ class BeamSearch:
                 return self._best()
             output = self.decoder.step(self.texts.ids, self._running())
 
-    def _candidates(self, scores: Tensor) -> Candidates:
+    def _candidates(self, scores: Values) -> Candidates:
         """Return the best, or drawn, continuations of all beams of a prompt: enough that K of them do not end."""
-        refuse_undecided(scores, self._of_rows(self.can_improve) & scores.sum(dim=-1).isnan())
+        refuse_undecided(scores, self._of_rows(self.can_improve) & self.xp.is_nan(scores.sum(axis=-1)))
         words = scores.shape[-1]
-        sums = (scores.view(self.batch, -1, words) + self.scores[:, :, None]).view(self.batch, -1)
+        sums = (scores.reshape(self.batch, -1, words) + self.scores[:, :, None]).reshape(self.batch, -1)
         count = max(2, 1 + len(self.plan.ends)) * self.num_beams
         if self.plan.config.do_sample:
-            chosen = torch.multinomial(sums.softmax(dim=-1), count, generator=self.plan.generator)
-            found = sums.gather(1, chosen)
+            chosen = self.xp.draw(self.xp.softmax(sums), count, self.plan.generator)
+            found = self.xp.take(sums, chosen)
         else:
-            found, chosen = sums.topk(min(count, sums.shape[1]))
+            found, chosen = self.xp.topk(sums, min(count, sums.shape[1]))
         return Candidates(found, chosen // words, chosen % words)
 
-    def _stops(self, candidates: Candidates) -> Tensor:
+    def _stops(self, candidates: Candidates) -> Values:
         """Return which of the candidates end, bool ``[B, M]``."""
         words = candidates.words
         if not self.plan.criteria:
-            return self.plan.ended(words.view(-1, 1), None, self.texts.length + 1).view(words.shape)
+            return self.plan.ended(words.reshape(-1, 1), None, self.texts.length + 1).reshape(words.shape)
         rows = (candidates.beams + self.first_row).flatten()
         ids = self.texts.candidates(rows, words.flatten())
-        return self.plan.ended(ids, self.record.scores, ids.shape[1]).view(words.shape)
+        return self.plan.ended(ids, self.record.scores, ids.shape[1]).reshape(words.shape)
 
-    def _keep_ended(self, candidates: Candidates, stops: Tensor) -> None:
+    def _keep_ended(self, candidates: Candidates, stops: Values) -> None:
         """Keep those of the K best candidates that end, if they are among the K best that have ended."""
         length = self.texts.length + 1 - self.prompt_length
         finals = (candidates.scores / length**self.plan.config.length_penalty).tolist()
@@ -147,15 +143,16 @@ class BeamSearch:
     def _is_full(self, text: int) -> bool:
         return self.plan.config.early_stopping is True and len(self.ended[text]) == self.num_beams
 
-    def _go_on(self, candidates: Candidates, stops: Tensor) -> None:
+    def _go_on(self, candidates: Candidates, stops: Values) -> None:
         """Take the K best candidates that do not end as the beams of the next step."""
-        scores, chosen = (candidates.scores + stops * _LAST).topk(self.num_beams)
-        rows = (candidates.beams.gather(1, chosen) + self.first_row).flatten()
-        self.scores = scores
-        self.texts.go_on(rows, candidates.words.gather(1, chosen).flatten())
+        # of float32, which a number of Python's does not widen
+        last = self.xp.where(stops, candidates.scores + _LAST, candidates.scores)
+        self.scores, chosen = self.xp.topk(last, self.num_beams)
+        rows = (self.xp.take(candidates.beams, chosen) + self.first_row).flatten()
+        self.texts.go_on(rows, self.xp.take(candidates.words, chosen).flatten())
         self.decoder.reorder(rows)
 
-    def _is_over(self, stops: Tensor) -> bool:
+    def _is_over(self, stops: Values) -> bool:
         """Whether no running beam can become better than what has ended, or none can go on."""
         config = self.plan.config
         new_tokens = self.texts.length - self.prompt_length
@@ -168,13 +165,13 @@ class BeamSearch:
         is_full = all(map(self._is_full, range(self.batch)))
         return not any(self.can_improve) or is_full or bool(stops.all())
 
-    def _running(self) -> Tensor | None:
+    def _running(self) -> Values | None:
         """Return which rows are still computed: those of prompts whose answer is not settled."""
         open_texts = [self.can_improve[text] and not self._is_full(text) for text in range(self.batch)]
         return None if all(open_texts) else self._of_rows(open_texts)
 
-    def _of_rows(self, of_texts: list[bool]) -> Tensor:
-        return torch.tensor(of_texts, device=self.scores.device).repeat_interleave(self.num_beams)
+    def _of_rows(self, of_texts: list[bool]) -> Values:
+        return self.xp.repeat(self.xp.bools(self.scores, of_texts), self.num_beams)
 
     def _best(self) -> Generated:
         best = [each for kept in self.ended for each in kept[: self.plan.config.num_return_sequences]]
@@ -185,24 +182,28 @@ class BeamSearch:
         # the reference, too, fills with the end where the padding's id is 0
         ends = self.plan.ends
         fill = (self.plan.config.pad_token_id or ends[0]) if ends else -1
-        config = self.plan.config
+        scores = self.xp.full(self.scores, (len(best),), 0.0)
+        for row, each in enumerate(best):
+            scores[row] = each.score
         return Generated(
-            _stacked([each.ids for each in best], fill),
+            self._stacked([each.ids for each in best], fill),
             self.record,
-            torch.tensor([each.score for each in best], device=self.scores.device) if config.output_scores else None,
-            _stacked([each.beam_indices for each in best], -1),
+            scores if self.plan.config.output_scores else None,
+            self._stacked([each.beam_indices for each in best], -1),
         )
 
+    def _stacked(self, rows: list[Values], fill: int) -> Values:
+        """Return texts of unequal lengths as rows with ``fill`` behind them."""
+        stacked = self.xp.full(rows[0], (len(rows), max(map(len, rows))), fill)
+        for row, values in zip(stacked, rows, strict=True):
+            row[: len(values)] = values
+        return stacked
 
-def search_beams(decoder: Decoder, prompts: Tensor, plan: GenerationPlan) -> Generated:
+
+def search_beams(decoder: Decoder, prompts: Values, plan: GenerationPlan) -> Generated:
     """Go on with the texts of ``prompts [B, S]`` in ``num_beams`` ways each; return ``num_return_sequences`` of each.
 
     Raises:
         BertieError: a text's scores are NaN, or leave too few words to choose.
     """
     return BeamSearch(decoder, prompts, plan).run(prompts)
-
-
-def _stacked(rows: list[Tensor], fill: int) -> Tensor:
-    padded: Any = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=fill)
-    return padded

@@ -3,31 +3,31 @@
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from torch import Tensor
+from bertie.generation.functions import Values, functions_of
 
-Layers = tuple[Tensor, ...]
+Layers = tuple[Values, ...]
 
 
 @dataclass(frozen=True)
 class StepOutput:
     """``logits [B, V]`` of the next word, and what else was asked for, one tensor a layer."""
 
-    logits: Tensor
+    logits: Values
     extras: dict[str, Layers] = field(default_factory=dict)
 
     def repeated(self, count: int) -> "StepOutput":
         """Return each text's answer so many times, one copy beside the other."""
         if count == 1:
             return self
-        extras = {
-            name: tuple(layer.repeat_interleave(count, dim=0) for layer in layers)
-            for name, layers in self.extras.items()
-        }
-        return StepOutput(self.logits.repeat_interleave(count, dim=0), extras)
+        xp = functions_of(self.logits)
+        extras = {name: tuple(xp.repeat(layer, count) for layer in layers) for name, layers in self.extras.items()}
+        return StepOutput(xp.repeat(self.logits, count), extras)
 
 
 class Decoder(Protocol):
-    """A model between two steps, with what it has read of each of B texts.
+    """A model between two steps, with what it has read of each of B texts: one of PyTorch's, or the engine's.
+
+    Ids and logits are tensors of the one, arrays of the other.
 
     Attributes:
         limit: the width that ``ids`` may have at most: the model's positions end there.
@@ -39,7 +39,7 @@ class Decoder(Protocol):
     @property
     def cache(self) -> Any: ...
 
-    def step(self, ids: Tensor, running: Tensor | None = None) -> StepOutput:
+    def step(self, ids: Values, running: Values | None = None) -> StepOutput:
         """Read what is new in ``ids [B, S]`` and score the next word.
 
         ``running`` bool ``[B]``: False where a text has ended; its logits may be anything finite, so that nothing has
@@ -49,5 +49,5 @@ class Decoder(Protocol):
     def repeat(self, count: int) -> None:
         """Make of each text so many, one beside the other."""
 
-    def reorder(self, texts: Tensor) -> None:
+    def reorder(self, texts: Values) -> None:
         """Make text ``i`` what text ``texts[i]`` was."""

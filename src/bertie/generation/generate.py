@@ -1,15 +1,14 @@
 """``generate``: the search that a plan asks for."""
 
-from torch import Tensor
-
 from bertie.generation.beam_search import search_beams
 from bertie.generation.decoder import Decoder
+from bertie.generation.functions import Values, functions_of
 from bertie.generation.generated import Generated
 from bertie.generation.generation_plan import GenerationPlan
 from bertie.generation.token_search import search_tokens
 
 
-def generate(decoder: Decoder, prompts: Tensor, plan: GenerationPlan) -> Generated:
+def generate(decoder: Decoder, prompts: Values, plan: GenerationPlan) -> Generated:
     """Go on with the texts of ``prompts [B, S]`` as ``plan`` says.
 
     Raises:
@@ -17,7 +16,8 @@ def generate(decoder: Decoder, prompts: Tensor, plan: GenerationPlan) -> Generat
         InputError, InputTypeError: from a processor or a stopping criterion.
     """
     if plan.streamer is not None:
-        plan.streamer.put(prompts.repeat_interleave(plan.config.num_return_sequences, dim=0).cpu())
+        xp = functions_of(prompts)
+        plan.streamer.put(xp.shown(xp.repeat(prompts, plan.config.num_return_sequences)))
     search = search_tokens if plan.config.num_beams == 1 else search_beams
     found = search(decoder, prompts, plan)
     if plan.streamer is not None:

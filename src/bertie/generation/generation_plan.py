@@ -5,11 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from bertie.errors import InputError, InputTypeError, counted
 from bertie.generation import sampling_filters as filters
+from bertie.generation.functions import Values, functions_of
 from bertie.generation.generation_config import GenerationConfig
 from bertie.generation.logits_processors import (
     AllowedByPrefix,
@@ -28,8 +26,8 @@ from bertie.generation.logits_processors import (
 from bertie.generation.streamers import Streamer
 from bertie.progress import say_once
 
-StoppingCriterion = Callable[[Tensor, Any], Any]
-PrefixFunction = Callable[[int, Tensor], Sequence[int]]
+StoppingCriterion = Callable[[Values, Any], Any]
+PrefixFunction = Callable[[int, Values], Sequence[int]]
 # as many new tokens as the reference gives where no length is asked for
 NEW_TOKENS = 20
 
@@ -42,9 +40,9 @@ class Prompts:
     ids as vectors.
     """
 
-    ids: Tensor
-    first: Tensor | None = None
-    source: Tensor | None = None
+    ids: Values
+    first: Values | None = None
+    source: Values | None = None
     embedded: int = 0
 
     @property
@@ -62,7 +60,7 @@ class GenerationPlan:
     processors: list[LogitsProcessor]
     criteria: list[StoppingCriterion]
     streamer: Streamer | None = None
-    generator: torch.Generator | None = None
+    generator: Any = None
     began: float = field(default_factory=time.monotonic)
     held: bool = False  # whether a criterion has ended a text
 
@@ -76,7 +74,7 @@ class GenerationPlan:
         stopping_criteria: Sequence[StoppingCriterion] = (),
         prefix_allowed_tokens_fn: PrefixFunction | None = None,
         streamer: Streamer | None = None,
-        generator: torch.Generator | None = None,
+        generator: Any = None,
     ) -> "GenerationPlan":
         """Return the plan of a settled config; ``limit``: the width at which the model's positions end.
 
@@ -102,18 +100,19 @@ class GenerationPlan:
         pad: int | None = self.config.pad_token_id
         return self.ends[0] if pad is None else pad
 
-    def process(self, ids: Tensor, scores: Tensor) -> Tensor:
+    def process(self, ids: Values, scores: Values) -> Values:
         """Return the scores ``[B, V]`` after all processors."""
         for processor in self.processors:
             scores = processor(ids, scores)
         return scores
 
-    def ended(self, ids: Tensor, scores: tuple[Tensor, ...] | None, length: int | None = None) -> Tensor:
+    def ended(self, ids: Values, scores: tuple[Values, ...] | None, length: int | None = None) -> Values:
         """Return which of the texts ``ids [N, S]`` end with their last token, bool ``[N]``.
 
         ``length``: how many tokens they have, if the last alone is given, which is enough without criteria.
         """
-        ended = torch.isin(ids[:, -1], ids.new_tensor(self.ends))
+        xp = functions_of(ids)
+        ended = xp.is_in(ids[:, -1], self.ends)
         for criterion in self.criteria:
             answer = _answer(criterion, ids, scores)
             self.held = self.held or bool(answer.any())
@@ -121,9 +120,9 @@ class GenerationPlan:
         if (length or ids.shape[1]) >= self.max_length:
             if self.criteria and not self.held and not bool(ended.any()):
                 say_once(f"no stopping criterion held within max_length={self.max_length}; the texts end there")
-            return torch.ones_like(ended)
+            return ended | True
         is_late = self.config.max_time is not None and time.monotonic() - self.began > self.config.max_time
-        return torch.ones_like(ended) if is_late else ended
+        return ended | is_late
 
 
 def tokens_of(tokens: int | list[int] | None) -> list[int]:
@@ -131,9 +130,9 @@ def tokens_of(tokens: int | list[int] | None) -> list[int]:
     return [] if tokens is None else [tokens] if isinstance(tokens, int) else list(tokens)
 
 
-def _answer(criterion: StoppingCriterion, ids: Tensor, scores: Any) -> Tensor:
-    found = torch.as_tensor(criterion(ids, scores), device=ids.device)
-    if found.dtype != torch.bool or found.shape not in ((), ids.shape[:1]):
+def _answer(criterion: StoppingCriterion, ids: Values, scores: Any) -> Values:
+    found = functions_of(ids).bools(ids, criterion(ids, scores))
+    if str(found.dtype).removeprefix("torch.") != "bool" or found.shape not in ((), ids.shape[:1]):
         name = getattr(criterion, "__name__", type(criterion).__name__)
         raise InputTypeError(
             f"The stopping criterion {name} returned {found.dtype} of shape {tuple(found.shape)}; it must return "

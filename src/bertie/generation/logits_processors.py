@@ -1,19 +1,17 @@
 """What changes the scores of the next words before one is chosen: penalties, and words that must or must not come.
 
-A processor takes the ids so far ``[B, S]`` and scores ``[B, V]`` and returns scores, as the reference's do.
+A processor takes the ids so far ``[B, S]`` and scores ``[B, V]`` and returns scores, as the reference's do: tensors of
+a PyTorch model, arrays of the engine.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-
-import torch
-from torch import Tensor
 
 from bertie.errors import InputError
+from bertie.generation.functions import Values, functions_of
 
-LogitsProcessor = Callable[[Tensor, Tensor], Tensor]
+LogitsProcessor = Callable[[Values, Values], Values]
 Tokens = Sequence[int]
 
 
@@ -23,21 +21,17 @@ class SequenceBias:
 
     biases: Mapping[tuple[int, ...], float]
 
-    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
-        words, numbers = self._single
-        bias = torch.zeros_like(scores)
-        bias[:, words] = scores.new_tensor(numbers)
+    def __call__(self, ids: Values, scores: Values) -> Values:
+        xp = functions_of(scores)
+        bias = xp.full(scores, tuple(scores.shape), 0.0)
         for sequence, number in self.biases.items():
             before = len(sequence) - 1
-            if 0 < before <= ids.shape[1]:
-                fits = (ids[:, ids.shape[1] - before :] == ids.new_tensor(sequence[:-1])).all(dim=1)
-                bias[:, sequence[-1]] += torch.where(fits, number, 0.0)
+            if before == 0:
+                bias[:, sequence[0]] = number
+            elif before <= ids.shape[1]:
+                fits = (ids[:, ids.shape[1] - before :] == xp.ids(ids, sequence[:-1])).all(axis=1)
+                bias[:, sequence[-1]] += xp.where(fits, number, 0.0)
         return scores + bias
-
-    @cached_property
-    def _single(self) -> tuple[list[int], list[float]]:
-        single = {sequence[0]: number for sequence, number in self.biases.items() if len(sequence) == 1}
-        return list(single), list(single.values())
 
 
 def bad_words(sequences: Sequence[Tokens], ends: Tokens) -> SequenceBias | None:
@@ -54,17 +48,17 @@ class RepetitionPenalty:
     """
 
     penalty: float
-    first: Tensor | None = None
+    first: Values | None = None
 
-    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
-        words = scores.shape[1]
-        ids = ids.clamp(max=words)
+    def __call__(self, ids: Values, scores: Values) -> Values:
+        xp, words = functions_of(scores), scores.shape[1]
+        ids = ids.clip(max=words)
         if self.first is not None:
-            repeats = ids.shape[0] // self.first.shape[0]
-            columns, first = torch.arange(ids.shape[1], device=ids.device), self.first.repeat_interleave(repeats)
-            ids = ids.masked_fill(columns < first[:, None], words)
-        padded = torch.nn.functional.pad(scores, (0, 1))  # a column for what is no word
-        return padded.scatter(1, ids, _penalized(padded.gather(1, ids), self.penalty))[:, :words]
+            columns = xp.ids(ids, range(ids.shape[1]))
+            first = xp.repeat(self.first, ids.shape[0] // self.first.shape[0])
+            ids = xp.where(columns < first[:, None], words, ids)
+        padded = xp.concat([scores, xp.full(scores, (scores.shape[0], 1), 0.0)])  # a column for what is no word
+        return xp.put(padded, ids, _penalized(xp.take(padded, ids), self.penalty))[:, :words]
 
 
 @dataclass(frozen=True)
@@ -72,15 +66,16 @@ class SourcePenalty:
     """Make words of the encoder's texts more likely, by the same rule."""
 
     penalty: float
-    source: Tensor  # [B, S_encoder]
+    source: Values  # [B, S_encoder]
 
-    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
-        words = self.source.repeat_interleave(scores.shape[0] // self.source.shape[0], dim=0)
-        return scores.scatter(1, words, _penalized(scores.gather(1, words), 1 / self.penalty))
+    def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
+        xp = functions_of(scores)
+        words = xp.repeat(self.source, scores.shape[0] // self.source.shape[0])
+        return xp.put(scores, words, _penalized(xp.take(scores, words), 1 / self.penalty))
 
 
-def _penalized(scores: Tensor, penalty: float) -> Tensor:
-    return torch.where(scores < 0, scores * penalty, scores / penalty)
+def _penalized(scores: Values, penalty: float) -> Values:
+    return functions_of(scores).where(scores < 0, scores * penalty, scores / penalty)
 
 
 @dataclass(frozen=True)
@@ -88,19 +83,20 @@ class NoRepeatedNgrams:
     """Forbid words that would let ``size`` words in a row occur twice, in a text or (``source``) in another."""
 
     size: int
-    source: Tensor | None = None
+    source: Values | None = None
 
-    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
-        texts, words = ids if self.source is None else self.source, scores.shape[1]
-        texts = texts.repeat_interleave(ids.shape[0] // texts.shape[0], dim=0)
+    def __call__(self, ids: Values, scores: Values) -> Values:
+        xp, words = functions_of(scores), scores.shape[1]
+        texts = ids if self.source is None else self.source
+        texts = xp.repeat(texts, ids.shape[0] // texts.shape[0])
         if min(ids.shape[1] + 1, texts.shape[1]) < self.size:
             return scores
         ends = ids[:, ids.shape[1] + 1 - self.size :]
-        ngrams = texts.unfold(1, self.size, 1)  # [B, number, size]
-        fits = (ngrams[..., :-1] == ends[:, None]).all(dim=2)
-        forbidden = torch.zeros(scores.shape[0], words + 1, dtype=torch.bool, device=scores.device)
-        forbidden.scatter_(1, torch.where(fits, ngrams[..., -1].clamp(max=words), words), True)
-        return scores.masked_fill(forbidden[:, :words], -math.inf)
+        ngrams = xp.ngrams(texts, self.size)  # [B, number, size]
+        fits = (ngrams[..., :-1] == ends[:, None]).all(axis=2)
+        forbidden = xp.where(fits, ngrams[..., -1].clip(max=words), words)
+        padded = xp.concat([scores, xp.full(scores, (scores.shape[0], 1), 0.0)])  # a column for what is no word
+        return xp.put(padded, forbidden, -math.inf)[:, :words]
 
 
 @dataclass(frozen=True)
@@ -111,10 +107,12 @@ class Suppressed:
     start: int = 0
     stop: float = math.inf
 
-    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
+    def __call__(self, ids: Values, scores: Values) -> Values:
         if not self.start <= ids.shape[1] < self.stop:
             return scores
-        return scores.index_fill(1, ids.new_tensor(self.tokens), -math.inf)
+        scores = functions_of(scores).copy(scores)
+        scores[:, list(self.tokens)] = -math.inf
+        return scores
 
 
 @dataclass(frozen=True)
@@ -124,21 +122,24 @@ class Forced:
     tokens: Tokens
     length: int
 
-    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
+    def __call__(self, ids: Values, scores: Values) -> Values:
         if ids.shape[1] != self.length:
             return scores
-        return torch.full_like(scores, -math.inf).index_fill(1, ids.new_tensor(self.tokens), 0.0)
+        scores = functions_of(scores).full(scores, tuple(scores.shape), -math.inf)
+        scores[:, list(self.tokens)] = 0.0
+        return scores
 
 
 @dataclass(frozen=True)
 class AllowedByPrefix:
     """Forbid all words but those that a function of a text's number and ids so far returns (arXiv 2010.00904)."""
 
-    allowed: Callable[[int, Tensor], Tokens]
+    allowed: Callable[[int, Values], Tokens]
     num_beams: int
 
-    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
-        mask = torch.full_like(scores, -math.inf)
+    def __call__(self, ids: Values, scores: Values) -> Values:
+        xp = functions_of(scores)
+        mask = xp.full(scores, tuple(scores.shape), -math.inf)
         for row, text in enumerate(ids):
             words = self.allowed(row // self.num_beams, text)
             if len(words) == 0:
@@ -149,8 +150,8 @@ class AllowedByPrefix:
             mask[row, words] = 0
         found = scores + mask
         # where other processors forbid all that is allowed, in every beam of a text, what is allowed comes first
-        nothing = found.amax(dim=1).isneginf().view(-1, self.num_beams).all(dim=1).repeat_interleave(self.num_beams)
-        return torch.where(nothing[:, None], mask, found)
+        nothing = (found == -math.inf).all(axis=1).reshape(-1, self.num_beams).all(axis=1)
+        return xp.where(xp.repeat(nothing, self.num_beams)[:, None], mask, found)
 
 
 @dataclass(frozen=True)
@@ -161,21 +162,22 @@ class EndGetsLikelier:
     start: int
     factor: float
 
-    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
+    def __call__(self, ids: Values, scores: Values) -> Values:
         over = ids.shape[1] - self.start
         if over <= 0:
             return scores
-        ends = ids.new_tensor(self.ends)
-        own = scores.index_select(1, ends)
-        more = (own.abs() * (self.factor**over - 1)).masked_fill(~own.isfinite(), 0.0)
-        return scores.index_add(1, ends, more)
+        xp, ends = functions_of(scores), list(self.ends)
+        scores = xp.copy(scores)
+        own = scores[:, ends]
+        scores[:, ends] = xp.where(xp.is_finite(own), own + abs(own) * (self.factor**over - 1), own)
+        return scores
 
 
-def without_invalid_numbers(ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG001  a processor's signature
+def without_invalid_numbers(ids: Values, scores: Values) -> Values:  # noqa: ARG001  a processor's signature
     """Return scores with 0 for NaN and the largest numbers for infinities."""
-    return scores.nan_to_num(nan=0.0)
+    return functions_of(scores).without_invalid_numbers(scores)
 
 
-def normalized(ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG001  a processor's signature
+def normalized(ids: Values, scores: Values) -> Values:  # noqa: ARG001  a processor's signature
     """Return scores as log-probabilities."""
-    return scores.log_softmax(dim=-1)
+    return functions_of(scores).log_softmax(scores)

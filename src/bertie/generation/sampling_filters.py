@@ -3,8 +3,7 @@
 import math
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+from bertie.generation.functions import Values, functions_of
 
 
 @dataclass(frozen=True)
@@ -13,7 +12,7 @@ class Temperature:
 
     temperature: float
 
-    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
+    def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
         return scores / self.temperature
 
 
@@ -24,65 +23,68 @@ class _Filter:
     threshold: float
     least: int = 1
 
-    def _without(self, scores: Tensor, unwanted: Tensor) -> Tensor:
-        kept = scores.topk(min(self.least, scores.shape[-1]))[0][..., -1:]
-        return scores.masked_fill(unwanted & (scores < kept), -math.inf)
+    def _without(self, scores: Values, unwanted: Values) -> Values:
+        xp = functions_of(scores)
+        kept = xp.topk(scores, min(self.least, scores.shape[-1]))[0][..., -1:]
+        return xp.where(unwanted & (scores < kept), -math.inf, scores)
 
 
 class TopK(_Filter):
     """The ``threshold`` likeliest words (arXiv 1805.04833)."""
 
-    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
-        count = min(max(int(self.threshold), self.least), scores.shape[-1])
-        return scores.masked_fill(scores < scores.topk(count)[0][..., -1:], -math.inf)
+    def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
+        xp, count = functions_of(scores), min(max(int(self.threshold), self.least), scores.shape[-1])
+        return xp.where(scores < xp.topk(scores, count)[0][..., -1:], -math.inf, scores)
 
 
 class TopP(_Filter):
     """The fewest words whose probabilities come to ``threshold``: the nucleus (arXiv 1904.09751)."""
 
-    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
-        ascending, order = scores.sort(dim=-1)
-        unwanted = ascending.softmax(dim=-1).cumsum(dim=-1) <= 1 - self.threshold
+    def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
+        xp = functions_of(scores)
+        ascending, order = xp.sort(scores)
+        unwanted = xp.softmax(ascending).cumsum(axis=-1) <= 1 - self.threshold
         unwanted[..., -self.least :] = False
-        return scores.masked_fill(unwanted.scatter(1, order, unwanted), -math.inf)
+        return xp.where(xp.put(unwanted, order, unwanted), -math.inf, scores)
 
 
 class MinP(_Filter):
     """Words at least ``threshold`` times as likely as the likeliest (arXiv 2407.01082)."""
 
-    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
-        chances = scores.softmax(dim=-1)
-        unwanted = chances < self.threshold * chances.amax(dim=-1, keepdim=True)
-        kept = chances.topk(min(self.least, chances.shape[-1]))[1]
-        return scores.masked_fill(unwanted.scatter(-1, kept, False), -math.inf)
+    def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
+        xp = functions_of(scores)
+        chances = xp.softmax(scores)
+        unwanted = chances < self.threshold * xp.best(chances)[0][:, None]
+        kept = xp.topk(chances, min(self.least, chances.shape[-1]))[1]
+        return xp.where(xp.put(unwanted, kept, False), -math.inf, scores)
 
 
 class Typical(_Filter):
     """The words whose information is nearest to the entropy, ``threshold`` of the probability (arXiv 2202.00666)."""
 
-    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
-        logs = scores.log_softmax(dim=-1)
-        entropy = -(logs * logs.exp()).nansum(-1, keepdim=True)
-        distances, order = (-logs - entropy).abs().sort(dim=-1)
-        together = scores.gather(-1, order).softmax(dim=-1).cumsum(dim=-1)
-        last = (together < self.threshold).sum(dim=1, keepdim=True).clamp(max=scores.shape[-1] - 1)
-        unwanted = distances > distances.gather(1, last)
+    def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
+        xp = functions_of(scores)
+        logs = xp.log_softmax(scores)
+        distances, order = xp.sort(abs(-logs - xp.entropy(logs)))
+        together = xp.softmax(xp.take(scores, order)).cumsum(axis=-1)
+        last = (together < self.threshold).sum(axis=1, keepdims=True).clip(max=scores.shape[-1] - 1)
+        unwanted = distances > xp.take(distances, last)
         unwanted[..., : self.least] = False
-        return scores.masked_fill(unwanted.scatter(1, order, unwanted), -math.inf)
+        return xp.where(xp.put(unwanted, order, unwanted), -math.inf, scores)
 
 
 class Epsilon(_Filter):
     """Words of at least the probability ``threshold`` (arXiv 2210.15191, section 4.1)."""
 
-    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
-        return self._without(scores, scores.softmax(dim=-1) < self.threshold)
+    def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
+        return self._without(scores, functions_of(scores).softmax(scores) < self.threshold)
 
 
 class Eta(_Filter):
     """The same, with a threshold that falls with the entropy (arXiv 2210.15191, section 4.2)."""
 
-    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
-        chances = scores.softmax(dim=-1)
-        entropy = torch.distributions.Categorical(logits=scores).entropy()
-        lowest = torch.exp(-entropy).mul(self.threshold**0.5).clamp(max=self.threshold)
-        return self._without(scores, chances < lowest[:, None])
+    def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
+        xp = functions_of(scores)
+        entropy = xp.entropy(xp.log_softmax(scores))
+        lowest = (xp.exp(-entropy) * self.threshold**0.5).clip(max=self.threshold)
+        return self._without(scores, xp.softmax(scores) < lowest)

@@ -1,73 +1,73 @@
 """One word a step for each text: the likeliest (greedy search), or one drawn (sampling)."""
 
-import torch
-from torch import Tensor
-
 from bertie.errors import BertieError, counted
 from bertie.generation.decoder import Decoder
+from bertie.generation.functions import Values, functions_of
 from bertie.generation.generated import Generated, StepRecord
 from bertie.generation.generation_plan import GenerationPlan
 
 
-def search_tokens(decoder: Decoder, prompts: Tensor, plan: GenerationPlan) -> Generated:
+def search_tokens(decoder: Decoder, prompts: Values, plan: GenerationPlan) -> Generated:
     """Go on with the texts of ``prompts [B, S]``, ``num_return_sequences`` times each, until all have ended.
 
     Raises:
         BertieError: a text's scores are NaN, or leave no word to choose.
     """
-    repeats = plan.config.num_return_sequences
+    xp, repeats = functions_of(prompts), plan.config.num_return_sequences
     record, output = StepRecord(plan.config), decoder.step(prompts).repeated(repeats)
     decoder.repeat(repeats)
     count, length = output.logits.shape[0], prompts.shape[1]
-    sequences = prompts.new_zeros(count, plan.max_length)
-    sequences[:, :length] = prompts.repeat_interleave(repeats, dim=0)
-    running = torch.ones(count, dtype=torch.bool, device=prompts.device)
+    sequences = xp.full(prompts, (count, plan.max_length), 0)
+    sequences[:, :length] = xp.repeat(prompts, repeats)
+    running = sequences[:, 0] >= 0  # all of them
     while True:
-        logits = output.logits.float()
+        logits = xp.float32(output.logits)
         scores = plan.process(sequences[:, :length], logits)
         record.add(output, logits, scores)
         words = _drawn(scores, running, plan) if plan.config.do_sample else _likeliest(scores, running)
         if plan.ends:
-            words = torch.where(running, words, plan.pad)
+            words = xp.where(running, words, plan.pad)
         sequences[:, length] = words
         length += 1
         if plan.streamer is not None:
-            plan.streamer.put(words.cpu())
+            plan.streamer.put(xp.shown(words))
         running = running & ~plan.ended(sequences[:, :length], record.scores)
         if not bool(running.any()):
-            return Generated(sequences[:, :length].contiguous(), record)
+            return Generated(xp.copy(sequences[:, :length]), record)
         # without a token that ends a text, all of them go on, as in the reference
         output = decoder.step(sequences[:, :length], running if plan.ends else None)
 
 
-def _likeliest(scores: Tensor, running: Tensor) -> Tensor:
+def _likeliest(scores: Values, running: Values) -> Values:
     """Return the likeliest word of each text, ``[B]``."""
-    best, words = scores.max(dim=-1)  # a NaN is the maximum
-    refuse_undecided(scores, running & ~best.isfinite())
+    xp = functions_of(scores)
+    best, words = xp.best(scores)  # a NaN is the maximum
+    refuse_undecided(scores, running & ~xp.is_finite(best))
     return words
 
 
-def _drawn(scores: Tensor, running: Tensor, plan: GenerationPlan) -> Tensor:
+def _drawn(scores: Values, running: Values, plan: GenerationPlan) -> Values:
     """Return a word drawn for each text, ``[B]``."""
-    chances = scores.softmax(dim=-1)  # of NaN, or where no word is left, all are NaN
-    undecided = chances[:, 0].isnan()
+    xp = functions_of(scores)
+    chances = xp.softmax(scores)  # of NaN, or where no word is left, all are NaN
+    undecided = xp.is_nan(chances[:, 0])
     refuse_undecided(scores, running & undecided)
-    chances = chances.masked_fill(undecided[:, None], 1.0)  # texts that have ended
-    return torch.multinomial(chances, 1, generator=plan.generator).squeeze(1)
+    chances = xp.where(undecided[:, None], 1.0, chances)  # texts that have ended
+    return xp.draw(chances, 1, plan.generator)[:, 0]
 
 
-def refuse_undecided(scores: Tensor, undecided: Tensor) -> None:
+def refuse_undecided(scores: Values, undecided: Values) -> None:
     """Refuse scores ``[B, V]`` of which no word can be chosen, where ``undecided`` bool ``[B]`` says so."""
     if not bool(undecided.any()):
         return
-    text = int(undecided.nonzero()[0])
-    broken = int(scores[text].isnan().sum())
+    text = undecided.tolist().index(True)
+    broken = int(functions_of(scores).is_nan(scores[text]).sum())
     if broken:
         raise BertieError(
             f"The model's scores for text {text} hold {counted(broken, 'NaN')}; look for NaN or infinity among its "
             "weights, or pass remove_invalid_values=True to read them as 0."
         )
     raise BertieError(
-        f"No word is left to choose for text {text}: its scores are {scores[text].max().item()}; allow some word in "
+        f"No word is left to choose for text {text}: its scores are {float(scores[text].max())}; allow some word in "
         "bad_words_ids, suppress_tokens, prefix_allowed_tokens_fn or the logits processors."
     )

@@ -35,13 +35,8 @@ def attention(
 ) -> Numbers:
     """Return the context ``[T_q, H, K]`` of ``q [T_q, H, K]`` over ``k`` and ``v`` ``[T_k, H, K]``, all of one dtype.
 
-    Args:
-        q, k, v: tokens may lie at any distance; without a copy only where a token's heads lie side by side.
-        cu_seqlens_q, cu_seqlens_k: int32 ``[B + 1]``, where each sequence's queries and keys begin and the last's end.
-        instruction_set: whose functions compute.
-        threads: how many compute.
-        dropout: which weights are dropped.
-        lse: ``[T_q, H]``, filled with the logarithms of the sums of exponentials, which the gradient needs.
+    Tokens may lie at any distance; without a copy only where a token's heads lie side by side. ``lse [T_q, H]`` is
+    filled with the logarithms of the sums of exponentials, which the gradient needs.
     """
     qkv = heads_side_by_side(q, k, v)
     _check(*qkv, cu_seqlens_q, cu_seqlens_k)

@@ -11,17 +11,11 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True)
 class Chip:
-    """What decides how a processor multiplies fastest.
+    """What decides how a processor multiplies fastest."""
 
-    Args:
-        name: as the processor calls itself.
-        amd: MKL runs its AVX2 code on every AMD chip, whatever else the chip has.
-        bf16: products of bfloat16 (AVX-512 BF16, AMX or Arm's).
-    """
-
-    name: str = "unknown"
-    amd: bool = False
-    bf16: bool = False
+    name: str = "unknown"  # as the processor calls itself
+    amd: bool = False  # MKL runs its AVX2 code on every AMD chip, whatever else the chip has
+    bf16: bool = False  # products of bfloat16 (AVX-512 BF16, AMX or Arm's)
 
     def __str__(self) -> str:
         return f"{self.name} ({'bf16' if self.bf16 else 'no bf16'})"

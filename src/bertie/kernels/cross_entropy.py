@@ -17,11 +17,7 @@ def cross_entropy(
 ) -> tuple[Floats, Floats]:
     """Return each row's loss and the logarithm of its sum of exponentials, ``[M]``, of ``logits [M, C]``.
 
-    Args:
-        logits: float32 or bfloat16.
-        labels: ``[M]``; rows with -100 are left out: their loss is 0.
-        instruction_set: whose functions compute.
-        threads: how many compute.
+    Logits are float32 or bfloat16; rows whose label is -100 are left out: their loss is 0.
     """
     losses, lse = empty(len(logits)), empty(len(logits))
     if instruction_set.cross_entropy(byref(_struct(logits, labels, losses, lse)), threads):

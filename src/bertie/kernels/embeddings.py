@@ -24,22 +24,14 @@ class Int8Table(NamedTuple):
 
 
 class PackedEmbeddings:
-    """``LayerNorm(word + token type + position)``; tables stay where they are, so one may lie in a mapped file.
-
-    Args:
-        words: ``[V, D]``.
-        types: ``[N, D]``.
-        positions: ``[P, D]``, or None where positions are relative.
-        norm: the normalization's weight and bias ``[D]`` and its epsilon.
-        instruction_set: whose functions compute.
-    """
+    """``LayerNorm(word + token type + position)``; tables stay where they are, so one may lie in a mapped file."""
 
     def __init__(
         self,
-        words: Floats | Int8Table,
-        types: Floats,
-        positions: Floats | None,
-        norm: tuple[Floats, Floats, float],
+        words: Floats | Int8Table,  # [V, D]
+        types: Floats,  # [N, D]
+        positions: Floats | None,  # [P, D], or None where positions are relative
+        norm: tuple[Floats, Floats, float],  # weight and bias [D], and epsilon
         instruction_set: InstructionSet,
     ) -> None:
         self.instruction_set = instruction_set
@@ -57,11 +49,7 @@ class PackedEmbeddings:
         self._struct.words.scale = None if scale is None else scale.ctypes.data
 
     def __call__(self, ids: Ids, types: Ids | None, positions: Ids | None, *, threads: int) -> Floats:
-        """Return the embeddings ``[T, D]`` of ids ``[T]``, without ``types`` all of type 0.
-
-        Args:
-            positions: of each token; looked at only if there is a table of positions.
-        """
+        """Return the embeddings ``[T, D]`` of ids ``[T]``, without ``types`` all of type 0."""
         given = [ids, types, positions][: len(self._counts)]
         arrays = [None if each is None else np.ascontiguousarray(each, np.int64) for each in given]
         if any(each is not None and each.shape != (len(ids),) for each in arrays) or any(

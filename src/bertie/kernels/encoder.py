@@ -14,24 +14,16 @@ from bertie.kernels.library import BlockStruct, NormStruct
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """A block's weights: four products, and the weight, bias and epsilon of two normalizations.
+    """A block's weights."""
 
-    ``heads`` says how many there are and how wide; the first product gives queries, keys and values side by side, the
-    third is followed by the activation of this code.
-    """
-
-    products: tuple[PackedLinear, ...]
-    norms: tuple[tuple[Floats, Floats, float], ...]
-    heads: tuple[int, int]
-    activation: int = GELU
+    products: tuple[PackedLinear, ...]  # four; the first gives queries, keys and values side by side
+    norms: tuple[tuple[Floats, Floats, float], ...]  # the weight, bias and epsilon of two
+    heads: tuple[int, int]  # how many there are and how wide
+    activation: int = GELU  # the code of what follows the third product
 
 
 class PackedEncoder:
-    """Blocks as encoder.h lays them out; it keeps what they are made of.
-
-    Args:
-        blocks: all of one instruction set, and of the same shapes.
-    """
+    """Blocks of one instruction set and the same shapes as encoder.h lays them out; it keeps what they are made of."""
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         for block in blocks:

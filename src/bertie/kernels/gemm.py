@@ -35,11 +35,7 @@ class PackedLinear:
         self.struct.arrays = fields
 
     def __call__(self, x: Floats, epilogue: int = NONE, residual: Floats | None = None, *, threads: int) -> Floats:
-        """Return ``x [T, in]`` times the weights plus the bias, then activated or plus ``residual [T, out]``.
-
-        Args:
-            epilogue: an activation's code, or NONE or RESIDUAL.
-        """
+        """Return ``x [T, in]`` times the weights plus the bias, then activated or plus ``residual [T, out]``."""
         if epilogue == RESIDUAL and residual is None:
             raise InputError("A product with the epilogue RESIDUAL takes a residual.")
         x, struct = np.ascontiguousarray(x), self.struct
@@ -56,15 +52,7 @@ class PackedLinear:
 
 
 class PackedWeight(PackedLinear):
-    """Weights ``[out, in]`` in float32 as ``[out / panel_width, in, panel_width]``.
-
-    Args:
-        weight: the weights.
-        bias: ``[out]``.
-        instruction_set: whose functions compute.
-        allocate: gives the memory in which the panels lie.
-        threads: how many pack.
-    """
+    """Weights ``[out, in]`` in float32 as ``[out / panel_width, in, panel_width]``."""
 
     def __init__(
         self,

@@ -146,18 +146,11 @@ _FUNCTIONS: dict[str, tuple[list[Any], Any]] = {
 
 @dataclass(frozen=True, eq=False)
 class InstructionSet:
-    """The functions for one width of vectors.
+    """The functions for one width of vectors."""
 
-    Args:
-        name: "avx2", "avx512", "avx512vnni", "neon" or "neondot".
-        panel_width: the columns of a panel of weights.
-        multiplies_bytes: whether the inputs of int8 weights may have 8 bits; 16 they may have anywhere.
-        weight_gradient: of bfloat16; None where no instructions multiply them.
-    """
-
-    name: str
-    panel_width: int
-    multiplies_bytes: bool
+    name: str  # "avx2", "avx512", "avx512vnni", "neon" or "neondot"
+    panel_width: int  # the columns of a panel of weights
+    multiplies_bytes: bool  # whether the inputs of int8 weights may have 8 bits; 16 they may have anywhere
     pack: Any
     linear: Any
     linear_unpacked: Any
@@ -174,7 +167,7 @@ class InstructionSet:
     cross_entropy_backward: Any
     embeddings: Any
     encoder: Any
-    weight_gradient: Any = None
+    weight_gradient: Any = None  # of bfloat16; None where no instructions multiply them
 
 
 # the columns of a panel: two vectors

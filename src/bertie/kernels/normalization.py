@@ -48,16 +48,9 @@ def residual_norm(
     *,
     threads: int,
 ) -> Normalized:
-    """Return ``LayerNorm(residual + dropout(x + bias))``: the end of a sub-layer whose product gave ``x``.
+    """Return ``LayerNorm(residual + dropout(x + bias))``: the end of a sub-layer whose product gave ``x [T, D]``.
 
-    Args:
-        x: ``[T, D]``, float32 or bfloat16.
-        bias: the product's, ``[D]``.
-        residual: ``[T, D]``.
-        norm: weight and bias ``[D]`` and epsilon.
-        dropout: what is dropped; None: nothing.
-        instruction_set: whose functions compute.
-        threads: how many compute.
+    ``norm`` is weight and bias ``[D]`` and epsilon; ``x`` is float32 or bfloat16.
     """
     rows, columns = x.shape
     made = Normalized(empty(rows, columns), empty(rows, columns), empty(rows), empty(rows))

@@ -64,19 +64,12 @@ class Cut(NamedTuple):
 
 
 class Read(NamedTuple):
-    """Rows side by side.
+    """Rows side by side."""
 
-    Attributes:
-        ids: ``[T]`` int64.
-        kept: ``[B]`` int64, tokens of each text in its row; -1 where the text was not read and has no row.
-        found: ``[B]`` int64, tokens of each text; -1 likewise.
-        spans: ``[T, 3]`` int32: the first character of each token, the one behind its last, and the number of its word;
-            None where they were not asked for.
-    """
-
-    ids: Array
-    kept: Array
-    found: Array
+    ids: Array  # [T] int64
+    kept: Array  # [B] int64, tokens of each text in its row; -1 where the text was not read and has no row
+    found: Array  # [B] int64, tokens of each text; -1 likewise
+    # [T, 3]: the first character of each token, the one behind its last, and the number of its word, if asked for
     spans: NDArray[np.int32] | None
 
 
@@ -99,25 +92,16 @@ def functions() -> ctypes.CDLL | None:
 class TextReader:
     """Reads texts. It never changes once it is made, so threads may share it: what one remembers of runs of characters
     is lent to one call at a time.
-
-    Args:
-        vocabulary: token → id.
-        unknown: the id of words without pieces.
-        characters: what becomes of each character: pages, entries and forms as `bertie.tokenization.characters` has
-            them.
-        lower_case: as the characters do.
-        parts_ideographs: whether Chinese characters are words.
-        forbidden: two choices of what texts must not hold to be read: as it is written, and as a part of a word's
-            normal form.
     """
 
     def __init__(
         self,
         vocabulary: Mapping[str, int],
-        unknown: int,
-        characters: Sequence[NDArray[Any]],
+        unknown: int,  # the id of words without pieces
+        characters: Sequence[NDArray[Any]],  # pages, entries and forms, of `bertie.tokenization.characters`
         lower_case: bool,
         parts_ideographs: bool,
+        # two choices of what texts must not hold to be read: as it is written, and as a part of a word's normal form
         forbidden: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
     ) -> None:
         # no text holds a NUL

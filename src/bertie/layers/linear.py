@@ -27,12 +27,9 @@ class Linear(nn.Linear):
     """``torch.nn.Linear``, for inference in float32 on a CPU with bertie's kernels where they are faster.
 
     Nothing of a weight is kept between two calls.
-
-    Attributes:
-        deterministic: whether a row's answer may not depend on the rows beside it; see `make_deterministic`.
     """
 
-    deterministic = False
+    deterministic = False  # whether a row's answer may not depend on the rows beside it; see `make_deterministic`
 
     def forward(self, input: Tensor) -> Tensor:
         weight, bias = self.weight, self.bias

@@ -14,6 +14,10 @@ DRAWN = 500_000
 # Rows whose statistics are held at once.
 SUMMED = 10_000
 
+# The quantiles of Poisson(1) at 65,536 even places: a draw is then one look-up, not a loop.
+_BELOW = np.cumsum([exp(-1) / factorial(count) for count in range(12)])
+_QUANTILES = np.searchsorted(_BELOW, (np.arange(65_536) + 0.5) / 65_536, side="right").astype(np.float32)
+
 Statistics = Callable[[NDArray], NDArray]
 
 
@@ -38,15 +42,6 @@ def resampled_sums(statistics: Statistics, rows: NDArray, replicates: int, seed:
 def weights(random: np.random.Generator, replicates: int, rows: int) -> NDArray:
     """Return draws from Poisson(1), float32 ``[replicates, rows]``."""
     return _QUANTILES.take(random.integers(0, len(_QUANTILES), (replicates, rows), dtype=np.uint16), mode="clip")
-
-
-def _quantiles() -> NDArray:
-    """Return the quantiles of Poisson(1) at 65,536 even places: a draw is then one look-up, not a loop."""
-    below = np.cumsum([exp(-1) / factorial(count) for count in range(12)])
-    return np.searchsorted(below, (np.arange(65_536) + 0.5) / 65_536, side="right").astype(np.float32)
-
-
-_QUANTILES = _quantiles()
 
 
 def ratio(part: NDArray, whole: NDArray) -> NDArray:

@@ -22,7 +22,6 @@ class ClassificationMetric(Additive):
     class counts alike (macro averages over all of ``labels``, where a class that neither occurs nor is predicted counts
     0, as scikit-learn's ``labels=…`` and ``zero_division=0``); ``f1_macro``, ``f1_micro`` (here equal to accuracy),
     ``f1_weighted``; ``matthews``.
-
     """
 
     labels: Sequence[str]

@@ -19,22 +19,13 @@ class MultiLabelMetric(Additive):
     Figures: ``f1`` (= ``f1_macro``: each label counts alike, one that neither occurs nor is predicted counts 0),
     ``f1_micro``, ``f1_weighted``, ``precision`` and ``recall`` (macro), ``precision_micro``, ``recall_micro``;
     ``accuracy`` (all labels of a row right) and ``hamming`` (the share of single decisions that are wrong).
-
     """
 
     labels: Sequence[str]
     main = "f1_macro"
     names = (
-        "accuracy",
-        "precision",
-        "recall",
-        "f1",
-        "f1_macro",
-        "f1_micro",
-        "f1_weighted",
-        "precision_micro",
-        "recall_micro",
-        "hamming",
+        *("accuracy", "precision", "recall", "f1", "f1_macro", "f1_micro", "f1_weighted"),
+        *("precision_micro", "recall_micro", "hamming"),
     )
 
     def rows(self, predictions: Given, labels: Given) -> NDArray:

@@ -62,16 +62,14 @@ def correlation(first: NDArray, second: NDArray) -> float:
     if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
     # scaled to 1 first: squares of tiny or huge numbers would leave the range of floats
-    first, second = (_scaled(values - values.mean()) for values in (first, second))
+    first, second = (values - values.mean() for values in (first, second))
+    first, second = (values / (np.abs(values).max() or 1) for values in (first, second))
     norms = np.linalg.norm(first) * np.linalg.norm(second)
     return float(np.clip((first @ second) / norms, -1, 1)) if norms else float("nan")
 
 
 class _WeightedRanks:
-    """The ranks of numbers ``[n]`` among themselves when each stands there several times or not at all.
-
-    Equal numbers share their average rank.
-    """
+    """The ranks of numbers ``[n]`` when each stands there several times or not at all; equal ones share their mean."""
 
     def __init__(self, values: NDArray) -> None:
         _, self._place, counts = np.unique(values, return_inverse=True, return_counts=True)
@@ -86,11 +84,6 @@ class _WeightedRanks:
         middle -= (mass + total) / 2
         squares = (total[:, 0] ** 3 - np.einsum("ru,ru,ru->r", mass, mass, mass)) / 12
         return middle.take(self._place, axis=1), squares
-
-
-def _scaled(values: NDArray) -> NDArray:
-    largest = np.abs(values).max()
-    return values / largest if largest else values
 
 
 def _products(said: NDArray, gold: NDArray) -> NDArray:

@@ -104,10 +104,9 @@ class Scores:
         return {name: float(value) if math.isfinite(value) else None for name, value in figures.items()}
 
     def intervals(self) -> Intervals:
-        """Return (low, high) of each figure: the 95 % percentile interval of a Poisson bootstrap over rows.
+        """Return the 95 % percentile interval of each figure, (low, high), by a Poisson bootstrap over rows.
 
-        It says how much another sample of as many rows might have given; not how much another training might. On a
-        handful of rows, and for a figure of 0 or 1, it is too narrow.
+        It says nothing of another training, and is too narrow on a handful of rows and for a figure of 0 or 1.
         """
         resampled = self.resampled()
         return {

@@ -92,10 +92,7 @@ class _Block:
 
 @dataclass(frozen=True)
 class _Embeddings:
-    """The ``forward`` of the embeddings: compiled for inference only, where all of it becomes one kernel.
-
-    The backward pass of a table is better left to PyTorch's own sorted sum.
-    """
+    """The ``forward`` of the embeddings: compiled for inference only; PyTorch's gradient of a table is better."""
 
     embeddings: BertEmbeddings
     options: _Options

@@ -37,13 +37,11 @@ class Size(NamedTuple):
 
 
 def rounded(lengths: Sequence[int], most_tokens: int = MOST_TOKENS) -> Size | None:
-    """Return the smallest size that holds texts of these lengths, filled up to it; None for none or too many tokens.
-
-    Tokens are rounded to 16, 24, 32, 48, 64, ...: at most half as much again is computed.
-    """
+    """Return the smallest size that holds texts of these lengths, filled up to it; None for none or too many tokens."""
     total = sum(lengths)
     if not 0 < total <= most_tokens:
         return None
+    # 16, 24, 32, 48, 64, ...: at most half as much again is computed
     power = max(16, 1 << (total - 1).bit_length())
     tokens = power * 3 // 4 if total <= power * 3 // 4 and power > 16 else power
     longest = max(128, 1 << (max(lengths) - 1).bit_length())
@@ -54,10 +52,7 @@ def rounded(lengths: Sequence[int], most_tokens: int = MOST_TOKENS) -> Size | No
 
 
 def filled(lengths: Sequence[int], size: Size) -> list[int]:
-    """Return ``cu_seqlens`` of ``size.texts + 1`` entries: the texts, then texts of filler, then empty ones.
-
-    Every token belongs to a text, none longer than ``size.longest``, so that all of the run's memory is defined.
-    """
+    """Return ``cu_seqlens`` of ``size.texts + 1`` entries: the texts, then texts of filler, then empty ones."""
     spare = size.tokens - sum(lengths)
     filler = [size.longest] * (spare // size.longest)
     if spare % size.longest:
@@ -67,10 +62,7 @@ def filled(lengths: Sequence[int], size: Size) -> list[int]:
 
 
 class Inputs:
-    """The fixed memory that a recorded run reads: ids, types, positions and ``cu_seqlens`` in one int32 buffer.
-
-    One buffer, so that a batch from the host takes one transfer.
-    """
+    """The fixed memory that a recorded run reads: ids, types, positions and ``cu_seqlens``, sent in one transfer."""
 
     def __init__(self, size: Size, device: torch.device) -> None:
         self.size = size
@@ -153,10 +145,7 @@ _RECORDING = threading.Lock()
 
 
 class GraphedModel:
-    """The ``forward`` of a `BertModel` that replays graphs where it can. It can be copied and pickled, without them.
-
-    A small batch may lie on the host: it is brought to the device in one transfer.
-    """
+    """The ``forward`` of a `BertModel` that replays graphs where it can. It can be copied and pickled, without them."""
 
     most_graphs = 32
 
@@ -215,16 +204,13 @@ class GraphedModel:
         return _backend(model.device.type, model.dtype, width) != "varlen"
 
     def _replayed(self, packed: Packed) -> Outputs | None:
-        """Return the answers to a batch; None where the model must be called itself.
-
-        A size is recorded the second time it comes: most sizes of a long job's last batches come once.
-        """
+        """Return the answers to a batch; None where the model must be called itself."""
         size = rounded(packed.lengths)
         if size is None:
             return None
         with self._lock:
             self._seen[size] += 1
-            if self._seen[size] < 2:
+            if self._seen[size] < 2:  # most sizes of a long job's last batches come once
                 return None
             if self._copied is not None:
                 self._copied.wait()  # the thread before may have another stream

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from bertie.attention.cache import CacheLike, EncoderDecoderCache
 from bertie.config import IGNORED
+from bertie.encoder_decoder_config import EncoderDecoderConfig
 from bertie.errors import ConfigError, InputError, InputTypeError
 from bertie.generation.generation_config import GenerationConfig
 from bertie.layers.linear import Linear
 from bertie.layers.rectangle import Rectangle, Unpadded, shown
 from bertie.models.bert import BertModel
 from bertie.models.causal_lm import BertLMHeadModel
-from bertie.models.encoder_decoder_config import EncoderDecoderConfig
 from bertie.models.encoder_decoder_generating import generate
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.saving import saved_config

@@ -11,6 +11,7 @@ from bertie.generation.generation_config import GenerationConfig
 from bertie.generation.generation_plan import PrefixFunction, StoppingCriterion, tokens_of
 from bertie.generation.logits_processors import LogitsProcessor
 from bertie.generation.streamers import Streamer
+from bertie.models.generate_outputs import output_of
 from bertie.models.generating import Asked, decoder_of, encoder_states, one_of, prompt_rows, searched, settled_config
 from bertie.models.loading import ConfigLike
 from bertie.outputs import ModelOutput
@@ -75,7 +76,7 @@ def generate(
     decoder = decoder_of(self.decoder, prompts, config, past_key_values, encoder, wanted)
     asked = Asked(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator)
     found = searched(decoder, prompts, config, asked, sources if isinstance(sources, Tensor) else None)
-    return found.output(decoder.cache, source.output.get) if config.return_dict_in_generate else found.sequences
+    return output_of(found, decoder.cache, source.output.get) if config.return_dict_in_generate else found.sequences
 
 
 def _beginnings(

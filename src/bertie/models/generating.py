@@ -17,6 +17,7 @@ from bertie.generation.generation_plan import GenerationPlan, PrefixFunction, Pr
 from bertie.generation.logits_processors import LogitsProcessor
 from bertie.generation.streamers import Streamer
 from bertie.models.decoding import PackedDecoder, PromptRows, RowsDecoder
+from bertie.models.generate_outputs import output_of
 from bertie.models.hooks import is_looked_into
 from bertie.models.loading import ConfigLike
 from bertie.models.model_inputs import pack_encoder_states
@@ -102,7 +103,7 @@ def generate(
     decoder = decoder_of(self, prompts, config, past_key_values, encoder)
     asked = Asked(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator)
     found = searched(decoder, prompts, config, asked)
-    return found.output(decoder.cache) if config.return_dict_in_generate else found.sequences
+    return output_of(found, decoder.cache) if config.return_dict_in_generate else found.sequences
 
 
 class Asked(NamedTuple):

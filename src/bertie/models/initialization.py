@@ -38,10 +38,8 @@ class Protected(TorchFunctionMode):
 
 
 def initialize(model: Any) -> None:
-    """Let ``_init_weights`` draw every module's new weights, the model's own last; without memory nothing is drawn.
-
-    A model inside this one draws its own parts.
-    """
+    """Let ``_init_weights`` draw every module's new weights, the model's last; one inside draws its own parts."""
+    # without memory nothing is drawn
     if any(parameter.is_meta for parameter in model.parameters()):
         return
     with Protected([tensor for part in model.modules() for name, tensor in _own(part).items() if _is_done(part, name)]):

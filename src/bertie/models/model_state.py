@@ -28,11 +28,7 @@ class Pair(NamedTuple):
 
 
 def tied_pairs(model: Any) -> Iterator[Pair]:
-    """Yield the pairs to be tied whose both sides the model has.
-
-    One side is missing where an adapter wraps the decoder or the embeddings and ties what is inside it, and where a
-    decoder has no bias.
-    """
+    """Yield the pairs to be tied of which the model has both sides (an adapter may wrap one)."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
     for alias, source in model.tied_weights().items():
         if alias in parameters and source in parameters:
@@ -85,12 +81,9 @@ def materialize(
     dtype: torch.dtype,
     ignore_mismatched_sizes: bool,
     allow_nan: bool,
-    build: Callable[[], Any],
+    build: Callable[[], Any],  # the model in full: first numbers of someone's own parts are known to their __init__
 ) -> Fit:
-    """Give every parameter of a model its stored tensor, or a new one where the file has none; say what did not fit.
-
-    ``build`` makes such a model in full, for parts of someone's own, whose first numbers only their ``__init__`` knows.
-    """
+    """Give every parameter its stored tensor, or a new one where the file has none; return what did not fit."""
     model.tie_weights()
     _untie_what_differs(model, checkpoint)
     names = _names_of_parameters(model)

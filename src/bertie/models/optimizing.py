@@ -8,6 +8,7 @@ import torch
 from bertie.capture import has_hooks
 from bertie.engine import Engine
 from bertie.engine.activations import Array
+from bertie.engine.engine import WRITERS
 from bertie.errors import InputError, InputTypeError
 from bertie.models.hooks import onlookers
 from bertie.models.pretrained import BertPreTrainedModel
@@ -30,7 +31,7 @@ def optimize(model: BertPreTrainedModel) -> Engine:
 
     Raises:
         InputTypeError: it is none of bertie's models, or has parts or parameters of its own, as adapters are.
-        ConfigError: the engine does not compute such models: decoders, activations of one's own.
+        ConfigError: the engine does not compute such models: those with activations of one's own.
         InputError: the model is in training mode, on a GPU or in half precision, someone hooks into it, or the engine's
             answers differ from its own because a part of it is not what the config says.
     """
@@ -67,6 +68,9 @@ def _check_answers(model: BertPreTrainedModel, engine: Engine) -> None:
     """Refuse a model whose answers to two texts are not the engine's."""
     rows = _two_texts(model)
     packed = Packed.from_flat(rows.ids, rows.lengths, rows.types)
+    if engine.architecture in WRITERS:
+        _check_words(model, engine, packed, rows)
+        return
     more = {"num_choices": 1} if engine.architecture == "BertForMultipleChoice" else {}
     expected = model(packed, return_dict=True, **more)
     tolerance = TOLERANCE_INT8 if int8_names(model) else TOLERANCE
@@ -78,6 +82,15 @@ def _check_answers(model: BertPreTrainedModel, engine: Engine) -> None:
                 f"The engine cannot stand for this model: its {name} differ by {difference:.2g}, so a part of the "
                 "model is not what its config says."
             )
+
+
+def _check_words(model: Any, engine: Engine, packed: Packed, rows: Features) -> None:
+    """Refuse a model that writes other words than the engine."""
+    asked = {"max_new_tokens": 2, "bos_token_id": 0}
+    if not np.array_equal(model.generate(packed, **asked).numpy(), engine.generate(rows, asked)):
+        raise InputError(
+            "The engine cannot stand for this model: its words differ, so a part of it is not what its config says."
+        )
 
 
 def _answers(engine: Engine, rows: Features) -> dict[str, Array]:
@@ -101,8 +114,8 @@ def _answers(engine: Engine, rows: Features) -> dict[str, Array]:
 
 def _two_texts(model: Any) -> Features:
     """Return two texts of drawn words, the same for each model of the same sizes."""
-    draw, config = np.random.default_rng(0), model.config
-    lengths = [min(_LONGEST, config.max_position_embeddings), min(4, config.max_position_embeddings)]
+    draw, config = np.random.default_rng(0), model.config.get_text_config(encoder=True)
+    lengths = [min(most, config.max_position_embeddings) for most in (_LONGEST, 4)]
     total = sum(lengths)
     return Features(
         ids=draw.integers(config.vocab_size, size=total),

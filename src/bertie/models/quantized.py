@@ -42,7 +42,7 @@ def place_int8(model: Any, checkpoint: Checkpoint) -> None:
             continue
         if infos["weight"].dtype == "int8":
             check_scale(checkpoint.path, name, infos)
-            _replace(model, name, _empty(module, infos, bits.get(str(canonical(name)), 8)))
+            model.set_submodule(name, _empty(module, infos, bits.get(str(canonical(name)), 8)))
 
 
 def int8_names(model: nn.Module) -> frozenset[str]:
@@ -72,8 +72,3 @@ def _empty(module: nn.Module, infos: dict[str, TensorInfo], bits: int) -> nn.Mod
         layer = cast(nn.Linear, module)
         has_bias = layer.bias is not None
         return Int8Linear(layer.in_features, layer.out_features, has_bias, "input_scale" in infos, bits)
-
-
-def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    owner, _, leaf = name.rpartition(".")
-    setattr(model.get_submodule(owner), leaf, module)

@@ -87,13 +87,19 @@ class TaskModel:
             found["next_sentence"] = head.seq_relationship(outputs.pooler_output)
         return found
 
-    def generate(self, sources: Features, options: Mapping[str, Any]) -> Integers:
-        return self.module.generate(self.packed(sources), **options).cpu().numpy()
+    @property
+    def generation_config(self) -> Any:
+        return self.module.generation_config
+
+    def generate(self, rows: Features, options: Mapping[str, Any]) -> Integers:
+        given = dict(options)
+        if (seed := given.pop("seed", None)) is not None:
+            given["generator"] = torch.Generator(self.device).manual_seed(seed)
+        return self.module.generate(self.packed(rows), **given).cpu().numpy()
 
     def target_logits(self, sources: Features, targets: Features) -> Tensor:
-        return self.module(
-            self.packed(sources), decoder_input_ids=self.packed(targets), use_cache=False, return_dict=True
-        ).logits
+        read, written = self.packed(sources), self.packed(targets)
+        return self.module(read, decoder_input_ids=written, use_cache=False, return_dict=True).logits
 
     def layers(self, features: Features) -> Sequence[Tensor]:
         return self._encoder(self.packed(features), output_hidden_states=True, return_dict=True).hidden_states

@@ -1,8 +1,6 @@
 """``bertie.plot_attention``: which tokens look at which, in any layer and head."""
 
 import operator
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,23 +109,14 @@ def _weights(model: "nn.Module", inputs: dict[str, list[int]]) -> list[NDArray[n
     """Return the attention weights of every layer, ``[H, S, S]``."""
     import torch
 
+    from bertie.capture import modes_kept
+
     device = next(model.parameters()).device
     tensors = {name: torch.tensor([values], device=device) for name, values in inputs.items()}
     encoder: Any = getattr(model, "base_model", model)
-    with _evaluating(model), torch.no_grad():
+    with modes_kept(model), torch.no_grad():
+        model.eval()
         attentions = encoder(**tensors, output_attentions=True, return_dict=True).attentions
     if not attentions or attentions[0] is None:
         raise InputError("The model gave back no attention weights; give a bertie model, or load it as 'eager'.")
     return [one[0].float().cpu().numpy() for one in attentions]
-
-
-@contextmanager
-def _evaluating(model: "nn.Module") -> Iterator[None]:
-    """Switch dropout off, and afterwards give each module back the mode it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

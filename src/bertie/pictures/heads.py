@@ -21,16 +21,13 @@ LONGEST = 24  # letters of a token beside the square; the rest shows on the page
 
 @dataclass(frozen=True)
 class Heads:
-    """What is drawn: tokens ``[S]`` and, for each (layer, head), the opacity of its weights ``[S, S]``.
-
-    ``left_out`` tokens did not fit the model; ``rounded`` weights are drawn in coarse steps.
-    """
+    """What is drawn."""
 
     title: str
-    tokens: tuple[str, ...]
-    left_out: int
-    rounded: bool
-    opacity: dict[tuple[int, int], NDArray[np.uint8]]
+    tokens: tuple[str, ...]  # [S]
+    left_out: int  # tokens that did not fit the model
+    rounded: bool  # whether weights are drawn in coarse steps
+    opacity: dict[tuple[int, int], NDArray[np.uint8]]  # (layer, head) → the opacity of its weights [S, S]
 
     @property
     def layers(self) -> list[int]:
@@ -103,6 +100,8 @@ def paged(shown: Heads) -> str:
     several = len(shown.opacity) > 1
     tokens = "\n".join(f'<span tabindex="0">{escaped(token)}</span>' for token in shown.tokens)
     choices = f'<p class="choices">{_choice("layer", shown.layers)}{_choice("head", shown.heads)}</p>\n'
+    marks = "".join(f'<span><i style="opacity:{weight**0.5:.3f}"></i>{weight:g}</span>' for weight in MARKS)
+    coarse = "; so many weights are kept in coarse steps" if shown.rounded else ""
     cut = f" {shown.left_out:,} tokens did not fit the model and were left out." if shown.left_out else ""
     body = (
         f"<h1>{escaped(shown.title)}</h1>\n"
@@ -110,7 +109,7 @@ def paged(shown: Heads) -> str:
         f"{choices if several else ''}"
         f'<p class="tokens" id="tokens">\n{tokens}\n</p>\n<p id="said" aria-live="polite">&nbsp;</p>\n'
         '<noscript><p class="faint">Choosing needs JavaScript; the squares are all here without it.</p></noscript>\n'
-        f'<div class="wide">\n{square(shown)}</div>\n{_legend(shown.rounded)}'
+        f'<div class="wide">\n{square(shown)}</div>\n<p class="legend faint">weight {marks}{coarse}</p>\n'
     )
     if several:
         body += f'<div class="wide">\n{overview(shown)}</div>\n'
@@ -120,12 +119,6 @@ def paged(shown: Heads) -> str:
 def _choice(name: str, numbers: list[int]) -> str:
     options = "".join(f"<option>{number}</option>" for number in numbers)
     return f'<label>{name} <select id="{name}">{options}</select></label> '
-
-
-def _legend(rounded: bool) -> str:
-    marks = "".join(f'<span><i style="opacity:{weight**0.5:.3f}"></i>{weight:g}</span>' for weight in MARKS)
-    more = "; so many weights are kept in coarse steps" if rounded else ""
-    return f'<p class="legend faint">weight {marks}{more}</p>\n'
 
 
 def _small(shown: Heads, layer: int, head: int, x: float, y: float) -> str:

@@ -18,10 +18,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def opacity_of(weights: NDArray[Any], steps: int = LEVELS - 1) -> NDArray[np.uint8]:
-    """Return weights between 0 and 1 as bytes, by their square roots: weights of a few percent are seen too.
-
-    Fewer than 255 steps make a smaller file.
-    """
+    """Return weights between 0 and 1 as bytes, by their square roots: weights of a few percent are seen too."""
     roots = np.sqrt(np.clip(weights, 0, 1))
     return np.rint(np.rint(roots * steps) * ((LEVELS - 1) / steps)).astype(np.uint8)
 
@@ -38,13 +35,11 @@ def png(opacity: NDArray[np.uint8]) -> bytes:
         (b"IDAT", zlib.compress(lines)),
         (b"IEND", b""),
     )
-    return _SIGNATURE + b"".join(_chunk(kind, body) for kind, body in chunks)
+    sums = [struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks]
+    parts = (struct.pack(">I", len(body)) + kind + body + crc for (kind, body), crc in zip(chunks, sums, strict=True))
+    return _SIGNATURE + b"".join(parts)
 
 
 def data_uri(opacity: NDArray[np.uint8]) -> str:
     """Return the PNG file of a matrix as an address that holds it."""
     return "data:image/png;base64," + base64.b64encode(png(opacity)).decode("ascii")
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

@@ -6,6 +6,7 @@ from bertie.pipelines.paired_inputs import ChoicePipeline, QuestionAnsweringPipe
 from bertie.pipelines.running import (
     FeatureExtractionPipeline,
     FillMaskPipeline,
+    GenerationPipeline,
     Pipeline,
     TextClassificationPipeline,
     TokenClassificationPipeline,
@@ -17,6 +18,7 @@ __all__ = [
     "EmbedPipeline",
     "FeatureExtractionPipeline",
     "FillMaskPipeline",
+    "GenerationPipeline",
     "Hit",
     "Pipeline",
     "QuestionAnsweringPipeline",

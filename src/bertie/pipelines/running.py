@@ -189,6 +189,14 @@ class FeatureExtractionPipeline(Pipeline):
     """As `Pipeline`: texts in, the vectors of their tokens out."""
 
 
+class GenerationPipeline(Pipeline):
+    """As `Pipeline`: texts in, what a model writes of them out."""
+
+    def _stream(self, task: Any, texts: Iterable[Any], size: int | None, chunk: int) -> Iterator[Answered]:
+        most = task.rows_together(self.model.generation_config)
+        return super()._stream(task, texts, min(size or most, most), chunk)
+
+
 class FillMaskPipeline(Pipeline):
     """As `Pipeline`: texts with ``[MASK]`` in, the words that may stand there out."""
 

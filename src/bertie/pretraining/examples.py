@@ -37,16 +37,7 @@ class NextSentencePairs:
     The tokens of the corpus are divided into stretches of the pairs' length, from a random place on in each epoch; an
     example is the pairs that begin in its stretch. As in the original, a pair takes as many sentences of a document as
     fill it. A is a random number of them; B is the rest or, half of the time, as much of another document from a random
-    sentence on, and then the rest begins the next pair.
-
-    Args:
-        corpus: with two documents at least.
-        tokenizer: the one that the corpus was prepared with.
-        length: the most tokens of a pair, special tokens included.
-        seed: of everything that is drawn.
-
-    Raises:
-        InputError: one document, documents of one sentence each, or a length in which no pair fits.
+    sentence on, and then the rest begins the next pair. ``length`` is the most tokens of a pair, special ones included.
     """
 
     def __init__(self, corpus: Corpus, tokenizer: Tokenizer, length: int, seed: int = 0) -> None:
@@ -116,15 +107,7 @@ class DocumentStretches:
     """Stretches of documents of one length, without pairs, as RoBERTa has them (Liu et al. 2019, section 4.2).
 
     Where a stretch crosses the border of a document, it becomes two texts, which do not attend to each other.
-
-    Args:
-        corpus: of one document at least.
-        tokenizer: the one that the corpus was prepared with.
-        length: the most tokens of an example's texts together, special tokens included.
-        seed: of the place where an epoch begins.
-
-    Raises:
-        InputError: a length in which no text fits.
+    ``length`` is the most tokens of an example's texts together, special ones included.
     """
 
     def __init__(self, corpus: Corpus, tokenizer: Tokenizer, length: int, seed: int = 0) -> None:
@@ -154,14 +137,8 @@ class DocumentStretches:
 class RandomSentences:
     """Single sentences by themselves, ``[CLS] … [SEP]``: all sentences of the corpus are drawn equally often.
 
-    An example is one sentence for every `ONE_IN` tokens of the length that pairs or stretches have.
-
-    Args:
-        corpus: of one document at least.
-        tokenizer: the one that the corpus was prepared with.
-        length: that length.
-        limit: the most tokens of a sentence, special tokens included; it ends there.
-        seed: of everything that is drawn.
+    An example is one sentence for every `ONE_IN` tokens of the length that pairs or stretches have. A sentence ends
+    after ``limit`` tokens, special ones included.
     """
 
     def __init__(self, corpus: Corpus, tokenizer: Tokenizer, length: int, limit: int, seed: int = 0) -> None:

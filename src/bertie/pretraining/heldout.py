@@ -17,15 +17,8 @@ def heldout_figures(learner: PretrainingLearner, tokens: int = 2**15) -> dict[st
     """Return figures of the learner's model over a part of its examples, in the mode that the model is in.
 
     A learner of the held-out documents with the seed 0 has the same examples, masked alike, on every machine and in
-    every run, so that figures can be compared. They are spread over all documents.
-
-    Args:
-        learner: of the held-out part of prepared data.
-        tokens: about how many are read at most.
-
-    Returns:
-        ``loss`` (the mean cross-entropy of a masked token, in nats), ``accuracy`` (the share of masked tokens that are
-        guessed), ``next_sentence_accuracy`` where there are pairs, and ``teacher_cosine`` where there is a teacher.
+    every run, so that figures can be compared: ``loss`` (the mean cross-entropy of a masked token, in nats),
+    ``accuracy`` (the share of masked tokens that are guessed), ``next_sentence_accuracy`` of pairs, ``teacher_cosine``.
     """
     count = len(learner.sizes)
     wanted = max(1, tokens // learner.length)

@@ -6,11 +6,12 @@ on by reading again what it read, and skips the blocks whose shards are there.
 
 import hashlib
 import multiprocessing
+import shutil
 import signal
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -74,45 +75,32 @@ class Counts:
 
 
 def prepare(
-    documents: Iterable[str],
-    tokenizer: BertTokenizer,
+    documents: Iterable[str],  # an empty line ends a sentence
+    tokenizer: BertTokenizer,  # saved beside the shards
     out: Path,
     *,
-    heldout: float = 0.01,
-    workers: int = 1,
-    sources: str = "",
+    heldout: float = 0.01,  # the share of the documents that are kept apart to measure on
+    workers: int = 1,  # processes that tokenize
+    sources: str = "",  # where the documents come from, for the manifest
 ) -> dict[str, Any]:
     """Write the documents as token shards into the folder ``out``, and return the manifest.
 
     Equal documents are kept once. Whether one is held out follows from its text, so the parts stay apart when data is
     prepared anew. Called again with the same arguments, a run that was stopped goes on.
-
-    Args:
-        documents: texts; an empty line ends a sentence.
-        tokenizer: it is saved beside the shards.
-        heldout: the share of the documents that are kept apart to measure on.
-        workers: processes that tokenize.
-        sources: where the documents come from, for the manifest.
-
-    Raises:
-        InputError: there is no document, or ``out`` holds data that was prepared otherwise.
-        CheckpointError: ``out`` cannot be written.
     """
     if not 0 <= heldout < 1:
         raise InputError(f"The share of documents held out is {heldout}; it must be at least 0 and below 1.")
-    out = make_folder(out)
-    remove_leftovers(out)
-    _check_options(out, {"heldout": heldout, "vocabulary": tokenizer_digest(tokenizer)})
-    tokenizer.save_pretrained(out / TOKENIZER)
     counts = Counts()
     infos: dict[str, list[ShardInfo]] = {part: [] for part in PARTS}
-    blocks = _blocks(_once(documents, counts), heldout)
-    with progress("documents", None) as advance, closing(_written(blocks, out, workers, _checksums(out))) as written:
-        for block, info in written:
-            infos[block.part].append(info)
-            advance(len(block.texts))
-    if not any(info.documents for info in chain.from_iterable(infos.values())):
-        raise InputError(f"There is no text in {sources or 'the documents'}.")
+    with _begun(out, {"heldout": heldout, "vocabulary": tokenizer_digest(tokenizer)}, infos):
+        tokenizer.save_pretrained(out / TOKENIZER)
+        blocks = _written(_blocks(_once(documents, counts), heldout), out, workers, _checksums(out))
+        with progress("documents", None) as advance, closing(blocks):
+            for block, info in blocks:
+                infos[block.part].append(info)
+                advance(len(block.texts))
+        if not _has_documents(infos):
+            raise InputError(f"There is no text in {sources or 'the documents'}.")
     about: dict[str, Any] = {"documents_read": counts.documents, "duplicates": counts.duplicates, "empty": counts.empty}
     about |= {
         "characters": counts.characters,
@@ -125,21 +113,43 @@ def prepare(
     return manifest
 
 
-def _check_options(out: Path, options: dict[str, Any]) -> None:
-    """Refuse a folder that was begun with other options; note them in a new one."""
-    path = out / OPTIONS
+@contextmanager
+def _begun(out: Path, options: dict[str, Any], infos: Mapping[str, Sequence[ShardInfo]]) -> Iterator[None]:
+    """Begin the folder, or go on with one that was begun with the same options.
+
+    Of a new one nothing is left if the documents are refused before any of them is in a shard.
+    """
+    path, is_new = out / OPTIONS, not out.exists()
+    remove_leftovers(make_folder(out))
     if path.exists():
-        before = read_json(path, "options")
-        changed = sorted(name for name in {*before, *options} if before.get(name) != options.get(name))
-        if changed:
-            raise InputError(
-                f"{str(out)!r} holds data that was prepared with another {' and '.join(changed)}; "
-                "choose another folder, or delete this one."
-            )
-    elif any(each.name != LOCK for each in out.iterdir()):
+        _check_options(out, read_json(path, "options"), options)
+        yield
+        return
+    if any(each.name != LOCK for each in out.iterdir()):
         raise InputError(f"{str(out)!r} is not empty and holds no prepared data; give another folder.")
-    else:
-        write_json(path, options)
+    write_json(path, options)
+    try:
+        yield
+    except InputError:
+        if not _has_documents(infos):
+            for each in (out / TOKENIZER, path, *out.glob("*.safetensors")):
+                shutil.rmtree(each) if each.is_dir() else each.unlink()
+            if is_new:
+                out.rmdir()
+        raise
+
+
+def _check_options(out: Path, before: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    changed = sorted(name for name in {*before, *options} if before.get(name) != options.get(name))
+    if changed:
+        raise InputError(
+            f"{str(out)!r} holds data that was prepared with another {' and '.join(changed)}; "
+            "choose another folder, or delete this one."
+        )
+
+
+def _has_documents(infos: Mapping[str, Sequence[ShardInfo]]) -> bool:
+    return any(info.documents for info in chain.from_iterable(infos.values()))
 
 
 def _once(documents: Iterable[str], counts: Counts) -> Iterator[tuple[str, int]]:

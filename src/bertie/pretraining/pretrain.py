@@ -13,12 +13,12 @@ from bertie.errors import InputError
 from bertie.files import make_folder, write_json, write_text
 from bertie.models.pretraining import BertForPreTraining
 from bertie.pretraining.heldout import heldout_figures
-from bertie.pretraining.pretraining_learner import PretrainingLearner
+from bertie.pretraining.pretraining_learner import MASKED_LM, PretrainingLearner
 from bertie.pretraining.pretraining_report import Course, render
 from bertie.pretraining.published_losses import compare
 from bertie.pretraining.recipe import Recipe
 from bertie.pretraining.shards import MANIFEST, Corpus
-from bertie.pretraining.starting_model import start_model, start_teacher
+from bertie.pretraining.starting_model import start_model, start_teacher, teacher_digest
 from bertie.pretraining.utilization import Utilization
 from bertie.progress import logger
 from bertie.tokenization.fast import BertTokenizer
@@ -32,23 +32,14 @@ from bertie.training.state import States
 
 @dataclass
 class Pretrained:
-    """A model that was pretrained.
+    """A model that was pretrained."""
 
-    Attributes:
-        model: in eval mode.
-        tokenizer: the data's.
-        figures: on the held-out documents, at the end; None if there are none.
-        compared: a sentence on their loss beside published ones; empty where nothing is published.
-        history: of the training.
-        recipe: with the settings that were used.
-    """
-
-    model: BertForPreTraining
-    tokenizer: BertTokenizer
-    figures: Figures | None
-    compared: str
+    model: BertForPreTraining  # in eval mode
+    tokenizer: BertTokenizer  # the data's
+    figures: Figures | None  # on the held-out documents, at the end; None if there are none
+    compared: str  # a sentence on their loss beside published ones; empty where nothing is published
     history: History
-    recipe: Recipe
+    recipe: Recipe  # with the settings that were used
 
 
 def pretrain(recipe: Recipe, began: float | None = None) -> Pretrained | None:
@@ -141,7 +132,7 @@ def _identity(recipe: Recipe, model: BertForPreTraining) -> dict[str, Any]:
         "length": list(recipe.length),
         "masking": dataclasses.asdict(recipe.masking),
         "next_sentence": recipe.next_sentence,
-        "teacher": recipe.teacher,
+        "the teacher's files": teacher_digest(recipe.teacher),
         "teacher_weight": recipe.teacher_weight,
         "dropout": [model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob],
         "compile": recipe.compile,
@@ -181,5 +172,5 @@ def _draw(history: History, out: Path) -> dict[str, str]:
     if why := drawing.why_no_plots():
         logger.warning("No curves were drawn: %s", why)
         return {}
-    draw_curves(history.records, "accuracy", None, out / "curves.png", "documents held out")
-    return {"curves.png": "loss of training, and loss and accuracy on documents held out, by step"}
+    draw_curves(history.records, "accuracy", None, out / "curves.png", "documents held out", f"{MASKED_LM}_loss")
+    return {"curves.png": "loss of a masked token in training and on documents held out, and accuracy there, by step"}

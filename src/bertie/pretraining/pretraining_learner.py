@@ -25,6 +25,8 @@ from bertie.tasks.summed_losses import cross_entropy_sum
 from bertie.tokenization.fast import BertTokenizer
 from bertie.training.sampler import LookedUpSizes
 
+# The terms of the loss; the first is the one that is published, and measured on documents held out.
+MASKED_LM, NEXT_SENTENCE, TEACHER = TERMS = ("masked_lm", "next_sentence", "teacher")
 # So many examples are kept: those of a step are asked for their sizes, their labels and their loss.
 _KEPT = 8_192
 _NAMED = 3
@@ -44,19 +46,12 @@ class Example(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Rows as the model sees them, texts first and then sentences, and what is to be learned of them.
+    """Rows as the model sees them, texts first and then sentences, and what is to be learned of them."""
 
-    Attributes:
-        features: R rows.
-        labels: ``[T]``, `IGNORED` where a token is not to be guessed.
-        follows: ``[R]``, 0 or 1, and `IGNORED` for a row that is no pair.
-        texts: how many rows are texts.
-    """
-
-    features: Features
-    labels: Integers
-    follows: Integers
-    texts: int
+    features: Features  # R rows
+    labels: Integers  # [T], `IGNORED` where a token is not to be guessed
+    follows: Integers  # [R], 0 or 1, and `IGNORED` for a row that is no pair
+    texts: int  # how many rows are texts
 
     @property
     def places(self) -> Integers:
@@ -76,31 +71,19 @@ class PretrainingLearner:
     it has, which of their tokens are masked and which sentences the teacher is asked for follow from the seed and that
     number alone. The loss has a sum for masked tokens, then one for next sentences, then the teacher's.
 
-    Args:
-        model: a `BertForPreTraining`; without ``next_sentence`` a `BertForMaskedLM` serves as well.
-        corpus: with two documents at least where there are next sentences.
-        tokenizer: the one that the corpus was prepared with.
-        length: the most tokens of a text, special tokens included.
-        next_sentence: True makes pairs, of which half are consecutive; False makes stretches of documents.
-        masking: which tokens are to be guessed.
-        teacher: a pipeline of sentence vectors with the same vocabulary and width. For every 128 tokens of the length
-            one sentence of the corpus is read unmasked beside the texts; the mean of its last hidden states learns to
-            have the direction of the teacher's vector (the loss is 1 minus the cosine).
-        teacher_weight: by which that loss is multiplied.
-        seed: of everything that is drawn.
-
-    Raises:
-        InputError: model, corpus, tokenizer and teacher do not fit each other, or a length that does not fit them.
+    For every 128 tokens of the length, a teacher and the model read one sentence of the corpus unmasked beside the
+    texts: the mean of its last hidden states learns to have the direction of the teacher's vector (the loss is 1 minus
+    the cosine).
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module,  # a `BertForPreTraining`; without next sentences a `BertForMaskedLM` serves as well
         corpus: Corpus,
         tokenizer: BertTokenizer,
         *,
-        length: int,
-        next_sentence: bool = True,
+        length: int,  # the most tokens of a text, special tokens included
+        next_sentence: bool = True,  # pairs, of which half are consecutive; False makes stretches of documents
         masking: Masking | None = None,
         teacher: EmbedPipeline | None = None,
         teacher_weight: float = 1.0,
@@ -123,14 +106,17 @@ class PretrainingLearner:
         usual = max(1, round(float(self._sizes_of(some).mean())))
         self.sizes = LookedUpSizes(len(self._texts), self._sizes_of, usual)
 
-    def divisor(self, examples: Sequence[int]) -> list[float]:
+    def divisor(self, examples: Sequence[int]) -> dict[str, float]:
         """Return how many tokens, pairs and sentences of these examples have something to be learned."""
         found = [self._example(number) for number in examples]
         texts = [text for example in found for text in example.texts]
         ids, lengths = _side_by_side(texts)
-        counts = [float(self._masker.counts(ids, lengths).sum())]
-        counts += [float(len(texts))] if self.next_sentence else []
-        return counts + ([float(sum(len(one.sentences) for one in found))] if self.teacher else [])
+        counts = {MASKED_LM: float(self._masker.counts(ids, lengths).sum())}
+        if self.next_sentence:
+            counts[NEXT_SENTENCE] = float(len(texts))
+        if self.teacher is not None:
+            counts[TEACHER] = float(sum(len(one.sentences) for one in found))
+        return counts
 
     def loss(self, examples: Sequence[int]) -> Tensor:
         """Return the sums ``[K]`` of the losses of these examples."""

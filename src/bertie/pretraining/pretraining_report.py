@@ -9,6 +9,7 @@ import torch
 
 import bertie
 from bertie.markdown import duration, number, plain, section, table
+from bertie.pretraining.pretraining_learner import TERMS
 from bertie.training import History
 
 _MEANING = {
@@ -21,25 +22,15 @@ _MEANING = {
 
 @dataclass(frozen=True)
 class Course:
-    """What the report says besides the history.
+    """What the report says besides the history."""
 
-    Attributes:
-        start: what training began with: a size, a config file or a model.
-        data: the folder of prepared data.
-        tokens: of the data, and read in all.
-        parameters: of the model.
-        utilization: the share of the device's operations that the last steps used; None if there were none.
-        compared: a sentence on the loss beside published ones; may be empty.
-        pictures: file names with what they show.
-    """
-
-    start: str
-    data: str
-    tokens: tuple[int, int]
-    parameters: int
-    utilization: float | None
-    compared: str
-    pictures: Mapping[str, str]
+    start: str  # what training began with: a size, a config file or a model
+    data: str  # the folder of prepared data
+    tokens: tuple[int, int]  # of the data, and read in all
+    parameters: int  # of the model
+    utilization: float | None  # the share of the device's operations that the last steps used; None if there were none
+    compared: str  # a sentence on the loss beside published ones; may be empty
+    pictures: Mapping[str, str]  # file names with what they show
 
 
 def render(course: Course, history: History, figures: Mapping[str, float | None] | None) -> str:
@@ -74,7 +65,9 @@ def _training(history: History, used: float | None) -> Sequence[str]:
     share = "" if used is None else f", {100 * used:.0f} % of what the device's products reach (model FLOP utilization)"
     rows = [[plain(name), _shown(value)] for name, value in history.settings.items()]
     took = f"{history.step:,} steps in {duration(history.seconds)}{speed}{share}."
-    return [took, "", *table(["setting", "value"], rows)]
+    terms = [f"{name} {number(lines[-1][f'{name}_loss'])}" for name in TERMS if lines and f"{name}_loss" in lines[-1]]
+    last = [f"The loss of the last steps is the sum of {', '.join(terms)}."] if len(terms) > 1 else []
+    return [took, *last, "", *table(["setting", "value"], rows)]
 
 
 def _shown(value: Any) -> str:

@@ -28,47 +28,30 @@ _RULES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What `pretrain` makes of which data.
+    """What `pretrain` makes of which data; an `InputError` says what cannot be, alone or together."""
 
-    Args:
-        data: a folder of `bertie prepare`.
-        out: the folder of the run, which then holds the model.
-        config: "base", "large", "mini" (6 layers of width 384, 12 heads) or a config file: a model from scratch.
-        start: instead of ``config``, the folder or hub name of a model to go on from, with the data's vocabulary.
-        length: the most tokens of a text in each phase of the run. The first phases share nine tenths of the steps,
-            the last has the rest.
-        masking: which tokens are to be guessed.
-        next_sentence: False learns from stretches of documents instead of pairs.
-        teacher: the folder or hub name of a model of sentence vectors to learn from, too.
-        teacher_weight: by which that loss is multiplied.
-        dropout: of hidden states and attention weights; None: as the config says.
-        compile: whether `bertie.compile` is used.
-        settings: how to train; `settings_for` fills in what pretraining chooses otherwise than fine-tuning.
-        resume: go on with the run in ``out`` where it was stopped; if there is none, begin it.
-        tensorboard: log to ``out/tensorboard``, too.
-        device: None: CUDA if there is any, else the CPU.
-        show_progress: True shows bars always, False never, None on a terminal only.
-
-    Raises:
-        InputError: arguments that cannot be, alone or together.
-    """
-
-    data: Path
-    out: Path
-    config: str | None = None
-    start: str | None = None
+    data: Path  # a folder of `bertie prepare`
+    out: Path  # the folder of the run, which then holds the model
+    config: str | None = (
+        None  # "base", "large", "mini" (6 layers of width 384, 12 heads) or a file: a model from scratch
+    )
+    start: str | None = (
+        None  # instead of it, the folder or hub name of a model to go on from, with the data's vocabulary
+    )
+    # the most tokens of a text in each phase of the run: the first phases share nine tenths of the steps
     length: tuple[int, ...] = (128,)
-    masking: Masking = dataclasses.field(default_factory=Masking)
-    next_sentence: bool = True
-    teacher: str | None = None
-    teacher_weight: float = 1.0
-    dropout: float | None = None
-    compile: bool = False
+    masking: Masking = dataclasses.field(default_factory=Masking)  # which tokens are to be guessed
+    next_sentence: bool = True  # False learns from stretches of documents instead of pairs
+    teacher: str | None = None  # the folder or hub name of a model of sentence vectors to learn from, too
+    teacher_weight: float = 1.0  # by which that loss is multiplied
+    dropout: float | None = None  # of hidden states and attention weights; None: as the config says
+    compile: bool = False  # whether `bertie.compile` is used
+    # how to train; `settings_for` fills in what pretraining chooses otherwise than fine-tuning
     settings: Settings = dataclasses.field(default_factory=Settings)
-    resume: bool = False
-    tensorboard: bool = False
-    device: str | None = None
-    show_progress: bool | None = None
+    resume: bool = False  # go on with the run in ``out`` where it was stopped; if there is none, begin it
+    tensorboard: bool = False  # log to ``out/tensorboard``, too
+    device: str | None = None  # None: CUDA if there is any, else the CPU
+    show_progress: bool | None = None  # True shows bars always, False never, None on a terminal only
 
     def __post_init__(self) -> None:
         if (self.config is None) == (self.start is None):
@@ -82,6 +65,9 @@ class Recipe:
         for name, rule in _RULES.items():
             if not rule.allows(getattr(self, name)):
                 raise InputError(f"{spelled(name)} is {short(getattr(self, name))}; allowed: {rule.allowed}.")
+        if self.settings.patience not in (None, Settings.patience):
+            patience = spelled("patience", self.settings.patience)
+            raise InputError(f"{patience} has no effect on pretraining, whose best weights are its last; leave it out.")
         if self.teacher is None and self.teacher_weight != 1.0:
             weight = spelled("teacher_weight", self.teacher_weight)
             raise InputError(f"{weight} multiplies a teacher's loss, and there is none; give {spelled('teacher')} too.")
@@ -105,8 +91,8 @@ class Recipe:
             evaluate_every=every,
             patience=None,
             keep_best=False,  # held-out figures fall with the rate: what is best is the end
-            spike_threshold=given.spike_threshold or SPIKE,
-            skip_bad_steps=given.skip_bad_steps or BAD_STEPS,
+            spike_threshold=SPIKE if given.spike_threshold is None else given.spike_threshold,
+            skip_bad_steps=BAD_STEPS if given.skip_bad_steps is None else given.skip_bad_steps,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -74,11 +74,7 @@ def write_shard(path: Path, shard: Shard) -> ShardInfo:
 
 
 def read_shard(path: Path) -> Shard:
-    """Return the arrays of a shard, mapped into memory.
-
-    Raises:
-        CheckpointError: the file is damaged, or no shard.
-    """
+    """Return the arrays of a shard, mapped into memory."""
     file = SafetensorsFile(path)
     if set(file.infos) != set(Shard._fields):
         raise CheckpointError(f"{str(path)!r} holds {sorted(file.infos)}, not a shard's {sorted(Shard._fields)}")
@@ -95,32 +91,18 @@ def _checksum(path: Path) -> int:
 
 
 class Corpus:
-    """The documents of one part of prepared data; what is held in memory does not grow with their number.
-
-    Args:
-        folder: as `bertie prepare` has written it.
-        part: ``"train"`` or ``"heldout"``.
-
-    Attributes:
-        folder: where it lies.
-        shards: mapped into memory. No document lies in two of them.
-        token_starts, sentence_starts: ``[shards + 1]`` int64, what lies before each shard, and all.
-        documents: their number.
-
-    Raises:
-        CheckpointError: a shard is missing or damaged, or the folder is not prepared data.
-        InputError: the part has no documents.
-    """
+    """The documents of one part, train or heldout, of prepared data; memory does not grow with their number."""
 
     def __init__(self, folder: Path, part: str = "train") -> None:
         infos = [ShardInfo(**info) for info in read_manifest(folder)[part]]
         if not any(info.documents for info in infos):
             raise InputError(f"{str(folder)!r} has no {part} documents; prepare it with another share held out.")
-        self.folder, self.shards = folder, []
+        self.folder, self.shards = folder, []  # mapped into memory; no document lies in two of them
         with progress(f"checking {part} data", len(infos)) as advance:
             for info in infos:
                 self.shards.append(_checked(folder / info.name, info))
                 advance(1)
+        # [shards + 1] int64, what lies before each shard, and all
         self.token_starts = np.cumsum([0, *(info.tokens for info in infos)])
         self.sentence_starts = np.cumsum([0, *(info.sentences for info in infos)])
         self.documents = sum(info.documents for info in infos)
@@ -136,11 +118,7 @@ class Corpus:
         return self.shards[number], token - int(self.token_starts[number])
 
     def check_tokenizer(self, tokenizer: BertTokenizer) -> None:
-        """Refuse another tokenizer than the one that made these ids.
-
-        Raises:
-            InputError: it reads texts otherwise.
-        """
+        """Refuse another tokenizer than the one that made these ids."""
         if read_json(self.folder / OPTIONS, "options").get("vocabulary") != tokenizer_digest(tokenizer):
             raise InputError(
                 f"The data in {str(self.folder)!r} was prepared with another tokenizer; take the one in "
@@ -159,11 +137,7 @@ def tokenizer_digest(tokenizer: BertTokenizer) -> str:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of prepared data.
-
-    Raises:
-        CheckpointError: there is none, it is damaged, or it is of a newer version.
-    """
+    """Return the manifest of prepared data."""
     path = folder / MANIFEST
     if not path.exists():
         raise CheckpointError(
@@ -183,11 +157,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def read_tokenizer(folder: Path) -> BertTokenizer:
-    """Return the tokenizer of prepared data.
-
-    Raises:
-        CheckpointError: it is missing or damaged.
-    """
+    """Return the tokenizer of prepared data."""
     if not (folder / TOKENIZER).is_dir():  # the hub is not to be asked for it
         raise CheckpointError(
             f"the tokenizer {str(folder / TOKENIZER)!r} is missing; bertie prepare with the same options writes it anew"

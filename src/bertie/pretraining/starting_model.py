@@ -5,17 +5,21 @@ from typing import Any
 
 import torch
 
-from bertie.config import BertConfig
+from bertie.checkpoints.folder import Place, open_weights
+from bertie.config import CONFIG_NAME, BertConfig
 from bertie.errors import InputError, nearest, spelled
+from bertie.hub import resolve, sha256
 from bertie.models.compile import compile as compile_model
 from bertie.models.loading import one_device
 from bertie.models.pretraining import BertForPreTraining
 from bertie.pipelines import EmbedPipeline, pipeline
 from bertie.pretraining.recipe import Recipe
 from bertie.pretraining.shards import read_manifest, read_tokenizer
+from bertie.tasks.sentence_transformers_config import FILES, read_recipe
 from bertie.tokenization.auto import AutoTokenizer
 from bertie.tokenization.fast import BertTokenizer
 from bertie.training import local_device
+from bertie.training.fingerprint import digest
 
 SIZES: dict[str, dict[str, Any]] = {
     "mini": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
@@ -45,6 +49,18 @@ def start_model(recipe: Recipe) -> tuple[BertForPreTraining, BertTokenizer]:
 def start_teacher(recipe: Recipe, device: torch.device) -> EmbedPipeline | None:
     """Return the pipeline of the teacher, which computes where the model does; None if there is none."""
     return None if recipe.teacher is None else pipeline("embed", recipe.teacher, device=str(device))
+
+
+def teacher_digest(teacher: str | None) -> str | None:
+    """Return what tells a teacher's files from others, wherever they lie; None if there is none."""
+    if teacher is None:
+        return None
+    stated = (CONFIG_NAME, *FILES)
+    folder = resolve(teacher, files=stated)
+    weights = open_weights(Place(teacher, subfolder=read_recipe(folder).subfolder))
+    files = {one.file for one in weights.infos.values()}
+    files |= {path for pattern in stated for path in folder.glob(pattern) if path.is_file()}
+    return digest(content.encode() for content in sorted(map(sha256, files)))
 
 
 def _new(recipe: Recipe, tokenizer: BertTokenizer) -> BertForPreTraining:

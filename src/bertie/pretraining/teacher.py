@@ -15,14 +15,7 @@ from bertie.tokenization.tokenizer import Tokenizer
 class Teacher:
     """Gives vectors of sentences that are ids already; a student's vector is the mean of its last hidden states.
 
-    Args:
-        pipeline: of the teacher, with pooling, layers and normalisation as its files state them.
-        tokenizer: the student's.
-        width: of the student's hidden states.
-
-    Raises:
-        InputError: vocabularies or widths differ, or the teacher puts a prompt before every text.
-        InputTypeError: the pipeline is for another task.
+    ``tokenizer`` is the student's, and ``width`` that of its hidden states.
     """
 
     def __init__(self, pipeline: EmbedPipeline, tokenizer: Tokenizer, width: int) -> None:

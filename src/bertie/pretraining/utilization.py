@@ -61,12 +61,7 @@ def peak_of(device: torch.device, precision: str) -> float:
 class Utilization:
     """Which share of the devices' most operations a run uses, from the log lines of its steps.
 
-    Args:
-        config: of the model.
-        lengths: of the texts in each phase.
-        masked: the share of tokens that the head for words meets.
-        device: that each process has.
-        precision: as in `bertie.Settings`.
+    ``lengths`` are those of the texts in each phase, ``masked`` the share of tokens that the head for words meets.
     """
 
     def __init__(

@@ -27,10 +27,6 @@ def find_words(texts: Iterable[str], tokenizer: BertTokenizer, count: int, min_f
     """Add to a vocabulary the ``count`` words whose pieces, each time they occur, are most in all.
 
     Words that the tokenizer cannot cut into pieces are not added: nothing is known of their meaning.
-
-    Raises:
-        InputError: fewer words occur ``min_frequency`` times and have several pieces, or the tokenizer is not BERT's,
-            or has added tokens behind its vocabulary, whose ids new words would take.
     """
     if not tokenizer.states_bert:
         raise InputError("Only the vocabulary of BERT's own tokenizer can be extended; this one runs another file.")
@@ -57,11 +53,7 @@ def find_words(texts: Iterable[str], tokenizer: BertTokenizer, count: int, min_f
 
 @torch.no_grad()
 def add_words(model: BertPreTrainedModel, pieces: dict[str, list[int]]) -> None:
-    """Give a model embeddings of new words, behind the others: each the mean of those of its former pieces.
-
-    Raises:
-        InputTypeError: the model's embeddings are of integers.
-    """
+    """Give a model embeddings of new words, behind the others: each the mean of those of its former pieces."""
     begin = model.config.vocab_size
     model.resize_token_embeddings(begin + len(pieces))
     decoder = model.get_output_embeddings()

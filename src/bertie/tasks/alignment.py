@@ -20,21 +20,13 @@ MERGES = ("first", "average", "max")
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """The words of one text and which of its T pieces are theirs. W words have pieces; a control character has none.
+    """The words of one text and which of its T pieces are theirs. W words have pieces; a control character has none."""
 
-    Attributes:
-        numbers: ``[W]`` int64 in rising order, the words that have pieces.
-        firsts: ``[W]``, the first piece of each.
-        stops: ``[W]``, the piece behind its last.
-        num_words: how many words the text has, with and without pieces.
-        num_pieces: T.
-    """
-
-    numbers: Integers
-    firsts: Integers
-    stops: Integers
-    num_words: int
-    num_pieces: int
+    numbers: Integers  # [W] int64 in rising order, the words that have pieces
+    firsts: Integers  # [W], the first piece of each
+    stops: Integers  # [W], the piece behind its last
+    num_words: int  # how many words the text has, with and without pieces
+    num_pieces: int  # T
 
     @classmethod
     def of(cls, word_ids: Sequence[int | None], num_words: int | None = None) -> "Alignment":

@@ -27,13 +27,9 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class CalibratedTask(TrainableTask):
-    """A task whose scores are probabilities.
+    """A task whose scores are probabilities."""
 
-    Args:
-        temperature: what logits are divided by before they become scores (Guo et al. 2017).
-    """
-
-    temperature: float = 1.0
+    temperature: float = 1.0  # what logits are divided by before they become scores (Guo et al. 2017)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,12 +57,9 @@ class SequenceTask(CalibratedTask):
     """A task that finds the class of a text or a pair, by logits ``[R, C]``; a label is the number of a class.
 
     What a subclass adds is `decode` and `metric`; the rest it overrides where it differs.
-
-    Args:
-        window_scores: how the logits of an input's windows become the input's, by their ``"mean"`` or ``"max"``.
     """
 
-    window_scores: str = "mean"
+    window_scores: str = "mean"  # how the logits of an input's windows become the input's: also "max"
     saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature")
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"window_scores": WAYS}
 

@@ -30,19 +30,12 @@ def check_loss_options(options: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassLabels:
-    """A task that learns the classes of its model's config.
+    """A task that learns the classes of its model's config."""
 
-    Args:
-        config: the model's.
-        class_weights: what an item of each class counts in the loss; None: 1.
-        focal: gamma of the focal loss; 0 is the plain loss.
-        label_smoothing: the share of each label that is learned as any class alike; figures take labels as they are.
-    """
-
-    config: BertConfig
-    class_weights: Sequence[float] | None = None
-    focal: float = 0.0
-    label_smoothing: float = 0.0
+    config: BertConfig  # the model's
+    class_weights: Sequence[float] | None = None  # what an item of each class counts in the loss; None: 1
+    focal: float = 0.0  # gamma of the focal loss; 0 is the plain loss
+    label_smoothing: float = 0.0  # the share of each label that is learned as any class alike; figures go without
 
     @property
     def loss_options(self) -> dict[str, Any]:

@@ -15,13 +15,9 @@ from bertie.tasks.task import Task
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureExtraction(Task):
-    """Answers are the reference's: ``[1][S][D]`` nested lists a text.
+    """Answers are the reference's: ``[1][S][D]`` nested lists a text."""
 
-    Args:
-        return_tensors: True gives a tensor ``[1, S, D]`` a text instead.
-    """
-
-    return_tensors: bool = False
+    return_tensors: bool = False  # True gives a tensor [1, S, D] a text instead
 
     def run(self, model: Model, features: Features) -> Computed:
         """Return the hidden states ``[T, D]``."""

@@ -35,33 +35,20 @@ class Features:
 
     Most often an input is one row. Read in windows, or given as several choices, it is several rows, one after the
     other.
-
-    Attributes:
-        ids: ``[T]`` int64, special tokens included.
-        types: ``[T]`` int64, the token types; None where all are 0.
-        lengths: the number of tokens of each row.
-        truncated: how many tokens of each of the N inputs no row holds.
-        empty: whether an input has no token but the special ones.
-        owners: ``[R]`` int64 in rising order, the input that each row belongs to; None: row ``i`` is input ``i``.
-        encodings: each row with the places in the text that its tokens come from; None where no task needs it.
-        owned: ``[T]`` bool: where windows share a token, one of them owns it; None: all tokens are their rows' own.
-        parts: ``[R]`` int64, rising within an input: which part of it (a choice, a text of several) a row belongs to;
-            None where inputs have no parts.
-        labels: what is to be learned, each kind by its name; none while answers are wanted.
-        texts: each of the N inputs, as the task read it; None where no task needs it.
     """
 
-    ids: Integers
-    types: Integers | None
-    lengths: list[int]
-    truncated: list[int]
-    empty: list[bool]
-    owners: Integers | None = None
-    encodings: Sequence[Encoding] | None = None
-    owned: Array | None = None
+    ids: Integers  # [T] int64, special tokens included
+    types: Integers | None  # [T] int64, the token types; None where all are 0
+    lengths: list[int]  # the number of tokens of each row
+    truncated: list[int]  # how many tokens of each of the N inputs no row holds
+    empty: list[bool]  # whether an input has no token but the special ones
+    owners: Integers | None = None  # [R] in rising order, the input that each row belongs to; None: row i is input i
+    encodings: Sequence[Encoding] | None = None  # each row with the places in the text of its tokens, if needed
+    owned: Array | None = None  # [T] bool: where windows share a token, one of them owns it; None: all are their rows'
+    # [R] int64, rising within an input: which part of it (a choice, a text of several) a row belongs to
     parts: Integers | None = None
-    labels: Mapping[str, Labels] = field(default_factory=dict)
-    texts: Sequence[Any] | None = None
+    labels: Mapping[str, Labels] = field(default_factory=dict)  # what is to be learned, each kind by its name
+    texts: Sequence[Any] | None = None  # each of the N inputs, as the task read it, if needed
 
     @classmethod
     def from_rows(cls, rows: Iterable[Encoding]) -> "Features":
@@ -248,17 +235,11 @@ class Features:
 
 
 class Outputs(NamedTuple):
-    """What a model computed for N inputs.
+    """What a model computed for N inputs."""
 
-    Attributes:
-        values: one entry an input, as `bertie.tasks.task.Task.combine` gives them.
-        features: what they were computed from.
-        labels: what is right for each input, as labelled data has it; empty while answers are wanted.
-    """
-
-    values: Values
-    features: Features
-    labels: Sequence[Any] = ()
+    values: Values  # one entry an input, as `bertie.tasks.task.Task.combine` gives them
+    features: Features  # what they were computed from
+    labels: Sequence[Any] = ()  # what is right for each input, as labelled data has it; empty while answers are wanted
 
 
 # what each field has an entry of

@@ -64,13 +64,7 @@ class Masked(NamedTuple):
 class Masker:
     """Masks rows of a tokenizer's ids by random numbers that the caller draws; special tokens are never touched.
 
-    Args:
-        masking: how much, and in which units.
-        tokenizer: whose ids they are.
-        rows: of the model's embeddings, at least; an id may be as high as that.
-
-    Raises:
-        InputError: the tokenizer has no mask token, or its tokens don't show where words begin and they are needed.
+    The model's embeddings have ``rows`` rows at least: an id may be as high as that.
     """
 
     def __init__(self, masking: Masking, tokenizer: Any, rows: int = 0) -> None:

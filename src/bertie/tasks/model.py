@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self
 
 from bertie.config import BertConfig
+from bertie.generation.generation_config import GenerationConfig
 from bertie.tasks.arrays import Integers
 from bertie.tasks.features import Features
 from bertie.tasks.operations import Computed
@@ -83,14 +84,22 @@ class Model(Protocol):
         """Return the context in which answers are computed, without gradients; for the engine a `nullcontext`."""
 
 
-class Seq2SeqModel(Model, Protocol):
-    """As `Model`, of an encoder-decoder: R rows are sources, each with a target of its own."""
+class GenerativeModel(Model, Protocol):
+    """As `Model`, of a decoder, or of an encoder-decoder whose sources the R rows are."""
 
-    def generate(self, sources: Features, options: Mapping[str, Any], /) -> Integers:
-        """Return the targets that are written, int64 ``[R, S]`` on the host, each padded after its end.
+    @property
+    def generation_config(self) -> GenerationConfig: ...
 
-        ``options`` are fields of a generation config.
+    def generate(self, rows: Features, options: Mapping[str, Any], /) -> Integers:
+        """Return how rows go on, or the targets that are written for them: int64 ``[R * N, S]`` on the host.
+
+        Rows are padded before their beginning, and behind their end. ``options`` are fields of a generation config,
+        functions as ``model.generate`` takes them, and ``seed``.
         """
+
+
+class Seq2SeqModel(Model, Protocol):
+    """As `Model`, of an encoder-decoder that learns: R rows are sources, each with a target of its own."""
 
     def target_logits(self, sources: Features, targets: Features, /) -> Computed:
         """Return the logits ``[T, V]`` of what comes next at each of the T tokens of R targets."""

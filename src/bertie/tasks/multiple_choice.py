@@ -25,13 +25,9 @@ class MultipleChoice(SequenceTask):
     An input is ``{"prompt": str, "choices": [str, …]}`` or ``(prompt, [choice, …])``; inputs need not have equally
     many choices. Each choice is read with the prompt before it; in windows, it is the prompt that is read in parts.
     ``truncated`` counts what is cut off a prompt once for every choice.
-
-    Args:
-        top_k: how many choices to give; with 1 the answer stands alone, else they come as a list, best first; None
-            gives all.
     """
 
-    top_k: int | None = 1
+    top_k: int | None = 1  # choices to give: with 1 the answer stands alone, else a list, best first; None gives all
     moving: ClassVar[int] = 0
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": MultipleChoiceMetric}
 

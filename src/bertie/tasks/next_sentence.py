@@ -23,12 +23,9 @@ class NextSentence(SequenceTask):
     """An answer is ``{"is_next": bool, "score": float}``; the score is the probability that B follows A.
 
     A label is 0 where B follows A, and 1 where it does not.
-
-    Args:
-        label_smoothing: the share of each label that is learned as any class alike; figures take labels as they are.
     """
 
-    label_smoothing: float = 0.0
+    label_smoothing: float = 0.0  # the share of each label that is learned as any class alike; figures go without
     pair: ClassVar[str] = "(A, B), or a mapping with both"
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": ClassificationMetric}
 

@@ -42,7 +42,8 @@ class Row:
     @property
     def architecture(self) -> str:
         """The name of the model's class."""
-        return self.model_class.replace("AutoModelFor", "BertFor").replace("AutoModel", "BertModel")
+        usual = self.model_class.replace("AutoModelFor", "BertFor").replace("AutoModel", "BertModel")
+        return _WRITERS.get(self.model_class, usual)
 
     def load_task(self) -> Any:
         """Return the task's class."""
@@ -61,7 +62,7 @@ class Row:
     def save_options(self, config: Any, task: Any) -> None:
         """Keep in a model's config what `saved_options` returns: the task's options that differ from the usual."""
         usual = {field.name: field.default for field in dataclasses.fields(task)}
-        saved = {name: getattr(task, name) for name in task.saved if getattr(task, name) != usual[name]}
+        saved = {name: getattr(task, name) for name in task.saved if getattr(task, name, None) != usual.get(name)}
         others = getattr(config, "task_specific_params", None) or {}
         config.task_specific_params = {**others, self.name: saved}
 
@@ -75,6 +76,8 @@ class Row:
         return self.default()
 
 
+# doors whose model's class has another name
+_WRITERS = {"AutoModelForCausalLM": "BertLMHeadModel", "AutoModelForSeq2SeqLM": "EncoderDecoderModel"}
 ROWS = (
     Row(
         "embed",
@@ -135,14 +138,6 @@ ROWS = (
         learns="question-answering",
     ),
     Row(
-        "seq2seq",
-        ("sequence-to-sequence", "seq2seq-lm"),
-        "AutoModelForSeq2SeqLM",
-        "bertie.tasks.seq2seq:Seq2Seq",
-        "a text",
-        learns="seq2seq",
-    ),
-    Row(
         "token-classification",
         ("ner", "tag", "tagging", "named-entity-recognition"),
         "AutoModelForTokenClassification",
@@ -169,6 +164,32 @@ ROWS = (
         "a text or a pair",
         pipeline="TextClassificationPipeline",
         learns="sequence-classification",
+    ),
+    Row(
+        "text-generation",
+        ("causal-lm", "clm"),
+        "AutoModelForCausalLM",
+        "bertie.tasks.text_generation:TextGeneration",
+        "a beginning of a text",
+        pipeline="GenerationPipeline",
+    ),
+    Row(
+        "text2text-generation",
+        ("seq2seq", "sequence-to-sequence"),
+        "AutoModelForSeq2SeqLM",
+        "bertie.tasks.text_generation:Text2TextGeneration",
+        "a text",
+        pipeline="GenerationPipeline",
+        learns="seq2seq",
+        trained="bertie.tasks.seq2seq:Seq2Seq",
+    ),
+    Row(
+        "summarization",
+        ("summarize",),
+        "AutoModelForSeq2SeqLM",
+        "bertie.tasks.text_generation:Summarization",
+        "a text",
+        pipeline="GenerationPipeline",
     ),
 )
 

@@ -66,35 +66,20 @@ class Layer:
 
 @dataclass(frozen=True)
 class Recipe:
-    """From hidden states to vectors.
+    """From hidden states to vectors."""
 
-    Attributes:
-        modes: how the tokens' vectors become one; several are concatenated.
-        token_layers: what every token's vector goes through before.
-        layers: what the text's vector goes through after, in order.
-        truncate_dim: how many numbers of the vector are kept at last; None: all.
-        max_length: tokens of a text, special ones included; None leaves it to tokenizer and model.
-        lower_case: whether texts are lower-cased first, whatever the tokenizer does.
-        prompts: name → what is put before a text.
-        default_prompt: the name of the one to use when none is named.
-        include_prompt: whether a prompt's tokens take part in the pooling.
-        similarity: how two vectors are compared, one of `SIMILARITIES`.
-        subfolder: where the model's own files lie.
-        is_stated: whether the model's folder says all this; where none does, it is the usual.
-    """
-
-    modes: tuple[str, ...] = ("mean",)
-    token_layers: tuple[Layer, ...] = ()
-    layers: tuple[Layer, ...] = ()
-    truncate_dim: int | None = None
-    max_length: int | None = None
-    lower_case: bool = False
-    prompts: Mapping[str, str] = field(default_factory=dict)
-    default_prompt: str | None = None
-    include_prompt: bool = True
-    similarity: str = "cosine"
-    subfolder: str = ""
-    is_stated: bool = False
+    modes: tuple[str, ...] = ("mean",)  # how the tokens' vectors become one; several are concatenated
+    token_layers: tuple[Layer, ...] = ()  # what every token's vector goes through before
+    layers: tuple[Layer, ...] = ()  # what the text's vector goes through after, in order
+    truncate_dim: int | None = None  # how many numbers of the vector are kept at last; None: all
+    max_length: int | None = None  # tokens of a text, special ones included; None leaves it to tokenizer and model
+    lower_case: bool = False  # whether texts are lower-cased first, whatever the tokenizer does
+    prompts: Mapping[str, str] = field(default_factory=dict)  # name → what is put before a text
+    default_prompt: str | None = None  # the name of the one to use when none is named
+    include_prompt: bool = True  # whether a prompt's tokens take part in the pooling
+    similarity: str = "cosine"  # how two vectors are compared, one of `SIMILARITIES`
+    subfolder: str = ""  # where the model's own files lie
+    is_stated: bool = False  # whether the model's folder says all this; where none does, it is the usual
 
     @property
     def normalized(self) -> bool:

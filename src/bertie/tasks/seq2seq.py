@@ -1,19 +1,22 @@
 """Sequence to sequence: a target text for each source, such as a summary, as two BERTs write it (arXiv 1907.12461)."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 
-from bertie.errors import InputTypeError, nearest
+from bertie.errors import InputTypeError
+from bertie.generation.generation_config import GenerationConfig
 from bertie.metrics import Metric, TextOverlapMetric
-from bertie.tasks.arrays import Integers
+from bertie.tasks.arrays import Array, Integers
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model, Seq2SeqModel
 from bertie.tasks.operations import Computed
 from bertie.tasks.task import Task, TrainableTask, WrongAnswer
 from bertie.tasks.text_encoder import check_count
+from bertie.tasks.text_generation import Text2TextGeneration
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,15 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Seq2Seq(TrainableTask):
-    """An answer is the text that the model writes for a source.
+    """What learns for `bertie.tasks.text_generation.Text2TextGeneration`, which writes what is scored.
 
     A label holds the right targets; the first is learned, as the decoder's words from its start token to the end token.
 
     Args:
-        max_target_length: tokens of a target, start and end included; None: of those to learn from as many as the
-            decoder allows, and of those it writes afterwards as many as the longest of them has.
-        generation: fields of a `bertie.GenerationConfig` by which targets are written; those a model is trained with
-            are saved with it.
+        max_target_length: tokens of a target to learn, start and end included; None: what the decoder allows.
+        generation: fields of a `bertie.GenerationConfig` by which targets are written, which are saved with the model;
+            without ``max_length``, they get no longer than the longest that was learned.
         label_smoothing: the share of each word that is learned as any word alike (Szegedy et al. 2016, section 7).
     """
 
@@ -37,7 +39,7 @@ class Seq2Seq(TrainableTask):
     generation: Mapping[str, Any] | None = None
     label_smoothing: float = 0.0
     given: ClassVar[tuple[str, ...]] = (*Task.given, "windows", "overlap")
-    saved: ClassVar[tuple[str, ...]] = ("max_length",)
+    saved: ClassVar[tuple[str, ...]] = ()
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": TextOverlapMetric}
     loss_of_answers: ClassVar[bool] = False
 
@@ -45,39 +47,49 @@ class Seq2Seq(TrainableTask):
         super().__post_init__()
         if self.max_target_length is not None:
             check_count("max_target_length", self.max_target_length, self.target_limit)
-        if not isinstance(self.generation, Mapping | None):
-            raise InputTypeError(f"generation is {self.generation!r:.60}; give a mapping, such as {{'num_beams': 4}}.")
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        super().check_options(options)
+        fields = options.get("generation") or {}
+        if not isinstance(fields, Mapping):
+            raise InputTypeError(f"generation is {fields!r:.60}; give a mapping, such as {{'num_beams': 4}}.")
+        GenerationConfig(**fields)
+
+    @classmethod
+    def from_inference_task(cls, task: Task) -> Self:
+        return cls(tokenizer=task.tokenizer, config=task.config, generation=getattr(task, "generation", None))
+
+    def inference_task(self) -> Text2TextGeneration:
+        return Text2TextGeneration(tokenizer=self.tokenizer, config=self.config, generation=self.generation)
 
     @property
     def target_limit(self) -> int:
         """The most tokens that a target may have."""
-        most: int = self.config.get_text_config(decoder=True).max_position_embeddings
-        return min(self.tokenizer.model_max_length, most)
+        return int(self.config.get_text_config(decoder=True).max_position_embeddings)
 
     # sources → targets
 
     def run(self, model: Model, features: Features) -> Computed:
         """Return the targets written for sources ``[R, S]``; beside targets the logits ``[M, V]`` of their M words."""
-        writer = cast("Seq2SeqModel", model)
         if features.parts is None:
-            return writer.generate(features, self.generation or {})
+            return self.inference_task().run(model, features)
         targets = _part(features, 1)
         read = np.delete(targets.ids, _lasts(targets))
         shorter = replace(targets, ids=read, types=None, lengths=[length - 1 for length in targets.lengths])
-        return writer.target_logits(_part(features, 0), shorter)
+        return cast("Seq2SeqModel", model).target_logits(_part(features, 0), shorter)
 
-    def rows(self, output: Any, features: Features) -> Sequence[Integers]:
-        return list(output)
+    def rows(self, output: Any, features: Features) -> Sequence[Array]:
+        return self.inference_task().rows(output, features)
 
-    def decode(self, outputs: Outputs) -> list[str]:
-        return [self.tokenizer.decode(ids.tolist(), skip_special_tokens=True) for ids in outputs.values]
+    def decode(self, outputs: Outputs) -> list[Any]:
+        return self.inference_task().decode(outputs)
 
     # targets → loss
 
     def on_train_start(self, model: "nn.Module", labels: Sequence[Any]) -> Self:
-        """Return the task, and have the model write targets as long as those to learn from, and as options say."""
-        tokens = self.tokenizer
-        settled: Any = model
+        """Return the task with a tokenizer that cuts as it does, and have the model write targets as it is to learn."""
+        settled, tokens = cast("Any", model), copy.copy(self.tokenizer)
         named = {
             "decoder_start_token_id": tokens.cls_token_id,
             "eos_token_id": tokens.sep_token_id,
@@ -86,13 +98,11 @@ class Seq2Seq(TrainableTask):
         for name, token in named.items():
             if getattr(settled.config, name) is None:
                 setattr(settled.config, name, token)
-        longest = max(self._targets(labels).lengths, default=1)
         own = {name: getattr(settled.config, name) for name in named}
-        unknown = settled.generation_config.update(**own, **{"max_length": longest, **(self.generation or {})})
-        for name in unknown:
-            known = vars(settled.generation_config)
-            raise InputTypeError(f"generation has {name!r}, which is no field of its config.{nearest(name, known)}")
-        return self
+        longest = max(self._targets(labels).lengths, default=1)
+        settled.generation_config.update(**own, **{"max_length": longest, **(self.generation or {})})
+        tokens.model_max_length = self.limit
+        return replace(self, tokenizer=tokens)
 
     def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
         """Return the features with each target as a second part of its input, behind its source."""
@@ -125,10 +135,11 @@ class Seq2Seq(TrainableTask):
         return TextOverlapMetric(lowercase=bool(getattr(self.tokenizer, "do_lower_case", False)))
 
     def predictions(self, outputs: Outputs) -> list[str]:
-        return self.decode(outputs)
+        """Return what is written for each source, of several texts the first."""
+        return [answers[0]["generated_text"] for answers in self.decode(outputs)]
 
     def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
-        metric, written = self.metric(), self.decode(outputs)
+        metric, written = self.metric(), self.predictions(outputs)
         likeness = np.asarray(metric.figures(metric.rows(written, outputs.labels))[metric.main])
         return [
             None if said in right else WrongAnswer(1 - float(alike), right[0], said)

@@ -40,17 +40,12 @@ class Similarity(Embed, TrainableTask):
     softmax of ``scale`` times the cosine (InfoNCE; van den Oord et al. 2018), in both directions. Negatives are more
     candidates for the anchors, which alone look for their partners then. Where texts occur several times in a step, no
     anchor takes its own text, or a partner of the same anchor elsewhere, for a stranger.
-
-    Args:
-        scored: whether inputs come with scores.
-        lowest, highest: the scores that stand for a cosine of 0 and of 1.
-        scale: what cosines are multiplied by before the softmax.
     """
 
-    scored: bool = False
-    lowest: float = 0.0
-    highest: float = 1.0
-    scale: float = 20.0
+    scored: bool = False  # whether inputs come with scores
+    lowest: float = 0.0  # the score that stands for a cosine of 0
+    highest: float = 1.0  # and of 1
+    scale: float = 20.0  # what cosines are multiplied by before the softmax
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"with scores": RegressionMetric, "": RetrievalMetric}
 
     def __post_init__(self) -> None:
@@ -188,11 +183,8 @@ def ranks_of_partners(inputs: Sequence[Any] | NDArray[Any], keys: Sequence[Hasha
 
     These are the second and third vectors of all inputs, each text once. Others that are equally near stand before the
     partner, so that a model that gives every text the same vector has found none. Other partners of an anchor of the
-    same text, and that text itself, do not count: they are no worse an answer.
-
-    Args:
-        inputs: N arrays ``[2 or 3, D]`` of vectors of length 1.
-        keys: what tells texts apart, one a vector, in the order of the inputs.
+    same text, and that text itself, do not count: they are no worse an answer. Inputs are N arrays ``[2 or 3, D]`` of
+    vectors of length 1; ``keys`` tell their texts apart, one a vector.
     """
     if not len(inputs):
         return np.zeros(0, np.int64)

@@ -100,10 +100,7 @@ def whole_words(span: AnswerSpan, word_ids: Sequence[int | None]) -> tuple[int, 
 
 
 def pieces_of(offsets: Sequence[Span], start: int, stop: int) -> tuple[int, int] | None:
-    """Return the first and last of a text's pieces that hold characters ``start`` to ``stop`` (behind the last).
-
-    None where no piece does: the answer is empty, or of characters that are no part of any token.
-    """
+    """Return the first and last of a text's pieces that hold characters ``start`` to ``stop``, or None if none does."""
     characters = np.array(offsets, np.int64).reshape(-1, 2)
     first = int(np.searchsorted(characters[:, 1], start, "right"))
     last = int(np.searchsorted(characters[:, 0], stop, "left")) - 1

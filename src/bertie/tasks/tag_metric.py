@@ -20,13 +20,9 @@ _ALIKE = {"S": "B", "E": "I"}
 
 @dataclass(frozen=True)
 class SchemeEntityMetric(EntityMetric):
-    """As `EntityMetric`, for the tags of any scheme; types that the model lacks count as missed, under one name.
+    """As `EntityMetric`, for the tags of any scheme; types that the model lacks count as missed, under one name."""
 
-    Args:
-        given: the scheme of predictions and labels.
-    """
-
-    given: str = "BIO"
+    given: str = "BIO"  # the scheme of predictions and labels
 
     def rows(self, predictions: Any, labels: Any) -> NDArray:
         return super().rows(*(list(map(self._as_scheme, texts)) for texts in (predictions, labels)))

@@ -108,8 +108,8 @@ class Learning(ABC):
         """Whether the losses of a step's parts add up; False if the loss compares the step's inputs with each other."""
         return True
 
-    def divisor(self, features: Features) -> float | Sequence[float]:
-        """Return how many labelled items `loss` sums over, of several sums how many each does; known on the host."""
+    def divisor(self, features: Features) -> float | Mapping[str, float]:
+        """Return how many labelled items `loss` sums over, by name if it is several sums; known on the host."""
         return float(features.num_inputs)
 
     @abstractmethod

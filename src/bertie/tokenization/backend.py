@@ -50,13 +50,8 @@ class Backend(Protocol):
 
 class BertBackend:
     """The kernel reads nearly all texts. The package ``tokenizers`` reads those with added tokens, and with the few
-    marks that change places with their neighbours; where there is no kernel, it reads all.
-
-    Args:
-        vocabulary: token → id.
-        unk_token: the token of a word that has no pieces.
-        normalizer: cleaning, lower-casing, accents and Chinese characters, as the tokenizer's settings say.
-        added: calls of `add_tokens` to begin with.
+    marks that change places with their neighbours; where there is no kernel, it reads all. ``added`` are calls of
+    `add_tokens` to begin with.
     """
 
     def __init__(

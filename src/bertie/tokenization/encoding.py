@@ -46,23 +46,14 @@ class Special(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """What stands around the texts of a row, one or two: ``[CLS] A [SEP]`` has the gaps ``[CLS]`` and ``[SEP]``.
+    """What stands around the texts of a row, one or two: ``[CLS] A [SEP]`` has the gaps ``[CLS]`` and ``[SEP]``."""
 
-    Attributes:
-        gaps: ``gaps[i]`` stands before text ``i``, the last one behind all of them.
-        types: the token type of each text.
-        size: the number of special tokens.
-        codes: the ids of each gap as int64.
-        type_codes: the token types of each gap as int64.
-        untyped: whether every token has the type 0.
-    """
-
-    gaps: tuple[tuple[Special, ...], ...]
-    types: tuple[int, ...]
-    size: int
-    codes: tuple[bytes, ...]
-    type_codes: tuple[bytes, ...]
-    untyped: bool
+    gaps: tuple[tuple[Special, ...], ...]  # gaps[i] stands before text i, the last one behind all of them
+    types: tuple[int, ...]  # the token type of each text
+    size: int  # the number of special tokens
+    codes: tuple[bytes, ...]  # the ids of each gap as int64
+    type_codes: tuple[bytes, ...]  # the token types of each gap as int64
+    untyped: bool  # whether every token has the type 0
 
     @classmethod
     def of(cls, gaps: tuple[tuple[Special, ...], ...], types: tuple[int, ...]) -> "Frame":

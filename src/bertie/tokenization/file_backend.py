@@ -15,11 +15,7 @@ from bertie.tokenization.pieces import Block, KnownPieces, LatePieces, Pieces, r
 
 
 class FileBackend:
-    """A `Backend` for any model, normalizer and pre-tokenizer.
-
-    Args:
-        rust: is run as it stands, but for its padding and truncation, which are taken off.
-    """
+    """A `Backend` for any model, normalizer and pre-tokenizer; ``rust`` loses its padding and truncation."""
 
     def __init__(self, rust: Tokenizer) -> None:
         rust.no_padding()

@@ -92,10 +92,7 @@ def _advice(text: Any) -> str:
 
 
 def without_surrogates(texts: Sequence[Any], split: bool) -> Sequence[Any]:
-    """Return texts, or lists of words if ``split``, in which halves of UTF-16 characters are U+FFFD; it is logged.
-
-    They are no characters, and offsets stay what they are.
-    """
+    """Return texts, or lists of words if ``split``, in which halves of UTF-16 characters are U+FFFD; it is logged."""
     repaired: list[Any] = []
     for number, text in enumerate(texts):
         found = [_SURROGATES.subn("\ufffd", word) for word in (text if split else [text])]

@@ -93,12 +93,7 @@ class MadeLate(Sequence[Item], ABC):
 
 
 class Block(MadeLate[Pieces]):
-    """The pieces of several texts; an object for one of them is made when it is asked for.
-
-    Args:
-        rows: what is kept of each text, framed, side by side.
-        make: the pieces of the text of a number, with those that are not kept.
-    """
+    """The pieces of several texts; ``make`` makes an object of the text of a number when it is asked for."""
 
     def __init__(self, rows: Read, make: Callable[[int], Pieces]) -> None:
         self.rows = rows

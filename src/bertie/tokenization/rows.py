@@ -13,29 +13,17 @@ from bertie.tokenization.truncation import rows_of
 
 
 class Flat(NamedTuple):
-    """Rows side by side, without padding; lists have one entry a row.
+    """Rows side by side, without padding; lists have one entry a row."""
 
-    Attributes:
-        ids: ``[T]`` int64.
-        types: ``[T]`` int64, or None where every token has the type 0.
-        lengths: the number of tokens.
-        tokens_cut: how many tokens truncation left out, as far as they were counted.
-        empty: whether the row's texts have no token, cut off or not.
-    """
-
-    ids: Array
-    types: Array | None
-    lengths: list[int]
-    tokens_cut: list[int]
-    empty: list[bool]
+    ids: Array  # [T] int64
+    types: Array | None  # [T] int64, or None where every token has the type 0
+    lengths: list[int]  # the number of tokens
+    tokens_cut: list[int]  # how many tokens truncation left out, as far as they were counted
+    empty: list[bool]  # whether the row's texts have no token, cut off or not
 
 
 class TextRows(MadeLate[Encoding]):
-    """The rows of single texts whose tokens all have the type 0: `flat` has them all, an `Encoding` is made late.
-
-    Raises:
-        InputError: a text is too long, and the layout cuts second texts only.
-    """
+    """The rows of single texts of one type: `flat` has them all, an `Encoding` is made late."""
 
     def __init__(self, block: Block, layout: Layout, frame: Frame, padding: tuple[Any, ...] | None = None):
         self._block, self._layout, self._frame, self._padding = block, layout, frame, padding

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bertie.errors import CheckpointError, InputError, InputTypeError, MissingVocabularyError
 from bertie.files import read_bytes, shown, write_text
+from bertie.messages import wrong_byte
 from bertie.progress import say_once
 
 VOCABULARY_LIMIT = 64 * 2**20
@@ -27,9 +28,9 @@ def read_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
+        line, byte = raw.count(b"\n", 0, error.start) + 1, wrong_byte(error, len(raw) - len(error.object))
         raise CheckpointError(
-            f"the vocabulary file {str(path)!r} is not UTF-8 text (line {line}); save it as UTF-8"
+            f"the vocabulary file {str(path)!r} is not UTF-8 text (line {line}, {byte}); save it as UTF-8"
         ) from error
     tokens = text.replace("\r\n", "\n").rstrip("\n").split("\n")
     if tokens == [""]:

@@ -36,11 +36,11 @@ def count_words(texts: Iterable[str], tokenizer: RustTokenizer) -> Counter[str]:
 
 
 def train_wordpiece(
-    words: Mapping[str, int],
-    size: int,
+    words: Mapping[str, int],  # and how often each occurs
+    size: int,  # special tokens included
     special_tokens: Sequence[str],
-    min_frequency: int = 2,
-    limit_alphabet: int = 1000,
+    min_frequency: int = 2,  # of a pair that is merged
+    limit_alphabet: int = 1000,  # the most characters, of which the most frequent are taken
 ) -> list[str]:
     """Return a vocabulary of exactly ``size`` entries, the same for the same words in whatever order.
 
@@ -52,16 +52,6 @@ def train_wordpiece(
     The special tokens come first, then each character of the alphabet as it begins a word and (but for signs that only
     stand alone) as it continues one, then merged pieces in the order of merging. A word that is longer than `MAX_WORD`,
     or has a character outside the alphabet, is the unknown token whatever its pieces are, so it has no say.
-
-    Args:
-        words: word → how often it occurs.
-        size: entries of the vocabulary, special tokens included.
-        special_tokens: tokens that texts get by rule.
-        min_frequency: a pair that occurs less often is not merged.
-        limit_alphabet: the most characters, of which the most frequent are taken.
-
-    Raises:
-        InputError: the words do not give that many pieces, or ``size`` leaves no room for a character.
     """
     room = size - len(special_tokens)
     words = {word: count for word, count in words.items() if len(word) <= MAX_WORD}
@@ -99,11 +89,7 @@ def _alphabet(words: Mapping[str, int], limit: int) -> list[str]:
 
 
 class _Merges:
-    """Words as pieces, and how often each two pieces stand together in them.
-
-    Attributes:
-        pieces: number → piece; merging adds to them.
-    """
+    """Words as pieces, to which merging adds, and how often each two pieces stand together in them."""
 
     def __init__(self, alphabet: list[str], words: Mapping[str, int]) -> None:
         self.pieces = alphabet

@@ -23,10 +23,8 @@ def evaluation_is_due(budget: float, history: History) -> bool:
 
 
 def deadline(budget: float, history: History) -> float:
-    """Return the seconds of steps that fit into ``budget``, beside evaluations and what comes after the last step.
-
-    That is a last evaluation, a state and the model, which take twice the longest evaluation and state.
-    """
+    """Return the seconds of steps that fit into ``budget``, beside evaluations and what comes after the last step."""
+    # a last evaluation, a state and the model take twice the longest evaluation and state
     reserve = max(min(RESERVE, 0.1 * budget), RESERVED_SHARE * budget) + 2 * history.overhead
     to_come = EVALUATIONS * (1 - history.progress(history.step)) * history.overhead
     evaluations = max(history.evaluating, min(EVALUATION_SHARE * budget, history.evaluating + to_come))

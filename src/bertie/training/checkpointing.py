@@ -1,6 +1,6 @@
 """Where a run keeps what it must not lose: in a folder, or, without one, the best weights in memory.
 
-A state that is saved on the way is copied, and written by a thread while the run goes on.
+A state, or best weights, that are saved on the way are copied, and written by a thread while the run goes on.
 """
 
 import time
@@ -108,7 +108,7 @@ class Checkpointer:
             return
         self.wait()  # a state that has been written removes what it does not name
         if self._states is not None:
-            self._states.save_best(step, snapshot(model))
+            self._writing = self._writer.submit(self._states.save_best, step, _copies(snapshot(model)))
         else:
             self._best = {name: tensor.cpu().clone() for name, tensor in snapshot(model).items()}
 

@@ -11,13 +11,22 @@ from bertie.training.evaluating import LOWER
 
 
 def draw_curves(
-    records: Sequence[Mapping[str, Any]], main: str, best_step: int | None, path: Path, measured: str
+    records: Sequence[Mapping[str, Any]],
+    main: str,
+    best_step: int | None,
+    path: Path,
+    measured: str,
+    loss: str = "loss",
 ) -> None:
-    """Draw the loss of training and the figure ``main`` on the data ``measured`` by step, the best step marked."""
-    steps = [(record["step"], record["loss"]) for record in records if record.get("loss") is not None]
+    """Draw the loss of training and the figure ``main`` on the data ``measured`` by step, the best step marked.
+
+    ``loss`` names what of the training is drawn beside the loss on that data: all of it, or the same term.
+    """
+    steps = [(record["step"], record[loss]) for record in records if record.get(loss) is not None]
     evaluations = [(record["step"], record["figures"]) for record in records if record.get("figures")]
     figure, (losses, scores) = new_figure(8, 6.4, 2, 1, sharex=True)
     _draw_losses(losses, steps, [(step, figures.get("loss")) for step, figures in evaluations], measured)
+    losses.set_ylabel(label_text(loss))
     found = [(step, figures[main]) for step, figures in evaluations if figures.get(main) is not None]
     if found:
         scores.plot(*zip(*found, strict=True), color=BLUE, marker="o", markersize=4)
@@ -48,7 +57,6 @@ def _draw_losses(
     known = [(step, loss) for step, loss in found if loss is not None]
     if known:
         panel.plot(*zip(*known, strict=True), color=BLUE, marker="o", markersize=4, label=measured)
-    panel.set_ylabel("loss")
     begin_at_0(panel, [loss for _, loss in (*steps, *known)])
     if steps or known:
         panel.legend(fontsize=8, frameon=False)

@@ -14,6 +14,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from bertie.errors import spelled
+from bertie.progress import logger
 from bertie.training.distributed import Processes, others_answer
 from bertie.training.learner import Learner
 
@@ -34,14 +36,10 @@ class LossOf(nn.Module):
 
 
 class DataParallel:
-    """How one of the processes computes gradients; with one process alone nothing is exchanged.
+    """How one of the processes computes gradients; with one process alone nothing is exchanged."""
 
-    Attributes:
-        is_last: whether what is computed next is the last micro-batch of a step.
-        exchanges: whether the others wait for what is computed now, so that it cannot be computed again.
-    """
-
-    is_last = exchanges = False
+    is_last = False  # whether what is computed next is the last micro-batch of a step
+    exchanges = False  # whether the others wait for what is computed now, so that it cannot be computed again
 
     def __init__(self, model: nn.Module, group: Processes) -> None:
         self.group, self._loss = group, LossOf(model)
@@ -105,17 +103,14 @@ class Replicas(DataParallel):
 
 
 class Shards(DataParallel):
-    """Each process keeps some rows of every parameter, gradient and moment; layers are gathered when they compute.
-
-    The model has two faces, between which it changes in place: as it was, and as PyTorch's ``fully_shard`` makes it,
-    with other classes, hooks and parameters.
-    """
+    """Each process keeps some rows of every parameter, gradient and moment; layers are gathered when they compute."""
 
     exchanges = True
 
     def __init__(self, model: nn.Module, group: Processes, device: torch.device) -> None:
         super().__init__(model, group)
         self._parameters = dict(model.named_parameters())  # as they were; without numbers while there are shards
+        # two faces, between which the model changes in place: as it was, and with fully_shard's classes and hooks
         self._plain = _faces(model)
         for module in self._plain:
             vars(module).update({name: value.copy() for name, value in vars(module).items() if isinstance(value, dict)})
@@ -179,6 +174,9 @@ class Shards(DataParallel):
 def data_parallel(model: nn.Module, group: Processes, device: torch.device, shard: bool) -> DataParallel:
     """Return how this process computes gradients."""
     if group.world == 1:
+        if shard:
+            given = spelled("shard", True)
+            logger.warning("%s divides a model among the processes of torchrun; with one it has no effect.", given)
         return DataParallel(model, group)
     return Shards(model, group, device) if shard else Replicas(model, group)
 

@@ -80,12 +80,12 @@ class Processes:
         self.rank, self.world = rank, world
         self.control = control  # numbers that are on the host stay there: no device is waited for
 
-    def sum(self, number: Tensor) -> Tensor:
-        """Return the sum of the numbers ``[]`` of all processes, on their device."""
+    def sum(self, numbers: Tensor) -> Tensor:
+        """Return the sums of the numbers of all processes, on their device."""
         if self.world > 1:
             with others_answer():
-                dist.all_reduce(number)
-        return number
+                dist.all_reduce(numbers)
+        return numbers
 
     def highest(self, *numbers: int) -> list[int]:
         """Return, for each number, the highest that any process gave."""
@@ -141,11 +141,9 @@ def others_answer(only_lost: bool = False) -> Iterator[None]:
 
 
 def _of_this_start(store: Store, rank: int, world: int) -> Store:
-    """Return a part of torchrun's store that is empty.
-
-    torchrun keeps its store when it starts the processes again, and with it the addresses of those that are gone
-    (pytorch/pytorch issue 135712). What is answered here bears a name that none of them knew.
-    """
+    """Return a part of torchrun's store that is empty."""
+    # torchrun keeps it when it starts the processes again, with the addresses of those that are gone (pytorch/pytorch
+    # issue 135712): what is answered here bears a name that none of them knew
     name = uuid4().hex
     if rank > 0:
         store.set(f"bertie/hello/{rank}", name)

@@ -14,6 +14,7 @@ from bertie.training.param_groups import trainable
 from bertie.training.sampler import LookedUpSizes, Sampler
 
 Fingerprint = dict[str, Any]
+_DIGEST = "sha256:"
 PROCESSES = "number of processes"  # may change: see `goes_on_with`
 
 
@@ -48,14 +49,18 @@ def fingerprint(
 def refuse_other(before: Fingerprint, now: Fingerprint, folder: str) -> None:
     """Refuse to resume a run in ``folder`` that was started otherwise."""
     old, new = _flat(before), _flat(now)
-    length = ("total", "epochs", "steps", "warmup")
-    for name in dict.fromkeys((*new["settings"], *old["settings"])):
-        if name not in length and old["settings"].get(name) != new["settings"].get(name):
-            _refuse(folder, name, old["settings"].get(name), new["settings"].get(name))
-    for name in dict.fromkeys((*new["rest"], *old["rest"])):
-        if name != PROCESSES and old["rest"].get(name) != new["rest"].get(name):
-            _refuse(folder, name, old["rest"].get(name), new["rest"].get(name))
-    if before.get("total") != now["total"] and not _can_be_longer(before, now):
+    for kind, free in (("settings", ("total", "epochs", "steps", "warmup")), ("rest", (PROCESSES,))):
+        for name in dict.fromkeys((*new[kind], *old[kind])):
+            values = old[kind].get(name), new[kind].get(name)
+            if name not in free and values[0] != values[1]:
+                digests = any(isinstance(value, str) and value.startswith(_DIGEST) for value in values)
+                what = f"{name} differ" if digests else f"{name} was {values[0]!r} and is now {values[1]!r}"
+                raise InputError(
+                    f"The run in {folder!r} cannot be resumed: {what}; give what it was started with, or start a new "
+                    "run in another folder."
+                )
+    can_be_longer = now["settings"]["schedule"] == "constant" and before.get("warmup") == now["warmup"]
+    if before.get("total") != now["total"] and not can_be_longer:
         raise InputError(
             f"The run in {folder!r} cannot be resumed with {now['total']} steps instead of {before.get('total')}: its "
             "learning rates depend on its length. Give the same length; a run that is to be made longer needs "
@@ -74,26 +79,10 @@ def goes_on_with(before: Fingerprint, now: Fingerprint) -> str | None:
     )
 
 
-def _refuse(folder: str, name: str, before: Any, now: Any) -> None:
-    digests = any(isinstance(value, str) and value.startswith(_DIGEST) for value in (before, now))
-    what = f"{name} differ" if digests else f"{name} was {before!r} and is now {now!r}"
-    raise InputError(
-        f"The run in {folder!r} cannot be resumed: {what}; give what it was started with, or start a new run in "
-        "another folder."
-    )
-
-
 def _flat(found: Fingerprint) -> dict[str, dict[str, Any]]:
     settings, data = found.get("settings", {}), found.get("data", {})
     rest = {name: value for name, value in found.items() if name not in ("settings", "data", "total", "warmup")}
     return {"settings": settings, "rest": {**data, **rest}}
-
-
-def _can_be_longer(before: Fingerprint, now: Fingerprint) -> bool:
-    return now["settings"]["schedule"] == "constant" and before.get("warmup") == now["warmup"]
-
-
-_DIGEST = "sha256:"
 
 
 def digest(parts: Iterable[bytes | memoryview]) -> str:

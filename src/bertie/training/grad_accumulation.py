@@ -1,6 +1,6 @@
 """The gradients of one step: micro-batches within a token budget, in the precision of the device, past full memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -34,10 +34,10 @@ def precision_on(device: torch.device, precision: str) -> Callable[[], AbstractC
     return nullcontext
 
 
-def mean_of(sums: Tensor, counts: float | Sequence[float]) -> Tensor:
-    """Return a sum ``[]`` over its count, or of several sums ``[K]`` each over its own, added up."""
-    if isinstance(counts, Sequence):
-        return (sums / sums.new_tensor([count or 1.0 for count in counts])).sum()
+def means_of(sums: Tensor, counts: float | Mapping[str, float]) -> Tensor:
+    """Return a sum ``[]`` over its count, or several sums ``[K]`` each over its own."""
+    if isinstance(counts, Mapping):
+        return sums / sums.new_tensor([count or 1.0 for count in counts.values()])
     return sums / (counts or 1.0)
 
 
@@ -54,10 +54,13 @@ class GradAccumulator:
         self._learner, self._sizes = learner, sizes
         self._parallel.take_up(learner)
 
-    def compute(self, examples: Integers, divisor: float | Sequence[float], seed: int, device: torch.device) -> Tensor:
-        """Add the gradients of a step's losses over ``divisor`` to the parameters'; return this process's loss, ``[]``.
+    def compute(
+        self, examples: Integers, divisor: float | Mapping[str, float], seed: int, device: torch.device
+    ) -> Tensor:
+        """Add the gradients of a step's losses over ``divisor`` to the parameters'.
 
-        Gradients are afterwards those of all processes.
+        Returns this process's part of the loss ``[]``, or of the K terms ``[K]`` that it is the sum of. Gradients are
+        afterwards those of all processes.
         """
         while True:
             torch.manual_seed(seed)
@@ -72,43 +75,37 @@ class GradAccumulator:
                         f"cannot be computed again; give micro_tokens below {self.tokens}, or gradient_checkpointing."
                     ) from error
             # what is there may be half of a micro-batch's gradient: the step is computed again from its start
-            self._forget()
+            for parameter in self._learner.model.parameters():
+                parameter.grad = None
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
             self._halve(examples)
 
-    def _accumulate(self, examples: Integers, divisor: float | Sequence[float], device: torch.device) -> Tensor:
+    def _accumulate(self, examples: Integers, divisor: float | Mapping[str, float], device: torch.device) -> Tensor:
         total = torch.zeros((), device=device)
         batches = self._batches(examples)
         for number, (batch, weight) in enumerate(batches, 1):
             self._parallel.is_last = number == len(batches)
             with self._precision():
-                loss = self._parallel.loss(batch)
-                loss = mean_of(loss.to(torch.promote_types(loss.dtype, torch.float32)), divisor)
+                sums = self._parallel.loss(batch)
+                means = means_of(sums.to(torch.promote_types(sums.dtype, torch.float32)), divisor)
+                loss = means.sum()
             if not loss.requires_grad:
                 raise InputError("The loss does not depend on any parameter that learns; unfreeze what it is made of.")
             self._parallel.backward(loss if weight == 1 else loss * weight)
-            if weight:
-                total += loss.detach()
+            total = total + (means.detach() if weight else torch.zeros_like(means))
         return total
 
     def _batches(self, examples: Integers) -> list[tuple[list[int], int]]:
-        """Return this process's micro-batches, each with what its loss is multiplied by.
-
-        All processes have equally many, for they exchange something in each: one with fewer computes an example again,
-        which does not count.
-        """
+        """Return this process's micro-batches, as many as all have, each with what its loss is multiplied by."""
         if self._whole:
             return [(examples.tolist(), 1)]
         group, sizes = self._parallel.group, self._sizes
         parts = [micro_batches(each, sizes, self.tokens) for each in shares(examples, sizes, group.world)]
         own, most = parts[group.rank], max(map(len, parts))
+        # all exchange something in each: one with fewer computes an example again, which does not count
         shortest = [int(examples[sizes[examples].argmin()])]
         return [*((batch, group.world) for batch in own), *[(shortest, 0)] * (most - len(own))]
-
-    def _forget(self) -> None:
-        for parameter in self._learner.model.parameters():
-            parameter.grad = None
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
     def _halve(self, examples: Integers) -> None:
         lengths = self._sizes[examples]

@@ -18,66 +18,41 @@ Log = Callable[[Record], None]
 
 @dataclass
 class History:
-    """A run up to now; `train` returns it.
+    """A run up to now; `train` returns it."""
 
-    Attributes:
-        step: finished steps.
-        ends: the steps at which the run was finished, before it was made longer.
-        more: how many epochs longer; 0: it was not.
-        total: the steps of the whole run, were it not to stop early; under a budget as planned last.
-        plans: under a budget, each number of steps that was planned: after which step, what share of the run was done
-            by then, the steps in all, and the seconds passed without evaluations (see `budget`).
-        evaluating: the seconds of all evaluations.
-        overhead: the most seconds that an evaluation and a saved state together have taken.
-        phases: the first step of each phase that has begun.
-        records: log lines. Of steps: ``step``, ``epoch``, ``loss``, ``learning_rate``, ``grad_norm``,
-            ``tokens`` (of all steps so far), ``tokens_per_second``, ``seconds``; of evaluations: ``step``, ``epoch``,
-            ``figures``, ``score`` (the figure that decides; higher is better), ``is_best``, ``seconds``.
-        best_step, best_score: of the best evaluation; None before the first.
-        best_figures: what it gave.
-        waited: evaluations since then.
-        evaluated: the step after which the last evaluation was made.
-        told: the step after which callbacks were last told of an epoch's end.
-        stopped_early: whether ``patience`` ended the run.
-        asked_to_stop: whether a callback did.
-        skipped: steps left out because a number in them was not finite.
-        rewound: the steps whose loss was a spike, each with the step that the weights went back to.
-        recent: the losses that the next one is compared with.
-        warnings: sentences for the user.
-        seconds: training time, that of earlier sessions of a resumed run included.
-        losses, norms: of the steps since the last log line.
-        tokens: computed since the last log line.
-        micro_tokens: tokens computed at a time; less after memory was exhausted.
-        settings: those of the run, with what was used for each that was left open.
-    """
-
-    total: int = 0
-    step: int = 0
-    ends: list[int] = field(default_factory=list)
+    total: int = 0  # steps of the whole run, were it not to stop early; under a budget as planned last
+    step: int = 0  # finished steps
+    ends: list[int] = field(default_factory=list)  # steps at which the run was finished, before it was made longer
+    # under a budget, each number of steps that was planned: after which step, what share of the run was done by then,
+    # the steps in all, and the seconds passed without evaluations (see `budget`)
     plans: list[list[float]] = field(default_factory=list)
-    evaluating: float = 0.0
-    overhead: float = 0.0
-    phases: list[int] = field(default_factory=lambda: [0])
-    more: int = 0
+    evaluating: float = 0.0  # the seconds of all evaluations
+    overhead: float = 0.0  # the most seconds that an evaluation and a saved state together have taken
+    phases: list[int] = field(default_factory=lambda: [0])  # the first step of each phase that has begun
+    more: int = 0  # how many epochs the run was made longer by
+    # log lines. Of steps: step, epoch, loss and, of a loss that is a sum, each term as NAME_loss, learning_rate,
+    # grad_norm, tokens (of all steps so far), tokens_per_second, seconds; of evaluations: step, epoch, figures, score
+    # (the figure that decides; higher is better), is_best, seconds
     records: list[Record] = field(default_factory=list)
-    best_step: int | None = None
+    best_step: int | None = None  # of the best evaluation; None before the first
     best_score: float | None = None
     best_figures: dict[str, float | None] = field(default_factory=dict)
-    waited: int = 0
-    evaluated: int = 0
-    told: int = 0
-    stopped_early: bool = False
-    asked_to_stop: bool = False
-    skipped: list[int] = field(default_factory=list)
-    rewound: list[list[int]] = field(default_factory=list)
-    recent: list[float] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    losses: list[float] = field(default_factory=list)
+    waited: int = 0  # evaluations since the best
+    evaluated: int = 0  # the step after which the last evaluation was made
+    told: int = 0  # the step after which callbacks were last told of an epoch's end
+    stopped_early: bool = False  # by ``patience``
+    asked_to_stop: bool = False  # by a callback
+    skipped: list[int] = field(default_factory=list)  # steps left out because a number in them was not finite
+    rewound: list[list[int]] = field(default_factory=list)  # steps with a spike, and those gone back to
+    recent: list[float] = field(default_factory=list)  # the losses that the next one is compared with
+    warnings: list[str] = field(default_factory=list)  # sentences for the user
+    seconds: float = 0.0  # training time, that of earlier sessions of a resumed run included
+    losses: list[float] = field(default_factory=list)  # of the steps since the last log line, and so are these
     norms: list[float] = field(default_factory=list)
+    terms: dict[str, list[float]] = field(default_factory=dict)
     tokens: int = 0
-    micro_tokens: int = 0
-    settings: dict[str, Any] = field(default_factory=dict)
+    micro_tokens: int = 0  # tokens computed at a time; less after memory was exhausted
+    settings: dict[str, Any] = field(default_factory=dict)  # with what was used for each that was left open
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as JSON takes it."""
@@ -85,8 +60,8 @@ class History:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return what `to_dict` was made of."""
-        return cls(**{each.name: values[each.name] for each in fields(cls)})
+        """Return what `to_dict` was made of; a run that was begun by an older bertie may lack a field."""
+        return cls(**{each.name: values[each.name] for each in fields(cls) if each.name in values})
 
     @property
     def is_over(self) -> bool:
@@ -112,13 +87,14 @@ class History:
             "step": self.step,
             "epoch": round(epoch, 4),
             **finite({"loss": _mean(self.losses)}),
+            **finite({f"{name}_loss": _mean(values) for name, values in self.terms.items()}),
             "learning_rate": rate,
             **finite({"grad_norm": _mean(self.norms)}),
             "tokens": self.tokens + next((line["tokens"] for line in reversed(self.records) if "tokens" in line), 0),
             "tokens_per_second": round(self.tokens / max(computing, 1e-9), 1),
             "seconds": round(seconds, 3),
         }
-        self.losses, self.norms, self.tokens = [], [], 0
+        self.losses, self.norms, self.terms, self.tokens = [], [], {}, 0
         return record
 
     def is_better(self, score: float | None) -> bool:

@@ -1,6 +1,6 @@
 """What the loop trains: anything with a model whose loss is a sum over numbered examples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -9,31 +9,24 @@ from bertie.training.sampler import LookedUpSizes
 
 
 class Learner(Protocol):
-    """A model and N examples, known to the loop by number only.
+    """A model and N examples, known to the loop by number only."""
 
-    Attributes:
-        model: its parameters with ``requires_grad`` learn. The loop sets train and eval mode.
-        sizes: the tokens of each example, ``[N]``; batches are counted and sorted by them. `LookedUpSizes` for a stream
-            of known length, whose examples are numbered on through the epochs: neither their sizes nor their order are
-            then in memory.
-    """
-
-    model: nn.Module
+    model: nn.Module  # its parameters with ``requires_grad`` learn; the loop sets train and eval mode
 
     @property
-    def sizes(self) -> Sequence[int] | LookedUpSizes: ...
+    def sizes(self) -> Sequence[int] | LookedUpSizes:
+        """The tokens of each example, ``[N]``; batches are counted and sorted by them."""
 
-    def divisor(self, examples: Sequence[int]) -> float | Sequence[float]:
+    def divisor(self, examples: Sequence[int]) -> float | Mapping[str, float]:
         """Return the number of labelled items of a whole step, by which its loss is divided; the host knows it.
 
-        A loss of K sums has K of them, and the loss of the step is the sum of the K means.
+        A loss of K sums has K of them by name; the loss of the step is the sum of the K means, and log lines have each.
         """
 
     def loss(self, examples: Sequence[int]) -> Tensor:
         """Return the sum ``[]`` of the losses of these examples, or K sums ``[K]``, with gradient.
 
-        It is called for parts of a step, longest examples first, and may draw random numbers from PyTorch's global
-        generator, which is seeded for every step.
+        It is called for parts of a step, longest examples first; PyTorch's global generator is seeded for every step.
         """
 
     def describe(self, examples: Sequence[int]) -> str:
@@ -41,12 +34,7 @@ class Learner(Protocol):
 
 
 class Phase(NamedTuple):
-    """A part of a run with examples of its own, such as longer texts; the learners of all phases have one model.
-
-    Attributes:
-        learner: what learns in it.
-        share: of the run's steps.
-    """
+    """A part of a run with examples of its own, such as longer texts; the learners of all phases have one model."""
 
     learner: Learner
-    share: float
+    share: float  # of the run's steps

@@ -99,10 +99,9 @@ def train(
         alone = only_process_in(folder) if folder is not None and group.rank == 0 else nullcontext()
         with run.parallel, alone, closing(run.checkpointer), by_rows(run.tables):
             run.begin(resume, more_epochs)
-            what, total = (
-                ("steps", run.history.total) if settings.budget is None else ("seconds", round(settings.budget))
-            )
-            with progress(what, total, show_progress if group.rank == 0 else False) as advance:
+            steps = ("steps", run.history.total)
+            counted = steps if settings.budget is None else ("seconds", round(settings.budget))
+            with progress(*counted, show_progress if group.rank == 0 else False) as advance:
                 return run.run(advance)
 
 
@@ -130,7 +129,8 @@ class _Run:
         self.precision = "fp32" if precision is nullcontext else "bf16"
         self.sampler = self._sampler_of(0)
         in_an_epoch = self.sampler.steps_in(0)
-        self.history.total = self._planned_total(in_an_epoch)
+        steps = settings.steps or self.sampler.steps_before(settings.epochs_over(in_an_epoch))
+        self.history.total = steps if settings.budget is None else UNKNOWN
         self.highest_rate = settings.rate_for(getattr(self.model, "config", None))
         self.log_every = settings.log_interval(self.history.total)
         # under a budget shares of the time decide, however long an epoch is: an evaluation's cost must be known early
@@ -149,7 +149,7 @@ class _Run:
         tokens = settings.micro_tokens or micro_tokens(self.device)
         self.gradients = GradAccumulator(self.parallel, tokens, precision, whole=not self.divisible)
         self.is_waited_for = self.device.type != "cpu"  # fetching a number waits until the device is done
-        # of the steps since the last look at the device: number, loss, norm
+        # of the steps since the last look at the device: number, loss or its terms, norm
         self.unseen: list[tuple[int, Tensor, Tensor]] = []
         self.clock = 0.0
 
@@ -163,11 +163,6 @@ class _Run:
         growing = settings.batch_warmup if number == 0 else 0
         per_step = (settings.examples_in_a_step, settings.batch_tokens, growing)
         return Sampler(learner.sizes, settings.seed, *per_step, self.history.phases[number])
-
-    def _planned_total(self, in_an_epoch: int) -> int:
-        if self.settings.budget is not None:
-            return UNKNOWN
-        return self.settings.steps or self.sampler.steps_before(self.settings.epochs_over(in_an_epoch))
 
     def begin(self, resume: bool, more_epochs: int | None) -> None:
         """Bring model and history to where the run begins or goes on."""
@@ -203,7 +198,8 @@ class _Run:
                 return self._end()
             self._step()
             self._look()
-            self._leave_if_asked()
+            if number := self._agree():
+                self._leave(number)
             if self.is_save_due:
                 self._keep(wait=False)
             before, done = done, self._done()
@@ -240,6 +236,7 @@ class _Run:
             "evaluate_every": self.evaluate_every or (in_an_epoch if settings.budget is None else None),
             "log_every": self.log_every,
             "micro_tokens": self.gradients.tokens,
+            "skip_bad_steps": settings.skip_bad_steps or 0,
         }
         length = next((name for name in ("steps", "budget") if given[name] is not None), "epochs")
         left = {"epochs", "steps", "budget"} - {length} | {"batch_size" if settings.batch_tokens else "batch_tokens"}
@@ -258,9 +255,10 @@ class _Run:
         divisor = self.learner.divisor(examples.tolist())
         self.optimizer.zero()
         seed = seed_of_step(self.settings.seed, step, self.group.rank)
-        loss = self.group.sum(self.gradients.compute(examples, divisor, seed, self.device))
-        norm = self.optimizer.step(self._rate(step), self.settings.max_grad_norm, loss)
-        self.unseen.append((step + 1, loss, norm))
+        terms = self.group.sum(self.gradients.compute(examples, divisor, seed, self.device))
+        norm = self.optimizer.step(self._rate(step), self.settings.max_grad_norm, terms.sum())
+        self.terms = tuple(divisor) if isinstance(divisor, Mapping) else ()
+        self.unseen.append((step + 1, terms, norm))
         self.history.step = step + 1
         self.history.tokens += int(self.sampler.sizes[examples].sum())
 
@@ -277,9 +275,9 @@ class _Run:
     def _fetch(self) -> None:
         if not self.unseen:
             return
-        numbers = torch.stack([torch.stack([loss.float(), norm]) for _, loss, norm in self.unseen]).tolist()
+        numbers = torch.stack([torch.hstack([norm, terms.sum(), terms]) for _, terms, norm in self.unseen]).tolist()
         steps, self.unseen = [step for step, _, _ in self.unseen], []
-        for step, (loss, norm) in zip(steps, numbers, strict=True):
+        for step, (norm, loss, *terms) in zip(steps, numbers, strict=True):
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 self._skip(step, loss, norm)
             elif self._is_spike(loss):
@@ -288,11 +286,13 @@ class _Run:
             else:
                 self.history.losses.append(loss)
                 self.history.norms.append(norm)
+                for name, term in zip(self.terms, terms, strict=bool(self.terms)):
+                    self.history.terms.setdefault(name, []).append(term)
 
     def _is_spike(self, loss: float) -> bool:
         """Whether a loss is one after which the run goes back; if not, the next is compared with it, too."""
         threshold, recent = self.settings.spike_threshold, self.history.recent
-        if threshold is None:
+        if not threshold:
             return False
         if is_spike(recent, loss, threshold):
             return True
@@ -313,7 +313,7 @@ class _Run:
         examples = self.sampler.examples(step - 1)
         message = explain(self.parallel, self.learner, examples, step, epoch, rate, loss, norm)
         self.history.skipped.append(step)
-        if len(self.history.skipped) > self.settings.skip_bad_steps:
+        if len(self.history.skipped) > (self.settings.skip_bad_steps or 0):
             kept = f" in {self.checkpointer.where!r}" if self._keep() else ""
             raise BertieError(f"{message.removesuffix('.')}{kept}. {ADVICE}")
         warn(self.history, message)
@@ -371,13 +371,8 @@ class _Run:
         self._tell("epoch", {"step": history.step, "epoch": epoch, "seconds": round(self._seconds(), 3)})
         self._agree()
 
-    def _leave_if_asked(self) -> None:
-        """Save and leave if a signal came to any process; agree on what else all must know by the way."""
-        if number := self._agree():
-            self._leave(number)
-
     def _agree(self) -> int:
-        """Agree on micro-batches, on whether to stop or to save, and on steps; return a signal or 0."""
+        """Agree on what all processes must know; return the signal, if any, at which they save and leave, or 0."""
         asked, planned, budget = int(self.history.asked_to_stop), 0, self.settings.budget
         if budget is not None and self.group.rank == 0:
             planned = plan(budget, self.history, self._seconds())

@@ -23,9 +23,11 @@ class Muon(AdamW):
         self._matrices = {
             name for name, each in self._parameters.items() if each.dim() == 2 and count_layers((name,)) > 0
         }
-        self._muons = {
-            group: self._muon_of(group) for group in self._groups if self._matrices.intersection(group.names)
-        }
+        self._muons: dict[Group, Any] = {}
+        for group in self._groups:
+            if matrices := [self._parameters[name] for name in group.names if name in self._matrices]:
+                decay = group.decay
+                self._muons[group] = torch.optim.Muon(matrices, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
 
     def tensors(self) -> dict[str, Tensor]:
         states = {name: muon.state.get(self._parameters[name], {}) for name, muon in self._by_name().items()}
@@ -39,10 +41,6 @@ class Muon(AdamW):
         for name, muon in self._by_name().items():
             if (kept := tensors.get(f"momentum.{name}")) is not None:
                 muon.state[self._parameters[name]]["momentum_buffer"] = kept.to(self._parameters[name].device).clone()
-
-    def _muon_of(self, group: Group) -> Any:
-        matrices = [self._parameters[name] for name in group.names if name in self._matrices]
-        return torch.optim.Muon(matrices, weight_decay=group.decay, adjust_lr_fn="match_rms_adamw")
 
     def _by_name(self) -> dict[str, Any]:
         return {name: muon for group, muon in self._muons.items() for name in group.names if name in self._matrices}

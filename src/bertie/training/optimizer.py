@@ -18,11 +18,7 @@ EPSILON = 1e-8
 
 
 class AdamW:
-    """The optimiser of a run; the parameters named in ``tables`` are updated by rows.
-
-    A step whose gradients or loss are not finite changes nothing: the device decides that by itself, so that the host
-    need not wait for it.
-    """
+    """The optimiser of a run; the parameters named in ``tables`` are updated by rows."""
 
     def __init__(
         self,
@@ -49,6 +45,7 @@ class AdamW:
             if parameter.grad is not None
         }
         norm = self._total_norm(gradients.values()).float()
+        # such a step changes nothing: the device decides that by itself, so that the host need not wait for it
         bad = (~(norm + loss).isfinite()).float()
         scale = None if max_norm is None else ((norm + 1e-6) / max_norm).clamp(min=1.0)
         if scale is not None and scale.device.type == "cpu" and scale == 1:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from bertie.capture import modes_kept
 from bertie.errors import InputError
 from bertie.layers.int8 import CANNOT_BE_TRAINED
 
@@ -37,10 +38,7 @@ def count_layers(names: Iterable[str]) -> int:
 
 
 def groups(model: nn.Module, weight_decay: float, layer_decay: float) -> list[Group]:
-    """Return the groups of all parameters of ``model`` that learn.
-
-    Vectors (biases and the weights of LayerNorm) do not decay.
-    """
+    """Return the groups of all parameters of ``model`` that learn; vectors (biases, LayerNorm) do not decay."""
     layers = count_layers(name for name, _ in model.named_parameters())
     found: dict[tuple[float, float], list[str]] = {}
     for name, parameter in trainable(model).items():
@@ -134,12 +132,9 @@ def restore(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
 def left_as_it_was(model: nn.Module) -> Iterator[None]:
     """Give random numbers and the model's mode back as they were, and leave no gradients."""
     device = next(model.parameters()).device
-    training = {module: module.training for module in model.modules()}
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), modes_kept(model):
         try:
             yield
         finally:
-            for module, mode in training.items():
-                module.training = mode
             for parameter in model.parameters():
                 parameter.grad = None

@@ -20,10 +20,7 @@ REPORT = "report.md"
 
 @contextmanager
 def at_work_in(folder: Path | None, refuse: Callable[[set[str]], None]) -> Iterator[None]:
-    """Keep the folder of a run's results for this process while the block runs, and say how a stopped run goes on.
-
-    What a process that was killed has left half-written is removed.
-    """
+    """Keep the folder of a run's results for this process within the block, and say how a stopped run goes on."""
     if folder is None:
         yield
         return
@@ -43,10 +40,7 @@ def at_work_in(folder: Path | None, refuse: Callable[[set[str]], None]) -> Itera
 
 
 def refuse_other_content(folder: Path | None, names: set[str], begun: tuple[str, ...] = ()) -> None:
-    """Refuse a folder with ``names`` that holds something else than a run that is not finished.
-
-    Such a run has left a plan, a state, or something whose name begins with one of ``begun``.
-    """
+    """Refuse a folder whose ``names`` show no unfinished run: no plan, no state, none that is ``begun`` so."""
     refuse_finished(folder, names)
     if names and not any(name in (PLAN, STATE) or name.startswith(begun) for name in names):
         raise InputError(

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -23,19 +23,12 @@ ROUNDS = 6  # of the Feistel network in `shuffled_part`
 class LookedUpSizes:
     """The sizes of ``count`` examples that are too many for a number each in memory: they are looked up by the step.
 
-    They are numbered on through the epochs: epoch ``e`` begins with example ``e * count``, and its examples may differ
-    from those of the epochs before.
-
-    Attributes:
-        count: how many examples an epoch has.
-        sizes_of: takes examples ``[n]`` and returns their tokens ``[n]``, always the same.
-        usual: the tokens of an example in the mean. Steps of so many tokens are then steps of equally many examples;
-            without it they are cut by the sizes of all examples of an epoch.
+    They are numbered on through the epochs: epoch ``e``, whose examples may be new ones, begins with ``e * count``.
     """
 
-    count: int
-    sizes_of: Callable[[Integers], Integers]
-    usual: int | None = None
+    count: int  # how many examples an epoch has
+    sizes_of: Callable[[Integers], Integers]  # takes examples [n] and returns their tokens [n], always the same
+    usual: int | None = None  # the mean of their tokens, by which steps have equally many examples; None: cut by sizes
 
     def __len__(self) -> int:
         return self.count
@@ -55,9 +48,8 @@ def shuffled(count: int, seed: int, epoch: int) -> Integers:
 def shuffled_part(positions: Integers, count: int, seed: int, epoch: int) -> Integers:
     """Return the examples at some positions of an order of ``count`` examples that is never in memory as a whole.
 
-    A Feistel network permutes the numbers of as many bits as ``count`` has, rounded up to an even number; one that
-    leads beyond ``count`` is followed until it comes back (Black and Rogaway 2002, "Ciphers with arbitrary finite
-    domains").
+    A Feistel network permutes as many bits as ``count`` has, an even number; what leads beyond ``count`` is followed
+    until it comes back (Black and Rogaway 2002, "Ciphers with arbitrary finite domains").
     """
     half = np.uint64(max(1, ((count - 1).bit_length() + 1) // 2))
     mask = np.uint64((1 << int(half)) - 1)
@@ -83,10 +75,7 @@ def _mixed(numbers: np.ndarray) -> np.ndarray:
 
 
 def cuts(sizes: Integers, tokens: int) -> Integers:
-    """Return where ``sizes`` (in the order of an epoch) are cut into steps of at most ``tokens`` tokens, 0 and N too.
-
-    An example longer than that is a step of its own.
-    """
+    """Return where ``sizes`` are cut into steps of at most ``tokens`` tokens or one example, 0 and N too."""
     ends, bounds = np.cumsum(sizes), [0]
     while bounds[-1] < len(sizes):
         before = ends[bounds[-1] - 1] if bounds[-1] else 0
@@ -95,10 +84,7 @@ def cuts(sizes: Integers, tokens: int) -> Integers:
 
 
 def shares(examples: Integers, sizes: Sizes, world: int) -> list[Integers]:
-    """Return the examples of a step that each of ``world`` processes computes; tokens are divided evenly.
-
-    Every example belongs to one process; with fewer examples than processes some have none.
-    """
+    """Return the examples of a step that each of ``world`` processes computes, if any; tokens are divided evenly."""
     if world == 1:
         return [examples]
     lengths, tokens, owners = sizes[examples], [0] * world, np.empty(len(examples), dtype=np.int64)
@@ -109,10 +95,7 @@ def shares(examples: Integers, sizes: Sizes, world: int) -> list[Integers]:
 
 
 def micro_batches(examples: Integers, sizes: Sizes, tokens: int) -> list[list[int]]:
-    """Return the examples cut into batches of at most ``tokens`` tokens, longest first.
-
-    Sorted by length, texts of equal length lie side by side, and grouped attention copies nothing.
-    """
+    """Return the examples cut into batches of at most ``tokens`` tokens, longest first."""
     return [examples[batch].tolist() for batch in batches(sizes[examples].tolist(), tokens)]
 
 
@@ -124,9 +107,8 @@ def seed_of_step(seed: int, step: int, rank: int) -> int:
 class Sampler:
     """The steps of a run: each epoch is a shuffle of all examples, cut into steps by number or by tokens.
 
-    The whole order of an epoch is drawn, and cut by tokens from end to end; that of examples with `LookedUpSizes` is
-    computed where it is needed, and cut by tokens block by block. Step ``begun`` of the run is the first of these. Over
-    ``batch_warmup`` steps the share of their examples that is taken grows in a line from `FIRST_BATCH` to all.
+    Step ``begun`` of the run is the first of these. Over ``batch_warmup`` steps the share of their examples that is
+    taken grows in a line from `FIRST_BATCH` to all.
     """
 
     def __init__(
@@ -149,7 +131,7 @@ class Sampler:
         self._block = len(sizes) if self.is_drawn else BLOCK
         self._blocks = -(-len(sizes) // self._block)  # of an epoch
         self._starts = [0]  # the first step of each block so far, through all epochs
-        self._drawn = lru_cache(maxsize=2)(self._drawn_epoch)
+        self._drawn = lru_cache(maxsize=2)(partial(shuffled, len(sizes), seed))
         self._cut = lru_cache(maxsize=2)(self._cut_block)
 
     def steps_in(self, epoch: int) -> int:
@@ -214,6 +196,3 @@ class Sampler:
             return self._drawn(epoch)[start:stop]
         positions = np.arange(start, min(stop, len(self.sizes)))
         return shuffled_part(positions, len(self.sizes), self.seed, epoch) + epoch * len(self.sizes)
-
-    def _drawn_epoch(self, epoch: int) -> Integers:
-        return shuffled(len(self.sizes), self.seed, epoch)

@@ -12,10 +12,7 @@ STOPPING = tuple(number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number :
 
 
 class Signals:
-    """Notes the first of these signals while it is entered; a second one does what it did before.
-
-    Signals reach the main thread only: elsewhere nothing is installed. One that was ignored stays ignored.
-    """
+    """Notes the first of these signals while it is entered; a second one does what it did before."""
 
     def __init__(self) -> None:
         self.received = 0

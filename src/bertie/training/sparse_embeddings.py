@@ -18,10 +18,7 @@ FEWEST_ROWS = 4096
 
 
 def tables(model: nn.Module) -> dict[str, nn.Embedding]:
-    """Return the large embeddings that learn by lookup alone, by the name of their weight.
-
-    One that is also a decoder's weight has gradients in all rows, and stays as it is.
-    """
+    """Return the large embeddings that learn by lookup alone, not as a decoder too, by the name of their weight."""
     names: dict[int, int] = {}
     for _, parameter in model.named_parameters(remove_duplicate=False):
         names[id(parameter)] = names.get(id(parameter), 0) + 1

@@ -15,12 +15,10 @@ MOST_REWINDS = 10
 
 
 def is_spike(before: Sequence[float], loss: float, threshold: float) -> bool:
-    """Whether the logarithm of ``loss`` lies more than ``threshold`` standard deviations above those ``before``.
-
-    Middle and deviation are the median and the median distance from it, which a few outliers do not move.
-    """
+    """Whether the logarithm of ``loss`` lies more than ``threshold`` standard deviations above those ``before``."""
     if len(before) < FEWEST or loss <= 0 or min(before) <= 0:
         return False
+    # medians are not moved by a few outliers
     known = [math.log(each) for each in before]
     middle = statistics.median(known)
     spread = DEVIATIONS * statistics.median(abs(each - middle) for each in known)

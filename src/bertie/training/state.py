@@ -44,14 +44,10 @@ class Saved(NamedTuple):
 
 
 class States:
-    """The states and best weights of one run in ``folder``, which is made when something is saved.
-
-    The last ``most`` states are kept, and those that are to stay. Of several processes all call `save` and `load`; the
-    first one writes what all have.
-    """
+    """The states and best weights of one run in ``folder``; all processes call `save` and `load`."""
 
     def __init__(self, folder: Path, group: Processes = ALONE, most: int = 1) -> None:
-        self._folder, self._group, self._most = folder, group, most
+        self._folder, self._group, self._most = folder, group, most  # so many last states are kept
         self._latest = 0
 
     def exist(self) -> bool:

@@ -16,10 +16,7 @@ def check_tensorboard() -> None:
 
 
 class TensorBoard:
-    """A log in ``folder``: figures of steps as ``train/…``, of evaluations as ``tune/…``.
-
-    As in `JsonLines`, what the folder held before goes at the first record. TensorFlow is not needed.
-    """
+    """A log in ``folder``, as `JsonLines`: figures of steps as ``train/…``, of evaluations as ``tune/…``."""
 
     def __init__(self, folder: Path) -> None:
         check_tensorboard()

@@ -1,0 +1,96 @@
+"""``bertie generate``: a decoder goes on with texts, or a pair of BERTs writes others for them."""
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from bertie.cli import options
+from bertie.cli.reading import InputOptions
+from bertie.cli.writing import OutputOptions
+from bertie.config import CONFIG_NAME
+from bertie.files import read_json
+from bertie.hub import member, resolve
+
+
+@dataclass(frozen=True)
+class WritingOptions:
+    """How words are chosen, by the names of a `bertie.GenerationConfig`; what is left out is the model's own."""
+
+    max_new_tokens: Annotated[int | None, typer.Option("--max-new-tokens", min=1, help="The most to write.")] = None
+    min_new_tokens: Annotated[int | None, typer.Option("--min-new-tokens", min=0, help="The least to write.")] = None
+    num_beams: Annotated[int | None, typer.Option("--num-beams", min=1, help="Texts that go on side by side.")] = None
+    num_return_sequences: Annotated[
+        int | None, typer.Option("--num-return-sequences", min=1, help="How many texts to write for each.")
+    ] = None
+    do_sample: Annotated[bool | None, typer.Option("--sample/--no-sample", help="Draw words, or take the best.")] = None
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="With --sample: above 1, words become more alike.")
+    ] = None
+    top_k: Annotated[int | None, typer.Option("--top-k", help="With --sample: so many likeliest words.")] = None
+    top_p: Annotated[
+        float | None, typer.Option("--top-p", help="With --sample: the likeliest words of this probability.")
+    ] = None
+    repetition_penalty: Annotated[
+        float | None, typer.Option("--repetition-penalty", help="Above 1, words that were there become less likely.")
+    ] = None
+    no_repeat_ngram_size: Annotated[
+        int | None, typer.Option("--no-repeat-ngram-size", help="No so many words in a row are written twice.")
+    ] = None
+
+
+def generate(
+    source: InputOptions,
+    full_text: Annotated[
+        bool, typer.Option("--full-text", help="Write the text that was gone on with, too (of decoders).")
+    ] = False,
+    *,
+    writing: WritingOptions,
+    model: options.ModelOptions,
+    column: options.Column = "text",
+    form: options.FormatOptions,
+    output: OutputOptions,
+) -> None:
+    """Go on with each text, or write a summary or translation of it, as the model was trained.
+
+    One text alone appears on a terminal word by word.
+    """
+    asked = source.read(form, column)
+    pipe = _pipeline(model, full_text, writing)
+    if _is_shown(source, output, pipe):
+        from bertie.generation.streamers import TextStreamer
+
+        streamer = TextStreamer(pipe.tokenizer, skip_prompt=not full_text, skip_special_tokens=True)
+        pipe([one.text for one in asked], streamer=streamer)
+        return
+    output.write(pipe, source, asked, "generated_text", lambda _, answer: _texts(answer))
+
+
+def _pipeline(model: options.ModelOptions, full_text: bool, writing: WritingOptions) -> Any:
+    """Return the pipeline of the kind of model that it is."""
+    if model.model is None:
+        from bertie.tasks.registry import find
+
+        find("text-generation").default_model()  # says that there is none
+    path = member(resolve(str(model.model), files=[CONFIG_NAME]), CONFIG_NAME)
+    is_pair = path.exists() and read_json(path).get("model_type") == "encoder-decoder"
+    more = {} if is_pair else {"return_full_text": full_text}
+    given = options.given_of(vars(writing))
+    pipe = model.pipeline("text2text-generation" if is_pair else "text-generation", **more, **given)
+    pipe.codec = pipe.codec.with_options(seed=model.seed)
+    return pipe
+
+
+def _is_shown(source: InputOptions, output: OutputOptions, pipe: Any) -> bool:
+    """Whether words are shown as they come: of one text, one answer, to a person."""
+    config = pipe.codec.settled(pipe.model.generation_config)
+    is_one = len(source.texts or ()) == 1 and config.num_beams == config.num_return_sequences == 1
+    plain = output.output is None and output.to is None
+    return is_one and plain and sys.stdout is not None and sys.stdout.isatty()
+
+
+def _texts(answer: list[dict[str, Any]]) -> str | list[str]:
+    """Return the text of an answer, or of several returned texts each."""
+    texts = [one["generated_text"].strip() for one in answer]
+    return texts[0] if len(texts) == 1 else texts

@@ -1,0 +1,82 @@
+"""The blocks of a decoder: tokens attend to those before them, which are kept, and to what an encoder read."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bertie.config import BertConfig
+from bertie.engine.activations import Array
+from bertie.engine.attention import Starts, attend, causal
+from bertie.engine.blocks import Block
+from bertie.engine.key_values import Growth, KeyValues
+from bertie.engine.linear import Linear
+from bertie.engine.normalization import layer_norm
+from bertie.engine.weights import Norm, Weights
+from bertie.kernels.gemm import RESIDUAL
+
+
+class Keys(NamedTuple):
+    """Keys and values of sources in one layer, ``[T, H, K]`` each, projected once for all steps."""
+
+    keys: Array
+    values: Array
+
+
+@dataclass(frozen=True, eq=False)
+class CrossAttention:
+    """Attention to a source: ``key_values`` gives the keys and values of its states side by side."""
+
+    query: Linear
+    key_values: Linear
+    output: Linear
+    norm: Norm
+    heads: tuple[int, int]
+
+    @classmethod
+    def of(cls, weights: Weights, config: BertConfig, index: int) -> "CrossAttention":
+        """Return that of the block of this number."""
+        place = f"bert.encoder.layer.{index}.crossattention"
+        return cls(
+            weights.linear(f"{place}.self.query"),
+            weights.linear(f"{place}.self.key", f"{place}.self.value"),
+            weights.linear(f"{place}.output.dense"),
+            weights.norm(f"{place}.output.LayerNorm", config.layer_norm_eps),
+            (config.num_attention_heads, config.hidden_size // config.num_attention_heads),
+        )
+
+    def read(self, states: Array, threads: int) -> Keys:
+        """Return the keys and values of an encoder's states ``[T, D]``."""
+        both = self.key_values(states, threads=threads).reshape(-1, 2, *self.heads)
+        return Keys(both[:, 0], both[:, 1])
+
+    def __call__(self, x: Array, source: Keys, starts_q: Starts, starts_k: Starts, threads: int) -> Array:
+        """Return hidden states ``[T, D]`` with what they find in their sources."""
+        queries = self.query(x, threads=threads).reshape(-1, *self.heads)
+        context = attend(queries, *source, starts_q, starts_k, threads).reshape(len(x), -1)
+        return layer_norm(self.output(context, RESIDUAL, x, threads=threads), self.norm, threads)
+
+
+@dataclass(frozen=True, eq=False)
+class DecoderBlock:
+    """A block that attends to its own past, and to a source if it has cross-attention."""
+
+    block: Block
+    cross: CrossAttention | None
+    index: int
+
+    @classmethod
+    def of(cls, weights: Weights, config: BertConfig, index: int) -> "DecoderBlock":
+        """Return the block of this number."""
+        cross = CrossAttention.of(weights, config, index) if config.add_cross_attention else None
+        return cls(Block.of(weights, config, index), cross, index)
+
+    def attend_past(self, x: Array, past: KeyValues, growth: Growth, threads: int, is_prompt: bool) -> Array:
+        """Return new hidden states ``[T, D]`` with what they find among the tokens up to themselves.
+
+        Of a text that is no longer a prompt, one token is new at most, and no key lies behind it.
+        """
+        block = self.block
+        parts = block.projections(x, threads=threads).reshape(-1, 3, *block.heads)
+        keys, values = past.append(self.index, parts[:, 1], parts[:, 2], growth)
+        bias = causal if is_prompt else None
+        context = attend(parts[:, 0], keys, values, growth.starts_q, growth.starts_k, threads, bias)
+        return block.attended(context, x, threads)

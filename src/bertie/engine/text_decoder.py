@@ -1,0 +1,173 @@
+"""A decoder on the engine, and texts that it is writing: what the loops of `bertie.generation` step through."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.config import BertConfig
+from bertie.engine.activations import Array
+from bertie.engine.attention import Starts
+from bertie.engine.batch import Batch, Rows
+from bertie.engine.decoder_blocks import DecoderBlock, Keys
+from bertie.engine.embeddings import Embeddings
+from bertie.engine.heads import MaskedLMHead
+from bertie.engine.key_values import KeyValues
+from bertie.engine.weights import Weights
+from bertie.errors import InputError
+from bertie.generation.decoder import StepOutput
+from bertie.generation.generate import generate
+from bertie.generation.generation_config import GenerationConfig
+from bertie.generation.generation_plan import GenerationPlan, Prompts, tokens_of
+
+Integers = NDArray[np.int64]
+# what a call may bring beside a config's fields
+ASKED = ("seed", "streamer", "logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn")
+
+
+@dataclass(frozen=True, eq=False)
+class TextDecoder:
+    """``BertLMHeadModel``: embeddings, blocks that see what stands before a token, and the scores of words."""
+
+    config: BertConfig
+    embeddings: Embeddings
+    blocks: Sequence[DecoderBlock]
+    head: MaskedLMHead
+
+    @classmethod
+    def of(cls, weights: Weights, config: BertConfig) -> "TextDecoder":
+        """Return the decoder of a model."""
+        blocks = [DecoderBlock.of(weights, config, index) for index in range(config.num_hidden_layers)]
+        return cls(config, Embeddings.of(weights, config), blocks, MaskedLMHead.of(weights, config))
+
+    def read(self, states: Array, starts: Starts, threads: int) -> "Sources":
+        """Return what an encoder made of sources, ``[T, D]`` from ``starts`` on, as the blocks attend to it."""
+        layers = [block.cross.read(states, threads) for block in self.blocks if block.cross is not None]
+        return Sources(layers, starts)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Keys and values of sources in all layers, and where each source begins, int32 ``[N + 1]``."""
+
+    layers: Sequence[Keys]
+    starts: Starts
+
+    def starts_of_queries(self, counts: Integers) -> Starts:
+        """Return where the queries of each source begin, which has the neighbouring texts of ``counts [B]``."""
+        of_sources = counts.reshape(len(self.starts) - 1, -1).sum(axis=1)
+        return np.concatenate([[0], np.cumsum(of_sources)]).astype(np.int32)
+
+
+class Decoding:
+    """B texts that a decoder is writing: a `bertie.generation.decoder.Decoder`.
+
+    No padding is computed, nor is a text that has ended. The copies of a text share its source.
+    """
+
+    cache = None
+
+    def __init__(self, decoder: TextDecoder, prompts: Rows, threads: int, sources: Sources | None = None) -> None:
+        self.decoder, self.threads, self.sources = decoder, threads, sources
+        self._prompt: Batch | None = Batch.of(prompts, decoder.config)
+        self.limit = decoder.config.max_position_embeddings
+        types, ends = self._prompt.types, self._prompt.cu_seqlens[1:]
+        self._types = None if types is None else types[ends - 1]
+        self._past = KeyValues(len(decoder.blocks), len(prompts.lengths), decoder.blocks[0].block.heads)
+
+    def step(self, ids: Integers, running: NDArray[np.bool_] | None = None) -> StepOutput:
+        """See `bertie.generation.decoder.Decoder.step`."""
+        prompt, self._prompt = self._prompt, None
+        rows = np.arange(len(ids)) if running is None else np.flatnonzero(running)
+        batch = self._newest(ids, rows) if prompt is None else prompt
+        hidden = self._computed(batch, rows, is_prompt=prompt is not None)
+        if prompt is not None:
+            hidden = hidden[batch.cu_seqlens[1:] - 1]
+        found = self.decoder.head(hidden, self.threads)
+        if len(rows) == len(ids):
+            return StepOutput(found)
+        logits = np.zeros((len(ids), found.shape[1]), np.float32)
+        logits[rows] = found
+        return StepOutput(logits)
+
+    def repeat(self, count: int) -> None:
+        """See `bertie.generation.decoder.Decoder.repeat`."""
+        if count > 1:
+            self._past.repeat(count)
+            self._types = None if self._types is None else np.repeat(self._types, count)
+
+    def reorder(self, texts: Integers) -> None:
+        """See `bertie.generation.decoder.Decoder.reorder`."""
+        self._past.reorder(texts)
+
+    def _newest(self, ids: Integers, rows: Integers) -> Batch:
+        """Return the newest tokens of texts."""
+        types = None if self._types is None else self._types[rows]
+        starts = np.arange(len(rows) + 1, dtype=np.int32)
+        return Batch(np.ascontiguousarray(ids[rows, -1]), types, self._past.lengths[rows], starts, [1] * len(rows))
+
+    def _computed(self, batch: Batch, rows: Integers, is_prompt: bool) -> Array:
+        """Return the hidden states ``[T, D]`` of new tokens of texts, which are kept."""
+        counts = np.zeros(len(self._past.lengths), np.int64)
+        counts[rows] = batch.lengths
+        growth, sources, threads = self._past.grow(counts), self.sources, self.threads
+        starts = None if sources is None else sources.starts_of_queries(counts)
+        x = self.decoder.embeddings(batch, threads)
+        for block in self.decoder.blocks:
+            x = block.attend_past(x, self._past, growth, threads, is_prompt)
+            if sources is not None and starts is not None and block.cross is not None:
+                x = block.cross(x, sources.layers[block.index], starts, sources.starts, threads)
+            x = block.block.feed_forward(x, threads)
+        return x
+
+
+class Beginnings(NamedTuple):
+    """What texts begin with: rows of ids."""
+
+    ids: Integers
+    lengths: Sequence[int]
+    types: Integers | None = None
+
+
+def first_tokens(config: GenerationConfig, count: int) -> Beginnings:
+    """Return the token that each of so many targets begins with."""
+    starts = tokens_of(config.decoder_start_token_id) or tokens_of(config.bos_token_id)
+    if len(starts) != 1:
+        raise InputError(
+            f"Targets begin with decoder_start_token_id, which is {config.decoder_start_token_id}; give one token, or "
+            "set it in generation_config.json."
+        )
+    return Beginnings(np.full(count, starts[0], np.int64), [1] * count)
+
+
+def write(
+    decoder: TextDecoder,
+    rows: Rows,
+    config: GenerationConfig,
+    threads: int,
+    sources: Sources | None = None,
+    source_ids: Integers | None = None,
+    seed: int | None = None,
+    **asked: Any,
+) -> Integers:
+    """Return how texts that begin with rows go on, ids ``[R * N, S]``, as a settled config says.
+
+    Args:
+        rows: the beginnings, which stand on the right of what comes back, behind padding where they are shorter.
+        sources: what the decoder attends to; ``source_ids [R, S_source]``, its ids, where all are equally long.
+        seed: of the words that are drawn.
+        asked: processors and the like, as `bertie.generation.generation_plan.GenerationPlan.of` takes them.
+    """
+    decoding = Decoding(decoder, rows, threads, sources)
+    lengths = np.asarray(rows.lengths, np.int64)
+    first = lengths.max(initial=0) - lengths
+    mask = np.arange(lengths.max(initial=0)) >= first[:, None]
+    ids = np.full(mask.shape, config.pad_token_id or 0, np.int64)
+    ids[mask] = rows.ids
+    prompts = Prompts(ids, first if first.any() else None, source_ids)
+    generator = np.random.default_rng(seed)
+    plan = GenerationPlan.of(config, prompts, decoding.limit, generator=generator, **asked)
+    found: Integers = generate(decoding, ids, plan).sequences
+    return found

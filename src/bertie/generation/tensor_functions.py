@@ -1,0 +1,90 @@
+"""The functions of loops and processors on PyTorch tensors, where these lie."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bertie.generation.functions import Functions
+
+
+class TensorFunctions(Functions):
+    """As `Functions`, on tensors."""
+
+    def ids(self, like: Tensor, tokens: Any) -> Tensor:
+        return torch.as_tensor(tokens, dtype=torch.int64, device=like.device)
+
+    def full(self, like: Tensor, shape: tuple[int, ...], value: float) -> Tensor:
+        return like.new_full(shape, value)
+
+    def float32(self, scores: Tensor) -> Tensor:
+        return scores.float()
+
+    def copy(self, values: Tensor) -> Tensor:
+        return values.clone()
+
+    def repeat(self, values: Tensor, count: int) -> Tensor:
+        return values.repeat_interleave(count, dim=0)
+
+    def concat(self, parts: list[Tensor]) -> Tensor:
+        return torch.cat(parts, dim=1)
+
+    def where(self, condition: Tensor, values: Tensor, others: Any) -> Tensor:
+        return torch.where(condition, values, others)
+
+    def is_in(self, values: Tensor, tokens: tuple[int, ...]) -> Tensor:
+        return torch.isin(values, values.new_tensor(tokens))
+
+    def is_finite(self, values: Tensor) -> Tensor:
+        return values.isfinite()
+
+    def is_nan(self, values: Tensor) -> Tensor:
+        return values.isnan()
+
+    def without_invalid_numbers(self, scores: Tensor) -> Tensor:
+        return scores.nan_to_num(nan=0.0)
+
+    def best(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        values, places = scores.max(dim=-1)
+        return values, places
+
+    def topk(self, scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        values, places = scores.topk(count)
+        return values, places
+
+    def sort(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        values, order = scores.sort(dim=-1)
+        return values, order
+
+    def take(self, values: Tensor, places: Tensor) -> Tensor:
+        return values.gather(-1, places)
+
+    def put(self, values: Tensor, places: Tensor, new: Any) -> Tensor:
+        return values.scatter(-1, places, new)
+
+    def softmax(self, scores: Tensor) -> Tensor:
+        return scores.softmax(dim=-1)
+
+    def log_softmax(self, scores: Tensor) -> Tensor:
+        return scores.log_softmax(dim=-1)
+
+    def entropy(self, logs: Tensor) -> Tensor:
+        return -(logs * logs.exp()).nansum(-1, keepdim=True)
+
+    def exp(self, values: Tensor) -> Tensor:
+        return values.exp()
+
+    def ngrams(self, ids: Tensor, size: int) -> Tensor:
+        return ids.unfold(1, size, 1)
+
+    def draw(self, chances: Tensor, count: int, generator: Any) -> Tensor:
+        return torch.multinomial(chances, count, generator=generator)
+
+    def bools(self, like: Tensor, answers: Any) -> Tensor:
+        return torch.as_tensor(answers, device=like.device)
+
+    def shown(self, values: Tensor) -> Any:
+        return values.cpu()
+
+
+ON_TENSORS = TensorFunctions()

@@ -1,0 +1,138 @@
+"""The engine writes what the model writes, token for token: options × beams × prompts, folders, and no kernels."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.generation.test_generate import BEAMS, ENDS, IDS, OPTIONS, pair
+from tests.models.test_encoder_decoder import pair as pair_of_berts
+
+import bertie
+from bertie.engine import Engine
+from bertie.engine.key_values import ROOM
+from bertie.errors import BertieError, ConfigError, InputError, InputTypeError
+from bertie.tasks.features import Features
+
+PROMPTS = [row[row != 0].tolist() for row in IDS]
+SOURCES = [[1, 7, 3, 9, 4], [1, 5, 6], [11, 6, 8, 2, 9, 30, 31]]
+
+
+class Shifted:
+    """A processor as people write them, for arrays too."""
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        more = np.arange(scores.shape[-1]) % (input_ids.shape[1] % 5 + 2)
+        return scores + (torch.from_numpy(more) if isinstance(scores, torch.Tensor) else more.astype(np.float32))
+
+
+def rows_of(texts: list[list[int]]) -> Features:
+    flat = np.array([token for text in texts for token in text])
+    return Features(flat, None, [len(text) for text in texts], [0] * len(texts), [False] * len(texts))
+
+
+@functools.cache
+def engine(kind: str) -> Engine:
+    return Engine.of(pair()[0] if kind == "decoder" else pair_of_berts()[0])
+
+
+def assert_alike(kind: str, texts: list[list[int]], options: dict[str, Any], own: Engine | None = None) -> None:
+    options = {"max_new_tokens": 9, "bos_token_id": 1, **options}
+    options = {name: value for name, value in options.items() if value is not None}
+    model = pair()[0] if kind == "decoder" else pair_of_berts()[0]
+    rows = rows_of(texts)
+    # a rectangle, where there is one, knows the sources' words
+    inputs = torch.tensor(texts) if len(texts) == 1 else bertie.Packed.from_flat(rows.ids, rows.lengths)
+    expected = model.generate(inputs, **options)
+    assert (own or engine(kind)).generate(rows, options).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("beams", ["none", *BEAMS])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_the_models_words(options: str, beams: str) -> None:
+    asked = OPTIONS[options] | ({"logits_processor": [Shifted()]} if options == "processor" else {})
+    assert_alike("decoder", PROMPTS, asked | BEAMS.get(beams, {}))
+
+
+@pytest.mark.parametrize("beams", ["none", *BEAMS])
+@pytest.mark.parametrize("texts", [SOURCES, SOURCES[:1]], ids=["several", "one"])
+def test_the_words_of_a_pair(texts: list[list[int]], beams: str) -> None:
+    assert_alike("pair", texts, ENDS | {"no_repeat_ngram_size": 2} | BEAMS.get(beams, {}))
+
+
+def test_words_of_the_source_count() -> None:
+    asked = {"encoder_repetition_penalty": 1.6, "encoder_no_repeat_ngram_size": 2}
+    assert_alike("pair", SOURCES[:1], asked)
+
+
+@pytest.mark.parametrize("beams", ["none", "all"])
+def test_without_kernels(beams: str, without_kernels: Callable[[], None]) -> None:
+    without_kernels()
+    for kind, texts in (("decoder", PROMPTS), ("pair", SOURCES)):
+        model = pair()[0] if kind == "decoder" else pair_of_berts()[0]
+        assert_alike(kind, texts, ENDS | BEAMS.get(beams, {}), Engine.of(model))
+
+
+def test_more_tokens_than_there_is_room_at_first() -> None:
+    torch.manual_seed(2)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = bertie.BertConfig(vocab_size=50, max_position_embeddings=3 * ROOM, is_decoder=True, **sizes)
+    model = bertie.BertLMHeadModel(config).eval()
+    for beams in (1, 3):
+        asked = {"max_new_tokens": 2 * ROOM + 3, "num_beams": beams, "pad_token_id": 0}
+        packed = bertie.Packed.from_flat(rows_of(PROMPTS).ids, rows_of(PROMPTS).lengths)
+        assert Engine.of(model).generate(rows_of(PROMPTS), asked).tolist() == model.generate(packed, **asked).tolist()
+
+
+@pytest.mark.parametrize("kind", ["BertLMHeadModel", "EncoderDecoderModel"])
+def test_a_folder_and_its_generation_config(kind: str, tmp_path: Path) -> None:
+    model, texts = (pair()[0], PROMPTS) if kind == "BertLMHeadModel" else (pair_of_berts()[0], SOURCES)
+    model.save_pretrained(tmp_path)
+    config = bertie.GenerationConfig(num_beams=2, max_new_tokens=5, bos_token_id=1, decoder_start_token_id=2)
+    config.save_pretrained(tmp_path)
+    opened = Engine.open(tmp_path, kind)
+    rows = rows_of(texts)
+    expected = model.generate(bertie.Packed.from_flat(rows.ids, rows.lengths), config)
+    assert opened.generate(rows).tolist() == expected.tolist()
+    assert opened.with_threads(2).generate(rows).tolist() == expected.tolist()
+    opened.save_pretrained(tmp_path / "again")
+    assert Engine.open(tmp_path / "again", kind).generate(rows, config.to_diff_dict()).tolist() == expected.tolist()
+
+
+def test_drawn_words_follow_the_seed_and_the_distribution() -> None:
+    def draw(seed: int) -> Any:
+        asked = {"do_sample": True, "max_new_tokens": 1, "top_k": 5, "num_return_sequences": 4000, "seed": seed}
+        return engine("decoder").generate(rows_of(PROMPTS[:1]), asked)[:, -1]
+
+    words = draw(3)
+    assert (words == draw(3)).all()
+    assert (words != draw(4)).any()
+    with torch.no_grad():
+        best = pair()[0](torch.tensor(PROMPTS[:1])).logits[0, -1].topk(5)
+    counts = np.array([(words == word).sum() for word in best.indices.tolist()])
+    assert counts.sum() == 4000
+    np.testing.assert_allclose(counts / 4000, best.values.softmax(0).numpy(), atol=0.04)
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    for name, asked, message in (
+        ("decoder", {"max_new_tokens": 60}, "goes beyond the model's positions"),
+        ("pair", {"decoder_start_token_id": [1, 2], "max_new_tokens": 2}, "give one token"),
+    ):
+        with pytest.raises(InputError, match=message):
+            engine(name).generate(rows_of(PROMPTS), asked)
+    with pytest.raises(InputTypeError, match="BertLMHeadModel has no encoder"):
+        engine("decoder").hidden_states(rows_of(PROMPTS))
+    no_decoder = bertie.BertForMaskedLM(bertie.BertConfig(**{**pair()[0].config.to_dict(), "is_decoder": False}))
+    no_decoder.save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="its config says is_decoder=false"):
+        Engine.open(tmp_path, "BertLMHeadModel")
+    with pytest.raises(InputTypeError, match="BertForMaskedLM has no decoder"):
+        Engine.open(tmp_path).generate(rows_of(PROMPTS))
+    broken = bertie.BertLMHeadModel(pair()[0].config).eval()
+    broken.cls.predictions.bias.data[3] = torch.nan
+    with pytest.raises(BertieError, match="scores for text 0 hold 1 NaN"):
+        Engine.of(broken).generate(rows_of(PROMPTS), {"max_new_tokens": 2})
