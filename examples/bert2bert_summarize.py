@@ -21,7 +21,15 @@ ROWS = [
     for name, place, drink in product(NAMES, PLACES, DRINKS)
 ]
 
-model, train, folder = sys.argv[1:] or ("bertie-mini-uncased", ROWS, None)
+
+def start_that_comes_with_bertie(folder: str) -> str:
+    """Write the model that comes with bertie, whose weights are int8, as one that can learn."""
+    bertie.dequantize(bertie.BertForMaskedLM.from_pretrained("bertie-mini-uncased")).save_pretrained(folder)
+    bertie.BertTokenizer.from_pretrained("bertie-mini-uncased").save_pretrained(folder)
+    return folder
+
+
+model, train, folder = sys.argv[1:] or (start_that_comes_with_bertie("runs/mini"), ROWS, "runs/bert2bert")
 result = bertie.finetune(
     "seq2seq",
     train,
