@@ -173,7 +173,7 @@ def test_nan_in_a_file_is_refused(tmp_path: Path) -> None:
         ({"label2id": {1: 0}}, "key 1; allowed: a text"),
         ({"num_labels": 0}, "num_labels is 0; allowed: an integer from 1"),
         ({"num_labels": "3"}, "num_labels is '3'"),
-        ({"model_type": "gpt2"}, "model_type is 'gpt2'; bertie runs models of type 'bert' only"),
+        ({"model_type": "gpt2"}, "model_type is 'gpt2'; bertie runs models of type bert, roberta, xlm-roberta, "),
     ],
 )
 def test_fields_that_do_not_fit_each_other(fields: dict[str, Any], says: str) -> None:

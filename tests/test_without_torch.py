@@ -124,6 +124,8 @@ ANSWERS = {
     "features": ("feature-extraction", "BertModel", {}, {}, [TEXTS[:3]]),
     "fill-mask": ("fill-mask", "BertForMaskedLM", {}, {"top_k": 3}, ["A [MASK] sat on the [MASK]."]),
     "fill-mask of two heads": ("fill-mask", "BertForPreTraining", {}, {"targets": ["cat", "dog"]}, ["A [MASK] sat."]),
+    "fill-mask, jointly": ("fill-mask", "BertForMaskedLM", {}, {"jointly": "confidence"}, ["A [MASK] [MASK]."]),
+    "scores": ("score", "BertForMaskedLM", {}, {"variant": "word-l2r", "return_tokens": True}, [TEXTS]),
     "next-sentence": ("next-sentence", "BertForNextSentencePrediction", {}, {}, [PAIRS]),
     "classes": ("text-classification", "BertForSequenceClassification", {"num_labels": 3}, {"top_k": None}, [TEXTS]),
     "classes in windows": ("text-classification", "BertForSequenceClassification", {}, {"windows": True}, [TEXTS]),
@@ -304,7 +306,9 @@ COMMANDS = [
     "embed -i reviews.csv --max-length 9 -o out.csv -m words",
     "search texts.txt cat -k 2 -m words",
     "fill-mask [MASK]! -m words",
-    "next-sentence -i follows.csv --column sentence1 --pair-column sentence2 -m words",
+    "next-sentence -i follows.csv --column text=sentence1 --column text_pair=sentence2 -m words",
+    "fill-mask [MASK][MASK] --jointly left-to-right --target cat -m words",
+    "score -i reviews.csv --variant word-l2r -o out.csv -m words",
     "classify -i reviews.csv -k 2 -o out.tsv -m classes",
     "classify -i reviews.csv --windows --max-length 8 --overlap 1 -m classes",
     "tag -i texts.txt -m tags",
@@ -315,6 +319,8 @@ COMMANDS = [
     "rerank passages.txt music --to csv -m score",
     "train-tokenizer texts.txt --size 40 --min-frequency 1 --out vocabulary",
     "prepare texts.txt -t words --heldout 0 --workers 1 --out shards",
+    "env --json",
+    "version",
     "inspect classes",
     "inspect words --json",
     "evaluate masked-lm --data corpus.txt -m words",
@@ -364,9 +370,29 @@ def taken(place: Path) -> list[str]:
     return texts
 
 
+SERVE = """
+import json
+from starlette.testclient import TestClient
+from bertie.serving.served_model import ServedModel
+from bertie.serving.server_process import make_service
+from bertie.serving.service import Limits
+
+_, app = make_service([ServedModel.open("words"), ServedModel.open("tags")], Limits())
+with TestClient(app) as client:
+    print(client.get("/info").json()["models"][1]["tasks"], client.get("/health").status_code)
+"""
+
+
+def test_models_are_served(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("starlette")
+    monkeypatch.chdir(place)
+    done = without_torch(SERVE)
+    assert done.stdout == "['token-classification'] 200\n", done.stderr
+
+
 def test_commands_that_answer_are_all_tried() -> None:
     names = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-    assert {line.split()[0] for line in COMMANDS} == names - NEED_TORCH - {"demo"}
+    assert {line.split()[0] for line in COMMANDS} == names - NEED_TORCH - {"demo", "serve"}
 
 
 # what is missing is said

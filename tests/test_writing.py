@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bertie.errors import InputError
 from bertie.writing import form_of_output, writer
 
 
@@ -18,7 +19,7 @@ from bertie.writing import form_of_output, writer
         ("a.ndjson", "jsonl", False),
         ("answers", "jsonl", False),
         ("a.conll", "conll", False),
-        ("a.parquet", "jsonl", True),
+        ("a.parquet", "parquet", False),
         ("a.json", "jsonl", True),
     ],
 )
@@ -31,15 +32,43 @@ def test_the_form_follows_the_name(name: str, form: str, is_said: bool, caplog: 
 def test_an_ending_that_the_records_cannot_have_is_said(caplog: pytest.LogCaptureFixture) -> None:
     assert form_of_output(Path("a.conll")) == "jsonl"
     assert caplog.messages == [
-        "a.conll is written as JSON lines; other forms follow from the endings .ndjson, .jsonl, .csv, .tsv."
+        "a.conll is written as JSON lines; other forms follow from the endings .ndjson, .jsonl, .csv, .tsv, .parquet."
     ]
 
 
 @pytest.mark.parametrize(("form", "mark"), [("csv", ","), ("tsv", "\t")])
 def test_tables(form: str, mark: str) -> None:
     out = io.StringIO()
-    writer(form, out).write({"text": 'a "b"', "score": 1.5})
+    table = writer(form, out)
+    table.write({"text": 'a "b"', "score": 1.5})
+    table.end()
     assert out.getvalue() == f'text{mark}score\n"a ""b"""{mark}1.5\n'
+
+
+def test_a_table_has_the_columns_of_all_records_and_no_other() -> None:
+    out = io.StringIO()
+    table = writer("csv", out)
+    for record in ({"a": 1, "b": [1.5, None]}, {"b": None, "c": "two\nlines"}, {"a": float("nan")}):
+        table.write(record)
+    table.end()
+    assert out.getvalue() == 'a,b,c\n1,"[1.5, null]",\n,,"two\nlines"\nnan,,\n'
+
+
+def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bertie.writing._TOGETHER", 2)
+    parquet = pytest.importorskip("pyarrow.parquet")
+    records = [{"a": 1, "b": [{"c": "x", "d": 0.5}]}, {"a": None}, {"a": 2.5, "b": [], "e": True}]
+    with (path := tmp_path / "a.parquet").open("w") as file:
+        table = writer("parquet", file)
+        for record in records:
+            table.write(dict(record))
+        table.end()
+    every = {"a": None, "b": None, "e": None}
+    assert parquet.read_table(path).to_pylist() == [every | record for record in records]
+    out = writer("parquet", io.StringIO())
+    out.write({"a": 1})
+    with pytest.raises(InputError, match="no table that Parquet can hold .*; write jsonl"):
+        out.write({"a": "x"})
 
 
 def test_what_is_no_number_is_null_in_json() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from bertie.errors import CheckpointError, ConfigError, InputTypeError, nearest
+from bertie.families import FAMILIES, FamilyConfig, in_bert_names
 from bertie.fields import (
     FIELDS,
     GENERAL,
@@ -41,19 +42,19 @@ _NULL_IS_DEFAULT = (
 )
 # left out of to_dict while they hold this: files of other programs do not have them
 _OPTIONAL = dict.fromkeys(
-    ("sep_token_id", "decoder_start_token_id", "tokenizer_class", "quantization_config", "finetuning_task")
-    + ("transformers_version",)
+    ("embedding_size", "sep_token_id", "decoder_start_token_id", "tokenizer_class", "quantization_config")
+    + ("finetuning_task", "transformers_version")
 ) | {"position_embedding_type": "absolute", "gradient_checkpointing": False}
 
 
-class BertConfig:
-    """The shape and settings of a BERT model.
+class BertConfig(FamilyConfig):
+    """The shape and settings of a BERT model, or of a sibling that ``model_type`` names (`bertie.families`).
 
     Every field is checked when it is assigned (`bertie.fields.FIELDS` has what each may hold), fields together when a
     config is made and by `validate`. New attributes may be set and are saved; in the constructor they are an error.
 
     Raises:
-        ConfigError: a field, or fields together, hold what no BERT can have.
+        ConfigError: a field, or fields together, hold what no BERT can have, here and in all that sets or checks them.
         InputTypeError: an argument that is no field.
     """
 
@@ -70,6 +71,7 @@ class BertConfig:
     attention_probs_dropout_prob: float
     max_position_embeddings: int
     type_vocab_size: int
+    embedding_size: int | None
     initializer_range: float
     layer_norm_eps: float
     pad_token_id: int | None
@@ -115,6 +117,7 @@ class BertConfig:
         layer_norm_eps: float = 1e-12,
         pad_token_id: int | None = 0,
         *,
+        embedding_size: int | None = None,
         position_embedding_type: str = "absolute",
         use_cache: bool = True,
         classifier_dropout: float | None = None,
@@ -156,6 +159,8 @@ class BertConfig:
             )
         given |= {"dtype": torch_dtype if dtype is None else dtype, "_name_or_path": name_or_path or _name_or_path}
         self.model_type = model_type
+        if "embedding_size" in self.family.defaults and embedding_size is None:
+            given["embedding_size"] = hidden_size
         self._attn_implementation = attn_implementation
         for name in FIELDS:
             setattr(self, name, given[name])
@@ -164,8 +169,7 @@ class BertConfig:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "model_type":
-            if value != self.model_type:
-                raise ConfigError(f"model_type is {value!r}; bertie runs models of type {self.model_type!r} only")
+            self._set_model_type(value)
         elif name == "id2label":
             labels = checked_labels(value)
             self.__dict__.update(id2label=labels, label2id={label: index for index, label in labels.items()})
@@ -176,12 +180,15 @@ class BertConfig:
         else:
             object.__setattr__(self, name, value)
 
-    def validate(self) -> None:
-        """Check the fields against each other.
+    def _set_model_type(self, value: Any) -> None:
+        known = FAMILIES if self.model_type in FAMILIES else (self.model_type,)
+        if value not in known:
+            raise ConfigError(f"model_type is {value!r}; bertie runs models of type {', '.join(known)} only")
+        if self.__dict__.setdefault("model_type", value) != value:
+            raise ConfigError(f"model_type is {self.model_type!r} and cannot become {value!r}; make another config")
 
-        Raises:
-            ConfigError: fields that no BERT can have together.
-        """
+    def validate(self) -> None:
+        """Check the fields against each other."""
         for wrong, message in (
             (
                 self.hidden_size % self.num_attention_heads,
@@ -206,6 +213,7 @@ class BertConfig:
                 f"label2id {short(self.label2id)} is not the inverse of id2label {short(self.id2label)}; "
                 "give id2label alone",
             ),
+            *self.family_conflicts(),
         ):
             if wrong:
                 raise ConfigError(message)
@@ -323,13 +331,10 @@ class BertConfig:
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any) -> Any:
-        """Return the config that a mapping describes, with ``overrides`` in place of its fields; unknown keys are kept.
-
-        Raises:
-            ConfigError: a field is out of its range, or ``model_type`` is not ``"bert"``.
-            InputTypeError: an override is neither a field nor a key of the mapping.
-        """
-        data, extra = _split(cls, dict(config_dict), {name for name in LABELS if overrides.get(name) is not None})
+        """Return the config that a mapping describes, with ``overrides`` for its fields; unknown keys stay."""
+        data, extra = _split(
+            cls, in_bert_names(config_dict), {name for name in LABELS if overrides.get(name) is not None}
+        )
         extra |= {name: overrides.pop(name) for name in STATED if name in overrides}
         known = {*FIELDS, *_NOT_FIELDS, "id2label", "label2id", "attn_implementation", *extra}
         unused = {name: overrides.pop(name) for name in list(overrides) if name not in known}
@@ -367,12 +372,8 @@ class BertConfig:
         }
 
     def to_json_string(self, use_diff: bool = True) -> str:
-        """Return the config as JSON, by default without general defaults.
-
-        Raises:
-            ConfigError: a field holds what JSON cannot, for instance an activation given as a function.
-        """
-        fields = self.to_diff_dict() if use_diff else self.to_dict()
+        """Return the config as JSON, by its family's names of fields, by default without general defaults."""
+        fields = self.family.written_fields(self.to_diff_dict() if use_diff else self.to_dict())
         for name, value in fields.items():
             try:
                 json.dumps(value, allow_nan=False)
@@ -399,11 +400,7 @@ class BertConfig:
         write_text(make_folder(save_directory) / CONFIG_NAME, text)
 
     def update(self, config_dict: dict[str, Any]) -> None:
-        """Set every field of the mapping, then check them together.
-
-        Raises:
-            ConfigError: a field is out of its range or does not fit the others.
-        """
+        """Set every field of the mapping, then check them together."""
         for name, value in config_dict.items():
             setattr(self, name, value)
         self.validate()
@@ -427,8 +424,8 @@ class AutoConfig:
 
     @staticmethod
     def for_model(model_type: str, **fields: Any) -> BertConfig:
-        """Return a new config of the given type, which must be ``"bert"``."""
-        return BertConfig(model_type=model_type, **fields)
+        """Return a new config of the given type, such as ``"bert"``, with its own defaults."""
+        return BertConfig.from_dict({"model_type": model_type}, **fields)
 
 
 def _config_file(name_or_path: str | os.PathLike[str], place: dict[str, Any]) -> Path:

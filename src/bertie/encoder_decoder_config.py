@@ -46,7 +46,7 @@ class EncoderDecoderConfig(BertConfig):
         fields: ``pad_token_id``, ``decoder_start_token_id`` and the like, by the names of a `BertConfig`.
 
     Raises:
-        ConfigError: a config is missing or wrong, or both do not fit each other.
+        ConfigError: a config is missing or wrong, or both do not fit each other, here and whenever they are set.
         InputTypeError: there is no such field.
     """
 
@@ -81,13 +81,13 @@ class EncoderDecoderConfig(BertConfig):
         super().__setattr__(name, value)
 
     def validate(self) -> None:
-        """Check both configs, and against each other.
-
-        Raises:
-            ConfigError: fields that no encoder-decoder can have together.
-        """
+        """Check both configs, and against each other."""
         for half in _HALVES:
             getattr(self, half).validate()
+            if not getattr(self, half).family.is_bert:
+                raise ConfigError(
+                    f"the {half} is of type {getattr(self, half).model_type!r}; an EncoderDecoderModel is of two BERTs"
+                )
         if not (self.decoder.is_decoder and self.decoder.add_cross_attention):
             raise ConfigError(
                 "the decoder's is_decoder and add_cross_attention must be true; "
@@ -104,11 +104,7 @@ class EncoderDecoderConfig(BertConfig):
     def from_encoder_decoder_configs(
         cls, encoder_config: BertConfig, decoder_config: BertConfig, **fields: Any
     ) -> Self:
-        """Return the config of both, of which the second becomes a decoder's with cross-attention (in place).
-
-        Raises:
-            ConfigError, InputTypeError: as in the class.
-        """
+        """Return the config of both, of which the second becomes a decoder's with cross-attention (in place)."""
         decoder_config.is_decoder = decoder_config.add_cross_attention = True
         return cls(encoder_config.to_dict(), decoder_config.to_dict(), **fields)
 
@@ -118,11 +114,7 @@ class EncoderDecoderConfig(BertConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any) -> Any:
-        """Return the config that a mapping describes, with ``overrides`` in place of its fields; unknown keys are kept.
-
-        Raises:
-            ConfigError, InputTypeError: as in the class; or ``model_type`` is another one.
-        """
+        """Return the config that a mapping describes, with ``overrides`` for its fields; unknown keys stay."""
         data = copy.deepcopy(dict(config_dict))
         kind = data.pop("model_type", cls.model_type)
         if kind != cls.model_type:

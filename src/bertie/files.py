@@ -116,7 +116,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_json(path: str | os.PathLike[str], obj: Any) -> None:
+def write_json(path: str | os.PathLike[str], obj: object) -> None:
     """Write ``obj`` as indented JSON with sorted keys and a final newline, atomically."""
     write_text(path, json.dumps(obj, indent=2, sort_keys=True) + "\n")
 

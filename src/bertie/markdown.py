@@ -3,7 +3,6 @@
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
 
 from bertie.messages import shortened
 
@@ -12,7 +11,7 @@ _MARKUP = str.maketrans({**{sign: f"\\{sign}" for sign in "\\`*[]|~$"}, "<": "&l
 _EDGE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 
 
-def plain(text: Any, most: int = 10_000) -> str:
+def plain(text: object, most: int = 10_000) -> str:
     """Return a text as one line without markup and control characters, cut at ``most`` characters."""
     # control characters colour terminals, and direction marks turn what is read around
     line = " ".join("".join(" " if unicodedata.category(sign)[0] == "C" else sign for sign in str(text)).split())

@@ -44,7 +44,7 @@ class Rule:
             return f" above {self.low:g}" + ("" if self.high == math.inf else f" and at most {self.high:.12g}")
         return f" of at least {self.low:g}" if self.high == math.inf else f" from {self.low:g} to {self.high:.12g}"
 
-    def allows(self, value: Any) -> bool:
+    def allows(self, value: object) -> bool:
         """Return whether ``value`` may stand in the field."""
         if value is None or callable(value):
             return self.none if value is None else self.function

@@ -148,7 +148,7 @@ class Settings:
         """The number of examples of a step; None where tokens are counted instead."""
         return None if self.batch_tokens is not None else self.batch_size or BATCH_SIZE
 
-    def rate_for(self, config: Any) -> float:
+    def rate_for(self, config: object) -> float:
         """Return the highest learning rate, which depends on the model's width (None: 768) where none was given."""
         if self.learning_rate is not None:
             return self.learning_rate

@@ -1,4 +1,4 @@
-"""Records as lines that no terminal takes for commands: JSON, a table, CoNLL, or the answers of SQuAD's script."""
+"""Records as JSON lines, a table, Parquet, CoNLL, or what SQuAD's script reads; no terminal takes them for commands."""
 
 import csv
 import json
@@ -7,18 +7,24 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
 from bertie.errors import InputError
+from bertie.extras import need
 from bertie.messages import printable
 from bertie.progress import logger
+
+# bytes of a table that are held in memory, and the records that are packed together
+_IN_MEMORY = 2**24
+_TOGETHER = 8_192
 
 
 class Lines:
     """Writes records as JSON lines, to a file or to standard output."""
 
-    def __init__(self, file: IO[str] | None = None, later: Sequence[str] = ()) -> None:
-        self.file, self.later = file, later  # later: fields that a later record may have and the first may lack
+    def __init__(self, file: IO[str] | None = None) -> None:
+        self.file = file
 
     def write(self, record: dict[str, Any]) -> None:
         """Write one record; what is no finite number is null, as JSON has none other."""
@@ -33,21 +39,62 @@ class Lines:
 
 
 class Table(Lines):
-    """Writes records as CSV or TSV; the columns are the first one's fields, and those that are ``later`` ones."""
+    """Writes records as CSV or TSV, at their end: only then all columns are known that one of them has."""
 
-    def __init__(self, file: IO[str] | None = None, later: Sequence[str] = (), delimiter: str = ",") -> None:
-        super().__init__(file, later)
+    def __init__(self, file: IO[str] | None = None, delimiter: str = ",") -> None:
+        super().__init__(file)
         self._delimiter = delimiter
-        self._writer: Any = None
+        self._columns: dict[str, None] = {}
+        self._rows = SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8")  # noqa: SIM115
 
     def write(self, record: dict[str, Any]) -> None:
-        """Write one record, and before the first the columns' names."""
-        if self._writer is None:
-            columns = list(dict.fromkeys([*record, *self.later]))
-            options: dict[str, Any] = {"delimiter": self._delimiter, "extrasaction": "ignore", "lineterminator": "\n"}
-            self._writer = csv.DictWriter(self.file or sys.stdout, columns, **options)
-            self._writer.writeheader()
-        self._writer.writerow({name: _cell(value) for name, value in record.items()})
+        """Take in one record."""
+        self._columns |= dict.fromkeys(record)
+        print(json.dumps({name: _cell(value) for name, value in record.items()}, default=str), file=self._rows)
+
+    def end(self) -> None:
+        """Write the columns' names, and all rows."""
+        out = csv.DictWriter(self.file or sys.stdout, self._columns, delimiter=self._delimiter, lineterminator="\n")
+        with self._rows as rows:
+            if self._columns:
+                out.writeheader()
+            rows.seek(0)
+            out.writerows(map(json.loads, rows))
+
+
+class Parquet(Lines):
+    """Writes records as Parquet, at their end; until then they are held as Arrow has them."""
+
+    def __init__(self, file: IO[str] | None = None) -> None:
+        super().__init__(file)
+        self._arrow: Any = need("pyarrow", "parquet", "Writing Parquet")
+        self._records: list[dict[str, Any]] = []
+        self._tables: list[Any] = []
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Take in one record."""
+        self._records.append(record)
+        if len(self._records) == _TOGETHER:
+            self._pack()
+
+    def _pack(self) -> None:
+        columns = dict.fromkeys(name for record in self._records for name in record)
+        try:
+            arrays = {name: self._arrow.array([one.get(name) for one in self._records]) for name in columns}
+            self._tables.append(self._arrow.table(arrays))
+        except self._arrow.ArrowException as error:
+            raise InputError(f"The answers are no table that Parquet can hold ({error}); write jsonl.") from error
+        self._records = []
+
+    def end(self) -> None:
+        """Write all records."""
+        self._pack()
+        try:
+            table = self._arrow.concat_tables(self._tables, promote_options="permissive")
+        except self._arrow.ArrowException as error:
+            raise InputError(f"The answers are no table that Parquet can hold ({error}); write jsonl.") from error
+        file: Any = self.file or sys.stdout
+        need("pyarrow.parquet", "parquet", "Writing Parquet").write_table(table, file.buffer)
 
 
 class Conll(Lines):
@@ -73,8 +120,8 @@ class Conll(Lines):
 class Squad(Lines):
     """Writes one JSON object: the id of each question and its answer, as SQuAD's script reads it."""
 
-    def __init__(self, file: IO[str] | None = None, later: Sequence[str] = ()) -> None:
-        super().__init__(file, later)
+    def __init__(self, file: IO[str] | None = None) -> None:
+        super().__init__(file)
         self._answers: dict[str, str] = {}
 
     def write(self, record: dict[str, Any]) -> None:
@@ -91,14 +138,15 @@ class Squad(Lines):
         super().write(self._answers)
 
 
-_WRITERS: dict[str, Callable[[IO[str] | None, Sequence[str]], Lines]] = {
+_WRITERS: dict[str, Callable[[IO[str] | None], Lines]] = {
     "jsonl": Lines,
     "csv": Table,
     "tsv": partial(Table, delimiter="\t"),
+    "parquet": Parquet,
     "conll": Conll,
     "squad": Squad,
 }
-FORMS = ("jsonl", "csv", "tsv")
+FORMS = ("jsonl", "csv", "tsv", "parquet")
 """What any records can be written as."""
 FORM_OF_SUFFIX = {".ndjson": "jsonl", **{f".{form}": form for form in _WRITERS if form != "squad"}}
 
@@ -123,9 +171,9 @@ def form_of_output(output: Path | None, to: str | None = None, more: Sequence[st
     return "jsonl"
 
 
-def writer(form: str, file: IO[str] | None = None, later: Sequence[str] = ()) -> Lines:
-    """Return what writes records in a form of `form_of_output`; the rest as for `Lines`."""
-    return _WRITERS[form](file, later)
+def writer(form: str, file: IO[str] | None = None) -> Lines:
+    """Return what writes records in a form of `form_of_output`, whose ``end`` has to be called after the last."""
+    return _WRITERS[form](file)
 
 
 def _finite(value: Any) -> Any:

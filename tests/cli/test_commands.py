@@ -1,5 +1,6 @@
 """Each command on real models: what it writes, and how it fails."""
 
+import csv
 import json
 import os
 import signal
@@ -33,6 +34,38 @@ def test_help_and_version_import_no_torch(argument: str) -> None:
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert time.perf_counter() - start < 5
     assert (bertie.__version__ if argument == "--version" else "Usage: bertie") in ran.stdout
+
+
+def test_help_is_there_at_once_and_whole_on_a_narrow_terminal() -> None:
+    code = (
+        "import sys; from bertie.cli import main\n"
+        "sys.argv = ['bertie', 'finetune', '--help']\n"
+        "try: main()\n"
+        "except SystemExit: print('rich' in sys.modules)\n"
+    )
+    narrow = {**os.environ, "COLUMNS": "80"}
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=narrow)
+    *lines, rich = ran.stdout.splitlines()
+    assert rich == "False"
+    assert max(map(len, lines)) <= 80
+    for option in ("--learning-rate, --lr", "--label-smoothing", "--tensorboard"):
+        assert option in ran.stdout
+
+
+def test_commands_are_completed() -> None:
+    asked = {"_BERTIE_COMPLETE": "complete_bash", "COMP_WORDS": "bertie em", "COMP_CWORD": "1"}
+    code = "import sys; sys.argv = ['bertie']; from bertie.cli import main; main()"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **asked})
+    assert ran.stdout.split() == ["embed"]
+
+
+def test_what_a_report_of_a_mistake_needs(run: Run) -> None:
+    assert run("version").out == f"bertie {bertie.__version__}\n"
+    (found,) = run("env", "--json").records
+    assert found["bertie"].startswith(f"{bertie.__version__} in ")
+    assert f"torch {torch.__version__.partition('+')[0]}" in found["packages"]
+    assert list(found) == [line.split()[0] for line in run("env").out.splitlines()]
+    assert {"processor", "kernels", "memory", "gpu"} <= set(found)
 
 
 def test_a_command_imports_what_it_needs() -> None:
@@ -87,6 +120,42 @@ def test_search(run: Run, tmp_path: Path) -> None:
     path.write_text("\n\n")
     ran = run("search", path, "anything")
     assert (ran.code, ran.err) == (2, f"bertie: The file {str(path)!r} has no text to search.\n")
+
+
+@pytest.mark.parametrize("name", ["notes.csv", "notes.jsonl"])
+def test_search_finds_sentences_within_rows_and_names_their_lines(run: Run, tmp_path: Path, name: str) -> None:
+    rows = [("a", "Stocks fell. The cat\nsleeps"), ("b", "Mr. Fox ran. It rained"), ("c", "")]
+    with (path := tmp_path / name).open("w", newline="") as file:
+        if name.endswith("csv"):
+            csv.writer(file).writerows([("id", "text"), *rows])
+        else:
+            file.writelines(json.dumps({"id": number, "text": text}) + "\n" for number, text in rows)
+    ran = run("search", path, "a pet", "--by", "sentence", "-k", 9).records
+    found = {record["text"]: (record["id"], record["line"]) for record in ran}
+    first, second = (2, 4) if name.endswith("csv") else (1, 2)
+    assert found == {
+        "Stocks fell.": ("a", first),
+        "The cat sleeps": ("a", first),
+        "Mr. Fox ran.": ("b", second),
+        "It rained": ("b", second),
+    }
+    assert {record["line"] for record in run("search", path, "a pet").records} == {first, second}
+
+
+def test_search_names_the_line_in_which_a_sentence_of_running_text_begins(run: Run, tmp_path: Path) -> None:
+    for name in ("one.txt", "two.txt"):
+        (tmp_path / name).write_text("The cat\n  sleeps. It\u00a0rained all\nday. Stocks\n\nfell\n")
+    ran = run("search", tmp_path / "one.txt", "a pet", "--by", "sentence", "-k", 9).records
+    assert {record["text"]: record["line"] for record in ran} == {
+        "The cat sleeps.": 1,
+        "It rained all day.": 2,
+        "Stocks": 3,
+        "fell": 5,
+    }
+    both = run("search", tmp_path, "fell", "-k", 2).records
+    assert {(record["file"], record["line"]) for record in both} == {
+        (str(tmp_path / name), 5) for name in ("one.txt", "two.txt")
+    }
 
 
 def test_fill_mask(run: Run, mini: Path) -> None:

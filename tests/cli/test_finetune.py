@@ -59,8 +59,8 @@ def test_several_files_written_otherwise(run: Run, start: Path, tmp_path: Path) 
 
 
 def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: Path) -> None:
-    columns = ("--text-column", "Body", "--column", "label=Kind")
-    settings = ("--epochs", 8, "--lr", 5e-3, "--batch-size", 8, "--set", "warmup=0.2", "--class-weights", "auto")
+    columns = ("--column", "text=Body", "--column", "label=Kind")
+    settings = ("--epochs", 8, "--set", "lr=5e-3", "--batch-size", 8, "--set", "warmup=0.2", "--class-weights", "auto")
     out = tmp_path / "run"
     ran = run(
         "finetune", "sequence-classification", "--train", table, "--model", start, "--out", out, *columns, *settings
@@ -90,6 +90,17 @@ def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: P
     ran = run("classify", "good film", 'bad "film", a', "--model", out, "--to", "csv")
     found = list(csv.DictReader(io.StringIO(ran.out)))
     assert [(row["text"], row["label"]) for row in found] == [("good film", "1"), ('bad "film", a', "0")]
+    # of a file, the columns are read that were learned from, and all come back
+    ran = run("classify", "--input", table, "--model", out, "--to", "csv")
+    found = list(csv.DictReader(io.StringIO(ran.out)))
+    assert list(found[0]) == ["Body", "Kind", "label", "score"]
+    assert all(row["label"] == row["Kind"] for row in found)
+    ran = run("evaluate", "text-classification", "--model", out, "--data", table)
+    assert ran.records[0]["read_as"].startswith("text = Body; label = Kind")
+    (other := tmp_path / "other.jsonl").write_text('{"text": "good film", "Body": 1}\n{"text": "bad film"}\n')
+    assert "There is no text in 'Body'" in run("classify", "--input", other, "--model", out).err
+    ran = run("classify", "--input", other, "--model", out, "--column", "text=text")
+    assert [record["label"] for record in ran.records] == ["1", "0"]
     assert run("classify", "a", "--model", out, "--to", "xml").err.startswith("bertie: --to is 'xml'")
 
 
@@ -102,7 +113,7 @@ def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: P
         (("--class-weights", "auto,1"), "write auto, CLASS=2,OTHER=1, or numbers with commas"),
         (("--tune", "missing.csv"), "'missing.csv'"),
         (("--on-bad-row", "warn"), "--on-bad-row is 'warn'"),
-        (("--text-column", "Text"), "There is no column 'Text'"),
+        (("--column", "text=Text"), "There is no column 'Text'"),
         (("--option", "top=1"), "no option 'top'"),
         (("--metric", "acuracy"), "--metric acuracy: sequence-classification has no such figure; it has accuracy, "),
         (("--metric", "acuracy"), "Did you mean 'accuracy'?"),
@@ -117,8 +128,8 @@ def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: P
 def test_a_mistake_is_one_sentence(
     run: Run, start: Path, table: Path, tmp_path: Path, more: tuple[str, ...], message: str
 ) -> None:
-    given = ("--train", table, "--model", start, "--out", tmp_path / "run", "--label-column", "Kind")
-    columns = () if "--text-column" in more else ("--text-column", "Body")
+    given = ("--train", table, "--model", start, "--out", tmp_path / "run", "--column", "label=Kind")
+    columns = () if "text=Text" in more else ("--column", "text=Body")
     ran = run("finetune", "sequence-classification", *given, *columns, *more)
     assert ran.code == 2
     assert ran.err.count("\n") == 1
@@ -131,8 +142,8 @@ def test_a_mistake_is_one_sentence(
 def test_a_training_that_is_stopped_says_how_to_go_on(
     run: Run, start: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
 ) -> None:
-    given = ("--train", table, "--model", start, "--out", tmp_path / "run", "--text-column", "Body")
-    given = ("finetune", "sequence-classification", *given, "--label-column", "Kind", "--epochs", 1)
+    given = ("--train", table, "--model", start, "--out", tmp_path / "run", "--column", "text=Body")
+    given = ("finetune", "sequence-classification", *given, "--column", "label=Kind", "--epochs", 1)
     with monkeypatch.context() as patched:
         patched.setattr(Signals, "__enter__", lambda self: setattr(self, "received", number) or self)
         ran = run(*given)
@@ -144,8 +155,8 @@ def test_a_training_that_is_stopped_says_how_to_go_on(
 
 def test_the_best_of_several_settings(run: Run, start: Path, table: Path, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
-    given = ("--train", table, "--model", start, "--out", tmp_path / "run", "--text-column", "Body")
-    ran = run("finetune", "sequence-classification", *given, "--label-column", "Kind", "--sweep", 2, "--seed", 1)
+    given = ("--train", table, "--model", start, "--out", tmp_path / "run", "--column", "text=Body")
+    ran = run("finetune", "sequence-classification", *given, "--column", "label=Kind", "--sweep", 2, "--seed", 1)
     assert ran.code == 0, ran.err
     (record,) = ran.records
     assert "learning_rate" in record["settings"]

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 import bertie
 from bertie.checkpoints.parameters import CLASSES
+from bertie.cli.inspect import _fit
 from bertie.cli.model_summary import describe
 
 SMALL = {
@@ -40,6 +41,7 @@ def check(folder: Path) -> None:
     found = describe(str(folder))["classes"]
     assert list(found) == list(CLASSES)
     for name in CLASSES:
+        found[name].pop("head_of", None)  # loading a class says nothing of it
         assert found[name] == loaded(name, folder), name
 
 
@@ -70,3 +72,16 @@ def test_other_classes_another_width_a_wrapper_and_another_quantisation(tmp_path
     check(tmp_path)
     bertie.BertConfig(**SMALL, quantization_config={"method": "other"}).save_pretrained(tmp_path)
     check(tmp_path)
+
+
+def test_the_head_of_another_class_is_no_trained_one(tmp_path: Path) -> None:
+    bertie.BertForSequenceClassification(bertie.BertConfig(**SMALL)).save_pretrained(tmp_path)
+    found = describe(str(tmp_path))["classes"]
+    assert found["BertForTokenClassification"]["head_of"] == "BertForSequenceClassification"
+    assert "head_of" not in found["BertForSequenceClassification"]
+    shown = {name: _fit(found[name]) for name in CLASSES}
+    assert (
+        shown["BertForTokenClassification"]
+        == "to be trained first: its head is that of a BertForSequenceClassification"
+    )
+    assert [name for name in CLASSES if shown[name] == "complete"] == ["BertModel", "BertForSequenceClassification"]

@@ -47,11 +47,13 @@ def test_compressed_files_and_parquet(tmp_path: Path) -> None:
 def test_pairs(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     path.write_text("a,b\none,two\n")
-    assert list(InputOptions(None, path).read(column="a", pair="b")) == [(("one", "two"), {"a": "one", "b": "two"})]
+    assert list(InputOptions(None, path).read(column="a", pair="b")) == [
+        (("one", "two"), {"a": "one", "b": "two"}, f"{path}, line 2")
+    ]
     path = tmp_path / "pairs.txt"
     path.write_text("one\ttwo\n")
     both = {"text": "one", "text_pair": "two"}
-    assert list(InputOptions(None, path).read(pair="text_pair")) == [(("one", "two"), both)]
+    assert list(InputOptions(None, path).read(pair="text_pair")) == [(("one", "two"), both, f"{path}, line 1")]
     assert [asked.text for asked in InputOptions(["a", "b", "c", "d"]).read(pair="text_pair")] == [
         ("a", "b"),
         ("c", "d"),

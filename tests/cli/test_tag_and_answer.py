@@ -91,7 +91,7 @@ def test_answer(run: Run, answerer: Path, tmp_path: Path) -> None:
     assert len(first["answers"]) == 2
     rows = tmp_path / "rows.jsonl"
     rows.write_text(json.dumps({"q": question, "c": context}) + "\n")
-    by_file = run("answer", "-m", answerer, "-i", rows, "--question-column", "q", "--context-column", "c").records
+    by_file = run("answer", "-m", answerer, "-i", rows, "--column", "question=q", "--column", "context=c").records
     assert by_file == [{"q": question, "c": context, **expected}]
     assert run("answer", "-m", answerer, stdin=f"{question}\t{context}\n").records == [record]
     eager = run("answer", "-m", answerer, "--no-answer", "-k", 20, question, "Ada lived in London.").records[0]
@@ -158,7 +158,10 @@ def test_words_are_tagged_as_evaluate_tags_them(run: Run, tagger: Path, tmp_path
     ran = run("tag", "-m", tagger, "Ada", "--to", "conll")
     assert (ran.code, "--to conll writes words" in ran.err) == (2, True)
     ran = run("tag", "-m", tagger, "Ada", "--to", "squad")
-    assert (ran.code, ran.err) == (2, "bertie: --to is 'squad'; answers are written as jsonl, csv, tsv or conll.\n")
+    assert (ran.code, ran.err) == (
+        2,
+        "bertie: --to is 'squad'; answers are written as jsonl, csv, tsv, parquet or conll.\n",
+    )
 
 
 def test_rows_keep_their_columns(run: Run, tagger: Path, tmp_path: Path) -> None:

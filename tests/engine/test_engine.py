@@ -372,7 +372,7 @@ def test_adapters_must_be_merged_first() -> None:
     [
         ([1, 99], [2], "the id 99, but vocab_size is 99"),
         ([1, -1], [2], "the id -1"),
-        ([1] * 41, [41], "has 41 tokens, but the model ends at max_position_embeddings = 40"),
+        ([1] * 41, [41], "has 41 tokens, but the model takes at most 40"),
         ([1, 2], [2, 0], "each needs one"),
         ([1, 2], [1], "of 2 in all"),
     ],

@@ -14,6 +14,7 @@ from tests.models.test_encoder_decoder import pair as pair_of_berts
 import bertie
 from bertie.engine import Engine
 from bertie.engine.key_values import ROOM
+from bertie.engine.text_decoder import Decoding
 from bertie.errors import BertieError, ConfigError, InputError, InputTypeError
 from bertie.tasks.features import Features
 
@@ -48,6 +49,27 @@ def assert_alike(kind: str, texts: list[list[int]], options: dict[str, Any], own
     inputs = torch.tensor(texts) if len(texts) == 1 else bertie.Packed.from_flat(rows.ids, rows.lengths)
     expected = model.generate(inputs, **options)
     assert (own or engine(kind)).generate(rows, options).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("kind", ["decoder", "pair"])
+@pytest.mark.parametrize("options", ["plain", "end", "ngrams", "min_length"])
+def test_words_that_are_looked_up(options: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    read = Decoding.read
+
+    def counted(self: Decoding, words: Any) -> Any:
+        counts.append(len(words))
+        return read(self, words)
+
+    monkeypatch.setattr(Decoding, "read", counted)
+    text = [5, 9, 3, 7, 5, 9, 3, 7, 8, 5]
+    assert_alike(kind, [text], OPTIONS[options] | {"max_new_tokens": 14, "prompt_lookup_num_tokens": 3})
+    assert counts
+    assert max(counts) <= 4
+    assert max(counts) > 1 or kind == "pair"
+    counts.clear()
+    assert_alike("decoder", PROMPTS, OPTIONS[options])
+    assert not counts
 
 
 @pytest.mark.parametrize("beams", ["none", *BEAMS])

@@ -18,7 +18,7 @@ from bertie.kernels.cross_entropy import cross_entropy, cross_entropy_backward
 from bertie.kernels.dropout import drop_params
 from bertie.kernels.embeddings import Int8Table, PackedEmbeddings
 from bertie.kernels.encoder import Block, PackedEncoder
-from bertie.kernels.gemm import GELU, NONE, RESIDUAL, PackedWeight, weight_gradient
+from bertie.kernels.gemm import GELU, NONE, RESIDUAL, PackedWeight, matmul, weight_gradient
 from bertie.kernels.gemm_int8 import Int8PackedWeight, params_8_bits, params_16_bits
 from bertie.kernels.normalization import residual_norm, residual_norm_backward
 from bertie.zero_copy import as_array
@@ -76,6 +76,16 @@ def multiply_unpacked(functions: library.InstructionSet, draw: Draw) -> None:
     arrays = floats(columns, depth), floats(columns), floats(rows, depth), floats(rows, columns)
     weight, bias, x, y = (each.ctypes.data for each in arrays)
     functions.linear_unpacked(weight, bias if has_bias else None, x, y, rows, depth, columns, draw.choice((1, 2)))
+
+
+def multiply_as_they_lie(functions: library.InstructionSet, draw: Draw) -> None:
+    rows, depth, columns = (draw.choice((draw.randint(0, 60), draw.randint(380, 520))) for _ in range(3))
+    is_transposed = draw.choice((True, False)), draw.choice((True, False))
+    print("matmul", functions.name, rows, depth, columns, is_transposed, flush=True)
+    a = floats(depth, rows).T if is_transposed[0] else floats(rows, depth)
+    b = floats(columns, depth).T if is_transposed[1] else floats(depth, columns)
+    bias, needs_sums = draw.choice((None, floats(columns))), a.strides[0] == a.itemsize
+    matmul(a, b, functions, bias, needs_sums=needs_sums, threads=draw.choice((1, 2)))
 
 
 def packed(functions: library.InstructionSet, columns: int, depth: int) -> PackedWeight:
@@ -147,6 +157,10 @@ def learn(functions: library.InstructionSet, draw: Draw) -> None:
         weight_gradient(dy, as_array(torch.randn(rows, depth).to(dtype)), functions, threads=threads)
 
 
+PRODUCTS = multiply, multiply, multiply_unpacked, multiply_as_they_lie
+KERNELS = *PRODUCTS, attend, attend, encode, look_up, activate_each, drop, learn, learn
+
+
 def main(cases: int, seed: int) -> None:
     draw = Draw(seed)
     torch.manual_seed(seed)
@@ -154,9 +168,7 @@ def main(cases: int, seed: int) -> None:
     assert sets, library.why_none()
     for number in range(cases):
         torch.set_num_threads(draw.choice((1, 2)))
-        draw.choice(
-            (attend, attend, multiply, multiply, multiply_unpacked, encode, look_up, activate_each, drop, learn, learn)
-        )(sets[number % len(sets)], draw)
+        draw.choice(KERNELS)(sets[number % len(sets)], draw)
     print("all", cases, flush=True)
 
 

@@ -158,6 +158,20 @@ static void products(void)
     }
 }
 
+static void products_as_they_lie(void)
+{
+    for (long how = 0; how < 4; how++) {
+        const long rows = 61, depth = 530, columns = 45, left = how % 2, right = how / 2;
+        float *y = reserve(rows * columns * sizeof(float)), *sums = reserve(rows * sizeof(float));
+        const Matmul m = {floats(rows * depth), floats(depth * columns), floats(columns), y, sums, rows, depth, columns,
+                          left ? rows : depth, right ? depth : columns, columns, left, right};
+        if (NAME(matmul)(&m, 2))
+            exit(3);
+        write_floats(y, rows * columns, "matmul %ld", how);
+        write_floats(sums, rows, "matmul's sums %ld", how);
+    }
+}
+
 static void activations(void)
 {
     for (int activation = GELU_10; activation <= TANH; activation++) {
@@ -282,6 +296,7 @@ int main(int count, char **arguments)
     if (NAME(abi)()->block != sizeof(Block) || !(out = fopen(arguments[1], "wb")))
         return 1;
     products();
+    products_as_they_lie();
     activations();
     normalizations();
     embeddings();

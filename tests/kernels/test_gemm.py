@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bertie.errors import InputError
 from bertie.kernels import library
-from bertie.kernels.gemm import GELU, NONE, RESIDUAL, PackedLinear, PackedWeight
+from bertie.kernels.gemm import GELU, NONE, RESIDUAL, PackedLinear, PackedWeight, matmul
 from bertie.kernels.gemm_int8 import MAX_DEPTH_INT8, Int8PackedWeight, QuantParams, params_8_bits, params_16_bits
 from bertie.layers.int8 import Int8Linear
 
@@ -144,6 +144,74 @@ class TestFloats:
         x, weight, bias, _ = operands(9, 64, 40)
         panels = packed(weight[:, :32], bias, functions)
         assert torch.equal(product(panels, x[:, ::2]), product(panels, x[:, ::2].contiguous()))
+
+
+def multiplied(a: Tensor, b: Tensor, functions: library.InstructionSet, threads: int = 1, **others) -> Tensor:
+    return torch.from_numpy(matmul(a.numpy(), b.numpy(), functions, threads=threads, **others)[0])
+
+
+class TestMatmul:
+    """Matrices as they lie in memory, transposed or not, beyond the edges of blocks too."""
+
+    @each_set
+    @settings(max_examples=60, deadline=None)
+    @given(
+        shape=st.tuples(*[st.integers(0, 70) | st.sampled_from([383, 385, 511, 513, 1030])] * 3),
+        is_transposed=st.tuples(st.booleans(), st.booleans()),
+        has_bias=st.booleans(),
+        threads=st.integers(1, 3),
+    )
+    def test_any_shape(self, functions, shape, is_transposed, has_bias, threads) -> None:
+        rows, depth, columns = shape
+        a, b = drawn(rows, depth), drawn(depth, columns, seed=1) / max(depth, 1) ** 0.5
+        bias = drawn(columns, seed=2) if has_bias else torch.zeros(columns)
+        a, b = (each.T.contiguous().T if is_so else each for each, is_so in zip((a, b), is_transposed, strict=True))
+        found = multiplied(a, b, functions, threads, bias=bias.numpy() if has_bias else None)
+        torch.testing.assert_close(found.double(), a.double() @ b.double() + bias, rtol=0, atol=1e-5)
+
+    @each_set
+    @pytest.mark.parametrize("shape", [(1, 1, 1), (40, 33, 65), (1100, 400, 30)], ids=str)
+    def test_a_layers_product_and_gradients(self, functions, shape) -> None:
+        tokens, depth, columns = shape
+        x, weight, bias, _ = operands(tokens, depth, columns)
+        dy = drawn(tokens, columns, seed=3)
+        dweight, dbias = map(torch.from_numpy, matmul(dy.numpy().T, x.numpy(), functions, needs_sums=True, threads=2))
+        exact = [each.double().requires_grad_() for each in (x, weight, bias)]
+        y = F.linear(*exact)
+        y.backward(dy.double())
+        assert close(multiplied(x, weight.T, functions, bias=bias.numpy()), y.detach())
+        for found, each in zip((multiplied(dy, weight, functions), dweight, dbias), exact, strict=True):
+            assert close(found, each.grad)
+
+    @each_set
+    def test_a_row_is_bitwise_its_own_with_any_number_of_threads(self, functions) -> None:
+        x, weight, bias, _ = operands(130, 600, 50)
+        together = multiplied(x, weight.T, functions, 3, bias=bias.numpy())
+        for rows in (1, 2, 7, 49, 130):
+            assert torch.equal(multiplied(x[:rows], weight.T, functions, bias=bias.numpy()), together[:rows])
+        one, other = (matmul(x.numpy().T, x.numpy(), functions, needs_sums=True, threads=each) for each in (1, 3))
+        assert all(map(np.array_equal, one, other))
+
+    @each_set
+    def test_views(self, functions) -> None:
+        """Rows that lie apart, that are one and the same, and numbers that no dimension has side by side."""
+        a, b = drawn(20, 90), drawn(90, 66, seed=1)
+        right = b[::3, 5:50]
+        for left in (a[:, 3:33], a[::2, 30:60], a[:1, :30].expand(9, 30), a[:, ::3], a[:, :1].expand(20, 30)):
+            assert close(multiplied(left, right, functions), left @ right)
+            assert close(multiplied(right.T, left.T, functions), right.T @ left.T)
+
+    @each_set
+    def test_what_is_no_number_stays_in_its_row(self, functions) -> None:
+        a, b = drawn(5, 40), drawn(40, 33, seed=1)
+        a[2, 7] = float("nan")
+        assert multiplied(a, b, functions).isnan().any(1).tolist() == [False, False, True, False, False]
+
+    def test_what_does_not_fit_is_refused(self) -> None:
+        with pytest.raises(InputError, match=r"given float32 \[3, 4\]; it takes float32 with \[5, 4\]"):
+            multiplied(drawn(2, 5), drawn(3, 4), SETS[0])
+        with pytest.raises(InputError, match="transposed matrix alone"):
+            matmul(drawn(2, 3).numpy(), drawn(3, 4).numpy(), SETS[0], needs_sums=True, threads=1)
 
 
 @pytest.mark.skipif(not VNNI, reason="the processor has no AVX-512 VNNI")

@@ -9,7 +9,7 @@ import transformers
 
 import bertie
 from bertie.kernels import library
-from bertie.layers import fused
+from bertie.layers import fused, products
 
 pytestmark = pytest.mark.skipif(bool(library.why_none()), reason=library.why_none())
 SMALL = {
@@ -80,6 +80,17 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+@pytest.fixture(params=["PyTorch's products", "bertie's"])
+def multiplied(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """As on a machine where bertie's kernels never multiply faster, or always; return the shapes they multiplied."""
+    shapes: list[str] = []
+    matmul = products.matmul
+    monkeypatch.setattr(products, "matmul", lambda *a, **b: shapes.append(str(a[0].shape)) or matmul(*a, **b))
+    monkeypatch.setattr(products, "mkl_is_slower", lambda: request.param == "bertie's")
+    monkeypatch.setattr(products, "LEAST_ROWS", 1)
+    return shapes
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -92,16 +103,19 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ids=str,
 )
 @pytest.mark.parametrize("shape", [(3, 9), (1, 1), (2, 70)], ids=str)
-def test_gradients_are_the_references(config: dict[str, Any], shape: tuple[int, int], counted: list[str]) -> None:
+def test_gradients_are_the_references(
+    config: dict[str, Any], shape: tuple[int, int], counted: list[str], multiplied: list[str]
+) -> None:
     ours, reference = pair(**config)
     batches = [batch(*shape), batch(1, shape[1])]  # two micro-batches
     check_equal(learn(ours, batches), learn(reference, batches))
     assert counted.count("_Projections") == 6  # of two blocks and a vocabulary, twice
     assert counted.count("_DenseResidualNorm") == 8
     assert counted.count("_DenseGelu") == (0 if config.get("hidden_act") else 4)
+    assert len(multiplied) in (0, 3 * len(counted))  # forward and both gradients
 
 
-def test_frozen_parameters_have_no_gradient(counted: list[str]) -> None:
+def test_frozen_parameters_have_no_gradient(counted: list[str], multiplied: list[str]) -> None:
     ours, reference = pair()
     for model in (ours, reference):
         model.bert.embeddings.requires_grad_(False)
@@ -112,6 +126,7 @@ def test_frozen_parameters_have_no_gradient(counted: list[str]) -> None:
         model.bert.encoder.layer[1].intermediate.dense.weight.requires_grad_(False)
     check_equal(learn(ours, [batch()]), learn(reference, [batch()]))
     assert counted
+    assert len(multiplied) < 3 * len(counted)
 
 
 def test_gradients_of_inputs() -> None:

@@ -14,7 +14,9 @@ from bertie import BertConfig, BertModel, InputError, explain_linear, make_deter
 from bertie.kernels import library
 from bertie.kernels.cpu import Chip
 from bertie.layers import linear as linear_file
-from bertie.layers.linear import LEAST_ROWS, MOST_ROWS, Linear
+from bertie.layers import products
+from bertie.layers.linear import MOST_ROWS, Linear
+from bertie.layers.products import LEAST_ROWS
 
 needs_kernels = pytest.mark.skipif(bool(library.why_none()), reason=library.why_none())
 
@@ -36,8 +38,8 @@ def rows_of(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
 def packing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Take every machine for one on which packing pays from 8 rows on; return the rows of each product so computed."""
     rows = rows_of(monkeypatch, "_packed_product")
-    monkeypatch.setattr(linear_file, "_mkl_is_slower", lambda: True)
-    monkeypatch.setattr(linear_file, "LEAST_ROWS", 8)
+    monkeypatch.setattr(products, "mkl_is_slower", lambda: True)
+    monkeypatch.setattr(products, "LEAST_ROWS", 8)
     return rows
 
 
@@ -131,12 +133,12 @@ class TestPacked:
         ],
     )
     def test_where_it_pays(self, monkeypatch, chip, best, rows, pays) -> None:
-        monkeypatch.setattr(linear_file, "chip", lambda: chip)
+        monkeypatch.setattr(products, "chip", lambda: chip)
         monkeypatch.setattr(library, "best", lambda: type("Best", (), {"name": best}))
-        linear_file._mkl_is_slower.cache_clear()
-        assert linear_file.packing_pays(torch.empty(rows, 3)) is pays
+        products.mkl_is_slower.cache_clear()
+        assert products.packing_pays(torch.empty(rows, 3)) is pays
         assert ("packed" in explain_linear(Linear(3, 3))) is (chip.amd and best == "avx512")
-        linear_file._mkl_is_slower.cache_clear()
+        products.mkl_is_slower.cache_clear()
 
 
 @pytest.fixture

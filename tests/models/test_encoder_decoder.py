@@ -292,6 +292,12 @@ def test_training_decreases_the_loss_with_checkpointing():
     assert found[0].tolist() == [2, 8, 2, 11, 3]
 
 
+def begun(texts):
+    """Return the cache of a generation."""
+    more = {"max_new_tokens": 2, "return_dict_in_generate": True}
+    return pair()[0].generate(IDS[:texts], attention_mask=MASK[:texts], **more).past_key_values
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -308,6 +314,13 @@ def test_training_decreases_the_loss_with_checkpointing():
         (lambda: pair()[0].generate(IDS, decoder_input_ids=TARGETS[:2]), "for 3 sources give"),
         (lambda: pair()[0].generate(IDS, decoder_start_token_id=[1, 2]), "2 tokens for 3 sources"),
         (lambda: pair()[0].generate(IDS, max_new_tokens=40), "beyond the model's positions"),
+        (lambda: pair()[0].generate(IDS[:, :0]), "Source 0 has no tokens"),
+        (
+            lambda: pair()[0].generate(IDS, attention_mask=MASK * torch.tensor([[1], [0], [1]])),
+            "Source 1 has no tokens",
+        ),
+        (lambda: pair()[0].generate(IDS[:2], past_key_values=begun(3)), "holds 3 texts, but this call brings 2"),
+        (lambda: pair()[0].generate(IDS, num_beams=2, num_return_sequences=3), "is 3, but num_beams 2"),
     ],
 )
 def test_bad_input_is_one_sentence(make, message):

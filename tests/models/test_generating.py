@@ -206,8 +206,12 @@ def test_steps_allocate_nothing_that_grows(model, monkeypatch):
 
 
 BAD = {
-    "another batch in the cache": (lambda m: {"past_key_values": filled(m, 2)}, "2 texts, but there are 3 prompts"),
+    "another batch in the cache": (lambda m: {"past_key_values": filled(m, 2)}, "2 texts, but this call brings 3"),
     "a cache that holds all": (lambda m: {"past_key_values": filled(m, 3)}, "no token that past_key_values does not"),
+    "a cache beyond the positions": (
+        lambda m: {"past_key_values": filled(m, 3), "attention_mask": torch.ones(3, 45)},
+        "beyond the model's positions: at most 0 new tokens",
+    ),
     "beyond the positions": (lambda _: {"max_new_tokens": 35}, "beyond the model's positions: at most 34 new tokens"),
     "no room": (lambda _: {"max_length": 6, "max_new_tokens": None}, "max_length=6 leaves no room after prompts of 6"),
     "too many returned": (lambda _: {"num_beams": 2, "num_return_sequences": 3}, "is 3, but num_beams 2"),

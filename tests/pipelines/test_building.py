@@ -37,6 +37,7 @@ SERVE = {
     "embed": set(CLASSES),
     "feature-extraction": set(CLASSES),
     "fill-mask": WORDS,
+    "pseudo-log-likelihood": WORDS,
     "multiple-choice": {"BertForMultipleChoice"},
     "reranking": {"BertForSequenceClassification"},
     "question-answering": {"BertForQuestionAnswering"},
@@ -66,6 +67,31 @@ def test_a_model_with_another_head_is_refused_when_the_pipeline_is_made(row: Any
             wanted = getattr(bertie, row.model_class).model_class.__name__
             with pytest.raises(bertie.InputTypeError, match=f"needs a bertie.{wanted}, and the model is a {name};"):
                 bertie.pipeline(row.name, model, tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize("how", [{}, {"model_kwargs": {"attn_implementation": "eager"}}], ids=["engine", "PyTorch"])
+@pytest.mark.parametrize("row", [row for row in ROWS if row.name in SERVE], ids=lambda row: row.name)
+def test_a_folder_with_another_head_or_none_is_refused(
+    row: Any, how: dict[str, Any], models: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    for name, model in models.items():
+        model.save_pretrained(tmp_path / name)
+        if name in SERVE[row.name]:
+            assert bertie.pipeline(row.name, tmp_path / name, tokenizer=tokenizer, **how).task == row.name
+        else:
+            with pytest.raises(bertie.CheckpointError, match="never trained"):
+                bertie.pipeline(row.name, tmp_path / name, tokenizer=tokenizer, **how)
+
+
+def test_a_config_that_says_nothing_of_its_class_leaves_the_head_to_the_weights(
+    models: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    models["BertForTokenClassification"].save_pretrained(tmp_path)
+    config = bertie.BertConfig.from_pretrained(tmp_path)
+    for named in (None, ["MyTagger"], ["TFBertForTokenClassification"], ["BertModel"]):
+        config.architectures = named
+        config.save_pretrained(tmp_path)
+        assert bertie.pipeline("ner", tmp_path, tokenizer=tokenizer)("Berlin") is not None
 
 
 class Wrapped(nn.Module):

@@ -70,6 +70,7 @@ def test_what_bert_was_trained_to_tell_has_a_model_that_comes_with_it() -> None:
         "embed": default_embedding_model,
         "fill-mask": default_pretrained_model,
         "next-sentence": default_pretrained_model,
+        "pseudo-log-likelihood": default_pretrained_model,
     }
 
 

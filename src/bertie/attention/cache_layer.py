@@ -68,9 +68,8 @@ class Growth:
     @cached_property
     def index(self) -> Tensor:
         """``[T]`` int64: the place of each new token."""
-        pairs = zip(self.lengths, self.ends, strict=True)
-        starts = range(0, self.capacity * len(self.lengths), max(self.capacity, 1))
-        places = [start + at for start, (length, end) in zip(starts, pairs, strict=True) for at in range(length, end)]
+        pairs = enumerate(zip(self.lengths, self.ends, strict=True))
+        places = [text * self.capacity + at for text, (length, end) in pairs for at in range(length, end)]
         return torch.tensor(places, dtype=torch.int64, device=self.device)
 
     @cached_property

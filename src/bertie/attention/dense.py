@@ -2,10 +2,11 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from bertie.attention.cache_layer import CachedKeys
 from bertie.attention.request import Inputs, Request, ScoreBias
+from bertie.engine.attention import distance_buckets
 from bertie.errors import InputError
 from bertie.packing import Packed
 
@@ -144,5 +145,21 @@ class RelativePositions:
             if self.by_key_too:
                 scores = scores + torch.einsum("bhsk,qsk->bhqs", key, vectors)
             return scores * query.shape[-1] ** -0.5
+
+        return bias
+
+
+class PositionBuckets:
+    """A bias for the bucket that the distance of two tokens falls into, and the head: one table for all blocks."""
+
+    def __init__(self, table: nn.Embedding) -> None:
+        self.table = table
+
+    def score_bias(self) -> ScoreBias:
+        """Return what ``attend`` adds to the scores."""
+
+        def bias(query: Tensor, key: Tensor) -> Tensor:
+            buckets = torch.from_numpy(distance_buckets(query.shape[2], key.shape[2])).to(query.device)
+            return self.table(buckets).permute(2, 0, 1)[None].to(query.dtype)
 
         return bias

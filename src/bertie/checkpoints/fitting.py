@@ -8,6 +8,7 @@ import numpy as np
 
 from bertie.checkpoints.folder import Checkpoint
 from bertie.checkpoints.names import canonical, is_encoder
+from bertie.checkpoints.parameters import CLASSES
 from bertie.checkpoints.tensors import FLOATS, TensorInfo, check_float
 from bertie.config import BertConfig
 from bertie.errors import CheckpointError, ShapeError
@@ -16,6 +17,13 @@ from bertie.progress import say_once
 
 WORDS = "bert.embeddings.word_embeddings.weight"
 DECODER = "cls.predictions.decoder.weight"
+# the classes whose heads may have the names and shapes of another's in files
+ALIKE = (
+    "BertForSequenceClassification",
+    "BertForMultipleChoice",
+    "BertForTokenClassification",
+    "BertForQuestionAnswering",
+)
 
 
 @dataclass
@@ -177,6 +185,25 @@ def refuse_untrained(source: str, lacking: Iterable[str], architecture: str, con
             f"{source!r} lacks {listed(names)} of {architecture}: it holds another model, or one whose head was never "
             "trained; fine-tune it first"
         )
+
+
+def refuse_other_head(source: str, architecture: str, config: BertConfig) -> None:
+    """Refuse a checkpoint for an answer that the head of its own class, by its config, was never trained for."""
+    if made := other_head(config, architecture):
+        wanted = config.family.class_name(architecture)
+        raise CheckpointError(
+            f"{source!r} holds a {made}, by its config.json, and a {wanted}'s head was never trained in it; "
+            'fine-tune it first, or correct "architectures" there'
+        )
+
+
+def other_head(config: BertConfig, architecture: str) -> str | None:
+    """Return the class that a config names, if its head would be taken for that of the class ``architecture``."""
+    named = [name.removeprefix("TF").removeprefix("Flax") for name in config.architectures or ()]
+    if architecture not in ALIKE or architecture in named:
+        return None
+    other = next((name for name in named if name in CLASSES and name != "BertModel"), None)
+    return None if other is None else config.family.class_name(other)
 
 
 def needed_by_answers(lacking: Iterable[str], config: BertConfig) -> list[str]:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.checkpoints.names import unwrapped
+from bertie.checkpoints.names import PREFIX, from_family, unwrapped
 from bertie.checkpoints.pickle_file import GivenTensors, PickleFile
 from bertie.checkpoints.safetensors_file import SafetensorsFile
 from bertie.checkpoints.tensors import TensorFile, TensorInfo, check_float, float32_of
 from bertie.config import CONFIG_NAME
 from bertie.errors import CheckpointError
+from bertie.families import Family
 from bertie.files import checked_path, read_json
 from bertie.hub import listing, member, resolve
 from bertie.layouts import recognised
@@ -77,6 +78,17 @@ class Checkpoint:
             f"{str(self.path)!r} holds a model within a wrapper: {changed[0]!r} is read without it, and so are others"
         )
         return replace(self, infos={plain: self.infos[name] for plain, name in stored.items()}, _stored=stored)
+
+    def in_bert_names(self, family: Family, architecture: str) -> "Checkpoint":
+        """Return the checkpoint with BERT's names of tensors, for the class that BERT calls ``architecture``."""
+        if family.is_bert or any(name.startswith(PREFIX) for name in self.infos):
+            return self
+        names = {from_family(name, family, architecture): name for name in self.infos}
+        if len(names) < len(self.infos):
+            twice = next(name for name in self.infos if name not in names.values())
+            raise CheckpointError(f"{str(self.path)!r} has {twice!r} under a second name too; remove the wrong one")
+        stored = {name: self._stored.get(theirs, theirs) for name, theirs in names.items()}
+        return replace(self, infos={name: self.infos[theirs] for name, theirs in names.items()}, _stored=stored)
 
 
 def weight_files(safetensors: bool, variant: str | None = None) -> list[str]:

@@ -4,13 +4,18 @@ The canonical name of a tensor is the one it has in a task model: ``bert.encoder
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
+from bertie.families import PREFIXES, Family
+
+Value = TypeVar("Value")
 # old ending → today's; (the TensorFlow code called LayerNorm's parameters gamma and beta)
 ENDINGS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 PREFIX = "bert."
 # the parts of a bare encoder, which a checkpoint saved from one names without the prefix
 BARE_PARTS = ("embeddings.", "encoder.", "pooler.")
+_BARE_PARTS_OF_SIBLINGS = (*BARE_PARTS, "transformer.", "embeddings_project.")
 # buffers that older versions saved; they follow from the config
 DERIVED = ("embeddings.position_ids", "embeddings.token_type_ids")
 # of int8 layers: older versions rounded rows within a range that was found for all of them
@@ -19,8 +24,10 @@ OLD_RANGE = ".input_range"
 WRAPPERS = ("module.", "model.")
 COMPILED = "_orig_mod."
 # of a BERT; of the encoder of a pair of BERTs, which canonical names put below bert.; of their decoder
-_PRETRAINED = re.compile(r"(bert\.(encoder\.)?|decoder\.bert\.)(embeddings|encoder\.layer)\.")
-_WORDS = re.compile(rf"((?:{'|'.join(map(re.escape, WRAPPERS))})*)(?:bert\.)?embeddings\.word_embeddings\.weight")
+_PRETRAINED = re.compile(r"(bert\.(encoder\.)?|decoder\.bert\.)(embeddings|encoder\.(layer|relative_attention_bias))\.")
+_WORDS = re.compile(
+    rf"((?:{'|'.join(map(re.escape, WRAPPERS))})*)(?:(?:{'|'.join(PREFIXES)})\.)?embeddings\.word_embeddings\.weight"
+)
 
 
 def unwrapped(names: Iterable[str]) -> list[tuple[str, str]]:
@@ -42,6 +49,39 @@ def canonical(name: str) -> str | None:
     for ending, other in ENDINGS.items():
         if name.endswith("." + ending):
             return name.removesuffix(ending) + other
+    return name
+
+
+def from_family(name: str, family: Family, architecture: str) -> str:
+    """Return BERT's name of a tensor that a sibling's checkpoint holds, for the class that BERT calls ``architecture``.
+
+    One that has none keeps its own, behind the family's, so that it is no other tensor's.
+    """
+    modules = family.modules_of(architecture)
+    whole = f"{family.prefix}.{name}" if name.startswith(_BARE_PARTS_OF_SIBLINGS) else name
+    ours = _renamed(whole, {theirs: path for path, theirs in modules.items()})
+    return ours if _renamed(ours, modules) == whole else f"{family.prefix}.{name}"
+
+
+def to_family(name: str, family: Family, architecture: str) -> str:
+    """Return a sibling's name of one of our tensors: what `from_family` undoes; without a prefix if it has none."""
+    whole = canonical(name) or name
+    theirs = _renamed(whole, family.modules_of(architecture))
+    return theirs if whole == name else theirs.removeprefix(f"{family.prefix}.")
+
+
+def in_names_of(family: Family, tensors: Mapping[str, Value], architecture: str) -> dict[str, Value]:
+    """Return a model's tensors by the names that its family's files have."""
+    return {name if family.is_bert else to_family(name, family, architecture): each for name, each in tensors.items()}
+
+
+def _renamed(name: str, modules: Mapping[str, str]) -> str:
+    parts = name.split(".")
+    number = next((part for part in parts if part.isdecimal()), "*")
+    path = ["*" if part.isdecimal() else part for part in parts]
+    for stop in range(len(parts), 0, -1):
+        if (found := modules.get(".".join(path[:stop]))) is not None:
+            return ".".join((found.replace("*", number), *parts[stop:]))
     return name
 
 

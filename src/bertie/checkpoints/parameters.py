@@ -24,6 +24,11 @@ CLASSES = tuple(_PARTS)
 PAIR = "EncoderDecoderModel"
 
 
+def architecture_of(kind: type) -> str:
+    """Return which of bertie's classes a model's class is or extends; its own name if none."""
+    return next((each.__name__ for each in kind.__mro__ if each.__name__ in (*CLASSES, PAIR)), kind.__name__)
+
+
 class Parameters(NamedTuple):
     """Names and shapes; and of tied parameters, under their own names, the others that they have."""
 
@@ -36,10 +41,11 @@ def parameters_of(name: str, config: BertConfig) -> Parameters:
     if name == PAIR:
         return _of_pair(config)
     prefix = "" if name == "BertModel" else "bert."
+    parts = () if name == "BertModel" and not config.family.pools else _PARTS[name]
     shapes = {f"{prefix}{own}": shape for own, shape in _encoder(config)}
-    for part in _PARTS[name]:
+    for part in parts:
         shapes |= dict(_part(part, prefix, config))
-    if "words" not in _PARTS[name] or not config.tie_word_embeddings:
+    if "words" not in parts or not config.tie_word_embeddings:
         return Parameters(shapes, {})
     tied = {f"{prefix}embeddings.word_embeddings.weight": "weight", "cls.predictions.bias": "bias"}
     aliases = {source: [f"cls.predictions.decoder.{leaf}"] for source, leaf in tied.items()}
@@ -60,15 +66,20 @@ def _of_pair(config: Any) -> Parameters:
 
 
 def _encoder(config: BertConfig) -> Iterator[tuple[str, Shape]]:
-    width = config.hidden_size
+    width = config.embedding_width
     tables = {
         "word": config.vocab_size,
         "position": config.max_position_embeddings,
         "token_type": config.type_vocab_size,
     }
     for table, rows in tables.items():
-        yield f"embeddings.{table}_embeddings.weight", (rows, width)
+        if rows:
+            yield f"embeddings.{table}_embeddings.weight", (rows, width)
     yield from _norm("embeddings.LayerNorm", width)
+    if width != config.hidden_size:
+        yield from _linear("embeddings.projection", width, config.hidden_size)
+    if buckets := config.family.position_buckets:
+        yield "encoder.relative_attention_bias.weight", (buckets, config.num_attention_heads)
     for layer in range(config.num_hidden_layers):
         for name, shape in _block(config):
             yield f"encoder.layer.{layer}.{name}", shape
@@ -94,9 +105,9 @@ def _part(part: str, prefix: str, config: BertConfig) -> Iterator[tuple[str, Sha
     if part == "answers":
         check_answer_scores(config)
     if part == "words":
-        yield from _linear("cls.predictions.transform.dense", width, width)
-        yield from _norm("cls.predictions.transform.LayerNorm", width)
-        yield from _linear("cls.predictions.decoder", width, config.vocab_size)
+        yield from _linear("cls.predictions.transform.dense", width, config.embedding_width)
+        yield from _norm("cls.predictions.transform.LayerNorm", config.embedding_width)
+        yield from _linear("cls.predictions.decoder", config.embedding_width, config.vocab_size)
         yield "cls.predictions.bias", (config.vocab_size,)
         return
     name, out = {

@@ -17,54 +17,51 @@ from bertie.messages import wrong_byte
 from bertie.writing import FORM_OF_SUFFIX, FORMS
 
 
+@dataclass(frozen=True)
+class VectorOutput(OutputOptions):
+    """`OutputOptions`, and all vectors as one array, which a file is whose name says nothing else."""
+
+    to: Annotated[str | None, written_as("jsonl, csv, tsv, parquet, or npy, all vectors as one array")] = None
+    more: ClassVar = ("npy",)
+
+    def array_file(self) -> Path | None:
+        """Return the file that all vectors go to as one array; None: each goes beside its text."""
+        named = None if self.output is None else FORM_OF_SUFFIX.get(self.output.suffix.lower())
+        form = self.to or ("jsonl" if self.output is None or named in FORMS else "npy")
+        if form == "npy" and self.output is None:
+            raise InputError("--to npy needs --output, the file of the array.")
+        return self.output if form == "npy" else None
+
+
 def embed(
     source: InputOptions,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write all vectors to this .npy, .jsonl, .csv or .tsv file.")
-    ] = None,
     prompt_name: Annotated[str | None, typer.Option("--prompt-name", help="One of the model's prompts.")] = None,
     *,
     model: options.TextOptions,
     column: options.Column = "text",
     form: options.FormatOptions,
+    output: VectorOutput,
 ) -> None:
     """Turn each text into a vector; texts of like meaning have like vectors. The default model is all-MiniLM-L6-v2."""
     asked = source.read(form, column)
     pipe = model.pipeline("embed", prompt_name=prompt_name)
-    if output is None or FORM_OF_SUFFIX.get(output.suffix.lower()) in FORMS:
-        OutputOptions(output).write(pipe, source, asked, "embedding", lambda _, vector: numbers(vector))
+    file = output.array_file()
+    if file is None:
+        output.write(pipe, source, asked, "embedding", lambda _, vector: numbers(vector))
         return
-    refuse_input(output, source.input)
-    vectors = write_array(output, lambda: pipe([one.text for one in asked]))
+    refuse_input(file, source.input)
+    vectors = write_array(file, lambda: pipe([one.text for one in asked]))
     print(
-        f"bertie: {counted(vectors.shape[0], 'vector')} of {vectors.shape[1]} numbers in {output}, a .npy file",
+        f"bertie: {counted(vectors.shape[0], 'vector')} of {vectors.shape[1]} numbers in {file}, a .npy file",
         file=sys.stderr,
     )
-
-
-def fill_mask(
-    source: InputOptions,
-    top_k: options.TopK = 5,
-    *,
-    model: options.LengthOptions,
-    column: options.Column = "text",
-    form: options.FormatOptions,
-    output: OutputOptions,
-) -> None:
-    """Guess the word behind each \\[MASK] in a text.
-
-    The default model is bertie-mini-uncased, which comes with bertie.
-    """
-    asked = source.read(form, column)
-    output.write(model.pipeline("fill-mask", top_k=top_k), source, asked, "candidates")
 
 
 def next_sentence(
     source: InputOptions,
     *,
     model: options.LengthOptions,
-    column: options.Column = "text",
-    pair_column: options.PairColumn = "text_pair",
+    column: options.Columns = None,
     form: options.FormatOptions,
     output: OutputOptions,
 ) -> None:
@@ -72,25 +69,31 @@ def next_sentence(
 
     The default model is bertie-mini-uncased, which comes with bertie.
     """
-    asked = source.read(form, column, pair_column)
+    columns = {"text": "text", "text_pair": "text_pair"} | options.text_columns(column, "text", "text_pair")
+    asked = source.read(form, columns["text"], columns["text_pair"])
     output.write(model.pipeline("next-sentence"), source, asked, "answer")
 
 
 def classify(
     source: InputOptions,
     top_k: Annotated[int | None, typer.Option("--top-k", "-k", min=1, help="Give this many labels a text.")] = None,
-    pair_column: Annotated[
-        str | None, typer.Option("--pair-column", help="The column of the second text, for models of pairs.")
-    ] = None,
     *,
     model: options.WindowOptions,
-    column: options.Column = "text",
+    column: options.Columns = None,
     form: options.FormatOptions,
     output: OutputOptions,
 ) -> None:
-    """Give each text its most likely label, with a score."""
-    asked = source.read(form, column, pair_column)
-    output.write(model.pipeline("text-classification", top_k=top_k), source, asked, "labels")
+    """Give each text its most likely label, with a score.
+
+    Where the rows have the columns that the model was fine-tuned on, these are read.
+    """
+    from bertie.tasks.registry import find
+
+    columns = options.text_columns(column, "text", "text_pair")
+    pipe = model.pipeline("text-classification", top_k=top_k)
+    learned = find(pipe.task).saved_columns(pipe.model.config)
+    asked = source.read(form, columns.get("text", "text"), columns.get("text_pair"), learned=learned | columns)
+    output.write(pipe, source, asked, "labels")
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class TagOptions(options.WindowOptions):
 class TagOutput(OutputOptions):
     """`OutputOptions`, and CoNLL."""
 
-    to: Annotated[str | None, written_as("jsonl, csv, tsv, or of words conll: their tags as a last column")] = None
+    to: Annotated[str | None, written_as("jsonl, csv, tsv, parquet, or conll: words with their tags")] = None
     more: ClassVar = ("conll",)
 
 
@@ -170,7 +173,7 @@ class QuestionInput(InputOptions):
 class AnswerOutput(OutputOptions):
     """`OutputOptions`, and what SQuAD's script reads."""
 
-    to: Annotated[str | None, written_as("jsonl, csv, tsv, or squad, the answer of each id")] = None
+    to: Annotated[str | None, written_as("jsonl, csv, tsv, parquet, or squad, the answer of each id")] = None
     more: ClassVar = ("squad",)
 
 
@@ -190,18 +193,14 @@ def answer(
     overlap: options.Overlap = None,
     *,
     model: options.LengthOptions,
-    question_column: Annotated[
-        str, typer.Option("--question-column", help="The field or column that holds the question.")
-    ] = "question",
-    context_column: Annotated[
-        str, typer.Option("--context-column", help="The field or column that holds the context.")
-    ] = "context",
+    column: options.Columns = None,
     form: options.FormatOptions,
     output: AnswerOutput,
 ) -> None:
     """Answer questions with a part of a text: long texts are read in windows. An empty answer means there is none."""
-    pair = context_column if context is None else None
-    asked = source.read(form, question_column, pair, shown=("question",))
+    columns = {"question": "question", "context": "context"} | options.text_columns(column, "question", "context")
+    pair = columns["context"] if context is None else None
+    asked = source.read(form, columns["question"], pair, shown=("question",))
     if context is not None:
         asked = _with_context(asked, context)
     pipe = model.pipeline(

@@ -17,7 +17,8 @@ PLACES = {
     "demo": "bertie.cli.demo:demo",
     "embed": "bertie.cli.answering:embed",
     "search": "bertie.cli.passages:search",
-    "fill-mask": "bertie.cli.answering:fill_mask",
+    "fill-mask": "bertie.cli.masked_words:fill_mask",
+    "score": "bertie.cli.masked_words:score",
     "next-sentence": "bertie.cli.answering:next_sentence",
     "classify": "bertie.cli.answering:classify",
     "tag": "bertie.cli.answering:tag",
@@ -36,6 +37,9 @@ PLACES = {
     "dequantize": "bertie.cli.quantize:dequantize",
     "inspect": "bertie.cli.inspect:inspect",
     "bench": "bertie.cli.bench:bench",
+    "serve": "bertie.cli.serve:serve",
+    "env": "bertie.cli.environment:env",
+    "version": "bertie.cli.environment:version",
 }
 # these have nothing to do without arguments, and say what they take
 NEEDY = (
@@ -51,15 +55,17 @@ NEEDY = (
     "extend-vocabulary",
     "prepare",
     "pretrain",
+    "serve",
 )
-LOOKS: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
+# help in plain text fits any width and is there at once; Rich's cuts options and takes longer to import than to print
+LOOKS: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None}
 
 
 @cache
 def load_command(name: str) -> Any:
     """Return a command, ready to run."""
     module, _, function = PLACES[name].partition(":")
-    alone = typer.Typer(**LOOKS)
+    alone = typer.Typer(add_completion=False, **LOOKS)
     command = bound(getattr(importlib.import_module(module), function))
     alone.command(name, cls=Command, no_args_is_help=name in NEEDY)(command)
     return typer.main.get_command(alone)
@@ -84,6 +90,16 @@ class Group(TyperGroup):
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         self.commands: Any = _Commands()
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write what each command does, its first sentence whole."""
+        with formatter.section("Commands"):
+            shown = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+            formatter.write_dl([(name, _first_sentence(command.help or "")) for name, command in shown if command])
+
+
+def _first_sentence(text: str) -> str:
+    return " ".join(text.split()).partition(". ")[0].removesuffix(".")
 
 
 app = typer.Typer(

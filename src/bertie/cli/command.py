@@ -16,8 +16,8 @@ _ALIKE = (
     ("--input", "--data", "--train", "file", "-i", "--file", "--train-file", "--test", "--test-file", "--dataset"),
     ("--output", "--predictions", "--out", "-o", "--output-dir", "--save"),
     ("--dev", "--eval", "--valid", "--validation-file"),
-    ("--text-column", "--column", "--question-column"),
-    ("--text-pair-column", "--pair-column", "--context-column"),
+    ("--column", "--text-column", "--text-pair-column", "--pair-column", "--label-column", "--question-column")
+    + ("--context-column",),
     ("--max-length", "--max-seq-length", "--max-len"),
     ("--model", "--model-name-or-path", "--checkpoint"),
     ("--epochs", "--num-epochs", "--num-train-epochs"),

@@ -43,7 +43,7 @@ SENTENCES = (
 MASKS = (
     "[bold]Words filled in[/bold]\n"
     "BERT, a language model, learned English by guessing words that were hidden from it. Here a small one, which comes "
-    "with bertie, guesses what \\[MASK] hides, and how likely each word is.\n"
+    "with bertie, guesses what [MASK] hides, and how likely each word is.\n"
 )
 INTRODUCTION = (
     "[bold]A book searched by meaning[/bold]\n"

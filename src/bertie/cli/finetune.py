@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _PARTS = ("to learn from", "to tune on", "to score on")
 _WIDTH = 200
+# what settings are called for short, as by the options of their own
+_SHORT = {"lr": "learning_rate"}
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,7 @@ def _settings(given: dict[str, Any]) -> Any:
     from bertie.settings import Settings, describe_settings
 
     known = describe_settings()
+    given = {_SHORT.get(name, name): value for name, value in given.items()}
     for name in given:
         if name not in known:
             listed = ", ".join(known)

@@ -49,7 +49,7 @@ def _shape(config: dict[str, Any]) -> str:
         f"{counted(config['num_hidden_layers'], 'layer')}, hidden {config['hidden_size']}, "
         f"{counted(config['num_attention_heads'], 'head')}, "
         f"feed-forward {config['intermediate_size']}, vocabulary {config['vocab_size']:,}, "
-        f"up to {config['max_position_embeddings']} tokens"
+        f"up to {config['max_tokens']} tokens"
     )
 
 
@@ -75,7 +75,7 @@ def _fit(fit: dict[str, Any]) -> str:
     if "problem" in fit:
         return f"no: {fit['problem']}"
     if not fit["missing"]:
-        return "complete"
+        return f"to be trained first: its head is that of a {fit['head_of']}" if "head_of" in fit else "complete"
     shown = ", ".join(fit["missing"][:2]) + (f" and {len(fit['missing']) - 2} more" if len(fit["missing"]) > 2 else "")
     return f"to be trained first: {shown}"
 

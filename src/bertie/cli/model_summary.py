@@ -7,6 +7,7 @@ from typing import Any
 
 import bertie
 from bertie.checkpoints import Checkpoint, fit, main_dtype, other_classes
+from bertie.checkpoints.fitting import other_head
 from bertie.checkpoints.folder import Place, open_weights
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.parameters import CLASSES, parameters_of
@@ -33,6 +34,7 @@ _SHAPE = (
     "intermediate_size",
     "vocab_size",
     "max_position_embeddings",
+    "max_tokens",
     "type_vocab_size",
     "hidden_act",
     "position_embedding_type",
@@ -46,17 +48,18 @@ def describe(name_or_path: str) -> dict[str, Any]:
     tokenizer = _tokenizer(folder, config)
     try:
         checkpoint = open_weights(Place(name_or_path))
-        weights = _weights(checkpoint.unwrapped())
+        weights = _weights(checkpoint, config)
     except CheckpointError as error:
         weights = {"problem": str(error)}
     else:
         with quietly(logging.CRITICAL):  # what loading says of a checkpoint is the answer here
-            weights["classes"] = {name: _missing(name, config, checkpoint) for name in CLASSES}
+            classes = [name for name in CLASSES if config.family.has_class(name)]
+            weights["classes"] = {name: _missing(name, config, checkpoint) for name in classes}
     return {
         "model": name_or_path,
         "folder": str(folder),
         "files": {str(path.relative_to(folder)): path.stat().st_size for path in _files(folder)},
-        "architectures": config.architectures,
+        "architectures": config.family.written_fields({"architectures": config.architectures})["architectures"],
         "config": {field: getattr(config, field) for field in _SHAPE},
         "labels": list(config.id2label.values()),
         "tokenizer": tokenizer,
@@ -71,7 +74,9 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in paths if member(folder, str(path.relative_to(folder))).is_file()]
 
 
-def _weights(checkpoint: Checkpoint) -> dict[str, Any]:
+def _weights(checkpoint: Checkpoint, config: BertConfig) -> dict[str, Any]:
+    architecture = (config.architectures or [""])[0]
+    checkpoint = checkpoint.unwrapped().in_bert_names(config.family, architecture)
     # buffers that old files hold beside the parameters have no name of today
     known = {new: info for name, info in checkpoint.infos.items() if (new := canonical(name)) is not None}
     infos, names = list(known.values()), list(known)
@@ -90,7 +95,7 @@ def _missing(name: str, config: BertConfig, checkpoint: Checkpoint) -> dict[str,
     try:
         check_declaration(config.quantization_config, str(checkpoint.path.parent))
         shapes, aliases = parameters_of(name, config)
-        checkpoint = checkpoint.unwrapped(shapes)
+        checkpoint = checkpoint.unwrapped(shapes).in_bert_names(config.family, name)
         if classes := other_classes(shapes, config, checkpoint):
             config = deepcopy(config)
             config.num_labels = classes
@@ -101,7 +106,12 @@ def _missing(name: str, config: BertConfig, checkpoint: Checkpoint) -> dict[str,
     except BertieError as error:
         return {"problem": str(error)}
     mismatched = [parameter for parameter, _, _ in found.mismatched]
-    return {"missing": sorted([*found.missing, *mismatched]), "unused": len(found.unexpected)}
+    other = other_head(config, name)
+    return {
+        "missing": sorted([*found.missing, *mismatched]),
+        "unused": len(found.unexpected),
+        **({"head_of": other} if other else {}),
+    }
 
 
 def _tokenizer(folder: Path, config: BertConfig) -> dict[str, Any]:
@@ -124,7 +134,7 @@ def _embedding(folder: Path, config: BertConfig, tokenizer: dict[str, Any]) -> d
         recipe = read_recipe(folder)
     except BertieError as error:
         return {"problem": str(error)}
-    stated = recipe.max_length or tokenizer.get("model_max_length", config.max_position_embeddings)
+    stated = recipe.max_length or tokenizer.get("model_max_length", config.max_tokens)
     return {
         "pooling": list(recipe.modes),
         "token_layers": [layer.kind for layer in recipe.token_layers],
@@ -132,6 +142,6 @@ def _embedding(folder: Path, config: BertConfig, tokenizer: dict[str, Any]) -> d
         "truncate_dim": recipe.truncate_dim,
         "normalized": recipe.normalized,
         "similarity": recipe.similarity,
-        "max_length": min(stated, config.max_position_embeddings),
+        "max_length": min(stated, config.max_tokens),
         "prompts": dict(recipe.prompts),
     }

@@ -19,8 +19,16 @@ Input = Annotated[
     Path | None,
     typer.Option("--input", "-i", help="A file: .jsonl, .csv, .tsv or .parquet (see --column), else one text a line."),
 ]
-Column = Annotated[str, typer.Option("--column", help="The field or column that holds the text.")]
-PairColumn = Annotated[str, typer.Option("--pair-column", help="The field or column that holds the second text.")]
+
+
+def _of_text(column: str) -> str:
+    """Return the column of the text, said as in all commands or by its name alone."""
+    return column.removeprefix("text=")
+
+
+Column = Annotated[
+    str, typer.Option("--column", callback=_of_text, help="The field or column that holds the text: text=NAME.")
+]
 Columns = Annotated[
     list[str] | None, typer.Option("--column", help="What a column is: ROLE=NAME, such as text=Body; may be repeated.")
 ]
@@ -36,7 +44,7 @@ MaxLength = Annotated[
 ]
 SplitSpecial = Annotated[
     bool,
-    typer.Option("--split-special-tokens", help="Read \\[SEP] and the like in a text as plain text."),
+    typer.Option("--split-special-tokens", help="Read [SEP] and the like in a text as plain text."),
 ]
 Windows = Annotated[
     bool | None,
@@ -127,15 +135,11 @@ class RowOptions:
     """What the columns of labelled rows are, and what becomes of bad rows."""
 
     column: Columns = None
-    text_column: Annotated[str | None, typer.Option(help="The column of the text.")] = None
-    text_pair_column: Annotated[str | None, typer.Option(help="The column of the second text.")] = None
-    label_column: Annotated[str | None, typer.Option(help="The column of the label.")] = None
     on_bad_row: Annotated[str, typer.Option(help="error, or skip to leave out and count what is unusable.")] = "error"
 
     def arguments(self) -> dict[str, Any]:
         """Return them as `bertie.finetune` and `bertie.evaluate` take them."""
-        named = {"text": self.text_column, "text_pair": self.text_pair_column, "label": self.label_column}
-        return {"columns": columns_of(self.column, **named), "on_bad_row": self.on_bad_row}
+        return {"columns": columns_of(self.column), "on_bad_row": self.on_bad_row}
 
 
 @dataclass(frozen=True)
@@ -189,9 +193,9 @@ def given_of(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def columns_of(pairs: list[str] | None, **named: str | None) -> dict[str, str | list[str]] | None:
-    """Return role → column from ``ROLE=NAME`` texts and from options of their own; a role named twice has a list."""
-    found: dict[str, str | list[str]] = {role: column for role, column in named.items() if column is not None}
+def columns_of(pairs: list[str] | None) -> dict[str, str | list[str]] | None:
+    """Return role → column from ``ROLE=NAME`` texts; a role named twice has a list."""
+    found: dict[str, str | list[str]] = {}
     for role, column in pairs_of(pairs, "--column", "ROLE=NAME, such as text=Body"):
         before = found.get(role)
         if before is None:
@@ -199,6 +203,17 @@ def columns_of(pairs: list[str] | None, **named: str | None) -> dict[str, str | 
         else:
             found[role] = [*([before] if isinstance(before, str) else before), column]
     return found or None
+
+
+def text_columns(pairs: list[str] | None, *roles: str) -> dict[str, str]:
+    """Return role → column from ``ROLE=NAME`` texts, for each role that they name; a name alone is the first role's."""
+    named = [pair.partition("=") if "=" in pair else (roles[0], "=", pair) for pair in pairs or []]
+    for place, (role, _, name) in enumerate(named):
+        if role not in roles:
+            raise InputError(f"--column is '{role}={name}'; write {' or '.join(f'{one}=NAME' for one in roles)}.")
+        if role in [one for one, *_ in named[:place]]:
+            raise InputError(f"--column names two columns for {role!r}; name one.")
+    return {role: name for role, _, name in named}
 
 
 def pairs_of(texts: list[str] | None, option: str, form: str) -> list[tuple[str, str]]:

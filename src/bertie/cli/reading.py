@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, ClassVar, NamedTuple
 
 import typer
 
@@ -23,10 +23,11 @@ _WORDS = ("words", "tokens")
 
 
 class Asked(NamedTuple):
-    """What is to be answered, and the row it stands in, which is written beside the answer."""
+    """What is to be answered, the row it stands in, which is written beside the answer, and the row's place."""
 
     text: Any
     row: Mapping[str, Any]
+    where: str = ""  # as `bertie.data.Record` has it
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class InputOptions:
         list[str] | None, typer.Argument(help="Texts; without any, --input or standard input is read.")
     ] = None
     input: Input = None
+    # how the texts of a file are read
+    of_file: ClassVar[str] = "--input reads the file of that name"
 
     def is_stream(self) -> bool:
         """Whether standard input is read."""
@@ -54,17 +57,19 @@ class InputOptions:
         *,
         shown: Sequence[str] = ("text", "text_pair"),
         words: bool = False,
+        learned: Mapping[str, Any] | None = None,
     ) -> Iterator[Asked]:
         """Yield the texts, each with its row.
 
         They are pairs where ``pair`` names the second column; with ``words``, lists of words may stand in place of
-        texts. Rows that have no columns call their texts as ``shown`` says.
+        texts. Rows that have no columns call their texts as ``shown`` says. Rows that have the columns ``learned`` of
+        text and second text are read by these.
         """
         if self.texts:
             if self.input is not None:
                 raise InputError("Give texts as arguments or a file with --input, not both.")
             form.as_format()  # one that there is not is refused beside texts too
-            yield from (Asked(text, _named(text, shown)) for text in _arguments(self.texts, pair))
+            yield from (Asked(text, _named(text, shown)) for text in _arguments(self.texts, pair, self.of_file))
             return
         from bertie.data import Format, form_of, records, stream_records
 
@@ -80,9 +85,11 @@ class InputOptions:
             is_line = kind == "lines" and list(record.fields) == ["text"]
             if is_line and pair is not None:
                 text: Text = _halves(record)
+            elif learned and (found := _learned(record, learned)) is not None:
+                text = found
             else:
                 text = _text(record, "text" if kind == "lines" and column not in record.fields else column, pair, words)
-            yield Asked(text, _named(text, shown) if is_line else record.fields)
+            yield Asked(text, _named(text, shown) if is_line else record.fields, record.where)
         say_notes(rows.notes)
 
 
@@ -99,10 +106,10 @@ def standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def _arguments(texts: list[str], pair: str | None) -> Iterator[str | tuple[str, str]]:
+def _arguments(texts: list[str], pair: str | None, of_file: str) -> Iterator[str | tuple[str, str]]:
     for text in texts:
         if len(text) < 256 and Path(text).is_file():
-            print(f"bertie: {text!r} is read as a text; --input reads the file of that name", file=sys.stderr)
+            print(f"bertie: {text!r} is read as a text; {of_file}", file=sys.stderr)
     if pair is None:
         yield from texts
         return
@@ -128,6 +135,16 @@ def _text(record: "Record", column: str, pair: str | None, words: bool) -> Text:
             return found
     first = record.text(column)
     return first if pair is None else (first, record.text(pair))
+
+
+def _learned(record: "Record", learned: Mapping[str, Any]) -> Text | None:
+    """Return the text or pair in a model's own columns, of several for a text joined; None if the row lacks one."""
+    roles = [learned[role] for role in ("text", "text_pair") if role in learned]
+    columns = [[role] if isinstance(role, str) else list(role) for role in roles]
+    if "text" not in learned or not all(set(names) <= set(record.fields) for names in columns):
+        return None
+    first, *second = (" ".join(record.text(name) for name in names if record.fields[name]) for names in columns)
+    return (first, second[0]) if second else first
 
 
 def _named(text: Any, shown: Sequence[str]) -> dict[str, str]:

@@ -83,13 +83,16 @@ class OutputOptions:
         Path | None,
         typer.Option("--output", "-o", help="Write the answers to this file, which is replaced when all are there."),
     ] = None
-    to: Annotated[str | None, written_as("jsonl, csv or tsv")] = None
+    to: Annotated[str | None, written_as("jsonl, csv, tsv or parquet")] = None
     # forms that the command has besides those of all
     more: ClassVar[tuple[str, ...]] = ()
 
-    def writer(self, marks: Sequence[str] = ("truncated", "empty")) -> Lines:
-        """Return what writes the answers; in a table, ``marks`` that only some answers have get columns too."""
-        return writer(form_of_output(self.output, self.to, self.more), later=marks)
+    def writer(self) -> Lines:
+        """Return what writes the answers."""
+        form = form_of_output(self.output, self.to, self.more)
+        if form == "parquet" and self.output is None and sys.stdout is not None and sys.stdout.isatty():
+            raise InputError("Parquet is nothing for a terminal; name a file with --output.")
+        return writer(form)
 
     def write(
         self,
@@ -111,7 +114,7 @@ class OutputOptions:
         chunk = {"chunk": 1} if source.is_interactive() else {}
         with answers_in(self.output, source.input, *read):
             for answered in pipe.stream((one.text for one in asked), **chunk):
-                text, row = next(rows)
+                text, row, _ = next(rows)
                 shown = show(text, answered.answer)
                 out.write(beside(row, (shown if isinstance(shown, dict) else {name: shown}) | answered.marks))
                 cut, total = cut + (answered.truncated > 0), total + 1

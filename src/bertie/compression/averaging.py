@@ -26,8 +26,8 @@ _ANY = frozenset(
         *("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "initializer_range"),
     }
 )
-# Options tuned to the scores of one model.
-_TUNED = ("temperature", "thresholds", "no_answer_threshold")
+# Options of one model, tuned to its scores or said of its data.
+_TUNED = ("temperature", "thresholds", "no_answer_threshold", "columns")
 # Weights that differ by more than this share of their norm did not start from the same values.
 FAR = 0.5
 
@@ -150,4 +150,4 @@ def _options(config: Any, configs: Sequence[Any]) -> list[str]:
     config.task_specific_params = kept or None
     if not left_out:
         return []
-    return [f"The models differ in {' and '.join(left_out)}, tuned for each; their mean goes without."]
+    return [f"The models differ in {' and '.join(left_out)}, which are of each alone; their mean goes without."]

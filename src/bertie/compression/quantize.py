@@ -106,7 +106,7 @@ def encode(texts: Iterable[str | tuple[str, str]], tokenizer: Tokenizer | None, 
         if not model.name_or_path:
             raise InputError("the model does not know the folder it came from: give a tokenizer too")
         tokenizer = AutoTokenizer.from_pretrained(model.name_or_path)
-    limit = min(tokenizer.model_max_length, model.config.max_position_embeddings)
+    limit = min(tokenizer.model_max_length, model.config.max_tokens)
     rows = tokenizer(given, truncation=True, max_length=limit, return_token_type_ids=True)
     return Features.from_lists(rows["input_ids"], rows["token_type_ids"], [0] * len(given), [False] * len(given))
 

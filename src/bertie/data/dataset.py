@@ -12,7 +12,7 @@ from bertie.data.example import Example
 from bertie.data.labelling import AS_WRITTEN, Labelling, LabelOptions
 from bertie.data.labels import as_whole
 from bertie.data.records import is_paths, path_names
-from bertie.data.schema import Columns, Row, Schema, text_key
+from bertie.data.schema import Columns, Found, Row, Schema, text_key
 from bertie.data.schemas import SCHEMAS
 from bertie.errors import InputError, plural, spelled
 
@@ -29,6 +29,7 @@ class ExampleReader:
     task: str  # a key of `schemas.SCHEMAS`
     form: str | Format | None = None
     columns: Mapping[str, Any] | None = None  # by role, where usual names do not tell
+    learned: Found = field(default_factory=dict)  # a model's own, which count where the source has them
     labelling: Labelling = AS_WRITTEN
     options: LabelOptions = field(default_factory=LabelOptions)
     bad: BadRows = field(default_factory=BadRows)
@@ -86,7 +87,8 @@ class ExampleReader:
         rest = self.schema.regroup(rows, self)
         if first := list(islice(rest, self.sample)):
             fields = [record.fields for record in first]
-            self.found = find_columns(self.schema, fields, self.columns, self.needs_label)
+            learned = {role: named for role, named in self.learned.items() if _stands_in(fields[0], named)}
+            self.found = find_columns(self.schema, fields, learned | dict(self.columns or {}), self.needs_label)
             self.ignored = ignored_data(self.schema, self.found, fields)
         yield from self.bad.usable(self._parsed, filter(self._is_accepted, chain(first, rest)))
 
@@ -115,6 +117,10 @@ class ExampleReader:
         return replace(example, label=renamed if isinstance(label, list) else renamed[0])
 
 
+def _stands_in(fields: Mapping[str, Any], columns: str | list[str]) -> bool:
+    return set([columns] if isinstance(columns, str) else columns) <= set(fields)
+
+
 @dataclass(frozen=True)
 class Dataset:
     """What is trained on and scored on."""
@@ -128,6 +134,7 @@ class Dataset:
     labelling: Labelling = AS_WRITTEN  # for other sources of the same data
     read_as: str = ""  # what was read as what
     is_guess: bool = False  # whether some of that was guessed, not given by the user
+    columns: Found = field(default_factory=dict)  # of train
 
 
 def load_dataset(
@@ -161,13 +168,20 @@ def load_dataset(
     warnings, restricted = [*rows.warnings(), *labelling.doubts(known), *odd], labelling.restrict(known, "train")
     guessed = set(rows.found.found) > set(columns or {}) or (kind is not None and said.kind is None)
     read_as = rows.read_as(labelling, known)
-    data = Dataset(examples, None, kind, known, rows.bad, warnings, restricted, read_as, guessed)
+    columns = rows.found.found
+    data = Dataset(examples, None, kind, known, rows.bad, warnings, restricted, read_as, guessed, columns)
     return data if dev is None else _with_dev(data, dev, rows)
 
 
 def _with_dev(data: Dataset, dev: object, train: ExampleReader) -> Dataset:
     rows = ExampleReader(
-        train.task, train.form, train.columns, data.labelling, options=train.options, bad=data.bad, name="dev"
+        train.task,
+        train.form,
+        train.columns,
+        labelling=data.labelling,
+        options=train.options,
+        bad=data.bad,
+        name="dev",
     )
     scored = list(rows.read(dev))
     _check_size(scored, source_name(dev, "dev"), 1, rows)

@@ -5,8 +5,9 @@ from typing import Any
 
 from bertie.data.record import BadRows, Record
 from bertie.errors import InputTypeError
+from bertie.frames import is_frame, rows_in
 
-_TAKES = "a file's path, a split of a datasets.DatasetDict, a pandas DataFrame, or an iterable of dicts"
+_TAKES = "a file's path, a split of a datasets.DatasetDict, a DataFrame, or an iterable of dicts"
 
 
 def object_records(source: object, bad: BadRows, name: str | None = None) -> Iterator[Record]:
@@ -26,9 +27,8 @@ def _rows(source: Any) -> Iterable[Any]:
     if isinstance(source, Mapping):
         names = ", ".join(repr(key) for key in list(source)[:10])
         raise InputTypeError(f"The data are a mapping with {names}: choose one of them; rows come as {_TAKES}.")
-    if hasattr(source, "itertuples"):
-        columns = [str(column) for column in source.columns]
-        return (dict(zip(columns, row, strict=True)) for row in source.itertuples(index=False, name=None))
+    if is_frame(source):
+        return rows_in(source)
     if isinstance(source, bytes) or not isinstance(source, Iterable):
         raise InputTypeError(f"The data are a {type(source).__name__}; they must be {_TAKES}.")
     return source

@@ -71,6 +71,23 @@ def causal(q: Array, k: Array) -> Array:
     return np.triu(np.full((queries, keys), -np.inf, np.float32), keys - queries + 1)
 
 
+def distance_buckets(queries: int, keys: int) -> NDArray[np.int64]:
+    """Return into which of 32 buckets the distance of each query to each key falls, ``[S_q, S_k]``.
+
+    Half of them are for keys behind the query; of each half, the first 8 are for one distance each, the others for
+    ranges that grow up to a distance of 128 (arXiv 1910.10683, section 2.1).
+    """
+    ahead = np.arange(keys) - np.arange(queries)[:, None]
+    distance = np.abs(ahead)
+    far = np.log(np.maximum(distance, 1).astype(np.float32) / 8) / np.float32(math.log(16)) * 8
+    return np.where(distance < 8, distance, np.minimum(8 + far.astype(np.int64), 15)) + 16 * (ahead > 0)
+
+
+def bucket_bias(table: Array) -> ScoreBias:
+    """Return what a bias for each of `distance_buckets` and head, ``[32, H]``, adds."""
+    return lambda q, k: table[distance_buckets(q.shape[2], k.shape[2])].transpose(2, 0, 1)[None]
+
+
 def _attend(bias: ScoreBias | None, q: Array, k: Array, v: Array) -> Array:
     """Return the context ``[n, H, S_q, K]`` of n rows of one length."""
     scores = q @ k.swapaxes(2, 3) * np.float32(1 / math.sqrt(q.shape[3]))

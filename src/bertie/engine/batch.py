@@ -39,8 +39,9 @@ class Batch:
         starts = np.zeros(len(lengths) + 1, np.int32)
         np.cumsum(lengths, out=starts[1:])
         _check(rows, lengths, config)
-        positions = np.arange(len(rows.ids)) - np.repeat(starts[:-1], lengths)
-        types = None if rows.types is None else np.ascontiguousarray(rows.types, np.int64)
+        positions = positions_of(rows.ids, lengths, config) + config.first_position
+        has_types = rows.types is not None and config.type_vocab_size > 0  # tokenizers may tell more than a model reads
+        types = np.ascontiguousarray(rows.types, np.int64) if has_types else None
         return cls(np.ascontiguousarray(rows.ids, np.int64), types, positions, starts, rows.lengths)
 
     @property
@@ -49,19 +50,32 @@ class Batch:
         return self.cu_seqlens[:-1]
 
 
+def positions_of(ids: NDArray[np.int64], lengths: NDArray[np.int64], config: BertConfig) -> NDArray[np.int64]:
+    """Return the positions ``[T]`` of rows of these lengths, each counted from 0.
+
+    Where a model's positions skip padding, tokens of it that a text holds aren't counted; their own is -1.
+    """
+    starts = np.cumsum(lengths) - lengths
+    if not config.family.skips_padding:
+        return np.arange(len(ids)) - np.repeat(starts, lengths)
+    real = ids != config.pad_token_id
+    counted = np.cumsum(real) - real  # before each token
+    return np.where(real, counted - np.repeat(counted[starts], lengths), -1)
+
+
 def _check(rows: Rows, lengths: NDArray[np.int64], config: BertConfig) -> None:
     if lengths.sum() != len(rows.ids) or (len(lengths) and lengths.min() < 1):
         raise InputError(f"The rows have {lengths.tolist()[:8]} tokens, of {len(rows.ids)} in all; each needs one.")
-    if len(lengths) and lengths.max() > config.max_position_embeddings:
+    if len(lengths) and lengths.max() > config.max_tokens:
         raise InputError(
-            f"A text has {lengths.max()} tokens, but the model ends at max_position_embeddings = "
-            f"{config.max_position_embeddings}; truncate it or split it into windows."
+            f"A text has {lengths.max()} tokens, but the model takes at most {config.max_tokens} "
+            f"(max_position_embeddings = {config.max_position_embeddings}); truncate it or split it into windows."
         )
     for name, values, size in (
         ("vocab_size", rows.ids, config.vocab_size),
         ("type_vocab_size", rows.types, config.type_vocab_size),
     ):
-        if values is not None and len(values) and not (values.min() >= 0 and values.max() < size):
+        if size and values is not None and len(values) and not (values.min() >= 0 and values.max() < size):
             wrong = values[(values < 0) | (values >= size)][0]
             raise InputError(
                 f"A token has the id {wrong}, but {name} is {size}: allowed are 0 to {size - 1}. "

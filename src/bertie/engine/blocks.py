@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
-from bertie.engine.attention import attend, relative_bias
+from bertie.engine.attention import ScoreBias, attend, bucket_bias, relative_bias
 from bertie.engine.batch import Batch
 from bertie.engine.linear import Linear
 from bertie.engine.normalization import layer_norm
@@ -16,6 +18,10 @@ from bertie.engine.weights import Norm, Weights
 from bertie.kernels import encoder
 from bertie.kernels.activations import ACTIVATION_CODES
 from bertie.kernels.gemm import RESIDUAL, PackedLinear
+
+Places = NDArray[np.integer[Any]]
+# So few tokens left out of the last block save less than its parts' own calls cost.
+FEWEST_SAVED = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +36,18 @@ class Block:
     after_feed_forward: Norm
     heads: tuple[int, int]  # how many, and how wide
     activation: int  # its code
-    distances: Array | None
-    by_key_too: bool
+    bias: ScoreBias | None
 
     @classmethod
     def of(cls, weights: Weights, config: BertConfig, index: int) -> "Block":
         """Return the block of this number."""
         place, eps = f"bert.encoder.layer.{index}", config.layer_norm_eps
-        own, is_relative = f"{place}.attention.self", config.position_embedding_type != "absolute"
+        own, positions, bias = f"{place}.attention.self", config.position_embedding_type, None
+        if positions != "absolute":
+            distances = weights.array(f"{own}.distance_embedding.weight")
+            bias = relative_bias(distances, by_key_too=positions == "relative_key_query")
+        elif config.family.position_buckets:
+            bias = bucket_bias(weights.array("bert.encoder.relative_attention_bias.weight"))
         return cls(
             weights.linear(f"{own}.query", f"{own}.key", f"{own}.value"),
             weights.linear(f"{place}.attention.output.dense"),
@@ -47,21 +57,20 @@ class Block:
             weights.norm(f"{place}.output.LayerNorm", eps),
             (config.num_attention_heads, config.hidden_size // config.num_attention_heads),
             ACTIVATION_CODES[str(config.hidden_act)],
-            weights.array(f"{own}.distance_embedding.weight") if is_relative else None,
-            config.position_embedding_type == "relative_key_query",
+            bias,
         )
 
-    def __call__(self, x: Array, batch: Batch, threads: int, *, only_first: bool = False) -> Array:
+    def __call__(self, x: Array, batch: Batch, threads: int, places: Places | None = None) -> Array:
         """Return what the block makes of hidden states ``[T, D]``.
 
-        ``only_first`` computes each row's first token alone, ``[R, D]``; of the others, keys and values.
+        With rising ``places [M]`` it computes these tokens alone, ``[M, D]``; of the others, keys and values.
         """
         parts = self.projections(x, threads=threads).reshape(-1, 3, *self.heads)
         queries, starts = parts[:, 0], batch.cu_seqlens
-        if only_first:
-            queries, x, starts = queries[batch.firsts], x[batch.firsts], np.arange(len(starts), dtype=np.int32)
-        bias = None if self.distances is None else relative_bias(self.distances, self.by_key_too)
-        context = attend(queries, parts[:, 1], parts[:, 2], starts, batch.cu_seqlens, threads, bias)
+        if places is not None:
+            queries, x = queries[places], x[places]
+            starts = np.searchsorted(places, starts).astype(np.int32)
+        context = attend(queries, parts[:, 1], parts[:, 2], starts, batch.cu_seqlens, threads, self.bias)
         return self.feed_forward(self.attended(context, x, threads), threads)
 
     def attended(self, context: Array, x: Array, threads: int) -> Array:
@@ -79,7 +88,7 @@ class Block:
         """The block as one call of all blocks computes it; None where that lacks something of it."""
         products = [self.projections, self.output, self.intermediate, self.last]
         packed = tuple(each for each in products if isinstance(each, PackedLinear))
-        if packed != tuple(products) or self.distances is not None:
+        if packed != tuple(products) or self.bias is not None:
             return None
         return encoder.Block(packed, (self.after_attention, self.after_feed_forward), self.heads, self.activation)
 
@@ -101,12 +110,15 @@ class Blocks:
             x = block(x, batch, threads)
         return x
 
-    def first_tokens(self, x: Array, batch: Batch, threads: int) -> Array:
-        """Return the last hidden state of each row's first token ``[R, D]``: the last block computes nothing else."""
-        if not self.blocks:
-            return x[batch.firsts]
+    def at_places(self, x: Array, batch: Batch, threads: int, places: Places) -> Array:
+        """Return the last hidden states at rising ``places [M]``, ``[M, D]``: the last block computes nothing else.
+
+        Relative positions are counted from a row's first query, so that they need all.
+        """
+        if not self.blocks or self.blocks[-1].bias is not None or len(x) - len(places) < FEWEST_SAVED:
+            return self(x, batch, threads)[places]
         x = self(x, batch, threads, len(self.blocks) - 1)
-        return self.blocks[-1](x, batch, threads, only_first=True)
+        return self.blocks[-1](x, batch, threads, places)
 
     def each(self, x: Array, batch: Batch, threads: int) -> Iterator[Array]:
         """Yield ``x``, and what each block makes of it."""

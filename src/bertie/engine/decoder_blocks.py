@@ -69,14 +69,14 @@ class DecoderBlock:
         cross = CrossAttention.of(weights, config, index) if config.add_cross_attention else None
         return cls(Block.of(weights, config, index), cross, index)
 
-    def attend_past(self, x: Array, past: KeyValues, growth: Growth, threads: int, is_prompt: bool) -> Array:
+    def attend_past(self, x: Array, past: KeyValues, growth: Growth, threads: int, several: bool) -> Array:
         """Return new hidden states ``[T, D]`` with what they find among the tokens up to themselves.
 
-        Of a text that is no longer a prompt, one token is new at most, and no key lies behind it.
+        Where not ``several`` tokens of a text are new, no key lies behind any.
         """
         block = self.block
         parts = block.projections(x, threads=threads).reshape(-1, 3, *block.heads)
         keys, values = past.append(self.index, parts[:, 1], parts[:, 2], growth)
-        bias = causal if is_prompt else None
+        bias = causal if several else None
         context = attend(parts[:, 0], keys, values, growth.starts_q, growth.starts_k, threads, bias)
         return block.attended(context, x, threads)

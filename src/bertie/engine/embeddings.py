@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
 from bertie.engine.batch import Batch
-from bertie.engine.linear import Int8Weight
+from bertie.engine.linear import Int8Weight, Linear
 from bertie.engine.normalization import layer_norm
 from bertie.engine.weights import WORDS, Norm, Weights
 from bertie.kernels import library
@@ -18,23 +18,29 @@ from bertie.kernels.embeddings import Int8Table, PackedEmbeddings
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """``LayerNorm(word + token type + position)``; ``positions`` is None where they are relative."""
+    """``LayerNorm(word + token type + position)``; ``positions`` is None where they are relative.
+
+    ``projection``: from the embeddings' width to the hidden states', where it is another.
+    """
 
     words: Array | Int8Weight
     types: Array
     positions: Array | None
     norm: Norm
+    projection: Linear | None
 
     @classmethod
     def of(cls, weights: Weights, config: BertConfig) -> "Embeddings":
         """Return the embeddings of a model; the word embeddings stay in the mapped file, where the rows in use lie."""
         place = "bert.embeddings"
         positions = dense_table(weights.table(f"{place}.position_embeddings"))
+        nothing = np.zeros((1, config.embedding_width), np.float32)  # what types add where there are none
         return cls(
             weights.table(WORDS),
-            dense_table(weights.table(f"{place}.token_type_embeddings")),
+            dense_table(weights.table(f"{place}.token_type_embeddings")) if config.type_vocab_size else nothing,
             positions if config.position_embedding_type == "absolute" else None,
             weights.norm(f"{place}.LayerNorm", config.layer_norm_eps),
+            weights.linear(f"{place}.projection") if config.embedding_width != config.hidden_size else None,
         )
 
     @cached_property
@@ -46,6 +52,10 @@ class Embeddings:
 
     def __call__(self, batch: Batch, threads: int) -> Array:
         """Return the embeddings ``[T, D]``."""
+        found = self._normalized(batch, threads)
+        return found if self.projection is None else self.projection(found, threads=threads)
+
+    def _normalized(self, batch: Batch, threads: int) -> Array:
         if self.packed is not None:
             return self.packed(batch.ids, batch.types, batch.positions, threads=threads)
         found = rows_of(self.words, batch.ids)

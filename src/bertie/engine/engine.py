@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from bertie.checkpoints import write_checkpoint
 from bertie.checkpoints.folder import Place, open_weights
-from bertie.checkpoints.names import canonical
+from bertie.checkpoints.names import canonical, in_names_of
 from bertie.checkpoints.one_save import of_one_save
-from bertie.checkpoints.parameters import CLASSES, PAIR, parameters_of
+from bertie.checkpoints.parameters import CLASSES, PAIR, architecture_of, parameters_of
 from bertie.checkpoints.quantization import check_declaration
 from bertie.config import BertConfig
 from bertie.encoder_decoder_config import EncoderDecoderConfig
@@ -73,7 +73,8 @@ class Engine:
         self._projection = weights.linear("enc_to_dec_proj") if "enc_to_dec_proj.weight" in weights.stored else None
         self.generation_config = GenerationConfig.from_model_config(config)
         names = parameters_of(architecture, config).shapes
-        self._pooler = weights.later(Pooler.of) if "bert.pooler.dense.weight" in weights.stored else None
+        has_pooler = "bert.pooler.dense.weight" in weights.stored
+        self._pooler = weights.later(partial(Pooler.of, config=config)) if has_pooler else None
         if self._pooler is not None and architecture != "BertModel":  # a bare model's is seldom asked for
             self._pooler()
         has_words = not writes and "cls.predictions.transform.dense.weight" in names
@@ -160,8 +161,8 @@ class Engine:
             ConfigError: the engine does not compute such a model.
             InputTypeError: it is none of bertie's.
         """
-        architecture = next((kind.__name__ for kind in type(model).__mro__ if kind.__name__ in _ALL), None)
-        if architecture is None:
+        architecture = architecture_of(type(model))
+        if architecture not in _ALL:
             raise InputTypeError(f"model is a {type(model).__name__}; the engine computes {', '.join(_ALL)}.")
         config = type(model.config).from_dict(model.config.to_dict())
         made = cls(weights_of(model, config, architecture), config, architecture)
@@ -183,6 +184,7 @@ class Engine:
         tensors = {name: array for name, array in arrays if array is not None}
         config = copy(self.config)
         config.architectures, config.dtype = [self.architecture], self.dtype
+        tensors = in_names_of(config.family, tensors, self.architecture)
         write_checkpoint(save_directory, tensors, config.to_json_string())
 
     # what is computed
@@ -195,7 +197,7 @@ class Engine:
     def first_tokens(self, rows: Rows) -> Array:
         """Return the last hidden state of each row's first token ``[R, D]``."""
         blocks, x, batch = self._embedded(rows)
-        return blocks.first_tokens(x, batch, self.threads)
+        return blocks.at_places(x, batch, self.threads, batch.firsts)
 
     def pooled(self, rows: Rows) -> Array:
         """Return the pooled vectors ``[R, D]``.
@@ -224,14 +226,15 @@ class Engine:
         return head(self.hidden_states(rows) if of_tokens else self.pooled(rows), threads=self.threads)
 
     def masked_lm(self, rows: Rows, places: NDArray[np.int64]) -> Array:
-        """Return the logits ``[M, V]`` of the words at ``places``, indices ``[M]`` into the T tokens.
+        """Return the logits ``[M, V]`` of the words at ``places``, rising indices ``[M]`` into the T tokens.
 
         Raises:
             InputTypeError: the architecture has no masked-LM head.
         """
         if self._words is None:
             self._refuse("masked-LM head")
-        return self._words(self.hidden_states(rows)[places], self.threads)
+        blocks, x, batch = self._embedded(rows)
+        return self._words(blocks.at_places(x, batch, self.threads, places), self.threads)
 
     def next_sentence(self, rows: Rows) -> Array:
         """Return the logits ``[R, 2]``; column 0 speaks for "B follows A".
@@ -358,6 +361,8 @@ def why_not(config: BertConfig, architecture: str) -> str:
         return f"its class is {architecture}, and the engine has {', '.join(_ALL)}"
     if architecture == PAIR:
         return _why_no_pair(config)
+    if why := config.why_not(architecture):
+        return why
     if architecture == "BertLMHeadModel":
         if not config.is_decoder:
             return NO_DECODER

@@ -8,23 +8,23 @@ from bertie.engine.linear import Linear
 from bertie.engine.normalization import layer_norm
 from bertie.engine.weights import DECODER, Norm, Weights
 from bertie.kernels.activations import ACTIVATION_CODES
-from bertie.kernels.gemm import TANH
 
 
 @dataclass(frozen=True, eq=False)
 class Pooler:
-    """``tanh(dense(first token))``."""
+    """``tanh(dense(first token))``, or with the family's activation."""
 
     dense: Linear
+    activation: int  # its code
 
     @classmethod
-    def of(cls, weights: Weights) -> "Pooler":
+    def of(cls, weights: Weights, config: BertConfig) -> "Pooler":
         """Return the pooler of a model."""
-        return cls(weights.linear("bert.pooler.dense"))
+        return cls(weights.linear("bert.pooler.dense"), ACTIVATION_CODES[config.family.pooler_act])
 
     def __call__(self, first_tokens: Array, threads: int) -> Array:
         """Return the pooled vectors ``[R, D]``."""
-        return self.dense(first_tokens, TANH, threads=threads)
+        return self.dense(first_tokens, self.activation, threads=threads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class MaskedLMHead:
         place = "cls.predictions.transform"
         return cls(
             weights.linear(f"{place}.dense"),
-            ACTIVATION_CODES[str(config.hidden_act)],
+            ACTIVATION_CODES[str(config.transform_act)],
             weights.norm(f"{place}.LayerNorm", config.layer_norm_eps),
             weights.linear(DECODER),
         )

@@ -17,6 +17,7 @@ from bertie.engine.heads import MaskedLMHead
 from bertie.engine.key_values import KeyValues
 from bertie.engine.weights import Weights
 from bertie.errors import InputError
+from bertie.generation.assisted_search import PromptLookup
 from bertie.generation.decoder import StepOutput
 from bertie.generation.generate import generate
 from bertie.generation.generation_config import GenerationConfig
@@ -82,7 +83,7 @@ class Decoding:
         prompt, self._prompt = self._prompt, None
         rows = np.arange(len(ids)) if running is None else np.flatnonzero(running)
         batch = self._newest(ids, rows) if prompt is None else prompt
-        hidden = self._computed(batch, rows, is_prompt=prompt is not None)
+        hidden = self._computed(batch, rows, several=prompt is not None)
         if prompt is not None:
             hidden = hidden[batch.cu_seqlens[1:] - 1]
         found = self.decoder.head(hidden, self.threads)
@@ -91,6 +92,18 @@ class Decoding:
         logits = np.zeros((len(ids), found.shape[1]), np.float32)
         logits[rows] = found
         return StepOutput(logits)
+
+    def read(self, words: Integers) -> Array:
+        """See `bertie.generation.decoder.Decoder.read`."""
+        count = len(words)
+        types = None if self._types is None else np.repeat(self._types, count)
+        positions, starts = self._past.lengths + np.arange(count), np.array([0, count], np.int32)
+        batch = Batch(np.ascontiguousarray(words), types, positions, starts, [count])
+        return self.decoder.head(self._computed(batch, np.arange(1), several=count > 1), self.threads)
+
+    def forget(self, count: int) -> None:
+        """See `bertie.generation.decoder.Decoder.forget`."""
+        self._past.lengths = self._past.lengths - count
 
     def repeat(self, count: int) -> None:
         """See `bertie.generation.decoder.Decoder.repeat`."""
@@ -108,15 +121,15 @@ class Decoding:
         starts = np.arange(len(rows) + 1, dtype=np.int32)
         return Batch(np.ascontiguousarray(ids[rows, -1]), types, self._past.lengths[rows], starts, [1] * len(rows))
 
-    def _computed(self, batch: Batch, rows: Integers, is_prompt: bool) -> Array:
-        """Return the hidden states ``[T, D]`` of new tokens of texts, which are kept."""
+    def _computed(self, batch: Batch, rows: Integers, several: bool) -> Array:
+        """Return the hidden states ``[T, D]`` of new tokens, ``several`` of a text or one, which are kept."""
         counts = np.zeros(len(self._past.lengths), np.int64)
         counts[rows] = batch.lengths
         growth, sources, threads = self._past.grow(counts), self.sources, self.threads
         starts = None if sources is None else sources.starts_of_queries(counts)
         x = self.decoder.embeddings(batch, threads)
         for block in self.decoder.blocks:
-            x = block.attend_past(x, self._past, growth, threads, is_prompt)
+            x = block.attend_past(x, self._past, growth, threads, several)
             if sources is not None and starts is not None and block.cross is not None:
                 x = block.cross(x, sources.layers[block.index], starts, sources.starts, threads)
             x = block.block.feed_forward(x, threads)
@@ -169,5 +182,7 @@ def write(
     prompts = Prompts(ids, first if first.any() else None, source_ids)
     generator = np.random.default_rng(seed)
     plan = GenerationPlan.of(config, prompts, decoding.limit, generator=generator, **asked)
-    found: Integers = generate(decoding, ids, plan).sequences
+    # a draft changes no word, and is made for one text
+    is_one = len(ids) * config.num_return_sequences * config.num_beams == 1
+    found: Integers = generate(decoding, ids, plan, PromptLookup.of(config) if is_one else None).sequences
     return found

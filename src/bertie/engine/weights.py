@@ -122,7 +122,7 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
 
     Where the checkpoint's head has another number of classes than a config without names, the config is corrected.
     """
-    checkpoint = checkpoint.unwrapped()
+    checkpoint = checkpoint.unwrapped().in_bert_names(config.family, architecture)
     source = f"{architecture} from {str(checkpoint.path.parent)!r}"
     if architecture != PAIR:
         correct_classes(config, parameters_of(architecture, config).shapes, checkpoint, source)

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError
+from bertie.frames import columns_in, is_frame, texts_of
 from bertie.pipelines.running import listed
-from bertie.tasks.text_encoder import is_pair
+from bertie.tasks.text_encoder import TextEncoder, is_pair
 
 
 def texts_in(given: Any) -> list[Any]:
@@ -18,7 +19,7 @@ def sequences_in(given: Any, name: str, item: str) -> list[list[str]]:
     """Return one list of str (words, or tags) a text."""
     _refuse_one(given, "a text", f"a list with a list of {item}s for each text")
     found = []
-    for place, row in enumerate(_rows(given, DataFrame=False)):
+    for place, row in enumerate(listed(given)):
         values = row.tolist() if hasattr(row, "tolist") else row
         if isinstance(values, str) or not isinstance(values, Sequence) or not all(isinstance(x, str) for x in values):
             raise InputTypeError(f"{name}[{place}] is {row!r:.60}; it must be a list of {item}s, each a str.")
@@ -32,14 +33,18 @@ def row_of(text: Any, label: Any) -> dict[str, Any]:
     return {**columns, "label": label}
 
 
-def _rows(given: Any, DataFrame: bool = True) -> list[Any]:
-    if not hasattr(given, "columns"):
+def _rows(given: Any) -> list[Any]:
+    """Return the rows of a table of texts or pairs, by the names of its columns, or in their order if there are two."""
+    if not is_frame(given):
         return listed(given)
-    width = len(given.columns)
-    if not DataFrame or width not in (1, 2):
-        allowed = "one column of texts, or two of pairs" if DataFrame else "one column, chosen as frame['words']"
-        raise InputError(f"X is a table of {width} columns; give {allowed}.")
-    return listed(given.to_numpy())
+    names = list(columns_in(given))
+    usual = set(names) & {"text", "text_pair"}
+    if not usual and len(names) not in (1, 2):
+        raise InputError(
+            f"X is a table of {len(names)} columns; give one column of texts, or two of pairs, or call them 'text' and "
+            "'text_pair'."
+        )
+    return texts_of(given, TextEncoder.columns if usual else [names])
 
 
 def _text(one: Any, place: int) -> Any:

@@ -102,6 +102,7 @@ def evaluate(
         row.learns,
         form=form,
         columns=columns,
+        learned=row.saved_columns(pipe.model.config),
         options=LabelOptions.of(kind, label_names, label_map, first_choice),
         bad=BadRows(on_bad_row),
         name="data",
@@ -166,3 +167,4 @@ def _written_to(path: Path, task: TrainableTask) -> Iterator[Watch]:
                 out.write(beside(example.fields or {}, {"prediction": task.plain(prediction), "where": example.where}))
 
         yield watch
+        out.end()

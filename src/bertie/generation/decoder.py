@@ -46,6 +46,15 @@ class Decoder(Protocol):
         to be computed of it.
         """
 
+    def read(self, words: Values) -> Values:
+        """Read the next words ``[n]`` of the only text, behind its prompt, and score what comes after each, ``[n, V]``.
+
+        Assisted decoding alone asks for it, and for `forget`.
+        """
+
+    def forget(self, count: int) -> None:
+        """Forget the last ``count`` tokens that were read of the only text."""
+
     def repeat(self, count: int) -> None:
         """Make of each text so many, one beside the other."""
 

@@ -49,7 +49,7 @@ class GenerationConfig:
             attributes may be set afterwards and are saved.
 
     Raises:
-        ConfigError: a field is out of its range.
+        ConfigError: a field is out of its range or does not fit the others, here and in all that sets or checks them.
         InputTypeError: there is no such field.
     """
 
@@ -74,11 +74,7 @@ class GenerationConfig:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def validate(self) -> None:
-        """Check the fields against each other.
-
-        Raises:
-            ConfigError: fields that cannot be followed together.
-        """
+        """Check the fields against each other."""
         beams, asked = self.num_beams or 1, self.num_return_sequences or 1
         if asked > 1 and beams == 1 and not self.do_sample:
             raise ConfigError(
@@ -127,11 +123,7 @@ class GenerationConfig:
 
     @classmethod
     def from_dict(cls, config_dict: Mapping[str, Any], **fields: Any) -> Self:
-        """Return the config that a mapping describes, with ``fields`` in place of its own; unknown keys are kept.
-
-        Raises:
-            ConfigError, InputTypeError: as in the class.
-        """
+        """Return the config that a mapping describes, with ``fields`` in place of its own; unknown keys are kept."""
         stated = {name: value for name, value in config_dict.items() if not name.startswith("_")}
         found = cls(**{name: value for name, value in stated.items() if _is_known(name)})
         for name in [name for name in stated if not _is_known(name) and not hasattr(cls, name)]:
@@ -172,11 +164,7 @@ class GenerationConfig:
         return {"max_length": 20, **DEFAULTS}
 
     def update(self, *, defaults_only: bool = False, **fields: Any) -> dict[str, Any]:
-        """Set the fields among these (``defaults_only``: that are None), check all together, return what is none.
-
-        Raises:
-            ConfigError: as in the class.
-        """
+        """Set the fields among these (``defaults_only``: that are None), check all together, return what is none."""
         for name in [name for name in fields if _is_known(name)]:
             value = fields.pop(name)
             if not defaults_only or getattr(self, name) is None:
@@ -185,13 +173,7 @@ class GenerationConfig:
         return fields
 
     def settled(self, model_config: "GenerationConfig", **options: Any) -> Self:
-        """Return the config of one call: ``options``, then this, then the model's own, then the defaults.
-
-        Options without effect beside the others are said.
-
-        Raises:
-            ConfigError: a field is out of its range, or asks for what bertie does not offer.
-        """
+        """Return the config of a call: ``options``, then this, the model's own, the defaults; say what is in vain."""
         found = copy.deepcopy(self)
         for name in FIELDS:
             if getattr(found, name) is None:
@@ -224,11 +206,7 @@ class GenerationConfig:
         return {name: value for name, value in self.to_dict().items() if value is not None}
 
     def to_json_string(self) -> str:
-        """Return the fields that are set as JSON.
-
-        Raises:
-            ConfigError: a field holds what JSON cannot.
-        """
+        """Return the fields that are set as JSON."""
         try:
             return json.dumps(self.to_diff_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
         except (TypeError, ValueError) as error:

@@ -62,6 +62,10 @@ FIELDS: dict[str, Rule] = {
     "bos_token_id": _count("begins a text where no prompt is given"),
     "eos_token_id": Rule("ends a text: a token, or several", "tokens", none=True),
     "decoder_start_token_id": Rule("begins a decoder's text: a token, or one a text", "tokens", none=True),
+    "num_assistant_tokens": _count("words that assistant_model drafts at most (arXiv 2211.17192)", 1),
+    "assistant_confidence_threshold": _number("a word less likely than this is a draft's last", 0, 1),
+    "prompt_lookup_num_tokens": _count("words drafted at most of what came after the last words before", 1),
+    "max_matching_ngram_size": _count("most last words that are looked up", 1),
     "transformers_version": Rule("version that wrote the file", "text", none=True),
 }
 # the reference's other fields: those that change no answer …
@@ -73,12 +77,10 @@ WITHOUT_EFFECT = {
     "disable_compile": "nothing is compiled",
     "prefill_chunk_size": "a prompt is read at once",
     "low_memory": "beams need little memory",
-    "num_assistant_tokens": "there is no assistant",
-    "num_assistant_tokens_schedule": "there is no assistant",
-    "assistant_confidence_threshold": "there is no assistant",
-    "assistant_lookbehind": "there is no assistant",
-    "target_lookbehind": "there is no assistant",
-    "is_assistant": "there is no assistant",
+    "num_assistant_tokens_schedule": "an assistant drafts num_assistant_tokens words, or fewer",
+    "assistant_lookbehind": "an assistant has the model's own tokens",
+    "target_lookbehind": "an assistant has the model's own tokens",
+    "is_assistant": "an assistant is known by assistant_model",
     "continuous_batching_config": "texts of a batch are computed without padding",
 }
 # … and those that would, with the values that ask for nothing
@@ -94,8 +96,6 @@ NOT_OFFERED: dict[str, tuple[Any, ...]] = {
     "constraints": (),
     "force_words_ids": (),
     "dola_layers": (),
-    "prompt_lookup_num_tokens": (),
-    "max_matching_ngram_size": (),
     "assistant_early_exit": (),
     "assistant_ensemble_weight": (),
     "speculation_type": (),

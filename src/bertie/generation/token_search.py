@@ -1,5 +1,7 @@
 """One word a step for each text: the likeliest (greedy search), or one drawn (sampling)."""
 
+from typing import Any
+
 from bertie.errors import BertieError, counted
 from bertie.generation.decoder import Decoder
 from bertie.generation.functions import Values, functions_of
@@ -24,7 +26,8 @@ def search_tokens(decoder: Decoder, prompts: Values, plan: GenerationPlan) -> Ge
         logits = xp.float32(output.logits)
         scores = plan.process(sequences[:, :length], logits)
         record.add(output, logits, scores)
-        words = _drawn(scores, running, plan) if plan.config.do_sample else _likeliest(scores, running)
+        is_drawn = plan.config.do_sample
+        words = drawn(chances_of(scores, running), plan.generator) if is_drawn else likeliest(scores, running)
         if plan.ends:
             words = xp.where(running, words, plan.pad)
         sequences[:, length] = words
@@ -38,7 +41,7 @@ def search_tokens(decoder: Decoder, prompts: Values, plan: GenerationPlan) -> Ge
         output = decoder.step(sequences[:, :length], running if plan.ends else None)
 
 
-def _likeliest(scores: Values, running: Values) -> Values:
+def likeliest(scores: Values, running: Values) -> Values:
     """Return the likeliest word of each text, ``[B]``."""
     xp = functions_of(scores)
     best, words = xp.best(scores)  # a NaN is the maximum
@@ -46,14 +49,18 @@ def _likeliest(scores: Values, running: Values) -> Values:
     return words
 
 
-def _drawn(scores: Values, running: Values, plan: GenerationPlan) -> Values:
-    """Return a word drawn for each text, ``[B]``."""
+def chances_of(scores: Values, running: Values) -> Values:
+    """Return the probability of each word, ``[B, V]``."""
     xp = functions_of(scores)
     chances = xp.softmax(scores)  # of NaN, or where no word is left, all are NaN
     undecided = xp.is_nan(chances[:, 0])
     refuse_undecided(scores, running & undecided)
-    chances = xp.where(undecided[:, None], 1.0, chances)  # texts that have ended
-    return xp.draw(chances, 1, plan.generator)[:, 0]
+    return xp.where(undecided[:, None], 1.0, chances)  # texts that have ended
+
+
+def drawn(chances: Values, generator: Any) -> Values:
+    """Return a word drawn for each text, ``[B]``."""
+    return functions_of(chances).draw(chances, 1, generator)[:, 0]
 
 
 def refuse_undecided(scores: Values, undecided: Values) -> None:

@@ -1,4 +1,4 @@
-"""Products of rows with packed weights; bias, GELU and residual are added on the way."""
+"""Products of rows with packed weights, bias, GELU and residual added on the way; and of matrices as they lie."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bertie.errors import InputError
 from bertie.kernels.arrays import Floats, Numbers, check_float32, check_numbers, check_returned, empty
-from bertie.kernels.library import InstructionSet, PackedWeightStruct, WeightGradientStruct
+from bertie.kernels.library import InstructionSet, MatmulStruct, PackedWeightStruct, WeightGradientStruct
 from bertie.memory import own_pages
 
 # returns memory of as many bytes, at an address that 4-byte numbers may have
@@ -75,6 +75,45 @@ def in_panels(weight: NDArray[Any], instruction_set: InstructionSet, allocate: A
     panels = allocate(weight.itemsize * math.prod(shape)).view(weight.dtype).reshape(shape)
     instruction_set.pack(weight.ctypes.data, columns, depth, weight.itemsize, panels.ctypes.data, threads)
     return panels
+
+
+def matmul(
+    a: Floats,
+    b: Floats,
+    instruction_set: InstructionSet,
+    bias: Floats | None = None,
+    *,
+    needs_sums: bool = False,
+    threads: int,
+) -> tuple[Floats, Floats | None]:
+    """Return ``a [R, D]`` times ``b [D, C]`` plus ``bias [C]``, and on request the sums ``[R]`` of the rows of ``a``.
+
+    Either may be the transposed view of a matrix; for its sums ``a`` must be. A row's answer is bitwise its own,
+    however many rows are computed and by how many threads.
+    """
+    a, b = _as_it_lies(a), _as_it_lies(b)
+    (rows, depth), columns = a.shape, b.shape[1]
+    bias = None if bias is None else np.ascontiguousarray(bias)
+    check_float32((rows, depth), a)
+    check_float32((depth, columns), b)
+    if bias is not None:
+        check_float32((columns,), bias)
+    c, sums = empty(rows, columns), np.zeros(rows, np.float32) if needs_sums else None
+    if not depth:
+        c[...] = 0 if bias is None else bias
+    transposed = [each.strides[0] == each.itemsize for each in (a, b)]
+    if needs_sums and not transposed[0]:
+        raise InputError("The kernel sums the rows of a transposed matrix alone.")
+    strides = [each.strides[int(is_so)] // each.itemsize for each, is_so in zip((a, b), transposed, strict=True)]
+    addresses = (None if each is None else each.ctypes.data for each in (a, b, bias, c, sums))
+    struct = MatmulStruct(*addresses, rows, depth, columns, *strides, columns, *transposed)
+    check_returned(instruction_set.matmul(byref(struct), threads), rows)
+    return c, sums
+
+
+def _as_it_lies(x: Floats) -> Floats:
+    """Return a matrix one of whose dimensions has its numbers side by side."""
+    return x if x.itemsize in x.strides else np.ascontiguousarray(x)
 
 
 def weight_gradient(dy: Numbers, x: Numbers, instruction_set: InstructionSet, *, threads: int) -> Floats:

@@ -13,7 +13,7 @@ from typing import Any
 
 from bertie.openmp import let_children_compute
 
-ABI_VERSION = 8  # as in abi.h
+ABI_VERSION = 9  # as in abi.h
 
 
 class PackedWeightStruct(ctypes.Structure):
@@ -99,6 +99,14 @@ class WeightGradientStruct(ctypes.Structure):
     )
 
 
+class MatmulStruct(ctypes.Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("a", "b", "bias", "c", "sums")),
+        *((name, c_long) for name in ("rows", "depth", "columns", "a_stride", "b_stride", "c_stride")),
+        *((name, c_long) for name in ("a_is_transposed", "b_is_transposed")),
+    )
+
+
 _STRUCTS = {
     "packed_weight": PackedWeightStruct,
     "norm": NormStruct,
@@ -111,6 +119,7 @@ _STRUCTS = {
     "residual_norm_backward": ResidualNormBackwardStruct,
     "cross_entropy": CrossEntropyStruct,
     "weight_gradient": WeightGradientStruct,
+    "matmul": MatmulStruct,
 }
 _ABI_FIELDS = ("version", *_STRUCTS)
 
@@ -128,6 +137,7 @@ _FUNCTIONS: dict[str, tuple[list[Any], Any]] = {
     "pack": ([c_void_p, c_long, c_long, c_int, c_void_p, c_int], None),
     "linear": ([POINTER(PackedWeightStruct), *[c_void_p] * 3, c_long, c_int, c_int], c_int),
     "linear_unpacked": ([*[c_void_p] * 4, *[c_long] * 3, c_int], None),
+    "matmul": ([POINTER(MatmulStruct), c_int], c_int),
     "layer_norm": ([c_void_p, POINTER(NormStruct), c_long, c_long, c_int], None),
     "attention": ([POINTER(AttentionStruct), c_int], c_int),
     "attention_backward": ([POINTER(AttentionBackwardStruct), c_int], c_int),
@@ -154,6 +164,7 @@ class InstructionSet:
     pack: Any
     linear: Any
     linear_unpacked: Any
+    matmul: Any
     layer_norm: Any
     attention: Any
     attention_backward: Any

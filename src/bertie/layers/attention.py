@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from bertie.attention import attend
 from bertie.attention.cache import Cache, CacheLike, extend
 from bertie.attention.cache_layer import CachedKeys
-from bertie.attention.dense import RelativePositions, attend_rectangles
+from bertie.attention.dense import PositionBuckets, RelativePositions, attend_rectangles
+from bertie.attention.request import ScoreBias
 from bertie.capture import is_tracing
 from bertie.config import BertConfig
 from bertie.dropout import Dropout
@@ -71,7 +72,7 @@ class BertSelfAttention(_Attention):
     def __init__(self, config: BertConfig, is_causal: bool = False, layer_idx: int | None = None) -> None:
         super().__init__(config, is_causal, layer_idx)
         self.is_decoder = config.is_decoder
-        self.distances: RelativePositions | None = None
+        self.distances: RelativePositions | PositionBuckets | None = None
         if config.position_embedding_type != "absolute":
             self.distances = RelativePositions(config.position_embedding_type, config.max_position_embeddings)
             self.distance_embedding = nn.Embedding(2 * config.max_position_embeddings - 1, self.attention_head_size)
@@ -90,7 +91,7 @@ class BertSelfAttention(_Attention):
         if others:
             _check_others(others)
         cache = getattr(past_key_values, "self_attention_cache", past_key_values)
-        bias = None if self.distances is None else self.distances.score_bias(self.distance_embedding.weight)
+        bias = self._score_bias()
         if not isinstance(attention_mask, Packed):
             q, k, v = map(self.rows, self.project(hidden_states))
             if cache is not None:
@@ -126,6 +127,11 @@ class BertSelfAttention(_Attention):
             backend=self.backend,
         )
         return context.flatten(1), weights
+
+    def _score_bias(self) -> ScoreBias | None:
+        if isinstance(self.distances, RelativePositions):
+            return self.distances.score_bias(self.distance_embedding.weight)
+        return None if self.distances is None else self.distances.score_bias()
 
     def _remember(
         self, cache: CacheLike, k: Tensor, v: Tensor, packed: Packed

@@ -1,5 +1,6 @@
 """From ids to vectors: word, position and token-type embeddings, summed and normalised (BERT, figure 2)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,23 +8,31 @@ from torch import Tensor, nn
 
 from bertie.config import BertConfig
 from bertie.dropout import Dropout
+from bertie.layers.linear import Linear
 from bertie.packing import Packed
 
 
 class BertEmbeddings(nn.Module):
-    """``E = LayerNorm(word + token type + position)``, then dropout."""
+    """``E = LayerNorm(word + token type + position)``, then dropout; where the config says so, projected to its width.
+
+    A table of token types is missing where there are none.
+    """
 
     position_ids: Tensor
     token_type_ids: Tensor
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        width = config.embedding_width
+        self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
         # Relative positions act in attention instead; checkpoints of that kind still carry this table.
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, width)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width) if config.type_vocab_size else None
+        self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
+        self.projection = Linear(width, config.hidden_size) if width != config.hidden_size else None
+        self.first_position = config.first_position
+        self.padding_id = config.pad_token_id if config.family.skips_padding else None
         self.absolute = config.position_embedding_type == "absolute"
         # No file holds their numbers, so they exist even in a model that is made without memory.
         device = "cpu" if torch.get_default_device().type == "meta" else None
@@ -41,14 +50,18 @@ class BertEmbeddings(nn.Module):
     ) -> Tensor:
         """Return the embeddings ``[B, S, D]`` of ids or vectors; of a `Packed`, ``[T, D]``.
 
-        Without positions columns are counted from ``past_key_values_length``; without token types all are 0.
+        Without positions columns are counted from ``past_key_values_length``; without token types all are 0. A
+        `Packed` counts a text's tokens from 0, wherever its model's positions begin.
         """
         if isinstance(input_ids, Packed):
             packed = input_ids
             words: Any = packed.inputs_embeds if packed.input_ids is None else self.word_embeddings(packed.input_ids)
-            return self._sum(words, packed.token_type_ids, packed.position_ids)
+            positions = packed.position_ids + self.first_position if self.first_position else packed.position_ids
+            return self._sum(words, packed.token_type_ids, positions)
         words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
         shape = words.shape[:2]
+        if position_ids is None and self.padding_id is not None:
+            position_ids = self.first_position + positions_of(words.shape, input_ids, self.padding_id, words.device)
         if position_ids is None:
             end = past_key_values_length + shape[1]
             columns = self.position_ids if end <= self.position_ids.shape[1] else torch.arange(end)[None]
@@ -58,7 +71,19 @@ class BertEmbeddings(nn.Module):
         return self._sum(words, token_type_ids, position_ids)
 
     def _sum(self, words: Tensor, types: Tensor, positions: Tensor) -> Tensor:
-        embeddings = words + self.token_type_embeddings(types)
+        embeddings = words if self.token_type_embeddings is None else words + self.token_type_embeddings(types)
         if self.absolute:
             embeddings = embeddings + self.position_embeddings(positions)
-        return self.dropout(self.LayerNorm(embeddings))
+        embeddings = self.dropout(self.LayerNorm(embeddings))
+        return embeddings if self.projection is None else self.projection(embeddings)
+
+
+def positions_of(shape: Sequence[int], ids: Tensor | None, padding_id: int, device: torch.device) -> Tensor:
+    """Return the positions ``[B, S]`` of ids that aren't padding, counted from 0; those of padding are -1.
+
+    Of vectors it isn't known what is padding, so that all are counted.
+    """
+    if ids is None:
+        return torch.arange(shape[1], device=device).expand(shape[0], -1)
+    real = (ids != padding_id).long()
+    return real.cumsum(1) * real - 1

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import save_on_cpu
 from torch.utils.checkpoint import checkpoint
 
+from bertie.attention.dense import PositionBuckets
 from bertie.capture import has_hooks
 from bertie.config import BertConfig
 from bertie.errors import InputError
@@ -23,7 +24,12 @@ class BertEncoder(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.config = config
-        self.layer = nn.ModuleList([BertLayer(config, index) for index in range(config.num_hidden_layers)])
+        layers = [BertLayer(config, index) for index in range(config.num_hidden_layers)]
+        self.layer = nn.ModuleList(layers)
+        if buckets := config.family.position_buckets:
+            self.relative_attention_bias = nn.Embedding(buckets, config.num_attention_heads)
+            for layer in layers:
+                layer.attention.self.distances = PositionBuckets(self.relative_attention_bias)
         self.checkpointing = Checkpointing()
 
     def forward(

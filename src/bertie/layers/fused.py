@@ -14,10 +14,10 @@ from bertie.capture import has_hooks, is_intercepted
 from bertie.dropout import Dropout, drawn_params
 from bertie.kernels import library
 from bertie.kernels.activations import bias_gelu, bias_gelu_backward
-from bertie.kernels.gemm import weight_gradient
 from bertie.kernels.library import DropoutStruct, InstructionSet
 from bertie.kernels.normalization import Normalized, residual_norm, residual_norm_backward
 from bertie.layers.linear import Linear, is_plain
+from bertie.layers.products import input_gradient, linear, parameter_gradients
 from bertie.zero_copy import as_array, as_tensor, parameter_as_array
 
 _DTYPES = (torch.float32, torch.bfloat16)
@@ -103,7 +103,7 @@ class _Projections(torch.autograd.Function):
         weight, bias = (_joined(part).to(dtype) for part in (parameters[:count], parameters[count:]))
         ctx.dtype, x = x.dtype, x.detach().to(dtype)
         ctx.save_for_backward(x, weight)
-        return torch.addmm(bias, x, weight.t()).chunk(count, dim=1)
+        return linear(x, weight, bias).chunk(count, dim=1)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -111,10 +111,13 @@ class _Projections(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         dy = _joined(grads, dim=1)
         needs_x, _, *needs = ctx.needs_input_grad
-        dx = (dy @ weight).to(ctx.dtype) if needs_x else None
-        dweight = _weight_gradient(dy, x).chunk(ctx.count) if any(needs[: ctx.count]) else ()
-        dbias = dy.sum(0, dtype=torch.float32).chunk(ctx.count) if any(needs[ctx.count :]) else ()
-        given = [*(dweight or [None] * ctx.count), *(dbias or [None] * ctx.count)]
+        dx = input_gradient(dy, weight).to(ctx.dtype) if needs_x else None
+        given: list[Tensor | None] = [None] * len(needs)
+        if any(needs):
+            dweight, dbias = parameter_gradients(dy, x, needs_bias=any(needs[ctx.count :]))
+            given[: ctx.count] = dweight.chunk(ctx.count)
+            if dbias is not None:
+                given[ctx.count :] = dbias.chunk(ctx.count)
         return dx, None, *(each if need else None for each, need in zip(given, needs, strict=True))
 
 
@@ -125,7 +128,7 @@ class _DenseGelu(torch.autograd.Function):
     ) -> Tensor:
         ctx.dtype, ctx.instruction_set = x.dtype, instruction_set
         x, weight = x.detach().to(dtype), weight.detach().to(dtype)
-        product = x @ weight.t()
+        product = linear(x, weight)
         ctx.save_for_backward(x, weight, bias, product)
         threads = torch.get_num_threads()
         return as_tensor(bias_gelu(as_array(product), parameter_as_array(bias), instruction_set, threads=threads))
@@ -138,8 +141,8 @@ class _DenseGelu(torch.autograd.Function):
         gradients = bias_gelu_backward(dy, h, added, ctx.instruction_set, threads=torch.get_num_threads())
         dproduct, dbias = map(as_tensor, gradients)
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        dx = (dproduct @ weight).to(ctx.dtype) if needs_x else None
-        dweight = _weight_gradient(dproduct, x) if needs_weight else None
+        dx = input_gradient(dproduct, weight).to(ctx.dtype) if needs_x else None
+        dweight = parameter_gradients(dproduct, x)[0] if needs_weight else None
         return dx, dweight, dbias if needs_bias else None, None, None
 
 
@@ -160,7 +163,7 @@ class _DenseResidualNorm(torch.autograd.Function):
     ) -> Tensor:
         ctx.dtype, ctx.eps, ctx.arguments = x.dtype, eps, (dropout, instruction_set)
         x, weight = x.detach().to(dtype), weight.detach().to(dtype)
-        product = x @ weight.t()
+        product = linear(x, weight)
         norm = parameter_as_array(norm_weight), parameter_as_array(norm_bias), eps
         h, added, before = as_array(product), parameter_as_array(bias), as_array(residual)
         made = residual_norm(h, added, before, norm, dropout, instruction_set, threads=torch.get_num_threads())
@@ -179,8 +182,8 @@ class _DenseResidualNorm(torch.autograd.Function):
         gradients = residual_norm_backward(dy, made, norm, *ctx.arguments, is_half=is_half, threads=threads)
         dproduct, dbias, dresidual, dnorm_weight, dnorm_bias = map(as_tensor, gradients)
         needs_x, _, needs_weight = ctx.needs_input_grad[:3]
-        dx = (dproduct @ weight).to(ctx.dtype) if needs_x else None
-        dweight = _weight_gradient(dproduct, x) if needs_weight else None
+        dx = input_gradient(dproduct, weight).to(ctx.dtype) if needs_x else None
+        dweight = parameter_gradients(dproduct, x)[0] if needs_weight else None
         given = dx, dresidual, dweight, dbias, dnorm_weight, dnorm_bias
         needed = (each if need else None for each, need in zip(given, ctx.needs_input_grad, strict=False))
         return *needed, None, None, None, None
@@ -188,11 +191,3 @@ class _DenseResidualNorm(torch.autograd.Function):
 
 def _joined(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
     return parts[0].detach() if len(parts) == 1 else torch.cat([each.detach() for each in parts], dim)
-
-
-def _weight_gradient(dy: Tensor, x: Tensor) -> Tensor:
-    """Return ``dyᵀ x``, float32 as weights are."""
-    best = library.best()
-    if best is None or best.weight_gradient is None or dy.dtype != torch.bfloat16:
-        return (dy.t() @ x).float()
-    return as_tensor(weight_gradient(as_array(dy), as_array(x), best, threads=torch.get_num_threads()))

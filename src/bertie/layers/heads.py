@@ -13,30 +13,36 @@ from bertie.packing import Packed
 class BertPooler(nn.Module):
     """``tanh(dense(first token))``: ``[B, S, D]``, or ``[T, D]`` with their `Packed`, to ``[B, D]``.
 
-    A packed text without tokens gets zeros (decision 5).
+    The activation is the family's, and so is whether a classifier's dropout acts on the first token. A packed text
+    without tokens gets zeros (decision 5).
     """
+
+    dropout: nn.Module | None
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.dense = Linear(config.hidden_size, config.hidden_size)
-        self.activation = nn.Tanh()
+        self.dropout = None
+        own = config.family.pooler_act
+        self.activation = nn.Tanh() if own == "tanh" else activation(own)
 
     def forward(self, hidden_states: Tensor, packed: Packed | None = None) -> Tensor:
+        first = hidden_states[:, 0] if packed is None else packed.first(hidden_states)
+        pooled = self.activation(self.dense(first if self.dropout is None else self.dropout(first)))
         if packed is None:
-            return self.activation(self.dense(hidden_states[:, 0]))
-        pooled = self.activation(self.dense(packed.first(hidden_states)))
+            return pooled
         empty = packed.empty()
         return pooled if empty is None else pooled.masked_fill(empty[:, None], 0)
 
 
 class BertPredictionHeadTransform(nn.Module):
-    """``LayerNorm(activation(dense(x)))``: ``[..., D]`` to ``[..., D]``."""
+    """``LayerNorm(activation(dense(x)))``: ``[..., D]`` to the width of the embeddings."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.dense = Linear(config.hidden_size, config.hidden_size)
-        self.transform_act_fn = activation(config.hidden_act)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dense = Linear(config.hidden_size, config.embedding_width)
+        self.transform_act_fn = activation(config.transform_act)
+        self.LayerNorm = nn.LayerNorm(config.embedding_width, eps=config.layer_norm_eps)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         return self.LayerNorm(self.transform_act_fn(self.dense(hidden_states)))
@@ -48,7 +54,7 @@ class BertLMPredictionHead(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.transform = BertPredictionHeadTransform(config)
-        self.decoder = Linear(config.hidden_size, config.vocab_size)
+        self.decoder = Linear(config.embedding_width, config.vocab_size)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, hidden_states: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """Linear layers that compute with the weights they have at that moment, by the fastest product that allows it."""
 
-from functools import lru_cache
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,18 +7,12 @@ from torch import Tensor, nn
 from bertie.capture import is_intercepted, is_tracing
 from bertie.errors import InputError, InputTypeError
 from bertie.kernels import library
-from bertie.kernels.arrays import short_lived
-from bertie.kernels.cpu import chip
-from bertie.kernels.gemm import PackedWeight
 from bertie.layers.int8 import Int8Linear
-from bertie.zero_copy import parameter_as_array
+from bertie.layers.products import LEAST_ROWS, mkl_is_slower, packed_linear, packing_pays
 
 # Up to so many rows a dot product with each row of the weights, as they lie in memory, is faster than MKL's product:
 # by 5 to 50 % for 1 to 24 rows of 384 to 3,072 numbers in one thread, since the weights then pass from memory once.
 MOST_ROWS = 24
-# From so many rows on, packing the weights for one product takes less time than bertie's kernels save over MKL's AVX2
-# code: 10 to 25 % of products of 384 to 3,072 columns in one thread. MKL's AVX-512 code is never slower than packing.
-LEAST_ROWS = 512
 
 
 class Linear(nn.Linear):
@@ -83,20 +75,8 @@ def explain_product(module: nn.Linear | Int8Linear) -> str:
         return "bertie's kernels, the weights packed for every product: deterministic"
     if library.best() is None:
         return "PyTorch's product"
-    packed = f", and from {LEAST_ROWS:,} rows on, the weights packed for every product" if _mkl_is_slower() else ""
+    packed = f", and from {LEAST_ROWS:,} rows on, the weights packed for every product" if mkl_is_slower() else ""
     return f"PyTorch's product; bertie's kernels for up to {MOST_ROWS} rows{packed}"
-
-
-def packing_pays(x: Tensor) -> bool:
-    """Whether packing a weight for this product alone takes less time than it saves."""
-    return _mkl_is_slower() and x.numel() >= LEAST_ROWS * x.shape[-1] > 0
-
-
-@lru_cache(maxsize=1)
-def _mkl_is_slower() -> bool:
-    """Whether MKL leaves vectors unused that bertie's kernels use: on AMD's chips it runs its AVX2 code."""
-    best = library.best()
-    return chip().amd and best is not None and best.name.startswith("avx512")
 
 
 def _suits_kernels(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
@@ -144,13 +124,7 @@ def _unpacked_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _packed_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    best = library.best()
-    assert best is not None
-    added = weight.new_zeros(len(weight)) if bias is None else bias
-    threads = torch.get_num_threads()
-    packed = PackedWeight(parameter_as_array(weight), parameter_as_array(added), best, short_lived, threads)
-    product = packed(x.detach().reshape(-1, x.shape[-1]).numpy(), threads=threads)
-    return torch.from_numpy(product).view(*x.shape[:-1], len(weight))
+    return packed_linear(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], len(weight))
 
 
 def _is_linear_on_cpu(module: nn.Module) -> bool:

@@ -55,8 +55,13 @@ class Rectangle:
     came_packed: bool
 
     @classmethod
-    def of(cls, packed: Packed, arguments: dict[str, Tensor | None] | None = None) -> "Rectangle":
-        """Return a batch with its padding again; ``arguments``: those it was entered with, if it wasn't packed."""
+    def of(
+        cls, packed: Packed, arguments: dict[str, Tensor | None] | None = None, first_position: int = 0
+    ) -> "Rectangle":
+        """Return a batch with its padding again; ``arguments``: those it was entered with, if it wasn't packed.
+
+        ``first_position``: where the model's positions begin.
+        """
         real = real_places(packed)
         if arguments is None:
             ids, embeds, mask = packed.input_ids, packed.inputs_embeds, packed.attention_mask
@@ -64,7 +69,7 @@ class Rectangle:
                 "input_ids": None if ids is None else packed.pad(ids),
                 "attention_mask": real if mask is None else mask,
                 "token_type_ids": packed.pad(packed.token_type_ids),
-                "position_ids": packed.pad(packed.position_ids),
+                "position_ids": packed.pad(packed.position_ids + first_position),
                 "inputs_embeds": None if embeds is None else packed.pad(embeds),
             }
             return cls(packed, arguments, real, came_packed=not isinstance(packed, Unpadded))

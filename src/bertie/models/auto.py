@@ -1,4 +1,4 @@
-"""The thin door by the reference's names: ``AutoModelForX`` is BERT's model for X, and BERT only."""
+"""The thin door by the reference's names: ``AutoModelForX`` is BERT's model for X, which its siblings' are, too."""
 
 import os
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ from bertie.models.token_classification import BertForTokenClassification
 
 
 class AutoModel:
-    """``AutoModel`` is ``BertModel``."""
+    """``AutoModel`` is ``BertModel``, for BERT's siblings (RoBERTa, DistilBERT and others) as well."""
 
     model_class: ClassVar[type[BertPreTrainedModel]] = BertModel
 

@@ -66,9 +66,6 @@ class BertLMHeadModel(BertPreTrainedModel):
             logits_to_keep: of each row only the last so many columns (0: all), or the columns in a 1-D tensor.
             shift_labels: the same shape, instead of ``labels``: the word that comes next already stands at each token.
             num_items_in_batch: the divisor of the loss instead of the number of labels (gradient accumulation).
-
-        Returns:
-            ``CausalLMOutputWithCrossAttentions``, or a tuple of its members.
         """
         everything = isinstance(logits_to_keep, int) and logits_to_keep == 0
         if not everything and not (labels is None and shift_labels is None):

@@ -193,6 +193,7 @@ class GraphedModel:
             "the batch has no ids, or a mask of its own": packed.input_ids is None or packed.attention_mask is not None,
             "attention reads lengths on the host": self.reads_lengths(),
             "attention needs the score matrix": config.position_embedding_type != "absolute"
+            or config.family.position_buckets > 0
             or config._attn_implementation == "eager",
         }
         return [reason for reason, holds in reasons.items() if holds]

@@ -46,8 +46,8 @@ class PromptRows(NamedTuple):
         held = torch.tensor(lengths or (0,) * self.mask.shape[0], device=self.mask.device)
         if len(held) != self.mask.shape[0]:
             raise InputError(
-                f"past_key_values holds {counted(len(held), 'text')}, but there are {self.mask.shape[0]} prompts; "
-                "give the cache of these texts or none."
+                f"past_key_values holds {counted(len(held), 'text')}, but this call brings {self.mask.shape[0]}; give "
+                "the cache of these texts or none."
             )
         new = self.mask & (self.mask.cumsum(dim=1) > held[:, None])
         start = 0 if self.embeds is not None else self.columns_before
@@ -81,17 +81,44 @@ class PackedDecoder:
         """See `bertie.generation.decoder.Decoder.step`."""
         prompt, self._prompt = self._prompt, None
         packed = self._next(ids, running) if prompt is None else prompt
+        logits = self._logits(packed, 0 if prompt is None else packed.cu_seqlens[1:].long() - 1)
+        if prompt is None and packed.flat_index is not None:
+            logits = logits.new_zeros(packed.shape[0], logits.shape[1]).index_copy_(0, packed.flat_index, logits)
+        return StepOutput(logits)
+
+    def read(self, words: Tensor) -> Tensor:
+        """See `bertie.generation.decoder.Decoder.read`."""
+        count = len(words)
+        last = self._furthest + count - 1
+        logits = self._logits(
+            Packed(
+                input_ids=words,
+                position_ids=self._positions + torch.arange(count, device=words.device),
+                token_type_ids=self._types.expand(count),
+                cu_seqlens=torch.tensor([0, count], dtype=torch.int32, device=words.device),
+                shape=(1, count),
+                known_stats=HostStats((count,), (0, 0), self._type_range, (0, last)),
+            ),
+            0,
+        )
+        self._positions, self._furthest = self._positions + count, last + 1
+        return logits
+
+    def forget(self, count: int) -> None:
+        """See `bertie.generation.decoder.Decoder.forget`."""
+        self.cache.crop(-count)
+        self._positions, self._furthest = self._positions - count, self._furthest - count
+
+    def _logits(self, packed: Packed, logits_to_keep: int | Tensor) -> Tensor:
         logits: Tensor = self.model(
             packed,
             encoder_hidden_states=self.encoder,
             past_key_values=self.cache,
             use_cache=True,
-            logits_to_keep=0 if prompt is None else packed.cu_seqlens[1:].long() - 1,
+            logits_to_keep=logits_to_keep,
             return_dict=True,
         ).logits
-        if prompt is None and packed.flat_index is not None:
-            logits = logits.new_zeros(packed.shape[0], logits.shape[1]).index_copy_(0, packed.flat_index, logits)
-        return StepOutput(logits)
+        return logits
 
     def _next(self, ids: Tensor, running: Tensor | None) -> Packed:
         """Return the newest token of each text that has not ended."""
@@ -152,25 +179,41 @@ class RowsDecoder:
 
     def step(self, ids: Tensor, running: Tensor | None = None) -> StepOutput:  # noqa: ARG002  rows are computed whole
         """See `bertie.generation.decoder.Decoder.step`."""
-        width = self._before + ids.shape[1]
-        new = slice(self._read, width)
         embeds, self._embeds = self._embeds, None
+        if embeds is not None:
+            output = self._forward(self._before + ids.shape[1], 1, inputs_embeds=embeds[:, self._read :])
+        else:
+            output = self._forward(self._before + ids.shape[1], 1, input_ids=ids[:, self._read - self._before :])
+        return StepOutput(output.logits[:, -1], {name: output[name] for name in self.wanted if name in output})
+
+    def read(self, words: Tensor) -> Tensor:
+        """See `bertie.generation.decoder.Decoder.read`."""
+        logits: Tensor = self._forward(self._read + len(words), len(words), input_ids=words[None]).logits
+        return logits[0, -len(words) :]
+
+    def forget(self, count: int) -> None:
+        """See `bertie.generation.decoder.Decoder.forget`."""
+        self.cache.crop(-count)
+        self._read -= count
+
+    def _forward(self, width: int, logits_to_keep: int, **new_tokens: Tensor) -> Any:
+        """Read what is new of rows that are ``width`` columns wide."""
+        new = slice(self._read, width)
         output = self.model(
-            input_ids=None if embeds is not None else ids[:, self._read - self._before :],
-            inputs_embeds=None if embeds is None else embeds[:, self._read :],
+            **new_tokens,
             attention_mask=self._mask[:, :width] if self._has_padding else None,
             position_ids=self._positions[:, new],
             token_type_ids=self._types[:, new],
             encoder_hidden_states=self.encoder,
             past_key_values=self.cache,
             use_cache=self.cache is not None,
-            logits_to_keep=1,
+            logits_to_keep=logits_to_keep,
             return_dict=True,
             **{f"output_{name}": True for name in self.wanted if name != "cross_attentions"},
         )
         if self.cache is not None:
             self._read = width
-        return StepOutput(output.logits[:, -1], {name: output[name] for name in self.wanted if name in output})
+        return output
 
     def repeat(self, count: int) -> None:
         """See `bertie.generation.decoder.Decoder.repeat`."""

@@ -113,9 +113,6 @@ class EncoderDecoderModel(BertPreTrainedModel):
             num_items_in_batch: the divisor of the loss instead of the number of labels (gradient accumulation).
             output_attentions, output_hidden_states, return_dict: None takes the config's.
 
-        Returns:
-            ``Seq2SeqLMOutput``, or a tuple of its members.
-
         Raises:
             ConfigError, InputError, InputTypeError: naming what is wrong.
         """

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from bertie.errors import InputError
+from bertie.generation.decoder import Decoder
 from bertie.generation.generation_config import GenerationConfig
 from bertie.generation.generation_plan import PrefixFunction, StoppingCriterion, tokens_of
 from bertie.generation.logits_processors import LogitsProcessor
 from bertie.generation.streamers import Streamer
+from bertie.models.drafting import drafter_of
 from bertie.models.generate_outputs import output_of
 from bertie.models.generating import Asked, decoder_of, encoder_states, one_of, prompt_rows, searched, settled_config
 from bertie.models.loading import ConfigLike
@@ -29,6 +31,7 @@ def generate(
     *,
     streamer: Streamer | None = None,
     generator: torch.Generator | None = None,
+    assistant_model: Any = None,
     input_ids: Tensor | Packed | None = None,
     attention_mask: Tensor | None = None,
     token_type_ids: Tensor | None = None,
@@ -50,6 +53,7 @@ def generate(
             ``decoder_start_token_id``, or ``bos_token_id``. One is put before beginnings that all lack it.
         generation_config, logits_processor, stopping_criteria, prefix_allowed_tokens_fn: as in
             ``BertLMHeadModel.generate``.
+        assistant_model: as there; or a smaller ``EncoderDecoderModel``, which reads the source itself.
         streamer, generator, past_key_values, options: as there.
 
     Returns:
@@ -63,18 +67,32 @@ def generate(
     config = settled_config(self, generation_config, options)
     sources = one_of(inputs, input_ids)
     extras = {f"output_{name}": bool(getattr(config, f"output_{name}")) for name in ("attentions", "hidden_states")}
+    given = (sources, attention_mask, token_type_ids, position_ids, inputs_embeds)
     if encoder_outputs is None:
-        source = self.read(sources, attention_mask, token_type_ids, position_ids, inputs_embeds, **extras)
+        source = self.read(*given, **extras)
     else:
         source = self.read_before(encoder_outputs, attention_mask)
     encoder = encoder_states(self.config.decoder, source.states, source.mask)
     assert encoder is not None
+    if 0 in encoder.lengths:
+        raise InputError(f"Source {encoder.lengths.index(0)} has no tokens; give one at least, such as [CLS].")
     ids, mask = _beginnings(config, decoder_input_ids, decoder_attention_mask, encoder)
     columns = torch.arange(mask.shape[1], device=ids.device)  # positions are those of columns, as in the reference
     prompts = prompt_rows(config, ids, mask, None, columns, None, self.device, past_key_values is not None)
     wanted = ("attentions", "cross_attentions", "hidden_states")
     decoder = decoder_of(self.decoder, prompts, config, past_key_values, encoder, wanted)
-    asked = Asked(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator)
+
+    def open_assistant() -> Decoder:
+        if not hasattr(assistant_model, "decoder"):
+            return decoder_of(assistant_model, prompts, config, None, None, ())
+        if sources is None and inputs_embeds is None:
+            raise InputError("assistant_model reads the sources itself; give them beside encoder_outputs.")
+        own = assistant_model.read(*given)
+        read = encoder_states(assistant_model.config.decoder, own.states, own.mask)
+        return decoder_of(assistant_model.decoder, prompts, config, None, read, ())
+
+    drafter = drafter_of(self, assistant_model, decoder, prompts, config, open_assistant)
+    asked = Asked(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator, drafter)
     found = searched(decoder, prompts, config, asked, sources if isinstance(sources, Tensor) else None)
     return output_of(found, decoder.cache, source.output.get) if config.return_dict_in_generate else found.sequences
 

@@ -57,7 +57,8 @@ def explain_attention(
 def explain_linear(model: nn.Module) -> str:
     """Return one line for each kind of linear layers in ``model``: how many there are, and how they are computed.
 
-    This is for inference; with gradients, under autocast and while a graph is captured it is always PyTorch's product.
+    This is for inference; under autocast and while a graph is captured it is always PyTorch's product. Training in
+    float32 multiplies as many rows with bertie's kernels as inference packs weights for, and with PyTorch's else.
 
     Raises:
         InputTypeError: ``model`` is no PyTorch model.

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from bertie.attention.cache import Cache, EncoderDecoderCache
 from bertie.errors import InputError, InputTypeError, counted, nearest
+from bertie.generation.assisted_search import Drafter
 from bertie.generation.decoder import Decoder
 from bertie.generation.generate import generate as search
 from bertie.generation.generated import Generated
@@ -17,6 +18,7 @@ from bertie.generation.generation_plan import GenerationPlan, PrefixFunction, Pr
 from bertie.generation.logits_processors import LogitsProcessor
 from bertie.generation.streamers import Streamer
 from bertie.models.decoding import PackedDecoder, PromptRows, RowsDecoder
+from bertie.models.drafting import drafter_of
 from bertie.models.generate_outputs import output_of
 from bertie.models.hooks import is_looked_into
 from bertie.models.loading import ConfigLike
@@ -28,7 +30,7 @@ from bertie.progress import say_once
 # what the reference's generate takes beside a config's fields, and bertie's has no use for
 _WITHOUT_USE = (
     *("synced_gpus", "negative_prompt_ids", "negative_prompt_attention_mask", "custom_generate", "use_model_defaults"),
-    *("tokenizer", "assistant_model", "assistant_tokenizer", "trust_remote_code", "logits_to_keep", "return_dict"),
+    *("tokenizer", "assistant_tokenizer", "trust_remote_code", "logits_to_keep", "return_dict"),
 )
 
 
@@ -43,6 +45,7 @@ def generate(
     *,
     streamer: Streamer | None = None,
     generator: torch.Generator | None = None,
+    assistant_model: Any = None,
     input_ids: Tensor | Packed | None = None,
     attention_mask: Tensor | None = None,
     token_type_ids: Tensor | None = None,
@@ -67,6 +70,9 @@ def generate(
         prefix_allowed_tokens_fn: returns the words that may come, from a text's number and its ids so far.
         streamer: is given the prompts, and each step's words.
         generator: draws the words; None: PyTorch's global one.
+        assistant_model: a smaller ``BertLMHeadModel`` with the same vocabulary, which drafts words that this model
+            checks several at a time, of one text without beams: greedily the words are the same, and drawn ones are
+            distributed alike (arXiv 2211.17192). ``prompt_lookup_num_tokens`` drafts from the text itself.
         input_ids: another name of ``inputs``.
         attention_mask, token_type_ids, position_ids: ``[B, S]``; new tokens have the type of a text's last, and go on
             from its position. Without a mask, what is ``pad_token_id`` is padding, unless that also ends texts.
@@ -101,7 +107,12 @@ def generate(
     )
     encoder = encoder_states(self.config, encoder_hidden_states, encoder_attention_mask)
     decoder = decoder_of(self, prompts, config, past_key_values, encoder)
-    asked = Asked(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator)
+
+    def open_assistant() -> Decoder:
+        return decoder_of(assistant_model, prompts, config, None, None, ())
+
+    drafter = drafter_of(self, assistant_model, decoder, prompts, config, open_assistant)
+    asked = Asked(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator, drafter)
     found = searched(decoder, prompts, config, asked)
     return output_of(found, decoder.cache) if config.return_dict_in_generate else found.sequences
 
@@ -114,6 +125,7 @@ class Asked(NamedTuple):
     prefix_allowed_tokens_fn: PrefixFunction | None
     streamer: Streamer | None
     generator: torch.Generator | None
+    drafter: Drafter | None = None
 
 
 def searched(
@@ -134,7 +146,7 @@ def searched(
         asked.streamer,
         asked.generator,
     )
-    return search(decoder, prompts.ids, plan)
+    return search(decoder, prompts.ids, plan, asked.drafter)
 
 
 def settled_config(model: Any, given: ConfigLike | None, options: dict[str, Any]) -> GenerationConfig:

@@ -12,6 +12,7 @@ from bertie.checkpoints import Checkpoint, Fit, checkpoint_of, main_dtype
 from bertie.checkpoints.fitting import correct_classes, report
 from bertie.checkpoints.folder import Place, open_weights
 from bertie.checkpoints.one_save import of_one_save
+from bertie.checkpoints.parameters import architecture_of
 from bertie.checkpoints.quantization import check_declaration
 from bertie.checkpoints.tensors import FLOATS, dtype_name
 from bertie.config import LABELS, BertConfig
@@ -128,6 +129,7 @@ def _without_memory(
     """
     model = meta_model(build)
     checkpoint = checkpoint.unwrapped(dict(model.named_parameters()))
+    checkpoint = checkpoint.in_bert_names(config.family, architecture_of(type(model)))
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     source = f"{type(model).__name__} from {config.name_or_path!r}"
     if not has_classes and hasattr(config, "id2label") and correct_classes(config, shapes, checkpoint, source):

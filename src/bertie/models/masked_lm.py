@@ -51,9 +51,6 @@ class BertForMaskedLM(BertPreTrainedModel):
             labels: ``[B, S]`` (``[T]`` beside a ``Packed``): word ids, -100 where nothing is to be learned.
             output_logits: False computes the head on labelled tokens only and leaves ``logits`` out: most of the
                 head's work and nearly all its memory in training.
-
-        Returns:
-            ``MaskedLMOutput``, or a tuple of its members.
         """
         batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         words = rows_of(self.get_output_embeddings(), self.config.vocab_size)

@@ -9,6 +9,7 @@ from bertie.attention.dense import real_places, to_additive
 from bertie.capture import is_tracing
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, counted
+from bertie.layers.embeddings import positions_of
 from bertie.layers.rectangle import Batch, Rectangle, Unpadded
 from bertie.outputs import ModelOutput
 from bertie.packing import Packed, require_integers, require_tensor
@@ -32,7 +33,8 @@ class Limits(NamedTuple):
             return cls(config, config.max_position_embeddings, config.vocab_size, config.type_vocab_size)
         tables = embeddings._modules  # read directly: a query's time counts
         names = ("position_embeddings", "word_embeddings", "token_type_embeddings")
-        return cls(config, *(_size(tables.get(name), "num_embeddings") for name in names))
+        positions, words, types = (_size(tables.get(name), "num_embeddings") for name in names)
+        return cls(config, positions, words, types if config.type_vocab_size else 1)
 
 
 def rows_of(layer: nn.Module | None, otherwise: int) -> int:
@@ -66,6 +68,8 @@ def pack_inputs(
             _check_ranges(limits, input_ids, past_length)
         return input_ids
     shape = _check_rectangle(config, input_ids, token_type_ids, position_ids, inputs_embeds)
+    if config.first_position:  # a Packed counts from 0
+        position_ids = _counted_from_zero(config, shape, input_ids, position_ids, inputs_embeds)
     mask = (
         None if attention_mask is None else _check_mask(attention_mask, shape, past_length, config.num_attention_heads)
     )
@@ -86,6 +90,18 @@ def pack_inputs(
     if mask is not None and past_length:
         return packed.with_attention_mask(_visible(mask, shape[1], config.is_decoder))
     return packed
+
+
+def _counted_from_zero(
+    config: BertConfig,
+    shape: tuple[int, int],
+    ids: Tensor | None,
+    positions: Tensor | None,
+    embeds: Tensor | None,
+) -> Tensor:
+    if positions is not None:
+        return positions - config.first_position
+    return positions_of(shape, ids, config.first_position - 1, cast(Tensor, ids if embeds is None else embeds).device)
 
 
 def pack_encoder_states(
@@ -123,7 +139,7 @@ def rectangle(limits: Limits, packed: Packed, given: dict[str, Any]) -> Rectangl
     Nothing looks at padding, so where it holds ids or positions beyond the tables, it gets those of the first rows.
     """
     if given["input_ids"] is packed:
-        return Rectangle.of(packed)
+        return Rectangle.of(packed, first_position=limits.config.first_position)
     arguments = dict(given)
     for name, values, (low, high), size in _tables(limits, packed) if not is_tracing() else ():
         given_values = arguments[name]
@@ -204,9 +220,9 @@ def _check_rectangle(
                 raise InputError(f"{name} must have 2 dimensions [batch, length], not shape {tuple(values.shape)}.")
     if embeds is not None:
         require_tensor("inputs_embeds", embeds)
-    if embeds is not None and (embeds.dim() != 3 or embeds.shape[2] != config.hidden_size):
+    if embeds is not None and (embeds.dim() != 3 or embeds.shape[2] != config.embedding_width):
         raise InputError(
-            f"inputs_embeds must have shape [batch, length, {config.hidden_size}], not {tuple(embeds.shape)}."
+            f"inputs_embeds must have shape [batch, length, {config.embedding_width}], not {tuple(embeds.shape)}."
         )
     content = cast(Tensor, ids if embeds is None else embeds)
     shape = (content.shape[0], content.shape[1])
@@ -250,9 +266,10 @@ def _check_mask(mask: Tensor, shape: tuple[int, ...], past_length: int, heads: i
 
 def _tables(limits: Limits, packed: Packed) -> tuple[tuple[str, Tensor | None, tuple[int, int], int | None], ...]:
     """Return each argument that chooses rows of a table: its values, what the host knows of them, and the rows."""
-    facts = packed.host_stats
+    facts, positions, first = packed.host_stats, packed.position_ids, limits.config.first_position
+    low, high = facts.position_range
     return (
-        ("position_ids", packed.position_ids, facts.position_range, limits.positions),
+        ("position_ids", positions + first if first else positions, (low + first, high + first), limits.positions),
         ("input_ids", packed.input_ids, facts.id_range, limits.words),
         ("token_type_ids", packed.token_type_ids, facts.type_range, limits.types),
     )
@@ -272,7 +289,7 @@ def _check_ranges(limits: Limits, packed: Packed, past_length: int) -> None:
             raise InputError(
                 f"A text has position {int(values[token])} (the longest has {max(packed.lengths)} tokens{cached}), "
                 f"but the model ends at max_position_embeddings = {size}; truncate the text (truncation=True, "
-                f"max_length={size}) or split it into windows."
+                f"max_length={size - limits.config.first_position}) or split it into windows."
             )
         row, column = _cell(packed, token)
         raise InputError(

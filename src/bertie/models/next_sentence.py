@@ -39,9 +39,6 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
 
         Args:
             labels: ``[B]``: 0, the second sentence follows the first; 1, it is a random one.
-
-        Returns:
-            ``NextSentencePredictorOutput``, or a tuple of its members.
         """
         batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         targets = None if labels is None else class_labels(labels, batch.shape[0], 2)

@@ -13,6 +13,7 @@ from bertie.errors import InputError, InputTypeError
 from bertie.models.hooks import onlookers
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.quantized import int8_names
+from bertie.models.task_model import TaskModel
 from bertie.packing import Packed
 from bertie.tasks.features import Features
 
@@ -67,10 +68,10 @@ def _why_not(model: BertPreTrainedModel) -> str:
 def _check_answers(model: BertPreTrainedModel, engine: Engine) -> None:
     """Refuse a model whose answers to two texts are not the engine's."""
     rows = _two_texts(model)
-    packed = Packed.from_flat(rows.ids, rows.lengths, rows.types)
     if engine.architecture in WRITERS:
-        _check_words(model, engine, packed, rows)
+        _check_words(model, engine, rows)
         return
+    packed = TaskModel(model).packed(rows)
     more = {"num_choices": 1} if engine.architecture == "BertForMultipleChoice" else {}
     expected = model(packed, return_dict=True, **more)
     tolerance = TOLERANCE_INT8 if int8_names(model) else TOLERANCE
@@ -84,8 +85,9 @@ def _check_answers(model: BertPreTrainedModel, engine: Engine) -> None:
             )
 
 
-def _check_words(model: Any, engine: Engine, packed: Packed, rows: Features) -> None:
+def _check_words(model: Any, engine: Engine, rows: Features) -> None:
     """Refuse a model that writes other words than the engine."""
+    packed = Packed.from_flat(rows.ids, rows.lengths, rows.types)
     asked = {"max_new_tokens": 2, "bos_token_id": 0}
     if not np.array_equal(model.generate(packed, **asked).numpy(), engine.generate(rows, asked)):
         raise InputError(
@@ -115,11 +117,11 @@ def _answers(engine: Engine, rows: Features) -> dict[str, Array]:
 def _two_texts(model: Any) -> Features:
     """Return two texts of drawn words, the same for each model of the same sizes."""
     draw, config = np.random.default_rng(0), model.config.get_text_config(encoder=True)
-    lengths = [min(most, config.max_position_embeddings) for most in (_LONGEST, 4)]
+    lengths = [min(most, config.max_tokens) for most in (_LONGEST, 4)]
     total = sum(lengths)
     return Features(
         ids=draw.integers(config.vocab_size, size=total),
-        types=draw.integers(config.type_vocab_size, size=total),
+        types=draw.integers(config.type_vocab_size or 1, size=total),
         lengths=lengths,
         truncated=[0, 0],
         empty=[False, False],

@@ -9,8 +9,9 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils.hooks import RemovableHandle
 
 from bertie.capture import is_tracing
+from bertie.checkpoints.parameters import architecture_of
 from bertie.config import IGNORED, BertConfig
-from bertie.errors import InputError, InputTypeError, nearest
+from bertie.errors import ConfigError, InputError, InputTypeError, nearest
 from bertie.layers.encoder import Checkpointing
 from bertie.layers.heads import BertLMPredictionHead
 from bertie.layers.losses import TokenLabels, require_class_numbers
@@ -48,13 +49,15 @@ class BertPreTrainedModel(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         kind = self.config_class
-        if not isinstance(config, kind) or config.model_type != kind.model_type:
+        if not isinstance(config, kind) or type(config).model_type != kind.model_type:
             raise InputTypeError(
                 f"{type(self).__name__} is made from a bertie.{kind.__name__}, not {type(config).__name__}; "
                 f"convert another library's config with {kind.__name__}.from_dict(config.to_dict())."
             )
         let_children_compute()
         config.validate()  # assignments check one field each
+        if why := config.why_not(architecture_of(type(self))):
+            raise ConfigError(f"{type(self).__name__} cannot be made from this config: {why}")
         self.config = config
         self.name_or_path = config.name_or_path
         self._require_grads_hook: RemovableHandle | None = None

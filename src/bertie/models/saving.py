@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from bertie.checkpoints import write_checkpoint
+from bertie.checkpoints.names import in_names_of
+from bertie.checkpoints.parameters import architecture_of
 from bertie.config import BertConfig
 from bertie.errors import ConfigError, InputError
 from bertie.generation.generation_config import FILE_NAME as GENERATION_FILE
@@ -65,6 +67,7 @@ def save_pretrained(
         return
     tensors = own_tensors(model, model.state_dict() if state_dict is None else state_dict)
     config = model.config_to_save()
+    tensors = in_names_of(config.family, tensors, architecture_of(type(model)))
     others = {}
     if model.can_generate():
         others[GENERATION_FILE] = GenerationConfig.of(model.generation_config).to_json_string()

@@ -22,8 +22,10 @@ class BertForSequenceClassification(BertPreTrainedModel):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.num_labels = config.num_labels
-        self.bert = BertModel(config)
+        self.bert = BertModel(config, add_pooling_layer=True)
         self.dropout = Dropout(classifier_dropout(config))
+        if self.bert.pooler is not None and config.family.drops_twice:
+            self.bert.pooler.dropout = self.dropout
         self.classifier = Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
@@ -46,9 +48,6 @@ class BertForSequenceClassification(BertPreTrainedModel):
             labels: ``[B]`` class numbers, ``[B, C]`` zeros and ones (multi-label), or ``[B]`` or ``[B, C]`` numbers
                 (regression); which one, says ``config.problem_type``, or labels and ``config.num_labels`` if it is
                 None (decision 13).
-
-        Returns:
-            ``SequenceClassifierOutput``, or a tuple of its members.
         """
         batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         classes = rows_of(self.classifier, self.num_labels)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bertie.batching import cores_to_divide
 from bertie.config import BertConfig
+from bertie.engine.batch import positions_of
 from bertie.layers.heads import BertOnlyMLMHead, BertOnlyNSPHead
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.packing import Packed
@@ -46,9 +48,14 @@ class TaskModel:
     def threads(self) -> int:
         return cores_to_divide()
 
-    def packed(self, features: Features) -> Packed:
-        """Return the rows as one packed batch on the module's device."""
-        return Packed.from_flat(features.ids, features.lengths, features.types, device=self.device)
+    def packed(self, features: Features, for_decoder: bool = False) -> Packed:
+        """Return the rows as one packed batch on the module's device; of an encoder-decoder for one of its halves."""
+        config = self.config.get_text_config(decoder=for_decoder, encoder=not for_decoder)
+        types = features.types if config.type_vocab_size else None
+        positions = None
+        if config.family.skips_padding and (features.ids == config.pad_token_id).any():
+            positions = positions_of(features.ids, np.asarray(features.lengths), config)
+        return Packed.from_flat(features.ids, features.lengths, types, positions, device=self.device)
 
     def hidden_states(self, features: Features) -> Tensor:
         return self._encoder(self.packed(features), return_dict=True).last_hidden_state
@@ -98,7 +105,7 @@ class TaskModel:
         return self.module.generate(self.packed(rows), **given).cpu().numpy()
 
     def target_logits(self, sources: Features, targets: Features) -> Tensor:
-        read, written = self.packed(sources), self.packed(targets)
+        read, written = self.packed(sources), self.packed(targets, for_decoder=True)
         return self.module(read, decoder_input_ids=written, use_cache=False, return_dict=True).logits
 
     def layers(self, features: Features) -> Sequence[Tensor]:

@@ -45,9 +45,6 @@ class BertForTokenClassification(BertPreTrainedModel):
 
         Args:
             labels: ``[B, S]`` (``[T]`` beside a ``Packed``): class numbers, -100 where nothing is to be learned.
-
-        Returns:
-            ``TokenClassifierOutput``, or a tuple of its members.
         """
         batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         classes = rows_of(self.classifier, self.num_labels)

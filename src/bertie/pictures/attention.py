@@ -84,14 +84,15 @@ def _chosen(name: str, index: int | None, count: int) -> list[int]:
 
 def _read(tokenizer: Any, text: str, text_pair: str | None, config: Any) -> tuple[dict[str, list[int]], int]:
     """Return ids and token types of one row, and how many tokens did not fit the model."""
-    kinds = {"return_token_type_ids": True, "return_attention_mask": False, "verbose": False}
-    limit = min(tokenizer.model_max_length, config.max_position_embeddings)
+    has_types = config.type_vocab_size > 0
+    kinds = {"return_token_type_ids": has_types, "return_attention_mask": False, "verbose": False}
+    limit = min(tokenizer.model_max_length, config.max_tokens)
     whole = tokenizer(text, text_pair, **kinds)
     cut = len(whole["input_ids"]) - limit
     row = tokenizer(text, text_pair, truncation=True, max_length=limit, **kinds) if cut > 0 else whole
     if not row["input_ids"]:
         raise InputError("The text has no tokens, so there is no attention to draw; give a text with words.")
-    return {name: list(row[name]) for name in ("input_ids", "token_type_ids")}, max(cut, 0)
+    return {name: list(row[name]) for name in ("input_ids", "token_type_ids") if name in row}, max(cut, 0)
 
 
 def _steps(heads: int, tokens: int) -> int:

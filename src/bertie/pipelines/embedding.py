@@ -19,7 +19,7 @@ class EmbedPipeline(Pipeline):
         """Return the vectors of texts, as sentence-transformers' ``encode`` does.
 
         Args:
-            inputs: one text or a list of them.
+            inputs: one text, a list of them, or a column or table as `Pipeline.__call__` takes it.
             return_truncated: True returns ``(vectors, truncated)``, with the number of tokens cut off each text.
             batch_size: the most texts in a batch, in this call.
             **options: ``prompt``, ``prompt_name``, ``normalize``, ``max_length`` and the task's others.
@@ -31,6 +31,7 @@ class EmbedPipeline(Pipeline):
         """
         if isinstance(inputs, Iterator):
             raise InputTypeError("embed makes one array of all texts: give a list, or use .stream() for an iterator.")
+        inputs = self.rows_of(inputs)
         single = is_single(inputs)
         answered = list(self.stream([inputs] if single else listed(inputs), batch_size=batch_size, **options))
         self.tell_truncated(answered)

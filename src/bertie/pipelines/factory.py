@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bertie.checkpoints.fitting import ALIKE, refuse_other_head
 from bertie.config import CONFIG_NAME, BertConfig
 from bertie.engine import Engine
 from bertie.errors import InputError, InputTypeError
@@ -53,11 +54,11 @@ def pipeline(
     """Return a pipeline: ``bertie.pipeline("fill-mask", model="folder")("Paris is the capital of [MASK].")``.
 
     Args:
-        task: "embed", "feature-extraction", "fill-mask", "multiple-choice", "next-sentence", "question-answering",
-            "reranking" (also "text-ranking"), "text-classification" (also "sentiment-analysis") or
-            "token-classification" (also "ner").
-        model: a folder, a name in the hub, or a model; None: the task's default, which "embed", "fill-mask" and
-            "next-sentence" have.
+        task: "embed", "feature-extraction", "fill-mask", "multiple-choice", "next-sentence", "pseudo-log-likelihood"
+            (also "score"), "question-answering", "reranking" (also "text-ranking"), "text-classification" (also
+            "sentiment-analysis") or "token-classification" (also "ner").
+        model: a folder, a name in the hub, or a model; None: the task's default, which "embed", "fill-mask",
+            "next-sentence" and "pseudo-log-likelihood" have.
         config: a config, or the name of one, instead of the model's own.
         tokenizer: a folder, a name, or a tokenizer; None: the model's.
         revision, token, cache_dir, local_files_only: which files of the hub, and whether to ask it at all.
@@ -144,6 +145,9 @@ def load_task(
     if row.name == "embed" and origin:
         recipe = read_recipe(resolve(origin, files=[CONFIG_NAME, *FILES], **files))
     files["subfolder"] = recipe.subfolder
+    states_head = answers and row.architecture in ALIKE and (loading or {}).get("config") is None
+    if states_head and isinstance(source, str | os.PathLike):
+        refuse_other_head(os.fspath(source), row.architecture, BertConfig.from_pretrained(source, **files))
     found: Any = engine_or_reason(row, source, device, files, loading or {}) if answers else "it is to be trained"
     reason = "" if isinstance(found, Engine) else found
     if reason:

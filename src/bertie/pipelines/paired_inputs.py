@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError
+from bertie.frames import is_frame
 from bertie.pipelines.running import Pipeline, listed, marked
 
 
@@ -48,8 +49,8 @@ def _paired(question: Any, context: Any) -> Any:
         return {"question": question, "context": context}
     if isinstance(question, str):
         raise InputError("There is one question and a list of contexts; give a question for each context.")
-    questions = list(question)
-    contexts = [context] * len(questions) if isinstance(context, str) else list(context)
+    questions = listed(question)
+    contexts = [context] * len(questions) if isinstance(context, str) else listed(context)
     if len(questions) != len(contexts):
         raise InputError(f"There are {len(questions)} questions and {len(contexts)} contexts; give one for each.")
     return [{"question": one, "context": other} for one, other in zip(questions, contexts, strict=True)]
@@ -122,7 +123,10 @@ def _together(inputs: Any, many: Any, one: str, several: str, call: str) -> Any:
         raise InputTypeError(f"{several} belong to one {one}, a str, and the input is a {type(inputs).__name__}.")
     if isinstance(inputs, str) and many is None:
         raise InputTypeError(f"A {one} needs its {several}: give both, as in {call}({one}, [one, other]).")
-    return {one: inputs, several: many} if isinstance(inputs, str) else inputs
+    if isinstance(inputs, str):
+        are_several = is_frame(many) or (isinstance(many, Iterable) and not isinstance(many, str))
+        return {one: inputs, several: listed(many) if are_several else many}
+    return inputs
 
 
 def _has_passages(value: Any) -> bool:

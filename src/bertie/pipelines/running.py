@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bertie.engine import Engine
 from bertie.errors import InputTypeError
 from bertie.extras import missing, need
+from bertie.frames import columns_in, is_frame, texts_of, values_in
 from bertie.progress import logger, progress
 from bertie.tasks.features import Features
 from bertie.tasks.inference import compute_rows
@@ -102,7 +103,8 @@ class Pipeline:
     def __call__(self, inputs: Any, *, batch_size: int | None = None, **options: Any) -> Any:
         """Answer one text, a list of texts, or an iterator of them (then an iterator comes back).
 
-        A text is a str, a pair of them as a tuple, or a mapping with ``text`` and ``text_pair``. Answers that are
+        A text is a str, a pair of them as a tuple, or a mapping with ``text`` and ``text_pair``; several may be a
+        column or a table of pandas, polars or PyArrow, whose columns have the names of the mapping's. Answers that are
         mappings have ``truncated`` (tokens cut off) where it is above 0, and ``empty: True`` for a text without
         tokens.
 
@@ -118,6 +120,7 @@ class Pipeline:
         """
         if isinstance(inputs, Iterator):
             return (marked(answered) for answered in self.stream(inputs, batch_size=batch_size, **options))
+        inputs = self.rows_of(inputs)
         single = is_single(inputs)
         texts = [inputs] if single else listed(inputs)
         answered = list(self.stream(texts, batch_size=batch_size, **options))
@@ -144,7 +147,12 @@ class Pipeline:
         """
         if batch_size is not None:
             check_count("batch_size", batch_size)
-        return self._stream(self.codec.with_options(**options), texts, batch_size or self.batch_size, chunk)
+        task, rows = self.codec.with_options(**options), self.rows_of(texts)
+        return self._stream(task, rows, batch_size or self.batch_size, chunk)
+
+    def rows_of(self, inputs: Any) -> Any:
+        """Return the rows of a table, by the names of the columns that the task reads; other inputs as they are."""
+        return texts_of(inputs, self.codec.columns) if is_frame(inputs) else inputs
 
     def tell_truncated(self, answered: Sequence[Answered]) -> None:
         """Warn once of the texts of a call that were cut (decision 29)."""
@@ -234,11 +242,12 @@ def is_single(inputs: Any) -> bool:
 
 
 def listed(inputs: Any) -> list[Any]:
-    """Return several texts as a list: of any sequence, or a column of NumPy, pandas or datasets."""
-    if hasattr(inputs, "tolist"):
-        inputs = inputs.tolist()
-    if isinstance(inputs, Iterable) and not isinstance(inputs, bytes | bytearray):
-        return list(inputs)
+    """Return several texts as a list: of any sequence, or a column of NumPy, pandas, polars or datasets."""
+    if is_frame(inputs):
+        names = list(columns_in(inputs))
+        raise InputTypeError(f"A table with the columns {', '.join(map(repr, names))} is given; give one of them.")
+    if isinstance(inputs, Iterable) and not isinstance(inputs, str | bytes | bytearray):
+        return values_in(inputs)
     raise InputTypeError(f"The input is {inputs!r:.60} ({type(inputs).__name__}); give a text or a list of texts.")
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from bertie.errors import InputTypeError
 from bertie.pipelines.embedding import EmbedPipeline
+from bertie.pipelines.running import listed
 from bertie.tasks.sentence_transformers_config import Recipe
 from bertie.tasks.text_encoder import check_count
 
@@ -29,7 +30,7 @@ class SearchIndex:
     """Texts with their vectors, all compared with every question: exact, and fast enough for a million texts.
 
     Args:
-        texts: what is to be found.
+        texts: what is to be found: a list, or a column or table as `Pipeline.__call__` takes it.
         embed: a pipeline made by ``bertie.pipeline("embed")``.
 
     Attributes:
@@ -39,7 +40,7 @@ class SearchIndex:
     def __init__(self, texts: Sequence[str], embed: EmbedPipeline) -> None:
         if not isinstance(embed, EmbedPipeline):
             raise InputTypeError(f"embed is a {type(embed).__name__}; make it with bertie.pipeline('embed').")
-        self.texts = list(texts)
+        self.texts = listed(embed.rows_of(texts))
         self._embed = embed
         # models that tell questions and texts apart have a prompt for each
         self.vectors = self._made(self.texts, "document", "passage", "corpus")
@@ -51,7 +52,7 @@ class SearchIndex:
             InputError: ``top_k`` is below 1.
         """
         check_count("top_k", top_k)
-        asked = [questions] if isinstance(questions, str) else list(questions)
+        asked = [questions] if isinstance(questions, str) else listed(self._embed.rows_of(questions))
         scores = _NEARNESS[self._recipe.similarity](self._made(asked, "query"), self.vectors)
         found = [self._best(row, min(top_k, len(self.texts))) for row in scores]
         return found[0] if isinstance(questions, str) else found

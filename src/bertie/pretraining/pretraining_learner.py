@@ -192,10 +192,8 @@ def _check_model(model: nn.Module, tokenizer: BertTokenizer, length: int, next_s
             f"A {type(model).__name__} has no next-sentence head; take a BertForPreTraining, or learn without next "
             "sentences."
         )
-    if length > config.max_position_embeddings:
-        raise InputError(
-            f"The length is {length}, but the model has {config.max_position_embeddings} positions; give at most that."
-        )
+    if length > config.max_tokens:
+        raise InputError(f"The length is {length}, but the model has {config.max_tokens} positions; give at most that.")
     if len(tokenizer) > config.vocab_size:
         raise InputError(
             f"The tokenizer has {len(tokenizer)} tokens, but the model's embeddings only {config.vocab_size}: they do "

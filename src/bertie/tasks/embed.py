@@ -50,7 +50,7 @@ class Embed(Task):
                 f"{nearest(self.prompt_name, self.recipe.prompts)}"
             )
 
-        stated, positions = self.recipe.max_length, self.config.max_position_embeddings
+        stated, positions = self.recipe.max_length, self.config.max_tokens
         if self.max_length is None and stated is not None and stated > positions:
             say_once(
                 f"max_seq_length is {stated} in the model's files, but it has {positions} positions, as many as count"
@@ -59,7 +59,7 @@ class Embed(Task):
     @property
     def limit(self) -> int:
         if self.max_length is None and self.recipe.max_length is not None:
-            return min(self.recipe.max_length, self.config.max_position_embeddings)
+            return min(self.recipe.max_length, self.config.max_tokens)
         return super().limit
 
     def read(self, given: object, number: int = 0) -> Any:

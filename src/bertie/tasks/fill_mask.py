@@ -1,16 +1,17 @@
 """Fill-mask: which words fit at the [MASK] of a text. The head runs on the masks alone, not on every token."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from bertie.errors import InputError
 from bertie.progress import say_once
-from bertie.tasks.arrays import Integers
+from bertie.tasks.arrays import Array, Integers
 from bertie.tasks.features import Features, Outputs
+from bertie.tasks.joint_filling import ORDERS, fill_jointly
 from bertie.tasks.model import Model
 from bertie.tasks.operations import Computed, operations_on
 from bertie.tasks.task import Task
@@ -28,13 +29,20 @@ class FillMask(Task):
     Args:
         top_k: how many candidates to give for a mask.
         targets: a word, or words, to choose from, instead of the whole vocabulary.
+        jointly: how the masks of a text are filled one after the other, so that their words fit each other:
+            "left-to-right", or "confidence", the surest first (Mask-Predict). The first candidates of all masks make
+            one text, which each ``sequence`` shows with its own candidate. None fills each mask on its own.
     """
 
     top_k: int = 5
     targets: str | Sequence[str] | None = None
+    jointly: str | None = None
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"jointly": ORDERS}
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.jointly is not None and self.windows:
+            raise InputError("Masks are filled jointly in texts that are read whole; leave out jointly or windows.")
         check_count("top_k", self.top_k, self.config.vocab_size)
         if self.tokenizer.mask_token_id is None:
             raise InputError("This tokenizer has no mask token, so there is nothing to fill.")
@@ -51,13 +59,22 @@ class FillMask(Task):
         return features
 
     def run(self, model: Model, features: Features) -> Computed:
-        """Return the logits ``[M, V]`` of the ``M`` masks in the batch."""
-        return model.masked_lm(features, self._masks(features))
+        """Return the logits ``[M, V]`` of the ``M`` masks in the batch; of joint filling what `fill_jointly` does."""
+        masks = self._masks(features)
+        if self.jointly is None:
+            return model.masked_lm(features, masks)
+        return fill_jointly(model, features, masks, self.jointly, self.tokenizer.mask_token_id, self._best)
 
     def rows(self, output: Any, features: Features) -> list[list[Best]]:
-        known = output.shape[1] if self._target_ids is None else len(self._target_ids)
-        scores, places = operations_on(output).best(output, min(self.top_k, known), self._target_ids)
-        return features.at_places(list(zip(scores.tolist(), places.tolist(), strict=True)), self._masks(features))
+        scores, words = self._best(output) if self.jointly is None else (output["scores"], output["words"])
+        return features.at_places(list(zip(scores.tolist(), words.tolist(), strict=True)), self._masks(features))
+
+    def _best(self, logits: Any) -> tuple[Array, Integers]:
+        """Return the scores and ids of each mask's best words, ``[M, k]`` each."""
+        targets = self._target_ids
+        count = min(self.top_k, logits.shape[1] if targets is None else len(targets))
+        scores, places = operations_on(logits).best(logits, count, targets)
+        return scores, places if targets is None else np.asarray(targets)[places]
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[tuple[list[int], list[Best]]]:
         """Return the ids of each text, whole, and the best words of its masks."""
@@ -80,25 +97,26 @@ class FillMask(Task):
         return np.flatnonzero(found if features.owned is None else found & features.owned)
 
     def _text_answer(self, text: list[int], rows: list[Best]) -> Any:
-        targets = self._target_ids
         masks = [place for place, token in enumerate(text) if token == self.tokenizer.mask_token_id]
-        answers = []
-        for mask, (scores, found) in zip(masks, rows, strict=True):
-            tokens = found if targets is None else [targets[index] for index in found]
-            answers.append(
-                [self._candidate(text, mask, *pair, len(masks) == 1) for pair in zip(scores, tokens, strict=True)]
-            )
+        if self.jointly is not None:
+            first = {mask: tokens[0] for mask, (_, tokens) in zip(masks, rows, strict=True)}
+            text = [first.get(place, token) for place, token in enumerate(text)]
+        whole = len(masks) == 1 or self.jointly is not None
+        answers = [
+            [self._candidate(text, mask, *pair, whole) for pair in zip(scores, tokens, strict=True)]
+            for mask, (scores, tokens) in zip(masks, rows, strict=True)
+        ]
         return answers[0] if len(masks) == 1 else answers
 
-    def _candidate(self, text: list[int], mask: int, score: float, token: int, only: bool) -> Candidate:
+    def _candidate(self, text: list[int], mask: int, score: float, token: int, whole: bool) -> Candidate:
         filled = [*text[:mask], token, *text[mask + 1 :]]
         shown = [one for one in filled if one != self.tokenizer.pad_token_id]
         return {
             "score": score,
             "token": token,
             "token_str": self.tokenizer.decode([token]),
-            # with several masks the other ones must stay visible, and so do [CLS] and [SEP]
-            "sequence": self.tokenizer.decode(shown, skip_special_tokens=only),
+            # other masks that are left must stay visible, and so do [CLS] and [SEP]
+            "sequence": self.tokenizer.decode(shown, skip_special_tokens=whole),
         }
 
     @cached_property

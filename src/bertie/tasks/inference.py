@@ -1,7 +1,7 @@
 """From features to what a task keeps of every row: batches by token budget, no padding, and no NaN that goes unseen."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from math import isfinite
 from threading import Lock
 from typing import Any
@@ -14,6 +14,8 @@ from bertie.tasks.features import Features
 from bertie.tasks.model import Model
 from bertie.tasks.operations import Computed, operations_on, outputs_of
 from bertie.tasks.task import Task
+
+_AT_ONCE = nullcontext()
 
 
 def compute_rows(
@@ -35,18 +37,11 @@ def compute_rows(
         advance: called with the work done, in inputs.
     """
     # launched in turn: two batches that a device was given at once would need the memory of both
-    launching = nullcontext() if model.device_type == "cpu" else Lock()
+    launching = _AT_ONCE if model.device_type == "cpu" else Lock()
 
     def batch_of(rows: list[int]) -> Sequence[Any]:
         part = features.select(rows)
-        with model.inference():
-            with launching:
-                output = task.run(model, part)
-            # before answers are fetched: a device is waited for once
-            total = sum(operations_on(each).total(each) for each in outputs_of(output))
-            kept = task.rows(output, part)
-            if not isfinite(total):
-                refuse_non_finite(output, model, part, [first + features.owner(row) for row in rows])
+        kept = compute_batch(task, model, part, lambda: [first + features.owner(row) for row in rows], launching)
         # long texts come first: counted by their tokens, the time left is not overestimated
         advance(features.num_inputs * len(part.ids) / work)
         return kept
@@ -57,6 +52,28 @@ def compute_rows(
     model = model.with_threads(1) if workers > 1 else model
     batches = in_batches(features.lengths, batch_of, tokens, batch_size, workers)
     return in_order(batches, len(features.lengths))
+
+
+def compute_batch(
+    task: Task,
+    model: Model,
+    features: Features,
+    numbers: Callable[[], Sequence[int]],
+    launching: AbstractContextManager[Any] = _AT_ONCE,
+) -> Sequence[Any]:
+    """Return what `Task.rows` keeps of the rows of one batch.
+
+    ``numbers`` returns those of their texts, for messages; while ``launching`` is entered no other batch is begun.
+    """
+    with model.inference():
+        with launching:
+            output = task.run(model, features)
+        # before answers are fetched: a device is waited for once
+        total = sum(operations_on(each).total(each) for each in outputs_of(output))
+        kept = task.rows(output, features)
+        if not isfinite(total):
+            refuse_non_finite(output, model, features, numbers())
+    return kept
 
 
 def refuse_non_finite(output: Computed, model: Model, features: Features, numbers: Sequence[int]) -> None:

@@ -54,7 +54,7 @@ class Model(Protocol):
         """
 
     def masked_lm(self, features: Features, places: Integers, /) -> Computed:
-        """Return the logits ``[M, V]`` of the words at ``places``: int64 ``[M]``, indices into the T tokens."""
+        """Return the logits ``[M, V]`` of the words at rising ``places``, int64 ``[M]``, of the T tokens."""
 
     def next_sentence(self, features: Features, /) -> Computed:
         """Return the logits ``[R, 2]``; column 0 speaks for "B follows A"."""

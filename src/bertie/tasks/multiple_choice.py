@@ -28,6 +28,7 @@ class MultipleChoice(SequenceTask):
     """
 
     top_k: int | None = 1  # choices to give: with 1 the answer stands alone, else a list, best first; None gives all
+    columns: ClassVar[tuple[tuple[str, ...], ...]] = (("prompt", "choices"),)
     moving: ClassVar[int] = 0
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": MultipleChoiceMetric}
 

@@ -46,33 +46,24 @@ class QuestionAnswering(TrainableTask):
 
     An input is a pair (question, context), or a mapping with ``question`` and ``context``. The score is the
     probability of the start times that of the end; answers of the same words are put together, and their scores added
-    up, as in transformers 4. Several windows share one softmax, so that their answers can be compared.
-
-    Args:
-        top_k: how many answers to give; with 1 the answer stands alone, else they come as a list, best first.
-        handle_impossible_answer: True lets "no answer" compete: an empty ``answer`` from 0 to 0.
-        no_answer_threshold: how much better than the best answer, in logits, "no answer" must be to win.
-        max_answer_len: the most tokens of an answer.
-        max_question_len: the most tokens read of a question.
-        align_to_words: True lets answers begin and end with whole words.
-        windows: False cuts a long context instead of reading it in windows.
-        max_length: tokens of a window; also called ``max_seq_len``; None: 384, or what tokenizer and model allow.
-        overlap: the tokens that neighbouring windows share; also called ``doc_stride``; None: 128, or a third of a
-            shorter window.
+    up, as in transformers 4. Several windows share one softmax, so that their answers can be compared. A window has
+    ``max_length`` tokens, also called ``max_seq_len`` (None: 384, or what tokenizer and model allow), and shares
+    ``overlap``, also called ``doc_stride``, with its neighbour (None: 128, or a third of a shorter window).
     """
 
-    windows: bool = True
-    top_k: int = 1
-    handle_impossible_answer: bool = False
-    no_answer_threshold: float = 0.0
-    max_answer_len: int = 15
-    max_question_len: int = 64
-    align_to_words: bool = True
+    windows: bool = True  # False cuts a long context instead of reading it in windows
+    top_k: int = 1  # how many answers to give: with 1 the answer stands alone, else a list, best first
+    handle_impossible_answer: bool = False  # True lets "no answer" compete: an empty ``answer`` from 0 to 0
+    no_answer_threshold: float = 0.0  # how much better than the best answer, in logits, "no answer" must be to win
+    max_answer_len: int = 15  # the most tokens of an answer
+    max_question_len: int = 64  # the most tokens read of a question
+    align_to_words: bool = True  # True lets answers begin and end with whole words
     works_on_tokens: ClassVar[bool] = True
     saved: ClassVar[tuple[str, ...]] = (
         *TrainableTask.saved,
         *("handle_impossible_answer", "no_answer_threshold", "max_answer_len", "max_question_len"),
     )
+    columns: ClassVar[tuple[tuple[str, ...], ...]] = (("question", "context"),)
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": QuestionAnsweringMetric}
 
     def __post_init__(self) -> None:

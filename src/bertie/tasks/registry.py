@@ -63,6 +63,22 @@ class Row:
         """Keep in a model's config what `saved_options` returns: the task's options that differ from the usual."""
         usual = {field.name: field.default for field in dataclasses.fields(task)}
         saved = {name: getattr(task, name) for name in task.saved if getattr(task, name, None) != usual.get(name)}
+        columns = self.saved_columns(config)
+        self._keep(config, saved | ({"columns": columns} if columns else {}))
+
+    def saved_columns(self, config: Any) -> dict[str, str | list[str]]:
+        """Return role → column of the data that the model was trained on, as the model's config keeps them."""
+        saved = (getattr(config, "task_specific_params", None) or {}).get(self.name)
+        columns = saved.get("columns") if isinstance(saved, dict) else None
+        found = columns.items() if isinstance(columns, dict) else ()
+        return {role: named for role, named in found if isinstance(named, str) or _are_texts(named)}
+
+    def save_columns(self, config: Any, columns: Mapping[str, str | list[str]]) -> None:
+        """Keep in a model's config what `saved_columns` returns, without columns that have a number for a name."""
+        named = {role: name for role, name in columns.items() if not str(name).isdigit()}
+        self._keep(config, {"columns": named})
+
+    def _keep(self, config: Any, saved: dict[str, Any]) -> None:
         others = getattr(config, "task_specific_params", None) or {}
         config.task_specific_params = {**others, self.name: saved}
 
@@ -118,6 +134,15 @@ ROWS = (
         "a prompt with its choices",
         pipeline="ChoicePipeline",
         learns="multiple-choice",
+    ),
+    Row(
+        "pseudo-log-likelihood",
+        ("pll", "score", "sentence-scoring"),
+        "AutoModelForMaskedLM",
+        "bertie.tasks.pseudo_log_likelihood:PseudoLogLikelihood",
+        "a text",
+        default=default_pretrained_model,
+        head="cls.predictions",
     ),
     Row(
         "reranking",
@@ -192,6 +217,10 @@ ROWS = (
         pipeline="GenerationPipeline",
     ),
 )
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _load(place: str) -> Any:

@@ -27,22 +27,18 @@ _OLD_KEY = "sbert_ce_default_activation_function"
 class Reranking(TextClassification):
     """An answer to a pair (query, passage) is ``{"score": float}``.
 
-    Args:
-        top_k: how many passages of a query the pipeline gives, best first; None gives all.
-        function_to_apply: what turns a logit into a score: ``"sigmoid"`` or ``"none"``; None does what the
-            model's files say for sentence-transformers' cross-encoders, whatever activation that is, else sigmoid.
-        window_scores: how the logits of a passage's windows become the passage's.
-        highest: the relevance that stands for certainty: labels are divided by it.
-        activation: the class that sentence-transformers' files name for ``function_to_apply``; None: the config may.
+    ``function_to_apply`` turns a logit into a score: ``"sigmoid"`` or ``"none"``; None does what the model's files say
+    for sentence-transformers' cross-encoders, whatever activation that is, else sigmoid.
     """
 
-    top_k: int | str | None = None
-    window_scores: str = "max"
-    highest: float = 1.0
-    activation: str | None = None
+    top_k: int | str | None = None  # how many passages of a query the pipeline gives, best first; None gives all
+    window_scores: str = "max"  # how the logits of a passage's windows become the passage's
+    highest: float = 1.0  # the relevance that stands for certainty: labels are divided by it
+    activation: str | None = None  # the class that files name for ``function_to_apply``; None: the config may
     given: ClassVar[tuple[str, ...]] = (*Task.given, "activation")
     saved: ClassVar[tuple[str, ...]] = (*Task.saved, "window_scores", "temperature", "highest")
     pair: ClassVar[str] = "(query, passage)"
+    columns: ClassVar[tuple[tuple[str, ...], ...]] = (("query", "passage"), ("text", "text_pair"))
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": RerankingMetric}
 
     def __post_init__(self) -> None:

@@ -26,22 +26,16 @@ FUNCTIONS: dict[str, Activation] = {"sigmoid": sigmoid, "softmax": softmax, "non
 
 @dataclass(frozen=True, kw_only=True)
 class TextClassification(ClassLabels, SequenceTask):
-    """An answer is ``{"label": str, "score": float}``; with ``top_k`` named, a list of them, best first.
+    """An answer is ``{"label": str, "score": float}``; with ``top_k`` named, a list of them, best first."""
 
-    Args:
-        top_k: how many labels to give; None gives all. The empty string, as in the reference, is "not named": the
-            best label alone, or with ``thresholds`` the list of labels that reach theirs.
-        function_to_apply: what turns logits into scores: ``"sigmoid"``, ``"softmax"``, ``"none"``; None (or
-            ``"default"``) follows the config: nothing for regression, sigmoid for several labels at a time or a
-            single one, else softmax.
-        thresholds: for several labels at a time, the score at which each of the config's labels is given.
-        unit: in which a model that is being trained answers numbers; set by `on_train_start`.
-    """
-
+    # labels to give; None gives all. The empty string, as in the reference, is "not named": the best label alone, or
+    # with thresholds the list of labels that reach theirs
     top_k: int | str | None = ""
+    # what turns logits into scores: "sigmoid", "softmax", "none"; None (or "default") follows the config: nothing for
+    # regression, sigmoid for several labels at a time or a single one, else softmax
     function_to_apply: str | None = None
-    thresholds: Sequence[float] | None = None
-    unit: Unit = OWN
+    thresholds: Sequence[float] | None = None  # for several labels at a time, the score at which each label is given
+    unit: Unit = OWN  # in which a model that is being trained answers numbers; set by `on_train_start`
     given: ClassVar[tuple[str, ...]] = (*SequenceTask.given, "unit")
     saved: ClassVar[tuple[str, ...]] = (*SequenceTask.saved, "thresholds")
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {

@@ -47,6 +47,8 @@ class TextEncoder:
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     # whether the task has an output for each token, and needs to know which characters each comes from
     works_on_tokens: ClassVar[bool] = False
+    # what the columns of a table are called, in the order of what is taken first
+    columns: ClassVar[tuple[tuple[str, ...], ...]] = (("text", "text_pair"), ("text",))
     # what a pair is called, where an input must be one
     pair: ClassVar[str] = ""
     # which text of a pair is read in windows
@@ -87,7 +89,7 @@ class TextEncoder:
         """The most tokens a text may have."""
         if self.max_length is not None:
             return self.max_length
-        return min(self.tokenizer.model_max_length, self.config.get_text_config(encoder=True).max_position_embeddings)
+        return min(self.tokenizer.model_max_length, self.config.get_text_config(encoder=True).max_tokens)
 
     def features_of(self, texts: Sequence[Any]) -> Features:
         """Return the features of texts that `read` gave."""

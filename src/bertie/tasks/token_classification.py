@@ -39,29 +39,23 @@ class TokenClassification(ClassLabels, CalibratedTask):
     characters; ``word`` is made of tokens. The score of an entity is the mean, over its words, of the probability of
     the word's label.
 
-    An input is a text, or a list of words; characters of the latter are counted in ``delimiter.join(words)``.
-
-    Args:
-        aggregation_strategy: ``"none"`` answers token by token, ``"simple"`` joins neighbouring tokens of a type;
-            ``"first"``, ``"average"`` and ``"max"`` let words be tagged as a whole, by their first piece, the mean of
-            their pieces' probabilities, or the surest piece. Words are what the tokenizer parts a text into, and with
-            a ``scheme`` those of a list of words.
-        ignore_labels: the labels, or types of entities, that are left out of the answer; None: O.
-        scheme: one of `bertie.data.tag_schemes.SCHEMES`: the tags of a text are the most probable ones that keep it, so
-            that no I- stands without its B-. None, as in the reference: each token or word has its best label.
-        is_split_into_words: True takes a list of strings that a pipeline is given for one text's words.
-        delimiter: stands between words.
-        stride: as in the reference; sets ``windows`` and ``overlap``.
-        label_pieces: whether training labels a word's ``"first"`` piece or ``"all"`` of them.
+    An input is a text, or a list of words; characters of the latter are counted in ``delimiter.join(words)``. The
+    option ``stride`` of the reference sets ``windows`` and ``overlap``.
     """
 
+    # "none" answers token by token, "simple" joins neighbouring tokens of a type; "first", "average", "max" tag words
+    # as a whole, by their first piece, the mean of their pieces' probabilities, or the surest piece. Words are what the
+    # tokenizer parts a text into, and with a scheme those of a list of words
     aggregation_strategy: str = "none"
-    ignore_labels: Sequence[str] | None = None
+    ignore_labels: Sequence[str] | None = None  # the labels, or types of entities, left out of the answer; None: O
+    # one of `bertie.data.tag_schemes.SCHEMES`: a text's tags are the most probable ones that keep it, so that no I- is
+    # without its B-. None, as in the reference: each token or word has its best label
     scheme: str | None = None
-    is_split_into_words: bool = False
-    delimiter: str | None = None
-    label_pieces: str = "first"
+    is_split_into_words: bool = False  # True takes a list of strings that a pipeline is given for one text's words
+    delimiter: str | None = None  # stands between words
+    label_pieces: str = "first"  # whether training labels a word's "first" piece or "all" of them
     works_on_tokens: ClassVar[bool] = True
+    columns: ClassVar[tuple[tuple[str, ...], ...]] = (("text",), ("words",), ("tokens",))
     saved: ClassVar[tuple[str, ...]] = (
         *TrainableTask.saved,
         *("aggregation_strategy", "scheme", "label_pieces", "temperature"),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bertie.errors import CheckpointError
+from bertie.families import FAMILIES
 
 JAPANESE = "BertJapaneseTokenizer"
 # in transformers, these are BERT's by another name
@@ -36,6 +37,12 @@ def stated_class(*configs: Mapping[str, Any]) -> str | None:
         if isinstance(name, str) and name:
             return name.removesuffix("Fast")
     return None
+
+
+def class_of_family(model_type: object) -> str | None:
+    """Return the class that models of a sibling of BERT have where no file names one; None for BERT and strangers."""
+    family = FAMILIES.get(model_type) if isinstance(model_type, str) else None
+    return None if family is None or family.is_bert else f"{family.name}Tokenizer"
 
 
 def is_bert(stated: str | None) -> bool:

@@ -15,7 +15,7 @@ from bertie.layouts import what_lies_there
 from bertie.progress import say_once
 from bertie.rules import Rule
 from bertie.tokenization.arguments import OPTION_NAMES, SIDES, refuse_unknown, without_others
-from bertie.tokenization.classes import JAPANESE, check_class, defaults, stated_class
+from bertie.tokenization.classes import JAPANESE, check_class, class_of_family, defaults, stated_class
 from bertie.tokenization.tokenizer import Tokenizer
 from bertie.tokenization.tokenizer_json import added_tokens_of, all_of_kind, read_stated, token_of
 from bertie.tokenization.vocab_mixin import NAMES
@@ -58,6 +58,7 @@ def load(
     config = _config(files)
     of_model = read_json(files["config.json"], "config") if "config.json" in files else {}
     stated = stated_class({"tokenizer_class": config.pop("tokenizer_class", None)}, of_model)
+    stated = stated or class_of_family(of_model.get("model_type"))
     made = _class(cls, stated, name, auto)
     options = _known_options(made, options)
     if trust_remote_code:

@@ -12,7 +12,7 @@ from bertie.capture import modes_kept
 from bertie.errors import InputError
 from bertie.layers.int8 import CANNOT_BE_TRAINED
 
-_EMBEDDINGS = re.compile(r"(^|\.)embeddings\.")
+_EMBEDDINGS = re.compile(r"(^|\.)(embeddings|relative_attention_bias)\.")
 _LAYER = re.compile(r"(^|\.)encoder\.layer\.(\d+)\.")
 _HALF = (torch.float16, torch.bfloat16)
 

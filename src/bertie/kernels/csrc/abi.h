@@ -3,12 +3,12 @@
 typedef struct {
     long version; /* counts the changes of functions' arguments and of fields that leave a size as it was */
     long packed_weight, norm, block, dropout, attention, attention_backward, embeddings, residual_norm;
-    long residual_norm_backward, cross_entropy, weight_gradient;
+    long residual_norm_backward, cross_entropy, weight_gradient, matmul;
 } BertieAbi;
 
 const BertieAbi *NAME(abi)(void)
 {
-    static const BertieAbi abi = {8,
+    static const BertieAbi abi = {9,
                                   sizeof(PackedWeight),
                                   sizeof(Norm),
                                   sizeof(Block),
@@ -19,6 +19,7 @@ const BertieAbi *NAME(abi)(void)
                                   sizeof(ResidualNorm),
                                   sizeof(ResidualNormBackward),
                                   sizeof(CrossEntropy),
-                                  sizeof(WeightGradient)};
+                                  sizeof(WeightGradient),
+                                  sizeof(Matmul)};
     return &abi;
 }

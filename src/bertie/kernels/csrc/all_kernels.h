@@ -12,6 +12,7 @@
 #include "weight_gradient.h"
 #endif
 #include "packing.h"
+#include "matmul.h"
 #include "linear.h"
 #include "layer_norm.h"
 #include "dropout.h"

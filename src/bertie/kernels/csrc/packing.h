@@ -1,17 +1,41 @@
-/* Weights into panels of NR columns, once, before anything is multiplied. */
+/* Matrices into panels, whose columns lie side by side. */
 
-/* panel [depth, NR] of the ``columns`` rows of weights [columns, depth] that there are, zeros beyond */
-INLINE void pack_panel(const int size, const char *weights, long columns, long depth, char *panel)
+/* panel [depth, NR] of the ``columns`` rows of weights that there are, ``stride`` numbers apart; zeros beyond */
+INLINE void pack_panel(const int size, const char *weights, long stride, long columns, long depth, char *panel)
 {
     const long line = 64 / size; /* numbers of a row that the cache reads together */
-    for (long first = 0; first < depth; first += line)
-        for (long c = 0; c < NR; c++)
-            for (long k = first; k < first + line && k < depth; k++) {
-                char *place = panel + (k * NR + c) * size;
-                if (c < columns)
-                    memcpy(place, weights + (c * depth + k) * size, size);
+    for (long first = 0; first < depth; first += line) {
+        const long last = at_most(first + line, depth);
+        for (long c = 0; c < NR; c += 4) {
+            long k = first;
+            if (size == 4 && c + 4 <= columns)
+                for (; k + 4 <= last; k += 4)
+                    transpose4((const float *)weights + c * stride + k, stride, (float *)panel + k * NR + c, NR);
+            for (; k < last; k++)
+                for (long j = c; j < c + 4; j++)
+                    if (j < columns)
+                        memcpy(panel + (k * NR + j) * size, weights + (j * stride + k) * size, size);
+                    else
+                        memset(panel + (k * NR + j) * size, 0, size);
+        }
+    }
+}
+
+/* panels [columns / width, depth, width] of x [depth, columns], whose rows lie ``stride`` apart, zeros beyond; shared by a
+ * team of threads, which read along rows: of other lines than the next ones the cache knows nothing */
+INLINE void pack_rows(const int width, const float *x, long stride, long depth, long columns, float *panels)
+{
+#pragma omp for schedule(static)
+    for (long first = 0; first < depth; first += 16)
+        for (long c = 0; c < columns; c += width)
+            for (long k = first; k < at_most(first + 16, depth); k++) {
+                float *to = panels + c * depth + k * width;
+                const long here = at_most(columns - c, width);
+                if (here == width)
+                    memcpy(to, x + k * stride + c, width * sizeof(float));
                 else
-                    memset(place, 0, size);
+                    for (long i = 0; i < width; i++)
+                        to[i] = i < here ? x[k * stride + c + i] : 0;
             }
 }
 
@@ -24,8 +48,8 @@ void NAME(pack)(const char *weights, long columns, long depth, int size, char *p
     for (long p = 0; p < count; p++) {
         const char *first = weights + p * NR * depth * size;
         if (size == 4)
-            pack_panel(4, first, columns - p * NR, depth, panels + p * panel);
+            pack_panel(4, first, depth, columns - p * NR, depth, panels + p * panel);
         else
-            pack_panel(2, first, columns - p * NR, depth, panels + p * panel);
+            pack_panel(2, first, depth, columns - p * NR, depth, panels + p * panel);
     }
 }

@@ -26,16 +26,21 @@ class BertModel(BertPreTrainedModel):
     """BERT (arXiv 1810.04805): hidden states of every token and a pooled vector of every text.
 
     With ``config.is_decoder`` each token sees only what stands before it; with ``config.add_cross_attention`` it also
-    looks at ``encoder_hidden_states``.
+    looks at ``encoder_hidden_states``. Its siblings' encoders (`bertie.families`) are BertModels, too.
+
+    Args:
+        config: the model's.
+        add_pooling_layer: whether it has a pooler; None: as the family's bare encoder.
     """
 
     _keys_to_ignore_on_load: ClassVar[list[str]] = []
 
-    def __init__(self, config: BertConfig, add_pooling_layer: bool = True) -> None:
+    def __init__(self, config: BertConfig, add_pooling_layer: bool | None = None) -> None:
         super().__init__(config)
         self.embeddings = BertEmbeddings(config)
         self.encoder = BertEncoder(config)
-        self.pooler = BertPooler(config) if add_pooling_layer else None
+        has_pooler = config.family.pools if add_pooling_layer is None else add_pooling_layer
+        self.pooler = BertPooler(config) if has_pooler else None
         self.post_init()
 
     def forward(

@@ -1,0 +1,57 @@
+"""``bertie serve``: models behind HTTP."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from bertie.cli import options
+from bertie.errors import InputError
+from bertie.serving import check_extra
+
+KEYS = "BERTIE_API_KEYS"
+
+
+def serve(
+    models: Annotated[list[str], typer.Argument(help="Folders or names of the hub; NAME=FOLDER gives one a name.")],
+    host: Annotated[str, typer.Option("--host", help="The address to listen at; 0.0.0.0 is all of them.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option("--port", "-p", min=0, max=65_535, help="0 takes a free one.")] = 8_080,
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--api-key", help=f"Only who sends one is answered; may be repeated, or stand in {KEYS}, with commas."
+        ),
+    ] = None,
+    device: options.Device = None,
+    max_batch_tokens: Annotated[
+        int | None, typer.Option("--max-batch-tokens", min=1, help="Computed at a time; the default suits the device.")
+    ] = None,
+    max_concurrent_requests: Annotated[
+        int, typer.Option("--max-concurrent-requests", min=1, help="More are refused until one is answered.")
+    ] = 512,
+    max_client_batch_size: Annotated[
+        int, typer.Option("--max-client-batch-size", min=1, help="Texts in one request.")
+    ] = 2_048,
+    max_body: Annotated[int, typer.Option("--max-body", min=1, help="Bytes of a request's body.")] = 10_000_000,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds that a request may take.")] = 60.0,
+    log_requests: Annotated[
+        bool, typer.Option("--log-requests/--no-log-requests", help="A line of JSON for each, without its texts.")
+    ] = True,
+) -> None:
+    """Answer requests to models over HTTP, in the shapes that clients of other servers send.
+
+    A model's head says what it answers. SIGTERM ends it once the requests that were accepted are answered.
+    """
+    check_extra()
+    keys = [key for key in [*(api_key or []), *os.environ.get(KEYS, "").split(",")] if key]
+    if any(not key.isascii() or not key.isprintable() or " " in key for key in keys):
+        raise InputError("An API key has characters that no header can have; take letters, digits and punctuation.")
+    from bertie.serving.served_model import ServedModel
+    from bertie.serving.server_process import serve as run
+    from bertie.serving.service import Limits
+
+    limits = Limits(max_concurrent_requests, max_client_batch_size, body=max_body, seconds=timeout)
+    opened = [ServedModel.open(model, device, max_batch_tokens) for model in models]
+    run(opened, host, port, keys, limits, log_requests)

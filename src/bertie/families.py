@@ -1,0 +1,293 @@
+"""BERT's siblings: how the files of each differ from BERT's, and what little it computes otherwise, one row each.
+
+Everything else of bertie knows BERT's names only: configs and checkpoints are translated where they are read and
+written, and what layers and the engine need to know is in `FamilyConfig`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bertie.messages import short
+from bertie.progress import say_once
+
+# the classes that every family has, and those of BERT alone
+CLASSES = (
+    *("BertModel", "BertForMaskedLM", "BertForSequenceClassification", "BertForMultipleChoice"),
+    *("BertForTokenClassification", "BertForQuestionAnswering"),
+)
+_BERT_ALONE = ("BertForPreTraining", "BertForNextSentencePrediction", "BertLMHeadModel")
+_Names = Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """What a model type has of its own.
+
+    Args:
+        name: what its classes' names begin with.
+        prefix: the encoder's name within a task model.
+        modules: the path of each module, BERT's → this family's; the longest that fits counts, ``*`` is a number.
+        heads: the same for single classes, by BERT's name of the class.
+        fields: fields of config.json, BERT's → this family's.
+        defaults: fields that have another default than BERT's.
+        fixed: fields that no file of the family has, with what they are.
+        pools: whether the bare encoder has a pooler.
+        pooler_act: the activation of the dense layer between a text's first token and its classifier.
+        transform_act: that of the masked-LM head; None: the config's ``hidden_act``.
+        drops_twice: whether a text classifier's dropout acts before its dense layer too.
+        stated: for single classes, or for all (""), fields that a config.json may state, with the only value that is
+            computed.
+        position_buckets: into how many buckets the distances of tokens fall whose score has a bias of its own for each
+            head, the same in all blocks (Raffel et al. 2020, section 2.1); 0: there is none.
+        skips_padding: whether positions count from ``pad_token_id + 1`` on, tokens of padding not counted (Liu et al.
+            2019, as fairseq has it).
+    """
+
+    name: str
+    prefix: str
+    modules: _Names = field(default_factory=dict)
+    heads: Mapping[str, _Names] = field(default_factory=dict)
+    fields: _Names = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    pools: bool = True
+    pooler_act: str = "tanh"
+    transform_act: str | None = None
+    drops_twice: bool = False
+    stated: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    position_buckets: int = 0
+    skips_padding: bool = False
+
+    @property
+    def is_bert(self) -> bool:
+        return self.prefix == "bert"
+
+    def has_class(self, name: str) -> bool:
+        """Whether the family has this class of BERT's, or someone's own."""
+        return self.is_bert or name not in _BERT_ALONE
+
+    def why_not(self, name: str, fields: Mapping[str, Any]) -> str:
+        """Return why a model of the family with such a config cannot be of this class of BERT's, or an empty text."""
+        if not self.has_class(name):
+            return f"{name} is for BERT alone, and models of {self.name} are read as {', '.join(CLASSES)}"
+        for key, known in {**self.stated.get("", {}), **self.stated.get(name, {})}.items():
+            if fields.get(key, known) != known:
+                return f"its {key} is {fields[key]!r:.40}, and {self.class_name(name)} is computed with {known!r} alone"
+        return ""
+
+    def class_name(self, name: str) -> str:
+        """Return the family's name of a class of BERT's, or of another that it doesn't know as it is."""
+        return self.name + name.removeprefix("Bert") if name in CLASSES else name
+
+    def modules_of(self, architecture: str) -> _Names:
+        """Return the paths of modules within the class that BERT calls ``architecture``."""
+        return {**self.modules, **self.heads.get(architecture, {})}
+
+    def read_fields(self, stated: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of a config.json by BERT's names; those that are there already stay."""
+        theirs = {name: ours for ours, name in self.fields.items()}
+        read = {**self.defaults, **stated}
+        read |= {theirs[name]: read.pop(name) for name in list(read) if name in theirs}
+        if isinstance(classes := read.get("architectures"), list):
+            known = {self.class_name(name): name for name in CLASSES}
+            read["architectures"] = [known.get(name, name) if isinstance(name, str) else name for name in classes]
+        return {**read, **self.fixed}
+
+    def written_fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields as the family's config.json has them: what `read_fields` undoes."""
+        written = {
+            self.fields.get(name, name): value
+            for name, value in fields.items()
+            if name not in self.fixed and (value is not None or name not in self.fields)
+        }
+        if classes := written.get("architectures"):
+            written["architectures"] = [self.class_name(name) for name in classes]
+        return written
+
+
+# a classifier on the first token that has the dense layer of BERT's pooler inside
+_TWO_LAYERS = {"bert.pooler.dense": "classifier.dense", "classifier": "classifier.out_proj"}
+_PRE_CLASSIFIER = {"bert.pooler.dense": "pre_classifier"}
+_SUMMARY = {"summary_type": "first", "summary_use_proj": True, "summary_activation": "gelu"}
+_BLOCK, _DISTILBERT_BLOCK = "bert.encoder.layer.*", "distilbert.transformer.layer.*"
+_MPNET_ATTENTION = "mpnet.encoder.layer.*.attention"
+_LM_HEAD = {
+    "cls.predictions": "lm_head",
+    "cls.predictions.transform.dense": "lm_head.dense",
+    "cls.predictions.transform.LayerNorm": "lm_head.layer_norm",
+}
+
+
+def _roberta(name: str, **defaults: Any) -> Family:
+    return Family(
+        name=name,
+        prefix="roberta",
+        modules={"bert": "roberta", **_LM_HEAD},
+        heads={"BertForSequenceClassification": _TWO_LAYERS},
+        defaults={"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, **defaults},
+        transform_act="gelu",
+        drops_twice=True,
+        skips_padding=True,
+    )
+
+
+FAMILIES = {
+    "bert": Family(name="Bert", prefix="bert"),
+    "roberta": _roberta("Roberta", vocab_size=50265),
+    "xlm-roberta": _roberta("XLMRoberta"),
+    "camembert": _roberta("Camembert"),
+    "distilbert": Family(
+        name="DistilBert",
+        prefix="distilbert",
+        modules={
+            "bert": "distilbert",
+            "bert.encoder": "distilbert.transformer",
+            f"{_BLOCK}.attention.self.query": f"{_DISTILBERT_BLOCK}.attention.q_lin",
+            f"{_BLOCK}.attention.self.key": f"{_DISTILBERT_BLOCK}.attention.k_lin",
+            f"{_BLOCK}.attention.self.value": f"{_DISTILBERT_BLOCK}.attention.v_lin",
+            f"{_BLOCK}.attention.output.dense": f"{_DISTILBERT_BLOCK}.attention.out_lin",
+            f"{_BLOCK}.attention.output.LayerNorm": f"{_DISTILBERT_BLOCK}.sa_layer_norm",
+            f"{_BLOCK}.intermediate.dense": f"{_DISTILBERT_BLOCK}.ffn.lin1",
+            f"{_BLOCK}.output.dense": f"{_DISTILBERT_BLOCK}.ffn.lin2",
+            f"{_BLOCK}.output.LayerNorm": f"{_DISTILBERT_BLOCK}.output_layer_norm",
+            "cls.predictions.transform.dense": "vocab_transform",
+            "cls.predictions.transform.LayerNorm": "vocab_layer_norm",
+            "cls.predictions.decoder": "vocab_projector",
+            "cls.predictions.bias": "vocab_projector.bias",
+        },
+        heads={"BertForSequenceClassification": _PRE_CLASSIFIER, "BertForMultipleChoice": _PRE_CLASSIFIER},
+        fields={
+            "hidden_size": "dim",
+            "num_hidden_layers": "n_layers",
+            "num_attention_heads": "n_heads",
+            "intermediate_size": "hidden_dim",
+            "hidden_act": "activation",
+            "hidden_dropout_prob": "dropout",
+            "attention_probs_dropout_prob": "attention_dropout",
+            "classifier_dropout": "seq_classif_dropout",
+        },
+        defaults={"num_hidden_layers": 6, "classifier_dropout": 0.2},
+        fixed={"type_vocab_size": 0, "layer_norm_eps": 1e-12},
+        pools=False,
+        pooler_act="relu",
+    ),
+    "electra": Family(
+        name="Electra",
+        prefix="electra",
+        modules={
+            "bert": "electra",
+            "bert.embeddings.projection": "electra.embeddings_project",
+            "cls.predictions.transform": "generator_predictions",
+            "cls.predictions.decoder": "generator_lm_head",
+            "cls.predictions.bias": "generator_lm_head.bias",
+        },
+        heads={
+            "BertForSequenceClassification": _TWO_LAYERS,
+            "BertForMultipleChoice": {"bert.pooler.dense": "sequence_summary.summary"},
+        },
+        defaults={"embedding_size": 128, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
+        pools=False,
+        pooler_act="gelu",
+        transform_act="gelu",
+        drops_twice=True,
+        stated={"BertForMultipleChoice": _SUMMARY},
+    ),
+    "mpnet": Family(
+        name="MPNet",
+        prefix="mpnet",
+        modules={
+            "bert": "mpnet",
+            f"{_BLOCK}.attention.self.query": f"{_MPNET_ATTENTION}.attn.q",
+            f"{_BLOCK}.attention.self.key": f"{_MPNET_ATTENTION}.attn.k",
+            f"{_BLOCK}.attention.self.value": f"{_MPNET_ATTENTION}.attn.v",
+            f"{_BLOCK}.attention.output.dense": f"{_MPNET_ATTENTION}.attn.o",
+            f"{_BLOCK}.attention.output.LayerNorm": f"{_MPNET_ATTENTION}.LayerNorm",
+            **_LM_HEAD,
+        },
+        heads={"BertForSequenceClassification": _TWO_LAYERS},
+        defaults={"vocab_size": 30527, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2},
+        fixed={"type_vocab_size": 0},
+        transform_act="gelu",
+        drops_twice=True,
+        skips_padding=True,
+        stated={"": {"pad_token_id": 1, "relative_attention_num_buckets": 32}},
+        position_buckets=32,
+    ),
+}
+PREFIXES = tuple(dict.fromkeys(family.prefix for family in FAMILIES.values()))
+
+
+def in_bert_names(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a config.json of any family by BERT's names."""
+    family = FAMILIES.get(str(stated.get("model_type")), FAMILIES["bert"])
+    data = family.read_fields(stated)
+    if "embedding_size" not in family.defaults and data.get("embedding_size") not in (None, data.get("hidden_size")):
+        width = short(data.pop("embedding_size"))
+        say_once(f"the config's embedding_size ({width}) is without effect: only ELECTRA projects its embeddings")
+    return data
+
+
+class FamilyConfig:
+    """What of a config follows from its family, as layers and the engine need it."""
+
+    model_type: str
+    vocab_size: int
+    hidden_size: int
+    hidden_act: str | Callable[..., Any]
+    max_position_embeddings: int
+    type_vocab_size: int
+    embedding_size: int | None
+    pad_token_id: int | None
+    is_decoder: bool
+
+    @property
+    def family(self) -> Family:
+        """The family of ``model_type``."""
+        return FAMILIES.get(self.model_type, FAMILIES["bert"])
+
+    @property
+    def embedding_width(self) -> int:
+        """The width of the embeddings, before they are projected to ``hidden_size``."""
+        return self.embedding_size or self.hidden_size
+
+    @property
+    def first_position(self) -> int:
+        """The row of the position embeddings that a text's first token has."""
+        return (self.pad_token_id or 0) + 1 if self.family.skips_padding else 0
+
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens the longest text may have."""
+        return self.max_position_embeddings - self.first_position
+
+    @property
+    def transform_act(self) -> str | Callable[..., Any]:
+        """The activation in the masked-LM head."""
+        return self.family.transform_act or self.hidden_act
+
+    def why_not(self, architecture: str) -> str:
+        """Return why a model with this config cannot be of the class that BERT calls so, or an empty text."""
+        return self.family.why_not(architecture, self.__dict__)
+
+    def family_conflicts(self) -> Iterator[tuple[bool, str]]:
+        """Yield what no model of the family can have: whether it does, and the sentence for it."""
+        family, kind = self.family, f"of type {self.model_type!r}"
+        yield self.is_decoder and not family.is_bert, f"is_decoder is true in a config {kind}; only a BERT is a decoder"
+        types = self.type_vocab_size
+        no_types = types != family.fixed.get("type_vocab_size", types or 1)
+        yield no_types, f"type_vocab_size is {types}, which no model {kind} has"
+        yield (
+            self.embedding_width != self.hidden_size and "embedding_size" not in family.defaults,
+            f"embedding_size is {self.embedding_size} and hidden_size {self.hidden_size}; only ELECTRA projects its "
+            "embeddings to another width",
+        )
+        yield (
+            family.skips_padding and self.pad_token_id is None,
+            f"pad_token_id is None, but positions {kind} count from the one behind it",
+        )
+        yield (
+            self.max_tokens < 1,
+            f"max_position_embeddings is {self.max_position_embeddings}, but the first token has position "
+            f"{self.first_position}",
+        )

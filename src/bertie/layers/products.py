@@ -1,0 +1,74 @@
+"""A linear layer's product and its gradients, with the weights of that moment, by bertie's kernels or PyTorch's.
+
+No packed copy of a weight outlives a product, so that none is ever stale. A step would gain little by one: its two
+products with a weight need two layouts, and packing takes a few hundredths of the product of some hundred tokens.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from bertie.kernels import library
+from bertie.kernels.cpu import chip
+from bertie.kernels.gemm import matmul, weight_gradient
+from bertie.zero_copy import as_array, as_tensor, parameter_as_array
+
+# From so many rows on bertie's AVX-512 kernels, packing included, are surely faster than MKL's AVX2 code: 1.6 to 1.7
+# times for 640 to 4,096 rows of 384 to 1,536 numbers (75 to 82 GFLOP/s beside 110 to 144; benchmarks/products.py with
+# MKL_ENABLE_INSTRUCTIONS=AVX2), 1.2 times for 32 rows; chips that take a 512-bit vector in two halves gain less. Where
+# both have the same vectors MKL is faster, by 1 to 7 % with AVX2 and 4 to 7 % with AVX-512: there PyTorch multiplies.
+LEAST_ROWS = 256
+
+
+def packing_pays(x: Tensor) -> bool:
+    """Whether bertie's kernels multiply these float32 rows faster. No clock decides: a run resumes bitwise."""
+    return mkl_is_slower() and x.numel() >= LEAST_ROWS * x.shape[-1] > 0
+
+
+@lru_cache(maxsize=1)
+def mkl_is_slower() -> bool:
+    """Whether MKL leaves vectors unused that bertie's kernels use: on AMD's chips it runs its AVX2 code."""
+    best = library.best()
+    return chip().amd and best is not None and best.name.startswith("avx512")
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return ``x weightᵀ + bias`` of plain numbers ``x [T, in]`` and ``weight [out, in]``, without a graph."""
+    if _by_kernels(x):
+        return packed_linear(x, weight, bias)
+    return x @ weight.t() if bias is None else torch.addmm(bias, x, weight.t())
+
+
+def packed_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return `linear` by bertie's kernels: a row's answer is bitwise its own."""
+    best = library.best()
+    assert best is not None
+    added = None if bias is None else parameter_as_array(bias)
+    arrays = as_array(x), parameter_as_array(weight).T
+    return as_tensor(matmul(*arrays, best, added, threads=torch.get_num_threads())[0])
+
+
+def input_gradient(dy: Tensor, weight: Tensor) -> Tensor:
+    """Return ``dy weight`` of ``dy [T, out]``."""
+    best = library.best()
+    if best is None or not _by_kernels(dy):
+        return dy @ weight
+    arrays = as_array(dy), parameter_as_array(weight)
+    return as_tensor(matmul(*arrays, best, threads=torch.get_num_threads())[0])
+
+
+def parameter_gradients(dy: Tensor, x: Tensor, needs_bias: bool = False) -> tuple[Tensor, Tensor | None]:
+    """Return ``dyᵀ x`` in float32, as weights are, and on request the sum of the rows of ``dy``."""
+    best, threads = library.best(), torch.get_num_threads()
+    if best is not None and _by_kernels(dy):
+        dweight, sums = matmul(as_array(dy.contiguous()).T, as_array(x), best, needs_sums=needs_bias, threads=threads)
+        return as_tensor(dweight), None if sums is None else as_tensor(sums)
+    dbias = dy.sum(0, dtype=torch.float32) if needs_bias else None
+    if best is None or best.weight_gradient is None or dy.dtype != torch.bfloat16:
+        return (dy.t() @ x).float(), dbias
+    return as_tensor(weight_gradient(as_array(dy), as_array(x), best, threads=threads)), dbias
+
+
+def _by_kernels(x: Tensor) -> bool:
+    return x.dtype == torch.float32 and packing_pays(x)

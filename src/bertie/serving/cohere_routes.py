@@ -1,0 +1,118 @@
+"""Cohere's routes, and those that others made after them: embeddings in several types, ranking, scores of pairs."""
+
+from time import time
+from typing import Any
+from uuid import uuid4
+
+from msgspec import UNSET
+
+from bertie.serving.cohere_shapes import (
+    PROMPTS,
+    Document,
+    EmbedRequest,
+    RankedDocument,
+    RankRequest,
+    ScoreRequest,
+    tell,
+    written,
+)
+from bertie.serving.exchange import Exchange, check_finite
+from bertie.serving.http_app import Posted
+from bertie.serving.refusals import VALIDATION, Refusal
+from bertie.serving.service import Answers, check_texts
+from bertie.serving.vectors_and_scores import best_first, first_known, scores_of, vectors_of
+
+
+async def embed(exchange: Exchange, body: EmbedRequest) -> Any:
+    """Reply with the vectors of texts in each type that is asked for."""
+    texts = body.all_texts
+    check_texts(texts, "texts")
+    prompt = first_known(exchange, body.model, PROMPTS.get(body.input_type or "", ()))
+    vectors, answers = await vectors_of(
+        exchange,
+        texts,
+        body.model,
+        dimensions=body.output_dimension,
+        prompt_name=prompt,
+        refuse_cut=body.truncate == "NONE",
+        truncation_side="left" if body.truncate == "START" else "right",
+    )
+    check_finite(vectors)
+    return {
+        "id": exchange.id,
+        "embeddings": {kind: written(vectors, kind) for kind in body.embedding_types},
+        "texts": texts,
+        "response_type": "embeddings_by_type",
+        "meta": _meta({"input_tokens": answers.tokens}, answers),
+    }
+
+
+async def rank(exchange: Exchange, body: RankRequest) -> Any:
+    """Reply with the documents, best first, as Cohere does."""
+    results, answers = await _ranked(exchange, body)
+    return {"id": exchange.id, "results": results, "meta": _meta({"search_units": 1}, answers)}
+
+
+async def rank_as_others(exchange: Exchange, body: RankRequest) -> Any:
+    """Reply with the documents, best first, as Jina, infinity and vLLM do."""
+    results, answers = await _ranked(exchange, body)
+    usage = {"prompt_tokens": answers.tokens, "total_tokens": answers.tokens}
+    told = {"object": "rerank", "results": results, "model": exchange.model, "usage": usage}
+    return told | {"id": f"rerank-{uuid4().hex}", "created": int(time())}
+
+
+async def _ranked(exchange: Exchange, body: RankRequest) -> tuple[list[RankedDocument], Answers]:
+    texts = body.texts
+    check_texts([body.query], "query")
+    check_texts(texts, "documents")
+    if body.top_n is not None and body.top_n < 1:
+        raise Refusal(VALIDATION, f"`top_n` is {body.top_n}; allowed are 1 and more.")
+    pairs = [(body.query, text) for text in texts]
+    scores, answers = await scores_of(exchange, pairs, body.model)
+    found = [
+        RankedDocument(place, scores[place], Document(texts[place]) if body.return_documents else UNSET)
+        for place in best_first(scores)[: body.top_n]
+    ]
+    return found, answers
+
+
+async def score(exchange: Exchange, body: ScoreRequest) -> Any:
+    """Reply with the score of each pair: one query with each document, or two lists side by side."""
+    queries = body.text_1 if body.queries is None else body.queries
+    documents = body.text_2 if body.documents is None else body.documents
+    if queries is None or documents is None:
+        raise Refusal(VALIDATION, "Give `text_1` and `text_2`, or `queries` and `documents`.")
+    left, right = ([one] if isinstance(one, str) else one for one in (queries, documents))
+    check_texts(left, "queries")
+    check_texts(right, "documents")
+    if len(left) == 1:
+        left = left * len(right)
+    if len(left) != len(right):
+        raise Refusal(VALIDATION, f"There are {len(left)} queries and {len(right)} documents; give one for each.")
+    scores, answers = await scores_of(exchange, list(zip(left, right, strict=True)), body.model)
+    return {
+        "id": f"score-{uuid4().hex}",
+        "object": "list",
+        "created": int(time()),
+        "model": exchange.model,
+        "data": [{"index": number, "object": "score", "score": one} for number, one in enumerate(scores)],
+        "usage": {"prompt_tokens": answers.tokens, "total_tokens": answers.tokens},
+    }
+
+
+def _meta(units: dict[str, int], answers: Answers) -> dict[str, Any]:
+    """Return what Cohere says of a request; where texts were cut, in a warning."""
+    told: dict[str, Any] = {"api_version": {"version": "2"}, "billed_units": units}
+    cut = sum(map(bool, answers.truncated))
+    if cut:
+        told["warnings"] = [f"{cut} of {len(answers.truncated)} texts were too long, and were cut."]
+    return told
+
+
+ROUTES = (
+    Posted("/v2/embed", EmbedRequest, embed, tell),
+    Posted("/v2/rerank", RankRequest, rank, tell),
+    Posted("/v1/rerank", RankRequest, rank_as_others, tell),
+    Posted("/score", ScoreRequest, score, tell),
+    Posted("/v1/score", ScoreRequest, score, tell),
+)

@@ -1,0 +1,200 @@
+"""One HTTP request: its body within limits, what it asks of the service, and what headers and metrics say of it."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from random import getrandbits
+from time import monotonic
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from bertie.serving.refusals import (
+    BACKEND,
+    GONE,
+    LATE,
+    MALFORMED,
+    SLOW,
+    TOO_LARGE,
+    UNSUPPORTED,
+    VALIDATION,
+    Refusal,
+)
+from bertie.serving.service import Answers, Service
+from bertie.serving.service_metrics import Metrics
+from bertie.tasks.arrays import Array
+
+Reply = TypeVar("Reply")
+TIMEOUT_HEADER = "x-request-timeout"
+RAW = "application/octet-stream"
+_REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+
+
+class Exchange:
+    """One request to the service.
+
+    Attributes:
+        id: the ``x-request-id`` that the client gave, or a new one.
+        client: in whose turn its work is done.
+        model: the name of the model that answered.
+        asked: what was asked of models, in order.
+    """
+
+    def __init__(self, service: Service, metrics: Metrics, request: Request, client: str) -> None:
+        self.service, self._metrics, self._request = service, metrics, request
+        given = request.headers.get("x-request-id", "")
+        self.id = given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(64):016x}"
+        self.client = client
+        self.model = ""
+        self.asked: list[Answers] = []
+        self.began = monotonic()
+
+    # what comes in
+
+    @property
+    def deadline(self) -> float:
+        """The seconds that the request may take, all in all: its own header's, or the service's."""
+        most = self.service.limits.seconds
+        given = self._request.headers.get(TIMEOUT_HEADER)
+        if given is None:
+            return most
+        with suppress(ValueError):
+            if float(given) > 0:
+                return min(float(given), most)
+        raise Refusal(MALFORMED, f"The header {TIMEOUT_HEADER} is {given!r:.40}; give seconds, above 0.")
+
+    @property
+    def wants_bytes(self) -> bool:
+        """Whether the client asks for vectors as raw float32 numbers."""
+        return RAW in self._request.headers.get("accept", "")
+
+    async def read(self, shape: type) -> Any:
+        """Return the body as a request of this shape.
+
+        Raises:
+            Refusal: it is too large, comes too slowly, is compressed, no JSON, or of another shape.
+        """
+        headers = self._request.headers
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise Refusal(UNSUPPORTED, "The body is compressed; send it as it is.")
+        if int(headers.get("content-length") or 0) > self.service.limits.body:
+            raise self._too_large()
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self.service.limits.seconds):
+                async for part in self._request.stream():
+                    body += part
+                    if len(body) > self.service.limits.body:
+                        raise self._too_large()
+        except TimeoutError as error:
+            raise Refusal(SLOW, "The body did not come in time.") from error
+        except ClientDisconnect as error:
+            raise Refusal(GONE, "The client went away.") from error
+        return read_json(bytes(body), shape)
+
+    def _too_large(self) -> Refusal:
+        return Refusal(TOO_LARGE, f"The body is longer than {self.service.limits.body} bytes; send fewer texts.")
+
+    # what is asked
+
+    async def answer(self, task: str, inputs: Sequence[Any], model: str | None = None, **options: Any) -> Answers:
+        """As `Service.answer`, of the model of this name, or the first that has the task."""
+        began, found = monotonic(), self.service.model_for(task, model)
+        self.model = found.name
+        answers = await self.service.answer(found, task, inputs, self.client, **options)
+        self.asked.append(answers)
+        self._metrics.on_answers(task, answers, monotonic() - began)
+        return answers
+
+    async def until_gone(self, seconds: float, reply: Awaitable[Reply]) -> Reply:
+        """Return what a reply gives; who goes away, or whose ``seconds`` are over, cancels it.
+
+        Raises:
+            Refusal: the client went away, or the time is over.
+        """
+        left = seconds - (monotonic() - self.began)
+        working = asyncio.ensure_future(reply)
+        leaving = asyncio.ensure_future(self._request.receive())
+        try:
+            await asyncio.wait({working, leaving}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            if leaving.done():
+                raise Refusal(GONE, "The client went away.")
+            raise Refusal(LATE, f"The answer was not there within {seconds:g} seconds.")
+        finally:
+            working.cancel()
+            leaving.cancel()
+
+    # what goes out
+
+    def vectors(self, vectors: Array) -> Any:
+        """Return vectors as the reply to this client: lists, or raw little-endian numbers."""
+        check_finite(vectors)
+        if not self.wants_bytes:
+            return vectors.tolist()
+        shape = ",".join(map(str, vectors.shape))
+        return Response(vectors.astype("<f4").tobytes(), media_type=RAW, headers={"x-shape": shape, "x-dtype": "<f4"})
+
+    def check_size(self, rows: int, width: int) -> None:
+        """Refuse an answer of too many numbers."""
+        most = self.service.limits.numbers
+        if rows * width > most:
+            raise Refusal(
+                VALIDATION, f"The answer would have {rows * width} numbers, {most} are allowed: ask for less."
+            )
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens were computed."""
+        return sum(answers.tokens for answers in self.asked)
+
+    def headers(self) -> dict[str, str]:
+        """Return what every reply says of the request: its id, what was cut off, and times in milliseconds."""
+        told = {"x-request-id": self.id}
+        if self.asked:
+            parts = {"tokenization": "tokenization", "queue": "queue", "inference": "inference"}
+            total = _milliseconds(monotonic() - self.began)
+            told |= {"x-compute-type": "cpu", "x-compute-time": total, "x-total-time": total}
+            told |= {
+                f"x-{name}-time": _milliseconds(sum(getattr(answers, part) for answers in self.asked))
+                for name, part in parts.items()
+            }
+            told["x-compute-tokens"] = str(self.tokens)
+            told["x-truncated-tokens"] = str(sum(sum(answers.truncated) for answers in self.asked))
+        return told
+
+    def note(self, failure: str | None) -> None:
+        """Count the request in the metrics."""
+        single = sum(len(answers.values) for answers in self.asked) == 1
+        self._metrics.on_request("single" if single else "batch", failure)
+
+
+def read_json(body: bytes, shape: type) -> Any:
+    """Return JSON as an object of a shape.
+
+    Raises:
+        Refusal: it is none, or has another shape; where is named.
+    """
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.ValidationError as error:
+        raise Refusal(VALIDATION, f"The request has the wrong shape: {error}.") from error
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise Refusal(MALFORMED, f"The body is no JSON: {error}.") from error
+    except RecursionError as error:
+        raise Refusal(MALFORMED, "The body is no JSON that can be read: it is nested too deep.") from error
+
+
+def check_finite(values: Array) -> None:
+    """Refuse to send what is no number."""
+    if not np.isfinite(values).all():
+        raise Refusal(BACKEND, "The model gives NaN or infinite numbers for this input.")
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.3f}"

@@ -1,0 +1,62 @@
+"""Why a request is not answered: one sentence, and its kind, of which each family of clients has its own name."""
+
+from dataclasses import dataclass
+
+from bertie.errors import BertieError, InputError, InputTypeError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How families of clients say one kind of refusal.
+
+    Attributes:
+        tei: the status and ``error_type`` of text-embeddings-inference.
+        status: the status elsewhere.
+        openai: the ``type`` of OpenAI's errors.
+        failure: the label ``err`` of the metric ``te_request_failure``.
+    """
+
+    tei: tuple[int, str]
+    status: int
+    openai: str
+    failure: str
+
+
+INVALID = "invalid_request_error"
+EMPTY = Kind((400, "Empty"), 400, INVALID, "validation")
+MALFORMED = Kind((400, "Validation"), 400, INVALID, "validation")
+VALIDATION = Kind((422, "Validation"), 400, INVALID, "validation")
+UNAUTHORIZED = Kind((401, "Unauthorized"), 401, "authentication_error", "unauthorized")
+UNKNOWN_MODEL = Kind((404, "Validation"), 404, INVALID, "validation")
+WRONG_MODEL = Kind((424, "Backend"), 400, INVALID, "model_type")
+TOO_LARGE = Kind((413, "Validation"), 413, INVALID, "validation")
+UNSUPPORTED = Kind((415, "Validation"), 415, INVALID, "validation")
+SLOW = Kind((408, "Validation"), 408, INVALID, "dropped")
+LATE = Kind((504, "Overloaded"), 504, "timeout_error", "dropped")
+OVERLOADED = Kind((429, "Overloaded"), 429, "rate_limit_error", "overloaded")
+BACKEND = Kind((424, "Backend"), 500, "server_error", "inference")
+UNHEALTHY = Kind((503, "Unhealthy"), 503, "server_error", "inference")
+# the client is gone, and reads no answer; a status of nginx's for the log
+GONE = Kind((499, "Validation"), 499, INVALID, "dropped")
+
+
+class Refusal(BertieError):
+    """A request that is not answered.
+
+    Attributes:
+        kind: of what kind.
+        retry_after: in how many seconds to ask again; None: nothing is known.
+    """
+
+    def __init__(self, kind: Kind, sentence: str, retry_after: int | None = None) -> None:
+        super().__init__(sentence)
+        self.kind, self.retry_after = kind, retry_after
+
+
+def refusal_of(error: Exception) -> Refusal | None:
+    """Return an error as the client is told it; None: it is a fault of the program, of which clients learn nothing."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, InputError | InputTypeError):
+        return Refusal(VALIDATION, str(error))
+    return Refusal(BACKEND, str(error)) if isinstance(error, BertieError) else None

@@ -1,0 +1,125 @@
+"""Computes what waits in the queues of all models, in steps of packed rows on a few threads."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import repeat
+from time import monotonic
+from typing import Any, NamedTuple
+
+from bertie.batching import budget, cores_to_divide
+from bertie.engine import Engine
+from bertie.progress import logger
+from bertie.serving.step_queue import Share, StepQueue, Work
+from bertie.tasks.features import Features
+from bertie.tasks.inference import compute_batch
+from bertie.tasks.model import Model
+from bertie.tasks.task import Task
+
+
+class Step(NamedTuple):
+    """What a step was: the texts and tokens it computed, and the seconds it took."""
+
+    rows: int
+    tokens: int
+    seconds: float
+
+
+class ModelQueue(StepQueue):
+    """The queue of a model, and how many tokens of it are computed at a time."""
+
+    def __init__(self, model: Model, batch_tokens: int | None = None) -> None:
+        super().__init__()
+        self.model = model
+        self.step_tokens = budget([sys.maxsize], model.device_type, model.config.hidden_size, 1, batch_tokens).tokens
+
+
+class Scheduler:
+    """Steps of all models, on a thread for each core. All but the computing runs in the event loop's thread.
+
+    Nothing waits for a batch to fill: what comes while all threads compute makes the next steps, so they are full when
+    there is much to do and small when there is little. One step more than there are threads is prepared ahead.
+    """
+
+    def __init__(self, queues: Iterable[ModelQueue], on_step: Callable[[Step], None] = lambda _: None) -> None:
+        self._queues = tuple(queues)
+        self._on_step = on_step
+        self._threads = _threads_for([queue.model for queue in self._queues])
+        self._pool = ThreadPoolExecutor(self._threads, "bertie-step")
+        self._running = 0
+        self.last_step = float("-inf")
+
+    def submit(self, queue: ModelQueue, work: Work) -> None:
+        """Have work computed; its ``answered`` says when it is."""
+        queue.add(work)
+        self._begin_steps()
+
+    def close(self) -> None:
+        """Let the steps that run end, and begin no others."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _begin_steps(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._running <= self._threads:
+            queue = min(self._queues, key=lambda queue: queue.oldest)
+            shares = queue.take(queue.step_tokens)
+            if not shares:
+                return
+            # a step with nothing beside it has all cores
+            alone = not self._running and not any(map(len, self._queues))
+            model = queue.model.with_threads(self._threads if alone else 1)
+            self._running += 1
+            step = loop.run_in_executor(self._pool, _compute, model, shares)
+            step.add_done_callback(partial(self._end_step, shares))
+
+    def _end_step(self, shares: list[Share], done: "asyncio.Future[tuple[list[Any], Step]]") -> None:
+        self._running -= 1
+        if done.cancelled():
+            return
+        failed = done.exception()
+        found = repeat(failed) if failed is not None else iter(done.result()[0])
+        for work, rows in shares:
+            for row in rows:
+                work.keep(row, next(found))
+        if failed is None:
+            self.last_step = monotonic()
+            self._on_step(done.result()[1])
+        self._begin_steps()
+
+
+def _threads_for(models: Iterable[Model]) -> int:
+    """Return how many steps may be computed at once: as many as cores by the engine, which PyTorch divides itself."""
+    kinds = {"engine" if isinstance(model, Engine) else model.device_type for model in models}
+    if kinds == {"engine"}:
+        return cores_to_divide()
+    return 2 if "cuda" in kinds else 1
+
+
+def _compute(model: Model, shares: list[Share]) -> tuple[list[Any], Step]:
+    """Return what is kept of each row, or its error, in the order of the shares."""
+    began = monotonic()
+    features = Features.joined([work.features.select(rows) for work, rows in shares])
+    order = sorted(range(len(features.lengths)), key=lambda row: -features.lengths[row])
+    values: list[Any] = [None] * len(order)
+    for row, value in zip(order, _each_row(shares[0].work.task, model, features.select(order)), strict=True):
+        values[row] = value
+    return values, Step(len(order), len(features.ids), monotonic() - began)
+
+
+def _each_row(task: Task, model: Model, features: Features) -> list[Any]:
+    """Return what is kept of each row, or the error of computing it, which costs no other row its answer.
+
+    A batch that fails, or exhausts the memory, is halved until the guilty row is alone.
+    """
+    rows = range(len(features.lengths))
+    try:
+        return list(compute_batch(task, model, features, lambda: rows))
+    except Exception as error:
+        if len(rows) == 1:
+            return [error.with_traceback(None)]
+        logger.warning("A step of %d rows failed (%s); it is halved.", len(rows), type(error).__name__)
+    # only here, after the error and the arrays in its frames are gone, is their memory free
+    middle = len(rows) // 2
+    return [value for part in (rows[:middle], rows[middle:]) for value in _each_row(task, model, features.select(part))]

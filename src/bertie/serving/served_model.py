@@ -1,0 +1,148 @@
+"""A model that is served: its name, the tasks that its head can do, and how each of them reads texts."""
+
+import os
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from bertie.config import CONFIG_NAME, BertConfig
+from bertie.engine import Engine
+from bertie.errors import InputError
+from bertie.hub import resolve
+from bertie.pipelines import Pipeline, pipeline
+from bertie.pipelines.engines import why_not_engine
+from bertie.serving.scheduler import ModelQueue
+from bertie.tasks.registry import find
+from bertie.tasks.sentence_transformers_config import FILES, MODULES
+from bertie.tasks.sparse_embedding import SparseEmbedding
+from bertie.tasks.task import Task
+
+# a checkpoint's class → what its head can do, the main task first
+TASKS: Mapping[str, tuple[str, ...]] = {
+    "BertModel": ("embed", "feature-extraction"),
+    "BertForPreTraining": ("fill-mask", "next-sentence"),
+    "BertForMaskedLM": ("fill-mask",),
+    "BertForNextSentencePrediction": ("next-sentence",),
+    "BertForSequenceClassification": ("text-classification",),
+    "BertForTokenClassification": ("token-classification",),
+    "BertForQuestionAnswering": ("question-answering",),
+    "BertForMultipleChoice": ("multiple-choice",),
+}
+# what a masked-LM head does too, without a pipeline
+SPARSE = "sparse-embedding"
+# the options that change what is computed of a row; others change how it is read, or the answer
+_COMPUTED_BY: Mapping[str, tuple[str, ...]] = {
+    "embed": ("windows", "prompt", "prompt_name"),
+    "fill-mask": ("top_k", "targets"),
+}
+
+
+class ServedModel:
+    """A model with a name, ready to answer.
+
+    Attributes:
+        name: what requests call it.
+        tasks: the names of its tasks, the main one first.
+        queue: what waits to be computed by it.
+    """
+
+    def __init__(self, name: str, pipelines: Mapping[str, Pipeline], batch_tokens: int | None = None) -> None:
+        self.name = name
+        self.tasks = tuple(pipelines)
+        self._codecs: dict[str, Any] = {task: pipe.codec for task, pipe in pipelines.items()}
+        main = pipelines[self.tasks[0]]
+        self.config: BertConfig = main.codec.config
+        self.tokenizer: Any = main.tokenizer
+        if "fill-mask" in self.tasks:
+            self.tasks += (SPARSE,)
+            self._codecs[SPARSE] = SparseEmbedding(
+                tokenizer=self.tokenizer, config=self.config, split_special_tokens=True
+            )
+        self.explain = main.explain
+        self.queue = ModelQueue(main.computing, batch_tokens)
+        # requests with the same options share an object, and with it steps
+        self._variant = lru_cache(maxsize=256)(self._make_variant)
+
+    @classmethod
+    def open(cls, given: str, device: str | None = None, batch_tokens: int | None = None) -> "ServedModel":
+        """Return the model of a folder or name of the hub, or of ``NAME=FOLDER``.
+
+        Raises:
+            InputError: its head does nothing that can be served.
+            BertieError: as `bertie.pipeline`.
+        """
+        name, _, source = given.rpartition("=") if not os.path.exists(given) else ("", "", given)
+        tasks = tasks_of(source)
+        two_heads = tasks == TASKS["BertForPreTraining"]
+        first = _open(tasks[0], _with_both_heads(source, device) if two_heads else source, device)
+        shared = first.model if isinstance(first.model, Engine) else source
+        others = {task: _open(task, shared, device) for task in tasks[1:]}
+        usual = Path(source).resolve().name if os.path.isdir(source) else source
+        return cls(name or usual, {tasks[0]: first, **others}, batch_tokens)
+
+    def task(self, name: str, **options: Any) -> Task:
+        """Return one of its tasks with these options; equal options give the same object.
+
+        ``truncation_side`` is an option too: the side of a long text that is cut off.
+
+        Raises:
+            InputError, InputTypeError: an option has no such value.
+        """
+        given = {option: value for option, value in options.items() if value is not None}
+        return self._variant(name, tuple(sorted((key, _hashable(value)) for key, value in given.items())))
+
+    def computing_task(self, name: str, **options: Any) -> Task:
+        """Return the task that computes rows for the one with these options."""
+        known = _COMPUTED_BY.get(name, ())
+        if name == "embed" and self._codecs[name].recipe.include_prompt:
+            known = ("windows",)
+        return self.task(name, **{option: value for option, value in options.items() if option in known})
+
+    def _make_variant(self, name: str, options: tuple[tuple[str, Any], ...]) -> Task:
+        task, given = self._codecs[name], dict(options)
+        side = given.pop("truncation_side", None)
+        if side is not None and side != task.tokenizer.truncation_side:
+            tokenizer = copy(task.tokenizer)
+            tokenizer.truncation_side = side
+            task = replace(task, tokenizer=tokenizer)
+        return task.with_options(**given)
+
+
+def tasks_of(source: str) -> tuple[str, ...]:
+    """Return what the head of a checkpoint can do, from its config and sentence-transformers' files.
+
+    Raises:
+        InputError: nothing that can be served.
+        CheckpointError: there is no such checkpoint.
+    """
+    folder = resolve(source, files=[CONFIG_NAME, *FILES])
+    config = BertConfig.from_pretrained(str(source))
+    known = [name for name in config.architectures or () if name in TASKS]
+    if (folder / MODULES).is_file() or not config.architectures:
+        known = ["BertModel"]
+    if not known:
+        raise InputError(
+            f"{source!r} is a {config.architectures[0]}, which bertie does not serve; it serves {', '.join(TASKS)}."
+        )
+    if known[0] == "BertForSequenceClassification" and config.num_labels == 1 and config.problem_type != "regression":
+        return ("reranking", *TASKS[known[0]])
+    return TASKS[known[0]]
+
+
+def _open(task: str, source: Any, device: str | None) -> Pipeline:
+    # what a user types is text; only where words are to be filled in is [MASK] a token
+    plain = find(task).name != "fill-mask"
+    found: Pipeline = pipeline(task, source, device=device, split_special_tokens=plain, show_progress=False)
+    return found
+
+
+def _with_both_heads(source: str, device: str | None) -> Any:
+    """Return an engine with all heads of a checkpoint; where PyTorch computes, each task loads its own model."""
+    return source if why_not_engine(source, device, {}) else Engine.open(source)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

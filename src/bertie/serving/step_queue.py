@@ -1,0 +1,139 @@
+"""What waits to be computed: rows of all requests to one model, taken by token budget, fairly between clients."""
+
+import asyncio
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, NamedTuple
+
+from bertie.tasks.features import Features
+from bertie.tasks.task import Task
+
+
+@dataclass(eq=False)
+class Work:
+    """One request's rows.
+
+    Attributes:
+        task: computes them; rows whose task is the same object share a step.
+        features: the rows, without texts.
+        client: who asked, in whose turn they are taken.
+        answered: set to what `Task.rows` keeps of each row, or to the error of one of them. Whoever cancels it
+            withdraws the rows that no step has taken.
+        kept: what is known so far of each row.
+        taken: how many rows steps have taken.
+        left: how many rows are not computed.
+        queued, started: when it came, and when a step took its first row.
+    """
+
+    task: Task
+    features: Features
+    client: str
+    answered: "asyncio.Future[list[Any]]"
+    kept: list[Any] = field(init=False)
+    taken: int = 0
+    left: int = field(init=False)
+    queued: float = field(default_factory=monotonic)
+    started: float | None = None
+
+    def __post_init__(self) -> None:
+        self.left = len(self.features.lengths)
+        self.kept = [None] * self.left
+
+    @property
+    def waiting_tokens(self) -> int:
+        """The tokens of rows that no step has taken."""
+        return sum(self.features.lengths[self.taken :])
+
+    def keep(self, row: int, value: Any) -> None:
+        """Take what was computed of a row, or the error of computing it."""
+        if self.answered.done():
+            return
+        if isinstance(value, Exception):
+            self.answered.set_exception(value)
+            return
+        self.kept[row] = value
+        self.left -= 1
+        if not self.left:
+            self.answered.set_result(self.kept)
+
+
+class Share(NamedTuple):
+    """The rows of one work that a step computes."""
+
+    work: Work
+    rows: range
+
+
+class StepQueue:
+    """The work that waits for one model, a lane for each client; used from one thread.
+
+    The client who has had the fewest tokens is next (one who comes anew counts like the last one served), so a large
+    batch of one client never stands before a single text of another.
+    """
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, deque[Work]] = {}
+        self._had: dict[str, int] = {}
+        self._turn = 0
+        self.tokens = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lanes.values()))
+
+    @property
+    def oldest(self) -> float:
+        """When the work that waits longest came; infinity if none waits."""
+        return min((lane[0].queued for lane in self._lanes.values()), default=float("inf"))
+
+    def add(self, work: Work) -> None:
+        """Put work behind the rest of its client's; it leaves by itself once ``answered`` is done."""
+        if work.client not in self._lanes:
+            self._lanes[work.client] = deque()
+            self._had[work.client] = self._turn
+        self._lanes[work.client].append(work)
+        self.tokens += work.waiting_tokens
+        work.answered.add_done_callback(lambda _: self._withdraw(work))
+
+    def take(self, tokens: int) -> list[Share]:
+        """Return the next rows, of ``tokens`` in all or one longer row, that are computed by one task."""
+        turns = [(self._had[client], client) for client in self._lanes]
+        heapq.heapify(turns)
+        taken: dict[Work, range] = {}
+        task, total = None, 0
+        while turns:
+            had, client = heapq.heappop(turns)
+            work = self._lanes[client][0]
+            if task is not None and work.task is not task:
+                continue
+            length = work.features.lengths[work.taken]
+            if taken and total + length > tokens:
+                break
+            task, total, self._turn = work.task, total + length, had
+            self._take_row(work, length)
+            taken[work] = range(taken[work].start if work in taken else work.taken - 1, work.taken)
+            if client in self._lanes:
+                heapq.heappush(turns, (self._had[client], client))
+        return [Share(work, rows) for work, rows in taken.items()]
+
+    def _take_row(self, work: Work, length: int) -> None:
+        work.started = work.started or monotonic()
+        work.taken += 1
+        self._had[work.client] += length
+        self.tokens -= length
+        if work.taken == len(work.features.lengths):
+            self._remove(work)
+
+    def _withdraw(self, work: Work) -> None:
+        """Forget rows that nobody waits for any more."""
+        if work.taken < len(work.features.lengths):
+            self.tokens -= work.waiting_tokens
+            work.taken = len(work.features.lengths)
+            self._remove(work)
+
+    def _remove(self, work: Work) -> None:
+        lane = self._lanes[work.client]
+        lane.remove(work)
+        if not lane:
+            del self._lanes[work.client], self._had[work.client]

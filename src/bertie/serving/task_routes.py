@@ -1,0 +1,94 @@
+"""bertie's own routes: entities, answers in a context, fills, next sentences, choices."""
+
+from dataclasses import replace
+from typing import Any
+
+from bertie.serving.exchange import Exchange
+from bertie.serving.http_app import Posted
+from bertie.serving.refusals import VALIDATION, Refusal
+from bertie.serving.service import check_texts
+from bertie.serving.task_shapes import (
+    AnswerRequest,
+    ChooseRequest,
+    FillMaskRequest,
+    NextSentenceRequest,
+    TagRequest,
+    told,
+)
+from bertie.serving.tei_shapes import pairs, tell
+
+
+async def tag(exchange: Exchange, body: TagRequest) -> Any:
+    """Reply with the entities of each text, as spans of its characters; a long text is read in windows."""
+    model = exchange.service.model_for("token-classification", body.model)
+    usual: Any = model.task("token-classification")
+    strategy = body.aggregation_strategy or (
+        "simple" if usual.aggregation_strategy == "none" else usual.aggregation_strategy
+    )
+    single = isinstance(body.inputs, str)
+    inputs = [body.inputs] if single else body.inputs
+    check_texts(inputs, "inputs")
+    answers = await exchange.answer(
+        "token-classification",
+        inputs,
+        body.model,
+        aggregation_strategy=strategy,
+        ignore_labels=body.ignore_labels,
+        windows=body.windows,
+    )
+    return told("entities", answers, not single)
+
+
+async def answer(exchange: Exchange, body: AnswerRequest) -> Any:
+    """Reply with the parts of each context that answer its question, best first."""
+    questions, batch = body.pairs()
+    check_texts(questions, "inputs")
+    answers = await exchange.answer(
+        "question-answering",
+        questions,
+        body.model,
+        top_k=body.top_k,
+        handle_impossible_answer=body.handle_impossible_answer,
+        max_answer_len=body.max_answer_len,
+    )
+    listed = [value if isinstance(value, list) else [value] for value in answers.values]
+    return told("answers", replace(answers, values=listed), batch)
+
+
+async def fill_mask(exchange: Exchange, body: FillMaskRequest) -> Any:
+    """Reply with the words that may stand at each mask of each text, best first."""
+    single = isinstance(body.inputs, str)
+    inputs: Any = [body.inputs] if single else body.inputs
+    check_texts(inputs, "inputs")
+    answers = await exchange.answer("fill-mask", inputs, body.model, top_k=body.top_k, targets=body.targets)
+    masks = [[value] if isinstance(value[0], dict) else value for value in answers.values]
+    return told("masks", replace(answers, values=masks), not single)
+
+
+async def next_sentence(exchange: Exchange, body: NextSentenceRequest) -> Any:
+    """Reply with how likely the second text of each pair follows the first."""
+    inputs, batch = pairs(body.inputs)
+    if not all(isinstance(one, tuple) for one in inputs):
+        raise Refusal(VALIDATION, "An input is one text; give pairs, [first, second].")
+    answers = await exchange.answer("next-sentence", inputs, body.model)
+    found = [value | {"truncated": cut} for value, cut in zip(answers.values, answers.truncated, strict=True)]
+    return found if batch else found[0]
+
+
+async def choose(exchange: Exchange, body: ChooseRequest) -> Any:
+    """Reply with the choices of each prompt, best first."""
+    prompts, batch = body.prompts()
+    check_texts(prompts, "inputs")
+    most = max(1, *(len(choices) for _, choices in prompts))
+    answers = await exchange.answer("multiple-choice", prompts, body.model, top_k=most)
+    listed = [value if isinstance(value, list) else [value] for value in answers.values]
+    return told("choices", replace(answers, values=listed), batch)
+
+
+ROUTES = (
+    Posted("/tag", TagRequest, tag, tell),
+    Posted("/answer", AnswerRequest, answer, tell),
+    Posted("/fill-mask", FillMaskRequest, fill_mask, tell),
+    Posted("/next-sentence", NextSentenceRequest, next_sentence, tell),
+    Posted("/choose", ChooseRequest, choose, tell),
+)

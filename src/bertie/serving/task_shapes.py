@@ -1,0 +1,85 @@
+"""The bodies of bertie's own routes, for heads that other servers do not serve; answers are shaped as pipelines'."""
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from bertie.serving.refusals import VALIDATION, Refusal
+from bertie.serving.service import Answers
+
+
+class TagRequest(Struct, kw_only=True):
+    """``inputs``: a text, several, or several lists of words."""
+
+    inputs: str | list[str | list[str]]
+    aggregation_strategy: Literal["none", "simple", "first", "average", "max"] | None = None
+    ignore_labels: list[str] | None = None
+    windows: bool = True
+    model: str | None = None
+
+
+class Question(Struct):
+    question: str
+    context: str
+
+
+class AnswerRequest(Struct, kw_only=True):
+    """One question with its context, or several as ``inputs``."""
+
+    question: str | None = None
+    context: str | None = None
+    inputs: list[Question] | None = None
+    top_k: int = 1
+    handle_impossible_answer: bool | None = None
+    max_answer_len: int | None = None
+    model: str | None = None
+
+    def pairs(self) -> tuple[list[tuple[str, str]], bool]:
+        """Return the questions with their contexts, and whether they came as a batch."""
+        if self.inputs is not None:
+            return [(one.question, one.context) for one in self.inputs], True
+        if self.question is None or self.context is None:
+            raise Refusal(VALIDATION, "Give `question` and `context`, or several of both as `inputs`.")
+        return [(self.question, self.context)], False
+
+
+class FillMaskRequest(Struct, kw_only=True):
+    inputs: str | list[str]
+    top_k: int = 5
+    targets: str | list[str] | None = None
+    model: str | None = None
+
+
+class NextSentenceRequest(Struct, kw_only=True):
+    """``inputs``: one pair of texts, or several pairs."""
+
+    inputs: list[str | list[str]]
+    model: str | None = None
+
+
+class Prompt(Struct):
+    prompt: str
+    choices: list[str]
+
+
+class ChooseRequest(Struct, kw_only=True):
+    """One prompt with its choices, or several as ``inputs``."""
+
+    prompt: str | None = None
+    choices: list[str] | None = None
+    inputs: list[Prompt] | None = None
+    model: str | None = None
+
+    def prompts(self) -> tuple[list[tuple[str, list[str]]], bool]:
+        """Return the prompts with their choices, and whether they came as a batch."""
+        if self.inputs is not None:
+            return [(one.prompt, one.choices) for one in self.inputs], True
+        if self.prompt is None or self.choices is None:
+            raise Refusal(VALIDATION, "Give `prompt` and `choices`, or several of both as `inputs`.")
+        return [(self.prompt, self.choices)], False
+
+
+def told(name: str, answers: Answers, batch: bool) -> Any:
+    """Return each answer under a name beside what was cut off its text, as a list if the inputs came as one."""
+    found = [{name: value, "truncated": cut} for value, cut in zip(answers.values, answers.truncated, strict=True)]
+    return found if batch else found[0]

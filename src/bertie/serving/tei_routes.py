@@ -1,0 +1,203 @@
+"""The routes of text-embeddings-inference."""
+
+from typing import Any
+
+from msgspec import UNSET
+from starlette.responses import Response
+
+import bertie
+from bertie.errors import InputError
+from bertie.serving.exchange import Exchange, check_finite
+from bertie.serving.http_app import Asked, Posted
+from bertie.serving.served_model import SPARSE, ServedModel
+from bertie.serving.service import Service, check_texts
+from bertie.serving.service_metrics import Metrics
+from bertie.serving.tei_shapes import (
+    DecodeRequest,
+    EmbedAllRequest,
+    EmbedRequest,
+    EmbedSparseRequest,
+    PredictRequest,
+    Ranked,
+    RerankRequest,
+    SimilarityParameters,
+    SimilarityRequest,
+    TokenizeRequest,
+    pairs,
+    several,
+    tell,
+)
+from bertie.serving.vectors_and_scores import best_first, scores_of, vectors_of
+
+
+async def embed(exchange: Exchange, body: EmbedRequest) -> Any:
+    """Reply with the vector of each text."""
+    vectors, _ = await vectors_of(
+        exchange,
+        several(body.inputs),
+        normalize=body.normalize,
+        dimensions=body.dimensions,
+        prompt_name=body.prompt_name,
+        **body.options,
+    )
+    return exchange.vectors(vectors)
+
+
+async def embed_all(exchange: Exchange, body: EmbedAllRequest) -> Any:
+    """Reply with the vectors of each text's tokens."""
+    model = exchange.service.model_for("feature-extraction", body.model)
+    inputs = several(body.inputs)
+    if body.prompt_name is not None:
+        reader: Any = model.task("embed", prompt_name=body.prompt_name)
+        inputs = [reader.read(text) for text in inputs]
+    answers = await exchange.answer("feature-extraction", inputs, **body.options)
+    exchange.check_size(answers.tokens, model.config.hidden_size)
+    return [text[0] for text in answers.values]
+
+
+async def embed_sparse(exchange: Exchange, body: EmbedSparseRequest) -> Any:
+    """Reply with the words that each text is about, and their weights."""
+    answers = await exchange.answer(SPARSE, several(body.inputs), **body.options)
+    exchange.check_size(sum(len(words) for words, _ in answers.values), 1)
+    return [
+        [{"index": word, "value": weight} for word, weight in zip(words.tolist(), weights.tolist(), strict=True)]
+        for words, weights in answers.values
+    ]
+
+
+async def predict(exchange: Exchange, body: PredictRequest) -> Any:
+    """Reply with the score of each label for each text or pair, best first."""
+    inputs, batch = pairs(body.inputs)
+    labels = exchange.service.model_for("text-classification", body.model).config.num_labels
+    function = "none" if body.raw_scores else None
+    answers = await exchange.answer(
+        "text-classification", inputs, top_k=labels, function_to_apply=function, **body.options
+    )
+    return answers.values if batch else answers.values[0]
+
+
+async def rerank(exchange: Exchange, body: RerankRequest) -> Any:
+    """Reply with the texts' scores, best first."""
+    check_texts([body.query], "query")
+    check_texts(body.texts, "texts")
+    pairs_of = [(body.query, text) for text in body.texts]
+    scores, _ = await scores_of(exchange, pairs_of, raw_scores=body.raw_scores, **body.options)
+    return [
+        Ranked(place, scores[place], body.texts[place] if body.return_text else UNSET) for place in best_first(scores)
+    ]
+
+
+async def similarity(exchange: Exchange, body: SimilarityRequest) -> Any:
+    """Reply with the cosine of each sentence's vector with the source's."""
+    check_texts(body.inputs.sentences, "sentences")
+    check_texts([body.inputs.source_sentence], "source_sentence")
+    parameters = body.parameters or SimilarityParameters()
+    inputs = [body.inputs.source_sentence, *body.inputs.sentences]
+    vectors, _ = await vectors_of(exchange, inputs, prompt_name=parameters.prompt_name, **parameters.options)
+    cosines = vectors[1:] @ vectors[0]
+    check_finite(cosines)
+    return cosines.tolist()
+
+
+async def tokenize(exchange: Exchange, body: TokenizeRequest) -> Any:
+    """Reply with the tokens of each text, and the characters that each comes from."""
+    texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
+    check_texts(texts, "inputs")
+    model = exchange.service.named(body.model)
+    if body.prompt_name is not None:
+        reader: Any = exchange.service.model_for("embed", body.model).task("embed", prompt_name=body.prompt_name)
+        texts = [reader.read(text) for text in texts]
+    return await exchange.service.readers.run(_tokens, model, texts, body.add_special_tokens)
+
+
+def _tokens(model: ServedModel, texts: list[str], add_special_tokens: bool) -> list[list[dict[str, Any]]]:
+    found = []
+    for text, row in zip(texts, model.tokenizer.rows(texts, split_special_tokens=True), strict=True):
+        tokens = []
+        columns = zip(row.ids, row.tokens, row.special_tokens_mask, row.offsets, strict=True)
+        for token, written, special, (start, stop) in columns:
+            if special and not add_special_tokens:
+                continue
+            place = {"start": None, "stop": None} if special else {"start": start, "stop": stop}
+            shown = written if special else text[start:stop]
+            tokens.append({"id": token, "text": shown, "special": bool(special), **place})
+        found.append(tokens)
+    return found
+
+
+async def decode(exchange: Exchange, body: DecodeRequest) -> Any:
+    """Reply with the text of each sequence of ids."""
+    rows = several(body.ids, "ids")  # type: ignore[arg-type]
+    model = exchange.service.named(body.model)
+    size = model.config.vocab_size
+    if (wrong := next((token for row in rows for token in row if not 0 <= token < size), None)) is not None:
+        raise InputError(f"`ids` holds {wrong}; the model's vocabulary has 0 to {size - 1}.")
+    read = model.tokenizer.decode
+    return await exchange.service.readers.run(
+        lambda: [read(row, skip_special_tokens=body.skip_special_tokens) for row in rows]
+    )
+
+
+async def info(service: Service, _: Metrics) -> Any:
+    """Reply with what is served."""
+    limits, (model, *others) = service.limits, service.models.values()
+    return {
+        "model_id": model.name,
+        "model_sha": None,
+        "model_dtype": model.queue.model.dtype,
+        "served_model_name": model.name,
+        "model_type": model_type(model),
+        "max_concurrent_requests": limits.concurrent,
+        "max_input_length": model.task(model.tasks[0]).limit,
+        "max_batch_tokens": model.queue.step_tokens,
+        "max_batch_requests": None,
+        "max_client_batch_size": limits.inputs,
+        "auto_truncate": True,
+        "tokenization_workers": service.readers.count,
+        "version": bertie.__version__,
+        "sha": None,
+        "docker_label": None,
+        "models": [{"name": one.name, "tasks": one.tasks, "computes": one.explain()} for one in (model, *others)],
+    }
+
+
+def model_type(model: ServedModel) -> dict[str, Any]:
+    """Return what a model is, in text-embeddings-inference's words where it has some."""
+    task = model.tasks[0]
+    if task == "embed":
+        recipe: Any = model.task("embed")
+        return {"embedding": {"pooling": "+".join(recipe.recipe.modes)}}
+    if task in ("reranking", "text-classification", "token-classification"):
+        labels = {str(number): label for number, label in model.config.id2label.items()}
+        names = {"reranking": "reranker", "text-classification": "classifier"}
+        return {names.get(task, task): {"id2label": labels, "label2id": dict(model.config.label2id)}}
+    return {task: {}}
+
+
+async def health(service: Service, _: Metrics) -> Any:
+    """Reply with nothing if every model computes."""
+    await service.check_health()
+    return Response()
+
+
+async def metrics(service: Service, kept: Metrics) -> Any:
+    """Reply with Prometheus' text format."""
+    return Response(
+        kept.text(service.waiting, service.in_flight), media_type="text/plain; version=0.0.4; charset=utf-8"
+    )
+
+
+ROUTES = (
+    Posted("/embed", EmbedRequest, embed, tell),
+    Posted("/embed_all", EmbedAllRequest, embed_all, tell),
+    Posted("/embed_sparse", EmbedSparseRequest, embed_sparse, tell),
+    Posted("/predict", PredictRequest, predict, tell),
+    Posted("/rerank", RerankRequest, rerank, tell),
+    Posted("/similarity", SimilarityRequest, similarity, tell),
+    Posted("/tokenize", TokenizeRequest, tokenize, tell),
+    Posted("/decode", DecodeRequest, decode, tell),
+    Asked("/info", info, tell),
+    Asked("/health", health, tell, public=True),
+    Asked("/ping", health, tell, public=True),
+    Asked("/metrics", metrics, tell, public=True),
+)

@@ -1,0 +1,70 @@
+"""Vectors and scores as clients of all families ask for them: of length 1, with fewer numbers, raw, best first."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bertie.serving.exchange import Exchange
+from bertie.serving.refusals import VALIDATION, Refusal
+from bertie.serving.service import Answers
+from bertie.tasks.arrays import Array
+from bertie.tasks.operations import Operations
+
+
+async def vectors_of(
+    exchange: Exchange,
+    inputs: Sequence[Any],
+    model: str | None = None,
+    *,
+    normalize: bool = True,
+    dimensions: int | None = None,
+    **options: Any,
+) -> tuple[Array, Answers]:
+    """Return the vectors ``[N, D]`` of texts or rows of ids, and what they took.
+
+    Args:
+        normalize: whether to give them length 1 (vectors that the model itself normalises have it anyway).
+        dimensions: how many numbers to keep of each.
+        **options: as for `Exchange.answer`.
+
+    Raises:
+        Refusal: ``dimensions`` is below 1 or above the model's.
+    """
+    if dimensions is not None and dimensions < 1:
+        raise Refusal(VALIDATION, "`dimensions` should be positive")
+    answers = await exchange.answer("embed", inputs, model, **options)
+    vectors = np.stack(answers.values)
+    if dimensions is not None:
+        if dimensions > vectors.shape[1]:
+            raise Refusal(VALIDATION, "`dimensions` should be smaller than the maximum embedding dimension.")
+        vectors = vectors[:, :dimensions]
+    return (Operations().normalize(vectors) if normalize else vectors), answers
+
+
+def first_known(exchange: Exchange, model: str | None, names: Sequence[str]) -> str | None:
+    """Return the first of these names that the embedding model has a prompt for."""
+    recipe = exchange.service.model_for("embed", model).task("embed").recipe  # type: ignore[attr-defined]
+    return next((name for name in names if name in recipe.prompts), None)
+
+
+async def scores_of(
+    exchange: Exchange,
+    pairs: Sequence[tuple[str, str]],
+    model: str | None = None,
+    *,
+    raw_scores: bool = False,
+    **options: Any,
+) -> tuple[list[float], Answers]:
+    """Return how well the passage of each pair (query, passage) answers its query, and what it took.
+
+    ``raw_scores`` leaves the logits as they are; ``options`` are those of `Exchange.answer`.
+    """
+    function = "none" if raw_scores else None
+    answers = await exchange.answer("reranking", pairs, model, function_to_apply=function, **options)
+    return [answer["score"] for answer in answers.values], answers
+
+
+def best_first(scores: Sequence[float]) -> list[int]:
+    """Return the places of the scores, the highest first."""
+    return sorted(range(len(scores)), key=lambda place: -scores[place])

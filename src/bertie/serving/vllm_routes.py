@@ -1,0 +1,83 @@
+"""vLLM's routes: classes with all probabilities, and vectors of texts or tokens."""
+
+from time import time
+from typing import Any, Literal
+from uuid import uuid4
+
+from msgspec import UNSET, Struct, UnsetType
+
+from bertie.serving.exchange import Exchange
+from bertie.serving.http_app import Posted
+from bertie.serving.openai_routes import texts_of
+from bertie.serving.openai_shapes import tell, written
+from bertie.serving.service import Answers
+from bertie.serving.vectors_and_scores import vectors_of
+
+
+class ClassifyRequest(Struct, kw_only=True):
+    input: str | list[str | int | list[int]]
+    model: str | None = None
+
+
+class PoolingRequest(ClassifyRequest, kw_only=True):
+    encoding_format: Literal["float", "base64"] = "float"
+    task: Literal["embed", "token_embed"] = "embed"
+
+
+class Classified(Struct):
+    """The best label; ``labels`` is bertie's own: of a model of several labels at a time, those that reach theirs."""
+
+    index: int
+    label: str
+    probs: list[float]
+    num_classes: int
+    labels: list[str] | UnsetType = UNSET
+
+
+async def classify(exchange: Exchange, body: ClassifyRequest) -> Any:
+    """Reply with the probability of every class, in the order of the model's labels."""
+    texts = texts_of(body.input)
+    model = exchange.service.model_for("text-classification", body.model)
+    names = model.config.id2label
+    answers = await exchange.answer("text-classification", texts, model.name, top_k=model.config.num_labels)
+    usual: Any = model.task("text-classification")
+    several = usual.kind == "multi_label_classification"
+    limits = usual.thresholds or [0.5] * len(names)
+    data = []
+    for number, found in enumerate(answers.values):
+        scores = {one["label"]: one["score"] for one in found}
+        reached = [name for place, name in names.items() if scores[name] >= limits[place]]
+        probabilities = [scores[name] for name in names.values()]
+        data.append(Classified(number, found[0]["label"], probabilities, len(names), reached if several else UNSET))
+    return _told(exchange, answers, data, "classify")
+
+
+async def pooling(exchange: Exchange, body: PoolingRequest) -> Any:
+    """Reply with the vector of each text, or of each of its tokens."""
+    texts = texts_of(body.input)
+    if body.task == "embed":
+        vectors, answers = await vectors_of(exchange, texts, body.model)
+        values = [written(vector, body.encoding_format) for vector in vectors]
+    else:
+        answers = await exchange.answer("feature-extraction", texts, body.model)
+        exchange.check_size(answers.tokens, len(answers.values[0][0][0]))
+        values = [text[0] for text in answers.values]
+    data = [{"index": number, "object": "pooling", "data": value} for number, value in enumerate(values)]
+    return _told(exchange, answers, data, "pool")
+
+
+def _told(exchange: Exchange, answers: Answers, data: list[Any], prefix: str) -> dict[str, Any]:
+    return {
+        "id": f"{prefix}-{uuid4().hex}",
+        "object": "list",
+        "created": int(time()),
+        "model": exchange.model,
+        "data": data,
+        "usage": {"prompt_tokens": answers.tokens, "total_tokens": answers.tokens},
+    }
+
+
+ROUTES = (
+    Posted("/classify", ClassifyRequest, classify, tell),
+    Posted("/pooling", PoolingRequest, pooling, tell),
+)

@@ -1,0 +1,83 @@
+"""Connections that would wait for ever, and requests whose borders two programs might see in two places."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bertie.serving import patient_protocol
+
+Address = tuple[str, int]
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+AMBIGUOUS = {
+    "a length and chunks": HEAD + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": HEAD + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+    "a length below 0": HEAD + b"Content-Length: -3\r\n\r\nabc",
+    "a length with a sign": HEAD + b"Content-Length: +3\r\n\r\nabc",
+    "lines without CR": b"POST / HTTP/1.1\nHost: x\nContent-Length: 3\n\nabc",
+    "a folded line": HEAD + b"X: a\r\n b\r\nContent-Length: 3\r\n\r\nabc",
+    "a space before a colon": HEAD + b"Content-Length : 3\r\n\r\nabc",
+    "a chunk of no size": CHUNKED + b"zz\r\nabc\r\n",
+    "a chunk's line without CR": CHUNKED + b"3;a\nabc\r\n0\r\n\r\n",
+    "chunks that are not last": HEAD + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "a control character": b"POST /\x01 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a huge header": HEAD + b"X: " + b"a" * 100_000 + b"\r\n\r\n",
+    "a huge path": b"POST /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+
+async def echo(request: Request) -> Response:
+    return Response(await request.body())
+
+
+def body_of(connection: socket.socket) -> bytes:
+    """Return the body of a reply, of three bytes."""
+    received = b""
+    while len(received.partition(b"\r\n\r\n")[2]) < 3:
+        received += connection.recv(1000)
+    return received.partition(b"\r\n\r\n")[2]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[Address]:
+    """Where an application listens that sends back what it gets."""
+    app = Starlette(routes=[Route("/", echo, methods=["POST"])])
+    config = uvicorn.Config(app, port=0, http=patient_protocol.PatientProtocol, log_level="critical", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()[:2]
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.mark.parametrize("sent", AMBIGUOUS.values(), ids=AMBIGUOUS)
+def test_what_could_be_smuggled_is_refused(address: Address, sent: bytes) -> None:
+    with socket.create_connection(address, timeout=60) as connection:
+        connection.sendall(sent)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
+
+
+def test_chunks_are_read(address: Address) -> None:
+    with socket.create_connection(address, timeout=60) as connection:
+        connection.sendall(CHUNKED + b"3\r\nabc\r\n0\r\n\r\n")
+        assert body_of(connection) == b"abc"
+
+
+def test_a_head_that_does_not_end_is_not_waited_for(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patient_protocol, "HEAD_SECONDS", 0.3)
+    with socket.create_connection(address, timeout=60) as slow:
+        slow.sendall(HEAD + b"Content-Length: 3\r\n\r\nabc")
+        assert body_of(slow) == b"abc"
+        slow.sendall(HEAD)
+        assert slow.recv(1000) == b"", "closed"

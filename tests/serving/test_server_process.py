@@ -1,0 +1,156 @@
+"""A real process on a real port: how it starts, whom it refuses, and how it ends."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+
+import bertie
+from bertie.errors import BertieError
+from bertie.serving import check_extra
+
+LONG = ["some words of a long text " * 8] * 1000
+
+
+class Process:
+    """``bertie serve``, and where it listens."""
+
+    def __init__(self, *arguments: str, **environment: str) -> None:
+        command = [sys.executable, "-m", "bertie", "serve", *arguments, "--port", "0"]
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
+        )
+        assert self.process.stderr is not None
+        self.began = self.process.stderr.readline()
+        self.url = self.began.rpartition(" at ")[2].strip()
+
+    def post(self, path: str, body: Any, **more: Any) -> Any:
+        return httpx2.post(self.url + path, json=body, timeout=60, **more)
+
+    def connect(self) -> socket.socket:
+        host, port = self.url.removeprefix("http://").split(":")
+        return socket.create_connection((host, int(port)), timeout=60)
+
+    def end(self) -> tuple[int, str]:
+        """Send SIGTERM; return the exit code, and what was written to standard error."""
+        self.process.send_signal(signal.SIGTERM)
+        _, said = self.process.communicate(timeout=60)
+        return self.process.returncode, said
+
+
+@pytest.fixture
+def process() -> Iterator[Callable[..., Process]]:
+    with ExitStack() as stack:
+
+        def start(*arguments: str, **environment: str) -> Process:
+            begun = Process(*arguments, **environment)
+            stack.callback(begun.process.kill)
+            return begun
+
+        yield start
+
+
+def test_the_openai_client_unchanged(process: Callable[..., Process], folders: dict[str, Path]) -> None:
+    openai = pytest.importorskip("openai")
+    running = process(f"v={folders['vectors']}", "--api-key", "k1")
+    client = openai.OpenAI(base_url=f"{running.url}/v1", api_key="k1", max_retries=0)
+    reply = client.embeddings.create(input=["a cat", "a dog"], model="v")  # the client asks for base64
+    vectors = bertie.pipeline("embed", folders["vectors"])(["a cat", "a dog"])
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.testing.assert_allclose([one.embedding for one in reply.data], vectors, atol=1e-6)
+    assert reply.usage.total_tokens == 8
+    assert [model.id for model in client.models.list()] == ["v"]
+    with pytest.raises(openai.NotFoundError, match="no model 'other'"):
+        client.embeddings.create(input="a", model="other")
+    with pytest.raises(openai.AuthenticationError):
+        openai.OpenAI(base_url=f"{running.url}/v1", api_key="no", max_retries=0).models.list()
+
+
+def test_what_was_accepted_is_answered_before_the_end(
+    process: Callable[..., Process], folders: dict[str, Path]
+) -> None:
+    running = process(str(folders["vectors"]))
+    replies: list[int] = []
+
+    def ask() -> None:
+        replies.append(running.post("/embed", {"inputs": LONG}).status_code)
+
+    clients = [threading.Thread(target=ask) for _ in range(8)]
+    for client in clients:
+        client.start()
+    while not replies and "bertie_requests_in_flight 8.0" not in httpx2.get(running.url + "/metrics").text:
+        time.sleep(0.005)
+    code, said = running.end()
+    for client in clients:
+        client.join()
+    assert code == 0
+    # those whose connection was not yet accepted got no answer at all, the others the whole one
+    assert set(replies) == {200}
+    lines = [json.loads(line) for line in said.splitlines() if '"event":"request"' in line]
+    assert len(lines) == len(replies)
+
+
+def test_no_texts_or_keys_in_the_log(process: Callable[..., Process], folders: dict[str, Path]) -> None:
+    running = process(str(folders["vectors"]), BERTIE_API_KEYS="secretkey,otherkey")
+    for key in ("secretkey", "otherkey", "wrongkey"):
+        headers = {"authorization": f"Bearer {key}", "x-request-id": "x" * 100 if key == "otherkey" else "mine"}
+        running.post("/embed", {"inputs": "privatewords", "prompt_name": None}, headers=headers)
+    code, said = running.end()
+    assert code == 0
+    assert not any(
+        word in running.began + said for word in ("secretkey", "otherkey", "wrongkey", "privatewords", "\x1b")
+    )
+    assert [json.loads(line)["status"] for line in said.splitlines()] == [200, 200, 401]
+    assert json.loads(said.splitlines()[0])["id"] == "mine"
+
+
+def test_slow_heads_and_clients_that_leave(process: Callable[..., Process], folders: dict[str, Path]) -> None:
+    running = process(str(folders["vectors"]), "--timeout", "2")
+    body = json.dumps({"inputs": LONG * 2}).encode()
+    head = b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    with running.connect() as slow, running.connect() as leaving:
+        slow.sendall(head % len(body))  # and no body
+        leaving.sendall(head % len(body) + body)
+        leaving.close()
+        assert running.post("/embed", {"inputs": "a"}).status_code == 200
+        assert b" 408 " in slow.recv(1000)
+    code, said = running.end()
+    assert code == 0
+    assert sorted(json.loads(line)["status"] for line in said.splitlines()) == [200, 408, 499]
+
+
+def test_what_cannot_be_served_is_said(folders: dict[str, Path], tmp_path: Path) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "bertie", "serve", *arguments], capture_output=True, text=True, timeout=120
+        )
+        return done.returncode, done.stderr
+
+    assert run(str(folders["vectors"]), str(folders["vectors"]))[0] == 2
+    code, said = run(str(tmp_path))
+    assert (code, said.count("\n")) == (2, 1)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        code, said = run(str(folders["vectors"]), "--port", str(taken.getsockname()[1]))
+    assert code == 2
+    assert "address already in use" in said.lower()
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(BertieError) as error:
+        check_extra()
+    assert str(error.value) == "bertie serve needs uvicorn, which is not installed: pip install 'bertie[serve]'"

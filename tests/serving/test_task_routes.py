@@ -1,0 +1,82 @@
+"""bertie's own routes answer as its pipelines do."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bertie
+
+Serve = Callable[..., Any]
+TEXT = "Ada Lovelace met Charles Babbage in London."
+LONG = "She went on. " * 40
+
+
+def alike(found: Any, wanted: Any) -> bool:
+    """Whether two answers are the same, their numbers within 1e-5."""
+    if isinstance(wanted, dict):
+        return found.keys() == wanted.keys() and all(alike(found[name], wanted[name]) for name in wanted)
+    if isinstance(wanted, list):
+        return len(found) == len(wanted) and all(map(alike, found, wanted))
+    return found == (pytest.approx(wanted, abs=1e-5) if isinstance(wanted, float) else wanted)
+
+
+def test_tag(served: Serve, folders: dict[str, Path]) -> None:
+    client = served("tags")
+    reply = client.post("/tag", json={"inputs": [TEXT, LONG + TEXT]}).json()
+    tagger = bertie.pipeline("ner", folders["tags"], aggregation_strategy="simple", windows=True)
+    for found, wanted, text in zip(reply, tagger([TEXT, LONG + TEXT]), (TEXT, LONG + TEXT), strict=True):
+        assert alike(found["entities"], wanted)
+        assert found["truncated"] == 0, "long texts are read in windows"
+        assert all(text[one["start"] : one["end"]] for one in found["entities"])
+    cut = client.post("/tag", json={"inputs": LONG + TEXT, "windows": False}).json()
+    assert cut["truncated"] > 0
+    words = client.post("/tag", json={"inputs": [TEXT.split()], "aggregation_strategy": "first"}).json()
+    wanted = bertie.pipeline("ner", folders["tags"], aggregation_strategy="first")([TEXT.split()])
+    assert alike(words[0]["entities"], wanted[0])
+    assert client.post("/tag", json={"inputs": [TEXT, TEXT.split()]}).status_code == 422
+
+
+def test_answer(served: Serve, folders: dict[str, Path]) -> None:
+    client = served("spans")
+    reply = client.post("/answer", json={"question": "Who?", "context": LONG + TEXT, "top_k": 2}).json()
+    wanted = bertie.pipeline("question-answering", folders["spans"], top_k=2)(
+        {"question": "Who?", "context": LONG + TEXT}
+    )
+    assert alike(reply["answers"], wanted)
+    several = client.post("/answer", json={"inputs": [{"question": "Who?", "context": TEXT}] * 2}).json()
+    assert several[0] == several[1]
+    assert len(several[0]["answers"]) == 1
+    assert client.post("/answer", json={"question": "Who?", "context": ""}).status_code == 422
+    assert "Give `question` and `context`" in client.post("/answer", json={"question": "Who?"}).json()["error"]
+
+
+def test_fill_mask_and_next_sentence(served: Serve, folders: dict[str, Path]) -> None:
+    client = served("words")
+    fill = bertie.pipeline("fill-mask", folders["words"])
+    one, two = "A [MASK] sat.", "A [MASK] sat on a [MASK]."
+    reply = client.post("/fill-mask", json={"inputs": [one, two], "top_k": 3}).json()
+    assert alike([answer["masks"] for answer in reply], [[fill(one, top_k=3)], fill(two, top_k=3)])
+    named = client.post("/fill-mask", json={"inputs": one, "targets": ["cat", "dog"]}).json()
+    assert {found["token_str"] for found in named["masks"][0]} == {"cat", "dog"}
+    assert "has no [MASK] to fill" in client.post("/fill-mask", json={"inputs": "A cat."}).json()["error"]
+    follows = bertie.pipeline("next-sentence", folders["words"])
+    pairs = [["He left.", "It rained."], ["Why?", "So."]]
+    reply = client.post("/next-sentence", json={"inputs": pairs}).json()
+    assert alike(reply, [answer | {"truncated": 0} for answer in follows([tuple(pair) for pair in pairs])])
+    assert client.post("/next-sentence", json={"inputs": pairs[0]}).json() == reply[0]
+    assert client.post("/next-sentence", json={"inputs": [["alone"]]}).status_code == 422
+
+
+def test_choose(served: Serve, folders: dict[str, Path]) -> None:
+    client = served("choices")
+    prompt = {"prompt": "He took the train.", "choices": ["Soon he left.", "It rained.", "So."]}
+    reply = client.post("/choose", json=prompt).json()
+    wanted = bertie.pipeline("multiple-choice", folders["choices"], top_k=None)(inputs=prompt)
+    assert alike(reply["choices"], wanted)
+    both = client.post("/choose", json={"inputs": [prompt, {"prompt": "a", "choices": ["b"]}]}).json()
+    assert alike(both[0], reply)
+    assert len(both[1]["choices"]) == 1
+    assert "no choices" in client.post("/choose", json={"prompt": "a", "choices": []}).json()["error"]
+    assert "multiple-choice" not in client.post("/tag", json={"inputs": "a"}).json()["error"]
