@@ -153,10 +153,28 @@ def test_drawn_words_follow_the_seed_and_the_distribution() -> None:
     np.testing.assert_allclose(counts / 4000, best.values.softmax(0).numpy(), atol=0.04)
 
 
+def test_what_is_in_vain_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    asked = {"max_new_tokens": 3, "min_new_tokens": 5, "temperature": 0.5, "length_penalty": 2.0, "eos_token_id": 2}
+    engine("decoder").generate(rows_of(PROMPTS[:1]), asked)
+    said = caplog.text
+    assert "temperature=0.5 has no effect without do_sample=True" in said
+    assert "length_penalty=2.0 has no effect without num_beams=4" in said
+    assert "texts of at least 5 new tokens are asked for, but there is room for 3 new tokens" in said
+
+
 def test_bad_input(tmp_path: Path) -> None:
     for name, asked, message in (
         ("decoder", {"max_new_tokens": 60}, "goes beyond the model's positions"),
         ("pair", {"decoder_start_token_id": [1, 2], "max_new_tokens": 2}, "give one token"),
+        *(
+            ("decoder", {"max_new_tokens": 2, name: tokens}, "names the token 9999, but the model's vocabulary")
+            for name, tokens in {
+                "suppress_tokens": [9999],
+                "bad_words_ids": [[9999]],
+                "forced_eos_token_id": [9999],
+                "sequence_bias": {(3, 9999): 1.0},
+            }.items()
+        ),
     ):
         with pytest.raises(InputError, match=message):
             engine(name).generate(rows_of(PROMPTS), asked)

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import bertie
+from bertie.cli import main
 from bertie.errors import BertieError
 from bertie.serving import check_extra
 
@@ -145,8 +146,35 @@ def test_what_cannot_be_served_is_said(folders: dict[str, Path], tmp_path: Path)
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         code, said = run(str(folders["vectors"]), "--port", str(taken.getsockname()[1]))
+        port = taken.getsockname()[1]
     assert code == 2
-    assert "address already in use" in said.lower()
+    assert f"cannot listen at 127.0.0.1, port {port} (Address already in use); choose another --port" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "expected"),
+    [
+        (["--api-key", ""], {}, "--api-key is empty, and would let everyone in"),
+        ([], {"BERTIE_API_KEYS": ","}, "BERTIE_API_KEYS is empty"),
+        (["--api-key", "a b"], {}, "characters that no header can have"),
+        (["--timeout", "nan"], {}, "--timeout is nan; give seconds"),
+        (["--timeout", "inf"], {}, "--timeout is inf; give seconds"),
+    ],
+)
+def test_options_that_would_open_or_break_the_server_are_refused(
+    arguments: list[str],
+    environment: dict[str, str],
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["bertie", "serve", "./none", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert expected in capsys.readouterr().err
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,3 +96,5 @@ def test_what_cannot_be_is_refused(fill: Any) -> None:
         fill(TEXTS, jointly="best")
     with pytest.raises(bertie.InputError, match="read whole; leave out jointly or windows"):
         fill(TEXTS, jointly="confidence", windows=True)
+    with pytest.raises(bertie.InputTypeError, match="targets is 5; give a word, or a list of words"):
+        fill(TEXTS, targets=5)

@@ -1,5 +1,6 @@
 """``bertie serve``: models behind HTTP."""
 
+import math
 import os
 from typing import Annotated
 
@@ -45,9 +46,9 @@ def serve(
     A model's head says what it answers. SIGTERM ends it once the requests that were accepted are answered.
     """
     check_extra()
-    keys = [key for key in [*(api_key or []), *os.environ.get(KEYS, "").split(",")] if key]
-    if any(not key.isascii() or not key.isprintable() or " " in key for key in keys):
-        raise InputError("An API key has characters that no header can have; take letters, digits and punctuation.")
+    keys = _keys(api_key or [], os.environ.get(KEYS))
+    if not math.isfinite(timeout):
+        raise InputError(f"--timeout is {timeout}; give seconds, such as 60.")
     from bertie.serving.served_model import ServedModel
     from bertie.serving.server_process import serve as run
     from bertie.serving.service import Limits
@@ -55,3 +56,15 @@ def serve(
     limits = Limits(max_concurrent_requests, max_client_batch_size, body=max_body, seconds=timeout)
     opened = [ServedModel.open(model, device, max_batch_tokens) for model in models]
     run(opened, host, port, keys, limits, log_requests)
+
+
+def _keys(given: list[str], listed: str | None) -> list[str]:
+    """Return the keys of the options and of the environment's list; an empty one would open the server to everyone."""
+    from_list = [key for key in (listed or "").split(",") if key]
+    for name, is_empty in (("--api-key", "" in given), (KEYS, listed is not None and not from_list)):
+        if is_empty:
+            raise InputError(f"{name} is empty, and would let everyone in; give a key, or leave it out.")
+    keys = [*given, *from_list]
+    if any(not key.isascii() or not key.isprintable() or " " in key for key in keys):
+        raise InputError("An API key has characters that no header can have; take letters, digits and punctuation.")
+    return keys

@@ -288,7 +288,7 @@ class Engine:
             self._refuse("decoder")
         fields = dict(options or {})
         more = {name: fields.pop(name) for name in ASKED if name in fields}
-        config = GenerationConfig(**fields).settled(self.generation_config, **fields)
+        config = GenerationConfig().settled(self.generation_config, **fields)
         if self._blocks is None:
             return write(self._decoder, rows, config, self.threads, **more)
         blocks, x, batch = self._embedded(rows)

@@ -173,7 +173,8 @@ def _min_length(config: GenerationConfig, prompts: Prompts, max_length: int) -> 
     elif prompts.embedded:
         shortest = max(shortest - prompts.embedded, 0)
     if shortest > max_length:
-        say_once(f"texts of at least {shortest} tokens cannot be had within {max_length}; they end there")
+        new, room = (counted(length - prompts.width, "new token") for length in (shortest, max_length))
+        say_once(f"texts of at least {new} are asked for, but there is room for {room}; they end there")
     return shortest
 
 

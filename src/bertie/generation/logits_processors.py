@@ -15,6 +15,17 @@ LogitsProcessor = Callable[[Values, Values], Values]
 Tokens = Sequence[int]
 
 
+def _columns(tokens: Tokens, scores: Values) -> list[int]:
+    """Return the tokens as columns of ``scores [B, V]``; refuse those that the model does not have."""
+    size = scores.shape[1]
+    if (wrong := next((token for token in tokens if token >= size), None)) is not None:
+        raise InputError(
+            f"The generation config names the token {wrong}, but the model's vocabulary has 0 to {size - 1}; correct "
+            "the field that holds it (eos_token_id, bad_words_ids, suppress_tokens and others name tokens)."
+        )
+    return list(tokens)
+
+
 @dataclass(frozen=True)
 class SequenceBias:
     """Add a number to the score of a word wherever it would complete one of these sequences."""
@@ -25,12 +36,12 @@ class SequenceBias:
         xp = functions_of(scores)
         bias = xp.full(scores, tuple(scores.shape), 0.0)
         for sequence, number in self.biases.items():
-            before = len(sequence) - 1
+            before, (last,) = len(sequence) - 1, _columns(sequence[-1:], scores)
             if before == 0:
-                bias[:, sequence[0]] = number
+                bias[:, last] = number
             elif before <= ids.shape[1]:
                 fits = (ids[:, ids.shape[1] - before :] == xp.ids(ids, sequence[:-1])).all(axis=1)
-                bias[:, sequence[-1]] += xp.where(fits, number, 0.0)
+                bias[:, last] += xp.where(fits, number, 0.0)
         return scores + bias
 
 
@@ -111,7 +122,7 @@ class Suppressed:
         if not self.start <= ids.shape[1] < self.stop:
             return scores
         scores = functions_of(scores).copy(scores)
-        scores[:, list(self.tokens)] = -math.inf
+        scores[:, _columns(self.tokens, scores)] = -math.inf
         return scores
 
 
@@ -126,7 +137,7 @@ class Forced:
         if ids.shape[1] != self.length:
             return scores
         scores = functions_of(scores).full(scores, tuple(scores.shape), -math.inf)
-        scores[:, list(self.tokens)] = 0.0
+        scores[:, _columns(self.tokens, scores)] = 0.0
         return scores
 
 
@@ -166,7 +177,7 @@ class EndGetsLikelier:
         over = ids.shape[1] - self.start
         if over <= 0:
             return scores
-        xp, ends = functions_of(scores), list(self.ends)
+        xp, ends = functions_of(scores), _columns(self.ends, scores)
         scores = xp.copy(scores)
         own = scores[:, ends]
         scores[:, ends] = xp.where(xp.is_finite(own), own + abs(own) * (self.factor**over - 1), own)

@@ -1,6 +1,7 @@
 """The process that serves: a socket, an event loop, and a calm end, in which accepted requests are answered."""
 
 import logging
+import os
 import signal
 import socket
 import sys
@@ -11,7 +12,6 @@ from typing import Any
 import uvicorn
 
 from bertie.errors import InputError
-from bertie.files import why_refused
 from bertie.serving.cohere_routes import ROUTES as COHERE
 from bertie.serving.http_app import make_app
 from bertie.serving.openai_routes import ROUTES as OPENAI
@@ -82,7 +82,10 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=2_048)
     except OSError as error:
-        raise InputError(f"There is no listening at {host}, port {port}: {why_refused(error)}") from error
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise InputError(
+            f"bertie cannot listen at {host}, port {port} ({reason}); choose another --port or --host."
+        ) from error
 
 
 @contextmanager

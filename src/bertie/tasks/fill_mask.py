@@ -1,13 +1,13 @@
 """Fill-mask: which words fit at the [MASK] of a text. The head runs on the masks alone, not on every token."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
-from bertie.errors import InputError
+from bertie.errors import InputError, InputTypeError, spelled
 from bertie.progress import say_once
 from bertie.tasks.arrays import Array, Integers
 from bertie.tasks.features import Features, Outputs
@@ -123,10 +123,12 @@ class FillMask(Task):
     def _target_ids(self) -> list[int] | None:
         if self.targets is None:
             return None
-        targets = [self.targets] if isinstance(self.targets, str) else list(self.targets)
+        targets = [self.targets] if isinstance(self.targets, str) else self.targets
+        if not isinstance(targets, Iterable):
+            raise InputTypeError(f"targets is {targets!r:.60}; give a word, or a list of words.")
         ids = {found for target in targets if (found := self._target_id(target)) is not None}
         if not ids:
-            raise InputError("targets must name at least one word of the vocabulary.")
+            raise InputError(f"{spelled('targets')} must name at least one word of the vocabulary.")
         return sorted(ids)
 
     def _target_id(self, target: str) -> int | None:

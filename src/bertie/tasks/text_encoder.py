@@ -216,6 +216,6 @@ def wrong_type(number: int, given: object, wanted: str) -> InputTypeError:
 def check_count(name: str, value: object, most: int | None = None) -> None:
     """Refuse a count that is no integer of at least 1 (and at most ``most``)."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InputTypeError(f"{name} is {value!r}; it must be an integer.")
+        raise InputTypeError(f"{spelled(name)} is {value!r}; it must be an integer.")
     if value < 1 or (most is not None and value > most):
-        raise InputError(f"{name} is {value}; allowed are 1 to {'any number' if most is None else most}.")
+        raise InputError(f"{spelled(name)} is {value}; allowed are 1 {'and more' if most is None else f'to {most}'}.")

@@ -65,7 +65,7 @@ class Generation(Task):
     def settled(self, own: GenerationConfig) -> GenerationConfig:
         """Return how words are chosen by a model that has a config of its ``own``."""
         fields = {name: value for name, value in (self.generation or {}).items() if name not in FUNCTIONS}
-        return GenerationConfig(**fields).settled(GenerationConfig.of(own), **fields)
+        return GenerationConfig().settled(GenerationConfig.of(own), **fields)
 
     def rows_together(self, own: GenerationConfig) -> int:
         """Return how many texts are written side by side at most."""
