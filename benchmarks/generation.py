@@ -1,4 +1,4 @@
-"""Tokens a second of ``generate``, beside transformers with a dynamic and a static cache, in turn; and where they go.
+"""Tokens a second of the engine and of ``generate``, beside transformers with a dynamic and a static cache, in turn.
 
 python benchmarks/generation.py [--layers 12] [--width 768] [--new 32] [--rounds 5] [--cases "8 mixed" …] [--profile]
 
@@ -18,6 +18,8 @@ import torch
 import transformers
 
 import bertie
+from bertie.engine import Engine
+from bertie.tasks.features import Features
 from texts import mixed
 
 CASES: dict[str, tuple[int, int | None, dict[str, int]]] = {  # prompts, tokens of each (None: mixed), options
@@ -45,12 +47,12 @@ def main() -> None:
     for name in given.cases:
         ours, arms = _arms(given.layers, given.width, "sources" in name)
         rows, length, options = CASES[name]
-        prompts = _prompts(rows, length)
+        prompts = _prompts(rows, length, on_left="sources" not in name)
         asked = {**prompts, **options, "max_new_tokens": given.new, "min_new_tokens": given.new, "bos_token_id": 1}
         seconds = _timed(arms, given.rounds, asked)
         speeds = {arm: rows * given.new / median(each) for arm, each in seconds.items()}
         figures = ", ".join(f"{arm} {speed:.1f}" for arm, speed in speeds.items())
-        ratios = ", ".join(f"{speeds['bertie'] / speed:.2f} x" for arm, speed in speeds.items() if arm != "bertie")
+        ratios = ", ".join(f"{speed / speeds['transformers']:.2f} x" for speed in speeds.values())
         widths = prompts["attention_mask"].sum(1).tolist()
         print(f"{name} (prompts of {min(widths)} to {max(widths)}): tokens/s of processor time {figures}; {ratios}")
         if given.profile:
@@ -78,20 +80,31 @@ def _arms(layers: int, width: int, pair: bool) -> tuple[torch.nn.Module, dict[st
     theirs, ours = both
     ours.load_state_dict(theirs.state_dict())
     return ours, {
+        "engine": partial(_on_engine, Engine.of(ours)),
         "bertie": ours.generate,
         "transformers": theirs.generate,
         "static": partial(theirs.generate, cache_implementation="static", disable_compile=True),
     }
 
 
-def _prompts(rows: int, length: int | None) -> dict[str, torch.Tensor]:
-    """Return random ids, padded on the left; of mixed length as texts are, in words and a third more."""
+def _on_engine(
+    engine: Engine, input_ids: torch.Tensor, attention_mask: torch.Tensor, **options: object
+) -> torch.Tensor:
+    """Return what the engine writes, as ``generate`` of a model does."""
+    real, lengths = attention_mask.bool(), attention_mask.sum(1).tolist()
+    marks = [0] * len(lengths), [False] * len(lengths)
+    return torch.from_numpy(engine.generate(Features(input_ids[real].numpy(), None, lengths, *marks), options))
+
+
+def _prompts(rows: int, length: int | None, on_left: bool) -> dict[str, torch.Tensor]:
+    """Return random ids, padded on one side; of mixed length as texts are, in words and a third more."""
     lengths = [
         length or min(len(text.split()) * 4 // 3, 256) for text in (mixed(rows) if length is None else [""] * rows)
     ]
     draw = random.Random(0)
     texts = [[draw.randrange(1000, 30_000) for _ in range(each)] for each in lengths]
-    ids = torch.tensor([[0] * (max(lengths) - len(text)) + text for text in texts])
+    blanks = [[0] * (max(lengths) - len(text)) for text in texts]
+    ids = torch.tensor([blank + text if on_left else text + blank for blank, text in zip(blanks, texts, strict=True)])
     return {"input_ids": ids, "attention_mask": (ids != 0).long()}
 
 

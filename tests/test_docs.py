@@ -52,10 +52,13 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini: Path, minil
 
 
 def ready(page: Path, workplace: Path, small: Path) -> None:
-    """Put the small my-bert into the workplace of a page on fine-tuning."""
+    """Put the small my-bert into the workplace of a page on fine-tuning, and a decoder into that of one that writes."""
     if page in TRAINING:
         (workplace / "my-bert").unlink()
         (workplace / "my-bert").symlink_to(small)
+    if "my-decoder" in page.read_text(encoding="utf-8"):
+        bertie.BertLMHeadModel.from_pretrained(small, is_decoder=True).save_pretrained("my-decoder")
+        bertie.BertTokenizer.from_pretrained(small).save_pretrained("my-decoder")
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,13 @@ def test_adapt_to_texts(run: Run, tiny: Path, data: Path) -> None:
     assert "accuracy" in after
 
 
+def test_bert2bert_summarize(run: Run, tiny: Path, data: Path) -> None:
+    figures, *summaries = run("bert2bert_summarize.py", tiny, "articles.jsonl", "runs/summariser").splitlines()
+    assert figures.startswith("{'rouge1': ")
+    assert len(summaries) == 2
+    assert Path("runs/summariser/report.md").exists()
+
+
 def test_a_run_that_is_stopped_goes_on(run: Run, tiny: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bertie.finetuning.task_learner import TaskLearner
 

@@ -138,6 +138,15 @@ ANSWERS = {
     "entities": ("ner", "BertForTokenClassification", {}, {"aggregation_strategy": "max"}, [TEXTS]),
     "answers": ("question-answering", "BertForQuestionAnswering", {}, {"top_k": 2}, [QUESTIONS]),
     "choices": ("multiple-choice", "BertForMultipleChoice", {}, {"windows": True, "top_k": 3}, [CHOICES]),
+    "goes on": ("text-generation", "BertLMHeadModel", {"is_decoder": True}, {"max_new_tokens": 5}, [TEXTS[::2]]),
+    "beams": (
+        "text2text-generation",
+        "EncoderDecoderModel",
+        {},
+        {"num_beams": 3, "num_return_sequences": 2, "max_new_tokens": 5},
+        [TEXTS],
+    ),
+    "summaries": ("summarization", "EncoderDecoderModel", {}, {"max_length": 7}, [TEXTS[:1]]),
     "ranks": ("reranking", "BertForSequenceClassification", {"num_labels": 1}, {}, ["a cat", TEXTS]),
 }
 ANSWER = """
@@ -151,7 +160,12 @@ def saved(folder: Path, words: Path, name: str = "BertModel", **config: Any) -> 
     """Save a small random model of a class, with the vocabulary of another."""
     torch.manual_seed(0)
     config = {**SHAPE, "max_position_embeddings": 64, "initializer_range": 0.3, **config}
-    getattr(bertie, name)(bertie.BertConfig(**config)).save_pretrained(folder)
+    if name == "EncoderDecoderModel":
+        halves = bertie.BertConfig(**config), bertie.BertConfig(**config)
+        made: Any = bertie.EncoderDecoderConfig.from_encoder_decoder_configs(*halves)
+    else:
+        made = bertie.BertConfig(**config)
+    getattr(bertie, name)(made).save_pretrained(folder)
     bertie.BertTokenizer.from_pretrained(words).save_pretrained(folder)
     return folder
 
@@ -297,6 +311,8 @@ MODELS = {
     "tags": ("BertForTokenClassification", {"id2label": dict(enumerate(TAGS))}),
     "spans": ("BertForQuestionAnswering", {}),
     "choices": ("BertForMultipleChoice", {}),
+    "decoder": ("BertLMHeadModel", {"is_decoder": True}),
+    "pair": ("EncoderDecoderModel", {}),
 }
 COMMANDS = [
     "embed -i texts.txt -m words",
@@ -314,6 +330,8 @@ COMMANDS = [
     "answer -i questions.json --to squad -m spans",
     "choose -i choices.jsonl -k 2 -m choices",
     "rerank passages.txt music --to csv -m score",
+    "generate -i texts.txt --max-new-tokens 5 --full-text -m decoder",
+    "generate -i reviews.csv --max-new-tokens 5 --num-beams 2 --num-return-sequences 2 -o out.csv -m pair",
     "train-tokenizer texts.txt --size 40 --min-frequency 1 --out vocabulary",
     "prepare texts.txt -t words --heldout 0 --workers 1 --out shards",
     "env --json",

@@ -35,8 +35,9 @@ PAGES = [ROOT / "README.md", ROOT / "docs" / "tasks" / "fill-mask.md", ROOT / "d
 SHOWN = re.compile(r"^(\$ (.*bertie (?:fill-mask|next-sentence) .*)\n)\{.*\}$", re.MULTILINE)
 COMMANDS = {
     "prepare": "bertie prepare {work}/documents.jsonl -t {start} --heldout 0.005 -o {work}/data",
-    "pretrain": "bertie pretrain --data {work}/data --from {start} --teacher {start} --budget 4h --masking 0.2 "
-    "--batch-tokens 4096 --learning-rate 6e-4 --dropout 0 -o {work}/run --resume",
+    "pretrain": "bertie pretrain --data {work}/data --from {start} --teacher {start} --teacher-weight 3 "
+    "--budget 2h --masking 0.2 --batch-tokens 8192 --learning-rate 1e-3 --warmup 0.02 --optimizer muon --dropout 0 "
+    "--precision bf16 -o {work}/run --resume",
     "quantize": "bertie quantize {work}/run {work}/int8 --check {data}/emotions/dev.csv",
 }
 EXAMPLES = (
@@ -117,7 +118,10 @@ def ship(work: Path) -> None:
         f"| {text} | {', '.join('{token_str} ({score:.2f})'.format(**one) for one in answer)} |"
         for text, answer in zip(EXAMPLES, answers, strict=True)
     )
-    figures |= {"tokens": tokens, "commands": commands, "examples": "\n".join(rows)}
+    lines = map(json.loads, (work / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    last = max((line for line in lines if "tokens" in line), key=lambda line: line["step"])
+    read = f"{last['step']:,} steps, {last['tokens'] / 1e6:.1f} million tokens"
+    figures |= {"tokens": tokens, "read": read, "commands": commands, "examples": "\n".join(rows)}
     (MODEL / "README.md").write_text(CARD.read_text(encoding="utf-8").format(**figures), encoding="utf-8")
     for page in PAGES:
         page.write_text(SHOWN.sub(printed, page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -7,7 +7,7 @@ from types import ModuleType
 from bertie.errors import BertieError
 
 # Modules whose package bears another name.
-_PACKAGES = {"sklearn": "scikit-learn", "unidic_lite": "unidic-lite"}
+_PACKAGES = {"rouge_score": "rouge-score", "sklearn": "scikit-learn", "unidic_lite": "unidic-lite"}
 
 
 def need(module: str, extra: str, what: str = "This") -> ModuleType:

@@ -190,3 +190,18 @@ def test_bad_input(tmp_path: Path) -> None:
     broken.cls.predictions.bias.data[3] = torch.nan
     with pytest.raises(BertieError, match="scores for text 0 hold 1 NaN"):
         Engine.of(broken).generate(rows_of(PROMPTS), {"max_new_tokens": 2})
+
+
+def test_int8_layers_of_a_decoder(mini: Path, tmp_path: Path) -> None:
+    decoder = bertie.BertLMHeadModel.from_pretrained(mini, is_decoder=True)
+    decoder.save_pretrained(tmp_path)
+    tokenizer = bertie.BertTokenizer.from_pretrained(mini)
+    texts = ["She opened the door and saw the garden.", "He drank a cup of tea."]
+    bertie.quantize(decoder, texts=texts, tokenizer=tokenizer, show_progress=False).save_pretrained(tmp_path)
+    rows, asked = rows_of([[1996, 3871, 2001], [2016, 2441]]), {"max_new_tokens": 6, "no_repeat_ngram_size": 1}
+    expected = bertie.BertLMHeadModel.from_pretrained(tmp_path).generate(
+        bertie.Packed.from_flat(rows.ids, rows.lengths), **asked
+    )
+    assert Engine.open(tmp_path, "BertLMHeadModel").generate(rows, asked).tolist() == expected.tolist()
+    with pytest.raises(InputTypeError, match="quantize takes one BERT"):
+        bertie.quantize(pair_of_berts()[0])

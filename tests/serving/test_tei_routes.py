@@ -26,7 +26,7 @@ def test_embed(served: Serve, folders: dict[str, Path]) -> None:
     np.testing.assert_allclose(reply.json(), normal(vectors), atol=1e-6)
     for header in ("x-compute-type", "x-compute-time", "x-queue-time", "x-inference-time", "x-request-id"):
         assert reply.headers[header]
-    assert reply.headers["x-truncated-tokens"] == "0"
+    assert (reply.headers["x-truncated-tokens"], reply.headers["x-compute-type"]) == ("0", "cpu")
     assert reply.headers["x-compute-characters"] == str(len("".join(TEXTS)))
     assert client.post("/invocations", json={"inputs": TEXTS}).json() == client.post("/", json={"inputs": TEXTS}).json()
     assert client.post("/", json={"inputs": TEXTS}).json() == reply.json()

@@ -24,6 +24,7 @@ from contextlib import nullcontext
 import numpy as np
 from bertie import BertTokenizer
 from bertie.config import BertConfig
+from bertie.generation.generation_config import GenerationConfig
 from bertie.tasks.inference import compute_rows
 from bertie.tasks.registry import ROWS
 from bertie.tasks.vector_layers import Dense, Normalize
@@ -34,7 +35,7 @@ table = np.random.default_rng(0).normal(size=(len(words), len(words))).astype(np
 
 
 class Model:
-    device_type, dtype, threads = "cpu", "float32", 2
+    device_type, dtype, threads, generation_config = "cpu", "float32", 2, GenerationConfig()
 
     def __init__(self, config, of_tokens):
         self.config, self.of_tokens = config, of_tokens
@@ -55,6 +56,9 @@ class Model:
     def next_sentence(self, features):
         return self.first_tokens(features)[:, :2]
 
+    def generate(self, rows, options):
+        return np.full((len(rows.lengths), max(rows.lengths) + 1), 5)
+
     def with_threads(self, threads):
         return self
 
@@ -71,6 +75,7 @@ inputs = {
 }
 for row in ROWS:
     config = BertConfig(vocab_size=len(words), hidden_size=len(words), num_attention_heads=1,
+                        is_decoder=row.name == "text-generation",
                         num_labels=1 if row.name in ("reranking", "multiple-choice") else 2)
     more = {"layers": (Dense(table, None, "GELU"), Normalize())} if row.name == "embed" else {}
     task = row.load_task()(tokenizer=tokenizer, config=config, **more)

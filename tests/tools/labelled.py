@@ -101,6 +101,13 @@ def _partners() -> Rows:
     ]
 
 
+def _articles() -> Rows:
+    return [
+        {"document": f"In spring {name} took the train to {place}. It rained.", "summary": f"{name} went to {place}."}
+        for name, place in product(_NAMES, _PLACES)
+    ]
+
+
 def _csv(rows: Rows) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -126,6 +133,7 @@ FILES = {
     "follows.csv": _csv(_following()),
     "relevance.csv": _csv(_relevant()),
     "partners.csv": _csv(_partners()),
+    "articles.jsonl": _lines(_articles()),
     "passages.txt": "".join(f"{row['text']}\n" for row in _reviews()[:6]),
     "books.txt": "\n\n".join(
         " ".join(f"The {part} is {word} at {place}." for part in _FILMS for word in words)

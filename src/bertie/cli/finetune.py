@@ -66,7 +66,7 @@ def finetune(
         str,
         typer.Argument(
             help="sequence-classification, token-classification, question-answering, multiple-choice, next-sentence, "
-            "masked-lm, embedding or reranking; usual names such as classification, ner and qa will do."
+            "masked-lm, embedding, reranking or seq2seq; usual names such as classification, ner and qa will do."
         ),
     ],
     train: Annotated[
@@ -75,7 +75,10 @@ def finetune(
             "--train", help="Labelled rows to learn from: a file, a folder or a pattern in quotes; may be repeated."
         ),
     ],
-    model: Annotated[str, typer.Option("--model", "-m", help="The folder or hub name to start from.")],
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="The folder or hub name to start from; of seq2seq a BERT is both."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The new folder of the run; --dry-run needs none.")
     ] = None,
@@ -96,6 +99,12 @@ def finetune(
         str | None, typer.Option("--class-weights", help="auto lets all classes weigh alike; or CLASS=2,OTHER=1.")
     ] = None,
     metric: Annotated[str | None, typer.Option("--metric", help="The figure that decides which epoch is best.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="Of seq2seq: the BERT that reads; instead of --model.")
+    ] = None,
+    decoder: Annotated[
+        str | None, typer.Option("--decoder", help="Of seq2seq: the BERT that writes; default: the encoder's.")
+    ] = None,
     seed: Annotated[list[int] | None, typer.Option("--seed", help="Several give mean and deviation.")] = None,
     lora: Annotated[int | None, typer.Option("--lora", min=1, help="Train adapters of this rank only.")] = None,
     settings: Annotated[
@@ -122,7 +131,7 @@ def finetune(
 ) -> None:
     """Fine-tune a model on labelled rows and say how good it is on rows it has not seen."""
     said = {
-        "model": model,
+        "model": _start(model, encoder, decoder),
         "dev": _source_or_share(dev),
         "tune": _source_or_share(tune),
         "out": out,
@@ -216,6 +225,17 @@ def _assigned(pairs: list[str] | None, option: str) -> dict[str, Any]:
         except ValueError:
             found[name] = value
     return found
+
+
+def _start(model: str | None, encoder: str | None, decoder: str | None) -> Any:
+    """Return what a fine-tuning begins with: a model, or an encoder and a decoder."""
+    if encoder is None and decoder is None:
+        if model is None:
+            raise InputError("--model is missing: name the folder or hub name to start from.")
+        return model
+    if model is not None:
+        raise InputError("--model says what both halves begin with, --encoder and --decoder each; give one or two.")
+    return encoder or decoder, decoder or encoder
 
 
 def _source_or_share(part: str | None) -> Any:

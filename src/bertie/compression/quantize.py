@@ -13,6 +13,7 @@ from bertie.compression.groups import Group, groups, word_tables
 from bertie.compression.observe import Inputs, cosines, observe, vectors
 from bertie.compression.rounding import round_layers, round_table
 from bertie.data.bundled_texts import book_texts
+from bertie.encoder_decoder_config import EncoderDecoderConfig
 from bertie.errors import InputError, InputTypeError, nearest
 from bertie.frames import texts_of
 from bertie.models.pretrained import BertPreTrainedModel
@@ -92,6 +93,8 @@ def _check(model: BertPreTrainedModel, method: str, min_cosine: float) -> None:
         raise InputTypeError(
             f"quantize takes a model of bertie's, not a {type(model).__name__}; load it with from_pretrained"
         )
+    if isinstance(model.config, EncoderDecoderConfig):
+        raise InputTypeError("quantize takes one BERT, and this model is two of them; leave it in floating point")
     if model.device.type != "cpu":
         raise InputError(f"the model lies on {model.device}; int8 is for the CPU: model.to('cpu')")
     if not 0 <= min_cosine <= 1:

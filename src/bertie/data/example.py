@@ -13,7 +13,8 @@ class Example:
     "context", "id"}``; for choices ``{"prompt", "choices"}``; for embeddings a pair or ``(anchor, positive,
     negative)``. A label is a class name (str); class names (``list[str]``, multi-label); a number (float: regression,
     similarity, relevance); one tag a word (``list[str]``); for questions ``{"answers": [{"text", "answer_start"},
-    …]}``, an empty list if there is no answer; an int (the right choice from 0; next sentence: 0 if it follows).
+    …]}``, an empty list if there is no answer; an int (the right choice from 0; next sentence: 0 if it follows); the
+    right targets of a source (``tuple[str, ...]``), of which the first is learned.
     """
 
     text: Any

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bertie.data.cells import flag_in, is_nothing, list_in, name_in, shown
+from bertie.data.cells import flag_in, is_nothing, list_in, name_in, shown, text_in
 from bertie.data.example import Example
 from bertie.data.labelling import Labelling, LabelOptions
 from bertie.data.labels import ClassLabels, Raw, find_class_labels, find_joined
@@ -212,6 +212,30 @@ class Embedding(Schema):
         ]
 
 
+class Seq2Seq(Schema):
+    """A label is the right targets, of which the first is learned; a cell holds one, or a list of several."""
+
+    name = "seq2seq"
+    roles = (
+        Role("target", ("target", "summary highlights abstract", "targettext output response label"), needed=True),
+        Role(
+            "source",
+            ("source", "document article dialogue", "sourcetext input text content"),
+            needed=True,
+            is_text=True,
+        ),
+    )
+    guesses = (("source", only_column, ONLY_OTHER), ("target", only_column, ONLY_OTHER))
+
+    def parse(self, row: Row) -> Example:
+        cell = row.cell("target")
+        targets = cell if isinstance(cell, list) and cell else [cell]
+        return row.example(row.text("source"), tuple(text_in(one, "target", row.where) for one in targets))
+
+    def meaning(self, found: Found) -> list[str]:
+        return ["the target is to be written for the source"]
+
+
 class Reranking(Schema):
     """An example is a query and a passage, and how relevant this is. A query's passages stay in one part of a split."""
 
@@ -278,6 +302,7 @@ SCHEMAS: Mapping[str, Schema] = {
         NextSentence(),
         MaskedLM(),
         Embedding(),
+        Seq2Seq(),
         Reranking(),
     )
 }

@@ -69,8 +69,9 @@ class KeyValues:
         """Make text ``i`` what text ``texts[i]`` was, which is a copy of the same."""
         moved = np.flatnonzero(texts != np.arange(len(texts)))
         if len(moved):
-            kept = np.s_[self._shared : int(self.lengths.max())]
-            self._numbers[:, :, moved, kept] = self._numbers[:, :, texts[moved], kept]
+            new = slice(self._shared, int(self.lengths.max()))
+            for part in self._numbers.reshape(-1, *self._numbers.shape[2:]):  # of each layer keys, then values
+                part[moved, new] = part[texts[moved], new]
             self.lengths = self.lengths[texts]
 
     def _reserve(self, width: int) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from bertie.data import Format
 from bertie.data.labelling import LabelOptions
 from bertie.errors import InputError, spelled
-from bertie.finetuning.plan import Plan, settings_from
+from bertie.finetuning.plan import Plan, StartModel, settings_from
 from bertie.finetuning.resuming import refuse_other, refuse_unfinished
 from bertie.finetuning.run import Outcome, learn, prepare, scored
 from bertie.finetuning.run_folder import write_folder
@@ -70,7 +70,7 @@ def finetune(
     task: str,
     train: Any,
     *,
-    model: str | os.PathLike[str] | nn.Module,
+    model: StartModel,
     dev: Any = None,
     tune: Any = None,
     out: str | os.PathLike[str] | None = None,
@@ -115,10 +115,12 @@ def finetune(
 
     Args:
         task: "sequence-classification", "token-classification", "question-answering", "multiple-choice",
-            "next-sentence", "masked-lm", "embedding" or "reranking"; usual names ("classification", "ner", "qa", …) do.
+            "next-sentence", "masked-lm", "embedding", "reranking" or "seq2seq"; usual names ("classification", "ner",
+            "qa", …) do.
         train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON, …), several (a list of files, a folder, a
             pattern such as ``train-*.jsonl``), a ``datasets.Dataset``, a DataFrame, or a list of dicts.
-        model: a folder or a name in the hub, to start from.
+        model: a folder or a name in the hub, to start from; of seq2seq an encoder-decoder's, a BERT's that becomes
+            encoder and decoder, or those of two BERTs, ``(encoder, decoder)``.
         dev: what to score the finished model on, or the share of train to keep for it, which is then not learned
             from; None: a tenth; 0: nothing is scored.
         tune: a source of its own to tune on, or the share of train to keep for it; None: a tenth; 0: nothing is tuned

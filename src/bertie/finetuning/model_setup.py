@@ -1,6 +1,7 @@
 """What a fine-tuning starts from: a checkpoint with the head its labels need, its tokenizer, and the task's options."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -12,9 +13,10 @@ from torch import nn
 from bertie.config import BertConfig
 from bertie.data.example import Example
 from bertie.data.labels import by_spelling, matching
-from bertie.errors import CheckpointError, InputError, nearest, spelled
+from bertie.errors import CheckpointError, ConfigError, InputError, nearest, spelled
 from bertie.extras import need
 from bertie.finetuning.plan import Job
+from bertie.finetuning.warm_start import starting_model
 from bertie.messages import listed
 from bertie.models.loading import one_device
 from bertie.pipelines.factory import load_task
@@ -47,7 +49,8 @@ def start(job: Job) -> tuple[TrainableTask, Any, list[str]]:
         if goes_on:
             del loading["id2label"]
         with nullcontext() if row.learns in PRETRAINED else quietly():
-            answers, model, _ = load_task(row, plan.model, device=device, loading=loading)
+            source, tokenizer = starting_model(plan, loading)
+            answers, model, _ = load_task(row, source, tokenizer, device=device, loading=loading)
         said = transfer_labels(model, data.labels) if goes_on else []
         if "problem_type" in head:
             model.config.problem_type = head["problem_type"]
@@ -58,12 +61,13 @@ def start(job: Job) -> tuple[TrainableTask, Any, list[str]]:
 
 
 def own_config(model: Any) -> BertConfig | None:
-    """Return a model's config before it is loaded; None where it lies in a subfolder."""
+    """Return a model's config, of two models the first's, before it is loaded; None where it lies in a subfolder."""
+    model = model[0] if isinstance(model, tuple) else model
     if not isinstance(model, str | os.PathLike):
         return getattr(model, "config", None)
     try:
         return BertConfig.from_pretrained(model)
-    except CheckpointError:
+    except (CheckpointError, ConfigError):
         return None
 
 
@@ -82,7 +86,15 @@ def add_adapters(model: nn.Module, rank: int) -> Any:
 
 def merge_adapters(model: Any) -> Any:
     """Return a plain model: adapters are added into the weights they adapt."""
-    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    if not hasattr(model, "merge_and_unload"):
+        return model
+    tied = model.config.tie_word_embeddings
+    with warnings.catch_warnings():
+        # peft compares an encoder's embeddings with the decoder's head, and takes them for parted
+        warnings.filterwarnings("ignore", "Input and output embeddings are no longer tied")
+        merged = model.merge_and_unload()
+    merged.config.tie_word_embeddings = tied
+    return merged
 
 
 def _weights(job: Job, model: Any) -> dict[str, Any]:

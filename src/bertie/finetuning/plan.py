@@ -24,6 +24,10 @@ from bertie.tasks.registry import Row, find_learned
 from bertie.training import Callback, Settings
 from bertie.training.tensorboard import check_tensorboard
 
+Place = str | os.PathLike[str]
+# a folder, a name in the hub, a model; or an encoder's and a decoder's folders or names
+StartModel = Place | nn.Module | tuple[Place, Place]
+
 # What LoRA learns at, where nobody says.
 LORA_RATE = 5e-4
 
@@ -41,7 +45,7 @@ class Plan:
 
     task: str
     train: Any
-    model: str | os.PathLike[str] | nn.Module
+    model: StartModel
     dev: Any = None
     tune: Any = None
     out: Path | None = None
@@ -106,7 +110,8 @@ class Plan:
         """Return the plan with its learning rate, which LoRA and the model's width decide where nobody says."""
         settings = self.settings
         adapters = self.lora is not None and settings.learning_rate is None
-        rate = LORA_RATE if adapters else settings.rate_for(config)
+        reading = None if config is None else config.get_text_config(encoder=True)
+        rate = LORA_RATE if adapters else settings.rate_for(reading)
         return dataclasses.replace(self, settings=dataclasses.replace(settings, learning_rate=rate))
 
     def named(self) -> dict[str, str]:
@@ -150,8 +155,8 @@ def settings_from(settings: Settings | None, named: Mapping[str, Any]) -> Settin
 
 
 def is_place(source: Any) -> bool:
-    """Whether a source is a path or a name, not the thing itself."""
-    return isinstance(source, str | os.PathLike)
+    """Whether a source is a path or a name, or several of them, not the thing itself."""
+    return all(map(is_place, source)) if isinstance(source, tuple) else isinstance(source, str | os.PathLike)
 
 
 def called(source: Any) -> str:

@@ -134,7 +134,7 @@ def learn(job: Job) -> Learned | None:
         write_json(make_folder(plan.out) / PLAN, {**plan.to_dict(), "read_as": job.data.read_as})
     features = encode_examples(task, parts.train, plan.show_progress)
     cut = count_cut(features)
-    said += _on_cut_texts(features, cut)
+    said += _on_cut_texts(task, features, cut)
     for sentence in said if is_first() else ():
         say_once(sentence)
     learner = TaskLearner(task, model, features, [example.where for example in parts.train])
@@ -185,14 +185,14 @@ def scored(learned: Learned) -> Outcome:
     )
 
 
-def _on_cut_texts(features: Features, cut: int) -> list[str]:
+def _on_cut_texts(task: TrainableTask, features: Features, cut: int) -> list[str]:
     """Return a sentence if texts to learn from are longer than the model reads."""
     if not cut:
         return []
+    advice = f"; {spelled('windows', True)} reads them whole" if "windows" in task.options() else ""
     return [
         f"{cut:,} of {counted(features.num_inputs, 'text')} to learn from {plural(cut, 'is', 'are')} longer than "
-        f"the model reads and lost {counted(sum(features.truncated), 'token')}; "
-        f"{spelled('windows', True)} reads them whole."
+        f"the model reads and lost {counted(sum(features.truncated), 'token')}{advice}."
     ]
 
 

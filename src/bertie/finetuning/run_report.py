@@ -172,8 +172,8 @@ def _mistakes(mistakes: Sequence[Mistake]) -> str:
     rows = [
         [
             plain(mistake.text, TEXT_LENGTH),
-            plain(mistake.gold, 60),
-            plain(mistake.predicted, 60),
+            plain(mistake.gold, TEXT_LENGTH),
+            plain(mistake.predicted, TEXT_LENGTH),
             "" if mistake.score is None else number(mistake.score),
             plain(mistake.where),
         ]

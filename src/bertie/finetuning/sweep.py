@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from bertie.data import Format
 from bertie.data.labelling import LabelOptions
 from bertie.errors import InputError, spelled
 from bertie.extras import need
 from bertie.finetuning.api import Finetuned, finetuned_of
-from bertie.finetuning.plan import Plan
+from bertie.finetuning.plan import Plan, StartModel
 from bertie.finetuning.run import prepare
 from bertie.finetuning.searching import STUDY, WHAT, Search, Space, Trial
 from bertie.training import Settings, world_size
@@ -43,7 +42,7 @@ def sweep(
     task: str,
     train: Any,
     *,
-    model: str | os.PathLike[str] | nn.Module,
+    model: StartModel,
     trials: int,
     space: Space | None = None,
     out: str | os.PathLike[str] | None = None,

@@ -78,14 +78,19 @@ class Tuning:
             task = task.with_options(label_smoothing=0.0)
         features = task.add_labels(self.features, self.labels)
         firsts = features.first_rows
+        model = TaskModel(self.model)
         total: Any = 0.0
         divisor: Any = 0.0
         # where a loss compares inputs with each other, as many of them as in a usual step
         for begin in range(0, features.num_inputs, BATCH_SIZE):
             inputs = range(begin, min(begin + BATCH_SIZE, features.num_inputs))
             part = features.of_inputs(inputs)
-            output = _together(rows[firsts[begin] : firsts[inputs.stop]])
-            total = total + task.loss(output, part).double().numpy()
+            with model.inference():
+                if task.loss_of_answers:
+                    output: Any = _together(rows[firsts[begin] : firsts[inputs.stop]])
+                else:
+                    output = task.run(model, part)
+                total = total + task.loss(output, part).double().cpu().numpy()
             counts = task.divisor(part)
             divisor = divisor + np.asarray([*counts.values()] if isinstance(counts, Mapping) else counts)
         return float((total / divisor).sum()) if np.all(divisor) else float("nan")

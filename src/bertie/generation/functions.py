@@ -45,8 +45,8 @@ class Functions:
         return np.where(condition, values, others)
 
     def is_in(self, values: Values, tokens: tuple[int, ...]) -> Values:
-        """Return which values are among these tokens."""
-        return np.isin(values, tokens)
+        """Return which of the values ``[B]`` are among these tokens."""
+        return (values[:, None] == np.asarray(tokens, np.int64)).any(axis=1)
 
     def is_finite(self, values: Values) -> Values:
         """Return which values are neither NaN nor infinite."""
@@ -118,7 +118,7 @@ class Functions:
         The smallest of exponential variables of these rates comes first with just these probabilities.
         """
         waits = generator.standard_exponential(chances.shape, np.float32)
-        return self.topk(chances / waits, count)[1]
+        return self.topk(chances / np.maximum(waits, np.finfo(np.float32).tiny), count)[1]
 
     def bools(self, like: Values, answers: Any) -> Values:  # noqa: ARG002
         """Return what a stopping criterion answered, beside ``like``."""

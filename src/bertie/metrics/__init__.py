@@ -11,6 +11,7 @@ from bertie.metrics.question_answering import QuestionAnsweringMetric
 from bertie.metrics.ranking import RankingMetric, RerankingMetric, RetrievalMetric
 from bertie.metrics.regression import RegressionMetric
 from bertie.metrics.streaming import Metric, Scores
+from bertie.metrics.text_overlap import TextOverlapMetric
 
 __all__ = [
     "ClassificationMetric",
@@ -25,4 +26,5 @@ __all__ = [
     "RerankingMetric",
     "RetrievalMetric",
     "Scores",
+    "TextOverlapMetric",
 ]

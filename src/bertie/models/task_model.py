@@ -48,9 +48,9 @@ class TaskModel:
     def threads(self) -> int:
         return cores_to_divide()
 
-    def packed(self, features: Features) -> Packed:
-        """Return the rows as one packed batch on the module's device."""
-        config = self.config
+    def packed(self, features: Features, for_decoder: bool = False) -> Packed:
+        """Return the rows as one packed batch on the module's device; of an encoder-decoder for one of its halves."""
+        config = self.config.get_text_config(decoder=for_decoder, encoder=not for_decoder)
         types = features.types if config.type_vocab_size else None
         positions = None
         if config.family.skips_padding and (features.ids == config.pad_token_id).any():
@@ -103,6 +103,10 @@ class TaskModel:
         if (seed := given.pop("seed", None)) is not None:
             given["generator"] = torch.Generator(self.device).manual_seed(seed)
         return self.module.generate(self.packed(rows), **given).cpu().numpy()
+
+    def target_logits(self, sources: Features, targets: Features) -> Tensor:
+        read, written = self.packed(sources), self.packed(targets, for_decoder=True)
+        return self.module(read, decoder_input_ids=written, use_cache=False, return_dict=True).logits
 
     def layers(self, features: Features) -> Sequence[Tensor]:
         return self._encoder(self.packed(features), output_hidden_states=True, return_dict=True).hidden_states

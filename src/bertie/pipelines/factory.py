@@ -55,8 +55,9 @@ def pipeline(
 
     Args:
         task: "embed", "feature-extraction", "fill-mask", "multiple-choice", "next-sentence", "pseudo-log-likelihood"
-            (also "score"), "question-answering", "reranking" (also "text-ranking"), "text-classification" (also
-            "sentiment-analysis") or "token-classification" (also "ner").
+            (also "score"), "question-answering", "reranking" (also "text-ranking"), "summarization",
+            "text-classification" (also "sentiment-analysis"), "text-generation", "text2text-generation" or
+            "token-classification" (also "ner").
         model: a folder, a name in the hub, or a model; None: the task's default, which "embed", "fill-mask",
             "next-sentence" and "pseudo-log-likelihood" have.
         config: a config, or the name of one, instead of the model's own.

@@ -49,7 +49,7 @@ class Exchange:
         given = request.headers.get("x-request-id", "")
         self.id = given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(64):016x}"
         self.client = client
-        self.model = ""
+        self.model = self._device_type = ""
         self.asked: list[Answers] = []
         self.began = monotonic()
 
@@ -104,7 +104,7 @@ class Exchange:
     async def answer(self, task: str, inputs: Sequence[Any], model: str | None = None, **options: Any) -> Answers:
         """As `Service.answer`, of the model of this name, or the first that has the task."""
         began, found = monotonic(), self.service.model_for(task, model)
-        self.model = found.name
+        self.model, self._device_type = found.name, found.queue.model.device_type
         answers = await self.service.answer(found, task, inputs, self.client, **options)
         self.asked.append(answers)
         self._metrics.on_answers(task, answers, monotonic() - began)
@@ -159,7 +159,7 @@ class Exchange:
         if self.asked:
             parts = {"tokenization": "tokenization", "queue": "queue", "inference": "inference"}
             total = _milliseconds(monotonic() - self.began)
-            told |= {"x-compute-type": "cpu", "x-compute-time": total, "x-total-time": total}
+            told |= {"x-compute-type": self._device_type, "x-compute-time": total, "x-total-time": total}
             told |= {
                 f"x-{name}-time": _milliseconds(sum(getattr(answers, part) for answers in self.asked))
                 for name, part in parts.items()

@@ -1,4 +1,4 @@
-"""What requests ask about, counted, checked and made features: texts, pairs and prompts, or the model's own ids."""
+"""What requests ask about, counted, checked and made features: texts, pairs and prompts, or the ids of the model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -96,3 +96,10 @@ class GenerativeModel(Model, Protocol):
         Rows are padded before their beginning, and behind their end. ``options`` are fields of a generation config,
         functions as ``model.generate`` takes them, and ``seed``.
         """
+
+
+class Seq2SeqModel(Model, Protocol):
+    """As `Model`, of an encoder-decoder that learns: R rows are sources, each with a target of its own."""
+
+    def target_logits(self, sources: Features, targets: Features, /) -> Computed:
+        """Return the logits ``[T, V]`` of what comes next at each of the T tokens of R targets."""

@@ -62,7 +62,7 @@ class Row:
     def save_options(self, config: Any, task: Any) -> None:
         """Keep in a model's config what `saved_options` returns: the task's options that differ from the usual."""
         usual = {field.name: field.default for field in dataclasses.fields(task)}
-        saved = {name: getattr(task, name) for name in task.saved if getattr(task, name) != usual[name]}
+        saved = {name: getattr(task, name) for name in task.saved if getattr(task, name, None) != usual.get(name)}
         columns = self.saved_columns(config)
         self._keep(config, saved | ({"columns": columns} if columns else {}))
 
@@ -200,11 +200,13 @@ ROWS = (
     ),
     Row(
         "text2text-generation",
-        (),
+        ("seq2seq", "sequence-to-sequence"),
         "AutoModelForSeq2SeqLM",
         "bertie.tasks.text_generation:Text2TextGeneration",
         "a text",
         pipeline="GenerationPipeline",
+        learns="seq2seq",
+        trained="bertie.tasks.seq2seq:Seq2Seq",
     ),
     Row(
         "summarization",

@@ -96,6 +96,9 @@ class Learning(ABC):
     def add_labels(self, features: Features, labels: Sequence[object]) -> Features:
         """Return the features with what is to be learned of each input."""
 
+    # whether `loss` takes what `rows` keeps of an answer; if not, it takes what `run` computes of labelled features
+    loss_of_answers: ClassVar[bool] = True
+
     def apply_masking(self, features: Features, random: np.random.Generator) -> Features:
         """Return the features of a training batch as this step sees them; tasks that mask words draw them here."""
         return features

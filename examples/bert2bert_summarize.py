@@ -1,0 +1,45 @@
+"""Make a summariser of two BERTs (arXiv 1907.12461): one reads, one writes, and the attention between them is new.
+
+python examples/bert2bert_summarize.py google-bert/bert-base-uncased articles.jsonl runs/summariser
+
+Without arguments it begins with the model that comes with bertie, and learns rows that are made here.
+"""
+
+import sys
+from itertools import product
+
+import bertie
+
+NAMES = ("Ada Lovelace", "Grace Hopper", "Alan Turing", "Mary Shelley", "Niels Bohr", "Lise Meitner")
+PLACES = ("Paris", "London", "Rome", "Berlin", "Vienna", "Prague")
+DRINKS = ("tea", "coffee", "water")
+ROWS = [
+    {
+        "document": f"In spring {name} took the train to {place}. It rained. There they had {drink} and a rest.",
+        "summary": f"{name.split()[1]} went to {place} and had {drink}.",
+    }
+    for name, place, drink in product(NAMES, PLACES, DRINKS)
+]
+
+
+def start_that_comes_with_bertie(folder: str) -> str:
+    """Write the model that comes with bertie, whose weights are int8, as one that can learn."""
+    bertie.dequantize(bertie.BertForMaskedLM.from_pretrained("bertie-mini-uncased")).save_pretrained(folder)
+    bertie.BertTokenizer.from_pretrained("bertie-mini-uncased").save_pretrained(folder)
+    return folder
+
+
+model, train, folder = sys.argv[1:] or (start_that_comes_with_bertie("runs/mini"), ROWS, "runs/bert2bert")
+result = bertie.finetune(
+    "seq2seq",
+    train,
+    model=model,  # or (encoder, decoder)
+    out=folder,
+    options={"label_smoothing": 0.1, "generation": {"num_beams": 4, "no_repeat_ngram_size": 3}},
+)
+print({name: round(figure, 3) for name, figure in result.figures.items()})
+
+# the model itself, as transformers has it
+sources = result.tokenizer([row["document"] for row in ROWS[:2]], return_tensors="packed")
+for summary in result.tokenizer.batch_decode(result.model.generate(sources), skip_special_tokens=True):
+    print(summary)

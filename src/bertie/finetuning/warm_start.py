@@ -1,0 +1,65 @@
+"""What an encoder-decoder is trained from: one that was saved as such, or two BERTs put together (arXiv 1907.12461)."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from bertie.config import CONFIG_NAME
+from bertie.errors import InputError, spelled
+from bertie.files import read_json
+from bertie.finetuning.plan import Plan, is_place
+from bertie.hub import member, resolve
+from bertie.models import auto
+from bertie.models.encoder_decoder import EncoderDecoderModel
+from bertie.tokenization.auto import AutoTokenizer
+
+
+class Starting(NamedTuple):
+    """What `bertie.pipelines.factory.load_task` is to load: a model, and its tokenizer if that is not the model's."""
+
+    model: Any
+    tokenizer: Any = None
+
+
+def starting_model(plan: Plan, loading: Mapping[str, Any]) -> Starting:
+    """Return what a plan starts from, by arguments of ``from_pretrained``.
+
+    Of a task whose model has an encoder and a decoder, one BERT becomes both and two become one each: the decoder's
+    cross-attention starts anew.
+    """
+    given = plan.model
+    if getattr(auto, plan.row.model_class).model_class is not EncoderDecoderModel:
+        if isinstance(given, tuple):
+            raise InputError(f"{plan.row.learns} has no encoder and decoder of its own; give one {spelled('model')}.")
+        return Starting(given)
+    halves: tuple[Any, ...] = given if isinstance(given, tuple) else (given, given)
+    if given is not halves and (not is_place(given) or _kind(given) == EncoderDecoderModel.config_class.model_type):
+        return Starting(given)
+    if not is_place(halves) or len(halves) != 2:
+        raise InputError(
+            "An encoder and a decoder are two folders or names; of models make a bertie.EncoderDecoderModel first."
+        )
+    if plan.lora is not None:
+        raise InputError(
+            f"{spelled('lora')} adapts what a model has learned, and the cross-attention between two BERTs has learned "
+            "nothing yet: leave it out, or start from an encoder-decoder that was trained."
+        )
+    return _put_together(*halves, loading)
+
+
+def _put_together(encoder: Any, decoder: Any, loading: Mapping[str, Any]) -> Starting:
+    words, others = AutoTokenizer.from_pretrained(encoder), AutoTokenizer.from_pretrained(decoder)
+    own, other = words.get_vocab(), others.get_vocab()
+    if own != other:
+        raise InputError(
+            f"The encoder {str(encoder)!r} and the decoder {str(decoder)!r} have different vocabularies ({len(own):,} "
+            f"and {len(other):,} entries; {len(own.items() ^ other.items()):,} are not in both with the same id), and "
+            "one tokenizer serves both: take two BERTs with the same vocabulary."
+        )
+    named = {f"{half}_{name}": value for half in ("encoder", "decoder") for name, value in loading.items()}
+    return Starting(EncoderDecoderModel.from_encoder_decoder_pretrained(encoder, decoder, **named), words)
+
+
+def _kind(place: Any) -> str:
+    """Return the ``model_type`` of a model's folder or name."""
+    folder = resolve(place, files=[CONFIG_NAME])
+    return str(read_json(member(folder, CONFIG_NAME)).get("model_type", "bert"))

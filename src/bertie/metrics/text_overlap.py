@@ -1,0 +1,97 @@
+"""Written texts against right ones: ROUGE, BLEU and chrF, computed by the packages `rouge-score` and `sacrebleu`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.errors import InputError, plural
+from bertie.extras import need
+from bertie.metrics.bootstrap import ratio
+from bertie.metrics.streaming import Additive, Given
+
+_ROUGE = ("rouge1", "rouge2", "rougeL")
+# of a row: the F1 of each ROUGE, one, and whether ROUGE finds nothing to read in right texts; then counts of n-grams
+_PLAIN, _BLEU = len(_ROUGE) + 2, 10
+_WIDTH = _PLAIN + _BLEU + 18
+
+
+@dataclass(frozen=True)
+class TextOverlapMetric(Additive):
+    """Predictions: one text a row. Labels: the right texts of each row, one or several.
+
+    Figures: ``rouge1``, ``rouge2`` and ``rougeL`` (Lin 2004), the means over rows of the F1 of words and pairs of words
+    that both texts have and of their longest common subsequence, words stemmed, between 0 and 1; ``bleu`` (Papineni et
+    al. 2002) and ``chrf`` (Popović 2015) of all rows together, between 0 and 100.
+
+    Args:
+        lowercase: whether BLEU and chrF, too, take capital letters for small ones.
+    """
+
+    lowercase: bool = False
+    main = "rougeL"
+    names = (*_ROUGE, "bleu", "chrf")
+
+    def __post_init__(self) -> None:
+        _ = self._rouge, self._bleu, self._chrf  # what is not installed is said before anything is computed
+
+    def rows(self, predictions: Given, labels: Given) -> NDArray:
+        for at, (said, right) in enumerate(zip(predictions, labels, strict=True)):
+            if not isinstance(said, str) or isinstance(right, str) or not right:
+                raise InputError(f"Row {at} has the prediction {said!r:.60}; give a text, and a list of right ones.")
+        found = [self._row(said, right) for said, right in zip(predictions, labels, strict=True)]
+        return np.array(found, np.float64).reshape(-1, _WIDTH)
+
+    def statistics(self, rows: NDArray) -> NDArray:
+        return rows
+
+    def figures(self, sums: NDArray) -> dict[str, NDArray]:
+        found = {name: ratio(sums[..., column], sums[..., len(_ROUGE)]) for column, name in enumerate(_ROUGE)}
+        for name, package, part in (("bleu", self._bleu, _BLEU_COUNTS), ("chrf", self._chrf, _CHRF_COUNTS)):
+            found[name] = np.apply_along_axis(partial(_score, package), -1, sums[..., part])
+        return found
+
+    def notes(self, sums: NDArray) -> list[str]:
+        count, unread = int(sums[len(_ROUGE)]), int(sums[len(_ROUGE) + 1])
+        found = []
+        if unread:
+            found.append(
+                f"{unread:,} of {count:,} right texts {plural(unread, 'has', 'have')} no Latin letter and no digit, "
+                "and ROUGE reads nothing else; look at chrf."
+            )
+        if not sums[_BLEU_COUNTS][-1]:
+            found.append("No text that was written has four words, and bleu, which counts fours, is 0; look at chrf.")
+        return found
+
+    def _row(self, said: str, right: Sequence[str]) -> list[float]:
+        rouge = self._rouge.score_multi(right, said)
+        unread = not any(one.isascii() and one.isalnum() for text in right for one in text)
+        references = [[text] for text in right]
+        # what sacrebleu's own bootstrap adds up over rows
+        counts = [each._extract_corpus_statistics([said], references)[0] for each in (self._bleu, self._chrf)]
+        return [*(rouge[name].fmeasure for name in _ROUGE), 1.0, float(unread), *counts[0], *counts[1]]
+
+    @cached_property
+    def _rouge(self) -> Any:
+        module: Any = need("rouge_score.rouge_scorer", "seq2seq", "Scoring texts")
+        return module.RougeScorer(list(_ROUGE), use_stemmer=True)
+
+    @cached_property
+    def _bleu(self) -> Any:
+        module: Any = need("sacrebleu", "seq2seq", "Scoring texts")
+        return module.metrics.BLEU(lowercase=self.lowercase, force=True)
+
+    @cached_property
+    def _chrf(self) -> Any:
+        module: Any = need("sacrebleu", "seq2seq", "Scoring texts")
+        return module.metrics.CHRF(lowercase=self.lowercase)
+
+
+_BLEU_COUNTS, _CHRF_COUNTS = slice(_PLAIN, _PLAIN + _BLEU), slice(_PLAIN + _BLEU, _WIDTH)
+
+
+def _score(metric: Any, counts: NDArray) -> float:
+    return float(metric._compute_score_from_stats(counts.tolist()).score)
