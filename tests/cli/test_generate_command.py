@@ -38,6 +38,11 @@ def test_lines_of_json(folder: Path, run: Run) -> None:
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+def test_what_is_in_vain_is_called_as_it_was_typed(folder: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    run("generate", "It rained", "-m", folder, "--max-new-tokens", "2", "--temperature", "3.5")
+    assert "--temperature 3.5 has no effect without --sample" in caplog.text
+
+
 def test_words_for_a_person(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True, raising=False)
     asked = ["generate", "It rained", "-m", str(folder), "--max-new-tokens", "4"]

@@ -454,6 +454,8 @@ def test_devices() -> None:
     for wrong in ({"bert": "cpu", "cls": 0}, {}, "gpu", 1.5, 99, "cuda:99"):
         with pytest.raises(InputError, match="device"):
             one_device(wrong)
+    with pytest.raises(InputError, match="device is 'xpu:99', which this machine or its PyTorch does not have"):
+        one_device("xpu:99", "device")
 
 
 @pytest.mark.cuda

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bertie.config import BertConfig
-from bertie.errors import CheckpointError, ConfigError, InputTypeError, nearest
+from bertie.errors import CheckpointError, ConfigError, InputTypeError, nearest, spelled
 from bertie.files import make_folder, read_json, write_text
 from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFFECT, checked, refuse_others
 from bertie.hub import member, resolve
@@ -78,8 +78,8 @@ class GenerationConfig:
         beams, asked = self.num_beams or 1, self.num_return_sequences or 1
         if asked > 1 and beams == 1 and not self.do_sample:
             raise ConfigError(
-                f"num_return_sequences is {asked}, but greedy decoding finds one; add do_sample=True or "
-                f"num_beams={asked}"
+                f"{spelled('num_return_sequences')} is {asked}, but greedy decoding finds one; add "
+                f"{spelled('do_sample', True)} or {spelled('num_beams', asked)}"
             )
         if asked > beams > 1:
             raise ConfigError(f"num_return_sequences is {asked}, but num_beams {beams}; at most one a beam is returned")
@@ -182,12 +182,12 @@ class GenerationConfig:
         found.update(**options)
         refuse_others(vars(model_config) | vars(found))
         for names, is_used, fix in (
-            (_SAMPLING, found.do_sample, "do_sample=True"),
-            (_BEAMS, (found.num_beams or 1) > 1, "num_beams=4"),
+            (_SAMPLING, found.do_sample, spelled("do_sample", True)),
+            (_BEAMS, (found.num_beams or 1) > 1, spelled("num_beams", 4)),
         ):
             for name in names if not is_used else ():
                 if options.get(name) not in (None, DEFAULTS.get(name)):
-                    say_once(f"{name}={options[name]!r} has no effect without {fix}")
+                    say_once(f"{spelled(name, options[name])} has no effect without {fix}")
         return found
 
     def __eq__(self, other: object) -> bool:

@@ -203,6 +203,11 @@ def one_device(asked: Device | Mapping[str, Device] | None, name: str = "device_
         ) from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"{name} is {str(asked)!r}, but this machine has {torch.cuda.device_count()} CUDA devices")
+    if device.type not in ("cpu", "cuda", "meta"):
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise InputError(f"{name} is {str(asked)!r}, which this machine or its PyTorch does not have") from error
     return device
 
 
