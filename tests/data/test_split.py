@@ -13,8 +13,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from bertie.data import BadRows
 from bertie.data.dataset import Dataset, ExampleReader, load_dataset
 from bertie.data.example import Example
-from bertie.data.schemas import by_query
-from bertie.data.split import folds, make_splits, rare_classes, split
+from bertie.data.schemas import SCHEMAS, by_query
+from bertie.data.split import _split_off, folds, make_splits, rare_classes, split
 from bertie.errors import InputError
 
 
@@ -168,3 +168,8 @@ def test_folds_of_labels_go_by_the_rarest_and_too_few_texts_are_refused() -> Non
     ]
     with pytest.raises(InputError, match=r"folds is 3, but the 4 rows hold 2 different texts; give at most 2\."):
         folds([Example("a", "x"), Example("a", "y"), Example("b", "x"), Example("b", "y")], 3)
+
+
+def test_the_last_row_is_not_called_several() -> None:
+    with pytest.raises(InputError, match="^One row is left of train, and tuning needs another: name a file"):
+        _split_off(named("a"), None, 0, SCHEMAS["sequence-classification"], "tune")

@@ -1,5 +1,6 @@
 """ROUGE, BLEU and chrF: the figures of the packages that compute them, in parts, with intervals and notes."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -74,3 +75,11 @@ class _Nothing:
     def find_spec(self, name: str, *_: object) -> None:
         if name.partition(".")[0] == self.package:
             raise ModuleNotFoundError(f"No module named {name!r}", name=self.package)
+
+
+def test_scoring_leaves_the_log_of_the_program_alone() -> None:
+    program = (
+        "import logging\nfrom bertie.metrics import TextOverlapMetric\n"
+        "metric = TextOverlapMetric()\nmetric.rows(['Ada went'], [['Ada went home']])\nassert not logging.root.handlers"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

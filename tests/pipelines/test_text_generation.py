@@ -122,3 +122,10 @@ def test_bad_input(decoder: Path, pair: Path, tiny: Save) -> None:
         bertie.pipeline("summarization", decoder)
     long = bertie.pipeline("summarization", pair, max_length=4)("word " * 70)
     assert long[0]["truncated"] == 8
+
+
+def test_words_are_drafted_for_each_text_alone(decoder: Path) -> None:
+    model = bertie.BertLMHeadModel.from_pretrained(decoder)
+    pipes = [bertie.pipeline("text-generation", each, tokenizer=decoder, max_new_tokens=6) for each in (decoder, model)]
+    plain = pipes[0](PROMPTS)
+    assert [pipe(PROMPTS, prompt_lookup_num_tokens=3) for pipe in pipes] == [plain, plain]

@@ -184,8 +184,10 @@ def _split_off(
         return train, [], "nothing"
     together = schema.together(train)
     if len(set(map(together, train))) < 2:
+        several = f"All {len(train):,} rows have the same {schema.unit}"
+        left_over = several if len(train) > 1 else "One row is left of train"
         raise InputError(
-            f"All {len(train):,} rows have the same {schema.unit}, and {purpose} needs another: name a file of its own "
+            f"{left_over}, and {purpose} needs another: name a file of its own "
             f"({spelled(name, '…')}), or do without ({spelled(name, 0)}: {without})."
         )
     left, held = split(train, min(share, MOST / len(train)), seed, together)

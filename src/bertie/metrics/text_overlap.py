@@ -77,7 +77,9 @@ class TextOverlapMetric(Additive):
     @cached_property
     def _rouge(self) -> Any:
         module: Any = need("rouge_score.rouge_scorer", "seq2seq", "Scoring texts")
-        return module.RougeScorer(list(_ROUGE), use_stemmer=True)
+        # without a tokenizer of its own it logs, which gives all later warnings of the process another form
+        words = module.tokenizers.DefaultTokenizer(use_stemmer=True)
+        return module.RougeScorer(list(_ROUGE), tokenizer=words)
 
     @cached_property
     def _bleu(self) -> Any:

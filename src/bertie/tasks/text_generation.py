@@ -70,6 +70,8 @@ class Generation(Task):
     def rows_together(self, own: GenerationConfig) -> int:
         """Return how many texts are written side by side at most."""
         config = self.settled(own)
+        if config.prompt_lookup_num_tokens:
+            return 1  # words are drafted for one text at a time
         return max(1, TOGETHER // max(config.num_beams, config.num_return_sequences))
 
     def read(self, given: object, number: int = 0) -> Any:
