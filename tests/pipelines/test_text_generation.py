@@ -111,6 +111,10 @@ def test_bad_input(decoder: Path, pair: Path, tiny: Save) -> None:
         ("word " * 70, {}, "A text has 70 tokens"),
         (["a", ""], {}, "has no token to go on from"),
         (("a", "b"), {}, "it must be a str"),
+        (PROMPTS[0], {"prefix": 3}, "prefix is 3; it must be a text"),
+        (PROMPTS[0], {"seed": "a"}, "seed is 'a'; it must be an integer"),
+        (PROMPTS[0], {"stopping_criteria": max}, "stopping_criteria is a builtin_function_or_method; give a list"),
+        (PROMPTS[0], {"prefix_allowed_tokens_fn": 5}, "prefix_allowed_tokens_fn is a int; it must be a function"),
     ):
         with pytest.raises(bertie.BertieError, match=message.replace("?", r"\?")):
             write(given, **options)

@@ -1,7 +1,7 @@
 """What one call of ``generate`` asks for, settled: lengths, processors of scores, and what ends a text."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,9 +82,15 @@ class GenerationPlan:
             InputError, InputTypeError: lengths that cannot be, or processors and criteria that are no functions.
         """
         for name, given in (("logits_processor", logits_processor), ("stopping_criteria", stopping_criteria)):
+            if not isinstance(given, Iterable):
+                raise InputTypeError(f"{name} is a {type(given).__name__}; give a list of functions.")
             for each in given:
                 if not callable(each):
                     raise InputTypeError(f"{name} holds a {type(each).__name__}; each must be a function.")
+        if prefix_allowed_tokens_fn is not None and not callable(prefix_allowed_tokens_fn):
+            raise InputTypeError(
+                f"prefix_allowed_tokens_fn is a {type(prefix_allowed_tokens_fn).__name__}; it must be a function."
+            )
         if streamer is not None and (config.num_beams or 1) > 1:
             raise InputError("A streamer shows words as they come, which beams do not settle; leave out one of both.")
         ends = tuple(tokens_of(config.eos_token_id))

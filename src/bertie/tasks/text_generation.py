@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
-from bertie.errors import InputError, InputTypeError, nearest
+from bertie.errors import InputError, InputTypeError, nearest, spelled
 from bertie.generation.generation_config import GenerationConfig
 from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFFECT
 from bertie.tasks.arrays import Array
@@ -49,6 +49,13 @@ class Generation(Task):
     given: ClassVar[tuple[str, ...]] = (*Task.given, "windows", "overlap")
     # the reference's older models keep these for a task in their config
     saved: ClassVar[tuple[str, ...]] = (*FIELDS, "prefix")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.prefix, str):
+            raise InputTypeError(f"prefix is {self.prefix!r:.60}; it must be a text.")
+        if self.seed is not None and not isinstance(self.seed, int | np.integer):
+            raise InputTypeError(f"{spelled('seed')} is {self.seed!r:.60}; it must be an integer.")
 
     def with_options(self, **options: Any) -> Self:
         """As `bertie.tasks.text_encoder.TextEncoder.with_options`; ``max_length`` is that of what is written."""
