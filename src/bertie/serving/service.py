@@ -100,8 +100,9 @@ class Service:
         on_step: Callable[[Step], None] = lambda _: None,
     ) -> None:
         self.models = {model.name: model for model in models}
-        if len(self.models) < len(models):
-            raise InputError(f"Two models have the same name; give one another name: NAME={models[-1].name}.")
+        names = [model.name for model in models]
+        if (twice := next((name for place, name in enumerate(names) if name in names[:place]), None)) is not None:
+            raise InputError(f"Two models are called {twice!r}; give one of them another name: NAME=FOLDER.")
         self.limits = limits
         self.draining = False
         self.in_flight = 0
