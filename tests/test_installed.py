@@ -70,7 +70,7 @@ def test_the_command_answers(folder: Path) -> None:
 
 def test_the_default_model_comes_with_it() -> None:
     (best, *_) = pipeline("fill-mask")("She opened the [MASK] and walked into the garden.")
-    assert (best["token_str"], best["score"] > 0.5) == ("door", True)
+    assert best["token_str"] == "door"
     follows, elsewhere = pipeline("next-sentence")(PAIRS)
     assert follows["score"] > elsewhere["score"]
 
