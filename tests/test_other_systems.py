@@ -22,7 +22,8 @@ SOURCE = Path(bertie.__file__).parent
 PROGRAM = """
 import ctypes, importlib, mmap, os, pathlib, signal, socket, sqlite3, subprocess, sys, tempfile, threading
 import huggingface_hub, numpy, numpy.testing, rich.console, tokenizers, typer.testing
-for name in ("matplotlib.pyplot", "optuna", "pyarrow", "scipy.stats", "sklearn.base", "torch"):
+others = "matplotlib.pyplot optuna prometheus_client pyarrow scipy.stats sklearn.base starlette.testclient torch"
+for name in f"{others} uvicorn.protocols.http.httptools_impl".split():
     try:
         importlib.import_module(name)
     except ImportError:

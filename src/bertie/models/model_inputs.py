@@ -18,23 +18,29 @@ _FIELDS = {"input_ids": "vocab_size", "token_type_ids": "type_vocab_size"}
 
 
 class Limits(NamedTuple):
-    """What a batch may hold: how many rows the embeddings have, None where a module of another make knows no limit."""
+    """What a batch may hold: how many rows the embeddings have, None where a module of another make knows no limit.
+
+    ``first_position`` is asked of the embeddings: `transformers`' encoder-decoder gives its halves configs of its own.
+    """
 
     config: BertConfig
     positions: int | None
     words: int | None
     types: int | None
+    first_position: int
 
     @classmethod
     def of(cls, model: Any) -> "Limits":
         """Return the limits of the modules that are there; of a model without embeddings of its own, the config's."""
         config, embeddings = model.config, model.base_model._modules.get("embeddings")
         if embeddings is None:
-            return cls(config, config.max_position_embeddings, config.vocab_size, config.type_vocab_size)
+            own = config.max_position_embeddings, config.vocab_size, config.type_vocab_size
+            return cls(config, *own, config.first_position)
         tables = embeddings._modules  # read directly: a query's time counts
         names = ("position_embeddings", "word_embeddings", "token_type_embeddings")
         positions, words, types = (_size(tables.get(name), "num_embeddings") for name in names)
-        return cls(config, positions, words, types if config.type_vocab_size else 1)
+        first = getattr(embeddings, "first_position", 0)
+        return cls(config, positions, words, types if config.type_vocab_size else 1, first)
 
 
 def rows_of(layer: nn.Module | None, otherwise: int) -> int:
@@ -68,8 +74,8 @@ def pack_inputs(
             _check_ranges(limits, input_ids, past_length)
         return input_ids
     shape = _check_rectangle(config, input_ids, token_type_ids, position_ids, inputs_embeds)
-    if config.first_position:  # a Packed counts from 0
-        position_ids = _counted_from_zero(config, shape, input_ids, position_ids, inputs_embeds)
+    if limits.first_position:  # a Packed counts from 0
+        position_ids = _counted_from_zero(limits.first_position, shape, input_ids, position_ids, inputs_embeds)
     mask = (
         None if attention_mask is None else _check_mask(attention_mask, shape, past_length, config.num_attention_heads)
     )
@@ -93,15 +99,15 @@ def pack_inputs(
 
 
 def _counted_from_zero(
-    config: BertConfig,
+    first: int,
     shape: tuple[int, int],
     ids: Tensor | None,
     positions: Tensor | None,
     embeds: Tensor | None,
 ) -> Tensor:
     if positions is not None:
-        return positions - config.first_position
-    return positions_of(shape, ids, config.first_position - 1, cast(Tensor, ids if embeds is None else embeds).device)
+        return positions - first
+    return positions_of(shape, ids, first - 1, cast(Tensor, ids if embeds is None else embeds).device)
 
 
 def pack_encoder_states(
@@ -139,7 +145,7 @@ def rectangle(limits: Limits, packed: Packed, given: dict[str, Any]) -> Rectangl
     Nothing looks at padding, so where it holds ids or positions beyond the tables, it gets those of the first rows.
     """
     if given["input_ids"] is packed:
-        return Rectangle.of(packed, first_position=limits.config.first_position)
+        return Rectangle.of(packed, first_position=limits.first_position)
     arguments = dict(given)
     for name, values, (low, high), size in _tables(limits, packed) if not is_tracing() else ():
         given_values = arguments[name]
@@ -266,7 +272,7 @@ def _check_mask(mask: Tensor, shape: tuple[int, ...], past_length: int, heads: i
 
 def _tables(limits: Limits, packed: Packed) -> tuple[tuple[str, Tensor | None, tuple[int, int], int | None], ...]:
     """Return each argument that chooses rows of a table: its values, what the host knows of them, and the rows."""
-    facts, positions, first = packed.host_stats, packed.position_ids, limits.config.first_position
+    facts, positions, first = packed.host_stats, packed.position_ids, limits.first_position
     low, high = facts.position_range
     return (
         ("position_ids", positions + first if first else positions, (low + first, high + first), limits.positions),
@@ -289,7 +295,7 @@ def _check_ranges(limits: Limits, packed: Packed, past_length: int) -> None:
             raise InputError(
                 f"A text has position {int(values[token])} (the longest has {max(packed.lengths)} tokens{cached}), "
                 f"but the model ends at max_position_embeddings = {size}; truncate the text (truncation=True, "
-                f"max_length={size - limits.config.first_position}) or split it into windows."
+                f"max_length={size - limits.first_position}) or split it into windows."
             )
         row, column = _cell(packed, token)
         raise InputError(
