@@ -67,6 +67,10 @@ def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert parquet.read_table(path).to_pylist() == [every | record for record in records]
     out = writer("parquet", io.StringIO())
     out.write({"a": 1})
+    large = writer("parquet", io.StringIO())
+    large.write({"a": 2**70})
+    with pytest.raises(InputError, match="no table that Parquet can hold .*; write jsonl"):
+        large.end()
     with pytest.raises(InputError, match="no table that Parquet can hold .*; write jsonl"):
         out.write({"a": "x"})
 

@@ -82,7 +82,7 @@ class Parquet(Lines):
         try:
             arrays = {name: self._arrow.array([one.get(name) for one in self._records]) for name in columns}
             self._tables.append(self._arrow.table(arrays))
-        except self._arrow.ArrowException as error:
+        except (self._arrow.ArrowException, OverflowError) as error:
             raise InputError(f"The answers are no table that Parquet can hold ({error}); write jsonl.") from error
         self._records = []
 

@@ -145,3 +145,6 @@ def test_what_is_guessed_of_files_is_said(run: Run, mini: Path, tmp_path: Path) 
         ran = run(*command)
         assert ran.code == 0
         assert f"bertie: The columns of {table} are parted by semicolons" in ran.err
+    ran = run("extend-vocabulary", mini, table, "--add", 9, "--out", tmp_path / "n")
+    assert ran.code == 2
+    assert "or rarer ones (--min-frequency), or give more texts." in ran.err

@@ -104,7 +104,9 @@ def test_compressed_bodies_paths_and_methods(served: Serve) -> None:
     client = served("vectors")
     assert client.post("/embed", json={"inputs": "a"}, headers={"content-encoding": "gzip"}).status_code == 415
     assert client.get("/nothing").json()["error"] == "There is nothing at this path."
-    assert client.get("/embed").status_code == 405
+    reply = client.get("/embed")
+    assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
+    assert reply.json()["error"] == "This path takes POST, and was asked with GET."
     assert client.post("/embed", json={"inputs": "a"}, headers={"x-request-timeout": "-1"}).status_code == 400
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bertie.errors import InputError, counted
+from bertie.errors import InputError, counted, spelled
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.tokenization.fast import BertTokenizer
 from bertie.tokenization.wordpiece_trainer import count_words
@@ -42,8 +42,8 @@ def find_words(texts: Iterable[str], tokenizer: BertTokenizer, count: int, min_f
     if len(found) < count:
         often = f"{counted(len(found), 'word')} of several pieces that occur {counted(min_frequency, 'time')}"
         raise InputError(
-            f"The texts have {often}, not {count:,}; ask for fewer words, or rarer ones (min_frequency), or give more "
-            "texts."
+            f"The texts have {often}, not {count:,}; ask for fewer words, or rarer ones "
+            f"({spelled('min_frequency')}), or give more texts."
         )
     more = tokenizer.with_vocabulary([*_ordered(tokenizer), *found])
     return Extension(

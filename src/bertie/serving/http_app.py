@@ -144,8 +144,10 @@ def _refused(refusal: Refusal, telling: Telling) -> Response:
     return response
 
 
-async def _nothing_there(_: Request, error: Any) -> Response:
-    said = {404: "There is nothing at this path.", 405: "This path has another method."}[error.status_code]
+async def _nothing_there(request: Request, error: Any) -> Response:
+    said = "There is nothing at this path."
+    if error.status_code == 405:
+        said = f"This path takes {error.headers['Allow']}, and was asked with {request.method}."
     return JSONResponse({"error": said, "error_type": "Validation"}, error.status_code, headers=error.headers)
 
 
