@@ -118,6 +118,17 @@ def test_long_epochs_are_evaluated_by_the_time_too(clock: Clock, monkeypatch: py
     assert len([record for record in history.records if "figures" in record]) <= 10
 
 
+def test_an_evaluation_that_was_slow_once_costs_no_steps_later(clock: Clock) -> None:
+    taken = iter([5.0])
+
+    def evaluate() -> dict[str, float]:
+        clock.now += next(taken, 1.0)
+        return {"loss": 1.0}
+
+    train(Timed(clock), Settings(**SETTINGS, budget=200, patience=None), evaluate=evaluate)
+    assert 190 <= clock.now <= 200
+
+
 def test_all_processes_go_by_the_clock_of_the_first(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process whose own clock says otherwise might leave the others alone in an evaluation."""
     first = 4.0, 2.0

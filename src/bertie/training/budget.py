@@ -24,7 +24,8 @@ def evaluation_is_due(budget: float, history: History) -> bool:
 
 def deadline(budget: float, history: History) -> float:
     """Return the seconds of steps that fit into ``budget``, beside evaluations and what comes after the last step."""
-    # a last evaluation, a state and the model take twice the longest evaluation and state
+    # a last evaluation, a state and the model take twice the last evaluation and state: the longest ones may be of a
+    # machine that was busy for a while
     reserve = max(min(RESERVE, 0.1 * budget), RESERVED_SHARE * budget) + 2 * history.overhead
     to_come = EVALUATIONS * (1 - history.progress(history.step)) * history.overhead
     evaluations = max(history.evaluating, min(EVALUATION_SHARE * budget, history.evaluating + to_come))

@@ -27,7 +27,7 @@ class History:
     # the steps in all, and the seconds passed without evaluations (see `budget`)
     plans: list[list[float]] = field(default_factory=list)
     evaluating: float = 0.0  # the seconds of all evaluations
-    overhead: float = 0.0  # the most seconds that an evaluation and a saved state together have taken
+    overhead: float = 0.0  # the seconds of the last evaluation and the last saved state
     phases: list[int] = field(default_factory=lambda: [0])  # the first step of each phase that has begun
     more: int = 0  # how many epochs the run was made longer by
     # log lines. Of steps: step, epoch, loss and, of a loss that is a sum, each term as NAME_loss, learning_rate,

@@ -345,7 +345,7 @@ class _Run:
         took = self._seconds() - begun
         # by the first process's clock, or the others might not be in the next evaluation
         history.evaluating, history.overhead = self.group.broadcast(
-            (history.evaluating + took, max(history.overhead, took + self.checkpointer.seconds))
+            (history.evaluating + took, took + self.checkpointer.seconds)
         )
         self._agree()
 
