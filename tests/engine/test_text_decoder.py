@@ -1,6 +1,8 @@
 """The engine writes what the model writes, token for token: options × beams × prompts, folders, and no kernels."""
 
 import functools
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -205,3 +207,10 @@ def test_int8_layers_of_a_decoder(mini: Path, tmp_path: Path) -> None:
     assert Engine.open(tmp_path, "BertLMHeadModel").generate(rows, asked).tolist() == expected.tolist()
     with pytest.raises(InputTypeError, match="quantize takes one BERT"):
         bertie.quantize(pair_of_berts()[0])
+
+
+def test_an_engine_that_reads_imports_no_loops() -> None:
+    program = "import sys, bertie.engine; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "bertie.engine.engine" in said
+    assert not {"bertie.engine.text_decoder", "bertie.generation.generate"} & set(said)

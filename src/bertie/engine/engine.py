@@ -24,12 +24,14 @@ from bertie.engine.blocks import Blocks
 from bertie.engine.embeddings import Embeddings
 from bertie.engine.heads import MaskedLMHead, Pooler
 from bertie.engine.linear import Linear
-from bertie.engine.text_decoder import ASKED, TextDecoder, first_tokens, write
 from bertie.engine.weights import Weights, weights_in, weights_of
 from bertie.errors import ConfigError, InputError, InputTypeError
 from bertie.generation.generation_config import GenerationConfig
 from bertie.kernels import library
 from bertie.threads import available_threads
+
+if TYPE_CHECKING:
+    from bertie.engine.text_decoder import TextDecoder
 
 # those that write: a decoder, and an encoder with one
 WRITERS = ("BertLMHeadModel", PAIR)
@@ -68,8 +70,13 @@ class Engine:
         is_encoder, writes = architecture != "BertLMHeadModel", architecture in WRITERS
         self._embeddings = Embeddings.of(reading, self._reads) if is_encoder else None
         self._blocks = Blocks(reading, self._reads) if is_encoder else None
-        written = weights.half("decoder") if pair else weights
-        self._decoder = TextDecoder.of(written, config.get_text_config(decoder=True)) if writes else None
+        self._decoder: TextDecoder | None = None
+        if writes:
+            # imported for those that write: the loops of generation are a sixth of the room's import, at every start
+            from bertie.engine import text_decoder
+
+            written = weights.half("decoder") if pair else weights
+            self._decoder = text_decoder.TextDecoder.of(written, config.get_text_config(decoder=True))
         self._projection = weights.linear("enc_to_dec_proj") if "enc_to_dec_proj.weight" in weights.stored else None
         self.generation_config = GenerationConfig.from_model_config(config)
         names = parameters_of(architecture, config).shapes
@@ -286,6 +293,8 @@ class Engine:
         """
         if self._decoder is None:
             self._refuse("decoder")
+        from bertie.engine.text_decoder import ASKED, first_tokens, write
+
         fields = dict(options or {})
         more = {name: fields.pop(name) for name in ASKED if name in fields}
         config = GenerationConfig().settled(self.generation_config, **fields)

@@ -68,6 +68,8 @@ FIELDS: dict[str, Rule] = {
     "max_matching_ngram_size": _count("most last words that are looked up", 1),
     "transformers_version": Rule("version that wrote the file", "text", none=True),
 }
+# what a call may bring besides, and no file holds
+FUNCTIONS = ("streamer", "logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn")
 # the reference's other fields: those that change no answer …
 WITHOUT_EFFECT = {
     "cache_implementation": "bertie's cache has room and grows",

@@ -9,15 +9,13 @@ import numpy as np
 
 from bertie.errors import InputError, InputTypeError, nearest, spelled
 from bertie.generation.generation_config import GenerationConfig
-from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFFECT
+from bertie.generation.generation_fields import FIELDS, FUNCTIONS, NOT_OFFERED, WITHOUT_EFFECT
 from bertie.tasks.arrays import Array
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import GenerativeModel, Model
 from bertie.tasks.task import Task
 from bertie.tasks.text_encoder import wrong_type
 
-# options of generation that are no fields of its config
-FUNCTIONS = ("streamer", "logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn")
 _GENERATION = (*FIELDS, *WITHOUT_EFFECT, *NOT_OFFERED, *FUNCTIONS)
 # options that hold others
 _INNER = ("tokenizer_kwargs", "tokenize_kwargs")
