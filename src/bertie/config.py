@@ -323,7 +323,7 @@ class BertConfig(FamilyConfig):
         if subfolder or not os.path.isfile(path):
             place = {"revision": revision, "token": token, "cache_dir": cache_dir, "subfolder": subfolder}
             place |= {"local_files_only": local_files_only, "force_download": force_download}
-            path = _config_file(pretrained_model_name_or_path, place)
+            path = config_file(pretrained_model_name_or_path, place)
         try:
             return cls.from_dict(
                 read_json(path) | {"_name_or_path": os.fspath(pretrained_model_name_or_path)},
@@ -432,7 +432,7 @@ class AutoConfig:
         return BertConfig.from_dict({"model_type": model_type}, **fields)
 
 
-def _config_file(name_or_path: str | os.PathLike[str], place: dict[str, Any]) -> Path:
+def config_file(name_or_path: str | os.PathLike[str], place: dict[str, Any]) -> Path:
     """Return the config.json of a model; without one, the error says what lies there instead."""
     folder = resolve(name_or_path, files=[CONFIG_NAME], **place)
     path = member(folder, CONFIG_NAME)

@@ -1,11 +1,13 @@
 """EncoderDecoderConfig: the configs of an encoder and of a decoder, and what holds for both together."""
 
 import copy
+import os
 from collections.abc import Mapping
 from typing import Any, Self
 
-from bertie.config import BertConfig
+from bertie.config import BertConfig, config_file
 from bertie.errors import ConfigError, InputTypeError, nearest
+from bertie.files import read_json
 from bertie.messages import short
 
 # what holds for both, and what it is where nobody has said it
@@ -139,3 +141,8 @@ class EncoderDecoderConfig(BertConfig):
         if not self.tie_encoder_decoder:
             del fields["tie_encoder_decoder"]
         return fields | halves
+
+
+def is_encoder_decoder(name_or_path: str | os.PathLike[str]) -> bool:
+    """Whether a model's folder or name holds an encoder and a decoder, by its config.json."""
+    return read_json(config_file(name_or_path, {})).get("model_type") == EncoderDecoderConfig.model_type

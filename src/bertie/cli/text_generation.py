@@ -9,10 +9,8 @@ import typer
 from bertie.cli import options
 from bertie.cli.reading import InputOptions
 from bertie.cli.writing import OutputOptions
-from bertie.config import CONFIG_NAME
+from bertie.encoder_decoder_config import is_encoder_decoder
 from bertie.errors import InputError
-from bertie.files import read_json
-from bertie.hub import member, resolve
 
 
 @dataclass(frozen=True)
@@ -82,8 +80,7 @@ def _pipeline(model: options.ModelOptions, full_text: bool, writing: WritingOpti
         from bertie.tasks.registry import find
 
         find("text-generation").default_model()  # says that there is none
-    path = member(resolve(str(model.model), files=[CONFIG_NAME]), CONFIG_NAME)
-    is_pair = path.exists() and read_json(path).get("model_type") == "encoder-decoder"
+    is_pair = is_encoder_decoder(str(model.model))
     if is_pair and full_text:
         raise InputError("--full-text is for decoders, and a pair of BERTs writes another text: leave it out.")
     more = {} if is_pair else {"return_full_text": full_text}

@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from bertie.config import CONFIG_NAME
+from bertie.encoder_decoder_config import is_encoder_decoder
 from bertie.errors import InputError, spelled
-from bertie.files import read_json
 from bertie.finetuning.plan import Plan, is_place
-from bertie.hub import member, resolve
 from bertie.models import auto
 from bertie.models.encoder_decoder import EncoderDecoderModel
 from bertie.tokenization.auto import AutoTokenizer
@@ -26,13 +24,13 @@ def starting_model(plan: Plan, loading: Mapping[str, Any]) -> Starting:
     Of a task whose model has an encoder and a decoder, one BERT becomes both and two become one each: the decoder's
     cross-attention starts anew.
     """
-    given = plan.model
+    given: Any = plan.model
     if getattr(auto, plan.row.model_class).model_class is not EncoderDecoderModel:
         if isinstance(given, tuple):
             raise InputError(f"{plan.row.learns} has no encoder and decoder of its own; give one {spelled('model')}.")
         return Starting(given)
     halves: tuple[Any, ...] = given if isinstance(given, tuple) else (given, given)
-    if given is not halves and (not is_place(given) or _kind(given) == EncoderDecoderModel.config_class.model_type):
+    if given is not halves and (not is_place(given) or is_encoder_decoder(given)):
         return Starting(given)
     if not is_place(halves) or len(halves) != 2:
         raise InputError(
@@ -57,9 +55,3 @@ def _put_together(encoder: Any, decoder: Any, loading: Mapping[str, Any]) -> Sta
         )
     named = {f"{half}_{name}": value for half in ("encoder", "decoder") for name, value in loading.items()}
     return Starting(EncoderDecoderModel.from_encoder_decoder_pretrained(encoder, decoder, **named), words)
-
-
-def _kind(place: Any) -> str:
-    """Return the ``model_type`` of a model's folder or name."""
-    folder = resolve(place, files=[CONFIG_NAME])
-    return str(read_json(member(folder, CONFIG_NAME)).get("model_type", "bert"))
