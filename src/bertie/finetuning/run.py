@@ -58,9 +58,8 @@ class Preview:
     """What a fine-tuning would learn from."""
 
     read_as: str  # what was read as what, in one line
-    counts: dict[
-        str, int
-    ]  # how many rows there are to learn from (train), tune on and score on; of folds, in the first
+    # how many rows there are to learn from (train), tune on and score on; of folds, in the first
+    counts: dict[str, int]
     labels: list[str]  # the classes or tags, in order
     rows: list[dict[str, Any]]  # the first to learn from: where each stands, its text, and its label as it is learned
     warnings: list[str]  # what should be known, of the data and of what becomes of the model's head
