@@ -16,7 +16,7 @@ from bertie.serving.cohere_shapes import (
     tell,
     written,
 )
-from bertie.serving.exchange import Exchange, check_finite
+from bertie.serving.exchange import Exchange
 from bertie.serving.http_app import Posted
 from bertie.serving.refusals import VALIDATION, Refusal
 from bertie.serving.request_inputs import check_texts
@@ -38,7 +38,6 @@ async def embed(exchange: Exchange, body: EmbedRequest) -> Any:
         refuse_cut=body.truncate == "NONE",
         truncation_side="left" if body.truncate == "START" else "right",
     )
-    check_finite(vectors)
     return {
         "id": exchange.id,
         "embeddings": {kind: written(vectors, kind) for kind in body.embedding_types},
@@ -90,15 +89,9 @@ async def score(exchange: Exchange, body: ScoreRequest) -> Any:
         left = left * len(right)
     if len(left) != len(right):
         raise Refusal(VALIDATION, f"There are {len(left)} queries and {len(right)} documents; give one for each.")
-    scores, answers = await scores_of(exchange, list(zip(left, right, strict=True)), body.model)
-    return {
-        "id": f"score-{uuid4().hex}",
-        "object": "list",
-        "created": int(time()),
-        "model": exchange.model,
-        "data": [{"index": number, "object": "score", "score": one} for number, one in enumerate(scores)],
-        "usage": {"prompt_tokens": answers.tokens, "total_tokens": answers.tokens},
-    }
+    scores, _ = await scores_of(exchange, list(zip(left, right, strict=True)), body.model)
+    data = [{"index": number, "object": "score", "score": one} for number, one in enumerate(scores)]
+    return exchange.listed("score", data)
 
 
 def _meta(units: dict[str, int], answers: Answers) -> dict[str, Any]:

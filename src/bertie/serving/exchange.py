@@ -5,8 +5,9 @@ import re
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from random import getrandbits
-from time import monotonic
+from time import monotonic, time
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import msgspec
 import numpy as np
@@ -134,11 +135,21 @@ class Exchange:
 
     def vectors(self, vectors: Array) -> Any:
         """Return vectors as the reply to this client: lists, or raw little-endian numbers."""
-        check_finite(vectors)
         if not self.wants_bytes:
             return vectors.tolist()
         shape = ",".join(map(str, vectors.shape))
         return Response(vectors.astype("<f4").tobytes(), media_type=RAW, headers={"x-shape": shape, "x-dtype": "<f4"})
+
+    def listed(self, prefix: str, data: list[Any]) -> dict[str, Any]:
+        """Return ``data`` as vLLM's replies hold it, with an id of this prefix and the tokens that were computed."""
+        return {
+            "id": f"{prefix}-{uuid4().hex}",
+            "object": "list",
+            "created": int(time()),
+            "model": self.model,
+            "data": data,
+            "usage": {"prompt_tokens": self.tokens, "total_tokens": self.tokens},
+        }
 
     def check_size(self, rows: int, width: int) -> None:
         """Refuse an answer of too many numbers."""

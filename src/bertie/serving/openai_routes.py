@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from bertie.serving.exchange import Exchange, check_finite
+from bertie.serving.exchange import Exchange
 from bertie.serving.http_app import Asked, Posted
 from bertie.serving.openai_shapes import Embedding, EmbeddingsReply, EmbeddingsRequest, Usage, tell, written
 from bertie.serving.refusals import VALIDATION, Refusal
@@ -25,7 +25,6 @@ async def embeddings(exchange: Exchange, body: EmbeddingsRequest) -> Any:
     """Reply with the vector of each text, of length 1."""
     texts = texts_of(body.input)
     vectors, answers = await vectors_of(exchange, texts, body.model, dimensions=body.dimensions)
-    check_finite(vectors)
     data = [
         Embedding(number, written(vector, body.encoding_format), truncated=cut or UNSET)
         for number, (vector, cut) in enumerate(zip(vectors, answers.truncated, strict=True))

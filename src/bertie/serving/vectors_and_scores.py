@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bertie.serving.exchange import Exchange
+from bertie.serving.exchange import Exchange, check_finite
 from bertie.serving.refusals import VALIDATION, Refusal
 from bertie.serving.service import Answers
 from bertie.tasks.arrays import Array
@@ -29,7 +29,7 @@ async def vectors_of(
         **options: as for `Exchange.answer`.
 
     Raises:
-        Refusal: ``dimensions`` is below 1 or above the model's.
+        Refusal: ``dimensions`` is below 1 or above the model's, or a number is none.
     """
     if dimensions is not None and dimensions < 1:
         raise Refusal(VALIDATION, "`dimensions` should be positive")
@@ -39,7 +39,9 @@ async def vectors_of(
         if dimensions > vectors.shape[1]:
             raise Refusal(VALIDATION, "`dimensions` should be smaller than the maximum embedding dimension.")
         vectors = vectors[:, :dimensions]
-    return (Operations().normalize(vectors) if normalize else vectors), answers
+    vectors = Operations().normalize(vectors) if normalize else vectors
+    check_finite(vectors)
+    return vectors, answers
 
 
 def first_known(exchange: Exchange, model: str | None, names: Sequence[str]) -> str | None:

@@ -1,8 +1,6 @@
 """vLLM's routes: classes with all probabilities, and vectors of texts or tokens."""
 
-from time import time
 from typing import Any, Literal
-from uuid import uuid4
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -10,7 +8,6 @@ from bertie.serving.exchange import Exchange
 from bertie.serving.http_app import Posted
 from bertie.serving.openai_routes import texts_of
 from bertie.serving.openai_shapes import tell, written
-from bertie.serving.service import Answers
 from bertie.serving.vectors_and_scores import vectors_of
 
 
@@ -49,32 +46,21 @@ async def classify(exchange: Exchange, body: ClassifyRequest) -> Any:
         reached = [name for place, name in names.items() if scores[name] >= limits[place]]
         probabilities = [scores[name] for name in names.values()]
         data.append(Classified(number, found[0]["label"], probabilities, len(names), reached if several else UNSET))
-    return _told(exchange, answers, data, "classify")
+    return exchange.listed("classify", data)
 
 
 async def pooling(exchange: Exchange, body: PoolingRequest) -> Any:
     """Reply with the vector of each text, or of each of its tokens."""
     texts = texts_of(body.input)
     if body.task == "embed":
-        vectors, answers = await vectors_of(exchange, texts, body.model)
+        vectors, _ = await vectors_of(exchange, texts, body.model)
         values = [written(vector, body.encoding_format) for vector in vectors]
     else:
         answers = await exchange.answer("feature-extraction", texts, body.model)
         exchange.check_size(answers.tokens, len(answers.values[0][0][0]))
         values = [text[0] for text in answers.values]
     data = [{"index": number, "object": "pooling", "data": value} for number, value in enumerate(values)]
-    return _told(exchange, answers, data, "pool")
-
-
-def _told(exchange: Exchange, answers: Answers, data: list[Any], prefix: str) -> dict[str, Any]:
-    return {
-        "id": f"{prefix}-{uuid4().hex}",
-        "object": "list",
-        "created": int(time()),
-        "model": exchange.model,
-        "data": data,
-        "usage": {"prompt_tokens": answers.tokens, "total_tokens": answers.tokens},
-    }
+    return exchange.listed("pool", data)
 
 
 ROUTES = (
