@@ -26,6 +26,7 @@ class Row:
         head: the part of the model that it computes with, where it does not call the model as a whole.
         learns: what its labelled data is called in `bertie.data.schemas`; empty: it cannot be trained.
         trained: ``module:class`` of the `bertie.tasks.task.TrainableTask` that learns for it, where it is another.
+        by_vectors: the task that answers instead where the model is an encoder without a head.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Row:
     head: str = ""
     learns: str = ""
     trained: str = ""
+    by_vectors: str = ""
 
     @property
     def architecture(self) -> str:
@@ -215,6 +217,25 @@ ROWS = (
         "bertie.tasks.text_generation:Summarization",
         "a text",
         pipeline="GenerationPipeline",
+    ),
+    Row(
+        "zero-shot-classification",
+        ("zero-shot",),
+        "AutoModelForSequenceClassification",
+        "bertie.tasks.zero_shot:ZeroShot",
+        "a text",
+        default=default_embedding_model,
+        pipeline="ZeroShotPipeline",
+        by_vectors="zero-shot-similarity",
+    ),
+    Row(
+        "zero-shot-similarity",
+        (),
+        "AutoModel",
+        "bertie.tasks.zero_shot:ZeroShotSimilarity",
+        "a text",
+        default=default_embedding_model,
+        pipeline="ZeroShotSimilarityPipeline",
     ),
 )
 
