@@ -77,7 +77,12 @@ def finetune(
     ],
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="The folder or hub name to start from; of seq2seq a BERT is both."),
+        typer.Option(
+            "--model",
+            "-m",
+            help="The folder or hub name to start from, of seq2seq a BERT that is both; the default is "
+            "all-MiniLM-L6-v2, and bertie-mini-uncased for masked-lm and next-sentence.",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The new folder of the run; --dry-run needs none.")
@@ -230,8 +235,6 @@ def _assigned(pairs: list[str] | None, option: str) -> dict[str, Any]:
 def _start(model: str | None, encoder: str | None, decoder: str | None) -> Any:
     """Return what a fine-tuning begins with: a model, or an encoder and a decoder."""
     if encoder is None and decoder is None:
-        if model is None:
-            raise InputError("--model is missing: name the folder or hub name to start from.")
         return model
     if model is not None:
         raise InputError("--model says what both halves begin with, --encoder and --decoder each; give one or two.")

@@ -70,7 +70,7 @@ def finetune(
     task: str,
     train: Any,
     *,
-    model: StartModel,
+    model: StartModel | None = None,
     dev: Any = None,
     tune: Any = None,
     out: str | os.PathLike[str] | None = None,
@@ -120,7 +120,8 @@ def finetune(
         train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON, …), several (a list of files, a folder, a
             pattern such as ``train-*.jsonl``), a ``datasets.Dataset``, a DataFrame, or a list of dicts.
         model: a folder or a name in the hub, to start from; of seq2seq an encoder-decoder's, a BERT's that becomes
-            encoder and decoder, or those of two BERTs, ``(encoder, decoder)``.
+            encoder and decoder, or those of two BERTs, ``(encoder, decoder)``. None: all-MiniLM-L6-v2, and for
+            "masked-lm" and "next-sentence" bertie-mini-uncased.
         dev: what to score the finished model on, or the share of train to keep for it, which is then not learned
             from; None: a tenth; 0: nothing is scored.
         tune: a source of its own to tune on, or the share of train to keep for it; None: a tenth; 0: nothing is tuned

@@ -84,6 +84,10 @@ class Row:
         others = getattr(config, "task_specific_params", None) or {}
         config.task_specific_params = {**others, self.name: saved}
 
+    def starting_model(self) -> Path:
+        """Return the folder of the model that training begins with when none is named."""
+        return (self.default or default_embedding_model)()
+
     def default_model(self) -> Path:
         """Return the folder of the model to use when none is named."""
         if self.default is None:
