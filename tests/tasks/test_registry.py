@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import bertie
+from bertie.cli.app import PLACES
 from bertie.data.schemas import SCHEMAS
 from bertie.errors import InputError
 from bertie.hub import default_embedding_model, default_pretrained_model
@@ -88,3 +89,8 @@ def test_an_unknown_task_to_learn_is_answered_with_those_that_learn() -> None:
     ) as told:
         find_learned("sequence-clasification")
     assert "feature-extraction" not in str(told.value)
+
+
+def test_what_learns_names_the_command_that_answers() -> None:
+    for row in ROWS:
+        assert bool(row.learns) == (row.command.split(" ")[0] in PLACES), row.name

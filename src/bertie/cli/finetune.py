@@ -10,6 +10,7 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.options import given_of, one_or_all, pairs_of
+from bertie.cli.score_table import score_table
 from bertie.errors import InputError, spelled
 from bertie.messages import printable
 
@@ -198,13 +199,19 @@ def _sweep(task: str, train: str | list[str], said: dict[str, Any], seeds: list[
 
 
 def _tell(result: "Finetuned", more: dict[str, Any]) -> None:
+    from bertie.tasks.registry import find
+
     record = {"model": str(result.folder), "metrics": result.figures, "intervals": result.intervals}
     print(json.dumps({**record, **({} if result.runs is None else result.runs.to_dict()), **more}))
     if result.runs is not None:
         print(f"mean and deviation of {len(result.runs.figures)} {result.runs.what}s", file=sys.stderr)
     for name, (mean, deviation) in result.spread.items():
         print(f"  {name:<20} {mean:8.4f} ± {deviation:.4f}", file=sys.stderr)
-    print(f"bertie: the report is {printable(str(result.folder))}/report.md", file=sys.stderr)
+    if result.scored.scores.count and not result.spread:
+        print("\n".join(score_table(result.scored)), file=sys.stderr)
+    folder = printable(str(result.folder))
+    print(f"bertie: the report is {folder}/report.md; to use the model:", file=sys.stderr)
+    print(f"  bertie {find(result.pipeline.task).command} --model {folder}", file=sys.stderr)
 
 
 def _settings(given: dict[str, Any]) -> Any:
