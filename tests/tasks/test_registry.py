@@ -72,6 +72,8 @@ def test_what_bert_was_trained_to_tell_has_a_model_that_comes_with_it() -> None:
         "fill-mask": default_pretrained_model,
         "next-sentence": default_pretrained_model,
         "pseudo-log-likelihood": default_pretrained_model,
+        "zero-shot-classification": default_embedding_model,
+        "zero-shot-similarity": default_embedding_model,
     }
 
 
