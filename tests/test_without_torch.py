@@ -415,9 +415,20 @@ def test_models_are_served(place: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert done.stdout == "['token-classification'] 200\n", done.stderr
 
 
+@pytest.mark.parametrize(("to", "module"), [("h5", "h5py"), ("msgpack", "msgpack")])
+def test_weights_are_converted(to: str, module: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(module)
+    monkeypatch.chdir(place)
+    for line in (f"convert classes {to} --to {to}", f"convert {to} {to}-again"):
+        done = without_torch(MAIN, *line.split())
+        assert done.returncode == 0, done.stderr
+    weights = "model.safetensors"
+    assert (place / f"{to}-again" / weights).read_bytes() == (place / "classes" / weights).read_bytes()
+
+
 def test_commands_that_answer_are_all_tried() -> None:
     names = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-    assert {line.split()[0] for line in COMMANDS} == names - NEED_TORCH - {"demo", "serve"}
+    assert {line.split()[0] for line in COMMANDS} == names - NEED_TORCH - {"demo", "serve", "convert"}
 
 
 # what is missing is said
