@@ -207,7 +207,7 @@ def _processors(
         else None,
         bad_words(config.bad_words_ids, ends) if config.bad_words_ids else None,
         Suppressed(ends, 0, _min_length(config, prompts, max_length)) if ends else None,
-        AllowedByPrefix(allowed, config.num_beams) if allowed is not None else None,
+        AllowedByPrefix(allowed, config.num_beams // config.num_beam_groups) if allowed is not None else None,
         Forced([config.forced_bos_token_id], 1) if config.forced_bos_token_id is not None else None,
         Forced(last, max_length - 1) if (last := tokens_of(config.forced_eos_token_id)) else None,
         without_invalid_numbers if config.remove_invalid_values else None,

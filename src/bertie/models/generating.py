@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bertie.attention.cache import Cache, EncoderDecoderCache
-from bertie.errors import InputError, InputTypeError, counted, nearest
+from bertie.errors import InputError, InputTypeError, counted, nearest, spelled
 from bertie.generation.assisted_search import Drafter
 from bertie.generation.decoder import Decoder
 from bertie.generation.generate import generate as search
@@ -293,6 +293,11 @@ def decoder_of(
     """Return what steps through ``model``: without padding where nobody can see it."""
     extras = tuple(name for name in wanted if _is_asked(config, name)) if config.return_dict_in_generate else ()
     uses_cache = config.use_cache or cache is not None or prompts.embeds is not None
+    if config.is_contrastive and cache is not None and cache.get_seq_length():
+        raise InputError(
+            f"{spelled('penalty_alpha', config.penalty_alpha)} compares a word with all words before, of which "
+            "past_key_values holds no hidden states; give whole texts without a cache."
+        )
     if cache is None and uses_cache:
         cache = Cache() if encoder is None else EncoderDecoderCache()
     own = cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache
