@@ -74,7 +74,7 @@ class Decoding:
     def __init__(self, decoder: TextDecoder, prompts: Rows, threads: int, sources: Sources | None = None) -> None:
         self.decoder, self.threads, self.sources = decoder, threads, sources
         self._prompt: Batch | None = Batch.of(prompts, decoder.config)
-        self.limit = decoder.config.max_position_embeddings
+        self.config, self.limit = decoder.config, decoder.config.max_position_embeddings
         types, ends = self._prompt.types, self._prompt.cu_seqlens[1:]
         self._types = None if types is None else types[ends - 1]
         self._past = KeyValues(len(decoder.blocks), len(prompts.lengths), decoder.blocks[0].block.heads)

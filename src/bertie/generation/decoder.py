@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from bertie.config import BertConfig
 from bertie.generation.functions import Values, functions_of
 
 Layers = tuple[Values, ...]
@@ -38,10 +39,12 @@ class Decoder(Protocol):
     Ids and logits are tensors of the one, arrays of the other.
 
     Attributes:
+        config: the sizes of the model.
         limit: the width that ``ids`` may have at most: the model's positions end there.
         cache: the keys and values of what was read, or None.
     """
 
+    config: BertConfig
     limit: int
 
     @property

@@ -201,7 +201,7 @@ class GenerationConfig:
             if getattr(found, name) is None:
                 own = getattr(model_config, name)
                 setattr(found, name, DEFAULTS.get(name) if own is None else own)
-        found.update(**options)
+        found.update(**{name: DEFAULTS.get(name) if value is None else value for name, value in options.items()})
         refuse_others(vars(model_config) | vars(found))
         for names, is_used, fix in (
             (_SAMPLING, found.do_sample, spelled("do_sample", True)),

@@ -70,7 +70,7 @@ class PackedDecoder:
     """Texts that grow each by its own tokens in a `Cache`: no padding, and nothing of a text that has ended."""
 
     def __init__(self, model: Any, prompts: PromptRows, cache: Any, encoder: Packed | None = None) -> None:
-        self.model, self.cache, self.encoder = model, cache, encoder
+        self.model, self.config, self.cache, self.encoder = model, model.config, cache, encoder
         self.limit = prompts.limit(model.config.max_position_embeddings)
         self._prompt: Packed | None = prompts.unread(cache.lengths)
         self._positions, self._types = prompts.last(prompts.positions) + 1, prompts.last(prompts.types)
@@ -168,7 +168,7 @@ class RowsDecoder:
         encoder: Packed | None = None,
         wanted: tuple[str, ...] = (),
     ) -> None:
-        self.model, self.cache, self.encoder, self.wanted = model, cache, encoder, wanted
+        self.model, self.config, self.cache, self.encoder, self.wanted = model, model.config, cache, encoder, wanted
         self.limit = prompts.limit(model.config.max_position_embeddings)
         self._embeds, self._before = prompts.embeds, prompts.columns_before
         self._read = 0 if cache is None else int(cache.get_seq_length())
