@@ -1,4 +1,4 @@
-"""Memory pages: large ones are requested, and unchanged pages of mapped files and freed memory are returned.
+"""Memory: what is left of it; large pages, and the return of unchanged pages of mapped files and of freed memory.
 
 Only Linux tells which pages of a mapping are a file's own, and can be read from it again.
 """
@@ -38,6 +38,16 @@ def drop_pages(address: int, size: int) -> None:
 def own_pages(size: int) -> NDArray[np.uint8]:
     """Return ``size`` bytes that the system, and not the C library, has back as soon as no array needs them."""
     return np.frombuffer(_private(max(size, 1)), np.uint8)[:size]
+
+
+def available_memory() -> int | None:
+    """Return how many bytes can still be had without swapping, or None where the system does not say it."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines["MemAvailable"].split()[0]) << 10
+    except (OSError, KeyError, ValueError):
+        return None
 
 
 @contextmanager
