@@ -46,7 +46,7 @@ def answer_shards(command: Callable[..., None], given: dict[str, Any]) -> None:
             fn_constructor_args=(command, given | {"input": source, "output": folder}),
             num_cpus=1,
             num_gpus=gpus,
-            concurrency=(1, workers),
+            compute=data.ActorPoolStrategy(min_size=1, max_size=workers),
         )
         for row in made.iter_rows():
             if row["error"]:
