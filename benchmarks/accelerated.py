@@ -16,10 +16,10 @@ import torch
 import transformers
 from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncoder
 from sentence_transformers.sparse_encoder.modules import MLMTransformer, SpladePooling
-from texts import QUESTIONS, mixed
 
 import bertie
 from bertie.hub import default_embedding_model
+from texts import QUESTIONS, mixed
 
 
 def programs(texts: list[str], folder: str, ready: Callable[[Any], Any]) -> dict[str, Callable[[], Any]]:

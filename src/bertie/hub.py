@@ -120,9 +120,7 @@ def found_for_adapter(folder: Path, find: Callable[[], Found]) -> Found:
     try:
         return find()
     except CheckpointError as error:
-        raise CheckpointError(
-            f"{str(folder)!r} is a peft adapter, and its base model can't be read: {error}"
-        ) from error
+        raise CheckpointError(f"{str(folder)!r} is a peft adapter, whose base model can't be read: {error}") from error
 
 
 def path_or_name(given: object) -> str:

@@ -94,8 +94,7 @@ def test_installed_classes_answer_and_are_their_own_again():
     bertie.install()
     bertie.install()
     assert transformers.BertModel.forward is not own["BertModel"]
-    torch.testing.assert_close(answer(model).last_hidden_state, expected, rtol=0, atol=0)
-    check_equal(answer(model).last_hidden_state, expected)  # weights seen twice are laid out
+    check_equal(answer(model).last_hidden_state, expected)
     assert used(model)
     bertie.accelerate(model)
     check_equal(answer(model).last_hidden_state, expected)
@@ -210,7 +209,6 @@ def test_copies_answer_on_their_own_and_are_their_own_again():
         model.embeddings.word_embeddings.weight.zero_()
     for each in copies:
         assert each.forward.encoder is each
-        answer(each)
         check_equal(answer(each).last_hidden_state, answer(made()).last_hidden_state)
     bertie.uninstall()
     assert not any("forward" in vars(each) for each in (model, *copies))

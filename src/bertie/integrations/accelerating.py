@@ -45,8 +45,8 @@ def accelerate(model: Program) -> Program:
     `transformers`, or another object that has it as an attribute. Answers stay equal to 1e-5, with zeros at padding.
     Training, gradients, hooks inside the encoder, attentions, hidden states of all layers, other devices and dtypes
     than the CPU's float32 are computed by the model's own forward, as before. The engine has copies of the weights
-    beside the model's. Before each call they are compared: where they were changed, however that was done, the model's
-    own forward answers, and new copies are made when a second call finds the same weights.
+    beside the model's. Before each call they are compared: where they were changed, however that was done, new copies
+    are made.
 
     Raises:
         InputError: one of its encoders can't be computed by the engine.
@@ -63,7 +63,7 @@ def accelerate(model: Program) -> Program:
             )
         state = State()
         try:
-            state.make(encoder, _original(encoder))
+            state.update(encoder, _original(encoder))
         except BertieError as error:
             raise InputError(f"accelerate cannot take this {name}: {str(error).removesuffix('.')}.") from error
         STATES[encoder] = state

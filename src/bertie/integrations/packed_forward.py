@@ -17,7 +17,7 @@ from bertie.integrations.foreign_encoder import Fingerprint, Snapshot, modules_i
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # arguments that change nothing of an encoder's answer, by their values
 _IDLE = {"return_dict": (None, True), "use_cache": (None, False, True)}
-_IDLE |= {"output_attentions": (None, False), "output_hidden_states": (None, False)}
+_IDLE |= {"is_causal": (None, False), "output_attentions": (None, False), "output_hidden_states": (None, False)}
 
 
 class Rectangle(NamedTuple):
@@ -40,40 +40,25 @@ class Rectangle(NamedTuple):
 
 
 class State:
-    """What is known of an encoder: its weights when it was last called, and their engine if one was made."""
+    """What is known of an encoder: its weights when it was last called, and their engine if there can be one."""
 
     def __init__(self) -> None:
         self.snapshot: Snapshot | None = None
         self._last: Fingerprint | None = None
-        self._may_try = True
 
-    def make(self, encoder: nn.Module, original: Callable[..., Any]) -> None:
-        """Make the engine of an encoder's weights.
+    def update(self, encoder: nn.Module, original: Callable[..., Any]) -> None:
+        """Make the engine of an encoder's weights, unless they are the last ones.
 
         Raises:
             BertieError: there can be none; the message is the reason, without a subject's name.
         """
-        if why := why_not(encoder):
-            raise InputError(why)
-        self._last, self._may_try = Fingerprint.of(encoder), False
-        self.snapshot = Snapshot.of(encoder, original)
-
-    def current(self, encoder: nn.Module, original: Callable[..., Any]) -> Snapshot | None:
-        """Return the engine of the weights that an encoder has now, or None.
-
-        Weights are laid out at the second call that finds them: those that change from call to call, as while a model
-        is trained, never are.
-        """
-        if why_not(encoder):
-            return None
-        now = Fingerprint.of(encoder)
-        if self._last != now:
-            self.snapshot, self._last, self._may_try = None, now, True
-        elif self._may_try:
-            self._may_try = False
-            with suppress(BertieError):
-                self.snapshot = Snapshot.of(encoder, original)
-        return self.snapshot
+        why = why_not(encoder)
+        now = None if why else Fingerprint.of(encoder)
+        if why or self._last != now:
+            self.snapshot, self._last = None, now
+            if why:
+                raise InputError(why)
+            self.snapshot = Snapshot.of(encoder, original)
 
 
 STATES: "WeakKeyDictionary[nn.Module, State]" = WeakKeyDictionary()
@@ -82,8 +67,13 @@ STATES: "WeakKeyDictionary[nn.Module, State]" = WeakKeyDictionary()
 def forward(encoder: Any, original: Callable[..., Any], *args: Any, **arguments: Any) -> Any:
     """Return what ``original``, the bound forward of an encoder, returns, with zeros at padding where it can be so."""
     rows = None if _is_learning(encoder) or is_intercepted() else _rectangle(encoder.config, args, arguments)
-    snapshot = None if rows is None else STATES.setdefault(encoder, State()).current(encoder, original)
-    if rows is None or snapshot is None:
+    if rows is None:
+        return original(*args, **arguments)
+    state = STATES.setdefault(encoder, State())
+    with suppress(BertieError):
+        state.update(encoder, original)
+    snapshot = state.snapshot
+    if snapshot is None:
         return original(*args, **arguments)
     try:
         hidden = snapshot.engine.with_threads(torch.get_num_threads()).hidden_states(rows)
