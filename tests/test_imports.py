@@ -19,7 +19,7 @@ ROWS = [
     {"__main__"},
     {"cli"},
     {"serving", "estimators", "bench"},
-    {"pictures", "finetuning", "pretraining", "compression", "export"},
+    {"pictures", "finetuning", "pretraining", "compression", "export", "integrations"},
     {"evaluation"},
     {"pipelines"},
     {"training"},
