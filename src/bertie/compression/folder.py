@@ -11,7 +11,7 @@ import bertie
 from bertie.checkpoints.fitting import needed_by_answers
 from bertie.config import CONFIG_NAME, BertConfig
 from bertie.errors import CheckpointError
-from bertie.files import atomic_folder
+from bertie.files import atomic_folder, check_new
 from bertie.hub import member, resolve
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.tasks.sentence_transformers_config import FILES, read_recipe
@@ -48,16 +48,6 @@ def open_model(name_or_path: str) -> Opened:
     if missing:
         raise CheckpointError(f"{str(place)!r} is to be a {name}, but lacks {missing[0]!r}; train it first")
     return Opened(model, bertie.AutoTokenizer.from_pretrained(place), folder, subfolder)
-
-
-def check_new(folder: str | os.PathLike[str]) -> Path:
-    """Return ``folder`` if a model may be written there: it is not there yet, or empty."""
-    path = Path(folder)
-    if path.is_dir() and any(path.iterdir()):
-        raise CheckpointError(f"the folder {str(path)!r} is not empty; name a new one")
-    if path.exists() and not path.is_dir():
-        raise CheckpointError(f"{str(path)!r} is a file; name a new folder")
-    return path
 
 
 def write_folder(
