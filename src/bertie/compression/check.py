@@ -3,27 +3,39 @@
 import statistics
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from bertie.batching import batches, budget, in_batches
 from bertie.compression.observe import BATCH, answer, batches_on, cosines
+from bertie.config import BertConfig
 from bertie.engine import Engine
 from bertie.errors import BertieError
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.task_model import TaskModel
 from bertie.packing import Packed
 from bertie.tasks.features import Features
-from bertie.tasks.model import Model
-from bertie.tasks.operations import operations_on
+from bertie.tasks.operations import Computed, operations_on
 
 ROUNDS = 5
 # members of an output that hold scores, the first present one counts
 _SCORES = ("logits", "prediction_logits", "start_logits")
+
+
+class Encoding(Protocol):
+    """Of what `bertie.tasks.model.Model` asks, what gives hidden states."""
+
+    @property
+    def config(self) -> BertConfig: ...
+    @property
+    def threads(self) -> int: ...
+    def hidden_states(self, features: Features, /) -> Computed: ...
+    def with_threads(self, threads: int, /) -> Self: ...
+    def inference(self) -> AbstractContextManager[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -85,15 +97,21 @@ def compare(
 
 
 def compare_computing(
-    model: Model, small: Model, sizes: tuple[int, int], agreement: float | None, texts: Features, rounds: int = ROUNDS
+    model: Encoding,
+    small: Encoding,
+    sizes: tuple[int, int],
+    agreement: float | None,
+    texts: Features,
+    rounds: int = ROUNDS,
 ) -> Comparison:
     """As `compare`, of whatever computes hidden states."""
     found = cosines(_vectors(small, texts), _vectors(model, texts))
-    rates = _rates([model, small], texts, rounds)
-    return Comparison(len(texts.lengths), float(found.mean()), float(found.min()), agreement, *rates, *sizes)
+    rate, small_rate = _rates([model, small], texts, rounds)
+    mean, worst = float(found.mean()), float(found.min())
+    return Comparison(len(texts.lengths), mean, worst, agreement, rate, small_rate, *sizes)
 
 
-def _vectors(model: Model, texts: Features) -> Tensor:
+def _vectors(model: Encoding, texts: Features) -> Tensor:
     """As `bertie.compression.observe.vectors`."""
     made: list[Any] = [None] * len(texts.lengths)
     with model.inference():
@@ -127,7 +145,7 @@ def _chosen(scores: Tensor, name: str, packed: Packed, problem_type: str | None)
     return scores > 0 if problem_type == "multi_label_classification" else scores.argmax(dim=-1)
 
 
-def _rates(models: Sequence[Model], texts: Features, rounds: int) -> list[float]:
+def _rates(models: Sequence[Encoding], texts: Features, rounds: int) -> list[float]:
     """Return the texts a second of each model: the median of rounds in which they take turns."""
     seconds: list[list[float]] = [[] for _ in models]
     for turn in range(rounds + 1):
@@ -139,7 +157,7 @@ def _rates(models: Sequence[Model], texts: Features, rounds: int) -> list[float]
     return [len(texts.lengths) / statistics.median(spent) for spent in seconds]
 
 
-def _computing(model: BertPreTrainedModel) -> Model:
+def _computing(model: BertPreTrainedModel) -> Encoding:
     """Return what a pipeline made from the model's folder computes with: the engine where it can.
 
     The engine of a decoder writes, and gives no hidden states.
@@ -150,7 +168,7 @@ def _computing(model: BertPreTrainedModel) -> Model:
     return TaskModel(model)
 
 
-def _read_all(model: Model, texts: Features) -> None:
+def _read_all(model: Encoding, texts: Features) -> None:
     """Compute all texts as a pipeline does."""
     tokens, workers = budget(texts.lengths, "cpu", model.config.hidden_size, model.threads)
     model = model.with_threads(1) if workers > 1 else model

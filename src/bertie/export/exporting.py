@@ -76,6 +76,7 @@ class Source:
         row = find(task or tasks_of(os.fspath(name_or_path))[0])
         if row.name not in HEADS:
             raise InputError(f"task is {row.name!r}, of which there is no graph; allowed: {', '.join(HEADS)}.")
+        answering: Any
         answering, engine, why = load_task(row, name_or_path, device="cpu", answers=True)
         if not isinstance(engine, Engine) or engine.weights is None:
             raise InputError(
@@ -102,10 +103,10 @@ class Source:
         if len(axes) == 3:  # each choice is a text
             shape = graph.add("Concat", [-1], graph.add("Shape", "input_ids", start=2), axis=0)
             inputs = [graph.add("Reshape", name, shape) for name in inputs]
-        ids, mask, types = (*inputs, None)[:3]
         stored = weights or self.engine.weights
         assert stored is not None
-        encoder = Encoder(graph, stored, config, ids, mask, types)
+        ids, mask, *types = inputs
+        encoder = Encoder(graph, stored, config, ids, mask, types[0] if types else None)
         self.head.build(encoder, self.task)
         if also_hidden and HIDDEN not in graph.outputs:
             HEADS["feature-extraction"].build(encoder, self.task)

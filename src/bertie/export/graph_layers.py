@@ -77,5 +77,5 @@ def _side_by_side(tables: Sequence[Table]) -> Table | None:
         return np.concatenate([np.asarray(table) for table in tables])
     if len(small) < len(tables) or not all(map(small[0].reads_like, small)):
         return None
-    weight, scale = ([table[part] for table in small] for part in (0, 1))
+    weight, scale = [table.weight for table in small], [table.scale for table in small]
     return small[0]._replace(weight=np.concatenate(weight), scale=np.concatenate(scale))

@@ -29,10 +29,10 @@ def compare_graphs(source: Source, weights: Weights, texts: Sequence[Any]) -> Co
     """Return how a graph of these weights compares with that of the checkpoint's own, both under ONNX Runtime."""
     rows = source.rows(texts)
     with TemporaryDirectory() as place:
-        graphs, models = [], []
-        for number, each in enumerate((None, weights)):
-            path = Path(place, f"{number}.onnx")
-            graphs.append(source.write(path, each, also_hidden=True))
-            models.append(OnnxModel(path, source.engine.config))
-        equal = agreement(source.head.main, *models, rows)
-        return compare_computing(*models, (graphs[0].bytes, graphs[1].bytes), equal, rows)
+        paths = [Path(place, f"{name}.onnx") for name in ("whole", "small")]
+        sizes = [
+            source.write(path, each, also_hidden=True).bytes for path, each in zip(paths, (None, weights), strict=True)
+        ]
+        whole, small = (OnnxModel(path, source.engine.config) for path in paths)
+        equal = agreement(source.head.main, whole, small, rows)
+        return compare_computing(whole, small, (sizes[0], sizes[1]), equal, rows)
