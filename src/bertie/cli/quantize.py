@@ -40,8 +40,8 @@ def dequantize(
     out: Annotated[Path, typer.Argument(help="The new folder to write.")],
 ) -> None:
     """Make a float32 model out of an int8 one, to train it or to open it in other programs."""
-    from bertie.compression.dequantize import dequantize as make
     from bertie.compression.folder import open_model, write_folder
+    from bertie.models.dequantizing import dequantize as make
 
     check_new(out)
     opened = open_model(model)
