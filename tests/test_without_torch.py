@@ -423,9 +423,20 @@ def test_a_graph_is_exported(place: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert max(json.loads(done.stdout)["difference"].values()) < 1e-5
 
 
+@pytest.mark.parametrize(("to", "module"), [("h5", "h5py"), ("msgpack", "msgpack")])
+def test_weights_are_converted(to: str, module: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(module)
+    monkeypatch.chdir(place)
+    for line in (f"convert classes {to} --to {to}", f"convert {to} {to}-again"):
+        done = without_torch(MAIN, *line.split())
+        assert done.returncode == 0, done.stderr
+    weights = "model.safetensors"
+    assert (place / f"{to}-again" / weights).read_bytes() == (place / "classes" / weights).read_bytes()
+
+
 def test_commands_that_answer_are_all_tried() -> None:
     names = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-    assert {line.split()[0] for line in COMMANDS} == names - NEED_TORCH - {"demo", "export", "serve"}
+    assert {line.split()[0] for line in COMMANDS} == names - NEED_TORCH - {"demo", "serve", "convert", "export"}
 
 
 # what is missing is said

@@ -174,16 +174,6 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         _sync(target.parent)
 
 
-def check_new(folder: str | os.PathLike[str]) -> Path:
-    """Return ``folder`` if a model may be written there: it is not there yet, or empty."""
-    path = Path(folder)
-    if path.is_dir() and any(path.iterdir()):
-        raise CheckpointError(f"the folder {str(path)!r} is not empty; name a new one")
-    if path.exists() and not path.is_dir():
-        raise CheckpointError(f"{str(path)!r} is a file; name a new folder")
-    return path
-
-
 def is_leftover(name: str) -> bool:
     """Whether a file or folder bears the name of what is being written, or never was to its end."""
     return _TEMPORARY.fullmatch(name) is not None

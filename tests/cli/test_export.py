@@ -150,14 +150,15 @@ def test_mistakes(run: Run, classifier: Path, embedder: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_sentence_transformers_and_openvino_give_the_same_vectors(run: Run, minilm: Path, tmp_path: Path) -> None:
+def test_openvino_gives_the_same_vectors(run: Run, minilm: Path, tmp_path: Path) -> None:
     openvino = pytest.importorskip("openvino")
     assert run("export", "onnx", minilm, tmp_path / "out").code == 0
     wanted = bertie.pipeline("embed", minilm)(TEXTS)
-    model = openvino.Core().compile_model(tmp_path / "out" / "onnx" / "model.onnx", "CPU")
+    precise = {"INFERENCE_PRECISION_HINT": "f32"}  # where a processor has bfloat16, that is usual
+    model = openvino.Core().compile_model(tmp_path / "out" / "onnx" / "model.onnx", "CPU", precise)
     for count in (1, 3):  # batches of any size, texts of any length
         read = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")(
             TEXTS[:count], padding=True, return_tensors="np"
         )
         found = model({each.any_name: read[each.any_name] for each in model.inputs})["sentence_embedding"]
-        np.testing.assert_allclose(found, wanted[:count], atol=1e-4)
+        np.testing.assert_allclose(found, wanted[:count], atol=1e-5)

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from bertie.checkpoints.beside_weights import check_new
 from bertie.cli import options
 from bertie.cli.gate import GateOptions
 from bertie.errors import InputError
-from bertie.files import check_new
 from bertie.messages import printable
 
 _FORMATS = ("onnx",)

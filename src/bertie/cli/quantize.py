@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from bertie.checkpoints.beside_weights import check_new
 from bertie.cli import options
 from bertie.cli.gate import GateOptions
-from bertie.files import check_new
 
 
 def quantize(

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from bertie.checkpoints.beside_weights import check_new
 from bertie.cli import options
 from bertie.cli.reading import say_notes
-from bertie.files import check_new
 from bertie.messages import printable
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bertie.checkpoints.beside_weights import check_new
 from bertie.compression.folder import Opened, open_model, write_folder
 from bertie.errors import InputError
-from bertie.files import check_new, read_json
+from bertie.files import read_json
 from bertie.messages import short
 from bertie.progress import logger
 from bertie.tasks.sentence_transformers_config import read_recipe

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from bertie.checkpoints.beside_weights import check_new
 from bertie.config import CONFIG_NAME
 from bertie.data.bundled_texts import book_texts
 from bertie.engine import Engine
@@ -18,7 +19,7 @@ from bertie.export.graph import Graph
 from bertie.export.graph_encoder import Encoder
 from bertie.export.graph_heads import HEADS, HIDDEN, Head
 from bertie.export.onnx_model import OnnxModel, differences, worst_cosine
-from bertie.files import atomic_folder, check_new, make_folder, write_text
+from bertie.files import atomic_folder, make_folder, write_text
 from bertie.hub import member, resolve
 from bertie.pipelines.factory import load_task
 from bertie.pipelines.head_tasks import tasks_of
