@@ -1,4 +1,4 @@
-// Embeds texts with a graph of `bertie export onnx`, which pools and normalises, and ranks notes by their cosine.
+// Embeds texts with a graph of `bertie export onnx`, which pools, and ranks notes by their cosine.
 import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs";
 import { Tokenizer } from "./node_modules/@huggingface/tokenizers/dist/tokenizers.min.mjs";
 
@@ -19,7 +19,7 @@ async function load() {
   return { tokenizer: new Tokenizer(rules, config), session, limit: config.model_max_length };
 }
 
-// texts → vectors of length 1, as one flat array
+// texts → vectors [texts, D], as one flat array
 async function embed({ tokenizer, session, limit }, texts) {
   const rows = texts.map((text) => {
     const { ids } = tokenizer.encode(text);
@@ -42,8 +42,9 @@ async function search(model) {
   const lines = notes.value.split("\n").filter((line) => line.trim());
   const { data, dims } = await embed(model, [question.value, ...lines]);
   const row = (number) => data.subarray(number * dims[1], (number + 1) * dims[1]);
-  const cosine = (number) => row(0).reduce((sum, value, at) => sum + value * row(number)[at], 0);
-  const ranked = lines.map((line, number) => [cosine(number + 1), line]).sort(([a], [b]) => b - a);
+  const dot = (a, b) => a.reduce((sum, value, at) => sum + value * b[at], 0);
+  const cosine = (a, b) => dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+  const ranked = lines.map((line, number) => [cosine(row(0), row(number + 1)), line]).sort(([a], [b]) => b - a);
   answers.replaceChildren(
     ...ranked.map(([score, line]) => {
       const item = document.createElement("li");
