@@ -1,5 +1,6 @@
 """Pages given back: no value changes, and on Linux a mapped file's memory falls."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
