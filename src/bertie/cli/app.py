@@ -20,7 +20,7 @@ PLACES = {
     "fill-mask": "bertie.cli.masked_words:fill_mask",
     "score": "bertie.cli.masked_words:score",
     "next-sentence": "bertie.cli.answering:next_sentence",
-    "classify": "bertie.cli.answering:classify",
+    "classify": "bertie.cli.classifying:classify",
     "tag": "bertie.cli.answering:tag",
     "answer": "bertie.cli.answering:answer",
     "choose": "bertie.cli.answering:choose",

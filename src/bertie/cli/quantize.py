@@ -80,8 +80,8 @@ def dequantize(
 ) -> None:
     """Make a float32 model out of an int8 one, to train it or to open it in other programs."""
     from bertie.checkpoints.beside_weights import check_new
-    from bertie.compression.dequantize import dequantize as make
     from bertie.compression.folder import open_model, write_folder
+    from bertie.models.dequantizing import dequantize as make
 
     check_new(out)
     opened = open_model(model)
