@@ -225,7 +225,10 @@ BAD = {
     "types of another width": (lambda _: {"token_type_ids": IDS.repeat(1, 2)}, r"token_type_ids has shape \(3, 12\)"),
     "an answer that is no bool": (lambda _: {"stopping_criteria": [lambda *_: 3]}, "criterion <lambda> returned"),
     "no criterion": (lambda _: {"stopping_criteria": [3]}, "stopping_criteria holds a int"),
-    "a streamer with beams": (lambda _: {"streamer": bertie.TextStreamer(None), "num_beams": 2}, "which beams do not settle"),
+    "a streamer with beams": (
+        lambda _: {"streamer": bertie.TextStreamer(None), "num_beams": 2},
+        "which beams do not settle",
+    ),
     "nothing allowed": (
         lambda _: {"prefix_allowed_tokens_fn": lambda *_: []},
         "allows no word after 6 tokens",
