@@ -10,6 +10,7 @@ from tests.generation.test_generate import BEAMS, ENDS, IDS, SIZES, pair, prompt
 import bertie
 from bertie.models import generating
 from bertie.models.decoding import PackedDecoder, RowsDecoder
+from bertie.models.generating import decoder_of, prompt_rows
 
 
 @pytest.fixture
@@ -203,6 +204,18 @@ def test_steps_allocate_nothing_that_grows(model, monkeypatch):
     model.generate(**prompts(2), max_new_tokens=30)
     assert len(storages) == 30
     assert len(set(storages)) == 1
+
+
+def test_a_step_allocates_as_much_after_many_tokens_as_after_few(model):
+    ids, config = IDS[1:2, 3:].repeat(2, 12), bertie.GenerationConfig().settled(model.generation_config)
+    decoder = decoder_of(model, prompt_rows(config, ids[:, :3], None, None, None, None, ids.device), config, None, None)
+    allocated = []
+    with torch.no_grad():
+        for width in range(3, 36):
+            with torch.profiler.profile(profile_memory=True) as profile:
+                decoder.step(ids[:, :width])
+            allocated.append(sum(max(event.cpu_memory_usage, 0) for event in profile.events()))
+    assert len(set(allocated[2:])) == 1
 
 
 BAD = {
