@@ -20,11 +20,12 @@ from bertie.tasks.task import Task
 
 
 class Step(NamedTuple):
-    """What a step was: the texts and tokens it computed, and the seconds it took."""
+    """What a step was: the texts and tokens it computed, the seconds it took, and the padding it did without."""
 
     rows: int
     tokens: int
     seconds: float
+    padding: int
 
 
 class ModelQueue(StepQueue):
@@ -105,7 +106,8 @@ def _compute(model: Model, shares: list[Share]) -> tuple[list[Any], Step]:
     values: list[Any] = [None] * len(order)
     for row, value in zip(order, _each_row(shares[0].work.task, model, features.select(order)), strict=True):
         values[row] = value
-    return values, Step(len(order), len(features.ids), monotonic() - began)
+    rectangle = len(order) * max(features.lengths)
+    return values, Step(len(order), len(features.ids), monotonic() - began, rectangle - len(features.ids))
 
 
 def _each_row(task: Task, model: Model, features: Features) -> list[Any]:

@@ -52,6 +52,8 @@ class Metrics:
             ]
             for group in ("request", "embed", "predict")
         }
+        saved = "Tokens of padding that a step did without, which a rectangle of its texts has"
+        self._step_padding = self._histogram("bertie_step_padding", saved, COUNTS)
         self._lengths = self._histogram("te_request_input_length", "Tokens of a request", COUNTS)
         self._step_rows = self._histogram("te_batch_next_size", "Texts in a step", COUNTS)
         self._step_tokens = self._histogram("te_batch_next_tokens", "Tokens in a step", COUNTS)
@@ -65,6 +67,7 @@ class Metrics:
         """Note a step."""
         self._step_rows.observe(step.rows)
         self._step_tokens.observe(step.tokens)
+        self._step_padding.observe(step.padding)
         self._tokens.inc(step.tokens)
         self._busy.inc(step.seconds)
 
