@@ -32,7 +32,7 @@ class EmbedRequest(Struct, kw_only=True):
     input_type: Literal["search_query", "search_document", "classification", "clustering"] | None = None
     texts: tuple[str, ...] = ()
     inputs: tuple[EmbedInput, ...] = ()
-    embedding_types: tuple[EmbeddingType, ...] = ("float",)
+    embedding_types: tuple[EmbeddingType, ...] | None = None
     output_dimension: int | None = None
     truncate: Literal["START", "END", "NONE"] = "END"
 

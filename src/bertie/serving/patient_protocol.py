@@ -1,4 +1,4 @@
-"""HTTP as uvicorn reads it, for clients who send the head of a request slowly, without an end, or in a huge size."""
+"""HTTP as uvicorn reads it, for clients who send a head slowly or without an end, or who do not read their answer."""
 
 from asyncio import TimerHandle
 from typing import Any
@@ -8,12 +8,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 # a head that is not complete after so many seconds, or bytes, is not read any further
 HEAD_SECONDS = 10.0
 HEAD_BYTES = 65_536
+# an answer of which nothing is read for so many seconds is kept no longer
+UNREAD_SECONDS = 60.0
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """A connection that is closed when the head of a request takes too long, or grows too large."""
+    """A connection that is closed when a head takes too long or grows too large, or an answer is not read."""
 
     _timer: TimerHandle | None = None
+    _reader_timer: TimerHandle | None = None
     _head = 0  # bytes of the head that is being read, as far as they are parsed
     _unread = 0  # bytes that came since a request was last complete in its head
 
@@ -35,7 +38,16 @@ class PatientProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_timer()
+        self._forget_reader()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._wait_for_reader()
+
+    def resume_writing(self) -> None:
+        self._forget_reader()
+        super().resume_writing()
 
     def on_message_begin(self) -> None:
         self._head = 0
@@ -57,6 +69,21 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _wait_for_head(self) -> None:
         self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _wait_for_reader(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._reader_timer = self.loop.call_later(UNREAD_SECONDS, self._leave_reader, unread)
+
+    def _leave_reader(self, unread: int) -> None:
+        if self.transport.get_write_buffer_size() >= unread:
+            self.transport.abort()
+        else:
+            self._wait_for_reader()
+
+    def _forget_reader(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
 
     def _forget_timer(self) -> None:
         if self._timer is not None:

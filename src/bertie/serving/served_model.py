@@ -1,20 +1,22 @@
 """A model that is served: its name, the tasks that its head can do, and how each of them reads texts."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from bertie.config import CONFIG_NAME, BertConfig
+from bertie.encoder_decoder_config import is_encoder_decoder
 from bertie.engine import Engine
 from bertie.errors import InputError
 from bertie.hub import resolve
 from bertie.pipelines import Pipeline, pipeline
 from bertie.pipelines.engines import why_not_engine
 from bertie.serving.scheduler import ModelQueue
+from bertie.tasks.late_chunking import LateChunking
 from bertie.tasks.registry import find
 from bertie.tasks.sentence_transformers_config import FILES, MODULES
 from bertie.tasks.sparse_embedding import SparseEmbedding
@@ -30,11 +32,18 @@ TASKS: Mapping[str, tuple[str, ...]] = {
     "BertForTokenClassification": ("token-classification",),
     "BertForQuestionAnswering": ("question-answering",),
     "BertForMultipleChoice": ("multiple-choice",),
+    "BertLMHeadModel": ("text-generation",),
+    "EncoderDecoderModel": ("text2text-generation",),
 }
+# what requests call both tasks that write texts
+GENERATE = "generate"
+_WRITERS = ("text-generation", "text2text-generation")
 # options that take more characters come with one request, and are not kept for others
 _LONGEST_KEPT = 1_000
 # what a masked-LM head does too, without a pipeline
 SPARSE = "sparse-embedding"
+# and an embedding model
+SPANS = "late-chunking"
 # the options that change what is computed of a row; others change how it is read, or the answer
 _COMPUTED_BY: Mapping[str, tuple[str, ...]] = {
     "embed": ("windows", "prompt", "prompt_name"),
@@ -49,7 +58,11 @@ class ServedModel:
         name: what requests call it.
         tasks: the names of its tasks, the main one first.
         queue: what waits to be computed by it.
+        reopen: returns the model as its files are now.
+        writes: whether it writes texts, word by word.
     """
+
+    reopen: "Callable[[], ServedModel]"
 
     def __init__(self, name: str, pipelines: Mapping[str, Pipeline], batch_tokens: int | None = None) -> None:
         self.name = name
@@ -63,6 +76,13 @@ class ServedModel:
             self._codecs[SPARSE] = SparseEmbedding(
                 tokenizer=self.tokenizer, config=self.config, split_special_tokens=True
             )
+        if "embed" in self.tasks:
+            self.tasks += (SPANS,)
+            self._codecs[SPANS] = LateChunking(**{**vars(self._codecs["embed"]), "windows": True})
+        self.writes = self.tasks[0] in _WRITERS
+        if self.writes:
+            self.tasks += (GENERATE,)
+            self._codecs[GENERATE] = self._codecs[self.tasks[0]]
         self.explain = main.explain
         self.queue = ModelQueue(main.computing, batch_tokens)
         # requests with the same options share an object, and with it steps
@@ -83,7 +103,9 @@ class ServedModel:
         shared = first.model if isinstance(first.model, Engine) else source
         others = {task: _open(task, shared, device) for task in tasks[1:]}
         usual = Path(source).resolve().name if os.path.isdir(source) else source
-        return cls(name or usual, {tasks[0]: first, **others}, batch_tokens)
+        made = cls(name or usual, {tasks[0]: first, **others}, batch_tokens)
+        made.reopen = partial(cls.open, given, device, batch_tokens)
+        return made
 
     def task(self, name: str, **options: Any) -> Task:
         """Return one of its tasks with these options; equal options give the same object.
@@ -99,10 +121,24 @@ class ServedModel:
 
     def computing_task(self, name: str, **options: Any) -> Task:
         """Return the task that computes rows for the one with these options."""
+        if self.writes:
+            return self.task(name, **options)
         known = _COMPUTED_BY.get(name, ())
         if name == "embed" and self._codecs[name].recipe.include_prompt:
             known = ("windows",)
         return self.task(name, **{option: value for option, value in options.items() if option in known})
+
+    def rows_together(self, task: Any) -> int | None:
+        """Return how many rows a step of a task may hold; None: as many as their tokens allow.
+
+        What is written for a text by a seed depends on all texts beside it, and so does a length that is not stated.
+        """
+        if not self.writes:
+            return None
+        model: Any = self.queue.model
+        settled = task.settled(model.generation_config)
+        is_open = settled.max_new_tokens is None and settled.max_length is None
+        return 1 if is_open or task.seed is not None else int(task.rows_together(model.generation_config))
 
     def _make_variant(self, name: str, options: tuple[tuple[str, Any], ...]) -> Task:
         task, given = self._codecs[name], dict(options)
@@ -122,6 +158,8 @@ def tasks_of(source: str) -> tuple[str, ...]:
         CheckpointError: there is no such checkpoint.
     """
     folder = resolve(source, files=[CONFIG_NAME, *FILES])
+    if is_encoder_decoder(source):
+        return TASKS["EncoderDecoderModel"]
     config = BertConfig.from_pretrained(str(source))
     known = [name for name in config.architectures or () if name in TASKS]
     if (folder / MODULES).is_file() or not config.architectures:

@@ -54,15 +54,16 @@ async def embed_all(exchange: Exchange, body: EmbedAllRequest) -> Any:
     if body.prompt_name is not None:
         reader: Any = model.task("embed", prompt_name=body.prompt_name)
         inputs = [reader.read(text) for text in inputs]
-    answers = await exchange.answer("feature-extraction", inputs, **body.options)
-    exchange.check_size(answers.tokens, model.config.hidden_size)
+    answers = await exchange.answer(
+        "feature-extraction", inputs, numbers_a_token=model.config.hidden_size, **body.options
+    )
     return [text[0] for text in answers.values]
 
 
 async def embed_sparse(exchange: Exchange, body: EmbedSparseRequest) -> Any:
     """Reply with the words that each text is about, and their weights."""
     answers = await exchange.answer(SPARSE, several(body.inputs), **body.options)
-    exchange.check_size(sum(len(words) for words, _ in answers.values), 1)
+    exchange.service.check_numbers(sum(len(words) for words, _ in answers.values))
     return [
         [{"index": word, "value": weight} for word, weight in zip(words.tolist(), weights.tolist(), strict=True)]
         for words, weights in answers.values
@@ -133,7 +134,7 @@ async def decode(exchange: Exchange, body: DecodeRequest) -> Any:
     """Reply with the text of each sequence of ids."""
     rows = several(body.ids, "ids")  # type: ignore[arg-type]
     model = exchange.service.named(body.model)
-    size = model.config.vocab_size
+    size = model.config.get_text_config(decoder=True).vocab_size
     if (wrong := next((token for row in rows for token in row if not 0 <= token < size), None)) is not None:
         raise InputError(f"`ids` holds {wrong}; the model's vocabulary has 0 to {size - 1}.")
     read = model.tokenizer.decode
@@ -195,9 +196,8 @@ async def health(service: Service, _: Metrics) -> Any:
 
 async def metrics(service: Service, kept: Metrics) -> Any:
     """Reply with Prometheus' text format."""
-    return Response(
-        kept.text(service.waiting, service.in_flight), media_type="text/plain; version=0.0.4; charset=utf-8"
-    )
+    kept.note_load(service.waiting, service.in_flight)
+    return Response(kept.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 _BY_TYPE: dict[str, tuple[type, Callable[[Exchange, Any], Awaitable[Any]]]] = {
@@ -217,7 +217,7 @@ ROUTES = (
     Posted("/", msgspec.Raw, by_type, tell),
     Posted("/invocations", msgspec.Raw, by_type, tell),
     Asked("/info", info, tell),
-    Asked("/health", health, tell, public=True),
-    Asked("/ping", health, tell, public=True),
-    Asked("/metrics", metrics, tell, public=True),
+    Asked("/health", health, tell, public=True, media_types=()),
+    Asked("/ping", health, tell, public=True, media_types=()),
+    Asked("/metrics", metrics, tell, public=True, media_types=("text/plain",)),
 )
