@@ -69,7 +69,11 @@ def test_langchain_cohere(running: Process, vectors: np.ndarray) -> None:
 @pytest.mark.slow
 def test_langchain_huggingface(running: Process, vectors: np.ndarray) -> None:
     langchain = pytest.importorskip("langchain_huggingface")
-    made = langchain.HuggingFaceEndpointEmbeddings(model=running.url, huggingfacehub_api_token="k")
+    # it takes no URL itself
+    made = langchain.HuggingFaceEndpointEmbeddings(model="v", huggingfacehub_api_token="k")
+    made.client = pytest.importorskip("huggingface_hub").InferenceClient(
+        running.url, token="k"
+    )  # it takes no URL itself
     np.testing.assert_allclose(made.embed_documents(TEXTS), vectors, atol=1e-6)
 
 
@@ -79,5 +83,5 @@ def test_llama_index(running: Process, vectors: np.ndarray) -> None:
     made = openai.OpenAILikeEmbedding(model_name="v", api_base=f"{running.url}/v1", api_key="k")
     np.testing.assert_allclose(made.get_text_embedding_batch(TEXTS), vectors, atol=1e-6)
     tei = pytest.importorskip("llama_index.embeddings.text_embeddings_inference")
-    made = tei.TextEmbeddingsInference(model_name="v", base_url=running.url, auth_token="Bearer k")
+    made = tei.TextEmbeddingsInference(model_name="v", base_url=running.url, auth_token="k")
     np.testing.assert_allclose(made.get_text_embedding_batch(TEXTS), vectors, atol=1e-6)

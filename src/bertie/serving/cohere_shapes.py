@@ -34,7 +34,7 @@ class EmbedRequest(Struct, kw_only=True):
     inputs: tuple[EmbedInput, ...] = ()
     embedding_types: tuple[EmbeddingType, ...] | None = None
     output_dimension: int | None = None
-    truncate: Literal["START", "END", "NONE"] = "END"
+    truncate: Literal["START", "END", "NONE"] | None = "END"
 
     @property
     def all_texts(self) -> list[str]:
