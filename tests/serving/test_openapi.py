@@ -62,13 +62,13 @@ def send(document: Any, route: Any, examples: int) -> None:
         run()
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{type(route).__name__} {route.path}")
 def test_requests_of_every_route(document: Any, route: Any) -> None:
     send(document, route, 4)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{type(route).__name__} {route.path}")
 def test_many_requests_of_every_route(document: Any, route: Any) -> None:
     send(document, route, 300)
 

@@ -142,3 +142,26 @@ def test_spans_that_cannot_be(served: Serve, spans: Any, says: str) -> None:
     reply = client.post("/embed_spans", json={"inputs": TEXT, "spans": spans})
     assert reply.status_code in (400, 422)
     assert says in reply.json()["error"]
+
+
+def test_attention(served: Serve, folders: dict[str, Path]) -> None:
+    client = served("tags", "words")
+    reply = client.post("/attention", json={"inputs": TEXT, "head": 1}).json()
+    tokens = bertie.BertTokenizer.from_pretrained(folders["tags"]).tokenize(TEXT)
+    assert reply["tokens"] == ["[CLS]", *tokens, "[SEP]"]
+    ids = bertie.BertTokenizer.from_pretrained(folders["tags"])(TEXT, return_tensors="pt")
+    model = bertie.BertForTokenClassification.from_pretrained(folders["tags"]).eval()
+    wanted = model(**ids, output_attentions=True).attentions[0][0, 1].tolist()
+    np.testing.assert_allclose(reply["weights"], wanted, atol=1e-4)
+    assert client.post("/attention", json={"inputs": LONG * 9}).json()["truncated"] > 0
+    words = client.post("/attention", json={"inputs": "A [MASK] sat.", "model": "words"}).json()
+    assert words["tokens"][2] == "[MASK]"
+    refused = client.post("/attention", json={"inputs": TEXT, "layer": 1})
+    assert refused.status_code == 422
+    assert refused.json()["error"] == "layer is 1; the model has 0 to 0."
+
+
+def test_attention_needs_the_engine(served: Serve, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bertie.pipelines.engines.why_not_engine", lambda *_: "a GPU is faster")
+    refused = served("tags").post("/attention", json={"inputs": TEXT})
+    assert refused.json()["error"] == "model is not computed by the engine, which alone gives attention weights"

@@ -16,6 +16,7 @@ from bertie.hub import resolve
 from bertie.pipelines import Pipeline, pipeline
 from bertie.pipelines.engines import why_not_engine
 from bertie.serving.scheduler import ModelQueue
+from bertie.tasks.attention_weights import AttentionWeights
 from bertie.tasks.late_chunking import LateChunking
 from bertie.tasks.registry import find
 from bertie.tasks.sentence_transformers_config import FILES, MODULES
@@ -44,10 +45,13 @@ _LONGEST_KEPT = 1_000
 SPARSE = "sparse-embedding"
 # and an embedding model
 SPANS = "late-chunking"
+# what the engine gives of every model that reads
+ATTENTION = "attention-weights"
 # the options that change what is computed of a row; others change how it is read, or the answer
 _COMPUTED_BY: Mapping[str, tuple[str, ...]] = {
     "embed": ("windows", "prompt", "prompt_name"),
     "fill-mask": ("top_k", "targets"),
+    ATTENTION: ("layer", "head"),
 }
 
 
@@ -71,18 +75,10 @@ class ServedModel:
         main = pipelines[self.tasks[0]]
         self.config: BertConfig = main.codec.config
         self.tokenizer: Any = main.tokenizer
-        if "fill-mask" in self.tasks:
-            self.tasks += (SPARSE,)
-            self._codecs[SPARSE] = SparseEmbedding(
-                tokenizer=self.tokenizer, config=self.config, split_special_tokens=True
-            )
-        if "embed" in self.tasks:
-            self.tasks += (SPANS,)
-            self._codecs[SPANS] = LateChunking(**{**vars(self._codecs["embed"]), "windows": True})
         self.writes = self.tasks[0] in _WRITERS
-        if self.writes:
-            self.tasks += (GENERATE,)
-            self._codecs[GENERATE] = self._codecs[self.tasks[0]]
+        more = _tasks_without_pipeline(pipelines, self.writes)
+        self._codecs |= more
+        self.tasks += tuple(more)
         self.explain = main.explain
         self.queue = ModelQueue(main.computing, batch_tokens)
         # requests with the same options share an object, and with it steps
@@ -148,6 +144,22 @@ class ServedModel:
             tokenizer.truncation_side = side
             task = replace(task, tokenizer=tokenizer)
         return task.with_options(**given)
+
+
+def _tasks_without_pipeline(pipelines: Mapping[str, Pipeline], writes: bool) -> dict[str, Task]:
+    """Return what a model with these pipelines does too."""
+    main = next(iter(pipelines.values()))
+    given = {"tokenizer": main.tokenizer, "config": main.codec.config}
+    found: dict[str, Task] = {}
+    if "fill-mask" in pipelines:
+        found[SPARSE] = SparseEmbedding(**given, split_special_tokens=True)
+    if "embed" in pipelines:
+        found[SPANS] = LateChunking(**{**vars(pipelines["embed"].codec), "windows": True})
+    if writes:
+        found[GENERATE] = main.codec
+    elif isinstance(main.computing, Engine):
+        found[ATTENTION] = AttentionWeights(**given, split_special_tokens=main.codec.split_special_tokens)
+    return found
 
 
 def tasks_of(source: str) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from bertie.serving.http_app import make_app
 from bertie.serving.openai_routes import ROUTES as OPENAI
 from bertie.serving.openapi import route_of
 from bertie.serving.patient_protocol import PatientProtocol
+from bertie.serving.playground import ROUTES as PLAYGROUND
 from bertie.serving.scheduler import Step
 from bertie.serving.served_model import ServedModel
 from bertie.serving.service import Limits, Service
@@ -36,7 +37,7 @@ from bertie.serving.worker_processes import Seat, WorkerProcesses, reloads_on_ha
 if TYPE_CHECKING:
     from bertie.serving.tracing import Tracing
 
-ROUTES = (*TEI, *OPENAI, *COHERE, *VLLM, *TASKS, *GENERATE)
+ROUTES = (*PLAYGROUND, *TEI, *OPENAI, *COHERE, *VLLM, *TASKS, *GENERATE)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ _WRONG_MODEL = {
     "next-sentence": "a next-sentence model",
     "multiple-choice": "a multiple-choice model",
     GENERATE: "a model that writes texts",
+    "attention-weights": "computed by the engine, which alone gives attention weights",
 }
 
 
