@@ -104,9 +104,8 @@ def test_ten_thousand_idle_connections(process: Start, folders: dict[str, Path],
     assert running.end()[0] == 0
 
 
-@pytest.mark.slow
 def test_no_file_handle_is_left(folders: dict[str, Path]) -> None:
-    """At the limit new connections wait until idle ones are closed; then they are answered, and nothing ends."""
+    """Below the limit idle connections make room for new ones, which are answered, and nothing ends or is logged."""
     running = Process("--no-log-requests", str(folders["vectors"]), most_files=100)
     try:
         idle = [running.connect() for _ in range(150)]
@@ -115,7 +114,7 @@ def test_no_file_handle_is_left(folders: dict[str, Path]) -> None:
         print(f"at the limit of open files a request waited {time.perf_counter() - began:.1f} s")
         for connection in idle:
             connection.close()
-        assert running.end()[0] == 0
+        assert running.end() == (0, "")
     finally:
         running.process.kill()
 

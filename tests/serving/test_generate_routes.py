@@ -84,6 +84,7 @@ def test_models_and_requests_that_do_not_fit(served: Serve) -> None:
         == "model is not a model that writes texts"
     )
     pair = served("pair")
+    assert pair.get("/info").json()["models"][0]["layers"] == 1
     assert "`stream` is true" in pair.post("/generate", json={"inputs": "a", "stream": True}).json()["error"]
     asked = {"inputs": "a", "parameters": {"return_full_text": True}}
     assert "is for decoders" in pair.post("/generate", json=asked).json()["error"]

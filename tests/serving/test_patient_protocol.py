@@ -102,3 +102,19 @@ def test_an_answer_that_is_not_read_is_not_kept(address: Address, monkeypatch: p
         time.sleep(1)
         kept = sum(len(part) for part in iter(lambda: idle.recv(1_000_000), b""))
         assert kept < 20_000_000, "no more than the system's own buffers hold"
+
+
+def test_an_idle_connection_makes_room_for_a_new_one(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patient_protocol, "most_connections", 2)
+    with (
+        socket.create_connection(address, timeout=60) as first,
+        socket.create_connection(address, timeout=60) as second,
+    ):
+        for connection in (first, second, first):
+            connection.sendall(HEAD + b"Content-Length: 3\r\n\r\nabc")
+            assert body_of(connection) == b"abc"
+        with socket.create_connection(address, timeout=60) as third:
+            for connection in (third, first):
+                connection.sendall(HEAD + b"Content-Length: 3\r\n\r\nabc")
+                assert body_of(connection) == b"abc"
+            assert second.recv(1) == b"", "closed, as it was idle for longest"

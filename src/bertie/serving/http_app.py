@@ -86,7 +86,7 @@ class _Door:
             try:
                 response = await self._reply(exchange, request, route)
             except Exception as error:
-                refusal = _told(error, exchange)
+                refusal = _told(error, f"request {exchange.id}")
                 response = _refused(refusal, route.telling)
             response.raw_headers += [(name.encode(), told.encode()) for name, told in exchange.headers().items()]
             exchange.note(None if refusal is None else refusal.kind.failure)
@@ -111,8 +111,8 @@ class _Door:
                 if not route.public:
                     self._checked(request)
                 found = await route.reply(self._service, self._metrics)
-            except Refusal as refusal:
-                return _refused(refusal, route.telling)
+            except Exception as error:
+                return _refused(_told(error, f"GET {route.path}"), route.telling)
             return found if isinstance(found, Response) else _json(found)
 
         return handle
@@ -140,11 +140,11 @@ def _json(value: Any) -> Response:
     return Response(msgspec.json.encode(value), media_type="application/json")
 
 
-def _told(error: Exception, exchange: Exchange) -> Refusal:
+def _told(error: Exception, what: str) -> Refusal:
     """Return what the client learns of an error; a fault of the program is logged, and described to nobody."""
     refusal = refusal_of(error)
     if refusal is None:
-        logger.error("request %s failed", exchange.id, exc_info=error)
+        logger.error("%s failed", what, exc_info=error)
         refusal = Refusal(BACKEND, "The request failed for a reason that is in the server's log.")
     return refusal
 

@@ -1,6 +1,9 @@
 """HTTP as uvicorn reads it, for clients who send a head slowly or without an end, or who do not read their answer."""
 
-from asyncio import TimerHandle
+import importlib.util
+import sys
+from asyncio import AbstractEventLoop, TimerHandle
+from contextlib import suppress
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -10,6 +13,53 @@ HEAD_SECONDS = 10.0
 HEAD_BYTES = 65_536
 # an answer of which nothing is read for so many seconds is kept no longer
 UNREAD_SECONDS = 60.0
+# connections that the event loop accepts in one turn; those of three turns may be open before the first is counted
+ACCEPTED_AT_ONCE = 16
+_FILES_BESIDE = 64
+# beyond so many, one that is idle makes room for a new one
+most_connections = sys.maxsize
+
+
+def allow_connections() -> None:
+    """Raise the limit of open files, of which a connection is one, as far as can be, and stay below it."""
+    global most_connections
+    if importlib.util.find_spec("resource") is None:  # Windows
+        return
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS has a limit below what it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft != resource.RLIM_INFINITY:
+        most_connections = max(ACCEPTED_AT_ONCE, soft - _FILES_BESIDE - 3 * ACCEPTED_AT_ONCE)
+
+
+class _WholeReplies:
+    """A transport that sends the head of a reply together with its body, by one call of the system."""
+
+    def __init__(self, transport: Any, loop: AbstractEventLoop) -> None:
+        self._transport, self._loop, self._head = transport, loop, b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.writelines((head, data))
+        else:
+            self._head = data
+            self._loop.call_soon(self._send)
+
+    def close(self) -> None:
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -17,14 +67,19 @@ class PatientProtocol(HttpToolsProtocol):
 
     _timer: TimerHandle | None = None
     _reader_timer: TimerHandle | None = None
+    _last = 0.0  # when something was last heard
     _head = 0  # bytes of the head that is being read, as far as they are parsed
     _unread = 0  # bytes that came since a request was last complete in its head
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        super().connection_made(_WholeReplies(transport, self.loop))
+        self._last = self.loop.time()
+        if len(self.connections) > most_connections:
+            self._make_room()
         self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
+        self._last = self.loop.time()
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._unread = 0
@@ -69,6 +124,11 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _wait_for_head(self) -> None:
         self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _make_room(self) -> None:
+        """Close the connection that has been idle for longest."""
+        idle = [one for one in self.connections if one.cycle is None or one.cycle.response_complete]
+        min(idle, key=lambda one: one._last).transport.abort()
 
     def _wait_for_reader(self) -> None:
         unread = self.transport.get_write_buffer_size()

@@ -1,14 +1,13 @@
 """The process that serves: a socket, an event loop, and a calm end, in which accepted requests are answered."""
 
 import asyncio
-import importlib.util
 import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import parent_process
@@ -23,7 +22,7 @@ from bertie.serving.generate_routes import ROUTES as GENERATE
 from bertie.serving.http_app import make_app
 from bertie.serving.openai_routes import ROUTES as OPENAI
 from bertie.serving.openapi import route_of
-from bertie.serving.patient_protocol import PatientProtocol
+from bertie.serving.patient_protocol import ACCEPTED_AT_ONCE, PatientProtocol, allow_connections
 from bertie.serving.playground import ROUTES as PLAYGROUND
 from bertie.serving.scheduler import Step
 from bertie.serving.served_model import ServedModel
@@ -37,6 +36,8 @@ from bertie.serving.worker_processes import Seat, WorkerProcesses, reloads_on_ha
 if TYPE_CHECKING:
     from bertie.serving.tracing import Tracing
 
+# connections that may wait to be accepted
+BACKLOG = 2_048
 ROUTES = (*PLAYGROUND, *TEI, *OPENAI, *COHERE, *VLLM, *TASKS, *GENERATE)
 
 
@@ -113,6 +114,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
+        for listener in sockets or []:
+            listener.listen(BACKLOG)  # what uvicorn is told is taken for both
         if reloads_on_hangup():
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
 
@@ -146,7 +149,7 @@ def _serve_at(settings: Settings, listen: Any, seat: Seat) -> None:
     opened = [ServedModel.open(model, settings.device, settings.batch_tokens) for model in settings.models]
     tracing = _tracing_to(settings.otlp_endpoint) if settings.otlp_endpoint else None
     service, app = make_service(opened, settings.limits, settings.keys, tracing)
-    _allow_connections()
+    allow_connections()
     service.is_complete = lambda: seat.all_taken
     _log_to_stderr(logging.INFO if settings.log else logging.WARNING)
 
@@ -161,6 +164,7 @@ def _serve_at(settings: Settings, listen: Any, seat: Seat) -> None:
         log_level="error",
         access_log=False,
         server_header=False,
+        backlog=ACCEPTED_AT_ONCE,
         callback_notify=note_load,
         timeout_notify=1,
         timeout_keep_alive=75,
@@ -183,7 +187,7 @@ def _listening(host: str, port: int, **shared: bool) -> socket.socket:
     """Return a socket that listens, which uvicorn would refuse in words of its own."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2_048, **shared)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, **shared)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise InputError(
@@ -198,17 +202,6 @@ def _sharing_a_port(host: str, port: int, count: int) -> list[socket.socket]:
     with _listening(host, port) as alone:  # one of another program could be shared without a word
         port = alone.getsockname()[1]
     return [_listening(host, port, reuse_port=True) for _ in range(count)]
-
-
-def _allow_connections() -> None:
-    """Raise the limit of open files, of which a connection is one, as far as the system allows."""
-    if importlib.util.find_spec("resource") is None:  # Windows
-        return
-    import resource
-
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    with suppress(ValueError, OSError):  # macOS has a limit below what it says
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextmanager

@@ -283,5 +283,5 @@ class Service:
     async def warm_up(self, models: Iterable[ServedModel]) -> None:
         """Have every model answer one text: what is made at the first call is made then."""
         for model in models:
-            shortest = {"max_new_tokens": 1} if model.writes else {}
+            shortest: dict[str, Any] = {"max_new_tokens": 1} if model.writes else {}
             await self.answer(model, model.tasks[0], [health_input(model)], "health", **shortest)

@@ -177,13 +177,14 @@ async def info(service: Service, _: Metrics) -> Any:
 
 def _described(model: ServedModel) -> dict[str, Any]:
     """Return what there is to know of a model before it is asked."""
+    encoder = model.config.get_text_config(encoder=True)
     return {
         "name": model.name,
         "tasks": model.tasks,
         "computes": model.explain(),
         "labels": list(model.config.id2label.values()) if "text-classification" in model.tasks else [],
-        "layers": model.config.num_hidden_layers,
-        "heads": model.config.num_attention_heads,
+        "layers": encoder.num_hidden_layers,
+        "heads": encoder.num_attention_heads,
         "mask_token": model.tokenizer.mask_token,
         "max_input_length": model.task(model.tasks[0]).limit,
     }

@@ -56,7 +56,7 @@ class LateChunking(Embed):
         do = operations_on(output)
         return features.own(features.by_row(do.to_host(do.widened(output))))
 
-    def combine(self, rows: Sequence[Array], features: Features) -> list[Array]:
+    def combine(self, rows: Sequence[Any], features: Features) -> list[Array]:
         return [np.concatenate([rows[row] for row in group]) for group in features.groups()]
 
     def decode(self, outputs: Outputs) -> list[Array]:
