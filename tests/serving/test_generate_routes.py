@@ -36,6 +36,9 @@ def test_what_the_pipelines_write(served: Serve, folders: dict[str, Path], kind:
         assert [one["truncated"] for one in replies] == [0, 0]
         alone = client.post("/generate", json={"inputs": PROMPTS[0], "parameters": CHOSEN | asked}).json()
         assert alone == replies[0]
+    if kind == "writes":
+        asked = {"inputs": PROMPTS[0], "parameters": CHOSEN}
+        assert served(kind).post("/invocations", json=asked).json() == client.post("/generate", json=asked).json()
 
 
 def test_words_drawn_by_a_seed_are_the_same_beside_other_texts(served: Serve) -> None:

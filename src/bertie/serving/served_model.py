@@ -8,34 +8,18 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from bertie.config import CONFIG_NAME, BertConfig
-from bertie.encoder_decoder_config import is_encoder_decoder
+from bertie.config import BertConfig
 from bertie.engine import Engine
-from bertie.errors import InputError
-from bertie.hub import resolve
 from bertie.pipelines import Pipeline, pipeline
 from bertie.pipelines.engines import why_not_engine
+from bertie.pipelines.head_tasks import TASKS, tasks_of
 from bertie.serving.scheduler import ModelQueue
 from bertie.tasks.attention_weights import AttentionWeights
 from bertie.tasks.late_chunking import LateChunking
 from bertie.tasks.registry import find
-from bertie.tasks.sentence_transformers_config import FILES, MODULES
 from bertie.tasks.sparse_embedding import SparseEmbedding
 from bertie.tasks.task import Task
 
-# a checkpoint's class → what its head can do, the main task first
-TASKS: Mapping[str, tuple[str, ...]] = {
-    "BertModel": ("embed", "feature-extraction"),
-    "BertForPreTraining": ("fill-mask", "next-sentence"),
-    "BertForMaskedLM": ("fill-mask",),
-    "BertForNextSentencePrediction": ("next-sentence",),
-    "BertForSequenceClassification": ("text-classification",),
-    "BertForTokenClassification": ("token-classification",),
-    "BertForQuestionAnswering": ("question-answering",),
-    "BertForMultipleChoice": ("multiple-choice",),
-    "BertLMHeadModel": ("text-generation",),
-    "EncoderDecoderModel": ("text2text-generation",),
-}
 # what requests call both tasks that write texts
 GENERATE = "generate"
 _WRITERS = ("text-generation", "text2text-generation")
@@ -160,29 +144,6 @@ def _tasks_without_pipeline(pipelines: Mapping[str, Pipeline], writes: bool) -> 
     elif isinstance(main.computing, Engine):
         found[ATTENTION] = AttentionWeights(**given, split_special_tokens=main.codec.split_special_tokens)
     return found
-
-
-def tasks_of(source: str) -> tuple[str, ...]:
-    """Return what the head of a checkpoint can do, from its config and sentence-transformers' files.
-
-    Raises:
-        InputError: nothing that can be served.
-        CheckpointError: there is no such checkpoint.
-    """
-    folder = resolve(source, files=[CONFIG_NAME, *FILES])
-    if is_encoder_decoder(source):
-        return TASKS["EncoderDecoderModel"]
-    config = BertConfig.from_pretrained(str(source))
-    known = [name for name in config.architectures or () if name in TASKS]
-    if (folder / MODULES).is_file() or not config.architectures:
-        known = ["BertModel"]
-    if not known:
-        raise InputError(
-            f"{source!r} is a {config.architectures[0]}, which bertie does not serve; it serves {', '.join(TASKS)}."
-        )
-    if known[0] == "BertForSequenceClassification" and config.num_labels == 1 and config.problem_type != "regression":
-        return ("reranking", *TASKS[known[0]])
-    return TASKS[known[0]]
 
 
 def _open(task: str, source: Any, device: str | None) -> Pipeline:

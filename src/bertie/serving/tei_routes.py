@@ -10,12 +10,22 @@ from starlette.responses import Response
 import bertie
 from bertie.errors import InputError
 from bertie.serving.exchange import Exchange, check_finite, read_json
+from bertie.serving.generate_routes import generate
+from bertie.serving.generate_shapes import GenerateRequest
 from bertie.serving.http_app import Asked, Posted
 from bertie.serving.refusals import WRONG_MODEL, Refusal
 from bertie.serving.request_inputs import check_texts
 from bertie.serving.served_model import SPARSE, ServedModel
 from bertie.serving.service import Service
 from bertie.serving.service_metrics import Metrics
+from bertie.serving.task_routes import answer, choose, fill_mask, next_sentence, tag
+from bertie.serving.task_shapes import (
+    AnswerRequest,
+    ChooseRequest,
+    FillMaskRequest,
+    NextSentenceRequest,
+    TagRequest,
+)
 from bertie.serving.tei_shapes import (
     DecodeRequest,
     EmbedAllRequest,
@@ -219,6 +229,13 @@ _BY_TYPE: dict[str, tuple[type, Callable[[Exchange, Any], Awaitable[Any]]]] = {
     "embed": (EmbedRequest, embed),
     "reranking": (RerankRequest, rerank),
     "text-classification": (PredictRequest, predict),
+    "token-classification": (TagRequest, tag),
+    "question-answering": (AnswerRequest, answer),
+    "fill-mask": (FillMaskRequest, fill_mask),
+    "next-sentence": (NextSentenceRequest, next_sentence),
+    "multiple-choice": (ChooseRequest, choose),
+    "text-generation": (GenerateRequest, generate),
+    "text2text-generation": (GenerateRequest, generate),
 }
 ROUTES = (
     Posted("/embed", EmbedRequest, embed, tell),
