@@ -13,9 +13,10 @@ HEAD_SECONDS = 10.0
 HEAD_BYTES = 65_536
 # an answer of which nothing is read for so many seconds is kept no longer
 UNREAD_SECONDS = 60.0
-# connections that the event loop accepts in one turn; those of three turns may be open before the first is counted
-ACCEPTED_AT_ONCE = 16
-_FILES_BESIDE = 64
+# connections that the event loop accepts in one turn; beside those that are counted, those of six turns may be open: of
+# three before the first is counted, and of three before one that made room is closed
+ACCEPTED_AT_ONCE = 8
+_FILES_BESIDE = 32
 # beyond so many, one that is idle makes room for a new one
 most_connections = sys.maxsize
 
@@ -32,7 +33,7 @@ def allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if soft != resource.RLIM_INFINITY:
-        most_connections = max(ACCEPTED_AT_ONCE, soft - _FILES_BESIDE - 3 * ACCEPTED_AT_ONCE)
+        most_connections = max(ACCEPTED_AT_ONCE, soft - _FILES_BESIDE - 6 * ACCEPTED_AT_ONCE)
 
 
 class _WholeReplies:
@@ -127,7 +128,11 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _make_room(self) -> None:
         """Close the connection that has been idle for longest."""
-        idle = [one for one in self.connections if one.cycle is None or one.cycle.response_complete]
+        idle = [
+            one
+            for one in self.connections
+            if (one.cycle is None or one.cycle.response_complete) and not one.transport.is_closing()
+        ]
         min(idle, key=lambda one: one._last).transport.abort()
 
     def _wait_for_reader(self) -> None:
