@@ -4,7 +4,7 @@ import importlib.util
 import sys
 from asyncio import AbstractEventLoop, TimerHandle
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -73,7 +73,8 @@ class PatientProtocol(HttpToolsProtocol):
     _unread = 0  # bytes that came since a request was last complete in its head
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(_WholeReplies(transport, self.loop))
+        whole: Any = _WholeReplies(transport, self.loop)
+        super().connection_made(whole)
         self._last = self.loop.time()
         if len(self.connections) > most_connections:
             self._make_room()
@@ -128,12 +129,12 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _make_room(self) -> None:
         """Close the connection that has been idle for longest."""
-        idle = [
-            one
-            for one in self.connections
-            if (one.cycle is None or one.cycle.response_complete) and not one.transport.is_closing()
-        ]
-        min(idle, key=lambda one: one._last).transport.abort()
+        open_ones = cast("set[PatientProtocol]", self.connections)
+        min((one for one in open_ones if one._is_idle), key=lambda one: one._last).transport.abort()
+
+    @property
+    def _is_idle(self) -> bool:
+        return (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing()
 
     def _wait_for_reader(self) -> None:
         unread = self.transport.get_write_buffer_size()
