@@ -412,7 +412,7 @@ def test_models_are_served(place: Path, monkeypatch: pytest.MonkeyPatch) -> None
     pytest.importorskip("starlette")
     monkeypatch.chdir(place)
     done = without_torch(SERVE)
-    assert done.stdout == "['token-classification'] 200\n", done.stderr
+    assert done.stdout == "['token-classification', 'attention-weights'] 200\n", done.stderr
 
 
 def test_a_graph_is_exported(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
