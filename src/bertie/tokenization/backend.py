@@ -169,7 +169,6 @@ class BertBackend:
             self.vocabulary,
             self.vocabulary[self._unk_token],
             characters(does.lowercase, strips),
-            does.lowercase,
             does.handle_chinese_chars,
             forbidden,
         )

@@ -1,4 +1,4 @@
-/* What texts are read with: the kinds of characters, and the vocabulary as a trie with a table of short words. */
+/* What texts are read with: the kinds of characters, and the vocabulary as a trie. */
 
 /* as in characters.py: a part of a word, nothing, what parts words, a word of its own, one if Chinese characters are
    parted, and what only another tokenizer can read */
@@ -14,18 +14,12 @@ typedef struct {
     int32_t id;                                  /* of the piece that ends there */
 } Edge;
 
-/* a word of up to 16 bytes of ASCII that is a piece */
-typedef struct {
-    uint64_t low, high;
-    int64_t id;
-} ShortWord;
-
 /* what a text must not hold to be read here: nodes of the trie where it starts, as it is written and as a part of a
    word's normal form, or 0 */
 typedef struct {
     uint32_t written, normal;
-    int reads_all;             /* whether it may start anywhere in a word */
-    unsigned char begins[128]; /* whether what is written starts with a character of ASCII */
+    int reads_all;             /* whether it may start within a word, or with what parts words */
+    unsigned char begins[256]; /* whether what is written starts with a byte */
 } Forbidden;
 
 /* numbers of places are powers of 2, of which at least one stays free */
@@ -33,14 +27,12 @@ typedef struct {
     const uint16_t *pages; /* [(LAST_CODE + 1) / PAGE] */
     const uint32_t *entries, *forms;
     Edge *edges;
-    ShortWord *words;
-    long num_edges, num_words;
-    int32_t unknown;                        /* the id of a word without pieces */
-    int32_t parts_ideographs, lower_cases; /* what becomes of a text */
+    long num_edges;
+    int32_t unknown;          /* the id of a word without pieces */
+    int32_t parts_ideographs; /* whether each Chinese character is a word */
     uint32_t nodes;
     Forbidden forbidden[2];
-    unsigned char ascii[128]; /* kinds */
-    int32_t sign_ids[128];    /* of signs that are one character of ASCII */
+    unsigned char kinds[256]; /* of the characters of ASCII; a byte of others counts as a letter */
 } WordPiece;
 
 static inline uint64_t mixed(uint64_t a, uint64_t b)
@@ -61,16 +53,6 @@ static inline Edge *edge_of(const WordPiece *w, uint32_t node, uint32_t code)
 
 /* whether there may be an edge from the end of this one by a character */
 static inline uint32_t later_bit(uint32_t code) { return 1u << ((code * 0x9E3779B9u) >> 28) % 11; }
-
-/* the place of a short word, or a free one for it */
-static inline ShortWord *short_word_of(const WordPiece *w, uint64_t low, uint64_t high)
-{
-    const uint64_t last = w->num_words - 1;
-    uint64_t place = mixed(low, high) & last;
-    while (w->words[place].low && (w->words[place].low != low || w->words[place].high != high))
-        place = (place + 1) & last;
-    return &w->words[place];
-}
 
 /* the entry of a character in the table of kinds */
 static inline uint32_t entry_of(const WordPiece *w, uint32_t code)
@@ -133,29 +115,15 @@ static int add_token(WordPiece *w, uint32_t node, const unsigned char *token, lo
     return 1;
 }
 
-/* puts a token of up to 16 letters and digits into the table of short words */
-static void add_short_word(WordPiece *w, const unsigned char *token, long size, int32_t id)
-{
-    unsigned char bytes[16] = {0};
-    if (size < 1 || size > 16)
-        return;
-    for (long i = 0; i < size; i++)
-        if (token[i] >= 128 || w->ascii[token[i]] != LETTER)
-            return;
-    memcpy(bytes, token, size);
-    ShortWord *word = short_word_of(w, eight_bytes(bytes), eight_bytes(bytes + 8));
-    *word = (ShortWord){eight_bytes(bytes), eight_bytes(bytes + 8), id};
-}
-
 /* fills the tables with ``count`` tokens, a NUL behind each, and their ids; 0 if there is no room for them */
 int bertie_wordpiece_fill(WordPiece *w, const unsigned char *tokens, long bytes, const int32_t *ids, long count)
 {
     const unsigned char *at = tokens, *end = tokens + bytes;
     w->nodes = NODES;
-    for (int code = 0; code < 128; code++)
-        w->ascii[code] = code ? kind_in(entry_of(w, code)) : BLANK; /* texts hold no NUL: one of them ends there */
-    if (count >= w->num_words)
-        return 0;
+    for (int code = 1; code < 128; code++)
+        w->kinds[code] = kind_in(entry_of(w, code));
+    w->kinds[0] = BLANK; /* texts hold no NUL: one of them ends there */
+    memset(w->kinds + 128, LETTER, 128);
     for (long i = 0; i < count; i++) {
         const unsigned char *stop = memchr(at, 0, end - at);
         if (!stop)
@@ -163,13 +131,7 @@ int bertie_wordpiece_fill(WordPiece *w, const unsigned char *tokens, long bytes,
         const int is_later = stop - at > 2 && at[0] == '#' && at[1] == '#';
         if (!add_token(w, is_later ? LATER_PIECE : FIRST_PIECE, at + 2 * is_later, stop - at - 2 * is_later, ids[i]))
             return 0;
-        if (!is_later)
-            add_short_word(w, at, stop - at, ids[i]);
         at = stop + 1;
-    }
-    for (uint32_t code = 0; code < 128; code++) {
-        const Edge *edge = edge_of(w, FIRST_PIECE, code);
-        w->sign_ids[code] = edge->child && edge->id != NO_ID ? edge->id : w->unknown;
     }
     return 1;
 }
@@ -185,9 +147,8 @@ int bertie_wordpiece_forbid(WordPiece *w, int which, int normal, const unsigned 
         const unsigned char *stop = memchr(at, 0, end - at);
         if (!stop || !add_token(w, *root, at, stop - at, 0))
             return 0;
-        if (*at < 128)
-            forbidden->begins[*at] |= !normal;
-        forbidden->reads_all |= normal || *at >= 128 || w->ascii[*at] == LETTER;
+        forbidden->begins[*at] |= !normal;
+        forbidden->reads_all |= normal || (w->kinds[*at] != SIGN && w->kinds[*at] != DROPPED);
         at = stop + 1;
     }
     return 1;
