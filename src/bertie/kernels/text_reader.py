@@ -13,9 +13,9 @@ from bertie.errors import InputError
 from bertie.kernels import library
 
 Array = NDArray[np.int64]
-_EDGE, _RUN, _RUN_SPANS = 16, 64, 3 * 7  # bytes of a place in each table
-_RUNS = 1 << 17
-"""Runs of characters that one thread remembers."""
+_EDGE, _LINE, _LINE_SPANS = 16, 64, 3 * 7  # bytes of a place in each table
+_LINES = 1 << 17
+"""Of the cache of runs of characters that one call at a time is lent: each holds one, or two short ones."""
 _PADDING = "\0" * (64 + 32)
 """What the kernel may look at behind texts."""
 _AT_A_TIME = 1 << 16
@@ -52,8 +52,8 @@ class _Rows(ctypes.Structure):
         *((name, c_int) for name in ("keeps_last", "which")),
         *((name, c_void_p) for name in ("ids", "spans")),
         ("capacity", c_long),
-        *((name, c_void_p) for name in ("kept", "found", "runs", "run_spans")),
-        ("num_runs", c_long),
+        *((name, c_void_p) for name in ("kept", "found", "lines", "run_spans")),
+        ("num_lines", c_long),
     )
 
 
@@ -196,8 +196,8 @@ class _Memory:
     """What one call at a time is lent: the runs of characters that were met before, and the call's rows."""
 
     def __init__(self) -> None:
-        self._runs, self._run_spans = _table(_RUNS // 2 + 1, _RUN), np.zeros((_RUNS, _RUN_SPANS), np.uint8)
-        self.rows = _Rows(runs=_address(self._runs), run_spans=_address(self._run_spans), num_runs=_RUNS)
+        self._lines, self._spans = _table(_LINES // 2 + 1, _LINE), np.zeros((_LINES, _LINE_SPANS), np.uint8)
+        self.rows = _Rows(lines=_address(self._lines), run_spans=_address(self._spans), num_lines=_LINES)
 
 
 class _Room:

@@ -3,17 +3,19 @@
 enum { MAX_WORD = 100 }; /* a word of more characters is unknown */
 enum { RUN_NUMBERS = 4, RUN_BYTES = 8 * RUN_NUMBERS, RUN_TOKENS = 7 };
 
-/* what was made of a run of characters: a line of the cache that wordpiece_runs.h draws */
+/* what a run of characters is made of, as wordpiece_runs.h draws it */
 typedef struct {
-    uint64_t bytes[RUN_NUMBERS]; /* 0 behind its end */
+    uint64_t bytes[RUN_NUMBERS]; /* 0 behind its end, and the last byte always */
     int32_t ids[RUN_TOKENS];
-    uint8_t count, num_words, num_characters;
+    uint8_t count, num_words, num_characters, zero;
 } Run;
 
-/* where its tokens come from, counted from its first character */
+/* where a token comes from, counted from the run's first character */
 typedef struct {
     uint8_t first, stop, word;
 } RunSpan;
+
+typedef union CacheLine CacheLine;
 
 /* what rows are made of, and where they go */
 typedef struct {
@@ -27,9 +29,9 @@ typedef struct {
     int32_t *spans; /* [capacity, 3]: first character, the one behind the last, number of the word; or null */
     long capacity;
     int64_t *kept, *found; /* [texts]: tokens of each text in ``ids``, and in what was read of it; NOT_READ for both */
-    Run *runs;             /* [num_runs]: those met before, each where its bytes say; a power of 2 from 2 on, or null */
-    RunSpan *run_spans;    /* [num_runs, RUN_TOKENS] */
-    long num_runs;
+    CacheLine *lines;      /* [num_lines]: runs that were met before; a power of 2, or null */
+    RunSpan *run_spans;    /* [num_lines, RUN_TOKENS] */
+    long num_lines;
 } Rows;
 
 /* the state of reading: tokens of the text so far, and the word at hand */
@@ -43,24 +45,22 @@ typedef struct {
     uint32_t codes[MAX_WORD + 1];
     int32_t places[MAX_WORD + 1], last_place;
     long size; /* characters of the word, which may be more than are kept */
-    /* the run at hand, if it is to be remembered, and where it starts */
-    Run *run;
-    RunSpan *run_spans;
+    /* what is noted of the run at hand, and where it starts */
+    int notes;
+    Run run;
+    RunSpan run_spans[RUN_TOKENS];
     int32_t run_place;
     long run_words;
     long num_new; /* runs that were not met before */
 } Reader;
 
-/* remembers a token of the run at hand, or that it has too many */
+/* notes a token of the run at hand; of one that has too many, nothing is noted any more */
 static inline void note_token(Reader *r, int64_t id, int32_t first, int32_t stop)
 {
-    Run *run = r->run;
-    if (!run)
+    Run *run = &r->run;
+    r->notes &= run->count < RUN_TOKENS;
+    if (!r->notes)
         return;
-    if (run->count == RUN_TOKENS) {
-        r->run = 0;
-        return;
-    }
     run->ids[run->count] = (int32_t)id;
     r->run_spans[run->count++] = (RunSpan){(uint8_t)(first - r->run_place), (uint8_t)(stop - r->run_place),
                                            (uint8_t)(r->num_words - r->run_words)};
@@ -131,7 +131,7 @@ static int32_t longest_piece(const Reader *r, long start, long *stop)
 static void put_word(Reader *r)
 {
     const long first_token = r->count;
-    const uint8_t first_noted = r->run ? r->run->count : 0;
+    const uint8_t first_noted = r->run.count;
     if (!r->size)
         return;
     if (r->forbidden->normal && holds_forbidden(r))
@@ -147,8 +147,7 @@ static void put_word(Reader *r)
     if (stop < r->size) {
         r->count = first_token;
         put_token(r, r->w->unknown, r->places[0], r->last_place + 1);
-        if (r->run)
-            r->run->count = first_noted;
+        r->run.count = first_noted;
         note_token(r, r->w->unknown, r->places[0], r->last_place + 1);
     }
     r->num_words++;

@@ -5,7 +5,7 @@ enum { NOT_READ = -1, NO_ROOM = -1, OTHER_COUNT = -2 };
 /* reads a text that ends at ``end``, until it is enough, or until it turns out that it must not be read */
 static void read_text(Reader *r, const unsigned char *at, const unsigned char *end)
 {
-    const int by_runs = r->rows->runs && !r->forbidden->reads_all;
+    const int by_runs = r->rows->lines && !r->forbidden->reads_all;
     const long enough = r->count + r->rows->enough;
     int32_t place = 0;
     while (at < end && !r->is_forbidden && r->count < enough)

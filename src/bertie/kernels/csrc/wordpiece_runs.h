@@ -8,14 +8,28 @@
        ends   . . X . . . . X X . . . . . X . X            blanks and signs of ASCII: a run stops before them
        spaces . . X . . . . . X . . . . . . . X            what begins no run
 
-       Run    | bytes of the run, 0 behind them: 32 | ids: 7 x 4 | count, words, characters |     64 bytes, one line
-       where  the hash of the bytes says, or right behind; a run that isn't there is read by `read_word`, and takes
-              the place of one of these two */
+       line 0 | bytes of a run: 16 | ids: 3 x 4 | 4 counts || bytes of another: 16 | ids: 3 x 4 | 4 counts |
+       line 1 | bytes of a run: 31, and 0          || ids: 7 x 4                              | 3 counts, 0 |
 
-enum { WINDOW = 64, AHEAD = 32, WAYS = 2 };
+   A line of 64 bytes has two short runs of few tokens, or a longer one. Its byte 31 says which: there is the size of a
+   short run, or 0. The hash of a run's bytes says which line it is in; a run that isn't there is read by `read_word`,
+   and takes the place of another. */
+
+enum { WINDOW = 64, AHEAD = 32, SHORT_BYTES = 16, SHORT_TOKENS = 3 };
 enum { PADDING = WINDOW + RUN_BYTES }; /* bytes behind the last text that may be looked at */
 
-/* a run of a text, and the first of its lines of the cache; NOT_LOOKED_UP if it must be read character by character */
+typedef struct {
+    uint64_t bytes[SHORT_BYTES / 8];
+    int32_t ids[SHORT_TOKENS];
+    uint8_t count, num_words, num_characters, size;
+} ShortRun;
+
+union CacheLine {
+    ShortRun shorts[2];
+    Run run;
+};
+
+/* a run of a text, and the number of its line; NOT_LOOKED_UP if it must be read character by character */
 typedef struct {
     const unsigned char *at;
     long size, line;
@@ -55,7 +69,7 @@ static inline void look_at_window(const unsigned char *at, uint64_t *ends, uint6
     }
 }
 
-/* keeps the bytes of a run, and has the memory fetch its lines */
+/* keeps the bytes of a run, and has the memory fetch its line */
 static inline void look_up(const Rows *rows, Found *found)
 {
     static const uint64_t masks[2 * RUN_NUMBERS] = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
@@ -66,9 +80,8 @@ static inline void look_up(const Rows *rows, Found *found)
     uint64_t hash = b[0] * 0x9E3779B97F4A7C15 + b[1] * 0xC2B2AE3D27D4EB4F + b[2] * 0x165667B19E3779F9 +
                     b[3] * 0xD6E8FEB86659FD93;
     hash = (hash ^ hash >> 32) * 0x9E3779B97F4A7C15;
-    found->line = hash >> 32 & (rows->num_runs - WAYS);
-    __builtin_prefetch(&rows->runs[found->line]);
-    __builtin_prefetch(&rows->runs[found->line + 1]);
+    found->line = hash >> 32 & (rows->num_lines - 1);
+    __builtin_prefetch(&rows->lines[found->line]);
     if (rows->spans)
         __builtin_prefetch(&rows->run_spans[found->line * RUN_TOKENS]);
 }
@@ -94,7 +107,7 @@ static int find_runs(Reader *r, const unsigned char *at, const unsigned char *en
             }
             const int size = stops ? __builtin_ctzll(stops) + (stops & 1) : WINDOW;
             found[count].at = start, found[count].size = size, found[count].line = NOT_LOOKED_UP;
-            if (size > RUN_BYTES || r->w->kinds[start[size]] == DROPPED)
+            if (size >= RUN_BYTES || r->w->kinds[start[size]] == DROPPED)
                 return count + 1;
             look_up(r->rows, &found[count++]);
             left = first + size < WINDOW ? left >> (first + size) << (first + size) : 0;
@@ -104,48 +117,80 @@ static int find_runs(Reader *r, const unsigned char *at, const unsigned char *en
     }
 }
 
-static inline int is_same(const uint64_t *a, const uint64_t *b)
+/* puts ``count`` tokens, of which as many as ``few`` are copied whatever the count, so that nothing waits for it */
+static inline void put_tokens(Reader *r, const int32_t *ids, const RunSpan *spans, int few, int count, int32_t place)
 {
-    return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3])) == 0;
-}
-
-/* puts the tokens of a run that was met before; a few are copied whatever their count, so that nothing waits for it */
-static inline void put_run(Reader *r, long line, int32_t *place)
-{
-    enum { FEW = 2 };
-    const Run *run = &r->rows->runs[line];
-    int64_t *ids = r->rows->ids + r->count;
-    for (int i = 0; i < FEW; i++)
-        ids[i] = run->ids[i];
-    for (int i = FEW; i < run->count; i++)
-        ids[i] = run->ids[i];
+    int64_t *to = r->rows->ids + r->count;
+    for (int i = 0; i < few || i < count; i++)
+        to[i] = ids[i];
     if (r->rows->spans) {
-        const RunSpan *spans = &r->rows->run_spans[line * RUN_TOKENS];
-        int32_t *to = r->rows->spans + 3 * r->count;
-        for (int i = 0; i < FEW || i < run->count; i++, to += 3)
-            to[0] = *place + spans[i].first, to[1] = *place + spans[i].stop, to[2] = (int32_t)r->num_words + spans[i].word;
+        int32_t *span = r->rows->spans + 3 * r->count;
+        for (int i = 0; i < few || i < count; i++, span += 3) {
+            span[0] = place + spans[i].first, span[1] = place + spans[i].stop;
+            span[2] = (int32_t)r->num_words + spans[i].word;
+        }
     }
-    *place += run->num_characters;
-    r->count += run->count;
-    r->num_words += run->num_words;
+    r->count += count;
 }
 
-/* reads a run and remembers what is made of it */
+/* puts the tokens of a run if they are in its line */
+static inline int put_run(Reader *r, const Found *found, int32_t *place)
+{
+    const CacheLine *line = &r->rows->lines[found->line];
+    const RunSpan *spans = &r->rows->run_spans[found->line * RUN_TOKENS];
+    const uint64_t *bytes = found->bytes;
+    const ShortRun *first = &line->shorts[0];
+    const int second = ((first->bytes[0] ^ bytes[0]) | (first->bytes[1] ^ bytes[1])) != 0;
+    const ShortRun *one = first + second;
+    if (((one->bytes[0] ^ bytes[0]) | (one->bytes[1] ^ bytes[1])) == 0 && one->size == found->size) {
+        put_tokens(r, one->ids, spans + SHORT_TOKENS * second, SHORT_TOKENS, one->count, *place);
+        *place += one->num_characters;
+        r->num_words += one->num_words;
+        return 1;
+    }
+    if (memcmp(line->run.bytes, bytes, sizeof(line->run.bytes)))
+        return 0;
+    put_tokens(r, line->run.ids, spans, SHORT_TOKENS, line->run.count, *place);
+    *place += line->run.num_characters;
+    r->num_words += line->run.num_words;
+    return 1;
+}
+
+/* puts a run that was just read into its line, which may hold another */
+static void keep_run(Reader *r, const Found *found)
+{
+    const Run *run = &r->run;
+    CacheLine *line = &r->rows->lines[found->line];
+    RunSpan *spans = &r->rows->run_spans[found->line * RUN_TOKENS];
+    if (found->size > SHORT_BYTES || run->count > SHORT_TOKENS) {
+        line->run = *run;
+        memcpy(line->run.bytes, found->bytes, sizeof(found->bytes));
+        memcpy(spans, r->run_spans, sizeof(r->run_spans));
+        return;
+    }
+    if (!line->shorts[0].size)
+        *line = (CacheLine){.shorts = {{.count = 0}}};
+    const int second = line->shorts[0].size && r->num_new++ & 1;
+    ShortRun *one = &line->shorts[second];
+    memcpy(one->bytes, found->bytes, sizeof(one->bytes));
+    memcpy(one->ids, run->ids, sizeof(one->ids));
+    one->count = run->count, one->num_words = run->num_words, one->num_characters = run->num_characters;
+    one->size = (uint8_t)found->size;
+    memcpy(spans + SHORT_TOKENS * second, r->run_spans, SHORT_TOKENS * sizeof(*spans));
+}
+
+/* reads a run and keeps what is made of it */
 static void read_new_run(Reader *r, const Found *found, int32_t *place)
 {
-    const long line = found->line + (r->num_new++ & 1);
-    Run *run = &r->rows->runs[line];
     const unsigned char *at = found->at, *stop = at + found->size;
-    *run = (Run){.count = 0};
-    r->run = run, r->run_spans = &r->rows->run_spans[line * RUN_TOKENS], r->run_place = *place, r->run_words = r->num_words;
+    r->notes = 1, r->run = (Run){.count = 0}, r->run_place = *place, r->run_words = r->num_words;
     while (at < stop)
         at = read_word(r, at, stop, place);
-    if (r->run && !r->is_forbidden) {
-        memcpy(run->bytes, found->bytes, sizeof(run->bytes));
-        run->num_characters = (uint8_t)(*place - r->run_place);
-        run->num_words = (uint8_t)(r->num_words - r->run_words);
-    }
-    r->run = 0;
+    r->run.num_characters = (uint8_t)(*place - r->run_place);
+    r->run.num_words = (uint8_t)(r->num_words - r->run_words);
+    if (r->notes && !r->is_forbidden)
+        keep_run(r, found);
+    r->notes = 0;
 }
 
 /* reads a few runs from ``at`` on; the last one of them may be read as words */
@@ -158,11 +203,7 @@ static const unsigned char *read_runs(Reader *r, const unsigned char *at, const 
         at = found->at + found->size;
         if (found->line == NOT_LOOKED_UP)
             return read_words(r, found->at, at < end ? at : end, end, place);
-        const Run *runs = &r->rows->runs[found->line];
-        const int other = !is_same(runs[0].bytes, found->bytes);
-        if (is_same(runs[other].bytes, found->bytes) && r->count + RUN_TOKENS <= r->rows->capacity)
-            put_run(r, found->line + other, place);
-        else
+        if (r->count + RUN_TOKENS > r->rows->capacity || !put_run(r, found, place))
             read_new_run(r, found, place);
     }
     return count == AHEAD ? at : end;
