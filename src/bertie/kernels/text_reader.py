@@ -4,6 +4,7 @@ import ctypes
 from collections.abc import Iterator, Mapping, Sequence
 from ctypes import c_char_p, c_int, c_int32, c_long, c_ubyte, c_uint32, c_void_p
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -253,9 +254,10 @@ def _table(entries: int, size: int) -> NDArray[np.uint8]:
 
 def _in_turn(texts: Sequence[str]) -> Iterator[Sequence[str]]:
     """Yield neighbouring texts of about `_AT_A_TIME` characters together."""
-    start = size = 0
-    for stop, text in enumerate(texts, 1):
-        size += len(text)
-        if size >= _AT_A_TIME or stop == len(texts):
-            yield texts[start:stop]
-            start, size = stop, 0
+    if len(texts) < 2:
+        yield texts
+        return
+    ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
+    stops = np.searchsorted(ends, np.arange(_AT_A_TIME, ends[-1], _AT_A_TIME)) + 1
+    for start, stop in pairwise(dict.fromkeys([0, *stops.tolist(), len(texts)])):
+        yield texts[start:stop]

@@ -12,8 +12,8 @@
        line 1 | bytes of a run: 31, and 0          || ids: 7 x 4                              | 3 counts, 0 |
 
    A line of 64 bytes has two short runs of few tokens, or a longer one. Its byte 31 says which: there is the size of a
-   short run, or 0. The hash of a run's bytes says which line it is in; a run that isn't there is read by `read_word`,
-   and takes the place of another. */
+   short run, or 0. The hash of a run's bytes says which line it is in, or beside (`line ^ 1`); a run that isn't there is
+   read by `read_word`, and takes a free place or that of another. */
 
 enum { WINDOW = 64, AHEAD = 32, SHORT_BYTES = 16, SHORT_TOKENS = 3 };
 enum { PADDING = WINDOW + RUN_BYTES }; /* bytes behind the last text that may be looked at */
@@ -133,11 +133,11 @@ static inline void put_tokens(Reader *r, const int32_t *ids, const RunSpan *span
     r->count += count;
 }
 
-/* puts the tokens of a run if they are in its line */
-static inline int put_run(Reader *r, const Found *found, int32_t *place)
+/* puts the tokens of a run if a line has them */
+static inline int put_run(Reader *r, long number, const Found *found, int32_t *place)
 {
-    const CacheLine *line = &r->rows->lines[found->line];
-    const RunSpan *spans = &r->rows->run_spans[found->line * RUN_TOKENS];
+    const CacheLine *line = &r->rows->lines[number];
+    const RunSpan *spans = &r->rows->run_spans[number * RUN_TOKENS];
     const uint64_t *bytes = found->bytes;
     const ShortRun *first = &line->shorts[0];
     const int second = ((first->bytes[0] ^ bytes[0]) | (first->bytes[1] ^ bytes[1])) != 0;
@@ -156,21 +156,31 @@ static inline int put_run(Reader *r, const Found *found, int32_t *place)
     return 1;
 }
 
-/* puts a run that was just read into its line, which may hold another */
+static inline int has_room(const CacheLine *line, int is_short)
+{
+    return is_short && line->shorts[0].size ? !line->shorts[1].size : !line->run.bytes[0];
+}
+
+/* keeps the run that was just read, in the place of others if there is none */
 static void keep_run(Reader *r, const Found *found)
 {
     const Run *run = &r->run;
-    CacheLine *line = &r->rows->lines[found->line];
-    RunSpan *spans = &r->rows->run_spans[found->line * RUN_TOKENS];
-    if (found->size > SHORT_BYTES || run->count > SHORT_TOKENS) {
+    const Rows *rows = r->rows;
+    const int is_short = found->size <= SHORT_BYTES && run->count <= SHORT_TOKENS;
+    const long beside = found->line ^ 1;
+    const int goes_beside = !has_room(&rows->lines[found->line], is_short) && has_room(&rows->lines[beside], is_short);
+    const long number = goes_beside ? beside : found->line;
+    CacheLine *line = &rows->lines[number];
+    RunSpan *spans = &rows->run_spans[number * RUN_TOKENS];
+    if (!is_short) {
         line->run = *run;
         memcpy(line->run.bytes, found->bytes, sizeof(found->bytes));
         memcpy(spans, r->run_spans, sizeof(r->run_spans));
         return;
     }
     if (!line->shorts[0].size)
-        *line = (CacheLine){.shorts = {{.count = 0}}};
-    const int second = line->shorts[0].size && r->num_new++ & 1;
+        memset(line, 0, sizeof(*line)); /* a longer run goes */
+    const int second = line->shorts[0].size && (!line->shorts[1].size || (r->num_new++ & 1));
     ShortRun *one = &line->shorts[second];
     memcpy(one->bytes, found->bytes, sizeof(one->bytes));
     memcpy(one->ids, run->ids, sizeof(one->ids));
@@ -203,7 +213,8 @@ static const unsigned char *read_runs(Reader *r, const unsigned char *at, const 
         at = found->at + found->size;
         if (found->line == NOT_LOOKED_UP)
             return read_words(r, found->at, at < end ? at : end, end, place);
-        if (r->count + RUN_TOKENS > r->rows->capacity || !put_run(r, found, place))
+        const int has_space = r->count + RUN_TOKENS <= r->rows->capacity;
+        if (!has_space || !(put_run(r, found->line, found, place) || put_run(r, found->line ^ 1, found, place)))
             read_new_run(r, found, place);
     }
     return count == AHEAD ? at : end;
