@@ -167,8 +167,9 @@ class TextReader:
         rows.num_before, rows.num_behind = len(cut.before) // 8, len(cut.behind) // 8
         rows.most, rows.enough = _UNLIMITED if cut.most is None else cut.most, enough
         rows.keeps_last, rows.which = cut.keeps_last, which
-        room = _Room(texts, rows.num_before + rows.num_behind, with_spans)
-        for some in _in_turn(texts):
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+        room = _Room(lengths, rows.num_before + rows.num_behind, with_spans)
+        for some in _in_turn(texts, lengths):
             self._read_some(some, room, rows)
         if len(self._memories) < _MEMORIES:
             self._memories.append(memory)
@@ -202,12 +203,12 @@ class _Memory:
 
 
 class _Room:
-    """What the kernel writes: the rows of ``texts`` texts, ``size`` ids by now."""
+    """Where the kernel writes: the rows of ``texts`` texts, ``size`` ids by now."""
 
-    def __init__(self, texts: Sequence[str], framed: int, with_spans: bool) -> None:
+    def __init__(self, lengths: Array, framed: int, with_spans: bool) -> None:
         self.size = self.texts = 0
-        self._framed, self._expected = framed, sum(map(len, texts)) + framed * len(texts)
-        self._ids, self._counts = np.empty(0, np.int64), np.empty((2, len(texts)), np.int64)
+        self._framed, self._expected = framed, int(lengths.sum()) + framed * len(lengths)
+        self._ids, self._counts = np.empty(0, np.int64), np.empty((2, len(lengths)), np.int64)
         self._spans = np.empty((0, 3), np.int32) if with_spans else None
 
     def lend(self, rows: _Rows, size: int, texts: int) -> None:
@@ -252,12 +253,9 @@ def _table(entries: int, size: int) -> NDArray[np.uint8]:
     return memory[start : start + places * size].reshape(places, size)
 
 
-def _in_turn(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+def _in_turn(texts: Sequence[str], lengths: Array) -> Iterator[Sequence[str]]:
     """Yield neighbouring texts of about `_AT_A_TIME` characters together."""
-    if len(texts) < 2:
-        yield texts
-        return
-    ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
-    stops = np.searchsorted(ends, np.arange(_AT_A_TIME, ends[-1], _AT_A_TIME)) + 1
+    ends = np.cumsum(lengths)
+    stops = np.searchsorted(ends, np.arange(_AT_A_TIME, ends[-1] if len(ends) else 0, _AT_A_TIME)) + 1
     for start, stop in pairwise(dict.fromkeys([0, *stops.tolist(), len(texts)])):
         yield texts[start:stop]

@@ -28,7 +28,7 @@ from bertie.tokenization.rows import RowsInTurn, TextRows
 from bertie.tokenization.truncation import check_room, cut_of, rows_of
 from bertie.tokenization.vocab_mixin import VocabMixin
 
-TEXTS_AT_A_TIME = 1024
+TEXTS_AT_A_TIME = 8192
 COUNTED = 1 << 16
 """Of one text that is cut, no more tokens than this are counted: the rest is not read."""
 _TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"

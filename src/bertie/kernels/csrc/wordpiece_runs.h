@@ -117,15 +117,15 @@ static int find_runs(Reader *r, const unsigned char *at, const unsigned char *en
     }
 }
 
-/* puts ``count`` tokens, of which as many as ``few`` are copied whatever the count, so that nothing waits for it */
-static inline void put_tokens(Reader *r, const int32_t *ids, const RunSpan *spans, int few, int count, int32_t place)
+/* puts ``count`` tokens; as many as ``copied`` are written, so that nothing need wait for the count */
+static inline void put_tokens(Reader *r, const int32_t *ids, const RunSpan *spans, int copied, int count, int32_t place)
 {
     int64_t *to = r->rows->ids + r->count;
-    for (int i = 0; i < few || i < count; i++)
+    for (int i = 0; i < copied; i++)
         to[i] = ids[i];
     if (r->rows->spans) {
         int32_t *span = r->rows->spans + 3 * r->count;
-        for (int i = 0; i < few || i < count; i++, span += 3) {
+        for (int i = 0; i < copied; i++, span += 3) {
             span[0] = place + spans[i].first, span[1] = place + spans[i].stop;
             span[2] = (int32_t)r->num_words + spans[i].word;
         }
@@ -150,7 +150,7 @@ static inline int put_run(Reader *r, long number, const Found *found, int32_t *p
     }
     if (memcmp(line->run.bytes, bytes, sizeof(line->run.bytes)))
         return 0;
-    put_tokens(r, line->run.ids, spans, SHORT_TOKENS, line->run.count, *place);
+    put_tokens(r, line->run.ids, spans, line->run.count, line->run.count, *place);
     *place += line->run.num_characters;
     r->num_words += line->run.num_words;
     return 1;
