@@ -109,7 +109,7 @@ def test_threads_share_a_tokenizer_that_has_met_nothing(mini: Path) -> None:
 @needs_kernel
 def test_what_is_remembered_of_words_changes_nothing(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A word takes the place of another all the time."""
-    monkeypatch.setattr(text_reader, "_LINES", 8)
+    monkeypatch.setattr(text_reader, "_FEW_LINES", 8)
     tokenizer = BertTokenizer.from_pretrained(mini)
     texts = [f"unaffable{number} é{number}й naïve¿{number} {'я' * (number % 20)}" for number in range(60)] * 3
     expected = [places(row) for row in tokenizer.backend_tokenizer.encode_batch(texts)]

@@ -15,8 +15,10 @@ from bertie.kernels import library
 
 Array = NDArray[np.int64]
 _EDGE, _LINE, _LINE_SPANS = 16, 64, 3 * 7  # bytes of a place in each table
-_LINES = 1 << 17
-"""Of the cache of runs of characters that one call at a time is lent: each holds one, or two short ones."""
+_FEW_LINES, _LINES = 1 << 12, 1 << 17
+"""Of the cache of runs of characters that one call at a time is lent, for its first million characters and from then
+on; a line holds one run, or two short ones."""
+_MILLION = 1 << 20
 _PADDING = "\0" * (64 + 32)
 """What the kernel may look at behind texts."""
 _AT_A_TIME = 1 << 16
@@ -108,12 +110,10 @@ class TextReader:
         # two choices of what texts must not hold to be read: as it is written, and as a part of a word's normal form
         forbidden: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
     ) -> None:
-        # no text holds a NUL
-        tokens = {token: id_ for token, id_ in vocabulary.items() if token and "\0" not in token}
         self._characters, self._unknown = characters, unknown
         self._parts_ideographs = parts_ideographs
-        room = 3 * len(tokens) + sum(len(words) for choice in forbidden for words in choice)
-        while not self._filled(tokens, forbidden, room):
+        room = 3 * len(vocabulary) + sum(len(words) for choice in forbidden for words in choice)
+        while not self._filled(vocabulary, forbidden, room):
             room *= 2
         self._address = ctypes.addressof(self._wordpiece)
         self._longest = max([_LONGEST_WORD, *(len(word) for choice in forbidden for words in choice for word in words)])
@@ -130,6 +130,8 @@ class TextReader:
         self._wordpiece = _WordPiece(*addresses, *numbers)
         place = ctypes.byref(self._wordpiece)
         joined, ids = _joined(tokens), np.fromiter(tokens.values(), np.int32, len(tokens))
+        if "" in tokens or joined.count(0) > len(tokens):  # no word is empty, and no text holds a NUL
+            return self._filled({token: id_ for token, id_ in tokens.items() if token and "\0" not in token}, forbidden, room)
         if not kernel.bertie_wordpiece_fill(place, joined, len(joined), _address(ids), len(ids)):
             return False
         for which, choice in enumerate(forbidden):
@@ -161,13 +163,14 @@ class TextReader:
         return rows._replace(found=np.minimum(rows.found, wanted))
 
     def _read(self, texts: Sequence[str], cut: Cut, enough: int, which: int, with_spans: bool) -> Read:
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         memory = self._memories.pop() if self._memories else _Memory()
+        memory.expect(int(lengths.sum()))
         rows = memory.rows
         rows.before, rows.behind = cut.before, cut.behind
         rows.num_before, rows.num_behind = len(cut.before) // 8, len(cut.behind) // 8
         rows.most, rows.enough = _UNLIMITED if cut.most is None else cut.most, enough
         rows.keeps_last, rows.which = cut.keeps_last, which
-        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         room = _Room(lengths, rows.num_before + rows.num_behind, with_spans)
         for some in _in_turn(texts, lengths):
             self._read_some(some, room, rows)
@@ -198,8 +201,18 @@ class _Memory:
     """What one call at a time is lent: the runs of characters that were met before, and the call's rows."""
 
     def __init__(self) -> None:
-        self._lines, self._spans = _table(_LINES // 2 + 1, _LINE), np.zeros((_LINES, _LINE_SPANS), np.uint8)
-        self.rows = _Rows(lines=_address(self._lines), run_spans=_address(self._spans), num_lines=_LINES)
+        self._characters = 0
+        self._make_lines(_FEW_LINES)
+
+    def _make_lines(self, count: int) -> None:
+        self._lines, self._spans = _table(count // 2 + 1, _LINE), np.zeros((count, _LINE_SPANS), np.uint8)
+        self.rows = _Rows(lines=_address(self._lines), run_spans=_address(self._spans), num_lines=count)
+
+    def expect(self, characters: int) -> None:
+        """Have room for the runs of more text."""
+        self._characters += characters
+        if self.rows.num_lines < _LINES and self._characters > _MILLION:
+            self._make_lines(_LINES)
 
 
 class _Room:
