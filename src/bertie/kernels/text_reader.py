@@ -14,7 +14,7 @@ from bertie.errors import InputError
 from bertie.kernels import library
 
 Array = NDArray[np.int64]
-_EDGE, _LINE, _LINE_SPANS = 16, 64, 3 * 7  # bytes of a place in each table
+_EDGE, _ID, _LINE, _LINE_SPANS = 8, 4, 64, 3 * 7  # bytes of a place in each table
 _FEW_LINES, _LINES = 1 << 12, 1 << 17
 """Of the cache of runs of characters that one call at a time is lent, for its first million characters and from then
 on; a line holds one run, or two short ones."""
@@ -39,10 +39,9 @@ class _Forbidden(ctypes.Structure):
 
 class _WordPiece(ctypes.Structure):
     _fields_ = (
-        *((name, c_void_p) for name in ("pages", "entries", "forms", "edges")),
-        ("num_edges", c_long),
+        *((name, c_void_p) for name in ("pages", "entries", "forms", "edges", "ids")),
+        *((name, c_long) for name in ("num_edges", "num_used")),
         *((name, c_int32) for name in ("unknown", "parts_ideographs")),
-        ("nodes", c_uint32),
         ("forbidden", _Forbidden * 2),
         ("kinds", c_ubyte * 256),
     )
@@ -109,6 +108,7 @@ class TextReader:
         parts_ideographs: bool,
         # two choices of what texts must not hold to be read: as it is written, and as a part of a word's normal form
         forbidden: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
+        longest: int = 0,  # characters of what is forbidden, with all that goes with a part of a normal form
     ) -> None:
         self._characters, self._unknown = characters, unknown
         self._parts_ideographs = parts_ideographs
@@ -116,7 +116,7 @@ class TextReader:
         while not self._filled(vocabulary, forbidden, room):
             room *= 2
         self._address = ctypes.addressof(self._wordpiece)
-        self._longest = max([_LONGEST_WORD, *(len(word) for choice in forbidden for words in choice for word in words)])
+        self._longest = max(_LONGEST_WORD, longest)
         self._memories: list[_Memory] = []
 
     def _filled(
@@ -124,15 +124,19 @@ class TextReader:
     ) -> bool:
         """Make the tables; False if they need more than ``room`` for edges."""
         kernel: Any = functions()
-        self._edges = _table(room, _EDGE)
-        addresses = map(_address, [*self._characters, self._edges])
-        numbers = len(self._edges), self._unknown, self._parts_ideographs
-        self._wordpiece = _WordPiece(*addresses, *numbers)
+        self._edges, self._ids = _table(room, _EDGE), _table(room, _ID)
+        addresses = map(_address, [*self._characters, self._edges, self._ids])
+        numbers = {"unknown": self._unknown, "parts_ideographs": self._parts_ideographs}
+        self._wordpiece = _WordPiece(*addresses, len(self._edges), **numbers)
         place = ctypes.byref(self._wordpiece)
         joined, ids = _joined(tokens), np.fromiter(tokens.values(), np.int32, len(tokens))
-        if "" in tokens or joined.count(0) > len(tokens):  # no word is empty, and no text holds a NUL
-            return self._filled({token: id_ for token, id_ in tokens.items() if token and "\0" not in token}, forbidden, room)
-        if not kernel.bertie_wordpiece_fill(place, joined, len(joined), _address(ids), len(ids)):
+        found = _OTHER_COUNT
+        if "" not in tokens:
+            found = kernel.bertie_wordpiece_fill(place, joined, len(joined), _address(ids), len(ids))
+        if found < 0:  # no word is empty, and no text holds a NUL
+            tokens = {token: id_ for token, id_ in tokens.items() if token and "\0" not in token}
+            return self._filled(tokens, forbidden, room)
+        if not found:
             return False
         for which, choice in enumerate(forbidden):
             for is_normal, words in enumerate(choice):

@@ -85,10 +85,10 @@ static int starts_forbidden(const Reader *r, const unsigned char *at, const unsi
 {
     for (uint32_t node = r->forbidden->written; node && at < end;) {
         int bytes;
-        const Edge *edge = edge_of(r->w, node, decoded(at, end, &bytes));
-        if (edge->child && edge->id != NO_ID)
+        const uint32_t place = edge_of(r->w, node, decoded(at, end, &bytes));
+        if (r->w->edges[place] & PIECE_ENDS)
             return 1;
-        node = edge->child;
+        node = r->w->edges[place] ? place + EDGE_NODES : 0;
         at += bytes;
     }
     return 0;
@@ -100,10 +100,10 @@ static int holds_forbidden(const Reader *r)
     for (long start = 0; start < r->size && r->size <= MAX_WORD; start++) {
         uint32_t node = r->forbidden->normal;
         for (long i = start; node && i < r->size; i++) {
-            const Edge *edge = edge_of(r->w, node, r->codes[i]);
-            if (edge->child && edge->id != NO_ID)
+            const uint32_t place = edge_of(r->w, node, r->codes[i]);
+            if (r->w->edges[place] & PIECE_ENDS)
                 return 1;
-            node = edge->child;
+            node = r->w->edges[place] ? place + EDGE_NODES : 0;
         }
     }
     return r->size > MAX_WORD; /* not all of it is at hand */
@@ -112,19 +112,18 @@ static int holds_forbidden(const Reader *r)
 /* the id of the longest piece that begins at ``start`` in the word at hand, and where it stops; NO_ID if there is none */
 static int32_t longest_piece(const Reader *r, long start, long *stop)
 {
-    uint32_t node = start ? LATER_PIECE : FIRST_PIECE;
-    int32_t id = NO_ID;
+    uint32_t node = start ? LATER_PIECE : FIRST_PIECE, longest = 0;
+    *stop = start;
     for (long i = start; i < r->size; i++) {
-        const Edge *edge = edge_of(r->w, node, r->codes[i]);
-        if (!edge->child)
+        const uint32_t place = edge_of(r->w, node, r->codes[i]);
+        const uint64_t edge = r->w->edges[place];
+        if (edge & PIECE_ENDS)
+            longest = place, *stop = i + 1;
+        if (i + 1 == r->size || !(edge & later_bit(r->codes[i + 1]))) /* no edge has no bits */
             break;
-        if (edge->id != NO_ID)
-            id = edge->id, *stop = i + 1;
-        if (i + 1 == r->size || !(edge->later & later_bit(r->codes[i + 1])))
-            break;
-        node = edge->child;
+        node = place + EDGE_NODES;
     }
-    return id;
+    return *stop > start ? r->w->ids[longest] : NO_ID;
 }
 
 /* puts the longest pieces of the word at hand, from left to right; one unknown token if they do not cover it */
