@@ -235,7 +235,7 @@ class _Room:
             # of all texts, tokens are hardly ever more than the characters; memory that isn't used costs nothing
             self._resize(wanted if texts == self._counts.shape[1] else 2 * self.size + size + self._expected)
         rows.ids, rows.capacity = _address(self._ids) + 8 * self.size, len(self._ids) - self.size
-        rows.kept, rows.found = (_address(self._counts[0]) + 8 * (place + self.texts) for place in (0, len(self._counts[0])))
+        rows.kept, rows.found = (_address(counts) + 8 * self.texts for counts in self._counts)
         rows.spans = None if self._spans is None else _address(self._spans) + 12 * self.size
 
     def _resize(self, size: int) -> None:
