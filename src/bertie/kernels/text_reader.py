@@ -251,7 +251,8 @@ class _Room:
         self._ids.resize(self.size, refcheck=False)
         if self._spans is not None:
             self._spans.resize((self.size, 3), refcheck=False)
-        return Read(self._ids, *self._counts, self._spans)
+        kept, found = self._counts
+        return Read(self._ids, kept, found, self._spans)
 
 
 def _address(array: NDArray[Any]) -> int:
