@@ -110,7 +110,7 @@ def main(count: int, seed: int) -> None:
     chance = np.random.default_rng(seed)
     for done in range(0, count, AT_A_TIME):
         if done % (40 * AT_A_TIME) == 0:
-            of, memory = reader(chance), Memory(chance, 1 << int(chance.integers(0, 9)))
+            of, memory = reader(chance), Memory(chance, 1 << int(chance.integers(1, 9)))
         texts = random_texts(chance)
         raw = np.frombuffer(b"".join(text + b"\0" for text in texts), np.uint8).copy()
         room = len(raw) + 2 * len(memory.frame) * len(texts) + 8

@@ -29,7 +29,7 @@ typedef struct {
     int32_t *spans; /* [capacity, 3]: first character, the one behind the last, number of the word; or null */
     long capacity;
     int64_t *kept, *found; /* [texts]: tokens of each text in ``ids``, and in what was read of it; NOT_READ for both */
-    CacheLine *lines;      /* [num_lines]: runs that were met before; a power of 2, or null */
+    CacheLine *lines;      /* [num_lines]: runs that were met before; a power of 2 from 2 on, or null */
     RunSpan *run_spans;    /* [num_lines, RUN_TOKENS] */
     long num_lines;
 } Rows;
