@@ -139,7 +139,8 @@ def _more(ours: Any) -> str:
             walls.append(time.perf_counter() - begin)
     return (
         f"\nloading {loading * 1e3:.1f} ms, first text {first * 1e3:.1f} ms, {len(long) / 1e6:.0f} million characters "
-        f"cut to 512 tokens {cut * 1e3:.2f} ms, with what a pipeline counts {read * 1e3:.2f} ms, two threads {walls[0] / walls[1]:.2f} x one (by the clock)"
+        f"cut to 512 tokens {cut * 1e3:.2f} ms, with what a pipeline counts {read * 1e3:.2f} ms, "
+        f"two threads {walls[0] / walls[1]:.2f} x one (by the clock)"
     )
 
 
