@@ -16,9 +16,9 @@ from bertie.kernels import library
 Array = NDArray[np.int64]
 _EDGE, _ID, _LINE, _LINE_SPANS = 8, 4, 64, 3 * 7  # bytes of a place in each table
 _FEW_LINES, _LINES = 1 << 12, 1 << 17
-"""Of the cache of runs of characters that one call at a time is lent, for its first million characters and from then
-on; a line holds one run, or two short ones."""
-_MILLION = 1 << 20
+"""Of the cache of runs of characters that one call at a time is lent, for its first `_FEW` characters and from then on;
+a line holds one run, or two short ones."""
+_FEW = 1 << 17
 _PADDING = "\0" * (64 + 32)
 """What the kernel may look at behind texts."""
 _AT_A_TIME = 1 << 16
@@ -86,7 +86,7 @@ def functions() -> ctypes.CDLL | None:
     if found is None or not hasattr(found, "bertie_wordpiece_size"):
         return None
     found.bertie_wordpiece_size.restype = c_long
-    if found.bertie_wordpiece_size() != ctypes.sizeof(_WordPiece):
+    if found.bertie_wordpiece_size() != ctypes.sizeof(_WordPiece) + ctypes.sizeof(_Rows):
         return None
     found.bertie_wordpiece_fill.argtypes = [c_void_p, c_char_p, c_long, c_void_p, c_long]
     found.bertie_wordpiece_forbid.argtypes = [c_void_p, c_int, c_int, c_char_p, c_long]
@@ -215,7 +215,7 @@ class _Memory:
     def expect(self, characters: int) -> None:
         """Have room for the runs of more text."""
         self._characters += characters
-        if self.rows.num_lines < _LINES and self._characters > _MILLION:
+        if self.rows.num_lines < _LINES and self._characters > _FEW:
             self._make_lines(_LINES)
 
 

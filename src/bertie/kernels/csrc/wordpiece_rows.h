@@ -54,3 +54,6 @@ long bertie_wordpiece_read(const WordPiece *w, const unsigned char *texts, long 
     }
     return r.is_full ? NO_ROOM : at < end ? OTHER_COUNT : r.count;
 }
+
+/* by which a caller sees that its structures are these */
+long bertie_wordpiece_size(void) { return sizeof(WordPiece) + sizeof(Rows); }

@@ -151,5 +151,3 @@ int bertie_wordpiece_forbid(WordPiece *w, int which, int normal, const unsigned 
     }
     return 1;
 }
-
-long bertie_wordpiece_size(void) { return sizeof(WordPiece); }
