@@ -7,10 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from bertie.errors import CheckpointError
-from bertie.files import read_json
-from bertie.hub import listing, member
-from bertie.rules import Rule
+from bertie.hub import listing
 
 
 @dataclass(frozen=True)
@@ -22,28 +19,28 @@ class Layout:
     todo: str  # {names} is replaced by the files' names
 
 
-_BY_OLD_TRANSFORMERS = (
-    "convert it once, with transformers 4 and {library}: "
-    "BertForPreTraining.from_pretrained(folder, {flag}).save_pretrained(out)"
-)
+_CONVERT = "convert it once, bertie convert FOLDER OUT, or load it as it is with from_pretrained(FOLDER, {flag}=True)"
 _OTHER_PROGRAM = "fetch model.safetensors or pytorch_model.bin of the same model, from which it was made"
 # the first that fits is reported; weights that can be converted come before programs made of them
 LAYOUTS = (
     Layout(
         ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"),
-        "a peft adapter, which changes a model but is none",
-        "load its base model{base}, and put it on with peft.PeftModel.from_pretrained(model, folder)",
+        "a peft adapter's, which changes a model but is none",
+        "give a folder that has both adapter_config.json and adapter_model.safetensors",
     ),
     Layout(
-        ("*.ckpt.index", "*.ckpt.meta", "*.ckpt.data-*"),
+        ("*.ckpt*.index", "*.ckpt*.meta", "*.ckpt*.data-*"),
         "a checkpoint of Google's TensorFlow 1 code",
-        "convert it once, with transformers 4 and tensorflow: transformers-cli convert --model_type bert "
-        "--tf_checkpoint bert_model.ckpt --config bert_config.json --pytorch_dump_output pytorch_model.bin",
+        _CONVERT.format(flag="from_tf"),
     ),
     Layout(
-        ("*.h5", "*.keras"), "weights of Keras", _BY_OLD_TRANSFORMERS.format(library="tensorflow", flag="from_tf=True")
+        ("tf_model.h5", "tf_model.h5.index.json", "tf_model-*.h5"), "weights of Keras", _CONVERT.format(flag="from_tf")
     ),
-    Layout(("*.msgpack",), "weights of Flax", _BY_OLD_TRANSFORMERS.format(library="flax", flag="from_flax=True")),
+    Layout(
+        ("flax_model.msgpack", "flax_model.msgpack.index.json", "flax_model-*.msgpack"),
+        "weights of Flax",
+        _CONVERT.format(flag="from_flax"),
+    ),
     Layout(("*.ot",), "weights for rust-bert", _OTHER_PROGRAM),
     Layout(("saved_model.pb", "*/saved_model.pb"), "a SavedModel of TensorFlow, a program to serve", _OTHER_PROGRAM),
     Layout(("openvino_model.*", "*/openvino_model*"), "a program for OpenVINO", _OTHER_PROGRAM),
@@ -51,7 +48,7 @@ LAYOUTS = (
     Layout(("*.gguf", "ggml-*", "*/*.gguf"), "weights for llama.cpp", _OTHER_PROGRAM),
     Layout(("*.mlmodel", "*.mlpackage", "coreml/*"), "a program for Core ML", _OTHER_PROGRAM),
     Layout(
-        ("*.ckpt", "*.pt", "*.pth", "*.pkl", "*.joblib", "*.npz", "*.npy"),
+        ("*.ckpt", "*.pt", "*.pth", "*.pkl", "*.joblib", "*.npz", "*.npy", "*.h5", "*.keras", "*.msgpack"),
         "what a program of someone's own saved",
         "load it there, and save the state dict with safetensors.torch.save_file as model.safetensors",
     ),
@@ -62,7 +59,7 @@ LAYOUTS = (
 )
 
 
-def recognised(names: Iterable[str], base: str = "") -> str:
+def recognised(names: Iterable[str]) -> str:
     """Return what these names of files are and what to do with it, as the end of a sentence; empty: nothing known."""
     names = list(names)
     if not names:
@@ -71,25 +68,14 @@ def recognised(names: Iterable[str], base: str = "") -> str:
         found = [name for sign in layout.signs for name in names if fnmatchcase(name, sign)]
         if found:
             folders = sorted({name.rpartition("/")[0] for name in found if "/" in name}, key=_number)
-            todo = layout.todo.replace("{names}", ", ".join(folders[-4:])).replace("{base}", base)
+            todo = layout.todo.replace("{names}", ", ".join(folders[-4:]))
             return f"{found[0]!r:.200} is {layout.what}: {todo}"
     return ""
 
 
 def what_lies_there(name_or_path: str | os.PathLike[str], folder: Path, **place: Any) -> str:
     """As `recognised`, of a model's folder, or of its name in the hub (``place``: arguments of `hub.resolve`)."""
-    return recognised(listing(name_or_path, folder, **place), _base_model(folder))
-
-
-def _base_model(folder: Path) -> str:
-    """Return the name of the model that an adapter was made for, in brackets."""
-    rule = Rule("what the adapter was made for", "text", none=True)
-    try:
-        path = member(folder, "adapter_config.json")
-        named = read_json(path, rules={"base_model_name_or_path": rule}).get("base_model_name_or_path")
-    except CheckpointError:
-        return ""
-    return f" ({named:.200})" if named else ""
+    return recognised(listing(name_or_path, folder, **place))
 
 
 def _number(folder: str) -> tuple[int, str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import bertie
-from bertie.cli.quantize import _held_out as held_out
+from bertie.cli.gate import _held_out as held_out
 from bertie.compression import check
 
 Run = Callable[..., Any]

@@ -11,14 +11,14 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.reading import Asked, InputOptions, standard_input
-from bertie.cli.writing import OutputOptions, numbers, refuse_input, write_array, written_as
+from bertie.cli.writing import OutputOptions, ShardedOutput, numbers, refuse_input, write_array, written_as
 from bertie.errors import InputError, counted
 from bertie.messages import wrong_byte
 from bertie.writing import FORM_OF_SUFFIX, FORMS
 
 
 @dataclass(frozen=True)
-class VectorOutput(OutputOptions):
+class VectorOutput(ShardedOutput):
     """`OutputOptions`, and all vectors as one array, which a file is whose name says nothing else."""
 
     to: Annotated[str | None, written_as("jsonl, csv, tsv, parquet, or npy, all vectors as one array")] = None
@@ -74,28 +74,6 @@ def next_sentence(
     output.write(model.pipeline("next-sentence"), source, asked, "answer")
 
 
-def classify(
-    source: InputOptions,
-    top_k: Annotated[int | None, typer.Option("--top-k", "-k", min=1, help="Give this many labels a text.")] = None,
-    *,
-    model: options.WindowOptions,
-    column: options.Columns = None,
-    form: options.FormatOptions,
-    output: OutputOptions,
-) -> None:
-    """Give each text its most likely label, with a score.
-
-    Where the rows have the columns that the model was fine-tuned on, these are read.
-    """
-    from bertie.tasks.registry import find
-
-    columns = options.text_columns(column, "text", "text_pair")
-    pipe = model.pipeline("text-classification", top_k=top_k)
-    learned = find(pipe.task).saved_columns(pipe.model.config)
-    asked = source.read(form, columns.get("text", "text"), columns.get("text_pair"), learned=learned | columns)
-    output.write(pipe, source, asked, "labels")
-
-
 @dataclass(frozen=True)
 class TagOptions(options.WindowOptions):
     """`WindowOptions`, with windows unless they are refused."""
@@ -104,7 +82,7 @@ class TagOptions(options.WindowOptions):
 
 
 @dataclass(frozen=True)
-class TagOutput(OutputOptions):
+class TagOutput(ShardedOutput):
     """`OutputOptions`, and CoNLL."""
 
     to: Annotated[str | None, written_as("jsonl, csv, tsv, parquet, or conll: words with their tags")] = None

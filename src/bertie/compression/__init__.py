@@ -5,7 +5,7 @@ from bertie.extras import need_torch
 need_torch(__name__)
 
 from bertie.compression.averaging import average
-from bertie.compression.dequantize import dequantize
 from bertie.compression.quantize import quantize
+from bertie.models.dequantizing import dequantize
 
 __all__ = ["average", "dequantize", "quantize"]

@@ -16,6 +16,14 @@ from bertie.serving.request_inputs import check_texts
 from bertie.serving.served_model import SPARSE, ServedModel
 from bertie.serving.service import Service
 from bertie.serving.service_metrics import Metrics
+from bertie.serving.task_routes import answer, choose, fill_mask, next_sentence, tag
+from bertie.serving.task_shapes import (
+    AnswerRequest,
+    ChooseRequest,
+    FillMaskRequest,
+    NextSentenceRequest,
+    TagRequest,
+)
 from bertie.serving.tei_shapes import (
     DecodeRequest,
     EmbedAllRequest,
@@ -170,7 +178,21 @@ async def info(service: Service, _: Metrics) -> Any:
         "version": bertie.__version__,
         "sha": None,
         "docker_label": None,
-        "models": [{"name": one.name, "tasks": one.tasks, "computes": one.explain()} for one in (model, *others)],
+        "models": [_described(one) for one in (model, *others)],
+    }
+
+
+def _described(model: ServedModel) -> dict[str, Any]:
+    """Return what there is to know of a model before it is asked."""
+    return {
+        "name": model.name,
+        "tasks": model.tasks,
+        "computes": model.explain(),
+        "labels": list(model.config.id2label.values()) if "text-classification" in model.tasks else [],
+        "layers": model.config.num_hidden_layers,
+        "heads": model.config.num_attention_heads,
+        "mask_token": model.tokenizer.mask_token,
+        "max_input_length": model.task(model.tasks[0]).limit,
     }
 
 
@@ -204,6 +226,11 @@ _BY_TYPE: dict[str, tuple[type, Callable[[Exchange, Any], Awaitable[Any]]]] = {
     "embed": (EmbedRequest, embed),
     "reranking": (RerankRequest, rerank),
     "text-classification": (PredictRequest, predict),
+    "token-classification": (TagRequest, tag),
+    "question-answering": (AnswerRequest, answer),
+    "fill-mask": (FillMaskRequest, fill_mask),
+    "next-sentence": (NextSentenceRequest, next_sentence),
+    "multiple-choice": (ChooseRequest, choose),
 }
 ROUTES = (
     Posted("/embed", EmbedRequest, embed, tell),
