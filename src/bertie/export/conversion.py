@@ -20,11 +20,13 @@ from bertie.checkpoints.parameters import CLASSES, Parameters, parameters_of
 from bertie.checkpoints.tensors import all_finite
 from bertie.config import BertConfig
 from bertie.errors import BertieError, CheckpointError, InputError, nearest, spelled
+from bertie.export.gguf_file import GGUF_FILE, write_gguf
 from bertie.files import atomic_folder, write_json, write_text
 from bertie.hub import member, path_or_name, resolve
 from bertie.messages import listed
 from bertie.progress import quietly, say_once
-from bertie.tasks.sentence_transformers_config import FILES, read_recipe
+from bertie.tasks.sentence_transformers_config import FILES, Recipe, read_recipe
+from bertie.tokenization.auto import AutoTokenizer
 
 Arrays = Mapping[str, NDArray[Any]]
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
@@ -39,12 +41,14 @@ class WholeModel:
         architecture: BERT's name of its class.
         tensors: by the names of that class's parameters, in BERT's names.
         folder: where tokenizer and config were found.
+        recipe: how its tokens become a vector.
     """
 
     config: BertConfig
     architecture: str
     tensors: Arrays
     folder: Path
+    recipe: Recipe
 
 
 def convert(model: str | os.PathLike[str], out: str | os.PathLike[str], to: str = "safetensors") -> Path:
@@ -56,14 +60,14 @@ def convert(model: str | os.PathLike[str], out: str | os.PathLike[str], to: str 
         model: a folder or a name in the hub, whose weights are model.safetensors, pytorch_model.bin, tf_model.h5,
             flax_model.msgpack, or those of a TensorFlow 1 checkpoint, of which the path may be given too.
         out: the folder; the tokenizer and all else that lies beside the weights is copied into it.
-        to: one of `FORMATS`: ``"safetensors"``, ``"h5"`` (what ``TFBertFor…`` classes read) or ``"msgpack"``
-            (``FlaxBertFor…``).
+        to: one of `FORMATS`: ``"safetensors"``, ``"h5"`` (what ``TFBertFor…`` classes read), ``"msgpack"``
+            (``FlaxBertFor…``) or ``"gguf"`` (llama.cpp).
 
     Returns:
         ``out``.
 
     Raises:
-        BertieError: h5py or msgpack, which one of the formats needs, is not installed.
+        BertieError: h5py, msgpack or gguf, which one of the formats needs, is not installed.
         CheckpointError: files are missing, damaged, or do not fit each other; or ``out`` is not empty.
         ConfigError: the config describes no BERT.
         InputError: there is no such format, or it has no place for a model of this kind.
@@ -89,7 +93,8 @@ def _open_whole(name: str) -> tuple[WholeModel, Path, str]:
     ours = [*weight_files(True), *weight_files(False)]
     patterns = ["*.json", "*.txt", "*.md", *FILES, *BESIDE]
     folder = resolve(source, files=patterns if os.path.isdir(source) else [*patterns, *ours, *foreign])
-    subfolder = read_recipe(folder).subfolder
+    recipe = read_recipe(folder)
+    subfolder = recipe.subfolder
     place = Place(source, subfolder=subfolder)
     config = BertConfig.from_pretrained(source, subfolder=subfolder)
     if config.quantization_config is not None:
@@ -99,7 +104,7 @@ def _open_whole(name: str) -> tuple[WholeModel, Path, str]:
     checkpoint = checkpoint.in_bert_names(config.family, architecture)
     config.architectures = [architecture]
     tensors = _tensors(checkpoint, config, architecture)
-    return WholeModel(config, architecture, tensors, folder / subfolder), folder, subfolder
+    return WholeModel(config, architecture, tensors, folder / subfolder, recipe), folder, subfolder
 
 
 def _open_any(place: Place, folder: Path, index: Path | None) -> Checkpoint:
@@ -180,6 +185,13 @@ def _write_flax(folder: Path, model: WholeModel) -> None:
     write_text(folder / BESIDE[0], model.config.to_json_string())
 
 
+def _write_gguf(folder: Path, model: WholeModel) -> None:
+    whole = {canonical(name) or name: tensor for name, tensor in model.tensors.items()}
+    tokenizer = AutoTokenizer.from_pretrained(model.folder)
+    write_gguf(folder / GGUF_FILE, model.config, whole, tokenizer, model.recipe)
+    write_text(folder / BESIDE[0], model.config.to_json_string())
+
+
 def _check_writable(model: WholeModel, to: str) -> None:
     """Refuse what the classes of ``transformers`` 4 for TensorFlow and Flax do not have."""
     if not model.config.family.is_bert:
@@ -204,4 +216,5 @@ FORMATS: dict[str, Callable[[Path, WholeModel], None]] = {
     "safetensors": _write_safetensors,
     "h5": _write_keras,
     "msgpack": _write_flax,
+    "gguf": _write_gguf,
 }
