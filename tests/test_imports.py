@@ -20,7 +20,7 @@ ROWS = [
     {"cli"},
     {"serving", "estimators", "bench"},
     {"export"},
-    {"pictures", "finetuning", "pretraining", "compression"},
+    {"pictures", "finetuning", "pretraining", "compression", "integrations"},
     {"evaluation"},
     {"pipelines"},
     {"training"},

@@ -24,8 +24,8 @@ from bertie.tasks.sentence_transformers_writing import write_recipe
 SOURCE = Path(bertie.__file__).parent
 # rooms, and files of other rooms, that cannot be imported without PyTorch; everything else can
 WITH_TORCH = {
-    *("attention", "capture", "compression", "dropout", "export/int8_graph", "finetuning", "layers", "models"),
-    *("outputs", "packing", "row_losses", "training", "zero_copy"),
+    *("attention", "capture", "compression", "dropout", "export/int8_graph", "finetuning"),
+    *("integrations", "layers", "models", "outputs", "packing", "row_losses", "training", "zero_copy"),
     *("bench/compare", "generation/tensor_functions", "pipelines/modules", "tasks/summed_losses", "tasks/tensors"),
     *("pretraining/heldout", "pretraining/pretrain", "pretraining/pretraining_learner", "pretraining/starting_model"),
     *("pretraining/pretraining_report", "pretraining/utilization"),

@@ -29,6 +29,9 @@ from bertie.finetuning import sweep as sweep
 from bertie.generation.generation_config import GenerationConfig as GenerationConfig
 from bertie.generation.streamers import TextIteratorStreamer as TextIteratorStreamer
 from bertie.generation.streamers import TextStreamer as TextStreamer
+from bertie.integrations import accelerate as accelerate
+from bertie.integrations import install as install
+from bertie.integrations import uninstall as uninstall
 from bertie.layers.linear import make_deterministic as make_deterministic
 from bertie.models.auto import AutoModel as AutoModel
 from bertie.models.auto import AutoModelForCausalLM as AutoModelForCausalLM

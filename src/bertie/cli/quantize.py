@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from bertie.checkpoints.beside_weights import check_new
 from bertie.cli import options
 from bertie.cli.gate import GateOptions
 
@@ -20,6 +19,7 @@ def quantize(
     form: options.FormatOptions,
 ) -> None:
     """Make a model smaller and faster on CPUs: weights of 8 bits, checked on your own texts and on this machine."""
+    from bertie.checkpoints.beside_weights import check_new
     from bertie.compression.check import compare
     from bertie.compression.folder import open_model, write_folder
     from bertie.compression.quantize import encode
@@ -40,6 +40,7 @@ def dequantize(
     out: Annotated[Path, typer.Argument(help="The new folder to write.")],
 ) -> None:
     """Make a float32 model out of an int8 one, to train it or to open it in other programs."""
+    from bertie.checkpoints.beside_weights import check_new
     from bertie.compression.folder import open_model, write_folder
     from bertie.models.dequantizing import dequantize as make
 
