@@ -159,7 +159,7 @@ def open_foreign_keras(folder: Path) -> Any:
 
 def test_what_cannot_be_converted(tmp_path: Path) -> None:
     saved(tmp_path / "old")
-    with pytest.raises(InputError, match=r"to is 'h55'; allowed: safetensors, h5, msgpack.*Did you mean 'h5'\?"):
+    with pytest.raises(InputError, match=r"to is 'h55'; allowed: safetensors, h5, msgpack, gguf.*Did you mean 'h5'\?"):
         bertie.convert(tmp_path / "old", tmp_path / "new", "h55")
     saved(tmp_path / "untied", tie_word_embeddings=False)
     for to in ("h5", "msgpack"):

@@ -16,7 +16,7 @@ def convert(
     ],
     out: Annotated[Path, typer.Argument(help="The new folder to write.")],
     to: Annotated[
-        str, typer.Option(help="The format: 'safetensors', 'h5' (TensorFlow, Keras) or 'msgpack' (Flax).")
+        str, typer.Option(help="The format: safetensors, h5 (TensorFlow, Keras), msgpack (Flax) or gguf (llama.cpp).")
     ] = "safetensors",
 ) -> None:
     """Write a model's weights in another format, such as those of TensorFlow and Flax as safetensors."""

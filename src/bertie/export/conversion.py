@@ -21,11 +21,13 @@ from bertie.checkpoints.parameters import CLASSES, Parameters, parameters_of
 from bertie.checkpoints.tensors import all_finite
 from bertie.config import BertConfig
 from bertie.errors import BertieError, CheckpointError, InputError, nearest, spelled
+from bertie.export.gguf_file import GGUF_FILE, write_gguf
 from bertie.files import atomic_folder, write_json, write_text
 from bertie.hub import listing, member, path_or_name, resolve
 from bertie.messages import listed
 from bertie.progress import quietly, say_once
-from bertie.tasks.sentence_transformers_config import FILES, read_recipe
+from bertie.tasks.sentence_transformers_config import FILES, Recipe, read_recipe
+from bertie.tokenization.auto import AutoTokenizer
 
 Arrays = Mapping[str, NDArray[Any]]
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
@@ -40,12 +42,14 @@ class WholeModel:
         architecture: BERT's name of its class.
         tensors: by the names of that class's parameters, in BERT's names.
         folder: where tokenizer and config were found.
+        recipe: how its tokens become a vector.
     """
 
     config: BertConfig
     architecture: str
     tensors: Arrays
     folder: Path
+    recipe: Recipe
 
 
 def convert(model: str | os.PathLike[str], out: str | os.PathLike[str], to: str = "safetensors") -> Path:
@@ -57,14 +61,14 @@ def convert(model: str | os.PathLike[str], out: str | os.PathLike[str], to: str 
         model: a folder or a name in the hub, whose weights are model.safetensors, pytorch_model.bin, tf_model.h5,
             flax_model.msgpack, or those of a TensorFlow 1 checkpoint, of which the path may be given too.
         out: the folder; the tokenizer and all else that lies beside the weights is copied into it.
-        to: one of `FORMATS`: ``"safetensors"``, ``"h5"`` (what ``TFBertFor…`` classes read) or ``"msgpack"``
-            (``FlaxBertFor…``).
+        to: one of `FORMATS`: ``"safetensors"``, ``"h5"`` (what ``TFBertFor…`` classes read), ``"msgpack"``
+            (``FlaxBertFor…``) or ``"gguf"`` (llama.cpp).
 
     Returns:
         ``out``.
 
     Raises:
-        BertieError: h5py or msgpack, which one of the formats needs, is not installed.
+        BertieError: h5py, msgpack or gguf, which one of the formats needs, is not installed.
         CheckpointError: files are missing, damaged, or do not fit each other; or ``out`` is not empty.
         ConfigError: the config describes no BERT.
         InputError: there is no such format, or it has no place for a model of this kind.
@@ -87,7 +91,8 @@ def _open_whole(name: str) -> tuple[WholeModel, Path, str]:
     """Return a model, its folder, and where in it the model's own files lie."""
     source, index = folder_and_index(name)
     folder = resolve(source, files=["*.json", "*.txt", "*.md", *FILES, *BESIDE])
-    subfolder = read_recipe(folder).subfolder
+    recipe = read_recipe(folder)
+    subfolder = recipe.subfolder
     place = Place(source, subfolder=subfolder)
     config = BertConfig.from_pretrained(source, subfolder=subfolder)
     if config.quantization_config is not None:
@@ -97,7 +102,7 @@ def _open_whole(name: str) -> tuple[WholeModel, Path, str]:
     checkpoint = checkpoint.in_bert_names(config.family, architecture)
     config.architectures = [architecture]
     tensors = _tensors(checkpoint, config, architecture)
-    return WholeModel(config, architecture, tensors, folder / subfolder), folder, subfolder
+    return WholeModel(config, architecture, tensors, folder / subfolder, recipe), folder, subfolder
 
 
 def _open_any(place: Place, there: list[str], index: Path | None) -> Checkpoint:
@@ -179,6 +184,13 @@ def _write_flax(folder: Path, model: WholeModel) -> None:
     write_text(folder / BESIDE[0], model.config.to_json_string())
 
 
+def _write_gguf(folder: Path, model: WholeModel) -> None:
+    whole = {canonical(name) or name: tensor for name, tensor in model.tensors.items()}
+    tokenizer = AutoTokenizer.from_pretrained(model.folder)
+    write_gguf(folder / GGUF_FILE, model.config, whole, tokenizer, model.recipe)
+    write_text(folder / BESIDE[0], model.config.to_json_string())
+
+
 def _check_writable(model: WholeModel, to: str) -> None:
     """Refuse what the classes of ``transformers`` 4 for TensorFlow and Flax do not have."""
     if not model.config.family.is_bert:
@@ -203,4 +215,5 @@ FORMATS: dict[str, Callable[[Path, WholeModel], None]] = {
     "safetensors": _write_safetensors,
     "h5": _write_keras,
     "msgpack": _write_flax,
+    "gguf": _write_gguf,
 }

@@ -27,7 +27,7 @@ from bertie.tasks.features import Features
 from bertie.tasks.registry import Row, find
 from bertie.tasks.sentence_transformers_writing import write_recipe
 
-# where transformers.js, optimum and sentence-transformers look for a graph, and for one of 8 bits
+# where transformers.js and optimum look for a graph, and for one of 8 bits
 PLACES = {False: "onnx/model.onnx", True: "onnx/model_quantized.onnx"}
 # sums in another order differ by less; more is a mistake
 FARTHEST = 1e-4
