@@ -412,7 +412,7 @@ def test_commands_that_answer_are_all_tried() -> None:
 
 # what is missing is said
 
-NEED_TORCH = {"extend-vocabulary", "pretrain", "finetune", "average", "quantize", "dequantize", "bench"}
+NEED_TORCH = {"extend-vocabulary", "pretrain", "finetune", "average", "distil", "quantize", "dequantize", "bench"}
 
 
 @pytest.mark.parametrize(
@@ -421,6 +421,7 @@ NEED_TORCH = {"extend-vocabulary", "pretrain", "finetune", "average", "quantize"
         "finetune sequence-classification --train reviews.csv -m classes --out run",
         "pretrain --data shards --config mini --steps 1 --out run",
         "average classes classes --out mean",
+        "distil classes --texts texts.txt --out small",
         "quantize classes small",
         "dequantize classes small",
         "extend-vocabulary words texts.txt --out more",

@@ -4,6 +4,7 @@ from bertie.attention.cache import Cache as Cache
 from bertie.attention.cache import EncoderDecoderCache as EncoderDecoderCache
 from bertie.compression import average as average
 from bertie.compression import dequantize as dequantize
+from bertie.compression import distil as distil
 from bertie.compression import quantize as quantize
 from bertie.config import AutoConfig as AutoConfig
 from bertie.config import BertConfig as BertConfig

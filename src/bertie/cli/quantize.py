@@ -4,7 +4,7 @@ import json
 import sys
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -12,9 +12,6 @@ from bertie.cli import options
 from bertie.cli.reading import InputOptions
 from bertie.errors import BertieError, InputError, counted
 from bertie.messages import printable
-
-if TYPE_CHECKING:
-    from bertie.compression.check import Comparison
 
 # Calibration takes seconds with so many texts, and gains nothing from more.
 _CALIBRATION = 512
@@ -66,11 +63,11 @@ def quantize(
     print(f"calibrated   on {counted(len(calibrating), 'text')} of {printable(source)}", file=sys.stderr)
     print(f"compared     on {counted(len(checking), 'text')} {printable(of)}", file=sys.stderr)
     print("\n".join(map(printable, found.lines())), file=sys.stderr)
-    problem = _problem(found, min_cosine)
+    problem = found.why_not(min_worst=min_cosine)
     if problem and not force:
         raise BertieError(f"{problem}. Nothing is written; --force writes it all the same.")
     write_folder(out, small, opened.folder, opened.subfolder)
-    print(json.dumps(_record(found, out)))
+    print(json.dumps(found.record(out)))
 
 
 def dequantize(
@@ -88,31 +85,11 @@ def dequantize(
 
 
 def _held_out(texts: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Return texts to calibrate on and others to check, in which the last one is if they are few."""
+    """Return texts to calibrate on and others to check."""
+    from bertie.compression.check import held_out
+
     if len(texts) < 2:
         raise InputError(
             f"--texts has {counted(len(texts), 'text')}; give two or more, a few hundred if you can, or --check too."
         )
-    held = range(min(_HELD_OUT, len(texts)) - 1, len(texts), _HELD_OUT)
-    return [text for number, text in enumerate(texts) if number not in held], [texts[number] for number in held]
-
-
-def _problem(found: "Comparison", min_cosine: float) -> str:
-    if found.cosine_worst < min_cosine:
-        return f"The worst text's cosine is {found.cosine_worst:.4f}, below {min_cosine}"
-    if found.speed_up < 1:
-        return f"It would be slower on this machine ({found.speed_up:.2f} x)"
-    return ""
-
-
-def _record(found: "Comparison", out: Path) -> dict[str, Any]:
-    return {
-        "model": str(out),
-        "texts": found.texts,
-        "cosine_mean": round(found.cosine_mean, 5),
-        "cosine_worst": round(found.cosine_worst, 5),
-        "agreement": found.agreement,
-        "speed_up": round(found.speed_up, 3),
-        "bytes_before": found.size,
-        "bytes": found.small_size,
-    }
+    return held_out(texts, _HELD_OUT)

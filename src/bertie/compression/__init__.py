@@ -6,6 +6,7 @@ need_torch(__name__)
 
 from bertie.compression.averaging import average
 from bertie.compression.dequantize import dequantize
+from bertie.compression.distillation import distil
 from bertie.compression.quantize import quantize
 
-__all__ = ["average", "dequantize", "quantize"]
+__all__ = ["average", "dequantize", "distil", "quantize"]

@@ -5,6 +5,8 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,6 +43,31 @@ class Comparison:
     def speed_up(self) -> float:
         return self.small_rate / self.rate
 
+    def why_not(self, min_worst: float = 0.0, min_mean: float = 0.0, min_agreement: float = 0.0) -> str:
+        """Return why the small model should not take the other's place; empty if it may."""
+        if self.cosine_worst < min_worst:
+            return f"The worst text's cosine is {self.cosine_worst:.4f}, below {min_worst}"
+        if self.cosine_mean < min_mean:
+            return f"The mean cosine of the texts is {self.cosine_mean:.4f}, below {min_mean}"
+        if self.agreement is not None and self.agreement < min_agreement:
+            return f"Only {self.agreement:.2%} of the predictions are equal, below {min_agreement:.2%}"
+        if self.speed_up < 1:
+            return f"It would be slower on this machine ({self.speed_up:.2f} x)"
+        return ""
+
+    def record(self, out: Path) -> dict[str, Any]:
+        """Return the comparison as commands write it, of a model in the folder ``out``."""
+        return {
+            "model": str(out),
+            "texts": self.texts,
+            "cosine_mean": round(self.cosine_mean, 5),
+            "cosine_worst": round(self.cosine_worst, 5),
+            "agreement": self.agreement,
+            "speed_up": round(self.speed_up, 3),
+            "bytes_before": self.size,
+            "bytes": self.small_size,
+        }
+
     def lines(self) -> list[str]:
         """Return the comparison in words."""
         agreement = [] if self.agreement is None else [f"predictions  {self.agreement:.2%} equal"]
@@ -62,6 +89,12 @@ def compare(
     size, small_size = (sum(each.numel() * each.element_size() for each in at.parameters()) for at in (model, small))
     mean, worst, agreement = float(found.mean()), float(found.min()), _agreement(model, small, texts)
     return Comparison(len(texts.lengths), mean, worst, agreement, rate, small_rate, size, small_size)
+
+
+def held_out(texts: Sequence[Any], every: int) -> tuple[list[Any], list[Any]]:
+    """Return the texts, and beside them one of so many, the last if they are few, that nothing is to be made from."""
+    held = range(max(0, min(every, len(texts)) - 1), len(texts), every)
+    return [text for number, text in enumerate(texts) if number not in held], [texts[number] for number in held]
 
 
 def _agreement(model: BertPreTrainedModel, small: BertPreTrainedModel, texts: Features) -> float | None:

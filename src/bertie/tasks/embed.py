@@ -87,9 +87,13 @@ class Embed(Task):
         if tuple(self.recipe.modes) == ("cls",) and not self._skip:
             vectors = self._through_token_layers(model.first_tokens(features))
             vectors = operations_on(vectors).widened(vectors)
-        else:
-            hidden = self._through_token_layers(model.hidden_states(features))
-            vectors = pool(hidden, features.lengths, self.recipe.modes, self._skip, features.owned)
+            return vectors if self.windows else self.finished(vectors)
+        return self.vectors(model.hidden_states(features), features)
+
+    def vectors(self, hidden: Any, features: Features) -> Computed:
+        """As `run`, of the last hidden states ``[T, D]``."""
+        hidden = self._through_token_layers(hidden)
+        vectors = pool(hidden, features.lengths, self.recipe.modes, self._skip, features.owned)
         return vectors if self.windows else self.finished(vectors)
 
     def combine(self, rows: Sequence[Any], features: Features) -> Sequence[Any]:
