@@ -1,4 +1,4 @@
-"""bertie.distil: losses against their formulas, students of some layers, folders that open again, and what is refused."""
+"""bertie.distil: losses against their formulas, students of some layers, folders that open, and what is refused."""
 
 from collections.abc import Callable
 from pathlib import Path

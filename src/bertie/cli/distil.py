@@ -17,8 +17,14 @@ from bertie.messages import printable
 
 def distil(
     teacher: Annotated[str, typer.Argument(help="A folder or hub name: of vectors, a classifier or a tagger.")],
-    texts: Annotated[Path, typer.Option(help="A file of thousands of texts like those the student will read.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The new folder to write.")],
+    texts: Annotated[
+        Path | None, typer.Option(help="A file of thousands of texts like those the student will read.")
+    ] = None,
+    static: Annotated[
+        bool, typer.Option("--static", help="Instead a table of one vector a token, without layers or texts.")
+    ] = False,
+    width: Annotated[int, typer.Option(min=1, help="With --static: the numbers of a vector.")] = 256,
     layers: Annotated[
         str, typer.Option(help="How many of the teacher's layers to begin with; or which, from 0: 1,3,5.")
     ] = "3",
@@ -45,6 +51,13 @@ def distil(
     form: options.FormatOptions,
 ) -> None:
     """Teach a model of fewer layers to answer as a given one does, on texts without labels."""
+    if static:
+        from bertie.compression.static import distil_static
+
+        print(json.dumps({"model": str(distil_static(teacher, out, width))}))
+        return
+    if texts is None:
+        raise InputError("--texts is missing: name a file of texts to learn on; --static alone needs none.")
     from bertie.compression.distillation import distil as make
 
     columns = options.text_columns(column, "text", "text_pair")

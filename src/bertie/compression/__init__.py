@@ -8,5 +8,6 @@ from bertie.compression.averaging import average
 from bertie.compression.dequantize import dequantize
 from bertie.compression.distillation import distil
 from bertie.compression.quantize import quantize
+from bertie.compression.static import distil_static
 
-__all__ = ["average", "dequantize", "distil", "quantize"]
+__all__ = ["average", "dequantize", "distil", "distil_static", "quantize"]
