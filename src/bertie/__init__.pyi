@@ -6,6 +6,7 @@ from bertie.compression import average as average
 from bertie.compression import dequantize as dequantize
 from bertie.compression import distil as distil
 from bertie.compression import distil_static as distil_static
+from bertie.compression import prune as prune
 from bertie.compression import quantize as quantize
 from bertie.config import AutoConfig as AutoConfig
 from bertie.config import BertConfig as BertConfig

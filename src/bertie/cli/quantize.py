@@ -10,7 +10,7 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.reading import InputOptions
-from bertie.errors import BertieError, InputError, counted
+from bertie.errors import InputError, counted
 from bertie.messages import printable
 
 # Calibration takes seconds with so many texts, and gains nothing from more.
@@ -63,9 +63,7 @@ def quantize(
     print(f"calibrated   on {counted(len(calibrating), 'text')} of {printable(source)}", file=sys.stderr)
     print(f"compared     on {counted(len(checking), 'text')} {printable(of)}", file=sys.stderr)
     print("\n".join(map(printable, found.lines())), file=sys.stderr)
-    problem = found.why_not(min_worst=min_cosine)
-    if problem and not force:
-        raise BertieError(f"{problem}. Nothing is written; --force writes it all the same.")
+    found.refuse(force, min_worst=min_cosine)
     write_folder(out, small, opened.folder, opened.subfolder)
     print(json.dumps(found.record(out)))
 

@@ -7,7 +7,8 @@ need_torch(__name__)
 from bertie.compression.averaging import average
 from bertie.compression.dequantize import dequantize
 from bertie.compression.distillation import distil
+from bertie.compression.pruning import prune
 from bertie.compression.quantize import quantize
 from bertie.compression.static import distil_static
 
-__all__ = ["average", "dequantize", "distil", "distil_static", "quantize"]
+__all__ = ["average", "dequantize", "distil", "distil_static", "prune", "quantize"]

@@ -14,7 +14,7 @@ from torch import Tensor
 from bertie.batching import budget, in_batches
 from bertie.compression.observe import answer, batches_on, cosines, vectors
 from bertie.engine import Engine
-from bertie.errors import BertieError
+from bertie.errors import BertieError, spelled
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.task_model import TaskModel
 from bertie.packing import Packed
@@ -43,17 +43,20 @@ class Comparison:
     def speed_up(self) -> float:
         return self.small_rate / self.rate
 
-    def why_not(self, min_worst: float = 0.0, min_mean: float = 0.0, min_agreement: float = 0.0) -> str:
-        """Return why the small model should not take the other's place; empty if it may."""
+    def refuse(self, force: bool, *, min_worst: float = 0.0, min_mean: float = 0.0, min_agreement: float = 0.0) -> None:
+        """Raise a `BertieError` if the small model should not take the other's place, unless it is forced to."""
+        problem = self._problem(min_worst, min_mean, min_agreement)
+        if problem and not force:
+            raise BertieError(f"{problem}. Nothing is written; {spelled('force', True)} writes it all the same.")
+
+    def _problem(self, min_worst: float, min_mean: float, min_agreement: float) -> str:
         if self.cosine_worst < min_worst:
             return f"The worst text's cosine is {self.cosine_worst:.4f}, below {min_worst}"
         if self.cosine_mean < min_mean:
             return f"The mean cosine of the texts is {self.cosine_mean:.4f}, below {min_mean}"
         if self.agreement is not None and self.agreement < min_agreement:
             return f"Only {self.agreement:.2%} of the predictions are equal, below {min_agreement:.2%}"
-        if self.speed_up < 1:
-            return f"It would be slower on this machine ({self.speed_up:.2f} x)"
-        return ""
+        return f"It would be slower on this machine ({self.speed_up:.2f} x)" if self.speed_up < 1 else ""
 
     def record(self, out: Path) -> dict[str, Any]:
         """Return the comparison as commands write it, of a model in the folder ``out``."""

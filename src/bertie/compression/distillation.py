@@ -18,7 +18,7 @@ from bertie.compression.distillation_losses import (
 )
 from bertie.compression.folder import Opened, check_new, open_model, write_folder
 from bertie.compression.layer_choice import chosen_layers, with_layers
-from bertie.errors import BertieError, InputError, InputTypeError, nearest, spelled
+from bertie.errors import InputError, InputTypeError, nearest, spelled
 from bertie.frames import texts_of
 from bertie.messages import listed
 from bertie.models.pretrained import BertPreTrainedModel
@@ -31,6 +31,8 @@ from bertie.training import local_device, train
 
 # what a student learns of its teacher
 ANSWERS, HIDDEN, RELATIONS = LOSSES = ("answers", "hidden", "relations")
+# more texts take minutes, and change no figure
+MOST_COMPARED = 512
 # the task whose answers a model of this class gives
 _TASKS = {
     "BertModel": "embed",
@@ -68,7 +70,7 @@ def distil(
         losses: what is learned: some of "answers", "hidden" and "relations".
         temperature: what logits are divided by before they are compared.
         settings: how to train; None: the defaults of `bertie.Settings`.
-        check: texts on which both are compared; None: every twentieth of ``texts``, which then teaches nothing.
+        check: texts on which both are compared; None: one in twenty of ``texts`` or fewer, which then teach nothing.
         min_cosine: the least mean cosine of the texts' vectors, of student and teacher.
         min_agreement: the least share of equal predictions.
         force: write the student even if it is further off than that, or slower.
@@ -89,7 +91,8 @@ def distil(
     model = opened.model.to(local_device()).eval()
     chosen = chosen_layers(layers, model.config.num_hidden_layers)
     given = list(texts_of(texts))
-    learned, compared = held_out(given, 20) if check is None else (given, list(texts_of(check)))
+    every = max(20, len(given) // MOST_COMPARED)
+    learned, compared = held_out(given, every) if check is None else (given, list(texts_of(check)))
     if not learned or not compared:
         raise InputError("There are no texts to learn from, or none to compare on; give thousands, or twenty at least.")
     student = with_layers(model, chosen)
@@ -97,9 +100,7 @@ def distil(
     learner = DistillationLearner(student, model, task, features, chosen, losses, temperature)
     train(learner, settings, show_progress=show_progress)
     found = compare(model.cpu(), student.cpu().eval(), task.encode(compared))
-    problem = found.why_not(min_mean=min_cosine, min_agreement=min_agreement)
-    if problem and not force:
-        raise BertieError(f"{problem}. Nothing is written; {spelled('force', True)} writes it all the same.")
+    found.refuse(force, min_mean=min_cosine, min_agreement=min_agreement)
     write_folder(out, student, opened.folder, opened.subfolder)
     return found
 

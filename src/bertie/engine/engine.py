@@ -133,7 +133,7 @@ class Engine:
         if architecture == STATIC:
             from bertie.engine.static_embedding import StaticEmbedding
 
-            return StaticEmbedding.open(name_or_path, **place.arguments)
+            return StaticEmbedding.open_table(name_or_path, **place.arguments)
 
         def load() -> Engine:
             kind = EncoderDecoderConfig if architecture == PAIR else BertConfig

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -31,19 +32,19 @@ class StaticEmbedding(Engine):
         self.architecture, self.name_or_path = "StaticEmbedding", name_or_path
         self.threads = available_threads()
         self._table = table
-        self._reopen = partial(StaticEmbedding.open, os.path.abspath(name_or_path))
+        self._reopen = partial(StaticEmbedding.open_table, os.path.abspath(name_or_path))
         # what an engine of blocks has
         self._embeddings = self._blocks = self._decoder = self._words = self._pooler = self._stored = None
         self._heads = {}
 
     @classmethod
-    def open(cls, name_or_path: str | os.PathLike[str], architecture: str | None = None, **files: object) -> Engine:  # type: ignore[override]
+    def open_table(cls, name_or_path: str | os.PathLike[str], **files: Any) -> "StaticEmbedding":
         """Return the engine of a folder with ``embedding.weight`` in model.safetensors.
 
         Raises:
             CheckpointError: there is no such table.
         """
-        checkpoint = open_weights(Place(os.fspath(name_or_path), **files))  # type: ignore[arg-type]
+        checkpoint = open_weights(Place(os.fspath(name_or_path), **files))
         name = next((name for name in _TABLES if name in checkpoint.infos), None)
         if name is None or len(checkpoint.infos) > 1:
             raise CheckpointError(

@@ -179,7 +179,7 @@ def _static(source: Any, device: Any, files: Mapping[str, Any]) -> Engine:
         raise InputError(f"device is {device!r}, but a StaticEmbedding looks its vectors up on the CPU; leave it out.")
     from bertie.engine.static_embedding import StaticEmbedding
 
-    return StaticEmbedding.open(source, **files)
+    return StaticEmbedding.open_table(source, **files)
 
 
 def _layers(layers: Sequence[Layer], model: Any) -> tuple[Any, ...]:
