@@ -13,6 +13,7 @@ import torch
 from labelled import FILES
 
 import bertie
+from bertie.tasks.registry import Row
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -24,7 +25,7 @@ def blocks(page: Path, language: str) -> list[str]:
     return [body for kind, body in BLOCK.findall(page.read_text(encoding="utf-8")) if kind == language]
 
 
-# Pages on fine-tuning are about what happens, not how well: their my-bert is small and random.
+# Pages on fine-tuning are about what happens, not how well: the model that they begin with is small and random here.
 TRAINING = sorted(path for path in (ROOT / "docs" / "tasks").glob("*.md") if "finetune" in path.read_text("utf-8"))
 
 
@@ -40,9 +41,8 @@ def small(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini: Path, minilm: Path) -> Path:
-    """A folder with what the pages assume: a checkpoint called my-bert, a few lines of text, and labelled rows."""
-    (tmp_path / "my-bert").symlink_to(mini)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minilm: Path) -> Path:
+    """A folder with what the pages assume: a few lines of text, and labelled rows."""
     for name, text in FILES.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -51,26 +51,29 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini: Path, minil
     return tmp_path
 
 
-def ready(page: Path, workplace: Path, small: Path) -> None:
-    """Put the small my-bert into the workplace of a page on fine-tuning, and a decoder into that of one that writes."""
-    if page in TRAINING:
-        (workplace / "my-bert").unlink()
-        (workplace / "my-bert").symlink_to(small)
+def ready(page: Path, text: str, small: Path) -> str:
+    """Return code or a command of a page with the small model in the place of the one that training begins with."""
     if "my-decoder" in page.read_text(encoding="utf-8"):
         bertie.BertLMHeadModel.from_pretrained(small, is_decoder=True).save_pretrained("my-decoder")
         bertie.BertTokenizer.from_pretrained(small).save_pretrained("my-decoder")
+    if page not in TRAINING:
+        return text
+    if "--model" not in text and "--encoder" not in text:
+        text = re.sub(r"^(bertie finetune)", rf"\1 --model {small}", text)
+    return text.replace("all-MiniLM-L6-v2", str(small))
 
 
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: str(page.relative_to(ROOT))
 )
-def test_python_blocks_run(page: Path, workplace: Path, small: Path) -> None:
-    ready(page, workplace, small)
+def test_python_blocks_run(page: Path, workplace: Path, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if page in TRAINING:
+        monkeypatch.setattr(Row, "starting_model", lambda _: small)
     if page.stem == "explain":
         pytest.importorskip("shap", reason="shap is not installed")
     names: dict[str, object] = {"__name__": "__main__"}
     for number, block in enumerate(blocks(page, "python"), start=1):
-        exec(compile(block, f"{page.name}, Python block {number}", "exec"), names)
+        exec(compile(ready(page, block, small), f"{page.name}, Python block {number}", "exec"), names)
 
 
 def commands(page: Path) -> list[tuple[str, str]]:
@@ -87,8 +90,8 @@ def commands(page: Path) -> list[tuple[str, str]]:
     "page", [page for page in PAGES if commands(page)], ids=lambda page: str(page.relative_to(ROOT))
 )
 def test_commands_run(page: Path, workplace: Path, small: Path) -> None:
-    ready(page, workplace, small)
     for command, shown in commands(page):
+        command = ready(page, command, small)
         done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=180)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         assert done.stdout or done.stderr, command

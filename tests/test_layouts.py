@@ -38,8 +38,10 @@ def adapter(folder: Path) -> None:
 
 
 def tensorflow_1(folder: Path) -> None:
-    for name in ("bert_config.json", "vocab.txt", "bert_model.ckpt.index", "bert_model.ckpt.data-00000-of-00001"):
+    for name in ("bert_model.ckpt.index", "bert_model.ckpt.data-00000-of-00001"):
         (folder / name).touch()
+    (folder / "bert_config.json").write_text(json.dumps(TINY))
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"]))
 
 
 def checkpoints(folder: Path) -> None:
@@ -51,9 +53,9 @@ def checkpoints(folder: Path) -> None:
 FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "empty": (lambda folder: None, "it is empty"),
     "adapter": (adapter, r"a peft adapter.*base model \(bert-base-uncased\).*PeftModel"),
-    "tensorflow 1": (tensorflow_1, "Google's TensorFlow 1 code: convert it once, with transformers 4"),
-    "keras": (with_config("tf_model.h5"), "'tf_model.h5' is weights of Keras: .*from_tf=True"),
-    "flax": (with_config("flax_model.msgpack"), "weights of Flax: .*from_flax=True"),
+    "tensorflow 1": (tensorflow_1, "TensorFlow 1 code: convert it once, bertie convert FOLDER OUT.*from_tf=True"),
+    "keras": (with_config("tf_model.h5"), "'tf_model.h5' is weights of Keras: .*bertie convert.*from_tf=True"),
+    "flax": (with_config("flax_model.msgpack"), "weights of Flax: convert it once, bertie convert.*from_flax=True"),
     "rust": (with_config("rust_model.ot"), "weights for rust-bert: fetch model.safetensors"),
     "served": (with_config("saved_model.pb"), "a SavedModel of TensorFlow"),
     "onnx": (with_config("onnx/model.onnx"), "a program for ONNX Runtime: fetch model.safetensors"),

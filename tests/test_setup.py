@@ -198,14 +198,24 @@ RUNNERS = {
 
 
 def test_the_workflow_builds_with_what_is_here() -> None:
-    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "wheels.yml").read_text(encoding="utf-8"))
-    assert set(workflow["jobs"]) == {"wheels", "sdist"}
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8"))
+    assert set(workflow["jobs"]) == {"tests", "wheels", "sdist", "publish"}
+    publish = workflow["jobs"]["publish"]
+    assert set(publish["needs"]) == set(workflow["jobs"]) - {"publish"}
+    assert (publish["if"], publish["permissions"]) == ("startsWith(github.ref, 'refs/tags/v')", {"id-token": "write"})
+    assert (ROOT / workflow["jobs"]["tests"]["uses"]).is_file()
     job = workflow["jobs"]["wheels"]
     assert job["strategy"]["matrix"]["runner"] == list(RUNNERS)
     commands = [step["run"] for step in job["steps"] if "run" in step]
     (version,) = re.findall(r"cibuildwheel==(\S+)", " ".join(commands))
     assert f"cibuildwheel=={version}\n" in (ROOT / "constraints.txt").read_text(encoding="utf-8")
     assert "python -m cibuildwheel --output-dir dist" in commands
+
+
+def test_the_citation_is_of_this_version() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
 
 
 @pytest.mark.parametrize("runner", RUNNERS)

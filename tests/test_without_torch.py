@@ -126,6 +126,14 @@ ANSWERS = {
     "next-sentence": ("next-sentence", "BertForNextSentencePrediction", {}, {}, [PAIRS]),
     "classes": ("text-classification", "BertForSequenceClassification", {"num_labels": 3}, {"top_k": None}, [TEXTS]),
     "classes in windows": ("text-classification", "BertForSequenceClassification", {}, {"windows": True}, [TEXTS]),
+    "free labels": (
+        "zero-shot-classification",
+        "BertForSequenceClassification",
+        {"id2label": {0: "contradiction", 1: "neutral", 2: "entailment"}},
+        {},
+        [TEXTS, ["cats", "roads"]],
+    ),
+    "free labels by vectors": ("zero-shot-similarity", "BertModel", {}, {"multi_label": True}, [TEXTS, "cats, roads"]),
     "several classes": (
         "text-classification",
         "BertForSequenceClassification",
@@ -308,6 +316,7 @@ MODELS = {
     "words": ("BertForPreTraining", {}),
     "classes": ("BertForSequenceClassification", {"id2label": {0: "negative", 1: "positive"}}),
     "score": ("BertForSequenceClassification", {"num_labels": 1}),
+    "inference": ("BertForSequenceClassification", {"id2label": {0: "entailment", 1: "not_entailment"}}),
     "tags": ("BertForTokenClassification", {"id2label": dict(enumerate(TAGS))}),
     "spans": ("BertForQuestionAnswering", {}),
     "choices": ("BertForMultipleChoice", {}),
@@ -324,6 +333,7 @@ COMMANDS = [
     "score -i reviews.csv --variant word-l2r -o out.csv -m words",
     "classify -i reviews.csv -k 2 -o out.tsv -m classes",
     "classify -i reviews.csv --windows --max-length 8 --overlap 1 -m classes",
+    "classify -i reviews.csv --labels film,book -o out.csv -m inference",
     "tag -i texts.txt -m tags",
     "tag -i entities.conll --to conll -m tags",
     "answer Who? --context texts.txt -m spans",
@@ -405,9 +415,20 @@ def test_models_are_served(place: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert done.stdout == "['token-classification'] 200\n", done.stderr
 
 
+@pytest.mark.parametrize(("to", "module"), [("h5", "h5py"), ("msgpack", "msgpack")])
+def test_weights_are_converted(to: str, module: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(module)
+    monkeypatch.chdir(place)
+    for line in (f"convert classes {to} --to {to}", f"convert {to} {to}-again"):
+        done = without_torch(MAIN, *line.split())
+        assert done.returncode == 0, done.stderr
+    weights = "model.safetensors"
+    assert (place / f"{to}-again" / weights).read_bytes() == (place / "classes" / weights).read_bytes()
+
+
 def test_commands_that_answer_are_all_tried() -> None:
     names = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-    assert {line.split()[0] for line in COMMANDS} == names - NEED_TORCH - {"demo", "serve"}
+    assert {line.split()[0] for line in COMMANDS} == names - NEED_TORCH - {"demo", "serve", "convert"}
 
 
 # what is missing is said

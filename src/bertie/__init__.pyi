@@ -22,6 +22,7 @@ from bertie.estimators import BertRegressor as BertRegressor
 from bertie.estimators import BertTagger as BertTagger
 from bertie.evaluation import Evaluation as Evaluation
 from bertie.evaluation import evaluate as evaluate
+from bertie.export.conversion import convert as convert
 from bertie.finetuning import Finetuned as Finetuned
 from bertie.finetuning import Sweep as Sweep
 from bertie.finetuning import finetune as finetune

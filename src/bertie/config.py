@@ -28,6 +28,8 @@ from bertie.messages import short
 from bertie.progress import say_once
 
 CONFIG_NAME = "config.json"
+# what google-research/bert called it, and the first PyTorch files after that
+OLD_CONFIG_NAME = "bert_config.json"
 # the label of what is not learned, as in the reference
 IGNORED = -100
 # names in a file that ask for code, kernels or a certain attention: never followed (and never saved again)
@@ -434,9 +436,9 @@ class AutoConfig:
 
 def config_file(name_or_path: str | os.PathLike[str], place: dict[str, Any]) -> Path:
     """Return the config.json of a model; without one, the error says what lies there instead."""
-    folder = resolve(name_or_path, files=[CONFIG_NAME], **place)
-    path = member(folder, CONFIG_NAME)
-    if not path.exists():
+    folder = resolve(name_or_path, files=[CONFIG_NAME, OLD_CONFIG_NAME], **place)
+    path = next((path for name in (CONFIG_NAME, OLD_CONFIG_NAME) if (path := member(folder, name)).exists()), None)
+    if path is None:
         there = what_lies_there(name_or_path, folder, **place)
         raise CheckpointError(
             f"there is no {CONFIG_NAME} in {str(folder)!r}, so it is no model's folder; "

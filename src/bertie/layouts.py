@@ -22,10 +22,7 @@ class Layout:
     todo: str  # {names} is replaced by the files' names
 
 
-_BY_OLD_TRANSFORMERS = (
-    "convert it once, with transformers 4 and {library}: "
-    "BertForPreTraining.from_pretrained(folder, {flag}).save_pretrained(out)"
-)
+_CONVERT = "convert it once, bertie convert FOLDER OUT, or load it as it is with from_pretrained(FOLDER, {flag}=True)"
 _OTHER_PROGRAM = "fetch model.safetensors or pytorch_model.bin of the same model, from which it was made"
 # the first that fits is reported; weights that can be converted come before programs made of them
 LAYOUTS = (
@@ -35,15 +32,18 @@ LAYOUTS = (
         "load its base model{base}, and put it on with peft.PeftModel.from_pretrained(model, folder)",
     ),
     Layout(
-        ("*.ckpt.index", "*.ckpt.meta", "*.ckpt.data-*"),
+        ("*.ckpt*.index", "*.ckpt*.meta", "*.ckpt*.data-*"),
         "a checkpoint of Google's TensorFlow 1 code",
-        "convert it once, with transformers 4 and tensorflow: transformers-cli convert --model_type bert "
-        "--tf_checkpoint bert_model.ckpt --config bert_config.json --pytorch_dump_output pytorch_model.bin",
+        _CONVERT.format(flag="from_tf"),
     ),
     Layout(
-        ("*.h5", "*.keras"), "weights of Keras", _BY_OLD_TRANSFORMERS.format(library="tensorflow", flag="from_tf=True")
+        ("tf_model.h5", "tf_model.h5.index.json", "tf_model-*.h5"), "weights of Keras", _CONVERT.format(flag="from_tf")
     ),
-    Layout(("*.msgpack",), "weights of Flax", _BY_OLD_TRANSFORMERS.format(library="flax", flag="from_flax=True")),
+    Layout(
+        ("flax_model.msgpack", "flax_model.msgpack.index.json", "flax_model-*.msgpack"),
+        "weights of Flax",
+        _CONVERT.format(flag="from_flax"),
+    ),
     Layout(("*.ot",), "weights for rust-bert", _OTHER_PROGRAM),
     Layout(("saved_model.pb", "*/saved_model.pb"), "a SavedModel of TensorFlow, a program to serve", _OTHER_PROGRAM),
     Layout(("openvino_model.*", "*/openvino_model*"), "a program for OpenVINO", _OTHER_PROGRAM),
@@ -51,7 +51,7 @@ LAYOUTS = (
     Layout(("*.gguf", "ggml-*", "*/*.gguf"), "weights for llama.cpp", _OTHER_PROGRAM),
     Layout(("*.mlmodel", "*.mlpackage", "coreml/*"), "a program for Core ML", _OTHER_PROGRAM),
     Layout(
-        ("*.ckpt", "*.pt", "*.pth", "*.pkl", "*.joblib", "*.npz", "*.npy"),
+        ("*.ckpt", "*.pt", "*.pth", "*.pkl", "*.joblib", "*.npz", "*.npy", "*.h5", "*.keras", "*.msgpack"),
         "what a program of someone's own saved",
         "load it there, and save the state dict with safetensors.torch.save_file as model.safetensors",
     ),

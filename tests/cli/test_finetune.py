@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +70,10 @@ def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: P
     (record,) = ran.records
     assert record["model"] == str(out)
     assert record["metrics"]["accuracy"] == 1.0
+    # the table of bertie evaluate, and what to type next
+    assert ran.err.index("  accuracy               1.0000") < ran.err.index("  label  ") < ran.err.index("report.md")
+    assert ran.err.endswith(f'  bertie classify "A text." --model {out}\n')
+    assert run(*shlex.split(ran.err.splitlines()[-1])[1:]).code == 0
     plan = json.loads((out / "run.json").read_text())
     assert plan["settings"]["warmup"] == 0.2
     assert plan["columns"] == {"text": "Body", "label": "Kind"}

@@ -406,6 +406,18 @@ def test_layers_are_those_of_the_model(rows: Features) -> None:
         assert_close(one, other)
 
 
+@pytest.mark.parametrize("positions", ["absolute", "relative_key_query"])
+def test_attention_weights_are_those_of_the_model(positions: str, rows: Features) -> None:
+    torch.manual_seed(0)
+    ours = bertie.BertModel(bertie.BertConfig(**{**TINY, "position_embedding_type": positions})).eval()
+    with torch.inference_mode():
+        wanted = ours(**rectangle(rows), output_attentions=True).attentions
+    for layer, weights in enumerate(wanted):
+        found = Engine.of(ours).attention_weights(rows, layer)
+        for one, other, length in zip(found, weights, LENGTHS, strict=True):
+            assert_close(one, other[:, :length, :length])
+
+
 def test_it_says_what_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine.of(pair("BertModel")[0])
     best = library.best()

@@ -169,7 +169,6 @@ def test_the_command(start: Path, narrow: Path, tmp_path: Path, monkeypatch: Any
         *([row["summary"]] for row in pairs(40)),
     )
     for wrong, says in (
-        ((), "--model is missing: name the folder or hub name to start from."),
         (("--model", start, "--encoder", start), "--model says what both halves begin with"),
         (("--encoder", start, "--windows"), "This task has no option 'windows'"),
         (("--encoder", start, "--set", "epoch=1"), "There is no setting 'epoch'"),

@@ -1,5 +1,6 @@
-"""A model goes on with the labels that it has: the rows of its head follow their names."""
+"""What a model begins with: the default one, or its labels, whose rows of the head follow their names."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from films import write_start
 
 import bertie
 from bertie.finetuning.model_setup import has_labels, transfer_labels
+from bertie.finetuning.plan import Plan
+from bertie.hub import DEFAULT_EMBEDDING_MODEL, DEFAULT_PRETRAINED_MODEL, default_pretrained_model
 
 ROWS = [{"text": f"a {word} film {number}", "label": label}
         for number in range(20) for word, label in (("good", "pos"), ("bad", "neg"), ("plot", "so-so"))]  # fmt: skip
@@ -121,3 +124,22 @@ def test_training_goes_on_from_a_model_of_another_order(tmp_path: Path) -> None:
     assert again.figures["accuracy"] == 1.0
     assert again.model.config.id2label == {0: "POS", 1: "NEG"}
     assert any("forgets so-so, which no row has" in warning for warning in again.warnings)
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        ("classification", DEFAULT_EMBEDDING_MODEL),
+        ("masked-lm", DEFAULT_PRETRAINED_MODEL),
+        ("nsp", DEFAULT_PRETRAINED_MODEL),
+    ],
+)
+def test_a_model_to_begin_with_when_none_is_named(
+    task: str, name: str, minilm: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = Plan(task=task, train=[])
+    assert f"No model is named: training begins with {name}." in caplog.text
+    assert isinstance(plan.model, Path)
+    assert plan.model.samefile(minilm if name == DEFAULT_EMBEDDING_MODEL else default_pretrained_model())
+    assert dataclasses.replace(plan, device="cpu").model == plan.model
+    assert len(caplog.records) == 1

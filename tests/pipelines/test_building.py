@@ -47,6 +47,8 @@ SERVE = {
     "text-generation": {"BertLMHeadModel"},
     "text2text-generation": set(),
     "summarization": set(),
+    "zero-shot-classification": {"BertModel", "BertForSequenceClassification"},
+    "zero-shot-similarity": set(CLASSES),
 }
 
 
@@ -173,7 +175,8 @@ def test_a_config_that_asks_for_tuples_and_more_changes_no_answer(task: str, tok
         "reranking": ("a", "b"),
         "next-sentence": ("a", "b"),
     }.get(task, "a b")
-    pipe = bertie.pipeline(task, model, tokenizer=tokenizer, device="cpu")
+    options = {"candidate_labels": ["c", "d"]} if task.startswith("zero-shot") else {}
+    pipe = bertie.pipeline(task, model, tokenizer=tokenizer, device="cpu", **options)
     before = pipe(inputs)
     config.update({"return_dict": False, "output_attentions": True, "output_hidden_states": True})
     after = pipe(inputs)

@@ -1,5 +1,6 @@
 """A teacher's vectors: literal cosines, gradients, and which teachers are refused."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 import transformers
 
 import bertie
+from bertie.config import IGNORED
 from bertie.errors import InputError, InputTypeError
 from bertie.pretraining.heldout import heldout_figures
 from bertie.pretraining.pretraining_learner import PretrainingLearner
@@ -91,6 +93,23 @@ def test_sentences_leave_texts_as_they_are(book: Book, folder: Path) -> None:
     assert one.features.ids[: len(other.features.ids)].tolist() == other.features.ids.tolist()
     assert (one.labels[len(other.labels) :] == -100).all()
     assert with_teacher.sizes[np.array([3, 4])].sum() == len(one.features.ids)
+
+
+def test_every_second_sentence_is_masked_for_the_student_alone(book: Book, folder: Path) -> None:
+    made = partial(PretrainingLearner, student_of(folder), *book, length=256, teacher=bertie.pipeline("embed", folder))
+    plain, masking = made(), made(mask_sentences=True)
+    texts = sum(len(text.ids) for number in range(8) for text in plain._example(number).texts)
+    one, other = plain.batch(range(8)), masking.batch(range(8))
+    assert other.sentences.input_ids == one.sentences.input_ids
+    assert (other.labels[:texts] == one.labels[:texts]).all()
+    assert (other.features.ids[:texts] == one.features.ids[:texts]).all()
+    labels = np.split(other.labels[texts:], np.cumsum(other.sentences.lengths)[:-1])
+    assert [(row != IGNORED).any() for row in labels] == [False, False, True, True] * 4
+    for ids, row in zip(other.sentences.input_ids, labels, strict=True):
+        guessed = np.flatnonzero(row != IGNORED)
+        assert row[guessed].tolist() == np.array(ids)[guessed].tolist()
+    assert masking.divisor(range(8)) == {**plain.divisor(range(8)), "masked_lm": (other.labels != IGNORED).sum()}
+    assert masking.loss(range(8))[2] > plain.loss(range(8))[2] + 0.01
 
 
 def test_a_student_comes_nearer_to_its_teacher(book: Book, folder: Path) -> None:

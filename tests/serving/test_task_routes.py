@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import bertie
@@ -85,3 +86,26 @@ def test_choose(served: Serve, folders: dict[str, Path]) -> None:
     many = served("choices", inputs=3).post("/choose", json={"prompt": "a", "choices": ["b"] * 4})
     assert many.json()["error"] == "batch size 4 > maximum allowed batch size 3"
     assert "multiple-choice" not in client.post("/tag", json={"inputs": "a"}).json()["error"]
+
+
+def test_attention(served: Serve, folders: dict[str, Path]) -> None:
+    client = served("tags", "words")
+    reply = client.post("/attention", json={"inputs": TEXT, "head": 1}).json()
+    tokens = bertie.BertTokenizer.from_pretrained(folders["tags"]).tokenize(TEXT)
+    assert reply["tokens"] == ["[CLS]", *tokens, "[SEP]"]
+    ids = bertie.BertTokenizer.from_pretrained(folders["tags"])(TEXT, return_tensors="pt")
+    model = bertie.BertForTokenClassification.from_pretrained(folders["tags"]).eval()
+    wanted = model(**ids, output_attentions=True).attentions[0][0, 1].tolist()
+    np.testing.assert_allclose(reply["weights"], wanted, atol=1e-4)
+    assert client.post("/attention", json={"inputs": LONG * 9}).json()["truncated"] > 0
+    words = client.post("/attention", json={"inputs": "A [MASK] sat.", "model": "words"}).json()
+    assert words["tokens"][2] == "[MASK]"
+    refused = client.post("/attention", json={"inputs": TEXT, "layer": 1})
+    assert refused.status_code == 422
+    assert refused.json()["error"] == "layer is 1; the model has 0 to 0."
+
+
+def test_attention_needs_the_engine(served: Serve, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bertie.pipelines.engines.why_not_engine", lambda *_: "a GPU is faster")
+    refused = served("tags").post("/attention", json={"inputs": TEXT})
+    assert refused.json()["error"] == "model is not computed by the engine, which alone gives attention weights"

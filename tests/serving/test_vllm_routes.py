@@ -23,9 +23,10 @@ def test_classify(served: Serve, folders: dict[str, Path]) -> None:
             assert sorted(found["probs"], reverse=True) == pytest.approx([one["score"] for one in scores], abs=1e-6)
             assert found["num_classes"] == len(scores)
             if name == "several":
+                assert found["thresholds"] == {"a": 0.5, "b": 0.5}
                 assert set(found["labels"]) == {one["label"] for one in scores if one["score"] >= 0.5}
             else:
-                assert "labels" not in found
+                assert not found.keys() & {"labels", "thresholds"}
 
 
 def test_pooling(served: Serve, folders: dict[str, Path]) -> None:

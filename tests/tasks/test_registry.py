@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import bertie
+from bertie.cli.app import PLACES
 from bertie.data.schemas import SCHEMAS
 from bertie.errors import InputError
 from bertie.hub import default_embedding_model, default_pretrained_model
@@ -71,6 +72,8 @@ def test_what_bert_was_trained_to_tell_has_a_model_that_comes_with_it() -> None:
         "fill-mask": default_pretrained_model,
         "next-sentence": default_pretrained_model,
         "pseudo-log-likelihood": default_pretrained_model,
+        "zero-shot-classification": default_embedding_model,
+        "zero-shot-similarity": default_embedding_model,
     }
 
 
@@ -88,3 +91,8 @@ def test_an_unknown_task_to_learn_is_answered_with_those_that_learn() -> None:
     ) as told:
         find_learned("sequence-clasification")
     assert "feature-extraction" not in str(told.value)
+
+
+def test_what_learns_names_the_command_that_answers() -> None:
+    for row in ROWS:
+        assert bool(row.learns) == (row.command.split(" ")[0] in PLACES), row.name

@@ -15,7 +15,7 @@ from bertie.checkpoints.names import PREFIX, from_family, unwrapped
 from bertie.checkpoints.pickle_file import GivenTensors, PickleFile
 from bertie.checkpoints.safetensors_file import SafetensorsFile
 from bertie.checkpoints.tensors import TensorFile, TensorInfo, check_float, float32_of
-from bertie.config import CONFIG_NAME
+from bertie.config import CONFIG_NAME, OLD_CONFIG_NAME
 from bertie.errors import CheckpointError
 from bertie.families import Family
 from bertie.files import checked_path, read_json
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
-_BESIDE = (CONFIG_NAME, "generation_config.json")
+BESIDE = (CONFIG_NAME, OLD_CONFIG_NAME, "generation_config.json")
 # bertie's weights under another name than the requested one
 _OURS = re.compile(r"(pytorch_)?model([.-][^/]*)?\.(safetensors|bin|index\.json)")
 
@@ -127,7 +127,7 @@ def open_checkpoint(
     for name, is_safe in wanted:
         if os.path.lexists(folder / name):
             path, reader = member(folder, name), SafetensorsFile if is_safe else PickleFile
-            return _open_shards(path, reader) if path.suffix == ".json" else _merge(path, [reader(path)])
+            return open_shards(path, reader) if path.suffix == ".json" else merged(path, [reader(path)])
     there = listing(folder, folder) if names is None else names()
     raise CheckpointError(_what_is_there(folder, [name for name, _ in wanted], there))
 
@@ -135,10 +135,11 @@ def open_checkpoint(
 def checkpoint_of(tensors: Mapping[str, Any]) -> Checkpoint:
     """Return a program's state dict as a `Checkpoint`."""
     file = GivenTensors(tensors)
-    return _merge(file.path, [file])
+    return merged(file.path, [file])
 
 
-def _open_shards(index: Path, reader: Callable[[Path], TensorFile]) -> Checkpoint:
+def open_shards(index: Path, reader: Callable[[Path], TensorFile]) -> Checkpoint:
+    """Open the files that an index names, which say themselves what they hold."""
     where = read_json(index, "weight index", {"weight_map": Rule("", "mapping of texts")}).get("weight_map")
     if not where:
         raise CheckpointError(f"{str(index)!r} has no 'weight_map' from tensor names to file names; fetch it again")
@@ -147,22 +148,23 @@ def _open_shards(index: Path, reader: Callable[[Path], TensorFile]) -> Checkpoin
     for name, path in shards.items():
         if not path.is_file():
             raise CheckpointError(f"{str(index)!r} names the file {name!r}, which is missing; fetch the model again")
-        if path.suffix != (".safetensors" if reader is SafetensorsFile else ".bin"):
+        if path.suffix != Path(index.name.removesuffix(".index.json")).suffix:
             raise CheckpointError(f"{str(index)!r} names the file {name!r}, which is of another format")
         if other := seen.get(path.resolve()):
             raise CheckpointError(f"{str(index)!r} lists one file twice, as {other!r} and as {name!r}")
         seen[path.resolve()] = name
-    merged = _merge(index, [reader(path) for path in shards.values()])
-    for tensor, name in where.items():
-        if tensor not in merged.infos or merged.infos[tensor].file != shards[name]:
+    found = merged(index, [reader(path) for path in shards.values()])
+    for tensor, name in where.items() if reader in (SafetensorsFile, PickleFile) else ():  # others name them otherwise
+        if tensor not in found.infos or found.infos[tensor].file != shards[name]:
             raise CheckpointError(
                 f"{str(index)!r} says the tensor {tensor!r} is in {name!r}, where it is not; the files do not belong "
                 "together, fetch the model again"
             )
-    return merged
+    return found
 
 
-def _merge(path: Path, files: Sequence[TensorFile]) -> Checkpoint:
+def merged(path: Path, files: Sequence[TensorFile]) -> Checkpoint:
+    """Return the tensors of several files as one checkpoint, which messages call ``path``."""
     infos: dict[str, TensorInfo] = {}
     for file in files:
         for name, info in file.infos.items():
@@ -210,11 +212,11 @@ class Place:
 def open_weights(place: Place, variant: str | None = None, use_safetensors: bool | None = None) -> Checkpoint:
     """Open a model's weights; a hub's .bin files are downloaded only if it has no safetensors."""
     folder = resolve(
-        place.name_or_path, files=[*_BESIDE, *weight_files(use_safetensors is not False, variant)], **place.arguments
+        place.name_or_path, files=[*BESIDE, *weight_files(use_safetensors is not False, variant)], **place.arguments
     )
     if use_safetensors is None and not os.path.isdir(place.name_or_path):
         single, index, *_ = weight_files(True, variant)
         if not (folder / single).exists() and not (folder / index).exists():
-            folder = resolve(place.name_or_path, files=[*_BESIDE, *weight_files(False, variant)], **place.arguments)
+            folder = resolve(place.name_or_path, files=[*BESIDE, *weight_files(False, variant)], **place.arguments)
     names = partial(listing, place.name_or_path, folder, **place.arguments)
     return open_checkpoint(folder, variant=variant, use_safetensors=use_safetensors, names=names)

@@ -12,7 +12,7 @@ from bertie.errors import CheckpointError
 TRIES = 5
 # seconds in which the second of two files that belong together follows the first
 FRESH = 0.1
-_FILES = ("config.json", "*.safetensors", "*.bin", "*.index.json")
+_FILES = ("config.json", "*.safetensors", "*.bin", "*.h5", "*.msgpack", "*ckpt*", "*.index.json")
 _Marks = dict[Path, tuple[int, int, int, float]]
 Read = TypeVar("Read")
 

@@ -84,28 +84,6 @@ def next_sentence(
     output.write(model.pipeline("next-sentence"), source, asked, "answer")
 
 
-def classify(
-    source: InputOptions,
-    top_k: Annotated[int | None, typer.Option("--top-k", "-k", min=1, help="Give this many labels a text.")] = None,
-    *,
-    model: options.WindowOptions,
-    column: options.Columns = None,
-    form: options.FormatOptions,
-    output: OutputOptions,
-) -> None:
-    """Give each text its most likely label, with a score.
-
-    Where the rows have the columns that the model was fine-tuned on, these are read.
-    """
-    from bertie.tasks.registry import find
-
-    columns = options.text_columns(column, "text", "text_pair")
-    pipe = model.pipeline("text-classification", top_k=top_k)
-    learned = find(pipe.task).saved_columns(pipe.model.config)
-    asked = source.read(form, columns.get("text", "text"), columns.get("text_pair"), learned=learned | columns)
-    output.write(pipe, source, asked, "labels")
-
-
 @dataclass(frozen=True)
 class TagOptions(options.WindowOptions):
     """`WindowOptions`, with windows unless they are refused."""

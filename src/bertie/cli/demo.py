@@ -166,7 +166,6 @@ def _learn(console: "Console", folder: Path, model: str | None, device: str | No
     from rich.markup import escape
 
     import bertie
-    from bertie.hub import default_embedding_model
 
     console.print(FILMS.format(folder=escape(printable(str(folder)))))
     with film_sentences() as (train, dev), quietly():
@@ -174,7 +173,7 @@ def _learn(console: "Console", folder: Path, model: str | None, device: str | No
             "sequence-classification",
             train,
             dev=dev,
-            model=model or default_embedding_model(),
+            model=model,
             out=folder,
             device=device,
             settings=bertie.Settings(**SETTINGS),

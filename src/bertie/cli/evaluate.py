@@ -9,8 +9,7 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.options import given_of, one_or_all
-from bertie.errors import counted
-from bertie.messages import printable
+from bertie.cli.score_table import score_table
 
 if TYPE_CHECKING:
     from bertie.evaluation import Evaluation
@@ -50,7 +49,7 @@ def evaluate(
         **rows.arguments(),
         **given_of(vars(reading)),
     )
-    print("\n".join(_table(found)), file=sys.stderr)
+    print("\n".join(score_table(found.scored)), file=sys.stderr)
     print(json.dumps(_record(task, model, data, found), ensure_ascii=False))
 
 
@@ -69,24 +68,3 @@ def _record(task: str, model: str, data: list[str], found: "Evaluation") -> dict
         **({} if found.scored.positive is None else {"positive": found.scored.positive}),
         "notes": found.notes,
     }
-
-
-def _table(found: "Evaluation") -> list[str]:
-    """Return figures and classes in columns, for a terminal."""
-    lines = [counted(found.rows, "row")]
-    for name, value in found.figures.items():
-        interval = found.intervals.get(name)
-        shown = "undefined" if value is None else f"{value:8.4f}"
-        lines.append(f"  {name:<20} {shown}" + (f"  ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""))
-    if found.scored.positive is not None:
-        lines.append(printable(f"  (precision, recall and f1 are those of the class {found.scored.positive})"))
-    if found.table:
-        names = [name for name in found.table[0] if name != "label"]
-        width = min(40, max(len(str(row["label"])) for row in found.table))
-        lines.append(f"  {'label':<{width}} " + " ".join(f"{name:>10}" for name in names))
-        for row in found.table:
-            cells = " ".join(
-                f"{row[name]:>10.4f}" if isinstance(row[name], float) else f"{row[name]:>10}" for name in names
-            )
-            lines.append(f"  {printable(str(row['label']))[:width]:<{width}} {cells}")
-    return lines

@@ -10,6 +10,7 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.options import given_of, one_or_all, pairs_of
+from bertie.cli.score_table import score_table
 from bertie.errors import InputError, spelled
 from bertie.messages import printable
 
@@ -77,7 +78,12 @@ def finetune(
     ],
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="The folder or hub name to start from; of seq2seq a BERT is both."),
+        typer.Option(
+            "--model",
+            "-m",
+            help="The folder or hub name to start from, of seq2seq a BERT that is both; the default is "
+            "all-MiniLM-L6-v2, and bertie-mini-uncased for masked-lm and next-sentence.",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The new folder of the run; --dry-run needs none.")
@@ -193,13 +199,19 @@ def _sweep(task: str, train: str | list[str], said: dict[str, Any], seeds: list[
 
 
 def _tell(result: "Finetuned", more: dict[str, Any]) -> None:
+    from bertie.tasks.registry import find
+
     record = {"model": str(result.folder), "metrics": result.figures, "intervals": result.intervals}
     print(json.dumps({**record, **({} if result.runs is None else result.runs.to_dict()), **more}))
     if result.runs is not None:
         print(f"mean and deviation of {len(result.runs.figures)} {result.runs.what}s", file=sys.stderr)
     for name, (mean, deviation) in result.spread.items():
         print(f"  {name:<20} {mean:8.4f} ± {deviation:.4f}", file=sys.stderr)
-    print(f"bertie: the report is {printable(str(result.folder))}/report.md", file=sys.stderr)
+    if result.scored.scores.count and not result.spread:
+        print("\n".join(score_table(result.scored)), file=sys.stderr)
+    folder = printable(str(result.folder))
+    print(f"bertie: the report is {folder}/report.md; to use the model:", file=sys.stderr)
+    print(f"  bertie {find(result.pipeline.task).command} --model {folder}", file=sys.stderr)
 
 
 def settings_of(given: dict[str, Any]) -> Any:
@@ -230,8 +242,6 @@ def assigned(pairs: list[str] | None, option: str) -> dict[str, Any]:
 def _start(model: str | None, encoder: str | None, decoder: str | None) -> Any:
     """Return what a fine-tuning begins with: a model, or an encoder and a decoder."""
     if encoder is None and decoder is None:
-        if model is None:
-            raise InputError("--model is missing: name the folder or hub name to start from.")
         return model
     if model is not None:
         raise InputError("--model says what both halves begin with, --encoder and --decoder each; give one or two.")

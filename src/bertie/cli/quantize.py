@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bertie.checkpoints.beside_weights import check_new
 from bertie.cli import options
 from bertie.cli.reading import InputOptions
 from bertie.errors import InputError, counted
@@ -42,7 +43,7 @@ def quantize(
 ) -> None:
     """Make a model smaller and faster on CPUs: weights of 8 bits, checked on your own texts and on this machine."""
     from bertie.compression.check import compare
-    from bertie.compression.folder import check_new, open_model, write_folder
+    from bertie.compression.folder import open_model, write_folder
     from bertie.compression.quantize import encode
     from bertie.compression.quantize import quantize as make
     from bertie.data.bundled_texts import book_texts
@@ -73,8 +74,8 @@ def dequantize(
     out: Annotated[Path, typer.Argument(help="The new folder to write.")],
 ) -> None:
     """Make a float32 model out of an int8 one, to train it or to open it in other programs."""
-    from bertie.compression.dequantize import dequantize as make
-    from bertie.compression.folder import check_new, open_model, write_folder
+    from bertie.compression.folder import open_model, write_folder
+    from bertie.models.dequantizing import dequantize as make
 
     check_new(out)
     opened = open_model(model)

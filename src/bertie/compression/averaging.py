@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bertie.compression.folder import Opened, check_new, open_model, write_folder
+from bertie.checkpoints.beside_weights import check_new
+from bertie.compression.folder import Opened, open_model, write_folder
 from bertie.errors import InputError
 from bertie.files import read_json
 from bertie.messages import short

@@ -1,25 +1,22 @@
 """A model's folder: opened as the class that it was saved from, and written in full for a model made from it."""
 
 import os
-import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bertie
+from bertie.checkpoints.beside_weights import check_new, copy_beside
 from bertie.checkpoints.fitting import needed_by_answers
 from bertie.config import CONFIG_NAME, BertConfig
 from bertie.errors import CheckpointError
 from bertie.files import atomic_folder
-from bertie.hub import member, resolve
+from bertie.hub import resolve
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.tasks.sentence_transformers_config import FILES, read_recipe
 from bertie.tokenization.tokenizer import Tokenizer
 
-# beside a model's weights: tokenizer, pooling, words about it
-_COPIED = (".json", ".txt", ".md")
-_COPIED_NAMES = ("LICENSE", "NOTICE")
 _POOLER = ("pooler.dense.weight", "pooler.dense.bias")
 _BARE = "BertModel"
 
@@ -50,16 +47,6 @@ def open_model(name_or_path: str) -> Opened:
     return Opened(model, bertie.AutoTokenizer.from_pretrained(place), folder, subfolder)
 
 
-def check_new(folder: str | os.PathLike[str]) -> Path:
-    """Return ``folder`` if a model may be written there: it is not there yet, or empty."""
-    path = Path(folder)
-    if path.is_dir() and any(path.iterdir()):
-        raise CheckpointError(f"the folder {str(path)!r} is not empty; name a new one")
-    if path.exists() and not path.is_dir():
-        raise CheckpointError(f"{str(path)!r} is a file; name a new folder")
-    return path
-
-
 def write_folder(
     out: str | os.PathLike[str],
     model: BertPreTrainedModel,
@@ -70,24 +57,7 @@ def write_folder(
 ) -> None:
     """Write ``model``, with the other files of ``source``, into the new folder ``out``, all or nothing."""
     with atomic_folder(check_new(out)) as temporary:
-        for name in set(_beside_the_weights(source, subfolder)).difference(without):
-            (temporary / name).parent.mkdir(exist_ok=True)
-            shutil.copyfile(source / name, temporary / name)
+        copy_beside(source, temporary, subfolder, without)
         model.save_pretrained(temporary / subfolder)
         if tokenizer is not None:
             tokenizer.save_pretrained(temporary / subfolder)
-
-
-def _beside_the_weights(source: Path, subfolder: str) -> Iterator[str]:
-    place = source / subfolder
-    for path in sorted([*source.glob("*"), *source.glob("*/*")]):
-        own = path.parent == place and (path.name == CONFIG_NAME or path.name.endswith(".index.json"))
-        # a dense layer of sentence-transformers has weights of its own, in a folder such as 2_Dense
-        part = path.parent != source and path.parent != place
-        # models of single seeds, folds and epochs are in folders too, and are not parts of this one
-        if part and not path.parent.name[:1].isdigit():
-            continue
-        wanted = path.suffix in _COPIED or path.name in _COPIED_NAMES or (part and path.suffix == ".safetensors")
-        name = str(path.relative_to(source))
-        if wanted and not own and not path.name.startswith(".") and member(source, name).is_file():
-            yield name

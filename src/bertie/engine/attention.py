@@ -41,8 +41,10 @@ def attend(
     for size in np.unique(sizes[:, sizes[0] > 0], axis=1).T:
         rows = np.flatnonzero((size == sizes.T).all(1))
         of_q, of_k = (at[rows, None] + np.arange(each) for at, each in zip((starts_q, starts_k), size, strict=True))
-        parts = (part[tokens].transpose(0, 2, 1, 3) for part, tokens in ((q, of_q), (k, of_k), (v, of_k)))
-        context[of_q] = _attend(bias, *parts).transpose(0, 2, 1, 3)
+        queries, keys, values = (
+            part[tokens].transpose(0, 2, 1, 3) for part, tokens in ((q, of_q), (k, of_k), (v, of_k))
+        )
+        context[of_q] = (attention_weights(queries, keys, bias) @ values).transpose(0, 2, 1, 3)
     return context
 
 
@@ -88,10 +90,10 @@ def bucket_bias(table: Array) -> ScoreBias:
     return lambda q, k: table[distance_buckets(q.shape[2], k.shape[2])].transpose(2, 0, 1)[None]
 
 
-def _attend(bias: ScoreBias | None, q: Array, k: Array, v: Array) -> Array:
-    """Return the context ``[n, H, S_q, K]`` of n rows of one length."""
+def attention_weights(q: Array, k: Array, bias: ScoreBias | None) -> Array:
+    """Return how the queries of n rows of one length share their attention among the keys, ``[n, H, S_q, S_k]``."""
     scores = q @ k.swapaxes(2, 3) * np.float32(1 / math.sqrt(q.shape[3]))
     if bias is not None:
         scores += bias(q, k)
     scores = np.exp(scores - scores.max(axis=3, keepdims=True))
-    return scores @ v / scores.sum(axis=3, keepdims=True)
+    return scores / scores.sum(axis=3, keepdims=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
-from bertie.engine.attention import ScoreBias, attend, bucket_bias, relative_bias
+from bertie.engine.attention import ScoreBias, attend, attention_weights, bucket_bias, relative_bias
 from bertie.engine.batch import Batch
 from bertie.engine.linear import Linear
 from bertie.engine.normalization import layer_norm
@@ -78,6 +79,13 @@ class Block:
         context = context.reshape(len(context), -1)
         return layer_norm(self.output(context, RESIDUAL, x, threads=threads), self.after_attention, threads)
 
+    def weights_of(self, x: Array, batch: Batch, threads: int) -> Iterator[Array]:
+        """Yield the attention weights ``[H, S, S]`` of each row's tokens."""
+        parts = self.projections(x, threads=threads).reshape(-1, 3, *self.heads)
+        for start, stop in pairwise(batch.cu_seqlens):
+            queries, keys = parts[None, start:stop, :2].transpose(2, 0, 3, 1, 4)
+            yield attention_weights(queries, keys, self.bias)[0]
+
     def feed_forward(self, x: Array, threads: int) -> Array:
         """Return what the block's second half makes of ``[T, D]``."""
         wide = self.intermediate(x, self.activation, threads=threads)
@@ -119,6 +127,10 @@ class Blocks:
             return self(x, batch, threads)[places]
         x = self(x, batch, threads, len(self.blocks) - 1)
         return self.blocks[-1](x, batch, threads, places)
+
+    def weights_of(self, x: Array, batch: Batch, threads: int, layer: int) -> Iterator[Array]:
+        """Yield the attention weights ``[H, S, S]`` that a block gives the tokens of each row."""
+        return self.blocks[layer].weights_of(self(x, batch, threads, layer), batch, threads)
 
     def each(self, x: Array, batch: Batch, threads: int) -> Iterator[Array]:
         """Yield ``x``, and what each block makes of it."""

@@ -282,6 +282,14 @@ class Engine:
         blocks, x, batch = self._embedded(rows)
         return blocks.each(x, batch, self.threads)
 
+    def attention_weights(self, rows: Rows, layer: int) -> Iterator[Array]:
+        """Yield how each token of a row shares its attention among the row's tokens, ``[H, S, S]`` a row.
+
+        ``layer`` is one of the model's, counted from 0; a head's weights of a token add up to 1.
+        """
+        blocks, x, batch = self._embedded(rows)
+        return blocks.weights_of(x, batch, self.threads, layer)
+
     def generate(self, rows: Rows, options: Mapping[str, Any] | None = None) -> NDArray[np.int64]:
         """Return how rows go on, or what an encoder-decoder writes of them: ids ``[R * N, S]``, N texts of each.
 

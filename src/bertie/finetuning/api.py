@@ -13,6 +13,7 @@ from torch import nn
 from bertie.data import Format
 from bertie.data.labelling import LabelOptions
 from bertie.errors import InputError, spelled
+from bertie.evaluation.evaluator import Scored
 from bertie.finetuning.plan import Plan, StartModel, settings_from
 from bertie.finetuning.resuming import refuse_other, refuse_unfinished
 from bertie.finetuning.run import Outcome, learn, prepare, scored
@@ -33,6 +34,7 @@ class Finetuned:
         pipeline: answers with the model, and with all that was tuned.
         figures: on dev, which nothing was learned from or tuned on.
         intervals: of these figures: 95 % of other samples of as many rows would give one within.
+        scored: all that dev gave: the figures of each class, the worst mistakes.
         runs: with several seeds or folds, the figures of all.
         history: of the training.
         warnings: what should be known.
@@ -43,6 +45,7 @@ class Finetuned:
     pipeline: Pipeline
     figures: dict[str, float | None]
     intervals: dict[str, tuple[float, float] | None]
+    scored: Scored
     runs: Runs | None
     history: History
     warnings: list[str]
@@ -70,7 +73,7 @@ def finetune(
     task: str,
     train: Any,
     *,
-    model: StartModel,
+    model: StartModel | None = None,
     dev: Any = None,
     tune: Any = None,
     out: str | os.PathLike[str] | None = None,
@@ -120,7 +123,8 @@ def finetune(
         train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON, …), several (a list of files, a folder, a
             pattern such as ``train-*.jsonl``), a ``datasets.Dataset``, a DataFrame, or a list of dicts.
         model: a folder or a name in the hub, to start from; of seq2seq an encoder-decoder's, a BERT's that becomes
-            encoder and decoder, or those of two BERTs, ``(encoder, decoder)``.
+            encoder and decoder, or those of two BERTs, ``(encoder, decoder)``. None: all-MiniLM-L6-v2, and for
+            "masked-lm" and "next-sentence" bertie-mini-uncased.
         dev: what to score the finished model on, or the share of train to keep for it, which is then not learned
             from; None: a tenth; 0: nothing is scored.
         tune: a source of its own to tune on, or the share of train to keep for it; None: a tenth; 0: nothing is tuned
@@ -251,6 +255,7 @@ def finetuned_of(outcome: Outcome, runs: Runs | None = None) -> Finetuned:
         pipeline=pipeline_class(row)(outcome.task.inference_task(), outcome.model),
         figures=outcome.scored.figures,
         intervals=outcome.scored.intervals,
+        scored=outcome.scored,
         runs=runs,
         history=outcome.history,
         warnings=outcome.warnings,

@@ -15,9 +15,10 @@ from bertie.data.example import Example
 from bertie.data.labels import by_spelling, matching
 from bertie.errors import CheckpointError, ConfigError, InputError, nearest, spelled
 from bertie.extras import need
-from bertie.finetuning.plan import Job
+from bertie.finetuning.plan import Job, is_place
 from bertie.finetuning.warm_start import starting_model
 from bertie.messages import listed
+from bertie.models.dequantizing import to_train
 from bertie.models.loading import one_device
 from bertie.pipelines.factory import load_task
 from bertie.progress import quietly
@@ -51,6 +52,7 @@ def start(job: Job) -> tuple[TrainableTask, Any, list[str]]:
         with nullcontext() if row.learns in PRETRAINED else quietly():
             source, tokenizer = starting_model(plan, loading)
             answers, model, _ = load_task(row, source, tokenizer, device=device, loading=loading)
+        model = to_train(model, source) if is_place(source) else model
         said = transfer_labels(model, data.labels) if goes_on else []
         if "problem_type" in head:
             model.config.problem_type = head["problem_type"]

@@ -17,8 +17,10 @@ from bertie.data.records import is_paths, path_names
 from bertie.data.split import Splits
 from bertie.errors import InputError, InputTypeError, spelled
 from bertie.finetuning.tuning import check_metric
+from bertie.hub import DEFAULT_EMBEDDING_MODEL, DEFAULT_PRETRAINED_MODEL
 from bertie.messages import short
 from bertie.models.loading import one_device
+from bertie.progress import logger
 from bertie.rules import Rule
 from bertie.tasks.registry import Row, find_learned
 from bertie.training import Callback, Settings
@@ -45,7 +47,7 @@ class Plan:
 
     task: str
     train: Any
-    model: StartModel
+    model: StartModel | None = None
     dev: Any = None
     tune: Any = None
     out: Path | None = None
@@ -70,6 +72,11 @@ class Plan:
     def __post_init__(self) -> None:
         learns = self.row.load_trained()
         learns.check_options(learns.unaliased(self.options))
+        if self.model is None:
+            folder = self.row.starting_model()
+            name = folder.name if folder.name == DEFAULT_PRETRAINED_MODEL else DEFAULT_EMBEDDING_MODEL
+            logger.warning("No model is named: training begins with %s.", name)
+            object.__setattr__(self, "model", folder)
         check_metric(self.metric, self.figures(self.labels.kind), self.row.learns)
         if self.device is not None:
             one_device(self.device, "device")

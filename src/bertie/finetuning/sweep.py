@@ -42,7 +42,7 @@ def sweep(
     task: str,
     train: Any,
     *,
-    model: StartModel,
+    model: StartModel | None = None,
     trials: int,
     space: Space | None = None,
     out: str | os.PathLike[str] | None = None,

@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
@@ -59,6 +59,8 @@ def from_pretrained(
     low_cpu_mem_usage: bool | None = None,
     trust_remote_code: bool | None = None,
     allow_nan: bool = False,
+    from_tf: bool = False,
+    from_flax: bool = False,
     **kwargs: Any,
 ) -> Any:
     """Return a model of this class in eval mode with the weights of a folder or hub name (decision 11).
@@ -82,6 +84,8 @@ def from_pretrained(
         low_cpu_mem_usage: no meaning here: there is never a second copy.
         trust_remote_code: ignored and reported; no code of a model's folder is ever run.
         allow_nan: accept weights that are NaN or infinite.
+        from_tf: read tf_model.h5, or a TensorFlow 1 checkpoint such as bert_model.ckpt, whose path may be given too.
+        from_flax: read flax_model.msgpack.
         kwargs: fields to change in the config, such as ``num_labels``, or arguments that the class's ``__init__`` takes
             beside its config, such as ``BertModel``'s ``add_pooling_layer``.
 
@@ -95,6 +99,7 @@ def from_pretrained(
     if trust_remote_code:
         say_once("trust_remote_code is ignored: bertie never runs code from a model's folder")
     source = _source(pretrained_model_name_or_path, config, state_dict)
+    source, opened = _opener(source, state_dict, variant, use_safetensors, from_tf, from_flax)
     place = Place(source, revision, token, cache_dir, local_files_only, force_download, subfolder)
     device = one_device(device_map)
     attention = None if attn_implementation is None else check_attention(attn_implementation)
@@ -104,7 +109,7 @@ def from_pretrained(
     def load() -> tuple[Any, Fit]:
         own, init_arguments = _config(cls, place, config, kwargs)
         own._attn_implementation = attention or own._attn_implementation
-        checkpoint = open_weights(place, variant, use_safetensors) if state_dict is None else checkpoint_of(state_dict)
+        checkpoint = opened(place)
         own.dtype, own.name_or_path = _element_type(asked, checkpoint, device), place.name_or_path
         build: partial[Any] = partial(cls, own, *model_args, **init_arguments)  # type: ignore[misc]
         model, checkpoint = _without_memory(build, own, checkpoint, has_classes)
@@ -182,6 +187,29 @@ def _source(name_or_path: str | os.PathLike[str] | None, config: Any, state_dict
     if config is None:
         raise InputError("A state_dict says nothing of the model; give its config beside it, config=….")
     return ""
+
+
+def _opener(
+    source: str,
+    state_dict: Any,
+    variant: str | None,
+    use_safetensors: bool | None,
+    from_tf: bool,
+    from_flax: bool,
+) -> tuple[str, Callable[[Place], Checkpoint]]:
+    """Return the model's folder or name, and what opens its weights there."""
+    if sum((bool(from_tf), bool(from_flax), state_dict is not None, use_safetensors is True)) > 1:
+        raise InputError(
+            "Of from_tf, from_flax, use_safetensors and state_dict one says where the weights are; give one."
+        )
+    if state_dict is not None:
+        return source, lambda _: checkpoint_of(state_dict)
+    if not from_tf and not from_flax:
+        return source, lambda place: open_weights(place, variant, use_safetensors)
+    from bertie.checkpoints.foreign_weights import folder_and_index, open_foreign
+
+    folder, index = folder_and_index(source) if from_tf else (source, None)
+    return folder, partial(open_foreign, library="tf" if from_tf else "flax", index=index)
 
 
 def one_device(asked: Device | Mapping[str, Device] | None, name: str = "device_map") -> torch.device:

@@ -12,6 +12,7 @@ from bertie.pipelines.running import (
     TokenClassificationPipeline,
 )
 from bertie.pipelines.searching import Hit, SearchIndex
+from bertie.pipelines.zero_shot import ZeroShotPipeline, ZeroShotSimilarityPipeline
 
 __all__ = [
     "ChoicePipeline",
@@ -26,5 +27,7 @@ __all__ = [
     "SearchIndex",
     "TextClassificationPipeline",
     "TokenClassificationPipeline",
+    "ZeroShotPipeline",
+    "ZeroShotSimilarityPipeline",
     "pipeline",
 ]

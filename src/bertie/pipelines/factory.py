@@ -56,10 +56,11 @@ def pipeline(
     Args:
         task: "embed", "feature-extraction", "fill-mask", "multiple-choice", "next-sentence", "pseudo-log-likelihood"
             (also "score"), "question-answering", "reranking" (also "text-ranking"), "summarization",
-            "text-classification" (also "sentiment-analysis"), "text-generation", "text2text-generation" or
-            "token-classification" (also "ner").
+            "text-classification" (also "sentiment-analysis"), "text-generation", "text2text-generation",
+            "token-classification" (also "ner") or "zero-shot-classification" (by the model's kind, with entailment or
+            with sentence vectors: "zero-shot-similarity").
         model: a folder, a name in the hub, or a model; None: the task's default, which "embed", "fill-mask",
-            "next-sentence" and "pseudo-log-likelihood" have.
+            "next-sentence", "pseudo-log-likelihood" and "zero-shot-classification" have.
         config: a config, or the name of one, instead of the model's own.
         tokenizer: a folder, a name, or a tokenizer; None: the model's.
         revision, token, cache_dir, local_files_only: which files of the hub, and whether to ask it at all.
@@ -81,17 +82,21 @@ def pipeline(
         InputTypeError: an option that does not exist, or a tokenizer that cannot give what the task needs.
         CheckpointError: the model's files are missing, damaged or unsafe.
     """
-    row = find(task)
+    row, files = find(task), {"revision": revision, "token": token, "cache_dir": cache_dir}
+    files |= {"local_files_only": local_files_only}
+    source = row.default_model() if model is None else model
+    if row.by_vectors and _architecture(source, files) == "BertModel":
+        row = find(row.by_vectors)
     loading = {"config": config, "dtype": torch_dtype if dtype is None else dtype, **(model_kwargs or {})}
     if trust_remote_code is not None:
         loading["trust_remote_code"] = trust_remote_code
     answering, found, reason = load_task(
         row,
-        row.default_model() if model is None else model,
+        source,
         tokenizer,
         device=device_map if device is None else device,
         use_fast=use_fast,
-        files={"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only},
+        files=files,
         loading=loading,
         answers=True,
     )
@@ -142,8 +147,8 @@ def load_task(
     is computed by the engine where that can be, and never with an untrained head.
     """
     origin = source if isinstance(source, str | os.PathLike) else getattr(source, "name_or_path", "")
-    files, recipe = dict(files or {}), Recipe()
-    if row.name == "embed" and origin:
+    files, recipe, taken = dict(files or {}), Recipe(), row.load_task().given
+    if "recipe" in taken and origin:
         recipe = read_recipe(resolve(origin, files=[CONFIG_NAME, *FILES], **files))
     files["subfolder"] = recipe.subfolder
     states_head = answers and row.architecture in ALIKE and (loading or {}).get("config") is None
@@ -163,10 +168,10 @@ def load_task(
     words = _tokenizer(origin if tokenizer is None else tokenizer, use_fast, files)
     _check_vocabulary(words, found)
     given = {"tokenizer": words, "config": found.config}
-    if row.name == "embed":
+    if "recipe" in taken:
         given |= {"recipe": recipe, "layers": _layers(recipe.layers, found)}
         given["token_layers"] = _layers(recipe.token_layers, found)
-    if row.name == "reranking" and origin:
+    if "activation" in taken and origin:
         given["activation"] = read_activation(resolve(origin, files=[CONFIG_NAME, SETTINGS], **files))
     return Loaded(row.load_task()(**given), found, reason)
 
@@ -180,6 +185,13 @@ def _static(source: Any, device: Any, files: Mapping[str, Any]) -> Engine:
     from bertie.engine.static_embedding import StaticEmbedding
 
     return StaticEmbedding.open_table(source, **files)
+
+
+def _architecture(source: Any, files: Mapping[str, Any]) -> str:
+    """Return the class of a model, by its config where it is not loaded; empty where that says none."""
+    if not isinstance(source, str | os.PathLike):
+        return source.architecture if isinstance(source, Engine) else type(source).__name__
+    return next(iter(BertConfig.from_pretrained(source, **files).architectures or ()), "")
 
 
 def _layers(layers: Sequence[Layer], model: Any) -> tuple[Any, ...]:

@@ -92,7 +92,9 @@ def _trained(
         teacher=teacher,
         teacher_weight=recipe.teacher_weight,
     )
-    learners = [learner(corpus, length=length, seed=recipe.settings.seed) for length in recipe.length]
+    learners = [
+        learner(corpus, length=length, mask_sentences=True, seed=recipe.settings.seed) for length in recipe.length
+    ]
     # not before: what does not fit leaves no folder
     if is_first() and not States(recipe.out / STATE).exist():
         write_json(make_folder(recipe.out) / PLAN, recipe.to_dict())

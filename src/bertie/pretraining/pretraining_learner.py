@@ -4,6 +4,7 @@ Letters: R rows, T tokens in all, M of them to be guessed, N sentences, D number
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ _MEASURED = 256
 
 
 class Example(NamedTuple):
-    """What one number gives: texts to be masked, and sentences for the teacher, which are not."""
+    """What one number gives: texts to be masked, and sentences for the teacher."""
 
     texts: list[Text]
     sentences: list[Text]
@@ -51,17 +52,12 @@ class Batch(NamedTuple):
     features: Features  # R rows
     labels: Integers  # [T], `IGNORED` where a token is not to be guessed
     follows: Integers  # [R], 0 or 1, and `IGNORED` for a row that is no pair
-    texts: int  # how many rows are texts
+    sentences: Features  # the last rows as the teacher reads them, nothing masked
 
     @property
     def places(self) -> Integers:
         """The tokens to guess, ``[M]``."""
         return np.flatnonzero(self.labels != IGNORED)
-
-    @property
-    def sentences(self) -> Features:
-        """The rows that are sentences, in their order."""
-        return self.features.select(range(self.texts, len(self.features.lengths)))
 
 
 class PretrainingLearner:
@@ -71,9 +67,10 @@ class PretrainingLearner:
     it has, which of their tokens are masked and which sentences the teacher is asked for follow from the seed and that
     number alone. The loss has a sum for masked tokens, then one for next sentences, then the teacher's.
 
-    For every 128 tokens of the length, a teacher and the model read one sentence of the corpus unmasked beside the
-    texts: the mean of its last hidden states learns to have the direction of the teacher's vector (the loss is 1 minus
-    the cosine).
+    For every 128 tokens of the length, a teacher and the model read one sentence of the corpus beside the texts: the
+    mean of its last hidden states learns to have the direction of the teacher's vector (the loss is 1 minus the
+    cosine). With ``mask_sentences``, every second example has its sentences masked for the model like its texts: a
+    model that sees nothing but pairs masked is unsure of the words of a single sentence.
     """
 
     def __init__(
@@ -87,6 +84,7 @@ class PretrainingLearner:
         masking: Masking | None = None,
         teacher: EmbedPipeline | None = None,
         teacher_weight: float = 1.0,
+        mask_sentences: bool = False,
         seed: int = 0,
     ) -> None:
         self.model, self.tokenizer, self.length, self.seed = model, tokenizer, length, seed
@@ -98,7 +96,7 @@ class PretrainingLearner:
         self._texts = made(corpus, tokenizer, length, seed)
         self._masker = Masker(masking or Masking(), tokenizer, config.vocab_size)
         self.teacher = None if teacher is None else Teacher(teacher, tokenizer, config.hidden_size)
-        self._teacher_weight = teacher_weight
+        self._teacher_weight, self._mask_sentences = teacher_weight, mask_sentences
         limit = min(length, self.teacher.limit) if self.teacher else length
         self._sentences = RandomSentences(corpus, tokenizer, length, limit, seed)
         self._example = lru_cache(maxsize=_KEPT)(self._made)
@@ -108,14 +106,13 @@ class PretrainingLearner:
 
     def divisor(self, examples: Sequence[int]) -> dict[str, float]:
         """Return how many tokens, pairs and sentences of these examples have something to be learned."""
-        found = [self._example(number) for number in examples]
-        texts = [text for example in found for text in example.texts]
-        ids, lengths = _side_by_side(texts)
-        counts = {MASKED_LM: float(self._masker.counts(ids, lengths).sum())}
+        texts, sentences, masked = self._rows(examples)
+        ids, lengths = _side_by_side(texts + sentences)
+        counts = {MASKED_LM: float(self._masker.counts(ids, lengths, np.repeat(masked, lengths)).sum())}
         if self.next_sentence:
             counts[NEXT_SENTENCE] = float(len(texts))
         if self.teacher is not None:
-            counts[TEACHER] = float(sum(len(one.sentences) for one in found))
+            counts[TEACHER] = float(len(sentences))
         return counts
 
     def loss(self, examples: Sequence[int]) -> Tensor:
@@ -142,22 +139,20 @@ class PretrainingLearner:
 
     def batch(self, examples: Sequence[int]) -> Batch:
         """Return these examples as the model sees them, masked."""
-        found = [self._example(number) for number in examples]
-        texts, sentences = ([text for example in found for text in example[part]] for part in (0, 1))
-        ids, lengths = _side_by_side(texts)
-        draws = [self._draws(number, example) for number, example in zip(examples, found, strict=True)]
-        masked = self._masker.mask(ids, lengths, np.concatenate(draws, axis=1))
-        more, more_lengths = _side_by_side(sentences)
+        texts, sentences, masked = self._rows(examples)
         rows = texts + sentences
+        ids, lengths = _side_by_side(rows)
+        seen = self._masker.mask(ids, lengths, self._draws(examples), np.repeat(masked, lengths))
         features = Features(
-            ids=np.concatenate([masked.ids, more]),
+            ids=ids,
             types=np.concatenate([text.token_types for text in rows]),
-            lengths=lengths + more_lengths,
+            lengths=lengths,
             truncated=[0] * len(rows),
             empty=[False] * len(rows),
         )
-        labels = np.concatenate([masked.labels, np.full_like(more, IGNORED)])
-        return Batch(features, labels, np.array([text.follows for text in rows]), len(texts))
+        unmasked = features.select(range(len(texts), len(rows)))
+        follows = np.array([text.follows for text in rows])
+        return Batch(replace(features, ids=seen.ids), seen.labels, follows, unmasked)
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the model gives for a batch: see `bertie.tasks.model.Model.pretraining`."""
@@ -171,9 +166,22 @@ class PretrainingLearner:
         sentences = self._sentences.example(epoch, place) if self.teacher else []
         return Example(self._texts.example(epoch, place), sentences)
 
-    def _draws(self, number: int, example: Example) -> Array:
-        tokens = sum(len(text.ids) for text in example.texts)
-        return np.random.default_rng([self.seed, number]).random((self._masker.masking.draws, tokens))
+    def _rows(self, examples: Sequence[int]) -> tuple[list[Text], list[Text], list[bool]]:
+        """Return the texts of examples, their sentences, and which of these rows are masked."""
+        found = [(number, self._example(number)) for number in examples]
+        texts = [text for _, example in found for text in example.texts]
+        sentences = [(text, number) for number, example in found for text in example.sentences]
+        masked = [self._mask_sentences and number % 2 == 1 for _, number in sentences]
+        return texts, [text for text, _ in sentences], [True] * len(texts) + masked
+
+    def _draws(self, examples: Sequence[int]) -> Array:
+        """Return the random numbers that mask the tokens of texts and then those of sentences."""
+        drawn: tuple[list[Array], list[Array]] = ([], [])
+        for number in examples:
+            generator = np.random.default_rng([self.seed, number])
+            for part, rows in zip(drawn, self._example(number), strict=True):
+                part.append(generator.random((self._masker.masking.draws, sum(len(text.ids) for text in rows))))
+        return np.concatenate([*drawn[0], *drawn[1]], axis=1)
 
 
 def _side_by_side(texts: Iterable[Text]) -> tuple[Integers, list[int]]:

@@ -10,6 +10,7 @@ from bertie.config import CONFIG_NAME, BertConfig
 from bertie.errors import InputError, nearest, spelled
 from bertie.hub import resolve, sha256
 from bertie.models.compile import compile as compile_model
+from bertie.models.dequantizing import to_train
 from bertie.models.loading import one_device
 from bertie.models.pretraining import BertForPreTraining
 from bertie.pipelines import EmbedPipeline, pipeline
@@ -85,7 +86,7 @@ def _going_on(recipe: Recipe, start: str, tokenizer: BertTokenizer) -> BertForPr
             f"{len(data):,} entries; {differ:,} are not in both with the same id); prepare the data with the model's "
             "tokenizer."
         )
-    return BertForPreTraining.from_pretrained(start, dtype="float32", **_dropout(recipe))
+    return to_train(BertForPreTraining.from_pretrained(start, dtype="float32", **_dropout(recipe)), start)
 
 
 def _dropout(recipe: Recipe) -> dict[str, Any]:

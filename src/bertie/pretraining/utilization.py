@@ -22,7 +22,7 @@ PEAKS = {
     "L40": 181e12,
     "L4": 121e12,
 }
-_SIZE, _TRIES = 1024, 5
+_SIZE, _SECONDS = 1024, 0.5
 
 
 def flops_per_token(config: BertConfig, length: int, masked: float) -> float:
@@ -42,7 +42,7 @@ def peak_of(device: torch.device, precision: str) -> float:
     """Return the operations a second that are assumed to be a device's most.
 
     In bf16 on a GPU of `PEAKS` those of its data sheet; elsewhere what a product of two matrices of 1,024 by 1,024
-    reaches now, with the threads that PyTorch has.
+    reaches at its best within half a second, with the threads that PyTorch has.
     """
     if device.type == "cuda" and precision == "bf16":
         name = torch.cuda.get_device_name(device)
@@ -50,8 +50,8 @@ def peak_of(device: torch.device, precision: str) -> float:
             return known
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     matrix = torch.ones(_SIZE, _SIZE, device=device, dtype=dtype)
-    best = float("inf")
-    for _ in range(_TRIES):
+    best, until = float("inf"), time.perf_counter() + _SECONDS
+    while time.perf_counter() < until:
         began = time.perf_counter()
         (matrix @ matrix)[0, 0].item()  # waits for the device
         best = min(best, time.perf_counter() - began)

@@ -15,6 +15,7 @@ from bertie.hub import resolve
 from bertie.pipelines import Pipeline, pipeline
 from bertie.pipelines.engines import why_not_engine
 from bertie.serving.scheduler import ModelQueue
+from bertie.tasks.attention_weights import AttentionWeights
 from bertie.tasks.registry import find
 from bertie.tasks.sentence_transformers_config import FILES, MODULES
 from bertie.tasks.sparse_embedding import SparseEmbedding
@@ -35,10 +36,13 @@ TASKS: Mapping[str, tuple[str, ...]] = {
 _LONGEST_KEPT = 1_000
 # what a masked-LM head does too, without a pipeline
 SPARSE = "sparse-embedding"
+# what the engine gives of every model
+ATTENTION = "attention-weights"
 # the options that change what is computed of a row; others change how it is read, or the answer
 _COMPUTED_BY: Mapping[str, tuple[str, ...]] = {
     "embed": ("windows", "prompt", "prompt_name"),
     "fill-mask": ("top_k", "targets"),
+    ATTENTION: ("layer", "head"),
 }
 
 
@@ -62,6 +66,12 @@ class ServedModel:
             self.tasks += (SPARSE,)
             self._codecs[SPARSE] = SparseEmbedding(
                 tokenizer=self.tokenizer, config=self.config, split_special_tokens=True
+            )
+        if isinstance(main.computing, Engine):
+            self.tasks += (ATTENTION,)
+            plain = main.codec.split_special_tokens
+            self._codecs[ATTENTION] = AttentionWeights(
+                tokenizer=self.tokenizer, config=self.config, split_special_tokens=plain
             )
         self.explain = main.explain
         self.queue = ModelQueue(main.computing, batch_tokens)

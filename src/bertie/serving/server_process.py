@@ -16,6 +16,7 @@ from bertie.serving.cohere_routes import ROUTES as COHERE
 from bertie.serving.http_app import make_app
 from bertie.serving.openai_routes import ROUTES as OPENAI
 from bertie.serving.patient_protocol import PatientProtocol
+from bertie.serving.playground import ROUTES as PLAYGROUND
 from bertie.serving.served_model import ServedModel
 from bertie.serving.service import Limits, Service
 from bertie.serving.service_metrics import Metrics
@@ -23,7 +24,7 @@ from bertie.serving.task_routes import ROUTES as TASKS
 from bertie.serving.tei_routes import ROUTES as TEI
 from bertie.serving.vllm_routes import ROUTES as VLLM
 
-ROUTES = (*TEI, *OPENAI, *COHERE, *VLLM, *TASKS)
+ROUTES = (*PLAYGROUND, *TEI, *OPENAI, *COHERE, *VLLM, *TASKS)
 
 
 class _Server(uvicorn.Server):

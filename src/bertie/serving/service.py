@@ -38,6 +38,7 @@ _WRONG_MODEL = {
     "sparse-embedding": "a sparse embedding model",
     "next-sentence": "a next-sentence model",
     "multiple-choice": "a multiple-choice model",
+    "attention-weights": "computed by the engine, which alone gives attention weights",
 }
 
 

@@ -1,14 +1,18 @@
-"""bertie's own routes: entities, answers in a context, fills, next sentences, choices."""
+"""bertie's own routes: entities, answers in a context, fills, next sentences, choices, attention."""
 
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from bertie.serving.exchange import Exchange
 from bertie.serving.http_app import Posted
 from bertie.serving.refusals import VALIDATION, Refusal
 from bertie.serving.request_inputs import check_texts
+from bertie.serving.served_model import ATTENTION
 from bertie.serving.task_shapes import (
     AnswerRequest,
+    AttentionRequest,
     ChooseRequest,
     FillMaskRequest,
     NextSentenceRequest,
@@ -101,10 +105,25 @@ async def choose(exchange: Exchange, body: ChooseRequest) -> Any:
     return told("choices", replace(answers, values=listed), batch)
 
 
+async def attention(exchange: Exchange, body: AttentionRequest) -> Any:
+    """Reply with a text's tokens, and how each of them shares one head's attention among them, to four places."""
+    check_texts([body.inputs], "inputs")
+    answers = await exchange.answer(ATTENTION, [body.inputs], body.model, layer=body.layer, head=body.head)
+    tokens, weights = answers.values[0]
+    return {
+        "tokens": tokens,
+        "weights": weights.astype(np.float64).round(4).tolist(),
+        "layer": body.layer,
+        "head": body.head,
+        "truncated": answers.truncated[0],
+    }
+
+
 ROUTES = (
     Posted("/tag", TagRequest, tag, tell),
     Posted("/answer", AnswerRequest, answer, tell),
     Posted("/fill-mask", FillMaskRequest, fill_mask, tell),
     Posted("/next-sentence", NextSentenceRequest, next_sentence, tell),
     Posted("/choose", ChooseRequest, choose, tell),
+    Posted("/attention", AttentionRequest, attention, tell),
 )

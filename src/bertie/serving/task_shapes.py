@@ -79,6 +79,13 @@ class ChooseRequest(Struct, kw_only=True):
         return [(self.prompt, self.choices)], False
 
 
+class AttentionRequest(Struct, kw_only=True):
+    inputs: str
+    layer: int = 0
+    head: int = 0
+    model: str | None = None
+
+
 def told(name: str, answers: Answers, batch: bool) -> Any:
     """Return each answer under a name beside what was cut off its text, as a list if the inputs came as one."""
     found = [{name: value, "truncated": cut} for value, cut in zip(answers.values, answers.truncated, strict=True)]

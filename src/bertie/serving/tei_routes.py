@@ -170,7 +170,21 @@ async def info(service: Service, _: Metrics) -> Any:
         "version": bertie.__version__,
         "sha": None,
         "docker_label": None,
-        "models": [{"name": one.name, "tasks": one.tasks, "computes": one.explain()} for one in (model, *others)],
+        "models": [_described(one) for one in (model, *others)],
+    }
+
+
+def _described(model: ServedModel) -> dict[str, Any]:
+    """Return what there is to know of a model before it is asked."""
+    return {
+        "name": model.name,
+        "tasks": model.tasks,
+        "computes": model.explain(),
+        "labels": list(model.config.id2label.values()) if "text-classification" in model.tasks else [],
+        "layers": model.config.num_hidden_layers,
+        "heads": model.config.num_attention_heads,
+        "mask_token": model.tokenizer.mask_token,
+        "max_input_length": model.task(model.tasks[0]).limit,
     }
 
 

@@ -22,13 +22,14 @@ class PoolingRequest(ClassifyRequest, kw_only=True):
 
 
 class Classified(Struct):
-    """The best label; ``labels`` is bertie's own: of a model of several labels at a time, those that reach theirs."""
+    """The best label, and bertie's own of a model of several labels at a time: those that reach their thresholds."""
 
     index: int
     label: str
     probs: list[float]
     num_classes: int
     labels: list[str] | UnsetType = UNSET
+    thresholds: dict[str, float] | UnsetType = UNSET
 
 
 async def classify(exchange: Exchange, body: ClassifyRequest) -> Any:
@@ -45,7 +46,8 @@ async def classify(exchange: Exchange, body: ClassifyRequest) -> Any:
         scores = {one["label"]: one["score"] for one in found}
         reached = [name for place, name in names.items() if scores[name] >= limits[place]]
         probabilities = [scores[name] for name in names.values()]
-        data.append(Classified(number, found[0]["label"], probabilities, len(names), reached if several else UNSET))
+        own = (reached, dict(zip(names.values(), limits, strict=True))) if several else ()
+        data.append(Classified(number, found[0]["label"], probabilities, len(names), *own))
     return exchange.listed("classify", data)
 
 

@@ -26,6 +26,8 @@ class Row:
         head: the part of the model that it computes with, where it does not call the model as a whole.
         learns: what its labelled data is called in `bertie.data.schemas`; empty: it cannot be trained.
         trained: ``module:class`` of the `bertie.tasks.task.TrainableTask` that learns for it, where it is another.
+        by_vectors: the task that answers instead where the model is an encoder without a head.
+        command: what ``bertie`` answers with, and an input to try; the model is added.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Row:
     head: str = ""
     learns: str = ""
     trained: str = ""
+    by_vectors: str = ""
+    command: str = ""
 
     @property
     def architecture(self) -> str:
@@ -82,6 +86,10 @@ class Row:
         others = getattr(config, "task_specific_params", None) or {}
         config.task_specific_params = {**others, self.name: saved}
 
+    def starting_model(self) -> Path:
+        """Return the folder of the model that training begins with when none is named."""
+        return (self.default or default_embedding_model)()
+
     def default_model(self) -> Path:
         """Return the folder of the model to use when none is named."""
         if self.default is None:
@@ -104,6 +112,7 @@ ROWS = (
         default=default_embedding_model,
         pipeline="EmbedPipeline",
         learns="embedding",
+        command='embed "A text."',
         trained="bertie.tasks.similarity:Similarity",
     ),
     Row(
@@ -124,6 +133,7 @@ ROWS = (
         pipeline="FillMaskPipeline",
         head="cls.predictions",
         learns="masked-lm",
+        command='fill-mask "A [MASK] text."',
         trained="bertie.tasks.masked_lm:MaskedLM",
     ),
     Row(
@@ -134,6 +144,7 @@ ROWS = (
         "a prompt with its choices",
         pipeline="ChoicePipeline",
         learns="multiple-choice",
+        command='choose "A prompt." "One choice." "Another."',
     ),
     Row(
         "pseudo-log-likelihood",
@@ -152,6 +163,7 @@ ROWS = (
         "a pair of a query and a passage",
         pipeline="RerankPipeline",
         learns="reranking",
+        command='rerank passages.txt "A question?"',
     ),
     Row(
         "question-answering",
@@ -161,6 +173,7 @@ ROWS = (
         "a question with its context",
         pipeline="QuestionAnsweringPipeline",
         learns="question-answering",
+        command='answer "A question?" --context text.txt',
     ),
     Row(
         "token-classification",
@@ -170,6 +183,7 @@ ROWS = (
         "a text or a list of words",
         pipeline="TokenClassificationPipeline",
         learns="token-classification",
+        command='tag "A text."',
     ),
     Row(
         "next-sentence",
@@ -180,6 +194,7 @@ ROWS = (
         default=default_pretrained_model,
         head="cls.seq_relationship",
         learns="next-sentence",
+        command='next-sentence "A text." "What follows."',
     ),
     Row(
         "text-classification",
@@ -189,6 +204,7 @@ ROWS = (
         "a text or a pair",
         pipeline="TextClassificationPipeline",
         learns="sequence-classification",
+        command='classify "A text."',
     ),
     Row(
         "text-generation",
@@ -206,6 +222,7 @@ ROWS = (
         "a text",
         pipeline="GenerationPipeline",
         learns="seq2seq",
+        command='generate "A text."',
         trained="bertie.tasks.seq2seq:Seq2Seq",
     ),
     Row(
@@ -215,6 +232,25 @@ ROWS = (
         "bertie.tasks.text_generation:Summarization",
         "a text",
         pipeline="GenerationPipeline",
+    ),
+    Row(
+        "zero-shot-classification",
+        ("zero-shot",),
+        "AutoModelForSequenceClassification",
+        "bertie.tasks.zero_shot:ZeroShot",
+        "a text",
+        default=default_embedding_model,
+        pipeline="ZeroShotPipeline",
+        by_vectors="zero-shot-similarity",
+    ),
+    Row(
+        "zero-shot-similarity",
+        (),
+        "AutoModel",
+        "bertie.tasks.zero_shot:ZeroShotSimilarity",
+        "a text",
+        default=default_embedding_model,
+        pipeline="ZeroShotSimilarityPipeline",
     ),
 )
 

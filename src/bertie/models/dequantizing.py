@@ -1,7 +1,7 @@
 """bertie.dequantize: an int8 model's weights as numbers again, to be trained, or to open in other programs."""
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -10,6 +10,7 @@ from bertie.errors import InputTypeError
 from bertie.layers.int8 import Int8Embedding, Int8Linear
 from bertie.layers.linear import Linear
 from bertie.models.pretrained import BertPreTrainedModel
+from bertie.progress import logger
 
 Model = TypeVar("Model", bound=BertPreTrainedModel)
 
@@ -42,6 +43,16 @@ def dequantize(model: Model) -> Model:
     wide.config.quantization_config = None
     wide.tie_weights()
     return wide.requires_grad_(True).eval()
+
+
+def to_train(model: Any, name: object) -> Any:
+    """Return a model whose weights can learn: of an int8 one what these stand for, which is said."""
+    if getattr(model.config, "quantization_config", None) is None:
+        return model
+    logger.warning(
+        "The weights of %r are int8; training begins with the float32 numbers that they stand for.", str(name)
+    )
+    return dequantize(model)
 
 
 @torch.no_grad()

@@ -1,0 +1,47 @@
+"""A new model's folder: where it may be written, and what of the folder that it was made from belongs into it."""
+
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from bertie.config import CONFIG_NAME, OLD_CONFIG_NAME
+from bertie.errors import CheckpointError
+from bertie.hub import member
+
+# beside a model's weights: tokenizer, pooling, words about it
+_COPIED = (".json", ".txt", ".md")
+_COPIED_NAMES = ("LICENSE", "NOTICE")
+
+
+def check_new(folder: str | os.PathLike[str]) -> Path:
+    """Return ``folder`` if a model may be written there: it is not there yet, or empty."""
+    path = Path(folder)
+    if path.is_dir() and any(path.iterdir()):
+        raise CheckpointError(f"the folder {str(path)!r} is not empty; name a new one")
+    if path.exists() and not path.is_dir():
+        raise CheckpointError(f"{str(path)!r} is a file; name a new folder")
+    return path
+
+
+def copy_beside(source: Path, target: Path, subfolder: str = "", without: Collection[str] = ()) -> None:
+    """Copy what lies beside a model's own files, which are in ``subfolder`` of both; ``without`` names what is not."""
+    for name in set(_names(source, subfolder)).difference(without):
+        (target / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(source / name, target / name)
+
+
+def _names(source: Path, subfolder: str) -> Iterator[str]:
+    place = source / subfolder
+    for path in sorted([*source.glob("*"), *source.glob("*/*")]):
+        is_config = path.name in (CONFIG_NAME, OLD_CONFIG_NAME) or path.name.endswith(".index.json")
+        own = path.parent == place and is_config
+        # a dense layer of sentence-transformers has weights of its own, in a folder such as 2_Dense
+        part = path.parent != source and path.parent != place
+        # models of single seeds, folds and epochs are in folders too, and are not parts of this one
+        if part and not path.parent.name[:1].isdigit():
+            continue
+        wanted = path.suffix in _COPIED or path.name in _COPIED_NAMES or (part and path.suffix == ".safetensors")
+        name = str(path.relative_to(source))
+        if wanted and not own and not path.name.startswith(".") and member(source, name).is_file():
+            yield name

@@ -1,0 +1,138 @@
+"""How TensorFlow 1, Keras and Flax name a model's tensors: one table each, read in both directions.
+
+Names of tensors have their parts separated by dots here, and by slashes there. Siblings of BERT have the same endings.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.checkpoints.tensors import TensorInfo, check_count, check_name, tensor_of
+from bertie.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+
+_Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Naming:
+    """A library's names; of its pairs, ours → theirs, the first that fits counts.
+
+    Args:
+        layers: what comes before a block's number.
+        beginnings: of names, or whole ones.
+        endings: of names; a weight that has none of these is that of a linear layer.
+    """
+
+    layers: str
+    beginnings: _Pairs
+    endings: _Pairs
+
+    def to_theirs(self, name: str) -> str:
+        """Return the library's name of one of our tensors."""
+        found = next(
+            (theirs + name.removeprefix(ours) for ours, theirs in self.beginnings if name.startswith(ours)), name
+        )
+        found = next((found.removesuffix(ours) + new for ours, new in self.endings if found.endswith(ours)), found)
+        return re.sub(r"(^|/)layer/(?=\d+/)", rf"\1{self.layers}", found.replace(".", "/"))
+
+    def to_ours(self, name: str) -> str:
+        """Return our name of one of the library's tensors; one that has none keeps its own."""
+        found = re.sub(rf"(^|/){re.escape(self.layers)}(?=\d+/)", r"\1layer/", name)
+        for ours, theirs in self.endings:
+            if found.endswith(theirs):
+                found = found.removesuffix(theirs) + ours
+                break
+        for ours, theirs in self.beginnings:
+            if found.startswith(theirs):
+                found = ours + found.removeprefix(theirs)
+                break
+        found = found.replace("/", ".")
+        return found if self.to_theirs(found) == name else name
+
+    @staticmethod
+    def is_transposed(name: str) -> bool:
+        """Whether the library holds the tensor of this name of its as [in, out]."""
+        return name.endswith("/kernel")
+
+
+_NORMS = ("LayerNorm", "layer_norm")  # the latter in siblings
+
+
+def _norms(weight: str, bias: str) -> _Pairs:
+    leaves = (("weight", weight), ("bias", bias))
+    return tuple((f"{norm}.{ours}", f"{norm}/{theirs}") for norm in _NORMS for ours, theirs in leaves)
+
+
+_KERNEL = (".weight", "/kernel")
+# of google-research/bert: run_pretraining.py, run_classifier.py and run_squad.py name their heads themselves
+TENSORFLOW_1 = Naming(
+    layers="layer_",
+    beginnings=(
+        ("cls.predictions.bias", "cls/predictions/output_bias"),
+        ("cls.seq_relationship.weight", "cls/seq_relationship/output_weights"),
+        ("cls.seq_relationship.bias", "cls/seq_relationship/output_bias"),
+        ("qa_outputs.weight", "cls/squad/output_weights"),
+        ("qa_outputs.bias", "cls/squad/output_bias"),
+        ("classifier.weight", "output_weights"),
+        ("classifier.bias", "output_bias"),
+    ),
+    endings=(("_embeddings.weight", "_embeddings"), *_norms("gamma", "beta"), _KERNEL),
+)
+# of transformers' TFBert… classes; of their names, without the model's own before them and ":0" behind
+KERAS = Naming(
+    layers="layer_._",
+    beginnings=(("cls.predictions", "mlm___cls/predictions"), ("cls.seq_relationship", "nsp___cls/seq_relationship")),
+    endings=(
+        ("word_embeddings.weight", "word_embeddings/weight"),
+        ("_embeddings.weight", "_embeddings/embeddings"),
+        *_norms("gamma", "beta"),
+        _KERNEL,
+    ),
+)
+# of transformers' FlaxBert… classes
+FLAX = Naming(
+    layers="layer/",
+    beginnings=(),
+    endings=(("_embeddings.weight", "_embeddings/embedding"), *_norms("scale", "bias"), _KERNEL),
+)
+
+
+class ForeignFile:
+    """Another library's file of tensors, by our names, and with the weights of linear layers as [out, in].
+
+    Args:
+        path: what messages call it.
+        naming: the library's names.
+        infos: the library's tensors.
+        read: returns the numbers of one.
+    """
+
+    def __init__(
+        self, path: Path, naming: Naming, infos: Mapping[str, TensorInfo], read: Callable[[str], NDArray[Any]]
+    ) -> None:
+        check_count(path, len(infos))
+        self.path, self._naming, self._read = path, naming, read
+        self._theirs = {naming.to_ours(check_name(path, name)): name for name in infos}
+        if len(self._theirs) < len(infos):
+            twice = next(name for name in infos if name not in self._theirs.values())
+            raise CheckpointError(f"{str(path)!r} has {twice!r} under a second name too; remove the wrong one")
+        self.infos = {ours: self._turned(theirs, infos[theirs]) for ours, theirs in self._theirs.items()}
+
+    def array(self, name: str) -> NDArray[Any]:
+        theirs = self._theirs[name]
+        array = self._read(theirs)
+        return np.ascontiguousarray(array.T) if self._naming.is_transposed(theirs) else array
+
+    def tensor(self, name: str) -> "torch.Tensor":
+        return tensor_of(self.array(name), self.infos[name].dtype)
+
+    def _turned(self, theirs: str, info: TensorInfo) -> TensorInfo:
+        return info._replace(shape=info.shape[::-1]) if self._naming.is_transposed(theirs) else info

@@ -1,0 +1,139 @@
+"""LevelDB's sorted tables, in which TensorFlow keeps the index of a checkpoint, and Snappy, which may compress them.
+
+A table is a run of blocks, each behind it one byte that names its compression and a checksum; the footer says where the
+block lies that says where the others lie. A block is a run of (key, value), each key without what it shares with the
+one before it, and the places where it shares nothing, of which reading from front to back has no need.
+"""
+
+import struct
+from collections.abc import Iterator
+
+FOOTER = 48
+_MAGIC = 0xDB4775248B80FB57
+_TRAILER = 5
+_SNAPPY = 1
+_LARGEST_BLOCK = 32 * 2**20
+_LONGEST_KEY = 512
+
+
+class DamagedTable(ValueError):
+    """What a table holds that none can."""
+
+
+def read_table(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the keys and values of a table, in the order of the keys.
+
+    Raises:
+        DamagedTable: it is none, or not as it was written.
+    """
+    try:
+        if len(raw) < FOOTER or struct.unpack("<Q", raw[-8:])[0] != _MAGIC:
+            raise DamagedTable("its end is not that of an index")
+        footer = raw[-FOOTER:]
+        _, at = _handle(footer, 0)  # of a block about the others, which is empty here
+        index, _ = _handle(footer, at)
+        before = None
+        for _, where in _entries(_block(raw, *index)):
+            for key, value in _entries(_block(raw, *_handle(where, 0)[0])):
+                if before is not None and key <= before:
+                    raise DamagedTable("its names are not in order")
+                yield key, value
+                before = key
+    except (IndexError, struct.error) as error:
+        raise DamagedTable("a block ends too early") from error
+
+
+def varint(raw: bytes, at: int) -> tuple[int, int]:
+    """Return the number of seven bits a byte at a place, and the place behind it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = raw[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise DamagedTable("a number has more than ten bytes")
+
+
+def decompress(raw: bytes) -> bytes:
+    """Return what Snappy has compressed: literal bytes, and copies of what came before them."""
+    size, at = varint(raw, 0)
+    if size > _LARGEST_BLOCK:
+        raise DamagedTable(f"a block claims {size} bytes")
+    out = bytearray()
+    while at < len(raw):
+        tag = raw[at]
+        kind, upper = tag & 3, tag >> 2
+        at += 1
+        if kind == 0:  # a literal; of a long one, the length lies in up to four bytes behind its tag
+            extra = max(upper - 59, 0)
+            length = 1 + (int.from_bytes(raw[at : at + extra], "little") if extra else upper)
+            at += extra + length
+            out += raw[at - length : at]
+        else:
+            length = 4 + (upper & 7) if kind == 1 else 1 + upper
+            extra = (1, 2, 4)[kind - 1]
+            back = int.from_bytes(raw[at : at + extra], "little") | (upper >> 3 << 8 if kind == 1 else 0)
+            at += extra
+            if not 0 < back <= len(out):
+                raise DamagedTable("a block copies from before its begin")
+            repeated = out[-back:] * -(-length // back)  # a copy may reach into what it writes itself
+            out += repeated[:length]
+        if len(out) > size:
+            break
+    if len(out) != size or at != len(raw):
+        raise DamagedTable("a block is longer or shorter than it claims")
+    return bytes(out)
+
+
+def checksum(raw: bytes) -> int:
+    """Return LevelDB's checksum of some bytes: their CRC-32C, turned by 15 bits and offset."""
+    crc = 0xFFFFFFFF
+    for byte in raw:
+        crc = _CRC32C[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    crc ^= 0xFFFFFFFF
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _crc_of_byte(crc: int) -> int:
+    for _ in range(8):
+        crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
+    return crc
+
+
+_CRC32C = tuple(map(_crc_of_byte, range(256)))
+
+
+def _handle(raw: bytes, at: int) -> tuple[tuple[int, int], int]:
+    """Return where a block begins and how long it is, and the place behind that."""
+    offset, at = varint(raw, at)
+    size, at = varint(raw, at)
+    return (offset, size), at
+
+
+def _block(raw: bytes, offset: int, size: int) -> bytes:
+    end = offset + size
+    if end + _TRAILER > len(raw) - FOOTER:
+        raise DamagedTable("a block lies behind its end")
+    kind, stated = raw[end], struct.unpack("<I", raw[end + 1 : end + _TRAILER])[0]
+    if checksum(raw[offset : end + 1]) != stated:
+        raise DamagedTable("a block's checksum is wrong")
+    if kind > _SNAPPY:
+        raise DamagedTable(f"a block is compressed in the way {kind}, which no index is")
+    return decompress(raw[offset:end]) if kind else raw[offset:end]
+
+
+def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+    (restarts,) = struct.unpack("<I", block[-4:])
+    end, at, key = len(block) - 4 * (restarts + 1), 0, b""
+    while at < end:
+        shared, at = varint(block, at)
+        own, at = varint(block, at)
+        length, at = varint(block, at)
+        if shared > len(key) or shared + own > _LONGEST_KEY or at + own + length > end:
+            raise DamagedTable("a name or what is said of it is longer than there is room")
+        key = key[:shared] + block[at : at + own]
+        yield key, block[at + own : at + own + length]
+        at += own + length
+    if at != end:
+        raise DamagedTable("a block ends within an entry")

@@ -1,0 +1,146 @@
+"""One TensorFlow 1 checkpoint: an index of names and places, and files of numbers beside it, which are mapped."""
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.checkpoints.foreign_names import TENSORFLOW_1, ForeignFile
+from bertie.checkpoints.sorted_table import DamagedTable, read_table, varint
+from bertie.checkpoints.tensors import LARGEST_HEADER, TensorInfo, array_dtype, check_count
+from bertie.errors import CheckpointError
+from bertie.files import explained, read_bytes
+from bertie.hub import member
+from bertie.messages import short
+
+SUFFIX = ".index"
+# what its optimizers keep beside each parameter, and of a training
+_OF_TRAINING = {
+    *("adam_m", "adam_v", "Adam", "Adam_1", "AdamWeightDecayOptimizer", "AdamWeightDecayOptimizer_1"),
+    *("LAMBOptimizer", "LAMBOptimizer_1", "global_step", "beta1_power", "beta2_power", "good_steps", "loss_scale"),
+}
+# the numbers that its enumeration of element types has for those that a weight may have
+_DTYPES = {1: "float32", 2: "float64", 14: "bfloat16", 19: "float16"}
+_MOST_SHARDS = 10_000
+
+
+class TensorBundle(ForeignFile):
+    """A checked checkpoint by our names, without what its training left there."""
+
+    def __init__(self, index: Path) -> None:
+        self._places: dict[str, tuple[Path, int]] = {}
+        self._mapped: dict[Path, mmap.mmap] = {}
+        raw = read_bytes(index, "TensorFlow index", LARGEST_HEADER)
+        try:
+            infos = dict(self._read_index(index, raw))
+        except (DamagedTable, UnicodeDecodeError, IndexError) as error:
+            reason = "a name is no text" if isinstance(error, UnicodeDecodeError) else error
+            raise CheckpointError(
+                f"{str(index)!r} is truncated, damaged or no index of TensorFlow's ({reason}); fetch it again"
+            ) from error
+        super().__init__(index, TENSORFLOW_1, infos, lambda name: self._numbers(name, infos[name]))
+
+    def _read_index(self, index: Path, raw: bytes) -> Iterator[tuple[str, TensorInfo]]:
+        shards = 0
+        for number, (key, value) in enumerate(read_table(raw)):
+            check_count(index, number)
+            fields = dict(_fields(value))
+            if not key:
+                shards = _number_of_shards(fields)
+                continue
+            name = key.decode()
+            if not shards:
+                raise DamagedTable("it does not begin with the number of its files")
+            if not _OF_TRAINING & set(name.split("/")) and fields.get(1) in _DTYPES:
+                yield name, self._placed(index, name, value, fields, shards)
+
+    def _placed(self, index: Path, name: str, value: bytes, fields: dict[int, Any], shards: int) -> TensorInfo:
+        """Return what the index says of a tensor, whose place is kept, after checking that it is there."""
+        info = TensorInfo(tuple(_sizes(value)), _DTYPES[fields[1]], index)
+        shard, offset, size = (fields.get(number, 0) for number in (3, 4, 5))
+        if 7 in fields:
+            raise CheckpointError(f"{str(index)!r} holds {name!r} in slices; save it whole, without a partitioner")
+        numbers = all(isinstance(each, int) for each in (shard, offset, size, *info.shape))
+        if not numbers or shard >= shards or not 0 < size == info.nbytes:
+            raise DamagedTable(f"{name!r} of shape {short(info.shape)} is said to lie in {short(size)} bytes")
+        path = member(index.parent, f"{index.name.removesuffix(SUFFIX)}.data-{shard:05d}-of-{shards:05d}")
+        if offset + size > len(self._map(path)):
+            raise CheckpointError(f"{str(path)!r} is truncated: {name!r} lies behind its end; fetch it again")
+        self._places[name] = path, offset
+        return info
+
+    def _map(self, path: Path) -> "mmap.mmap | bytes":
+        if path not in self._mapped:
+            if not path.is_file():
+                raise CheckpointError(f"there is no {str(path)!r}, in which the checkpoint's numbers lie; fetch it too")
+            if not path.stat().st_size:
+                return b""
+            with explained(path, "read"), path.open("rb") as file:
+                self._mapped[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        return self._mapped[path]
+
+    def _numbers(self, name: str, info: TensorInfo) -> NDArray[Any]:
+        path, offset = self._places[name]
+        array = np.frombuffer(self._map(path), array_dtype(info.dtype), info.elements, offset)
+        return (array if array.flags.aligned else array.copy()).reshape(info.shape)
+
+
+def index_in(folder: Path) -> Path | None:
+    """Return the index of the checkpoint in a folder: the only one, or the one that its file ``checkpoint`` names."""
+    found = sorted(path.name for path in folder.glob(f"*ckpt*{SUFFIX}"))
+    if len(found) < 2:
+        return member(folder, found[0]) if found else None
+    latest = member(folder, "checkpoint")
+    text = read_bytes(latest, "checkpoint", 2**20).decode("utf-8", "replace") if latest.is_file() else ""
+    for line in text.splitlines():
+        key, _, named = line.partition(":")
+        name = PurePosixPath(named.strip().strip('"')).name + SUFFIX
+        if key.strip() == "model_checkpoint_path" and name in found:
+            return member(folder, name)
+    raise CheckpointError(
+        f"{str(folder)!r} holds {len(found)} TensorFlow checkpoints, {', '.join(found[:4])}; give the path of one, "
+        f"{str(folder / found[-1])!r}, or leave one in the folder"
+    )
+
+
+def _number_of_shards(header: dict[int, Any]) -> int:
+    shards = header.get(1, 0)
+    if not isinstance(shards, int) or not 0 < shards <= _MOST_SHARDS:
+        raise DamagedTable(f"it names {short(shards)} files of numbers")
+    if header.get(2, 0) != 0:
+        raise DamagedTable("its numbers have their bytes in the other order, as no BERT's")
+    return shards
+
+
+def _sizes(entry: bytes) -> Iterator[int]:
+    """Yield the sizes of a tensor, of which each is a message of its own within that of its shape."""
+    shapes = [value for number, value in _fields(entry) if number == 2]
+    sizes = [value for shape in shapes for number, value in _fields(shape) if number == 2]
+    if len(sizes) > 16 or len(shapes) > 1:
+        raise DamagedTable(f"a tensor has {len(sizes)} dimensions")
+    for size in sizes:
+        yield dict(_fields(size)).get(1, 0)
+
+
+def _fields(message: Any) -> Iterator[tuple[int, Any]]:
+    """Yield the numbers and values of the fields of a protocol buffer; a message within it stays bytes."""
+    if not isinstance(message, bytes):
+        raise DamagedTable("a number stands where a message belongs")
+    at = 0
+    while at < len(message):
+        tag, at = varint(message, at)
+        kind = tag & 7
+        if kind == 0:
+            value, at = varint(message, at)
+            yield tag >> 3, value
+            continue
+        size = {1: 8, 5: 4}.get(kind)
+        if kind == 2:
+            size, at = varint(message, at)
+        if size is None or at + size > len(message):
+            raise DamagedTable("what it says of a tensor is no protocol buffer")
+        yield tag >> 3, message[at : at + size]
+        at += size

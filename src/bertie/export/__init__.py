@@ -1,0 +1,1 @@
+"""A model's folder in the formats of other programs."""

@@ -1,0 +1,207 @@
+"""bertie.convert: a model's folder with its weights in another format; no numbers but those of the file are written."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bertie.checkpoints import Checkpoint, fit, untied, write_checkpoint
+from bertie.checkpoints.beside_weights import check_new, copy_beside
+from bertie.checkpoints.fitting import correct_classes, refuse_untrained
+from bertie.checkpoints.flax_file import write_flax
+from bertie.checkpoints.folder import BESIDE, PICKLE, SAFETENSORS, Place, open_weights, weight_files
+from bertie.checkpoints.foreign_weights import FLAX_FILE, KERAS_FILE, LIBRARIES, folder_and_index, open_foreign
+from bertie.checkpoints.keras_file import write_keras
+from bertie.checkpoints.names import canonical, in_names_of
+from bertie.checkpoints.parameters import CLASSES, Parameters, parameters_of
+from bertie.checkpoints.tensors import all_finite
+from bertie.config import BertConfig
+from bertie.errors import BertieError, CheckpointError, InputError, nearest, spelled
+from bertie.files import atomic_folder, write_json, write_text
+from bertie.hub import member, path_or_name, resolve
+from bertie.messages import listed
+from bertie.progress import quietly, say_once
+from bertie.tasks.sentence_transformers_config import FILES, read_recipe
+
+Arrays = Mapping[str, NDArray[Any]]
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+_KEPT_TYPES = ("float32", "float16", "float64")
+
+
+@dataclass(frozen=True)
+class WholeModel:
+    """A model as its files hold it.
+
+    Args:
+        architecture: BERT's name of its class.
+        tensors: by the names of that class's parameters, in BERT's names.
+        folder: where tokenizer and config were found.
+    """
+
+    config: BertConfig
+    architecture: str
+    tensors: Arrays
+    folder: Path
+
+
+def convert(model: str | os.PathLike[str], out: str | os.PathLike[str], to: str = "safetensors") -> Path:
+    """Write a model into the new folder ``out`` with its weights in another format, all or nothing.
+
+    ``bertie.convert("uncased_L-12_H-768_A-12", "bert")``
+
+    Args:
+        model: a folder or a name in the hub, whose weights are model.safetensors, pytorch_model.bin, tf_model.h5,
+            flax_model.msgpack, or those of a TensorFlow 1 checkpoint, of which the path may be given too.
+        out: the folder; the tokenizer and all else that lies beside the weights is copied into it.
+        to: one of `FORMATS`: ``"safetensors"``, ``"h5"`` (what ``TFBertFor…`` classes read) or ``"msgpack"``
+            (``FlaxBertFor…``).
+
+    Returns:
+        ``out``.
+
+    Raises:
+        BertieError: h5py or msgpack, which one of the formats needs, is not installed.
+        CheckpointError: files are missing, damaged, or do not fit each other; or ``out`` is not empty.
+        ConfigError: the config describes no BERT.
+        InputError: there is no such format, or it has no place for a model of this kind.
+    """
+    if to not in FORMATS:
+        raise InputError(f"{spelled('to')} is {to!r}; allowed: {', '.join(FORMATS)}.{nearest(str(to), FORMATS)}")
+    target = check_new(out)
+    found, source, subfolder = _open_whole(path_or_name(model))
+    with atomic_folder(target) as temporary:
+        copy_beside(source, temporary, subfolder)
+        place = temporary / subfolder
+        place.mkdir(exist_ok=True)
+        FORMATS[to](place, found)
+        if not any((place / name).exists() for name in _TOKENIZER) and (place / "vocab.txt").is_file():
+            _write_case(place, source)
+    return target
+
+
+def _open_whole(name: str) -> tuple[WholeModel, Path, str]:
+    """Return a model, its folder, and where in it the model's own files lie."""
+    source, index = folder_and_index(name)
+    foreign = [file for library in LIBRARIES.values() for file in library.files]
+    ours = [*weight_files(True), *weight_files(False)]
+    patterns = ["*.json", "*.txt", "*.md", *FILES, *BESIDE]
+    folder = resolve(source, files=patterns if os.path.isdir(source) else [*patterns, *ours, *foreign])
+    subfolder = read_recipe(folder).subfolder
+    place = Place(source, subfolder=subfolder)
+    config = BertConfig.from_pretrained(source, subfolder=subfolder)
+    if config.quantization_config is not None:
+        raise InputError(f"{name!r} has weights of 8 bits; make them numbers first: bertie dequantize MODEL OUT")
+    checkpoint = _open_any(place, folder / subfolder, index).unwrapped()
+    architecture = _architecture(config, checkpoint)
+    checkpoint = checkpoint.in_bert_names(config.family, architecture)
+    config.architectures = [architecture]
+    tensors = _tensors(checkpoint, config, architecture)
+    return WholeModel(config, architecture, tensors, folder / subfolder), folder, subfolder
+
+
+def _open_any(place: Place, folder: Path, index: Path | None) -> Checkpoint:
+    """Open the weights in a folder, ours if there are such."""
+    if index is not None:
+        return open_foreign(place, "tf", index)
+    if not any((folder / f"{name}{end}").exists() for name in (SAFETENSORS, PICKLE) for end in ("", ".index.json")):
+        for name, library in LIBRARIES.items():
+            if any(True for pattern in library.files for _ in folder.glob(pattern)):
+                return open_foreign(place, name)
+    return open_weights(place)
+
+
+def _architecture(config: BertConfig, checkpoint: Checkpoint) -> str:
+    """Return the class that the config names; where it names none, the one that uses most of what is stored."""
+    named = [name for name in config.architectures or () if name in CLASSES]
+    if named:
+        return named[0]
+    unused = {}
+    with quietly():
+        for name in CLASSES:
+            try:
+                shapes, aliases = parameters_of(name, config)
+                found = fit(shapes, checkpoint, aliases, True, is_tied=config.tie_word_embeddings)
+            except BertieError:
+                continue
+            if not [each for each in found.missing if "pooler" not in each or name != "BertModel"]:
+                unused[name] = len(found.unexpected), name == "BertLMHeadModel"  # which has BertForMaskedLM's weights
+    best = min(unused, key=unused.__getitem__, default="BertModel")
+    say_once(f"{str(checkpoint.path)!r}: no config names its class; by its weights it is a {best}")
+    return best
+
+
+def _tensors(checkpoint: Checkpoint, config: BertConfig, architecture: str) -> dict[str, NDArray[Any]]:
+    """Return all parameters of a class, an untied decoder's too; a bare encoder needs no pooler."""
+    source = str(checkpoint.path)
+    correct_classes(config, parameters_of(architecture, config).shapes, checkpoint, source)
+    shapes, aliases = _with_untied(parameters_of(architecture, config), checkpoint)
+    found = fit(shapes, checkpoint, aliases, is_tied=config.tie_word_embeddings)
+    bare = architecture == "BertModel"
+    refuse_untrained(source, [name for name in found.missing if not bare or "pooler" not in name], architecture, config)
+    if found.unexpected:
+        say_once(f"{source!r}: a {architecture} has no place for {listed(found.unexpected)}, which are left out")
+    return {name: _numbers(checkpoint, stored) for name, stored in found.stored.items()}
+
+
+def _with_untied(parameters: Parameters, checkpoint: Checkpoint) -> Parameters:
+    ties = {alias: source for source, names in parameters.aliases.items() for alias in names}
+    own = untied(ties, checkpoint)
+    aliases = {source: [name for name in names if name not in own] for source, names in parameters.aliases.items()}
+    return Parameters(parameters.shapes | {alias: parameters.shapes[ties[alias]] for alias in own}, aliases)
+
+
+def _numbers(checkpoint: Checkpoint, name: str) -> NDArray[Any]:
+    """Return a tensor as it is stored, or in float32 where other programs may lack its type."""
+    kept = checkpoint.infos[name].dtype in _KEPT_TYPES
+    array = checkpoint.array(name) if kept else checkpoint.float32(name)
+    if not all_finite(array):
+        raise CheckpointError(f"{str(checkpoint.path)!r}: the tensor {name!r} has NaN or infinite weights")
+    return array
+
+
+def _write_safetensors(folder: Path, model: WholeModel) -> None:
+    tensors = in_names_of(model.config.family, model.tensors, model.architecture)
+    write_checkpoint(folder, tensors, model.config.to_json_string())
+
+
+def _write_keras(folder: Path, model: WholeModel) -> None:
+    _check_writable(model, "h5")
+    whole = {canonical(name) or name: tensor for name, tensor in model.tensors.items()}
+    write_keras(whole, folder / KERAS_FILE, model.architecture)
+    write_text(folder / BESIDE[0], model.config.to_json_string())
+
+
+def _write_flax(folder: Path, model: WholeModel) -> None:
+    _check_writable(model, "msgpack")
+    write_flax(model.tensors, folder / FLAX_FILE)
+    write_text(folder / BESIDE[0], model.config.to_json_string())
+
+
+def _check_writable(model: WholeModel, to: str) -> None:
+    """Refuse what the classes of ``transformers`` 4 for TensorFlow and Flax do not have."""
+    if not model.config.family.is_bert:
+        raise InputError(f"a {model.config.model_type!r} cannot be written as {to}, only a BERT; give to='safetensors'")
+    if "cls.predictions.decoder.weight" in model.tensors:
+        raise InputError(f"{to} has no place for a decoder of words that is not tied to the embeddings")
+
+
+def _write_case(folder: Path, source: Path) -> None:
+    """Write down whether texts are lower-cased, which vocab.txt alone does not say: a word with a capital tells."""
+    words = member(folder, "vocab.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+    cased = any(word != word.lower() and not word.startswith("[") for word in words)
+    write_json(folder / "tokenizer_config.json", {"do_lower_case": not cased, "tokenizer_class": "BertTokenizer"})
+    say_once(
+        f"{str(source)!r} has {'capitals' if cased else 'no capitals'} in its vocabulary: do_lower_case is "
+        f"{str(not cased).lower()} in tokenizer_config.json; correct it there if that is wrong"
+    )
+
+
+# the value of --to → what writes the model's own files into a new folder
+FORMATS: dict[str, Callable[[Path, WholeModel], None]] = {
+    "safetensors": _write_safetensors,
+    "h5": _write_keras,
+    "msgpack": _write_flax,
+}

@@ -1,0 +1,176 @@
+"""Zero-shot classification: labels that a model was never trained on, by what it knows of entailment or of meaning."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bertie.config import BertConfig
+from bertie.errors import InputError, InputTypeError
+from bertie.progress import say_once
+from bertie.tasks.arrays import Array, softmax
+from bertie.tasks.embed import Embed
+from bertie.tasks.features import Features, Outputs
+from bertie.tasks.task import Task
+from bertie.tasks.text_encoder import TextEncoder, wrong_type
+from bertie.tasks.windows import WAYS, combined
+
+# What cosines are multiplied by before the softmax: the scale at which sentence-transformers trains to tell the right
+# sentence from others (MultipleNegativesRankingLoss).
+SCALE = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateLabels(TextEncoder):
+    """An answer is ``{"sequence": str, "labels": [str, …], "scores": [float, …]}``, the likeliest label first."""
+
+    candidate_labels: Sequence[str] | str | None = None  # a str holds several, with commas between them
+    hypothesis_template: str = "This example is {}."  # makes a sentence of a label, which stands for {}
+    multi_label: bool = False  # whether several labels may hold, each by itself; else the scores add up to 1
+    columns: ClassVar[tuple[tuple[str, ...], ...]] = (("text",), ("sequence",))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.candidate_labels, str | list | tuple | None):
+            raise InputTypeError(f"candidate_labels is {self.candidate_labels!r:.60}; it must be a list of str.")
+        if wrong := [label for label in self._given if not isinstance(label, str) or not label.strip()]:
+            raise InputTypeError(f"The candidate label {wrong[0]!r:.60} is no text; give words that name a class.")
+        template = self.hypothesis_template
+        if not isinstance(template, str) or _sentence(template, "a") == _sentence(template, "b"):
+            raise InputError(f"hypothesis_template is {template!r:.60}; it needs {{}} where the label goes.")
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels, at least one."""
+        if not self._given:
+            raise InputError('There is no label to choose from; give candidate_labels=["sport", "politics"].')
+        return self._given
+
+    @property
+    def hypotheses(self) -> list[str]:
+        """The sentence that each label makes."""
+        return [_sentence(self.hypothesis_template, label) for label in self.labels]
+
+    def read(self, given: object, number: int = 0) -> Any:
+        text = super().read(given, number)
+        if not isinstance(text, str):
+            raise wrong_type(number, given, "a str: the labels take the place of a second text")
+        return text
+
+    def answer(self, text: str, scores: Array) -> dict[str, Any]:
+        """Return the answer to a text from the scores ``[L]`` of its labels."""
+        best = np.argsort(scores)[::-1].tolist()  # equal scores as the reference has them
+        return {
+            "sequence": text,
+            "labels": [self.labels[place] for place in best],
+            "scores": [float(scores[place]) for place in best],
+        }
+
+    @property
+    def _given(self) -> list[str]:
+        if isinstance(self.candidate_labels, str):
+            return [label.strip() for label in self.candidate_labels.split(",") if label.strip()]
+        return list(self.candidate_labels or ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroShot(CandidateLabels, Task):
+    """Asks a model of natural-language inference whether a text entails the sentence that a label makes (Yin et al.
+    2019, section 4).
+
+    Every text is read with every label, for each depends on the other in all layers. Of a text that is too long the
+    end is cut, or it is read in windows; the label is always whole.
+    """
+
+    truncation: bool | str | None = "only_first"
+    window_scores: str = "mean"  # how the logits of a text's windows become the text's: also "max"
+    moving: ClassVar[int] = 0
+    choices: ClassVar[Any] = {"window_scores": WAYS}
+
+    def encode(self, inputs: Sequence[object], first: int = 0) -> Features:
+        texts = [self.read(one, number) for number, one in enumerate(inputs, first)]
+        features = self.features_of([(text, sentence) for text in texts for sentence in self.hypotheses])
+        # cut once a label, and told once a text
+        truncated = features.truncated[:: len(self.labels)]
+        return replace(features.in_parts([len(self.labels)] * len(texts)), truncated=truncated, texts=texts)
+
+    def combine(self, rows: Sequence[Any], features: Features) -> Sequence[Array]:
+        """Return the logits ``[L, C]`` of each text."""
+        if not rows:
+            return []
+        logits = combined(np.stack(rows), features.by_part(), self.window_scores)
+        return list(logits.reshape(features.num_inputs, len(self.labels), -1))
+
+    def decode(self, outputs: Outputs) -> list[dict[str, Any]]:
+        texts = outputs.features.texts or ()
+        return [self.answer(text, self._scores(logits)) for text, logits in zip(texts, outputs.values, strict=True)]
+
+    def _scores(self, logits: Array) -> Array:
+        entailment, contradiction = self._classes
+        if self.multi_label or len(logits) == 1:
+            return softmax(logits[:, [contradiction, entailment]])[:, 1]
+        return softmax(logits[:, entailment])
+
+    @cached_property
+    def _classes(self) -> tuple[int, int]:
+        """The numbers of the classes "entailment" and "contradiction"."""
+        return _entailment(self.config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroShotSimilarity(CandidateLabels, Embed):
+    """Compares a text's vector with those of the sentences that the labels make, by their cosines.
+
+    With ``multi_label`` a score is the cosine itself, which is no probability; else it is the softmax of `SCALE` times
+    the cosines.
+    """
+
+    hypothesis_template: str = "This text is about {}."
+    label_vectors: Array | None = None  # [L, D]; set by the pipeline
+    given: ClassVar[tuple[str, ...]] = (*Embed.given, "label_vectors")
+
+    def encode(self, inputs: Sequence[object], first: int = 0) -> Features:
+        without_prompt = [TextEncoder.read(self, one, number) for number, one in enumerate(inputs, first)]
+        return replace(super().encode(inputs, first), texts=without_prompt)
+
+    def decode(self, outputs: Outputs) -> Sequence[Any]:
+        if self.label_vectors is None:
+            return super().decode(outputs)
+        texts = outputs.features.texts or ()
+        return [self.answer(text, self._scores(vector)) for text, vector in zip(texts, outputs.values, strict=True)]
+
+    def _scores(self, vector: Array) -> Array:
+        assert self.label_vectors is not None
+        lengths = np.linalg.norm(self.label_vectors, axis=1) * np.linalg.norm(vector)
+        cosines = self.label_vectors @ vector / np.maximum(lengths, np.finfo(np.float32).tiny)
+        return cosines if self.multi_label else softmax(SCALE * cosines)
+
+
+def _sentence(template: str, label: str) -> str:
+    try:
+        return template.format(label)
+    except (IndexError, KeyError, ValueError):
+        return template
+
+
+def _entailment(config: BertConfig) -> tuple[int, int]:
+    """Return the classes of entailment and contradiction by their names; where these say nothing, as the reference.
+
+    That is the last class, said with a warning, and for contradiction the first, or the last if entailment is that.
+    """
+    names = {str(name).lower(): number for name, number in config.label2id.items()}
+    found = next((number for name, number in names.items() if name.startswith("entail")), None)
+    if found is None:
+        listed = ", ".join(map(repr, config.label2id))
+        if not all(name.startswith("label_") for name in names) or len(names) < 2:
+            raise InputError(
+                f"The model's labels are {listed}: it was not trained for inference, so it cannot tell whether a text "
+                "is of a label that it never saw. Take a model with the label 'entailment' (its name often says nli or "
+                "mnli), or a model of sentence vectors such as all-MiniLM-L6-v2."
+            )
+        say_once(f"The model's labels are {listed}; the last is taken for 'entailment', which none of them says")
+        found = len(names) - 1
+    contradiction = next((number for name, number in names.items() if name.startswith("contradict")), None)
+    return found, contradiction if contradiction is not None else (-1 if found == 0 else 0)

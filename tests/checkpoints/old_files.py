@@ -1,0 +1,78 @@
+"""Files of TensorFlow 1 written for tests: LevelDB's table and TensorFlow's messages, by their formats' own words."""
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from bertie.checkpoints.foreign_names import TENSORFLOW_1
+from bertie.checkpoints.sorted_table import checksum
+
+_TYPES = {"float32": 1, "float64": 2, "int64": 9, "float16": 19}
+
+
+def number(value: int) -> bytes:
+    out = b""
+    while value > 127:
+        out, value = out + bytes([value & 127 | 128]), value >> 7
+    return out + bytes([value])
+
+
+def field(key: int, value: int | bytes) -> bytes:
+    if isinstance(value, int):
+        return number(key << 3) + number(value)
+    return number(key << 3 | 2) + number(len(value)) + value
+
+
+def block(entries: list[tuple[bytes, bytes]], snappy: bool = False) -> bytes:
+    """Return a block of entries that share what they can, with its type and checksum."""
+    raw, before = b"", b""
+    for key, value in entries:
+        shared = next(
+            (at for at, (a, b) in enumerate(zip(before, key, strict=False)) if a != b), min(len(before), len(key))
+        )
+        raw += number(shared) + number(len(key) - shared) + number(len(value)) + key[shared:] + value
+        before = key
+    raw += struct.pack("<II", 0, 1)
+    if snappy:
+        import pyarrow
+
+        raw = pyarrow.compress(raw, codec="snappy", asbytes=True)
+    raw += bytes([snappy])
+    return raw + struct.pack("<I", checksum(raw))
+
+
+def table(entries: list[tuple[bytes, bytes]], snappy: bool = False, of: int = 40) -> bytes:
+    """Return a sorted table of entries, so many in each block."""
+    raw, index = b"", []
+    for begin in range(0, len(entries), of):
+        part = entries[begin : begin + of]
+        made = block(part, snappy)
+        index.append((part[-1][0], number(len(raw)) + number(len(made) - 5)))
+        raw += made
+    handles = b""
+    for made in (block([]), block(index, snappy)):
+        handles += number(len(raw)) + number(len(made) - 5)
+        raw += made
+    return raw + handles.ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57)
+
+
+def write_bundle(tensors: Mapping[str, np.ndarray], path: Path, snappy: bool = False, adam: bool = True) -> Path:
+    """Write arrays by our names as ``path.index`` and its file of numbers; each with an optimizer's, if ``adam``."""
+    theirs = {TENSORFLOW_1.to_theirs(name): array for name, array in tensors.items()}
+    theirs = {name: array.T if TENSORFLOW_1.is_transposed(name) else array for name, array in theirs.items()}
+    if adam:
+        theirs |= {f"{name}/adam_{slot}": array for name, array in theirs.items() for slot in "mv"}
+        theirs["global_step"] = np.array(7, np.int64)
+    entries, numbers = [(b"", field(1, 1) + field(3, field(1, 1)))], b""
+    for name, array in sorted(theirs.items(), key=lambda item: item[0].encode()):
+        shape = b"".join(field(2, field(1, size)) for size in array.shape)
+        entry = field(1, _TYPES[array.dtype.name]) + field(2, shape) + field(4, len(numbers)) + field(5, array.nbytes)
+        entries.append((name.encode(), entry + b"\x35" + bytes(4)))
+        numbers += array.tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_name(f"{path.name}.data-00000-of-00001").write_bytes(numbers)
+    index = path.with_name(f"{path.name}.index")
+    index.write_bytes(table(entries, snappy))
+    return index
