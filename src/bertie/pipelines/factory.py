@@ -155,7 +155,9 @@ def load_task(
     if states_head and isinstance(source, str | os.PathLike):
         refuse_other_head(os.fspath(source), row.architecture, BertConfig.from_pretrained(source, **files))
     found: Any = "it is to be trained"
-    if answers and recipe.is_static:
+    if recipe.is_static and not answers:
+        raise InputError(f"{origin!r} is a StaticEmbedding, a table without blocks, which bertie does not train.")
+    if recipe.is_static:
         found = _static(source, device, files)
     elif answers:
         found = engine_or_reason(row, source, device, files, loading or {})
