@@ -49,6 +49,10 @@ def embed(
     output: VectorOutput,
 ) -> None:
     """Turn each text into a vector; texts of like meaning have like vectors. The default model is all-MiniLM-L6-v2."""
+    from bertie.tasks.embedding_precision import PRECISIONS, quantize_embeddings
+    from bertie.tokenization.arguments import one_of
+
+    one_of("--precision", precision, PRECISIONS)
     asked = source.read(form, column)
     pipe = model.pipeline("embed", prompt_name=prompt_name, truncate_dim=truncate_dim)
     file = output.array_file()
@@ -58,8 +62,6 @@ def embed(
         output.write(pipe, source, asked, "embedding", lambda _, vector: numbers(vector))
         return
     refuse_input(file, source.input)
-    from bertie.tasks.embedding_precision import quantize_embeddings
-
     vectors = write_array(file, lambda: quantize_embeddings(pipe([one.text for one in asked]), precision))
     print(
         f"bertie: {counted(vectors.shape[0], 'vector')} of {vectors.shape[1]} numbers in {file}, a .npy file",

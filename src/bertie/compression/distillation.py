@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from bertie.checkpoints.beside_weights import check_new
 from bertie.compression.check import Comparison, compare, held_out
 from bertie.compression.distillation_losses import (
     cosine_distance_sum,
@@ -16,12 +17,11 @@ from bertie.compression.distillation_losses import (
     logits_sum,
     relations_sum,
 )
-from bertie.compression.folder import Opened, check_new, open_model, write_folder
+from bertie.compression.folder import Opened, open_model, write_folder
 from bertie.compression.layer_choice import chosen_layers, with_layers
 from bertie.errors import InputError, InputTypeError, nearest, spelled
 from bertie.frames import texts_of
 from bertie.messages import listed
-from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.task_model import TaskModel
 from bertie.pipelines.factory import load_task
 from bertie.settings import Settings
@@ -110,8 +110,8 @@ class DistillationLearner:
 
     def __init__(
         self,
-        student: BertPreTrainedModel,
-        teacher: BertPreTrainedModel,
+        student: nn.Module,
+        teacher: nn.Module,
         task: Any,  # turns hidden states into vectors, where these are the answers
         features: Features,
         matched: Sequence[int],  # the teacher's layer that each of the student's stands for
@@ -147,11 +147,11 @@ class DistillationLearner:
         if "logits" not in found:
             vectors = [self.task.vectors(output.last_hidden_state, part) for output in (found, wanted)]
             return cosine_distance_sum(*vectors)
-        config, logits = self.model.config, (found.logits, wanted.logits)
+        config = TaskModel(self.model).config
         if config.num_labels == 1:
-            return F.mse_loss(*map(Tensor.float, logits), reduction="sum")
-        multi_label = config.problem_type == "multi_label_classification"
-        return (labels_sum if multi_label else logits_sum)(*logits, self._temperature)
+            return F.mse_loss(found.logits.float(), wanted.logits.float(), reduction="sum")
+        summed = labels_sum if config.problem_type == "multi_label_classification" else logits_sum
+        return summed(found.logits, wanted.logits, self._temperature)
 
     def _hidden(self, found: Any, wanted: Any, _part: Features) -> Tensor:
         return hidden_sum(found.hidden_states[1:], [wanted.hidden_states[number + 1] for number in self._matched])

@@ -22,8 +22,8 @@ def logits_sum(found: Tensor, wanted: Tensor, temperature: float) -> Tensor:
 
 def labels_sum(found: Tensor, wanted: Tensor, temperature: float) -> Tensor:
     """As `logits_sum`, where each of the C labels is a yes or no of its own."""
-    pairs = [torch.stack([logits, torch.zeros_like(logits)], dim=-1) for logits in (found, wanted)]
-    return logits_sum(*pairs, temperature)
+    student, teacher = (torch.stack([logits, torch.zeros_like(logits)], dim=-1) for logits in (found, wanted))
+    return logits_sum(student, teacher, temperature)
 
 
 def cosine_distance_sum(found: Tensor, wanted: Tensor) -> Tensor:

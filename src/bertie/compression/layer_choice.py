@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -16,7 +16,7 @@ Model = TypeVar("Model", bound=BertPreTrainedModel)
 def with_layers(model: Model, layers: Sequence[int]) -> Model:
     """Return a copy of a model that has these of its layers alone, numbered from 0."""
     kept = copy.deepcopy(model)
-    encoder = kept.base_model.encoder
+    encoder: Any = kept.base_model.encoder
     encoder.layer = nn.ModuleList(encoder.layer[number] for number in layers)
     for number, layer in enumerate(encoder.layer):
         layer.attention.self.layer_idx = number

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bertie.checkpoints.beside_weights import check_new
 from bertie.compression.check import Comparison, compare, held_out
-from bertie.compression.folder import check_new, open_model, write_folder
+from bertie.compression.folder import open_model, write_folder
 from bertie.compression.layer_choice import with_layers
 from bertie.compression.observe import batches_on, cosines, vectors
 from bertie.compression.quantize import encode

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.checkpoints.beside_weights import check_new
 from bertie.checkpoints.safetensors_file import write_tensors
-from bertie.compression.folder import check_new
 from bertie.errors import InputError
 from bertie.files import atomic_folder, write_json
 from bertie.pipelines import EmbedPipeline, pipeline

@@ -27,7 +27,7 @@ class StaticEmbedding(Engine):
 
     def __init__(self, table: Array, name_or_path: str) -> None:
         rows, width = table.shape
-        shape = {"num_attention_heads": 1, "num_hidden_layers": 1, "intermediate_size": 1}
+        shape: dict[str, Any] = {"num_attention_heads": 1, "num_hidden_layers": 1, "intermediate_size": 1}
         self.config = BertConfig(vocab_size=rows, hidden_size=width, max_position_embeddings=_ANY_LENGTH, **shape)
         self.architecture, self.name_or_path = "StaticEmbedding", name_or_path
         self.threads = available_threads()

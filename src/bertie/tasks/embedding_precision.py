@@ -8,12 +8,13 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bertie.errors import InputError, InputTypeError, nearest
-from bertie.messages import short
+from bertie.errors import InputError, InputTypeError, spelled
 from bertie.progress import say_once
 from bertie.tasks.arrays import Array
+from bertie.tokenization.arguments import one_of
 
 Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
+PRECISIONS = get_args(Precision)
 # how many bits of each byte are 1
 _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
 # from fewer vectors the range of each number is a guess
@@ -22,7 +23,7 @@ ENOUGH = 100
 
 def quantize_embeddings(
     embeddings: ArrayLike,
-    precision: Precision,
+    precision: Precision | str,
     ranges: ArrayLike | None = None,
     calibration_embeddings: ArrayLike | None = None,
 ) -> NDArray[np.generic]:
@@ -42,11 +43,7 @@ def quantize_embeddings(
         InputError: no such precision, ``ranges`` of another shape, or the range of a single embedding.
         InputTypeError: embeddings that are integers already.
     """
-    if precision not in get_args(Precision):
-        known = get_args(Precision)
-        raise InputError(
-            f"precision is {short(precision)}; allowed: {', '.join(known)}.{nearest(str(precision), known)}"
-        )
+    one_of(spelled("precision"), precision, PRECISIONS)
     vectors = np.asarray(embeddings)
     if not np.issubdtype(vectors.dtype, np.floating):
         raise InputTypeError(f"The embeddings are {vectors.dtype}; quantize_embeddings takes floating-point ones.")
@@ -79,7 +76,7 @@ def _ranges(vectors: Array, ranges: ArrayLike | None, calibration: ArrayLike | N
 
 
 def nearest_embeddings(
-    questions: Array, codes: NDArray[np.generic], top_k: int, rescore_multiplier: int = 4
+    questions: Array, codes: NDArray[np.uint8], top_k: int, rescore_multiplier: int = 4
 ) -> tuple[Array, NDArray[np.int64]]:
     """Return the scores and the numbers of the vectors nearest to each question, best first, ``[Q, k]`` each.
 
