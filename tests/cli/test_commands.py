@@ -92,7 +92,7 @@ def test_embed_in_fewer_bytes(run: Run, tmp_path: Path) -> None:
     for options, message in (
         (["--precision", "int5", "--output", path], "--precision is 'int5'; it must be one of"),
         (["--precision", "int8"], "--precision int8 is for all vectors as one array; add --output FILE.npy."),
-        (["--truncate-dim", 385], "truncate_dim is 385; allowed are 1 to 384"),
+        (["--truncate-dim", 385], "--truncate-dim is 385; allowed are 1 to 384"),
     ):
         ran = run("embed", *texts, *options)
         assert ran.code == 2
