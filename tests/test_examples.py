@@ -51,6 +51,10 @@ def test_every_example_is_run_here() -> None:
     assert [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in tested] == []
 
 
+def test_accelerate(run: Run, minilm: Path) -> None:
+    assert "equal: True" in run("accelerate.py", minilm)
+
+
 def test_search_by_meaning(run: Run) -> None:
     out = run("search_by_meaning.py")
     assert "array of shape (5, 384)" in out

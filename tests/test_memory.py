@@ -1,5 +1,6 @@
 """Pages given back: no value changes, and on Linux a mapped file's memory falls."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -158,3 +159,12 @@ print(min(outside) > 1000, max(inside) < 1000, min(after) > 1000)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == "True True True\n"
+
+
+def test_onednn_keeps_few_programs_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    room.keep_few_primitives()
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "32"
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "5")
+    room.keep_few_primitives()
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "5"

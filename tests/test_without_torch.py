@@ -24,8 +24,8 @@ from bertie.tasks.sentence_transformers_writing import write_recipe
 SOURCE = Path(bertie.__file__).parent
 # rooms, and files of other rooms, that cannot be imported without PyTorch; everything else can
 WITH_TORCH = {
-    *("attention", "capture", "compression", "dropout", "finetuning", "layers", "models"),
-    *("outputs", "packing", "row_losses", "training", "zero_copy"),
+    *("attention", "capture", "compression", "dropout", "export/int8_graph", "finetuning"),
+    *("integrations", "layers", "models", "outputs", "packing", "row_losses", "training", "zero_copy"),
     *("bench/compare", "generation/tensor_functions", "pipelines/modules", "tasks/summed_losses", "tasks/tensors"),
     *("pretraining/heldout", "pretraining/pretrain", "pretraining/pretraining_learner", "pretraining/starting_model"),
     *("pretraining/pretraining_report", "pretraining/utilization"),
@@ -415,6 +415,14 @@ def test_models_are_served(place: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert done.stdout == "['token-classification'] 200\n", done.stderr
 
 
+def test_a_graph_is_exported(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(place)
+    done = without_torch(MAIN, "export", "onnx", "tags", str(tmp_path / "graph"))
+    assert done.returncode == 0, done.stderr
+    assert max(json.loads(done.stdout)["difference"].values()) < 1e-5
+
+
 @pytest.mark.parametrize(("to", "module"), [("h5", "h5py"), ("msgpack", "msgpack")])
 def test_weights_are_converted(to: str, module: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip(module)
@@ -428,7 +436,7 @@ def test_weights_are_converted(to: str, module: str, place: Path, monkeypatch: p
 
 def test_commands_that_answer_are_all_tried() -> None:
     names = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-    assert {line.split()[0] for line in COMMANDS} == names - NEED_TORCH - {"demo", "serve", "convert"}
+    assert {line.split()[0] for line in COMMANDS} == names - NEED_TORCH - {"demo", "serve", "convert", "export"}
 
 
 # what is missing is said
@@ -456,6 +464,7 @@ NEED_TORCH = {
         "prune classes small --texts texts.txt --layers 1",
         "quantize classes small",
         "dequantize classes small",
+        "export onnx classes graph --int8",
         "extend-vocabulary words texts.txt --out more",
         "bench -m classes -i texts.txt",
         "embed hello -m words --device cuda",

@@ -23,6 +23,8 @@ from bertie.estimators import BertTagger as BertTagger
 from bertie.evaluation import Evaluation as Evaluation
 from bertie.evaluation import evaluate as evaluate
 from bertie.export.conversion import convert as convert
+from bertie.export.exporting import Exported as Exported
+from bertie.export.exporting import export_onnx as export_onnx
 from bertie.finetuning import Finetuned as Finetuned
 from bertie.finetuning import Sweep as Sweep
 from bertie.finetuning import finetune as finetune
@@ -30,6 +32,9 @@ from bertie.finetuning import sweep as sweep
 from bertie.generation.generation_config import GenerationConfig as GenerationConfig
 from bertie.generation.streamers import TextIteratorStreamer as TextIteratorStreamer
 from bertie.generation.streamers import TextStreamer as TextStreamer
+from bertie.integrations import accelerate as accelerate
+from bertie.integrations import install as install
+from bertie.integrations import uninstall as uninstall
 from bertie.layers.linear import make_deterministic as make_deterministic
 from bertie.models.auto import AutoModel as AutoModel
 from bertie.models.auto import AutoModelForCausalLM as AutoModelForCausalLM

@@ -4,15 +4,18 @@ import importlib.util
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, TypeVar
 
 from bertie.errors import CheckpointError, InputTypeError
-from bertie.files import checked_path, write_text
+from bertie.files import checked_path, read_json, write_text
 from bertie.messages import short
+from bertie.rules import Rule
+
+Found = TypeVar("Found")
 
 DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_EMBEDDING_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -26,6 +29,12 @@ _DEFAULT_FILES = (
 )
 # in the package, and in a checkout, from which bertie runs without being built
 _OWN_PLACES = (Path(__file__).parent, Path(__file__).parents[2] / "models")
+ADAPTER_CONFIG = "adapter_config.json"
+_ADAPTER_RULES = {
+    "base_model_name_or_path": Rule("what the adapter was made for", "text", none=True),
+    "revision": Rule("of that", "text", none=True),
+}
+_WEIGHTS = ("model*.safetensors", "pytorch_model*.bin", "model*.index.json", "pytorch_model*.index.json")
 _OLD_PLACE = "0_*"  # 0_Transformer, and 0_BERT of the oldest
 _LONGEST_NAME = 255  # bytes, in every common file system
 _MOST_LISTED = 10_000
@@ -51,8 +60,21 @@ def resolve(
     without its owner's name, in its installed package first.
     ``files`` are the names or patterns to download. A local folder is returned as it is, without any network; or its
     ``0_Transformer``, where old versions of sentence-transformers put the model's own files, if that has them alone.
+    What a peft adapter's folder lacks is looked for where its base model lies.
     """
-    name, subfolder = path_or_name(name_or_path), str(checked_path(subfolder or ""))
+    place: dict[str, Any] = {"revision": revision, "token": token, "cache_dir": cache_dir}
+    place |= {"local_files_only": local_files_only, "force_download": force_download}
+    folder = _folder_of(path_or_name(name_or_path), files, str(checked_path(subfolder or "")), place)
+    if _has_any(folder, files) or not is_adapter(folder):
+        return folder
+    base, of_base = base_of_adapter(folder)
+    found = found_for_adapter(folder, lambda: _folder_of(base, files, "", place | of_base))
+    if is_adapter(found):
+        raise CheckpointError(f"{str(folder)!r} is a peft adapter of {base!r:.200}, which is another; merge that first")
+    return found
+
+
+def _folder_of(name: str, files: Sequence[str], subfolder: str, place: dict[str, Any]) -> Path:
     subfolder = "" if subfolder == "." else subfolder
     _refuse_leaving(subfolder, "subfolder")
     if os.path.isdir(name):
@@ -61,19 +83,44 @@ def resolve(
         folder = default_pretrained_model()
     else:
         _refuse_non_names(name)
-        packaged = _packaged() if name in _DEFAULT_NAMES and not (revision or force_download) else None
+        is_plain = not (place["revision"] or place["force_download"])
+        packaged = _packaged() if name in _DEFAULT_NAMES and is_plain else None
         known = DEFAULT_EMBEDDING_MODEL if name in _DEFAULT_NAMES else name
-        patterns = [str(PurePosixPath(subfolder, file)) for file in files]
-        place: dict[str, Any] = {"revision": revision, "token": token, "cache_dir": cache_dir}
-        place |= {"local_files_only": local_files_only, "force_download": force_download}
+        patterns = [str(PurePosixPath(subfolder, file)) for file in (*files, ADAPTER_CONFIG)]
         folder = packaged or _download(known, patterns, place)
-        if not subfolder and not _has_any(folder, files):
+        if not subfolder and not _has_any(folder, (*files, ADAPTER_CONFIG)):
             folder = _download(known, [f"{_OLD_PLACE}/{file}" for file in files], place)
     if subfolder and not (folder / subfolder).is_dir():
         raise CheckpointError(f"the model {name!r:.300} has no subfolder {subfolder!r:.300}")
     if subfolder or _has_any(folder, files):
         return folder / subfolder
     return next((place for place in sorted(folder.glob(_OLD_PLACE)) if _has_any(place, files)), folder)
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds a peft adapter, and no model's weights."""
+    return _has_any(folder, (ADAPTER_CONFIG,)) and not _has_any(folder, _WEIGHTS)
+
+
+def base_of_adapter(folder: Path) -> tuple[str, dict[str, Any]]:
+    """Return the name of the model that an adapter changes, and in what its place differs from the adapter's."""
+    path = member(folder, ADAPTER_CONFIG)
+    stated = read_json(path, "adapter's config", _ADAPTER_RULES)
+    base = stated.get("base_model_name_or_path")
+    if not base:
+        raise CheckpointError(
+            f"{str(path)!r} doesn't say which model the adapter was made for; write its name or folder there, as "
+            "base_model_name_or_path"
+        )
+    return path_or_name(base), {"revision": stated.get("revision")}
+
+
+def found_for_adapter(folder: Path, find: Callable[[], Found]) -> Found:
+    """Return what ``find`` finds of an adapter's base model; an error says whose base it is."""
+    try:
+        return find()
+    except CheckpointError as error:
+        raise CheckpointError(f"{str(folder)!r} is a peft adapter, whose base model can't be read: {error}") from error
 
 
 def path_or_name(given: object) -> str:

@@ -7,10 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from bertie.errors import CheckpointError
-from bertie.files import read_json
-from bertie.hub import listing, member
-from bertie.rules import Rule
+from bertie.hub import listing
 
 
 @dataclass(frozen=True)
@@ -28,8 +25,8 @@ _OTHER_PROGRAM = "fetch model.safetensors or pytorch_model.bin of the same model
 LAYOUTS = (
     Layout(
         ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"),
-        "a peft adapter, which changes a model but is none",
-        "load its base model{base}, and put it on with peft.PeftModel.from_pretrained(model, folder)",
+        "a peft adapter's, which changes a model but is none",
+        "give a folder that has both adapter_config.json and adapter_model.safetensors",
     ),
     Layout(
         ("*.ckpt*.index", "*.ckpt*.meta", "*.ckpt*.data-*"),
@@ -62,7 +59,7 @@ LAYOUTS = (
 )
 
 
-def recognised(names: Iterable[str], base: str = "") -> str:
+def recognised(names: Iterable[str]) -> str:
     """Return what these names of files are and what to do with it, as the end of a sentence; empty: nothing known."""
     names = list(names)
     if not names:
@@ -71,25 +68,14 @@ def recognised(names: Iterable[str], base: str = "") -> str:
         found = [name for sign in layout.signs for name in names if fnmatchcase(name, sign)]
         if found:
             folders = sorted({name.rpartition("/")[0] for name in found if "/" in name}, key=_number)
-            todo = layout.todo.replace("{names}", ", ".join(folders[-4:])).replace("{base}", base)
+            todo = layout.todo.replace("{names}", ", ".join(folders[-4:]))
             return f"{found[0]!r:.200} is {layout.what}: {todo}"
     return ""
 
 
 def what_lies_there(name_or_path: str | os.PathLike[str], folder: Path, **place: Any) -> str:
     """As `recognised`, of a model's folder, or of its name in the hub (``place``: arguments of `hub.resolve`)."""
-    return recognised(listing(name_or_path, folder, **place), _base_model(folder))
-
-
-def _base_model(folder: Path) -> str:
-    """Return the name of the model that an adapter was made for, in brackets."""
-    rule = Rule("what the adapter was made for", "text", none=True)
-    try:
-        path = member(folder, "adapter_config.json")
-        named = read_json(path, rules={"base_model_name_or_path": rule}).get("base_model_name_or_path")
-    except CheckpointError:
-        return ""
-    return f" ({named:.200})" if named else ""
+    return recognised(listing(name_or_path, folder, **place))
 
 
 def _number(folder: str) -> tuple[int, str]:

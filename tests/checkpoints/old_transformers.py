@@ -28,7 +28,15 @@ SIZES = {
     "num_labels": 3,
     "initializer_range": 0.5,
 }
-IDS = np.array([[2, 7, 9, 11, 3], [2, 5, 3, 0, 0]], np.int32)
+SIBLINGS = {
+    "Roberta": {"type_vocab_size": 1},
+    "XLMRoberta": {"type_vocab_size": 1},
+    "Camembert": {"type_vocab_size": 1},
+    "Electra": {"embedding_size": 16, "pad_token_id": 1},
+    "MPNet": {},
+    "DistilBert": {"pad_token_id": 1},
+}
+IDS = np.array([[2, 7, 9, 11, 3], [2, 5, 3, 1, 1]], np.int32)
 MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], np.int32)
 
 
@@ -43,28 +51,36 @@ def config_of(name: str) -> BertConfig:
     return BertConfig(**SIZES | {"num_labels": labels}, is_decoder=name == "LMHeadModel")
 
 
-def outputs_of(library: str, name: str, model) -> dict[str, np.ndarray]:
+def outputs_of(name: str, model) -> dict[str, np.ndarray]:
     ids, mask = (IDS[None], MASK[None]) if name == "ForMultipleChoice" else (IDS, MASK)
-    found = model(ids, attention_mask=mask)
+    # Flax' ELECTRA takes ones where no types are given
+    types = {"token_type_ids": np.zeros_like(ids)} if "Electra" in type(model).__name__ else {}
+    found = model(ids, attention_mask=mask, **types)
     return {key: np.asarray(value) for key, value in found.items() if key not in ("past_key_values",)}
 
 
 def write(folder: Path) -> None:
     for library in ("TF", "Flax"):
         for name in CLASSES:
-            kind, config = class_of(library, name), config_of(name)
-            if library == "TF":
-                model = kind(config)
-                outputs_of(library, name, model)
-                # biases and norms begin as zeros and ones, which would hide a mistake
-                rng = np.random.default_rng(0)
-                model.set_weights([rng.normal(0, 0.5, w.shape).astype(np.float32) for w in model.get_weights()])
-            else:
-                model = kind(config, seed=1)
-            place = folder / library / name
-            model.save_pretrained(place)
-            np.savez(place / "outputs.npz", **outputs_of(library, name, model))
-            print(library, name, flush=True)
+            save(class_of(library, name), config_of(name), name, folder / library / name)
+        for family, changed in SIBLINGS.items():
+            config = getattr(transformers, f"{family}Config")(**SIZES | changed)
+            for name in ("ForMaskedLM", "ForSequenceClassification"):
+                if kind := getattr(transformers, f"{library}{family}{name}", None):  # Flax has not all of them
+                    save(kind, config, name, folder / library / f"{family}{name}")
+
+
+def save(kind, config, name: str, place: Path) -> None:
+    """Save a model none of whose weights is 0 or 1 by default, which would hide a mistake, and its outputs."""
+    if kind.__name__.startswith("TF"):
+        model = kind(config)
+        outputs_of(name, model)
+        rng = np.random.default_rng(0)
+        model.set_weights([rng.normal(0, 0.5, w.shape).astype(np.float32) for w in model.get_weights()])
+    else:
+        model = kind(config, seed=1)
+    model.save_pretrained(place)
+    np.savez(place / "outputs.npz", **outputs_of(name, model))
 
 
 def read(folder: Path) -> None:
@@ -77,7 +93,7 @@ def read(folder: Path) -> None:
             found = kind.from_pretrained(place, **told)
             model, info = found if told else (found, {})
             missing[f"{library} {name}"] = [each for each in info.get("missing_keys", ()) if "dropout" not in each]
-            np.savez(place / "outputs.npz", **outputs_of(library, name, model))
+            np.savez(place / "outputs.npz", **outputs_of(name, model))
     print(json.dumps(missing))
 
 

@@ -62,6 +62,16 @@ def test_what_they_save_is_read(library: str, name: str, theirs: Path) -> None:
     compare(model, name, folder / "outputs.npz")
 
 
+@pytest.mark.parametrize("name", ["ForMaskedLM", "ForSequenceClassification"])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_siblings_that_they_save_are_read(library: str, name: str, theirs: Path) -> None:
+    folders = sorted((theirs / library).glob(f"[!F]*{name}"))
+    assert len(folders) >= 4
+    for folder in folders:
+        model = getattr(bertie, f"Bert{name}").from_pretrained(folder, **LIBRARIES[library][1])
+        compare(model, name, folder / "outputs.npz")
+
+
 def test_what_is_written_they_read(tmp_path: Path) -> None:
     models = {}
     for name in CLASSES:

@@ -46,7 +46,7 @@ def test_answers_stand_in_a_file(run: Run, texts: Path, tmp_path: Path, mini: Pa
             assert [json.loads(line) for line in (tmp_path / output).read_text().splitlines()] == shown.records
             assert len(shown.records) == records
     assert np.load(tmp_path / "v.npy").shape == (2, 384)
-    assert not list(tmp_path.glob(".*"))
+    assert not list(tmp_path.glob(".*.tmp"))
 
 
 @pytest.mark.parametrize("command", [("embed", "-i"), ("search",), ("fill-mask", "-i")])

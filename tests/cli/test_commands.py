@@ -322,3 +322,44 @@ def test_a_pair_has_no_full_text(run: Run, tmp_path: Path) -> None:
     done = run("generate", "a", "--model", tmp_path, "--full-text")
     assert done.code == 2
     assert done.err == "bertie: --full-text is for decoders, and a pair of BERTs writes another text: leave it out.\n"
+
+
+def test_search_keeps_an_index_and_searches_rows_with_a_value(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_text(
+        "source,stars,text\npeps,1,the cat sleeps\nmail,2,stocks fell\npeps,2,a kitten naps\nmail,1,the cat sleeps\n"
+    )
+    first = run("search", path, "a pet", "-k", 4).records
+    assert (tmp_path / ".notes.csv.index" / "line" / "index.json").is_file()
+    again = run("search", path, "a pet", "-k", 4)
+    assert (again.code, again.records) == (0, first)
+    assert run("search", path, "a pet", "-k", 4, "--no-index").records == first
+    mail = run("search", path, "a pet", "--where", "source=mail").records
+    assert [(record["source"], record["line"]) for record in mail] == [("mail", 5), ("mail", 3)]
+    assert [
+        one["line"] for one in run("search", path, "a", "--where", "source=mail", "--where", "stars=2").records
+    ] == [3]
+    assert run("search", path, "a pet", "--where", "source=nobody").records == []
+    for given, says in (
+        ("sourc=mail", "which no row has; there are 'source', 'stars', 'text'"),
+        ("mail", "COLUMN=VALUE"),
+    ):
+        ran = run("search", path, "a pet", "--where", given)
+        assert ran.code == 2
+        assert says in ran.err
+    kept = run("search", path, "a pet", "--by", "sentence", "--index", tmp_path / "kept")
+    assert kept.code == 0
+    assert (tmp_path / "kept" / "index.json").is_file()
+    assert run("search", path, "a", "--index", tmp_path / "kept", "--no-index").code == 2
+
+
+def test_search_keeps_nothing_beside_a_file_where_it_may_not(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "notes.txt").write_text("the cat sleeps\n")
+    access = os.access
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path and access(path, mode))
+    ran = run("search", tmp_path / "notes.txt", "a pet")
+    assert (ran.code, len(ran.records)) == (0, 1)
+    assert "is read-only: vectors are not kept" in caplog.text
+    assert [each.name for each in tmp_path.iterdir()] == ["notes.txt"]

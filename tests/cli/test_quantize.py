@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import bertie
+from bertie.cli.gate import _held_out as held_out
 from bertie.compression import check
 
 Run = Callable[..., Any]
@@ -115,6 +116,15 @@ def test_refused(
     assert bertie.BertForSequenceClassification.from_pretrained(out)
 
 
+@pytest.mark.parametrize(("count", "held"), [(2, [1]), (4, [3]), (5, [4]), (12, [4, 9])])
+def test_every_fifth_text_checks_and_does_not_calibrate(count: int, held: list[int]) -> None:
+    calibrating, checking = held_out(list(range(count)))
+    assert checking == held
+    assert calibrating == [number for number in range(count) if number not in held]
+    with pytest.raises(bertie.InputError, match="--texts has 1 text; give two or more"):
+        held_out([0])
+
+
 def test_mistakes(run: Run, classifier: Path, texts: Path, tmp_path: Path) -> None:
     ran = run("quantize", classifier, tmp_path)
     assert (ran.code, "is not empty; name a new one" in ran.err) == (2, True)
@@ -127,9 +137,6 @@ def test_mistakes(run: Run, classifier: Path, texts: Path, tmp_path: Path) -> No
     (classifier / "config.json").write_text(json.dumps(config))
     ran = run("quantize", classifier, tmp_path / "small", "--texts", texts)
     assert (ran.code, "lacks 'qa_outputs.bias'; train it" in ran.err) == (2, True)
-    texts.write_text("text\nWhy?\n")
-    ran = run("quantize", classifier, tmp_path / "small", "--texts", texts)
-    assert (ran.code, "--texts has 1 text; give two or more" in ran.err) == (2, True)
 
 
 def test_speed_is_measured() -> None:

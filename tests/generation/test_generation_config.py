@@ -51,11 +51,11 @@ def test_ranges(fields, message):
 
 
 def test_what_a_file_states_and_bertie_does_not_offer_is_refused_when_it_is_to_be_followed():
-    config = bertie.GenerationConfig.from_dict({"num_beam_groups": 2, "num_beams": 4})
-    assert config.num_beam_groups == 2
-    with pytest.raises(bertie.ConfigError, match="num_beam_groups is 2"):
+    config = bertie.GenerationConfig.from_dict({"guidance_scale": 2.0, "num_beams": 4})
+    assert config.guidance_scale == 2.0
+    with pytest.raises(bertie.ConfigError, match="guidance_scale is 2.0"):
         config.settled(config)
-    assert bertie.GenerationConfig(num_beam_groups=1).settled(config).num_beams == 4
+    assert bertie.GenerationConfig(guidance_scale=1.0).settled(config).num_beams == 4
 
 
 def test_a_missing_file(tmp_path):

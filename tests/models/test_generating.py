@@ -218,18 +218,49 @@ BAD = {
     "several, greedily": (lambda _: {"num_return_sequences": 3}, "greedy decoding finds one"),
     "a wrong range": (lambda _: {"temperature": 0.0, "do_sample": True}, "is 0.0; allowed: a number above 0"),
     "a typo": (lambda _: {"max_new_token": 3}, r"no argument 'max_new_token'. Did you mean 'max_new_tokens'\?"),
-    "not offered": (lambda _: {"penalty_alpha": 0.6}, "penalty_alpha is 0.6, which bertie's generate does not offer"),
+    "not offered": (lambda _: {"guidance_scale": 1.5}, "guidance_scale is 1.5, which bertie's generate does not offer"),
     "not offered either": (lambda _: {"custom_generate": "a/b"}, "takes no argument 'custom_generate'"),
     "a mask of another width": (lambda _: {"attention_mask": torch.ones(3, 5)}, r"attention_mask has shape \(3, 5\)"),
     "a mask of others": (lambda _: {"attention_mask": torch.full((3, 6), 2)}, "only 0 and 1"),
     "types of another width": (lambda _: {"token_type_ids": IDS.repeat(1, 2)}, r"token_type_ids has shape \(3, 12\)"),
     "an answer that is no bool": (lambda _: {"stopping_criteria": [lambda *_: 3]}, "criterion <lambda> returned"),
     "no criterion": (lambda _: {"stopping_criteria": [3]}, "stopping_criteria holds a int"),
-    "a streamer with beams": (lambda _: {"streamer": print, "num_beams": 2}, "which beams do not settle"),
+    "a streamer with beams": (
+        lambda _: {"streamer": bertie.TextStreamer(None), "num_beams": 2},
+        "which beams do not settle",
+    ),
     "nothing allowed": (
         lambda _: {"prefix_allowed_tokens_fn": lambda *_: []},
         "allows no word after 6 tokens",
     ),
+    "allowed beyond the words": (
+        lambda _: {"prefix_allowed_tokens_fn": lambda *_: [3, 40]},
+        r"prefix_allowed_tokens_fn returned \[3, 40\] for text 0; it must return ids of words, from 0 to 39",
+    ),
+    "allowed is no list": (lambda _: {"prefix_allowed_tokens_fn": lambda *_: None}, "returned None for text 0"),
+    "allowed before the words": (lambda _: {"prefix_allowed_tokens_fn": lambda *_: [-1]}, r"returned \[-1\] for"),
+    "an end beyond the words": (lambda _: {"eos_token_id": [3, 40]}, "names the token 40, but the model's vocabulary"),
+    "padding beyond the words": (lambda _: {"pad_token_id": 40, "eos_token_id": 3}, "names the token 40, but"),
+    "no streamer": (lambda _: {"streamer": 5}, "streamer is a int; it must have the methods put and end"),
+    "a class of streamers": (lambda _: {"streamer": bertie.TextStreamer}, "is the class TextStreamer; give an object"),
+    "no generator": (lambda _: {"generator": 5}, "generator is a int; it must be a torch.Generator"),
+    "a class of processors": (lambda _: {"logits_processor": [dict]}, "holds the class dict; give an object of it"),
+    "no scores": (
+        lambda _: {"logits_processor": [lambda *_: None]},
+        r"processor <lambda> returned a NoneType; it must return scores .*: torch.float32 of shape \(3, 40\)",
+    ),
+    "scores of others": (
+        lambda _: {"logits_processor": [lambda _, s: s[:, :5]]},
+        r"returned torch.float32 of shape \(3, 5",
+    ),
+    "no answer": (lambda _: {"stopping_criteria": [lambda *_: None]}, "criterion <lambda> returned a NoneType"),
+    "no cache": (lambda _: {"past_key_values": ((IDS,),)}, "must be a bertie.Cache or one like it, not tuple"),
+    "no mask": (lambda _: {"attention_mask": 5}, "attention_mask must be a torch.Tensor, not int"),
+    "vectors of another width": (
+        lambda _: {"inputs_embeds": torch.zeros(3, 6, 7), "attention_mask": torch.ones(3, 6)},
+        r"must have shape \[batch, length, 16\]",
+    ),
+    "too many beams for memory": (lambda _: {"num_beams": 10**9}, "num_beams=1000000000 for 3 prompts needs about"),
     "no word left": (lambda _: {"suppress_tokens": list(range(40))}, "No word is left to choose for text 0"),
     "forced and forbidden": (lambda _: {"forced_eos_token_id": 3, "suppress_tokens": [3]}, "suppress_tokens forbids"),
 }
@@ -285,6 +316,19 @@ def test_a_criterion_that_never_holds_is_said(model, caplog):
     )
     assert found.shape == (1, 10)
     assert "no stopping criterion held within max_length=10" in caplog.text
+
+
+def test_an_option_that_is_none_is_the_default(model):
+    names = (
+        "num_beams",
+        "num_return_sequences",
+        "repetition_penalty",
+        "length_penalty",
+        "typical_p",
+        "num_beam_groups",
+    )
+    nothing = dict.fromkeys(names)
+    assert torch.equal(model.generate(IDS[:1], **nothing, max_new_tokens=3), model.generate(IDS[:1], max_new_tokens=3))
 
 
 def test_no_length_gives_20_tokens_and_is_said(model, caplog):

@@ -456,6 +456,8 @@ def test_devices() -> None:
             one_device(wrong)
     with pytest.raises(InputError, match="device is 'xpu:99', which this machine or its PyTorch does not have"):
         one_device("xpu:99", "device")
+    with pytest.raises(InputError, match="device is 'meta', which has shapes and no numbers; give 'cpu'"):
+        one_device("meta", "device")
 
 
 @pytest.mark.cuda

@@ -10,8 +10,9 @@ import pytest
 import bertie
 from bertie.engine import Engine
 from bertie.errors import BertieError, InputError
+from bertie.pipelines.head_tasks import tasks_of
 from bertie.serving.refusals import Refusal
-from bertie.serving.served_model import ServedModel, tasks_of
+from bertie.serving.served_model import ServedModel
 from bertie.serving.service import Limits, Service
 from bertie.serving.step_queue import StepQueue, Work
 from bertie.tasks.features import Features
@@ -196,5 +197,5 @@ def test_what_a_head_can_do(folders: dict[str, Path], tmp_path: Path) -> None:
     assert tasks_of(str(folders["words"])) == ("fill-mask", "next-sentence")
     assert tasks_of(str(folders["tags"])) == ("token-classification",)
     bertie.BertConfig(architectures=["BertLMHeadModel"], is_decoder=True).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="is a BertLMHeadModel, which bertie does not serve"):
+    with pytest.raises(InputError, match="is a BertLMHeadModel; bertie knows a task for BertModel"):
         tasks_of(str(tmp_path))

@@ -43,5 +43,5 @@ def _names(source: Path, subfolder: str) -> Iterator[str]:
             continue
         wanted = path.suffix in _COPIED or path.name in _COPIED_NAMES or (part and path.suffix == ".safetensors")
         name = str(path.relative_to(source))
-        if wanted and not own and not path.name.startswith(".") and member(source, name).is_file():
+        if wanted and not own and not path.name.startswith((".", "adapter_")) and member(source, name).is_file():
             yield name

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.checkpoints.adapters import ADAPTER_WEIGHTS, MergedFile
 from bertie.checkpoints.names import PREFIX, from_family, unwrapped
 from bertie.checkpoints.pickle_file import GivenTensors, PickleFile
 from bertie.checkpoints.safetensors_file import SafetensorsFile
@@ -19,7 +20,7 @@ from bertie.config import CONFIG_NAME, OLD_CONFIG_NAME
 from bertie.errors import CheckpointError
 from bertie.families import Family
 from bertie.files import checked_path, read_json
-from bertie.hub import listing, member, resolve
+from bertie.hub import ADAPTER_CONFIG, base_of_adapter, found_for_adapter, is_adapter, listing, member, resolve
 from bertie.layouts import recognised
 from bertie.progress import say_once
 from bertie.rules import Rule
@@ -210,10 +211,29 @@ class Place:
 
 
 def open_weights(place: Place, variant: str | None = None, use_safetensors: bool | None = None) -> Checkpoint:
-    """Open a model's weights; a hub's .bin files are downloaded only if it has no safetensors."""
-    folder = resolve(
-        place.name_or_path, files=[*BESIDE, *weight_files(use_safetensors is not False, variant)], **place.arguments
-    )
+    """Open a model's weights, those of a peft adapter merged into its base model's."""
+    folder = _resolved(place, variant, use_safetensors, ADAPTER_CONFIG, *ADAPTER_WEIGHTS)
+    if not is_adapter(folder):
+        return _open_plain(place, folder, variant, use_safetensors)
+    name, of_base = base_of_adapter(folder)
+    base = replace(place, name_or_path=name, subfolder="", **of_base)
+
+    def load() -> Checkpoint:
+        return _open_plain(base, _resolved(base, variant, use_safetensors), variant, use_safetensors)
+
+    checkpoint = found_for_adapter(folder, load)
+    merged = MergedFile(folder, checkpoint)
+    files = {**checkpoint._files, merged.path: merged}
+    return replace(checkpoint, infos={**checkpoint.infos, **merged.infos}, _files=files)
+
+
+def _resolved(place: Place, variant: str | None, use_safetensors: bool | None, *more: str) -> Path:
+    files = [*BESIDE, *weight_files(use_safetensors is not False, variant), *more]
+    return resolve(place.name_or_path, files=files, **place.arguments)
+
+
+def _open_plain(place: Place, folder: Path, variant: str | None, use_safetensors: bool | None) -> Checkpoint:
+    """Open weights in the folder of a place; a hub's .bin files are downloaded only if it has no safetensors."""
     if use_safetensors is None and not os.path.isdir(place.name_or_path):
         single, index, *_ = weight_files(True, variant)
         if not (folder / single).exists() and not (folder / index).exists():

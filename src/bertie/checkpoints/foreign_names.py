@@ -93,6 +93,7 @@ KERAS = Naming(
     endings=(
         ("word_embeddings.weight", "word_embeddings/weight"),
         ("_embeddings.weight", "_embeddings/embeddings"),
+        ("relative_attention_bias.weight", "relative_attention_bias/embeddings"),  # MPNet's
         *_norms("gamma", "beta"),
         _KERNEL,
     ),

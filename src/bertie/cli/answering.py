@@ -11,14 +11,14 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.reading import Asked, InputOptions, standard_input
-from bertie.cli.writing import OutputOptions, numbers, refuse_input, write_array, written_as
+from bertie.cli.writing import OutputOptions, ShardedOutput, numbers, refuse_input, write_array, written_as
 from bertie.errors import InputError, counted
 from bertie.messages import wrong_byte
 from bertie.writing import FORM_OF_SUFFIX, FORMS
 
 
 @dataclass(frozen=True)
-class VectorOutput(OutputOptions):
+class VectorOutput(ShardedOutput):
     """`OutputOptions`, and all vectors as one array, which a file is whose name says nothing else."""
 
     to: Annotated[str | None, written_as("jsonl, csv, tsv, parquet, or npy, all vectors as one array")] = None
@@ -94,7 +94,7 @@ class TagOptions(options.WindowOptions):
 
 
 @dataclass(frozen=True)
-class TagOutput(OutputOptions):
+class TagOutput(ShardedOutput):
     """`OutputOptions`, and CoNLL."""
 
     to: Annotated[str | None, written_as("jsonl, csv, tsv, parquet, or conll: words with their tags")] = None

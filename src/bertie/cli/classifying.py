@@ -8,7 +8,7 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.reading import InputOptions
-from bertie.cli.writing import OutputOptions
+from bertie.cli.writing import ShardedOutput
 from bertie.errors import InputError
 
 
@@ -43,7 +43,7 @@ def classify(
     model: options.WindowOptions,
     column: options.Columns = None,
     form: options.FormatOptions,
-    output: OutputOptions,
+    output: ShardedOutput,
 ) -> None:
     """Give each text its most likely label, with a score.
 

@@ -80,7 +80,7 @@ def distil(
         force=force,
     )
     print("\n".join(map(printable, found.lines())), file=sys.stderr)
-    print(json.dumps(found.record(out)))
+    print(json.dumps({"model": str(out), **found.record()}))
 
 
 def _numbers(layers: str) -> int | list[int]:

@@ -173,6 +173,11 @@ def bound(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**given: Any) -> None:
+        if given.get("ray"):
+            from bertie.cli.on_ray import answer_shards
+
+            answer_shards(command, given)
+            return
         made = {
             name: group(**{one.name: given.pop(one.name) for one in fields(group)}) for name, group in groups.items()
         }

@@ -1,5 +1,7 @@
 """``bertie search`` and ``bertie rerank``: the passages of a file that answer a question, best first."""
 
+import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -12,6 +14,8 @@ from bertie.cli.reading import Asked, InputOptions
 from bertie.cli.writing import OutputOptions, answers_in
 from bertie.data.sentences import sentences
 from bertie.errors import InputError
+from bertie.messages import listed
+from bertie.progress import say_once
 from bertie.writing import beside
 
 
@@ -28,6 +32,17 @@ def search(
     by: Annotated[
         str, typer.Option(help="What is found: each 'line' (of a table, row), or each 'sentence' in them.")
     ] = "line",
+    where: Annotated[
+        list[str] | None, typer.Option(help="Search rows with this value alone: COLUMN=VALUE; may be repeated.")
+    ] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(help="Where vectors are kept; the default is .FILE.index beside the file."),
+    ] = None,
+    no_index: Annotated[bool, typer.Option("--no-index", help="Compute all vectors anew, and keep none.")] = False,
+    approximate: Annotated[
+        bool, typer.Option("--approximate", help="Do not look at all texts, of more than a million (needs usearch).")
+    ] = False,
     *,
     model: options.ModelOptions,
     split_special_tokens: options.SplitSpecial = False,
@@ -35,9 +50,14 @@ def search(
     form: options.FormatOptions,
     output: OutputOptions,
 ) -> None:
-    """Find the lines or sentences of a file that are nearest in meaning to a question."""
+    """Find the lines or sentences of a file that are nearest in meaning to a question.
+
+    The texts' vectors are kept; at the next search only those of new and changed texts are computed.
+    """
     if by not in ("line", "sentence"):
         raise InputError(f"--by is {by!r}; it is 'line' or 'sentence'.")
+    if index is not None and no_index:
+        raise InputError("--no-index keeps no vectors, and --index says where; give one of them.")
     out = output.writer()
     read = InputOptions(None, file).read(form, column)
     if by == "sentence":
@@ -45,13 +65,15 @@ def search(
 
         read = _sentences(read, form_of(file, form.format) == "lines")
     found = _found(read, file, "text to search")
+    among = _with_values(found, where or [])
     pipe = model.pipeline("embed", split_special_tokens=split_special_tokens)
     from bertie.pipelines import SearchIndex
 
-    index = SearchIndex([one.text for one in found], pipe)
+    kept = None if no_index else index or _beside(file, by)
+    searched = SearchIndex([one.text for one in found], pipe, kept, approximate)
     asked = [one.text for one in Questions(questions).read()]
     with answers_in(output.output, file):
-        for question, hits in zip(asked, index.search(asked, top_k), strict=True):
+        for question, hits in zip(asked, searched.search(asked, top_k, among), strict=True):
             for rank, hit in enumerate(hits, 1):
                 one = found[hit.number]
                 answer = {"question": question, "rank": rank, "score": round(hit.score, 6), **_place(one, file)}
@@ -97,6 +119,37 @@ def _sentences(rows: Iterator[Asked], are_lines: bool) -> Iterator[Asked]:
         for sentence in sentences("\n".join(one.text for one in part)):
             yield Asked(sentence, _rest(begins[read]), begins[read].where)
             read += len(sentence.split())
+
+
+def _beside(file: Path, by: str) -> Path | None:
+    """Return where the vectors of a file's texts are kept; None where nothing can be written beside it."""
+    place = file.resolve()
+    folder = place.with_name(f".{place.name}.index") / by
+    if folder.is_dir() or os.access(place.parent, os.W_OK):
+        return folder
+    say_once(f"{str(place.parent)!r} is read-only: vectors are not kept; --index says where to keep them")
+    return None
+
+
+def _with_values(rows: list[Asked], where: list[str]) -> list[int] | None:
+    """Return the numbers of the rows that have the values asked for, or None if none are."""
+    wanted = {}
+    for one in where:
+        name, sign, value = one.partition("=")
+        if not sign:
+            raise InputError(f"--where is {one!r}; it is COLUMN=VALUE, such as source=mail.")
+        if not any(name in row.row for row in rows):
+            names = sorted({each for row in rows for each in row.row})
+            raise InputError(f"--where names the column {name!r}, which no row has; there are {listed(names)}.")
+        wanted[name] = value
+    if not wanted:
+        return None
+    return [at for at, row in enumerate(rows) if all(_written(row.row.get(each)) == wanted[each] for each in wanted)]
+
+
+def _written(value: object) -> str | None:
+    """Return a value as it is typed: true, 3, a text; None has none."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _found(rows: Iterable[Asked], file: Path, wanted: str) -> list[Asked]:

@@ -55,4 +55,4 @@ def prune(
         force=force,
     )
     print("\n".join(map(printable, found.lines())), file=sys.stderr)
-    print(json.dumps(found.record(out)))
+    print(json.dumps({"model": str(out), **found.record()}))

@@ -1,16 +1,13 @@
 """``bertie serve``: models behind HTTP."""
 
 import math
-import os
 from typing import Annotated
 
 import typer
 
 from bertie.cli import options
 from bertie.errors import InputError
-from bertie.serving import check_extra
-
-KEYS = "BERTIE_API_KEYS"
+from bertie.serving import KEYS, check_extra, read_keys
 
 
 def serve(
@@ -48,7 +45,7 @@ def serve(
     A model's head says what it answers. SIGTERM ends it once the requests that were accepted are answered.
     """
     check_extra()
-    keys = _keys(api_key or [], os.environ.get(KEYS))
+    keys = read_keys(api_key or [])
     if not math.isfinite(timeout):
         raise InputError(f"--timeout is {timeout}; give seconds, such as 60.")
     from bertie.serving.served_model import ServedModel
@@ -58,15 +55,3 @@ def serve(
     limits = Limits(max_concurrent_requests, max_client_batch_size, body=max_body, seconds=timeout)
     opened = [ServedModel.open(model, device, max_batch_tokens) for model in models]
     run(opened, host, port, keys, limits, log_requests)
-
-
-def _keys(given: list[str], listed: str | None) -> list[str]:
-    """Return the keys of the options and of the environment's list; an empty one would open the server to everyone."""
-    from_list = [key for key in (listed or "").split(",") if key]
-    for name, is_empty in (("--api-key", "" in given), (KEYS, listed is not None and not from_list)):
-        if is_empty:
-            raise InputError(f"{name} is empty, and would let everyone in; give a key, or leave it out.")
-    keys = [*given, *from_list]
-    if any(not key.isascii() or not key.isprintable() or " " in key for key in keys):
-        raise InputError("An API key has characters that no header can have; take letters, digits and punctuation.")
-    return keys

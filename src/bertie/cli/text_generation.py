@@ -22,6 +22,12 @@ class WritingOptions:
     num_beams: Annotated[
         int | None, typer.Option("--num-beams", min=1, help="Beams: versions of a text that are tried side by side.")
     ] = None
+    num_beam_groups: Annotated[
+        int | None, typer.Option("--num-beam-groups", min=1, help="Groups of beams that shun each other's words.")
+    ] = None
+    diversity_penalty: Annotated[
+        float | None, typer.Option("--diversity-penalty", help="With --num-beam-groups: how much they shun them.")
+    ] = None
     num_return_sequences: Annotated[
         int | None, typer.Option("--num-return-sequences", min=1, help="How many texts to write for each.")
     ] = None
@@ -30,13 +36,18 @@ class WritingOptions:
         float | None, typer.Option("--temperature", help="With --sample: above 1, unlikely words are drawn more often.")
     ] = None
     top_k: Annotated[
-        int | None, typer.Option("--top-k", help="With --sample: draw from this many likeliest words.")
+        int | None,
+        typer.Option("--top-k", help="With --sample or --penalty-alpha: choose among this many likeliest words."),
     ] = None
     top_p: Annotated[
         float | None,
         typer.Option(
             "--top-p", help="With --sample: draw from the likeliest words whose probabilities reach this sum."
         ),
+    ] = None
+    penalty_alpha: Annotated[
+        float | None,
+        typer.Option("--penalty-alpha", help="Contrastive search: how much likeness to words before counts, 0 to 1."),
     ] = None
     repetition_penalty: Annotated[
         float | None,

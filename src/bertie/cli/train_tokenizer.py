@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from bertie.checkpoints.beside_weights import check_new
 from bertie.cli import options
 from bertie.cli.reading import say_notes
 from bertie.messages import printable
@@ -66,6 +65,7 @@ def extend_vocabulary(
     form: options.FormatOptions,
 ) -> None:
     """Add a domain's frequent words to a model's vocabulary; each begins as the mean of its pieces. Adapt it then."""
+    from bertie.checkpoints.beside_weights import check_new
     from bertie.compression.folder import open_model, write_folder
     from bertie.data.running_text import Documents
     from bertie.pretraining.vocabulary_extension import add_words, find_words

@@ -127,3 +127,13 @@ class OutputOptions:
                 f"{pipe.codec.limit} tokens and {plural(cut, 'was', 'were')} cut",
                 file=sys.stderr,
             )
+
+
+@dataclass(frozen=True)
+class ShardedOutput(OutputOptions):
+    """`OutputOptions`, and whether a cluster answers."""
+
+    ray: Annotated[
+        bool,
+        typer.Option("--ray", help="Answer a file in shards, on a Ray cluster; --output is their folder, to resume."),
+    ] = False

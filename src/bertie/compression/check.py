@@ -3,27 +3,39 @@
 import statistics
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
-from bertie.batching import budget, in_batches
-from bertie.compression.observe import answer, batches_on, cosines, vectors
+from bertie.batching import batches, budget, in_batches
+from bertie.compression.observe import BATCH, answer, batches_on, cosines
+from bertie.config import BertConfig
 from bertie.engine import Engine
 from bertie.errors import BertieError, spelled
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.task_model import TaskModel
 from bertie.packing import Packed
 from bertie.tasks.features import Features
-from bertie.tasks.model import Model
+from bertie.tasks.operations import Computed, operations_on
 
 ROUNDS = 5
 # members of an output that hold scores, the first present one counts
 _SCORES = ("logits", "prediction_logits", "start_logits")
+
+
+class Encoding(Protocol):
+    """Of what `bertie.tasks.model.Model` asks, what gives hidden states."""
+
+    @property
+    def config(self) -> BertConfig: ...
+    @property
+    def threads(self) -> int: ...
+    def hidden_states(self, features: Features, /) -> Computed: ...
+    def with_threads(self, threads: int, /) -> Self: ...
+    def inference(self) -> AbstractContextManager[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -45,11 +57,12 @@ class Comparison:
 
     def refuse(self, force: bool, *, min_worst: float = 0.0, min_mean: float = 0.0, min_agreement: float = 0.0) -> None:
         """Raise a `BertieError` if the small model should not take the other's place, unless it is forced to."""
-        problem = self._problem(min_worst, min_mean, min_agreement)
+        problem = self.problem(min_worst, min_mean, min_agreement)
         if problem and not force:
             raise BertieError(f"{problem}. Nothing is written; {spelled('force', True)} writes it all the same.")
 
-    def _problem(self, min_worst: float, min_mean: float, min_agreement: float) -> str:
+    def problem(self, min_worst: float, min_mean: float = 0.0, min_agreement: float = 0.0) -> str:
+        """Return why the small model is not worth having, or an empty text."""
         if self.cosine_worst < min_worst:
             return f"The worst text's cosine is {self.cosine_worst:.4f}, below {min_worst}"
         if self.cosine_mean < min_mean:
@@ -58,10 +71,9 @@ class Comparison:
             return f"Only {self.agreement:.2%} of the predictions are equal, below {min_agreement:.2%}"
         return f"It would be slower on this machine ({self.speed_up:.2f} x)" if self.speed_up < 1 else ""
 
-    def record(self, out: Path) -> dict[str, Any]:
-        """Return the comparison as commands write it, of a model in the folder ``out``."""
+    def record(self) -> dict[str, Any]:
+        """Return the comparison as a command prints it."""
         return {
-            "model": str(out),
             "texts": self.texts,
             "cosine_mean": round(self.cosine_mean, 5),
             "cosine_worst": round(self.cosine_worst, 5),
@@ -87,11 +99,36 @@ def compare(
     model: BertPreTrainedModel, small: BertPreTrainedModel, texts: Features, rounds: int = ROUNDS
 ) -> Comparison:
     """Return how ``small`` compares with ``model`` on ``texts``; both in eval mode, on the CPU."""
-    found = cosines(vectors(small, texts), vectors(model, texts))
-    rate, small_rate = _rates([model, small], texts, rounds)
     size, small_size = (sum(each.numel() * each.element_size() for each in at.parameters()) for at in (model, small))
-    mean, worst, agreement = float(found.mean()), float(found.min()), _agreement(model, small, texts)
-    return Comparison(len(texts.lengths), mean, worst, agreement, rate, small_rate, size, small_size)
+    both = _computing(model), _computing(small)
+    return compare_computing(*both, (size, small_size), _agreement(model, small, texts), texts, rounds)
+
+
+def compare_computing(
+    model: Encoding,
+    small: Encoding,
+    sizes: tuple[int, int],
+    agreement: float | None,
+    texts: Features,
+    rounds: int = ROUNDS,
+) -> Comparison:
+    """As `compare`, of whatever computes hidden states."""
+    found = cosines(_vectors(small, texts), _vectors(model, texts))
+    rate, small_rate = _rates([model, small], texts, rounds)
+    mean, worst = float(found.mean()), float(found.min())
+    return Comparison(len(texts.lengths), mean, worst, agreement, rate, small_rate, *sizes)
+
+
+def _vectors(model: Encoding, texts: Features) -> Tensor:
+    """As `bertie.compression.observe.vectors`."""
+    made: list[Any] = [None] * len(texts.lengths)
+    with model.inference():
+        for part in batches(texts.lengths, BATCH):
+            states = model.hidden_states(texts.select(part))
+            hidden = torch.from_numpy(operations_on(states).to_host(states))
+            for index, rows in zip(part, hidden.split([texts.lengths[row] for row in part]), strict=True):
+                made[index] = torch.stack([rows.mean(dim=0), rows[0]])
+    return torch.stack(made)
 
 
 def held_out(texts: Sequence[Any], every: int) -> tuple[list[Any], list[Any]]:
@@ -122,12 +159,11 @@ def _chosen(scores: Tensor, name: str, packed: Packed, problem_type: str | None)
     return scores > 0 if problem_type == "multi_label_classification" else scores.argmax(dim=-1)
 
 
-def _rates(models: Sequence[BertPreTrainedModel], texts: Features, rounds: int) -> list[float]:
+def _rates(models: Sequence[Encoding], texts: Features, rounds: int) -> list[float]:
     """Return the texts a second of each model: the median of rounds in which they take turns."""
     seconds: list[list[float]] = [[] for _ in models]
-    computing = [_computing(model) for model in models]
     for turn in range(rounds + 1):
-        for model, spent in zip(computing, seconds, strict=True):
+        for model, spent in zip(models, seconds, strict=True):
             start = time.perf_counter()
             _read_all(model, texts)
             if turn:  # the first warms up
@@ -135,7 +171,7 @@ def _rates(models: Sequence[BertPreTrainedModel], texts: Features, rounds: int) 
     return [len(texts.lengths) / statistics.median(spent) for spent in seconds]
 
 
-def _computing(model: BertPreTrainedModel) -> Model:
+def _computing(model: BertPreTrainedModel) -> Encoding:
     """Return what a pipeline made from the model's folder computes with: the engine where it can.
 
     The engine of a decoder writes, and gives no hidden states.
@@ -146,7 +182,7 @@ def _computing(model: BertPreTrainedModel) -> Model:
     return TaskModel(model)
 
 
-def _read_all(model: Model, texts: Features) -> None:
+def _read_all(model: Encoding, texts: Features) -> None:
     """Compute all texts as a pipeline does."""
     tokens, workers = budget(texts.lengths, "cpu", model.config.hidden_size, model.threads)
     model = model.with_threads(1) if workers > 1 else model

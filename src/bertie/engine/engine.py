@@ -56,6 +56,7 @@ class Engine:
         device_type: "cpu".
         threads: the cores that a call takes.
         dtype: "float32": what hidden states are computed in, of a quantised model too.
+        weights: the checkpoint's arrays; None if it was made of a model.
     """
 
     device_type = "cpu"
@@ -96,7 +97,7 @@ class Engine:
         self.threads = available_threads()
         self.name_or_path = ""
         self._reopen: Callable[[], Engine] | None = None
-        self._stored: Weights | None = None
+        self.weights: Weights | None = None
 
     @classmethod
     def open(
@@ -150,7 +151,7 @@ class Engine:
             checkpoint = open_weights(place, variant)
             weights = weights_in(checkpoint, own, wanted, allow_nan)
             engine = cls(weights, own, wanted)
-            engine._stored = weights
+            engine.weights = weights
             if wanted in WRITERS:
                 found = GenerationConfig.of_folder(checkpoint.path.parent)
                 engine.generation_config = found or engine.generation_config
@@ -191,9 +192,9 @@ class Engine:
             CheckpointError: the folder cannot be made or written.
             InputTypeError: the engine was made of a model, and keeps no weights as files have them.
         """
-        if self._stored is None:
+        if self.weights is None:
             raise InputTypeError("An engine made of a model cannot be saved; save the model.")
-        arrays = ((name, self._stored.read(canonical(name) or name)) for name in self._stored.names)
+        arrays = ((name, self.weights.read(canonical(name) or name)) for name in self.weights.names)
         tensors = {name: array for name, array in arrays if array is not None}
         config = copy(self.config)
         config.architectures, config.dtype = [self.architecture], self.dtype

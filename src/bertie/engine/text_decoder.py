@@ -74,25 +74,26 @@ class Decoding:
     def __init__(self, decoder: TextDecoder, prompts: Rows, threads: int, sources: Sources | None = None) -> None:
         self.decoder, self.threads, self.sources = decoder, threads, sources
         self._prompt: Batch | None = Batch.of(prompts, decoder.config)
-        self.limit = decoder.config.max_position_embeddings
+        self.config, self.limit = decoder.config, decoder.config.max_position_embeddings
         types, ends = self._prompt.types, self._prompt.cu_seqlens[1:]
         self._types = None if types is None else types[ends - 1]
         self._past = KeyValues(len(decoder.blocks), len(prompts.lengths), decoder.blocks[0].block.heads)
 
-    def step(self, ids: Integers, running: NDArray[np.bool_] | None = None) -> StepOutput:
+    def step(self, ids: Integers, running: NDArray[np.bool_] | None = None, with_states: bool = False) -> StepOutput:
         """See `bertie.generation.decoder.Decoder.step`."""
         prompt, self._prompt = self._prompt, None
         rows = np.arange(len(ids)) if running is None else np.flatnonzero(running)
         batch = self._newest(ids, rows) if prompt is None else prompt
         hidden = self._computed(batch, rows, several=prompt is not None)
+        states = _in_rows(hidden, batch, rows, len(ids)) if with_states else None
         if prompt is not None:
             hidden = hidden[batch.cu_seqlens[1:] - 1]
         found = self.decoder.head(hidden, self.threads)
         if len(rows) == len(ids):
-            return StepOutput(found)
+            return StepOutput(found, states=states)
         logits = np.zeros((len(ids), found.shape[1]), np.float32)
         logits[rows] = found
-        return StepOutput(logits)
+        return StepOutput(logits, states=states)
 
     def read(self, words: Integers) -> Array:
         """See `bertie.generation.decoder.Decoder.read`."""
@@ -135,6 +136,15 @@ class Decoding:
                 x = block.cross(x, sources.layers[block.index], starts, sources.starts, threads)
             x = block.block.feed_forward(x, threads)
         return x
+
+
+def _in_rows(hidden: Array, batch: Batch, rows: Integers, count: int) -> Array:
+    """Return the hidden states ``[T, D]`` of some of so many texts as ``[count, n, D]``, with zeros behind them."""
+    lengths = np.asarray(batch.lengths)
+    columns = np.arange(len(hidden)) - np.repeat(batch.cu_seqlens[:-1], lengths)
+    found = np.zeros((count, lengths.max(), hidden.shape[1]), hidden.dtype)
+    found[np.repeat(rows, lengths), columns] = hidden
+    return found
 
 
 class Beginnings(NamedTuple):
@@ -184,6 +194,6 @@ def write(
     generator = np.random.default_rng(seed)
     plan = GenerationPlan.of(config, prompts, decoding.limit, generator=generator, **asked)
     # a draft changes no word, and is made for one text
-    is_one = len(ids) * config.num_return_sequences * config.num_beams == 1
+    is_one = len(ids) * config.num_return_sequences * config.num_beams == 1 and not config.is_contrastive
     found: Integers = generate(decoding, ids, plan, PromptLookup.of(config) if is_one else None).sequences
     return found

@@ -158,6 +158,14 @@ def _stated(checkpoint: Checkpoint, config: BertConfig, architecture: str) -> Pa
 def weights_of(model: Any, config: BertConfig, architecture: str) -> Weights:
     """Return copies of the weights of a PyTorch model."""
     arrays = {canonical(name) or name: _copied(tensor) for name, tensor in model.state_dict().items()}
+    bits = {canonical(name) or name: getattr(module, "input_bits", 8) for name, module in model.named_modules()}
+    return weights_from(arrays, config, architecture, bits)
+
+
+def weights_from(
+    arrays: dict[str, NDArray[Any]], config: BertConfig, architecture: str, bits: Mapping[str, int] | None = None
+) -> Weights:
+    """Return arrays by canonical names as weights; tables and what isn't multiplied are read where they lie."""
     wanted = {canonical(name) or name: shape for name, shape in parameters_of(architecture, config).shapes.items()}
     if odd := _odd(arrays, wanted):
         raise InputTypeError(
@@ -166,8 +174,7 @@ def weights_of(model: Any, config: BertConfig, architecture: str) -> Weights:
         )
     tied = [f"{place}{name}" for place in ("", "decoder.") for name in TIED]
     arrays |= {name: arrays[_tied(name)] for name in tied if name not in arrays and _tied(name) in arrays}
-    bits = {canonical(name) or name: getattr(module, "input_bits", 8) for name, module in model.named_modules()}
-    return Weights(arrays.get, arrays, input_bits=bits)
+    return Weights(arrays.get, arrays, input_bits=bits or {})
 
 
 def _odd(arrays: Mapping[str, NDArray[Any]], wanted: Mapping[str, tuple[int, ...]]) -> str | None:

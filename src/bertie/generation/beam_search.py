@@ -2,9 +2,11 @@
 
 Letters: B prompts, K beams of each, M candidates of each, V words. The rules are the reference's: a beam's score is the
 sum of its words' log-probabilities, divided, once it has ended, by its number of new tokens to ``length_penalty``.
+Where the beams of a prompt fall into groups (`diverse_beams`), each group is searched as those of a prompt of its own.
 """
 
 from dataclasses import dataclass
+from itertools import chain
 
 from bertie.errors import BertieError
 from bertie.generation.decoder import Decoder
@@ -71,37 +73,48 @@ class BeamSearch:
 
     def __init__(self, decoder: Decoder, prompts: Values, plan: GenerationPlan) -> None:
         config = plan.config
-        self.decoder, self.plan, self.num_beams, self.xp = decoder, plan, config.num_beams, functions_of(prompts)
-        self.prompt_length, self.batch = prompts.shape[1], prompts.shape[0]
+        self.decoder, self.plan, self.xp = decoder, plan, functions_of(prompts)
+        self.groups = config.num_beam_groups
+        self.num_beams, self.batch = config.num_beams // self.groups, prompts.shape[0] * self.groups
+        self.prompt_length = prompts.shape[1]
         self.record = StepRecord(config)
-        self.texts = _Texts(prompts, self.num_beams, plan.max_length)
+        self.texts = _Texts(prompts, config.num_beams, plan.max_length)
         self.ended: list[list[_Ended]] = [[] for _ in range(self.batch)]
         self.can_improve = [True] * self.batch
         self.first_row = self.xp.ids(prompts, range(self.batch))[:, None] * self.num_beams
+        # the reference, too, fills with the end where the padding's id is 0
+        self.fill = (config.pad_token_id or plan.ends[0]) if plan.ends else -1
 
     def run(self, prompts: Values) -> Generated:
         """Search until nothing better can come, and return the best."""
-        output = self.decoder.step(prompts).repeated(self.num_beams)
-        self.decoder.repeat(self.num_beams)
+        output = self.decoder.step(prompts).repeated(self.plan.config.num_beams)
+        self.decoder.repeat(self.plan.config.num_beams)
         self.scores = self.xp.full(self.xp.float32(output.logits), (self.batch, self.num_beams), 0.0)
         self.scores[:, 1:] = _LAST  # the beams of a prompt are alike before the first word
         while True:
             logits = self.xp.float32(output.logits)
-            scores = self.plan.process(self.texts.ids, self.xp.log_softmax(logits))
+            scores = self._processed(self.xp.log_softmax(logits))
             self.record.add(output, logits, scores)
             candidates = self._candidates(scores)
             stops = self._stops(candidates)
             self._keep_ended(candidates, stops)
             self._go_on(candidates, stops)
-            if self._is_over(stops):
+            if self._is_over(stops, self._outlook(candidates)):
                 return self._best()
             output = self.decoder.step(self.texts.ids, self._running())
 
+    def _processed(self, logs: Values) -> Values:
+        """Return log-probabilities ``[B * K, V]`` after all processors."""
+        return self.plan.process(self.texts.ids, logs)
+
     def _candidates(self, scores: Values) -> Candidates:
-        """Return the best, or drawn, continuations of all beams of a prompt: enough that K of them do not end."""
         refuse_undecided(scores, self._of_rows(self.can_improve) & self.xp.is_nan(scores.sum(axis=-1)))
+        return self._continuations(scores, self.scores)
+
+    def _continuations(self, scores: Values, before: Values) -> Candidates:
+        """Return the best, or drawn, words after beams with scores ``before [B, K]``: enough that K of them go on."""
         words = scores.shape[-1]
-        sums = (scores.reshape(self.batch, -1, words) + self.scores[:, :, None]).reshape(self.batch, -1)
+        sums = (scores.reshape(len(before), -1, words) + before[:, :, None]).reshape(len(before), -1)
         count = max(2, 1 + len(self.plan.ends)) * self.num_beams
         if self.plan.config.do_sample:
             chosen = self.xp.draw(self.xp.softmax(sums), count, self.plan.generator)
@@ -125,7 +138,7 @@ class BeamSearch:
         finals = (candidates.scores / length**self.plan.config.length_penalty).tolist()
         beams, words, ending = candidates.beams.tolist(), candidates.words.tolist(), stops.tolist()
         for text in range(self.batch):
-            if not self.can_improve[text] or self._is_full(text):
+            if not self._is_open(text):
                 continue
             for place in range(self.num_beams):
                 if ending[text][place]:
@@ -145,20 +158,28 @@ class BeamSearch:
 
     def _go_on(self, candidates: Candidates, stops: Values) -> None:
         """Take the K best candidates that do not end as the beams of the next step."""
-        # of float32, which a number of Python's does not widen
-        last = self.xp.where(stops, candidates.scores + _LAST, candidates.scores)
-        self.scores, chosen = self.xp.topk(last, self.num_beams)
+        self.scores, chosen = self._going_on(candidates, stops)
         rows = (self.xp.take(candidates.beams, chosen) + self.first_row).flatten()
         self.texts.go_on(rows, self.xp.take(candidates.words, chosen).flatten())
         self.decoder.reorder(rows)
 
-    def _is_over(self, stops: Values) -> bool:
+    def _going_on(self, candidates: Candidates, stops: Values) -> tuple[Values, Values]:
+        """Return the scores of the K best candidates that do not end, and which they are, ``[B, K]`` each."""
+        # of float32, which a number of Python's does not widen
+        last = self.xp.where(stops, candidates.scores + _LAST, candidates.scores)
+        return self.xp.topk(last, self.num_beams)
+
+    def _outlook(self, candidates: Candidates) -> Values:  # noqa: ARG002  groups look at them
+        """Return the score from which running beams may become better than what has ended, ``[B]``."""
+        return self.scores[:, 0]
+
+    def _is_over(self, stops: Values, outlook: Values) -> bool:
         """Whether no running beam can become better than what has ended, or none can go on."""
         config = self.plan.config
         new_tokens = self.texts.length - self.prompt_length
         if config.early_stopping == "never" and config.length_penalty > 0:
             new_tokens = self.plan.max_length - self.prompt_length
-        best = (self.scores[:, 0] / new_tokens**config.length_penalty).tolist()
+        best = (outlook / new_tokens**config.length_penalty).tolist()
         for text, kept in enumerate(self.ended):
             if len(kept) == self.num_beams and best[text] <= kept[-1].score:
                 self.can_improve[text] = False
@@ -167,26 +188,30 @@ class BeamSearch:
 
     def _running(self) -> Values | None:
         """Return which rows are still computed: those of prompts whose answer is not settled."""
-        open_texts = [self.can_improve[text] and not self._is_full(text) for text in range(self.batch)]
+        open_texts = list(map(self._is_open, range(self.batch)))
         return None if all(open_texts) else self._of_rows(open_texts)
+
+    def _is_open(self, text: int) -> bool:
+        return self.can_improve[text] and not self._is_full(text)
 
     def _of_rows(self, of_texts: list[bool]) -> Values:
         return self.xp.repeat(self.xp.bools(self.scores, of_texts), self.num_beams)
 
     def _best(self) -> Generated:
-        best = [each for kept in self.ended for each in kept[: self.plan.config.num_return_sequences]]
-        if len(best) < self.batch * self.plan.config.num_return_sequences:
+        count = self.plan.config.num_return_sequences
+        best: list[_Ended] = []
+        for text in range(0, self.batch, self.groups):
+            of_prompt = chain(*self.ended[text : text + self.groups])
+            best += sorted(of_prompt, key=lambda each: -each.score)[:count]
+        if len(best) * self.groups < self.batch * count:
             raise BertieError(
                 "Fewer beams have ended than texts are to be returned: the logits processors leave too few words."
             )
-        # the reference, too, fills with the end where the padding's id is 0
-        ends = self.plan.ends
-        fill = (self.plan.config.pad_token_id or ends[0]) if ends else -1
         scores = self.xp.full(self.scores, (len(best),), 0.0)
         for row, each in enumerate(best):
             scores[row] = each.score
         return Generated(
-            self._stacked([each.ids for each in best], fill),
+            self._stacked([each.ids for each in best], self.fill),
             self.record,
             scores if self.plan.config.output_scores else None,
             self._stacked([each.beam_indices for each in best], -1),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from bertie.config import BertConfig
 from bertie.generation.functions import Values, functions_of
 
 Layers = tuple[Values, ...]
@@ -10,18 +11,26 @@ Layers = tuple[Values, ...]
 
 @dataclass(frozen=True)
 class StepOutput:
-    """``logits [B, V]`` of the next word, and what else was asked for, one tensor a layer."""
+    """``logits [B, V]`` of the next word, and what else was asked for, one tensor a layer.
+
+    ``states [B, n, D]``: the last hidden states of the tokens that were read, zeros where a text has fewer.
+    """
 
     logits: Values
     extras: dict[str, Layers] = field(default_factory=dict)
+    states: Values | None = None
 
     def repeated(self, count: int) -> "StepOutput":
         """Return each text's answer so many times, one copy beside the other."""
         if count == 1:
             return self
-        xp = functions_of(self.logits)
-        extras = {name: tuple(xp.repeat(layer, count) for layer in layers) for name, layers in self.extras.items()}
-        return StepOutput(xp.repeat(self.logits, count), extras)
+        texts = functions_of(self.logits).ids(self.logits, range(len(self.logits)))
+        return self.of(functions_of(texts).repeat(texts, count))
+
+    def of(self, texts: Values) -> "StepOutput":
+        """Return the answers of these texts, without their states."""
+        extras = {name: tuple(layer[texts] for layer in layers) for name, layers in self.extras.items()}
+        return StepOutput(self.logits[texts], extras)
 
 
 class Decoder(Protocol):
@@ -30,20 +39,22 @@ class Decoder(Protocol):
     Ids and logits are tensors of the one, arrays of the other.
 
     Attributes:
+        config: the sizes of the model.
         limit: the width that ``ids`` may have at most: the model's positions end there.
         cache: the keys and values of what was read, or None.
     """
 
+    config: BertConfig
     limit: int
 
     @property
     def cache(self) -> Any: ...
 
-    def step(self, ids: Values, running: Values | None = None) -> StepOutput:
+    def step(self, ids: Values, running: Values | None = None, with_states: bool = False) -> StepOutput:
         """Read what is new in ``ids [B, S]`` and score the next word.
 
         ``running`` bool ``[B]``: False where a text has ended; its logits may be anything finite, so that nothing has
-        to be computed of it.
+        to be computed of it. Contrastive search alone asks for states.
         """
 
     def read(self, words: Values) -> Values:

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.memory import available_memory
+
 # an array of NumPy or a tensor of PyTorch
 Values: TypeAlias = Any
 Array: TypeAlias = NDArray[Any]
@@ -123,6 +125,10 @@ class Functions:
     def bools(self, like: Values, answers: Any) -> Values:  # noqa: ARG002
         """Return what a stopping criterion answered, beside ``like``."""
         return np.asarray(answers)
+
+    def available_memory(self, like: Values) -> int | None:  # noqa: ARG002
+        """Return how many bytes are left where ``like`` lies, or None where nobody knows."""
+        return available_memory()
 
     def shown(self, values: Values) -> Array:
         """Return values on the host, for a streamer."""

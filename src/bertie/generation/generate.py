@@ -1,12 +1,22 @@
 """``generate``: the search that a plan asks for."""
 
+from collections.abc import Callable
+
+from bertie.errors import InputError, counted, spelled
 from bertie.generation.assisted_search import Drafter, search_assisted
 from bertie.generation.beam_search import search_beams
+from bertie.generation.contrastive_search import search_contrastive
 from bertie.generation.decoder import Decoder
+from bertie.generation.diverse_beams import search_diverse_beams
 from bertie.generation.functions import Values, functions_of
 from bertie.generation.generated import Generated
+from bertie.generation.generation_config import GenerationConfig
 from bertie.generation.generation_plan import GenerationPlan
 from bertie.generation.token_search import search_tokens
+
+# a score, its logarithm, its sum with a beam's, their order: what a step has of each word at once
+_FLOATS_OF_A_SCORE = 6
+_ALWAYS_THERE = 1 << 30  # bytes
 
 
 def generate(decoder: Decoder, prompts: Values, plan: GenerationPlan, drafter: Drafter | None = None) -> Generated:
@@ -14,15 +24,38 @@ def generate(decoder: Decoder, prompts: Values, plan: GenerationPlan, drafter: D
 
     Raises:
         BertieError: a text's scores are NaN, or leave no word to choose.
-        InputError, InputTypeError: from a processor or a stopping criterion.
+        InputError, InputTypeError: from a processor or a stopping criterion; or memory is too small.
     """
+    _check_memory(decoder, prompts, plan)
     if plan.streamer is not None:
         xp = functions_of(prompts)
         plan.streamer.put(xp.shown(xp.repeat(prompts, plan.config.num_return_sequences)))
     if drafter is not None:
         found = search_assisted(decoder, prompts, plan, drafter)
     else:
-        found = (search_tokens if plan.config.num_beams == 1 else search_beams)(decoder, prompts, plan)
+        found = _search_of(plan.config)(decoder, prompts, plan)
     if plan.streamer is not None:
         plan.streamer.end()
     return found
+
+
+def _check_memory(decoder: Decoder, prompts: Values, plan: GenerationPlan) -> None:
+    """Refuse more texts side by side than memory has room for: their scores of all words, their keys and values."""
+    config, sizes = plan.config, decoder.config
+    names = ("num_beams", "num_return_sequences", *(("top_k",) if config.is_contrastive else ()))
+    name = max(names, key=lambda each: getattr(config, each))
+    texts = len(prompts) * getattr(config, name)
+    kept = 2 * sizes.num_hidden_layers * sizes.hidden_size * plan.max_length
+    needed = texts * (_FLOATS_OF_A_SCORE * sizes.vocab_size + kept) * 4
+    available = functions_of(prompts).available_memory(prompts) if needed > _ALWAYS_THERE else None
+    if available is not None and needed > available:
+        raise InputError(
+            f"{spelled(name, getattr(config, name))} for {counted(len(prompts), 'prompt')} needs about "
+            f"{needed / 1e9:,.1f} GB, and {available / 1e9:,.1f} are left; ask for fewer, or give fewer prompts."
+        )
+
+
+def _search_of(config: GenerationConfig) -> Callable[[Decoder, Values, GenerationPlan], Generated]:
+    if config.num_beams == 1:
+        return search_contrastive if config.is_contrastive else search_tokens
+    return search_beams if config.num_beam_groups == 1 else search_diverse_beams

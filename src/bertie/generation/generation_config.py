@@ -24,6 +24,8 @@ DEFAULTS: dict[str, Any] = {
     "use_cache": True,
     "early_stopping": False,
     "num_beams": 1,
+    "num_beam_groups": 1,
+    "diversity_penalty": 0.0,
     "temperature": 1.0,
     "top_k": 50,
     "top_p": 1.0,
@@ -37,7 +39,7 @@ DEFAULTS: dict[str, Any] = {
     "encoder_no_repeat_ngram_size": 0,
     "num_return_sequences": 1,
 }
-_SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
+_SAMPLING = ("temperature", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 _BEAMS = ("early_stopping", "length_penalty")
 
 
@@ -83,10 +85,30 @@ class GenerationConfig:
             )
         if asked > beams > 1:
             raise ConfigError(f"num_return_sequences is {asked}, but num_beams {beams}; at most one a beam is returned")
+        self._check_groups()
         for name in ("forced_bos_token_id", "forced_eos_token_id"):
             forced = _as_list(getattr(self, name))
             if forced and set(forced) <= set(self.suppress_tokens or ()):
                 raise ConfigError(f"{name} is {short(getattr(self, name))}, which suppress_tokens forbids; drop one")
+
+    def _check_groups(self) -> None:
+        """Check that beams fall into groups of equal size that can differ."""
+        beams, groups = self.num_beams, self.num_beam_groups or 1
+        if groups == 1 or beams is None:
+            return
+        size = spelled("num_beam_groups", groups)
+        if beams % groups:
+            raise ConfigError(f"{size} does not divide {spelled('num_beams', beams)} into groups of equal size")
+        if self.do_sample:
+            raise ConfigError(f"{size} is for beams whose words are not drawn; leave out {spelled('do_sample', True)}")
+        if not self.diversity_penalty:
+            raise ConfigError(f"{size} finds the same in each group; add {spelled('diversity_penalty', 0.5)}")
+
+    @property
+    def is_contrastive(self) -> bool:
+        """Whether words are chosen by contrastive search."""
+        is_greedy = (self.num_beams or 1) == 1 and not self.do_sample
+        return bool(self.penalty_alpha) and is_greedy and (self.top_k or 0) > 1
 
     # reading
 
@@ -179,11 +201,14 @@ class GenerationConfig:
             if getattr(found, name) is None:
                 own = getattr(model_config, name)
                 setattr(found, name, DEFAULTS.get(name) if own is None else own)
-        found.update(**options)
+        found.update(**{name: DEFAULTS.get(name) if value is None else value for name, value in options.items()})
         refuse_others(vars(model_config) | vars(found))
         for names, is_used, fix in (
             (_SAMPLING, found.do_sample, spelled("do_sample", True)),
-            (_BEAMS, (found.num_beams or 1) > 1, spelled("num_beams", 4)),
+            (("top_k",), found.do_sample or found.penalty_alpha, spelled("do_sample", True)),
+            (("penalty_alpha",), found.is_contrastive, f"{spelled('top_k', 4)} and without beams and draws"),
+            (_BEAMS, found.num_beams > 1, spelled("num_beams", 4)),
+            (("diversity_penalty",), found.num_beam_groups > 1, spelled("num_beam_groups", 2)),
         ):
             for name in names if not is_used else ():
                 if options.get(name) not in (None, DEFAULTS.get(name)):

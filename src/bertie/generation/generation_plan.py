@@ -13,6 +13,7 @@ from bertie.generation.logits_processors import (
     AllowedByPrefix,
     EndGetsLikelier,
     Forced,
+    KnownTokens,
     LogitsProcessor,
     NoRepeatedNgrams,
     RepetitionPenalty,
@@ -81,16 +82,7 @@ class GenerationPlan:
         Raises:
             InputError, InputTypeError: lengths that cannot be, or processors and criteria that are no functions.
         """
-        for name, given in (("logits_processor", logits_processor), ("stopping_criteria", stopping_criteria)):
-            if not isinstance(given, Iterable):
-                raise InputTypeError(f"{name} is a {type(given).__name__}; give a list of functions.")
-            for each in given:
-                if not callable(each):
-                    raise InputTypeError(f"{name} holds a {type(each).__name__}; each must be a function.")
-        if prefix_allowed_tokens_fn is not None and not callable(prefix_allowed_tokens_fn):
-            raise InputTypeError(
-                f"prefix_allowed_tokens_fn is a {type(prefix_allowed_tokens_fn).__name__}; it must be a function."
-            )
+        _check_functions(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer)
         if streamer is not None and (config.num_beams or 1) > 1:
             raise InputError("A streamer shows words as they come, which beams do not settle; leave out one of both.")
         ends = tuple(tokens_of(config.eos_token_id))
@@ -109,7 +101,13 @@ class GenerationPlan:
     def process(self, ids: Values, scores: Values) -> Values:
         """Return the scores ``[B, V]`` after all processors."""
         for processor in self.processors:
-            scores = processor(ids, scores)
+            found = processor(ids, scores)
+            if not isinstance(found, type(scores)) or found.shape != scores.shape or "float" not in str(found.dtype):
+                raise InputTypeError(
+                    f"The logits processor {_name(processor)} returned {_shown(found)}; it must return scores "
+                    f"like those it is given: {_shown(scores)}."
+                )
+            scores = found
         return scores
 
     def ended(self, ids: Values, scores: tuple[Values, ...] | None, length: int | None = None) -> Values:
@@ -136,15 +134,48 @@ def tokens_of(tokens: int | list[int] | None) -> list[int]:
     return [] if tokens is None else [tokens] if isinstance(tokens, int) else list(tokens)
 
 
-def _answer(criterion: StoppingCriterion, ids: Values, scores: Any) -> Values:
-    found = functions_of(ids).bools(ids, criterion(ids, scores))
-    if str(found.dtype).removeprefix("torch.") != "bool" or found.shape not in ((), ids.shape[:1]):
-        name = getattr(criterion, "__name__", type(criterion).__name__)
+def _check_functions(processors: Any, criteria: Any, allowed: Any, streamer: Any) -> None:
+    """Refuse what cannot be called as it has to be."""
+    for name, given in (("logits_processor", processors), ("stopping_criteria", criteria)):
+        if not isinstance(given, Iterable):
+            raise InputTypeError(f"{name} is a {type(given).__name__}; give a list of functions.")
+        for each in given:
+            if not callable(each):
+                raise InputTypeError(f"{name} holds a {type(each).__name__}; each must be a function.")
+            if isinstance(each, type):
+                raise InputTypeError(f"{name} holds the class {each.__name__}; give an object of it.")
+    if allowed is not None and not callable(allowed):
+        raise InputTypeError(f"prefix_allowed_tokens_fn is a {type(allowed).__name__}; it must be a function.")
+    if isinstance(streamer, type):
+        raise InputTypeError(f"streamer is the class {streamer.__name__}; give an object of it.")
+    if streamer is not None and not all(callable(getattr(streamer, name, None)) for name in ("put", "end")):
         raise InputTypeError(
-            f"The stopping criterion {name} returned {found.dtype} of shape {tuple(found.shape)}; it must return "
-            f"True or False, or a bool tensor with one entry for each of {counted(ids.shape[0], 'text')}."
+            f"streamer is a {type(streamer).__name__}; it must have the methods put and end, as TextStreamer has."
+        )
+
+
+def _answer(criterion: StoppingCriterion, ids: Values, scores: Any) -> Values:
+    answer = criterion(ids, scores)
+    try:
+        found = functions_of(ids).bools(ids, answer)
+        is_fit = str(found.dtype).removeprefix("torch.") == "bool" and found.shape in ((), ids.shape[:1])
+    except (TypeError, ValueError, RuntimeError):  # PyTorch's, of what makes no tensor
+        is_fit = False
+    if not is_fit:
+        raise InputTypeError(
+            f"The stopping criterion {_name(criterion)} returned {_shown(answer)}; it must return True or False, or "
+            f"a bool tensor with one entry for each of {counted(ids.shape[0], 'text')}."
         )
     return found
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _shown(value: Any) -> str:
+    is_array = hasattr(value, "dtype") and hasattr(value, "shape")
+    return f"{value.dtype} of shape {tuple(value.shape)}" if is_array else f"a {type(value).__name__}"
 
 
 def _max_length(config: GenerationConfig, prompts: Prompts, limit: int) -> int:
@@ -196,6 +227,7 @@ def _processors(
     if source is None and ((config.encoder_repetition_penalty or 1.0) != 1.0 or config.encoder_no_repeat_ngram_size):
         say_once("penalties on the source's words are without effect: the source was not given as ids")
     found: list[LogitsProcessor | None] = [
+        KnownTokens((*ends, *tokens_of(config.pad_token_id))),
         _bias(config),
         SourcePenalty(config.encoder_repetition_penalty, source)
         if source is not None and config.encoder_repetition_penalty != 1.0
@@ -207,7 +239,7 @@ def _processors(
         else None,
         bad_words(config.bad_words_ids, ends) if config.bad_words_ids else None,
         Suppressed(ends, 0, _min_length(config, prompts, max_length)) if ends else None,
-        AllowedByPrefix(allowed, config.num_beams) if allowed is not None else None,
+        AllowedByPrefix(allowed, config.num_beams // config.num_beam_groups) if allowed is not None else None,
         Forced([config.forced_bos_token_id], 1) if config.forced_bos_token_id is not None else None,
         Forced(last, max_length - 1) if (last := tokens_of(config.forced_eos_token_id)) else None,
         without_invalid_numbers if config.remove_invalid_values else None,

@@ -5,11 +5,16 @@ a PyTorch model, arrays of the engine.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bertie.errors import InputError
 from bertie.generation.functions import Values, functions_of
+from bertie.messages import short
 
 LogitsProcessor = Callable[[Values, Values], Values]
 Tokens = Sequence[int]
@@ -21,9 +26,20 @@ def _columns(tokens: Tokens, scores: Values) -> list[int]:
     if (wrong := next((token for token in tokens if token >= size), None)) is not None:
         raise InputError(
             f"The generation config names the token {wrong}, but the model's vocabulary has 0 to {size - 1}; correct "
-            "the field that holds it (eos_token_id, bad_words_ids, suppress_tokens and others name tokens)."
+            "the field that holds it (eos_token_id, pad_token_id, bad_words_ids, suppress_tokens or another)."
         )
     return list(tokens)
+
+
+@dataclass(frozen=True)
+class KnownTokens:
+    """Refuse tokens that the model does not have, such as an end that could never come."""
+
+    tokens: Tokens
+
+    def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
+        _columns(self.tokens, scores)
+        return scores
 
 
 @dataclass(frozen=True)
@@ -152,17 +168,28 @@ class AllowedByPrefix:
         xp = functions_of(scores)
         mask = xp.full(scores, tuple(scores.shape), -math.inf)
         for row, text in enumerate(ids):
-            words = self.allowed(row // self.num_beams, text)
-            if len(words) == 0:
-                raise InputError(
-                    f"prefix_allowed_tokens_fn allows no word after {ids.shape[1]} tokens of text "
-                    f"{row // self.num_beams}; it must return one at least."
-                )
-            mask[row, words] = 0
+            mask[row, xp.ids(ids, self._words(row // self.num_beams, text, scores.shape[1]))] = 0
         found = scores + mask
         # where other processors forbid all that is allowed, in every beam of a text, what is allowed comes first
         nothing = (found == -math.inf).all(axis=1).reshape(-1, self.num_beams).all(axis=1)
         return xp.where(xp.repeat(nothing, self.num_beams)[:, None], mask, found)
+
+    def _words(self, number: int, text: Values, size: int) -> NDArray[Any]:
+        """Return what is allowed after the ids of a text, checked."""
+        given = self.allowed(number, text)
+        rows = given.tolist() if hasattr(given, "tolist") else given
+        words = np.asarray(list(rows) if isinstance(rows, Iterable) else rows)
+        if words.size == 0:
+            raise InputError(
+                f"prefix_allowed_tokens_fn allows no word after {len(text)} tokens of text {number}; it must return "
+                "one at least."
+            )
+        if words.ndim != 1 or words.dtype.kind not in "iu" or words.min() < 0 or words.max() >= size:
+            raise InputError(
+                f"prefix_allowed_tokens_fn returned {short(given)} for text {number}; it must return ids of words, "
+                f"from 0 to {size - 1}."
+            )
+        return words
 
 
 @dataclass(frozen=True)

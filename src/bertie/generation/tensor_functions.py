@@ -83,6 +83,9 @@ class TensorFunctions(Functions):
     def bools(self, like: Tensor, answers: Any) -> Tensor:
         return torch.as_tensor(answers, device=like.device)
 
+    def available_memory(self, like: Tensor) -> int | None:
+        return torch.cuda.mem_get_info(like.device)[0] if like.is_cuda else super().available_memory(like)
+
     def shown(self, values: Tensor) -> Any:
         return values.cpu()
 

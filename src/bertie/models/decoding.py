@@ -70,27 +70,28 @@ class PackedDecoder:
     """Texts that grow each by its own tokens in a `Cache`: no padding, and nothing of a text that has ended."""
 
     def __init__(self, model: Any, prompts: PromptRows, cache: Any, encoder: Packed | None = None) -> None:
-        self.model, self.cache, self.encoder = model, cache, encoder
+        self.model, self.config, self.cache, self.encoder = model, model.config, cache, encoder
         self.limit = prompts.limit(model.config.max_position_embeddings)
         self._prompt: Packed | None = prompts.unread(cache.lengths)
         self._positions, self._types = prompts.last(prompts.positions) + 1, prompts.last(prompts.types)
         # known on the host, so that no step waits for a device to tell
         self._furthest, self._type_range = int(self._positions.max()), (int(self._types.min()), int(self._types.max()))
 
-    def step(self, ids: Tensor, running: Tensor | None = None) -> StepOutput:
+    def step(self, ids: Tensor, running: Tensor | None = None, with_states: bool = False) -> StepOutput:
         """See `bertie.generation.decoder.Decoder.step`."""
         prompt, self._prompt = self._prompt, None
         packed = self._next(ids, running) if prompt is None else prompt
-        logits = self._logits(packed, 0 if prompt is None else packed.cu_seqlens[1:].long() - 1)
+        output = self._forward(packed, 0 if prompt is None else packed.cu_seqlens[1:].long() - 1, with_states)
+        logits = output.logits
         if prompt is None and packed.flat_index is not None:
             logits = logits.new_zeros(packed.shape[0], logits.shape[1]).index_copy_(0, packed.flat_index, logits)
-        return StepOutput(logits)
+        return StepOutput(logits, states=packed.pad(output.hidden_states[-1]) if with_states else None)
 
     def read(self, words: Tensor) -> Tensor:
         """See `bertie.generation.decoder.Decoder.read`."""
         count = len(words)
         last = self._furthest + count - 1
-        logits = self._logits(
+        output = self._forward(
             Packed(
                 input_ids=words,
                 position_ids=self._positions + torch.arange(count, device=words.device),
@@ -102,6 +103,7 @@ class PackedDecoder:
             0,
         )
         self._positions, self._furthest = self._positions + count, last + 1
+        logits: Tensor = output.logits
         return logits
 
     def forget(self, count: int) -> None:
@@ -109,16 +111,16 @@ class PackedDecoder:
         self.cache.crop(-count)
         self._positions, self._furthest = self._positions - count, self._furthest - count
 
-    def _logits(self, packed: Packed, logits_to_keep: int | Tensor) -> Tensor:
-        logits: Tensor = self.model(
+    def _forward(self, packed: Packed, logits_to_keep: int | Tensor, with_states: bool = False) -> Any:
+        return self.model(
             packed,
             encoder_hidden_states=self.encoder,
             past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=logits_to_keep,
+            output_hidden_states=with_states,
             return_dict=True,
-        ).logits
-        return logits
+        )
 
     def _next(self, ids: Tensor, running: Tensor | None) -> Packed:
         """Return the newest token of each text that has not ended."""
@@ -166,7 +168,7 @@ class RowsDecoder:
         encoder: Packed | None = None,
         wanted: tuple[str, ...] = (),
     ) -> None:
-        self.model, self.cache, self.encoder, self.wanted = model, cache, encoder, wanted
+        self.model, self.config, self.cache, self.encoder, self.wanted = model, model.config, cache, encoder, wanted
         self.limit = prompts.limit(model.config.max_position_embeddings)
         self._embeds, self._before = prompts.embeds, prompts.columns_before
         self._read = 0 if cache is None else int(cache.get_seq_length())
@@ -177,14 +179,21 @@ class RowsDecoder:
         self._positions = torch.cat([prompts.positions, prompts.last(prompts.positions)[:, None] + more], dim=1)
         self._types = torch.cat([prompts.types, prompts.last(prompts.types)[:, None].expand(-1, len(more))], dim=1)
 
-    def step(self, ids: Tensor, running: Tensor | None = None) -> StepOutput:  # noqa: ARG002  rows are computed whole
+    def step(
+        self,
+        ids: Tensor,
+        running: Tensor | None = None,  # noqa: ARG002  rows are computed whole
+        with_states: bool = False,
+    ) -> StepOutput:
         """See `bertie.generation.decoder.Decoder.step`."""
         embeds, self._embeds = self._embeds, None
         if embeds is not None:
-            output = self._forward(self._before + ids.shape[1], 1, inputs_embeds=embeds[:, self._read :])
+            new_tokens = {"inputs_embeds": embeds[:, self._read :]}
         else:
-            output = self._forward(self._before + ids.shape[1], 1, input_ids=ids[:, self._read - self._before :])
-        return StepOutput(output.logits[:, -1], {name: output[name] for name in self.wanted if name in output})
+            new_tokens = {"input_ids": ids[:, self._read - self._before :]}
+        output = self._forward(self._before + ids.shape[1], 1, with_states, **new_tokens)
+        extras = {name: output[name] for name in self.wanted if name in output}
+        return StepOutput(output.logits[:, -1], extras, output.hidden_states[-1] if with_states else None)
 
     def read(self, words: Tensor) -> Tensor:
         """See `bertie.generation.decoder.Decoder.read`."""
@@ -196,9 +205,10 @@ class RowsDecoder:
         self.cache.crop(-count)
         self._read -= count
 
-    def _forward(self, width: int, logits_to_keep: int, **new_tokens: Tensor) -> Any:
+    def _forward(self, width: int, logits_to_keep: int, with_states: bool = False, **new_tokens: Tensor) -> Any:
         """Read what is new of rows that are ``width`` columns wide."""
         new = slice(self._read, width)
+        asked = {*self.wanted, *(("hidden_states",) if with_states else ())} - {"cross_attentions"}
         output = self.model(
             **new_tokens,
             attention_mask=self._mask[:, :width] if self._has_padding else None,
@@ -209,7 +219,7 @@ class RowsDecoder:
             use_cache=self.cache is not None,
             logits_to_keep=logits_to_keep,
             return_dict=True,
-            **{f"output_{name}": True for name in self.wanted if name != "cross_attentions"},
+            **{f"output_{name}": True for name in asked},
         )
         if self.cache is not None:
             self._read = width

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from bertie.errors import InputError, InputTypeError, counted
+from bertie.errors import InputError, InputTypeError, counted, spelled
 from bertie.generation.assisted_search import (
     ASSISTANT_TOKENS,
     CONFIDENCE_THRESHOLD,
@@ -58,6 +58,10 @@ def _check_call(decoder: Decoder, prompts: PromptRows, config: GenerationConfig)
         raise InputError(f"Words are drafted for one text at a time, and {texts} are asked for; ask for each alone.")
     if config.num_beams > 1:
         raise InputError(f"Words are drafted for one text, and num_beams is {config.num_beams}; leave out one of both.")
+    if config.is_contrastive:
+        raise InputError(
+            f"Drafts are for likeliest or drawn words; leave out {spelled('penalty_alpha')}, or the draft."
+        )
     cache = getattr(decoder.cache, "self_attention_cache", decoder.cache)
     if not getattr(cache, "is_croppable", hasattr(cache, "crop")):
         what = "use_cache is False" if cache is None else f"a {type(cache).__name__} keeps all it has read"

@@ -78,7 +78,8 @@ def generate(
         raise InputError(f"Source {encoder.lengths.index(0)} has no tokens; give one at least, such as [CLS].")
     ids, mask = _beginnings(config, decoder_input_ids, decoder_attention_mask, encoder)
     columns = torch.arange(mask.shape[1], device=ids.device)  # positions are those of columns, as in the reference
-    prompts = prompt_rows(config, ids, mask, None, columns, None, self.device, past_key_values is not None)
+    has_past = self.decoder.bert.past_length(past_key_values) > 0
+    prompts = prompt_rows(config, ids, mask, None, columns, None, self.device, has_past)
     wanted = ("attentions", "cross_attentions", "hidden_states")
     decoder = decoder_of(self.decoder, prompts, config, past_key_values, encoder, wanted)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bertie.attention.cache import Cache, EncoderDecoderCache
-from bertie.errors import InputError, InputTypeError, counted, nearest
+from bertie.errors import InputError, InputTypeError, counted, nearest, spelled
 from bertie.generation.assisted_search import Drafter
 from bertie.generation.decoder import Decoder
 from bertie.generation.generate import generate as search
@@ -22,7 +22,7 @@ from bertie.models.drafting import drafter_of
 from bertie.models.generate_outputs import output_of
 from bertie.models.hooks import is_looked_into
 from bertie.models.loading import ConfigLike
-from bertie.models.model_inputs import pack_encoder_states
+from bertie.models.model_inputs import check_embeds, pack_encoder_states
 from bertie.outputs import ModelOutput
 from bertie.packing import Packed, require_integers, require_tensor
 from bertie.progress import say_once
@@ -101,9 +101,11 @@ def generate(
         given, attention_mask, token_type_ids, position_ids = _rows_of(
             given, config, attention_mask, token_type_ids, position_ids, inputs_embeds
         )
-    past = 0 if past_key_values is None else int(past_key_values.get_seq_length())
+    if inputs_embeds is not None:
+        check_embeds(self.config, inputs_embeds)
+    has_past = self.bert.past_length(past_key_values) > 0
     prompts = prompt_rows(
-        config, given, attention_mask, token_type_ids, position_ids, inputs_embeds, self.device, bool(past)
+        config, given, attention_mask, token_type_ids, position_ids, inputs_embeds, self.device, has_past
     )
     encoder = encoder_states(self.config, encoder_hidden_states, encoder_attention_mask)
     decoder = decoder_of(self, prompts, config, past_key_values, encoder)
@@ -132,6 +134,8 @@ def searched(
     decoder: Decoder, prompts: PromptRows, config: GenerationConfig, asked: Asked, source: Tensor | None = None
 ) -> Generated:
     """Return what the search finds that a settled config and the rest of a call ask for."""
+    if asked.generator is not None and not isinstance(asked.generator, torch.Generator):
+        raise InputTypeError(f"generator is a {type(asked.generator).__name__}; it must be a torch.Generator.")
     own = prompts.mask[:, prompts.columns_before :]
     has_padding = own.shape[1] > 0 and not bool(own[:, 0].all())
     first = own.to(torch.uint8).argmax(dim=1) if has_padding else None
@@ -208,6 +212,8 @@ def prompt_rows(
     Raises:
         InputError, InputTypeError: naming the argument that is wrong.
     """
+    if mask is not None:
+        require_tensor("attention_mask", mask)
     if ids is None:
         ids = _empty_or_begun(config, embeds, device)
     require_tensor("inputs", ids, "a torch.Tensor or a Packed")
@@ -244,7 +250,6 @@ def _real(
         if not bool(real.all()):
             say_once(f"no attention_mask is given, so tokens {pad} (pad_token_id) of the prompts are taken for padding")
         return real
-    require_tensor("attention_mask", mask)
     fits = mask.dim() == 2 and mask.shape[0] == ids.shape[0]
     if not fits or not (mask.shape[1] == width or (has_past and mask.shape[1] > width)):
         raise InputError(
@@ -293,6 +298,11 @@ def decoder_of(
     """Return what steps through ``model``: without padding where nobody can see it."""
     extras = tuple(name for name in wanted if _is_asked(config, name)) if config.return_dict_in_generate else ()
     uses_cache = config.use_cache or cache is not None or prompts.embeds is not None
+    if config.is_contrastive and cache is not None and cache.get_seq_length():
+        raise InputError(
+            f"{spelled('penalty_alpha', config.penalty_alpha)} compares a word with all words before, of which "
+            "past_key_values holds no hidden states; give whole texts without a cache."
+        )
     if cache is None and uses_cache:
         cache = Cache() if encoder is None else EncoderDecoderCache()
     own = cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache

@@ -231,6 +231,8 @@ def one_device(asked: Device | Mapping[str, Device] | None, name: str = "device_
         ) from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"{name} is {str(asked)!r}, but this machine has {torch.cuda.device_count()} CUDA devices")
+    if device.type == "meta" and name == "device":  # where something is computed
+        raise InputError(f"{name} is 'meta', which has shapes and no numbers; give 'cpu', 'cuda:0' or 'auto'")
     if device.type not in ("cpu", "cuda", "meta"):
         try:
             torch.empty(0, device=device)

@@ -213,6 +213,15 @@ def _refuse_beside_packed(*others: Tensor | None) -> None:
         )
 
 
+def check_embeds(config: BertConfig, embeds: Tensor) -> None:
+    """Refuse vectors that the model cannot read in place of ids."""
+    require_tensor("inputs_embeds", embeds)
+    if embeds.dim() != 3 or embeds.shape[2] != config.embedding_width:
+        raise InputError(
+            f"inputs_embeds must have shape [batch, length, {config.embedding_width}], not {tuple(embeds.shape)}."
+        )
+
+
 def _check_rectangle(
     config: BertConfig, ids: Tensor | None, types: Tensor | None, positions: Tensor | None, embeds: Tensor | None
 ) -> tuple[int, int]:
@@ -225,11 +234,7 @@ def _check_rectangle(
             if values.dim() > 2 or (values is ids and values.dim() != 2):
                 raise InputError(f"{name} must have 2 dimensions [batch, length], not shape {tuple(values.shape)}.")
     if embeds is not None:
-        require_tensor("inputs_embeds", embeds)
-    if embeds is not None and (embeds.dim() != 3 or embeds.shape[2] != config.embedding_width):
-        raise InputError(
-            f"inputs_embeds must have shape [batch, length, {config.embedding_width}], not {tuple(embeds.shape)}."
-        )
+        check_embeds(config, embeds)
     content = cast(Tensor, ids if embeds is None else embeds)
     shape = (content.shape[0], content.shape[1])
     for name, values in (("token_type_ids", types), ("position_ids", positions)):

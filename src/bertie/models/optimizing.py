@@ -67,7 +67,7 @@ def _why_not(model: BertPreTrainedModel) -> str:
 @torch.inference_mode()
 def _check_answers(model: BertPreTrainedModel, engine: Engine) -> None:
     """Refuse a model whose answers to two texts are not the engine's."""
-    rows = _two_texts(model)
+    rows = two_texts(model)
     if engine.architecture in WRITERS:
         _check_words(model, engine, rows)
         return
@@ -114,7 +114,7 @@ def _answers(engine: Engine, rows: Features) -> dict[str, Array]:
     return {"logits": engine.logits(rows)}
 
 
-def _two_texts(model: Any) -> Features:
+def two_texts(model: Any) -> Features:
     """Return two texts of drawn words, the same for each model of the same sizes."""
     draw, config = np.random.default_rng(0), model.config.get_text_config(encoder=True)
     lengths = [min(most, config.max_tokens) for most in (_LONGEST, 4)]

@@ -1,18 +1,28 @@
 """SearchIndex: texts found by meaning, by comparing a question's vector with every text's."""
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.errors import InputTypeError
+from bertie.errors import InputError, InputTypeError, spelled
+from bertie.files import checked_path
 from bertie.pipelines.embedding import EmbedPipeline
 from bertie.pipelines.running import listed
+from bertie.pipelines.stored_vectors import ROWS, StoredVectors, Vectors, digest_of
+from bertie.pipelines.vector_graph import VectorGraph
+from bertie.progress import quietly
 from bertie.tasks.sentence_transformers_config import Recipe
 from bertie.tasks.text_encoder import check_count
 
-Vectors = NDArray[np.float32]
+# texts whose vectors tell models and their settings apart: one in capitals, one of many scripts, one too long for any
+_PROBES = ("A Cat sat on the MAT.", "naïve 猫 кот [MASK] ₂", " ".join(map(str, range(600))))
+_QUESTIONS_AT_ONCE = 256
+# what a graph finds of a question, of which the best are chosen exactly
+_CANDIDATES = 64
 
 
 class Hit(NamedTuple):
@@ -26,42 +36,170 @@ class Hit(NamedTuple):
     text: str
 
 
+class _Part(NamedTuple):
+    """Vectors ``[n, D]``, and the number of the first text that has each."""
+
+    vectors: Vectors
+    numbers: NDArray[np.int64]
+
+
 class SearchIndex:
     """Texts with their vectors, all compared with every question: exact, and fast enough for a million texts.
+
+    Beyond, ``approximate`` finds nearly all of the nearest without looking at every one.
 
     Args:
         texts: what is to be found: a list, or a column or table as `Pipeline.__call__` takes it.
         embed: a pipeline made by ``bertie.pipeline("embed")``.
+        folder: where the vectors are kept. Those of texts that it holds already are mapped from there, new ones are
+            added and others removed; None computes all, and keeps none.
+        approximate: True keeps a graph in the folder too, and answers from it all searches but those ``among`` some
+            texts. It needs usearch; the scores are exact, but a text may be overlooked.
 
-    Attributes:
-        vectors: float32 ``[N, D]``; each of length 1 where they are compared by the cosine.
+    Raises:
+        BertieError: usearch is asked for, and not installed.
+        CheckpointError: the folder cannot be written.
+        InputError: the folder holds something else, or another process is changing it.
     """
 
-    def __init__(self, texts: Sequence[str], embed: EmbedPipeline) -> None:
+    def __init__(
+        self,
+        texts: Sequence[str],
+        embed: EmbedPipeline,
+        folder: str | os.PathLike[str] | None = None,
+        approximate: bool = False,
+    ) -> None:
         if not isinstance(embed, EmbedPipeline):
             raise InputTypeError(f"embed is a {type(embed).__name__}; make it with bertie.pipeline('embed').")
         self.texts = listed(embed.rows_of(texts))
         self._embed = embed
-        # models that tell questions and texts apart have a prompt for each
-        self.vectors = self._made(self.texts, "document", "passage", "corpus")
+        # of a number, the numbers of later texts that are the same
+        self._alike: dict[int, list[int]] = {}
+        self._graph: VectorGraph | None = None
+        if folder is None:
+            if approximate:
+                raise InputError(f"A graph is kept in a folder: give one beside {spelled('approximate', True)}.")
+            self._parts = list(self._computed())
+        else:
+            self._parts = self._stored(checked_path(folder), approximate)
 
-    def search(self, questions: str | Sequence[str], top_k: int = 5) -> Any:
+    @property
+    def vectors(self) -> Vectors:
+        """The texts' vectors, float32 ``[N, D]``; each of length 1 where they are compared by the cosine."""
+        found = np.empty((len(self.texts), self._embed.dimension), np.float32)
+        for vectors, numbers in self._parts:
+            found[numbers] = vectors
+        for number, others in self._alike.items():
+            found[others] = found[number]
+        return found
+
+    def search(self, questions: str | Sequence[str], top_k: int = 5, among: Collection[int] | None = None) -> Any:
         """Return the ``top_k`` best `Hit` for a question, best first; for several questions a list of such lists.
 
+        Args:
+            questions: one, or several.
+            top_k: how many are found.
+            among: the numbers of the texts that are searched; None: all.
+
         Raises:
-            InputError: ``top_k`` is below 1.
+            InputError: ``top_k`` is below 1, or ``among`` has a number that no text has.
         """
         check_count("top_k", top_k)
         asked = [questions] if isinstance(questions, str) else listed(self._embed.rows_of(questions))
-        scores = _NEARNESS[self._recipe.similarity](self._made(asked, "query"), self.vectors)
-        found = [self._best(row, min(top_k, len(self.texts))) for row in scores]
+        searched = self._searched(among)
+        found = [
+            hits
+            for begin in range(0, len(asked), _QUESTIONS_AT_ONCE)
+            for hits in self._answers(self._made(asked[begin : begin + _QUESTIONS_AT_ONCE], "query"), top_k, searched)
+        ]
         return found[0] if isinstance(questions, str) else found
 
-    def _best(self, scores: Vectors, count: int) -> list[Hit]:
-        best = np.argpartition(-scores, count - 1)[:count] if count else np.empty(0, dtype=np.int64)
-        # equal scores in the order of the texts
-        ordered = best[np.lexsort((best, -scores[best]))]
-        return [Hit(int(number), float(scores[number]), self.texts[number]) for number in ordered]
+    def _answers(self, questions: Vectors, top_k: int, searched: NDArray[np.bool_] | None) -> list[list[Hit]]:
+        """Return the hits of questions ``[Q, D]``, among the texts for which ``searched [N]`` is true."""
+        if self._graph is None or searched is not None:
+            return self._best(questions, top_k, self._parts, searched)
+        found = self._graph.near(questions, max(_CANDIDATES, 4 * top_k))
+        parts = [self._taken(places) for places in found] or [[]] * len(questions)
+        return [self._best(one[None], top_k, near, None)[0] for one, near in zip(questions, parts, strict=True)]
+
+    def _taken(self, places: NDArray[np.int64]) -> list[_Part]:
+        """Return the vectors at these places, all parts laid one after another."""
+        starts = np.cumsum([0, *(len(part.numbers) for part in self._parts)])
+        parts = np.searchsorted(starts, places, "right") - 1
+        rows = [(self._parts[part], place - starts[part]) for part, place in zip(parts, places, strict=True)]
+        vectors = np.stack([part.vectors[row] for part, row in rows])
+        return [_Part(vectors, np.array([part.numbers[row] for part, row in rows], np.int64))]
+
+    def _best(
+        self, questions: Vectors, top_k: int, parts: list[_Part], searched: NDArray[np.bool_] | None
+    ) -> list[list[Hit]]:
+        nearness = _NEARNESS[self._recipe.similarity]
+        firsts = searched if searched is None else self._with_alike(searched)
+        best = [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in questions]
+        for vectors, numbers in parts:
+            if firsts is not None:
+                kept = firsts[numbers]
+                vectors, numbers = vectors[kept], numbers[kept]
+            for place, scores in enumerate(nearness(questions, vectors)):
+                near = _nearest(scores, top_k)
+                old, of = best[place]
+                joined, numbered = np.concatenate([old, scores[near]]), np.concatenate([of, numbers[near]])
+                nearest = _nearest(joined, top_k)
+                best[place] = joined[nearest], numbered[nearest]
+        return [self._hits(*each, top_k, searched) for each in best]
+
+    def _hits(
+        self, scores: Vectors, numbers: NDArray[np.int64], top_k: int, searched: NDArray[np.bool_] | None
+    ) -> list[Hit]:
+        """Return all texts that have these vectors, best first, equal ones in the order of the texts."""
+        found = [
+            (-float(score), each)
+            for score, number in zip(scores, numbers.tolist(), strict=True)
+            for each in (number, *self._alike.get(number, ()))
+            if searched is None or searched[each]
+        ]
+        return [Hit(number, -score, self.texts[number]) for score, number in sorted(found)[:top_k]]
+
+    def _searched(self, among: Collection[int] | None) -> NDArray[np.bool_] | None:
+        if among is None:
+            return None
+        searched = np.zeros(len(self.texts), bool)
+        for number in among:
+            if not 0 <= number < len(self.texts):
+                raise InputError(f"among has the number {number!r}; the texts have 0 to {len(self.texts) - 1}.")
+            searched[number] = True
+        return searched
+
+    def _with_alike(self, searched: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return for which texts they, or one that is the same, are searched."""
+        found = searched.copy()
+        for number, others in self._alike.items():
+            found[number] |= searched[others].any()
+        return found
+
+    def _computed(self) -> Iterator[_Part]:
+        vectors = self._made(self.texts, *_OF_TEXTS)
+        for begin in range(0, len(vectors), ROWS):
+            part = vectors[begin : begin + ROWS]
+            yield _Part(part, np.arange(begin, begin + len(part)))
+
+    def _stored(self, folder: Path, approximate: bool) -> list[_Part]:
+        """Return the vectors in a folder that is brought up to date, and its graph if it is ``approximate``."""
+        first: dict[bytes, int] = {}
+        for number, text in enumerate(self.texts):
+            if not isinstance(text, str):
+                raise InputTypeError(f"Input {number} is a {type(text).__name__}; a folder keeps vectors of texts.")
+            if (known := first.setdefault(digest_of(text), number)) != number:
+                self._alike.setdefault(known, []).append(number)
+        task: Any = self._embed.codec
+        with quietly():  # the last probe is cut on purpose
+            probe = self._made(list(_PROBES), *_OF_TEXTS)
+        stored = StoredVectors(folder, str(task.config.name_or_path), probe)
+        wanted = {digest: self.texts[number] for digest, number in first.items()}
+        blocks = stored.update(wanted, lambda texts: self._made(texts, *_OF_TEXTS))
+        if approximate:
+            self._graph = VectorGraph(folder, blocks, self._recipe.similarity)
+        return [_Part(each.vectors, np.array([first[digest] for digest in each.digests], np.int64)) for each in blocks]
 
     @property
     def _recipe(self) -> Recipe:
@@ -79,10 +217,23 @@ class SearchIndex:
         return np.asarray(vectors / np.maximum(norms, 1e-12), np.float32)
 
 
+# models that tell questions and texts apart have a prompt for each
+_OF_TEXTS = ("document", "passage", "corpus")
+
+
+def _nearest(scores: Vectors, count: int) -> NDArray[np.int64]:
+    """Return the places of the largest scores, of equal ones the first, in no order."""
+    if count >= len(scores):
+        return np.arange(len(scores))
+    least = np.partition(scores, len(scores) - count)[len(scores) - count]
+    above = np.flatnonzero(scores > least)
+    return np.concatenate([above, np.flatnonzero(scores == least)[: count - len(above)]])
+
+
 # vectors of questions [Q, D] and of texts [N, D] → for each question, how near each text is [N]
 _NEARNESS: dict[str, Callable[[Vectors, Vectors], Iterable[Vectors]]] = {
-    "cosine": lambda questions, texts: questions @ texts.T,  # all vectors have length 1
-    "dot": lambda questions, texts: questions @ texts.T,
+    "cosine": lambda questions, texts: (texts @ questions.T).T,  # all vectors have length 1
+    "dot": lambda questions, texts: (texts @ questions.T).T,
     "euclidean": lambda questions, texts: (-np.linalg.norm(texts - one, axis=1) for one in questions),
     "manhattan": lambda questions, texts: (-np.abs(texts - one).sum(axis=1) for one in questions),
 }

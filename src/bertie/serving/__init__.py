@@ -5,7 +5,13 @@ request (`exchange`), the bodies of each family of clients (``*_shapes``) and th
 (`http_app`), and its process (`server_process`). The first four know nothing of HTTP.
 """
 
+import os
+from collections.abc import Sequence
+
+from bertie.errors import InputError
 from bertie.extras import need
+
+KEYS = "BERTIE_API_KEYS"
 
 # what the extra installs, as it is imported
 _NEEDED = ("uvicorn", "httptools", "starlette", "msgspec", "prometheus_client")
@@ -15,3 +21,16 @@ def check_extra() -> None:
     """Refuse by one sentence to serve where a package of the extra is missing."""
     for module in _NEEDED:
         need(module, "serve", "bertie serve")
+
+
+def read_keys(given: Sequence[str] = ()) -> list[str]:
+    """Return the API keys of options and of the environment's list; an empty one would open the server to everyone."""
+    listed = os.environ.get(KEYS)
+    from_list = [key for key in (listed or "").split(",") if key]
+    for name, is_empty in (("--api-key", "" in given), (KEYS, listed is not None and not from_list)):
+        if is_empty:
+            raise InputError(f"{name} is empty, and would let everyone in; give a key, or leave it out.")
+    keys = [*given, *from_list]
+    if any(not key.isascii() or not key.isprintable() or " " in key for key in keys):
+        raise InputError("An API key has characters that no header can have; take letters, digits and punctuation.")
+    return keys

@@ -8,30 +8,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bertie.config import CONFIG_NAME, BertConfig
+from bertie.config import BertConfig
 from bertie.engine import Engine
-from bertie.errors import InputError
-from bertie.hub import resolve
 from bertie.pipelines import Pipeline, pipeline
 from bertie.pipelines.engines import why_not_engine
+from bertie.pipelines.head_tasks import TASKS, tasks_of
 from bertie.serving.scheduler import ModelQueue
 from bertie.tasks.attention_weights import AttentionWeights
 from bertie.tasks.registry import find
-from bertie.tasks.sentence_transformers_config import FILES, MODULES
 from bertie.tasks.sparse_embedding import SparseEmbedding
 from bertie.tasks.task import Task
 
-# a checkpoint's class → what its head can do, the main task first
-TASKS: Mapping[str, tuple[str, ...]] = {
-    "BertModel": ("embed", "feature-extraction"),
-    "BertForPreTraining": ("fill-mask", "next-sentence"),
-    "BertForMaskedLM": ("fill-mask",),
-    "BertForNextSentencePrediction": ("next-sentence",),
-    "BertForSequenceClassification": ("text-classification",),
-    "BertForTokenClassification": ("token-classification",),
-    "BertForQuestionAnswering": ("question-answering",),
-    "BertForMultipleChoice": ("multiple-choice",),
-}
 # options that take more characters come with one request, and are not kept for others
 _LONGEST_KEPT = 1_000
 # what a masked-LM head does too, without a pipeline
@@ -122,27 +109,6 @@ class ServedModel:
             tokenizer.truncation_side = side
             task = replace(task, tokenizer=tokenizer)
         return task.with_options(**given)
-
-
-def tasks_of(source: str) -> tuple[str, ...]:
-    """Return what the head of a checkpoint can do, from its config and sentence-transformers' files.
-
-    Raises:
-        InputError: nothing that can be served.
-        CheckpointError: there is no such checkpoint.
-    """
-    folder = resolve(source, files=[CONFIG_NAME, *FILES])
-    config = BertConfig.from_pretrained(str(source))
-    known = [name for name in config.architectures or () if name in TASKS]
-    if (folder / MODULES).is_file() or not config.architectures:
-        known = ["BertModel"]
-    if not known:
-        raise InputError(
-            f"{source!r} is a {config.architectures[0]}, which bertie does not serve; it serves {', '.join(TASKS)}."
-        )
-    if known[0] == "BertForSequenceClassification" and config.num_labels == 1 and config.problem_type != "regression":
-        return ("reranking", *TASKS[known[0]])
-    return TASKS[known[0]]
 
 
 def _open(task: str, source: Any, device: str | None) -> Pipeline:

@@ -16,6 +16,14 @@ from bertie.serving.request_inputs import check_texts
 from bertie.serving.served_model import SPARSE, ServedModel
 from bertie.serving.service import Service
 from bertie.serving.service_metrics import Metrics
+from bertie.serving.task_routes import answer, choose, fill_mask, next_sentence, tag
+from bertie.serving.task_shapes import (
+    AnswerRequest,
+    ChooseRequest,
+    FillMaskRequest,
+    NextSentenceRequest,
+    TagRequest,
+)
 from bertie.serving.tei_shapes import (
     DecodeRequest,
     EmbedAllRequest,
@@ -218,6 +226,11 @@ _BY_TYPE: dict[str, tuple[type, Callable[[Exchange, Any], Awaitable[Any]]]] = {
     "embed": (EmbedRequest, embed),
     "reranking": (RerankRequest, rerank),
     "text-classification": (PredictRequest, predict),
+    "token-classification": (TagRequest, tag),
+    "question-answering": (AnswerRequest, answer),
+    "fill-mask": (FillMaskRequest, fill_mask),
+    "next-sentence": (NextSentenceRequest, next_sentence),
+    "multiple-choice": (ChooseRequest, choose),
 }
 ROUTES = (
     Posted("/embed", EmbedRequest, embed, tell),

@@ -71,8 +71,13 @@ class TextClassification(ClassLabels, SequenceTask):
     def scores(self, values: Values) -> Array:
         """Return the score of every label, ``[N, C]``, from logits."""
         logits = np.reshape(np.asarray(values, np.float32), (len(values), -1)) / np.float32(self.temperature)
+        return self.score_function(self.unit.left(logits))
+
+    @property
+    def score_function(self) -> Activation:
+        """What turns logits into scores."""
         named = None if self.function_to_apply == "default" else self.function_to_apply
-        return (self._usual_activation if named is None else FUNCTIONS[named])(self.unit.left(logits))
+        return self._usual_activation if named is None else FUNCTIONS[named]
 
     @property
     def _usual_activation(self) -> Activation:

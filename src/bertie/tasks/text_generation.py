@@ -77,7 +77,8 @@ class Generation(Task):
         config = self.settled(own)
         if config.prompt_lookup_num_tokens:
             return 1  # words are drafted for one text at a time
-        return max(1, TOGETHER // max(config.num_beams, config.num_return_sequences))
+        candidates = config.top_k if config.is_contrastive else 1
+        return max(1, TOGETHER // max(config.num_beams, config.num_return_sequences, candidates))
 
     def read(self, given: object, number: int = 0) -> Any:
         text = super().read(given, number)

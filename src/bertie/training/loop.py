@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bertie.errors import BertieError, InputError, Stopped, spelled
 from bertie.locking import only_process_in
-from bertie.memory import freed_memory_kept
+from bertie.memory import freed_memory_kept, keep_few_primitives
 from bertie.progress import Advance, progress
 from bertie.settings import Settings
 from bertie.training.budget import UNKNOWN, evaluation_is_due, note_plan, plan
@@ -83,6 +83,7 @@ def train(
     """
     phases = learner if isinstance(learner, Sequence) else [Phase(learner, 1.0)]
     settings, model, folder = settings or Settings(), phases[0].learner.model, None if folder is None else Path(folder)
+    keep_few_primitives()
     with (
         frozen(model, settings.frozen_layers),
         checkpointed(model, settings.gradient_checkpointing),

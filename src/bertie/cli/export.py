@@ -1,0 +1,53 @@
+"""``bertie export onnx``: a checkpoint as a graph that other programs run, compared with bertie's own numbers first."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bertie.checkpoints.beside_weights import check_new
+from bertie.cli import options
+from bertie.cli.gate import GateOptions
+from bertie.errors import InputError
+from bertie.messages import printable
+
+_FORMATS = ("onnx",)
+
+
+def export(
+    to: Annotated[str, typer.Argument(metavar="onnx", help="The format: onnx.")],
+    model: Annotated[str, typer.Argument(help="A folder, or a model's name in the hub.")],
+    out: Annotated[Path, typer.Argument(help="The new folder to write.")],
+    task: Annotated[
+        str | None, typer.Option(help="As for bertie.pipeline; the default is what the model's head does first.")
+    ] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Weights of 8 bits, made and checked as by quantize.")] = False,
+    *,
+    gate: GateOptions,
+    column: options.Column = "text",
+    form: options.FormatOptions,
+) -> None:
+    """Write a model as a graph for ONNX Runtime, OpenVINO or a browser: pooling, normalisation and scores inside."""
+    from bertie.export.exporting import Source
+
+    if to not in _FORMATS:
+        raise InputError(f"The format is {to!r}; allowed: {', '.join(_FORMATS)}.")
+    check_new(out)
+    source, weights, compared = Source.open(model, task), None, {}
+    if int8:
+        from bertie.export.int8_graph import compare_graphs, small_weights
+
+        texts = gate.read(form, column)
+        weights = small_weights(source, texts.calibrating, gate.min_cosine)
+        found = compare_graphs(source, weights, texts.checking)
+        gate.judge(found, texts.lines)
+        compared = found.record()
+    made = source.export(out, weights, gate.min_cosine)
+    print(f"exported     {printable(str(made.path))} for {made.task}: {made.bytes / 2**20:.1f} MiB", file=sys.stderr)
+    for name, difference in made.difference.items():
+        print(f"difference   {difference:.1e} in {name}, of the largest number, to bertie's engine", file=sys.stderr)
+    if made.cosine_worst is not None:
+        print(f"cosine       {made.cosine_worst:.4f} for the worst text, to bertie's engine", file=sys.stderr)
+    print(json.dumps({**made.record(), **compared}))

@@ -1,0 +1,85 @@
+"""What commands that make int8 models ask for: texts to calibrate on and to check, and what the result must reach."""
+
+import sys
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from bertie.cli.options import FormatOptions
+from bertie.cli.reading import InputOptions
+from bertie.errors import InputError, counted
+from bertie.messages import printable
+
+if TYPE_CHECKING:
+    from bertie.compression.check import Comparison
+
+# Calibration takes seconds with so many texts, and gains nothing from more.
+_CALIBRATION = 512
+_CHECK = 1_024
+# so many lie apart in the book: no text has sentences of another
+_BOOK_TEXTS = 320
+# without --check, every fifth text does not calibrate, but checks
+_HELD_OUT = 5
+
+
+class GateTexts(NamedTuple):
+    """Texts to calibrate on and to check, and what is said of both."""
+
+    calibrating: list[Any]
+    checking: list[Any]
+    lines: list[str]
+
+
+@dataclass(frozen=True)
+class GateOptions:
+    """The texts of an int8 model, and what it must reach to be written."""
+
+    texts: Annotated[
+        Path | None, typer.Option(help="A file of texts like those the model will read; a few hundred do.")
+    ] = None
+    check: Annotated[
+        Path | None,
+        typer.Option(help="A file of other texts to compare both models on; without it, a fifth of --texts."),
+    ] = None
+    min_cosine: Annotated[
+        float, typer.Option(min=0, max=1, help="The least cosine of a text's vectors, old and new.")
+    ] = 0.99
+    force: Annotated[bool, typer.Option("--force", help="Write it even if it is slower here, or too far off.")] = False
+
+    def read(self, form: FormatOptions, column: str) -> GateTexts:
+        """Return the texts in the files, or in the book that comes with bertie."""
+        from bertie.data.bundled_texts import book_texts
+
+        def texts_in(path: Path, most: int) -> list[Any]:
+            return [one.text for one in islice(InputOptions(None, path).read(form, column), most)]
+
+        source = "the book that comes with bertie" if self.texts is None else str(self.texts)
+        given = book_texts(_BOOK_TEXTS) if self.texts is None else texts_in(self.texts, _CALIBRATION)
+        if self.check is None:
+            calibrating, checking, of = *_held_out(given), f"of {source}, which did not calibrate"
+        else:
+            calibrating, checking, of = given, texts_in(self.check, _CHECK), f"of {self.check}"
+        lines = [
+            f"calibrated   on {counted(len(calibrating), 'text')} of {printable(source)}",
+            f"compared     on {counted(len(checking), 'text')} {printable(of)}",
+        ]
+        return GateTexts(calibrating, checking, lines)
+
+    def judge(self, found: "Comparison", lines: list[str]) -> None:
+        """Print the comparison, and refuse to go on where it is too bad."""
+        print("\n".join([*lines, *map(printable, found.lines())]), file=sys.stderr)
+        found.refuse(self.force, min_worst=self.min_cosine)
+
+
+def _held_out(texts: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Return texts to calibrate on and others to check, in which the last one is if they are few."""
+    from bertie.compression.check import held_out
+
+    if len(texts) < 2:
+        raise InputError(
+            f"--texts has {counted(len(texts), 'text')}; give two or more, a few hundred if you can, or --check too."
+        )
+    return held_out(texts, _HELD_OUT)

@@ -1,0 +1,135 @@
+"""``--ray``: a file is answered in shards by the workers of a Ray cluster, each shard by the command itself."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from bertie.cli.options import bound
+from bertie.data import form_of
+from bertie.errors import BertieError, InputError, counted
+from bertie.extras import need
+from bertie.files import read_json, write_json
+
+# bytes of the input that a shard answers, lines whole
+SHARD = 1 << 24
+RUN = "run.json"
+# byte order marks of encodings in which a line break is no single byte
+_WIDE = (b"\xff\xfe", b"\xfe\xff")
+
+
+def answer_shards(command: Callable[..., None], given: dict[str, Any]) -> None:
+    """Run a command on each shard of its input that has no file in the folder of its output.
+
+    Workers read the input and write to the folder by their paths: on several machines both lie where all find them.
+
+    Raises:
+        InputError: the input is no file of lines, or the folder holds something else.
+        BertieError: Ray is not installed, or what the command raises of a shard.
+    """
+    need("ray", "ray", "--ray")
+    data = need("ray.data", "ray", "--ray")
+    source, folder, form = _places(given)
+    shards = [
+        {"start": start, "stop": stop, "part": f"part-{number:05}.{form}"}
+        for number, (start, stop) in enumerate(_ranges(source))
+    ]
+    _check_run(folder, {"command": command.__name__, **_described(source, given)})
+    missing = [shard for shard in shards if not (folder / str(shard["part"])).exists()]
+    if missing:
+        if given["model"] is not None and Path(given["model"]).exists():
+            given["model"] = str(Path(given["model"]).resolve())
+        gpus, workers = _workers(given["device"])
+        made = data.from_items(missing, override_num_blocks=len(missing)).map(
+            _ShardAnswers,
+            fn_constructor_args=(command, given | {"input": source, "output": folder}),
+            num_cpus=1,
+            num_gpus=gpus,
+            compute=data.ActorPoolStrategy(min_size=1, max_size=workers),
+        )
+        for row in made.iter_rows():
+            if row["error"]:
+                raise BertieError(row["error"])
+    before = len(shards) - len(missing)
+    print(f"bertie: {counted(len(shards), 'shard')} in {folder}, {before} of them from before", file=sys.stderr)
+
+
+class _ShardAnswers:
+    """What a worker does with a shard."""
+
+    def __init__(self, command: Callable[..., None], given: dict[str, Any]) -> None:
+        self._command, self._given = command, given
+
+    def __call__(self, shard: dict[str, Any]) -> dict[str, Any]:
+        source, output = self._given["input"], self._given["output"] / shard["part"]
+        with TemporaryDirectory() as place, source.open("rb") as file:
+            piece = Path(place, output.stem + source.suffix)
+            file.seek(shard["start"])
+            piece.write_bytes(file.read(shard["stop"] - shard["start"]))
+            try:
+                bound(self._command)(**self._given | {"ray": False, "input": piece, "output": output})
+            except BertieError as error:  # of which Ray would keep the words alone, among many of its own
+                return shard | {"error": str(error)}
+        return shard | {"error": ""}
+
+
+def _places(given: dict[str, Any]) -> tuple[Path, Path, str]:
+    """Return the input, the folder of the output, and the form of its parts."""
+    source, folder = given["input"], given["output"]
+    if given["texts"] or source is None or not source.is_file():
+        raise InputError("--ray answers one file; name it with --input.")
+    if folder is None or folder.is_file():
+        raise InputError("--ray writes a folder of shards; name it with --output.")
+    with source.open("rb") as file:
+        is_wide = file.read(2) in _WIDE
+    if form_of(source, given["format"]) not in ("lines", "jsonl") or is_wide or given["encoding"] is not None:
+        raise InputError(f"--ray parts a file between its lines, in UTF-8: {source} is none; make it JSON lines.")
+    folder.mkdir(parents=True, exist_ok=True)
+    return source.resolve(), folder.resolve(), given["to"] or "jsonl"
+
+
+def _ranges(source: Path) -> Iterator[tuple[int, int]]:
+    """Yield where each shard begins and ends."""
+    size, start = source.stat().st_size, 0
+    with source.open("rb") as file:
+        while start < size:
+            file.seek(start + SHARD - 1)
+            file.readline()
+            stop = min(file.tell(), size)
+            yield start, stop
+            start = stop
+
+
+def _described(source: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """Return what the shards of a run have in common."""
+    found = source.stat()
+    options = {name: value for name, value in given.items() if name not in ("input", "output", "texts", "device")}
+    return {
+        "input": str(source),
+        "size": found.st_size,
+        "modified": found.st_mtime_ns,
+        "shard": SHARD,
+        "options": {name: value if isinstance(value, int | list) else str(value) for name, value in options.items()},
+    }
+
+
+def _check_run(folder: Path, run: dict[str, Any]) -> None:
+    """Refuse to go on in a folder of something else; note in a new one what its shards are of."""
+    if (folder / RUN).exists():
+        before = read_json(folder / RUN, "run")
+        if wrong := [name for name in run if before.get(name) != run[name]]:
+            raise InputError(f"{folder} holds the shards of another run ({', '.join(wrong)}); name another --output.")
+    elif any(folder.iterdir()):
+        raise InputError(f"{folder} holds other files; name a new folder with --output.")
+    else:
+        write_json(folder / RUN, run)
+
+
+def _workers(device: str | None) -> tuple[int, int]:
+    """Return the GPUs of a worker, which has a core too, and how many workers the cluster has room for."""
+    ray = need("ray", "ray", "--ray")
+    ray.init(ignore_reinit_error=True)
+    found = ray.cluster_resources()
+    gpus = 0 if device == "cpu" else int(found.get("GPU", 0))
+    return min(gpus, 1), max(1, gpus or int(found.get("CPU", 1)))

@@ -1,0 +1,81 @@
+"""Linear layers, in float32 and of 8-bit integers, and layer normalisation as nodes of a graph."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from bertie.engine.activations import Array
+from bertie.engine.linear import Int8Weight
+from bertie.engine.weights import Norm, Weights
+from bertie.export.graph import FLOAT, Graph
+
+Table: TypeAlias = Array | Int8Weight
+# Without VNNI, processors add two products of a byte and a weight in 16 bits: 255 · 128 is below 2¹⁵
+_LARGEST_PAIR = 127
+_TINY = 1e-12
+
+
+def linear(graph: Graph, weights: Weights, x: str, *names: str) -> str:
+    """Return what the layers of these names make of ``x [..., in]``, side by side."""
+    tables, biases = [weights.table(name) for name in names], [weights.array(f"{name}.bias") for name in names]
+    joined = _side_by_side(tables)
+    if joined is None:
+        parts = [product(graph, x, table, name) for table, name in zip(tables, names, strict=True)]
+        made = graph.add("Concat", *parts, axis=-1)
+    else:
+        made = product(graph, x, joined, names[0])
+    return graph.add("Add", made, graph.constant(np.concatenate(biases), f"{names[0]}.bias"))
+
+
+def product(graph: Graph, x: str, table: Table, name: str, stored: str | None = None) -> str:
+    """Return ``x [..., in]`` times a weight ``[out, in]``, of which a value ``stored [in, out]`` may be there already.
+
+    Layers whose inputs take 16 bits are computed in float32, with the numbers that their bytes stand for.
+    """
+    if not isinstance(table, Int8Weight):
+        return graph.add("MatMul", x, stored or graph.constant(table.T, f"{name}.weight"))
+    table = without_overflow(table)
+    stored = stored or graph.constant(table.weight.T, f"{name}.weight")
+    if table.input_scale is not None:
+        x = graph.add("Mul", x, table.input_scale)
+    if table.input_bits == 8:
+        return _rounded_product(graph, x, stored, table.scale)
+    return graph.add("Mul", graph.add("MatMul", x, graph.add("Cast", stored, to=FLOAT)), table.scale)
+
+
+def _rounded_product(graph: Graph, x: str, weight: str, scale: Array) -> str:
+    """Return the product of rounded numbers: the runtime rounds all rows within one range.
+
+    Each row is divided by its largest magnitude before, so that one with large numbers leaves something of the others.
+    """
+    largest = graph.add("Max", graph.add("ReduceMax", graph.add("Abs", x), [-1], keepdims=1), _TINY)
+    whole, step, zero = graph.add_many("DynamicQuantizeLinear", 3, graph.add("Div", x, largest))
+    whole = graph.add("Cast", graph.add("MatMulInteger", whole, weight, zero), to=FLOAT)
+    return graph.add("Mul", graph.add("Mul", whole, graph.add("Mul", step, scale)), largest)
+
+
+def without_overflow(table: Int8Weight) -> Int8Weight:
+    """Return a weight in steps so wide that no two neighbours of a sign add up to more than processors can sum."""
+    padded = np.pad(table.weight, ((0, 0), (0, table.weight.shape[1] % 2))).astype(np.float32)
+    largest = [np.maximum(side, 0).reshape(len(padded), -1, 2).sum(2).max(1) for side in (padded, -padded)]
+    wider = np.maximum(np.maximum(*largest) / _LARGEST_PAIR, 1).astype(np.float32)
+    weight = np.rint(table.weight / wider[:, None]).astype(np.int8)
+    return table._replace(weight=weight, scale=table.scale * wider)
+
+
+def layer_norm(graph: Graph, x: str, norm: Norm, name: str) -> str:
+    """Return ``x [..., D]`` normalised."""
+    weight, bias = graph.constant(norm.weight, f"{name}.weight"), graph.constant(norm.bias, f"{name}.bias")
+    return graph.add("LayerNormalization", x, weight, bias, axis=-1, epsilon=norm.eps)
+
+
+def _side_by_side(tables: Sequence[Table]) -> Table | None:
+    """Return the weights as one, of more outputs, if one product serves all."""
+    small = [table for table in tables if isinstance(table, Int8Weight)]
+    if not small:
+        return np.concatenate([np.asarray(table) for table in tables])
+    if len(small) < len(tables) or not all(map(small[0].reads_like, small)):
+        return None
+    weight, scale = [table.weight for table in small], [table.scale for table in small]
+    return small[0]._replace(weight=np.concatenate(weight), scale=np.concatenate(scale))

@@ -1,0 +1,167 @@
+"""An encoder of `transformers` as an engine: what it must be for that, and whether it is still what it was then."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bertie.capture import HOOKS
+from bertie.checkpoints.names import canonical, from_family
+from bertie.config import BertConfig
+from bertie.engine import Engine
+from bertie.engine.weights import weights_from
+from bertie.errors import InputError
+from bertie.families import FAMILIES
+from bertie.models.optimizing import TOLERANCE, two_texts
+from bertie.zero_copy import parameter_as_array
+
+ENCODERS = tuple(dict.fromkeys(f"{family.name}Model" for family in FAMILIES.values()))
+_HOME = "transformers.models."
+_HOMES_OF_PARTS = (_HOME, "transformers.activations", "torch.nn.modules.")
+# its hooks stay in a model once hidden states were asked of it, and act only while they are
+_CAPTURING = "transformers.utils.output_capturing"
+# fields of a config that an encoder without a head doesn't read
+_OF_HEADS = ("id2label", "label2id", "num_labels", "architectures", "quantization_config", "pruned_heads")
+
+
+def is_encoder(module: nn.Module) -> bool:
+    """Whether a module is one of `ENCODERS`, or of a class that extends one."""
+    return any(kind.__name__ in ENCODERS and kind.__module__.startswith(_HOME) for kind in type(module).__mro__)
+
+
+def why_not(encoder: nn.Module) -> str:
+    """Return what of an encoder an engine would leave out, or an empty text; numbers aren't compared."""
+    modules = modules_in(encoder)
+    for module in modules[1:]:
+        own, kind = vars(module), type(module)
+        if not kind.__module__.startswith(_HOMES_OF_PARTS):
+            name = f"{kind.__module__}.{kind.__qualname__}"
+            return f"{name} stands in the place of its {_path(encoder, module)}{_remedy(kind)}"
+        if "forward" in own or any(_is_foreign(hook) for name in HOOKS for hook in own[name].values()):
+            return f"its {_path(encoder, module)} has hooks, or another forward"
+    for weight in weights_in(modules):
+        if weight.device.type != "cpu":
+            return f"it is on {weight.device}, and the engine computes on the CPU"
+        if weight.dtype != torch.float32:
+            return f"its weights are {weight.dtype}, and the engine computes in torch.float32; call model.float() first"
+        if not weight.is_contiguous():
+            return "one of its weights doesn't lie in memory row by row"
+    return ""
+
+
+def modules_in(module: nn.Module) -> list[nn.Module]:
+    """Return a module and all within it; PyTorch's own walk puts names together, which takes as long as a product."""
+    found = [module]
+    for part in module._modules.values():
+        if part is not None:
+            found += modules_in(part)
+    return found
+
+
+def weights_in(modules: list[nn.Module]) -> list[Tensor]:
+    """Return the parameters that modules have themselves."""
+    return [weight for module in modules for weight in module._parameters.values() if weight is not None]
+
+
+def _remedy(kind: type) -> str:
+    return "; merge adapters first (merge_and_unload())" if kind.__module__.startswith("peft.") else ""
+
+
+def _path(encoder: nn.Module, part: nn.Module) -> str:
+    return next(name for name, module in encoder.named_modules() if module is part)
+
+
+def _is_foreign(hook: Any) -> bool:
+    return getattr(hook, "__module__", "") != _CAPTURING
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprint:
+    """What an encoder consists of and computes with, read off its weights: whoever writes them, and however, is seen.
+
+    Tables of embeddings aren't read: the engine has them where they lie.
+    """
+
+    modules: list[nn.Module]
+    addresses: list[int]
+    sums: Tensor  # of the bits of each row of each matrix
+    vectors: Tensor
+
+    @classmethod
+    def of(cls, encoder: nn.Module) -> Self:
+        """Return an encoder's as it is now."""
+        modules = modules_in(encoder)[1:]  # without itself, which it must not keep alive
+        read = weights_in([module for module in modules if type(module) is not nn.Embedding])
+        bits = [weight.detach() for weight in read]
+        return cls(
+            modules,
+            [weight.data_ptr() for weight in weights_in(modules)],
+            torch.cat([_row_sums(each) for each in bits if each.dim() > 1]),
+            torch.cat([each for each in bits if each.dim() == 1]).view(torch.int32),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Fingerprint)
+            and self.modules == other.modules
+            and self.addresses == other.addresses
+            and torch.equal(self.sums, other.sums)
+            and torch.equal(self.vectors, other.vectors)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _row_sums(matrix: Tensor) -> Tensor:
+    return matrix.view(torch.int32 if matrix.shape[-1] % 2 else torch.int64).sum(-1, dtype=torch.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The engine of an encoder as it was, and the class of its outputs."""
+
+    engine: Engine
+    output: type[Any]
+
+    @classmethod
+    def of(cls, encoder: Any, original: Callable[..., Any]) -> Self:
+        """Return an encoder's as it is now, checked against its ``original`` forward.
+
+        Raises:
+            BertieError: the engine doesn't compute such an encoder.
+        """
+        config = _config_of(encoder)
+        arrays = {
+            canonical(from_family(name, config.family, "BertModel")) or name: parameter_as_array(weight)
+            for name, weight in encoder.named_parameters()
+            if not name.startswith("pooler.")
+        }
+        engine = Engine(weights_from(arrays, config, "BertModel"), config, "BertModel")
+        return cls(engine, _checked_output(original, engine))
+
+
+def _config_of(encoder: Any) -> BertConfig:
+    fields = {name: value for name, value in encoder.config.to_dict().items() if name not in _OF_HEADS}
+    config: BertConfig = BertConfig.from_dict(fields)
+    blocks = next(each for each in encoder.modules() if isinstance(each, nn.ModuleList))
+    config.num_hidden_layers = len(blocks)  # programs cut encoders off
+    return config
+
+
+@torch.inference_mode()
+def _checked_output(original: Callable[..., Any], engine: Engine) -> type[Any]:
+    """Return the class of what an encoder returns for two texts; refuse it if the engine's answers are others."""
+    texts = two_texts(engine)
+    for row in map(texts.select, ([0], [1])):
+        types = {"token_type_ids": torch.from_numpy(row.types)[None]} if engine.config.type_vocab_size else {}
+        found = original(input_ids=torch.from_numpy(row.ids)[None], **types)
+        own = found.last_hidden_state[0].numpy()
+        difference = float(np.abs(own - engine.hidden_states(row)).max())
+        if not difference <= TOLERANCE * max(1.0, float(np.abs(own).max())):
+            raise InputError(
+                f"its hidden states differ by {difference:.2g}, so a part of it is not what its config says"
+            )
+    return type(found)

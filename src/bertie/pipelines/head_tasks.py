@@ -1,0 +1,39 @@
+"""What the head of a checkpoint can do, as its files say."""
+
+from collections.abc import Mapping
+
+from bertie.config import CONFIG_NAME, BertConfig
+from bertie.errors import InputError
+from bertie.hub import resolve
+from bertie.tasks.sentence_transformers_config import FILES, MODULES
+
+# a checkpoint's class → what its head can do, the main task first
+TASKS: Mapping[str, tuple[str, ...]] = {
+    "BertModel": ("embed", "feature-extraction"),
+    "BertForPreTraining": ("fill-mask", "next-sentence"),
+    "BertForMaskedLM": ("fill-mask",),
+    "BertForNextSentencePrediction": ("next-sentence",),
+    "BertForSequenceClassification": ("text-classification",),
+    "BertForTokenClassification": ("token-classification",),
+    "BertForQuestionAnswering": ("question-answering",),
+    "BertForMultipleChoice": ("multiple-choice",),
+}
+
+
+def tasks_of(source: str) -> tuple[str, ...]:
+    """Return what the head of a checkpoint can do, from its config and sentence-transformers' files.
+
+    Raises:
+        InputError: nothing that has a task here.
+        CheckpointError: there is no such checkpoint.
+    """
+    folder = resolve(source, files=[CONFIG_NAME, *FILES])
+    config = BertConfig.from_pretrained(str(source))
+    known = [name for name in config.architectures or () if name in TASKS]
+    if (folder / MODULES).is_file() or not config.architectures:
+        known = ["BertModel"]
+    if not known:
+        raise InputError(f"{source!r} is a {config.architectures[0]}; bertie knows a task for {', '.join(TASKS)}.")
+    if known[0] == "BertForSequenceClassification" and config.num_labels == 1 and config.problem_type != "regression":
+        return ("reranking", *TASKS[known[0]])
+    return TASKS[known[0]]

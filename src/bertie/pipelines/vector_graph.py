@@ -1,0 +1,78 @@
+"""A graph of vectors that is searched without looking at all of them, by usearch (HNSW: Malkov and Yashunin 2016)."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.errors import InputError
+from bertie.extras import need
+from bertie.files import atomic
+from bertie.locking import only_process_in
+from bertie.pipelines.stored_vectors import GRAPH, Block, Vectors
+from bertie.progress import progress, say_once
+
+# what it knows of nearness; vectors that are compared by the cosine have length 1
+_METRICS = {"cosine": "ip", "dot": "ip", "euclidean": "l2sq"}
+# links of a vector, and candidates that are looked at while it is put in, and while a question is answered
+_CONNECTIVITY, _EXPANSION_ADD, _EXPANSION_SEARCH = 32, 128, 128
+
+
+class VectorGraph:
+    """The graph in a folder, brought up to date with the blocks of vectors that it holds.
+
+    Args:
+        folder: that of `StoredVectors`.
+        blocks: its vectors.
+        similarity: how they are compared.
+    """
+
+    def __init__(self, folder: Path, blocks: Sequence[Block], similarity: str) -> None:
+        library = need("usearch.index", "search", "An approximate search")
+        if similarity not in _METRICS:
+            raise InputError(f"This model compares vectors by {similarity}, which is searched exactly alone.")
+        width = blocks[0].vectors.shape[1] if blocks else 1
+        self._graph = _read(library, folder / GRAPH, width, _METRICS[similarity])
+        keys = [_keys(block) for block in blocks]
+        joined = np.concatenate([np.empty(0, np.uint64), *keys])
+        self._order = np.argsort(joined)
+        self._keys = joined[self._order]
+        held = np.array(self._graph.keys, np.uint64)
+        gone, is_new = np.setdiff1d(held, joined), [~np.isin(each, held) for each in keys]
+        if len(gone) or any(each.any() for each in is_new):
+            with only_process_in(folder), progress("Linking", len(joined)) as advance:
+                if len(gone):
+                    self._graph.remove(gone)
+                for block, own, new in zip(blocks, keys, is_new, strict=True):
+                    self._graph.add(own[new], block.vectors[new])
+                    advance(len(own))
+                with atomic(folder / GRAPH) as temporary:
+                    self._graph.save(str(temporary))
+
+    def near(self, questions: Vectors, count: int) -> Iterator[NDArray[np.int64]]:
+        """Yield for each question ``[Q, D]`` which vectors are found nearest, of all blocks one after another."""
+        self._graph.expansion_search = max(_EXPANSION_SEARCH, 2 * count)
+        for question in questions if len(self._graph) else ():
+            keys = self._graph.search(question, min(count, len(self._graph))).keys
+            yield self._order[np.searchsorted(self._keys, keys)]
+
+
+def _keys(block: Block) -> NDArray[np.uint64]:
+    """Return what stands for vectors in the graph: the first 8 bytes of each digest."""
+    return np.array([int.from_bytes(digest[:8], "little") for digest in block.digests], np.uint64)
+
+
+def _read(library: Any, path: Path, width: int, metric: str) -> Any:
+    options = {"connectivity": _CONNECTIVITY, "expansion_add": _EXPANSION_ADD, "expansion_search": _EXPANSION_SEARCH}
+    graph = library.Index(ndim=width, metric=metric, dtype="f16", **options)
+    if not path.is_file():
+        return graph
+    found = library.Index(ndim=width, metric=metric, dtype="f16", **options)
+    try:
+        found.load(str(path))
+    except Exception as error:  # usearch raises errors of every kind
+        say_once(f"the graph in {str(path)!r} is made anew: {error}")
+        return graph
+    return found if found.ndim == width else graph

@@ -1,0 +1,50 @@
+"""`bertie serve`'s application as a deployment of Ray Serve: replicas with models of their own, in a whole cluster.
+
+serve run bertie.serving.ray_deployment:application models=/models/minilm,ner=/models/people replicas=4 cpus=2
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bertie.errors import InputError, nearest
+from bertie.extras import need
+from bertie.serving import read_keys
+from bertie.serving.served_model import ServedModel
+from bertie.serving.server_process import make_service
+from bertie.serving.service import Limits
+
+_KNOWN = ("models", "replicas", "cpus", "gpus", "device")
+
+
+def application(given: Mapping[str, Any]) -> Any:
+    """Return the deployment, as ``serve run`` and Serve's config files build it.
+
+    Args:
+        given: ``models`` as `bertie serve` takes them, with commas between; ``replicas`` (1) and the ``cpus`` (1) and
+            ``gpus`` (0) of each; the ``device`` of all. API keys are read from ``BERTIE_API_KEYS``.
+
+    Raises:
+        InputError: no model, or an argument that there is not.
+        BertieError: Ray is not installed.
+    """
+    serve = need("ray.serve", "ray", "A deployment of Ray Serve")
+    if (wrong := next((name for name in given if name not in _KNOWN), None)) is not None:
+        raise InputError(f"There is no argument {wrong!r}; there are {', '.join(_KNOWN)}.{nearest(wrong, _KNOWN)}")
+    if not given.get("models"):
+        raise InputError("No model is named; give models=FOLDER, or several with commas between.")
+    models, device, limits = str(given["models"]).split(","), given.get("device"), Limits()
+    keys = read_keys()
+
+    def build() -> Any:
+        return make_service([ServedModel.open(model, device) for model in models], limits, keys)[1]
+
+    cores = {"num_cpus": float(given.get("cpus", 1)), "num_gpus": float(given.get("gpus", 0))}
+    deployment = serve.deployment(
+        serve.ingress(build)(),
+        name="bertie",
+        num_replicas=int(given.get("replicas", 1)),
+        ray_actor_options=cores,
+        max_ongoing_requests=limits.concurrent,
+        graceful_shutdown_timeout_s=limits.seconds + 5,
+    )
+    return deployment.bind()

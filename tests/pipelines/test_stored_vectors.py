@@ -1,0 +1,237 @@
+"""An index in a folder: only what is new is embedded, whoever was killed, and answers are those without it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import bertie
+from bertie.errors import InputError
+from bertie.locking import only_process_in
+from bertie.pipelines import stored_vectors
+from bertie.pipelines.stored_vectors import StoredVectors, digest_of
+
+WORDS = [f"{colour} {thing}" for colour in ["red", "green", "blue", "grey"] for thing in ["cat", "dog", "car", "house"]]
+
+
+@pytest.fixture
+def embed(tiny: Callable[..., Path]) -> Any:
+    return bertie.pipeline("embed", tiny(), device="cpu")
+
+
+@pytest.fixture
+def embedded(embed: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that indices have had embedded, but for the questions and probes."""
+    texts: list[str] = []
+    update = StoredVectors.update
+
+    def watched(stored: StoredVectors, wanted: Any, make: Any) -> Any:
+        return update(stored, wanted, lambda some: (texts.extend(some), make(some))[1])
+
+    monkeypatch.setattr(StoredVectors, "update", watched)
+    return texts
+
+
+def test_only_what_is_new_is_embedded(embed: Any, embedded: list[str], tmp_path: Path) -> None:
+    def index(texts: list[str]) -> list[str]:
+        embedded.clear()
+        found = bertie.SearchIndex(texts, embed, tmp_path / "index")
+        np.testing.assert_allclose(found.vectors, bertie.SearchIndex(texts, embed).vectors, atol=1e-6)
+        return list(embedded)
+
+    assert index(WORDS) == WORDS
+    assert index(WORDS) == []
+    assert index(WORDS[::-1]) == []
+    assert index([*WORDS[4:], "a new one", WORDS[5], "a new one"]) == ["a new one"]
+    assert index(WORDS[:6]) == WORDS[:4]  # what was removed is gone
+    assert index([]) == []
+    assert not list((tmp_path / "index").glob("vectors-*"))
+
+
+def test_an_index_that_is_up_to_date_is_only_read(embed: Any, tmp_path: Path) -> None:
+    bertie.SearchIndex(WORDS, embed, tmp_path / "index")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "index").iterdir()}
+    with only_process_in(tmp_path / "index"):  # another one holds it
+        assert len(bertie.SearchIndex(WORDS, embed, tmp_path / "index").search("a cat")) == 5
+        with pytest.raises(InputError, match="Another process is at work in"):
+            bertie.SearchIndex(WORDS[:3], embed, tmp_path / "index")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "index").iterdir()} == before
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    texts=st.lists(st.sampled_from(WORDS), max_size=25),
+    questions=st.lists(st.sampled_from(WORDS), min_size=1, max_size=3),
+    top_k=st.integers(1, 30),
+    data=st.data(),
+)
+def test_hits_are_those_without_a_folder(
+    texts: list[str], questions: list[str], top_k: int, data: st.DataObject, embed: Any, tmp_path: Path
+) -> None:
+    numbers = st.sets(st.integers(0, len(texts) - 1)) if texts else st.just(set())
+    among = data.draw(st.one_of(st.none(), numbers))
+    plain = bertie.SearchIndex(texts, embed)
+    scores = embed(questions) @ plain.vectors.T / np.linalg.norm(embed(questions), axis=1, keepdims=True)
+    for index in (plain, bertie.SearchIndex(texts, embed, tmp_path / "index")):
+        for found, exact in zip(index.search(questions, top_k, among), scores, strict=True):
+            allowed = sorted(range(len(texts)) if among is None else among)
+            assert len(found) == min(top_k, len(allowed))
+            best = sorted((exact[number] for number in allowed), reverse=True)[:top_k]
+            np.testing.assert_allclose([hit.score for hit in found], best, atol=1e-5)
+            assert all(hit.number in allowed and hit.text == texts[hit.number] for hit in found)
+            np.testing.assert_allclose([exact[hit.number] for hit in found], best, atol=1e-5)
+
+
+def test_many_files_are_put_together(embed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_vectors, "ROWS", 8)
+    monkeypatch.setattr(stored_vectors, "_EMBEDDED_AT_ONCE", 2)
+    texts = [f"{number} {word}" for number in range(3) for word in WORDS]
+    for end in range(1, len(texts), 5):
+        index = bertie.SearchIndex(texts[:end], embed, tmp_path / "index")
+        files = list((tmp_path / "index").glob("vectors-*"))
+        assert len(files) <= end // 5 + 1
+    np.testing.assert_allclose(index.vectors, embed_alone(embed, texts[:end]), atol=1e-6)
+
+
+def embed_alone(embed: Any, texts: list[str]) -> Any:
+    return bertie.SearchIndex(texts, embed).vectors
+
+
+def test_another_models_index_is_made_anew(
+    tiny: Callable[..., Path], embed: Any, embedded: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bertie.SearchIndex(WORDS, embed, tmp_path / "index")
+    embedded.clear()
+    for other in (
+        bertie.pipeline("embed", tiny(), device="cpu", max_length=5),
+        bertie.pipeline("embed", tiny(), device="cpu", prompt="a prompt: "),
+        bertie.pipeline("embed", device="cpu"),
+    ):
+        found = bertie.SearchIndex(WORDS, other, tmp_path / "index")
+        assert embedded == WORDS
+        embedded.clear()
+        np.testing.assert_allclose(found.vectors, embed_alone(other, WORDS), atol=1e-5)
+    assert "is of another model or other settings: it is made anew" in caplog.text
+
+
+def test_a_damaged_file_is_computed_again(
+    embed: Any, embedded: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "index"
+    bertie.SearchIndex(WORDS, embed, folder)
+    for damage in (b"", b"\0" * 100):
+        (path,) = folder.glob("vectors-*")
+        path.write_bytes(path.read_bytes()[:50] + damage)
+        embedded.clear()
+        found = bertie.SearchIndex(WORDS, embed, folder)
+        assert embedded == WORDS
+        np.testing.assert_allclose(found.vectors, embed_alone(embed, WORDS), atol=1e-6)
+    assert "are computed again" in caplog.text
+    (folder / "index.json").write_text("{")
+    assert len(bertie.SearchIndex(WORDS, embed, folder).search("cat", top_k=3)) == 3
+
+
+def test_a_folder_of_something_else_is_refused(embed: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("precious")
+    with pytest.raises(InputError, match="holds 'thesis.tex' and no index; name a new one"):
+        bertie.SearchIndex(WORDS, embed, folder)
+    with pytest.raises(InputError, match="is a file; name a folder"):
+        bertie.SearchIndex(WORDS, embed, folder / "thesis.tex")
+
+
+KILLED = """
+import os, signal, sys, bertie
+from bertie.pipelines import stored_vectors
+stored_vectors._EMBEDDED_AT_ONCE = 4
+model, folder, *texts = sys.argv[1:]
+write, written = stored_vectors.StoredVectors._write, []
+def killed(stored, digests, vectors, path=None):
+    if len(written) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(stored, digests, vectors, path)
+    written.append(digests)
+stored_vectors.StoredVectors._write = killed
+bertie.SearchIndex(texts, bertie.pipeline("embed", model, device="cpu"), folder)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_what_was_embedded_before_a_kill_is_kept(
+    tiny: Callable[..., Path], embed: Any, embedded: list[str], tmp_path: Path
+) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, tiny(), str(tmp_path / "index"), *WORDS], env=os.environ)
+    assert done.returncode == -signal.SIGKILL
+    found = bertie.SearchIndex(WORDS, embed, tmp_path / "index")
+    assert 0 < len(embedded) < len(WORDS)
+    np.testing.assert_allclose(found.vectors, embed_alone(embed, WORDS), atol=1e-6)
+    names = sorted(path.name for path in (tmp_path / "index").iterdir())
+    assert names == ["index.json", "probe.safetensors", *(name for name in names if name.startswith("vectors-"))]
+
+
+def test_digests_are_of_contents() -> None:
+    assert digest_of("a") == digest_of("a") != digest_of("A")
+    assert len(digest_of("half a character \ud800")) == 16
+
+
+@pytest.mark.parametrize("number", [-1, 16])
+def test_numbers_that_no_text_has(number: int, embed: Any) -> None:
+    with pytest.raises(InputError, match=f"among has the number {number}; the texts have 0 to 15"):
+        bertie.SearchIndex(WORDS, embed).search("a", among=[number])
+
+
+class Drawn:
+    """Vectors in clusters, drawn once for each text, in the place of a model's."""
+
+    def __init__(self, count: int, width: int) -> None:
+        rng = np.random.default_rng(0)
+        centres = rng.standard_normal((60, width))
+        vectors = centres[rng.integers(0, 60, count)] + 0.6 * rng.standard_normal((count, width))
+        self.texts = [f"text {number}" for number in range(count)]
+        self.of = dict(zip(self.texts, vectors.astype(np.float32), strict=True))
+
+    def __call__(self, texts: list[str], **_: Any) -> Any:
+        other = np.ones(len(self.of[self.texts[0]]), np.float32)
+        return np.stack([self.of.get(text, other) for text in texts])
+
+
+def test_the_graph_finds_nearly_all_that_is_near(embed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("usearch")
+    drawn = Drawn(4000, 32)
+    monkeypatch.setattr(type(embed), "__call__", lambda _, texts, **options: drawn(texts, **options))
+    monkeypatch.setattr(type(embed), "dimension", 32)
+    monkeypatch.setattr(stored_vectors, "ROWS", 1500)
+    for texts in (drawn.texts, drawn.texts[:3000], drawn.texts[500:] + drawn.texts[:9]):
+        exact = bertie.SearchIndex(texts, embed, tmp_path / "index")
+        graph = bertie.SearchIndex(texts, embed, tmp_path / "index", approximate=True)
+        found = overlooked = 0
+        for one, two in zip(exact.search(texts[::40], 10), graph.search(texts[::40], 10), strict=True):
+            found += len({hit.number for hit in one} & {hit.number for hit in two})
+            overlooked += len({hit.number for hit in one} - {hit.number for hit in two})
+            assert two[0].number == one[0].number
+            assert two[0].score == pytest.approx(one[0].score, abs=1e-5)
+        assert found / (found + overlooked) > 0.98
+        assert graph.search(texts[7], 3, among=range(20)) == exact.search(texts[7], 3, among=range(20))
+    before = (tmp_path / "index" / "graph.usearch").stat().st_mtime_ns
+    bertie.SearchIndex(texts, embed, tmp_path / "index", approximate=True)
+    assert (tmp_path / "index" / "graph.usearch").stat().st_mtime_ns == before
+
+
+def test_a_graph_is_of_its_model(embed: Any, tmp_path: Path) -> None:
+    pytest.importorskip("usearch")
+    for pipe in (embed, bertie.pipeline("embed", device="cpu")):
+        index = bertie.SearchIndex(WORDS, pipe, tmp_path / "index", approximate=True)
+        assert [hit.text for hit in index.search(WORDS, 1)[3]] == [WORDS[3]]
+    assert bertie.SearchIndex([], embed, tmp_path / "index", approximate=True).search("a") == []
+    assert bertie.SearchIndex([], embed, tmp_path / "index", approximate=True).search(["a", "b"]) == [[], []]
+    with pytest.raises(InputError, match="give one beside approximate=True"):
+        bertie.SearchIndex(WORDS, embed, approximate=True)
