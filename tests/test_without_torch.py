@@ -441,7 +441,17 @@ def test_commands_that_answer_are_all_tried() -> None:
 
 # what is missing is said
 
-NEED_TORCH = {"extend-vocabulary", "pretrain", "finetune", "average", "quantize", "dequantize", "bench"}
+NEED_TORCH = {
+    "extend-vocabulary",
+    "pretrain",
+    "finetune",
+    "average",
+    "distil",
+    "prune",
+    "quantize",
+    "dequantize",
+    "bench",
+}
 
 
 @pytest.mark.parametrize(
@@ -450,6 +460,8 @@ NEED_TORCH = {"extend-vocabulary", "pretrain", "finetune", "average", "quantize"
         "finetune sequence-classification --train reviews.csv -m classes --out run",
         "pretrain --data shards --config mini --steps 1 --out run",
         "average classes classes --out mean",
+        "distil classes --texts texts.txt --out small",
+        "prune classes small --texts texts.txt --layers 1",
         "quantize classes small",
         "dequantize classes small",
         "export onnx classes graph --int8",
