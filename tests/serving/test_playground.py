@@ -97,7 +97,7 @@ def test_every_view_shows_an_answer(opened: Open) -> None:
     assert re.search(r"[<≥] 50.0 %", rows(page)[0])
     assert ask(page, "score", "Ranks").startswith("First: ")
     assert ask(page, "choices", "Choices").startswith("Best: ")
-    assert ask(page, "writes", "Writing") == "What the model writes"
+    assert ask(page, "writes", "Writing").startswith("What the model writes")
     assert page.locator("#answer .text").inner_text()
     assert ask(page, "vectors", "Nearest texts").startswith("Nearest: ")
     assert len(rows(page)) == 3
