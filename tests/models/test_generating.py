@@ -10,6 +10,7 @@ from tests.generation.test_generate import BEAMS, ENDS, IDS, SIZES, pair, prompt
 import bertie
 from bertie.models import generating
 from bertie.models.decoding import PackedDecoder, RowsDecoder
+from bertie.models.generating import decoder_of, prompt_rows
 
 
 @pytest.fixture
@@ -205,6 +206,18 @@ def test_steps_allocate_nothing_that_grows(model, monkeypatch):
     assert len(set(storages)) == 1
 
 
+def test_a_step_allocates_as_much_after_many_tokens_as_after_few(model):
+    ids, config = IDS[1:2, 3:].repeat(2, 12), bertie.GenerationConfig().settled(model.generation_config)
+    decoder = decoder_of(model, prompt_rows(config, ids[:, :3], None, None, None, None, ids.device), config, None, None)
+    allocated = []
+    with torch.no_grad():
+        for width in range(3, 36):
+            with torch.profiler.profile(profile_memory=True) as profile:
+                decoder.step(ids[:, :width])
+            allocated.append(sum(max(event.cpu_memory_usage, 0) for event in profile.events()))
+    assert len(set(allocated[2:])) == 1
+
+
 BAD = {
     "another batch in the cache": (lambda m: {"past_key_values": filled(m, 2)}, "2 texts, but this call brings 3"),
     "a cache that holds all": (lambda m: {"past_key_values": filled(m, 3)}, "no token that past_key_values does not"),
@@ -225,7 +238,10 @@ BAD = {
     "types of another width": (lambda _: {"token_type_ids": IDS.repeat(1, 2)}, r"token_type_ids has shape \(3, 12\)"),
     "an answer that is no bool": (lambda _: {"stopping_criteria": [lambda *_: 3]}, "criterion <lambda> returned"),
     "no criterion": (lambda _: {"stopping_criteria": [3]}, "stopping_criteria holds a int"),
-    "a streamer with beams": (lambda _: {"streamer": bertie.TextStreamer(None), "num_beams": 2}, "which beams do not settle"),
+    "a streamer with beams": (
+        lambda _: {"streamer": bertie.TextStreamer(None), "num_beams": 2},
+        "which beams do not settle",
+    ),
     "nothing allowed": (
         lambda _: {"prefix_allowed_tokens_fn": lambda *_: []},
         "allows no word after 6 tokens",
